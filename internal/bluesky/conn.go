@@ -1,0 +1,194 @@
+package bluesky
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/weir-project/weir/internal/upstream"
+)
+
+const (
+	readBuffer = 64 << 10
+	// silence is how long a server may say nothing, not even a ping (v1 servers
+	// send one every 30 s), before it counts as dead: a peer can die without a FIN.
+	silence          = 45 * time.Second
+	handshakeTimeout = 15 * time.Second
+	// handshakeLimit is how many bytes a server may send before the stream is
+	// open, TLS included. Without it one endless header would fill the memory.
+	handshakeLimit = 256 << 10
+)
+
+var errHandshakeSize = fmt.Errorf("over %d kB before the stream was open", handshakeLimit>>10)
+
+// wire is the network connection under the WebSocket. It runs a hook right
+// before it reads, that is when everything received has been worked off, and
+// gives each read its deadline.
+type wire struct {
+	net.Conn
+	r      io.Reader // the buffered conn under TLS, otherwise the conn itself
+	before func() error
+	failed error // what before returned
+	at     time.Time
+	budget int // bytes left for the handshake; open = no longer counted
+	open   bool
+}
+
+// newWire wraps a connection. Under TLS, which reads a record at a time, it
+// buffers, so that "right before it reads" means an empty socket there too.
+func newWire(c net.Conn, tls bool) *wire {
+	w := &wire{Conn: c, budget: handshakeLimit}
+	w.r = readerFunc(w.read)
+	if tls {
+		w.r = bufio.NewReaderSize(readerFunc(w.read), readBuffer)
+	}
+	return w
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+func (w *wire) Read(p []byte) (int, error) { return w.r.Read(p) }
+
+func (w *wire) read(p []byte) (int, error) {
+	if !w.open {
+		if w.budget <= 0 {
+			return 0, errHandshakeSize
+		}
+		n, err := w.Conn.Read(p[:min(len(p), w.budget)])
+		w.budget -= n
+		w.at = time.Now()
+		return n, err
+	}
+	if err := w.before(); err != nil {
+		w.failed = err
+		return 0, err
+	}
+	if err := w.SetReadDeadline(time.Now().Add(silence)); err != nil {
+		return 0, err
+	}
+	n, err := w.Conn.Read(p)
+	w.at = time.Now()
+	return n, err
+}
+
+// dialed is an open stream.
+type dialed struct {
+	ws     *websocket.Conn
+	wire   *wire
+	origin string
+	stop   func() bool // ends the watch on the context
+}
+
+func (d *dialed) close() {
+	d.stop()
+	_ = d.ws.Close()
+}
+
+// dial opens the stream at u. Cancelling ctx closes the connection, at any time.
+func (s *Source) dial(ctx context.Context, h *host, u *url.URL) (*dialed, error) {
+	d := new(dialed)
+	dialer := websocket.Dialer{
+		Proxy:            http.ProxyFromEnvironment,
+		HandshakeTimeout: handshakeTimeout,
+		ReadBufferSize:   readBuffer,
+		WriteBufferSize:  512, // pongs and a close frame
+		TLSClientConfig:  &tls.Config{RootCAs: s.cfg.RootCAs, MinVersion: tls.VersionTLS12},
+		NetDialContext: func(ctx2 context.Context, network, addr string) (net.Conn, error) {
+			c, err := s.netDial(ctx2, network, addr)
+			if err != nil {
+				return nil, err
+			}
+			d.wire = newWire(c, u.Scheme == "wss")
+			d.stop = context.AfterFunc(ctx, func() { _ = c.Close() })
+			return d.wire, nil
+		},
+	}
+	//nolint:bodyclose // the library has closed the connection, or hands it on: its documentation asks for no more
+	ws, resp, err := dialer.DialContext(ctx, u.String(), http.Header{"User-Agent": {s.cfg.UserAgent}})
+	if err != nil {
+		if d.stop != nil {
+			d.stop()
+		}
+		if ctx.Err() == nil && d.wire != nil && d.wire.budget <= 0 {
+			err = errHandshakeSize // which the parser of the answer hides
+		}
+		return nil, dialError(ctx, h, resp, err)
+	}
+	d.ws, d.wire.open, d.origin = ws, true, upstream.Origin(resp.Header)
+	return d, nil
+}
+
+func (s *Source) netDial(ctx context.Context, network, addr string) (net.Conn, error) {
+	if s.cfg.Dial != nil {
+		return s.cfg.Dial(ctx, network, addr)
+	}
+	d := net.Dialer{Timeout: handshakeTimeout}
+	return d.DialContext(ctx, network, addr)
+}
+
+// dialError says why a stream could not be opened, and what to do about it.
+func dialError(ctx context.Context, h *host, resp *http.Response, err error) error {
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case resp != nil && errors.Is(err, websocket.ErrBadHandshake):
+		body, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<10)) // gorilla has read 1 kB of it already
+		return upstream.Refusal(h.addr, resp, body, hints[resp.StatusCode])
+	case timedOut(err):
+		return fmt.Errorf("open stream at %s: no answer for %s", h.addr, handshakeTimeout)
+	}
+	var bad *tls.CertificateVerificationError
+	if errors.As(err, &bad) {
+		return fmt.Errorf("open stream at %s: %w: the answer does not come from that server (a proxy or a network login in between?), or this machine's clock or"+
+			" certificates are wrong; SSL_CERT_FILE names other certificates to trust", h.addr, err)
+	}
+	return fmt.Errorf("open stream at %s: %w", h.addr, err)
+}
+
+// timedOut reports whether a deadline passed. The WebSocket library keeps that
+// of an error's kind, but not its identity.
+func timedOut(err error) bool {
+	var ne net.Error
+	return errors.As(err, &ne) && ne.Timeout()
+}
+
+// hints are the ways out of a refusal.
+var hints = map[int]string{
+	http.StatusSwitchingProtocols: "it does not speak the WebSocket protocol",
+	http.StatusOK:                 "it does not speak the WebSocket protocol: check the host and path of --bluesky-url",
+	http.StatusBadRequest:         "it does not understand the request: check the path of --bluesky-url (wss://HOST/subscribe) and the names in --collections",
+	http.StatusUnauthorized:       "it wants a login, which public Jetstream servers do not: check --bluesky-url",
+	http.StatusForbidden:          "it does not serve this client or address: use another server (--bluesky-url)",
+	http.StatusNotFound:           "there is no stream at this path: check --bluesky-url (wss://HOST/subscribe)",
+	http.StatusTooManyRequests:    "too many connections from this address: stop other clients, or use another server (--bluesky-url)",
+	http.StatusServiceUnavailable: "it is starting or overloaded",
+}
+
+// subscription returns the URL of a connection: what is wanted, and from where on.
+func (s *Source) subscription(h *host, mode mode, cursor int64) *url.URL {
+	u := *h.url
+	q := u.Query()
+	for _, c := range s.scope {
+		q.Add("wantedCollections", c)
+	}
+	if mode != live {
+		q.Set("cursor", strconv.FormatInt(cursor, 10))
+	}
+	if s.cfg.Compress {
+		q.Set("compress", "true")
+	}
+	u.RawQuery = q.Encode()
+	return &u
+}

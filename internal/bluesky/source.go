@@ -1,0 +1,318 @@
+// Package bluesky receives Bluesky's public events from Jetstream: it connects
+// to a server, resumes where a cursor says, finds out whether anything is
+// missing, and turns WebSocket frames into events. It owns the choice of server
+// and everything about Jetstream's protocol; it stores nothing, and does not
+// decide when to connect again.
+package bluesky
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/weir-project/weir/internal/event"
+	"github.com/weir-project/weir/internal/upstream"
+)
+
+// Name is the source's name.
+const Name = "bluesky"
+
+// A batch is handed on when it holds this much, or when the socket runs dry.
+const (
+	maxBatchEvents = 256
+	maxBatchBytes  = 64 << 10
+)
+
+// Source is a Jetstream subscription. Stream and Identify are each for one
+// goroutine at a time; Status is for any.
+type Source struct {
+	cfg   Config
+	scope scope
+	hosts *hosts
+	log   *slog.Logger
+	meter event.SourceMeter
+	ident *Decoder
+	zstd  *inflater // nil unless asked for
+}
+
+// New returns a source, or an error that says what in cfg cannot be.
+func New(cfg Config) (*Source, error) {
+	list, err := parseHosts(cfg.URLs)
+	if err != nil {
+		return nil, err
+	}
+	scope, err := parseScope(cfg.Collections)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.UserAgent == "" {
+		cfg.UserAgent = upstream.UserAgent("")
+	}
+	log := cfg.Log
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	s := &Source{cfg: cfg, scope: scope, hosts: &hosts{list: list, at: -1}, log: log, ident: NewDecoder()}
+	if cfg.Compress {
+		if len(cfg.Dictionary) == 0 {
+			return nil, errors.New("compression needs Jetstream's zstd dictionary, which weir does not contain: name the file" +
+				" (pkg/models/zstd_dictionary in the source of Jetstream v1; a v2 server has the same one), or go without compression")
+		}
+		if s.zstd, err = newInflater(cfg.Dictionary); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// Name returns the source's name.
+func (s *Source) Name() string { return Name }
+
+// Window returns how far apart in event time two deliveries of one event can
+// be: what another server is asked to repeat, how far the position is held
+// until the last event is found, and how far two servers' clocks may differ.
+// A v2 server repeats by number and not by time: see Repeats.
+func (s *Source) Window() time.Duration { return margin + patience + 5*time.Second }
+
+// Repeats returns how many events a server can send again whatever their age:
+// one rewind before the last event, and one after it until there is a verdict on
+// the witness. A duplicate filter must remember at least that many.
+func (s *Source) Repeats() int { return 3 * rewind }
+
+// Status returns what is known of the connection. Safe for concurrent use.
+func (s *Source) Status() event.SourceStatus { return s.meter.Status() }
+
+// Identify returns the identity and the time, in Unix microseconds, of a value
+// that a topic holds; ok is false where it is none of this source's. The
+// identity is memory of b.
+func (s *Source) Identify(value []byte, b *event.Batch) (id []byte, timeUS int64, ok bool) {
+	return s.ident.Identify(b, value)
+}
+
+// Stream connects once, to the server whose turn it is, resumes from a
+// position, and hands batches to emit, which owns them, until the connection
+// ends. While emit blocks, nothing is read: upstream is the buffer. The error
+// says why the stream ended: ctx's, emit's own unchanged, an *event.StreamError
+// that steers, or another after which connecting again makes sense.
+func (s *Source) Stream(ctx context.Context, from event.Cursor, emit func(*event.Batch) error) error {
+	h, err := s.hosts.pick(from.Host)
+	if err != nil {
+		s.meter.Closed(err)
+		return err
+	}
+	s.meter.Dialing(h.addr)
+	mode, cursor := start(&from, h)
+	d, err := s.dial(ctx, h, s.subscription(h, mode, cursor))
+	if err != nil {
+		if ctx.Err() != nil {
+			s.meter.Closed(nil)
+			return ctx.Err()
+		}
+		err = s.hosts.failed(h, err)
+		s.meter.Closed(err)
+		return err
+	}
+	defer d.close()
+	c, err := s.open(d, h, from, emit)
+	if err != nil {
+		s.meter.Closed(err)
+		return err
+	}
+	s.log.Info("stream open", "source", Name, "host", h.addr, "resume", mode.String(), "cursor", cursor, "origin", d.origin)
+	err = c.reason(ctx, c.run())
+	if ctx.Err() != nil { // asked to stop: nothing went wrong
+		s.meter.Closed(nil)
+		return err
+	}
+	if c.frames == 0 {
+		s.hosts.next()
+	}
+	s.meter.Closed(err)
+	return err
+}
+
+// open makes an open stream ready to be read.
+func (s *Source) open(d *dialed, h *host, from event.Cursor, emit func(*event.Batch) error) (*conn, error) {
+	if err := upstream.SameOrigin(h.addr, from.Origin, d.origin); err != nil {
+		return nil, err
+	}
+	c := &conn{dialed: d, host: h, track: newTrack(from, h, s.scope, d.origin), decode: NewDecoder(), emit: emit, meter: &s.meter, log: s.log, zstd: s.zstd}
+	d.wire.before = c.flush
+	s.meter.Opened(h.addr, d.origin)
+	if from.Last != "" && !c.track.expect {
+		s.log.Warn("no check for a gap: the last event is outside what is asked for now", "source", Name, "before", from.Scope, "now", s.scope.String())
+	}
+	return c, nil
+}
+
+// conn is one open stream.
+type conn struct {
+	*dialed
+	host   *host
+	track  *track
+	decode *Decoder
+	read   reader
+	zstd   *inflater // nil unless asked for
+	emit   func(*event.Batch) error
+	meter  *event.SourceMeter
+	log    *slog.Logger
+
+	batch  *event.Batch // nil when there is nothing to hand on
+	bytes  int64        // payload bytes of the batch
+	frames int64
+}
+
+// run reads frames until that is no longer possible.
+func (c *conn) run() error {
+	for {
+		kind, src, err := c.ws.NextReader()
+		if err != nil {
+			return err
+		}
+		m, err := c.read.read(src)
+		if err != nil {
+			return err
+		}
+		if err := c.take(kind, m); err != nil {
+			return err
+		}
+		if len(c.batch.Events) >= maxBatchEvents || c.batch.Bytes() >= maxBatchBytes {
+			if err := c.flush(); err != nil {
+				c.wire.failed = err
+				return err
+			}
+		}
+	}
+}
+
+// take adds one message to the batch.
+func (c *conn) take(kind int, m message) error {
+	if c.batch == nil {
+		c.batch = event.NewBatch()
+		c.batch.Received = c.wire.at
+	}
+	b := c.batch
+	c.frames++
+	c.bytes += m.size
+	pos, err := c.event(b, kind, m)
+	if err != nil {
+		return err
+	}
+	index := len(b.Events) - 1
+	stored := b.Events[index].Route != event.Reject
+	if stored && c.track.verdict == waiting && c.track.mismatch(pos) {
+		return c.renumbered(pos)
+	}
+	if c.track.add(b, index, pos) {
+		gap := c.track.gap()
+		gap.Add(b)
+		c.log.Warn("gap upstream", "source", Name, "host", gap.Host, "from_us", gap.FromUS, "to_us", gap.ToUS, "reason", gap.Reason)
+	}
+	return nil
+}
+
+// event appends the one event, or reject, that a message is.
+func (c *conn) event(b *event.Batch, kind int, m message) (Pos, error) {
+	frame := m.data
+	switch {
+	case m.tooLarge:
+		b.AddReject(event.ReasonTooLarge, fmt.Sprintf("message of over %d MiB", event.MaxValue>>20), b.Copy(frame), m.size, 0, m.sum)
+		return Pos{}, nil
+	case kind == websocket.BinaryMessage && c.zstd == nil:
+		b.RejectFrame(event.ReasonBinary, "binary message, and compression was not asked for", b.Copy(frame), 0)
+		return Pos{}, nil
+	case kind == websocket.BinaryMessage:
+		text, err := c.inflate(b, frame)
+		if text == nil {
+			return Pos{}, err
+		}
+		frame = text
+	default:
+		frame = b.Copy(frame)
+	}
+	pos, err := c.decode.Decode(b, frame)
+	if err != nil {
+		b.RejectFrame(event.ReasonMalformed, err.Error(), frame, pos.TimeUS)
+	}
+	return pos, nil
+}
+
+// inflate appends a compressed frame's text to b. It returns nil when that
+// cannot be had: then the frame has become a reject, or, with an error, the
+// connection is of no use.
+func (c *conn) inflate(b *event.Batch, frame []byte) ([]byte, error) {
+	text, err := c.zstd.inflate(b, frame)
+	reason := event.ReasonBinary
+	var detail string
+	switch {
+	case err == nil && text != nil:
+		return text, nil
+	case err == nil:
+		detail = "an empty compressed message"
+	case errors.Is(err, zstd.ErrUnknownDictionary):
+		return nil, &event.StreamError{Permanent: true, Err: fmt.Errorf("%s compresses with another dictionary than the one given:"+
+			" get its current one, or go without compression", c.host.addr)}
+	case errors.Is(err, zstd.ErrDecoderSizeExceeded), errors.Is(err, zstd.ErrWindowSizeExceeded):
+		reason, detail = event.ReasonTooLarge, fmt.Sprintf("message of over %d MiB, kept compressed", event.MaxValue>>20)
+	default:
+		detail = "decompress: " + err.Error()
+	}
+	b.RejectFrame(reason, detail, b.Copy(frame), 0)
+	return nil, nil
+}
+
+// renumbered ends a connection that was resumed in the wrong way for this
+// server, before anything of it was handed on.
+func (c *conn) renumbered(pos Pos) error {
+	c.batch.Release()
+	c.batch = nil
+	c.host.numbers = unnumbered
+	if pos.Seq != 0 {
+		c.host.numbers = numbered
+	}
+	return errRenumbered
+}
+
+var errRenumbered = errors.New("the server changed the way it numbers events: resuming by time")
+
+// flush hands the batch on, with the position after it.
+func (c *conn) flush() error {
+	b := c.batch
+	if b == nil || len(b.Events) == 0 {
+		return nil
+	}
+	c.batch = nil
+	b.Cursor = c.track.cursor(b)
+	c.meter.Received(b, c.bytes)
+	c.bytes = 0
+	return c.emit(b)
+}
+
+// reason turns the error that ended a connection into one that says why.
+func (c *conn) reason(ctx context.Context, err error) error {
+	if c.wire.failed != nil {
+		return c.wire.failed // emit's own
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err := c.flush(); err != nil {
+		return err
+	}
+	var closed *websocket.CloseError
+	var steer *event.StreamError
+	switch {
+	case errors.As(err, &steer), errors.Is(err, errRenumbered):
+		return err
+	case timedOut(err):
+		return fmt.Errorf("stream from %s: no data and no ping for %s", c.host.addr, silence)
+	case errors.As(err, &closed) && closed.Code == websocket.CloseAbnormalClosure:
+		return fmt.Errorf("stream from %s: closed without a close frame (1006): the server was restarted, or found this client too slow", c.host.addr)
+	}
+	return fmt.Errorf("stream from %s: %w", c.host.addr, err)
+}

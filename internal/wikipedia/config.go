@@ -1,0 +1,80 @@
+package wikipedia
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"path"
+	"slices"
+	"strings"
+)
+
+// DefaultURL is Wikimedia's stream of every change to every wiki.
+const DefaultURL = "https://stream.wikimedia.org/v2/stream/recentchange"
+
+// Config says what to receive.
+type Config struct {
+	// URL of the stream, http or https; empty means DefaultURL.
+	URL string
+	// UserAgent names this client and a contact, which Wikimedia enforces; empty
+	// means weir and its project's URL.
+	UserAgent string
+	// Dial connects to the server or a proxy; nil means a net.Dialer.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+	// RootCAs verifies the server's certificate; nil means the system's.
+	RootCAs *x509.CertPool
+	// Log gets what is worth knowing about a connection; nil means nobody does.
+	Log *slog.Logger
+}
+
+func parseURL(raw string) (*url.URL, error) {
+	if raw == "" {
+		raw = DefaultURL
+	}
+	const want = "want https://HOST/v2/stream/recentchange"
+	u, err := url.Parse(raw)
+	if err != nil {
+		var ue *url.Error // repeats the URL, which may hold a password
+		if errors.As(err, &ue) {
+			err = ue.Err
+		}
+		return nil, fmt.Errorf("wikipedia URL: %w: %s", err, want)
+	}
+	shown := u.Redacted()
+	switch {
+	case u.Scheme != "http" && u.Scheme != "https":
+		return nil, fmt.Errorf("wikipedia URL %q: %s", shown, want)
+	case u.Hostname() == "":
+		return nil, fmt.Errorf("wikipedia URL %q has no host: %s", shown, want)
+	case u.User != nil:
+		return nil, fmt.Errorf("wikipedia URL %q has a user in it, which the stream knows nothing of: %s", shown, want)
+	case u.Path == "" || u.Path == "/":
+		u.Path = "/v2/stream/recentchange"
+	}
+	u.Fragment = ""
+	return u, nil
+}
+
+// address returns the URL's host:port, which is what a cursor calls the server.
+func address(u *url.URL) string {
+	port := u.Port()
+	switch {
+	case port != "":
+	case u.Scheme == "https":
+		port = "443"
+	default:
+		port = "80"
+	}
+	return net.JoinHostPort(u.Hostname(), port)
+}
+
+// scope names what the URL asks for: its streams, sorted.
+func scope(u *url.URL) string {
+	streams := strings.Split(path.Base(u.Path), ",")
+	slices.Sort(streams)
+	return strings.Join(slices.Compact(streams), ",")
+}

@@ -1,0 +1,175 @@
+package wikipedia
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/weir-project/weir/internal/event"
+	"github.com/weir-project/weir/internal/sse"
+)
+
+// watchdog cancels a context when it was armed and not put to rest in time: a
+// peer can die without a FIN, and an HTTP body has no read deadline.
+type watchdog struct {
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	timer  *time.Timer
+}
+
+var errSilence = errors.New("silence")
+
+func newWatchdog(parent context.Context) *watchdog {
+	w := new(watchdog)
+	w.ctx, w.cancel = context.WithCancelCause(parent)
+	w.timer = time.AfterFunc(time.Hour, func() { w.cancel(errSilence) })
+	w.timer.Stop()
+	return w
+}
+
+func (w *watchdog) arm(d time.Duration) { w.timer.Reset(d) }
+func (w *watchdog) rest()               { w.timer.Stop() }
+func (w *watchdog) fired() bool         { return errors.Is(context.Cause(w.ctx), errSilence) }
+
+func (w *watchdog) stop() {
+	w.timer.Stop()
+	w.cancel(nil)
+}
+
+// conn is one open stream. It is also the reader under the SSE reader, so that
+// it knows when everything received has been worked off.
+type conn struct {
+	source *Source
+	body   io.Reader
+	dog    *watchdog
+	opened time.Time
+	at     time.Time // when bytes last arrived
+	events *sse.Reader
+	track  *track
+	decode *Decoder
+	emit   func(*event.Batch) error
+	failed error // what emit returned
+
+	batch *event.Batch // nil when there is nothing to hand on
+	bytes int64        // payload bytes of the batch
+	badID bool         // an id that could not be read was reported
+}
+
+// Read hands on what is pending and reads more of the body.
+func (c *conn) Read(p []byte) (int, error) {
+	if err := c.flush(); err != nil {
+		return 0, err
+	}
+	c.dog.arm(silence)
+	n, err := c.body.Read(p)
+	c.dog.rest()
+	c.at = time.Now()
+	return n, err
+}
+
+// run reads events until that is no longer possible.
+func (c *conn) run() error {
+	for {
+		ev, err := c.events.Next()
+		if err != nil {
+			return err
+		}
+		c.take(ev)
+		if len(c.batch.Events) >= maxBatchEvents || c.batch.Bytes() >= maxBatchBytes {
+			if err := c.flush(); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// take adds one event to the batch.
+func (c *conn) take(ev *sse.Event) {
+	if c.batch == nil {
+		c.batch = event.NewBatch()
+		c.batch.Received = c.at
+	}
+	b := c.batch
+	c.bytes += max(int64(len(ev.Data)), ev.Size)
+	own := -1
+	if ev.Type != "error" && len(ev.ID) > 0 {
+		own = c.position(ev.ID)
+	}
+	c.event(b, ev)
+	if c.track.add(b, len(b.Events)-1, own, c.at) {
+		gap := c.track.gap()
+		gap.Add(b)
+		c.source.log.Warn("gap upstream", "source", Name, "host", gap.Host, "from_us", gap.FromUS, "to_us", gap.ToUS, "reason", gap.Reason)
+	}
+}
+
+// position takes an event's id along, and returns the partition it came from.
+func (c *conn) position(id []byte) int {
+	own, err := c.track.pos.update(id)
+	if err != nil && !c.badID {
+		c.badID = true // once a connection: every event has one
+		c.source.log.Warn("event ID not understood: the position does not move", "source", Name, "host", c.source.addr, "error", err, "bytes", len(id))
+	}
+	return own
+}
+
+// event appends the one event, or reject, that an SSE event is.
+func (c *conn) event(b *event.Batch, ev *sse.Event) {
+	if ev.TooLarge {
+		b.AddReject(event.ReasonTooLarge, fmt.Sprintf("message of over %d MiB", event.MaxValue>>20), b.Copy(ev.Data), ev.Size, 0, ev.Sum)
+		return
+	}
+	data := b.Copy(ev.Data)
+	switch ev.Type {
+	case "message":
+		if _, err := c.decode.Decode(b, data); err != nil {
+			b.RejectFrame(event.ReasonMalformed, err.Error(), data, 0)
+		}
+	case "error":
+		b.RejectFrame(event.ReasonError, "upstream sent an error event", data, 0)
+	default:
+		b.RejectFrame(event.ReasonUnknown, "event of an unknown type", data, 0)
+	}
+}
+
+// flush hands the batch on, with the position after it.
+func (c *conn) flush() error {
+	b := c.batch
+	if b == nil || len(b.Events) == 0 {
+		return nil
+	}
+	c.batch = nil
+	b.Cursor = c.track.cursor(b, c.at)
+	c.source.meter.Received(b, c.bytes)
+	c.bytes = 0
+	if err := c.emit(b); err != nil {
+		c.failed = err
+		return err
+	}
+	return nil
+}
+
+// reason turns the error that ended a connection into one that says why, or
+// into nil when the end is normal operation.
+func (c *conn) reason(ctx context.Context, err error) error {
+	if c.failed != nil {
+		return c.failed
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err := c.flush(); err != nil {
+		return err
+	}
+	host, age := c.source.addr, time.Since(c.opened)
+	switch {
+	case c.dog.fired():
+		return fmt.Errorf("stream from %s: nothing for %s", host, silence)
+	case errors.Is(err, io.EOF), age >= lifetime:
+		c.source.log.Info("stream ended", "source", Name, "host", host, "age", age.Round(time.Second))
+		return nil
+	}
+	return fmt.Errorf("stream from %s: %w", host, err)
+}

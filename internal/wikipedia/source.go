@@ -1,0 +1,252 @@
+// Package wikipedia receives Wikimedia's recent changes from EventStreams: it
+// opens the stream, resumes where a cursor says, finds out whether anything is
+// missing, and turns Server-Sent Events into events. It owns everything about
+// EventStreams' protocol; it stores nothing, and does not decide when to connect
+// again.
+package wikipedia
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/weir-project/weir/internal/event"
+	"github.com/weir-project/weir/internal/sse"
+	"github.com/weir-project/weir/internal/upstream"
+)
+
+// Name is the source's name.
+const Name = "wikipedia"
+
+const (
+	// A batch is handed on when it holds this much, or when the connection runs dry.
+	maxBatchEvents = 256
+	maxBatchBytes  = 64 << 10
+
+	readBuffer  = 64 << 10
+	openTimeout = 30 * time.Second
+	// silence is how long the server may say nothing before it counts as dead. It
+	// sends no heartbeats, and there are some 30 events/s.
+	silence = 60 * time.Second
+	// lifetime is the age from which on the end of a connection is normal,
+	// however it ends: the server cuts every one after 15 minutes at most.
+	lifetime       = 14 * time.Minute
+	maxHeaderBytes = 64 << 10
+	maxRedirects   = 3
+)
+
+// Source is an EventStreams subscription. Stream and Identify are each for one
+// goroutine at a time; Status is for any.
+type Source struct {
+	cfg   Config
+	url   *url.URL
+	addr  string
+	scope string
+	http  *http.Client
+	log   *slog.Logger
+	meter event.SourceMeter
+	ident *Decoder
+	// notBefore is when the server wants to be asked again (`retry:`).
+	notBefore time.Time
+}
+
+// New returns a source, or an error that says what in cfg cannot be.
+func New(cfg Config) (*Source, error) {
+	u, err := parseURL(cfg.URL)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.UserAgent == "" {
+		cfg.UserAgent = upstream.UserAgent("")
+	}
+	if strings.ContainsAny(cfg.UserAgent, "\r\n\x00") {
+		return nil, fmt.Errorf("user agent %q holds a line break", cfg.UserAgent)
+	}
+	if cfg.Dial == nil {
+		cfg.Dial = (&net.Dialer{Timeout: openTimeout}).DialContext
+	}
+	log := cfg.Log
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return &Source{cfg: cfg, url: u, addr: address(u), scope: scope(u), http: newClient(cfg), log: log, ident: NewDecoder()}, nil
+}
+
+// newClient returns a client that opens a connection for each stream. It speaks
+// HTTP/1.1 only: one stream fills one connection, and a reader that stops must
+// stop the socket rather than fill a multiplexer's buffers.
+func newClient(cfg Config) *http.Client {
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	return &http.Client{
+		Transport: &http.Transport{
+			Proxy:                  http.ProxyFromEnvironment,
+			DialContext:            cfg.Dial,
+			TLSClientConfig:        &tls.Config{RootCAs: cfg.RootCAs, MinVersion: tls.VersionTLS12},
+			Protocols:              protocols,
+			DisableKeepAlives:      true,
+			DisableCompression:     true, // a compressed stream arrives in lumps
+			ReadBufferSize:         readBuffer,
+			MaxResponseHeaderBytes: maxHeaderBytes,
+		},
+		CheckRedirect: func(req *http.Request, via []*http.Request) error {
+			if len(via) > maxRedirects {
+				return fmt.Errorf("over %d redirects", maxRedirects)
+			}
+			if via[0].URL.Scheme == "https" && req.URL.Scheme != "https" {
+				return errors.New("redirect from https to http refused")
+			}
+			return nil
+		},
+	}
+}
+
+// Name returns the source's name.
+func (s *Source) Name() string { return Name }
+
+// Window returns how far apart in event time two deliveries of one event can
+// be: the margin of a resume, how far the position is held until the last event
+// is found, and producers upstream that emit an event twice.
+func (s *Source) Window() time.Duration { return 10 * time.Minute }
+
+// Status returns what is known of the connection. Safe for concurrent use.
+func (s *Source) Status() event.SourceStatus { return s.meter.Status() }
+
+// Identify returns the identity and the time, in Unix microseconds, of a value
+// that a topic holds; ok is false where it is none of this source's. The
+// identity is memory of b.
+func (s *Source) Identify(value []byte, b *event.Batch) (id []byte, timeUS int64, ok bool) {
+	return s.ident.Identify(b, value)
+}
+
+// Stream connects once, resumes from a position, and hands batches to emit,
+// which owns them, until the connection ends. While emit blocks, nothing is
+// read: upstream is the buffer. nil means an end that is normal operation;
+// otherwise the error says why: ctx's, emit's own unchanged, an
+// *event.StreamError that steers, or another after which connecting again makes sense.
+func (s *Source) Stream(ctx context.Context, from event.Cursor, emit func(*event.Batch) error) error {
+	if err := sleepUntil(ctx, s.notBefore); err != nil {
+		return err
+	}
+	s.meter.Dialing(s.addr)
+	err := s.stream(ctx, from, emit)
+	if ctx.Err() != nil {
+		s.meter.Closed(nil) // asked to stop: nothing went wrong
+		return ctx.Err()
+	}
+	s.meter.Closed(err)
+	return err
+}
+
+func sleepUntil(ctx context.Context, at time.Time) error {
+	wait := time.Until(at)
+	if wait <= 0 {
+		return ctx.Err()
+	}
+	t := time.NewTimer(wait)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (s *Source) stream(ctx context.Context, from event.Cursor, emit func(*event.Batch) error) error {
+	w := newWatchdog(ctx)
+	defer w.stop()
+	w.arm(openTimeout)
+	resp, err := s.open(w.ctx, &from)
+	if err != nil {
+		if w.fired() {
+			return fmt.Errorf("open stream at %s: no answer for %s", s.addr, openTimeout)
+		}
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	w.rest()
+	origin := upstream.Origin(resp.Header)
+	if err := upstream.SameOrigin(s.addr, from.Origin, origin); err != nil {
+		return err
+	}
+	c := &conn{source: s, body: resp.Body, dog: w, opened: time.Now(), track: newTrack(from, s.addr, s.scope, origin), decode: NewDecoder(), emit: emit}
+	c.events = sse.NewReader(c, sse.Limits{Data: event.MaxValue, Head: event.MaxHead})
+	s.meter.Opened(s.addr, origin)
+	s.log.Info("stream open", "source", Name, "host", s.addr, "partitions", len(from.Partitions), "origin", origin)
+	if from.Last != "" && !c.track.waiting {
+		s.log.Warn("no check for a gap: the last event is not of what is asked for now", "source", Name, "before", from.Scope, "now", s.scope)
+	}
+	err = c.run()
+	if wait := c.events.Retry(); wait > 0 {
+		s.notBefore = time.Now().Add(wait)
+	}
+	return c.reason(ctx, err)
+}
+
+// open sends the request and returns the answer when it is a stream.
+func (s *Source) open(ctx context.Context, from *event.Cursor) (*http.Response, error) {
+	u := *s.url
+	id := lastEventID(from.Partitions)
+	if id == "" && from.TimeUS > 0 {
+		q := u.Query()
+		q.Set("since", strconv.FormatInt(max(from.TimeUS/1000-marginMS, 0), 10))
+		u.RawQuery = q.Encode()
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), http.NoBody)
+	if err != nil {
+		return nil, fmt.Errorf("open stream at %s: %w", s.addr, err)
+	}
+	req.Header.Set("Accept", "text/event-stream")
+	req.Header.Set("Cache-Control", "no-store")
+	req.Header.Set("User-Agent", s.cfg.UserAgent)
+	if id != "" {
+		req.Header.Set("Last-Event-ID", id)
+	}
+	resp, err := s.http.Do(req)
+	if err != nil {
+		return nil, s.openError(err)
+	}
+	kind, _, _ := strings.Cut(strings.ToLower(resp.Header.Get("Content-Type")), ";")
+	if resp.StatusCode == http.StatusOK && strings.TrimSpace(kind) == "text/event-stream" {
+		return resp, nil
+	}
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<10))
+	_ = resp.Body.Close()
+	return nil, upstream.Refusal(s.addr, resp, body, hints[resp.StatusCode])
+}
+
+// openError says why there was no answer, and what to do about it.
+func (s *Source) openError(err error) error {
+	var ue *url.Error // repeats the method and the URL
+	if errors.As(err, &ue) {
+		err = ue.Err
+	}
+	var bad *tls.CertificateVerificationError
+	if errors.As(err, &bad) {
+		return fmt.Errorf("open stream at %s: %w: the answer does not come from that server (a proxy or a network login in between?), or this machine's clock or"+
+			" certificates are wrong; SSL_CERT_FILE names other certificates to trust", s.addr, err)
+	}
+	return fmt.Errorf("open stream at %s: %w", s.addr, err)
+}
+
+// hints are the ways out of a refusal.
+var hints = map[int]string{
+	http.StatusOK:                 "it does not send Server-Sent Events: check the path of --wikipedia-url",
+	http.StatusNoContent:          "it does not send Server-Sent Events: check the path of --wikipedia-url",
+	http.StatusBadRequest:         "it does not understand the request: check the path of --wikipedia-url (https://HOST/v2/stream/recentchange)",
+	http.StatusForbidden:          "Wikimedia refuses clients whose User-Agent has no contact, and addresses that were blocked: name a contact in the user agent",
+	http.StatusNotFound:           "there is no stream at this path: check --wikipedia-url (https://HOST/v2/stream/recentchange)",
+	http.StatusTooManyRequests:    "two connections from one address is the limit: stop other clients",
+	http.StatusBadGateway:         "all its workers are taken",
+	http.StatusServiceUnavailable: "it is overloaded",
+}
