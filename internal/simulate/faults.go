@@ -1,0 +1,347 @@
+package simulate
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/weir-project/weir/internal/event"
+)
+
+// The faults. A text plan is a list of them with commas between:
+//
+//	[bluesky:|wikipedia:]NAME@N[:PARAMETER]    once, at event N (429, 503: at request N)
+//	[bluesky:|wikipedia:]NAME/N[:PARAMETER]    at every Nth event (429, 503: every Nth request)
+//
+// for instance "cut@5000,wikipedia:stall@900:30s,429@2:1s,malformed/1000".
+// Without a prefix a fault is planned for both streams. Events and requests are
+// counted from 0 and 1. No fault changes an event of the world: extra frames are
+// extra, and only FaultGap withholds events.
+const (
+	// Extra frames, sent before event N to every client and on every replay, as
+	// if upstream's log held them.
+	FaultDuplicate = "duplicate" // an event of a little before, once more
+	FaultMalformed = "malformed" // not JSON
+	FaultTruncated = "truncated" // the first half of event N
+	FaultUnknown   = "unknown"   // well formed, of a kind that nobody knows
+	FaultOversize  = "oversize"  // well formed and PARAMETER bytes long (5MiB)
+	FaultBinary    = "binary"    // Bluesky: a binary frame that nothing can decompress
+
+	// What happens to a connection that comes to event N; once for each N.
+	FaultCut      = "cut"      // half of event N, then the connection is gone
+	FaultClose    = "close"    // the connection is closed properly
+	FaultStall    = "stall"    // nothing more is sent for PARAMETER (1h), the connection stays
+	FaultSlow     = "slow"     // for PARAMETER (5s) only one event every 100 ms
+	FaultError    = "error"    // an error frame or event, then the connection is closed
+	FaultRestart  = "restart"  // all connections are gone, and refused for PARAMETER (2s)
+	FaultRenumber = "renumber" // Bluesky v2: restart after a crash; the last PARAMETER (4096) sequence numbers are handed out again
+	FaultGap      = "gap"      // restart; the PARAMETER (1000) events from N on are gone for good, and so are all before
+	FaultSwitch   = "switch"   // Wikipedia: the other data centre takes over
+	// What a request is answered.
+	Fault429 = "429" // with Retry-After: PARAMETER (1s)
+	Fault503 = "503" // with Retry-After: PARAMETER (1s)
+)
+
+type faultUnit uint8
+
+const (
+	unitNone faultUnit = iota
+	unitDuration
+	unitCount
+	unitBytes
+)
+
+// faultKinds says what each fault's parameter is, its default, and which stream
+// has it (empty: both).
+var faultKinds = map[string]struct {
+	unit    faultUnit
+	value   int64
+	stream  string
+	extra   bool // an extra frame
+	request bool
+}{
+	FaultDuplicate: {extra: true},
+	FaultMalformed: {extra: true},
+	FaultTruncated: {extra: true},
+	FaultUnknown:   {extra: true},
+	FaultOversize:  {extra: true, unit: unitBytes, value: 5 << 20},
+	FaultBinary:    {extra: true, stream: streamBluesky},
+	FaultCut:       {},
+	FaultClose:     {},
+	FaultStall:     {unit: unitDuration, value: int64(time.Hour)},
+	FaultSlow:      {unit: unitDuration, value: int64(5 * time.Second)},
+	FaultError:     {},
+	FaultRestart:   {unit: unitDuration, value: int64(2 * time.Second)},
+	FaultRenumber:  {unit: unitCount, value: 4096, stream: streamBluesky},
+	FaultGap:       {unit: unitCount, value: 1000},
+	FaultSwitch:    {stream: streamWikipedia},
+	Fault429:       {request: true, unit: unitDuration, value: int64(time.Second)},
+	Fault503:       {request: true, unit: unitDuration, value: int64(time.Second)},
+}
+
+const (
+	streamBluesky   = "bluesky"
+	streamWikipedia = "wikipedia"
+
+	maxOversize = 256 << 20
+)
+
+// Fault is one line of a plan.
+type Fault struct {
+	Name string
+	// Stream is "bluesky", "wikipedia", or empty for both.
+	Stream string
+	// N is the event or the request; with Every, every Nth one.
+	N     int64
+	Every bool
+	// Value is the parameter: nanoseconds, events or bytes; 0 is the default.
+	Value int64
+}
+
+// Plan is a list of faults.
+type Plan []Fault
+
+// ParsePlan reads the text form. An error names the part that is wrong and what
+// it could be.
+func ParsePlan(text string) (Plan, error) {
+	var plan Plan
+	for part := range strings.SplitSeq(text, ",") {
+		part = strings.TrimSpace(part)
+		if part == "" {
+			continue
+		}
+		f, err := parseFault(part)
+		if err != nil {
+			return nil, fmt.Errorf("fault %q: %w", part, err)
+		}
+		plan = append(plan, f)
+	}
+	return plan, nil
+}
+
+func parseFault(text string) (Fault, error) {
+	var f Fault
+	for _, s := range []string{streamBluesky, streamWikipedia} {
+		if rest, ok := strings.CutPrefix(text, s+":"); ok {
+			f.Stream, text = s, rest
+		}
+	}
+	at := strings.IndexAny(text, "@/")
+	if at < 0 {
+		return f, fmt.Errorf("want NAME@N or NAME/N, for instance cut@5000")
+	}
+	f.Name, f.Every = text[:at], text[at] == '/'
+	kind, ok := faultKinds[f.Name]
+	if !ok {
+		return f, fmt.Errorf("unknown name, want one of %s", strings.Join(FaultNames(), ", "))
+	}
+	if kind.stream != "" && f.Stream != "" && kind.stream != f.Stream {
+		return f, fmt.Errorf("%s happens on %s only", f.Name, kind.stream)
+	}
+	if kind.stream != "" {
+		f.Stream = kind.stream
+	}
+	number, param, hasParam := strings.Cut(text[at+1:], ":")
+	n, err := strconv.ParseInt(number, 10, 64)
+	if err != nil || n < 0 || (f.Every || kind.request) && n == 0 {
+		return f, fmt.Errorf("%q is no positive whole number", number)
+	}
+	f.N = n
+	if hasParam {
+		if f.Value, err = parseParam(param, kind.unit); err != nil {
+			return f, err
+		}
+	}
+	return f, nil
+}
+
+func parseParam(text string, unit faultUnit) (int64, error) {
+	switch unit {
+	case unitDuration:
+		d, err := time.ParseDuration(text)
+		if err != nil || d <= 0 {
+			return 0, fmt.Errorf("%q is no duration such as 30s", text)
+		}
+		return int64(d), nil
+	case unitCount:
+		n, err := strconv.ParseInt(text, 10, 64)
+		if err != nil || n <= 0 || n > 1e12 {
+			return 0, fmt.Errorf("%q is no number of events", text)
+		}
+		return n, nil
+	case unitBytes:
+		scale := int64(1)
+		for suffix, s := range map[string]int64{"KiB": 1 << 10, "MiB": 1 << 20} {
+			if rest, ok := strings.CutSuffix(text, suffix); ok {
+				text, scale = rest, s
+			}
+		}
+		n, err := strconv.ParseInt(text, 10, 32)
+		if err != nil || n*scale <= event.MaxValue || n*scale > maxOversize {
+			return 0, fmt.Errorf("%q is no size such as 5MiB: over 4MiB, at most 256MiB", text)
+		}
+		return n * scale, nil
+	}
+	return 0, fmt.Errorf("takes no parameter")
+}
+
+// FaultNames lists the names that a plan can use.
+func FaultNames() []string {
+	names := make([]string, 0, len(faultKinds))
+	for n := range faultKinds {
+		names = append(names, n)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Faults is a plan that fires, and counts that it did. A nil one never fires.
+// It may be used by many goroutines, and by several hosts of one stream.
+type Faults struct {
+	mu       sync.Mutex
+	planned  []*planned
+	requests int64
+	fired    map[string]int64
+}
+
+type planned struct {
+	Fault
+	done []uint64 // bit N / every: has fired
+}
+
+// Faults returns what the plan has for a stream, "bluesky" or "wikipedia"; nil
+// where it has nothing.
+func (p Plan) Faults(stream string) *Faults {
+	f := &Faults{fired: map[string]int64{}}
+	for _, x := range p {
+		if x.Stream == "" || x.Stream == stream {
+			if x.Value == 0 {
+				x.Value = faultKinds[x.Name].value
+			}
+			f.planned = append(f.planned, &planned{Fault: x})
+			f.fired[x.Name] = 0
+		}
+	}
+	if f.planned == nil {
+		return nil
+	}
+	return f
+}
+
+// Fired is how often each planned fault has happened, by name. Of extra frames
+// it counts how many different ones were sent, however often each was.
+func (f *Faults) Fired() map[string]int64 {
+	out := map[string]int64{}
+	if f == nil {
+		return out
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for name, n := range f.fired {
+		out[name] = n
+	}
+	return out
+}
+
+// next is the first event from i on at which something may happen.
+func (f *Faults) next(i int64) int64 {
+	const never = int64(1) << 62
+	if f == nil {
+		return never
+	}
+	at := never
+	for _, p := range f.planned {
+		if !faultKinds[p.Name].request {
+			if n, ok := p.from(i); ok {
+				at = min(at, n)
+			}
+		}
+	}
+	return at
+}
+
+// from is the first event from i on that the fault is planned for.
+func (p *planned) from(i int64) (int64, bool) {
+	if !p.Every {
+		return p.N, p.N >= i
+	}
+	return max(1, (i+p.N-1)/p.N) * p.N, true // never at event 0
+}
+
+// extra returns the extra frames before event i, and counts those that are new.
+func (f *Faults) extra(i int64) (out []Fault) {
+	if f == nil {
+		return nil
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, p := range f.planned {
+		if faultKinds[p.Name].extra && p.is(i) {
+			if p.mark(i) {
+				f.fired[p.Name]++
+			}
+			out = append(out, p.Fault)
+		}
+	}
+	return out
+}
+
+// connection returns a fault that a connection at event i is to suffer now, and
+// counts it. Each happens to one connection.
+func (f *Faults) connection(i int64) (Fault, bool) {
+	if f == nil {
+		return Fault{}, false
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, p := range f.planned {
+		if kind := faultKinds[p.Name]; !kind.extra && !kind.request && p.is(i) && p.mark(i) {
+			f.fired[p.Name]++
+			return p.Fault, true
+		}
+	}
+	return Fault{}, false
+}
+
+func (p *planned) is(i int64) bool {
+	n, ok := p.from(i)
+	return ok && n == i
+}
+
+// mark remembers that the fault happened at event i, and reports whether it had not.
+func (p *planned) mark(i int64) bool {
+	n := int64(0)
+	if p.Every {
+		n = i / p.N
+	}
+	word, bit := int(n>>6), uint64(1)<<(n&63)
+	if need := word + 1 - len(p.done); need > 0 {
+		p.done = append(p.done, make([]uint64, need)...)
+	}
+	old := p.done[word]
+	p.done[word] |= bit
+	return old&bit == 0
+}
+
+// request counts a request and returns the fault that answers it, if one does.
+func (f *Faults) request() (Fault, bool) {
+	if f == nil {
+		return Fault{}, false
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.requests++
+	for _, p := range f.planned {
+		if !faultKinds[p.Name].request {
+			continue
+		}
+		if hit := p.Every && f.requests%p.N == 0 || !p.Every && f.requests == p.N; hit {
+			f.fired[p.Name]++
+			return p.Fault, true
+		}
+	}
+	return Fault{}, false
+}

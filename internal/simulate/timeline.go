@@ -1,0 +1,298 @@
+package simulate
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+)
+
+const (
+	leaseUS   = 3_000_000 // how far ahead of now events are promised
+	renewUS   = 2_000_000 // a lease with less left is renewed
+	retryUS   = 1_000_000
+	maxKept   = 4096    // segments in a file
+	fileLimit = 4 << 20 // bytes of a file that is worth reading
+)
+
+// TimelineConfig describes a Timeline.
+type TimelineConfig struct {
+	// Path is the file that keeps it across restarts; empty for none.
+	Path string
+	// World says whose timeline it is, for instance "bluesky:1". A file of another
+	// one is refused.
+	World string
+	// Rate is in events per second, from MinRate to MaxRate.
+	Rate float64
+	// Variant is the Segment's.
+	Variant string
+	// History is how long before now a new timeline begins, so that there is
+	// something to replay at once. A negative one begins later.
+	History time.Duration
+	// Limit ends the stream: event Limit does not happen. 0 means that it goes on.
+	Limit int64
+	Log   *slog.Logger // nil discards
+}
+
+// Timeline says when events happen. Servers ask it how many events there are by
+// now. With a file it hands out only events up to a horizon that the file
+// already promises, so that whatever a crash does, no index and no stamp that
+// anyone can have seen is given to another event. After a restart events go on
+// where the promise ended: there is no backlog for the time in between.
+type Timeline struct {
+	cfg  TimelineConfig
+	log  *slog.Logger
+	wait sync.WaitGroup
+
+	disk sync.Mutex // held while the file is written; before mu
+
+	mu       sync.Mutex
+	segs     Segments
+	horizon  int64 // events up to here may be handed out; without a file: no limit
+	shown    int64 // the latest time that was asked for
+	renewing bool
+	retry    int64 // after the file could not be written
+	closed   bool
+	changed  chan struct{} // closed when segs or horizon change
+}
+
+// savedTimeline is the file.
+type savedTimeline struct {
+	Version  int      `json:"version"`
+	World    string   `json:"world"`
+	Segments Segments `json:"segments"`
+	Horizon  int64    `json:"horizon_us"`
+}
+
+// OpenTimeline reads or begins a timeline. An error says what is wrong with the
+// file: of another world, from a newer version, damaged, not writable.
+func OpenTimeline(cfg TimelineConfig) (*Timeline, error) {
+	if !(cfg.Rate >= MinRate && cfg.Rate <= MaxRate) {
+		return nil, fmt.Errorf("rate %v events/s: not between %v and %v", cfg.Rate, MinRate, MaxRate)
+	}
+	t := &Timeline{cfg: cfg, log: cfg.Log, changed: make(chan struct{})}
+	if t.log == nil {
+		t.log = slog.New(slog.DiscardHandler)
+	}
+	now := time.Now().UnixMicro()
+	if cfg.Path != "" {
+		if err := t.load(); err != nil {
+			return nil, fmt.Errorf("timeline %s: %w", cfg.Path, err)
+		}
+	}
+	if t.segs == nil {
+		t.segs = Segments{{StartUS: now - cfg.History.Microseconds(), Rate: cfg.Rate, Variant: cfg.Variant}}
+	} else if last := &t.segs[len(t.segs)-1]; now > t.horizon || last.Rate != cfg.Rate || last.Variant != cfg.Variant {
+		// The promise has run out, or the events to come are others: they begin
+		// after everything that was promised.
+		t.append(max(now, t.horizon+1), t.horizon)
+	}
+	t.horizon = max(t.horizon, now+leaseUS)
+	if cfg.Path != "" {
+		if err := t.save(t.segs, t.horizon); err != nil {
+			return nil, fmt.Errorf("timeline %s: %w", cfg.Path, err)
+		}
+	}
+	return t, nil
+}
+
+// append begins a segment at startUS, after every stamp before it. Events of the
+// segment before it that would happen after lastUS no longer do.
+func (t *Timeline) append(startUS, lastUS int64) {
+	last := &t.segs[len(t.segs)-1]
+	startUS = max(startUS, last.StartUS+1)
+	// The last segment may lie ahead itself: then nothing of it happens.
+	index := max(t.segs.Until(min(lastUS, startUS-1)), last.Index)
+	next := Segment{StartUS: startUS, Index: index, Rate: t.cfg.Rate, Variant: t.cfg.Variant}
+	segs := make(Segments, 0, len(t.segs)+1)
+	t.segs = append(append(segs, t.segs...), next)
+	if len(t.segs) > maxKept {
+		t.segs = t.segs[len(t.segs)-maxKept:]
+	}
+}
+
+func (t *Timeline) load() error {
+	f, err := os.Open(t.cfg.Path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if info.Size() > fileLimit {
+		return fmt.Errorf("%d bytes: not a timeline", info.Size())
+	}
+	var saved savedTimeline
+	if err := json.NewDecoder(f).Decode(&saved); err != nil {
+		return fmt.Errorf("damaged (delete it to begin anew): %w", err)
+	}
+	switch {
+	case saved.Version != 1:
+		return fmt.Errorf("version %d, this program knows version 1", saved.Version)
+	case saved.World != t.cfg.World:
+		return fmt.Errorf("belongs to %q, not to %q: use the same seed, or another directory", saved.World, t.cfg.World)
+	case len(saved.Segments) == 0:
+		return errors.New("damaged (delete it to begin anew): no segments")
+	}
+	if err := saved.Segments.validate(); err != nil {
+		return fmt.Errorf("damaged (delete it to begin anew): %w", err)
+	}
+	t.segs, t.horizon = saved.Segments, saved.Horizon
+	return nil
+}
+
+// save replaces the file as a whole, or leaves the old one.
+func (t *Timeline) save(segs Segments, horizon int64) error {
+	p, err := json.Marshal(savedTimeline{Version: 1, World: t.cfg.World, Segments: segs, Horizon: horizon})
+	if err != nil {
+		return err
+	}
+	tmp := t.cfg.Path + ".new"
+	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600) //nolint:gosec // the user names the directory
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(append(p, '\n'))
+	if err == nil {
+		err = f.Sync()
+	}
+	if e := f.Close(); err == nil {
+		err = e
+	}
+	if err == nil {
+		err = os.Rename(tmp, t.cfg.Path) //nolint:gosec // the user names the directory
+	}
+	if err != nil {
+		return err
+	}
+	// From here on the file is the new one, so an error would mislead: some file
+	// systems cannot sync a directory.
+	if d, err := os.Open(filepath.Dir(t.cfg.Path)); err == nil { //nolint:gosec // the user names the directory
+		_ = d.Sync()
+		_ = d.Close()
+	}
+	return nil
+}
+
+// View is a timeline at one moment.
+type View struct {
+	Segments Segments
+	// NowUS is the moment, in Unix microseconds: never earlier than in a view
+	// before, and never beyond what is promised.
+	NowUS int64
+	// Changed is closed when NowUS can go on further than this view's promise, or
+	// when the segments change.
+	Changed <-chan struct{}
+	limit   int64
+}
+
+// Until is Segments.Until, within the timeline's limit.
+func (v *View) Until(us int64) int64 {
+	n := v.Segments.Until(us)
+	if v.limit > 0 {
+		n = min(n, v.limit)
+	}
+	return n
+}
+
+// Ended reports whether event i will never happen.
+func (v *View) Ended(i int64) bool { return v.limit > 0 && i >= v.limit }
+
+// Now returns the view of this moment, and sees to it that the promise lasts.
+func (t *Timeline) Now() View {
+	now := time.Now().UnixMicro()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.cfg.Path != "" {
+		if now+renewUS > t.horizon && now >= t.retry {
+			t.renew()
+		}
+		now = min(now, t.horizon)
+	}
+	t.shown = max(t.shown, now)
+	return View{Segments: t.segs, NowUS: t.shown, Changed: t.changed, limit: t.cfg.Limit}
+}
+
+// renew promises more, beside the callers so that none waits for the disk.
+func (t *Timeline) renew() {
+	if t.renewing || t.closed {
+		return
+	}
+	t.renewing = true
+	t.wait.Go(func() {
+		t.disk.Lock()
+		defer t.disk.Unlock()
+		t.mu.Lock()
+		segs, horizon := t.segs, time.Now().UnixMicro()+leaseUS
+		t.mu.Unlock()
+		err := t.save(segs, horizon)
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.renewing = false
+		if err != nil {
+			t.retry = time.Now().UnixMicro() + retryUS
+			t.log.Error("timeline not saved, the simulated stream pauses", "err", err)
+			return
+		}
+		t.horizon = max(t.horizon, horizon)
+		t.notify()
+	})
+}
+
+func (t *Timeline) notify() {
+	close(t.changed)
+	t.changed = make(chan struct{})
+}
+
+// Change gives the events from now on another rate, or another variant where
+// that is not empty. Nothing that has been served changes.
+func (t *Timeline) Change(rate float64, variant string) error {
+	if !(rate >= MinRate && rate <= MaxRate) {
+		return fmt.Errorf("rate %v events/s: not between %v and %v", rate, MinRate, MaxRate)
+	}
+	t.disk.Lock()
+	defer t.disk.Unlock()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	old, oldCfg := t.segs, t.cfg
+	t.cfg.Rate = rate
+	if variant != "" {
+		t.cfg.Variant = variant
+	}
+	start := max(time.Now().UnixMicro(), t.shown+1)
+	t.append(start, start)
+	if t.cfg.Path != "" {
+		if err := t.save(t.segs, t.horizon); err != nil {
+			t.segs, t.cfg = old, oldCfg
+			return fmt.Errorf("timeline %s: %w", t.cfg.Path, err)
+		}
+	}
+	t.notify()
+	return nil
+}
+
+// Rate is the rate of the events to come, in events per second.
+func (t *Timeline) Rate() float64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.cfg.Rate
+}
+
+// Close waits for the file. The timeline hands out nothing new after it.
+func (t *Timeline) Close() error {
+	t.mu.Lock()
+	t.closed = true
+	t.mu.Unlock()
+	t.wait.Wait()
+	return nil
+}

@@ -1,0 +1,200 @@
+package simulate
+
+import (
+	"fmt"
+	"iter"
+	"strconv"
+	"strings"
+
+	"github.com/weir-project/weir/internal/event"
+)
+
+// Shape of the Wikipedia world.
+const (
+	pages       = 3_000_000
+	pageOctaves = 1_040_233 // log2((pages + zipfShift) / zipfShift) in 1/65536
+
+	// Kinds among 100,000 events; the rest is log.
+	categorizeShare = 52_000
+	editShare       = 42_000
+	newShare        = 3_000
+	externalShare   = 15
+	numberShare     = 5 // a type that is a number in a string
+
+	// Canary events come at fixed indices: several an hour at the live rate.
+	canaryEvery = 15_000
+	canaryAt    = 137
+
+	offsetBase = 6_300_000_000 // Kafka offset of event 0
+	againLag   = 3             // how many events later one is produced again
+)
+
+// The data centres that produce the stream, each into a topic with its name as prefix.
+const (
+	Eqiad = "eqiad"
+	Codfw = "codfw"
+)
+
+// wiki is one site; its pages have one of these titles and a number.
+type wiki struct {
+	db, domain string
+	weight     int
+	titles     []phrase
+	categories []phrase
+}
+
+func newWiki(db, domain string, weight int, category string, titles ...string) wiki {
+	w := wiki{db: db, domain: domain, weight: weight}
+	for _, t := range titles {
+		w.titles = append(w.titles, newPhrase(t))
+		w.categories = append(w.categories, newPhrase(category+t))
+	}
+	return w
+}
+
+var wikis = []wiki{
+	newWiki("commonswiki", "commons.wikimedia.org", 400, "Category:", "File:Weir on the river at dawn", "File:Hafen – Übersicht, Süd", "File:El niño y el río", "File:堰と川", "File:\"Quoted\" view & more"),
+	newWiki("wikidatawiki", "www.wikidata.org", 220, "Category:", "Q", "Property:P", "Lexeme:L"),
+	newWiki("enwiki", "en.wikipedia.org", 170, "Category:", "List of weirs", "Talk:River engineering", "User:Example/sandbox", "AC/DC (album)", "C++ & <templates>", "Wikipedia:Village pump", "Back\\slash", "Caf\u00e9", "Cafe\u0301"),
+	newWiki("dewiki", "de.wikipedia.org", 40, "Kategorie:", "Wehr", "Diskussion:Fluß", "Öl-, Gas- und Wasserwerk", "Benutzer:Müller"),
+	newWiki("frwiki", "fr.wikipedia.org", 40, "Catégorie:", "Barrage à l'œuvre", "Utilisatrice:Élodie", "L'Été meurtrier"),
+	newWiki("ruwiki", "ru.wikipedia.org", 30, "Категория:", "Плотина", "Обсуждение:Река", "Участник:Пример"),
+	newWiki("jawiki", "ja.wikipedia.org", 25, "Category:", "堰", "利用者:例", "ファイル:川.jpg", "𠮷野川"),
+	newWiki("arwiki", "ar.wikipedia.org", 20, "تصنيف:", "سد", "نقاش:نهر النيل", "مستخدم:مثال"),
+	newWiki("zhwiki", "zh.wikipedia.org", 20, "Category:", "堰", "模板:河流"),
+	newWiki("kowiki", "ko.wikipedia.org", 10, "분류:", "보 (구조물)", "사용자:예시"),
+	newWiki("hewiki", "he.wikipedia.org", 10, "קטגוריה:", "סכר", "תבנית:נהרות"),
+	newWiki("thwiki", "th.wikipedia.org", 5, "หมวดหมู่:", "ฝาย", "แม่น้ำเจ้าพระยา"),
+	newWiki("hiwiki", "hi.wikipedia.org", 5, "श्रेणी:", "बाँध", "गंगा नदी"),
+	newWiki("elwiki", "el.wikipedia.org", 5, "Κατηγορία:", "Φράγμα"),
+	newWiki("viwiki", "vi.wikipedia.org", 5, "Thể loại:", "Đập nước", "Sông Hồng"),
+	newWiki("enwiktionary", "en.wiktionary.org", 15, "Category:", "weir", "👨\u200d👩\u200d👧", "naïve"),
+	newWiki("metawiki", "meta.wikimedia.org", 10, "Category:", "Tech/News", "Global/\"lock\""),
+}
+
+var wikiTotal = func() (n int) {
+	for i := range wikis {
+		n += wikis[i].weight
+	}
+	return n
+}()
+
+// Wikipedia is the Wikipedia side of a World. It holds no state: all methods
+// may be called from many goroutines.
+type Wikipedia struct {
+	key   uint64
+	again int64
+}
+
+// Wikipedia returns the Wikipedia events. Where again is above 0, about one
+// event in again is one that upstream's producers sent already (Item.Again).
+func (w *World) Wikipedia(again int64) *Wikipedia {
+	return &Wikipedia{key: keyOf(scramble(uint64(w.seed)), "wikipedia"), again: again}
+}
+
+// change is what can be told of an event without making its frame.
+type change struct {
+	i          int64
+	kind       string
+	canary     bool
+	repeated   bool // i is the index of the first one then
+	wiki       *wiki
+	title      *phrase
+	page       uint64
+	idHi, idLo uint64
+	rand       rng
+}
+
+// origin is the index of the event whose content event i has: i itself, or the
+// one that upstream produced before. Repetitions and canaries are not repeated.
+func (w *Wikipedia) origin(i int64) int64 {
+	if !w.repeats(i) || w.repeats(i-againLag) || isCanary(i-againLag) {
+		return i
+	}
+	return i - againLag
+}
+
+func (w *Wikipedia) repeats(i int64) bool {
+	return w.again > 0 && i >= againLag && i%w.again == w.again-1
+}
+
+func isCanary(i int64) bool { return i%canaryEvery == canaryAt }
+
+func (w *Wikipedia) change(i int64) change {
+	o := w.origin(i)
+	c := change{i: o, repeated: o != i, rand: rng(derive(w.key, o))}
+	r := &c.rand
+	c.idHi, c.idLo = r.next(), r.next()
+	if isCanary(o) {
+		c.canary, c.kind = true, "canary"
+		return c
+	}
+	switch roll := r.below(100_000); {
+	case roll < categorizeShare:
+		c.kind = "categorize"
+	case roll < categorizeShare+editShare:
+		c.kind = "edit"
+	case roll < categorizeShare+editShare+newShare:
+		c.kind = "new"
+	case roll < categorizeShare+editShare+newShare+externalShare:
+		c.kind = "external"
+	case roll < categorizeShare+editShare+newShare+externalShare+numberShare:
+		c.kind = "142"
+	default:
+		c.kind = "log"
+	}
+	n := r.below(wikiTotal)
+	for k := range wikis {
+		if n -= wikis[k].weight; n < 0 {
+			c.wiki = &wikis[k]
+			break
+		}
+	}
+	titles := c.wiki.titles
+	if c.kind == "categorize" {
+		titles = c.wiki.categories
+	}
+	c.title = &titles[r.below(len(titles))]
+	c.page = r.zipf(pageOctaves, pages)
+	return c
+}
+
+// At returns the truth about event i, which counts from 0.
+func (w *Wikipedia) At(i int64) Item {
+	c := w.change(i)
+	it := Item{Index: i, Route: event.Data, Kind: c.kind, Again: c.repeated,
+		Identity: string(appendUUID(nil, c.idHi, c.idLo)), Offset: offsetBase + i}
+	if c.canary {
+		it.Route = event.Skip
+		return it
+	}
+	it.Wiki = c.wiki.db
+	it.Title = c.title.raw + " " + strconv.FormatUint(c.page, 10)
+	it.Key = it.Wiki + "|" + it.Title
+	return it
+}
+
+// Items yields the truth about events [from, to).
+func (w *Wikipedia) Items(from, to int64) iter.Seq[Item] { return items(from, to, w.At) }
+
+// wikiVariant is what a Segment keeps of a stretch of the Wikipedia stream: the
+// data centre in charge, and how often events are produced again.
+func wikiVariant(dc string, again int64) string {
+	if again > 0 {
+		return dc + ";again=" + strconv.FormatInt(again, 10)
+	}
+	return dc
+}
+
+func parseWikiVariant(v string) (dc string, again int64, err error) {
+	dc, rest, found := strings.Cut(v, ";again=")
+	if found {
+		if again, err = strconv.ParseInt(rest, 10, 64); err != nil || again < 0 {
+			return "", 0, fmt.Errorf("variant %q: bad repetition", v)
+		}
+	}
+	if dc != Eqiad && dc != Codfw {
+		return "", 0, fmt.Errorf("variant %q: unknown data centre", v)
+	}
+	return dc, again, nil
+}
