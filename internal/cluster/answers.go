@@ -1,0 +1,336 @@
+package cluster
+
+import (
+	"context"
+	"encoding/binary"
+	"slices"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// maxPartitions bounds the partitions of one topic that a client may ask for; the
+// module would allocate any number.
+const maxPartitions = 10_000
+
+// inspected reports whether a request is taken off the socket whole, because it
+// is answered here, changed, or needed to read its response.
+func inspected(key int16) bool {
+	switch kmsg.Key(key) {
+	case kmsg.CreateTopics, kmsg.DeleteTopics, kmsg.CreatePartitions, kmsg.AlterUserSCRAMCredentials,
+		kmsg.DeleteRecords, kmsg.OffsetForLeaderEpoch, kmsg.FindCoordinator, kmsg.EndTxn, kmsg.TxnOffsetCommit,
+		kmsg.ConsumerGroupHeartbeat:
+		return true
+	}
+	return false
+}
+
+// before sees a request ahead of the module. It returns the frame to hand on, or
+// else the reply to give.
+func (c *Cluster) before(b *broker, f flight, frame []byte) (_, reply []byte, err error) {
+	ctx := context.Background()
+	switch req := f.req.(type) {
+	case *kmsg.CreateTopicsRequest:
+		if resp := tooManyPartitions(req); resp != nil {
+			return nil, encodeResponse(f.corr, resp), nil
+		}
+	case *kmsg.CreatePartitionsRequest:
+		if resp := tooManyMore(req); resp != nil {
+			return nil, encodeResponse(f.corr, resp), nil
+		}
+	case *kmsg.DeleteRecordsRequest:
+		return c.keepLast(frame, req), nil, nil
+	case *kmsg.EndTxnRequest:
+		return frame, nil, c.beginEnd(req)
+	case *kmsg.ConsumerGroupHeartbeatRequest:
+		if req.InstanceID != nil {
+			return nil, encodeResponse(f.corr, noStaticMembers(req)), nil
+		}
+	}
+	switch kmsg.Key(f.key) {
+	case kmsg.CreateTopics, kmsg.DeleteTopics, kmsg.CreatePartitions, kmsg.AlterUserSCRAMCredentials:
+		// The module's controller cannot move. While another broker plays that
+		// part, what only the controller may do is passed on to it.
+		if b.id == c.controllerID() && b.id != moduleController {
+			reply, err = c.relay(ctx, moduleController, frame)
+			return nil, reply, err
+		}
+	}
+	return frame, nil, nil
+}
+
+func tooManyPartitions(req *kmsg.CreateTopicsRequest) kmsg.Response {
+	if !slices.ContainsFunc(req.Topics, func(t kmsg.CreateTopicsRequestTopic) bool {
+		return t.NumPartitions > maxPartitions || len(t.ReplicaAssignment) > maxPartitions
+	}) {
+		return nil
+	}
+	resp := req.ResponseKind().(*kmsg.CreateTopicsResponse)
+	for _, t := range req.Topics {
+		st := kmsg.NewCreateTopicsResponseTopic()
+		st.Topic = t.Topic
+		st.ErrorCode = kerr.InvalidPartitions.Code
+		st.ErrorMessage = kmsg.StringPtr("more than 10000 partitions")
+		resp.Topics = append(resp.Topics, st)
+	}
+	return resp
+}
+
+func tooManyMore(req *kmsg.CreatePartitionsRequest) kmsg.Response {
+	if !slices.ContainsFunc(req.Topics, func(t kmsg.CreatePartitionsRequestTopic) bool { return t.Count > maxPartitions }) {
+		return nil
+	}
+	resp := req.ResponseKind().(*kmsg.CreatePartitionsResponse)
+	for _, t := range req.Topics {
+		st := kmsg.NewCreatePartitionsResponseTopic()
+		st.Topic = t.Topic
+		st.ErrorCode = kerr.InvalidPartitions.Code
+		st.ErrorMessage = kmsg.StringPtr("more than 10000 partitions")
+		resp.Topics = append(resp.Topics, st)
+	}
+	return resp
+}
+
+// noStaticMembers refuses a static member of the new group protocol: the module
+// would leave its partitions with nobody when it comes back.
+func noStaticMembers(req *kmsg.ConsumerGroupHeartbeatRequest) kmsg.Response {
+	resp := req.ResponseKind().(*kmsg.ConsumerGroupHeartbeatResponse)
+	resp.ErrorCode = kerr.InvalidRequest.Code
+	resp.ErrorMessage = kmsg.StringPtr("this broker has no static members in the consumer protocol: leave out group.instance.id, or use group.protocol=classic")
+	return resp
+}
+
+// keepLast lowers a request to delete everything to everything but the last
+// record: a partition with nothing in it starts again at offset 0 after a
+// restart, below what consumers have committed.
+func (c *Cluster) keepLast(frame []byte, req *kmsg.DeleteRecordsRequest) []byte {
+	changed := false
+	for i := range req.Topics {
+		t := &req.Topics[i]
+		for j := range t.Partitions {
+			p := &t.Partitions[j]
+			info := c.partitionInfo(partition{t.Topic, p.Partition})
+			if info == nil || info.HighWatermark == 0 || info.LogStartOffset >= info.HighWatermark {
+				continue
+			}
+			if p.Offset == -1 || p.Offset == info.HighWatermark {
+				p.Offset = info.HighWatermark - 1
+				changed = true
+			}
+		}
+	}
+	if !changed {
+		return frame
+	}
+	return replaceBody(frame, req)
+}
+
+func (c *Cluster) partitionInfo(p partition) *kfake.PartitionInfo {
+	var info *kfake.PartitionInfo
+	_ = c.module(func(k *kfake.Cluster) error {
+		info = k.PartitionInfo(p.topic, p.id)
+		return nil
+	})
+	return info
+}
+
+// after sees a response frame ahead of the client and returns what to send.
+func (c *Cluster) after(f flight, frame []byte) []byte {
+	ctx := context.Background()
+	switch kmsg.Key(f.key) {
+	case kmsg.CreateTopics, kmsg.CreatePartitions, kmsg.DeleteTopics, kmsg.ElectLeaders, kmsg.AlterPartitionAssignments:
+		// Before the client hears of its topic, so that it never sees the leaders move.
+		if err := c.settle(ctx); err != nil {
+			c.log.Warn("place leaders", "error", err)
+		}
+		return frame
+	case kmsg.EndTxn:
+		c.finishEnd(f.req.(*kmsg.EndTxnRequest))
+		return frame
+	case kmsg.TxnOffsetCommit:
+		c.stageOffsets(f, frame)
+		return frame
+	}
+	change := c.change(ctx, f)
+	if change == nil {
+		return frame
+	}
+	resp := kmsg.ResponseForKey(f.key)
+	resp.SetVersion(f.version)
+	if len(frame) > 10 && f.key == int16(kmsg.ApiVersions) && int16(binary.BigEndian.Uint16(frame[8:])) == kerr.UnsupportedVersion.Code {
+		resp.SetVersion(0) // the version that every client can read
+	}
+	if err := decodeResponse(frame, resp); err != nil {
+		c.log.Warn("read own response", "key", f.key, "version", f.version, "error", err)
+		return frame
+	}
+	change(resp)
+	return encodeResponse(int32(binary.BigEndian.Uint32(frame[4:])), resp)
+}
+
+// change returns what is done to the response to f; nil leaves it alone.
+func (c *Cluster) change(ctx context.Context, f flight) func(kmsg.Response) {
+	switch kmsg.Key(f.key) {
+	case kmsg.ApiVersions:
+		return func(r kmsg.Response) { limitVersions(r.(*kmsg.ApiVersionsResponse)) }
+	case kmsg.Metadata:
+		return func(r kmsg.Response) { c.answerMetadata(r.(*kmsg.MetadataResponse)) }
+	case kmsg.DescribeCluster:
+		return func(r kmsg.Response) { c.answerDescribeCluster(r.(*kmsg.DescribeClusterResponse)) }
+	case kmsg.DescribeTopicPartitions:
+		return func(r kmsg.Response) { c.answerDescribePartitions(r.(*kmsg.DescribeTopicPartitionsResponse)) }
+	case kmsg.FindCoordinator:
+		return func(r kmsg.Response) {
+			c.answerFindCoordinator(ctx, f.req.(*kmsg.FindCoordinatorRequest), r.(*kmsg.FindCoordinatorResponse))
+		}
+	case kmsg.OffsetForLeaderEpoch:
+		return func(r kmsg.Response) {
+			c.answerEpochEnd(f.req.(*kmsg.OffsetForLeaderEpochRequest), r.(*kmsg.OffsetForLeaderEpochResponse))
+		}
+	case kmsg.DescribeLogDirs:
+		return func(r kmsg.Response) { c.answerLogDirs(r.(*kmsg.DescribeLogDirsResponse)) }
+	}
+	return nil
+}
+
+func limitVersions(r *kmsg.ApiVersionsResponse) {
+	for i := range r.ApiKeys {
+		if k := &r.ApiKeys[i]; k.ApiKey == int16(kmsg.Produce) {
+			k.MaxVersion = min(k.MaxVersion, maxProduceVersion)
+		}
+	}
+}
+
+// answerMetadata tells what a real cluster would: only live brokers, the acting
+// controller, replicas in a fixed order with the preferred leader first, and dead
+// brokers out of the in-sync set. The module knows no dead brokers and would send
+// clients to them.
+func (c *Cluster) answerMetadata(r *kmsg.MetadataResponse) {
+	r.ControllerID = c.controllerID()
+	r.Brokers = slices.DeleteFunc(r.Brokers, func(b kmsg.MetadataResponseBroker) bool { return c.dead(b.NodeID) })
+	for i := range r.Brokers {
+		r.Brokers[i].Rack = nil
+	}
+	for i := range r.Topics {
+		t := &r.Topics[i]
+		if t.Topic == nil {
+			continue
+		}
+		for j := range t.Partitions {
+			p := &t.Partitions[j]
+			if c.dead(p.Leader) && p.ErrorCode == 0 {
+				p.Leader, p.ErrorCode = -1, kerr.LeaderNotAvailable.Code
+			}
+			p.Replicas, p.ISR, p.OfflineReplicas = c.replicas(partition{*t.Topic, p.Partition}, p.Leader, p.Replicas)
+		}
+	}
+}
+
+func (c *Cluster) answerDescribeCluster(r *kmsg.DescribeClusterResponse) {
+	r.ControllerID = c.controllerID()
+	r.Brokers = slices.DeleteFunc(r.Brokers, func(b kmsg.DescribeClusterResponseBroker) bool { return c.dead(b.NodeID) })
+	for i := range r.Brokers {
+		r.Brokers[i].Rack = nil
+	}
+}
+
+func (c *Cluster) answerDescribePartitions(r *kmsg.DescribeTopicPartitionsResponse) {
+	for i := range r.Topics {
+		t := &r.Topics[i]
+		if t.Topic == nil {
+			continue
+		}
+		for j := range t.Partitions {
+			p := &t.Partitions[j]
+			p.Replicas, p.ISR, p.OfflineReplicas = c.replicas(partition{*t.Topic, p.Partition}, p.LeaderID, p.Replicas)
+			// The protocol allows null here, and Java's admin client dies of it.
+			p.EligibleLeaderReplicas, p.LastKnownELR = []int32{}, []int32{}
+		}
+	}
+}
+
+func (c *Cluster) dead(id int32) bool {
+	return id >= 0 && int(id) < len(c.brokers) && !c.brokers[id].alive()
+}
+
+// replicas returns the simulated replicas of a partition. said is the module's
+// answer, which begins with the leader and so changes with it.
+func (c *Cluster) replicas(p partition, leader int32, said []int32) (all, inSync, offline []int32) {
+	all = said
+	if pref, ok := c.preferredOf(p); ok && len(said) > 0 {
+		all = make([]int32, 0, len(said))
+		for i := range said {
+			all = append(all, (pref+int32(i))%Size)
+		}
+		if leader >= 0 && !slices.Contains(all, leader) {
+			// Fewer replicas than brokers, and they died: there is one copy, so
+			// another broker leads, and is a replica from then on.
+			all[len(all)-1] = leader
+		}
+	}
+	for _, id := range all {
+		if c.dead(id) {
+			offline = append(offline, id)
+		} else {
+			inSync = append(inSync, id)
+		}
+	}
+	return all, inSync, offline
+}
+
+func (c *Cluster) answerFindCoordinator(ctx context.Context, req *kmsg.FindCoordinatorRequest, r *kmsg.FindCoordinatorResponse) {
+	point := func(name string, code *int16, node *int32, host *string, port *int32) {
+		if *code != 0 {
+			return
+		}
+		id, ok := c.coordinator(ctx, name)
+		if !ok {
+			*code, *node, *host, *port = kerr.CoordinatorNotAvailable.Code, -1, "", -1
+			return
+		}
+		addr := c.brokers[id].addr
+		*node, *host, *port = id, addr.IP.String(), int32(addr.Port)
+	}
+	if r.Version <= 3 {
+		point(req.CoordinatorKey, &r.ErrorCode, &r.NodeID, &r.Host, &r.Port)
+		return
+	}
+	for i := range r.Coordinators {
+		s := &r.Coordinators[i]
+		point(s.Key, &s.ErrorCode, &s.NodeID, &s.Host, &s.Port)
+	}
+}
+
+// answerEpochEnd corrects where an epoch ends. The module searches the epochs of
+// the batches, so when the leader moved and nothing was written since, it knows
+// no end for the epoch before (-1), and for a partition whose records are all
+// deleted it says 0. Clients take either for lost data and start over at the
+// beginning. With one log shared by all brokers nothing is ever cut off: such an
+// epoch ends at the high watermark.
+func (c *Cluster) answerEpochEnd(req *kmsg.OffsetForLeaderEpochRequest, r *kmsg.OffsetForLeaderEpochResponse) {
+	asked := make(map[partition]int32)
+	for _, t := range req.Topics {
+		for _, p := range t.Partitions {
+			asked[partition{t.Topic, p.Partition}] = p.LeaderEpoch
+		}
+	}
+	for i := range r.Topics {
+		t := &r.Topics[i]
+		for j := range t.Partitions {
+			p := &t.Partitions[j]
+			name := partition{t.Topic, p.Partition}
+			epoch, ok := asked[name]
+			if !ok || p.ErrorCode != 0 || p.EndOffset > 0 {
+				continue
+			}
+			info := c.partitionInfo(name)
+			if info == nil || epoch > info.Epoch {
+				continue
+			}
+			if p.EndOffset < 0 || info.LogStartOffset == info.HighWatermark {
+				p.LeaderEpoch, p.EndOffset = epoch, info.HighWatermark
+			}
+		}
+	}
+}

@@ -1,0 +1,335 @@
+// Package apache runs three Apache Kafka brokers (KRaft, combined with their
+// controllers) as local Java processes, without Docker. It owns getting the
+// jars, the configuration and formatting of the nodes, their processes, and the
+// processes that a killed predecessor left behind. It does not own topics, and it
+// speaks to the brokers only to see that they answer.
+package apache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"golang.org/x/sync/errgroup"
+)
+
+// nodes is the number of brokers: the fewest with which one may die under
+// replication 3 and min.insync.replicas 2.
+const nodes = 3
+
+// Config says what to run and where.
+type Config struct {
+	// Dir holds the nodes' data, logs and process records. One process at a time
+	// may use it; the caller holds the lock.
+	Dir string
+	// Cache holds the jars that Maven fetches, shared by all data directories.
+	Cache string
+	// Addrs are the three brokers' client addresses, host:port, ports not 0:
+	// they are written into the brokers' configuration.
+	Addrs []string
+	// Home is an unpacked official distribution, whose jars are used instead of
+	// fetching any. Usually the environment's KAFKA_HOME; empty means none.
+	Home string
+	// Properties are added to every broker's configuration, and win.
+	Properties map[string]string
+	// Progress is told in words what is going on; nil for silence.
+	Progress func(string)
+	// Died is told of a broker that ended although nobody stopped it, from a
+	// goroutine of its own; nil for silence.
+	Died func(Broker)
+	// Log reports what cannot be returned; nil discards.
+	Log *slog.Logger
+}
+
+// Broker is the state of one broker's process.
+type Broker struct {
+	ID      int32
+	Addr    string
+	Alive   bool
+	PID     int    // of the Java process, 0 when it is not running
+	LogFile string // what the process printed
+	// Reason says why it is not running, empty while it is: "stopped", "killed",
+	// "died: signal: killed".
+	Reason string
+}
+
+// Cluster is three running brokers.
+type Cluster struct {
+	cfg    Config
+	libs   string
+	java   string
+	id     string
+	client *kgo.Client
+
+	mu    sync.Mutex
+	nodes [nodes]*node
+	done  bool
+}
+
+// Open gets the jars, formats the nodes where that was never done, stops what a
+// killed predecessor left running, starts the brokers and returns when all three
+// answer. A start takes 5 to 10 s on two cores; the first one fetches 55 MB.
+func Open(ctx context.Context, cfg Config) (*Cluster, error) {
+	if len(cfg.Addrs) != nodes {
+		return nil, fmt.Errorf("start Apache Kafka: %d addresses given, want %d", len(cfg.Addrs), nodes)
+	}
+	if cfg.Progress == nil {
+		cfg.Progress = func(string) {}
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	c := &Cluster{cfg: cfg}
+	if err := c.open(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("start Apache Kafka: %w", err), c.Close())
+	}
+	return c, nil
+}
+
+func (c *Cluster) open(ctx context.Context) error {
+	var err error
+	if c.java, err = findJava(ctx); err != nil {
+		return err
+	}
+	if c.libs, err = findJars(ctx, c.cfg); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(c.cfg.Dir, 0o700); err != nil {
+		return fmt.Errorf("make the data directory: %w", err)
+	}
+	if c.id, err = clusterID(c.cfg.Dir); err != nil {
+		return err
+	}
+	if err := StopOrphans(ctx, c.cfg.Dir, c.cfg.Progress); err != nil {
+		return err
+	}
+	// The controllers' addresses are the cluster's own affair: new ones at every start.
+	voters, err := c.layout(ctx)
+	if err != nil {
+		return err
+	}
+	if err := c.format(ctx); err != nil {
+		return err
+	}
+	c.cfg.Progress("starting three Apache Kafka brokers")
+	for _, n := range c.nodes {
+		if err := n.start(); err != nil {
+			return err
+		}
+	}
+	c.client, err = kgo.NewClient(kgo.SeedBrokers(c.cfg.Addrs...), kgo.ClientID("weir-cluster"),
+		kgo.RetryTimeout(2*time.Second), kgo.DialTimeout(time.Second))
+	if err != nil {
+		return fmt.Errorf("make a client (controllers %s): %w", voters, err)
+	}
+	return c.waitAnswer(ctx)
+}
+
+// layout binds a free controller port for each node and writes the configurations.
+func (c *Cluster) layout(ctx context.Context) (voters string, err error) {
+	controllers := make([]string, nodes)
+	var held []net.Listener
+	defer func() {
+		for _, l := range held {
+			_ = l.Close()
+		}
+	}()
+	for i, addr := range c.cfg.Addrs {
+		host, _, err := net.SplitHostPort(addr)
+		if err != nil {
+			return "", fmt.Errorf("broker address %q: %w", addr, err)
+		}
+		var lc net.ListenConfig
+		l, err := lc.Listen(ctx, "tcp", net.JoinHostPort(host, "0"))
+		if err != nil {
+			return "", fmt.Errorf("find a port for controller %d: %w", i+1, err)
+		}
+		held = append(held, l)
+		controllers[i] = l.Addr().String()
+	}
+	voters = votersOf(controllers)
+	for i := range c.nodes {
+		dir := filepath.Join(c.cfg.Dir, fmt.Sprintf("broker-%d", i+1))
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return "", fmt.Errorf("make the broker's directory: %w", err)
+		}
+		n := &node{id: int32(i + 1), addr: c.cfg.Addrs[i], dir: dir, java: c.java, libs: c.libs, log: c.cfg.Log, died: c.cfg.Died}
+		if err := os.WriteFile(n.config(), properties(n, controllers[i], voters, c.cfg.Properties), 0o600); err != nil {
+			return "", fmt.Errorf("write the broker's configuration: %w", err)
+		}
+		c.nodes[i] = n
+	}
+	return voters, nil
+}
+
+// format prepares the data directories of nodes that have none yet.
+func (c *Cluster) format(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for _, n := range c.nodes {
+		if _, err := os.Stat(filepath.Join(n.data(), "meta.properties")); err == nil {
+			continue
+		}
+		g.Go(func() error { return n.format(ctx, c.id) })
+	}
+	return g.Wait()
+}
+
+// tellEvery is how often a start that takes its time says so.
+const tellEvery = 3 * time.Second
+
+// waitAnswer returns when every broker is registered, one is the controller, and each answers.
+func (c *Cluster) waitAnswer(ctx context.Context) error {
+	start, told, before := time.Now(), time.Now(), 0
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		answering := c.answering(ctx)
+		if answering == nodes {
+			return nil
+		}
+		for _, n := range c.nodes {
+			if alive, reason := n.state(); !alive {
+				return fmt.Errorf("broker %d ended while starting (%s); what it printed is in %s", n.id, reason, n.logFile())
+			}
+		}
+		if answering != before || time.Since(told) > tellEvery {
+			told, before = time.Now(), answering
+			c.cfg.Progress(fmt.Sprintf("%d of %d Apache Kafka brokers answer after %v", answering, nodes, time.Since(start).Truncate(time.Second)))
+		}
+		if time.Since(start) > 2*time.Minute {
+			return fmt.Errorf("%d of %d brokers answer after two minutes; what they printed is in %s", answering, nodes, c.cfg.Dir)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// answering counts the brokers that the cluster knows, are unfenced, and answer themselves.
+func (c *Cluster) answering(ctx context.Context) (n int) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	req := kmsg.NewPtrMetadataRequest()
+	req.Topics = []kmsg.MetadataRequestTopic{}
+	resp, err := req.RequestWith(ctx, c.client)
+	if err != nil {
+		return 0
+	}
+	for _, b := range resp.Brokers {
+		if _, err := kmsg.NewPtrApiVersionsRequest().RequestWith(ctx, c.client.Broker(int(b.NodeID))); err == nil {
+			n++
+		}
+	}
+	return n
+}
+
+// Addrs returns the brokers' client addresses.
+func (c *Cluster) Addrs() []string { return c.cfg.Addrs }
+
+// Brokers returns the state of the three processes.
+func (c *Cluster) Brokers() []Broker {
+	all := make([]Broker, 0, nodes)
+	for _, n := range c.nodes {
+		all = append(all, n.broker())
+	}
+	return all
+}
+
+// Kill stops a broker: in order (its leaders move first, which takes a moment),
+// or hard, with SIGKILL, as a machine that dies.
+func (c *Cluster) Kill(ctx context.Context, id int32, hard bool) error {
+	n, err := c.node(id)
+	if err != nil {
+		return err
+	}
+	if alive, reason := n.state(); !alive {
+		return fmt.Errorf("it is not running: it is %s", reason)
+	}
+	return n.stop(ctx, hard)
+}
+
+// Restart starts a broker that is not running, and returns when it answers.
+func (c *Cluster) Restart(ctx context.Context, id int32) error {
+	n, err := c.node(id)
+	if err != nil {
+		return err
+	}
+	if alive, _ := n.state(); alive {
+		return errors.New("it is running")
+	}
+	if err := n.start(); err != nil {
+		return err
+	}
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if _, err := kmsg.NewPtrApiVersionsRequest().RequestWith(ctx, c.client.Broker(int(id))); err == nil {
+			return nil
+		}
+		if alive, reason := n.state(); !alive {
+			return fmt.Errorf("it %s; what it printed is in %s", reason, n.logFile())
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("it does not answer yet: %w", ctx.Err())
+		}
+	}
+}
+
+func (c *Cluster) node(id int32) (*node, error) {
+	if id < 1 || id > nodes {
+		return nil, fmt.Errorf("there is no broker %d: they are 1 to %d", id, nodes)
+	}
+	return c.nodes[id-1], nil
+}
+
+// Run blocks until the context ends. A broker that dies by itself is logged by
+// its own goroutine, shown by Brokers, and not started again: that is the
+// user's to see and to do.
+func (c *Cluster) Run(ctx context.Context) error {
+	<-ctx.Done()
+	return nil
+}
+
+// Close stops the brokers in order, all at once, and kills those that do not end
+// within 15 s. Acknowledged records are on disk either way.
+func (c *Cluster) Close() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.done {
+		return nil
+	}
+	c.done = true
+	if c.client != nil {
+		c.client.Close()
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
+	defer cancel()
+	var g errgroup.Group
+	for _, n := range c.nodes {
+		if n == nil {
+			continue
+		}
+		g.Go(func() error {
+			if alive, _ := n.state(); !alive {
+				return nil
+			}
+			if err := n.stop(ctx, false); err != nil {
+				return n.stop(context.Background(), true)
+			}
+			return nil
+		})
+	}
+	return g.Wait()
+}

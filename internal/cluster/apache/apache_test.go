@@ -1,0 +1,255 @@
+package apache
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// onApache skips unless real brokers are asked for.
+func onApache(t *testing.T) {
+	t.Helper()
+	if os.Getenv("WEIR_TEST_KAFKA") != "apache" {
+		t.Skip("starts real brokers (Java 17, and Maven or KAFKA_HOME): WEIR_TEST_KAFKA=apache go test ./internal/cluster/apache")
+	}
+}
+
+func freeAddrs(t *testing.T) []string {
+	t.Helper()
+	var addrs []string
+	for range nodes {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		addrs = append(addrs, l.Addr().String())
+	}
+	return addrs
+}
+
+func testConfig(t *testing.T, dir string, addrs []string) Config {
+	t.Helper()
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Config{Dir: dir, Cache: filepath.Join(cache, "weir"), Addrs: addrs, Home: os.Getenv("KAFKA_HOME"),
+		Progress: func(s string) { t.Log(s) }}
+}
+
+// TestChildHoldsCluster is the process that TestOrphans kills.
+func TestChildHoldsCluster(t *testing.T) {
+	dir := os.Getenv("WEIR_TEST_CHILD_DIR")
+	if dir == "" {
+		t.Skip("a helper process of TestOrphans")
+	}
+	c, err := Open(t.Context(), testConfig(t, dir, strings.Split(os.Getenv("WEIR_TEST_CHILD_ADDRS"), ",")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Println("ready", c.Brokers())
+	select {}
+}
+
+func TestKillAndRestart(t *testing.T) {
+	onApache(t)
+	c, err := Open(t.Context(), testConfig(t, t.TempDir(), freeAddrs(t)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	cl, err := kgo.NewClient(kgo.SeedBrokers(c.Addrs()...), kgo.DefaultProduceTopic("t"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	if _, err := kadm.NewClient(cl).CreateTopic(ctx, 6, 3, nil, "t"); err != nil {
+		t.Fatal(err)
+	}
+	produce := func(value string) {
+		t.Helper()
+		if err := cl.ProduceSync(ctx, kgo.StringRecord(value)).FirstErr(); err != nil {
+			t.Fatalf("produce %s: %v", value, err)
+		}
+	}
+	produce("before")
+	for _, hard := range []bool{true, false} {
+		if err := c.Kill(ctx, 2, hard); err != nil {
+			t.Fatal(err)
+		}
+		if b := c.Brokers()[1]; b.Alive || b.PID != 0 || b.Reason == "" {
+			t.Fatalf("after its death, broker 2 is shown as %+v", b)
+		}
+		produce("during")
+		if err := c.Restart(ctx, 2); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Restart(ctx, 2); err == nil {
+			t.Fatal("a running broker was restarted")
+		}
+		produce("after")
+	}
+	if err := c.Kill(ctx, 4, true); err == nil {
+		t.Fatal("a broker that does not exist was killed")
+	}
+}
+
+func TestOrphans(t *testing.T) {
+	onApache(t)
+	dir, addrs := t.TempDir(), freeAddrs(t)
+	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestChildHoldsCluster$", "-test.v")
+	child.Env = append(os.Environ(), "WEIR_TEST_CHILD_DIR="+dir, "WEIR_TEST_CHILD_ADDRS="+strings.Join(addrs, ","))
+	out, err := child.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	buf, seen := make([]byte, 4096), ""
+	for !strings.Contains(seen, "ready") {
+		n, err := out.Read(buf)
+		if err != nil {
+			t.Fatalf("the child ended: %v\n%s", err, seen)
+		}
+		seen += string(buf[:n])
+	}
+	if err := child.Process.Signal(syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	_ = child.Wait()
+	var orphans int
+	for _, a := range addrs {
+		if conn, err := net.Dial("tcp", a); err == nil {
+			conn.Close()
+			orphans++
+		}
+	}
+	if orphans != nodes {
+		t.Fatalf("%d brokers outlived their weir, so this test would prove nothing", orphans)
+	}
+	var told []string
+	cfg := testConfig(t, dir, addrs)
+	cfg.Progress = func(s string) { told = append(told, s) }
+	c, err := Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(strings.Join(told, "\n"), "an earlier weir left running"); n != nodes {
+		t.Errorf("%d orphans were told of, want %d: %q", n, nodes, told)
+	}
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, "broker-*", "process.json")); len(left) != 0 {
+		t.Errorf("records of processes that are gone: %v", left)
+	}
+}
+
+func TestStrangerIsNotKilled(t *testing.T) {
+	stranger := exec.CommandContext(t.Context(), "sleep", "60")
+	if err := stranger.Start(); err != nil {
+		t.Skipf("no process to spare: %v", err)
+	}
+	defer func() { _ = stranger.Process.Kill(); _ = stranger.Wait() }()
+	dir := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(dir, "broker-1"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	record := fmt.Sprintf(`{"pid":%d,"started":"another boot 123"}`, stranger.Process.Pid)
+	file := filepath.Join(dir, "broker-1", "process.json")
+	if err := os.WriteFile(file, []byte(record), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := StopOrphans(t.Context(), dir, func(s string) { t.Error(s) }); err != nil {
+		t.Fatal(err)
+	}
+	if err := stranger.Process.Signal(syscall.Signal(0)); err != nil {
+		t.Errorf("a process that only shares the id was stopped: %v", err)
+	}
+	if exists(file) {
+		t.Error("the stale record is still there")
+	}
+}
+
+func TestWhatIsMissingIsNamed(t *testing.T) {
+	t.Run("java", func(t *testing.T) {
+		t.Setenv("PATH", t.TempDir())
+		t.Setenv("JAVA_HOME", "")
+		_, err := findJava(t.Context())
+		if err == nil || !strings.Contains(err.Error(), "Java 17") {
+			t.Errorf("without Java: %v", err)
+		}
+	})
+	t.Run("old java", func(t *testing.T) {
+		dir := t.TempDir()
+		script := "#!/bin/sh\necho 'openjdk version \"11.0.2\" 2019-01-15' >&2\n"
+		if err := os.WriteFile(filepath.Join(dir, "java"), []byte(script), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		t.Setenv("PATH", dir+":/usr/bin:/bin")
+		t.Setenv("JAVA_HOME", "")
+		_, err := findJava(t.Context())
+		if err == nil || !strings.Contains(err.Error(), "is Java 11") {
+			t.Errorf("with Java 11: %v", err)
+		}
+	})
+	t.Run("maven", func(t *testing.T) {
+		t.Setenv("PATH", t.TempDir())
+		_, err := findJars(t.Context(), Config{Cache: t.TempDir(), Progress: func(string) {}})
+		if err == nil || !strings.Contains(err.Error(), "KAFKA_HOME") {
+			t.Errorf("without Maven: %v", err)
+		}
+	})
+	t.Run("KAFKA_HOME", func(t *testing.T) {
+		_, err := findJars(t.Context(), Config{Home: t.TempDir()})
+		if err == nil || !strings.Contains(err.Error(), "holds no kafka_2.13 jar") {
+			t.Errorf("with an empty KAFKA_HOME: %v", err)
+		}
+	})
+}
+
+func TestClusterID(t *testing.T) {
+	dir := t.TempDir()
+	id, err := clusterID(dir)
+	if err != nil || len(id) != 22 || strings.HasPrefix(id, "-") {
+		t.Fatalf("clusterID = %q, %v", id, err)
+	}
+	if again, err := clusterID(dir); err != nil || again != id {
+		t.Fatalf("the second time clusterID = %q, %v, want %q", again, err, id)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "cluster-id"), []byte("torn"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := clusterID(dir); err == nil {
+		t.Error("a torn cluster id was taken")
+	}
+}
+
+func TestPropertiesEscape(t *testing.T) {
+	n := &node{id: 1, addr: "127.0.0.1:1", dir: `C:\weir`}
+	p := string(properties(n, "127.0.0.1:2", "1@127.0.0.1:2", map[string]string{"num.partitions": "1"}))
+	if !strings.Contains(p, `C:\\weir`) {
+		t.Error("a backslash is not escaped")
+	}
+	if !strings.Contains(p, "\nnum.partitions=1\n") {
+		t.Error("a given property does not win")
+	}
+}

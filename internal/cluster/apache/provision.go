@@ -1,0 +1,128 @@
+package apache
+
+import (
+	"bytes"
+	"context"
+	_ "embed" // the pom
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// minJava is the oldest Java that Apache Kafka 4's brokers run on.
+const minJava = 17
+
+//go:embed pom.xml
+var pom []byte
+
+// version is Apache Kafka's version in the pom: the jars' directory is named for it.
+var version = func() string {
+	m := regexp.MustCompile(`<artifactId>kafka_2\.13</artifactId><version>([0-9.]+)</version>`).FindSubmatch(pom)
+	return string(m[1])
+}()
+
+// findJava returns a java command that is new enough.
+func findJava(ctx context.Context) (string, error) {
+	java := "java"
+	if home := os.Getenv("JAVA_HOME"); home != "" {
+		java = filepath.Join(home, "bin", "java")
+	}
+	path, err := exec.LookPath(java)
+	if err != nil {
+		return "", fmt.Errorf("no %s here, and Apache Kafka needs Java %d or later: install a JDK or JRE, or set JAVA_HOME", java, minJava)
+	}
+	out, err := exec.CommandContext(ctx, path, "-version").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("ask %s for its version: %w: %s", path, err, bytes.TrimSpace(out))
+	}
+	m := regexp.MustCompile(`version "(\d+)`).FindSubmatch(out)
+	if m == nil {
+		return path, nil // an unusual Java: let it try
+	}
+	if v, err := strconv.Atoi(string(m[1])); err == nil && v < minJava {
+		return "", fmt.Errorf("%s is Java %d, and Apache Kafka needs %d or later: install a newer one, or set JAVA_HOME", path, v, minJava)
+	}
+	return path, nil
+}
+
+// findJars returns a directory that holds the brokers' jars, fetching them where need be.
+func findJars(ctx context.Context, cfg Config) (string, error) {
+	if cfg.Home != "" {
+		libs := filepath.Join(cfg.Home, "libs")
+		if jars, err := filepath.Glob(filepath.Join(libs, "kafka_2.13-*.jar")); err != nil || len(jars) == 0 {
+			return "", fmt.Errorf("KAFKA_HOME is %s, and %s holds no kafka_2.13 jar: point it at an unpacked Apache Kafka 4, or unset it to let Maven fetch the jars", cfg.Home, libs)
+		}
+		return libs, nil
+	}
+	libs := filepath.Join(cfg.Cache, "apache-kafka-"+version)
+	if _, err := os.Stat(libs); err == nil {
+		return libs, nil
+	}
+	mvn, err := exec.LookPath("mvn")
+	if err != nil {
+		return "", errors.New("no Maven (mvn) here to fetch Apache Kafka's jars: install Maven, or unpack the official distribution and set KAFKA_HOME")
+	}
+	if err := fetch(ctx, mvn, libs, cfg.Progress); err != nil {
+		return "", fmt.Errorf("fetch Apache Kafka %s with Maven: %w", version, err)
+	}
+	return libs, nil
+}
+
+// fetch lets Maven copy the jars into a directory that appears only when it is complete.
+func fetch(ctx context.Context, mvn, libs string, progress func(string)) error {
+	if err := os.MkdirAll(filepath.Dir(libs), 0o700); err != nil {
+		return err
+	}
+	work, err := os.MkdirTemp(filepath.Dir(libs), "fetch-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(work)
+	if err := os.WriteFile(filepath.Join(work, "pom.xml"), pom, 0o600); err != nil {
+		return err
+	}
+	jars := filepath.Join(work, "libs")
+	cmd := exec.CommandContext(ctx, mvn, "-q", "-B", "-f", filepath.Join(work, "pom.xml"),
+		"dependency:copy-dependencies", "-DoutputDirectory="+jars, "-DincludeScope=runtime")
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	done := make(chan error, 1)
+	go func() { done <- cmd.Wait() }()
+	tick := time.NewTicker(tellEvery)
+	defer tick.Stop()
+	for start := time.Now(); ; {
+		select {
+		case err := <-done:
+			if err != nil {
+				return fmt.Errorf("%w: %s", err, lastLines(out.Bytes(), 5))
+			}
+			if err := os.Rename(jars, libs); err != nil && !exists(libs) { // another process may have been quicker
+				return err
+			}
+			return nil
+		case <-tick.C:
+			all, _ := filepath.Glob(filepath.Join(jars, "*.jar"))
+			progress(fmt.Sprintf("fetching Apache Kafka %s with Maven, once: %d jars after %v", version, len(all), time.Since(start).Truncate(time.Second)))
+		}
+	}
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// lastLines returns the end of what a program printed, in one line.
+func lastLines(b []byte, n int) string {
+	lines := strings.Split(strings.TrimSpace(string(b)), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], " | ")
+}
