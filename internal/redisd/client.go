@@ -1,0 +1,288 @@
+package redisd
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"net"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/alicebob/miniredis/v2/server"
+)
+
+// Limits of what is sent to a client.
+const (
+	maxReply     = 256 << 20 // bytes that wait for one client
+	writeTimeout = 30 * time.Second
+)
+
+// client is one connection. miniredis writes replies while it holds its lock, so
+// they go to memory first: a client that does not read stalls nobody else.
+type client struct {
+	s    *Server
+	conn net.Conn
+	id   int64
+	peer *server.Peer
+	out  *outbox
+
+	multi      bool // inside MULTI
+	subscribed bool
+}
+
+func newClient(s *Server, conn net.Conn, id int64) *client {
+	c := &client{s: s, conn: conn, id: id, out: &outbox{conn: conn, kick: make(chan struct{}, 1), done: make(chan struct{})}}
+	c.peer = server.NewPeer(bufio.NewWriterSize(c.out, 4<<10))
+	return c
+}
+
+// hangUp ends the connection; run returns soon after.
+func (c *client) hangUp() {
+	c.peer.Close()
+	_ = c.conn.Close()
+}
+
+// run serves the connection until it ends. Requests are read by a goroutine of
+// their own, so that a command that blocks notices when its client is gone.
+func (c *client) run() {
+	requests := make(chan []string)
+	failed := make(chan error, 1)
+	done := make(chan struct{})
+	var reading sync.WaitGroup
+	reading.Go(func() {
+		defer close(requests)
+		q := &requestReader{r: bufio.NewReaderSize(c.conn, 16<<10), held: &c.s.held}
+		defer q.release()
+		for {
+			args, err := q.next()
+			if err != nil {
+				failed <- err
+				c.peer.Close()
+				return
+			}
+			select {
+			case requests <- args:
+			case <-done:
+				return
+			}
+		}
+	})
+	for args := range requests {
+		c.handle(args)
+		c.peer.Flush()
+		if err := c.out.send(); err != nil || c.peer.Closed() && !c.readEnded(failed) {
+			break
+		}
+	}
+	c.sayWhy(failed)
+	c.hangUp()
+	close(done)
+	for range requests { // a request that was on its way
+	}
+	reading.Wait()
+	c.out.stop()
+	if c.subscribed { // miniredis keeps subscribers until they unsubscribe
+		c.dispatch([]string{"UNSUBSCRIBE"})
+		c.dispatch([]string{"PUNSUBSCRIBE"})
+	}
+}
+
+// readEnded reports whether the client's side has ended: then the requests that
+// it sent before are still answered.
+func (c *client) readEnded(failed chan error) bool { return len(failed) > 0 }
+
+// sayWhy tells a client what was wrong with its request.
+func (c *client) sayWhy(failed chan error) {
+	select {
+	case err := <-failed:
+		if errors.Is(err, errProtocol) {
+			c.s.log.Debug("redis: closed a connection", "remote", c.conn.RemoteAddr().String(), "error", err)
+			c.peer.WriteError("ERR " + err.Error())
+			c.peer.Flush()
+			_ = c.out.send()
+		}
+	default:
+	}
+}
+
+// handle answers one request. Nothing that a client sends may end the process.
+func (c *client) handle(args []string) {
+	c.s.commands.Add(1)
+	cmd := strings.ToUpper(args[0])
+	if len(cmd) > 64 {
+		c.peer.WriteError("ERR unknown command")
+		return
+	}
+	if answer, ok := own[cmd]; ok && answer(c, args) {
+		return
+	}
+	switch {
+	case cmd == "MULTI":
+		c.multi = true
+	case cmd == "EXEC" || cmd == "DISCARD":
+		c.multi = false
+	case (cmd == "SUBSCRIBE" || cmd == "PSUBSCRIBE") && !c.subscribed:
+		c.subscribed = true
+		c.out.push()
+	case c.s.full() && c.s.adds(cmd):
+		c.peer.WriteError("OOM command not allowed when used memory > 'maxmemory'.")
+		return
+	}
+	c.dispatch(args)
+}
+
+// mayBlock are the commands that can wait for others.
+var mayBlock = set("BLPOP", "BRPOP", "BLMOVE", "BRPOPLPUSH", "BLMPOP", "BZPOPMIN", "BZPOPMAX", "BZMPOP", "XREAD", "XREADGROUP")
+
+// inert are commands that change nothing though miniredis does not mark them so.
+var inert = set("PING", "ECHO", "AUTH", "HELLO", "SELECT", "QUIT", "CLIENT", "COMMAND", "INFO", "TIME", "MULTI", "DISCARD",
+	"WATCH", "UNWATCH", "SUBSCRIBE", "UNSUBSCRIBE", "PSUBSCRIBE", "PUNSUBSCRIBE", "PUBLISH", "PUBSUB", "SCRIPT", "WAIT", "CLUSTER")
+
+// dispatch lets miniredis answer.
+func (c *client) dispatch(args []string) {
+	s, cmd := c.s, strings.ToUpper(args[0])
+	srv := s.redis.Server()
+	changes := !inert[cmd] && srv.IsRegisteredCommand(cmd) && !srv.IsReadOnlyCommand(cmd)
+	if mayBlock[cmd] && !c.multi {
+		s.gate.Lock() // none begins while a snapshot reads; those that wait are counted
+		s.blocking.Add(1)
+		s.gate.Unlock()
+		defer s.blocking.Add(-1)
+		defer c.recovered(cmd, false)
+	} else {
+		s.gate.Lock()
+		defer s.gate.Unlock()
+		if setsExpiry(cmd) {
+			s.catchUp()
+		}
+		defer c.recovered(cmd, true)
+	}
+	srv.Dispatch(c.peer, args)
+	if changes {
+		s.changes.Add(1)
+	}
+}
+
+// recovered keeps a panic of a command from ending the process. miniredis may
+// have left its lock locked; nobody else can hold it for long while the gate is held.
+func (c *client) recovered(cmd string, gated bool) {
+	r := recover()
+	if r == nil {
+		return
+	}
+	stack := debug.Stack()
+	c.s.log.Error("redis: a command failed inside the server", "command", cmd, "panic", fmt.Sprint(r), "stack", string(stack[:min(len(stack), 4<<10)]))
+	if gated {
+		for range 100 { // either way it is locked afterwards, by us or by the command
+			if c.s.redis.TryLock() {
+				break
+			}
+			<-time.After(5 * time.Millisecond)
+		}
+		c.s.redis.Unlock()
+	}
+	c.s.changes.Add(1)
+	c.peer.WriteError("ERR internal error, the connection is closed")
+	c.peer.Close()
+}
+
+func set(names ...string) map[string]bool {
+	m := make(map[string]bool, len(names))
+	for _, n := range names {
+		m[n] = true
+	}
+	return m
+}
+
+// outbox holds what waits to be sent to a client.
+type outbox struct {
+	conn net.Conn
+	kick chan struct{} // something was written
+	done chan struct{}
+
+	mu    sync.Mutex
+	buf   []byte
+	over  bool
+	muted bool
+
+	sending sync.Mutex
+	spare   []byte
+	pusher  sync.WaitGroup
+}
+
+// Write implements io.Writer for the peer; it never waits.
+func (o *outbox) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	if len(o.buf)+len(p) > maxReply {
+		o.over, o.buf = true, nil
+	}
+	if !o.over && !o.muted {
+		o.buf = append(o.buf, p...)
+	}
+	o.mu.Unlock()
+	select {
+	case o.kick <- struct{}{}:
+	default:
+	}
+	return len(p), nil
+}
+
+// mute drops what is written, or no longer does.
+func (o *outbox) mute(on bool) {
+	o.mu.Lock()
+	o.muted = on
+	o.mu.Unlock()
+}
+
+var errSlow = errors.New("the client does not read its replies")
+
+// send writes what waits.
+func (o *outbox) send() error {
+	o.sending.Lock()
+	defer o.sending.Unlock()
+	o.mu.Lock()
+	b, over := o.buf, o.over
+	o.buf, o.spare = o.spare[:0], nil
+	o.mu.Unlock()
+	if over {
+		return errSlow
+	}
+	if len(b) > 0 {
+		_ = o.conn.SetWriteDeadline(time.Now().Add(writeTimeout))
+		if _, err := o.conn.Write(b); err != nil {
+			return err
+		}
+	}
+	if cap(b) <= 64<<10 {
+		o.spare = b[:0]
+	}
+	return nil
+}
+
+// push sends from now on also what is written between two commands: messages of
+// channels that the client subscribes to.
+func (o *outbox) push() {
+	o.pusher.Go(func() {
+		for {
+			select {
+			case <-o.done:
+				return
+			case <-o.kick:
+				if o.send() != nil {
+					_ = o.conn.Close()
+				}
+			}
+		}
+	})
+}
+
+// stop ends push, and everything that is written from then on goes nowhere.
+func (o *outbox) stop() {
+	close(o.done)
+	o.pusher.Wait()
+	o.mu.Lock()
+	o.over, o.buf = true, nil
+	o.mu.Unlock()
+}

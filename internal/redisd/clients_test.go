@@ -1,0 +1,121 @@
+package redisd
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// needClients skips unless the tests against other clients are switched on.
+func needClients(t *testing.T) {
+	t.Helper()
+	if os.Getenv("WEIR_TEST_REDIS_CLI") == "" {
+		t.Skip("needs redis-cli and Python with the package redis: WEIR_TEST_REDIS_CLI=1 go test -run Real ./internal/redisd")
+	}
+}
+
+func TestRealRedisCLI(t *testing.T) {
+	needClients(t)
+	dir := t.TempDir()
+	s, _ := open(t, Config{Dir: dir})
+	fill(t, s)
+	host, port, _ := strings.Cut(s.Addr(), ":")
+	cli := func(stdin string, args ...string) string {
+		t.Helper()
+		cmd := exec.Command("redis-cli", append([]string{"-h", host, "-p", port}, args...)...)
+		cmd.Stdin = strings.NewReader(stdin)
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Errorf("redis-cli %v: %v\n%s", args, err, out)
+		}
+		return strings.TrimSpace(string(out))
+	}
+	for _, tc := range []struct {
+		stdin string
+		args  []string
+		want  string // contained in the answer
+	}{
+		{args: []string{"PING"}, want: "PONG"},
+		{args: []string{"-3", "-n", "3", "HGET", "hash", "a"}, want: "1"},
+		{args: []string{"-n", "7", "GET", "counter"}, want: "70"},
+		{args: []string{"-u", "redis://" + s.Addr() + "/3", "LRANGE", "list", "0", "-1"}, want: "y"},
+		{args: []string{"CONFIG", "GET", "maxmemory-policy"}, want: "noeviction"},
+		{args: []string{"INFO", "server"}, want: "redis_version:"},
+		{args: []string{"DBSIZE"}, want: "1"},
+		{args: []string{"-n", "3", "--scan"}, want: "hash"},
+		{args: []string{"-n", "3", "TYPE", "zset"}, want: "zset"},
+		{args: []string{"EVAL", "return redis.call('INCR', KEYS[1])", "1", "n"}, want: "1"},
+		{args: []string{"SAVE"}, want: "OK"},
+		{args: []string{"BGSAVE"}, want: "Background saving started"},
+		{args: []string{"CLIENT", "LIST"}, want: "addr="},
+		{args: []string{"COMMAND", "DOCS", "GET"}, want: ""},
+		{args: []string{"NOSUCH"}, want: "unknown command"},
+		{args: []string{"-n", "3", "--bigkeys"}, want: "Biggest"},
+		{stdin: "SELECT 3\nHLEN hash\nMULTI\nINCR a\nINCR a\nEXEC\nQUIT\n", want: "2"},
+		{stdin: "*3\r\n$3\r\nSET\r\n$1\r\np\r\n$1\r\n1\r\n", args: []string{"--pipe"}, want: "errors: 0, replies: 1"},
+	} {
+		if got := cli(tc.stdin, tc.args...); !strings.Contains(got, tc.want) {
+			t.Errorf("redis-cli %v %q:\n%s\nlacks %q", tc.args, tc.stdin, got, tc.want)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, currentName)); err != nil {
+		t.Error("SAVE wrote nothing")
+	}
+}
+
+// The script does what the consumers that weir replaces do (one connection and
+// one INCR for each event, KEYS and GET at the end), and more.
+const python = `
+import sys, redis
+host, port = sys.argv[1], int(sys.argv[2])
+for _ in range(50):
+    r = redis.Redis(host=host, port=port, db=0)
+    r.incr("create")
+    r.close()
+r = redis.Redis(host=host, port=port, db=0, decode_responses=True)
+assert {k: r.get(k) for k in r.keys("*")} == {"create": "50"}
+for protocol in (2, 3):
+    r = redis.Redis(host=host, port=port, db=5, protocol=protocol, decode_responses=True)
+    r.flushdb()
+    assert r.ping()
+    assert r.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}, r.config_get("maxmemory-policy")
+    info = r.info()
+    assert info["role"] == "master" and info["maxmemory_policy"] == "noeviction"
+    r.hset("h", mapping={"a": 1, "b": 2})
+    assert r.hgetall("h") == {"a": "1", "b": "2"}
+    with r.pipeline(transaction=True) as p:
+        p.incr("n"); p.hincrby("h", "a", 4); p.expire("n", 100)
+        assert p.execute() == [1, 5, True]
+    assert 95 <= r.ttl("n") <= 100
+    assert r.register_script("return redis.call('HGET', KEYS[1], ARGV[1])")(keys=["h"], args=["a"]) == "5"
+    assert sorted(r.scan_iter("*")) == ["h", "n"]
+    r.zadd("z", {"x": 1.5})
+    assert r.zscore("z", "x") == 1.5
+    if protocol == 2: # miniredis has no pairs for RESP3
+        assert r.zrange("z", 0, -1, withscores=True) == [("x", 1.5)]
+    r.rpush("l", "1", "2"); assert r.blpop("l", timeout=1) == ["l", "1"] or r.lrange("l", 0, -1) == ["2"]
+    assert r.client_id() > 0
+    assert "addr" in r.client_list()[0]
+    try:
+        r.execute_command("PFADD", "x", "1"); raise SystemExit("PFADD is served")
+    except redis.ResponseError as e:
+        assert "not served" in str(e)
+    assert r.ping()
+print("fine", redis.__version__)
+`
+
+func TestRealPythonClient(t *testing.T) {
+	needClients(t)
+	interpreter := os.Getenv("WEIR_TEST_PYTHON")
+	if interpreter == "" {
+		interpreter = "python3"
+	}
+	s, _ := open(t, Config{Dir: t.TempDir()})
+	host, port, _ := strings.Cut(s.Addr(), ":")
+	out, err := exec.Command(interpreter, "-c", python, host, port).CombinedOutput()
+	if err != nil || !strings.HasPrefix(string(out), "fine") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}

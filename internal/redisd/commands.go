@@ -1,0 +1,305 @@
+package redisd
+
+import (
+	"fmt"
+	"path"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/alicebob/miniredis/v2/server"
+)
+
+// own are the commands that this package answers because miniredis does not, or
+// not in the form that redis-cli, redis-py and others read. A function reports
+// false to leave the command to miniredis.
+var own map[string]func(c *client, args []string) bool
+
+func init() { // the table would refer to itself
+	own = map[string]func(c *client, args []string) bool{
+		"INFO": outside((*client).info), "CONFIG": outside((*client).config),
+		"SAVE": outside((*client).save), "BGSAVE": outside((*client).save), "LASTSAVE": outside((*client).lastSave),
+		"SHUTDOWN": outside(func(c *client, _ []string) {
+			c.peer.WriteError("ERR SHUTDOWN is not served: stop weir instead")
+		}),
+		"COMMAND": (*client).command, "CLIENT": (*client).client, "HELLO": (*client).hello,
+	}
+}
+
+// outside refuses a command inside MULTI, where miniredis does the queueing. What
+// is sent to it instead makes EXEC fail as it should.
+func outside(answer func(*client, []string)) func(*client, []string) bool {
+	return func(c *client, args []string) bool {
+		if !c.multi {
+			answer(c, args)
+			return true
+		}
+		c.peer.Flush()
+		c.out.mute(true)
+		c.dispatch([]string{"GET"}) // the wrong number of arguments
+		c.peer.Flush()
+		c.out.mute(false)
+		c.peer.WriteError("ERR " + strings.ToUpper(args[0]) + " is not served inside MULTI")
+		return true
+	}
+}
+
+// version is what miniredis says that it follows, in answer to HELLO.
+const version = "8.4.0"
+
+// info answers INFO [section ...].
+func (c *client) info(args []string) {
+	want := map[string]bool{}
+	for _, a := range args[1:] {
+		want[strings.ToLower(a)] = true
+	}
+	all := len(want) == 0 || want["all"] || want["default"] || want["everything"]
+	var b strings.Builder
+	for _, sec := range c.s.infoSections() {
+		if !all && !want[strings.ToLower(sec.name)] {
+			continue
+		}
+		if b.Len() > 0 {
+			b.WriteString("\r\n")
+		}
+		fmt.Fprintf(&b, "# %s\r\n", sec.name)
+		for _, l := range sec.lines {
+			fmt.Fprintf(&b, "%s:%s\r\n", l[0], l[1])
+		}
+	}
+	c.peer.WriteBulk(b.String())
+}
+
+type infoSection struct {
+	name  string
+	lines [][2]string
+}
+
+func (s *Server) infoSections() []infoSection {
+	up := time.Since(s.begun)
+	st := s.diskStatus()
+	bgsave := "ok"
+	if st.err != nil {
+		bgsave = "err"
+	}
+	s.mu.Lock()
+	clients := len(s.clients)
+	s.mu.Unlock()
+	_, port, _ := strings.Cut(s.Addr()[strings.LastIndexByte(s.Addr(), ']')+1:], ":")
+	num := func(n int64) string { return strconv.FormatInt(n, 10) }
+	sections := []infoSection{
+		{"Server", [][2]string{
+			{"redis_version", version}, {"redis_mode", "standalone"}, {"weir_embedded", "1"},
+			{"os", runtime.GOOS + " " + runtime.GOARCH}, {"arch_bits", strconv.Itoa(strconv.IntSize)},
+			{"tcp_port", port}, {"uptime_in_seconds", num(int64(up.Seconds()))}, {"uptime_in_days", num(int64(up.Hours() / 24))},
+		}},
+		{"Clients", [][2]string{{"connected_clients", strconv.Itoa(clients)}, {"maxclients", strconv.Itoa(maxClients)}, {"blocked_clients", num(int64(s.blocking.Load()))}}},
+		{"Memory", [][2]string{
+			{"used_memory", num(s.size.Load())}, {"used_memory_human", fmt.Sprintf("%.2fM", float64(s.size.Load())/(1<<20))},
+			{"used_memory_peak", num(s.size.Load())}, {"used_memory_rss", num(s.size.Load())},
+			{"maxmemory", num(s.cfg.MaxMemory)}, {"maxmemory_policy", "noeviction"}, {"mem_fragmentation_ratio", "1.00"},
+		}},
+		{"Persistence", [][2]string{
+			{"loading", "0"}, {"rdb_changes_since_last_save", num(s.unsaved())}, {"rdb_bgsave_in_progress", "0"},
+			{"rdb_last_save_time", num(st.last.Unix())}, {"rdb_last_bgsave_status", bgsave}, {"aof_enabled", "0"},
+		}},
+		{"Stats", [][2]string{{"total_connections_received", num(s.connections.Load())}, {"total_commands_processed", num(s.commands.Load())}, {"evicted_keys", "0"}}},
+		{"Replication", [][2]string{{"role", "master"}, {"connected_slaves", "0"}}},
+		{"Cluster", [][2]string{{"cluster_enabled", "0"}}},
+	}
+	return append(sections, infoSection{"Keyspace", s.keyspace()})
+}
+
+// keyspace counts the keys by database.
+func (s *Server) keyspace() [][2]string {
+	s.gate.Lock()
+	defer s.gate.Unlock()
+	in := s.internal()
+	var out [][2]string
+	for db := range Databases {
+		n, _ := in.do(db, "DBSIZE").(int)
+		if n > 0 {
+			out = append(out, [2]string{"db" + strconv.Itoa(db), fmt.Sprintf("keys=%d,expires=0,avg_ttl=0", n)})
+		}
+	}
+	return out
+}
+
+// config answers CONFIG GET pattern [pattern ...]; nothing can be set.
+func (c *client) config(args []string) {
+	switch {
+	case len(args) >= 3 && strings.EqualFold(args[1], "GET"):
+	case len(args) == 2 && strings.EqualFold(args[1], "RESETSTAT"):
+		c.peer.WriteOK()
+		return
+	default:
+		c.peer.WriteError("ERR CONFIG " + head(args) + " is not served; only CONFIG GET is")
+		return
+	}
+	var found [][2]string
+	for _, kv := range c.s.settings() {
+		if slices.ContainsFunc(args[2:], func(p string) bool {
+			ok, err := path.Match(strings.ToLower(p), kv[0])
+			return ok && err == nil
+		}) {
+			found = append(found, kv)
+		}
+	}
+	c.peer.Block(func(w *server.Writer) {
+		w.WriteMapLen(len(found))
+		for _, kv := range found {
+			w.WriteBulk(kv[0])
+			w.WriteBulk(kv[1])
+		}
+	})
+}
+
+// head is the subcommand as it may be repeated to a client.
+func head(args []string) string {
+	if len(args) < 2 {
+		return ""
+	}
+	return strconv.QuoteToASCII(args[1][:min(len(args[1]), 32)])
+}
+
+func (s *Server) settings() [][2]string {
+	save := ""
+	if s.cfg.Dir != "" {
+		save = fmt.Sprintf("%d 1", max(1, int(s.cfg.SnapshotEvery.Seconds())))
+	}
+	return [][2]string{
+		{"appendonly", "no"}, {"databases", strconv.Itoa(Databases)}, {"dir", s.cfg.Dir}, {"dbfilename", currentName},
+		{"maxclients", strconv.Itoa(maxClients)}, {"maxmemory", strconv.FormatInt(s.cfg.MaxMemory, 10)},
+		{"maxmemory-policy", "noeviction"}, {"proto-max-bulk-len", strconv.Itoa(maxRequest)}, {"save", save},
+		{"slave-read-only", "yes"}, {"timeout", "0"},
+	}
+}
+
+// save answers SAVE and BGSAVE, both by writing a snapshot now.
+func (c *client) save(args []string) {
+	if c.s.cfg.Dir == "" {
+		c.peer.WriteError("ERR this server keeps nothing on disk")
+		return
+	}
+	if err := c.s.save(true); err != nil {
+		c.peer.WriteError("ERR the snapshot could not be written: " + err.Error())
+		return
+	}
+	if strings.EqualFold(args[0], "BGSAVE") {
+		c.peer.WriteInline("Background saving started")
+		return
+	}
+	c.peer.WriteOK()
+}
+
+func (c *client) lastSave([]string) { c.peer.WriteInt(int(c.s.diskStatus().last.Unix())) }
+
+// command answers what clients ask to build their help from. miniredis answers
+// any COMMAND with the list of an old version, also where a map is expected.
+func (c *client) command(args []string) bool {
+	if len(args) == 1 {
+		return false
+	}
+	switch strings.ToUpper(args[1]) {
+	case "DOCS":
+		c.peer.WriteMapLen(0)
+	case "COUNT":
+		c.peer.WriteInt(200)
+	case "LIST", "INFO":
+		c.peer.WriteLen(0)
+	default:
+		c.peer.WriteError("ERR COMMAND " + head(args) + " is not served")
+	}
+	return true
+}
+
+// client answers the subcommands of CLIENT that libraries send when they connect.
+func (c *client) client(args []string) bool {
+	if len(args) < 2 {
+		return false
+	}
+	line := fmt.Sprintf("id=%d addr=%s laddr=%s name=%s", c.id, c.conn.RemoteAddr(), c.conn.LocalAddr(), c.peer.ClientName)
+	switch strings.ToUpper(args[1]) {
+	case "SETINFO", "NO-EVICT", "NO-TOUCH":
+		c.peer.WriteOK()
+	case "ID":
+		c.peer.WriteInt(int(c.id))
+	case "INFO":
+		c.peer.WriteBulk(line + "\n")
+	case "LIST":
+		c.peer.WriteBulk(c.s.clientList())
+	default:
+		return false
+	}
+	return true
+}
+
+func (s *Server) clientList() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	lines := make([]string, 0, len(s.clients))
+	for c := range s.clients {
+		lines = append(lines, fmt.Sprintf("id=%d addr=%s laddr=%s\n", c.id, c.conn.RemoteAddr(), c.conn.LocalAddr()))
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, "")
+}
+
+// hello lets HELLO without a version ask for what is in use.
+func (c *client) hello(args []string) bool {
+	if len(args) > 1 {
+		return false
+	}
+	v := "2"
+	if c.peer.Resp3 {
+		v = "3"
+	}
+	c.dispatch([]string{"HELLO", v})
+	return true
+}
+
+// guard is asked before each command, also before those that scripts call. It
+// refuses what a snapshot could not hold.
+func (s *Server) guard(p *server.Peer, cmd string, args ...string) bool {
+	var dbs []string
+	switch cmd {
+	case "PFADD", "PFCOUNT", "PFMERGE":
+		p.WriteError("ERR " + cmd + " is not served by weir's embedded Redis; use a real one with --redis")
+		return true
+	case "SELECT":
+		dbs = args
+	case "SWAPDB":
+		dbs = args
+	case "MOVE":
+		dbs = args[min(1, len(args)):]
+	case "COPY":
+		for i := 2; i+1 < len(args); i++ {
+			if strings.EqualFold(args[i], "DB") {
+				dbs = args[i+1 : i+2]
+			}
+		}
+	default:
+		return false
+	}
+	for _, db := range dbs {
+		if n, err := strconv.Atoi(db); err == nil && (n < 0 || n >= Databases) {
+			p.WriteError("ERR DB index is out of range")
+			return true
+		}
+	}
+	return false
+}
+
+// frees are the commands that stay allowed when memory is used up.
+var frees = set("DEL", "UNLINK", "HDEL", "SREM", "ZREM", "XDEL", "XTRIM", "LTRIM", "LPOP", "RPOP", "LREM", "SPOP", "GETDEL",
+	"EXPIRE", "PEXPIRE", "EXPIREAT", "PEXPIREAT", "FLUSHDB", "FLUSHALL", "EXEC", "XACK", "ZPOPMIN", "ZPOPMAX", "PERSIST")
+
+// full reports whether the data exceed the limit.
+func (s *Server) full() bool { return s.size.Load() > s.cfg.MaxMemory }
+
+// adds reports whether a command can make the data larger.
+func (s *Server) adds(cmd string) bool {
+	return !inert[cmd] && !frees[cmd] && !s.redis.Server().IsReadOnlyCommand(cmd)
+}

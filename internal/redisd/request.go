@@ -1,0 +1,183 @@
+package redisd
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"sync/atomic"
+)
+
+// Limits of one request, and of all that are being read at once.
+const (
+	maxRequest = 32 << 20 // bytes
+	maxArgs    = 1 << 18
+	maxInline  = 4 << 10
+	maxHeld    = 256 << 20 // bytes
+)
+
+// errProtocol is in the chain of what a client did wrong; its text is sent to it
+// before the connection is closed.
+var errProtocol = errors.New("Protocol error") //nolint:staticcheck // this is what Redis answers
+
+// errForeign ends a connection of something that speaks another protocol: a web
+// page can make a browser send lines to any port of its own machine.
+var errForeign = fmt.Errorf("%w: this is a Redis server, not a web server", errProtocol)
+
+// requestReader reads requests. Memory grows with what has arrived, not with what
+// a length claims.
+type requestReader struct {
+	r    *bufio.Reader
+	held *atomic.Int64 // over all connections
+	mine int64
+}
+
+// next reads one request, of at least one argument.
+func (q *requestReader) next() ([]string, error) {
+	q.release()
+	for {
+		first, err := q.r.Peek(1)
+		if err != nil {
+			return nil, err
+		}
+		var args []string
+		switch b := first[0]; {
+		case b == '*':
+			args, err = q.array()
+		case b > '~' || b < ' ' && b != '\r' && b != '\n':
+			return nil, fmt.Errorf("%w: unexpected byte 0x%02x", errProtocol, b)
+		default:
+			args, err = q.inline()
+		}
+		if err != nil || len(args) > 0 {
+			return args, err
+		}
+	}
+}
+
+// release gives back what the last request was accounted for.
+func (q *requestReader) release() {
+	if q.mine > 0 {
+		q.held.Add(-q.mine)
+		q.mine = 0
+	}
+}
+
+// account counts n bytes of the request against the limits.
+func (q *requestReader) account(n int) error {
+	q.mine += int64(n)
+	total := q.held.Add(int64(n))
+	if q.mine > maxRequest {
+		return fmt.Errorf("%w: request larger than %d bytes", errProtocol, maxRequest)
+	}
+	if total > maxHeld {
+		return fmt.Errorf("%w: too many large requests at once", errProtocol)
+	}
+	return nil
+}
+
+// line reads up to "\n" and returns it without the line end.
+func (q *requestReader) line() (string, error) {
+	b, err := q.r.ReadSlice('\n')
+	if errors.Is(err, bufio.ErrBufferFull) || len(b) > maxInline {
+		return "", fmt.Errorf("%w: too big inline request", errProtocol)
+	}
+	if err != nil {
+		return "", err
+	}
+	return strings.TrimRight(string(b), "\r\n"), nil
+}
+
+// number reads a line that is a prefix and a number.
+func (q *requestReader) number(prefix byte, limit int, what string) (int, error) {
+	l, err := q.line()
+	if err != nil {
+		return 0, err
+	}
+	if l == "" || l[0] != prefix {
+		return 0, fmt.Errorf("%w: expected '%c'", errProtocol, prefix)
+	}
+	n, err := strconv.Atoi(l[1:])
+	if err != nil || n > limit {
+		return 0, fmt.Errorf("%w: invalid %s length", errProtocol, what)
+	}
+	return n, nil
+}
+
+func (q *requestReader) array() ([]string, error) {
+	n, err := q.number('*', maxArgs, "multibulk")
+	if err != nil || n <= 0 {
+		return nil, err
+	}
+	args := make([]string, 0, min(n, 64))
+	for range n {
+		size, err := q.number('$', maxRequest, "bulk")
+		if err != nil {
+			return nil, err
+		}
+		if size < 0 {
+			return nil, fmt.Errorf("%w: invalid bulk length", errProtocol)
+		}
+		arg, err := q.bulk(size)
+		if err != nil {
+			return nil, err
+		}
+		args = append(args, arg)
+	}
+	return args, nil
+}
+
+// bulk reads size bytes and a line end.
+func (q *requestReader) bulk(size int) (string, error) {
+	if err := q.account(size + 32); err != nil { // and a string header or two
+		return "", err
+	}
+	var arg string
+	if size <= 64<<10 {
+		b := make([]byte, size)
+		if _, err := io.ReadFull(q.r, b); err != nil {
+			return "", err
+		}
+		arg = string(b)
+	} else {
+		var b bytes.Buffer
+		if _, err := io.CopyN(&b, q.r, int64(size)); err != nil {
+			return "", err
+		}
+		arg = b.String()
+	}
+	end, err := q.r.Peek(2)
+	if err != nil {
+		return "", err
+	}
+	if end[0] != '\r' || end[1] != '\n' {
+		return "", fmt.Errorf("%w: expected a line end after an argument", errProtocol)
+	}
+	_, err = q.r.Discard(2)
+	return arg, err
+}
+
+// inline reads a command typed by hand (telnet, nc), without quoting.
+func (q *requestReader) inline() ([]string, error) {
+	l, err := q.line()
+	if err != nil {
+		return nil, err
+	}
+	args := strings.Fields(l)
+	if len(args) == 0 {
+		return nil, nil
+	}
+	if first := strings.ToUpper(args[0]); first == "POST" || first == "HOST:" ||
+		len(args) > 1 && strings.HasPrefix(args[len(args)-1], "HTTP/") {
+		return nil, errForeign
+	}
+	for i := range len(l) {
+		if b := l[i]; b < ' ' && b != '\t' || b >= 0x7f {
+			return nil, fmt.Errorf("%w: unexpected byte 0x%02x", errProtocol, b)
+		}
+	}
+	return args, nil
+}

@@ -1,0 +1,246 @@
+package redisd
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/alicebob/miniredis/v2/server"
+)
+
+// A snapshot's body is a sequence of keys: database, type, name, expiry in Unix
+// milliseconds (0 for none), and a value that depends on the type. Numbers are
+// varints, strings have their length in front.
+const (
+	typeString byte = iota + 1
+	typeHash
+	typeList
+	typeSet
+	typeZSet
+	typeStream
+)
+
+// encoder appends the values of a snapshot.
+type encoder struct{ b []byte }
+
+func (e *encoder) num(n int64)     { e.b = binary.AppendVarint(e.b, n) }
+func (e *encoder) count(n int)     { e.b = binary.AppendUvarint(e.b, uint64(n)) }
+func (e *encoder) str(s string)    { e.count(len(s)); e.b = append(e.b, s...) }
+func (e *encoder) float(f float64) { e.b = binary.BigEndian.AppendUint64(e.b, math.Float64bits(f)) }
+func (e *encoder) strs(l []string) {
+	e.count(len(l))
+	for _, s := range l {
+		e.str(s)
+	}
+}
+
+// encode returns all data, the same bytes for the same data, and whether any key
+// has a TTL. The caller holds the gate.
+func (s *Server) encode() (body []byte, expiring bool, err error) {
+	e := &encoder{b: make([]byte, 0, s.size.Load()+4096)}
+	in := s.internal()
+	for db := range Databases {
+		if n, _ := in.do(db, "DBSIZE").(int); n == 0 {
+			continue
+		}
+		d := s.redis.DB(db)
+		for _, k := range d.Keys() {
+			has, err := s.encodeKey(e, in, d, db, k)
+			if err != nil {
+				return nil, false, fmt.Errorf("key %q of database %d: %w", k, db, err)
+			}
+			expiring = expiring || has
+		}
+	}
+	return e.b, expiring, in.err
+}
+
+var types = map[string]byte{"string": typeString, "hash": typeHash, "list": typeList, "set": typeSet, "zset": typeZSet, "stream": typeStream}
+
+func (s *Server) encodeKey(e *encoder, in *internal, d *miniredis.RedisDB, db int, k string) (expiring bool, err error) {
+	typ, ok := types[d.Type(k)]
+	if !ok {
+		return false, fmt.Errorf("has type %q, which cannot be kept", d.Type(k))
+	}
+	e.count(db)
+	e.b = append(e.b, typ)
+	e.str(k)
+	ttl := d.TTL(k)
+	e.expiry(ttl, s.ticked)
+	switch typ {
+	case typeString:
+		v, err := d.Get(k)
+		if err != nil {
+			return false, err
+		}
+		e.str(v)
+	case typeHash:
+		fields, err := d.HKeys(k)
+		if err != nil {
+			return false, err
+		}
+		e.count(len(fields))
+		for _, f := range fields {
+			e.str(f)
+			e.str(d.HGet(k, f))
+			fttl := d.HTTL(k, f)
+			e.expiry(fttl, s.ticked)
+			expiring = expiring || fttl > 0
+		}
+	case typeList:
+		l, err := d.List(k)
+		if err != nil {
+			return false, err
+		}
+		e.strs(l)
+	case typeSet:
+		l, err := d.Members(k)
+		if err != nil {
+			return false, err
+		}
+		e.strs(l)
+	case typeZSet:
+		z, err := d.SortedSet(k)
+		if err != nil {
+			return false, err
+		}
+		members := make([]string, 0, len(z))
+		for m := range z {
+			members = append(members, m)
+		}
+		slices.Sort(members)
+		e.count(len(members))
+		for _, m := range members {
+			e.str(m)
+			e.float(z[m])
+		}
+	case typeStream:
+		return ttl > 0, s.encodeStream(e, in, db, k)
+	}
+	return expiring || ttl > 0, nil
+}
+
+// expiry keeps when a key expires. It is reckoned from the moment that miniredis
+// has been told about, so that it stays the same while the TTL counts down.
+func (e *encoder) expiry(ttl time.Duration, now time.Time) {
+	if ttl <= 0 {
+		e.num(0)
+		return
+	}
+	e.num(max(1, now.Add(ttl).UnixMilli()))
+}
+
+// encodeStream keeps the entries, the last id, and each group with its consumers
+// and what they have not acknowledged.
+func (s *Server) encodeStream(e *encoder, in *internal, db int, k string) error {
+	entries, err := s.redis.DB(db).Stream(k)
+	if err != nil {
+		return err
+	}
+	e.count(len(entries))
+	for _, en := range entries {
+		e.str(en.ID)
+		e.strs(en.Values)
+	}
+	info := pairs(in.do(db, "XINFO", "STREAM", k))
+	e.str(text(info["last-generated-id"]))
+	groups := list(in.do(db, "XINFO", "GROUPS", k))
+	slices.SortFunc(groups, func(a, b any) int {
+		return strings.Compare(text(pairs(a)["name"]), text(pairs(b)["name"]))
+	})
+	e.count(len(groups))
+	for _, g := range groups {
+		p := pairs(g)
+		name := text(p["name"])
+		e.str(name)
+		e.str(text(p["last-delivered-id"]))
+		consumers := list(in.do(db, "XINFO", "CONSUMERS", k, name))
+		e.count(len(consumers))
+		for _, c := range consumers {
+			e.str(text(pairs(c)["name"]))
+		}
+		var pending []any
+		if n, _ := p["pending"].(int); n > 0 {
+			pending = list(in.do(db, "XPENDING", k, name, "-", "+", strconv.Itoa(math.MaxInt32)))
+		}
+		e.count(len(pending))
+		for _, x := range pending {
+			row := list(x)
+			if len(row) != 4 {
+				return errors.New("a pending entry has another form than expected")
+			}
+			deliveries, _ := row[3].(int)
+			e.str(text(row[0]))
+			e.str(text(row[1]))
+			e.num(int64(deliveries))
+		}
+	}
+	return in.err
+}
+
+// internal runs commands for this package itself, outside any connection.
+type internal struct {
+	s    *Server
+	peer *server.Peer
+	buf  bytes.Buffer
+	w    *bufio.Writer
+	err  error // the first one
+}
+
+func (s *Server) internal() *internal {
+	in := &internal{s: s}
+	in.w = bufio.NewWriter(&in.buf)
+	in.peer = server.NewPeer(in.w)
+	return in
+}
+
+// do runs a command and returns its reply, nil after an error. The caller holds
+// the gate.
+func (in *internal) do(db int, args ...string) any {
+	for _, cmd := range [][]string{{"SELECT", strconv.Itoa(db)}, args} {
+		in.buf.Reset()
+		in.s.redis.Server().Dispatch(in.peer, cmd)
+		in.peer.Flush()
+		v, err := server.ParseReply(bufio.NewReader(bytes.NewReader(in.buf.Bytes())))
+		if err != nil {
+			if in.err == nil {
+				in.err = fmt.Errorf("%s: %w", args[0], err)
+			}
+			return nil
+		}
+		if cmd[0] == args[0] {
+			return v
+		}
+	}
+	return nil
+}
+
+func list(v any) []any { l, _ := v.([]any); return l }
+
+func text(v any) string {
+	switch t := v.(type) {
+	case string:
+		return t
+	case server.Simple:
+		return string(t)
+	}
+	return ""
+}
+
+// pairs turns a flat list of names and values into a map.
+func pairs(v any) map[string]any {
+	l := list(v)
+	m := make(map[string]any, len(l)/2)
+	for i := 0; i+1 < len(l); i += 2 {
+		m[text(l[i])] = l[i+1]
+	}
+	return m
+}

@@ -1,0 +1,292 @@
+// Package tally keeps the counts of one consumer group in Redis: for each topic
+// and partition one hash that holds the number of events by kind AND the offset
+// that is counted next, so that whatever happens to Redis (an eviction, a
+// restore, a failover) happens to both. It owns the names of the keys, the
+// scripts, and the checks of the server's settings. It reads no Kafka: who owns
+// a partition and what was read from it is internal/count's.
+package tally
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/weir-project/weir/internal/event"
+)
+
+// MaxKinds is how many distinct kinds one hash counts by name. Kinds come from
+// whoever writes to the topic; the rest is counted as event.OtherKind.
+const MaxKinds = 1000
+
+// maxAdd bounds one increment, so that a sum of two stored 18-digit numbers
+// cannot overflow 64 bits inside the script.
+const maxAdd = 1_000_000_000_000_000
+
+// prefix of every key that this package owns.
+const prefix = "weir:tally:"
+
+// key is "weir:tally:<group>:<topic>:<partition>". Topic names have no colon, so
+// the name can be split from its end although a group may have one.
+func key(group, topic string, partition int32) string {
+	return prefix + group + ":" + topic + ":" + strconv.Itoa(int(partition))
+}
+
+// parseKey is the inverse of key.
+func parseKey(k string) (group, topic string, partition int32, ok bool) {
+	rest, ok := strings.CutPrefix(k, prefix)
+	i := strings.LastIndexByte(rest, ':')
+	if !ok || i < 0 {
+		return "", "", 0, false
+	}
+	p, err := strconv.ParseInt(rest[i+1:], 10, 32)
+	if err != nil || p < 0 {
+		return "", "", 0, false
+	}
+	rest = rest[:i]
+	if i = strings.LastIndexByte(rest, ':'); i < 0 {
+		return "", "", 0, false
+	}
+	return rest[:i], rest[i+1:], int32(p), true
+}
+
+// Batch is what was counted of one partition between two offsets.
+type Batch struct {
+	Group, Topic string
+	Partition    int32
+	// TopicID is the topic's UUID as text, empty where the cluster has none. A
+	// tally that was begun with another one is refused: the topic was recreated.
+	TopicID string
+	// From is the offset where this batch began, exactly as it is stored: the
+	// Next of the batch before or of Load, not the first record's offset.
+	From int64
+	// Next is the offset after everything that this batch covers. At least From.
+	Next int64
+	// Counts are the events by kind, each above 0 and at most 1e15. A kind longer
+	// than event.MaxKind bytes, or not UTF-8, is counted as event.OtherKind.
+	Counts map[string]int64
+}
+
+// Outcome says what became of a batch.
+type Outcome uint8
+
+// The outcomes of a batch. All but Applied have changed nothing.
+const (
+	// Applied: counts and position moved together.
+	Applied Outcome = iota + 1
+	// Stale: the stored position is not From. Ahead: another member owns the
+	// partition, or an earlier reply was lost; behind: Redis lost its tail. Either
+	// way the answer is to go on from the stored position.
+	Stale
+	// Absent: there is no tally. Redis lost it, or Begin was not called.
+	Absent
+	// OtherTopic: the tally belongs to a topic of the same name with another id.
+	OtherTopic
+	// Garbage: the key is no tally, or a field is no number. Err says which.
+	Garbage
+)
+
+// Position is the stored state of a partition, without its counts.
+type Position struct {
+	// Next is the offset to count next, Start the one at which the counts began.
+	Next, Start int64
+	// TopicID is the UUID of the topic that was counted, or empty.
+	TopicID string
+	// Found is false where nothing is stored; then the rest is zero.
+	Found bool
+	// Err is set where what is stored is no tally (errors.Is ErrGarbage).
+	Err error
+}
+
+// Result is the answer to one batch.
+type Result struct {
+	Outcome Outcome
+	// Stored is what Redis holds after the call.
+	Stored Position
+	// Err is nil for Applied and explains the refusal otherwise.
+	Err error
+}
+
+// Errors that callers branch on.
+var (
+	// ErrGarbage is in the chain where a key that should hold a tally holds
+	// something else, or a field of it is no number.
+	ErrGarbage = errors.New("not a tally")
+	// ErrOtherTopic is in the chain where a tally belongs to a topic that was
+	// deleted and created again under its name.
+	ErrOtherTopic = errors.New("the topic was created again under the same name")
+	// ErrStale is in the chain of a refusal because of the position.
+	ErrStale = errors.New("stored position differs")
+	// ErrAbsent is in the chain of a refusal because nothing is stored.
+	ErrAbsent = errors.New("nothing is stored")
+)
+
+// Apply adds the batches, each atomically, in one round trip. The results are in
+// the order of the batches. The error is of the connection or of the server as a
+// whole; batches may then have been applied or not, and applying them again is
+// safe: what had been applied is refused as Stale with Stored.Next equal to Next.
+func (s *Store) Apply(ctx context.Context, batches []Batch) ([]Result, error) {
+	var calls []call
+	for chunk := range slices.Chunk(batches, batchesPerCall) {
+		c := call{args: []any{strconv.Itoa(MaxKinds), kindPrefix + event.OtherKind, kindPrefix + event.MalformedKind}}
+		for i := range chunk {
+			b := &chunk[i]
+			var err error
+			if c.args, err = b.appendArgs(c.args); err != nil {
+				return nil, err
+			}
+			c.keys = append(c.keys, key(b.Group, b.Topic, b.Partition))
+		}
+		calls = append(calls, c)
+	}
+	replies, err := s.run(ctx, applyScript, calls)
+	if err != nil {
+		return nil, fmt.Errorf("apply counts: %w", err)
+	}
+	results := make([]Result, len(batches))
+	for i := range batches {
+		b := &batches[i]
+		results[i] = replies[i].result(key(b.Group, b.Topic, b.Partition), b)
+	}
+	return results, nil
+}
+
+// batchesPerCall bounds how long one script runs: others wait for it.
+const batchesPerCall = 16
+
+// appendArgs checks a batch and appends it in the form that the script takes.
+func (b *Batch) appendArgs(args []any) ([]any, error) {
+	if b.From < 0 || b.Next < b.From {
+		return nil, fmt.Errorf("apply counts: %s partition %d: from %d to %d is no stretch", b.Topic, b.Partition, b.From, b.Next)
+	}
+	args = append(args, strconv.FormatInt(b.From, 10), strconv.FormatInt(b.Next, 10), b.TopicID, "")
+	first := len(args)
+	var other int64
+	named := 0
+	for _, kind := range slices.Sorted(maps.Keys(b.Counts)) {
+		n := b.Counts[kind]
+		if n <= 0 || n > maxAdd {
+			return nil, fmt.Errorf("apply counts: %s partition %d: count %d is out of range", b.Topic, b.Partition, n)
+		}
+		switch {
+		case kind == event.OtherKind:
+			other += n
+		case kind == event.MalformedKind:
+			args = append(args, kindPrefix+kind, strconv.FormatInt(n, 10))
+		case named == MaxKinds || kind == "" || len(kind) > event.MaxKind || !utf8.ValidString(kind):
+			other += n
+		default:
+			named++
+			args = append(args, kindPrefix+kind, strconv.FormatInt(n, 10))
+		}
+	}
+	if other > 0 {
+		args = append(args, kindPrefix+event.OtherKind, strconv.FormatInt(other, 10))
+	}
+	args[first-1] = strconv.Itoa((len(args) - first) / 2)
+	return args, nil
+}
+
+// Begin stores the position at which counting begins, where nothing is stored.
+// Stored is what holds afterwards: offset, or what was there before (Stale).
+func (s *Store) Begin(ctx context.Context, group, topic string, partition int32, topicID string, offset int64) (Result, error) {
+	k := key(group, topic, partition)
+	replies, err := s.run(ctx, beginScript, []call{{keys: []string{k}, args: []any{strconv.FormatInt(offset, 10), topicID}}})
+	if err != nil {
+		return Result{}, fmt.Errorf("begin tally: %w", err)
+	}
+	return replies[0].result(k, &Batch{Group: group, Topic: topic, Partition: partition, TopicID: topicID, From: offset, Next: offset}), nil
+}
+
+// Reset drops the counts of a partition and begins again at offset, whatever was
+// stored. A running counter notices within a second and goes there.
+func (s *Store) Reset(ctx context.Context, group, topic string, partition int32, topicID string, offset int64) error {
+	if offset < 0 {
+		return fmt.Errorf("reset tally: offset %d is negative", offset)
+	}
+	_, err := s.run(ctx, resetScript, []call{{keys: []string{key(group, topic, partition)}, args: []any{strconv.FormatInt(offset, 10), topicID}}})
+	if err != nil {
+		return fmt.Errorf("reset tally: %w", err)
+	}
+	return nil
+}
+
+// Load returns the stored position of each partition, in one round trip.
+func (s *Store) Load(ctx context.Context, group, topic string, partitions []int32) (map[int32]Position, error) {
+	pipe := s.client.Pipeline()
+	types := make([]*redis.StatusCmd, len(partitions))
+	hashes := make([]*redis.SliceCmd, len(partitions))
+	for i, p := range partitions {
+		k := key(group, topic, p)
+		types[i] = pipe.Type(ctx, k)
+		hashes[i] = pipe.HMGet(ctx, k, fieldNext, fieldStart, fieldTopicID)
+	}
+	if len(partitions) > 0 {
+		if _, err := pipe.Exec(ctx); err != nil && !isReply(err) {
+			return nil, fmt.Errorf("load positions: %w", s.explain(err))
+		}
+	}
+	out := make(map[int32]Position, len(partitions))
+	for i, p := range partitions {
+		if err := types[i].Err(); err != nil {
+			return nil, fmt.Errorf("load positions: %w", s.explain(err))
+		}
+		k := key(group, topic, p)
+		switch t := types[i].Val(); t {
+		case "none":
+			out[p] = Position{}
+		case "hash":
+			if err := hashes[i].Err(); err != nil {
+				return nil, fmt.Errorf("load positions: %w", s.explain(err))
+			}
+			out[p] = position(k, hashes[i].Val())
+		default:
+			out[p] = Position{Err: garbageType(k, t)}
+		}
+	}
+	return out, nil
+}
+
+func position(k string, v []any) Position {
+	if len(v) != 3 || v[0] == nil && v[1] == nil && v[2] == nil {
+		return Position{} // deleted between the two commands, or no tally at all
+	}
+	p := Position{Found: true}
+	for i, f := range []struct {
+		name string
+		dst  *int64
+	}{{fieldNext, &p.Next}, {fieldStart, &p.Start}} {
+		text, _ := v[i].(string)
+		n, ok := offset(text)
+		if !ok {
+			return Position{Err: garbageField(k, f.name, text)}
+		}
+		*f.dst = n
+	}
+	p.TopicID, _ = v[2].(string)
+	return p
+}
+
+// offset parses what the scripts accept as an offset.
+func offset(s string) (int64, bool) {
+	n, err := strconv.ParseInt(s, 10, 64)
+	return n, err == nil && n >= 0 && n < math.MaxInt64 && strconv.FormatInt(n, 10) == s
+}
+
+func garbageType(k, typ string) error {
+	return fmt.Errorf("redis key %q holds a %s: %w; delete or rename the key, and the partition is counted anew from what Kafka keeps", k, typ, ErrGarbage)
+}
+
+func garbageField(k, field, value string) error {
+	if len(value) > 64 {
+		value = value[:64] + "..."
+	}
+	return fmt.Errorf("redis key %q: field %q is %q, which is no number: %w; restore or delete the key, and the partition is counted anew from what Kafka keeps", k, field, value, ErrGarbage)
+}

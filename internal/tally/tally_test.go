@@ -1,0 +1,629 @@
+package tally
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"go.uber.org/goleak"
+
+	"github.com/weir-project/weir/internal/event"
+	"github.com/weir-project/weir/internal/redisd"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var ctx = context.Background()
+
+// eachServer runs a test against the embedded server, and against a real Redis
+// where WEIR_TEST_REDIS names one (redis://host:port/db: its tallies are deleted)
+// or is "local", which starts redis-server.
+func eachServer(t *testing.T, test func(t *testing.T, url string)) {
+	t.Run("embedded", func(t *testing.T) {
+		s, err := redisd.Open(redisd.Config{Addr: "127.0.0.1:0"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = s.Close() })
+		test(t, s.URL())
+	})
+	t.Run("redis", func(t *testing.T) {
+		switch url := os.Getenv("WEIR_TEST_REDIS"); url {
+		case "":
+			t.Skip("needs a real Redis: WEIR_TEST_REDIS=local go test ./internal/tally (or redis://127.0.0.1:PORT/1)")
+		case "local":
+			test(t, startRedis(t))
+		default:
+			test(t, url)
+		}
+	})
+}
+
+// startRedis runs redis-server on a free port.
+func startRedis(t *testing.T, args ...string) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	_ = l.Close()
+	_, port, _ := strings.Cut(addr, ":")
+	cmd := exec.Command("redis-server", append([]string{"--port", port, "--bind", "127.0.0.1", "--save", "", "--dir", t.TempDir()}, args...)...)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		if c, err := net.Dial("tcp", addr); err == nil {
+			_ = c.Close()
+			return "redis://" + addr + "/1"
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("redis-server does not come up")
+		}
+		<-time.After(10 * time.Millisecond)
+	}
+}
+
+func openStore(t *testing.T, url string) (*Store, *redis.Client) {
+	t.Helper()
+	s, err := Open(ctx, url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	for _, k := range s.client.Keys(ctx, prefix+"*").Val() {
+		s.client.Del(ctx, k)
+	}
+	return s, s.client
+}
+
+func apply1(t *testing.T, s *Store, b Batch) Result {
+	t.Helper()
+	r, err := s.Apply(ctx, []Batch{b})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r[0]
+}
+
+func begin(t *testing.T, s *Store, group, topic string, p int32, id string, offset int64) Result {
+	t.Helper()
+	r, err := s.Begin(ctx, group, topic, p, id, offset)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func hash(t *testing.T, c *redis.Client, k string) map[string]string {
+	t.Helper()
+	m, err := c.HGetAll(ctx, k).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+const theKey = "weir:tally:g:t:0"
+
+func TestApplyMovesPositionAndCountsTogether(t *testing.T) {
+	eachServer(t, func(t *testing.T, url string) {
+		s, c := openStore(t, url)
+		if r := apply1(t, s, Batch{Group: "g", Topic: "t", From: 0, Next: 5}); r.Outcome != Absent || !errors.Is(r.Err, ErrAbsent) {
+			t.Fatalf("without a tally: %+v", r)
+		}
+		begin(t, s, "g", "t", 0, "id-1", 7)
+		if r := begin(t, s, "g", "t", 0, "id-1", 99); r.Outcome != Stale || r.Stored.Next != 7 {
+			t.Fatalf("begun twice: %+v", r)
+		}
+		b := Batch{Group: "g", Topic: "t", TopicID: "id-1", From: 7, Next: 12, Counts: map[string]int64{"create": 3, "next": 2}}
+		if r := apply1(t, s, b); r.Outcome != Applied || r.Err != nil || r.Stored != (Position{Next: 12, Start: 7, TopicID: "id-1", Found: true}) {
+			t.Fatalf("first: %+v", r)
+		}
+		// The same batch again (a lost reply), an overlapping one, one that begins
+		// later: nothing of them is counted, and the answer says what is stored.
+		for _, from := range []int64{7, 10, 13, 0} {
+			b.From, b.Next = from, max(from, 14)
+			if r := apply1(t, s, b); r.Outcome != Stale || !errors.Is(r.Err, ErrStale) || r.Stored.Next != 12 || r.Stored.Start != 7 || r.Stored.TopicID != "id-1" {
+				t.Fatalf("from %d: %+v", from, r)
+			}
+		}
+		want := map[string]string{"next": "12", "start": "7", "topic_id": "id-1", "k:create": "3", "k:next": "2"}
+		if got := hash(t, c, theKey); !maps.Equal(got, want) {
+			t.Fatalf("stored is %v, want %v", got, want)
+		}
+	})
+}
+
+// Two members read overlapping stretches: a test that only asks whether the
+// position grows counts 15 where 10 is right.
+func TestOverlapIsCountedOnce(t *testing.T) {
+	eachServer(t, func(t *testing.T, url string) {
+		s, _ := openStore(t, url)
+		begin(t, s, "g", "t", 0, "", 0)
+		apply1(t, s, Batch{Group: "g", Topic: "t", From: 0, Next: 5, Counts: map[string]int64{"e": 5}})
+		apply1(t, s, Batch{Group: "g", Topic: "t", From: 0, Next: 10, Counts: map[string]int64{"e": 10}})
+		apply1(t, s, Batch{Group: "g", Topic: "t", From: 5, Next: 10, Counts: map[string]int64{"e": 5}})
+		if got, err := s.Totals(ctx, "g", "t"); err != nil || got["e"] != 10 {
+			t.Fatalf("counted %v (%v), want 10", got, err)
+		}
+	})
+}
+
+// Lua's numbers are float64: 2^53 and 2^53+1 are the same there.
+func TestOffsetsBeyondFloat64(t *testing.T) {
+	eachServer(t, func(t *testing.T, url string) {
+		s, c := openStore(t, url)
+		const big = int64(1) << 53
+		begin(t, s, "g", "t", 0, "", big)
+		if r := apply1(t, s, Batch{Group: "g", Topic: "t", From: big + 1, Next: big + 2, Counts: map[string]int64{"e": 1}}); r.Outcome != Stale {
+			t.Fatalf("2^53+1 passed for 2^53: %+v", r)
+		}
+		if r := apply1(t, s, Batch{Group: "g", Topic: "t", From: big, Next: math.MaxInt64 - 1, Counts: map[string]int64{"e": 999_999_999_999_999}}); r.Outcome != Applied || r.Stored.Next != math.MaxInt64-1 {
+			t.Fatalf("%+v", r)
+		}
+		if got := hash(t, c, theKey); got["next"] != "9223372036854775806" || got["k:e"] != "999999999999999" {
+			t.Fatalf("stored is %v", got)
+		}
+	})
+}
+
+// Whatever is wrong with the key, nothing is changed, not even by half.
+func TestGarbageIsRefusedWhole(t *testing.T) {
+	eachServer(t, func(t *testing.T, url string) {
+		s, c := openStore(t, url)
+		good := map[string]any{"next": "5", "start": "0", "topic_id": ""}
+		for name, spoil := range map[string]map[string]any{
+			"next is a word":       {"next": "five"},
+			"next is negative":     {"next": "-5"},
+			"next has zeros":       {"next": "05"},
+			"next is a float":      {"next": "5e0"},
+			"next is too long":     {"next": "55555555555555555555"},
+			"start is empty":       {"start": ""},
+			"a count is a word":    {"k:b": "many"},
+			"a count is too large": {"k:b": "9223372036854775807"},
+			"a count is negative":  {"k:b": "-1"},
+			"other is a word":      {"k:(other)": "x"},
+		} {
+			t.Run(name, func(t *testing.T) {
+				c.Del(ctx, theKey)
+				c.HSet(ctx, theKey, good)
+				c.HSet(ctx, theKey, spoil)
+				before := hash(t, c, theKey)
+				r := apply1(t, s, Batch{Group: "g", Topic: "t", From: 5, Next: 9, Counts: map[string]int64{"a": 1, "b": 1, "c": 1}})
+				if r.Outcome != Garbage || !errors.Is(r.Err, ErrGarbage) || !strings.Contains(r.Err.Error(), theKey) {
+					t.Errorf("answered %+v", r)
+				}
+				if after := hash(t, c, theKey); !maps.Equal(before, after) {
+					t.Errorf("changed %v to %v", before, after)
+				}
+			})
+		}
+		for name, args := range map[string][]any{
+			"string": {"SET", theKey, "5"}, "list": {"RPUSH", theKey, "5"}, "zset": {"ZADD", theKey, "1", "a"},
+		} {
+			c.Del(ctx, theKey)
+			if err := c.Do(ctx, args...).Err(); err != nil {
+				t.Fatal(err)
+			}
+			r := apply1(t, s, Batch{Group: "g", Topic: "t", From: 5, Next: 9})
+			if r.Outcome != Garbage || !strings.Contains(r.Err.Error(), name) {
+				t.Errorf("%s: %+v", name, r)
+			}
+			if r := begin(t, s, "g", "t", 0, "", 3); r.Outcome != Garbage {
+				t.Errorf("begin over a %s: %+v", name, r)
+			}
+			pos, err := s.Load(ctx, "g", "t", []int32{0, 1})
+			if err != nil || !errors.Is(pos[0].Err, ErrGarbage) || pos[1] != (Position{}) {
+				t.Errorf("load of a %s: %v, %v", name, pos, err)
+			}
+			if _, err := s.All(ctx); !errors.Is(err, ErrGarbage) {
+				t.Errorf("all with a %s: %v", name, err)
+			}
+			if typ := c.Type(ctx, theKey).Val(); typ != name {
+				t.Errorf("the %s became a %s", name, typ)
+			}
+		}
+		// A hash of someone else: it has no position, and must not get one.
+		c.Del(ctx, theKey)
+		c.HSet(ctx, theKey, "k:a", "1")
+		if r := begin(t, s, "g", "t", 0, "", 3); r.Outcome != Garbage {
+			t.Errorf("begin over another hash: %+v", r)
+		}
+	})
+}
+
+func TestRecreatedTopicIsRefused(t *testing.T) {
+	eachServer(t, func(t *testing.T, url string) {
+		s, c := openStore(t, url)
+		begin(t, s, "g", "t", 0, "", 0)
+		b := Batch{Group: "g", Topic: "t", From: 0, Next: 1, TopicID: "one", Counts: map[string]int64{"e": 1}}
+		if r := apply1(t, s, b); r.Outcome != Applied || r.Stored.TopicID != "one" {
+			t.Fatalf("an id is not adopted: %+v", r)
+		}
+		b.From, b.Next, b.TopicID = 1, 2, "two"
+		r := apply1(t, s, b)
+		if r.Outcome != OtherTopic || !errors.Is(r.Err, ErrOtherTopic) || r.Stored.TopicID != "one" {
+			t.Fatalf("another id: %+v", r)
+		}
+		if r := begin(t, s, "g", "t", 0, "two", 0); r.Outcome != OtherTopic {
+			t.Fatalf("begin with another id: %+v", r)
+		}
+		b.TopicID = "" // a cluster without ids
+		if r := apply1(t, s, b); r.Outcome != Applied {
+			t.Fatalf("no id: %+v", r)
+		}
+		if got := hash(t, c, theKey)["k:e"]; got != "2" {
+			t.Fatalf("counted %s", got)
+		}
+		if err := s.Reset(ctx, "g", "t", 0, "two", 40); err != nil {
+			t.Fatal(err)
+		}
+		want := map[string]string{"next": "40", "start": "40", "topic_id": "two"}
+		if got := hash(t, c, theKey); !maps.Equal(got, want) {
+			t.Fatalf("after a reset: %v", got)
+		}
+	})
+}
+
+func TestDistinctKindsAreCapped(t *testing.T) {
+	eachServer(t, func(t *testing.T, url string) {
+		s, c := openStore(t, url)
+		begin(t, s, "g", "t", 0, "", 0)
+		var from, total int64
+		for round := range 3 {
+			counts := map[string]int64{event.MalformedKind: 1}
+			for i := range 600 {
+				counts[fmt.Sprintf("kind-%d-%d", round, i)] = 2
+			}
+			counts[strings.Repeat("x", event.MaxKind+1)] = 5
+			counts["bad\xff"] = 5
+			for _, n := range counts {
+				total += n
+			}
+			if r := apply1(t, s, Batch{Group: "g", Topic: "t", From: from, Next: from + 1, Counts: counts}); r.Outcome != Applied {
+				t.Fatalf("round %d: %+v", round, r)
+			}
+			from++
+		}
+		all, err := s.All(ctx)
+		if err != nil || len(all) != 1 {
+			t.Fatalf("%v, %v", all, err)
+		}
+		if got := all[0].Sum(); got != total {
+			t.Errorf("counted %d, want %d", got, total)
+		}
+		if n := c.HLen(ctx, theKey).Val(); n > MaxKinds+3+2 {
+			t.Errorf("the hash has %d fields", n)
+		}
+		if all[0].Counts[event.MalformedKind] != 3 || all[0].Counts["kind-0-5"] != 2 || all[0].Counts[event.OtherKind] < 800 {
+			t.Errorf("(malformed) %d, (other) %d", all[0].Counts[event.MalformedKind], all[0].Counts[event.OtherKind])
+		}
+		// One batch with more names than there may be.
+		counts := map[string]int64{}
+		for i := range 5000 {
+			counts[fmt.Sprintf("more-%d", i)] = 1
+		}
+		begin(t, s, "g", "t", 1, "", 0)
+		if r := apply1(t, s, Batch{Group: "g", Topic: "t", Partition: 1, From: 0, Next: 5000, Counts: counts}); r.Outcome != Applied {
+			t.Fatalf("%+v", r)
+		}
+		if n := c.HLen(ctx, "weir:tally:g:t:1").Val(); n > MaxKinds+3+2 {
+			t.Errorf("the hash has %d fields", n)
+		}
+	})
+}
+
+func TestManyBatchesAndForgottenScripts(t *testing.T) {
+	eachServer(t, func(t *testing.T, url string) {
+		s, c := openStore(t, url)
+		var batches []Batch
+		for p := range int32(60) {
+			begin(t, s, "g", "t", p, "", 0)
+			batches = append(batches, Batch{Group: "g", Topic: "t", Partition: p, From: 0, Next: 3, Counts: map[string]int64{"e": 3}})
+		}
+		if err := c.ScriptFlush(ctx).Err(); err != nil {
+			t.Fatal(err)
+		}
+		batches[7].From = 1 // one is refused, the others are not
+		rs, err := s.Apply(ctx, batches)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, r := range rs {
+			if want := Applied; i != 7 && r.Outcome != want || i == 7 && r.Outcome != Stale {
+				t.Errorf("batch %d: %+v", i, r)
+			}
+		}
+		if got, err := s.Totals(ctx, "g", "t"); err != nil || got["e"] != 59*3 {
+			t.Errorf("counted %v, %v", got, err)
+		}
+		if rs, err := s.Apply(ctx, nil); err != nil || len(rs) != 0 {
+			t.Errorf("no batches: %v, %v", rs, err)
+		}
+	})
+}
+
+func TestNamesWithColonsAndPatterns(t *testing.T) {
+	eachServer(t, func(t *testing.T, url string) {
+		s, _ := openStore(t, url)
+		groups := []string{"g", "g:t", "g*", "g[a]", `g\`, "g?"}
+		for i, g := range groups {
+			begin(t, s, g, "t", 0, "", 0)
+			apply1(t, s, Batch{Group: g, Topic: "t", From: 0, Next: 1, Counts: map[string]int64{"e": int64(i + 1)}})
+		}
+		for i, g := range groups {
+			got, err := s.Totals(ctx, g, "t")
+			if err != nil || !maps.Equal(got, map[string]int64{"e": int64(i + 1)}) {
+				t.Errorf("%q: %v, %v", g, got, err)
+			}
+		}
+		all, err := s.All(ctx)
+		if err != nil || len(all) != len(groups) {
+			t.Fatalf("%v, %v", all, err)
+		}
+	})
+}
+
+func TestBatchesThatCannotBe(t *testing.T) {
+	eachServer(t, func(t *testing.T, url string) {
+		s, _ := openStore(t, url)
+		for _, b := range []Batch{
+			{From: -1, Next: 0}, {From: 5, Next: 4},
+			{From: 0, Next: 1, Counts: map[string]int64{"e": 0}}, {From: 0, Next: 1, Counts: map[string]int64{"e": -1}},
+			{From: 0, Next: 1, Counts: map[string]int64{"e": maxAdd + 1}},
+		} {
+			b.Group, b.Topic = "g", "t"
+			if _, err := s.Apply(ctx, []Batch{b}); err == nil {
+				t.Errorf("%+v is accepted", b)
+			}
+		}
+		if err := s.Reset(ctx, "g", "t", 0, "", -1); err == nil {
+			t.Error("a reset to -1 is accepted")
+		}
+	})
+}
+
+// Writers race for the same stretches in random pieces; each offset must be
+// counted once whoever wins.
+func TestRacingWritersCountEachOffsetOnce(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	eachServer(t, func(t *testing.T, url string) {
+		s, _ := openStore(t, url)
+		begin(t, s, "g", "t", 0, "", 0)
+		const end = 2000
+		kind := func(offset int64) string { return "kind" + strconv.FormatInt(offset%7, 10) }
+		var wg sync.WaitGroup
+		for w := range uint64(4) {
+			wg.Go(func() {
+				rng := rand.New(rand.NewPCG(seed, w))
+				for next := int64(0); next < end; {
+					to := min(end, next+1+rng.Int64N(40))
+					counts := map[string]int64{}
+					for o := next; o < to; o++ {
+						counts[kind(o)]++
+					}
+					r, err := s.Apply(ctx, []Batch{{Group: "g", Topic: "t", From: next, Next: to, Counts: counts}})
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					next = r[0].Stored.Next
+				}
+			})
+		}
+		wg.Wait()
+		want := map[string]int64{"kind0": 286, "kind1": 286, "kind2": 286, "kind3": 286, "kind4": 286, "kind5": 285, "kind6": 285}
+		if got, err := s.Totals(ctx, "g", "t"); err != nil || !maps.Equal(got, want) {
+			t.Errorf("counted %v (%v), want %v", got, err, want)
+		}
+	})
+}
+
+func TestURLs(t *testing.T) {
+	for raw, want := range map[string]struct {
+		addr, user, password string
+		db                   int
+		tls                  bool
+	}{
+		"redis://127.0.0.1:6379/1":              {addr: "127.0.0.1:6379", db: 1},
+		"redis://127.0.0.1":                     {addr: "127.0.0.1:6379", db: DefaultDB},
+		"redis://[::1]:7000/0":                  {addr: "[::1]:7000"},
+		"rediss://u:p%40ss@example.test:6380/3": {addr: "example.test:6380", user: "u", password: "p@ss", db: 3, tls: true},
+		"redis://:secret@h/":                    {addr: "h:6379", password: "secret", db: DefaultDB},
+	} {
+		o, err := parseURL(raw)
+		if err != nil {
+			t.Errorf("%s: %v", raw, err)
+			continue
+		}
+		if o.Addr != want.addr || o.Username != want.user || o.Password != want.password || o.DB != want.db || (o.TLSConfig != nil) != want.tls {
+			t.Errorf("%s: %+v", raw, o)
+		}
+		if want.tls && (o.TLSConfig.ServerName != "example.test" || o.TLSConfig.InsecureSkipVerify) {
+			t.Errorf("%s: TLS is not verified", raw)
+		}
+	}
+	for _, raw := range []string{
+		"", "127.0.0.1:6379", "http://u:hunter2@h/1", "redis://u:hunter2@/1", "redis://u:hunter2@h:notaport/1", "redis://u:hunter2@h:99999/1",
+		"redis://u:hunter2@h/x", "redis://u:hunter2@h/-1", "redis://u:hunter2@h/1?password=hunter2", "redis://u:hunter2@h:1/1#x", "redis://u:hunter2%zz@h/1",
+		"redis://u:hunter2\x7f@h",
+	} {
+		_, err := Open(ctx, raw)
+		if err == nil {
+			t.Errorf("%q is accepted", raw)
+			continue
+		}
+		if strings.Contains(err.Error(), "hunter2") || !strings.Contains(err.Error(), "redis://") {
+			t.Errorf("%q: %v", raw, err)
+		}
+	}
+}
+
+func TestCannotConnect(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	_ = l.Close()
+	_, err = Open(ctx, "redis://user:hunter2@"+addr+"/1")
+	var ce *ConnectError
+	if !errors.As(err, &ce) || ce.Addr != addr || strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("error is %v", err)
+	}
+}
+
+func TestServerGoesAwayAndComesBack(t *testing.T) {
+	dir := t.TempDir()
+	srv, err := redisd.Open(redisd.Config{Addr: "127.0.0.1:0", Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := srv.Addr()
+	s, _ := openStore(t, srv.URL())
+	begin(t, s, "g", "t", 0, "", 0)
+	_ = srv.Close()
+	b := Batch{Group: "g", Topic: "t", From: 0, Next: 1, Counts: map[string]int64{"e": 1}}
+	_, err = s.Apply(ctx, []Batch{b})
+	var ce *ConnectError
+	if !errors.As(err, &ce) {
+		t.Fatalf("error is %v", err)
+	}
+	if srv, err = redisd.Open(redisd.Config{Addr: addr, Dir: dir}); err != nil {
+		t.Fatal(err)
+	}
+	defer srv.Close()
+	if r := apply1(t, s, b); r.Outcome != Applied {
+		t.Fatalf("after the restart: %+v", r)
+	}
+}
+
+func TestPolicyAndPersistenceOfARealRedis(t *testing.T) {
+	if os.Getenv("WEIR_TEST_REDIS") != "local" {
+		t.Skip("starts redis-server: WEIR_TEST_REDIS=local go test ./internal/tally")
+	}
+	for _, tc := range []struct {
+		name string
+		args []string
+		// url is what follows redis:// and precedes the address
+		cred, warning, fails string
+	}{
+		{name: "nothing on disk", warning: "keeps nothing on disk"},
+		{name: "append only", args: []string{"--appendonly", "yes"}},
+		{name: "snapshots", args: []string{"--save", "60 1"}},
+		{name: "evicts", args: []string{"--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"}, fails: "allkeys-lru"},
+		{name: "password missing", args: []string{"--requirepass", "hunter2"}, fails: "credentials"},
+		{name: "password wrong", args: []string{"--requirepass", "hunter2"}, cred: ":hunter3@", fails: "credentials"},
+		{name: "password", args: []string{"--requirepass", "hunter2"}, cred: ":hunter2@", warning: "keeps nothing on disk"},
+		{name: "managed", args: []string{"--user", "weir", "on", ">hunter2", "~weir:tally:*", "+@all", "-config"}, cred: "weir:hunter2@", warning: "CONFIG is forbidden"},
+		{name: "managed, no info", args: []string{"--user", "weir", "on", ">hunter2", "~weir:tally:*", "+@all", "-config", "-info"}, cred: "weir:hunter2@", warning: "does not tell its maxmemory-policy"},
+		{name: "no scripts", args: []string{"--user", "weir", "on", ">hunter2", "~weir:tally:*", "+@all", "-@scripting"}, cred: "weir:hunter2@", fails: "lacks permission"},
+		{name: "few databases", args: []string{"--databases", "1"}, fails: "no such database"},
+		{name: "replica", args: []string{"--replicaof", "127.0.0.1 1"}, fails: "replica"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			url := startRedis(t, tc.args...)
+			s, err := Open(ctx, strings.Replace(url, "redis://", "redis://"+tc.cred, 1))
+			if err != nil {
+				if tc.fails == "" || !strings.Contains(err.Error(), tc.fails) || strings.Contains(err.Error(), "hunter2") {
+					t.Errorf("error is %v", err)
+				}
+				var pe *PolicyError
+				if (tc.name == "evicts") != errors.As(err, &pe) {
+					t.Errorf("error is a %T", err)
+				}
+				return
+			}
+			defer s.Close()
+			if tc.fails != "" {
+				t.Fatal("opened")
+			}
+			if got := strings.Join(s.Warnings(), "\n"); tc.warning == "" && got != "" || !strings.Contains(got, tc.warning) {
+				t.Errorf("warnings: %q", got)
+			}
+			begin(t, s, "g", "t", 0, "", 0)
+			if r := apply1(t, s, Batch{Group: "g", Topic: "t", From: 0, Next: 1, Counts: map[string]int64{"e": 1}}); r.Outcome != Applied {
+				t.Errorf("%+v", r)
+			}
+			if _, err := s.All(ctx); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// The embedded server's own settings must satisfy Open without a word.
+func TestEmbeddedServerNeedsNoWarning(t *testing.T) {
+	srv, err := redisd.Open(redisd.Config{Addr: "127.0.0.1:0", Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer srv.Close()
+	s, _ := openStore(t, srv.URL())
+	if w := s.Warnings(); len(w) != 0 {
+		t.Errorf("warnings: %q", w)
+	}
+}
+
+func TestKeysRoundTrip(t *testing.T) {
+	for _, k := range []string{"weir:tally:", "weir:tally:g", "weir:tally:g:t", "weir:tally:g:t:x", "weir:tally:g:t:-1", "weir:tally:g:t:99999999999", "other:g:t:1"} {
+		if g, tp, p, ok := parseKey(k); ok && key(g, tp, p) != k {
+			t.Errorf("%q is read as %q %q %d", k, g, tp, p)
+		}
+	}
+	if g, tp, p, ok := parseKey(key("a:b", "t.x-1", 17)); !ok || g != "a:b" || tp != "t.x-1" || p != 17 {
+		t.Errorf("%q %q %d %v", g, tp, p, ok)
+	}
+}
+
+func BenchmarkApply(b *testing.B) {
+	srv, err := redisd.Open(redisd.Config{Addr: "127.0.0.1:0"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer srv.Close()
+	s, err := Open(ctx, srv.URL())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	batches := make([]Batch, 6)
+	for p := range batches {
+		batches[p] = Batch{Group: "g", Topic: "t", Partition: int32(p), Counts: map[string]int64{"create": 300, "update": 20, "delete": 180}}
+		if _, err := s.Begin(ctx, "g", "t", int32(p), "", 0); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for b.Loop() {
+		for p := range batches {
+			batches[p].Next = batches[p].From + 500
+		}
+		rs, err := s.Apply(ctx, batches)
+		if err != nil {
+			b.Fatal(err)
+		}
+		for p := range batches {
+			if rs[p].Outcome != Applied {
+				b.Fatal(rs[p].Err)
+			}
+			batches[p].From = batches[p].Next
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(batches)*500), "ns/event")
+}
