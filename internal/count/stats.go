@@ -1,0 +1,141 @@
+package count
+
+import (
+	"cmp"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Stats is what a Counter can say about itself at one moment.
+type Stats struct {
+	Topic, Group string
+	// Events and Batches count what was applied since the process started; a rate
+	// is the difference of two readings. The totals are in the tally.
+	Events, Batches int64
+	// Refusals counts how often the stored position was not the expected one:
+	// another member, a lost reply, an older Redis.
+	Refusals int64
+	// Rebalances counts assignments, the first one included.
+	Rebalances int64
+	// Lag is the number of offsets between the positions and the ends of the
+	// assigned partitions' logs, markers included.
+	Lag int64
+	// Partitions are those that are assigned now, in order.
+	Partitions []PartitionStats
+	// LastBatch is when a batch was last applied; zero before the first.
+	LastBatch time.Time
+	// Latency is how long after its timestamp, which is the event's own time, the
+	// newest record of the last batch was counted.
+	Latency time.Duration
+	// KafkaError and RedisError say why Kafka or Redis cannot be used at present;
+	// empty when they can.
+	KafkaError, RedisError string
+}
+
+// PartitionStats is about one assigned partition.
+type PartitionStats struct {
+	Partition int32
+	// Next is the position, HighWatermark the end of the log, -1 until known; Lag
+	// is the difference.
+	Next, HighWatermark, Lag int64
+	// Stopped says why the partition is not counted any more; empty when it is.
+	Stopped string
+}
+
+// Stats returns the state now. It is safe for concurrent use.
+func (c *Counter) Stats() Stats {
+	m := &c.meter
+	s := Stats{
+		Topic: c.cfg.Topic, Group: c.cfg.Group,
+		Refusals: m.refusals.Load(), Rebalances: m.rebalances.Load(),
+		KafkaError: m.kafka.current(), RedisError: m.redis.current(),
+	}
+	m.mu.Lock()
+	s.Events, s.Batches, s.LastBatch, s.Latency = m.events, m.batches, m.last, m.latency
+	m.mu.Unlock()
+	if mb := c.member.Load(); mb != nil {
+		s.Partitions = mb.partitionStats()
+	}
+	for i := range s.Partitions {
+		s.Lag += s.Partitions[i].Lag
+	}
+	return s
+}
+
+func (m *member) partitionStats() []PartitionStats {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	out := make([]PartitionStats, 0, len(m.parts))
+	for id, p := range m.parts {
+		ps := PartitionStats{Partition: id, Next: p.stored.Next, HighWatermark: p.highWatermark, Stopped: p.stopped}
+		if p.highWatermark >= 0 {
+			ps.Lag = max(0, p.highWatermark-p.stored.Next)
+		}
+		out = append(out, ps)
+	}
+	slices.SortFunc(out, func(a, b PartitionStats) int { return cmp.Compare(a.Partition, b.Partition) })
+	return out
+}
+
+// meter keeps the numbers over the lives of several clients.
+type meter struct {
+	refusals, rebalances atomic.Int64
+	kafka, redis         trouble
+
+	mu              sync.Mutex
+	events, batches int64
+	last            time.Time
+	latency         time.Duration
+}
+
+func (m *meter) applied(n int64, newest, now time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.events += n
+	m.batches++
+	m.last = now
+	if n > 0 {
+		m.latency = max(0, now.Sub(newest))
+	}
+}
+
+// trouble remembers that a server cannot be used, and says so at once and then
+// every complainEvery, and when it is over.
+type trouble struct {
+	mu           sync.Mutex
+	name         string
+	err          string
+	since, spoke time.Time
+}
+
+func (t *trouble) failed(log *slog.Logger, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := time.Now()
+	if t.err == "" {
+		t.since, t.spoke = now, time.Time{}
+	}
+	t.err = err.Error()
+	if now.Sub(t.spoke) >= complainEvery {
+		t.spoke = now
+		log.Error("counting waits; nothing is lost, it goes on by itself", "server", t.name, "for", now.Sub(t.since).Round(time.Second), "error", err)
+	}
+}
+
+func (t *trouble) ok(log *slog.Logger) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.err != "" {
+		log.Info("counting goes on", "server", t.name, "after", time.Since(t.since).Round(time.Millisecond))
+		t.err = ""
+	}
+}
+
+func (t *trouble) current() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.err
+}

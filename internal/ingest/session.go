@@ -1,0 +1,323 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/weir-project/weir/internal/crash"
+	"github.com/weir-project/weir/internal/event"
+	"github.com/weir-project/weir/internal/kafka"
+	"github.com/weir-project/weir/internal/queue"
+)
+
+// session is one life of an ingester: from the fence to the first error. Nothing
+// of it outlives it, so that an aborted transaction leaves no trace in memory.
+type session struct {
+	*Ingester
+	cl *kgo.Client
+	// rec is the cursor record after the transaction being built, or after the
+	// last one.
+	rec    kafka.CursorRecord
+	filter *filter
+	tx     *transaction
+
+	began     time.Time // the last transaction
+	committed time.Time
+}
+
+// once runs one session. It returns nil when ctx was cancelled and what was
+// queued is committed.
+func (i *Ingester) once(ctx context.Context) error {
+	i.setState(StateStarting, nil)
+	// Operations of Kafka outlive the cancellation, to drain; not for long.
+	op, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(ctx, func() {
+		timer := time.AfterFunc(drainTimeout, cancel)
+		context.AfterFunc(op, func() { timer.Stop() })
+	})()
+
+	s := &session{Ingester: i}
+	defer s.close()
+	if err := s.open(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil // nothing was taken on yet
+		}
+		return err
+	}
+	return s.stream(ctx, op)
+}
+
+func (s *session) close() {
+	if s.cl != nil {
+		s.cl.Close()
+	}
+}
+
+// open makes the session ready to stream, in the order that exactly-once needs.
+func (s *session) open(ctx context.Context) error {
+	var err error
+	limits := map[string]int{}
+	if s.cl, err = s.cfg.Kafka.NewClient(s.producerOpts(limits)...); err != nil {
+		return err
+	}
+	if err := s.cfg.Kafka.Ping(ctx, s.cl); err != nil {
+		return err
+	}
+	if f := s.successor(ctx); f != nil {
+		return f
+	}
+	if err := s.topics(ctx, limits); err != nil {
+		return err
+	}
+	// The fence comes first. Between reading the cursor and a later fence, a
+	// predecessor could still commit, and its events would be written twice.
+	if err := s.fence(ctx); err != nil {
+		return err
+	}
+	crash.Here("ingest: fenced")
+	if err := s.position(ctx); err != nil {
+		return err
+	}
+	crash.Here("ingest: cursor read")
+	s.tx = newTransaction(s, limits)
+	if err := s.claim(ctx); err != nil {
+		return err
+	}
+	crash.Here("ingest: claimed")
+	s.filter = newFilter(s.cfg.Source.Window(), maxFiltered)
+	if err := s.rebuild(ctx); err != nil {
+		return err
+	}
+	// What was rebuilt came partition by partition: none of it may go before as
+	// many others have come as can be repeated.
+	s.filter.keep = min(s.filter.n+s.repeats(), maxFiltered)
+	crash.Here("ingest: filter rebuilt")
+	return nil
+}
+
+// fence makes every earlier producer of this source's transactional id fail, and
+// aborts the transaction that one left open.
+func (s *session) fence(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*transactionTimeout)
+	defer cancel()
+	if _, _, err := s.cl.ProducerID(ctx); err != nil {
+		return fmt.Errorf("fence the predecessor: %w", err)
+	}
+	return nil
+}
+
+// producerOpts are the client's options beyond the common ones. limits is filled
+// in before the first record.
+func (s *session) producerOpts(limits map[string]int) []kgo.Opt {
+	return []kgo.Opt{
+		kgo.TransactionalID(kafka.TransactionalID(s.cfg.Source.Name())),
+		kgo.TransactionTimeout(transactionTimeout),
+		kgo.RequiredAcks(kgo.AllISRAcks()),
+		kgo.StopProducerOnDataLossDetected(),
+		kgo.RecordPartitioner(partitioner{manual: []string{kafka.TopicCursors, s.cfg.Topics.DeadLetter}}),
+		kgo.ProducerBatchCompression(kgo.SnappyCompression(), kgo.NoCompression()),
+		kgo.ProducerBatchMaxBytesFn(func(topic string) int32 {
+			if n := limits[topic]; n > 0 {
+				return int32(n)
+			}
+			return kafka.MaxMessageBytes
+		}),
+		// A transaction is produced whole and then flushed: what is sent before is
+		// only cut into smaller batches.
+		kgo.ProducerLinger(transactionTimeout),
+		kgo.MaxBufferedRecords(1 << 30),
+	}
+}
+
+// topics checks that the topics are there and learns how large a record may be.
+// It creates nothing: a topic that vanished is a loss, which must not be papered over.
+func (s *session) topics(ctx context.Context, limits map[string]int) error {
+	names := s.topicNames()
+	got, err := kafka.MaxBytes(ctx, s.cl, names...)
+	if err != nil {
+		return err
+	}
+	for t, n := range got {
+		limits[t] = n
+	}
+	bounds, err := kafka.Bounds(ctx, s.cl, names...)
+	if err != nil {
+		return err
+	}
+	for _, t := range names {
+		p := int32(0)
+		if t == kafka.TopicCursors || t == s.cfg.Topics.DeadLetter {
+			p = s.partition
+		}
+		if _, ok := bounds[kafka.TopicPartition{Topic: t, Partition: p}]; !ok {
+			return fmt.Errorf("topic %s has no partition %d: it must exist before events are ingested", t, p)
+		}
+	}
+	return nil
+}
+
+// topicNames are the topics that the ingester writes.
+func (s *session) topicNames() []string {
+	names := []string{s.cfg.Topics.Data, s.cfg.Topics.DeadLetter, kafka.TopicCursors}
+	if s.cfg.Topics.Account != "" {
+		names = append(names, s.cfg.Topics.Account)
+	}
+	return names
+}
+
+// position reads the cursor and checks that it is this source's to go on from.
+func (s *session) position(ctx context.Context) error {
+	name := s.cfg.Source.Name()
+	rec, found, err := kafka.ReadCursor(ctx, s.cfg.Kafka, name)
+	if err != nil {
+		return err
+	}
+	if !found {
+		rec = kafka.CursorRecord{Source: name}
+	}
+	s.known = writing{rec.Instance, max(rec.WrittenUS, 1)}
+	s.rec = rec
+	if s.rec.Seqs == nil {
+		s.rec.Seqs = map[string]int64{}
+	}
+	return s.origin(s.cfg.Origin)
+}
+
+// origin is the guard against mixed topics: it accepts where events come from, or
+// refuses.
+func (s *session) origin(got string) error {
+	have := s.rec.Cursor.Origin
+	switch {
+	case got == "" || got == have:
+		return nil
+	case have != "":
+		return &OriginError{Source: s.cfg.Source.Name(), Have: have, Got: got}
+	}
+	s.rec.Cursor.Origin = got
+	return nil
+}
+
+// claim commits the cursor as it is, in this instance's name, so that the
+// predecessor learns who has fenced it.
+func (s *session) claim(ctx context.Context) error {
+	if err := s.tx.commit(ctx); err != nil {
+		return fmt.Errorf("claim %s: %w", s.cfg.Source.Name(), err)
+	}
+	s.known = writingOf(&s.rec)
+	return nil
+}
+
+// stream runs the source and commits what it delivers, until ctx is cancelled and
+// everything is committed, or something fails.
+func (s *session) stream(ctx, op context.Context) error {
+	first := queue.New(s.cfg.QueueEvents, s.cfg.QueueBytes)
+	s.setQueue(first)
+	defer s.setQueue(nil)
+	q, worked := s.work(op, first)
+	defer func() {
+		first.Close()
+		worked()
+	}()
+	s.setState(StateRunning, nil)
+
+	up, cancel := context.WithCancel(ctx)
+	ended := make(chan error, 1)
+	from := s.rec.Cursor.Clone()
+	go func() {
+		defer first.Close()
+		ended <- s.upstream(up, from, first)
+	}()
+	var err error
+	defer cancel()
+	for err == nil {
+		err = s.next(op, q)
+	}
+	cancel()
+	select {
+	case upErr := <-ended:
+		if errors.Is(err, queue.ErrClosed) {
+			err = upErr // nil after a cancellation
+		}
+	case <-time.After(drainTimeout):
+		s.cfg.Log.Warn("the source did not stop in time")
+	}
+	return err
+}
+
+// next waits for events and commits one transaction of them. It returns
+// queue.ErrClosed when there will be none.
+func (s *session) next(ctx context.Context, q *queue.Queue) error {
+	limit := time.Duration(-1)
+	if s.tx.moved {
+		limit = max(0, time.Until(s.committed.Add(idleCommit)))
+	}
+	if err := q.Wait(ctx, 1, 0, limit); err != nil {
+		return err
+	}
+	if wait := time.Until(s.began.Add(s.cfg.Pace)); wait > 0 {
+		if err := q.Wait(ctx, s.cfg.EagerEvents, s.cfg.MaxBytes/2, wait); err != nil {
+			return err
+		}
+	}
+	s.began = time.Now()
+	for s.tx.events < s.cfg.MaxEvents && s.tx.bytes < s.cfg.MaxBytes {
+		b, ok := q.TryGet()
+		if !ok {
+			break
+		}
+		if err := s.tx.add(b); err != nil {
+			return err
+		}
+	}
+	crash.Here("ingest: gathered")
+	if s.tx.records() == 0 && (!s.tx.moved || time.Since(s.committed) < idleCommit) {
+		// Duplicates and canaries alone are not worth a transaction: coming back
+		// to where the cursor is costs no more than meeting them again.
+		s.tx.reset()
+		return nil
+	}
+	return s.tx.commit(ctx)
+}
+
+// idleCommit is how old the committed cursor may become after nothing but
+// duplicates and canaries.
+const idleCommit = 10 * time.Second
+
+// upstream streams the source until ctx ends, or it fails for good.
+func (s *session) upstream(ctx context.Context, from event.Cursor, q *queue.Queue) error {
+	var backoff event.Backoff
+	for ctx.Err() == nil {
+		delivered := false
+		err := s.cfg.Source.Stream(ctx, from, func(b *event.Batch) error {
+			delivered = delivered || len(b.Events) > 0
+			cursor := b.Cursor.Clone() // the batch belongs to the queue afterwards
+			if err := q.Put(ctx, b); err != nil {
+				return err
+			}
+			from = cursor
+			return nil
+		})
+		if ctx.Err() != nil {
+			break
+		}
+		wait, permanent := backoff.Next(err, delivered)
+		if permanent {
+			return &sourceError{err}
+		}
+		if err != nil && !delivered {
+			s.cfg.Log.Warn("source is not connected", "error", err, "wait", wait.Round(time.Millisecond))
+		} else {
+			s.cfg.Log.Info("source connects again", "reason", err, "wait", wait.Round(time.Millisecond))
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(wait):
+		}
+	}
+	return nil //nolint:nilerr // a stream that is cancelled ends with any error
+}

@@ -1,0 +1,177 @@
+package ingest
+
+import (
+	"math/bits"
+	"time"
+
+	"github.com/weir-project/weir/internal/event"
+	"github.com/weir-project/weir/internal/queue"
+)
+
+// State is what an ingester is doing.
+type State string
+
+// States of an ingester.
+const (
+	// StateStarting: fencing, reading the cursor, rebuilding the filter.
+	StateStarting State = "starting"
+	// StateRunning: the source is being streamed (or reconnected).
+	StateRunning State = "running"
+	// StateWaiting: Kafka does not do its part; LastError says why.
+	StateWaiting State = "waiting for Kafka"
+	// StateStopped: cancelled and drained.
+	StateStopped State = "stopped"
+	// StateFailed: Run has returned an error, which LastError repeats.
+	StateFailed State = "failed"
+)
+
+// Stats is what an ingester has done since the process started, at one moment.
+// Counters of events count committed ones.
+type Stats struct {
+	State State
+	// Events counts records in the data and account topics, Bytes their values.
+	Events, Bytes int64
+	// Rejects and Gaps count records in the dead-letter topic.
+	Rejects, Gaps int64
+	// Duplicates counts events that were delivered again and dropped, Skipped
+	// those that are not stored (canaries).
+	Duplicates, Skipped int64
+	Commits             int64
+	LastCommit          time.Time
+	// Cursor is the last committed position.
+	Cursor event.Cursor
+	// Restarts counts how often everything began again after an error.
+	Restarts int64
+	// LastError is the last error, empty if there was none; it stays when the
+	// trouble is over, and LastErrorAt says how old it is.
+	LastError   string
+	LastErrorAt time.Time
+	// Forgotten counts identities that the duplicate filter had to drop early.
+	Forgotten int64
+	Latency   Latency
+	Queue     queue.Stats
+	Source    event.SourceStatus
+}
+
+// LatencyBuckets is the number of buckets of a Latency.
+const LatencyBuckets = 24
+
+// Latency is a histogram of the time from an event's arrival to its commit.
+type Latency struct {
+	// Buckets[n] counts events of less than 2^n times 64 µs that fit no smaller
+	// bucket; the last also takes everything above.
+	Buckets [LatencyBuckets]int64
+	Count   int64
+	Sum     time.Duration
+	// Last is the one of the last transaction's first event.
+	Last time.Duration
+}
+
+// LatencyBound is the upper bound of bucket n.
+func LatencyBound(n int) time.Duration { return 64 * time.Microsecond << n }
+
+func (l *Latency) add(d time.Duration, n int64) {
+	d = max(d, 0)
+	l.Buckets[min(bits.Len64(uint64(d/(64*time.Microsecond))), LatencyBuckets-1)] += n
+	l.Count += n
+	l.Sum += d * time.Duration(n)
+}
+
+// Quantile returns an upper bound of the q-quantile (0 to 1), 0 without events.
+func (l *Latency) Quantile(q float64) time.Duration {
+	rank := int64(q * float64(l.Count))
+	for n, c := range l.Buckets {
+		if rank -= c; rank < 0 {
+			return LatencyBound(n)
+		}
+	}
+	if l.Count == 0 {
+		return 0
+	}
+	return LatencyBound(LatencyBuckets - 1)
+}
+
+// queueStats is the present queue and what earlier ones have seen.
+type queueStats struct {
+	q       *queue.Queue
+	blocked time.Duration // of earlier queues
+	dropped queue.Drops   // of earlier queues
+	policy  queue.Policy  // of all queues from now on
+}
+
+// Stats returns a snapshot. It is cheap and safe for concurrent use.
+func (i *Ingester) Stats() Stats {
+	i.mu.Lock()
+	s, q := i.stats, i.queue
+	i.mu.Unlock()
+	s.Source = i.cfg.Source.Status()
+	s.Queue = queue.Stats{MaxEvents: i.cfg.QueueEvents, MaxBytes: i.cfg.QueueBytes, Policy: q.policy}
+	if q.q != nil {
+		s.Queue = q.q.Stats()
+	}
+	s.Queue.Blocked += q.blocked
+	for p, n := range q.dropped {
+		s.Queue.Dropped[p] += n
+	}
+	return s
+}
+
+// SetPolicy changes what happens while the queue is full, at once.
+func (i *Ingester) SetPolicy(p queue.Policy) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.queue.policy = p
+	if i.queue.q != nil {
+		i.queue.q.SetPolicy(p)
+	}
+}
+
+// setQueue makes q the queue that Stats shows; nil means that there is none.
+func (i *Ingester) setQueue(q *queue.Queue) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.queue.q != nil {
+		old := i.queue.q.Stats()
+		i.queue.blocked += old.Blocked
+		for p, n := range old.Dropped {
+			i.queue.dropped[p] += n
+		}
+	}
+	if q != nil {
+		q.SetPolicy(i.queue.policy)
+	}
+	i.queue.q = q
+}
+
+func (i *Ingester) setState(s State, err error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.stats.State = s
+	if err != nil {
+		i.stats.LastError, i.stats.LastErrorAt = err.Error(), time.Now()
+	}
+}
+
+func (i *Ingester) commits() int64 {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.stats.Commits
+}
+
+// restarting notes and tells an error after which everything begins again. The
+// same error is told every half minute, however often it repeats.
+func (i *Ingester) restarting(err error, wait time.Duration) {
+	i.mu.Lock()
+	s := &i.stats
+	s.Restarts++
+	repeated := s.LastError == err.Error() && time.Since(s.LastErrorAt) < 30*time.Second && s.State == StateWaiting
+	s.State = StateWaiting
+	if !repeated {
+		s.LastError, s.LastErrorAt = err.Error(), time.Now()
+	}
+	n := s.Restarts
+	i.mu.Unlock()
+	if !repeated {
+		i.cfg.Log.Warn("starting again from the last committed cursor", "error", err, "wait", wait.Round(time.Millisecond), "restarts", n)
+	}
+}

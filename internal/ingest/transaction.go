@@ -1,0 +1,399 @@
+package ingest
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/weir-project/weir/internal/crash"
+	"github.com/weir-project/weir/internal/event"
+	"github.com/weir-project/weir/internal/kafka"
+)
+
+const (
+	// maxAhead is how far in the future a record's timestamp may be: a broker
+	// refuses more than an hour, and would refuse the same record for ever.
+	maxAhead = 10 * time.Minute
+	// recordOverhead is room in bytes for what a record consists of besides key,
+	// value and the values of its headers, and for the batch around it.
+	recordOverhead = 512
+)
+
+// transaction builds the records of one Kafka transaction and commits them. All
+// its memory is used again for the next one; what the records point to belongs to
+// the batches, which are released once the transaction is committed. It lives and
+// dies with a session: after an error the client may still hold the records.
+type transaction struct {
+	s       *session
+	limits  map[string]int // bytes of the largest record, by topic
+	topics  [event.Gap + 1]*topicState
+	batches []*event.Batch
+	recs    []kgo.Record
+	headers []kgo.RecordHeader
+	text    []byte // digits and digests
+	cursor  kgo.Record
+	kinds   []*kindState // with pending counts
+
+	host      string
+	hostBytes []byte
+
+	moved  bool  // the cursor is not the committed one
+	events int   // taken from the queue
+	bytes  int64 // of them
+	now    time.Time
+	done   delta
+	failed atomic.Pointer[error]
+}
+
+// delta is what a transaction adds to the statistics.
+type delta struct{ events, bytes, rejects, gaps, duplicates, skipped int64 }
+
+// topicState is what is known of a topic that records go to.
+type topicState struct {
+	name  string
+	seq   int64 // of the next record
+	kinds map[string]*kindState
+	last  *kindState
+}
+
+// kindState is one kind of a topic: its header, so that it is made once, and how
+// many of it the transaction has.
+type kindState struct {
+	topic   string
+	kind    string
+	header  []byte
+	pending int64
+}
+
+func newTransaction(s *session, limits map[string]int) *transaction {
+	t := &transaction{s: s, limits: limits}
+	topic := func(name string) *topicState {
+		if name == "" {
+			return nil
+		}
+		return &topicState{name: name, seq: s.rec.Seqs[name], kinds: map[string]*kindState{}}
+	}
+	t.topics[event.Data] = topic(s.cfg.Topics.Data)
+	t.topics[event.Account] = topic(s.cfg.Topics.Account)
+	t.topics[event.Reject] = topic(s.cfg.Topics.DeadLetter)
+	t.topics[event.Gap] = t.topics[event.Reject]
+	return t
+}
+
+// records is how many records the transaction has, the cursor not counted.
+func (t *transaction) records() int { return len(t.recs) }
+
+// add takes ownership of a batch and turns its events into records.
+func (t *transaction) add(b *event.Batch) error {
+	t.batches = append(t.batches, b)
+	if err := t.s.origin(b.Cursor.Origin); err != nil {
+		return err
+	}
+	t.now = time.Now()
+	if t.host != b.Cursor.Host || t.hostBytes == nil {
+		t.host, t.hostBytes = b.Cursor.Host, []byte(b.Cursor.Host)
+	}
+	t.s.filter.tick(b.Cursor.TimeUS)
+	fresh := t.done.events + t.done.rejects
+	for i := range b.Events {
+		if err := t.event(&b.Events[i]); err != nil {
+			return err
+		}
+	}
+	t.s.filter.expire()
+	t.events += len(b.Events)
+	t.bytes += int64(b.Bytes())
+	if t.done.events+t.done.rejects > fresh || b.Cursor.TimeUS >= t.s.rec.Cursor.TimeUS {
+		t.move(&b.Cursor)
+	}
+	return nil
+}
+
+// move makes c the position to commit. What is delivered again after a reconnect
+// does not move it back: the next start would go over that stretch once more.
+func (t *transaction) move(c *event.Cursor) {
+	origin := t.s.rec.Cursor.Origin
+	t.s.rec.Cursor = c.Clone()
+	t.s.rec.Cursor.Origin = origin
+	t.moved = true
+}
+
+// event turns an event into a record, unless it is a duplicate or not stored.
+func (t *transaction) event(e *event.Event) error {
+	if e.Route == event.Skip {
+		t.done.skipped++
+		return nil
+	}
+	if int(e.Route) >= len(t.topics) || t.topics[e.Route] == nil {
+		return &internalError{fmt.Sprintf("%s delivered an event of route %s, which has no topic", t.s.cfg.Source.Name(), e.Route)}
+	}
+	if e.Route != event.Gap && t.size(e) > t.limits[t.topics[e.Route].name] {
+		t.tooLarge(e) // before the filter, which knows dead letters by their digest
+	}
+	if !t.s.filter.fresh(e.ID) {
+		t.done.duplicates++
+		return nil
+	}
+	t.record(e)
+	return nil
+}
+
+// size is an upper bound of the record's size in bytes.
+func (t *transaction) size(e *event.Event) int {
+	return len(e.Key) + len(e.Value) + len(e.Kind) + len(e.Detail) + len(t.host) + recordOverhead
+}
+
+// tooLarge makes a dead letter of an event that its topic does not accept.
+func (t *transaction) tooLarge(e *event.Event) {
+	limit := t.limits[t.topics[e.Route].name]
+	if e.Route != event.Reject {
+		sum := sha256.Sum256(e.Value)
+		id := []byte(event.RejectID(sum))
+		*e = event.Event{Route: event.Reject, Kind: event.ReasonTooLarge, ID: id, Key: id, Value: e.Value,
+			TimeUS: e.TimeUS, Size: int64(len(e.Value)),
+			Detail: fmt.Sprintf("%d bytes, and topic %s takes records of at most %d", len(e.Value), t.topics[e.Route].name, limit)}
+	}
+	e.Detail = e.Detail[:min(len(e.Detail), 1024)]
+	limit = t.limits[t.topics[event.Reject].name]
+	e.Value = e.Value[:min(len(e.Value), event.MaxHead)]
+	if over := t.size(e) - limit; over > 0 {
+		e.Value = e.Value[:max(0, len(e.Value)-over)]
+	}
+}
+
+// record appends the record of an event.
+func (t *transaction) record(e *event.Event) {
+	topic := t.topics[e.Route]
+	kind := t.kind(topic, e.Kind)
+	n := len(t.headers)
+	t.headers = append(t.headers,
+		kgo.RecordHeader{Key: kafka.HeaderKind, Value: kind.header},
+		kgo.RecordHeader{Key: kafka.HeaderSeq, Value: t.digits(topic.seq)},
+		kgo.RecordHeader{Key: kafka.HeaderHost, Value: t.hostBytes})
+	topic.seq++
+	rec := kgo.Record{Topic: topic.name, Key: e.Key, Value: e.Value, Timestamp: t.timestamp(e.TimeUS)}
+	switch e.Route {
+	case event.Reject:
+		t.letter(&rec, e)
+		t.done.rejects++
+	case event.Gap:
+		t.letter(&rec, e)
+		t.s.rec.Gaps++
+		t.done.gaps++
+	default:
+		t.done.events++
+		t.done.bytes += int64(len(e.Value))
+	}
+	rec.Headers = t.headers[n:len(t.headers):len(t.headers)]
+	t.recs = append(t.recs, rec)
+}
+
+// letter adds what a dead letter has beyond other records.
+func (t *transaction) letter(rec *kgo.Record, e *event.Event) {
+	name := t.s.cfg.Source.Name()
+	rec.Partition = t.s.partition
+	if len(rec.Key) == 0 {
+		rec.Key = []byte(name)
+	}
+	size := e.Size
+	digest, known := strings.CutPrefix(string(e.ID), rejectPrefix)
+	if !known { // a gap
+		sum := sha256.Sum256(e.Value)
+		digest, size = hex.EncodeToString(sum[:]), int64(len(e.Value))
+	}
+	t.headers = append(t.headers,
+		kgo.RecordHeader{Key: kafka.HeaderSource, Value: []byte(name)},
+		kgo.RecordHeader{Key: kafka.HeaderSize, Value: t.digits(size)},
+		kgo.RecordHeader{Key: kafka.HeaderSHA256, Value: []byte(digest)},
+		kgo.RecordHeader{Key: kafka.HeaderDetail, Value: []byte(e.Detail)})
+}
+
+// rejectPrefix is how the identity of a Reject begins: event.RejectID.
+const rejectPrefix = "sha256:"
+
+// kind counts one record of a kind.
+func (t *transaction) kind(topic *topicState, kind string) *kindState {
+	k := topic.last
+	if k == nil || k.kind != kind {
+		k = topic.kinds[kind]
+	}
+	if k == nil {
+		k = &kindState{topic: topic.name, kind: strings.Clone(kind), header: []byte(kind)}
+		if len(topic.kinds) < kafka.MaxKinds {
+			topic.kinds[k.kind] = k
+		}
+	}
+	topic.last = k
+	if k.pending == 0 {
+		t.kinds = append(t.kinds, k)
+	}
+	k.pending++
+	return k
+}
+
+// digits returns a number as text, in memory of the transaction.
+func (t *transaction) digits(n int64) []byte {
+	from := len(t.text)
+	t.text = strconv.AppendInt(t.text, n, 10)
+	return t.text[from:len(t.text):len(t.text)]
+}
+
+// timestamp is the event's time where a broker accepts it.
+func (t *transaction) timestamp(us int64) time.Time {
+	if us <= 0 {
+		return t.now
+	}
+	if latest := t.now.Add(maxAhead); us > latest.UnixMicro() {
+		return latest
+	}
+	return time.UnixMicro(us)
+}
+
+// commit writes the records and the cursor in one transaction. After an error the
+// session is over.
+func (t *transaction) commit(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, transactionTimeout)
+	defer cancel()
+	if err := t.seal(); err != nil {
+		return err
+	}
+	cl := t.s.cl
+	if err := cl.BeginTransaction(); err != nil {
+		return fmt.Errorf("begin transaction: %w", err)
+	}
+	crash.Here("ingest: begun")
+	promise := t.promise
+	for i := range t.recs {
+		if i == len(t.recs)/2 {
+			crash.Here("ingest: half produced")
+		}
+		cl.Produce(context.Background(), &t.recs[i], promise)
+	}
+	cl.Produce(context.Background(), &t.cursor, promise)
+	crash.Here("ingest: produced")
+	if err := cl.Flush(ctx); err != nil {
+		return fmt.Errorf("write %d records: %w", len(t.recs), err)
+	}
+	if err := t.failed.Load(); err != nil {
+		return fmt.Errorf("write %d records: %w", len(t.recs), *err)
+	}
+	crash.Here("ingest: flushed")
+	if err := cl.EndTransaction(ctx, kgo.TryCommit); err != nil {
+		return fmt.Errorf("commit %d records: %w", len(t.recs), err)
+	}
+	crash.Here("ingest: committed")
+	t.account()
+	t.reset()
+	crash.Here("ingest: accounted")
+	return nil
+}
+
+// promise keeps the first error of a record.
+func (t *transaction) promise(_ *kgo.Record, err error) {
+	if err != nil {
+		t.failed.CompareAndSwap(nil, &err)
+	}
+}
+
+// seal makes the cursor record.
+func (t *transaction) seal() error {
+	rec := &t.s.rec
+	for _, k := range t.kinds {
+		rec.Add(k.topic, k.kind, k.pending)
+		k.pending = 0
+	}
+	for _, topic := range t.topics {
+		if topic != nil {
+			rec.Seqs[topic.name] = topic.seq
+		}
+	}
+	rec.Version, rec.Instance, rec.WrittenUS = kafka.CursorVersion, t.s.instance, time.Now().UnixMicro()
+	value, err := rec.Encode()
+	if err != nil {
+		return &internalError{err.Error()}
+	}
+	t.cursor = kgo.Record{Topic: kafka.TopicCursors, Partition: t.s.partition, Key: []byte(rec.Source), Value: value}
+	return nil
+}
+
+// account adds a committed transaction to the statistics.
+func (t *transaction) account() {
+	now := time.Now()
+	t.s.committed = now
+	i := t.s.Ingester
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	s := &i.stats
+	t.done.addTo(s)
+	t.done, t.moved = delta{}, false
+	s.Commits++
+	s.LastCommit = now
+	s.Cursor = t.s.rec.Cursor.Clone()
+	if t.s.filter != nil {
+		s.Forgotten = t.s.filter.early
+	}
+	for n, b := range t.batches {
+		if b.Received.IsZero() {
+			continue
+		}
+		d := now.Sub(b.Received)
+		s.Latency.add(d, int64(len(b.Events)))
+		if n == 0 {
+			s.Latency.Last = d
+		}
+	}
+}
+
+func (d *delta) addTo(s *Stats) {
+	s.Events += d.events
+	s.Bytes += d.bytes
+	s.Rejects += d.rejects
+	s.Gaps += d.gaps
+	s.Duplicates += d.duplicates
+	s.Skipped += d.skipped
+}
+
+// reset releases what the transaction holds, to build the next one.
+func (t *transaction) reset() {
+	if t.done != (delta{}) { // nothing to commit: duplicates and skips
+		t.s.mu.Lock()
+		t.done.addTo(&t.s.stats)
+		t.s.mu.Unlock()
+	}
+	for _, b := range t.batches {
+		b.Release()
+	}
+	clear(t.batches)
+	clear(t.recs)
+	clear(t.headers)
+	t.batches, t.recs, t.headers, t.text = t.batches[:0], t.recs[:0], t.headers[:0], t.text[:0]
+	t.kinds, t.events, t.bytes, t.done = t.kinds[:0], 0, 0, delta{}
+}
+
+// partitioner sends records with a key where every Kafka client sends them, and
+// those of some topics where they say.
+type partitioner struct{ manual []string }
+
+// ForTopic implements kgo.Partitioner.
+func (p partitioner) ForTopic(topic string) kgo.TopicPartitioner {
+	if slices.Contains(p.manual, topic) {
+		return kgo.ManualPartitioner().ForTopic(topic)
+	}
+	return keyPartitioner{kgo.StickyKeyPartitioner(nil).ForTopic(topic)}
+}
+
+// keyPartitioner hides the sticky part of the library's partitioner, which costs
+// a lock around every record and matters only to records without a key.
+type keyPartitioner struct{ murmur2 kgo.TopicPartitioner }
+
+func (keyPartitioner) RequiresConsistency(*kgo.Record) bool { return true }
+
+func (p keyPartitioner) Partition(r *kgo.Record, n int) int { return p.murmur2.Partition(r, n) }

@@ -1,0 +1,253 @@
+package kafka
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sasl"
+	"github.com/twmb/franz-go/pkg/sasl/plain"
+	"github.com/twmb/franz-go/pkg/sasl/scram"
+)
+
+// maxSecurityFile bounds a configuration, key or certificate file in bytes.
+const maxSecurityFile = 1 << 20
+
+// Security is how a client proves who it is and whom it talks to. It holds
+// secrets: it has no exported fields, and prints as what it is, not what it holds.
+type Security struct {
+	protocol  string
+	tls       *tls.Config
+	mechanism sasl.Mechanism
+}
+
+// String names the protocol and the mechanism, never a secret.
+func (s *Security) String() string {
+	if s.mechanism == nil {
+		return s.protocol
+	}
+	return s.protocol + " " + s.mechanism.Name()
+}
+
+// GoString is String, so that %#v tells no secret either.
+func (s *Security) GoString() string { return s.String() }
+
+func (s *Security) options() (opts []kgo.Opt) {
+	if s == nil {
+		return nil
+	}
+	if s.tls != nil {
+		opts = append(opts, kgo.DialTLSConfig(s.tls))
+	}
+	if s.mechanism != nil {
+		opts = append(opts, kgo.SASL(s.mechanism))
+	}
+	return opts
+}
+
+// securityKeys are the settings that ReadSecurity understands, by the names that
+// Kafka's own clients and librdkafka give them.
+var securityKeys = []string{"security.protocol", "sasl.mechanism", "sasl.mechanisms", "sasl.username", "sasl.password", "sasl.jaas.config",
+	"ssl.ca.location", "ssl.certificate.location", "ssl.key.location", "ssl.endpoint.identification.algorithm"}
+
+// ReadSecurity reads security.protocol and what belongs to it from a properties
+// file of a Kafka client. Settings that are not about security are passed over;
+// one that is and is not understood is an error, because leaving it out could
+// weaken what the user asked for. Paths in it are relative to the file. password,
+// if not empty, wins over the file's. No error quotes a value of the file, but for
+// protocol, mechanism and paths.
+func ReadSecurity(file, password string) (*Security, error) {
+	text, err := readSmall(file)
+	if err != nil {
+		return nil, fmt.Errorf("read Kafka's client settings: %w", err)
+	}
+	p := parseProperties(string(text))
+	for key := range p {
+		about := strings.HasPrefix(key, "ssl.") || strings.HasPrefix(key, "sasl.") || strings.HasPrefix(key, "security.")
+		if about && !slices.Contains(securityKeys, key) {
+			return nil, fmt.Errorf("%s: setting %s is not understood; there are: %s", file, key, strings.Join(securityKeys, ", "))
+		}
+	}
+	s := &Security{protocol: strings.ToUpper(p["security.protocol"])}
+	withTLS := s.protocol == "SSL" || s.protocol == "SASL_SSL"
+	withSASL := s.protocol == "SASL_PLAINTEXT" || s.protocol == "SASL_SSL"
+	if !withTLS && !withSASL && s.protocol != "PLAINTEXT" {
+		return nil, fmt.Errorf("%s: security.protocol is %q, and should be PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL", file, s.protocol)
+	}
+	for key := range p {
+		if strings.HasPrefix(key, "ssl.") && !withTLS || strings.HasPrefix(key, "sasl.") && !withSASL {
+			return nil, fmt.Errorf("%s: %s is set, and security.protocol %s does not use it", file, key, s.protocol)
+		}
+	}
+	if withTLS {
+		if s.tls, err = tlsOf(p, filepath.Dir(file)); err != nil {
+			return nil, fmt.Errorf("%s: %w", file, err)
+		}
+	}
+	if withSASL {
+		if s.mechanism, err = mechanismOf(p, password); err != nil {
+			return nil, fmt.Errorf("%s: %w", file, err)
+		}
+	}
+	return s, nil
+}
+
+// tlsOf trusts the system's authorities, or those in ssl.ca.location alone.
+func tlsOf(p map[string]string, dir string) (*tls.Config, error) {
+	cfg := &tls.Config{MinVersion: tls.VersionTLS12}
+	if v, ok := p["ssl.endpoint.identification.algorithm"]; ok && !strings.EqualFold(v, "https") {
+		return nil, errors.New("ssl.endpoint.identification.algorithm is not https: a certificate that is not the broker's own would be taken, which weir does not do")
+	}
+	at := func(key string) string {
+		if path := p[key]; path == "" || filepath.IsAbs(path) {
+			return path
+		}
+		return filepath.Join(dir, p[key])
+	}
+	if ca := at("ssl.ca.location"); ca != "" {
+		pem, err := readSmall(ca)
+		if err != nil {
+			return nil, fmt.Errorf("ssl.ca.location: %w", err)
+		}
+		cfg.RootCAs = x509.NewCertPool()
+		if !cfg.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("ssl.ca.location: %s holds no certificate in PEM form", ca)
+		}
+	}
+	cert, key := at("ssl.certificate.location"), at("ssl.key.location")
+	if (cert == "") != (key == "") {
+		return nil, errors.New("ssl.certificate.location and ssl.key.location belong together, and one is missing")
+	}
+	if cert == "" {
+		return cfg, nil
+	}
+	pair, err := tls.LoadX509KeyPair(cert, key)
+	if err != nil {
+		return nil, fmt.Errorf("ssl.certificate.location and ssl.key.location: %w", err)
+	}
+	cfg.Certificates = []tls.Certificate{pair}
+	return cfg, nil
+}
+
+func mechanismOf(p map[string]string, password string) (sasl.Mechanism, error) {
+	user, pass := p["sasl.username"], p["sasl.password"]
+	if jaas := p["sasl.jaas.config"]; jaas != "" {
+		if user != "" || pass != "" {
+			return nil, errors.New("sasl.jaas.config and sasl.username or sasl.password are both set: leave out one of them")
+		}
+		user, pass = jaasOption(jaas, "username"), jaasOption(jaas, "password")
+	}
+	if password != "" {
+		pass = password
+	}
+	if user == "" || pass == "" {
+		return nil, errors.New("the name or the password for SASL is missing: set sasl.username and sasl.password, or sasl.jaas.config with both; the password can be in WEIR_KAFKA_PASSWORD")
+	}
+	name := p["sasl.mechanism"]
+	if name == "" {
+		name = p["sasl.mechanisms"]
+	}
+	switch strings.ToUpper(name) {
+	case "PLAIN":
+		return plain.Auth{User: user, Pass: pass}.AsMechanism(), nil
+	case "SCRAM-SHA-256":
+		return scram.Auth{User: user, Pass: pass}.AsSha256Mechanism(), nil
+	case "SCRAM-SHA-512":
+		return scram.Auth{User: user, Pass: pass}.AsSha512Mechanism(), nil
+	}
+	return nil, fmt.Errorf("sasl.mechanism is %q, and weir knows PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512", name)
+}
+
+// jaasOption is the value of an option in a login module's line:
+// "… required username="x" password="y";", where a backslash escapes.
+func jaasOption(line, name string) string {
+	m := regexp.MustCompile(`(?:^|\s)` + name + `\s*=\s*"((?:[^"\\]|\\.)*)"`).FindStringSubmatch(line)
+	if m == nil {
+		return ""
+	}
+	return regexp.MustCompile(`\\(.)`).ReplaceAllString(m[1], "$1")
+}
+
+// parseProperties reads Java's properties form: key=value or key:value, comments
+// from # or !, a backslash at the end of a line goes on in the next one.
+func parseProperties(text string) map[string]string {
+	p := make(map[string]string)
+	rest := strings.Split(strings.ReplaceAll(text, "\r\n", "\n"), "\n")
+	for len(rest) > 0 {
+		line := strings.TrimLeft(rest[0], " \t\f")
+		rest = rest[1:]
+		if line == "" || line[0] == '#' || line[0] == '!' {
+			continue
+		}
+		for goesOn(line) && len(rest) > 0 {
+			line = line[:len(line)-1] + strings.TrimLeft(rest[0], " \t\f")
+			rest = rest[1:]
+		}
+		key, value := line, ""
+		if i := strings.IndexAny(line, "=: \t"); i >= 0 {
+			key, value = line[:i], strings.TrimLeft(line[i:], " \t")
+			if value != "" && (value[0] == '=' || value[0] == ':') {
+				value = strings.TrimLeft(value[1:], " \t")
+			}
+		}
+		p[key] = unescape(value)
+	}
+	return p
+}
+
+// goesOn reports whether a line ends in a backslash that is not escaped itself.
+func goesOn(line string) bool {
+	return (len(line)-len(strings.TrimRight(line, `\`)))%2 == 1
+}
+
+// unescape resolves \n, \t, \uXXXX and the backslash before any other character.
+func unescape(s string) string {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] != '\\' || i+1 == len(s) {
+			b.WriteByte(s[i])
+			continue
+		}
+		i++
+		switch s[i] {
+		case 'n':
+			b.WriteByte('\n')
+		case 't':
+			b.WriteByte('\t')
+		case 'u':
+			if i+4 < len(s) {
+				if r, err := strconv.ParseUint(s[i+1:i+5], 16, 16); err == nil {
+					b.WriteRune(rune(r))
+					i += 4
+					continue
+				}
+			}
+			b.WriteByte('u')
+		default:
+			b.WriteByte(s[i])
+		}
+	}
+	return b.String()
+}
+
+func readSmall(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxSecurityFile+1))
+	if err == nil && len(b) > maxSecurityFile {
+		err = fmt.Errorf("%s is larger than %d bytes", path, maxSecurityFile)
+	}
+	return b, err
+}
