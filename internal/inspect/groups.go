@@ -1,0 +1,358 @@
+package inspect
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// Types of a group.
+const (
+	TypeClassic  = "classic"  // the members elect who assigns the partitions
+	TypeConsumer = "consumer" // the coordinator assigns them (KIP-848)
+	TypeShare    = "share"    // members share partitions record by record (KIP-932)
+)
+
+// Group is a group in a list.
+type Group struct {
+	Name  string `json:"group"`
+	Type  string `json:"type"`
+	State string `json:"state"`
+	// Protocol is how partitions are assigned: range, cooperative-sticky, uniform ...
+	Protocol    string   `json:"protocol,omitempty"`
+	Coordinator int32    `json:"coordinator"`
+	MemberCount int      `json:"member_count"`
+	Topics      []string `json:"topics"`
+	// Lag is the number of messages not consumed, over all partitions; Unknown
+	// where that of one is.
+	Lag int64 `json:"lag"`
+	// Error says why the rest could not be found out.
+	Error string `json:"error,omitempty"`
+}
+
+// GroupList is the answer to Groups.
+type GroupList struct {
+	Groups   []Group  `json:"groups"`
+	Warnings []string `json:"warnings,omitempty"`
+}
+
+// GroupDetail is the answer to Group.
+type GroupDetail struct {
+	Group
+	Members    []Member         `json:"members"`
+	Partitions []GroupPartition `json:"partitions"`
+}
+
+// Member is a member of a group.
+type Member struct {
+	ID         string `json:"id"`
+	InstanceID string `json:"instance_id,omitempty"`
+	ClientID   string `json:"client_id"`
+	Host       string `json:"host"`
+	// Assigned are the partitions by topic.
+	Assigned map[string][]int32 `json:"assigned"`
+}
+
+// GroupPartition is where a group stands in a partition.
+type GroupPartition struct {
+	Topic     string `json:"topic"`
+	Partition int32  `json:"partition"`
+	// Committed is the offset that is consumed next, or Unknown where none was
+	// committed. Low and End bound what the partition offers (End is the high
+	// watermark).
+	Committed int64 `json:"committed"`
+	Low       int64 `json:"low"`
+	End       int64 `json:"end"`
+	// Lag is how many messages are not consumed. Offsets that hold none (the
+	// markers of transactions) are left out where there are few offsets to look
+	// at, so that a group that has consumed everything shows 0. Unknown where an
+	// offset is.
+	Lag int64 `json:"lag"`
+	// LagTime is how long ago the oldest message that is not consumed was
+	// written, by its own timestamp; 0 where nothing is left, Unknown where it was
+	// not looked up.
+	LagTime time.Duration `json:"lag_ns"`
+	// Member is the id of the member that has the partition, or empty.
+	Member string `json:"member,omitempty"`
+	Error  string `json:"error,omitempty"`
+}
+
+// Groups lists all groups with their lag, ordered by name.
+func (i *Inspector) Groups(ctx context.Context) (GroupList, error) {
+	all, err := i.groups(ctx, nil, false)
+	if err != nil {
+		return GroupList{}, fmt.Errorf("list groups: %w", err)
+	}
+	list := GroupList{Groups: make([]Group, 0, len(all.details)), Warnings: all.warnings}
+	for _, d := range all.details {
+		list.Groups = append(list.Groups, d.Group)
+	}
+	return list, nil
+}
+
+// Group describes one group. An unknown name is ErrNoGroup.
+func (i *Inspector) Group(ctx context.Context, name string) (GroupDetail, error) {
+	all, err := i.groups(ctx, &name, true)
+	if err != nil {
+		return GroupDetail{}, fmt.Errorf("describe group: %w", err)
+	}
+	if len(all.details) == 0 {
+		err := fmt.Errorf("describe group: %q: %w", name, ErrNoGroup)
+		if len(all.warnings) > 0 { // its coordinator may be what did not answer
+			err = fmt.Errorf("%w (%s)", err, strings.Join(all.warnings, "; "))
+		}
+		return GroupDetail{}, err
+	}
+	return all.details[0], nil
+}
+
+type groupSet struct {
+	details  []GroupDetail
+	warnings []string
+}
+
+// groups loads all groups, or the one that is named. times says whether the age
+// of the first message that is not consumed is looked up.
+func (i *Inspector) groups(ctx context.Context, only *string, times bool) (groupSet, error) {
+	listed, warnings, err := i.listGroups(ctx)
+	if err != nil {
+		return groupSet{}, err
+	}
+	set := groupSet{warnings: warnings}
+	for _, g := range listed {
+		if only == nil || g.Name == *only {
+			set.details = append(set.details, GroupDetail{Group: g, Members: []Member{}, Partitions: []GroupPartition{}})
+		}
+	}
+	slices.SortFunc(set.details, func(a, b GroupDetail) int { return strings.Compare(a.Name, b.Name) })
+	if len(set.details) == 0 {
+		return set, nil
+	}
+	i.describe(ctx, &set)
+	if err := i.positions(ctx, &set, times); err != nil {
+		return groupSet{}, err
+	}
+	for k := range set.details {
+		set.details[k].sum()
+	}
+	return set, nil
+}
+
+// sum derives a group's totals from its partitions and members.
+func (d *GroupDetail) sum() {
+	d.MemberCount = len(d.Members)
+	topics := map[string]bool{}
+	for _, p := range d.Partitions {
+		topics[p.Topic] = true
+		d.Lag = addLag(d.Lag, p.Lag)
+	}
+	d.Topics = []string{}
+	for t := range topics {
+		d.Topics = append(d.Topics, t)
+	}
+	slices.Sort(d.Topics)
+	slices.SortFunc(d.Partitions, func(a, b GroupPartition) int {
+		return cmp.Or(strings.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
+	})
+}
+
+// addLag adds two lags of which either may be Unknown.
+func addLag(a, b int64) int64 {
+	if a == Unknown || b == Unknown {
+		return Unknown
+	}
+	return a + b
+}
+
+// listGroups asks every broker for the groups that it coordinates.
+func (i *Inspector) listGroups(ctx context.Context) ([]Group, []string, error) {
+	brokers, err := i.admin.ListBrokers(ctx)
+	if err != nil {
+		return nil, nil, fmt.Errorf("list brokers: %w", err)
+	}
+	var mu sync.Mutex
+	byName := map[string]Group{}
+	warnings := eachBroker(ctx, brokers, "list groups", func(ctx context.Context, id int32) error {
+		raw, err := i.cfg.Client.Broker(int(id)).Request(ctx, kmsg.NewPtrListGroupsRequest())
+		if err != nil {
+			return err
+		}
+		resp := raw.(*kmsg.ListGroupsResponse)
+		if err := kerr.ErrorForCode(resp.ErrorCode); err != nil {
+			return err
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		for _, g := range resp.Groups {
+			typ := strings.ToLower(g.GroupType)
+			if typ == "" || typ == "unknown" { // brokers before 3.8 do not say
+				typ = TypeClassic
+			}
+			byName[g.Group] = Group{Name: g.Group, Type: typ, State: g.GroupState, Coordinator: id}
+		}
+		return nil
+	})
+	if len(brokers) > 0 && len(warnings) == len(brokers) {
+		return nil, nil, errors.New(strings.Join(warnings, "; "))
+	}
+	out := make([]Group, 0, len(byName))
+	for _, g := range byName {
+		out = append(out, g)
+	}
+	return out, warnings, nil
+}
+
+// describe fills in state, protocol and members.
+func (i *Inspector) describe(ctx context.Context, set *groupSet) {
+	byName, byType := map[string]*GroupDetail{}, map[string][]string{}
+	for k := range set.details {
+		d := &set.details[k]
+		byName[d.Name] = d
+		byType[d.Type] = append(byType[d.Type], d.Name)
+	}
+	warn := func(err error) {
+		if err != nil {
+			set.warnings = append(set.warnings, fmt.Sprintf("describe groups: %v", err))
+		}
+	}
+	if names := byType[TypeClassic]; len(names) > 0 {
+		described, err := i.admin.DescribeGroups(ctx, names...)
+		warn(err)
+		for _, g := range described {
+			if d := byName[g.Group]; d != nil {
+				d.fromClassic(g)
+			}
+		}
+	}
+	if names := byType[TypeConsumer]; len(names) > 0 {
+		described, err := i.describeConsumer(ctx, names)
+		warn(err)
+		for k := range described {
+			if d := byName[described[k].Group]; d != nil {
+				d.fromConsumer(&described[k])
+			}
+		}
+	}
+	if names := byType[TypeShare]; len(names) > 0 {
+		described, err := i.admin.DescribeShareGroups(ctx, names...)
+		warn(err)
+		for _, g := range described {
+			if d := byName[g.GroupID]; d != nil {
+				d.fromShare(g)
+			}
+		}
+	}
+}
+
+func (d *GroupDetail) failed(err error) bool {
+	if err != nil {
+		d.Error = err.Error()
+	}
+	return err != nil
+}
+
+func (d *GroupDetail) fromClassic(g kadm.DescribedGroup) {
+	if d.failed(g.Err) {
+		return
+	}
+	d.State, d.Protocol = g.State, g.Protocol
+	for _, m := range g.Members {
+		member := Member{ID: m.MemberID, ClientID: m.ClientID, Host: host(m.ClientHost), Assigned: map[string][]int32{}}
+		if m.InstanceID != nil {
+			member.InstanceID = *m.InstanceID
+		}
+		if a, ok := m.Assigned.AsConsumer(); ok {
+			for _, t := range a.Topics {
+				member.Assigned[t.Topic] = slices.Sorted(slices.Values(t.Partitions))
+			}
+		}
+		d.Members = append(d.Members, member)
+	}
+}
+
+func (d *GroupDetail) fromConsumer(g *kmsg.ConsumerGroupDescribeResponseGroup) {
+	if d.failed(kerr.ErrorForCode(g.ErrorCode)) {
+		return
+	}
+	d.State, d.Protocol = g.State, g.AssignorName
+	for k := range g.Members {
+		m := &g.Members[k]
+		member := Member{ID: m.MemberID, ClientID: m.ClientID, Host: host(m.ClientHost), Assigned: map[string][]int32{}}
+		if m.InstanceID != nil {
+			member.InstanceID = *m.InstanceID
+		}
+		for _, t := range m.Assignment.TopicPartitions {
+			member.Assigned[t.Topic] = slices.Sorted(slices.Values(t.Partitions))
+		}
+		d.Members = append(d.Members, member)
+	}
+}
+
+// describeConsumer describes groups of the newer protocol. A broker may name an
+// assigned topic by its id alone, which kadm drops, so this asks by itself.
+func (i *Inspector) describeConsumer(ctx context.Context, names []string) ([]kmsg.ConsumerGroupDescribeResponseGroup, error) {
+	req := kmsg.NewPtrConsumerGroupDescribeRequest()
+	req.Groups = names
+	var out []kmsg.ConsumerGroupDescribeResponseGroup
+	var errs []error
+	for _, shard := range i.cfg.Client.RequestSharded(ctx, req) {
+		if shard.Err != nil {
+			errs = append(errs, shard.Err)
+			continue
+		}
+		out = append(out, shard.Resp.(*kmsg.ConsumerGroupDescribeResponse).Groups...)
+	}
+	var byID map[[16]byte]string
+	for g := range out {
+		for m := range out[g].Members {
+			parts := out[g].Members[m].Assignment.TopicPartitions
+			for t := range parts {
+				if parts[t].Topic != "" {
+					continue
+				}
+				if byID == nil {
+					meta, err := i.admin.Metadata(ctx)
+					if err != nil {
+						return out, errors.Join(append(errs, err)...)
+					}
+					byID = map[[16]byte]string{}
+					for _, d := range meta.Topics {
+						byID[d.ID] = d.Topic
+					}
+				}
+				if parts[t].Topic = byID[parts[t].TopicID]; parts[t].Topic == "" {
+					parts[t].Topic, parts[t].Partitions = "(deleted)", nil
+				}
+			}
+		}
+	}
+	return out, errors.Join(errs...)
+}
+
+func (d *GroupDetail) fromShare(g kadm.DescribedShareGroup) {
+	if d.failed(g.Err) {
+		return
+	}
+	d.State, d.Protocol = g.GroupState, g.Assignor
+	for _, m := range g.Members {
+		d.Members = append(d.Members, Member{ID: m.MemberID, ClientID: m.ClientID, Host: host(m.ClientHost), Assigned: assigned(m.Assignment)})
+	}
+}
+
+func assigned(s kadm.TopicsSet) map[string][]int32 {
+	out := map[string][]int32{}
+	s.EachPartitions(func(t string, ps []int32) { out[t] = slices.Sorted(slices.Values(ps)) })
+	return out
+}
+
+// host returns a client's address without the slash that Kafka puts before it.
+func host(s string) string { return strings.TrimPrefix(s, "/") }

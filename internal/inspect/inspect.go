@@ -1,0 +1,127 @@
+// Package inspect answers what people ask of a Kafka cluster: which brokers,
+// topics, partitions, groups and messages there are, and how far behind the
+// groups stand. It also plans what changes a group: a reset of its position, a
+// replay into a second group. It reads everything from the cluster (and tallies
+// from their store) at the moment it is asked and keeps nothing, so what it says
+// is true whichever processes run. It owns no presentation and starts no brokers;
+// what only the embedded cluster knows comes in as an Overlay.
+package inspect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/weir-project/weir/internal/scan"
+)
+
+// Unknown is a size, lag or offset that the cluster does not tell.
+const Unknown = -1
+
+// Errors that callers branch on.
+var (
+	// ErrNoTopic is in the chain where a topic or partition does not exist.
+	ErrNoTopic = errors.New("no such topic or partition")
+	// ErrNoGroup is in the chain where a group does not exist.
+	ErrNoGroup = errors.New("no such group")
+	// ErrGroupActive is in the chain where a change needs a group without members.
+	ErrGroupActive = errors.New("the group has members")
+)
+
+// askTimeout bounds one question to one broker: a killed broker must not hold up
+// the answer of the others.
+const askTimeout = 5 * time.Second
+
+// Config of an Inspector.
+type Config struct {
+	// Client asks the questions; it stays the caller's. Required.
+	Client *kgo.Client
+	// NewConsumer makes the client that follows a topic; kafka.Config.NewClient
+	// fits. Nil makes Query.Follow an error.
+	NewConsumer func(extra ...kgo.Opt) (*kgo.Client, error)
+	// Overlay adds what the cluster's protocol does not tell. May be nil.
+	Overlay func(context.Context) (Overlay, error)
+}
+
+// Overlay is what is known about a cluster besides what it says about itself: the
+// embedded one names killed brokers as if they lived and invents sizes.
+type Overlay struct {
+	// Alive says by broker id whether it runs; brokers that are absent are taken
+	// to run.
+	Alive map[int32]bool
+	// Addresses are the brokers' host:port by id. One that the cluster does not
+	// name, because it was killed, is listed all the same.
+	Addresses map[int32]string
+	// PIDs are the processes of brokers that have one of their own, and Reasons why
+	// those that do not run do not.
+	PIDs    map[int32]int
+	Reasons map[int32]string
+	// BrokerBytes and TopicBytes are sizes on disk, in bytes.
+	BrokerBytes map[int32]int64
+	TopicBytes  map[string]int64
+	// Note is said beside brokers and replicas, such as that replication is
+	// simulated.
+	Note string
+}
+
+// Inspector asks one cluster. It is safe for concurrent use.
+type Inspector struct {
+	cfg    Config
+	admin  *kadm.Client
+	reader *scan.Reader // small fetches, for single records
+}
+
+// New returns an inspector. It connects to nothing yet.
+func New(cfg Config) (*Inspector, error) {
+	if cfg.Client == nil {
+		return nil, errors.New("inspect: no client")
+	}
+	return &Inspector{
+		cfg:    cfg,
+		admin:  kadm.NewClient(cfg.Client),
+		reader: scan.New(cfg.Client, scan.Options{FetchBytes: 64 << 10, Ahead: -1}),
+	}, nil
+}
+
+// overlay returns the overlay, or an empty one and a warning.
+func (i *Inspector) overlay(ctx context.Context) (Overlay, []string) {
+	if i.cfg.Overlay == nil {
+		return Overlay{}, nil
+	}
+	o, err := i.cfg.Overlay(ctx)
+	if err != nil {
+		return Overlay{}, []string{fmt.Sprintf("state of the embedded brokers: %v", err)}
+	}
+	return o, nil
+}
+
+// eachBroker calls ask for every broker at once, without the client's retries
+// (they take most of a minute for a broker that is gone), and returns a warning
+// for each that did not answer.
+func eachBroker(ctx context.Context, brokers kadm.BrokerDetails, what string, ask func(context.Context, int32) error) []string {
+	var (
+		mu       sync.Mutex
+		warnings []string
+		g        errgroup.Group
+	)
+	for _, b := range brokers {
+		g.Go(func() error {
+			ctx, cancel := context.WithTimeout(ctx, askTimeout)
+			defer cancel()
+			if err := ask(ctx, b.NodeID); err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				warnings = append(warnings, fmt.Sprintf("broker %d: %s: %v", b.NodeID, what, err))
+			}
+			return nil
+		})
+	}
+	_ = g.Wait()
+	return warnings
+}

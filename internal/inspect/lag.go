@@ -1,0 +1,209 @@
+package inspect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/weir-project/weir/internal/scan"
+)
+
+const (
+	// exactBelow is up to how many offsets behind the messages are counted rather
+	// than the offsets: every transaction ends with a marker, which is no message.
+	exactBelow = 16
+	// lookups is how many partitions are looked into at once.
+	lookups = 8
+	// lookTimeout bounds looking into one partition.
+	lookTimeout = 2 * time.Second
+)
+
+type topicPartition struct {
+	topic     string
+	partition int32
+}
+
+// positions fills in the partitions of the groups: where they stand and how far
+// they lag.
+func (i *Inspector) positions(ctx context.Context, set *groupSet, times bool) error {
+	i.committed(ctx, set)
+	topics := kadm.TopicsSet{}
+	for _, d := range set.details {
+		for _, p := range d.Partitions {
+			if p.Topic != "" { // a deleted topic that is known by its id only
+				topics.Add(p.Topic)
+			}
+		}
+	}
+	names := topics.Topics()
+	if len(names) == 0 {
+		return nil
+	}
+	low, high, err := i.watermarks(ctx, names...)
+	if err != nil {
+		return err
+	}
+	stable, err := i.admin.ListCommittedOffsets(ctx, names...)
+	if err != nil && len(stable) == 0 {
+		return fmt.Errorf("list last stable offsets: %w", err)
+	}
+	var g errgroup.Group
+	g.SetLimit(lookups)
+	for k := range set.details {
+		for n := range set.details[k].Partitions {
+			p := &set.details[k].Partitions[n]
+			if p.bounds(low, high); p.Lag > 0 && (times || p.Lag <= exactBelow) && p.Member != shareMember {
+				g.Go(func() error {
+					i.look(ctx, p, stable, times)
+					return nil
+				})
+			}
+			if p.Member == shareMember {
+				p.Member = ""
+			}
+		}
+	}
+	return g.Wait()
+}
+
+// shareMember marks partitions of share groups while they are loaded: what such a
+// group has not consumed is no stretch of offsets.
+const shareMember = "\x00share"
+
+// committed lists the committed offsets, and the partitions that members have
+// been assigned without any.
+func (i *Inspector) committed(ctx context.Context, set *groupSet) {
+	var plain, share []string
+	for _, d := range set.details {
+		if d.Type == TypeShare {
+			share = append(share, d.Name)
+		} else {
+			plain = append(plain, d.Name)
+		}
+	}
+	fetched := i.admin.FetchManyOffsets(ctx, plain...)
+	shared := kadm.DescribedShareGroupsOffsets{}
+	if len(share) > 0 {
+		var err error
+		if shared, err = i.admin.DescribeShareGroupOffsets(ctx, share...); err != nil {
+			set.warnings = append(set.warnings, fmt.Sprintf("offsets of share groups: %v", err))
+		}
+	}
+	for k := range set.details {
+		d := &set.details[k]
+		owner := map[topicPartition]string{}
+		for _, m := range d.Members {
+			for t, ps := range m.Assigned {
+				for _, p := range ps {
+					owner[topicPartition{t, p}] = m.ID
+				}
+			}
+		}
+		if d.Type == TypeShare {
+			d.shareOffsets(shared[d.Name])
+			continue
+		}
+		f := fetched[d.Name]
+		d.failed(f.Err)
+		f.Fetched.Each(func(o kadm.OffsetResponse) {
+			key := topicPartition{o.Topic, o.Partition}
+			p := GroupPartition{Topic: o.Topic, Partition: o.Partition, Committed: o.At, LagTime: Unknown, Member: owner[key]}
+			if o.Err != nil {
+				p.Error = o.Err.Error()
+			}
+			delete(owner, key)
+			if o.At >= 0 || p.Member != "" {
+				d.Partitions = append(d.Partitions, p)
+			}
+		})
+		for key, id := range owner {
+			d.Partitions = append(d.Partitions, GroupPartition{Topic: key.topic, Partition: key.partition, Committed: Unknown, LagTime: Unknown, Member: id})
+		}
+	}
+}
+
+func (d *GroupDetail) shareOffsets(o kadm.DescribedShareGroupOffsets) {
+	d.failed(o.Err)
+	for _, parts := range o.Offsets {
+		for _, s := range parts {
+			p := GroupPartition{Topic: s.Topic, Partition: s.Partition, Committed: s.StartOffset, Lag: s.Lag, LagTime: Unknown, Member: shareMember}
+			if s.Err != nil {
+				p.Error = s.Err.Error()
+			}
+			d.Partitions = append(d.Partitions, p)
+		}
+	}
+}
+
+// bounds fills in the watermarks and the lag by offsets.
+func (p *GroupPartition) bounds(low, high kadm.ListedOffsets) {
+	lo, okLo := low.Lookup(p.Topic, p.Partition)
+	hi, okHi := high.Lookup(p.Topic, p.Partition)
+	err := errors.Join(lo.Err, hi.Err)
+	if !okLo || !okHi {
+		err = kerr.UnknownTopicOrPartition
+	}
+	if err != nil {
+		p.Low, p.End, p.Lag = Unknown, Unknown, Unknown
+		p.Error = err.Error()
+		return
+	}
+	p.Low, p.End = lo.Offset, hi.Offset
+	if p.Member == shareMember && p.Lag != Unknown {
+		return // the coordinator knows better
+	}
+	// A position below the low watermark is consumed from the low watermark, one
+	// above the end is behind nothing.
+	p.Lag = max(0, p.End-max(p.Committed, p.Low))
+	if p.Lag == 0 {
+		p.LagTime = 0
+	}
+}
+
+// errEnough ends a look into a partition.
+var errEnough = errors.New("seen enough")
+
+// look replaces the lag by the number of messages where that is cheap, and finds
+// the age of the first message that is not consumed. What fails leaves what is
+// known.
+func (i *Inspector) look(ctx context.Context, p *GroupPartition, stable kadm.ListedOffsets, times bool) {
+	s, ok := stable.Lookup(p.Topic, p.Partition)
+	if !ok || s.Err != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	var (
+		exact = p.Lag <= exactBelow
+		found int64
+		first time.Time
+	)
+	stretch := scan.Stretch{Topic: p.Topic, Partition: p.Partition, From: max(p.Committed, p.Low), To: s.Offset}
+	err := i.reader.Read(ctx, stretch, func(c scan.Chunk) error {
+		if len(c.Records) > 0 && found == 0 {
+			first = c.Records[0].Timestamp
+		}
+		found += int64(len(c.Records))
+		if found > 0 && !exact {
+			return errEnough
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, errEnough) {
+		return
+	}
+	if exact {
+		p.Lag = found
+	}
+	switch {
+	case p.Lag == 0:
+		p.LagTime = 0
+	case times && found > 0:
+		p.LagTime = max(0, time.Since(first))
+	}
+}

@@ -1,0 +1,361 @@
+package inspect
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// Message is a record of a topic. Its slices are read-only; they stay valid after
+// the call that handed them over, at the price of the whole fetch they came with.
+type Message struct {
+	Topic     string
+	Partition int32
+	Offset    int64
+	// Timestamp has milliseconds; it is the producer's or, where AppendTime is
+	// set, the broker's.
+	Timestamp  time.Time
+	AppendTime bool
+	// Key and Value are nil where the record has none, which differs from empty.
+	Key, Value []byte
+	Headers    []kgo.RecordHeader
+}
+
+func (m *Message) size() int64 {
+	n := int64(len(m.Key) + len(m.Value))
+	for _, h := range m.Headers {
+		n += int64(len(h.Key) + len(h.Value))
+	}
+	return n
+}
+
+func message(r *kgo.Record) Message {
+	return Message{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Timestamp: r.Timestamp,
+		AppendTime: r.Attrs.TimestampType() == 1, Key: r.Key, Value: r.Value, Headers: r.Headers}
+}
+
+// Start is where reading begins. The zero value is the oldest message.
+type Start struct {
+	mode startMode
+	n    int64
+	at   time.Time
+	each map[int32]int64
+}
+
+type startMode uint8
+
+const (
+	startOldest startMode = iota
+	startNewest
+	startOffset
+	startTime
+	startEnd
+	startEach
+)
+
+// Oldest begins with the first message of every partition.
+func Oldest() Start { return Start{} }
+
+// Newest reads the n newest messages over all partitions, merged by time: the
+// last n of each partition are the candidates, and those with the latest timestamps
+// are chosen, as far as the order within each partition, which is kept, allows.
+// With a filter, the n newest that match.
+func Newest(n int64) Start { return Start{mode: startNewest, n: n} }
+
+// NewestBefore is Newest of what lies before an offset in each partition, such as
+// Progress.Before of a page before. Partitions that are absent are not read.
+func NewestBefore(n int64, offsets map[int32]int64) Start {
+	return Start{mode: startNewest, n: n, each: offsets}
+}
+
+// AtOffset begins at an offset in every partition; a negative one counts from
+// each partition's end.
+func AtOffset(n int64) Start { return Start{mode: startOffset, n: n} }
+
+// AtTime begins in every partition at the first message that is not older than t.
+func AtTime(t time.Time) Start { return Start{mode: startTime, at: t} }
+
+// End begins after the last message: of use with Follow only.
+func End() Start { return Start{mode: startEnd} }
+
+// AtPositions begins at an offset for each partition, such as Progress.Next of a
+// page before. Partitions that are absent are not read.
+func AtPositions(offsets map[int32]int64) Start { return Start{mode: startEach, each: offsets} }
+
+// Query says what to read.
+type Query struct {
+	Topic string
+	// Partitions restricts to these; empty means all.
+	Partitions []int32
+	From       Start
+	// Until ends each partition before its first message that is not older. Zero
+	// means the end that the partition has when reading begins.
+	Until time.Time
+	// Follow goes on with what is written after the end, until ctx ends. It cannot
+	// be combined with Until.
+	Follow bool
+	// Uncommitted includes messages of open and aborted transactions.
+	Uncommitted bool
+	// Filter lets through what it matches; nil everything.
+	Filter *Filter
+	// MaxMessages and MaxBytes (of keys, values and headers) end reading once that
+	// much was handed over, MaxScanned once that much was looked at. 0 means no
+	// limit; MaxBytes lets one larger message through.
+	MaxMessages, MaxBytes, MaxScanned int64
+	// OnProgress, if set, is called after every chunk, one call at a time. It must
+	// not keep the maps.
+	OnProgress func(Progress)
+}
+
+// Reasons why reading ended.
+const (
+	StoppedEnd       = "end"       // everything up to the end was read
+	StoppedLimit     = "limit"     // a limit of the query was reached
+	StoppedCancelled = "cancelled" // the context ended
+	StoppedCaller    = "caller"    // the callback returned ErrStop
+)
+
+// Progress is how far reading came.
+type Progress struct {
+	// Scanned is how many messages were looked at, Matched how many were handed
+	// over, Bytes their size.
+	Scanned int64 `json:"scanned"`
+	Matched int64 `json:"matched"`
+	Bytes   int64 `json:"bytes"`
+	// Next is by partition the offset to go on with so that nothing is lost and
+	// nothing comes twice.
+	Next map[int32]int64 `json:"next"`
+	// Before, after Newest, is by partition what to give NewestBefore to go on with
+	// older messages, so that nothing is lost and nothing comes twice. It is nil
+	// where a limit ended the search, and where there is nothing older.
+	Before map[int32]int64 `json:"before,omitempty"`
+	// End is by partition where reading ends (or following begins).
+	End map[int32]int64 `json:"end"`
+	// Trimmed is how many offsets were deleted while reading.
+	Trimmed int64 `json:"trimmed,omitempty"`
+	// Incomplete says that Newest had to leave messages out because so many of
+	// that size do not fit into memory.
+	Incomplete bool   `json:"incomplete,omitempty"`
+	Stopped    string `json:"stopped"`
+}
+
+// ErrStop ends reading without an error when the callback of Read returns it.
+var ErrStop = errors.New("stop reading")
+
+// errLimit ends reading at a limit of the query.
+var errLimit = errors.New("limit reached")
+
+// Read calls each with the messages of a query. Newest are in the order of their
+// timestamps; the rest is merged by time as far as the order within each
+// partition, which is kept, allows. The end of ctx is no error: Progress.Stopped
+// says so. An unknown topic or partition is ErrNoTopic.
+func (i *Inspector) Read(ctx context.Context, q Query, each func(Message) error) (Progress, error) {
+	r, err := i.begin(ctx, q, each)
+	if err != nil {
+		return Progress{}, fmt.Errorf("read messages: %w", err)
+	}
+	switch {
+	case q.From.mode == startNewest:
+		err = r.newest(ctx)
+	case q.From.mode != startEnd:
+		err = r.forward(ctx)
+	}
+	if err == nil && q.Follow {
+		err = r.follow(ctx)
+	}
+	r.progress.Stopped = StoppedEnd
+	switch {
+	case err == nil:
+	case errors.Is(err, ErrStop):
+		r.progress.Stopped, err = StoppedCaller, nil
+	case errors.Is(err, errLimit):
+		r.progress.Stopped, err = StoppedLimit, nil
+	case r.callback != nil:
+		err = r.callback // the caller's own, as it is
+	case ctx.Err() != nil:
+		r.progress.Stopped, err = StoppedCancelled, nil
+	default:
+		err = fmt.Errorf("read messages: %w", err)
+	}
+	return r.progress, err
+}
+
+// reading is the state of one Read.
+type reading struct {
+	i        *Inspector
+	q        Query
+	each     func(Message) error
+	match    func(*kgo.Record) bool
+	from, to map[int32]int64
+	low      map[int32]int64
+	parts    []int32
+	progress Progress
+	callback error
+}
+
+// begin checks a query and looks up where it begins and ends.
+func (i *Inspector) begin(ctx context.Context, q Query, each func(Message) error) (*reading, error) {
+	r := &reading{i: i, q: q, each: each, from: map[int32]int64{}, to: map[int32]int64{}, low: map[int32]int64{},
+		progress: Progress{Next: map[int32]int64{}, End: map[int32]int64{}}}
+	switch {
+	case q.Follow && !q.Until.IsZero():
+		return nil, errors.New("following has no end: leave out either")
+	case q.Follow && i.cfg.NewConsumer == nil:
+		return nil, errors.New("following is not configured")
+	case q.From.mode == startNewest && q.From.n < 0:
+		return nil, fmt.Errorf("newest %d messages: a number below 0", q.From.n)
+	}
+	var err error
+	if r.match, err = q.Filter.compile(); err != nil {
+		return nil, err
+	}
+	meta, err := i.admin.Metadata(ctx, q.Topic)
+	if err != nil {
+		return nil, err
+	}
+	d, err := found(meta, q.Topic)
+	if err != nil {
+		return nil, err
+	}
+	if r.parts, err = choose(d, q); err != nil {
+		return nil, err
+	}
+	return r, r.bounds(ctx)
+}
+
+// choose returns the partitions that a query reads, in order.
+func choose(d kadm.TopicDetail, q Query) ([]int32, error) {
+	want := q.Partitions
+	if q.From.mode == startEach && len(want) == 0 {
+		for p := range q.From.each {
+			want = append(want, p)
+		}
+	}
+	if len(want) == 0 {
+		want = d.Partitions.Numbers()
+	}
+	want = slices.Compact(slices.Sorted(slices.Values(want)))
+	for _, p := range want {
+		if _, ok := d.Partitions[p]; !ok {
+			return nil, fmt.Errorf("%q has no partition %d, but 0 to %d: %w", q.Topic, p, len(d.Partitions)-1, ErrNoTopic)
+		}
+	}
+	return want, nil
+}
+
+// bounds looks up the offsets at which the partitions begin and end.
+func (r *reading) bounds(ctx context.Context) error {
+	low, high, err := r.i.watermarks(ctx, r.q.Topic)
+	if err != nil {
+		return err
+	}
+	if !r.q.Uncommitted {
+		if high, err = r.i.admin.ListCommittedOffsets(ctx, r.q.Topic); err != nil {
+			return fmt.Errorf("list last stable offsets: %w", err)
+		}
+	}
+	var after, until kadm.ListedOffsets
+	if r.q.From.mode == startTime {
+		if after, err = r.i.admin.ListOffsetsAfterMilli(ctx, r.q.From.at.UnixMilli(), r.q.Topic); err != nil {
+			return fmt.Errorf("list offsets by time: %w", err)
+		}
+	}
+	if !r.q.Until.IsZero() {
+		if until, err = r.i.admin.ListOffsetsAfterMilli(ctx, r.q.Until.UnixMilli(), r.q.Topic); err != nil {
+			return fmt.Errorf("list offsets by time: %w", err)
+		}
+	}
+	for _, p := range r.parts {
+		lo, hi, err := pair(low, high, r.q.Topic, p)
+		if err != nil {
+			return err
+		}
+		if o, ok := until.Lookup(r.q.Topic, p); ok && o.Err == nil && o.Offset >= 0 {
+			hi = min(hi, o.Offset)
+		}
+		from := lo
+		switch r.q.From.mode {
+		case startOffset:
+			if from = r.q.From.n; from < 0 {
+				from += hi
+			}
+		case startTime:
+			from = hi
+			if o, ok := after.Lookup(r.q.Topic, p); ok && o.Err == nil && o.Offset >= 0 {
+				from = o.Offset
+			}
+		case startEnd:
+			from = hi
+		case startEach:
+			var ok bool
+			if from, ok = r.q.From.each[p]; !ok {
+				from = hi
+			}
+		}
+		if r.q.From.mode == startNewest && r.q.From.each != nil {
+			hi = max(lo, min(hi, r.q.From.each[p]))
+		}
+		from = min(max(from, lo), hi)
+		r.low[p], r.from[p], r.to[p] = lo, from, hi
+		r.progress.Next[p], r.progress.End[p] = from, hi
+	}
+	return nil
+}
+
+func pair(low, high kadm.ListedOffsets, topic string, p int32) (lo, hi int64, err error) {
+	l, okLo := low.Lookup(topic, p)
+	h, okHi := high.Lookup(topic, p)
+	if err := cmp.Or(l.Err, h.Err); err != nil {
+		return 0, 0, fmt.Errorf("list offsets of partition %d: %w", p, err)
+	}
+	if !okLo || !okHi {
+		return 0, 0, fmt.Errorf("list offsets of partition %d: no answer", p)
+	}
+	return l.Offset, h.Offset, nil
+}
+
+// deliver hands a message over and checks the limits.
+func (r *reading) deliver(m Message) error {
+	size := m.size()
+	if r.q.MaxBytes > 0 && r.progress.Matched > 0 && r.progress.Bytes+size > r.q.MaxBytes {
+		return errLimit
+	}
+	if err := r.each(m); err != nil {
+		if !errors.Is(err, ErrStop) {
+			r.callback = err
+			return err
+		}
+		r.delivered(m, size) // the callback has had it
+		return err
+	}
+	r.delivered(m, size)
+	if r.q.MaxMessages > 0 && r.progress.Matched >= r.q.MaxMessages {
+		return errLimit
+	}
+	return nil
+}
+
+func (r *reading) delivered(m Message, size int64) {
+	r.progress.Matched++
+	r.progress.Bytes += size
+	r.progress.Next[m.Partition] = m.Offset + 1
+}
+
+// scanned accounts for messages that were looked at.
+func (r *reading) scanned(n, trimmed int64) error {
+	r.progress.Scanned += n
+	r.progress.Trimmed += trimmed
+	if r.q.OnProgress != nil {
+		r.q.OnProgress(r.progress)
+	}
+	if r.q.MaxScanned > 0 && r.progress.Scanned >= r.q.MaxScanned {
+		return errLimit
+	}
+	return nil
+}

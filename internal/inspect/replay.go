@@ -1,0 +1,345 @@
+package inspect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/weir-project/weir/internal/scan"
+	"github.com/weir-project/weir/internal/tally"
+)
+
+// ReplaySuffix is added to a group's name for the group that it is replayed into.
+const ReplaySuffix = ".replay"
+
+// ReplayQuery says which group to count again.
+type ReplayQuery struct {
+	Group string
+	// Into is the group that counts again; empty means Group and ReplaySuffix.
+	Into string
+	// Topic that the group counts; may be empty where it is only one.
+	Topic   string
+	Tallies Tallies // required
+}
+
+// ReplayPlan says what a replay counts. Begin prepares it; then a counter of the
+// group Into runs until Done; then Compare.
+type ReplayPlan struct {
+	Group      string            `json:"group"`
+	Into       string            `json:"into"`
+	Topic      string            `json:"topic"`
+	Partitions []ReplayPartition `json:"partitions"`
+	// Drops is how many events of an earlier replay are dropped.
+	Drops int64 `json:"drops"`
+	// Active are the members of Into: while there are any, Begin refuses.
+	Active []Member `json:"active,omitempty"`
+
+	i       *Inspector
+	tallies Tallies
+}
+
+// ReplayPartition is the stretch of a partition that is counted again.
+type ReplayPartition struct {
+	Partition int32 `json:"partition"`
+	// Start and Next bound what the group had counted when the plan was made.
+	Start int64 `json:"start"`
+	Next  int64 `json:"next"`
+	// From is where the replay begins: Start, or later where the log was trimmed.
+	From int64 `json:"from"`
+	// Until is the offset after the last message that there was, and at least
+	// Next: the replay has caught up when it has come there.
+	Until int64 `json:"until"`
+	// Trimmed is how many offsets that were counted are no longer in the log.
+	Trimmed int64 `json:"trimmed"`
+}
+
+// PlanReplay looks up what a replay of a group would count and changes nothing.
+func (i *Inspector) PlanReplay(ctx context.Context, q ReplayQuery) (ReplayPlan, error) {
+	plan, err := i.planReplay(ctx, q)
+	if err != nil {
+		return ReplayPlan{}, fmt.Errorf("plan replay of group %q: %w", q.Group, err)
+	}
+	return plan, nil
+}
+
+func (i *Inspector) planReplay(ctx context.Context, q ReplayQuery) (ReplayPlan, error) {
+	plan := ReplayPlan{Group: q.Group, Into: q.Into, Topic: q.Topic, i: i, tallies: q.Tallies}
+	if plan.Into == "" {
+		plan.Into = q.Group + ReplaySuffix
+	}
+	if plan.Into == plan.Group {
+		return plan, errors.New("a group cannot be replayed into itself: reset it instead")
+	}
+	counted, err := countedTopics(ctx, q.Tallies, q.Group)
+	if err != nil {
+		return plan, err
+	}
+	names := slices.Sorted(maps.Keys(counted))
+	switch {
+	case len(names) == 0:
+		return plan, fmt.Errorf("%w with counts in Redis: only what weir counted can be counted again", ErrNoGroup)
+	case plan.Topic == "" && len(names) > 1:
+		return plan, fmt.Errorf("it counts several topics, name one of %s", strings.Join(names, ", "))
+	case plan.Topic == "":
+		plan.Topic = names[0]
+	case counted[plan.Topic] == nil:
+		return plan, fmt.Errorf("it has counted nothing in topic %q, but in %s", plan.Topic, strings.Join(names, ", "))
+	}
+	earlier, err := q.Tallies.Partitions(ctx, plan.Into, plan.Topic)
+	if err != nil {
+		return plan, err
+	}
+	for _, t := range earlier {
+		plan.Drops += t.Sum()
+	}
+	if into, err := i.Group(ctx, plan.Into); err == nil {
+		plan.Active = into.Members
+	} else if !errors.Is(err, ErrNoGroup) {
+		return plan, err
+	}
+	return plan, i.replayPartitions(ctx, &plan, counted[plan.Topic])
+}
+
+// replayPartitions fills in what each partition counts again.
+func (i *Inspector) replayPartitions(ctx context.Context, plan *ReplayPlan, counted map[int32]tally.Tally) error {
+	low, _, err := i.watermarks(ctx, plan.Topic)
+	if err != nil {
+		return err
+	}
+	stable, err := i.admin.ListCommittedOffsets(ctx, plan.Topic)
+	if err != nil {
+		return fmt.Errorf("list last stable offsets: %w", err)
+	}
+	reader := scan.New(i.cfg.Client, scan.Options{Ahead: -1})
+	for _, t := range slices.SortedFunc(maps.Values(counted), func(a, b tally.Tally) int { return int(a.Partition) - int(b.Partition) }) {
+		lo, hi, err := pair(low, stable, plan.Topic, t.Partition)
+		if err != nil {
+			return err
+		}
+		last := tail{want: 1, budget: newestBudget}
+		err = last.search(ctx, reader, scan.Stretch{Topic: plan.Topic, Partition: t.Partition, From: lo, To: hi},
+			func(*kgo.Record) bool { return true }, func(scan.Chunk) error { return nil })
+		if err != nil {
+			return err
+		}
+		p := ReplayPartition{Partition: t.Partition, Start: t.Start, Next: t.Next, From: max(t.Start, lo), Until: t.Next}
+		p.Trimmed = min(p.From, t.Next) - t.Start
+		if len(last.messages) > 0 {
+			p.Until = max(p.Until, last.messages[0].Offset+1)
+		}
+		if p.From > p.Until { // everything was trimmed: nothing is left to count
+			p.Until = p.From
+		}
+		plan.Partitions = append(plan.Partitions, p)
+	}
+	return nil
+}
+
+// Begin sets the group Into to the beginning of each stretch, without counts. It
+// refuses with ErrGroupActive while Into has members. The replayed group is not
+// touched.
+func (p ReplayPlan) Begin(ctx context.Context) error {
+	if err := p.i.idle(ctx, p.Into); err != nil {
+		return fmt.Errorf("begin replay: %w", err)
+	}
+	meta, err := p.i.admin.Metadata(ctx, p.Topic)
+	if err != nil {
+		return fmt.Errorf("begin replay: %w", err)
+	}
+	d, err := found(meta, p.Topic)
+	if err != nil {
+		return fmt.Errorf("begin replay: %w", err)
+	}
+	id := ""
+	if d.ID != (kadm.TopicID{}) {
+		id = uuid(d.ID)
+	}
+	offsets := kadm.Offsets{} // so that every Kafka tool shows the replay's lag
+	for _, part := range p.Partitions {
+		offsets.AddOffset(p.Topic, part.Partition, part.From, -1)
+	}
+	if err := p.i.admin.CommitAllOffsets(ctx, p.Into, offsets); err != nil {
+		return fmt.Errorf("begin replay: commit offsets: %w", err)
+	}
+	for _, part := range p.Partitions {
+		if err := p.tallies.Reset(ctx, p.Into, p.Topic, part.Partition, id, part.From); err != nil {
+			return fmt.Errorf("begin replay: %w", err)
+		}
+	}
+	return nil
+}
+
+// Remaining returns how many offsets the replay still has to go; 0 means that it
+// has caught up with where the log ended when the plan was made.
+func (p ReplayPlan) Remaining(ctx context.Context) (int64, error) {
+	now, err := p.tallies.Partitions(ctx, p.Into, p.Topic)
+	if err != nil {
+		return 0, fmt.Errorf("progress of the replay: %w", err)
+	}
+	var left int64
+	for _, part := range p.Partitions {
+		at := part.From
+		if t, ok := now[part.Partition]; ok {
+			at = max(at, t.Next)
+		}
+		left += max(0, part.Until-at)
+	}
+	return left, nil
+}
+
+// Comparison sets the counts of a group beside those of its replay.
+type Comparison struct {
+	Kinds []KindRow `json:"kinds"`
+	// Equal says that every kind has the same count in both, over the same stretch
+	// of every partition.
+	Equal bool `json:"equal"`
+	// Trimmed is how many offsets the group had counted that are no longer in the
+	// log. Where there are any, Equal says that the differences can be theirs: none
+	// is below 0, and they are no more than that.
+	Trimmed int64 `json:"trimmed"`
+	// Adjusted is how many messages one of the two had counted and the other not
+	// yet: they were looked up in the log.
+	Adjusted int64 `json:"adjusted"`
+}
+
+// KindRow is one kind of a Comparison.
+type KindRow struct {
+	Kind string `json:"kind"`
+	// Original is the group's count, Replay the count of the replay over the same
+	// stretch, Difference the first minus the second.
+	Original   int64 `json:"original"`
+	Replay     int64 `json:"replay"`
+	Difference int64 `json:"difference"`
+}
+
+// Compare reads both tallies as they are now and compares them by kind. Both may
+// still be counting: where one is ahead, what lies between their positions is
+// recounted from the log. classify is what records without a `kind` header count as.
+func (p ReplayPlan) Compare(ctx context.Context, classify func([]byte) string) (Comparison, error) {
+	c, err := p.compare(ctx, classify)
+	if err != nil {
+		return Comparison{}, fmt.Errorf("compare with the replay: %w", err)
+	}
+	return c, nil
+}
+
+func (p ReplayPlan) compare(ctx context.Context, classify func([]byte) string) (Comparison, error) {
+	original, err := p.tallies.Partitions(ctx, p.Group, p.Topic)
+	if err != nil {
+		return Comparison{}, err
+	}
+	replay, err := p.tallies.Partitions(ctx, p.Into, p.Topic)
+	if err != nil {
+		return Comparison{}, err
+	}
+	low, _, err := p.i.watermarks(ctx, p.Topic)
+	if err != nil {
+		return Comparison{}, err
+	}
+	c := comparing{p: p, classify: classify, original: map[string]int64{}, replay: map[string]int64{}}
+	for _, part := range p.Partitions {
+		a, okA := original[part.Partition]
+		b, okB := replay[part.Partition]
+		if !okA || !okB {
+			return Comparison{}, fmt.Errorf("partition %d: its tally is gone", part.Partition)
+		}
+		lo, ok := low.Lookup(p.Topic, part.Partition)
+		if !ok || lo.Err != nil {
+			return Comparison{}, fmt.Errorf("partition %d: list start offset: %w", part.Partition, lo.Err)
+		}
+		if err := c.add(ctx, a, b, lo.Offset); err != nil {
+			return Comparison{}, err
+		}
+	}
+	return c.result(), nil
+}
+
+// comparing collects a Comparison.
+type comparing struct {
+	p                 ReplayPlan
+	classify          func([]byte) string
+	original, replay  map[string]int64
+	trimmed, adjusted int64
+}
+
+// add brings the replay's counts b to the stretch of the original's counts a.
+func (c *comparing) add(ctx context.Context, a, b tally.Tally, low int64) error {
+	if a.TopicID != "" && b.TopicID != "" && a.TopicID != b.TopicID {
+		return fmt.Errorf("partition %d: the topic was created again: the group counted another one", a.Partition)
+	}
+	for k, n := range a.Counts {
+		c.original[k] += n
+	}
+	for k, n := range b.Counts {
+		c.replay[k] += n
+	}
+	for _, s := range []struct {
+		from, to, sign int64
+	}{
+		{a.Start, min(b.Start, a.Next), +1}, // counted by the original only
+		{b.Start, min(a.Start, b.Next), -1}, // by the replay only
+		{max(b.Next, a.Start), a.Next, +1},
+		{max(a.Next, b.Start), b.Next, -1},
+	} {
+		if s.from >= s.to {
+			continue
+		}
+		if s.from < low {
+			if s.sign < 0 {
+				return fmt.Errorf("partition %d: what the replay alone counted is no longer in the log", a.Partition)
+			}
+			c.trimmed += min(low, s.to) - s.from
+			s.from = min(low, s.to)
+		}
+		if err := c.recount(ctx, a.Partition, s.from, s.to, s.sign); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// recount adds what lies between two offsets to the replay's counts, or takes it
+// away.
+func (c *comparing) recount(ctx context.Context, partition int32, from, to, sign int64) error {
+	reader := scan.New(c.p.i.cfg.Client, scan.Options{})
+	return reader.Read(ctx, scan.Stretch{Topic: c.p.Topic, Partition: partition, From: from, To: to}, func(chunk scan.Chunk) error {
+		for _, r := range chunk.Records {
+			c.replay[scan.Kind(r, c.classify)] += sign
+		}
+		c.adjusted += int64(len(chunk.Records))
+		if chunk.Trimmed > 0 && sign < 0 {
+			return fmt.Errorf("partition %d: what the replay alone counted is no longer in the log", partition)
+		}
+		c.trimmed += chunk.Trimmed
+		return nil
+	})
+}
+
+func (c *comparing) result() Comparison {
+	out := Comparison{Kinds: []KindRow{}, Equal: true, Trimmed: c.trimmed, Adjusted: c.adjusted}
+	both := maps.Clone(c.original)
+	maps.Copy(both, c.replay)
+	var sum int64
+	for _, k := range slices.Sorted(maps.Keys(both)) {
+		row := KindRow{Kind: k, Original: c.original[k], Replay: c.replay[k]}
+		if row.Original == 0 && row.Replay == 0 {
+			continue
+		}
+		row.Difference = row.Original - row.Replay
+		sum += row.Difference
+		if row.Difference < 0 || row.Difference > 0 && c.trimmed == 0 {
+			out.Equal = false
+		}
+		out.Kinds = append(out.Kinds, row)
+	}
+	if sum > c.trimmed {
+		out.Equal = false
+	}
+	return out
+}

@@ -1,0 +1,306 @@
+package inspect
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+
+	"github.com/weir-project/weir/internal/tally"
+)
+
+// Tallies is where weir's counter groups keep counts and positions; *tally.Store.
+type Tallies interface {
+	All(ctx context.Context) ([]tally.Tally, error)
+	Partitions(ctx context.Context, group, topic string) (map[int32]tally.Tally, error)
+	Reset(ctx context.Context, group, topic string, partition int32, topicID string, offset int64) error
+}
+
+// Target is where a reset moves a group.
+type Target struct {
+	mode   targetMode
+	offset int64
+	at     time.Time
+}
+
+type targetMode uint8
+
+const (
+	targetNone targetMode = iota
+	targetEarliest
+	targetLatest
+	targetTime
+	targetOffset
+	targetBy
+)
+
+// ToEarliest moves to the first message that is retained.
+func ToEarliest() Target { return Target{mode: targetEarliest} }
+
+// ToLatest moves to the end: what is there now is never consumed.
+func ToLatest() Target { return Target{mode: targetLatest} }
+
+// ToTime moves to the first message that is not older than t.
+func ToTime(t time.Time) Target { return Target{mode: targetTime, at: t} }
+
+// ToOffset moves to an offset.
+func ToOffset(n int64) Target { return Target{mode: targetOffset, offset: n} }
+
+// By moves by n offsets from where the group stands, back if n is negative.
+func By(n int64) Target { return Target{mode: targetBy, offset: n} }
+
+// ResetQuery says what to reset.
+type ResetQuery struct {
+	Group string
+	// Topics to move in; empty means all that the group has a position in.
+	Topics []string
+	// Partitions restricts to these; empty means all.
+	Partitions []int32
+	To         Target
+	// Tallies are changed with the group where they have counts of it. May be nil.
+	Tallies Tallies
+}
+
+// Change is what a reset does to one partition. Offsets outside of what is
+// retained are moved to its border.
+type Change struct {
+	Topic     string `json:"topic"`
+	Partition int32  `json:"partition"`
+	// From is the committed offset, Unknown where there is none.
+	From int64 `json:"from"`
+	To   int64 `json:"to"`
+	// Delta is To minus where the group stood (Tally.From, where it has a tally):
+	// above 0 messages are skipped, below 0 they are consumed again.
+	Delta int64 `json:"delta"`
+	// Tally is set where counts are kept of the group: its position is the truth.
+	Tally *TallyChange `json:"tally,omitempty"`
+}
+
+// TallyChange is what a reset does to a tally.
+type TallyChange struct {
+	// From is the offset that was to be counted next, Unknown where the partition
+	// has no tally yet.
+	From int64 `json:"from"`
+	// Dropped is how many events were counted: counting begins anew, so that the
+	// counts are again those of one stretch of the log.
+	Dropped int64 `json:"dropped"`
+	topicID string
+}
+
+// ResetPlan is what a reset would do. Apply does it.
+type ResetPlan struct {
+	Group   string   `json:"group"`
+	Changes []Change `json:"changes"`
+	// Active are the group's members: while there are any, Apply refuses.
+	Active []Member `json:"active,omitempty"`
+
+	i       *Inspector
+	tallies Tallies
+}
+
+// PlanReset looks up what a reset would change and changes nothing. A group that
+// has no position in a topic that is named gets one.
+func (i *Inspector) PlanReset(ctx context.Context, q ResetQuery) (ResetPlan, error) {
+	plan, err := i.planReset(ctx, q)
+	if err != nil {
+		return ResetPlan{}, fmt.Errorf("plan reset of group %q: %w", q.Group, err)
+	}
+	return plan, nil
+}
+
+func (i *Inspector) planReset(ctx context.Context, q ResetQuery) (ResetPlan, error) {
+	plan := ResetPlan{Group: q.Group, i: i, tallies: q.Tallies}
+	if q.To.mode == targetNone {
+		return plan, errors.New("say where to: earliest, latest, a time, an offset or a number of offsets")
+	}
+	detail, err := i.Group(ctx, q.Group)
+	if err != nil && !errors.Is(err, ErrNoGroup) {
+		return plan, err
+	}
+	if detail.Type == TypeShare {
+		return plan, errors.New("a share group has no single position to reset")
+	}
+	plan.Active = detail.Members
+	counted, err := countedTopics(ctx, q.Tallies, q.Group)
+	if err != nil {
+		return plan, err
+	}
+	topics := q.Topics
+	if len(topics) == 0 {
+		topics = slices.Clone(detail.Topics)
+		for t := range counted {
+			topics = append(topics, t)
+		}
+	}
+	topics = slices.Compact(slices.Sorted(slices.Values(topics)))
+	if len(topics) == 0 {
+		return plan, fmt.Errorf("%w, or it has no position in any topic: name the topics", ErrNoGroup)
+	}
+	committed := map[topicPartition]int64{}
+	for _, p := range detail.Partitions {
+		committed[topicPartition{p.Topic, p.Partition}] = p.Committed
+	}
+	meta, err := i.admin.Metadata(ctx, topics...)
+	if err != nil {
+		return plan, err
+	}
+	for _, t := range topics {
+		d, err := found(meta, t)
+		if err != nil {
+			return plan, err
+		}
+		changes, err := i.changes(ctx, q, d, committed, counted[t])
+		if err != nil {
+			return plan, err
+		}
+		plan.Changes = append(plan.Changes, changes...)
+	}
+	return plan, nil
+}
+
+// countedTopics returns a group's tallies by topic and partition.
+func countedTopics(ctx context.Context, store Tallies, group string) (map[string]map[int32]tally.Tally, error) {
+	out := map[string]map[int32]tally.Tally{}
+	if store == nil {
+		return out, nil
+	}
+	all, err := store.All(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range all {
+		if t.Group != group {
+			continue
+		}
+		if out[t.Topic] == nil {
+			out[t.Topic] = map[int32]tally.Tally{}
+		}
+		out[t.Topic][t.Partition] = t
+	}
+	return out, nil
+}
+
+// changes plans one topic.
+func (i *Inspector) changes(ctx context.Context, q ResetQuery, d kadm.TopicDetail, committed map[topicPartition]int64, counted map[int32]tally.Tally) ([]Change, error) {
+	parts, err := choose(d, Query{Topic: d.Topic, Partitions: q.Partitions})
+	if err != nil {
+		return nil, err
+	}
+	low, high, err := i.watermarks(ctx, d.Topic)
+	if err != nil {
+		return nil, err
+	}
+	var after kadm.ListedOffsets
+	if q.To.mode == targetTime {
+		if after, err = i.admin.ListOffsetsAfterMilli(ctx, q.To.at.UnixMilli(), d.Topic); err != nil {
+			return nil, fmt.Errorf("list offsets by time: %w", err)
+		}
+	}
+	var out []Change
+	for _, p := range parts {
+		lo, hi, err := pair(low, high, d.Topic, p)
+		if err != nil {
+			return nil, err
+		}
+		c := Change{Topic: d.Topic, Partition: p, From: Unknown}
+		if at, ok := committed[topicPartition{d.Topic, p}]; ok {
+			c.From = at
+		}
+		stands := c.From
+		if counted != nil {
+			t, ok := counted[p]
+			c.Tally = &TallyChange{From: Unknown, topicID: uuid(d.ID)}
+			if d.ID == (kadm.TopicID{}) {
+				c.Tally.topicID = ""
+			}
+			if ok {
+				c.Tally.From, c.Tally.Dropped = t.Next, t.Sum()
+			}
+			stands = c.Tally.From
+		}
+		if c.To, err = q.To.resolve(d.Topic, p, stands, hi, after); err != nil {
+			return nil, err
+		}
+		if q.To.mode == targetEarliest {
+			c.To = lo
+		}
+		c.To = min(max(c.To, lo), hi)
+		if stands == Unknown {
+			stands = lo // where a group without a position begins
+		}
+		c.Delta = c.To - stands
+		out = append(out, c)
+	}
+	return out, nil
+}
+
+// resolve returns the offset that a target means in a partition, before it is
+// moved into what is retained.
+func (t Target) resolve(topic string, p int32, stands, hi int64, after kadm.ListedOffsets) (int64, error) {
+	switch t.mode {
+	case targetLatest:
+		return hi, nil
+	case targetTime:
+		if o, ok := after.Lookup(topic, p); ok && o.Err == nil && o.Offset >= 0 {
+			return o.Offset, nil
+		}
+		return hi, nil
+	case targetOffset:
+		return t.offset, nil
+	case targetBy:
+		if stands == Unknown {
+			return 0, fmt.Errorf("%s partition %d: the group has no position to count from", topic, p)
+		}
+		return stands + t.offset, nil
+	}
+	return 0, nil
+}
+
+// Apply carries the plan out. It refuses with ErrGroupActive while the group has
+// members. Kafka goes first, since it refuses by itself when a member has come
+// meanwhile; should the tallies then fail, planning and applying again repairs it.
+func (p ResetPlan) Apply(ctx context.Context) error {
+	if err := p.i.idle(ctx, p.Group); err != nil {
+		return fmt.Errorf("reset group: %w", err)
+	}
+	offsets := kadm.Offsets{}
+	for _, c := range p.Changes {
+		offsets.AddOffset(c.Topic, c.Partition, c.To, -1)
+	}
+	if err := p.i.admin.CommitAllOffsets(ctx, p.Group, offsets); err != nil {
+		return fmt.Errorf("reset group %q: commit offsets: %w", p.Group, err)
+	}
+	for _, c := range p.Changes {
+		if c.Tally == nil {
+			continue
+		}
+		if err := p.tallies.Reset(ctx, p.Group, c.Topic, c.Partition, c.Tally.topicID, c.To); err != nil {
+			return fmt.Errorf("reset group %q: Kafka's offsets are moved, the tally of %s partition %d is not; reset again: %w", p.Group, c.Topic, c.Partition, err)
+		}
+	}
+	return nil
+}
+
+// idle returns an error that names the members of a group, if it has any.
+func (i *Inspector) idle(ctx context.Context, group string) error {
+	d, err := i.Group(ctx, group)
+	if errors.Is(err, ErrNoGroup) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if len(d.Members) == 0 {
+		return nil
+	}
+	names := make([]string, 0, len(d.Members))
+	for _, m := range d.Members {
+		names = append(names, fmt.Sprintf("%s at %s", cmp.Or(m.InstanceID, m.ClientID, m.ID), m.Host))
+	}
+	return fmt.Errorf("%q: %w (%s): stop them first", group, ErrGroupActive, strings.Join(names, ", "))
+}

@@ -1,0 +1,278 @@
+package inspect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+)
+
+// Topic is a topic in a list.
+type Topic struct {
+	Name string `json:"name"`
+	// ID is the topic's UUID as text, empty where the cluster has none.
+	ID         string `json:"id,omitempty"`
+	Internal   bool   `json:"internal,omitempty"`
+	Partitions int    `json:"partitions"`
+	Replicas   int    `json:"replicas"`
+	// UnderReplicated partitions lack an in-sync replica; Offline ones a leader.
+	UnderReplicated int `json:"under_replicated"`
+	Offline         int `json:"offline"`
+	// Messages is the sum of high watermark - low watermark: what is retained,
+	// with transaction markers and compacted offsets included.
+	Messages int64 `json:"messages"`
+	// Bytes is the size of one copy, or Unknown.
+	Bytes int64 `json:"bytes"`
+	// Error says why the rest could not be found out.
+	Error string `json:"error,omitempty"`
+}
+
+// TopicList is the answer to Topics.
+type TopicList struct {
+	Topics   []Topic  `json:"topics"`
+	Note     string   `json:"note,omitempty"`
+	Warnings []string `json:"warnings,omitempty"`
+}
+
+// Partition is a partition of a topic.
+type Partition struct {
+	ID       int32   `json:"partition"`
+	Leader   int32   `json:"leader"` // Unknown where there is none
+	Replicas []int32 `json:"replicas"`
+	ISR      []int32 `json:"isr"`
+	// Low is the first offset that is retained, High the one after the last, and
+	// Stable the one below which no transaction is open.
+	Low    int64  `json:"low"`
+	High   int64  `json:"high"`
+	Stable int64  `json:"stable"`
+	Error  string `json:"error,omitempty"`
+}
+
+// TopicDetail is the answer to Topic.
+type TopicDetail struct {
+	Topic
+	Parts  []Partition  `json:"partition_list"`
+	Config []Setting    `json:"config"`
+	Groups []TopicGroup `json:"groups"`
+	// LastRecord is the timestamp of the newest message, zero where there is none.
+	LastRecord time.Time `json:"last_record,omitzero"`
+	Note       string    `json:"note,omitempty"`
+	Warnings   []string  `json:"warnings,omitempty"`
+}
+
+// TopicGroup is a group that consumes a topic.
+type TopicGroup struct {
+	Name    string `json:"group"`
+	Type    string `json:"type"`
+	State   string `json:"state"`
+	Members int    `json:"members"`
+	// Lag is how many messages of this topic it has not consumed, or Unknown.
+	Lag int64 `json:"lag"`
+}
+
+// Topics lists the topics, ordered by name; internal ones too.
+func (i *Inspector) Topics(ctx context.Context) (TopicList, error) {
+	meta, err := i.admin.Metadata(ctx)
+	if err != nil {
+		return TopicList{}, fmt.Errorf("list topics: %w", err)
+	}
+	names := meta.Topics.Names()
+	list := TopicList{Topics: make([]Topic, 0, len(names))}
+	if len(names) == 0 {
+		return list, nil
+	}
+	low, high, err := i.watermarks(ctx, names...)
+	if err != nil {
+		return TopicList{}, fmt.Errorf("list topics: %w", err)
+	}
+	over, warnings := i.overlay(ctx)
+	sizes, more := i.logSizes(ctx, meta)
+	list.Note, list.Warnings = over.Note, append(warnings, more...)
+	for _, d := range meta.Topics {
+		list.Topics = append(list.Topics, topic(d, low, high, sizes, over))
+	}
+	slices.SortFunc(list.Topics, func(a, b Topic) int { return strings.Compare(a.Name, b.Name) })
+	return list, nil
+}
+
+// watermarks lists the low and high watermarks of all partitions of topics.
+// Errors of single partitions are in the results.
+func (i *Inspector) watermarks(ctx context.Context, topics ...string) (low, high kadm.ListedOffsets, err error) {
+	if low, err = i.admin.ListStartOffsets(ctx, topics...); err != nil && len(low) == 0 {
+		return nil, nil, fmt.Errorf("list start offsets: %w", err)
+	}
+	if high, err = i.admin.ListEndOffsets(ctx, topics...); err != nil && len(high) == 0 {
+		return nil, nil, fmt.Errorf("list end offsets: %w", err)
+	}
+	return low, high, nil
+}
+
+func topic(d kadm.TopicDetail, low, high kadm.ListedOffsets, sizes logBytes, over Overlay) Topic {
+	t := Topic{Name: d.Topic, Internal: d.IsInternal, Partitions: len(d.Partitions), Bytes: Unknown}
+	if d.ID != (kadm.TopicID{}) {
+		t.ID = uuid(d.ID)
+	}
+	if d.Err != nil {
+		t.Error = d.Err.Error()
+	}
+	for _, p := range d.Partitions {
+		t.Replicas = max(t.Replicas, len(p.Replicas))
+		if len(p.ISR) < len(p.Replicas) {
+			t.UnderReplicated++
+		}
+		if p.Leader < 0 {
+			t.Offline++
+		}
+		lo, okLo := low.Lookup(d.Topic, p.Partition)
+		hi, okHi := high.Lookup(d.Topic, p.Partition)
+		if err := errors.Join(lo.Err, hi.Err); err != nil || !okLo || !okHi {
+			t.Error = fmt.Sprintf("partition %d: offsets unknown", p.Partition)
+			if err != nil {
+				t.Error = fmt.Sprintf("partition %d: %v", p.Partition, err)
+			}
+			continue
+		}
+		t.Messages += hi.Offset - lo.Offset
+	}
+	if n, known := sizes.topic[d.Topic]; known {
+		t.Bytes = n
+	}
+	if n, known := over.TopicBytes[d.Topic]; known {
+		t.Bytes = n
+	}
+	return t
+}
+
+// uuid writes a topic id as weir's tallies hold it: 8-4-4-4-12 hexadecimal digits.
+func uuid(id kadm.TopicID) string {
+	return fmt.Sprintf("%x-%x-%x-%x-%x", id[:4], id[4:6], id[6:8], id[8:10], id[10:])
+}
+
+// Topic describes one topic. An unknown name is ErrNoTopic.
+func (i *Inspector) Topic(ctx context.Context, name string) (TopicDetail, error) {
+	meta, err := i.admin.Metadata(ctx, name)
+	if err != nil {
+		return TopicDetail{}, fmt.Errorf("describe topic: %w", err)
+	}
+	d, err := found(meta, name)
+	if err != nil {
+		return TopicDetail{}, fmt.Errorf("describe topic: %w", err)
+	}
+	low, high, err := i.watermarks(ctx, name)
+	if err != nil {
+		return TopicDetail{}, fmt.Errorf("describe topic: %w", err)
+	}
+	over, warnings := i.overlay(ctx)
+	sizes, more := i.logSizes(ctx, meta)
+	detail := TopicDetail{Topic: topic(d, low, high, sizes, over), Note: over.Note, Warnings: append(warnings, more...)}
+	stable, err := i.admin.ListCommittedOffsets(ctx, name)
+	if err != nil {
+		detail.Warnings = append(detail.Warnings, fmt.Sprintf("last stable offsets: %v", err))
+	}
+	for _, p := range d.Partitions.Sorted() {
+		detail.Parts = append(detail.Parts, partition(p, low, high, stable))
+	}
+	if detail.Config, err = i.topicConfig(ctx, name); err != nil {
+		detail.Warnings = append(detail.Warnings, err.Error())
+	}
+	if detail.LastRecord, err = i.lastRecord(ctx, name); err != nil {
+		detail.Warnings = append(detail.Warnings, err.Error())
+	}
+	if detail.Groups, err = i.topicGroups(ctx, name); err != nil {
+		detail.Warnings = append(detail.Warnings, err.Error())
+	}
+	return detail, nil
+}
+
+// found returns a topic from metadata that asked for it.
+func found(meta kadm.Metadata, name string) (kadm.TopicDetail, error) {
+	d, ok := meta.Topics[name]
+	if !ok || errors.Is(d.Err, kerr.UnknownTopicOrPartition) {
+		return d, fmt.Errorf("%q: %w", name, ErrNoTopic)
+	}
+	if d.Err != nil {
+		return d, fmt.Errorf("%q: %w", name, d.Err)
+	}
+	return d, nil
+}
+
+func partition(p kadm.PartitionDetail, low, high, stable kadm.ListedOffsets) Partition {
+	out := Partition{ID: p.Partition, Leader: p.Leader, Replicas: p.Replicas, ISR: p.ISR, Low: Unknown, High: Unknown, Stable: Unknown}
+	errs := []error{p.Err}
+	for _, o := range []struct {
+		listed kadm.ListedOffsets
+		dst    *int64
+	}{{low, &out.Low}, {high, &out.High}, {stable, &out.Stable}} {
+		if l, ok := o.listed.Lookup(p.Topic, p.Partition); ok && l.Err == nil {
+			*o.dst = l.Offset
+		} else {
+			errs = append(errs, l.Err)
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		out.Error = strings.ReplaceAll(err.Error(), "\n", "; ")
+	}
+	return out
+}
+
+func (i *Inspector) topicConfig(ctx context.Context, name string) ([]Setting, error) {
+	all, err := i.admin.DescribeTopicConfigs(ctx, name)
+	if err != nil {
+		return nil, fmt.Errorf("describe configuration: %w", err)
+	}
+	c, err := all.On(name, nil)
+	if err == nil {
+		err = c.Err
+	}
+	if err != nil {
+		return nil, fmt.Errorf("describe configuration: %w", err)
+	}
+	return settings(c.Configs), nil
+}
+
+// lastRecord returns the timestamp of the newest message. The cluster can be asked
+// for the largest timestamp, but means that of a transaction's marker, too.
+func (i *Inspector) lastRecord(ctx context.Context, name string) (time.Time, error) {
+	var newest time.Time
+	_, err := i.Read(ctx, Query{Topic: name, From: Newest(1)}, func(m Message) error {
+		newest = m.Timestamp
+		return nil
+	})
+	if err != nil {
+		return time.Time{}, fmt.Errorf("time of the last record: %w", err)
+	}
+	return newest, nil
+}
+
+func (i *Inspector) topicGroups(ctx context.Context, name string) ([]TopicGroup, error) {
+	all, err := i.groups(ctx, nil, false)
+	if err != nil {
+		return nil, fmt.Errorf("groups of the topic: %w", err)
+	}
+	out := []TopicGroup{}
+	for _, g := range all.details {
+		members := 0
+		for _, m := range g.Members {
+			if len(m.Assigned[name]) > 0 {
+				members++
+			}
+		}
+		lag, any := int64(0), members > 0
+		for _, p := range g.Partitions {
+			if p.Topic != name {
+				continue
+			}
+			any = true
+			lag = addLag(lag, p.Lag)
+		}
+		if any {
+			out = append(out, TopicGroup{Name: g.Name, Type: g.Type, State: g.State, Members: members, Lag: lag})
+		}
+	}
+	return out, nil
+}

@@ -1,0 +1,237 @@
+// Package scan reads exact stretches of a topic's partitions: from one offset to
+// another, in order, with a position that is known even where the last offsets of
+// a stretch hold no records (transaction markers, aborted or compacted batches). A
+// consumer that is handed records cannot tell "nothing more" from "not yet" there.
+// The package owns fetching, finding leaders and giving up; what the records mean
+// is the caller's. It joins no group, commits nothing and never follows a log
+// that grows: that is what a Kafka consumer is for.
+package scan
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// Limits on what one fetch can make the program hold, in bytes.
+const (
+	// DefaultFetchBytes is how much of a partition one fetch asks for. A broker
+	// sends one larger batch all the same, or nothing could ever be read.
+	DefaultFetchBytes = 2 << 20
+	// maxBatch bounds the decompressed size of a batch: a topic may hold what
+	// any program wrote.
+	maxBatch = 64 << 20
+)
+
+const (
+	fetchWaitMS  = 250 // how long a broker may wait for data that must be there
+	firstBackoff = 20 * time.Millisecond
+	lastBackoff  = 500 * time.Millisecond
+	patience     = 20 * time.Second // without progress, then the stretch is given up
+)
+
+// Errors that callers branch on.
+var (
+	// ErrNoTopic is in the chain where the topic or the partition does not exist.
+	ErrNoTopic = errors.New("no such topic or partition")
+	// ErrStalled is in the chain where a partition offered nothing for twenty
+	// seconds although records had been promised.
+	ErrStalled = errors.New("nothing arrives")
+	// ErrTruncated is in the chain where the log ends before the stretch does: the
+	// broker lost records, or the topic was created again.
+	ErrTruncated = errors.New("the log is shorter than it was")
+)
+
+// Options of a Reader. The zero value reads committed records.
+type Options struct {
+	// Uncommitted includes records of open and aborted transactions.
+	Uncommitted bool
+	// FetchBytes is what one fetch asks for; 0 means DefaultFetchBytes.
+	FetchBytes int32
+	// Ahead is how many chunks are fetched before they are asked for; 0 means one,
+	// below 0 none.
+	Ahead int
+}
+
+// Reader reads stretches of partitions. It is safe for concurrent use.
+type Reader struct {
+	cl     *kgo.Client
+	opts   Options
+	unpack kgo.Decompressor
+}
+
+// New returns a reader that fetches through cl, which stays the caller's.
+func New(cl *kgo.Client, opts Options) *Reader {
+	if opts.FetchBytes <= 0 {
+		opts.FetchBytes = DefaultFetchBytes
+	}
+	if opts.Ahead == 0 {
+		opts.Ahead = 1
+	}
+	return &Reader{cl: cl, opts: opts, unpack: newBounded(maxBatch)}
+}
+
+// Stretch names the offsets From (included) to To (not included) of a partition.
+type Stretch struct {
+	Topic     string
+	Partition int32
+	From, To  int64
+}
+
+// Chunk is what one fetch brought. Its records are in the order of their offsets
+// and all below Stretch.To; they stay valid as long as they are referred to.
+type Chunk struct {
+	Records []*kgo.Record
+	// Next is the offset after everything that this chunk covers.
+	Next int64
+	// Trimmed is how many offsets, right before the chunk, the broker deleted
+	// before they could be read (retention, DeleteRecords).
+	Trimmed int64
+}
+
+// Read calls each with the chunks of a stretch, in order, until To is reached or
+// each returns an error, which Read returns as it is. In a read-committed reader
+// To must not be above the last stable offset.
+func (r *Reader) Read(ctx context.Context, s Stretch, each func(Chunk) error) error {
+	if s.From >= s.To {
+		return nil
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if r.opts.Ahead < 0 {
+		return r.fetchAll(ctx, s, each)
+	}
+	chunks := make(chan Chunk, r.opts.Ahead-1)
+	result := make(chan error, 1)
+	go func() {
+		defer close(chunks)
+		result <- r.fetchAll(ctx, s, func(c Chunk) error {
+			select {
+			case chunks <- c:
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		})
+	}()
+	for c := range chunks {
+		if err := each(c); err != nil {
+			cancel()
+			for range chunks { // the goroutine ends before Read returns
+			}
+			return err
+		}
+	}
+	return <-result
+}
+
+// fetchAll is Read without fetching ahead.
+func (r *Reader) fetchAll(ctx context.Context, s Stretch, each func(Chunk) error) error {
+	var (
+		at       = s.From
+		place    place
+		backoff  = firstBackoff
+		progress = time.Now()
+		err      error
+	)
+	for at < s.To {
+		if place.id == nil {
+			place, err = r.find(ctx, s)
+		}
+		var c Chunk
+		if err == nil {
+			c, err = r.fetch(ctx, s, at, place)
+		}
+		if err == nil && c.Next > at {
+			if err := each(c); err != nil {
+				return err
+			}
+			at, backoff, progress = c.Next, firstBackoff, time.Now()
+			continue
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("read %s partition %d: %w", s.Topic, s.Partition, ctx.Err())
+		}
+		if err != nil && !temporary(err) {
+			return fmt.Errorf("read %s partition %d at offset %d: %w", s.Topic, s.Partition, at, err)
+		}
+		if time.Since(progress) > patience {
+			if err == nil {
+				err = fmt.Errorf("%w between its offsets %d and %d", ErrStalled, at, s.To)
+			}
+			return fmt.Errorf("read %s partition %d: %w", s.Topic, s.Partition, err)
+		}
+		if err = pause(ctx, backoff); err != nil {
+			return fmt.Errorf("read %s partition %d: %w", s.Topic, s.Partition, err)
+		}
+		backoff = min(2*backoff, lastBackoff)
+		place.id = nil // the leader may have moved
+	}
+	return nil
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// temporary reports whether asking again can help: leaders move, brokers restart.
+func temporary(err error) bool {
+	if errors.Is(err, ErrNoTopic) || errors.Is(err, ErrTruncated) || errors.Is(err, kgo.ErrMaxDecompress) ||
+		errors.Is(err, errCorrupt) || errors.Is(err, kgo.ErrClientClosed) {
+		return false
+	}
+	if _, ok := errors.AsType[*kerr.Error](err); ok {
+		return kerr.IsRetriable(err)
+	}
+	return true // of the connection
+}
+
+// place is where a partition is led, and what its topic is called on the wire.
+type place struct {
+	leader int32
+	id     *[16]byte
+}
+
+// find asks the cluster for the partition's leader.
+func (r *Reader) find(ctx context.Context, s Stretch) (place, error) {
+	req := kmsg.NewPtrMetadataRequest()
+	t := kmsg.NewMetadataRequestTopic()
+	t.Topic = kmsg.StringPtr(s.Topic)
+	req.Topics = append(req.Topics, t)
+	resp, err := req.RequestWith(ctx, r.cl)
+	if err != nil {
+		return place{}, fmt.Errorf("find leader: %w", err)
+	}
+	for i := range resp.Topics {
+		topic := &resp.Topics[i]
+		if topic.ErrorCode == kerr.UnknownTopicOrPartition.Code {
+			return place{}, ErrNoTopic
+		}
+		if err := kerr.ErrorForCode(topic.ErrorCode); err != nil {
+			return place{}, fmt.Errorf("find leader: %w", err)
+		}
+		for _, p := range topic.Partitions {
+			if p.Partition != s.Partition {
+				continue
+			}
+			if p.Leader < 0 {
+				return place{}, fmt.Errorf("find leader: %w", kerr.LeaderNotAvailable)
+			}
+			id := topic.TopicID
+			return place{leader: p.Leader, id: &id}, nil
+		}
+	}
+	return place{}, ErrNoTopic
+}

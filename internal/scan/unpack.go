@@ -1,0 +1,71 @@
+package scan
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/s2"
+	"github.com/klauspost/compress/zstd"
+	"github.com/pierrec/lz4/v4"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// bounded decompresses batches up to a size. The client's own limit cannot be had
+// outside a consumer, and the decompressor that can has none worth the name.
+type bounded struct {
+	max   int
+	inner kgo.Decompressor
+	zstd  *zstd.Decoder
+}
+
+func newBounded(limit int) *bounded {
+	// Concurrency 0 lets every caller have a decoder of its own; DecodeAll is safe
+	// for concurrent use and starts no goroutine.
+	z, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxMemory(uint64(limit)))
+	if err != nil {
+		panic(err) // the options are constants
+	}
+	return &bounded{max: limit, inner: kgo.DefaultDecompressor(), zstd: z}
+}
+
+// Decompress implements kgo.Decompressor.
+func (b *bounded) Decompress(src []byte, codec kgo.CompressionCodecType) ([]byte, error) {
+	switch codec {
+	case kgo.CodecZstd:
+		out, err := b.zstd.DecodeAll(src, nil)
+		if errors.Is(err, zstd.ErrDecoderSizeExceeded) || errors.Is(err, zstd.ErrWindowSizeExceeded) || err == nil && len(out) > b.max {
+			return nil, kgo.ErrMaxDecompress
+		}
+		return out, err
+	case kgo.CodecGzip:
+		r, err := gzip.NewReader(bytes.NewReader(src))
+		if err != nil {
+			return nil, err
+		}
+		return b.readAll(r)
+	case kgo.CodecSnappy:
+		// The xerial framing says the sizes block by block; snappy's ratio of 21
+		// bounds it well enough.
+		if n, err := s2.DecodedLen(src); err == nil && n > b.max && !bytes.HasPrefix(src, []byte("\x82SNAPPY\x00")) {
+			return nil, kgo.ErrMaxDecompress
+		}
+	case kgo.CodecLz4:
+		return b.readAll(lz4.NewReader(bytes.NewReader(src)))
+	}
+	return b.inner.Decompress(src, codec)
+}
+
+func (b *bounded) readAll(r io.Reader) ([]byte, error) {
+	var out bytes.Buffer
+	n, err := out.ReadFrom(io.LimitReader(r, int64(b.max)+1))
+	if err != nil {
+		return nil, fmt.Errorf("decompress: %w", err)
+	}
+	if n > int64(b.max) {
+		return nil, kgo.ErrMaxDecompress
+	}
+	return out.Bytes(), nil
+}

@@ -1,0 +1,194 @@
+package verify
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+)
+
+// counts holds the tallies against the recount.
+func (s *source) counts(st *stream, given bool) {
+	if !st.exists || !given {
+		return
+	}
+	groups := map[string]*groupCheck{}
+	for _, l := range st.lanes() {
+		for _, t := range l.p.tallies {
+			g := groups[t.Group]
+			if g == nil {
+				g = &groupCheck{s: s, st: st, group: t.Group, byLane: map[*lane]*tallyCheck{}}
+				groups[t.Group] = g
+			}
+			g.byLane[l] = t
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(groups)) {
+		groups[name].check()
+	}
+	s.position(st)
+}
+
+// position holds the main group's tally against what it committed to Kafka, and
+// adds up what it has yet to count.
+func (s *source) position(st *stream) {
+	if st.topic.Group == "" {
+		return
+	}
+	var without, uncounted int64
+	for _, l := range st.lanes() {
+		next := int64(0)
+		for _, t := range l.p.tallies {
+			if t.main {
+				next = t.Next
+				uncounted += t.behind
+			}
+		}
+		if at, ok := st.committed[l.p.id]; ok && at > next && at <= l.p.high {
+			s.fault(st.topic.Name, l.p.id, "group %s told Kafka that it had counted up to offset %d, and the tally in Redis stands at %d: Redis has lost counts; the counter counts them again when it runs", st.topic.Group, at, next)
+		}
+		if l.uncountedAll {
+			uncounted += l.uncounted
+			without += l.uncounted
+		}
+	}
+	s.report.Uncounted += uncounted
+	switch {
+	case without > 0 && without == uncounted && without == s.report.Events:
+		s.note("%s: group %s has counted nothing yet: there is no tally of it in Redis", st.topic.Name, st.topic.Group)
+	case uncounted > 0:
+		s.note("%s: group %s has yet to count %d records", st.topic.Name, st.topic.Group, uncounted)
+	}
+}
+
+// groupCheck checks what one group has counted of one topic.
+type groupCheck struct {
+	s      *source
+	st     *stream
+	group  string
+	byLane map[*lane]*tallyCheck
+}
+
+func (g *groupCheck) check() {
+	var trimmed []*lane
+	known := map[string]int64{} // differences found in single partitions, by kind
+	whole := true               // every partition can take part in the sum over all
+	for _, l := range g.st.lanes() {
+		t := g.byLane[l]
+		switch {
+		case t == nil:
+			whole = whole && l.p.low == 0
+		case g.contradiction(l, t):
+			whole = false
+		case l.p.low > t.Start && t.Start < t.Next:
+			trimmed = append(trimmed, l)
+			whole = whole && t.Start == 0
+		default:
+			for _, d := range differ(t.Counts, t.in) {
+				g.miscounted(l, d)
+				known[d.kind] += d.stored - d.real
+			}
+			whole = whole && t.Start == 0
+		}
+	}
+	if len(trimmed) > 0 {
+		g.trimmed(trimmed, known, whole)
+	}
+}
+
+// contradiction reports a tally that cannot be of this log, once it is told.
+func (g *groupCheck) contradiction(l *lane, t *tallyCheck) bool {
+	switch {
+	case t.TopicID != "" && g.st.topicID != "" && t.TopicID != g.st.topicID:
+		g.s.fault(l.p.topic, l.p.id, "group %s counted a topic of the same name that was deleted: this one was created again", g.group)
+	case t.Next > l.p.high:
+		g.s.fault(l.p.topic, l.p.id, "group %s has counted up to offset %d, but the log ends at %d: the broker lost records, or the log was replaced", g.group, t.Next, l.p.high)
+	case t.Next > l.p.end:
+		g.s.report.Unverifiable += t.Sum()
+		g.s.note("%s partition %d: group %s has counted up to offset %d, of which only %d can be seen", l.p.topic, l.p.id, g.group, t.Next, l.p.end)
+	default:
+		return false
+	}
+	return true
+}
+
+func (g *groupCheck) miscounted(l *lane, d difference) {
+	g.s.report.Miscounted += abs(d.stored - d.real)
+	g.s.problem("miscounted", l.p.topic, l.p.id, -1, fmt.Sprintf("group %s has counted %d of %q, there are %d", g.group, d.stored, d.kind, d.real))
+}
+
+// trimmed checks tallies whose first records are no longer in the log. What the
+// retained records say is a lower bound; the cursor's cumulative counts settle
+// the rest where nobody else wrote to the topic: what was ever written is what was
+// counted and what is still to be counted.
+func (g *groupCheck) trimmed(lanes []*lane, known map[string]int64, whole bool) {
+	for _, l := range lanes {
+		t := g.byLane[l]
+		for _, kind := range slices.Sorted(maps.Keys(t.in)) {
+			if n := t.in[kind]; len(t.in) < maxKinds && t.Counts[kind] < n && t.Counts["(other)"] == 0 {
+				g.miscounted(l, difference{kind, t.Counts[kind], n})
+				known[kind] += t.Counts[kind] - n
+			}
+		}
+		if gone := t.Sum() - sum(t.in); gone > l.p.low-t.Start {
+			g.s.report.Miscounted += gone - (l.p.low - t.Start)
+			g.s.problem("miscounted", l.p.topic, l.p.id, -1, fmt.Sprintf("group %s has counted %d events more than are kept, but only %d offsets were deleted", g.group, gone, l.p.low-t.Start))
+			return
+		}
+	}
+	if why := g.unsettled(whole); why != "" {
+		var n int64
+		for _, l := range lanes {
+			t := g.byLane[l]
+			n += t.Sum() - sum(t.in)
+		}
+		g.s.report.Unverifiable += n
+		g.s.note("%s: group %s has counted %d events that are no longer kept and cannot be recounted: %s", g.st.topic.Name, g.group, n, why)
+		return
+	}
+	counted := map[string]int64{}
+	for _, l := range g.st.lanes() {
+		t := g.byLane[l]
+		if t == nil {
+			for kind, c := range l.kinds {
+				counted[kind] += c.before
+			}
+			continue
+		}
+		for kind, n := range t.Counts {
+			counted[kind] += n
+		}
+		for kind, n := range t.tail {
+			counted[kind] += n
+		}
+	}
+	for kind, n := range known { // told already
+		counted[kind] -= n
+	}
+	for _, d := range differ(counted, g.st.counts) {
+		g.s.report.Miscounted += abs(d.stored - d.real)
+		g.s.problem("miscounted", g.st.topic.Name, -1, -1, fmt.Sprintf("group %s has counted, or has yet to count, %d of %q; %d were ever written", g.group, d.stored, d.kind, d.real))
+	}
+}
+
+// unsettled says why the cursor's counts cannot settle a trimmed log, "" if they
+// can.
+func (g *groupCheck) unsettled(whole bool) string {
+	var foreign int64
+	for _, l := range g.st.lanes() {
+		foreign += l.foreign
+		if l.p.end < l.p.high {
+			return "a transaction is open"
+		}
+	}
+	switch {
+	case !g.s.found:
+		return "there is no cursor"
+	case foreign > 0:
+		return "other programs wrote to the topic, too"
+	case !whole:
+		return "the group did not count every partition from its beginning"
+	case g.s.report.Lost+g.s.report.Doubled > 0:
+		return "events are lost or doubled"
+	}
+	return ""
+}

@@ -1,0 +1,253 @@
+package verify
+
+import (
+	"fmt"
+	"hash/maphash"
+	"math"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/weir-project/weir/internal/event"
+	"github.com/weir-project/weir/internal/kafka"
+	"github.com/weir-project/weir/internal/scan"
+	"github.com/weir-project/weir/internal/tally"
+)
+
+// maxNames bounds the kinds of a lane that are told apart; whoever writes to the
+// topic chooses them.
+const maxNames = 50_000
+
+// lane is what one partition holds of one stream. One goroutine fills it.
+type lane struct {
+	st *stream
+	p  *part
+
+	records, foreign, oddSeq int64
+	seqs                     seqWriter
+	firstSeq, lastSeq        int64 // of the records that are retained; -1 none
+	doubled, beyond          int64
+	disordered, mislabelled  int64
+	repeats                  int64 // identities that upstream itself says again later
+	kinds                    map[string]*kindCell
+	last                     *kindCell
+	lastName                 string
+	ids                      *identities
+	identify                 Identify
+	problems                 []Problem
+	uncountedAll             bool // its group has no tally of the partition
+	uncounted                int64
+	trimmed                  bool // the log does not begin with its first record
+}
+
+// kindCell is what was recounted of one kind.
+type kindCell struct {
+	all    int64
+	before int64 // with a sequence number below the cursor's
+}
+
+// tallyCheck is a tally and the recount of what it claims to have counted.
+type tallyCheck struct {
+	*tally.Tally
+	main bool
+	// in is the recount of [Start,Next), tail that of committed events from Next on.
+	in, tail map[string]int64
+	foreign  int64 // records of others in [Start,Next)
+	behind   int64 // records from Next on
+}
+
+func newLane(st *stream, p *part) *lane {
+	if st.seqs == nil {
+		st.seqs = newSeqSet()
+	}
+	return &lane{st: st, p: p, seqs: seqWriter{set: st.seqs}, firstSeq: -1, lastSeq: -1, kinds: map[string]*kindCell{}, trimmed: p.low > 0}
+}
+
+// remember gives the lane what it needs to find events that are there twice.
+func (l *lane) remember(seed maphash.Seed, limit int) {
+	if l.st.topic.NewIdentify != nil {
+		l.identify = l.st.topic.NewIdentify()
+		l.ids = newIdentities(seed, limit, l.st.source.Window.Microseconds())
+	}
+}
+
+// problem keeps an example.
+func (l *lane) problem(what string, offset int64, format string, args ...any) {
+	n := 0
+	for i := range l.problems {
+		if l.problems[i].What == what {
+			n++
+		}
+	}
+	if n < maxProblems {
+		l.problems = append(l.problems, Problem{what, l.p.topic, l.p.id, offset, fmt.Sprintf(format, args...)})
+	}
+}
+
+// record takes one record. b is scratch memory of the goroutine.
+func (l *lane) record(r *kgo.Record, values bool, b *event.Batch) {
+	l.records++
+	seq, state := seqOf(r)
+	kind := scan.Kind(r, l.st.topic.Classify)
+	before, again := false, false
+	switch state {
+	case seqNone:
+		l.foreign++
+	case seqOdd:
+		l.foreign++
+		l.oddSeq++
+	default:
+		before, again = l.sequence(r, seq)
+	}
+	cell := l.cell(kind)
+	cell.all++
+	if before {
+		cell.before++
+	}
+	l.tallies(r.Offset, kind, state == seqGood, before)
+	if values && state == seqGood && !again && !l.st.dead {
+		l.value(r, kind, b)
+	}
+}
+
+// sequence checks a record's number and reports whether it is below the cursor's,
+// and whether it was there before.
+func (l *lane) sequence(r *kgo.Record, seq int64) (before, again bool) {
+	if l.st.source.found && seq >= l.st.after {
+		l.beyond++
+		l.problem("faults", r.Offset, "seq %d, but the cursor says that the next one is %d: the cursor is behind its topic, and the ingester would write events again", seq, l.st.after)
+		return false, false
+	}
+	if again = l.seqs.add(seq); again {
+		l.doubled++
+		l.problem("doubled", r.Offset, "seq %d is here again", seq)
+	} else if seq < l.lastSeq {
+		l.disordered++
+		l.problem("disordered", r.Offset, "seq %d comes after %d", seq, l.lastSeq)
+	}
+	if l.firstSeq < 0 {
+		l.firstSeq = seq
+	}
+	l.lastSeq = max(l.lastSeq, seq)
+	return seq < l.st.before, again
+}
+
+// cell returns the counts of a kind without allocating for one that is known.
+func (l *lane) cell(kind string) *kindCell {
+	if l.last != nil && l.lastName == kind {
+		return l.last
+	}
+	c := l.kinds[kind]
+	if c == nil {
+		if len(l.kinds) >= maxNames {
+			kind = event.OtherKind
+			c = l.kinds[kind]
+		}
+		if c == nil {
+			c = &kindCell{}
+			l.kinds[kind] = c
+		}
+	}
+	l.last, l.lastName = c, kind
+	return c
+}
+
+// tallies recounts what the partition's tallies claim.
+func (l *lane) tallies(offset int64, kind string, ours, before bool) {
+	if l.uncountedAll {
+		l.uncounted++
+	}
+	for _, t := range l.p.tallies {
+		switch {
+		case offset >= t.Next:
+			t.behind++
+			if before {
+				t.tail[kind]++
+			}
+		case offset >= t.Start:
+			t.in[kind]++
+			if !ours {
+				t.foreign++
+			}
+		}
+	}
+}
+
+// value checks what the record's value says.
+func (l *lane) value(r *kgo.Record, kind string, b *event.Batch) {
+	if got := scan.Bounded(l.st.topic.Classify(r.Value)); got != kind {
+		l.mislabelled++
+		l.problem("miscounted", r.Offset, "its header says %q, its value %q", kind, got)
+	}
+	if l.ids == nil {
+		return
+	}
+	id, timeUS, ok := l.identify(r.Value, b)
+	if !ok || len(id) == 0 {
+		return
+	}
+	earlier, offset, again := l.ids.add(id, timeUS, r.Offset)
+	if !again {
+		return
+	}
+	apart := timeUS - earlier
+	if apart < 0 {
+		apart = -apart
+	}
+	if timeUS > 0 && earlier > 0 && apart > l.st.source.Window.Microseconds() {
+		l.repeats++
+		return
+	}
+	l.doubled++
+	l.problem("doubled", r.Offset, "the same event as at offset %d, under another seq", offset)
+}
+
+// hole notes that offsets were deleted before they could be read.
+func (l *lane) hole() {
+	// Whatever was read before says nothing about what the hole held.
+	l.trimmed, l.firstSeq = true, -1
+}
+
+// below is the sequence number below which a missing one may have been trimmed
+// from this partition: 0 where nothing was.
+func (l *lane) below() int64 {
+	if !l.trimmed {
+		return 0
+	}
+	if own, err := kafka.Partition(l.st.source.Name); l.st.dead && err == nil && own != l.p.id {
+		return 0 // another source's
+	}
+	if l.firstSeq < 0 {
+		return math.MaxInt64 // all that is left may have been there
+	}
+	return l.firstSeq
+}
+
+type seqState uint8
+
+const (
+	seqNone seqState = iota // no such header: another program wrote the record
+	seqOdd                  // one that is no number
+	seqGood
+)
+
+// seqOf returns a record's sequence number.
+func seqOf(r *kgo.Record) (int64, seqState) {
+	for i := range r.Headers {
+		if r.Headers[i].Key != kafka.HeaderSeq {
+			continue
+		}
+		text := r.Headers[i].Value
+		if len(text) == 0 || len(text) > 18 || text[0] == '0' && len(text) > 1 {
+			return 0, seqOdd
+		}
+		var n int64
+		for _, c := range text {
+			if c < '0' || c > '9' {
+				return 0, seqOdd
+			}
+			n = 10*n + int64(c-'0')
+		}
+		return n, seqGood
+	}
+	return 0, seqNone
+}

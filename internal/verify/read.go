@@ -1,0 +1,118 @@
+package verify
+
+import (
+	"cmp"
+	"context"
+	"hash/maphash"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/weir-project/weir/internal/event"
+	"github.com/weir-project/weir/internal/kafka"
+	"github.com/weir-project/weir/internal/scan"
+)
+
+// progressEvery is how often progress is told at most.
+const progressEvery = 200 * time.Millisecond
+
+// progressCounter adds up what the readers did.
+type progressCounter struct {
+	mu      sync.Mutex
+	scanned int64 // offsets
+	records int64
+	total   int64
+	told    time.Time
+}
+
+// stage tells what is being done.
+func (v *verifier) stage(text string) {
+	if v.report != nil {
+		v.report(Progress{Stage: text})
+	}
+}
+
+// advanced tells how far reading is.
+func (v *verifier) advanced(offsets, records int64) {
+	c := &v.counter
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.scanned += offsets
+	c.records += records
+	if now := time.Now(); v.report != nil && (now.Sub(c.told) >= progressEvery || c.scanned == c.total) {
+		c.told = now
+		v.report(Progress{Stage: "reading records", Scanned: c.scanned, Total: c.total})
+	}
+}
+
+// scan reads every partition.
+func (v *verifier) scan(ctx context.Context) error {
+	reader := scan.New(v.client, scan.Options{})
+	seed := maphash.MakeSeed()
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(v.cfg.Workers)
+	// The longest first: the last one to end is then a short one.
+	slices.SortFunc(v.parts, func(a, b *part) int { return cmp.Compare(b.end-b.low, a.end-a.low) })
+	for _, p := range v.parts {
+		g.Go(func() error {
+			for _, l := range p.lanes {
+				if !v.cfg.SkipValues {
+					l.remember(seed, identityEntries/v.cfg.Workers)
+				}
+			}
+			err := v.scanPart(ctx, reader, p)
+			for _, l := range p.lanes {
+				if l.ids != nil {
+					l.ids.now, l.ids.old = identityTable{}, identityTable{}
+				}
+			}
+			return err
+		})
+	}
+	return g.Wait()
+}
+
+func (v *verifier) scanPart(ctx context.Context, reader *scan.Reader, p *part) error {
+	at := p.low
+	s := scan.Stretch{Topic: p.topic, Partition: p.id, From: p.low, To: p.end}
+	return reader.Read(ctx, s, func(c scan.Chunk) error {
+		b := event.NewBatch()
+		defer b.Release()
+		if c.Trimmed > 0 {
+			p.low = max(p.low, at+c.Trimmed)
+			for _, l := range p.lanes {
+				l.hole()
+			}
+		}
+		for _, r := range c.Records {
+			if l := p.lane(r); l != nil {
+				l.record(r, !v.cfg.SkipValues, b)
+			}
+		}
+		v.advanced(c.Next-at, int64(len(c.Records)))
+		at = c.Next
+		return nil
+	})
+}
+
+// lane returns the lane of a record: a data topic has one, the dead-letter topic
+// one for each source, nil for a record of none.
+func (p *part) lane(r *kgo.Record) *lane {
+	if len(p.lanes) == 1 && !p.lanes[0].st.dead {
+		return p.lanes[0]
+	}
+	for i := range r.Headers {
+		if r.Headers[i].Key != kafka.HeaderSource {
+			continue
+		}
+		for _, l := range p.lanes {
+			if l.st.source.Name == string(r.Headers[i].Value) {
+				return l
+			}
+		}
+	}
+	return nil
+}

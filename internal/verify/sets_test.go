@@ -1,0 +1,131 @@
+package verify
+
+import (
+	"fmt"
+	"hash/maphash"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+)
+
+// TestSeqSet compares the set with a map of numbers around the borders of words
+// and chunks.
+func TestSeqSet(t *testing.T) {
+	for range 200 {
+		seed := rand.Uint64()
+		rnd := rand.New(rand.NewPCG(seed, 0))
+		set, has := newSeqSet(), map[int64]bool{}
+		span := int64(3 * chunkBits)
+		w := seqWriter{set: set}
+		for range rnd.IntN(2000) {
+			n := rnd.Int64N(span)
+			switch rnd.IntN(3) {
+			case 0:
+				n = rnd.Int64N(200)
+			case 1:
+				n = chunkBits + rnd.Int64N(130) - 65
+			}
+			for run := rnd.IntN(70); run >= 0; run-- {
+				if again := w.add(n); again != has[n] {
+					t.Fatalf("seed %d: add %d says %v", seed, n, again)
+				}
+				has[n] = true
+				n++
+			}
+		}
+		from := rnd.Int64N(span)
+		to := from + rnd.Int64N(span+1000)
+		if rnd.IntN(2) == 0 {
+			from, to = rnd.Int64N(100), chunkBits+rnd.Int64N(100)
+		}
+		var want int64
+		var stretches []stretch
+		for n := from; n < to; n++ {
+			if has[n] {
+				continue
+			}
+			want++
+			if k := len(stretches); k > 0 && stretches[k-1].last == n-1 {
+				stretches[k-1].last = n
+			} else {
+				stretches = append(stretches, stretch{n, n})
+			}
+		}
+		got, examples := set.missing(from, to, 1<<20)
+		if got != want || !slices.Equal(examples, stretches) {
+			t.Fatalf("seed %d: missing %d in [%d,%d), want %d\n%v\n%v", seed, got, from, to, want, examples, stretches)
+		}
+		if _, few := set.missing(from, to, 2); !slices.Equal(few, stretches[:min(2, len(stretches))]) {
+			t.Fatalf("seed %d: examples %v of %v", seed, few, stretches)
+		}
+	}
+}
+
+// TestSeqSetWriters: of two writers that add the same numbers, one is told of each.
+func TestSeqSetWriters(t *testing.T) {
+	set := newSeqSet()
+	var again [4]int
+	var wg sync.WaitGroup
+	for k := range again {
+		wg.Go(func() {
+			w := seqWriter{set: set}
+			for n := range int64(100_000) {
+				if w.add(n) {
+					again[k]++
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if sum := again[0] + again[1] + again[2] + again[3]; sum != 300_000 {
+		t.Errorf("%d numbers were there again, want 300000", sum)
+	}
+	if n, _ := set.missing(0, 100_000, 0); n != 0 {
+		t.Errorf("%d are missing", n)
+	}
+}
+
+func TestIdentities(t *testing.T) {
+	id := func(n int) []byte { return fmt.Appendf(nil, "event-%d", n) }
+	const second = 1_000_000
+	t.Run("window", func(t *testing.T) {
+		s := newIdentities(maphash.MakeSeed(), 1<<20, 60*second)
+		for n := range 100_000 { // ten a second
+			at := int64(n) * second / 10
+			if _, _, again := s.add(id(n), at, int64(n)); again {
+				t.Fatalf("event %d is there again", n)
+			}
+			// 59 s later the same event is still known.
+			if n >= 590 {
+				before, offset, again := s.add(id(n-590), at, 0)
+				if !again || offset != int64(n-590) || before != int64(n-590)*second/10 {
+					t.Fatalf("event %d is forgotten after 59 s: %v %d %d", n-590, again, offset, before)
+				}
+			}
+		}
+		if s.dropped {
+			t.Error("says that it dropped what the window covers")
+		}
+		if used := s.now.used + s.old.used; used > 2000 {
+			t.Errorf("remembers %d events, twice the window is 1200", used)
+		}
+	})
+	t.Run("limit", func(t *testing.T) {
+		s := newIdentities(maphash.MakeSeed(), 4096, 3600*second)
+		for n := range 100_000 {
+			s.add(id(n), int64(n), int64(n))
+			if used := s.now.used + s.old.used; used > 4096+2 {
+				t.Fatalf("remembers %d", used)
+			}
+			if n > 2000 {
+				if _, _, again := s.add(id(n-2000), int64(n), 0); !again {
+					t.Fatalf("event %d is forgotten although half of the limit fits", n-2000)
+				}
+			}
+		}
+		if !s.dropped {
+			t.Error("does not say that the window was not covered")
+		}
+	})
+}

@@ -1,0 +1,333 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/weir-project/weir/internal/kafka"
+	"github.com/weir-project/weir/internal/tally"
+)
+
+// verifier is the state of one Run.
+type verifier struct {
+	cfg    Config
+	client *kgo.Client
+	admin  *kadm.Client
+	report func(Progress)
+
+	sources []*source
+	parts   []*part
+	counter progressCounter
+	notes   []string
+}
+
+// source is what is known of a source.
+type source struct {
+	Source
+	streams []*stream // of its data topics
+	dead    *stream   // of the dead-letter topic
+	found   bool      // there is a cursor
+	report  SourceReport
+}
+
+// stream is what a source wrote to a topic: the sequence numbers from 0 on.
+type stream struct {
+	source *source
+	topic  Topic
+	dead   bool
+
+	exists  bool
+	topicID string
+	// before and after are the cursor's next sequence numbers, read before the
+	// topic's end was fixed and after it: the topic holds everything below the
+	// first and nothing from the second on.
+	before, after int64
+	counts        map[string]int64 // the cursor's, as of before
+	seqs          *seqSet
+	parts         []*part
+	committed     map[int32]int64 // offsets of its group in Kafka
+}
+
+// part is a partition of a topic, bounded.
+type part struct {
+	topic   string
+	id      int32
+	low     int64 // first offset that is retained
+	high    int64 // high watermark
+	end     int64 // where the scan ends: high, or lower where a transaction hides the rest
+	tallies []*tallyCheck
+	lanes   []*lane
+}
+
+// take fixes what is verified. The order is what makes it true of a system that
+// goes on working:
+//
+//  1. offsets that groups committed to Kafka, then the tallies: a counter commits
+//     after it has counted, so what is committed was in the tally;
+//  2. the cursors: what they say is in the topics was committed;
+//  3. the ends of the topics, which therefore lie after all of that, as soon as
+//     no transaction that was open there hides a part (one that ended is not yet
+//     visible in every partition at the same moment);
+//  4. the cursors again: nothing below those ends can have been committed without
+//     them.
+func (v *verifier) take(ctx context.Context) error {
+	v.stage("reading positions")
+	if err := v.topics(ctx); err != nil {
+		return err
+	}
+	if err := v.committedOffsets(ctx); err != nil {
+		return err
+	}
+	var tallies []tally.Tally
+	if v.cfg.Tallies != nil {
+		var err error
+		if tallies, err = v.cfg.Tallies.All(ctx); err != nil {
+			return err
+		}
+	}
+	if err := v.cursors(ctx, false); err != nil {
+		return err
+	}
+	if err := v.ends(ctx); err != nil {
+		return err
+	}
+	if err := v.cursors(ctx, true); err != nil {
+		return err
+	}
+	v.assign(tallies)
+	return nil
+}
+
+// all returns every stream, those of the dead-letter topic last.
+func (v *verifier) all() []*stream {
+	var out []*stream
+	for _, s := range v.sources {
+		out = append(out, s.streams...)
+	}
+	for _, s := range v.sources {
+		out = append(out, s.dead)
+	}
+	return out
+}
+
+// names returns the names of the topics that exist, each once.
+func (v *verifier) names() []string {
+	var out []string
+	dead := false
+	for _, st := range v.all() {
+		if st.exists && (!st.dead || !dead) {
+			out = append(out, st.topic.Name)
+			dead = dead || st.dead
+		}
+	}
+	return out
+}
+
+// topics finds out which topics exist.
+func (v *verifier) topics(ctx context.Context) error {
+	var names []string
+	for _, s := range v.sources {
+		for _, st := range s.streams {
+			names = append(names, st.topic.Name)
+		}
+	}
+	meta, err := v.admin.Metadata(ctx, append(names, kafka.TopicDeadLetters)...)
+	if err != nil {
+		return fmt.Errorf("list topics: %w", err)
+	}
+	for _, st := range v.all() {
+		d, ok := meta.Topics[st.topic.Name]
+		if !ok || errors.Is(d.Err, kerr.UnknownTopicOrPartition) {
+			continue
+		}
+		if d.Err != nil {
+			return fmt.Errorf("topic %s: %w", st.topic.Name, d.Err)
+		}
+		st.exists = true
+		if d.ID != (kadm.TopicID{}) {
+			st.topicID = fmt.Sprintf("%x-%x-%x-%x-%x", d.ID[:4], d.ID[4:6], d.ID[6:8], d.ID[8:10], d.ID[10:])
+		}
+	}
+	return nil
+}
+
+// committedOffsets reads where the counting groups stand in Kafka.
+func (v *verifier) committedOffsets(ctx context.Context) error {
+	for _, s := range v.sources {
+		for _, st := range s.streams {
+			st.committed = map[int32]int64{}
+			if st.topic.Group == "" || !st.exists {
+				continue
+			}
+			offsets, err := v.admin.FetchOffsets(ctx, st.topic.Group)
+			if errors.Is(err, kerr.GroupIDNotFound) {
+				continue
+			}
+			if err != nil {
+				return fmt.Errorf("offsets of group %s: %w", st.topic.Group, err)
+			}
+			offsets.Each(func(o kadm.OffsetResponse) {
+				if o.Topic == st.topic.Name && o.Err == nil && o.At >= 0 {
+					st.committed[o.Partition] = o.At
+				}
+			})
+		}
+	}
+	return nil
+}
+
+// cursors reads every source's cursor, before or after the ends were fixed.
+func (v *verifier) cursors(ctx context.Context, after bool) error {
+	meta, err := v.admin.Metadata(ctx, kafka.TopicCursors)
+	if err != nil {
+		return fmt.Errorf("list topics: %w", err)
+	}
+	if d, ok := meta.Topics[kafka.TopicCursors]; !ok || errors.Is(d.Err, kerr.UnknownTopicOrPartition) {
+		return nil // nobody ever ingested anything
+	}
+	for _, s := range v.sources {
+		v.stage("reading the cursor of " + s.Name)
+		rec, found, err := v.cursor(ctx, s.Name)
+		if err != nil {
+			return err
+		}
+		s.found = s.found || found
+		for _, st := range append(s.streams[:len(s.streams):len(s.streams)], s.dead) {
+			if after {
+				st.after = rec.Seqs[st.topic.Name]
+			} else {
+				st.before, st.counts = rec.Seqs[st.topic.Name], rec.Counts[st.topic.Name]
+			}
+		}
+	}
+	return nil
+}
+
+// cursor reads one cursor. One that an open transaction may be about to replace
+// is waited for, within the limit.
+func (v *verifier) cursor(ctx context.Context, name string) (kafka.CursorRecord, bool, error) {
+	limited, cancel := context.WithTimeout(ctx, v.cfg.Patience)
+	defer cancel()
+	rec, found, err := kafka.ReadCursor(limited, v.cfg.Kafka, name)
+	if err != nil && limited.Err() != nil && ctx.Err() == nil {
+		return rec, false, fmt.Errorf("an open transaction has hidden the cursor of %s for %v: the ingester that began it was killed or hangs; run verify again when Kafka has ended it", name, v.cfg.Patience)
+	}
+	if err != nil {
+		return rec, false, fmt.Errorf("cursor of %s: %w", name, err)
+	}
+	return rec, found, nil
+}
+
+// ends fixes the stretch of every partition, and waits for transactions that are
+// open inside of it.
+func (v *verifier) ends(ctx context.Context) error {
+	names := v.names()
+	if len(names) == 0 {
+		return nil
+	}
+	high, err := v.admin.ListEndOffsets(ctx, names...)
+	if err != nil {
+		return fmt.Errorf("list end offsets: %w", err)
+	}
+	stable, err := v.stable(ctx, names, high)
+	if err != nil {
+		return err
+	}
+	low, err := v.admin.ListStartOffsets(ctx, names...)
+	if err != nil {
+		return fmt.Errorf("list start offsets: %w", err)
+	}
+	byPart := map[string]map[int32]*part{}
+	for topic, offsets := range high {
+		byPart[topic] = map[int32]*part{}
+		for id, h := range offsets {
+			l, okL := low.Lookup(topic, id)
+			s, okS := stable.Lookup(topic, id)
+			if err := errors.Join(h.Err, l.Err, s.Err); err != nil || !okL || !okS {
+				return fmt.Errorf("list offsets of %s partition %d: %w", topic, id, err)
+			}
+			p := &part{topic: topic, id: id, low: l.Offset, high: h.Offset, end: min(h.Offset, s.Offset)}
+			byPart[topic][id] = p
+			v.parts = append(v.parts, p)
+			v.counter.total += max(0, p.end-p.low)
+		}
+	}
+	for _, st := range v.all() {
+		for _, p := range byPart[st.topic.Name] {
+			st.parts = append(st.parts, p)
+			p.lanes = append(p.lanes, newLane(st, p))
+		}
+	}
+	return nil
+}
+
+// stable returns the last stable offsets as soon as they have reached high
+// everywhere, or when patience is at its end.
+func (v *verifier) stable(ctx context.Context, names []string, high kadm.ListedOffsets) (kadm.ListedOffsets, error) {
+	giveUp := time.Now().Add(v.cfg.Patience)
+	for wait := 10 * time.Millisecond; ; wait = min(2*wait, 500*time.Millisecond) {
+		stable, err := v.admin.ListCommittedOffsets(ctx, names...)
+		if err != nil {
+			return nil, fmt.Errorf("list last stable offsets: %w", err)
+		}
+		behind := 0
+		high.Each(func(h kadm.ListedOffset) {
+			if s, ok := stable.Lookup(h.Topic, h.Partition); ok && s.Offset < h.Offset {
+				behind++
+			}
+		})
+		if behind == 0 || time.Now().After(giveUp) {
+			return stable, nil
+		}
+		if wait > 100*time.Millisecond {
+			v.stage(fmt.Sprintf("waiting for open transactions in %d partitions", behind))
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// assign gives the tallies to the partitions that they count.
+func (v *verifier) assign(tallies []tally.Tally) {
+	for _, s := range v.sources {
+		for _, st := range s.streams {
+			counted := map[int32]bool{}
+			for k := range tallies {
+				t := &tallies[k]
+				if t.Topic != st.topic.Name {
+					continue
+				}
+				check := &tallyCheck{Tally: t, main: t.Group == st.topic.Group, in: map[string]int64{}, tail: map[string]int64{}}
+				if p := st.part(t.Partition); p != nil {
+					p.tallies = append(p.tallies, check)
+					counted[t.Partition] = counted[t.Partition] || check.main
+				} else {
+					s.problem("faults", st.topic.Name, t.Partition, -1,
+						fmt.Sprintf("group %s has counted %d events of a partition that does not exist: the topic was deleted, or created again with fewer partitions", t.Group, t.Sum()))
+					s.report.Faults++
+				}
+			}
+			for _, p := range st.parts {
+				p.lanes[0].uncountedAll = v.cfg.Tallies != nil && st.topic.Group != "" && !counted[p.id]
+			}
+		}
+	}
+}
+
+func (st *stream) part(id int32) *part {
+	for _, p := range st.parts {
+		if p.id == id {
+			return p
+		}
+	}
+	return nil
+}
