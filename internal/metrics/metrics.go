@@ -1,0 +1,130 @@
+// Package metrics answers Prometheus with what the live state of a watch says:
+// the numbers on the pages and those in a dashboard are the same ones. It owns
+// names and labels, and keeps nothing itself.
+package metrics
+
+import (
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/weir-project/weir/internal/watch"
+)
+
+// Handler answers /metrics from the newest state.
+func Handler(state func() *watch.State) http.Handler {
+	r := prometheus.NewRegistry()
+	r.MustRegister(&collector{state}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return promhttp.HandlerFor(r, promhttp.HandlerOpts{MaxRequestsInFlight: 4})
+}
+
+type collector struct{ state func() *watch.State }
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("weir_"+name, help, labels, nil)
+}
+
+var (
+	connected   = desc("source_connected", "1 while the source's connection is open.", "source")
+	reconnects  = desc("source_reconnects_total", "Connections opened after the first one.", "source")
+	lastEvent   = desc("source_last_event_timestamp_seconds", "When the last event was received, in Unix seconds.", "source")
+	ingested    = desc("source_events_total", "Events stored in the source's data topic, ever.", "source")
+	counted     = desc("counted_events_total", "Events counted, by kind.", "source", "kind")
+	duplicates  = desc("source_duplicates_total", "Events that came again and were dropped.", "source")
+	gaps        = desc("source_gaps_total", "Stretches that upstream no longer offered.", "source")
+	rejects     = desc("source_rejects_total", "Messages that went to the dead-letter topic.", "source")
+	queueDepth  = desc("queue_depth", "Events in the queue between socket and Kafka.", "source")
+	queueMax    = desc("queue_capacity", "Events that the queue holds at most.", "source")
+	blocked     = desc("queue_blocked_seconds_total", "How long the socket waited for the queue.", "source")
+	latency     = desc("produce_latency_seconds", "From an event's arrival to its commit.", "source", "percentile")
+	groupLag    = desc("group_lag", "Messages that a consumer group has not consumed.", "group")
+	groupLagSec = desc("group_lag_seconds", "How long ago the log ended where a consumer group stands.", "group")
+	members     = desc("group_members", "Members of a consumer group.", "group")
+	brokerUp    = desc("broker_up", "1 while a broker is alive.", "broker")
+	brokerLeads = desc("broker_leads", "Partitions that a broker leads.", "broker")
+	under       = desc("under_replicated_partitions", "Partitions with fewer replicas in sync than there should be.")
+	clusterOK   = desc("cluster_up", "1 while the cluster can be asked.")
+	watched     = desc("watch_timestamp_seconds", "When all this was read, in Unix seconds.")
+)
+
+// Describe implements prometheus.Collector.
+func (c *collector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{connected, reconnects, lastEvent, ingested, counted, duplicates, gaps, rejects, queueDepth, queueMax,
+		blocked, latency, groupLag, groupLagSec, members, brokerUp, brokerLeads, under, clusterOK, watched} {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (c *collector) Collect(ch chan<- prometheus.Metric) {
+	s := c.state()
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	total := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, v, labels...)
+	}
+	gauge(clusterOK, bit(s.Cluster.Error == ""))
+	gauge(watched, float64(s.Time)/1000)
+	for name, st := range s.Streams {
+		c.stream(name, st, gauge, total)
+	}
+	for name, g := range s.Groups {
+		if g.Lag >= 0 {
+			gauge(groupLag, float64(g.Lag), name)
+		}
+		if g.LagSeconds != nil {
+			gauge(groupLagSec, *g.LagSeconds, name)
+		}
+		gauge(members, float64(g.Members), name)
+	}
+	for id, b := range s.Cluster.Brokers {
+		gauge(brokerUp, bit(b.Alive), id)
+		gauge(brokerLeads, float64(b.Leaders), id)
+	}
+	short := 0
+	for _, t := range s.Topics {
+		short += t.UnderReplicated
+	}
+	gauge(under, float64(short))
+}
+
+type metric func(d *prometheus.Desc, v float64, labels ...string)
+
+func (c *collector) stream(name string, st *watch.Stream, gauge, total metric) {
+	if st.Total >= 0 {
+		total(ingested, float64(st.Total), name)
+	}
+	for kind, n := range st.Counts {
+		total(counted, float64(n), name, kind)
+	}
+	if st.State == "external" {
+		return // another process knows the rest
+	}
+	gauge(connected, bit(st.State == "connected"), name)
+	total(reconnects, float64(st.Reconnects), name)
+	if st.LastEvent > 0 {
+		gauge(lastEvent, float64(st.LastEvent)/1000, name)
+	}
+	total(duplicates, float64(st.Duplicates), name)
+	total(gaps, float64(st.Gaps), name)
+	total(rejects, float64(st.Rejects), name)
+	if q := st.Queue; q != nil {
+		gauge(queueDepth, float64(q.Events), name)
+		gauge(queueMax, float64(q.MaxEvents), name)
+		total(blocked, float64(q.BlockedMS)/1000, name)
+	}
+	if l := st.Latency; l != nil {
+		gauge(latency, l.P50/1000, name, "50")
+		gauge(latency, l.P99/1000, name, "99")
+	}
+}
+
+func bit(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,205 @@
+package watch
+
+import (
+	"math"
+	"sync"
+	"time"
+)
+
+// Step is the time between two points of history; Points of them are kept: an hour.
+const (
+	Step   = 2 * time.Second
+	Points = 1800
+	// maxSeries bounds the memory of history to 14 MB: a cluster may have more
+	// topics than anybody looks at.
+	maxSeries = 2000
+	// idleSteps is after how many steps without a value a series is forgotten.
+	idleSteps = Points
+)
+
+// unknown marks a point at which there was no value.
+var unknown = float32(math.NaN())
+
+// History is an hour of named series in fixed memory, safe for concurrent use.
+type history struct {
+	mu     sync.Mutex
+	last   int64 // number of the newest step since the epoch
+	series map[string]*ring
+}
+
+// ring holds the newest Points values; at is the step of the newest.
+type ring struct {
+	at     int64
+	values [Points]float32
+}
+
+// HistoryAnswer is what was asked of the history.
+type HistoryAnswer struct {
+	StepMS int64 `json:"step_ms"`
+	End    int64 `json:"end"` // of the last point, in Unix milliseconds
+	// Series are oldest first, all of the same length; null where nothing is known.
+	Series map[string][]*float64 `json:"series"`
+}
+
+func newHistory() *history { return &history{series: map[string]*ring{}} }
+
+// add notes the values of one moment. Several within a step overwrite each other.
+func (h *history) add(now time.Time, values map[string]float64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	step := now.UnixNano() / int64(Step)
+	if step < h.last {
+		// The clock was set back: what was noted as later cannot be placed any more.
+		clear(h.series)
+	}
+	h.last = step
+	for name, v := range values {
+		r := h.series[name]
+		if r == nil {
+			if len(h.series) >= maxSeries && !h.forgetIdle() {
+				continue
+			}
+			r = &ring{at: step - Points}
+			h.series[name] = r
+		}
+		for s := max(r.at+1, step-Points+1); s < step; s++ {
+			r.values[s%Points] = unknown
+		}
+		r.at = step
+		r.values[step%Points] = float32(v)
+	}
+}
+
+// forgetIdle drops series that have had no value for an hour.
+func (h *history) forgetIdle() (any bool) {
+	for name, r := range h.series {
+		if h.last-r.at >= idleSteps {
+			delete(h.series, name)
+			any = true
+		}
+	}
+	return any
+}
+
+// get returns the named series; one that is not known is absent.
+func (h *history) get(names []string) HistoryAnswer {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	a := HistoryAnswer{StepMS: Step.Milliseconds(), End: h.last * Step.Milliseconds(), Series: map[string][]*float64{}}
+	for _, name := range names {
+		r := h.series[name]
+		if r == nil {
+			continue
+		}
+		out := make([]*float64, Points)
+		for i := range out {
+			s := h.last - Points + 1 + int64(i)
+			if s > r.at || s <= r.at-Points {
+				continue
+			}
+			if v := float64(r.values[s%Points]); !math.IsNaN(v) {
+				out[i] = &v
+			}
+		}
+		// A young series is short: what nobody watched is not sent.
+		a.Series[name] = out
+	}
+	trim(a.Series)
+	return a
+}
+
+// trim cuts the beginning at which no series has a value.
+func trim(series map[string][]*float64) {
+	first := Points
+	for _, s := range series {
+		for i, v := range s {
+			if v != nil {
+				first = min(first, i)
+				break
+			}
+		}
+	}
+	for name, s := range series {
+		series[name] = s[min(first, len(s)):]
+	}
+}
+
+// track turns a number that only grows into a rate that is steady to look at.
+type track struct {
+	at    time.Time
+	value int64
+	rate  float64
+}
+
+// settle is the time constant of rates: long enough that transactions do not
+// show as jumps, short enough that a stop is seen at once.
+const settle = 2 * time.Second
+
+// add notes the value at a time and returns the rate per second. A value that
+// falls (a topic created again, counts reset) begins anew.
+func (t *track) add(now time.Time, value int64) float64 {
+	if t.at.IsZero() || value < t.value {
+		*t = track{at: now, value: value}
+		return 0
+	}
+	dt := now.Sub(t.at).Seconds()
+	if dt <= 0 {
+		return t.rate
+	}
+	alpha := 1 - math.Exp(-dt/settle.Seconds())
+	t.rate += alpha * (float64(value-t.value)/dt - t.rate)
+	if t.rate < 0.005 {
+		t.rate = 0
+	}
+	t.at, t.value = now, value
+	return math.Round(t.rate*100) / 100
+}
+
+// pastEnds remembers where a log ended when, to turn a position into a time: at
+// most pastPoints points, pastStep apart.
+type pastEnds struct {
+	points []endPoint // oldest first
+}
+
+type endPoint struct {
+	at  time.Time
+	end int64
+}
+
+const (
+	pastStep   = 2 * time.Second
+	pastPoints = 600
+)
+
+func (p *pastEnds) add(now time.Time, end int64) {
+	if n := len(p.points); n > 0 {
+		if end < p.points[n-1].end {
+			p.points = p.points[:0]
+		} else if now.Sub(p.points[n-1].at) < pastStep {
+			return
+		}
+	}
+	if len(p.points) == pastPoints {
+		p.points = append(p.points[:0], p.points[1:]...)
+	}
+	p.points = append(p.points, endPoint{now, end})
+}
+
+// age returns how long ago the log ended at position, false where that was
+// before it was watched.
+func (p *pastEnds) age(now time.Time, position int64) (time.Duration, bool) {
+	for i := len(p.points) - 1; i >= 0; i-- {
+		if e := p.points[i]; e.end <= position {
+			if i+1 < len(p.points) {
+				// Between two points the log is taken to have grown evenly.
+				next := p.points[i+1]
+				if next.end > e.end {
+					share := float64(position-e.end) / float64(next.end-e.end)
+					return now.Sub(e.at.Add(time.Duration(share * float64(next.at.Sub(e.at))))), true
+				}
+			}
+			return now.Sub(e.at), true
+		}
+	}
+	return 0, false
+}

@@ -1,0 +1,154 @@
+package watch
+
+import (
+	"context"
+	"encoding/json"
+)
+
+// Update is what a subscriber is handed: a whole state or the difference from
+// the version before, and the log entries since the last update.
+type Update struct {
+	Version int64
+	// Snapshot is the whole state as JSON, nil where Patch is enough.
+	Snapshot []byte
+	// Patch is an RFC 7396 merge patch from the version before, nil where there is nothing new.
+	Patch []byte
+	Log   []Entry
+}
+
+// Subscription follows the state. A subscriber that is slow is not waited for: it
+// gets a snapshot instead of what it missed.
+type Subscription struct {
+	w    *Watcher
+	wake chan struct{}
+	// Guarded by w.mu.
+	seen   int64 // version; 0: nothing yet
+	logged int64 // id of the last entry
+	patch  []byte
+	closed bool
+}
+
+// Subscribe begins to follow; Close ends it.
+func (w *Watcher) Subscribe() *Subscription {
+	s := &Subscription{w: w, wake: make(chan struct{}, 1)}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s.logged = w.entries
+	w.clients[s] = struct{}{}
+	s.wake <- struct{}{}
+	return s
+}
+
+// Close ends the subscription.
+func (s *Subscription) Close() {
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	delete(s.w.clients, s)
+}
+
+// Next waits for news. It returns false when ctx ends or nobody watches any more.
+func (s *Subscription) Next(ctx context.Context) (Update, bool) {
+	for {
+		select {
+		case <-ctx.Done():
+			return Update{}, false
+		case <-s.wake:
+		}
+		if u, ok, open := s.take(); ok || !open {
+			return u, open
+		}
+	}
+}
+
+func (s *Subscription) take() (u Update, ok, open bool) {
+	w := s.w
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if s.closed {
+		return Update{}, false, false
+	}
+	u.Version = w.version
+	switch {
+	case s.seen == w.version && s.seen != 0:
+	case s.seen == w.version-1 && s.patch != nil:
+		u.Patch = s.patch
+	case w.version > 0:
+		u.Snapshot = w.encoded()
+	}
+	s.seen, s.patch = w.version, nil
+	for i := len(w.log) - 1; i >= 0 && w.log[i].ID > s.logged; i-- {
+		u.Log = w.log[i:]
+	}
+	u.Log = append([]Entry(nil), u.Log...)
+	s.logged = w.entries
+	return u, u.Snapshot != nil || u.Patch != nil || len(u.Log) > 0, true
+}
+
+// encoded is the newest state as JSON. w.mu is held.
+func (w *Watcher) encoded() []byte {
+	if w.full == nil {
+		b, err := json.Marshal(w.state)
+		if err != nil { // no state of plain maps and numbers comes here
+			b = []byte("{}")
+		}
+		w.full = b
+	}
+	return w.full
+}
+
+// Snapshot returns the newest state as JSON.
+func (w *Watcher) Snapshot() []byte {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.encoded()
+}
+
+// publish makes a version current and wakes those who follow. Patches are only
+// made when somebody does.
+func (w *Watcher) publish(next *State, entries []Entry) {
+	doc, err := newDocument(next)
+	if err != nil {
+		w.cfg.Log.Error("state not published", "error", err)
+		return
+	}
+	w.mu.Lock()
+	old, followed := w.doc, len(w.clients) > 0
+	w.mu.Unlock()
+	var patch []byte
+	if followed {
+		if patch, err = doc.patchFrom(old); err != nil {
+			w.cfg.Log.Error("patch not made", "error", err)
+		}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.state, w.doc, w.full = next, doc, nil
+	w.version++
+	w.append(entries)
+	for s := range w.clients {
+		s.patch = nil
+		if s.seen == w.version-1 && s.seen != 0 {
+			s.patch = patch
+		}
+	}
+	w.wake()
+}
+
+// wake tells all who follow that there is something new. w.mu is held.
+func (w *Watcher) wake() {
+	for s := range w.clients {
+		select {
+		case s.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (w *Watcher) closeAll() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for s := range w.clients {
+		s.closed = true
+	}
+	w.wake()
+}

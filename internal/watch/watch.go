@@ -1,0 +1,228 @@
+package watch
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/weir-project/weir/internal/inspect"
+	"github.com/weir-project/weir/internal/tally"
+)
+
+// StreamConfig names one of weir's streams.
+type StreamConfig struct {
+	Name, Topic, Group string
+	// More are further topics that the same group counts (account events).
+	More []string
+}
+
+// Tallies is where the counts are; *tally.Store.
+type Tallies interface {
+	Partitions(ctx context.Context, group, topic string) (map[int32]tally.Tally, error)
+}
+
+// Config of a Watcher. Client and Inspector are required.
+type Config struct {
+	Client    *kgo.Client
+	Inspector *inspect.Inspector
+	// Tallies is nil where there is no Redis.
+	Tallies Tallies
+	Streams []StreamConfig
+	// Local returns what this process knows of its own streams, by name; nil
+	// where it runs none.
+	Local func() map[string]Local
+	// Ingested returns how many events a stream's topic was ever given, -1 where
+	// that is unknown; nil for unknown everywhere.
+	Ingested func(ctx context.Context, stream string) int64
+	// Version, Mode and Engine are shown as they are.
+	Version, Mode, Engine string
+	// Interval is the least time between two versions; 0 means 500 ms.
+	Interval time.Duration
+	Log      *slog.Logger
+}
+
+// Limits on what polling may cost.
+const (
+	defaultInterval = 500 * time.Millisecond
+	// share is how much of the time a poll may take: a slow cluster is polled less often.
+	share = 10
+	// pollTimeout bounds one poll: a cluster that answers in part is shown in part.
+	pollTimeout = 5 * time.Second
+	groupsEvery = time.Second
+	fewGroups   = 8               // so many are cheap: their flags move with the ends of the logs
+	slowEvery   = 5 * time.Second // brokers, sizes, log starts
+	// maxDetailed is how many groups are described with members and positions
+	// in each poll; the others take turns.
+	maxDetailed = 20
+	maxLog      = 500
+)
+
+// Watcher watches one cluster. Create it with New, run it with Run.
+type Watcher struct {
+	cfg   Config
+	admin *kadm.Client
+
+	// Owned by Run.
+	next      *State
+	rates     map[string]*track
+	ends      map[string]*pastEnds // by topic: sum of its ends
+	starts    map[string]int64
+	laneEnds  map[string]int64     // of the streams' topics, by partition
+	moved     map[string]time.Time // by topic: when its end last moved
+	leaders   map[string]map[int32]int32
+	lastSlow  time.Time
+	lastGroup time.Time
+	turn      int
+	baseline  bool // the first poll is done: from now on changes are news
+
+	history *history
+
+	mu      sync.Mutex
+	state   *State
+	doc     *document
+	full    []byte // the state as JSON, made when first asked for
+	version int64
+	log     []Entry
+	entries int64
+	clients map[*Subscription]struct{}
+}
+
+// New checks the configuration. It starts nothing.
+func New(cfg Config) (*Watcher, error) {
+	if cfg.Client == nil || cfg.Inspector == nil {
+		return nil, errors.New("watch a cluster: no client or no inspector given")
+	}
+	if cfg.Interval <= 0 {
+		cfg.Interval = defaultInterval
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	w := &Watcher{
+		cfg: cfg, admin: kadm.NewClient(cfg.Client), history: newHistory(),
+		rates: map[string]*track{}, ends: map[string]*pastEnds{}, starts: map[string]int64{}, laneEnds: map[string]int64{},
+		moved: map[string]time.Time{}, leaders: map[string]map[int32]int32{}, clients: map[*Subscription]struct{}{},
+	}
+	w.next = &State{Version: cfg.Version, Mode: cfg.Mode, Engine: cfg.Engine,
+		Cluster: Cluster{Controller: -1, Brokers: map[string]*Broker{}},
+		Streams: map[string]*Stream{}, Topics: map[string]*Topic{}, Groups: map[string]*Group{}}
+	w.state = w.next
+	var err error
+	if w.doc, err = newDocument(w.state); err != nil {
+		return nil, err
+	}
+	return w, nil
+}
+
+// Run polls until ctx ends. A cluster that cannot be asked is no error: it is shown.
+func (w *Watcher) Run(ctx context.Context) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			w.closeAll()
+			return nil
+		case <-timer.C:
+		}
+		start := time.Now()
+		w.poll(ctx, start)
+		timer.Reset(max(w.cfg.Interval-time.Since(start), (share-1)*time.Since(start)))
+	}
+}
+
+// poll makes one version of the state and publishes it.
+func (w *Watcher) poll(ctx context.Context, now time.Time) {
+	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
+	defer cancel()
+	old := w.state
+	next := *old // sections are replaced, never changed
+	w.next = &next
+	next.Cluster.Error = ""
+	w.pollTopics(ctx, now)
+	if now.Sub(w.lastSlow) >= slowEvery || next.Cluster.Error != "" || w.leadersMoved(old, &next) {
+		w.pollBrokers(ctx, now)
+		w.lastSlow = now
+	}
+	if now.Sub(w.lastGroup) >= groupsEvery || len(next.Groups) <= fewGroups {
+		w.pollGroups(ctx, now)
+		w.lastGroup = now
+	}
+	w.lagPerTopic()
+	w.pollStreams(ctx, now)
+	if ctx.Err() != nil && next.Cluster.Error == "" {
+		next.Cluster.Error = "the cluster answers slowly: some of this is from before"
+	}
+	next.Time = time.Now().UnixMilli()
+	entries := w.news(old, &next)
+	w.remember(now)
+	w.baseline = true
+	w.publish(&next, entries)
+}
+
+// leadersMoved reports whether a partition has another leader than before, which
+// is when the brokers are worth a look at once.
+func (w *Watcher) leadersMoved(old, next *State) bool {
+	for id, b := range next.Cluster.Brokers {
+		if was := old.Cluster.Brokers[id]; was == nil || was.Leaders != b.Leaders {
+			return true
+		}
+	}
+	return len(old.Cluster.Brokers) != len(next.Cluster.Brokers)
+}
+
+// rate turns a growing number into a rate per second, by name.
+func (w *Watcher) rate(now time.Time, name string, value int64) float64 {
+	t := w.rates[name]
+	if t == nil {
+		t = &track{}
+		w.rates[name] = t
+	}
+	return t.add(now, value)
+}
+
+// State returns the newest version. It must not be changed.
+func (w *Watcher) State() *State {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.state
+}
+
+// History returns an hour of the named series, two seconds apart.
+func (w *Watcher) History(names []string) HistoryAnswer { return w.history.get(names) }
+
+// Log returns the newest entries of the log, oldest first, at most limit.
+func (w *Watcher) Log(limit int) []Entry {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	all := w.log[max(0, len(w.log)-max(0, limit)):]
+	return append([]Entry{}, all...)
+}
+
+// Note adds a line to the log: what the program itself did, such as an action of its user.
+func (w *Watcher) Note(e Entry) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.append([]Entry{e})
+	w.wake()
+}
+
+// append numbers entries and keeps the newest. w.mu is held.
+func (w *Watcher) append(entries []Entry) {
+	for _, e := range entries {
+		w.entries++
+		e.ID = w.entries
+		if e.Time == 0 {
+			e.Time = time.Now().UnixMilli()
+		}
+		w.log = append(w.log, e)
+	}
+	if over := len(w.log) - maxLog; over > 0 {
+		w.log = append(w.log[:0], w.log[over:]...)
+	}
+}

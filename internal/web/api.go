@@ -1,0 +1,279 @@
+package web
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/weir-project/weir/internal/inspect"
+	"github.com/weir-project/weir/internal/watch"
+)
+
+// maxBody bounds what an action may be sent: a record by hand is the largest.
+const maxBody = 10 << 20
+
+// api lists the operations; openapi.json is made from this list.
+func (s *Server) api() []route {
+	return []route{
+		{"GET", "/api/v1/state", "The live state: cluster, streams, topics, groups", s.state},
+		{"GET", "/api/v1/live", "The live state as Server-Sent Events: snapshot, patch (RFC 7396), log", s.live},
+		{"GET", "/api/v1/history", "An hour of named series, two seconds apart (?series=NAME, repeatable)", s.history},
+		{"GET", "/api/v1/log", "What happened, in plain words (?limit=N)", s.log},
+		{"GET", "/api/v1/topics", "All topics", s.topics},
+		{"GET", "/api/v1/topics/{topic}", "One topic: partitions, configuration, groups", s.topic},
+		{"GET", "/api/v1/topics/{topic}/messages", "Messages (?from=newest|oldest|offset|time&n=&partition=&offset=&time=&text=&key=&header=&path=&isolation=&cursor=)", s.messages},
+		{"GET", "/api/v1/topics/{topic}/messages.jsonl", "The same messages as JSON lines to keep", s.download},
+		{"GET", "/api/v1/topics/{topic}/messages/{partition}/{offset}", "One message", s.message},
+		{"GET", "/api/v1/topics/{topic}/messages/{partition}/{offset}/value", "One message's value, its bytes as they are", s.value},
+		{"GET", "/api/v1/topics/{topic}/tail", "New messages as Server-Sent Events, sampled at high rates", s.tail},
+		{"POST", "/api/v1/topics/{topic}/messages", "Write one record: key, value, headers, partition", s.produce},
+		{"GET", "/api/v1/topics/{topic}/partition", "The partition that a key chooses (?key=)", s.partition},
+		{"GET", "/api/v1/groups", "All consumer groups with their lag", s.groups},
+		{"GET", "/api/v1/groups/{group}", "One group: members, positions", s.group},
+		{"POST", "/api/v1/groups/{group}/reset", "Plan a reset; carry it out when confirm is the group's name", s.reset},
+		{"GET", "/api/v1/brokers", "All brokers", s.brokers},
+		{"GET", "/api/v1/brokers/{broker}", "One broker's configuration", s.broker},
+		{"POST", "/api/v1/brokers/{broker}/kill", "Kill a broker of weir's own cluster", s.kill},
+		{"POST", "/api/v1/brokers/{broker}/restart", "Restart a broker of weir's own cluster", s.restart},
+		{"GET", "/api/v1/verify", "The proof: whether it runs, how far it is, what it found", s.verifyState},
+		{"POST", "/api/v1/verify", "Run the proof", s.verifyRun},
+		{"GET", "/api/v1/openapi.json", "This list as an OpenAPI document", s.openAPI},
+	}
+}
+
+func (s *Server) state(w http.ResponseWriter, _ *http.Request) error {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	_, _ = w.Write(s.cfg.Watch.Snapshot())
+	return nil
+}
+
+func (s *Server) history(w http.ResponseWriter, r *http.Request) error {
+	names := r.URL.Query()["series"]
+	if len(names) == 0 || len(names) > 64 {
+		return badRequest("%d series asked for: name 1 to 64 with ?series=", len(names))
+	}
+	writeJSON(w, http.StatusOK, s.cfg.Watch.History(names))
+	return nil
+}
+
+func (s *Server) log(w http.ResponseWriter, r *http.Request) error {
+	limit, err := number(r, "limit", 200, 1, 500)
+	if err != nil {
+		return err
+	}
+	writeJSON(w, http.StatusOK, map[string]any{"entries": s.cfg.Watch.Log(int(limit))})
+	return nil
+}
+
+func (s *Server) topics(w http.ResponseWriter, r *http.Request) error {
+	list, err := s.cfg.Inspector.Topics(r.Context())
+	if err != nil {
+		return err
+	}
+	writeJSON(w, http.StatusOK, list)
+	return nil
+}
+
+func (s *Server) topic(w http.ResponseWriter, r *http.Request) error {
+	d, err := s.cfg.Inspector.Topic(r.Context(), r.PathValue("topic"))
+	if err != nil {
+		return err
+	}
+	writeJSON(w, http.StatusOK, answer(d, "weir topics "+shellWord(d.Name), "Metadata", "ListOffsets", "DescribeConfigs", "DescribeGroups", "OffsetFetch"))
+	return nil
+}
+
+func (s *Server) groups(w http.ResponseWriter, r *http.Request) error {
+	list, err := s.cfg.Inspector.Groups(r.Context())
+	if err != nil {
+		return err
+	}
+	writeJSON(w, http.StatusOK, list)
+	return nil
+}
+
+func (s *Server) group(w http.ResponseWriter, r *http.Request) error {
+	d, err := s.cfg.Inspector.Group(r.Context(), r.PathValue("group"))
+	if err != nil {
+		return err
+	}
+	writeJSON(w, http.StatusOK, answer(d, "weir groups describe "+shellWord(d.Name), "DescribeGroups", "OffsetFetch", "ListOffsets"))
+	return nil
+}
+
+func (s *Server) brokers(w http.ResponseWriter, r *http.Request) error {
+	list, err := s.cfg.Inspector.Brokers(r.Context())
+	if err != nil {
+		return err
+	}
+	writeJSON(w, http.StatusOK, answer(list, "weir brokers", "Metadata", "DescribeLogDirs"))
+	return nil
+}
+
+func (s *Server) broker(w http.ResponseWriter, r *http.Request) error {
+	id, err := pathID(r, "broker")
+	if err != nil {
+		return err
+	}
+	config, err := s.cfg.Inspector.BrokerConfig(r.Context(), id)
+	if err != nil {
+		return err
+	}
+	writeJSON(w, http.StatusOK, map[string]any{"broker": id, "config": config, "requests": []string{"DescribeConfigs"}})
+	return nil
+}
+
+// kill and restart measure until the cluster answers for all partitions again.
+func (s *Server) kill(w http.ResponseWriter, r *http.Request) error {
+	return s.change(w, r, "kill", func(ctx context.Context, id int32) error { return s.cfg.Brokers.Kill(ctx, id) })
+}
+
+func (s *Server) restart(w http.ResponseWriter, r *http.Request) error {
+	return s.change(w, r, "restart", func(ctx context.Context, id int32) error { return s.cfg.Brokers.Restart(ctx, id) })
+}
+
+func (s *Server) change(w http.ResponseWriter, r *http.Request, verb string, do func(context.Context, int32) error) error {
+	id, err := pathID(r, "broker")
+	if err != nil {
+		return err
+	}
+	if s.cfg.Brokers == nil {
+		return &statusError{http.StatusConflict, fmt.Errorf("%s broker %d: this cluster is not weir's own: use its own tools", verb, id)}
+	}
+	start := time.Now()
+	if err := do(r.Context(), id); err != nil {
+		return &statusError{http.StatusConflict, err}
+	}
+	took := time.Since(start).Milliseconds()
+	past := map[string]string{"kill": "killed", "restart": "restarted"}[verb]
+	s.cfg.Watch.Note(watch.Entry{Kind: watch.LogBroker, Broker: strconv.Itoa(int(id)), Text: fmt.Sprintf("broker %d was %s here, which took %d ms", id, past, took)})
+	writeJSON(w, http.StatusOK, map[string]any{"took_ms": took, "command": fmt.Sprintf("weir brokers %s %d", verb, id),
+		"requests": []string{"none: connections are reset, leaders and coordinators move"}})
+	return nil
+}
+
+// resetRequest is the body of a reset.
+type resetRequest struct {
+	To         string   `json:"to"` // earliest, latest, an offset, +N, -N, or a time
+	Topics     []string `json:"topics"`
+	Partitions []int32  `json:"partitions"`
+	Confirm    string   `json:"confirm"`
+}
+
+func (s *Server) reset(w http.ResponseWriter, r *http.Request) error {
+	var req resetRequest
+	if err := body(w, r, &req); err != nil {
+		return err
+	}
+	to, err := target(req.To)
+	if err != nil {
+		return err
+	}
+	group := r.PathValue("group")
+	plan, err := s.cfg.Inspector.PlanReset(r.Context(), inspect.ResetQuery{
+		Group: group, Topics: req.Topics, Partitions: req.Partitions, To: to, Tallies: s.cfg.Tallies,
+	})
+	if err != nil {
+		return err
+	}
+	applied := false
+	if req.Confirm != "" {
+		if req.Confirm != group {
+			return badRequest("confirm is not the group's name: type %q", group)
+		}
+		if err := plan.Apply(r.Context()); err != nil {
+			return err
+		}
+		applied = true
+		s.cfg.Watch.Note(watch.Entry{Kind: watch.LogRebalance, Group: group, Text: fmt.Sprintf("group %s was reset here to %s", group, req.To)})
+	}
+	command := "weir groups reset " + shellWord(group) + " --to " + shellWord(strings.Replace(req.To, "earliest", "oldest", 1))
+	for _, t := range req.Topics {
+		command += " --topic " + shellWord(t)
+	}
+	writeJSON(w, http.StatusOK, map[string]any{"plan": plan, "applied": applied, "command": command,
+		"requests": []string{"ListOffsets", "OffsetFetch", "OffsetCommit"}})
+	return nil
+}
+
+// target reads where a reset goes to.
+func target(to string) (inspect.Target, error) {
+	switch to {
+	case "earliest", "oldest":
+		return inspect.ToEarliest(), nil
+	case "latest", "end":
+		return inspect.ToLatest(), nil
+	}
+	if n, err := strconv.ParseInt(to, 10, 64); err == nil {
+		if strings.HasPrefix(to, "+") || strings.HasPrefix(to, "-") {
+			return inspect.By(n), nil
+		}
+		return inspect.ToOffset(n), nil
+	}
+	if t, err := time.Parse(time.RFC3339, to); err == nil {
+		return inspect.ToTime(t), nil
+	}
+	return inspect.Target{}, badRequest("to is %q: give earliest, latest, an offset, +N, -N, or a time like 2006-01-02T15:04:05Z", to)
+}
+
+// answer adds to a value, as further members, the command that shows the same
+// and the Kafka requests behind it.
+func answer(v any, command string, requests ...string) any {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return v
+	}
+	m := map[string]json.RawMessage{}
+	if json.Unmarshal(b, &m) != nil {
+		return v
+	}
+	m["command"], _ = json.Marshal(command)
+	m["requests"], _ = json.Marshal(requests)
+	return m
+}
+
+// shellWord quotes what a shell would take apart.
+func shellWord(s string) string {
+	plain := s != "" && strings.IndexFunc(s, func(r rune) bool {
+		return !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-:/+@=", r)
+	}) < 0
+	if plain {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
+func body(w http.ResponseWriter, r *http.Request, v any) error {
+	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(v); err != nil {
+		return badRequest("the request's body is not what is wanted: %v", err)
+	}
+	return nil
+}
+
+func pathID(r *http.Request, name string) (int32, error) {
+	n, err := strconv.ParseInt(r.PathValue(name), 10, 32)
+	if err != nil || n < 0 {
+		return 0, badRequest("%s is %q: give a number from 0", name, r.PathValue(name))
+	}
+	return int32(n), nil
+}
+
+// number reads an integer of the query within bounds.
+func number(r *http.Request, name string, otherwise, least, most int64) (int64, error) {
+	v := r.URL.Query().Get(name)
+	if v == "" {
+		return otherwise, nil
+	}
+	n, err := strconv.ParseInt(v, 10, 64)
+	if err != nil || n < least || n > most {
+		return 0, badRequest("%s is %q: give a number from %d to %d", name, v, least, most)
+	}
+	return n, nil
+}

@@ -1,0 +1,94 @@
+package web
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// writeTimeout is how long one write to a live stream may take: a reader that
+// does not read is let go, and gets a snapshot when it returns.
+const writeTimeout = 10 * time.Second
+
+// stream is a Server-Sent Events answer.
+type stream struct {
+	w  http.ResponseWriter
+	rc *http.ResponseController
+	b  bytes.Buffer
+}
+
+func newStream(w http.ResponseWriter) (*stream, error) {
+	s := &stream{w: w, rc: http.NewResponseController(w)}
+	h := w.Header()
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Accel-Buffering", "no")
+	w.WriteHeader(http.StatusOK)
+	if err := s.rc.Flush(); err != nil {
+		return nil, &statusError{http.StatusInternalServerError, fmt.Errorf("stream events: %w", err)}
+	}
+	return s, nil
+}
+
+// event adds an event; data has no newlines, as JSON from encoding/json has none.
+func (s *stream) event(name, id string, data []byte) {
+	s.b.WriteString("event: ")
+	s.b.WriteString(name)
+	if id != "" {
+		s.b.WriteString("\nid: ")
+		s.b.WriteString(id)
+	}
+	s.b.WriteString("\ndata: ")
+	s.b.Write(data)
+	s.b.WriteString("\n\n")
+}
+
+// send writes what was added.
+func (s *stream) send() error {
+	if s.b.Len() == 0 {
+		return nil
+	}
+	if err := s.rc.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return err
+	}
+	_, err := s.w.Write(s.b.Bytes())
+	s.b.Reset()
+	if err != nil {
+		return err
+	}
+	return s.rc.Flush()
+}
+
+// live follows the state for as long as the browser listens.
+func (s *Server) live(w http.ResponseWriter, r *http.Request) error {
+	out, err := newStream(w)
+	if err != nil {
+		return err
+	}
+	sub := s.cfg.Watch.Subscribe()
+	defer sub.Close()
+	for {
+		u, ok := sub.Next(r.Context())
+		if !ok {
+			return nil
+		}
+		id := strconv.FormatInt(u.Version, 10)
+		if u.Snapshot != nil {
+			out.event("snapshot", id, u.Snapshot)
+		} else if u.Patch != nil {
+			out.event("patch", id, u.Patch)
+		}
+		for _, e := range u.Log {
+			if b, err := json.Marshal(e); err == nil {
+				out.event("log", "", b)
+			}
+		}
+		if out.send() != nil {
+			return nil // the browser is gone
+		}
+	}
+}

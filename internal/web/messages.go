@@ -1,0 +1,445 @@
+package web
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/weir-project/weir/internal/inspect"
+)
+
+// Limits on what one answer holds.
+const (
+	maxShown    = 500      // messages
+	shownValue  = 64 << 10 // bytes of a value; the whole is a link away
+	scanBudget  = 200_000  // messages that a filter looks at before it answers with what it has
+	maxDownload = 1_000_000
+	tailEvery   = 100 * time.Millisecond
+	tailBurst   = 10 // messages of a tail every tailEvery
+)
+
+// message is the wire form of a record. Bytes that are no UTF-8 are in base64.
+type message struct {
+	Partition   int32       `json:"partition"`
+	Offset      int64       `json:"offset"`
+	Timestamp   int64       `json:"timestamp"` // Unix milliseconds
+	Key         *string     `json:"key"`
+	KeyBase64   string      `json:"key_base64,omitempty"`
+	Value       *string     `json:"value"`
+	ValueBase64 string      `json:"value_base64,omitempty"`
+	ValueSize   int         `json:"value_size"`
+	Truncated   bool        `json:"truncated,omitempty"`
+	Headers     [][2]string `json:"headers"`
+}
+
+func shown(m inspect.Message, limit int) message {
+	out := message{Partition: m.Partition, Offset: m.Offset, Timestamp: m.Timestamp.UnixMilli(), ValueSize: len(m.Value), Headers: [][2]string{}}
+	out.Key, out.KeyBase64 = text(m.Key)
+	v := m.Value
+	if len(v) > limit {
+		out.Truncated = true
+		v = v[:limit]
+		for len(v) > 0 && len(v) > limit-utf8.UTFMax && !utf8.Valid(v) { // not in the middle of a character
+			v = v[:len(v)-1]
+		}
+	}
+	out.Value, out.ValueBase64 = text(v)
+	for _, h := range m.Headers {
+		out.Headers = append(out.Headers, [2]string{strings.ToValidUTF8(h.Key, "\uFFFD"), strings.ToValidUTF8(string(h.Value), "\uFFFD")})
+	}
+	return out
+}
+
+func text(b []byte) (*string, string) {
+	switch {
+	case b == nil:
+		return nil, ""
+	case utf8.Valid(b):
+		s := string(b)
+		return &s, ""
+	default:
+		return nil, base64.StdEncoding.EncodeToString(b)
+	}
+}
+
+// query reads what to read from the URL.
+func query(r *http.Request) (q inspect.Query, n int64, err error) {
+	v := r.URL.Query()
+	q = inspect.Query{Topic: r.PathValue("topic"), Uncommitted: v.Get("isolation") == "uncommitted"}
+	if n, err = number(r, "n", 50, 1, maxShown); err != nil {
+		return q, 0, err
+	}
+	for _, p := range v["partition"] {
+		id, err := strconv.ParseInt(p, 10, 32)
+		if err != nil || id < 0 {
+			return q, 0, badRequest("partition is %q: give a number from 0", p)
+		}
+		q.Partitions = append(q.Partitions, int32(id))
+	}
+	if q.Filter, err = filter(r); err != nil {
+		return q, 0, err
+	}
+	switch from := v.Get("from"); from {
+	case "", "newest":
+		q.From = inspect.Newest(n)
+	case "oldest":
+		q.From = inspect.Oldest()
+	case "offset":
+		offset, err := strconv.ParseInt(v.Get("offset"), 10, 64)
+		if err != nil {
+			return q, 0, badRequest("offset is %q: give a number", v.Get("offset"))
+		}
+		q.From = inspect.AtOffset(offset)
+	case "time":
+		t, err := moment(v.Get("time"))
+		if err != nil {
+			return q, 0, err
+		}
+		q.From = inspect.AtTime(t)
+	default:
+		return q, 0, badRequest("from is %q: give newest, oldest, offset or time", from)
+	}
+	if c := v.Get("cursor"); c != "" {
+		positions := map[int32]int64{}
+		c, older := strings.CutPrefix(c, olderCursor)
+		raw, err := base64.RawURLEncoding.DecodeString(c)
+		if err != nil || json.Unmarshal(raw, &positions) != nil {
+			return q, 0, badRequest("cursor is not one that an earlier answer gave")
+		}
+		q.From = inspect.AtPositions(positions)
+		if older {
+			q.From = inspect.NewestBefore(n, positions)
+		}
+	}
+	return q, n, nil
+}
+
+// olderCursor begins a cursor that leads to older messages; others lead to newer ones.
+const olderCursor = "older."
+
+// moment reads a time: Unix milliseconds or RFC 3339.
+func moment(s string) (time.Time, error) {
+	if ms, err := strconv.ParseInt(s, 10, 64); err == nil {
+		return time.UnixMilli(ms), nil
+	}
+	t, err := time.Parse(time.RFC3339, s)
+	if err != nil {
+		return t, badRequest("time is %q: give Unix milliseconds, or 2006-01-02T15:04:05Z", s)
+	}
+	return t, nil
+}
+
+// filter reads the conditions: text, key, header and path, all of which must hold.
+func filter(r *http.Request) (*inspect.Filter, error) {
+	v := r.URL.Query()
+	f := &inspect.Filter{Contains: v.Get("text"), Headers: v["header"], Paths: v["path"], Regexp: v.Get("regexp")}
+	if v.Has("key") && v.Get("key") != "" {
+		k := v.Get("key")
+		f.Key = &k
+	}
+	if f.Contains == "" && f.Regexp == "" && f.Key == nil && len(f.Headers) == 0 && len(f.Paths) == 0 {
+		return nil, nil
+	}
+	if err := f.Check(); err != nil {
+		return nil, &statusError{http.StatusBadRequest, err}
+	}
+	return f, nil
+}
+
+// messages answers one page. Reading forward has a cursor that leads on to the next.
+func (s *Server) messages(w http.ResponseWriter, r *http.Request) error {
+	q, n, err := query(r)
+	if err != nil {
+		return err
+	}
+	q.MaxMessages, q.MaxScanned, q.MaxBytes = n, scanBudget, 256<<20
+	list := []message{}
+	p, err := s.cfg.Inspector.Read(r.Context(), q, func(m inspect.Message) error {
+		list = append(list, shown(m, shownValue))
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	next, prefix, done := p.Next, "", p.Stopped == inspect.StoppedEnd
+	if from := r.URL.Query().Get("from"); from == "" || from == "newest" {
+		slices.Reverse(list) // the newest first, as the page shows them
+		next, prefix = p.Before, olderCursor
+		done = p.Before == nil && p.Scanned < scanBudget && !p.Incomplete
+	}
+	cursor := ""
+	if !done && len(next) > 0 {
+		b, err := json.Marshal(next)
+		if err != nil {
+			return err
+		}
+		cursor = prefix + base64.RawURLEncoding.EncodeToString(b)
+	}
+	writeJSON(w, http.StatusOK, map[string]any{"messages": list, "scanned": p.Scanned, "matched": p.Matched, "cursor": cursor,
+		"done": done, "command": messagesCommand(r, n), "requests": []string{"ListOffsets", "Fetch"}})
+	return nil
+}
+
+// messagesCommand is the command line that prints the same.
+func messagesCommand(r *http.Request, n int64) string {
+	v := r.URL.Query()
+	c := []string{"weir messages", shellWord(r.PathValue("topic"))}
+	switch v.Get("from") {
+	case "oldest":
+		c = append(c, "--offset oldest")
+	case "offset":
+		c = append(c, "--offset "+shellWord(v.Get("offset")))
+	case "time":
+		if t, err := moment(v.Get("time")); err == nil {
+			c = append(c, "--since "+t.UTC().Format(time.RFC3339))
+		}
+	}
+	c = append(c, "-n "+strconv.FormatInt(n, 10))
+	for _, p := range v["partition"] {
+		c = append(c, "--partition "+shellWord(p))
+	}
+	add := func(f string) { c = append(c, "--filter "+shellWord(f)) }
+	if t := v.Get("text"); t != "" {
+		add(t)
+	}
+	if k := v.Get("key"); k != "" {
+		add("key=" + k)
+	}
+	for _, h := range v["header"] {
+		add("header:" + h)
+	}
+	for _, p := range v["path"] {
+		add(p)
+	}
+	return strings.Join(c, " ")
+}
+
+// one finds the message that the path names.
+func (s *Server) one(r *http.Request) (found inspect.Message, err error) {
+	partition, err := pathID(r, "partition")
+	if err != nil {
+		return found, err
+	}
+	offset, err := strconv.ParseInt(r.PathValue("offset"), 10, 64)
+	if err != nil || offset < 0 {
+		return found, badRequest("offset is %q: give a number from 0", r.PathValue("offset"))
+	}
+	ok := false
+	_, err = s.cfg.Inspector.Read(r.Context(), inspect.Query{
+		Topic: r.PathValue("topic"), Partitions: []int32{partition}, From: inspect.AtOffset(offset), MaxMessages: 1, Uncommitted: true,
+	}, func(m inspect.Message) error {
+		found, ok = m, m.Offset == offset
+		return inspect.ErrStop
+	})
+	if err == nil && !ok {
+		err = &statusError{http.StatusNotFound, fmt.Errorf("no message at offset %d of partition %d: it was deleted, or the offset is a transaction's marker", offset, partition)}
+	}
+	return found, err
+}
+
+func (s *Server) message(w http.ResponseWriter, r *http.Request) error {
+	m, err := s.one(r)
+	if err != nil {
+		return err
+	}
+	command := fmt.Sprintf("weir messages %s --partition %d --offset %d -n 1 -o jsonl", shellWord(m.Topic), m.Partition, m.Offset)
+	writeJSON(w, http.StatusOK, answer(shown(m, shownValue), command, "Fetch"))
+	return nil
+}
+
+// value sends the bytes as a file to keep: whatever they are, no page is made of them.
+func (s *Server) value(w http.ResponseWriter, r *http.Request) error {
+	m, err := s.one(r)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/octet-stream")
+	w.Header().Set("Content-Disposition", fmt.Sprintf(`attachment; filename="%s-%d-%d"`, m.Topic, m.Partition, m.Offset))
+	_, _ = w.Write(m.Value)
+	return nil
+}
+
+// download streams the messages of a query, whole, as JSON lines.
+func (s *Server) download(w http.ResponseWriter, r *http.Request) error {
+	q, _, err := query(r)
+	if err != nil {
+		return err
+	}
+	q.MaxMessages = maxDownload
+	if from := r.URL.Query().Get("from"); from == "" || from == "newest" {
+		q.MaxMessages = maxShown
+	}
+	started := false
+	rc := http.NewResponseController(w)
+	enc := json.NewEncoder(w)
+	begin := func() {
+		started = true
+		w.Header().Set("Content-Type", "application/jsonl")
+		w.Header().Set("Content-Disposition", fmt.Sprintf(`attachment; filename="%s.jsonl"`, q.Topic))
+	}
+	_, err = s.cfg.Inspector.Read(r.Context(), q, func(m inspect.Message) error {
+		if !started {
+			begin()
+		}
+		_ = rc.SetWriteDeadline(time.Now().Add(writeTimeout))
+		return enc.Encode(shown(m, len(m.Value)))
+	})
+	if !started && err == nil {
+		begin()
+		w.WriteHeader(http.StatusOK)
+	}
+	if started && err != nil {
+		panic(http.ErrAbortHandler) // half a file must not look like a whole one
+	}
+	return err
+}
+
+// tail follows a topic. At high rates it shows a sample and says how many it skipped.
+func (s *Server) tail(w http.ResponseWriter, r *http.Request) error {
+	q, _, err := query(r)
+	if err != nil {
+		return err
+	}
+	if _, err := s.cfg.Inspector.Topic(r.Context(), q.Topic); err != nil {
+		return err
+	}
+	q.From, q.Follow = inspect.End(), true
+	out, err := newStream(w)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	found := make(chan message, 4*tailBurst)
+	missed := make(chan int64, 1)
+	done := make(chan error, 1)
+	go func() {
+		var skipped int64
+		_, err := s.cfg.Inspector.Read(ctx, q, func(m inspect.Message) error {
+			select {
+			case found <- shown(m, shownValue):
+			default:
+				skipped++
+			}
+			if skipped > 0 {
+				select {
+				case missed <- skipped:
+					skipped = 0
+				default:
+				}
+			}
+			return nil
+		})
+		done <- err
+	}()
+	tick := time.NewTicker(tailEvery)
+	defer tick.Stop()
+	err = tailLoop(ctx, out, tick.C, found, missed, done)
+	cancel()
+	if !errors.Is(err, errTailEnded) {
+		if err := <-done; err != nil {
+			s.cfg.Log.Debug("tail ended", "error", err)
+		}
+	}
+	return nil
+}
+
+var errTailEnded = errors.New("the tail ended")
+
+// tailBatch is one event of a tail.
+type tailBatch struct {
+	Messages []message `json:"messages"`
+	Skipped  int64     `json:"skipped"`
+}
+
+func tailLoop(ctx context.Context, out *stream, tick <-chan time.Time, found <-chan message, missed <-chan int64, done <-chan error) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case err := <-done:
+			if err != nil {
+				b, _ := json.Marshal(map[string]string{"error": err.Error()})
+				out.event("error", "", b)
+				_ = out.send()
+			}
+			return errTailEnded
+		case <-tick:
+		}
+		batch := tailBatch{Messages: []message{}}
+		for len(batch.Messages) < tailBurst && len(found) > 0 {
+			batch.Messages = append(batch.Messages, <-found)
+		}
+		select {
+		case batch.Skipped = <-missed:
+		default:
+		}
+		if len(batch.Messages) == 0 && batch.Skipped == 0 {
+			continue
+		}
+		b, err := json.Marshal(batch)
+		if err != nil {
+			return err
+		}
+		out.event("message", "", b)
+		if err := out.send(); err != nil {
+			return err
+		}
+	}
+}
+
+// produceRequest is a record by hand. A partition that is null is chosen by the key.
+type produceRequest struct {
+	Key       *string     `json:"key"`
+	Value     string      `json:"value"`
+	Headers   [][2]string `json:"headers"`
+	Partition *int32      `json:"partition"`
+}
+
+func (s *Server) produce(w http.ResponseWriter, r *http.Request) error {
+	var req produceRequest
+	if err := body(w, r, &req); err != nil {
+		return err
+	}
+	if s.cfg.Producer == nil {
+		return &statusError{http.StatusConflict, errors.New("nothing can be written from here: this weir only looks")}
+	}
+	rec := Record{Topic: r.PathValue("topic"), Partition: -1, Value: []byte(req.Value), Headers: req.Headers}
+	if req.Partition != nil {
+		rec.Partition = *req.Partition
+	}
+	if req.Key != nil {
+		rec.Key = []byte(*req.Key)
+	}
+	partition, offset, err := s.cfg.Producer.Produce(r.Context(), rec)
+	if err != nil {
+		return err
+	}
+	key := ""
+	if req.Key != nil {
+		key = "-K: "
+	}
+	writeJSON(w, http.StatusOK, map[string]any{"partition": partition, "offset": offset,
+		"command": fmt.Sprintf("kcat -P -b BROKER -t %s %s-p %d", shellWord(rec.Topic), key, partition), "requests": []string{"InitProducerID", "Produce"}})
+	return nil
+}
+
+func (s *Server) partition(w http.ResponseWriter, r *http.Request) error {
+	if s.cfg.Producer == nil {
+		return &statusError{http.StatusConflict, errors.New("nothing can be written from here: this weir only looks")}
+	}
+	hash, partition, err := s.cfg.Producer.PartitionOf(r.Context(), r.PathValue("topic"), []byte(r.URL.Query().Get("key")))
+	if err != nil {
+		return err
+	}
+	writeJSON(w, http.StatusOK, map[string]any{"hash": hash, "partition": partition})
+	return nil
+}

@@ -1,0 +1,164 @@
+// @ts-check
+// Messages: newest over all partitions by time, oldest, offset, time, live; a
+// filter that says how much it looked at; paging that loses nothing.
+
+import { el, put, count, bytes, stamp, visible } from '../store.js';
+import { commandBar, toast, teach } from '../ui.js';
+import { oneLine, tree } from '../json.js';
+
+const fields = ['from', 'n', 'partition', 'offset', 'time', 'text', 'key', 'header', 'path', 'isolation'];
+const maxRows = 500;
+
+/** @type {import('../app.js').Page} */
+export default {
+  title: (p) => 'Messages of ' + p[0],
+  mount(root, [name], app) {
+    const base = '/topics/' + encodeURIComponent(name);
+    const q = new URLSearchParams(location.search);
+    /** @type {Record<string, any>} */
+    const f = {};
+    const input = (/** @type {string} */ id, /** @type {string} */ label, /** @type {any} */ props) => {
+      f[id] = el('input', { name: id, value: q.get(id) || '', autocomplete: 'off', spellcheck: 'false', ...props });
+      return el('label', null, el('span', null, label), f[id]);
+    };
+    const select = (/** @type {string} */ id, /** @type {string} */ label, /** @type {string[][]} */ options) => {
+      f[id] = el('select', { name: id }, options.map(([v, t]) => el('option', { value: v }, t)));
+      f[id].value = q.get(id) || options[0][0];
+      return el('label', null, el('span', null, label), f[id]);
+    };
+    const live = el('button', { type: 'button', 'aria-pressed': 'false', onclick: () => setLive(!tail) }, 'Live tail');
+    const download = /** @type {HTMLAnchorElement} */ (el('a.button', { download: '' }, 'Download'));
+    const form = /** @type {HTMLFormElement} */ (el('form.filters', { onsubmit: (/** @type {Event} */ e) => { e.preventDefault(); setLive(false); go(false); } },
+      select('from', 'From', [['newest', 'newest'], ['oldest', 'oldest'], ['offset', 'an offset'], ['time', 'a time']]),
+      input('offset', 'Offset', { inputmode: 'numeric', size: 9 }), input('time', 'Time', { placeholder: '2026-01-31T12:00:00Z', size: 20 }),
+      input('partition', 'Partition', { inputmode: 'numeric', size: 4 }),
+      input('text', 'Text ( / )', { type: 'search', placeholder: 'in key, value or headers' }), input('key', 'Key', {}), input('header', 'Header', { placeholder: 'kind=create', size: 14 }),
+      input('path', 'JSON path', { placeholder: '.commit.operation=delete' }),
+      input('n', 'How many', { inputmode: 'numeric', size: 4, placeholder: '50' }),
+      select('isolation', 'Isolation', [['committed', 'read committed'], ['uncommitted', 'read uncommitted']]),
+      el('div.actions', null, el('button.primary', { type: 'submit' }, 'Read'), live, download)));
+    const fit = () => { f.offset.parentElement.hidden = f.from.value !== 'offset'; f.time.parentElement.hidden = f.from.value !== 'time'; };
+    f.from.addEventListener('input', fit);
+    fit();
+    const progress = el('p.dim', { role: 'status' });
+    const more = el('button.more', { type: 'button', hidden: true, onclick: () => go(true) }, 'More');
+    const rows = el('tbody');
+    const box = el('div.scroll.messages', { tabindex: '0', role: 'region', 'aria-label': 'messages' },
+      el('table.rows', null, el('thead', null, el('tr', null, ['', 'Partition', 'Offset', 'Time', 'Key', 'Value', 'Headers'].map((t) => t ? el(t === 'Offset' || t === 'Partition' ? 'th.num' : 'th', { scope: 'col' }, t) : el('td')))), rows));
+    const command = commandBar('weir messages ' + name, ['ListOffsets', 'Fetch']);
+    const none = el('div');
+    root.append(el('h1', null, el('a', { href: base }, name), ' messages'), form, progress, box, none, more, command.root);
+
+    let cursor = '';
+    let scanned = 0;
+    let matched = 0;
+    let round = 0;
+    /** @type {EventSource|null} */
+    let tail = null;
+    let hover = false;
+    /** @type {any[]} */
+    let held = [];
+    let skipped = 0;
+    box.addEventListener('pointerenter', () => { hover = true; });
+    box.addEventListener('pointerleave', () => { hover = false; flush(); });
+
+    function query() {
+      const u = new URLSearchParams();
+      for (const k of fields) {
+        const v = f[k].value.trim();
+        if (v && !(k === 'from' && v === 'newest') && !(k === 'isolation' && v === 'committed')) u.set(k, v);
+      }
+      if (u.get('from') !== 'offset') u.delete('offset');
+      if (u.get('from') !== 'time') u.delete('time');
+      return u;
+    }
+
+    async function go(/** @type {boolean} */ on) {
+      const mine = ++round;
+      const u = query();
+      if (!on) {
+        history.replaceState(null, '', base + '/messages' + (u.size ? '?' + u : ''));
+        rows.replaceChildren(); none.replaceChildren();
+        cursor = ''; scanned = matched = 0;
+      }
+      download.href = '/api/v1' + base + '/messages.jsonl?' + u;
+      if (cursor) u.set('cursor', cursor);
+      put(progress, 'reading…');
+      try {
+        const a = await app.api(base + '/messages?' + u);
+        if (mine !== round) return;
+        scanned += a.scanned; matched += a.messages.length;
+        cursor = a.cursor;
+        for (const m of a.messages) rows.append(...row(m));
+        put(progress, `scanned ${count(scanned)}, matched ${count(matched)}` + (a.done ? '' : cursor ? ', and there is more' : ': the search was ended there, narrow it or read from a time'));
+        put(more, f.from.value === 'newest' ? 'Older' : 'More');
+        more.hidden = !cursor || a.done;
+        command.set(a.command, a.requests);
+        if (!rows.firstChild) none.replaceChildren(teach('No messages', scanned ? 'None of those that were looked at matches: widen the filter, or go on with More.' : 'This topic holds none there.'));
+      } catch (e) { if (mine === round) { put(progress, ''); none.replaceChildren(el('p.alert', { role: 'alert' }, /** @type {Error} */ (e).message)); more.hidden = true; } }
+    }
+
+    function setLive(/** @type {boolean} */ on) {
+      tail?.close();
+      tail = null;
+      live.setAttribute('aria-pressed', String(on));
+      if (!on) return;
+      rows.replaceChildren(); none.replaceChildren(); more.hidden = true;
+      skipped = 0; held = []; matched = 0; round++;
+      const u = query();
+      u.delete('from'); u.delete('n');
+      history.replaceState(null, '', base + '/messages?live=1' + (u.size ? '&' + u : ''));
+      command.set('weir messages ' + name + ' --follow', ['Fetch']);
+      put(progress, 'waiting for new messages…');
+      tail = new EventSource('/api/v1' + base + '/tail?' + u);
+      tail.addEventListener('message', (e) => { const b = JSON.parse(e.data); skipped += b.skipped; held.push(...b.messages); if (held.length > maxRows) { skipped += held.length - maxRows; held = held.slice(-maxRows); } flush(); });
+      tail.addEventListener('error', (e) => { const d = /** @type {any} */ (e).data; if (d) put(progress, JSON.parse(d).error); else if (tail?.readyState === EventSource.CLOSED) put(progress, 'the tail ended: press Live tail again'); });
+    }
+
+    function flush() {
+      if (!tail) return;
+      if (hover || app.paused || box.scrollTop > 60) { put(progress, `paused · ${count(held.length)} new · ${app.paused ? 'press Resume' : 'scroll up or move away to resume'}`); return; }
+      matched += held.length;
+      for (const m of held) rows.prepend(...row(m));
+      held = [];
+      while (rows.childElementCount > 2 * maxRows) rows.lastElementChild?.remove();
+      put(progress, `live · ${count(matched)} shown` + (skipped ? ` · a sample: ${count(skipped)} more went by` : ''));
+    }
+
+    function row(/** @type {any} */ m) {
+      const link = `${base}/messages?partition=${m.partition}&offset=${m.offset}&from=offset&n=1`;
+      const detail = el('tr.detail', { hidden: true }, el('td', { colspan: 7 }));
+      const open = el('button.expand', { type: 'button', 'aria-expanded': 'false', 'aria-label': `Show message ${m.partition}:${m.offset}`, onclick: () => {
+        detail.hidden = !detail.hidden;
+        open.setAttribute('aria-expanded', String(!detail.hidden));
+        put(open, detail.hidden ? '▸' : '▾');
+        const cell = /** @type {HTMLElement} */ (detail.firstElementChild);
+        if (!cell.firstChild) cell.append(whole(m));
+      } }, '▸');
+      return [el('tr', null, el('td', null, open), el('td.num', null, m.partition), el('td.num', null, el('a', { href: link, title: 'a link to this message' }, count(m.offset))), el('td.nowrap', null, stamp(m.timestamp)),
+        el('td.clip', null, m.key === null && !m.key_base64 ? el('i.dim', null, 'none') : visible(oneLine(m.key ?? 'base64 ' + m.key_base64, 60))),
+        el('td.clip.value', null, m.value === null && !m.value_base64 ? el('i.dim', null, 'null (a tombstone)') : visible(oneLine(m.value ?? 'base64 ' + m.value_base64, 300))),
+        el('td.clip', null, visible(oneLine(m.headers.map((/** @type {string[]} */ h) => h.join('=')).join(' '), 80)))), detail];
+    }
+
+    function whole(/** @type {any} */ m) {
+      const text = m.value ?? m.value_base64 ?? '';
+      const t = m.value !== null && !m.truncated ? tree(m.value) : null;
+      const raw = el('pre.raw', null, visible(text));
+      const at = `${base}/messages/${m.partition}/${m.offset}`;
+      const view = el('div', null, t || raw);
+      return el('div.whole', null,
+        el('div.actions', null,
+          t ? el('button', { type: 'button', onclick: () => view.replaceChildren(view.firstChild === t ? raw : t) }, 'Tree or raw') : null,
+          el('button', { type: 'button', onclick: () => navigator.clipboard.writeText(text).then(() => toast('Copied'), () => toast('The browser does not let pages copy here')) }, 'Copy value'),
+          el('a.button', { href: '/api/v1' + at + '/value', download: '' }, 'Download value, ' + bytes(m.value_size))),
+        m.truncated ? el('p.dim', null, `The first ${bytes(new Blob([text]).size)} of ${bytes(m.value_size)}: download the rest.`) : null,
+        el('table.headers', null, el('tr', null, el('th', { scope: 'row' }, 'key'), el('td.wrap', null, m.key === null ? (m.key_base64 ? 'base64 ' + m.key_base64 : 'none') : visible(m.key))),
+          m.headers.map((/** @type {string[]} */ h) => el('tr', null, el('th', { scope: 'row' }, visible(h[0])), el('td.wrap', null, visible(h[1]))))),
+        view);
+    }
+
+    if (q.has('live')) setLive(true); else go(false);
+    return { update() { if (tail && held.length) flush(); }, unmount() { tail?.close(); round++; } };
+  },
+};

@@ -1,0 +1,223 @@
+// @ts-check
+// The whole pipeline as one picture, for each stream: source, queue, Kafka, counters, Redis.
+
+import { el, put, attr, keyed, count, many, rate, duration, clock, hue, bytes, visible } from '../store.js';
+import { Chart, sparkline, setSparkline } from '../chart.js';
+import { Lanes, flagsOf } from '../lanes.js';
+import { badge, teach } from '../ui.js';
+import { oneLine, pickPaths } from '../json.js';
+
+/** @type {import('../app.js').Page} */
+export default {
+  title: () => 'Overview',
+  mount(root, _params, app) {
+    const streams = el('div.streams');
+    const log = el('ol.log');
+    const logEmpty = el('p.dim', null, 'Nothing yet. Rebalances, leader moves, reconnects and gaps are told here: try weir brokers kill 2.');
+    const error = el('div.alert', { role: 'alert', hidden: true });
+    const none = el('div');
+    root.append(el('h1.sr', null, 'Overview'), error, none, streams, el('section.card', null, el('h2', null, 'What happened'), logEmpty, el('div.log-box', { role: 'log', 'aria-label': 'what happened', tabindex: '0' }, log)));
+    /** @type {Map<string, StreamView>} */
+    const views = new Map();
+    /** @type {any[]} */
+    let lines = [];
+    return {
+      update(state, entries) {
+        put(error, state.cluster.error || '');
+        error.hidden = !state.cluster.error;
+        const names = Object.keys(state.streams).sort();
+        keyed(streams, names, (n) => n, (n) => { const v = new StreamView(n, app); views.set(n, v); return v.root; }, (_e, n) => views.get(n)?.update(state, app.log));
+        if (names.length) none.replaceChildren();
+        else if (!none.firstChild) none.appendChild(teach('No streams here', 'weir up brings two; this page then shows them from socket to count.'));
+        if (entries.length || !lines.length) {
+          lines = app.log.slice(-60).reverse();
+          keyed(log, lines, (e) => String(e.id), (e) => el('li.k-' + e.kind, null, el('time', null, clock(e.time)), ' ', el('b', null, e.kind), ' ', visible(e.text)), () => {});
+          logEmpty.hidden = lines.length > 0;
+        }
+      },
+      unmount() { for (const v of views.values()) v.close(); },
+    };
+  },
+};
+
+class StreamView {
+  /** @param {string} name @param {import('../app.js').App} app */
+  constructor(name, app) {
+    this.name = name;
+    this.app = app;
+    this.source = stage('Source', 'the WebSocket or the event stream');
+    this.queue = stage('Queue', 'bounded: when it is full, the socket stops');
+    this.kafka = stage('Kafka', 'transactions: events and cursor together');
+    this.count = stage('Counters', 'a consumer group');
+    this.redis = stage('Redis', 'counts and position, in one step');
+    this.tank = el('div.fill');
+    this.queue.root.appendChild(el('div.tank', { 'aria-hidden': 'true' }, this.tank));
+    this.big = el('b.big');
+    this.total = el('span.dim');
+    this.state = el('span');
+    this.lanes = null;
+    this.laneBox = el('div');
+    this.kinds = el('tbody');
+    this.tail = el('ol.tail', { 'aria-label': 'the last events' });
+    this.tailNote = el('p.dim.tail-note');
+    const s = 'stream/' + name + '/';
+    this.chart = new Chart({ title: 'Events per second', format: (n) => rate(n), series: [
+      { name: s + 'rate', label: 'into Kafka', hue: 'h0' }, { name: s + 'count_rate', label: 'counted', hue: 'h4' }] });
+    this.lagChart = new Chart({ title: 'Lag', format: (n) => count(n), series: [{ name: s + 'lag', label: 'messages behind', hue: 'h8' }] });
+    this.root = el('section.card.stream', { 'aria-label': name },
+      el('header', null, el('h2', null, name === 'bluesky' ? 'Bluesky' : name === 'wikipedia' ? 'Wikipedia' : name), this.state, el('span.spacer'), this.big, this.total),
+      el('div.pipe', null, this.source.root, arrow(), this.queue.root, arrow(), this.kafka.root, arrow(), this.count.root, arrow(), this.redis.root),
+      this.laneBox,
+      el('div.two', null, this.chart.root, this.lagChart.root),
+      el('div.two', null,
+        el('div', null, el('h3', null, 'Counts by type'), el('table.counts', null, this.kinds)),
+        el('div', null, el('h3', null, 'The last events'), this.tail, this.tailNote)));
+    /** @type {EventSource|null} */
+    this.events = null;
+    this.skipped = 0;
+    /** @type {any[]} */
+    this.rows = [];
+    this.hover = false;
+    this.waiting = 0;
+    this.tail.addEventListener('pointerenter', () => { this.hover = true; });
+    this.tail.addEventListener('pointerleave', () => { this.hover = false; this.waiting = 0; });
+    this.history = false;
+    /** @type {Record<string, Array<number|null>>} */
+    this.kindHistory = {};
+  }
+
+  /** @param {any} state @param {any[]} log */
+  update(state, log) {
+    const s = state.streams[this.name];
+    if (!s) return;
+    if (!this.lanes) {
+      this.lanes = new Lanes({ topic: s.topic });
+      this.laneBox.append(el('h3', null, 'Partitions of ', el('a', { href: '/topics/' + encodeURIComponent(s.topic) }, s.topic)), this.lanes.root);
+    }
+    this.follow(s.topic);
+    put(this.big, rate(s.rate));
+    put(this.total, count(s.total) + ' events');
+    const now = state.time;
+    const connected = s.state === 'connected';
+    const sig = s.state + s.last_error;
+    if (this.state.dataset.sig !== sig) {
+      this.state.dataset.sig = sig;
+      this.state.replaceChildren(s.state === 'external' ? badge('off', 'ingested elsewhere') : connected ? badge('ok', 'connected') : badge(s.state === 'failed' ? 'bad' : 'warn', s.state), s.last_error ? el('span.dim', null, ' ', visible(s.last_error)) : '');
+    }
+    this.source.set(s.state === 'external' ? 'another process' : s.host || '–', [s.origin || '', s.state === 'external' ? '' : `last reconnect ${s.reconnects ? duration((now - s.since) / 1000) + ' ago' : 'never'}, ${count(s.reconnects)} in all`]);
+    if (s.queue) {
+      const level = Math.max(s.queue.bytes / Math.max(1, s.queue.max_bytes), s.queue.events / Math.max(1, s.queue.max_events));
+      this.tank.style.blockSize = (level * 100).toFixed(1) + '%';
+      this.queue.set(Math.round(level * 100) + ' %', [`${count(s.queue.events)} events, ${bytes(s.queue.bytes)}`, `full for ${duration(s.queue.blocked_ms / 1000)} so far`]);
+      attr(this.queue.root, 'class', 'stage ' + (level > 0.9 ? 'hot' : ''));
+    } else this.queue.set('–', ['not in this process', '']);
+    this.kafka.set(rate(s.rate), [s.latency_ms ? `to commit: half ≤ ${duration(s.latency_ms.p50 / 1000)}, 99 % ≤ ${duration(s.latency_ms.p99 / 1000)}` : '', `${many(s.duplicates, 'duplicate')}, ${many(s.rejects, 'reject')}, ${many(s.gaps, 'gap')}`]);
+    const g = state.groups[s.group];
+    this.count.set(rate(s.count_rate), [g ? `${many(g.members, 'member')}, ${g.state}` : 'no group yet', `lag ${count(s.lag)}` + (s.lag_seconds ? ', ' + duration(s.lag_seconds) : '')]);
+    attr(this.count.root, 'class', 'stage ' + (s.lag > 1000 && (s.lag_seconds || 0) > 5 ? 'hot' : ''));
+    this.redis.set(count(s.counted), [s.redis === 'ok' ? 'counted, exactly once' : s.redis, '']);
+    attr(this.redis.root, 'class', 'stage ' + (s.redis === 'ok' ? '' : 'hot'));
+    this.lanes.update(s.lanes || [], flagsOf(state, s.topic));
+    this.charts(state, s, log);
+    const kinds = Object.keys(s.counts).sort((a, b) => a.localeCompare(b));
+    keyed(this.kinds, kinds, (k) => k, (k) => {
+      const i = kinds.indexOf(k);
+      return el('tr', null, el('th', { scope: 'row' }, el('i.' + hue(i)), visible(k)), el('td.num'), el('td.num.dim'), el('td', null, sparkline([], hue(i), 'rate of ' + k)));
+    }, (tr, k) => {
+      put(tr.children[1], count(s.counts[k]));
+      put(tr.children[2], s.counted ? (s.counts[k] / s.counted * 100).toFixed(1) + ' %' : '');
+      const h = this.kindHistory[k];
+      if (h) setSparkline(/** @type {Element} */ (tr.children[3].firstElementChild), h.slice(-150));
+    });
+  }
+
+  /** @param {any} state @param {any} s @param {any[]} log */
+  charts(state, s, log) {
+    const p = 'stream/' + this.name + '/';
+    const marks = log.filter((e) => e.kind !== 'info' && (!e.stream || e.stream === this.name) && (!e.topic || e.topic === s.topic) && (!e.group || e.group === s.group));
+    if (!this.history) {
+      this.history = true;
+      const kinds = Object.keys(s.counts).slice(0, 20);
+      const names = [p + 'rate', p + 'count_rate', p + 'lag', ...kinds.map((k) => p + 'kind/' + k)];
+      this.app.api('/history?' + names.map((n) => 'series=' + encodeURIComponent(n)).join('&')).then((h) => {
+        this.chart.set({ ...h, series: pick(h.series, [p + 'rate', p + 'count_rate']) }, marks);
+        this.lagChart.set({ ...h, series: pick(h.series, [p + 'lag']) }, marks);
+        for (const k of kinds) this.kindHistory[k] = h.series[p + 'kind/' + k] || [];
+        if (!this.app.paused) this.update(this.app.state, this.app.log); // with what happened meanwhile
+      }).catch(() => { this.history = false; });
+      return;
+    }
+    this.chart.marks = this.lagChart.marks = marks;
+    const before = this.chart.end;
+    this.chart.push(state.time, { [p + 'rate']: s.rate, [p + 'count_rate']: s.count_rate });
+    this.lagChart.push(state.time, { [p + 'lag']: s.lag });
+    if (this.chart.end !== before) {
+      for (const k of Object.keys(s.counts)) {
+        const h = this.kindHistory[k] || (this.kindHistory[k] = []);
+        const was = this.lastCounts?.[k];
+        if (was !== undefined && before) h.push(Math.max(0, (s.counts[k] - was) / Math.max(2, (this.chart.end - before) / 1000)));
+        if (h.length > 300) h.splice(0, h.length - 300);
+      }
+      this.lastCounts = { ...s.counts };
+    }
+  }
+
+  /** A few of the events going by, as text. @param {string} topic */
+  follow(topic) {
+    if (this.events || document.hidden) return;
+    this.events = new EventSource(`/api/v1/topics/${encodeURIComponent(topic)}/tail`);
+    this.events.addEventListener('message', (e) => {
+      const batch = JSON.parse(e.data);
+      this.skipped += batch.skipped;
+      if (this.app.paused || this.hover) {
+        this.waiting += batch.messages.length + batch.skipped;
+        put(this.tailNote, `paused · ${count(this.waiting)} new · move away to resume`);
+        return;
+      }
+      for (const m of batch.messages.slice(-3)) {
+        const kind = (m.headers.find((/** @type {string[]} */ h) => h[0] === 'kind') || [])[1] || '';
+        this.rows.unshift({ ...m, kind });
+      }
+      this.rows.length = Math.min(this.rows.length, 8);
+      keyed(this.tail, this.rows, (m) => m.partition + ':' + m.offset, (m) => el('li', null,
+        el('a', { href: `/topics/${encodeURIComponent(topic)}/messages?partition=${m.partition}&offset=${m.offset}&from=offset&n=1` }, `${m.partition}:${m.offset}`), ' ',
+        el('b', null, visible(m.kind)), ' ', gist(m.value ?? '')), () => {});
+      put(this.tailNote, this.skipped ? `a sample: ${count(this.skipped)} more went by` : ' ');
+    });
+    this.events.onerror = () => { if (this.events?.readyState === EventSource.CLOSED) this.events = null; };
+    this.hide = () => { if (document.hidden) { this.events?.close(); this.events = null; } };
+    document.addEventListener('visibilitychange', this.hide);
+  }
+
+  close() {
+    this.events?.close();
+    if (this.hide) document.removeEventListener('visibilitychange', this.hide);
+    this.chart.close();
+    this.lagChart.close();
+  }
+}
+
+/** @param {Record<string, any>} o @param {string[]} names */
+function pick(o, names) { return Object.fromEntries(names.map((n) => [n, o[n] || []])); }
+
+const paths = ['commit.collection', 'commit.record.text', 'commit.rkey', 'title', 'user', 'wiki', 'comment'];
+
+/** What an event is about, in one line; the beginning of its value where that is not known. @param {string} value */
+function gist(value) {
+  const p = pickPaths(value, paths);
+  if (p.title !== undefined) return [el('span.dim', null, visible(p.wiki || '')), ' ', visible(oneLine(p.title, 120)), el('span.dim', null, ' · ', visible(oneLine(p.user || '', 60)), p.comment ? ' · ' : '', visible(oneLine(p.comment || '', 200)))];
+  if (p['commit.collection'] !== undefined) return [el('span.dim', null, visible(p['commit.collection'].replace(/^app\.bsky\./, ''))), ' ', visible(oneLine(p['commit.record.text'] || p['commit.rkey'] || '', 200))];
+  return visible(oneLine(value, 200));
+}
+
+/** @param {string} title @param {string} hint */
+function stage(title, hint) {
+  const value = el('b.value');
+  const a = el('span.dim');
+  const b = el('span.dim');
+  const body = el('div.stage-body', null, value, a, b);
+  const root = el('div.stage', { title: hint }, el('h3', null, title), body);
+  return { root, body, set(/** @type {string} */ v, /** @type {string[]} */ lines) { put(value, v); put(a, lines[0] || ''); put(b, lines[1] || ''); } };
+}
+
+function arrow() { return el('span.arrow', { 'aria-hidden': 'true' }, '→'); }

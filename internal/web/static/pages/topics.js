@@ -1,0 +1,58 @@
+// @ts-check
+// All topics: rates and lag in the row, never stale.
+
+import { el, put, count, rate, bytes, ago } from '../store.js';
+import { Table, Sparks, badge, teach, commandBar } from '../ui.js';
+
+/** @type {import('../app.js').Page} */
+export default {
+  title: () => 'Topics',
+  mount(root, _p, app) {
+    const sparks = new Sparks(app, (n) => `topic/${n}/rate`, 'h0');
+    const q = new URLSearchParams(location.search);
+    const search = /** @type {HTMLInputElement} */ (el('input', { type: 'search', placeholder: 'Filter by name ( / )', 'aria-label': 'Filter topics by name', value: q.get('q') || '' }));
+    const internal = /** @type {HTMLInputElement} */ (el('input', { type: 'checkbox' }));
+    internal.checked = q.has('internal');
+    const shown = el('span.dim', { role: 'status' });
+    /** @type {any} */
+    let state = null;
+    /** @type {Table<any>} */
+    const table = new Table({
+      label: 'topics', key: (t) => t.name, href: (t) => '/topics/' + encodeURIComponent(t.name),
+      empty: () => teach('No topic', 'None matches, or there is none yet: weir up makes bluesky-events and wikipedia-edits.'),
+      columns: [
+        { title: 'Topic', sort: (t) => t.name, cell: (e, t) => put(e, t.name) },
+        { title: 'Rate', num: true, sort: (t) => t.rate, hint: 'offsets per second, the markers of transactions included', cell: (e, t) => put(e, rate(t.rate)) },
+        { title: 'Last 5 min', hint: 'the rate of the last five minutes', cell: (e, t) => sparks.draw(e, t.name) },
+        { title: 'Messages', num: true, sort: (t) => t.messages, hint: 'offsets retained, the markers of transactions included', cell: (e, t) => put(e, count(t.messages)) },
+        { title: 'Size', num: true, sort: (t) => t.bytes, cell: (e, t) => put(e, bytes(t.bytes)) },
+        { title: 'Partitions', num: true, sort: (t) => t.partitions, cell: (e, t) => put(e, count(t.partitions)) },
+        { title: 'Replicas', num: true, sort: (t) => t.replicas, cell: (e, t) => put(e, t.under_replicated ? `${t.replicas}, ${t.under_replicated} under-replicated` : t.replicas) },
+        { title: 'Last record', num: true, sort: (t) => t.last, hint: 'when the end last moved, as seen from here', cell: (e, t) => put(e, t.last ? ago(t.last, state.time) : '–') },
+        { title: 'Groups', sort: (t) => t.groups.length, cell: (e, t) => put(e, t.groups.length ? t.groups.slice(0, 3).join(', ') + (t.groups.length > 3 ? ` and ${t.groups.length - 3} more` : '') : '–') },
+        { title: 'Lag', num: true, sort: (t) => t.lag, cell: (e, t) => put(e, t.groups.length ? count(t.lag) : '–') },
+        { title: 'State', cell: (e, t) => { const s = t.error || ''; if (e.dataset.s !== s || !e.firstChild) { e.dataset.s = s; e.replaceChildren(s ? badge('bad', s) : badge('ok', 'ok')); } } },
+      ],
+    });
+    const draw = () => {
+      if (!state) return;
+      sparks.update(state.time, Object.entries(state.topics).map(([n, t]) => [n, t.rate]));
+      const want = search.value.toLowerCase();
+      const all = Object.entries(state.topics).filter(([n, t]) => n.toLowerCase().includes(want) && (internal.checked || !t.internal && !n.startsWith('__')));
+      put(shown, `${count(all.length)} of ${count(Object.keys(state.topics).length)}`);
+      table.set(all.sort(([a], [b]) => a.localeCompare(b)).map(([name, t]) => ({ name, ...t })));
+    };
+    const input = () => {
+      const u = new URLSearchParams();
+      if (search.value) u.set('q', search.value);
+      if (internal.checked) u.set('internal', '1');
+      history.replaceState(null, '', '/topics' + (u.size ? '?' + u : ''));
+      table.order = [];
+      draw();
+    };
+    search.addEventListener('input', input);
+    internal.addEventListener('change', input);
+    root.append(el('h1', null, 'Topics'), el('div.bar-row', null, search, el('label.check', null, internal, 'internal ones'), shown), table.root, commandBar('weir topics', ['Metadata', 'ListOffsets']).root);
+    return { update(s) { state = s; draw(); }, unmount() { table.close(); } };
+  },
+};

@@ -1,0 +1,53 @@
+// @ts-check
+// The proof: run it, watch it scan, read the verdict.
+
+import { el, put, count, duration, stamp } from '../store.js';
+import { badge, commandBar, toast } from '../ui.js';
+
+/** @type {import('../app.js').Page} */
+export default {
+  title: () => 'Verify',
+  mount(root, _p, app) {
+    const run = /** @type {HTMLButtonElement} */ (el('button.primary', { type: 'button', onclick: start }, 'Run the proof'));
+    const progress = el('p', { role: 'status' });
+    const verdict = el('div');
+    let shown = '';
+    /** @type {any} */
+    let timer = 0;
+    async function start() {
+      try { await app.api('/verify', {}); poll(); } catch (e) { toast(/** @type {Error} */ (e).message, true); }
+    }
+    async function poll() {
+      clearTimeout(timer);
+      try {
+        const v = await app.api('/verify');
+        run.disabled = v.running;
+        if (v.running) {
+          const p = v.progress;
+          put(progress, p ? 'scanning: ' + Object.entries(p).filter(([, x]) => typeof x !== 'object').map(([k, x]) => `${k} ${typeof x === 'number' ? count(x) : x}`).join(', ') : 'beginning…');
+          timer = setTimeout(poll, 300);
+          return;
+        }
+        put(progress, v.ended ? `last run ${stamp(v.ended)}, in ${duration((v.ended - v.started) / 1000)}` : 'not run yet');
+        const sig = JSON.stringify([v.report, v.error]);
+        if (sig !== shown) { shown = sig; draw(v); }
+      } catch (e) { put(progress, /** @type {Error} */ (e).message); }
+    }
+    function draw(/** @type {any} */ v) {
+      if (v.error) { verdict.replaceChildren(el('p.alert', { role: 'alert' }, v.error)); return; }
+      if (!v.report) { verdict.replaceChildren(); return; }
+      const sources = Object.entries(v.report).filter(([, s]) => s && typeof s === 'object' && 'events' in /** @type {any} */ (s));
+      const lines = ['events', 'lost', 'doubled', 'miscounted', 'gaps', 'dead_letters', 'foreign', 'disordered', 'trimmed', 'unverifiable', 'uncounted'];
+      const faults = new Set(['lost', 'doubled', 'miscounted', 'disordered']);
+      verdict.replaceChildren(
+        el('section.card.narrow', null, el('h2', null, v.report.ok ? badge('ok', 'Nothing lost, nothing doubled, nothing miscounted') : badge('bad', 'Something is wrong')),
+          el('table.rows', null, el('thead', null, el('tr', null, el('th', { scope: 'col' }, ''), sources.map(([n]) => el('th.num', { scope: 'col' }, n)))),
+            el('tbody', null, lines.map((k) => el('tr', null, el('th', { scope: 'row' }, k.replace('_', ' ')), sources.map(([, s]) => { const n = /** @type {any} */ (s)[k]; return el(faults.has(k) && n > 0 ? 'td.num.badtext' : 'td.num', null, n === undefined ? '–' : count(n)); }))))),
+          sources.flatMap(([n, s]) => (/** @type {any} */ (s).findings || /** @type {any} */ (s).notes || []).map((/** @type {any} */ x) => el('p.dim', null, `${n}: ${typeof x === 'string' ? x : x.text || JSON.stringify(x)}`)))));
+    }
+    root.append(el('h1', null, 'Verify'), el('p.dim', null, 'Reads the topics from end to end and holds three statements against each other: the dense sequence numbers of the events, the counts in the cursor that was stored in the same transactions, and the counts in Redis.'),
+      el('p.actions', null, run), progress, verdict, commandBar('weir verify', ['ListOffsets', 'Fetch']).root);
+    poll();
+    return { unmount() { clearTimeout(timer); } };
+  },
+};

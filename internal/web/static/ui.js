@@ -1,0 +1,183 @@
+// @ts-check
+// Pieces that every page uses: tables, dialogs, the command that does the same, notes.
+
+import { el, put, keyed } from './store.js';
+import { sparkline, setSparkline } from './chart.js';
+
+/**
+ * @template T
+ * @typedef {{title: string, num?: boolean, cell: (e: HTMLElement, item: T) => void, sort?: (item: T) => number|string, hint?: string}} Column
+ */
+
+const rowHeight = 34;
+
+/**
+ * A table whose rows are kept by key and made only where they are seen. The order
+ * is the reader's: it changes when a heading is pressed, never by itself.
+ * @template T
+ */
+export class Table {
+  /**
+   * @param {{label: string, key: (item: T) => string, columns: Column<T>[], href?: (item: T) => string, empty?: () => Node}} o
+   */
+  constructor(o) {
+    this.o = o;
+    /** @type {T[]} */
+    this.items = [];
+    /** @type {string[]} */
+    this.order = [];
+    this.by = -1;
+    this.down = false;
+    this.buttons = o.columns.map((c, i) => el('button', { type: 'button', title: c.hint || null, onclick: () => this.sortBy(i) }, c.title));
+    this.head = el('tr', null, o.columns.map((c, i) => el(c.num ? 'th.num' : 'th', { scope: 'col' }, c.sort ? this.buttons[i] : c.title)));
+    this.before = el('tr.pad', { 'aria-hidden': 'true' }, el('td', { colspan: o.columns.length }));
+    this.after = el('tr.pad', { 'aria-hidden': 'true' }, el('td', { colspan: o.columns.length }));
+    this.body = el('tbody');
+    this.table = el('table.rows', { 'aria-label': o.label }, el('thead', null, this.head), el('tbody', null, this.before), this.body, el('tbody', null, this.after));
+    this.none = el('div.empty');
+    this.root = el('div.scroll', { tabindex: '0', role: 'region', 'aria-label': o.label }, this.table, this.none);
+    this.root.addEventListener('scroll', () => this.draw(), { passive: true });
+    this.observer = new ResizeObserver(() => this.draw());
+    this.observer.observe(this.root);
+  }
+
+  close() { this.observer.disconnect(); }
+
+  /** @param {number} i */
+  sortBy(i) {
+    this.down = this.by === i ? !this.down : !!this.o.columns[i].num;
+    this.by = i;
+    this.order = [];
+    this.head.querySelectorAll('th').forEach((th, n) => { if (n === i) th.setAttribute('aria-sort', this.down ? 'descending' : 'ascending'); else th.removeAttribute('aria-sort'); });
+    this.set(this.items);
+  }
+
+  /** @param {T[]} items */
+  set(items) {
+    const byKey = new Map(items.map((it) => [this.o.key(it), it]));
+    if (!this.order.length && items.length) {
+      const sort = this.by >= 0 ? this.o.columns[this.by].sort : undefined;
+      const sorted = sort ? [...items].sort((a, b) => compare(sort(a), sort(b)) * (this.down ? -1 : 1)) : items;
+      this.order = sorted.map(this.o.key);
+    } else {
+      const known = new Set(this.order);
+      this.order = this.order.filter((k) => byKey.has(k)).concat([...byKey.keys()].filter((k) => !known.has(k)));
+    }
+    this.items = this.order.map((k) => /** @type {T} */ (byKey.get(k)));
+    if (!items.length && this.o.empty) { if (!this.none.firstChild) this.none.appendChild(this.o.empty()); } else this.none.replaceChildren();
+    this.table.hidden = !items.length && !!this.o.empty;
+    this.draw();
+  }
+
+  draw() {
+    const n = this.items.length;
+    const many = n > 200;
+    const first = many ? Math.max(0, Math.floor(this.root.scrollTop / rowHeight) - 10) : 0;
+    const last = many ? Math.min(n, first + Math.ceil((this.root.clientHeight || 600) / rowHeight) + 20) : n;
+    pad(this.before, first);
+    pad(this.after, n - last);
+    keyed(this.body, this.items.slice(first, last), this.o.key, (item) => {
+      const tr = el('tr', null, this.o.columns.map((c) => el(c.num ? 'td.num' : 'td')));
+      if (this.o.href) {
+        const href = this.o.href(item);
+        tr.setAttribute('data-href', href);
+        const cell = /** @type {HTMLElement} */ (tr.firstElementChild);
+        cell.appendChild(el('a', { href }));
+      }
+      return tr;
+    }, (tr, item) => this.o.columns.forEach((c, i) => {
+      let cell = /** @type {HTMLElement} */ (tr.children[i]);
+      if (i === 0 && this.o.href) cell = /** @type {HTMLElement} */ (cell.firstElementChild);
+      c.cell(cell, item);
+    }));
+  }
+}
+
+/** @param {HTMLElement} tr @param {number} rows */
+function pad(tr, rows) { tr.hidden = rows <= 0; /** @type {HTMLElement} */ (tr.firstElementChild).style.height = rows * rowHeight + 'px'; }
+
+/** @param {number|string} a @param {number|string} b */
+function compare(a, b) { return typeof a === 'number' && typeof b === 'number' ? a - b : String(a).localeCompare(String(b)); }
+
+/** Small lines for the rows of a table: the server's history at first, then what goes by. */
+export class Sparks {
+  /** @param {import('./app.js').App} app @param {(name: string) => string} series the name that the history has it under @param {string} hue */
+  constructor(app, series, hue) {
+    this.app = app;
+    this.series = series;
+    this.hue = hue;
+    /** @type {Map<string, Array<number|null>>} */
+    this.values = new Map();
+    this.last = 0;
+  }
+
+  /** @param {number} time @param {Array<[string, number]>} now */
+  update(time, now) {
+    const fresh = now.map(([n]) => n).filter((n) => !this.values.has(n));
+    for (const n of fresh) this.values.set(n, []);
+    const ask = fresh.slice(0, 60);
+    if (ask.length) {
+      this.app.api('/history?' + ask.map((n) => 'series=' + encodeURIComponent(this.series(n))).join('&'))
+        .then((h) => { for (const n of ask) this.values.set(n, (h.series[this.series(n)] || []).slice(-150)); }).catch(() => { /* the line begins now */ });
+    }
+    if (time - this.last < 2000) return;
+    this.last = time;
+    for (const [n, v] of now) {
+      const list = this.values.get(n) || [];
+      list.push(v < 0 ? null : v);
+      if (list.length > 150) list.shift();
+    }
+  }
+
+  /** @param {HTMLElement} cell @param {string} name */
+  draw(cell, name) {
+    if (!cell.firstChild) cell.appendChild(sparkline([], this.hue, 'the last minutes'));
+    setSparkline(/** @type {Element} */ (cell.firstChild), this.values.get(name) || []);
+  }
+}
+
+/** The command line that does the same, to copy, and the Kafka requests behind it. @param {string} command @param {string[]} [requests] */
+export function commandBar(command, requests) {
+  const code = el('code', null, command);
+  const copy = el('button', { type: 'button', title: 'Copy the command', onclick: async () => {
+    try { await navigator.clipboard.writeText(code.textContent || ''); toast('Copied'); } catch { toast('The browser does not let pages copy here'); }
+  } }, 'Copy');
+  const behind = el('span.requests', null, requests && requests.length ? 'Kafka: ' + requests.join(', ') : '');
+  const root = el('div.command', null, el('span.prompt', { 'aria-hidden': 'true' }, '$'), code, copy, behind);
+  return { root, set(/** @type {string} */ c, /** @type {string[]|undefined} */ r) { put(code, c); put(behind, r && r.length ? 'Kafka: ' + r.join(', ') : ''); } };
+}
+
+/** A line that goes by itself. @param {string} text @param {boolean} [bad] */
+export function toast(text, bad) {
+  const t = el(bad ? 'div.toast.bad' : 'div.toast', null, text);
+  document.getElementById('toasts')?.appendChild(t);
+  setTimeout(() => t.remove(), bad ? 12000 : 4000);
+}
+
+/**
+ * Asks before something that cannot be taken back: its name has to be typed.
+ * @param {{title: string, body: Node, type: string, action: string}} o
+ * @returns {Promise<boolean>}
+ */
+export function confirmTyped(o) {
+  const d = /** @type {HTMLDialogElement} */ (document.getElementById('dialog'));
+  return new Promise((resolve) => {
+    const go = /** @type {HTMLButtonElement} */ (el('button.danger', { type: 'submit', disabled: true, value: 'go' }, o.action));
+    const input = /** @type {HTMLInputElement} */ (el('input', { autocomplete: 'off', spellcheck: 'false', 'aria-label': 'Type ' + o.type + ' to confirm', oninput: () => { go.disabled = input.value !== o.type; } }));
+    const form = el('form', { method: 'dialog' }, el('h2', { id: 'dialog-title' }, o.title), o.body,
+      el('label', null, 'Type ', el('code', null, o.type), ' to confirm', input),
+      el('div.actions', null, el('button', { type: 'button', onclick: () => d.close('') }, 'Cancel'), go));
+    d.replaceChildren(form);
+    d.setAttribute('aria-labelledby', 'dialog-title');
+    d.returnValue = '';
+    d.onclose = () => { resolve(d.returnValue === 'go'); d.replaceChildren(); };
+    d.showModal();
+    input.focus();
+  });
+}
+
+/** What an empty page teaches. @param {string} title @param {string} text @param {Node} [action] */
+export function teach(title, text, action) { return el('div.teach', null, el('h2', null, title), el('p', null, text), action); }
+
+/** Text with a state's icon: colour is never the only sign. @param {'ok'|'warn'|'bad'|'off'} kind @param {string} text */
+export function badge(kind, text) { return el('span.badge.' + kind, null, { ok: '●', warn: '▲', bad: '■', off: '○' }[kind] + ' ' + text); }
