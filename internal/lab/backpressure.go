@@ -1,0 +1,167 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/weir-project/weir/internal/queue"
+	"github.com/weir-project/weir/internal/simulate"
+)
+
+// Ways to break the pipeline on purpose, so that the lab has something to find.
+const (
+	// BreakLose makes one event in a hundred vanish between socket and queue,
+	// uncounted.
+	BreakLose = "lose"
+	// BreakSlow makes the workers take half as long again as they should.
+	BreakSlow = "slow"
+)
+
+// Breaks lists the ways to break the pipeline.
+func Breaks() []string { return []string{BreakLose, BreakSlow} }
+
+// Limits of Backpressure's settings.
+const (
+	// MinQueue is twice what the source hands over at once, so that the bound can
+	// be told from one batch.
+	MinQueue   = 512
+	MaxQueue   = 200_000
+	MaxWorkers = 64
+	MinWork    = time.Millisecond
+	MaxWork    = time.Second
+	MaxOffer   = 20_000 // events per second: what one machine generates, sends and stores at ease
+	maxCase    = 15 * time.Minute
+)
+
+// Backpressure is the experiment of a stage that is too slow: what becomes of the
+// events that are offered beyond what it can do, by policy.
+type Backpressure struct {
+	Policies []queue.Policy `json:"-"`
+	// Queue is the bound in events of the queue between socket and workers.
+	Queue   int `json:"queue"`
+	Workers int `json:"workers"`
+	// Work is how long a worker is busy with one event.
+	Work time.Duration `json:"-"`
+	// Rate is the events per second that upstream offers, for the time Offer.
+	Rate  float64       `json:"rate"`
+	Offer time.Duration `json:"-"`
+	Seed  int64         `json:"seed"`
+	// Break is empty, or a way to break the pipeline on purpose.
+	Break string `json:"break,omitempty"`
+}
+
+// DefaultBackpressure is the project's that weir goes back to: a queue of 10,000
+// and four workers of 10 ms, offered five times what those can do.
+func DefaultBackpressure() Backpressure {
+	return Backpressure{Policies: queue.Policies(), Queue: 10_000, Workers: 4, Work: 10 * time.Millisecond, Rate: 2000, Offer: 12 * time.Second, Seed: 1}
+}
+
+// ShortBackpressure is the same claim in under a minute.
+func ShortBackpressure() Backpressure {
+	s := DefaultBackpressure()
+	s.Queue, s.Rate, s.Offer = 1000, 1000, 4*time.Second
+	return s
+}
+
+// Name implements Experiment.
+func (s *Backpressure) Name() string { return "backpressure" }
+
+// Claim implements Experiment.
+func (s *Backpressure) Claim() string {
+	return "A stage that is too slow costs time or events, never both unnoticed: blocking loses nothing and makes upstream wait in bounded memory; " +
+		"dropping loses exactly what its counter says; and workers divided by the time of the work is the throughput."
+}
+
+// Settings implements Experiment.
+func (s *Backpressure) Settings() any {
+	names := make([]string, len(s.Policies))
+	for i, p := range s.Policies {
+		names[i] = p.String()
+	}
+	return struct {
+		Policies []string `json:"policies"`
+		*Backpressure
+		WorkMS       float64 `json:"work_ms"`
+		OfferSeconds float64 `json:"offer_s"`
+		Events       int64   `json:"events"`
+		Capacity     float64 `json:"capacity_per_s"`
+	}{names, s, milliseconds(s.Work), s.Offer.Seconds(), s.events(), s.capacity()}
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+// capacity is what theory says that the workers can do, in events per second.
+func (s *Backpressure) capacity() float64 { return float64(s.Workers) / s.Work.Seconds() }
+
+// events is how many events upstream offers.
+func (s *Backpressure) events() int64 { return int64(math.Round(s.Rate * s.Offer.Seconds())) }
+
+// Check implements Experiment: settings with which nothing could be shown are
+// refused, with what would do.
+func (s *Backpressure) Check() error {
+	switch {
+	case len(s.Policies) == 0:
+		return errors.New("no policy to try: choose some of block, drop-newest, drop-oldest, sample")
+	case s.Queue < MinQueue || s.Queue > MaxQueue:
+		return fmt.Errorf("a queue of %d events is not between %d and %d", s.Queue, MinQueue, MaxQueue)
+	case s.Workers < 1 || s.Workers > MaxWorkers:
+		return fmt.Errorf("%d workers are not between 1 and %d", s.Workers, MaxWorkers)
+	case s.Work < MinWork || s.Work > MaxWork:
+		return fmt.Errorf("work of %v is not between %v and %v", s.Work, MinWork, MaxWork)
+	case !(s.Rate >= simulate.MinRate && s.Rate <= MaxOffer):
+		return fmt.Errorf("a rate of %v is not between %v and %v events a second", s.Rate, simulate.MinRate, MaxOffer)
+	case s.Offer < time.Second || s.Offer > maxCase:
+		return fmt.Errorf("a time of %v is not between 1s and %v", s.Offer, maxCase)
+	case s.Break != "" && !slices.Contains(Breaks(), s.Break):
+		return fmt.Errorf("there is no way to break called %q: choose one of %v", s.Break, Breaks())
+	}
+	c := s.capacity()
+	if s.Rate < 1.2*c {
+		return fmt.Errorf("%d workers of %v do %.0f events/s, so that %.0f/s back nothing up: offer at least %.0f/s, or slow the workers down",
+			s.Workers, s.Work, c, s.Rate, math.Ceil(1.2*c))
+	}
+	need := time.Duration(1.3 * float64(s.Queue) / (s.Rate - c) * float64(time.Second)).Round(100 * time.Millisecond)
+	if s.Offer < need {
+		return fmt.Errorf("in %v a queue of %d is not filled by %.0f/s that come and %.0f/s that go: offer for at least %v, or make the queue smaller",
+			s.Offer, s.Queue, s.Rate, c, need)
+	}
+	if t := time.Duration(float64(s.events()) / c * float64(time.Second)); t > maxCase {
+		return fmt.Errorf("%d events at %.0f/s take %v, longer than a lab may (%v): offer fewer, or make the workers faster", s.events(), c, t.Round(time.Second), maxCase)
+	}
+	return nil
+}
+
+// Run implements Experiment.
+func (s *Backpressure) Run(ctx context.Context, b *Bench, r *Report) error {
+	for i, p := range s.Policies {
+		show := func(text string) {
+			b.Progress(fmt.Sprintf("%d of %d  %-11s  %s", i+1, len(s.Policies), p, text))
+		}
+		o, err := s.observe(ctx, b, p, show)
+		if err != nil {
+			return fmt.Errorf("%s: %w", p, err)
+		}
+		s.measure(r, o)
+		s.judge(r, o)
+	}
+	r.Notes = s.notes()
+	return nil
+}
+
+// surplus is how many events theory says have come and not gone when the offer ends.
+func (s *Backpressure) surplus() float64 { return (s.Rate - s.capacity()) * s.Offer.Seconds() }
+
+// notes say what would have held without loss or waiting.
+func (s *Backpressure) notes() []string {
+	enough := int(math.Ceil(s.Rate * s.Work.Seconds()))
+	return []string{
+		fmt.Sprintf("%d workers of %v do %.0f events/s; %.0f/s were offered for %v, which leaves %.0f events over",
+			s.Workers, s.Work, s.capacity(), s.Rate, s.Offer, s.surplus()),
+		fmt.Sprintf("a load that goes on needs %d workers, or work of at most %.2f ms; a burst of %v needs a queue of %.0f events, or an upstream that waits",
+			enough, 1000*float64(s.Workers)/s.Rate, s.Offer, s.surplus()),
+	}
+}

@@ -1,0 +1,277 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/weir-project/weir/internal/event"
+	"github.com/weir-project/weir/internal/queue"
+	"github.com/weir-project/weir/internal/simulate"
+)
+
+func TestImpossibleSettings(t *testing.T) {
+	for _, s := range []Backpressure{DefaultBackpressure(), ShortBackpressure()} {
+		if err := s.Check(); err != nil {
+			t.Errorf("the defaults are refused: %v", err)
+		}
+	}
+	for want, change := range map[string]func(*Backpressure){
+		"no policy":             func(s *Backpressure) { s.Policies = nil },
+		"queue of 511":          func(s *Backpressure) { s.Queue = MinQueue - 1 },
+		"0 workers":             func(s *Backpressure) { s.Workers = 0 },
+		"65 workers":            func(s *Backpressure) { s.Workers = 65 },
+		"work of 0s":            func(s *Backpressure) { s.Work = 0 },
+		"rate of NaN":           func(s *Backpressure) { s.Rate = nan() },
+		"rate of 20001":         func(s *Backpressure) { s.Rate = 20_001 },
+		"time of 1ms":           func(s *Backpressure) { s.Offer = time.Millisecond },
+		`break called "x"`:      func(s *Backpressure) { s.Break = "x" },
+		"offer at least 480/s":  func(s *Backpressure) { s.Rate = 450 },
+		"for at least 2.2s":     func(s *Backpressure) { s.Offer = 2 * time.Second },
+		"longer than a lab may": func(s *Backpressure) { s.Rate, s.Offer = 20_000, time.Minute },
+	} {
+		s := ShortBackpressure()
+		change(&s)
+		if err := s.Check(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("err = %v, want one that says %q", err, want)
+		}
+	}
+}
+
+func nan() float64 {
+	f, _ := strconv.ParseFloat("NaN", 64)
+	return f
+}
+
+func events(n, keys int) []event.Event {
+	out := make([]event.Event, n)
+	for i := range out {
+		out[i] = event.Event{Route: event.Data, Key: []byte(strconv.Itoa(i % keys)), TimeUS: int64(i)}
+	}
+	return out
+}
+
+func TestWorkersTakeTheTimeThatTheoryGivesThem(t *testing.T) {
+	for _, c := range []struct {
+		n, keys, workers int
+		want             time.Duration
+	}{
+		{100, 100, 4, 250 * time.Millisecond},
+		{101, 101, 4, 260 * time.Millisecond},
+		{100, 100, 1, time.Second},
+		{100, 1, 4, time.Second}, // one account: nobody can help
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorkers(c.workers, 10*time.Millisecond)
+			start := time.Now()
+			w.do(t.Context(), events(c.n, c.keys))
+			if got := time.Since(start); got != c.want || w.done.Load() != int64(c.n) {
+				t.Errorf("%+v: %v for %d", c, got, w.done.Load())
+			}
+		})
+	}
+}
+
+func TestWorkersStopAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		w := newWorkers(4, time.Second)
+		start := time.Now()
+		time.AfterFunc(2500*time.Millisecond, cancel)
+		w.do(ctx, events(100, 2))
+		if got := time.Since(start); got != 2500*time.Millisecond || w.done.Load() != 4 {
+			t.Errorf("stopped after %v with %d done", got, w.done.Load())
+		}
+	})
+}
+
+// good is an observation with which everything holds.
+func good(p queue.Policy) (*Backpressure, *observation) {
+	s := ShortBackpressure()
+	o := &observation{policy: p, events: 4000, truth: simulate.Truth{Events: 4010, Skipped: 6, Again: 4}, early: true, finished: true,
+		socketBlocked: time.Second, rssBefore: 50 << 20}
+	o.stored = 4000
+	if p != queue.Block {
+		o.stored = 2600
+		o.finalQueue.Dropped[p] = 1400
+	}
+	o.counted = o.stored
+	o.finalQueue.Blocked = time.Second
+	for i := range 101 { // 10 s at 400/s, the queue full from 2 s to 8 s
+		at := float64(i) / 10
+		x := sample{at: at, offered: min(4000, int64(1000*at)), worked: int64(400 * at), control: int64(100 * at), stored: int64(400 * at), rss: 60 << 20}
+		x.queue.Events = int(min(1, at/2, max(0, (10-at)/2)) * 1000)
+		x.queue.Bytes = int64(x.queue.Events) * 500
+		if p == queue.Block {
+			x.upstream = max(0, x.offered-x.worked-1000)
+		}
+		o.samples = append(o.samples, x)
+	}
+	return &s, o
+}
+
+func TestJudgement(t *testing.T) {
+	judge := func(p queue.Policy, change func(*Backpressure, *observation)) *Report {
+		s, o := good(p)
+		change(s, o)
+		r := &Report{}
+		s.measure(r, o)
+		s.judge(r, o)
+		r.judge()
+		return r
+	}
+	for _, p := range queue.Policies() {
+		if r := judge(p, func(*Backpressure, *observation) {}); r.Verdict != Holds {
+			t.Fatalf("%v: a good observation: %s", p, r.Reason)
+		}
+	}
+	for name, c := range map[string]struct {
+		policy queue.Policy
+		want   Verdict
+		change func(*Backpressure, *observation)
+	}{
+		"block loses one":             {queue.Block, DoesNotHold, func(_ *Backpressure, o *observation) { o.stored--; o.counted-- }},
+		"block loses one and says so": {queue.Block, DoesNotHold, func(_ *Backpressure, o *observation) { o.stored--; o.counted--; o.finalQueue.Dropped[0]++ }},
+		"one uncounted drop":          {queue.DropNewest, DoesNotHold, func(_ *Backpressure, o *observation) { o.finalQueue.Dropped[queue.DropNewest]-- }},
+		"one drop too many counted":   {queue.DropOldest, DoesNotHold, func(_ *Backpressure, o *observation) { o.finalQueue.Dropped[queue.DropOldest]++ }},
+		"counted with another policy": {queue.Sample, DoesNotHold, func(_ *Backpressure, o *observation) {
+			o.finalQueue.Dropped[queue.Sample]--
+			o.finalQueue.Dropped[queue.DropOldest]++
+		}},
+		"far too much dropped": {queue.DropNewest, DoesNotHold, func(_ *Backpressure, o *observation) {
+			o.stored, o.counted, o.finalQueue.Dropped[queue.DropNewest] = 1000, 1000, 3000
+		}},
+		"doubled":            {queue.Block, DoesNotHold, func(_ *Backpressure, o *observation) { o.stored++; o.twice++; o.counted++ }},
+		"made up":            {queue.Block, DoesNotHold, func(_ *Backpressure, o *observation) { o.stored++; o.foreign++; o.counted++ }},
+		"out of order":       {queue.Block, DoesNotHold, func(_ *Backpressure, o *observation) { o.late++ }},
+		"miscounted":         {queue.Sample, DoesNotHold, func(_ *Backpressure, o *observation) { o.counted++ }},
+		"the socket goes on": {queue.Block, DoesNotHold, func(_ *Backpressure, o *observation) { o.socketBlocked = 0 }},
+		"the reader goes on": {queue.Block, DoesNotHold, func(_ *Backpressure, o *observation) { o.finalQueue.Blocked = 0 }},
+		"upstream keeps nothing": {queue.Block, DoesNotHold, func(_ *Backpressure, o *observation) {
+			for i := range o.samples {
+				o.samples[i].upstream = 0
+			}
+		}},
+		"over the bound": {queue.Block, DoesNotHold, func(_ *Backpressure, o *observation) { o.samples[50].queue.Events = 1001 }},
+		"memory grows":   {queue.Block, DoesNotHold, func(_ *Backpressure, o *observation) { o.samples[50].rss = 500 << 20 }},
+		"slower than theory": {queue.Block, DoesNotHold, func(_ *Backpressure, o *observation) {
+			for i := range o.samples {
+				o.samples[i].worked = o.samples[i].worked * 7 / 8
+			}
+		}},
+		"faster than theory": {queue.Block, DoesNotHold, func(s *Backpressure, _ *observation) { s.Work = 11 * time.Millisecond }},
+		"slower than theory on a busy machine": {queue.Block, Inconclusive, func(s *Backpressure, o *observation) {
+			for i := range o.samples {
+				o.samples[i].worked, o.samples[i].control = o.samples[i].worked*3/4, o.samples[i].control*9/10
+			}
+		}},
+		"connected too late": {queue.Block, Inconclusive, func(_ *Backpressure, o *observation) { o.early, o.stored = false, 1 }},
+		"begun again":        {queue.Block, Inconclusive, func(_ *Backpressure, o *observation) { o.restarts, o.stored = 1, 1 }},
+		"still moving":       {queue.Block, Inconclusive, func(_ *Backpressure, o *observation) { o.finished, o.stored = false, 1 }},
+		"no load":            {queue.Block, Inconclusive, func(s *Backpressure, _ *observation) { s.Queue = 2000 }},
+		"no fault":           {queue.Block, Inconclusive, func(s *Backpressure, _ *observation) { s.Break = BreakLose }},
+		"nothing happened":   {queue.Block, Inconclusive, func(_ *Backpressure, o *observation) { o.samples = nil }},
+	} {
+		if r := judge(c.policy, c.change); r.Verdict != c.want {
+			t.Errorf("%s: %s (%s), want %s", name, r.Verdict, r.Reason, c.want)
+		}
+	}
+}
+
+// small is the quickest setting that shows something.
+func small(policies ...queue.Policy) *Backpressure {
+	s := ShortBackpressure()
+	s.Policies, s.Queue, s.Rate, s.Offer = policies, MinQueue, 1300, 1200*time.Millisecond
+	return &s
+}
+
+func perform(t *testing.T, s *Backpressure) *Report {
+	t.Helper()
+	if os.Getenv("WEIR_TEST_LAB") == "" {
+		t.Skip("measures for most of a minute: WEIR_TEST_LAB=1 go test ./internal/lab")
+	}
+	r, _, err := Perform(t.Context(), Config{Dir: t.TempDir()}, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// failed lists the claims that do not hold.
+func failed(r *Report) (text string) {
+	for _, c := range r.Checks {
+		if c.Verdict != Holds {
+			text += fmt.Sprintf("%s: %s: %s, %s (%s)\n", c.Case, c.Claim, c.Want, c.Got, c.Verdict)
+		}
+	}
+	return text
+}
+
+// timing are the claims that a loaded machine can spoil: they have their own tests.
+const timing = "throughput is workers / time of the work"
+
+// TestTheRealPipeline is the claim itself. Whatever the machine does, what is exact
+// must hold.
+func TestTheRealPipeline(t *testing.T) {
+	r := perform(t, small(queue.Policies()...))
+	if len(r.Checks) < 4*5 && r.Verdict == Holds {
+		t.Errorf("only %d checks", len(r.Checks))
+	}
+	for _, c := range r.Checks {
+		if c.Verdict == DoesNotHold && c.Claim != timing {
+			t.Errorf("%s: %s: want %s, got %s", c.Case, c.Claim, c.Want, c.Got)
+		}
+	}
+	if r.Verdict != Holds {
+		t.Logf("on this machine, now: %s\n%s", r.Verdict, failed(r))
+	}
+}
+
+func TestALossThatNobodyCountsIsFound(t *testing.T) {
+	for _, p := range []queue.Policy{queue.Block, queue.DropNewest} {
+		s := small(p)
+		s.Break = BreakLose
+		r := perform(t, s)
+		if r.Verdict != DoesNotHold || !strings.Contains(failed(r), "every loss is counted") && !strings.Contains(failed(r), "nothing is lost") {
+			t.Errorf("%v: %s\n%s", p, r.Verdict, failed(r))
+		}
+	}
+}
+
+func TestWorkersThatAreTooSlowAreFound(t *testing.T) {
+	s := small(queue.DropOldest)
+	s.Break = BreakSlow
+	if r := perform(t, s); r.Verdict != DoesNotHold || !strings.Contains(failed(r), timing) {
+		t.Errorf("%s\n%s", r.Verdict, failed(r))
+	}
+}
+
+func TestStoppedInTheMiddle(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	dir := t.TempDir()
+	var once sync.Once
+	var stopped time.Time
+	s := small(queue.Block)
+	_, _, err := Perform(ctx, Config{Dir: dir, Progress: func(line string) {
+		if strings.Contains(line, "offered") {
+			once.Do(func() { stopped = time.Now(); cancel() })
+		}
+	}}, s)
+	if !errors.Is(err, context.Canceled) || stopped.IsZero() {
+		t.Fatalf("err = %v", err)
+	}
+	if got := left(t, dir); len(got) != 0 {
+		t.Errorf("left are %v", got)
+	}
+	if d := time.Since(stopped); d > 10*time.Second {
+		t.Errorf("stopping took %v", d)
+	}
+}

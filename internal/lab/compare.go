@@ -1,0 +1,114 @@
+package lab
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Difference is one figure of two reports.
+type Difference struct {
+	Case string `json:"case"`
+	Name string `json:"name"`
+	Unit string `json:"unit"`
+	// A and B are nil where a report does not have the figure.
+	A *float64 `json:"a"`
+	B *float64 `json:"b"`
+}
+
+// Comparison is two reports of one lab side by side.
+type Comparison struct {
+	Lab         string       `json:"lab"`
+	Verdicts    [2]Verdict   `json:"verdicts"`
+	Differences []Difference `json:"differences"`
+	// Settings lists the settings that differ, as "name: a, b".
+	Settings []string `json:"settings,omitempty"`
+}
+
+// Compare holds two reports of the same lab against each other, in the order of a.
+func Compare(a, b *Report) (*Comparison, error) {
+	if a.Lab != b.Lab {
+		return nil, fmt.Errorf("a report of %s and one of %s have nothing to compare", a.Lab, b.Lab)
+	}
+	c := &Comparison{Lab: a.Lab, Verdicts: [2]Verdict{a.Verdict, b.Verdict}}
+	at := map[[2]string]int{}
+	for i, r := range []*Report{a, b} {
+		for _, m := range r.Measures {
+			key := [2]string{m.Case, m.Name}
+			n, ok := at[key]
+			if !ok {
+				n = len(c.Differences)
+				at[key] = n
+				c.Differences = append(c.Differences, Difference{Case: m.Case, Name: m.Name, Unit: m.Unit})
+			}
+			v := m.Value
+			if i == 0 {
+				c.Differences[n].A = &v
+			} else {
+				c.Differences[n].B = &v
+			}
+		}
+	}
+	c.Settings = settings(a.Settings, b.Settings)
+	return c, nil
+}
+
+// settings lists what differs between two settings as they were read back.
+func settings(a, b any) (out []string) {
+	x, _ := a.(map[string]any) // nil for what is none: every setting of the other differs
+	y, _ := b.(map[string]any)
+	for k, v := range x {
+		if !reflect.DeepEqual(v, y[k]) {
+			out = append(out, fmt.Sprintf("%s: %v, %v", k, v, y[k]))
+		}
+	}
+	for k, v := range y {
+		if _, ok := x[k]; !ok {
+			out = append(out, fmt.Sprintf("%s: -, %v", k, v))
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// Kept is a report that is kept.
+type Kept struct {
+	Name    string    `json:"name"` // of its directory
+	Lab     string    `json:"lab"`
+	Started time.Time `json:"started"`
+	Verdict Verdict   `json:"verdict"`
+	// Err says why it cannot be read; empty where it can.
+	Err string `json:"error,omitempty"`
+}
+
+// List returns the reports in a directory of labs, oldest first; none where there
+// is no directory.
+func List(dir string) ([]Kept, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		if errors.Is(err, os.ErrNotExist) {
+			return nil, nil
+		}
+		return nil, fmt.Errorf("list reports: %w", err)
+	}
+	var out []Kept
+	for _, e := range entries {
+		if !e.IsDir() || strings.HasPrefix(e.Name(), ".") {
+			continue
+		}
+		k := Kept{Name: e.Name()}
+		if r, err := Read(filepath.Join(dir, e.Name())); err != nil {
+			k.Err = err.Error()
+		} else {
+			k.Lab, k.Started, k.Verdict = r.Lab, r.Started, r.Verdict
+		}
+		out = append(out, k)
+	}
+	slices.SortStableFunc(out, func(a, b Kept) int { return a.Started.Compare(b.Started) })
+	return out, nil
+}

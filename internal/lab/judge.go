@@ -1,0 +1,219 @@
+package lab
+
+import (
+	"fmt"
+
+	"github.com/weir-project/weir/internal/queue"
+)
+
+const (
+	// batchEvents is how many events the source hands over at once at most: how far
+	// below its bound a full queue can be.
+	batchEvents = 256
+	// The measured capacity may be this much below theory: at the end of a batch
+	// workers wait for the last of it, and for events of a key that another one works
+	// on. Above it may be only what the ends of the measurement blur.
+	capacityBelow, capacityAbove = 0.10, 0.05
+	// controlLeast is what share of its work a worker without a pipeline must have
+	// done, or the machine is too busy for a worker to be as fast as theory says.
+	controlLeast = 0.97
+	// memoryBeyond is what the process may grow by beyond a multiple of what the
+	// queue holds (the garbage collector lets the heap triple): brokers' indices,
+	// buffers of clients and of the reading side, batches in pools.
+	memoryBeyond   = 128 << 20
+	memoryMultiple = 4
+)
+
+// figures are what is derived from the samples.
+type figures struct {
+	peak            int     // events in the queue
+	peakBytes       int64   // in the queue
+	peakUpstream    int64   // events that upstream kept
+	peakRSS         int64   // bytes
+	rate            float64 // events/s through the workers while the queue was not empty
+	window          float64 // seconds that rate was measured over
+	control         float64 // share of its work that the control has done meanwhile
+	recover         float64 // seconds from the last event offered to the last one settled
+	blocked         float64 // seconds that the reader waited
+	offeringSeconds float64
+}
+
+// figures derives.
+func (o *observation) figures(s *Backpressure) figures {
+	var f figures
+	var first, last *sample
+	var offered float64
+	busy := max(1, s.Queue/10)
+	for i := range o.samples {
+		x := &o.samples[i]
+		f.peak, f.peakBytes = max(f.peak, x.queue.Events), max(f.peakBytes, x.queue.Bytes)
+		f.peakUpstream, f.peakRSS = max(f.peakUpstream, x.upstream), max(f.peakRSS, x.rss)
+		if x.queue.Events >= busy {
+			if first == nil {
+				first = x
+			}
+			last = x
+		}
+		if offered == 0 && x.offered >= o.events {
+			offered = x.at
+		}
+	}
+	if first != nil && last.at > first.at {
+		f.window = last.at - first.at
+		f.rate = float64(last.worked-first.worked) / f.window
+		f.control = float64(last.control-first.control) * s.Work.Seconds() / f.window
+	}
+	f.offeringSeconds = offered
+	if n := len(o.samples); n > 0 && offered > 0 {
+		end := n - 1 // the first sample at which nothing more happened
+		for end > 0 && o.samples[end-1].stored == o.samples[n-1].stored && o.samples[end-1].queue.Events == 0 {
+			end--
+		}
+		f.recover = max(0, o.samples[end].at-offered)
+	}
+	f.blocked = o.finalQueue.Blocked.Seconds()
+	return f
+}
+
+// measure adds the figures of a case to the report.
+func (s *Backpressure) measure(r *Report, o *observation) {
+	f, of := o.figures(s), o.policy.String()
+	r.Measure(of, "offered", float64(o.offered()), "events")
+	r.Measure(of, "stored", float64(o.stored), "events")
+	r.Measure(of, "dropped", float64(o.finalQueue.Dropped.Total()), "events")
+	r.Measure(of, "throughput", f.rate, "events/s")
+	if len(o.latency) > 0 {
+		r.Measure(of, "latency p50", quantile(o.latency, 0.50), "ms")
+		r.Measure(of, "latency p99", quantile(o.latency, 0.99), "ms")
+	}
+	r.Measure(of, "peak queue", float64(f.peak), "events")
+	r.Measure(of, "peak upstream", float64(f.peakUpstream), "events")
+	r.Measure(of, "peak memory", float64(f.peakRSS), "bytes")
+	r.Measure(of, "time to recover", f.recover, "s")
+	r.Measure(of, "reader blocked", f.blocked, "s")
+	r.Measure(of, "socket stopped", o.socketBlocked.Seconds(), "s")
+	r.Measure(of, "longest hole", float64(o.hole), "events")
+	s.lines(r, o)
+}
+
+// linePoints is how many points a line in a report has at most.
+const linePoints = 400
+
+// lines adds the course of a case.
+func (s *Backpressure) lines(r *Report, o *observation) {
+	step := max(1, len(o.samples)/linePoints)
+	add := func(panel string, value func(*sample) float64) {
+		l := Line{Case: o.policy.String(), Panel: panel}
+		for i := 0; i < len(o.samples); i += step {
+			l.X = append(l.X, o.samples[i].at)
+			l.Y = append(l.Y, value(&o.samples[i]))
+		}
+		r.Lines = append(r.Lines, l)
+	}
+	add("queue (events)", func(x *sample) float64 { return float64(x.queue.Events) })
+	add("waiting upstream (events)", func(x *sample) float64 { return float64(x.upstream) })
+	add("stored (events)", func(x *sample) float64 { return float64(x.stored) })
+	add("dropped (events)", func(x *sample) float64 { return float64(x.queue.Dropped.Total()) })
+	add("memory of the process (MiB)", func(x *sample) float64 { return float64(x.rss) / (1 << 20) })
+}
+
+// judge adds the checks of a case. Where its conditions are not met, nothing else
+// of it is judged.
+func (s *Backpressure) judge(r *Report, o *observation) {
+	f, of := o.figures(s), o.policy.String()
+	conditions := len(r.Checks)
+	if !o.early {
+		r.unknown(of, "the source listens before the first event", "connected before it", "not connected")
+	}
+	if !o.finished {
+		r.unknown(of, "everything comes to rest", "at rest in time", "still moving")
+	}
+	if o.restarts > 0 { // what was dropped meanwhile is delivered again
+		r.unknown(of, "the ingester is not started again", "0 restarts", fmt.Sprint(o.restarts))
+	}
+	if least := s.leastPeak(o.policy); f.peak < least {
+		r.unknown(of, "the load fills the queue", fmt.Sprintf("at least %d events in it", least), fmt.Sprint(f.peak))
+	}
+	if s.Break != "" && o.fired == 0 {
+		r.unknown(of, "the fault fires", "at least once", "never")
+	}
+	if len(r.Checks) > conditions {
+		return
+	}
+	s.judgeLoss(r, o, f)
+	if o.policy == queue.Block {
+		s.judgeBlock(r, o, f)
+	}
+	s.judgeThroughput(r, of, f)
+	bound := memoryMultiple*f.peakBytes + memoryBeyond
+	grown := f.peakRSS - o.rssBefore
+	r.check(of, "memory stays bounded", fmt.Sprintf("queue <= %d events, process grows by <= %d MiB", s.Queue, bound>>20),
+		fmt.Sprintf("queue %d, process %d MiB", f.peak, grown>>20), f.peak <= s.Queue && grown <= bound)
+}
+
+// judgeThroughput adds what theory says of the speed, unless the machine was too busy
+// for any worker to be that fast.
+func (s *Backpressure) judgeThroughput(r *Report, of string, f figures) {
+	const claim = "throughput is workers / time of the work"
+	c := s.capacity()
+	want, got := fmt.Sprintf("%.0f/s (-%.0f%%, +%.0f%%)", c, 100*capacityBelow, 100*capacityAbove), fmt.Sprintf("%.1f/s over %.1f s", f.rate, f.window)
+	if f.rate < c*(1-capacityBelow) && f.control < controlLeast {
+		r.unknown(of, claim+", on a machine that keeps time", want, fmt.Sprintf("%s, while a worker without a pipeline reached %.0f%%", got, 100*f.control))
+		return
+	}
+	r.check(of, claim, want, got, f.rate >= c*(1-capacityBelow) && f.rate <= c*(1+capacityAbove))
+}
+
+// leastPeak is how full the queue must have been for a case to show anything.
+func (s *Backpressure) leastPeak(p queue.Policy) int {
+	if p == queue.Sample { // it never fills: it settles where what is admitted is what goes
+		return s.Queue * 6 / 10
+	}
+	return s.Queue - batchEvents
+}
+
+// judgeLoss adds what is exact: loss, counts, order.
+func (s *Backpressure) judgeLoss(r *Report, o *observation, f figures) {
+	of := o.policy.String()
+	dropped := o.finalQueue.Dropped
+	missing := o.offered() - (o.stored - o.twice - o.foreign)
+	want := missing
+	if o.policy == queue.Block {
+		r.check(of, "nothing is lost", fmt.Sprintf("%d stored", o.offered()), fmt.Sprintf("%d stored, %d missing", o.stored, missing), missing == 0)
+		want = 0
+	} else {
+		s.judgeAmount(r, o, f, missing)
+	}
+	r.check(of, "every loss is counted with the policy that dropped it", fmt.Sprintf("%d dropped by %s, 0 by others", want, o.policy),
+		fmt.Sprintf("%d by %s, %d by others", dropped[o.policy], o.policy, dropped.Total()-dropped[o.policy]),
+		dropped[o.policy] == want && dropped.Total() == want)
+	r.check(of, "nothing is doubled, made up or out of order", "0, 0, 0", fmt.Sprintf("%d, %d, %d", o.twice, o.foreign, o.late),
+		o.twice == 0 && o.foreign == 0 && o.late == 0)
+	r.check(of, "Redis counts what Kafka holds", fmt.Sprint(o.stored), fmt.Sprint(o.counted), o.counted == o.stored)
+}
+
+// judgeAmount adds how much a policy that drops must drop: what has come and not
+// gone, at the measured throughput, when the offer ends, less what waits then. Sample
+// lets less wait.
+func (s *Backpressure) judgeAmount(r *Report, o *observation, f figures, missing int64) {
+	least := (s.Rate-f.rate)*s.Offer.Seconds() - float64(s.Queue)
+	most := least
+	if o.policy == queue.Sample {
+		most += float64(s.Queue) / 2
+	}
+	blur := capacityBelow*s.capacity()*s.Offer.Seconds() + batchEvents
+	r.check(o.policy.String(), "what does not fit is dropped, and no more", fmt.Sprintf("%.0f to %.0f missing", max(1, least-blur), most+blur),
+		fmt.Sprint(missing), float64(missing) >= max(1, least-blur) && float64(missing) <= most+blur)
+}
+
+// judgeBlock adds what only blocking does.
+func (s *Backpressure) judgeBlock(r *Report, o *observation, f figures) {
+	of := o.policy.String()
+	// What was offered and neither worked on nor in the queue can only be upstream,
+	// or on its way in the sockets' buffers and one batch.
+	surplus := float64(o.offered()) - s.capacity()*f.offeringSeconds - float64(s.Queue)
+	r.check(of, "the socket stops: upstream cannot write", "over 0.1 s", fmt.Sprintf("%.1f s, %.2f s at a stretch", o.socketBlocked.Seconds(), o.socketLongest.Seconds()),
+		o.socketBlocked.Seconds() > 0.1 && f.blocked > 0)
+	r.check(of, "upstream is the buffer of what is beyond the queue", fmt.Sprintf("at least %.0f events wait there", surplus/2),
+		fmt.Sprint(f.peakUpstream), surplus > 0 && float64(f.peakUpstream) >= surplus/2)
+}

@@ -1,0 +1,330 @@
+// Package lab runs experiments on the real pipeline: each states a claim, measures,
+// and judges itself. It owns the frame that experiments share (the lock, the
+// temporary directory, the report, the plot, the verdict) and the experiments. It
+// does not own a terminal: what a user sees of one is cmd's.
+//
+// An experiment never passes because nothing happened: where the load was not
+// reached or the fault did not fire, its verdict is Inconclusive.
+package lab
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Verdict is what an experiment says of its claim.
+type Verdict string
+
+// The verdicts.
+const (
+	Holds        Verdict = "holds"
+	DoesNotHold  Verdict = "does not hold"
+	Inconclusive Verdict = "inconclusive"
+)
+
+// Check is one part of a claim, held against a measurement.
+type Check struct {
+	// Case is the setting that was measured, such as a policy.
+	Case    string  `json:"case"`
+	Claim   string  `json:"claim"`
+	Want    string  `json:"want"`
+	Got     string  `json:"got"`
+	Verdict Verdict `json:"verdict"`
+}
+
+// Measure is one figure of one case.
+type Measure struct {
+	Case  string  `json:"case"`
+	Name  string  `json:"name"`
+	Value float64 `json:"value"`
+	// Unit is events, s, ms, bytes, or events/s.
+	Unit string `json:"unit"`
+}
+
+// Line is a figure over time.
+type Line struct {
+	Case string `json:"case"`
+	// Panel is the diagram that it belongs to: a title with the unit.
+	Panel string `json:"panel"`
+	// X is in seconds since the case began.
+	X []float64 `json:"x"`
+	Y []float64 `json:"y"`
+}
+
+// Report is all that an experiment found out. It is what report.json holds.
+type Report struct {
+	Lab     string    `json:"lab"`
+	Version string    `json:"version"` // weir's
+	Started time.Time `json:"started"`
+	Seconds float64   `json:"seconds"`
+	// Claim is in words, Settings what the experiment ran with.
+	Claim    string  `json:"claim"`
+	Settings any     `json:"settings"`
+	Verdict  Verdict `json:"verdict"`
+	// Reason is the verdict's, in one sentence.
+	Reason   string    `json:"reason"`
+	Checks   []Check   `json:"checks"`
+	Measures []Measure `json:"measures"`
+	// Notes say what follows from it, in words.
+	Notes []string `json:"notes,omitempty"`
+	Lines []Line   `json:"lines,omitempty"`
+}
+
+// Measure adds a figure.
+func (r *Report) Measure(of, name string, value float64, unit string) {
+	r.Measures = append(r.Measures, Measure{of, name, value, unit})
+}
+
+// check adds a part of the claim that holds or does not.
+func (r *Report) check(of, claim, want, got string, ok bool) {
+	v := DoesNotHold
+	if ok {
+		v = Holds
+	}
+	r.Checks = append(r.Checks, Check{of, claim, want, got, v})
+}
+
+// unknown adds a condition without which a case proves nothing.
+func (r *Report) unknown(of, condition, want, got string) {
+	r.Checks = append(r.Checks, Check{of, condition, want, got, Inconclusive})
+}
+
+// judge makes the verdict of the checks: one that does not hold decides, then one
+// that is inconclusive. Without any check nothing was shown.
+func (r *Report) judge() {
+	r.Verdict = Inconclusive
+	r.Reason = "nothing was checked"
+	if len(r.Checks) == 0 {
+		return
+	}
+	for _, v := range []Verdict{DoesNotHold, Inconclusive} {
+		var n int
+		var first *Check
+		for i := range r.Checks {
+			if r.Checks[i].Verdict == v {
+				if n++; first == nil {
+					first = &r.Checks[i]
+				}
+			}
+		}
+		if first == nil {
+			continue
+		}
+		r.Verdict = v
+		r.Reason = fmt.Sprintf("%s: %s: expected %s, measured %s", first.Case, first.Claim, first.Want, first.Got)
+		if n > 1 {
+			r.Reason += fmt.Sprintf(" (and %d more)", n-1)
+		}
+		return
+	}
+	r.Verdict = Holds
+	r.Reason = fmt.Sprintf("all %d checks agree with what was measured", len(r.Checks))
+}
+
+// Bench is what an experiment works with.
+type Bench struct {
+	// Dir is empty, the experiment's own, and gone afterwards.
+	Dir string
+	Log *slog.Logger
+	// Progress shows one line of what is going on.
+	Progress func(line string)
+}
+
+// Experiment is one lab. Check says what is wrong with its settings; nil is fine.
+type Experiment interface {
+	Name() string
+	Claim() string
+	Settings() any
+	Check() error
+	// Run measures and fills in checks, measures and lines. An error means that
+	// the experiment could not be carried out; ctx's that it was stopped.
+	Run(ctx context.Context, b *Bench, r *Report) error
+}
+
+// Config says where and how experiments run.
+type Config struct {
+	// Dir holds the reports of all labs, created where missing. One experiment at a
+	// time works in it.
+	Dir     string
+	Version string
+	// Log and Progress may be nil.
+	Log      *slog.Logger
+	Progress func(line string)
+}
+
+// BusyError says that another experiment works in the directory.
+type BusyError struct{ Dir, Who string }
+
+func (e *BusyError) Error() string {
+	return fmt.Sprintf("another lab is running (%s): two at once would disturb each other's measurements", e.Who)
+}
+
+// workPrefix begins the names of temporary directories.
+const workPrefix = ".work-"
+
+// Perform runs an experiment and keeps its report: report.json and plot.svg in the
+// directory that it returns. Without a report (an error, or ctx ended) nothing is
+// left behind.
+func Perform(ctx context.Context, cfg Config, e Experiment) (_ *Report, dir string, err error) {
+	if err := e.Check(); err != nil {
+		return nil, "", err
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Progress == nil {
+		cfg.Progress = func(string) {}
+	}
+	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+		return nil, "", fmt.Errorf("make labs directory: %w", err)
+	}
+	unlock, err := lock(cfg.Dir, e.Name())
+	if err != nil {
+		return nil, "", err
+	}
+	defer unlock()
+	if err := sweep(cfg.Dir); err != nil {
+		return nil, "", err
+	}
+	work, err := os.MkdirTemp(cfg.Dir, workPrefix)
+	if err != nil {
+		return nil, "", fmt.Errorf("make temporary directory: %w", err)
+	}
+	defer func() {
+		if e := os.RemoveAll(work); e != nil && err == nil {
+			err = fmt.Errorf("remove temporary directory: %w", e)
+		}
+	}()
+	r := &Report{Lab: e.Name(), Version: cfg.Version, Started: time.Now().UTC(), Claim: e.Claim(), Settings: e.Settings()}
+	if err := e.Run(ctx, &Bench{Dir: work, Log: cfg.Log, Progress: cfg.Progress}, r); err != nil {
+		return nil, "", err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, "", err
+	}
+	r.Seconds = time.Since(r.Started).Seconds()
+	r.judge()
+	if dir, err = keep(cfg.Dir, r); err != nil {
+		return nil, "", err
+	}
+	return r, dir, nil
+}
+
+// lock makes this process the one that experiments. The lock is the kernel's: it
+// goes with the process however that dies.
+func lock(dir, name string) (unlock func(), err error) {
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open lock: %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		defer f.Close()
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, fmt.Errorf("lock labs directory: %w", err)
+		}
+		who, _ := os.ReadFile(f.Name()) // only for the message
+		return nil, &BusyError{Dir: dir, Who: strings.TrimSpace(string(who))}
+	}
+	text := fmt.Sprintf("%s, process %d, since %s\n", name, os.Getpid(), time.Now().Format(time.TimeOnly))
+	if err := errors.Join(f.Truncate(0), write(f, text)); err != nil {
+		return nil, errors.Join(fmt.Errorf("write lock: %w", err), f.Close())
+	}
+	return func() {
+		_ = f.Truncate(0) // a note for people
+		_ = f.Close()     // releases the lock; nothing else was written
+	}, nil
+}
+
+func write(f *os.File, text string) error {
+	_, err := f.WriteAt([]byte(text), 0)
+	return err
+}
+
+// sweep removes what an experiment that was killed has left. The lock is held.
+func sweep(dir string) error {
+	old, err := filepath.Glob(filepath.Join(dir, workPrefix+"*"))
+	if err != nil {
+		return fmt.Errorf("look for old directories: %w", err)
+	}
+	for _, d := range old {
+		if err := os.RemoveAll(d); err != nil {
+			return fmt.Errorf("remove what a killed lab left: %w", err)
+		}
+	}
+	return nil
+}
+
+// keep writes the report and its plot, whole or not at all.
+func keep(dir string, r *Report) (_ string, err error) {
+	tmp, err := os.MkdirTemp(dir, workPrefix)
+	if err != nil {
+		return "", fmt.Errorf("make report directory: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			_ = os.RemoveAll(tmp) // err says what went wrong
+		}
+	}()
+	body, err := json.MarshalIndent(r, "", " ")
+	if err != nil {
+		return "", fmt.Errorf("encode report: %w", err)
+	}
+	if err := os.WriteFile(filepath.Join(tmp, reportName), append(body, '\n'), 0o600); err != nil {
+		return "", fmt.Errorf("write report: %w", err)
+	}
+	svg, err := plotLines(r)
+	if err != nil {
+		return "", err
+	}
+	if err := os.WriteFile(filepath.Join(tmp, plotName), svg, 0o600); err != nil {
+		return "", fmt.Errorf("write plot: %w", err)
+	}
+	final := filepath.Join(dir, r.Lab+"-"+r.Started.Format("20060102T150405.000000Z"))
+	if err := os.Rename(tmp, final); err != nil {
+		return "", fmt.Errorf("keep report: %w", err)
+	}
+	return final, nil
+}
+
+// Names in a report's directory.
+const (
+	reportName = "report.json"
+	plotName   = "plot.svg"
+)
+
+// maxReport bounds in bytes a report that is read back.
+const maxReport = 64 << 20
+
+// Read returns the report of a directory that Perform returned, or of its
+// report.json.
+func Read(path string) (*Report, error) {
+	info, err := os.Stat(path)
+	if err == nil && info.IsDir() {
+		path = filepath.Join(path, reportName)
+		info, err = os.Stat(path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read report: %w", err)
+	}
+	if info.Size() > maxReport {
+		return nil, fmt.Errorf("read report: %s has %d bytes, more than any report", path, info.Size())
+	}
+	body, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read report: %w", err)
+	}
+	var r Report
+	if err := json.Unmarshal(body, &r); err != nil || r.Lab == "" {
+		return nil, fmt.Errorf("read report: %s is no report of a lab", path)
+	}
+	return &r, nil
+}

@@ -1,0 +1,202 @@
+package lab
+
+import (
+	"context"
+	"encoding/xml"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// stub is an experiment without a pipeline.
+type stub struct {
+	check error
+	run   func(ctx context.Context, b *Bench, r *Report) error
+}
+
+func (s *stub) Name() string  { return "stub" }
+func (s *stub) Claim() string { return "Something is so." }
+func (s *stub) Settings() any { return map[string]int{"n": 7} }
+func (s *stub) Check() error  { return s.check }
+
+func (s *stub) Run(ctx context.Context, b *Bench, r *Report) error { return s.run(ctx, b, r) }
+
+// left lists what is in a directory of labs besides the lock.
+func left(t *testing.T, dir string) (names []string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if e.Name() != "lock" {
+			names = append(names, e.Name())
+		}
+	}
+	return names
+}
+
+func TestAReportIsKeptAndReadBack(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(dir, workPrefix+"old", "kafka"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	r, kept, err := Perform(t.Context(), Config{Dir: dir, Version: "1.2.3"}, &stub{run: func(_ context.Context, b *Bench, r *Report) error {
+		if got := left(t, b.Dir); len(got) != 0 {
+			t.Errorf("the experiment's directory holds %v", got)
+		}
+		r.check("a", "one is one", "1", "1", true)
+		r.Measure("a", "size", 5, "bytes")
+		r.Lines = []Line{{Case: "a", Panel: "size", X: []float64{0, 1, 2}, Y: []float64{1, 5, 2}}, {Case: "b<&>", Panel: "size", X: []float64{0, 1}, Y: []float64{0, 1}}}
+		return os.WriteFile(filepath.Join(b.Dir, "x"), []byte("x"), 0o600)
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := left(t, dir); len(got) != 1 || filepath.Join(dir, got[0]) != kept {
+		t.Errorf("left are %v, want the report alone", got)
+	}
+	again, err := Read(kept)
+	if err != nil || again.Verdict != Holds || r.Verdict != Holds || again.Version != "1.2.3" || len(again.Measures) != 1 || len(again.Lines) != 2 {
+		t.Errorf("read back %+v, %v", again, err)
+	}
+	list, err := List(dir)
+	if err != nil || len(list) != 1 || list[0].Verdict != Holds || list[0].Name != filepath.Base(kept) {
+		t.Errorf("list = %+v, %v", list, err)
+	}
+	svg, err := os.Open(filepath.Join(kept, plotName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer svg.Close()
+	paths := 0
+	for d := xml.NewDecoder(svg); ; {
+		tok, err := d.Token()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatalf("the plot is no XML: %v", err)
+		}
+		if e, ok := tok.(xml.StartElement); ok && e.Name.Local == "path" {
+			paths++
+		}
+	}
+	if paths < 2 {
+		t.Errorf("the plot has %d paths, want a line for each case", paths)
+	}
+}
+
+func TestNothingIsLeftOfWhatHasNoVerdict(t *testing.T) {
+	broken := errors.New("broken")
+	ctx, cancel := context.WithCancel(t.Context())
+	for name, run := range map[string]func(context.Context, *Bench, *Report) error{
+		"an error": func(context.Context, *Bench, *Report) error { return broken },
+		"stopped": func(_ context.Context, _ *Bench, r *Report) error {
+			r.check("a", "one is one", "1", "1", true)
+			cancel()
+			return nil
+		},
+	} {
+		dir := t.TempDir()
+		r, kept, err := Perform(ctx, Config{Dir: dir}, &stub{run: run})
+		if r != nil || kept != "" || !errors.Is(err, broken) && !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: %v, %q, %v", name, r, kept, err)
+		}
+		if got := left(t, dir); len(got) != 0 {
+			t.Errorf("%s leaves %v", name, got)
+		}
+	}
+}
+
+func TestOnlyOneAtATime(t *testing.T) {
+	dir := t.TempDir()
+	outer := &stub{run: func(ctx context.Context, b *Bench, r *Report) error {
+		_, _, err := Perform(ctx, Config{Dir: dir}, &stub{run: func(context.Context, *Bench, *Report) error {
+			t.Error("a second one ran")
+			return nil
+		}})
+		busy, ok := errors.AsType[*BusyError](err)
+		if !ok || !strings.Contains(busy.Error(), "stub, process") {
+			t.Errorf("the second one was told %v", err)
+		}
+		if _, err := os.Stat(b.Dir); err != nil {
+			t.Errorf("the second one removed the first one's directory: %v", err)
+		}
+		return nil
+	}}
+	for range 2 { // the lock is free again afterwards
+		if _, _, err := Perform(t.Context(), Config{Dir: dir}, outer); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestImpossibleSettingsTouchNothing(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "labs")
+	impossible := errors.New("impossible")
+	if _, _, err := Perform(t.Context(), Config{Dir: dir}, &stub{check: impossible}); !errors.Is(err, impossible) {
+		t.Errorf("err = %v", err)
+	}
+	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the directory was made: %v", err)
+	}
+}
+
+func TestJudge(t *testing.T) {
+	for _, c := range []struct {
+		checks string // h, d, i: a check each
+		want   Verdict
+	}{{"", Inconclusive}, {"h", Holds}, {"hh", Holds}, {"hi", Inconclusive}, {"hd", DoesNotHold}, {"id", DoesNotHold}, {"di", DoesNotHold}} {
+		var r Report
+		for _, k := range c.checks {
+			if k == 'i' {
+				r.unknown("case", "claim", "x", "y")
+			} else {
+				r.check("case", "claim", "x", "y", k == 'h')
+			}
+		}
+		if r.judge(); r.Verdict != c.want || r.Reason == "" {
+			t.Errorf("%q: %s (%s), want %s", c.checks, r.Verdict, r.Reason, c.want)
+		}
+	}
+}
+
+func TestCompare(t *testing.T) {
+	a := &Report{Lab: "l", Verdict: Holds, Settings: map[string]any{"n": 1.0, "m": 2.0}, Measures: []Measure{{"c", "x", 1, "s"}, {"c", "y", 2, "s"}}}
+	b := &Report{Lab: "l", Verdict: DoesNotHold, Settings: map[string]any{"n": 3.0, "m": 2.0}, Measures: []Measure{{"c", "y", 4, "s"}, {"d", "z", 5, "s"}}}
+	c, err := Compare(a, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(c.Differences) != 3 || *c.Differences[0].A != 1 || c.Differences[0].B != nil || *c.Differences[1].A != 2 || *c.Differences[1].B != 4 ||
+		c.Differences[2].A != nil || *c.Differences[2].B != 5 {
+		t.Errorf("differences = %+v", c.Differences)
+	}
+	if len(c.Settings) != 1 || c.Settings[0] != "n: 1, 3" {
+		t.Errorf("settings = %q", c.Settings)
+	}
+	b.Lab = "other"
+	if _, err := Compare(a, b); err == nil {
+		t.Error("reports of two labs are compared")
+	}
+}
+
+func TestReadRefusesWhatIsNoReport(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.json")
+	if err := os.WriteFile(path, []byte(`{"a":1}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range []string{path, filepath.Dir(path), path + "-not"} {
+		if _, err := Read(p); err == nil {
+			t.Errorf("%s is read", p)
+		}
+	}
+}

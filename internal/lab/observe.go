@@ -1,0 +1,298 @@
+package lab
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/weir-project/weir/internal/kafka"
+	"github.com/weir-project/weir/internal/queue"
+	"github.com/weir-project/weir/internal/simulate"
+)
+
+// sampleEvery is how often the state is noted.
+const sampleEvery = 20 * time.Millisecond
+
+// settled is how long nothing may have moved before what is still missing is lost.
+const settled = 2 * time.Second
+
+// sample is the state at one moment.
+type sample struct {
+	at                                          float64 // seconds since event 0
+	offered, received, worked, stored, upstream int64
+	control                                     int64 // what an undisturbed worker has done
+	queue                                       queue.Stats
+	rss                                         int64
+}
+
+// observation is what was seen of one policy.
+type observation struct {
+	policy   queue.Policy
+	events   int64
+	truth    simulate.Truth
+	early    bool // the source was connected before event 0
+	finished bool // everything came to rest in time
+	fired    int64
+	samples  []sample
+	latency  []float64 // ms from happening to readable in Kafka, sorted
+
+	socketBlocked, socketLongest time.Duration
+	reconnects, duplicates       int64
+	restarts, rejects, gaps      int64
+	rssBefore                    int64
+	finalQueue                   queue.Stats
+
+	contents
+	counted int64 // by Redis
+}
+
+// contents is what the topics hold, compared with the truth by identity.
+type contents struct {
+	stored  int64 // records
+	twice   int64 // records whose event is there already
+	foreign int64 // records that are no event of this world
+	late    int64 // records after a later one of the same key
+	hole    int64 // the most consecutive events that are missing
+}
+
+// observe runs the pipeline under one policy from the first event until everything
+// has come to rest.
+func (s *Backpressure) observe(ctx context.Context, b *Bench, p queue.Policy, show func(string)) (_ *observation, err error) {
+	show("opening brokers, Redis and upstream")
+	runtime.GC() // what the case before has left is not this one's memory
+	o := &observation{policy: p, events: s.events()}
+	work := s.Work
+	if s.Break == BreakSlow {
+		work = work * 3 / 2
+	}
+	w := newWorkers(s.Workers, work)
+	g, err := openRig(ctx, b, rigConfig{seed: s.Seed, rate: s.Rate, events: o.events, queue: s.Queue, policy: p, work: w.do, lossy: s.Break == BreakLose})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, g.close()) }()
+	o.truth = simulate.Count(g.server.Items(0, o.events))
+	o.rssBefore = residentBytes()
+	tail := startTail(ctx, g.kafka)
+	control, stopControl := startControl(ctx, s.Work)
+	err = o.watch(ctx, s, g, w, control, show)
+	stopControl()
+	o.latency = tail.stop()
+	if err != nil {
+		return nil, err
+	}
+	show("reading back what was stored")
+	if err := g.stopIngest(); err != nil {
+		return nil, err
+	}
+	o.ending(g)
+	if err := o.read(ctx, g); err != nil {
+		return nil, err
+	}
+	switch s.Break {
+	case BreakLose:
+		o.fired = g.lossy.lost.Load()
+	case BreakSlow:
+		o.fired = w.done.Load()
+	}
+	return o, ctx.Err()
+}
+
+// watch notes the state until nothing moves any more.
+func (o *observation) watch(ctx context.Context, s *Backpressure, g *rig, w, control *workers, show func(string)) error {
+	tick := time.NewTicker(sampleEvery)
+	defer tick.Stop()
+	longest := time.Duration(1.6*float64(o.events)/s.capacity()*float64(time.Second)) + s.Offer + 20*time.Second
+	moved, shown := time.Now(), time.Time{}
+	var last sample
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+		now := time.Now()
+		if since := now.Sub(g.start); since < 0 {
+			st := g.source.Status()
+			o.early = st.Connected && st.Since.Before(g.start)
+			o.rssBefore = max(o.rssBefore, residentBytes())
+			show(fmt.Sprintf("upstream begins in %.1f s", -since.Seconds()))
+			continue
+		}
+		x := o.sample(g, w, now)
+		x.control = control.done.Load()
+		o.samples = append(o.samples, x)
+		if x.received != last.received || x.worked != last.worked || x.stored != last.stored || x.queue.Events != last.queue.Events {
+			moved = now
+		}
+		last = x
+		if now.Sub(shown) > 200*time.Millisecond {
+			shown = now
+			show(fmt.Sprintf("%4.0f s  offered %d  upstream %d  queue %d/%d  stored %d  dropped %d", x.at, x.offered, x.upstream,
+				x.queue.Events, x.queue.MaxEvents, x.stored, x.queue.Dropped.Total()))
+		}
+		over := x.offered >= o.events
+		if over && x.stored+x.queue.Dropped.Total() >= o.events && g.counted() >= x.stored || over && now.Sub(moved) > settled {
+			o.finished = true
+			return nil
+		}
+		if now.Sub(g.start) > longest {
+			return nil
+		}
+	}
+}
+
+// sample reads the state.
+func (o *observation) sample(g *rig, w *workers, now time.Time) sample {
+	is := g.ingest.Stats()
+	x := sample{at: now.Sub(g.start).Seconds(), offered: g.server.Tip(), received: is.Source.Frames, worked: w.done.Load(),
+		stored: is.Events, queue: is.Queue, rss: residentBytes()}
+	x.upstream = max(0, x.offered-x.received)
+	return x
+}
+
+// ending notes what counters say after the end.
+func (o *observation) ending(g *rig) {
+	is := g.ingest.Stats()
+	o.finalQueue = is.Queue
+	o.reconnects, o.duplicates, o.restarts = is.Source.Reconnects, is.Duplicates, is.Restarts
+	o.rejects, o.gaps = is.Rejects, is.Gaps
+	o.socketBlocked, o.socketLongest = g.sockets.times()
+}
+
+// offered is how many events a correct reader that drops nothing stores.
+func (o *observation) offered() int64 { return o.truth.Events - o.truth.Skipped - o.truth.Again }
+
+// read compares what the topics hold with the truth.
+func (o *observation) read(ctx context.Context, g *rig) (err error) {
+	index := make(map[string]int64, o.events)
+	keys := make([]string, o.events)
+	for it := range g.server.Items(0, o.events) {
+		index[it.Identity], keys[it.Index] = it.Index, it.Key
+	}
+	there := make([]bool, o.events)
+	newest := make(map[string]int64) // by topic and key
+	o.counted, err = g.stored(ctx, func(topic string, value []byte) {
+		o.stored++
+		i, ok := index[identity(value)]
+		switch {
+		case !ok:
+			o.foreign++
+			return
+		case there[i]:
+			o.twice++
+		}
+		there[i] = true
+		k := topic + " " + keys[i]
+		if n, ok := newest[k]; ok && n > i {
+			o.late++
+		}
+		newest[k] = i
+	})
+	run := int64(0)
+	for _, ok := range there {
+		if run++; ok {
+			run = 0
+		}
+		o.hole = max(o.hole, run)
+	}
+	return err
+}
+
+// record adapts fn to records.
+func record(fn func(topic string, value []byte)) func(*kgo.Record) error {
+	return func(r *kgo.Record) error {
+		fn(r.Topic, r.Value)
+		return nil
+	}
+}
+
+// identity is simulate.Item's Identity of a stored event, parsed here with the
+// standard library: the pipeline's own decoder is under test. Empty for what is none.
+func identity(value []byte) string {
+	var m struct {
+		DID, Kind string
+		Commit    struct{ Collection, RKey, Operation, Rev string }
+		Account   struct{ Seq int64 }
+		Identity  struct{ Seq int64 }
+	}
+	if json.Unmarshal(value, &m) != nil {
+		return ""
+	}
+	if m.Kind == "commit" {
+		return m.DID + "/" + m.Commit.Collection + "/" + m.Commit.RKey + "/" + m.Commit.Operation + "/" + m.Commit.Rev
+	}
+	return m.DID + "/" + m.Kind + "/" + strconv.FormatInt(max(m.Account.Seq, m.Identity.Seq), 10)
+}
+
+// tail is a reader of its own, as any consumer: it notes how old events are when
+// they can be read.
+type tail struct {
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+	ms     []float64
+}
+
+func startTail(ctx context.Context, cfg kafka.Config) *tail {
+	t := &tail{}
+	ctx, t.cancel = context.WithCancel(ctx)
+	cl, err := cfg.NewClient(kgo.ConsumeTopics(kafka.TopicBluesky, kafka.TopicBlueskyAccounts), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxWait(100*time.Millisecond))
+	if err != nil {
+		return t // no latencies: the report shows none
+	}
+	t.wg.Go(func() {
+		defer cl.Close()
+		for ctx.Err() == nil {
+			fetches := cl.PollFetches(ctx)
+			now := time.Now()
+			fetches.EachRecord(func(r *kgo.Record) {
+				t.ms = append(t.ms, milliseconds(now.Sub(r.Timestamp)))
+			})
+		}
+	})
+	return t
+}
+
+// stop returns the latencies, sorted.
+func (t *tail) stop() []float64 {
+	t.cancel()
+	t.wg.Wait()
+	slices.Sort(t.ms)
+	return t.ms
+}
+
+// quantile of sorted values: the smallest that at least the share q does not exceed.
+func quantile(sorted []float64, q float64) float64 {
+	if len(sorted) == 0 {
+		return math.NaN()
+	}
+	i := int(math.Ceil(q*float64(len(sorted)))) - 1
+	return sorted[min(max(i, 0), len(sorted)-1)]
+}
+
+// residentBytes is how much memory of this process is in RAM; where the system does
+// not tell, what the runtime has of it.
+func residentBytes() int64 {
+	if body, err := os.ReadFile("/proc/self/statm"); err == nil {
+		if f := strings.Fields(string(body)); len(f) > 1 {
+			if pages, err := strconv.ParseInt(f[1], 10, 64); err == nil {
+				return pages * int64(os.Getpagesize())
+			}
+		}
+	}
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.Sys - m.HeapReleased)
+}

@@ -1,0 +1,246 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/weir-project/weir/internal/bluesky"
+	"github.com/weir-project/weir/internal/cluster"
+	"github.com/weir-project/weir/internal/count"
+	"github.com/weir-project/weir/internal/event"
+	"github.com/weir-project/weir/internal/ingest"
+	"github.com/weir-project/weir/internal/kafka"
+	"github.com/weir-project/weir/internal/queue"
+	"github.com/weir-project/weir/internal/redisd"
+	"github.com/weir-project/weir/internal/simulate"
+	"github.com/weir-project/weir/internal/tally"
+)
+
+// lead is how long after it is opened upstream begins, so that the source is
+// connected when event 0 happens.
+const lead = 2 * time.Second
+
+// accountGroup counts the account events of Bluesky.
+const accountGroup = kafka.GroupBluesky + ".accounts"
+
+// rigConfig says what differs between pipelines.
+type rigConfig struct {
+	seed   int64
+	rate   float64
+	events int64
+	queue  int
+	policy queue.Policy
+	work   func(context.Context, []event.Event)
+	lossy  bool
+}
+
+// rig is a whole pipeline in its own directory: a simulated upstream behind a real
+// socket, source, queue, ingester, brokers, counters, Redis.
+type rig struct {
+	cluster  *cluster.Cluster
+	redis    *redisd.Server
+	store    *tally.Store
+	kafka    kafka.Config
+	server   *simulate.BlueskyServer
+	timeline *simulate.Timeline
+	sockets  *sockets
+	source   *bluesky.Source
+	lossy    *lossy // nil unless asked for
+	ingest   *ingest.Ingester
+	counters []*count.Counter
+	start    time.Time // when event 0 happens
+
+	stopIngest func() error // stops it and returns why it ended; may be called twice
+	wg         sync.WaitGroup
+	cancel     context.CancelFunc
+	closers    []func() error
+}
+
+// openRig opens and starts everything. Close must be called unless there is an error.
+func openRig(ctx context.Context, b *Bench, cfg rigConfig) (_ *rig, err error) {
+	g := &rig{}
+	side, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	g.cancel = cancel
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, g.close())
+		}
+	}()
+	dir, err := os.MkdirTemp(b.Dir, "case-")
+	if err != nil {
+		return nil, fmt.Errorf("make directory: %w", err)
+	}
+	g.closers = append(g.closers, func() error { return os.RemoveAll(dir) })
+	if err := g.engine(ctx, b, dir); err != nil {
+		return nil, err
+	}
+	g.wg.Go(func() { _ = g.cluster.Run(side) }) // logs what goes wrong
+	g.wg.Go(func() { _ = g.redis.Run(side) })
+	if err := g.upstream(side, b, cfg); err != nil {
+		return nil, err
+	}
+	if err := g.pipeline(side, b, cfg); err != nil {
+		return nil, err
+	}
+	return g, nil
+}
+
+// engine opens brokers and Redis.
+func (g *rig) engine(ctx context.Context, b *Bench, dir string) (err error) {
+	if g.cluster, err = cluster.Open(ctx, cluster.Config{Dir: filepath.Join(dir, "kafka"), Log: b.Log}); err != nil {
+		return fmt.Errorf("open brokers: %w", err)
+	}
+	g.closers = append(g.closers, g.cluster.Close)
+	if g.redis, err = redisd.Open(redisd.Config{Addr: "127.0.0.1:0", Dir: filepath.Join(dir, "redis"), Log: b.Log}); err != nil {
+		return fmt.Errorf("open Redis: %w", err)
+	}
+	g.closers = append(g.closers, g.redis.Close)
+	g.kafka = kafka.Config{Brokers: g.cluster.Addrs(), ClientID: "weir-lab", Log: b.Log}
+	cl, err := g.kafka.NewClient()
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	if err := kafka.EnsureTopics(ctx, cl, kafka.Topics()...); err != nil {
+		return err
+	}
+	if g.store, err = tally.Open(ctx, g.redis.URL()); err != nil {
+		return err
+	}
+	g.closers = append(g.closers, g.store.Close)
+	return nil
+}
+
+// upstream opens the simulated Jetstream.
+func (g *rig) upstream(side context.Context, b *Bench, cfg rigConfig) (err error) {
+	g.timeline, err = simulate.OpenTimeline(simulate.TimelineConfig{World: fmt.Sprintf("bluesky:%d", cfg.seed), Rate: cfg.rate,
+		Variant: simulate.MixOf(collections), History: -lead, Limit: cfg.events, Log: b.Log})
+	if err != nil {
+		return fmt.Errorf("open timeline: %w", err)
+	}
+	g.closers = append(g.closers, g.timeline.Close)
+	v := g.timeline.Now()
+	g.start = time.UnixMicro(v.Segments.Time(0))
+	if g.server, err = simulate.NewBluesky(simulate.BlueskyConfig{World: simulate.NewWorld(cfg.seed), Timeline: g.timeline, Log: b.Log}); err != nil {
+		return fmt.Errorf("open upstream: %w", err)
+	}
+	g.closers = append(g.closers, g.server.Close)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	g.sockets = &sockets{Listener: ln}
+	g.wg.Go(func() { _ = g.server.Serve(side, g.sockets) }) // ends with side
+	return nil
+}
+
+var collections = []string{"app.bsky.feed.post"}
+
+// pipeline starts what is under test.
+func (g *rig) pipeline(side context.Context, b *Bench, cfg rigConfig) (err error) {
+	for topic, group := range map[string]string{kafka.TopicBluesky: kafka.GroupBluesky, kafka.TopicBlueskyAccounts: accountGroup} {
+		c, err := count.New(count.Config{Kafka: g.kafka, Store: g.store, Topic: topic, Group: group, Classify: bluesky.Classify, Log: b.Log})
+		if err != nil {
+			return err
+		}
+		g.counters = append(g.counters, c)
+		g.wg.Go(func() {
+			if err := c.Run(side); err != nil {
+				b.Log.Error("counter ended", "topic", topic, "error", err)
+			}
+		})
+	}
+	g.source, err = bluesky.New(bluesky.Config{URLs: []string{"ws://" + g.sockets.Addr().String() + "/subscribe"},
+		Collections: collections, Dial: dialSmall, Log: b.Log})
+	if err != nil {
+		return err
+	}
+	var src ingest.Source = g.source
+	if cfg.lossy {
+		g.lossy = &lossy{Source: src}
+		src = g.lossy
+	}
+	g.ingest, err = ingest.New(ingest.Config{Kafka: g.kafka, Source: src, Origin: fmt.Sprintf("%s:%d", event.OriginSimulated, cfg.seed),
+		Topics:      ingest.Topics{Data: kafka.TopicBluesky, Account: kafka.TopicBlueskyAccounts, DeadLetter: kafka.TopicDeadLetters},
+		QueueEvents: cfg.queue, QueueBytes: queueBytes, Policy: cfg.policy, Work: cfg.work, Log: b.Log})
+	if err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancel(side)
+	ended := make(chan struct{})
+	var ingestErr error
+	go func() {
+		defer close(ended)
+		ingestErr = g.ingest.Run(ctx)
+	}()
+	g.stopIngest = func() error {
+		stop()
+		<-ended
+		return ingestErr
+	}
+	return nil
+}
+
+// queueBytes bounds the queue in bytes, far above what its events take: the lab is
+// about the bound in events.
+const queueBytes = 1 << 30
+
+// close stops and removes everything.
+func (g *rig) close() error {
+	var errs []error
+	if g.stopIngest != nil {
+		errs = append(errs, g.stopIngest())
+	}
+	g.cancel()
+	g.wg.Wait()
+	for i := len(g.closers) - 1; i >= 0; i-- {
+		errs = append(errs, g.closers[i]())
+	}
+	return errors.Join(errs...)
+}
+
+// stored reads every event that is in the topics, and the counts that Redis has.
+func (g *rig) stored(ctx context.Context, fn func(topic string, value []byte)) (counted int64, err error) {
+	cl, err := g.kafka.NewClient()
+	if err != nil {
+		return 0, err
+	}
+	defer cl.Close()
+	bounds, err := kafka.Bounds(ctx, cl, kafka.TopicBluesky, kafka.TopicBlueskyAccounts)
+	if err != nil {
+		return 0, err
+	}
+	var ranges []kafka.Range
+	for tp, b := range bounds {
+		if b.End > b.Start {
+			ranges = append(ranges, kafka.Range{TopicPartition: tp, From: b.Start, To: b.End})
+		}
+	}
+	if err := kafka.Scan(ctx, g.kafka, ranges, record(fn)); err != nil {
+		return 0, fmt.Errorf("read what was stored: %w", err)
+	}
+	for topic, group := range map[string]string{kafka.TopicBluesky: kafka.GroupBluesky, kafka.TopicBlueskyAccounts: accountGroup} {
+		kinds, err := g.store.Totals(ctx, group, topic)
+		if err != nil {
+			return 0, err
+		}
+		for _, n := range kinds {
+			counted += n
+		}
+	}
+	return counted, nil
+}
+
+// counted is how many events the counters have applied.
+func (g *rig) counted() (n int64) {
+	for _, c := range g.counters {
+		n += c.Stats().Events
+	}
+	return n
+}

@@ -1,0 +1,180 @@
+package lab
+
+import (
+	"context"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/weir-project/weir/internal/event"
+	"github.com/weir-project/weir/internal/ingest"
+)
+
+// workers are the slow stage: each is busy with one event for a fixed time. Two
+// events of one key are never worked on at once nor out of order.
+type workers struct {
+	work time.Duration
+	free []time.Time // of each worker: when it was, or will be, done
+	done atomic.Int64
+}
+
+func newWorkers(n int, work time.Duration) *workers {
+	return &workers{work: work, free: make([]time.Time, n)}
+}
+
+// do works through events, which are in order.
+func (w *workers) do(ctx context.Context, events []event.Event) {
+	before := make([]int, len(events)) // the event before with the same key, or -1
+	last := make(map[string]int, len(events))
+	ended := make([]chan struct{}, len(events))
+	for i := range events {
+		before[i], ended[i] = -1, make(chan struct{})
+		if n, ok := last[string(events[i].Key)]; ok {
+			before[i] = n
+		}
+		last[string(events[i].Key)] = i
+	}
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for n := range w.free {
+		wg.Go(func() {
+			for i := int(next.Add(1)) - 1; i < len(events) && ctx.Err() == nil; i = int(next.Add(1)) - 1 {
+				if p := before[i]; p >= 0 { // taken before, so somebody is at it
+					select {
+					case <-ended[p]:
+					case <-ctx.Done():
+						return
+					}
+				}
+				w.one(ctx, n)
+				if ctx.Err() == nil {
+					w.done.Add(1)
+				}
+				close(ended[i])
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// one is the work on one event. A timer that fires a little late must not make
+// the worker slower than it claims to be, so the next work begins when this one
+// should have ended.
+func (w *workers) one(ctx context.Context, n int) {
+	start := time.Now()
+	if late := start.Sub(w.free[n]); late > 0 && late < w.work/2 {
+		start = w.free[n]
+	}
+	w.free[n] = start.Add(w.work)
+	t := time.NewTimer(time.Until(w.free[n]))
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+// startControl starts a worker that has nothing to do with the pipeline: what it does
+// less than it should, the machine's clock does to all workers.
+func startControl(ctx context.Context, work time.Duration) (w *workers, stop func()) {
+	w = newWorkers(1, work)
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for ctx.Err() == nil {
+			w.one(ctx, 0)
+			w.done.Add(1)
+		}
+	}()
+	return w, func() {
+		cancel()
+		<-done
+	}
+}
+
+// socketBuffer bounds in bytes what the kernel may hold on each side of the
+// stream. Its own limits are megabytes on loopback: thousands of events that would
+// wait there unseen.
+const socketBuffer = 64 << 10
+
+// sockets notes how long the upstream's server could not write because its client
+// did not read.
+type sockets struct {
+	net.Listener
+	mu      sync.Mutex
+	blocked time.Duration // in writes that took over a millisecond, together
+	longest time.Duration
+}
+
+// Accept implements net.Listener.
+func (s *sockets) Accept() (net.Conn, error) {
+	c, err := s.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	if t, ok := c.(*net.TCPConn); ok {
+		_ = t.SetWriteBuffer(socketBuffer) // without it more waits in the kernel: a difference in degree
+	}
+	return &timed{c, s}, nil
+}
+
+type timed struct {
+	net.Conn
+	s *sockets
+}
+
+func (t *timed) Write(p []byte) (int, error) {
+	start := time.Now()
+	n, err := t.Conn.Write(p)
+	if d := time.Since(start); d > time.Millisecond {
+		t.s.mu.Lock()
+		t.s.blocked += d
+		t.s.longest = max(t.s.longest, d)
+		t.s.mu.Unlock()
+	}
+	return n, err
+}
+
+func (s *sockets) times() (blocked, longest time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.blocked, s.longest
+}
+
+// dialSmall connects with a small receive buffer.
+func dialSmall(ctx context.Context, network, addr string) (net.Conn, error) {
+	c, err := new(net.Dialer).DialContext(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	if t, ok := c.(*net.TCPConn); ok {
+		_ = t.SetReadBuffer(socketBuffer)
+	}
+	return c, nil
+}
+
+// lossy is a source that loses one event in a hundred and tells nobody: what the
+// lab must find.
+type lossy struct {
+	ingest.Source
+	seen, lost atomic.Int64
+}
+
+// Stream implements ingest.Source.
+func (l *lossy) Stream(ctx context.Context, from event.Cursor, emit func(*event.Batch) error) error {
+	return l.Source.Stream(ctx, from, func(b *event.Batch) error {
+		left := b.Events[:0]
+		for _, e := range b.Events {
+			if l.seen.Add(1)%100 == 0 {
+				l.lost.Add(1)
+				continue
+			}
+			left = append(left, e)
+		}
+		clear(b.Events[len(left):])
+		b.Events = left
+		return emit(b)
+	})
+}
