@@ -1,0 +1,94 @@
+package main
+
+import (
+	"strings"
+)
+
+// banner says what runs, where, on what data, and what to try next. It goes to
+// standard error: standard output is for data.
+func (a *app) banner(e *engine, mode, why string, from string) {
+	s := a.stderr
+	s.say("%s", s.paint(bold, "weir "+buildVersion().Version))
+	line := func(name, text string) { s.say("  %-9s %s", name, visible(text)) }
+	brokers := strings.Join(e.kafkaAddrs, ",")
+	if e.cluster == nil {
+		brokers += " (existing cluster, from " + a.given["kafka"] + ")"
+	}
+	if e.cluster != nil && e.cluster.engine() == engineApache {
+		brokers += " (Apache Kafka)"
+	}
+	line("kafka", brokers)
+	redis := redacted(e.redisURL)
+	if e.redis == nil {
+		redis += " (existing, from " + a.given["redis"] + ")"
+	}
+	line("redis", redis)
+	if from != "" {
+		line("streams", from)
+	}
+	var topics []string
+	for _, src := range sources {
+		topics = append(topics, src.topic)
+		if src.account != "" {
+			topics = append(topics, src.account)
+		}
+	}
+	line("topics", strings.Join(topics, ", "))
+	line("data", shortHome(e.home.dir, a.env))
+	if mode == modeSimulated {
+		text := "SIMULATED events: made here, by nobody"
+		if why != "" {
+			text += "; " + why
+		}
+		s.say("  %s", s.paint(yellow, visible(text)))
+	}
+	if e.ui != nil {
+		s.say("  %-9s %s", "pages", s.paint(bold, e.ui.link()))
+		if e.ui.note != "" {
+			e.notes = append(e.notes, e.ui.note)
+		}
+	}
+	for _, n := range e.notes {
+		s.say("  note: %s", visible(n))
+	}
+}
+
+func (a *app) upBanner(e *engine, mode, why string, f *sourceFlags) {
+	from := "Bluesky (" + strings.Join(f.collections, ", ") + "), Wikipedia; live"
+	if mode == modeSimulated {
+		from = "Bluesky, Wikipedia; simulated"
+	}
+	a.banner(e, mode, why, from)
+	a.tryNext("weir counts --watch", "weir messages bluesky-events --follow", "weir verify")
+}
+
+func (a *app) clusterBanner(e *engine, mode, why string) {
+	a.banner(e, mode, why, "")
+	a.tryNext("weir produce bluesky", "weir consume bluesky", "weir topics")
+}
+
+// tryNext names three commands to type in another terminal, such that they find
+// this weir.
+func (a *app) tryNext(commands ...string) {
+	a.stderr.say("  try, in another terminal:")
+	for _, c := range commands {
+		a.stderr.say("    %s%s", c, a.sameData())
+	}
+	a.stderr.say("  Ctrl-C stops")
+}
+
+// sameData is the flag that a command in another terminal needs to find this weir.
+func (a *app) sameData() string {
+	if a.given["data"] != "--data" {
+		return ""
+	}
+	return " --data " + shellWord(a.dataDir)
+}
+
+// shellWord quotes a word for a POSIX shell where it needs to be.
+func shellWord(s string) string {
+	if s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:,=@+~") == "" {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/weir-project/weir/internal/inspect"
+	"github.com/weir-project/weir/internal/kafka"
+	"github.com/weir-project/weir/internal/tally"
+)
+
+// kafkaConfig is how this process talks to a cluster. id is what the cluster's
+// tools show as client.
+func (a *app) kafkaConfig(brokers []string, id string) kafka.Config {
+	return kafka.Config{Brokers: brokers, ClientID: id, Log: a.log, Security: a.security}
+}
+
+// openKafka returns a client that has had an answer from the cluster.
+func (a *app) openKafka(ctx context.Context, t *target) (*kgo.Client, error) {
+	cfg := a.kafkaConfig(t.kafka, "weir-cli")
+	if err := cfg.Validate(); err != nil {
+		return nil, usageError("give brokers as host:port,host:port", "%s: %w", t.kafkaFrom, err)
+	}
+	cl, err := cfg.Connect(ctx)
+	if ce, ok := errors.AsType[*kafka.ConnectError](err); ok {
+		return nil, connectError(a.startHint("--kafka"), "no Kafka broker answers at %s (%s): %w", strings.Join(t.kafka, ","), t.kafkaFrom, brief(ce.Err))
+	}
+	return cl, err
+}
+
+// startHint is the way out where nothing answers.
+func (a *app) startHint(flag string) string {
+	return "start one with weir up or weir cluster, or say where it is with " + flag + " (--data, if it runs on another data directory)"
+}
+
+// openStore connects to the counts.
+func (a *app) openStore(ctx context.Context, t *target) (*tally.Store, error) {
+	if err := tally.CheckURL(t.redis); err != nil {
+		return nil, usageError("", "%s: %w", t.redisFrom, err)
+	}
+	s, err := tally.Open(ctx, t.redis)
+	if ce, ok := errors.AsType[*tally.ConnectError](err); ok {
+		return nil, connectError(a.startHint("--redis"), "no Redis answers at %s (%s): %w", ce.Addr, t.redisFrom, brief(ce.Err))
+	}
+	return s, err
+}
+
+// openInspector returns an inspector of the target's cluster, which knows what
+// the weir that runs it says about its brokers. The client is the caller's to close.
+func (a *app) openInspector(ctx context.Context, t *target) (*inspect.Inspector, *kgo.Client, error) {
+	cl, err := a.openKafka(ctx, t)
+	if err != nil {
+		return nil, nil, err
+	}
+	cfg := inspect.Config{Client: cl, NewConsumer: a.kafkaConfig(t.kafka, "weir-cli").NewClient}
+	if t.running != nil && t.running.OwnKafka {
+		socket := t.running.Control
+		cfg.Overlay = func(ctx context.Context) (o inspect.Overlay, err error) {
+			return o, controlGet(ctx, socket, "/overlay", &o)
+		}
+	}
+	i, err := inspect.New(cfg)
+	if err != nil {
+		cl.Close()
+		return nil, nil, err
+	}
+	return i, cl, nil
+}
+
+// withInspector finds the cluster and runs a command on it.
+func (a *app) withInspector(ctx context.Context, do func(*inspect.Inspector, *target) error) error {
+	t, err := a.find()
+	if err != nil {
+		return err
+	}
+	i, cl, err := a.openInspector(ctx, t)
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	return do(i, t)
+}
+
+// brief is the innermost text of a network error: the layers above it repeat the
+// address.
+func brief(err error) error {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return errors.New("no answer in time")
+	}
+	return errors.New(networkCause(err))
+}
+
+// notes tells what an answer came with: remarks about simulated replicas, and
+// what could not be found out.
+func (a *app) notes(note string, warnings []string) {
+	if note != "" && a.output == formatTable {
+		a.stderr.say("note: %s", visible(note))
+	}
+	for _, w := range warnings {
+		a.stderr.say("warning: %s", visible(w))
+	}
+}
+
+func sizeOrUnknown(n int64) string {
+	if n < 0 {
+		return "?"
+	}
+	return sizeText(n)
+}
+
+func numberOrUnknown(n int64) string {
+	if n < 0 {
+		return "?"
+	}
+	return thousands(n)
+}
+
+func ids(list []int32) string {
+	return strings.Trim(strings.ReplaceAll(fmt.Sprint(list), " ", ","), "[]")
+}

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+)
+
+const consumeLong = `Counts the events of one stream by type, each exactly once, as a member of a
+consumer group. Start it several times to share the partitions among processes;
+give --group to count everything once more under another name.
+
+Ctrl-C prints the counts.`
+
+func newConsume(a *app) *cobra.Command {
+	var group string
+	cmd := sourceArgs(&cobra.Command{
+		Use:   "consume bluesky|wikipedia",
+		Short: "Only the counter of one stream, from a running cluster",
+		Long:  consumeLong,
+		Example: `  weir consume bluesky
+  weir consume bluesky                    # again, in another terminal: they share
+  weir consume wikipedia --group mine     # counts from the beginning, as mine`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			s, err := sourceNamed(args[0])
+			if err != nil {
+				return err
+			}
+			g := group
+			if g == "" {
+				g = s.group
+			}
+			return a.runConsume(cmd.Context(), s, g)
+		},
+	})
+	a.clusterFlags(cmd, useKafka, useRedis)
+	cmd.Flags().StringVar(&group, "group", "", "consumer `GROUP` (default: the source's counter, such as weir-bluesky-counter)")
+	_ = cmd.RegisterFlagCompletionFunc("group", a.completeGroups)
+	a.logFlag(cmd)
+	return cmd
+}
+
+func (a *app) runConsume(ctx context.Context, s source, group string) (err error) {
+	t, err := a.find()
+	if err != nil {
+		return err
+	}
+	cl, err := a.openKafka(ctx, t)
+	if err != nil {
+		return err
+	}
+	err = ensureTopics(ctx, cl)
+	cl.Close()
+	if err != nil {
+		return err
+	}
+	store, err := a.openStore(ctx, t)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	a.warnings(store)
+	p := &pipeline{app: a, target: t, store: store}
+	if err := p.consume(s, group); err != nil {
+		return err
+	}
+	a.sayWhy(t.mode, "")
+	a.stderr.say("%s as group %s; Ctrl-C stops and prints the counts", s.topic, visible(group))
+	err = p.run(ctx, nil)
+	return errors.Join(err, p.printCounted(context.WithoutCancel(ctx)))
+}
+
+// printCounted prints the counts of the pipeline's streams, over all runs.
+func (p *pipeline) printCounted(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, drainTime)
+	defer cancel()
+	all, err := p.store.All(ctx)
+	if err != nil {
+		return fmt.Errorf("final counts: %w", err)
+	}
+	var rows []countRow
+	for _, r := range countRows(all, "") {
+		for _, l := range p.lines {
+			if (r.Topic == l.source.topic || r.Topic == l.source.account) && r.Group == l.source.groupOf(r.Topic, l.group) {
+				rows = append(rows, r)
+			}
+		}
+	}
+	return countTable(rows).write(p.app.stdout)
+}

@@ -1,0 +1,225 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weir-project/weir/internal/bluesky"
+	"github.com/weir-project/weir/internal/kafka"
+	"github.com/weir-project/weir/internal/tally"
+	"github.com/weir-project/weir/internal/wikipedia"
+)
+
+const countsLong = `Prints how many events of each type were counted. The numbers come from Redis,
+where a counter writes them together with its position in the topic, so they are
+right whichever processes run or died.
+
+The JSON is of one consumer group: {"bluesky":{"create":12,...},"wikipedia":{...}}.`
+
+func newCounts(a *app) *cobra.Command {
+	var group string
+	var watch bool
+	cmd := &cobra.Command{
+		Use:   "counts",
+		Short: "What was counted, by type",
+		Long:  countsLong,
+		Example: `  weir counts
+  weir counts --watch
+  weir counts -o json | jq .bluesky.create`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx := cmd.Context()
+			t, err := a.find()
+			if err != nil {
+				return err
+			}
+			store, err := a.openStore(ctx, t)
+			if err != nil {
+				return err
+			}
+			defer store.Close()
+			if t.mode == modeSimulated {
+				a.stderr.say("simulated events")
+			}
+			if watch {
+				return a.watchCounts(ctx, store, group)
+			}
+			return a.printCounts(ctx, store, group)
+		},
+	}
+	a.clusterFlags(cmd, useRedis)
+	cmd.Flags().StringVar(&group, "group", "", "consumer `GROUP` (default: each source's counter; the table shows all groups)")
+	cmd.Flags().BoolVar(&watch, "watch", false, "print again every second until Ctrl-C")
+	a.outputFlag(cmd, formatTable, formatJSON, formatJSONL)
+	_ = cmd.RegisterFlagCompletionFunc("group", a.completeGroups)
+	return cmd
+}
+
+// source is what is fixed for each upstream: its names in Kafka.
+type source struct {
+	name, topic, account, group string
+	classify                    func([]byte) string
+}
+
+var sources = []source{
+	{bluesky.Name, kafka.TopicBluesky, kafka.TopicBlueskyAccounts, kafka.GroupBluesky, bluesky.Classify},
+	{wikipedia.Name, kafka.TopicWikipedia, "", kafka.GroupWikipedia, wikipedia.Classify},
+}
+
+// accountGroup is added to a group's name for the group that counts the account
+// events: with one group for both topics every member of one would take part in
+// the rebalances of the other.
+const accountGroup = ".accounts"
+
+// groupOf is the group that counts one of the source's topics, where group counts
+// its data.
+func (s *source) groupOf(topic, group string) string {
+	if topic == s.account {
+		return group + accountGroup
+	}
+	return group
+}
+
+// sourceNamed is the source of an argument.
+func sourceNamed(name string) (source, error) {
+	for _, s := range sources {
+		if s.name == name {
+			return s, nil
+		}
+	}
+	return source{}, usageError("the sources are bluesky and wikipedia", "source %q is unknown", name)
+}
+
+func sourceArgs(cmd *cobra.Command) *cobra.Command {
+	cmd.Args = cobra.ExactArgs(1)
+	cmd.ValidArgs = []string{bluesky.Name, wikipedia.Name}
+	return cmd
+}
+
+// countsBySource is the JSON of `weir counts`: by source and kind.
+func countsBySource(all []tally.Tally, group string) map[string]map[string]int64 {
+	out := make(map[string]map[string]int64)
+	for _, s := range sources {
+		kinds := make(map[string]int64)
+		g := group
+		if g == "" {
+			g = s.group
+		}
+		for _, t := range all {
+			if t.Topic == s.topic && t.Group == g {
+				for k, n := range t.Counts {
+					kinds[k] += n
+				}
+			}
+		}
+		out[s.name] = kinds
+	}
+	return out
+}
+
+type countRow struct {
+	Topic string `json:"topic"`
+	Group string `json:"group"`
+	Kind  string `json:"kind"`
+	Count int64  `json:"count"`
+}
+
+// countRows sums the partitions: by topic, group and kind, the most frequent
+// kinds first.
+func countRows(all []tally.Tally, group string) []countRow {
+	sums := make(map[[2]string]map[string]int64)
+	for _, t := range all {
+		if group != "" && t.Group != group {
+			continue
+		}
+		key := [2]string{t.Topic, t.Group}
+		if sums[key] == nil {
+			sums[key] = make(map[string]int64)
+		}
+		for k, n := range t.Counts {
+			sums[key][k] += n
+		}
+	}
+	var rows []countRow
+	for _, key := range slices.SortedFunc(maps.Keys(sums), func(x, y [2]string) int { return slices.Compare(x[:], y[:]) }) {
+		kinds := sums[key]
+		for _, k := range slices.SortedFunc(maps.Keys(kinds), func(x, y string) int {
+			if kinds[x] != kinds[y] {
+				return int(min(1, max(-1, kinds[y]-kinds[x])))
+			}
+			return strings.Compare(x, y)
+		}) {
+			rows = append(rows, countRow{key[0], key[1], k, kinds[k]})
+		}
+	}
+	return rows
+}
+
+func countTable(rows []countRow) *table {
+	t := newTable("TOPIC", "GROUP", "TYPE", ">EVENTS")
+	var sum int64
+	for i, r := range rows {
+		t.add(r.Topic, r.Group, r.Kind, r.Count)
+		sum += r.Count
+		if i+1 == len(rows) || rows[i+1].Topic != r.Topic || rows[i+1].Group != r.Group {
+			t.add(r.Topic, r.Group, "all", sum)
+			sum = 0
+		}
+	}
+	return t
+}
+
+func (a *app) printCounts(ctx context.Context, store *tally.Store, group string) error {
+	all, err := store.All(ctx)
+	if err != nil {
+		return err
+	}
+	rows := countRows(all, group)
+	if len(rows) == 0 && a.output == formatTable {
+		a.stderr.say("nothing is counted yet; weir up, or weir consume SOURCE, counts")
+		return nil
+	}
+	lines := make([]any, len(rows))
+	for i, r := range rows {
+		lines[i] = r
+	}
+	return a.write(countsBySource(all, group), lines, func() *table { return countTable(rows) })
+}
+
+// watchCounts prints the counts every second: in place on a terminal.
+func (a *app) watchCounts(ctx context.Context, store *tally.Store, group string) error {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	place := newScreen(a.stdout, true, a.env["TERM"])
+	defer place.keep()
+	for {
+		if a.output == formatTable && place.live() {
+			all, err := store.All(ctx)
+			if err != nil && ctx.Err() == nil {
+				return err
+			}
+			var b bytes.Buffer
+			if err := countTable(countRows(all, group)).write(&b); err != nil {
+				return err
+			}
+			place.status(strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")...)
+		} else if err := a.printCounts(ctx, store, group); err != nil && ctx.Err() == nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		if a.output == formatTable && !place.live() {
+			fmt.Fprintln(a.stdout)
+		}
+	}
+}

@@ -1,0 +1,284 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weir-project/weir/internal/count"
+	"github.com/weir-project/weir/internal/inspect"
+)
+
+const groupResetLong = `Moves a group's position, in Kafka and, for a group that weir counts with, in
+Redis, where its counts begin anew from there. The group must have no members:
+stop weir up or weir consume first.
+
+Shows what would change, then asks for the group's name; --yes answers instead.`
+
+type groupChange struct {
+	to         string
+	into       string
+	topics     []string
+	topic      string
+	partitions []int32
+	yes        bool
+}
+
+func newGroupReset(a *app) *cobra.Command {
+	var f groupChange
+	cmd := &cobra.Command{
+		Use:   "reset GROUP --to WHERE",
+		Short: "Move a group to another position",
+		Long:  groupResetLong,
+		Example: `  weir groups reset weir-bluesky-counter --to oldest
+  weir groups reset my-group --to 2h                    # two hours ago
+  weir groups reset my-group --to +100 --topic wikipedia-edits`,
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: onlyFirst(a.completeGroups),
+		RunE:              func(cmd *cobra.Command, args []string) error { return a.resetGroup(cmd.Context(), args[0], &f) },
+	}
+	a.clusterFlags(cmd, useKafka, useRedis)
+	flags := cmd.Flags()
+	flags.StringVar(&f.to, "to", "", "`WHERE`: oldest, latest, an offset, +N or -N (from where it stands), or a time as in weir messages --since")
+	flags.StringSliceVar(&f.topics, "topic", nil, "only these topics, as `LIST` (default: all that the group consumes)")
+	flags.Int32SliceVar(&f.partitions, "partition", nil, "only these partitions, as `LIST`")
+	flags.BoolVar(&f.yes, "yes", false, "do not ask")
+	noEnv(flags, "yes")
+	noEnv(flags, "to")
+	_ = cmd.RegisterFlagCompletionFunc("topic", a.completeTopicFlag)
+	return cmd
+}
+
+const groupReplayLong = `Counts again what a counter has counted, from the log and into a second group,
+while the first goes on; then sets both counts beside each other. They must be
+equal: nothing was lost, doubled or miscounted.
+
+Shows what it would count, then asks; --yes answers instead. Exit code 4 says that
+the counts differ.`
+
+func newGroupReplay(a *app) *cobra.Command {
+	var f groupChange
+	cmd := &cobra.Command{
+		Use:   "replay GROUP",
+		Short: "Count again what a counter counted, and compare",
+		Long:  groupReplayLong,
+		Example: `  weir groups replay weir-bluesky-counter
+  weir groups replay weir-wikipedia-counter --yes -o json`,
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: onlyFirst(a.completeGroups),
+		RunE:              func(cmd *cobra.Command, args []string) error { return a.replayGroup(cmd.Context(), args[0], &f) },
+	}
+	a.clusterFlags(cmd, useKafka, useRedis)
+	flags := cmd.Flags()
+	flags.StringVar(&f.topic, "topic", "", "`TOPIC` to count, where the group counts several")
+	flags.StringVar(&f.into, "into", "", "`GROUP` that counts again (default: the name with "+inspect.ReplaySuffix+")")
+	flags.BoolVar(&f.yes, "yes", false, "do not ask")
+	noEnv(flags, "yes")
+	a.outputFlag(cmd, formatTable, formatJSON, formatJSONL)
+	_ = cmd.RegisterFlagCompletionFunc("topic", a.completeTopicFlag)
+	return cmd
+}
+
+// parseTarget reads --to.
+func parseTarget(s string, now time.Time) (inspect.Target, error) {
+	switch s {
+	case "":
+		return inspect.Target{}, usageError("add --to oldest, latest, an offset, +N, -N or a time", "where to is missing")
+	case "oldest", "earliest":
+		return inspect.ToEarliest(), nil
+	case "latest", "end":
+		return inspect.ToLatest(), nil
+	}
+	if n, err := strconv.ParseInt(s, 10, 64); err == nil {
+		if s[0] == '+' || s[0] == '-' {
+			return inspect.By(n), nil
+		}
+		return inspect.ToOffset(n), nil
+	}
+	at, err := parseSince(s, now)
+	if err != nil {
+		return inspect.Target{}, usageError("give oldest, latest, an offset, +N, -N or a time", "--to %q is none of these", s)
+	}
+	return inspect.ToTime(at), nil
+}
+
+func (a *app) resetGroup(ctx context.Context, name string, f *groupChange) error {
+	to, err := parseTarget(f.to, time.Now())
+	if err != nil {
+		return err
+	}
+	return a.withInspector(ctx, func(i *inspect.Inspector, t *target) error {
+		store, err := a.openStore(ctx, t)
+		if err != nil {
+			return err
+		}
+		defer store.Close()
+		plan, err := i.PlanReset(ctx, inspect.ResetQuery{Group: name, Topics: f.topics, Partitions: f.partitions, To: to, Tallies: store})
+		if err != nil {
+			return groupError(err)
+		}
+		if err := a.showReset(plan); err != nil {
+			return err
+		}
+		if len(plan.Active) > 0 {
+			return groupError(fmt.Errorf("%q: %w", name, inspect.ErrGroupActive))
+		}
+		if err := a.confirm(fmt.Sprintf("Type the group's name to reset it (%s): ", visible(name)), name, f.yes); err != nil {
+			return err
+		}
+		if err := plan.Apply(ctx); err != nil {
+			return groupError(err)
+		}
+		a.stderr.say("reset %s", visible(name))
+		return nil
+	})
+}
+
+// showReset prints what a reset would do, on standard error: it belongs to the question.
+func (a *app) showReset(plan inspect.ResetPlan) error {
+	tb := newTable("TOPIC", ">PARTITION", ">FROM", ">TO", ">MOVES", ">COUNTS DROPPED")
+	for _, c := range plan.Changes {
+		from, dropped := c.From, ""
+		if c.Tally != nil {
+			from, dropped = c.Tally.From, thousands(c.Tally.Dropped)
+		}
+		tb.add(c.Topic, c.Partition, numberOrUnknown(from), c.To, fmt.Sprintf("%+d", c.Delta), dropped)
+	}
+	return tb.write(a.stderr)
+}
+
+func (a *app) replayGroup(ctx context.Context, name string, f *groupChange) error {
+	return a.withInspector(ctx, func(i *inspect.Inspector, t *target) error {
+		store, err := a.openStore(ctx, t)
+		if err != nil {
+			return err
+		}
+		defer store.Close()
+		plan, err := i.PlanReplay(ctx, inspect.ReplayQuery{Group: name, Into: f.into, Topic: f.topic, Tallies: store})
+		if err != nil {
+			return groupError(err)
+		}
+		tb := newTable("TOPIC", ">PARTITION", ">FROM", ">TO", ">TRIMMED")
+		for _, p := range plan.Partitions {
+			tb.add(plan.Topic, p.Partition, p.From, p.Until, p.Trimmed)
+		}
+		if err := tb.write(a.stderr); err != nil {
+			return err
+		}
+		if plan.Drops > 0 {
+			a.stderr.say("the group %s has counted %s events, which are dropped", visible(plan.Into), thousands(plan.Drops))
+		}
+		if len(plan.Active) > 0 {
+			return groupError(fmt.Errorf("%q: %w", plan.Into, inspect.ErrGroupActive))
+		}
+		if err := a.confirm(fmt.Sprintf("Count this again, as group %s? [y/N] ", visible(plan.Into)), "y", f.yes); err != nil {
+			return err
+		}
+		if err := plan.Begin(ctx); err != nil {
+			return groupError(err)
+		}
+		classify := classifierOf(plan.Topic)
+		c, err := count.New(count.Config{Kafka: a.kafkaConfig(t.kafka, "weir-replay"), Store: store, Topic: plan.Topic, Group: plan.Into, Classify: classify, Log: a.log})
+		if err != nil {
+			return err
+		}
+		if err := a.replayUntilDone(ctx, plan, c); err != nil {
+			return err
+		}
+		result, err := plan.Compare(ctx, classify)
+		if err != nil {
+			return err
+		}
+		return a.printReplay(plan, result)
+	})
+}
+
+// replayUntilDone counts until the replay has come where the log ended.
+func (a *app) replayUntilDone(ctx context.Context, plan inspect.ReplayPlan, c *count.Counter) error {
+	g := startGroup(ctx, &part{name: "replay", run: c.Run})
+	defer g.stop()
+	prog := newProgress(a.stderr)
+	defer prog.done()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		left, err := plan.Remaining(ctx)
+		if err != nil {
+			return err
+		}
+		if left == 0 {
+			return nil
+		}
+		prog.show(fmt.Sprintf("counting again: %s offsets to go", thousands(left)))
+		for _, p := range c.Stats().Partitions {
+			if p.Stopped != "" {
+				return fmt.Errorf("partition %d: %s", p.Partition, p.Stopped)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the replay was stopped before its end; start it again to compare")
+		case <-g.ends:
+			return g.err()
+		case <-tick.C:
+		}
+	}
+}
+
+func (a *app) printReplay(plan inspect.ReplayPlan, c inspect.Comparison) error {
+	lines := make([]any, len(c.Kinds))
+	for i, k := range c.Kinds {
+		lines[i] = k
+	}
+	err := a.write(c, lines, func() *table {
+		tb := newTable("TYPE", ">COUNTED", ">COUNTED AGAIN", ">DIFFERENCE")
+		for _, k := range c.Kinds {
+			tb.add(k.Kind, k.Original, k.Replay, k.Difference)
+		}
+		return tb
+	})
+	if err != nil {
+		return err
+	}
+	if c.Trimmed > 0 {
+		a.stderr.say("%s offsets that were counted are no longer in the log", thousands(c.Trimmed))
+	}
+	if !c.Equal {
+		return &cliError{exitFailed, fmt.Errorf("the counts of %s and %s differ", plan.Group, plan.Into), "weir verify says what is wrong"}
+	}
+	a.stderr.say("equal")
+	return nil
+}
+
+// classifierOf is what counts records of a topic that have no kind header.
+func classifierOf(topic string) func([]byte) string {
+	for _, s := range sources {
+		if topic == s.topic || topic == s.account {
+			return s.classify
+		}
+	}
+	return sources[0].classify
+}
+
+// confirm asks a question whose answer must be want. Where nobody can answer, it
+// is an error that names the flag.
+func (a *app) confirm(question, want string, yes bool) error {
+	if yes {
+		return nil
+	}
+	if !a.interactive() {
+		return usageError("add --yes", "this changes data and nobody is there to confirm it")
+	}
+	_, _ = io.WriteString(a.stderr.out, question)
+	answer, _ := bufio.NewReader(a.stdin).ReadString('\n')
+	if !strings.EqualFold(strings.TrimSpace(answer), want) {
+		return runtimeError("nothing was changed", "not confirmed")
+	}
+	return nil
+}

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// healthPatience is how long a weir that is well may take to say so.
+const healthPatience = 2 * time.Second
+
+func newHealth(a *app) *cobra.Command {
+	var l listenFlag
+	cmd := &cobra.Command{
+		Use:   "health",
+		Short: "Whether a weir answers: the health check of a container",
+		Long: `Asks the web pages of a weir on this machine whether they answer: exit code 0,
+or 3. An image without a shell has nothing else that a health check could run. It
+needs no token, and reads --listen as weir up does, so that one WEIR_LISTEN serves both.`,
+		Example: `  weir health
+  weir health --listen 127.0.0.1:9000`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return askHealth(cmd.Context(), l.addr) },
+	}
+	l.add(cmd.Flags(), a)
+	return cmd
+}
+
+// askHealth asks what listens on addr, by the loopback address where that is any.
+func askHealth(ctx context.Context, addr string) error {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return usageError("give --listen as host:port, such as "+defaultListen, "nobody can be asked at %q: %w", addr, err)
+	}
+	if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	addr = net.JoinHostPort(host, port)
+	ctx, cancel := context.WithTimeout(ctx, healthPatience)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/healthz", nil)
+	if err != nil {
+		return usageError("give --listen as host:port, such as "+defaultListen, "nobody can be asked at %q: %w", addr, err)
+	}
+	// A proxy of the environment knows nothing of this machine's own addresses.
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := client.Do(req)
+	if err != nil {
+		return connectError("start it with weir up", "no weir answers at %s: %w", addr, err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 64))
+	if err != nil || resp.StatusCode != http.StatusOK || string(body) != "ok\n" {
+		return connectError("something else listens there: give --listen where weir is", "what answers at %s with status %d is no weir", addr, resp.StatusCode)
+	}
+	return nil
+}

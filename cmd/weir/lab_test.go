@@ -1,0 +1,83 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// smallLab is the quickest experiment that shows something; what is exact in it
+// does not depend on the machine.
+var smallLab = []string{"lab", "backpressure", "--policies", "drop-newest", "--queue", "512", "--rate", "1300", "--time", "1200ms"}
+
+func TestLabFindsWhatIsBroken(t *testing.T) {
+	if os.Getenv("WEIR_TEST_LAB") == "" {
+		t.Skip("measures for seconds: WEIR_TEST_LAB=1 go test -run TestLab ./cmd/weir")
+	}
+	env := testEnv(t, "WEIR_DATA="+t.TempDir())
+	stdout, stderr, code := weir(t, env, append(smallLab, "--break", "lose", "-o", "json")...)
+	if code != exitFailed || !strings.Contains(stderr, "the claim does not hold: drop-newest: every loss is counted") {
+		t.Fatalf("exit code %d, stderr:\n%s", code, stderr)
+	}
+	var r struct {
+		Directory, Lab, Verdict string
+		Checks                  []struct{ Verdict string }
+	}
+	if err := json.Unmarshal([]byte(stdout), &r); err != nil {
+		t.Fatal(err)
+	}
+	if r.Lab != "backpressure" || r.Verdict != "does not hold" || len(r.Checks) < 5 {
+		t.Errorf("report = %+v", r)
+	}
+	for _, name := range []string{"report.json", "plot.svg"} {
+		if s, err := os.Stat(filepath.Join(r.Directory, name)); err != nil || s.Size() < 1000 {
+			t.Errorf("%s: %v, %v", name, s, err)
+		}
+	}
+	name := filepath.Base(r.Directory)
+	stdout, _, code = weir(t, env, "lab", "list")
+	if code != exitOK || !strings.Contains(stdout, name+"  does not hold") {
+		t.Errorf("list: exit code %d\n%s", code, stdout)
+	}
+	stdout, _, code = weir(t, env, "lab", "compare", name, r.Directory)
+	if code != exitOK || !strings.Contains(stdout, "1.00") {
+		t.Errorf("compare: exit code %d\n%s", code, stdout)
+	}
+}
+
+func TestLabStoppedIsInconclusive(t *testing.T) {
+	data := t.TempDir()
+	c := start(t, testEnv(t, "WEIR_DATA="+data), "", smallLab...)
+	c.stderr.waitFor(t, "upstream begins", startPatience)
+	_, stderr, code := weir(t, testEnv(t, "WEIR_DATA="+data), smallLab...)
+	if code != exitRuntime || !strings.Contains(stderr, "another lab is running (backpressure, process") {
+		t.Errorf("a second lab: exit code %d, stderr:\n%s", code, stderr)
+	}
+	if code := c.stop(t); code != exitUnclear {
+		t.Errorf("exit code %d, stderr:\n%s", code, c.stderr)
+	}
+	entries, err := os.ReadDir(filepath.Join(data, labsDir))
+	if err != nil || len(entries) != 1 || entries[0].Name() != "lock" {
+		t.Errorf("left are %v, %v", entries, err)
+	}
+}
+
+func TestLabWrongUse(t *testing.T) {
+	for want, args := range map[string][]string{
+		"offer at least 480/s":        {"lab", "backpressure", "--rate", "400"},
+		`policy "spill" is unknown`:   {"lab", "backpressure", "--policies", "spill"},
+		"read report":                 {"lab", "compare", "no-such", "other"},
+		"is not between 512 and 2000": {"lab", "backpressure", "--queue", "10"},
+	} {
+		data := t.TempDir()
+		_, stderr, code := weir(t, testEnv(t, "WEIR_DATA="+data, "WEIR_RATE=5"), args...)
+		if code != exitUsage || !strings.Contains(stderr, want) {
+			t.Errorf("%v: exit code %d, stderr:\n%s", args, code, stderr)
+		}
+		if entries, _ := os.ReadDir(data); len(entries) != 0 {
+			t.Errorf("%v leaves %v", args, entries)
+		}
+	}
+}

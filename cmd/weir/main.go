@@ -1,0 +1,74 @@
+// Command weir puts the public streams of Bluesky and Wikipedia through Kafka
+// and counts them exactly once. This package is the command line and the only
+// place that wires the parts together: one file per subcommand, each going from
+// flags to a config to constructors to Run. It owns what a user of a terminal
+// meets: flags and environment, help, exit codes, the status lines, the runtime
+// file and the control socket by which commands find a running weir. It holds no
+// logic of the pipeline.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+	"time"
+)
+
+// gcPercent lets the heap grow threefold between collections. weir's live heap is
+// small, so the default of 100 collects all the time, at a third more CPU at 1,000
+// events/s; with much more than this the index that the embedded broker keeps of
+// hours of small batches would be multiplied beyond what a laptop gladly lends.
+// memoryLimit keeps that from multiplying a large heap, such as the one that reads
+// a big log at the start.
+const (
+	gcPercent   = 200
+	memoryLimit = 256 << 20
+)
+
+// echoTime is how soon after the first signal another of its kind is the same one.
+const echoTime = 200 * time.Millisecond
+
+func main() {
+	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetGCPercent(gcPercent)
+		debug.SetMemoryLimit(memoryLimit)
+	}
+	ctx, cancel := context.WithCancelCause(context.Background())
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		first := <-signals
+		cancel(fmt.Errorf("%w: %v", errStopped, first))
+		// One Ctrl-C can arrive twice: timeout(1) signals the process and its group.
+		for echo := time.Now().Add(echoTime); <-signals == first && time.Now().Before(echo); {
+			continue
+		}
+		// Draining can wait for a broker that is gone; the second signal is the
+		// user saying that they do not want to.
+		os.Exit(exitAborted)
+	}()
+	err := run(ctx, os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr)
+	os.Exit(report(err, os.Stderr))
+}
+
+// run is the whole program: args without the program's name, environ as
+// KEY=VALUE. It takes the environment whole because an unknown WEIR_* variable
+// is an error, and single look-ups cannot find one. Cancelling ctx drains and
+// returns; what came to its end that way is not an error.
+func run(ctx context.Context, args, environ []string, stdin io.Reader, stdout, stderr io.Writer) error {
+	a := newApp(environ, stdin, stdout, stderr)
+	root := newRoot(a)
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	if err != nil && !a.started { // cobra's own complaints about flags and arguments
+		return asUsage(err)
+	}
+	return err
+}

@@ -1,0 +1,89 @@
+package main
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/weir-project/weir/internal/inspect"
+)
+
+// hostile is what a post can hold to take over the terminal of whoever reads it.
+const hostile = "\x1b]0;pwned\x07\x1b[2J\u009b31m\r\nfake line\u202egnp\U000e0041\x00"
+
+func hostileRecord() inspect.Message {
+	return inspect.Message{
+		Topic: "bluesky-events", Partition: 3, Offset: 1234, Timestamp: time.UnixMilli(1791110060549),
+		Key: []byte("did:plc:" + hostile), Value: []byte(`{"text":"` + hostile + `"}`),
+		Headers: []kgo.RecordHeader{{Key: "kind" + hostile, Value: []byte(hostile)}},
+	}
+}
+
+// steers reports a character that a terminal would act on or hide.
+func steers(s string) bool {
+	return strings.ContainsFunc(strings.TrimSuffix(s, "\n"), func(r rune) bool {
+		return r < 0x20 || r >= 0x7f && r <= 0x9f || r == 0x202e || r >= 0xe0000
+	})
+}
+
+func TestMessageLineIsHarmless(t *testing.T) {
+	for _, columns := range []int{0, 1, 20, 80, 400} {
+		line := messageLine(hostileRecord(), &screen{}, columns)
+		if steers(line) {
+			t.Errorf("%d columns: %q", columns, line)
+		}
+		if columns >= 30 && textWidth(line) > columns {
+			t.Errorf("%d columns: the line takes %d", columns, textWidth(line))
+		}
+	}
+	if !strings.Contains(messageLine(hostileRecord(), &screen{}, 0), `\x1b]0;pwned\x07`) {
+		t.Error("what was sent cannot be told any more")
+	}
+}
+
+func TestMessageJSONKeepsEveryByte(t *testing.T) {
+	r := hostileRecord()
+	r.Headers = append(r.Headers, kgo.RecordHeader{Key: "binary", Value: []byte{0xff, 0}}, kgo.RecordHeader{Key: "none"})
+	var b bytes.Buffer
+	if err := writeMessageJSON(&b, r); err != nil {
+		t.Fatal(err)
+	}
+	if steers(b.String()) {
+		t.Errorf("harmful: %q", b.String())
+	}
+	var got struct {
+		Offset  int64
+		Key     *string
+		Value   *string
+		Headers []struct {
+			Name   string
+			Value  *string
+			Base64 string `json:"value_base64"`
+		}
+	}
+	if err := json.Unmarshal(b.Bytes(), &got); err != nil {
+		t.Fatal(err)
+	}
+	if got.Offset != 1234 || *got.Key != string(r.Key) || *got.Value != string(r.Value) || *got.Headers[0].Value != hostile {
+		t.Errorf("changed: %q", b.String())
+	}
+	if raw, err := base64.StdEncoding.DecodeString(got.Headers[1].Base64); err != nil || !bytes.Equal(raw, []byte{0xff, 0}) {
+		t.Errorf("binary header: %q", got.Headers[1].Base64)
+	}
+	if got.Headers[2].Value != nil || got.Headers[2].Base64 != "" {
+		t.Errorf("a header without a value has one: %q", b.String())
+	}
+
+	b.Reset()
+	if err := writeMessageJSON(&b, inspect.Message{Value: []byte{'a', 0xff}}); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(b.String(), `"key":null,"value":null,"value_base64":"Yf8="`) {
+		t.Errorf("got %s", b.String())
+	}
+}

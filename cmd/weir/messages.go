@@ -1,0 +1,291 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weir-project/weir/internal/inspect"
+)
+
+const messagesLong = `Prints messages of a topic: the newest ones over all partitions, merged by time,
+unless --offset or --since say where to begin. --follow goes on with what comes.
+
+A filter lets a message through if all of them match:
+  word               the key, the value or a header has the text
+  /expr/             ... or matches the regular expression (Go's syntax)
+  key=VALUE          the key is equal
+  header:NAME=VALUE  a header is equal; without =VALUE, it is there
+  .commit.operation=create   what the JSON value holds at a path; without =VALUE,
+                     there is something
+
+The table has one line a message: partition:offset, time, headers, key, value;
+characters that could steer a terminal are shown as escapes. -o raw prints the
+values' bytes as they are, each with a newline; -o jsonl loses nothing: text that
+is not UTF-8 is in key_base64 and value_base64.`
+
+type messageFlags struct {
+	newest     int64
+	offset     string
+	since      string
+	partitions []int32
+	filters    []string
+	follow     bool
+}
+
+func newMessages(a *app) *cobra.Command {
+	var f messageFlags
+	cmd := &cobra.Command{
+		Use:   "messages TOPIC",
+		Short: "The messages of a topic: newest, from an offset or a time, as they come",
+		Long:  messagesLong,
+		Example: `  weir messages bluesky-events
+  weir messages bluesky-events --follow --filter .commit.operation=delete
+  weir messages wikipedia-edits --since 10m --filter header:kind=new -o jsonl
+  weir messages wikipedia-edits --partition 2 --offset 1000 -n 5
+  weir messages weir.dead-letters -o raw`,
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: a.completeTopics,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx := cmd.Context()
+			q, err := f.query(args[0], cmd.Flags().Changed("newest"), time.Now())
+			if err != nil {
+				return err
+			}
+			if a.output == formatJSON && f.follow {
+				return usageError("use -o jsonl", "-o json is one document, which --follow never ends")
+			}
+			return a.withInspector(ctx, func(i *inspect.Inspector, _ *target) error {
+				return a.printMessages(ctx, i, q)
+			})
+		},
+	}
+	a.clusterFlags(cmd, useKafka)
+	flags := cmd.Flags()
+	flags.Int64VarP(&f.newest, "newest", "n", 10, "`N` messages: the newest, or the first from --offset or --since on (then all, unless given)")
+	flags.StringVar(&f.offset, "offset", "", "`OFFSET` to begin at in each partition; negative: from its end; or oldest, end")
+	flags.StringVar(&f.since, "since", "", "`TIME` to begin at: 10m or 2h (ago), 15:04, 2006-01-02T15:04:05Z")
+	flags.Int32SliceVar(&f.partitions, "partition", nil, "only these partitions, as `LIST`")
+	flags.StringArrayVar(&f.filters, "filter", nil, "only messages that match `EXPR`; can be given several times")
+	flags.BoolVarP(&f.follow, "follow", "f", false, "go on with new messages until Ctrl-C")
+	a.outputFlag(cmd, formatTable, formatJSONL, formatJSON, formatRaw)
+	return cmd
+}
+
+// query turns the flags into what to read.
+func (f *messageFlags) query(topic string, counted bool, now time.Time) (inspect.Query, error) {
+	q := inspect.Query{Topic: topic, Partitions: f.partitions, Follow: f.follow}
+	for _, p := range f.partitions {
+		if p < 0 {
+			return q, usageError("weir topics TOPIC lists them", "partition %d is negative", p)
+		}
+	}
+	if f.newest < 0 {
+		return q, usageError("give a number of messages", "--newest %d is negative", f.newest)
+	}
+	if f.offset != "" && f.since != "" {
+		return q, usageError("leave out one of them", "--offset and --since both say where to begin")
+	}
+	var err error
+	if q.Filter, err = parseFilters(f.filters); err != nil {
+		return q, err
+	}
+	switch {
+	case f.offset != "":
+		if q.From, err = parseOffset(f.offset); err != nil {
+			return q, err
+		}
+	case f.since != "":
+		at, err := parseSince(f.since, now)
+		if err != nil {
+			return q, err
+		}
+		q.From = inspect.AtTime(at)
+	default:
+		q.From = inspect.Newest(f.newest)
+		return q, nil
+	}
+	if counted {
+		q.MaxMessages = f.newest
+	}
+	return q, nil
+}
+
+func parseOffset(s string) (inspect.Start, error) {
+	switch s {
+	case "oldest", "earliest", "beginning":
+		return inspect.Oldest(), nil
+	case "end", "latest":
+		return inspect.End(), nil
+	}
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil {
+		return inspect.Start{}, usageError("give a number, oldest or end", "--offset %q is not an offset", s)
+	}
+	return inspect.AtOffset(n), nil
+}
+
+// parseSince reads a time as people write it: how long ago, a time of day, or a
+// full one. A time of day that has not come yet today was yesterday.
+func parseSince(s string, now time.Time) (time.Time, error) {
+	if d, err := time.ParseDuration(s); err == nil && d >= 0 {
+		return now.Add(-d), nil
+	}
+	if days, ok := strings.CutSuffix(s, "d"); ok {
+		if n, err := strconv.ParseFloat(days, 64); err == nil && n >= 0 && n < 36500 {
+			return now.Add(-time.Duration(n * 24 * float64(time.Hour))), nil
+		}
+	}
+	for _, layout := range []string{time.TimeOnly, "15:04"} {
+		if t, err := time.ParseInLocation(layout, s, now.Location()); err == nil {
+			t = time.Date(now.Year(), now.Month(), now.Day(), t.Hour(), t.Minute(), t.Second(), 0, now.Location())
+			if t.After(now) {
+				t = t.AddDate(0, 0, -1)
+			}
+			return t, nil
+		}
+	}
+	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05", time.DateTime, "2006-01-02T15:04", time.DateOnly} {
+		if t, err := time.ParseInLocation(layout, s, now.Location()); err == nil {
+			return t, nil
+		}
+	}
+	return time.Time{}, usageError("write 10m, 2h or 3d (ago), 15:04, or 2006-01-02T15:04:05Z", "%q is not a time", s)
+}
+
+// parseFilters reads --filter as the help describes it.
+func parseFilters(exprs []string) (*inspect.Filter, error) {
+	if len(exprs) == 0 {
+		return nil, nil
+	}
+	f := &inspect.Filter{}
+	twice := func(what string) error {
+		return usageError("use a regular expression, /one.*two/", "two filters for %s", what)
+	}
+	for _, e := range exprs {
+		header, isHeader := strings.CutPrefix(e, "header:")
+		key, isKey := strings.CutPrefix(e, "key=")
+		switch {
+		case e == "":
+			return nil, usageError("see weir messages --help", "a filter is empty")
+		case isHeader:
+			f.Headers = append(f.Headers, header)
+		case isKey:
+			if f.Key != nil {
+				return nil, twice("the key")
+			}
+			f.Key = &key
+		case e[0] == '.':
+			f.Paths = append(f.Paths, e)
+		case len(e) > 2 && e[0] == '/' && e[len(e)-1] == '/':
+			if f.Regexp != "" {
+				return nil, twice("an expression")
+			}
+			f.Regexp = e[1 : len(e)-1]
+		default:
+			if f.Contains != "" {
+				return nil, twice("a text")
+			}
+			f.Contains = e
+		}
+	}
+	if err := f.Check(); err != nil {
+		return nil, usageError("see weir messages --help", "filter: %w", err)
+	}
+	return f, nil
+}
+
+// printMessages reads and prints. With a filter it says how many were looked at,
+// because an empty answer alone does not tell a wrong filter from a short topic.
+func (a *app) printMessages(ctx context.Context, i *inspect.Inspector, q inspect.Query) error {
+	out := bufio.NewWriterSize(a.stdout, 64<<10)
+	w := &messageWriter{out: out, format: a.output, screen: newScreen(a.stdout, a.env["NO_COLOR"] != "", a.env["TERM"])}
+	prog := newProgress(a.stderr)
+	flush := func(inspect.Progress) { _ = out.Flush() } // the next write meets the same error
+	q.OnProgress = flush
+	if q.Filter != nil && !q.Follow {
+		q.OnProgress = func(p inspect.Progress) {
+			flush(p)
+			prog.show(fmt.Sprintf("scanned %s, matched %s", thousands(p.Scanned), thousands(p.Matched)))
+		}
+	}
+	p, err := i.Read(ctx, q, func(m inspect.Message) error {
+		if err := w.write(m); err != nil {
+			return err
+		}
+		if q.Follow && out.Buffered() > 0 {
+			return out.Flush()
+		}
+		return nil
+	})
+	prog.done()
+	if err != nil {
+		return topicError(err)
+	}
+	if err := errors.Join(w.end(), out.Flush()); err != nil {
+		return fmt.Errorf("write output: %w", err)
+	}
+	if q.Filter != nil {
+		a.stderr.say("scanned %s, matched %s", thousands(p.Scanned), thousands(p.Matched))
+	}
+	if p.Trimmed > 0 {
+		a.stderr.say("%s offsets were deleted by retention while reading", thousands(p.Trimmed))
+	}
+	if p.Incomplete {
+		a.stderr.say("some of the newest messages were left out: they are too large to hold all of them")
+	}
+	return nil
+}
+
+// messageWriter prints messages in one format.
+type messageWriter struct {
+	out    io.Writer
+	format string
+	screen *screen
+	n      int
+}
+
+func (w *messageWriter) write(m inspect.Message) error {
+	w.n++
+	switch w.format {
+	case formatRaw:
+		_, err := w.out.Write(append(m.Value[:len(m.Value):len(m.Value)], '\n'))
+		return err
+	case formatJSON:
+		open := ","
+		if w.n == 1 {
+			open = "["
+		}
+		if _, err := io.WriteString(w.out, open); err != nil {
+			return err
+		}
+		return writeMessageJSON(w.out, m)
+	case formatJSONL:
+		return writeMessageJSON(w.out, m)
+	}
+	columns := 0
+	if w.screen.live() {
+		columns, _, _ = w.screen.size()
+	}
+	_, err := io.WriteString(w.out, messageLine(m, w.screen, columns)+"\n")
+	return err
+}
+
+func (w *messageWriter) end() error {
+	if w.format != formatJSON {
+		return nil
+	}
+	text := "]\n"
+	if w.n == 0 {
+		text = "[]\n"
+	}
+	_, err := io.WriteString(w.out, text)
+	return err
+}

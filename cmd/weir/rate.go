@@ -1,0 +1,177 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weir-project/weir/internal/event"
+)
+
+const rateLong = `Receives one stream and throws it away: how many events and bytes arrive a second,
+before any Kafka. Prints a line a second until Ctrl-C, or for --for.`
+
+type rateSample struct {
+	Source    string  `json:"source"`
+	Seconds   float64 `json:"seconds"` // what the sample covers
+	Events    int64   `json:"events"`
+	PerSecond float64 `json:"events_per_second"`
+	Bytes     int64   `json:"bytes"`
+	Host      string  `json:"host"`
+	Connected bool    `json:"connected"`
+	Error     string  `json:"error,omitempty"`
+}
+
+func newRate(a *app) *cobra.Command {
+	var f sourceFlags
+	var limit time.Duration
+	cmd := sourceArgs(&cobra.Command{
+		Use:   "rate bluesky|wikipedia",
+		Short: "How many events a stream sends, without Kafka",
+		Long:  rateLong,
+		Example: `  weir rate wikipedia
+  weir rate bluesky --collections '*' --for 30s
+  weir rate bluesky --source simulated --rate 50000`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			s, err := sourceNamed(args[0])
+			if err != nil {
+				return err
+			}
+			return a.runRate(cmd.Context(), s, &f, limit)
+		},
+	})
+	a.dataFlag(cmd)
+	f.modeFlag(cmd.Flags())
+	f.urlFlags(cmd.Flags())
+	f.simulatedFlags(cmd.Flags())
+	cmd.Flags().DurationVar(&limit, "for", 0, "how long; 0 is until Ctrl-C")
+	noEnv(cmd.Flags(), "for")
+	a.outputFlag(cmd, formatTable, formatJSON, formatJSONL)
+	a.logFlag(cmd)
+	return cmd
+}
+
+func (a *app) runRate(ctx context.Context, s source, f *sourceFlags, limit time.Duration) (err error) {
+	if err := f.check(); err != nil {
+		return err
+	}
+	mode, why, err := a.decideMode(ctx, f)
+	if err != nil {
+		return err
+	}
+	p := &pipeline{app: a, target: &target{mode: mode}}
+	defer func() { err = errors.Join(err, p.close()) }()
+	if err := p.simulate(f, s.name); err != nil {
+		return err
+	}
+	src, err := a.newSource(s.name, f)
+	if err != nil {
+		return err
+	}
+	a.sayWhy(mode, why)
+	if limit > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, limit)
+		defer cancel()
+	}
+	m := &receiver{source: src}
+	ended := make(chan error, 1)
+	var wg sync.WaitGroup
+	wg.Go(func() { ended <- m.run(ctx) })
+	defer wg.Wait()
+	return a.printRates(ctx, s.name, m, ended)
+}
+
+// receiver streams a source and counts what arrives.
+type receiver struct {
+	source eventSource
+	events atomic.Int64
+}
+
+// run connects again whenever a connection ends, until ctx ends or that is
+// pointless. It begins at the live end each time: what was missed is not its business.
+func (m *receiver) run(ctx context.Context) error {
+	var backoff event.Backoff
+	for {
+		before := m.events.Load()
+		err := m.source.Stream(ctx, event.Cursor{}, func(b *event.Batch) error {
+			m.events.Add(int64(len(b.Events)))
+			b.Release()
+			return nil
+		})
+		if ctx.Err() != nil {
+			return nil //nolint:nilerr // the stream's error only echoes that it was stopped
+		}
+		wait, permanent := backoff.Next(err, m.events.Load() > before)
+		if permanent {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(wait):
+		}
+	}
+}
+
+func (a *app) printRates(ctx context.Context, name string, m *receiver, ended <-chan error) error {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	start := time.Now()
+	last := start
+	var events, bytes int64
+	sample := func(now, since time.Time, n, b int64) rateSample {
+		st := m.source.Status()
+		d := now.Sub(since).Seconds()
+		return rateSample{Source: name, Seconds: d, Events: n, PerSecond: float64(n) / max(d, 1e-9), Bytes: b, Host: st.Host, Connected: st.Connected, Error: st.LastError}
+	}
+	finish := func() error {
+		s := sample(time.Now(), start, m.events.Load(), m.source.Status().Bytes)
+		if a.output == formatJSON {
+			return writeJSON(a.stdout, s)
+		}
+		a.stderr.say("%s: %s events in %.0f s, %s/s on average", name, thousands(s.Events), s.Seconds, rateText(s.PerSecond))
+		return nil
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return finish()
+		case err := <-ended:
+			if err != nil {
+				return connectError("check the URL, or try again later", "%s: %w", name, err)
+			}
+			return finish()
+		case now := <-tick.C:
+			n, b := m.events.Load(), m.source.Status().Bytes
+			s := sample(now, last, n-events, b-bytes)
+			events, bytes, last = n, b, now
+			if err := a.printRate(s); err != nil {
+				return fmt.Errorf("write output: %w", err)
+			}
+		}
+	}
+}
+
+func (a *app) printRate(s rateSample) error {
+	switch a.output {
+	case formatJSON: // one document, at the end
+		return nil
+	case formatJSONL:
+		return writeJSONL(a.stdout, s)
+	}
+	state := s.Host
+	if !s.Connected {
+		state = "! not connected"
+		if s.Error != "" {
+			state += ": " + s.Error
+		}
+	}
+	_, err := fmt.Fprintf(a.stdout, "%-10s %9s/s %11s/s  %s\n", s.Source, rateText(s.PerSecond), sizeText(int64(float64(s.Bytes)/max(s.Seconds, 1e-9))), visible(state))
+	return err
+}

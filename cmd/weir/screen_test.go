@@ -1,0 +1,118 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"unicode/utf8"
+)
+
+// vt is a terminal of a few rows: it understands what screen writes, and wraps
+// like a real one.
+type vt struct {
+	columns  int
+	lines    [][]rune
+	row, col int
+}
+
+func (v *vt) Write(p []byte) (int, error) {
+	s := string(p)
+	for s != "" {
+		switch {
+		case strings.HasPrefix(s, "\x1b["):
+			end := strings.IndexAny(s, "AJ")
+			n := 0
+			for _, c := range s[2:end] {
+				n = n*10 + int(c-'0')
+			}
+			if s[end] == 'A' {
+				v.row = max(0, v.row-n)
+			} else { // J: clear below
+				v.lines = v.lines[:min(len(v.lines), v.row)]
+			}
+			s = s[end+1:]
+			continue
+		case s[0] == '\r':
+			v.col = 0
+		case s[0] == '\n':
+			v.row, v.col = v.row+1, 0
+		default:
+			for len(v.lines) <= v.row {
+				v.lines = append(v.lines, nil)
+			}
+			if v.col == v.columns {
+				v.row, v.col = v.row+1, 0
+				v.lines = append(v.lines, nil)
+			}
+			r, size := utf8.DecodeRuneInString(s)
+			v.lines[v.row] = append(v.lines[v.row][:v.col], r)
+			v.col++
+			s = s[size:]
+			continue
+		}
+		s = s[1:]
+	}
+	return len(p), nil
+}
+
+// resize wraps every line anew, as terminals do.
+func (v *vt) resize(columns int) {
+	var lines [][]rune
+	for _, l := range v.lines {
+		for len(l) > columns {
+			lines = append(lines, l[:columns:columns])
+			l = l[columns:]
+		}
+		lines = append(lines, l)
+	}
+	v.columns, v.lines, v.row, v.col = columns, lines, len(lines), 0
+}
+
+func (v *vt) text() string {
+	var b strings.Builder
+	for _, l := range v.lines {
+		b.WriteString(string(l) + "\n")
+	}
+	return b.String()
+}
+
+func newTestScreen(v *vt) *screen {
+	return &screen{out: v, size: func() (int, int, bool) { return v.columns, 24, true }}
+}
+
+func TestScreenRedrawsInPlace(t *testing.T) {
+	v := &vt{columns: 20}
+	s := newTestScreen(v)
+	s.say("banner")
+	s.status("bluesky 1", "wikipedia 1")
+	s.say("a log line")
+	s.status("bluesky 2", "wikipedia 2 that is too long for it")
+	if got, want := v.text(), "banner\na log line\nbluesky 2\nwikipedia 2 that i…\n"; got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
+	s.status()
+	if got, want := v.text(), "banner\na log line\n"; got != want {
+		t.Errorf("after the block went: got\n%swant\n%s", got, want)
+	}
+}
+
+func TestScreenSurvivesNarrowing(t *testing.T) {
+	v := &vt{columns: 40}
+	s := newTestScreen(v)
+	s.say("top")
+	s.status(strings.Repeat("x", 35), "short")
+	v.resize(10) // the first line now takes four rows
+	s.status("one", "two")
+	if got, want := v.text(), "top\none\ntwo\n"; got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
+}
+
+func TestScreenWithoutTerminal(t *testing.T) {
+	var b strings.Builder
+	s := newScreen(&b, false, "xterm")
+	s.status("never seen")
+	s.say("%s", s.paint(bold, "plain"))
+	if got, want := b.String(), "plain\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// probeTime bounds how long `--source auto` waits for a sign of life.
+const probeTime = time.Second
+
+// probe asks whether a server answers at all at a stream's URL. Any answer is
+// one: what it says about the stream is the source's business. Proxies of the
+// environment are used, as the sources do.
+func probe(ctx context.Context, rawURL string) error {
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		return err
+	}
+	switch u.Scheme {
+	case "ws":
+		u.Scheme = "http"
+	case "wss":
+		u.Scheme = "https"
+	}
+	u.Path, u.RawQuery = "/", "" // not the stream itself: servers limit connections per address
+	req, err := http.NewRequestWithContext(ctx, http.MethodHead, u.String(), nil)
+	if err != nil {
+		return err
+	}
+	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12}, DisableKeepAlives: true}
+	client := &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	res, err := client.Do(req)
+	if err != nil {
+		return err
+	}
+	return res.Body.Close()
+}
+
+// reachable probes the URLs at the same time and returns nil as soon as one
+// answers; otherwise why not, host by host.
+func reachable(ctx context.Context, urls []string) error {
+	ctx, cancel := context.WithTimeout(ctx, probeTime)
+	defer cancel()
+	causes := make(chan error, len(urls))
+	for _, u := range urls {
+		go func() {
+			err := probe(ctx, u)
+			if err != nil {
+				err = fmt.Errorf("%s: %s", hostOf(u), networkCause(err))
+			}
+			causes <- err
+		}()
+	}
+	var all []string
+	for range urls {
+		err := <-causes
+		if err == nil {
+			return nil
+		}
+		all = append(all, err.Error())
+	}
+	return errors.New(strings.Join(all, "; "))
+}
+
+func hostOf(rawURL string) string {
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		return rawURL
+	}
+	return u.Host
+}
+
+// networkCause is the innermost reason of a failed request, without the layers
+// that repeat the address.
+func networkCause(err error) string {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return "no answer within " + probeTime.String()
+	}
+	if dns, ok := errors.AsType[*net.DNSError](err); ok {
+		return "name lookup: " + dns.Err
+	}
+	if op, ok := errors.AsType[*net.OpError](err); ok {
+		return op.Err.Error()
+	}
+	if ue, ok := errors.AsType[*url.Error](err); ok {
+		return ue.Err.Error()
+	}
+	return err.Error()
+}

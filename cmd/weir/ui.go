@@ -1,0 +1,400 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/weir-project/weir/internal/inspect"
+	"github.com/weir-project/weir/internal/kafka"
+	"github.com/weir-project/weir/internal/metrics"
+	"github.com/weir-project/weir/internal/tally"
+	"github.com/weir-project/weir/internal/verify"
+	"github.com/weir-project/weir/internal/watch"
+	"github.com/weir-project/weir/internal/web"
+)
+
+const uiLong = `Serves the web pages for a cluster that runs already: topics, messages, groups,
+lag, brokers, live. weir up and weir cluster serve them by themselves.
+
+The pages answer on the loopback address. On any other address they ask for a
+token, which is drawn at the start and printed as part of the link.`
+
+func newUI(a *app) *cobra.Command {
+	var l listenFlag
+	cmd := &cobra.Command{
+		Use:   "ui",
+		Short: "The web pages, for a cluster that runs already",
+		Long:  uiLong,
+		Example: `  weir ui --kafka broker1:9092,broker2:9092
+  weir ui --kafka broker1:9092 --redis redis://cache:6379/1 --listen 127.0.0.1:9000`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.runUI(cmd.Context(), &l) },
+	}
+	a.clusterFlags(cmd, useKafka, useRedis)
+	l.add(cmd.Flags(), a)
+	a.logFlag(cmd)
+	return cmd
+}
+
+func (a *app) runUI(ctx context.Context, l *listenFlag) (err error) {
+	t, err := a.find()
+	if err != nil {
+		return err
+	}
+	store, err := a.openStore(ctx, t)
+	if err != nil {
+		if a.given["redis"] != "" {
+			return err
+		}
+		a.stderr.say("without counts: %s", oneLine(err.Error()))
+		store = nil
+	} else {
+		defer store.Close()
+	}
+	ui, err := a.openUI(ctx, t, nil, nil, store, l)
+	if err != nil {
+		return err
+	}
+	defer ui.close()
+	a.stderr.say("weir shows %s at %s", strings.Join(t.kafka, ","), ui.link())
+	g := startGroup(ctx, ui.parts()...)
+	defer g.stop()
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-g.ends:
+		return g.err()
+	}
+}
+
+// defaultListen is where the pages are.
+const defaultListen = "127.0.0.1:8080"
+
+// listenFlag is where the pages answer.
+type listenFlag struct {
+	addr string
+	app  *app
+}
+
+func (l *listenFlag) add(flags *pflag.FlagSet, a *app) {
+	l.app = a
+	flags.StringVar(&l.addr, "listen", defaultListen, "`ADDR` of the web pages, as host:port; off for none")
+}
+
+func (l *listenFlag) given() bool { return l.app.given["listen"] != "" }
+
+// open listens. The default port gives way to a free one when it is taken.
+func (l *listenFlag) open() (net.Listener, string, error) {
+	host, _, err := net.SplitHostPort(l.addr)
+	if err != nil {
+		return nil, "", usageError("give --listen as host:port, such as "+defaultListen+", or off", "web pages cannot be at %q: %w", l.addr, err)
+	}
+	ln, err := net.Listen("tcp", l.addr)
+	note := ""
+	if errors.Is(err, syscall.EADDRINUSE) && !l.given() {
+		note = "port 8080 is taken by another program, so the web pages took a free one"
+		ln, err = net.Listen("tcp", net.JoinHostPort(host, "0"))
+	}
+	if err != nil {
+		return nil, "", runtimeError("stop what uses it, or give another --listen", "the web pages cannot be at %s: %w", l.addr, err)
+	}
+	return ln, note, nil
+}
+
+// userInterface is the pages and the watch behind them.
+type userInterface struct {
+	app      *app
+	client   *kgo.Client
+	listener net.Listener
+	watcher  *watch.Watcher
+	server   *web.Server
+	token    string
+	note     string
+}
+
+// openUI listens, and makes the watch and the server; parts runs them. e and p are
+// nil where the cluster and the pipeline are other processes', store where there
+// are no counts. It returns nil where the pages are switched off.
+func (a *app) openUI(ctx context.Context, t *target, e *engine, p *pipeline, store *tally.Store, l *listenFlag) (*userInterface, error) {
+	if l.addr == "off" {
+		return nil, nil
+	}
+	ln, note, err := l.open()
+	if err != nil {
+		return nil, err
+	}
+	ui := &userInterface{app: a, listener: ln, note: note}
+	if err := ui.open(ctx, t, e, p, store); err != nil {
+		ui.close()
+		return nil, err
+	}
+	return ui, nil
+}
+
+func (ui *userInterface) open(ctx context.Context, t *target, e *engine, p *pipeline, store *tally.Store) error {
+	a := ui.app
+	if addr, err := netip.ParseAddrPort(ui.listener.Addr().String()); err != nil || !addr.Addr().IsLoopback() {
+		ui.token = rand.Text()
+	}
+	insp, cl, err := a.openInspectorOf(ctx, t, e)
+	if err != nil {
+		return err
+	}
+	ui.client = cl
+	wc := watch.Config{Client: cl, Inspector: insp, Version: "weir " + buildVersion().Version, Mode: t.mode, Engine: "external", Log: a.log}
+	cfg := web.Config{Inspector: insp, Producer: &producer{cl: cl}, Log: a.log}
+	if e != nil && e.cluster != nil {
+		wc.Engine = e.cluster.engine()
+		cfg.Brokers = e.cluster
+	}
+	if store != nil {
+		wc.Tallies, cfg.Tallies = store, store
+		cfg.Verify = func(ctx context.Context, progress func(any)) (any, error) {
+			return a.verifyFor(ctx, t, store, progress)
+		}
+	}
+	for _, s := range sources {
+		wc.Streams = append(wc.Streams, watch.StreamConfig{Name: s.name, Topic: s.topic, Group: s.group})
+	}
+	if p != nil {
+		wc.Local = p.local
+	}
+	wc.Ingested = ui.ingested(t, p)
+	if ui.watcher, err = watch.New(wc); err != nil {
+		return err
+	}
+	cfg.Watch, cfg.Token = ui.watcher, ui.token
+	cfg.Ready = func() error {
+		if s := ui.watcher.State(); s.Cluster.Error != "" {
+			return errors.New(s.Cluster.Error)
+		} else if s.Time == 0 {
+			return errors.New("the cluster has not been looked at yet")
+		}
+		return nil
+	}
+	cfg.Metrics = metrics.Handler(ui.watcher.State)
+	ui.server, err = web.New(cfg)
+	return err
+}
+
+// How often the cursor is read, each time at the price of a connection: seldom
+// where the ingester runs here and tells what it adds.
+const (
+	peekEvery     = time.Second
+	peekEveryHere = 10 * time.Second
+)
+
+// ingested tells how many events a stream's topics were ever given: from the
+// cursor that was stored with them, and in between, where the ingester runs here,
+// from what it has committed since.
+func (ui *userInterface) ingested(t *target, p *pipeline) func(context.Context, string) int64 {
+	cfg := ui.app.kafkaConfig(t.kafka, "weir-ui")
+	type known struct {
+		at        time.Time
+		total     int64 // by the cursor
+		committed int64 // by the ingester here, at that time
+	}
+	last := map[string]*known{}
+	return func(ctx context.Context, stream string) int64 {
+		here, every := p.committed(stream), peekEvery
+		if here > 0 {
+			every = peekEveryHere
+		}
+		k := last[stream]
+		if k != nil && time.Since(k.at) < every {
+			return k.total + here - k.committed
+		}
+		rec, found, err := kafka.PeekCursor(ctx, cfg, stream)
+		if err != nil || !found {
+			return -1
+		}
+		now := known{at: time.Now(), committed: here}
+		for _, s := range sources {
+			if s.name == stream {
+				now.total = rec.Seqs[s.topic] + rec.Seqs[s.account]
+			}
+		}
+		if k != nil { // what was shown is not taken back: the cursor is a moment behind
+			now.total = max(now.total, k.total+here-k.committed)
+		}
+		last[stream] = &now
+		return now.total
+	}
+}
+
+// committed is how many events of a stream were stored by this process.
+func (p *pipeline) committed(stream string) int64 {
+	if p == nil {
+		return 0
+	}
+	for _, l := range p.lines {
+		if l.source.name == stream && l.ingest != nil {
+			return l.ingest.Stats().Events
+		}
+	}
+	return 0
+}
+
+// openInspectorOf is openInspector, which asks this process itself about brokers of its own.
+func (a *app) openInspectorOf(ctx context.Context, t *target, e *engine) (*inspect.Inspector, *kgo.Client, error) {
+	if e == nil || e.cluster == nil {
+		return a.openInspector(ctx, t)
+	}
+	cl, err := a.openKafka(ctx, t)
+	if err != nil {
+		return nil, nil, err
+	}
+	i, err := inspect.New(inspect.Config{Client: cl, NewConsumer: a.kafkaConfig(t.kafka, "weir-ui").NewClient,
+		Overlay: e.cluster.overlay})
+	if err != nil {
+		cl.Close()
+		return nil, nil, err
+	}
+	return i, cl, nil
+}
+
+// link is where to look, with the token where one is asked for.
+func (ui *userInterface) link() string {
+	addr := ui.listener.Addr().String()
+	// A browser cannot go to any address; one on this machine can go to loopback.
+	if ip, err := netip.ParseAddrPort(addr); err == nil && ip.Addr().IsUnspecified() {
+		addr = net.JoinHostPort("127.0.0.1", strconv.Itoa(int(ip.Port())))
+	}
+	u := "http://" + addr
+	if ui.token != "" {
+		u += "/?token=" + ui.token
+	}
+	return u
+}
+
+func (ui *userInterface) parts() []*part {
+	if ui == nil {
+		return nil
+	}
+	return []*part{
+		{name: "watch", run: ui.watcher.Run},
+		{name: "web pages", run: func(ctx context.Context) error { return ui.server.Serve(ctx, ui.listener) }},
+	}
+}
+
+func (ui *userInterface) close() {
+	if ui == nil {
+		return
+	}
+	_ = ui.listener.Close() // closed already when it was served
+	if ui.client != nil {
+		ui.client.Close()
+	}
+}
+
+// verifyFor is the proof for the pages.
+func (a *app) verifyFor(ctx context.Context, t *target, store *tally.Store, progress func(any)) (any, error) {
+	cfg, err := a.verifyConfig(t, store)
+	if err != nil {
+		return nil, err
+	}
+	return verify.Run(ctx, cfg, func(p verify.Progress) {
+		progress(map[string]any{"stage": p.Stage, "scanned": p.Scanned, "total": p.Total})
+	})
+}
+
+// local is what this process knows of its streams.
+func (p *pipeline) local() map[string]watch.Local {
+	all := make(map[string]watch.Local, len(p.lines))
+	for _, l := range p.lines {
+		if l.ingest == nil {
+			continue
+		}
+		s := l.ingest.Stats()
+		w := watch.Local{
+			State: "connecting", Host: s.Source.Host, Origin: s.Source.Origin, LastError: s.Source.LastError, Reconnects: s.Source.Reconnects,
+			Duplicates: s.Duplicates, Gaps: s.Gaps, Rejects: s.Rejects, Skipped: s.Skipped, Members: len(l.counters),
+			Queue: &watch.Queue{Events: s.Queue.Events, MaxEvents: s.Queue.MaxEvents, Bytes: s.Queue.Bytes, MaxBytes: s.Queue.MaxBytes, BlockedMS: s.Queue.Blocked.Milliseconds()},
+		}
+		if !s.Source.Since.IsZero() {
+			w.Since = s.Source.Since.UnixMilli()
+		}
+		if !s.Source.LastEvent.IsZero() {
+			w.LastEvent = s.Source.LastEvent.UnixMilli()
+		}
+		switch {
+		case l.part.failure() != nil:
+			w.State, w.LastError = "failed", l.part.failure().Error()
+		case s.Source.Connected:
+			w.State = "connected"
+		}
+		if s.Latency.Count > 0 {
+			w.Latency = &watch.Latency{P50: float64(s.Latency.Quantile(0.5).Microseconds()) / 1000, P99: float64(s.Latency.Quantile(0.99).Microseconds()) / 1000}
+		}
+		all[l.source.name] = w
+	}
+	return all
+}
+
+// producer writes records by hand. The client's default partitioner takes the key's.
+type producer struct{ cl *kgo.Client }
+
+// anyLarge is a number of partitions of which the chosen one is the hash itself:
+// murmur2 without its sign, as Kafka's clients use it.
+const anyLarge = 1<<31 - 1
+
+func (p *producer) Produce(ctx context.Context, r web.Record) (int32, int64, error) {
+	n, err := p.partitions(ctx, r.Topic)
+	if err != nil {
+		return 0, 0, err
+	}
+	if int(r.Partition) >= n {
+		return 0, 0, fmt.Errorf("%s has no partition %d, but 0 to %d: choose one of them", r.Topic, r.Partition, n-1)
+	}
+	rec := &kgo.Record{Topic: r.Topic, Partition: r.Partition, Key: r.Key, Value: r.Value}
+	if r.Partition < 0 {
+		rec.Partition = int32(kgo.StickyKeyPartitioner(nil).ForTopic(r.Topic).Partition(rec, n))
+	}
+	for _, h := range r.Headers {
+		rec.Headers = append(rec.Headers, kgo.RecordHeader{Key: h[0], Value: []byte(h[1])})
+	}
+	cl, err := kgo.NewClient(append(p.cl.Opts(), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerBatchMaxBytes(kafka.MaxMessageBytes), kgo.ClientID("weir-ui"))...)
+	if err != nil {
+		return 0, 0, fmt.Errorf("write a record: %w", err)
+	}
+	defer cl.Close()
+	if err := cl.ProduceSync(ctx, rec).FirstErr(); err != nil {
+		return 0, 0, fmt.Errorf("write a record: %w", err)
+	}
+	return rec.Partition, rec.Offset, nil
+}
+
+func (p *producer) PartitionOf(ctx context.Context, topic string, key []byte) (uint32, int32, error) {
+	n, err := p.partitions(ctx, topic)
+	if err != nil {
+		return 0, 0, err
+	}
+	of := func(n int) int {
+		return kgo.StickyKeyPartitioner(nil).ForTopic(topic).Partition(&kgo.Record{Key: key}, n)
+	}
+	return uint32(of(anyLarge)), int32(of(n)), nil
+}
+
+func (p *producer) partitions(ctx context.Context, topic string) (int, error) {
+	found, err := kadm.NewClient(p.cl).ListTopics(ctx, topic)
+	if err != nil {
+		return 0, fmt.Errorf("look up %s: %w", topic, err)
+	}
+	if err := found[topic].Err; err != nil {
+		return 0, fmt.Errorf("look up %s: %w", topic, err)
+	}
+	return len(found[topic].Partitions), nil
+}

@@ -1,0 +1,168 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weir-project/weir/internal/tally"
+	"github.com/weir-project/weir/internal/verify"
+)
+
+const verifyLong = `Reads the topics from end to end and holds three statements against each other and
+against a recount: the dense sequence numbers of the events, the counts in the
+cursor that was stored in the same transactions, and the counts in Redis. Says by
+source what is lost, doubled or miscounted, and what upstream no longer offered
+(gaps) or sent broken (dead letters), which is told but no fault.
+
+It changes nothing and can run while events come in. Exit code 4 means that
+something is wrong.`
+
+func newVerify(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "verify",
+		Short: "The proof: nothing lost, nothing doubled, nothing miscounted",
+		Long:  verifyLong,
+		Example: `  weir verify
+  weir verify -o json | jq .ok`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.runVerify(cmd.Context()) },
+	}
+	a.clusterFlags(cmd, useKafka, useRedis)
+	a.outputFlag(cmd, formatTable, formatJSON, formatJSONL)
+	a.logFlag(cmd)
+	return cmd
+}
+
+func (a *app) runVerify(ctx context.Context) error {
+	t, err := a.find()
+	if err != nil {
+		return err
+	}
+	cl, err := a.openKafka(ctx, t)
+	if err != nil {
+		return err
+	}
+	cl.Close() // verify has a client of its own; this one said whether there is a cluster
+	store, err := a.openStore(ctx, t)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	cfg, err := a.verifyConfig(t, store)
+	if err != nil {
+		return err
+	}
+	a.sayWhy(t.mode, "")
+	prog := newProgress(a.stderr)
+	report, err := verify.Run(ctx, cfg, func(p verify.Progress) {
+		text := p.Stage
+		if p.Total > 0 {
+			text = fmt.Sprintf("%s: %d%% of %s", p.Stage, 100*p.Scanned/p.Total, thousands(p.Total))
+		}
+		prog.show(text)
+	})
+	prog.done()
+	if err != nil {
+		return err
+	}
+	return a.printReport(report)
+}
+
+// verifyConfig says what is verified, for the command and for the pages.
+func (a *app) verifyConfig(t *target, store *tally.Store) (verify.Config, error) {
+	cfg := verify.Config{Kafka: a.kafkaConfig(t.kafka, "weir-verify"), Tallies: store, Log: a.log}
+	for _, s := range sources {
+		v, err := a.verifySource(s)
+		if err != nil {
+			return verify.Config{}, err
+		}
+		cfg.Sources = append(cfg.Sources, v)
+	}
+	return cfg, nil
+}
+
+// verifySource says what is verified of a source.
+func (a *app) verifySource(s source) (verify.Source, error) {
+	src, err := a.newSource(s.name, &sourceFlags{})
+	if err != nil {
+		return verify.Source{}, err
+	}
+	// A source identifies for one goroutine at a time.
+	identify := func() verify.Identify {
+		one, err := a.newSource(s.name, &sourceFlags{})
+		if err != nil {
+			return nil // the same call has just succeeded
+		}
+		return one.Identify
+	}
+	v := verify.Source{Name: s.name, Window: src.Window()}
+	for _, topic := range []string{s.topic, s.account} {
+		if topic != "" {
+			v.Topics = append(v.Topics, verify.Topic{Name: topic, Group: s.groupOf(topic, s.group), Classify: s.classify, NewIdentify: identify})
+		}
+	}
+	return v, nil
+}
+
+func (a *app) printReport(r verify.Report) error {
+	lines := make([]any, 0, len(r.Sources))
+	for i := range r.Sources {
+		lines = append(lines, struct {
+			Source string `json:"source"`
+			*verify.SourceReport
+		}{r.Sources[i].Name, &r.Sources[i]})
+	}
+	err := a.write(r, lines, func() *table {
+		tb := newTable("SOURCE", "VERDICT", ">EVENTS", ">LOST", ">DOUBLED", ">MISCOUNTED", ">FAULTS", ">GAPS", ">DEAD LETTERS", ">UNCOUNTED")
+		for _, s := range r.Sources {
+			verdict := "ok"
+			if !s.OK {
+				verdict = "WRONG"
+			}
+			tb.add(s.Name, verdict, s.Events, s.Lost, s.Doubled, s.Miscounted, s.Faults+s.Disordered, s.Gaps, s.DeadLetters, s.Uncounted)
+		}
+		return tb
+	})
+	if err != nil {
+		return fmt.Errorf("write output: %w", err)
+	}
+	a.explainReport(r)
+	if !r.OK {
+		return &cliError{exitFailed, fmt.Errorf("something is wrong; what, stands above"), ""}
+	}
+	if a.output == formatTable {
+		a.stderr.say("nothing lost, doubled or miscounted: %s records read in %.1f s", thousands(r.Scanned), r.Elapsed.Seconds())
+	}
+	return nil
+}
+
+// explainReport says on standard error what the table's numbers are about.
+func (a *app) explainReport(r verify.Report) {
+	for _, n := range r.Notes {
+		a.stderr.say("note: %s", visible(n))
+	}
+	for _, s := range r.Sources {
+		for _, p := range s.Problems {
+			where := cmp.Or(p.Topic, "-")
+			if p.Partition >= 0 {
+				where += fmt.Sprintf(" partition %d", p.Partition)
+			}
+			if p.Offset >= 0 {
+				where += fmt.Sprintf(" offset %d", p.Offset)
+			}
+			a.stderr.say("%s %s: %s: %s", s.Name, p.What, visible(where), visible(p.Text))
+		}
+		if s.Foreign > 0 {
+			a.stderr.say("note: %s: %s of the events were written by other programs: recounted, but not checked for loss", s.Name, thousands(s.Foreign))
+		}
+		if s.Trimmed > 0 {
+			a.stderr.say("note: %s: %s events were deleted by retention", s.Name, thousands(s.Trimmed))
+		}
+		for _, n := range s.Notes {
+			a.stderr.say("note: %s: %s", s.Name, visible(n))
+		}
+	}
+}

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"context"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"golang.org/x/term"
+
+	"github.com/weir-project/weir/internal/inspect"
+	"github.com/weir-project/weir/internal/kafka"
+	"github.com/weir-project/weir/internal/tally"
+)
+
+// drainTime bounds what is still asked of Kafka or Redis after a signal.
+const drainTime = 5 * time.Second
+
+// ensureTopics creates weir's topics where they do not exist.
+func ensureTopics(ctx context.Context, cl *kgo.Client) error {
+	return kafka.EnsureTopics(ctx, cl, kafka.Topics()...)
+}
+
+// preflight says once what an existing cluster cannot promise. The brokers of a
+// running weir are known.
+func (a *app) preflight(ctx context.Context, cl *kgo.Client, t *target) error {
+	if t.running != nil && t.running.OwnKafka {
+		return nil
+	}
+	findings, err := kafka.Preflight(ctx, cl)
+	if err != nil {
+		return err
+	}
+	for _, f := range findings {
+		a.stderr.say("%s", visible(f.String()))
+	}
+	return nil
+}
+
+// warnings tells what a Redis lacks, once.
+func (a *app) warnings(store *tally.Store) {
+	for _, w := range store.Warnings() {
+		a.stderr.say("warning: %s", visible(w))
+	}
+}
+
+// sayWhy labels simulated events, and says why they are.
+func (a *app) sayWhy(mode, why string) {
+	if mode != modeSimulated {
+		return
+	}
+	text := "SIMULATED events"
+	if why != "" {
+		text += ": " + why
+	}
+	a.stderr.say("%s", a.stderr.paint(yellow, visible(text)))
+}
+
+// simulate serves the named streams inside this process where events are
+// simulated, and points the flags at them.
+func (p *pipeline) simulate(f *sourceFlags, names ...string) error {
+	if p.target.mode != modeSimulated || f.explicitURL() {
+		return nil
+	}
+	data, err := p.app.data()
+	if err != nil {
+		return err
+	}
+	u, err := openUpstreams(upstreamConfig{
+		names: names, dir: filepath.Join(data, modeSimulated), addr: host + ":0",
+		seed: f.seed, rate: f.rate, collections: f.collections, log: p.app.log,
+	})
+	if err != nil {
+		return err
+	}
+	p.closers, p.own = append(p.closers, u.close), true
+	f.blueskyURLs, f.wikipediaURL = []string{u.blueskyURL()}, u.wikipediaURL()
+	return nil
+}
+
+func joinAddresses(addrs []string) string { return visible(strings.Join(addrs, ",")) }
+
+// redacted is a URL without its password.
+func redacted(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return "(not a URL)"
+	}
+	return u.Redacted()
+}
+
+// interactive reports whether somebody can answer a question.
+func (a *app) interactive() bool {
+	f, ok := a.stdin.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// completeTopicFlag suggests topics for a flag, whatever the arguments.
+func (a *app) completeTopicFlag(cmd *cobra.Command, _ []string, toComplete string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	return a.completing(func(ctx context.Context, i *inspect.Inspector) ([]string, error) {
+		list, err := i.Topics(ctx)
+		var names []string
+		for _, t := range list.Topics {
+			names = append(names, t.Name)
+		}
+		return names, err
+	})(cmd, nil, toComplete)
+}
