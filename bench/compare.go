@@ -1,0 +1,331 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+
+	"github.com/weir-project/weir/internal/kafka"
+)
+
+const (
+	accounts = ".accounts"
+	dead     = ".dead"
+)
+
+// row is a line of the table: a measurement, and the peer that it is compared with.
+type row struct {
+	task, label, peer string
+	makes             bool // a topic, to be read by those that read one
+	reads             bool
+	target            time.Duration // of CPU for each event; 0 is none
+}
+
+var rows = []row{
+	{task: "decode-bluesky", label: "weir: decode a Bluesky event", peer: "json-bluesky", target: 1200},
+	{task: "json-bluesky", label: "encoding/json into a struct, the same fields"},
+	{task: "decode-wikipedia", label: "weir: decode a Wikipedia event", peer: "json-wikipedia", target: 2500},
+	{task: "json-wikipedia", label: "encoding/json into a struct, the same fields"},
+	{task: "ingest-bluesky", label: "weir: ingest Bluesky from memory", peer: "kgo-transactions", makes: true, target: 5500},
+	{task: "ingest-websocket", label: "weir: ingest Bluesky from a WebSocket", peer: "kgo-transactions", makes: true, target: 7000},
+	{task: "ingest-wikipedia", label: "weir: ingest Wikipedia from memory", makes: true},
+	{task: "kgo-produce", label: "kgo alone: produce, nothing decoded", makes: true},
+	{task: "kgo-transactions", label: "kgo alone: produce in transactions of 10,000", makes: true},
+	{task: "kcat-produce", label: "kcat -P from a file", peer: "kgo-produce", makes: true},
+	{task: "kgo-consume", label: "kgo alone: consume read_committed", reads: true},
+	{task: "kcat-consume", label: "kcat -C into nothing", peer: "kgo-consume", reads: true},
+	{task: "count", label: "weir: count", peer: "kgo-consume", reads: true, target: 2000},
+	{task: "one-ingest", label: "one process on two cores: brokers, ingest"},
+	{task: "one-count", label: "one process on two cores: brokers, ingest, count, Redis"},
+}
+
+// compare is the parent: broker, events, measurements in turns, table.
+func compare(ctx context.Context, s settings, stdout, stderr io.Writer) (err error) {
+	if err := generate(s); err != nil {
+		return fmt.Errorf("make the events: %w", err)
+	}
+	stored, sizes, err := s.survey()
+	if err != nil {
+		return err
+	}
+	if s.kafka == "" {
+		stop, err := s.startCluster(ctx)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, stop()) }()
+	} else if err := s.notWeirs(ctx); err != nil {
+		return err
+	}
+	got := map[string][]result{}
+	for round := range s.rounds {
+		for _, r := range rows {
+			wanted := strings.Contains(r.task, s.only) || r.task == "ingest-bluesky" && s.only != ""
+			if !wanted || s.skips(r) {
+				continue
+			}
+			s.topic, s.stored = topicOf(r, round), stored
+			began := time.Now()
+			res, err := s.one(ctx, r)
+			if err != nil {
+				return fmt.Errorf("%s, round %d: %w", r.task, round+1, err)
+			}
+			got[r.task] = append(got[r.task], res)
+			fmt.Fprintf(stderr, "round %d  %-17s %8.0f ns of CPU  %9.0f events/s  (%.1f s)\n", round+1, r.task,
+				perEvent(res), rate(res), time.Since(began).Seconds())
+		}
+		s.topic = topicOf(rows[4], round)
+		if err := s.deleteTopics(ctx); err != nil {
+			return err
+		}
+	}
+	table(stdout, s, got, sizes)
+	return nil
+}
+
+// topicOf names the topic of a measurement. The readers' is the one that weir
+// ingested from memory.
+func topicOf(r row, round int) string {
+	task := r.task
+	if r.reads {
+		task = "ingest-bluesky"
+	}
+	return fmt.Sprintf("bench-%s-%d", task, round)
+}
+
+// skips reports whether what a measurement needs is not there.
+func (s settings) skips(r row) bool {
+	if strings.HasPrefix(r.task, "kcat") {
+		_, err := exec.LookPath("kcat")
+		return err != nil
+	}
+	return r.task == "count" && s.redis == ""
+}
+
+// one runs a measurement, and makes and removes its topics.
+func (s settings) one(ctx context.Context, r row) (result, error) {
+	if r.makes {
+		if err := createTopics(ctx, s, s.topic); err != nil {
+			return result{}, err
+		}
+	}
+	res, err := s.measured(ctx, r)
+	if err == nil && r.makes && r.task != "ingest-bluesky" {
+		err = s.deleteTopics(ctx)
+	}
+	return res, err
+}
+
+func (s settings) measured(ctx context.Context, r row) (result, error) {
+	switch r.task {
+	case "kcat-produce":
+		return s.kcat(ctx, s.events, "-P", "-t", s.topic, "-K", "\t", "-z", "snappy", "-l", s.file(sourceBS)+".keyed")
+	case "kcat-consume":
+		return s.kcat(ctx, s.stored, "-C", "-t", s.topic, "-o", "beginning", "-e", "-q", "-X", "isolation.level=read_committed")
+	}
+	cmd, err := s.child(ctx, r.task)
+	if err != nil {
+		return result{}, err
+	}
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return result{}, err
+	}
+	var res result
+	return res, json.Unmarshal(out, &res)
+}
+
+func (s settings) child(ctx context.Context, task string) (*exec.Cmd, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	return exec.CommandContext(ctx, self, "-task", task, "-dir", s.dir, "-kafka", s.kafka, "-redis", s.redis, "-topic", s.topic,
+		"-stored", fmt.Sprint(s.stored), "-events", fmt.Sprint(s.events), "-profile", s.profile, "-epoch", fmt.Sprint(epoch)), nil
+}
+
+func (s settings) kcat(ctx context.Context, n int, args ...string) (result, error) {
+	cmd := exec.CommandContext(ctx, "kcat", append([]string{"-b", s.kafka}, args...)...)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	start := time.Now()
+	if err := cmd.Run(); err != nil {
+		return result{}, fmt.Errorf("kcat: %w: %s", err, stderr.Bytes())
+	}
+	return result{n, cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), time.Since(start)}, nil
+}
+
+// server starts the WebSocket server, and returns its URL and how to stop it.
+func (s settings) server(ctx context.Context) (string, func() error, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	s.profile = ""
+	cmd, err := s.child(ctx, "serve")
+	if err != nil {
+		cancel()
+		return "", nil, err
+	}
+	return started(cmd, cancel, func(line string) (string, bool) { return line, strings.HasPrefix(line, "ws://") })
+}
+
+// started starts a process and reads its output until find has found something.
+func started(cmd *exec.Cmd, cancel context.CancelFunc, find func(string) (string, bool)) (string, func() error, error) {
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = 10 * time.Second
+	out, in, err := os.Pipe()
+	if err != nil {
+		cancel()
+		return "", nil, err
+	}
+	cmd.Stdout, cmd.Stderr = in, in
+	err = cmd.Start()
+	_ = in.Close() // the child has its own
+	if err != nil {
+		cancel()
+		return "", nil, err
+	}
+	stop := func() error { cancel(); _ = cmd.Wait(); return nil } // it was told to end
+	var said []string
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		said = append(said, lines.Text())
+		if found, ok := find(strings.TrimSpace(lines.Text())); ok {
+			go func() { _, _ = io.Copy(io.Discard, out) }()
+			return found, stop, nil
+		}
+	}
+	return "", nil, errors.Join(fmt.Errorf("%s did not start: %s", filepath.Base(cmd.Path), strings.Join(said, "\n")), stop())
+}
+
+// startCluster starts weir cluster.
+func (s *settings) startCluster(ctx context.Context) (func() error, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	cmd := exec.CommandContext(ctx, s.weir, "cluster", "--data", filepath.Join(s.dir, "cluster"), "--ports", "0", "--source", "simulated")
+	redis, stop, err := started(cmd, cancel, func(line string) (string, bool) {
+		if addrs, ok := strings.CutPrefix(line, "kafka"); ok {
+			s.kafka = strings.TrimSpace(addrs)
+		}
+		url, ok := strings.CutPrefix(line, "redis")
+		return strings.TrimSpace(url), ok && s.kafka != ""
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.redis = redis
+	return stop, s.deleteTopics(ctx) // of weir.cursors, which weir cluster makes
+}
+
+// notWeirs refuses a cluster that holds weir's data: the cursors would be lost.
+func (s settings) notWeirs(ctx context.Context) error {
+	return s.admin(func(adm *kadm.Client) error {
+		topics, err := adm.ListTopics(ctx)
+		if err != nil {
+			return err
+		}
+		if topics.Has(kafka.TopicCursors) {
+			return fmt.Errorf("the cluster at %s has the topic %s: give the benchmark one that weir does not use", s.kafka, kafka.TopicCursors)
+		}
+		return nil
+	})
+}
+
+func (s settings) admin(f func(*kadm.Client) error) error {
+	cl, err := kafka.Config{Brokers: s.brokers()}.NewClient()
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	return f(kadm.NewClient(cl))
+}
+
+func createTopics(ctx context.Context, s settings, name string) error {
+	cl, err := kafka.Config{Brokers: s.brokers()}.NewClient()
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	specs := slices.DeleteFunc(kafka.Topics(), func(t kafka.TopicSpec) bool { return t.Name != kafka.TopicCursors })
+	for suffix, partitions := range map[string]int32{"": 6, accounts: 3, dead: 2} {
+		specs = append(specs, kafka.TopicSpec{Name: name + suffix, Partitions: partitions})
+	}
+	return kafka.EnsureTopics(ctx, cl, specs...)
+}
+
+// deleteTopics removes a measurement's topics and the cursors, so that the next
+// one begins anew and the broker's memory does not grow.
+func (s settings) deleteTopics(ctx context.Context) error {
+	return s.admin(func(adm *kadm.Client) error {
+		topics, err := adm.ListTopics(ctx)
+		if err != nil {
+			return err
+		}
+		names := slices.DeleteFunc(topics.Names(), func(n string) bool {
+			return n != kafka.TopicCursors && (s.topic == "" || n != s.topic && !strings.HasPrefix(n, s.topic+"."))
+		})
+		if len(names) == 0 {
+			return nil
+		}
+		_, err = adm.DeleteTopics(ctx, names...)
+		return err
+	})
+}
+
+// survey counts what becomes a record of the data topic, measures events, and
+// writes the file that kcat reads.
+func (s settings) survey() (stored int, sizes map[string]int, err error) {
+	sizes = map[string]int{}
+	for _, stream := range []string{sourceBS, sourceWP} {
+		lines, err := load(s.file(stream))
+		if err != nil {
+			return 0, nil, err
+		}
+		for _, line := range lines {
+			sizes[stream] += len(line)
+			if stream == sourceBS && isData(stream, line) {
+				stored++
+			}
+		}
+		sizes[stream] /= len(lines)
+		if stream != sourceBS {
+			continue
+		}
+		err = write(s.file(stream)+".keyed", len(lines), func(dst []byte, i int64) []byte {
+			var f frame
+			if json.Unmarshal(lines[i], &f) != nil {
+				return nil
+			}
+			return append(append(append(dst, f.DID...), '\t'), lines[i]...)
+		})
+		if err != nil {
+			return 0, nil, err
+		}
+	}
+	return stored, sizes, nil
+}
+
+func perEvent(r result) float64 { return float64(r.CPU.Nanoseconds()) / float64(r.Events) }
+func rate(r result) float64     { return float64(r.Events) / r.Wall.Seconds() }
+
+func median(rs []result, of func(result) float64) float64 {
+	var all []float64
+	for _, r := range rs {
+		all = append(all, of(r))
+	}
+	slices.SortFunc(all, cmp.Compare[float64])
+	if n := len(all); n%2 == 0 {
+		return (all[n/2-1] + all[n/2]) / 2
+	}
+	return all[len(all)/2]
+}

@@ -1,0 +1,78 @@
+// Command bench measures what an event costs: weir, the Kafka library alone, and
+// kcat, on the same broker with the same events in one run, in turns. The broker
+// is a process of its own, so that its CPU time is nobody's; each measurement is
+// a process of its own too, whose CPU time the kernel counts.
+//
+// It is started by bench/run.sh and owns nothing of weir.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+	"time"
+)
+
+// gcPercent is cmd/weir's, for every measurement.
+const gcPercent = 400
+
+// settings is what the flags say, for the parent and for each measurement.
+type settings struct {
+	dir, weir, kafka, redis string
+	events                  int
+	rounds                  int
+	only                    string
+
+	task, topic string
+	stored      int
+	profile     string
+}
+
+func main() {
+	debug.SetGCPercent(gcPercent)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	var s settings
+	f := flag.NewFlagSet("bench", flag.ContinueOnError)
+	f.SetOutput(stderr)
+	f.StringVar(&s.dir, "dir", "", "`DIR` for events and data, made empty by the caller")
+	f.StringVar(&s.weir, "weir", "", "the built weir `PROGRAM`")
+	f.StringVar(&s.kafka, "kafka", "", "`ADDRS` of an existing cluster that is not weir's; empty starts weir cluster")
+	f.StringVar(&s.redis, "redis", "", "`URL` of an existing Redis; empty is weir cluster's, or with -kafka none")
+	f.IntVar(&s.events, "events", 200_000, "`N` events in each measurement")
+	f.IntVar(&s.rounds, "rounds", 5, "`N` repetitions, of which the median is printed")
+	f.StringVar(&s.only, "only", "", "`TEXT`: only measurements with this in their name")
+	f.StringVar(&s.task, "task", "", "internal: the measurement that this process is")
+	f.StringVar(&s.topic, "topic", "", "internal: the topic to read or write")
+	f.Int64Var(&epoch, "epoch", time.Now().UnixMicro(), "internal: the time of the first event, in Unix `MICROSECONDS`")
+	f.IntVar(&s.stored, "stored", 0, "internal: how many records the topic has")
+	f.StringVar(&s.profile, "profile", "", "write each measurement's CPU profile to this `DIR`")
+	if err := f.Parse(args); err != nil {
+		return err
+	}
+	if s.dir == "" {
+		return errors.New("-dir is needed; start bench/run.sh instead")
+	}
+	if s.task != "" {
+		return measure(ctx, s, stdout)
+	}
+	return compare(ctx, s, stdout, stderr)
+}
+
+func (s settings) brokers() []string { return strings.Split(s.kafka, ",") }
+
+func (s settings) file(stream string) string { return filepath.Join(s.dir, stream+".events") }

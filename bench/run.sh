@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Measures what an event costs weir, the Kafka library alone (franz-go) and kcat, on
+# the same broker with the same events, in one run and in turns, and prints a
+# Markdown table of medians: CPU time per event, events per second, ratios.
+#
+#   bench/run.sh [flags of the benchmark, e.g. -rounds 3 -events 100000 -only count]
+#
+# CPU time is the client process's own, user and system, as the kernel counts it; the
+# broker runs in another process. It stays meaningful on a busy machine, unlike
+# events per second. -profile DIR keeps a CPU profile of each measurement.
+#
+#   WEIR_BENCH_KAFKA=host:port    an existing cluster instead of `weir cluster`. It must
+#                                 not be one that weir uses: the topics bench-* and
+#                                 weir.cursors are made and deleted.
+#   WEIR_BENCH_REDIS=redis://...  a Redis to count with, where the cluster is not weir's
+#   TMPDIR                        where events and data lie, about 5 kB for each event
+#
+# Needs Go; kcat is measured when it is installed. Takes about a minute a round.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+dir=$(mktemp -d "${TMPDIR:-/tmp}/weir-bench.XXXXXX")
+trap 'rm -rf "$dir"' EXIT
+
+go build -o "$dir/weir" ./cmd/weir
+go build -o "$dir/bench" ./bench
+"$dir/bench" -dir "$dir" -weir "$dir/weir" -kafka "${WEIR_BENCH_KAFKA:-}" -redis "${WEIR_BENCH_REDIS:-}" "$@"

@@ -1,0 +1,304 @@
+// Every page and every action of the web pages, in a real browser against the real program.
+
+import { test, before, after } from 'node:test';
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { startWeir, startBrowser, openTab, until, pages, shots } from './weir.js';
+
+const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+
+let weir;
+let browser;
+before(async () => { [weir, browser] = await Promise.all([startWeir(), startBrowser()]); }, { timeout: 120_000 });
+after(async () => { await browser?.close(); await weir?.stop(); });
+
+/** A tab that has to end without any complaint of the browser. */
+async function tab(path, f, options) {
+  const t = await openTab(browser, weir.base, path, options);
+  t.page.setDefaultTimeout(20_000);
+  try {
+    await f(t.page);
+    assert.deepEqual(t.wrong, [], 'the browser complained');
+  } finally { await t.close(); }
+}
+
+const post = (path, body) => fetch(weir.base + '/api/v1' + path, { method: 'POST', body: JSON.stringify(body) }).then(async (r) => {
+  const a = await r.json();
+  assert.equal(r.status, 200, JSON.stringify(a));
+  return a;
+});
+const number = (s) => Number(String(s).replace(/[^0-9.]/g, ''));
+
+for (const [scheme, width] of [['light', 1440], ['dark', 1440], ['light', 390], ['dark', 390]]) {
+  test(`every page is accessible, fits and looks as it did: ${scheme}, ${width} pixels`, { timeout: 120_000 }, async () => {
+    await tab(null, async (page) => {
+      for (const p of pages) {
+        await page.goto(p.path);
+        await page.waitForSelector(p.ready);
+        if (p.name === 'messages') { await page.locator('.expand').first().click(); await page.waitForSelector('.detail:not([hidden]) .json'); }
+        const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+        assert.equal(wide, 0, `${p.name} is ${wide} pixels wider than the window`);
+        // A policy that allows no inline code keeps axe out as a script element, and lets it in through the debugger.
+        await page.evaluate(axe);
+        const found = await page.evaluate(() => /** @type {any} */ (globalThis).axe.run(document, { resultTypes: ['violations'] }));
+        const serious = found.violations.filter((v) => v.impact === 'serious' || v.impact === 'critical')
+          .map((v) => `${v.id}: ${v.nodes.slice(0, 3).map((n) => `${n.target} ${n.failureSummary}`).join('; ')}`);
+        assert.deepEqual(serious, [], p.name);
+        if (shots) await page.screenshot({ path: `${shots}/${p.name}-${scheme}-${width}.png`, fullPage: p.name !== 'overview' || width < 1000 });
+      }
+    }, { colorScheme: scheme, viewport: { width, height: width > 1000 ? 1000 : 844 } });
+  });
+}
+
+test('the overview is live', async () => {
+  await tab('/', async (page) => {
+    await page.waitForSelector('.stream .lane');
+    const total = () => page.locator('.stream[aria-label=bluesky] header .dim').innerText().then(number);
+    const was = await total();
+    await until('the total to grow', async () => await total() > was + 100);
+    assert.match(await page.locator('#mode').innerText(), /SIMULATED/);
+    assert.match(await page.locator('#fresh').innerText(), /live/);
+    assert.equal(await page.locator('.stream[aria-label=bluesky] .lane').count(), 6);
+    await page.waitForSelector('.stream[aria-label=bluesky] .counts >> text=create');
+    await page.waitForSelector('.stream[aria-label=bluesky] .tail li');
+    assert.equal(await page.locator('text=No streams here').count(), 0);
+  });
+});
+
+test('the chart is drawn in colours of the theme', async () => {
+  for (const scheme of ['light', 'dark']) {
+    await tab('/', async (page) => {
+      await page.waitForSelector('.stream canvas');
+      const coloured = () => page.evaluate(() => {
+        const c = /** @type {HTMLCanvasElement} */ (document.querySelector('.stream canvas'));
+        const d = /** @type {CanvasRenderingContext2D} */ (c.getContext('2d')).getImageData(0, 0, c.width, c.height).data;
+        let n = 0;
+        for (let i = 0; i < d.length; i += 4) if (d[i + 3] > 200 && Math.max(d[i], d[i + 1], d[i + 2]) - Math.min(d[i], d[i + 1], d[i + 2]) > 60) n++;
+        return n;
+      });
+      await until(`coloured lines, ${scheme}`, async () => await coloured() > 10);
+    }, { colorScheme: scheme });
+  }
+});
+
+test('history survives a reload', async () => {
+  await tab('/', async (page) => {
+    await page.waitForSelector('.stream .lane');
+    await page.waitForTimeout(3000);
+    await page.reload();
+    await page.locator('.stream .behind summary').first().click();
+    await until('older numbers in the table behind the chart', async () => {
+      const cells = await page.locator('.stream .behind').first().locator('td.num').allInnerTexts();
+      return cells.filter((c) => c !== '–').length >= 4;
+    });
+  });
+});
+
+test('messages: filter with what was scanned, older pages that lose nothing, a link to one', async () => {
+  const marker = 'weir-browser-' + process.pid;
+  for (let i = 0; i < 25; i++) await post('/topics/weir.dead-letters/messages', { key: marker, value: JSON.stringify({ n: i, big: 'X' }).replace('"X"', '9007199254740993') , headers: [['test', marker]], partition: i % 2 });
+  await tab('/topics/weir.dead-letters/messages?n=10&header=test%3D' + marker, async (page) => {
+    const values = () => page.locator('.messages td.value').allInnerTexts();
+    await until('the first page', async () => (await values()).length === 10);
+    assert.match(await page.locator('main p[role=status]').innerText(), /scanned \d+, matched 10/);
+    await page.click('button:has-text("Older")');
+    await until('the second page', async () => (await values()).length === 20);
+    await page.click('button:has-text("Older")');
+    await until('the third page', async () => (await values()).length === 25);
+    const ns = (await values()).map((v) => JSON.parse(v).n);
+    assert.deepEqual([...ns].sort((a, b) => a - b), Array.from({ length: 25 }, (_, i) => i), 'each once');
+    assert.deepEqual(ns, [...ns].sort((a, b) => b - a), 'newest first, over all partitions');
+    await until('no further page', async () => !await page.locator('button:has-text("Older")').isVisible());
+
+    await page.locator('.expand').first().click();
+    await page.waitForSelector('.json');
+    assert.match(await page.locator('.json').first().innerText(), /big: 9007199254740993/, 'a 64-bit integer as it is');
+
+    const link = await page.locator('.messages td.num a').nth(3).getAttribute('href');
+    const value = (await values())[3];
+    await page.goto(weir.base + link);
+    await until('the one message', async () => (await values()).length === 1);
+    assert.equal((await values())[0], value);
+
+    await page.goto('/topics/weir.dead-letters/messages?text=' + marker);
+    await until('the filter by text', async () => (await values()).length === 25);
+    await page.fill('input[name=path]', '.n=7');
+    await page.click('button:has-text("Read")');
+    await until('the filter by path', async () => (await values()).length === 1);
+    assert.match(page.url(), /path=.n%3D7/, 'the address is the state');
+    await page.fill('input[name=path]', '.n=77');
+    await page.click('button:has-text("Read")');
+    await page.waitForSelector('text=None of those that were looked at matches');
+  });
+});
+
+test('live tail shows what is written, and pauses under the pointer', async () => {
+  await tab('/topics/bluesky-events/messages?live=1', async (page) => {
+    await page.waitForSelector('.messages tbody tr .expand');
+    await page.locator('.messages thead').hover();
+    await page.waitForSelector('text=/paused · [1-9][0-9]* new/');
+    const held = await page.locator('.messages tbody tr').count();
+    await page.waitForTimeout(800);
+    assert.equal(await page.locator('.messages tbody tr').count(), held, 'rows moved under the pointer');
+    await page.mouse.move(5, 5);
+    await page.waitForSelector('text=/live · /');
+  });
+});
+
+test('a message of 4 MB does not freeze the tab', async () => {
+  const { partition, offset } = await post('/topics/bluesky-events/messages', { key: 'large', value: JSON.stringify({ text: 'x'.repeat(4_000_000), list: Array.from({ length: 20_000 }, (_, i) => i) }), headers: [], partition: null });
+  await tab(`/topics/bluesky-events/messages?from=offset&partition=${partition}&offset=${offset}&n=1`, async (page) => {
+    await page.waitForSelector('.expand');
+    const start = Date.now();
+    await page.locator('.expand').first().click();
+    await page.waitForSelector('text=/The first .* of/');
+    assert.ok(Date.now() - start < 2000, `opening took ${Date.now() - start} ms`);
+  });
+});
+
+test('produce: the hash picks the lane, and the record is found', async () => {
+  await tab('/produce?topic=bluesky-events', async (page) => {
+    await page.waitForSelector('.pick-lanes .chip');
+    assert.equal(await page.locator('select[name=topic]').inputValue(), 'bluesky-events');
+    await page.fill('input[name=key]', 'somebody');
+    await page.waitForSelector('text=/murmur2.*modulo 6/');
+    const lane = await page.locator('.pick-lanes .chosen').innerText();
+    await page.fill('textarea[name=value]', '{"commit":{"operation":"create"},"text":"written by hand"}');
+    await page.fill('textarea[name=headers]', 'by=hand');
+    await page.click('button:has-text("Write the record")');
+    const written = page.locator('p.done');
+    await written.locator('a').waitFor();
+    assert.ok((await written.innerText()).includes('partition ' + lane.slice(1)), `${await written.innerText()} is not ${lane}`);
+    assert.match(await page.locator('.command code').innerText(), /kcat -P/);
+    await written.locator('a').click();
+    await page.waitForSelector('td.value >> text=written by hand');
+  });
+});
+
+test('reset: a preview, a typed name, and the group has moved', async () => {
+  const group = 'weir-browser-nobody';
+  await post(`/groups/${group}/reset`, { to: 'latest', topics: ['bluesky-accounts'], confirm: group });
+  await tab('/groups/' + group, async (page) => {
+    await page.waitForSelector('text=Empty');
+    await page.fill('input[list=targets]', 'earliest');
+    await page.click('button:has-text("Preview")');
+    await page.click('button:has-text("Reset 3 partitions")');
+    const go = page.locator('dialog button.danger');
+    assert.ok(await go.isDisabled(), 'it can be confirmed without typing');
+    await page.fill('dialog input', group.slice(0, -1));
+    assert.ok(await go.isDisabled(), 'a part of the name is enough');
+    await page.fill('dialog input', group);
+    await go.click();
+    await page.waitForSelector('.toast >> text=was reset');
+    const r = await (await fetch(`${weir.base}/api/v1/groups/${group}`)).json();
+    assert.deepEqual(r.partitions.map((p) => p.committed), [0, 0, 0]);
+  });
+  await tab('/groups/weir-bluesky-counter', async (page) => {
+    await page.waitForSelector('.lane');
+    await page.click('button:has-text("Preview")');
+    await page.waitForSelector('text=/not while it has 1 member/');
+    assert.ok(await page.locator('button:has-text("Reset 6 partitions")').isDisabled());
+  });
+  const r = await fetch(`${weir.base}/api/v1/groups/weir-bluesky-counter/reset`, { method: 'POST', body: JSON.stringify({ to: 'earliest', confirm: 'weir-bluesky-counter' }) });
+  assert.equal(r.status, 409, await r.text());
+});
+
+test('a broker is killed and restarted from the page, and the overview tells', { timeout: 60_000 }, async () => {
+  await tab('/brokers', async (page) => {
+    const broker = page.locator('.broker[aria-label="broker 1"]');
+    await broker.locator('text=alive').waitFor();
+    await broker.locator('button:has-text("Kill")').click();
+    await page.fill('dialog input', 'broker 1');
+    await page.click('dialog button.danger');
+    await page.waitForSelector('text=/broker 1 was killed/');
+    await broker.locator('.badge.bad').waitFor();
+    await until('the others to lead', async () => number(await broker.locator('dd').nth(1).innerText()) === 0);
+    if (shots) { await page.goto('/'); await page.waitForSelector('.lane .flag-name'); await page.waitForTimeout(3000); await page.screenshot({ path: `${shots}/overview-killed.png` }); await page.goto('/brokers'); }
+    await broker.locator('button:has-text("Restart")').click();
+    await page.waitForSelector('text=/broker 1 was restarted/');
+    await broker.locator('.badge.ok').waitFor();
+    await page.click('nav >> text=Overview');
+    const log = page.locator('[role=log]');
+    await log.locator('text=/broker 1 is down/').first().waitFor();
+    await log.locator('text=/broker 1 is back/').first().waitFor();
+    await log.locator('text=/leaders moved/').first().waitFor();
+  });
+});
+
+test('verify runs to its verdict', { timeout: 60_000 }, async () => {
+  await tab('/verify', async (page) => {
+    await page.click('button:has-text("Run the proof")');
+    await page.waitForSelector('text=Nothing lost, nothing doubled, nothing miscounted', { timeout: 45_000 });
+    assert.match(await page.locator('.rows tbody tr').first().innerText(), /events\s+[0-9,]{3,}/);
+    if (shots) await page.screenshot({ path: `${shots}/verify-report.png` });
+  });
+});
+
+test('keys: / filters, j and k move, space pauses, digits lead on', async () => {
+  await tab('/', async (page) => {
+    await page.waitForSelector('.lane');
+    await page.keyboard.press('2');
+    await page.waitForSelector('h1 >> text=Topics');
+    await page.keyboard.press('/');
+    await page.keyboard.type('wiki');
+    await until('one row', async () => await page.locator('.rows tbody tr[data-href]').count() === 1);
+    assert.match(page.url(), /q=wiki/);
+    await page.fill('input[type=search]', '');
+    await page.locator('h1').click();
+    await page.keyboard.press('j');
+    const first = await page.evaluate(() => document.activeElement?.textContent);
+    await page.keyboard.press('j');
+    const second = await page.evaluate(() => document.activeElement?.textContent);
+    await page.keyboard.press('k');
+    assert.equal(await page.evaluate(() => document.activeElement?.textContent), first);
+    assert.notEqual(first, second);
+    await page.keyboard.press('Enter');
+    await page.waitForSelector(`h1 >> text=${first}`);
+    await page.locator('h1').click();
+    await page.keyboard.press('Space');
+    await page.waitForSelector('#fresh >> text=/paused at/');
+    const facts = () => page.locator('p.facts').innerText();
+    const was = await facts();
+    await page.waitForTimeout(1500);
+    assert.equal(await facts(), was, 'numbers move while paused');
+    await page.keyboard.press('Space');
+    await page.waitForSelector('#fresh >> text=live');
+    await page.goBack();
+    await page.waitForSelector('h1 >> text=Topics');
+  });
+});
+
+test('the theme can be chosen, and is kept', async () => {
+  await tab('/', async (page) => {
+    const dark = () => page.evaluate(() => getComputedStyle(document.body.parentElement).backgroundColor);
+    const was = await dark();
+    await page.click('#theme');
+    const now = await dark();
+    assert.notEqual(now, was);
+    await page.reload();
+    assert.equal(await dark(), now);
+  });
+});
+
+test('a server that is gone greys everything out with the time, and its return is seen', { timeout: 90_000 }, async () => {
+  const t = await openTab(browser, weir.base, '/');
+  try {
+    await t.page.waitForSelector('.lane .flag-name');
+    weir.signal('SIGSTOP'); // silent: the connection stays open
+    await t.page.waitForSelector('body.stale', { timeout: 15_000 });
+    await t.page.waitForSelector('#fresh >> text=/no answer since \\d\\d:\\d\\d:\\d\\d/');
+    weir.signal('SIGCONT');
+    await t.page.waitForSelector('body:not(.stale)', { timeout: 20_000 });
+
+    const port = new URL(weir.base).port;
+    await weir.stop(true); // gone: the connection ends
+    await t.page.waitForSelector('body.stale', { timeout: 15_000 });
+    if (shots) await t.page.screenshot({ path: `${shots}/overview-stale.png` });
+    weir = await startWeir({ listen: '127.0.0.1:' + port, data: weir.data });
+    await t.page.waitForSelector('body:not(.stale)', { timeout: 30_000 });
+    const total = await t.page.locator('.stream[aria-label=bluesky] header .dim').innerText().then(number);
+    assert.ok(total > 200, 'the counts went on from where they were');
+    assert.deepEqual(t.wrong.filter((w) => !/ERR_CONNECTION_REFUSED|ERR_INCOMPLETE_CHUNKED|ERR_EMPTY_RESPONSE|ERR_CONNECTION_RESET/.test(w)), []);
+  } finally { await t.close(); }
+});

@@ -1,0 +1,116 @@
+// The logic of the pages that needs no page: patches, tokens, scales, numbers.
+
+import { test } from 'node:test';
+import assert from 'node:assert/strict';
+import { readFileSync, readdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
+
+const root = new URL('../../internal/web/static/', import.meta.url);
+
+/** As much of a document as elements without a page need. */
+class FakeElement {
+  constructor(tag) { this.tag = tag; this.children = []; this.parent = null; this.moves = 0; }
+  get firstElementChild() { return this.children[0] || null; }
+  get nextElementSibling() { const s = this.parent?.children || []; return s[s.indexOf(this) + 1] || null; }
+  insertBefore(e, at) {
+    e.parent?.children.splice(e.parent.children.indexOf(e), 1);
+    this.children.splice(at ? this.children.indexOf(at) : this.children.length, 0, e);
+    e.parent = this;
+    e.moves++;
+  }
+  remove() { this.parent.children.splice(this.parent.children.indexOf(this), 1); this.parent = null; }
+}
+
+const { mergePatch, keyed, count, rate, bytes, duration, hue } = await import(new URL('store.js', root).href);
+const { tokens, pickPaths } = await import(new URL('json.js', root).href);
+const { nice } = await import(new URL('chart.js', root).href);
+
+test('merge patches: the examples of RFC 7396', () => {
+  const cases = [
+    [{ a: 'b' }, { a: 'c' }, { a: 'c' }], [{ a: 'b' }, { b: 'c' }, { a: 'b', b: 'c' }], [{ a: 'b' }, { a: null }, {}], [{ a: 'b', b: 'c' }, { a: null }, { b: 'c' }],
+    [{ a: ['b'] }, { a: 'c' }, { a: 'c' }], [{ a: 'c' }, { a: ['b'] }, { a: ['b'] }], [{ a: { b: 'c' } }, { a: { b: 'd', c: null } }, { a: { b: 'd' } }],
+    [{ a: [{ b: 'c' }] }, { a: [1] }, { a: [1] }], [['a', 'b'], ['c', 'd'], ['c', 'd']], [{ a: 'b' }, ['c'], ['c']], [{ a: 'foo' }, null, null], [{ a: 'foo' }, 'bar', 'bar'],
+    [{ e: null }, { a: 1 }, { e: null, a: 1 }], [[1, 2], { a: 'b', c: null }, { a: 'b' }], [{}, { a: { bb: { ccc: null } } }, { a: { bb: {} } }],
+  ];
+  for (const [target, patch, want] of cases) assert.deepEqual(mergePatch(structuredClone(target), patch), want);
+});
+
+test('merge patches pollute no prototype', () => {
+  const target = {};
+  mergePatch(target, JSON.parse('{"__proto__":{"polluted":1},"constructor":{"prototype":{"polluted":1}}}'));
+  assert.equal(/** @type {any} */ ({}).polluted, undefined);
+  assert.ok(Object.hasOwn(target, '__proto__'));
+});
+
+test('keyed rows: kept by key, moved, removed, and untouched where nothing changed', () => {
+  const parent = new FakeElement('tbody');
+  const draw = (keys) => keyed(parent, keys, (k) => k, (k) => new FakeElement(k), () => {});
+  const shown = () => parent.children.map((e) => e.tag).join('');
+  draw([...'abc']);
+  const [a, b, c] = parent.children;
+  assert.equal(shown(), 'abc');
+  draw([...'abc']);
+  assert.deepEqual([a.moves, b.moves, c.moves], [1, 1, 1], 'moved for nothing');
+  draw([...'cab']);
+  assert.equal(shown(), 'cab');
+  assert.equal(parent.children[0], c, 'made anew');
+  draw([...'cxb']);
+  assert.equal(shown(), 'cxb');
+  draw([]);
+  assert.equal(shown(), '');
+  // Any change of order, from a seed that is printed.
+  let seed = Number(process.env.SEED || 7);
+  const random = (n) => { seed = (seed * 1103515245 + 12345) % 2147483648; return seed % n; };
+  for (let i = 0; i < 500; i++) {
+    const keys = [...new Set(Array.from({ length: random(12) }, () => 'abcdefghijkl'[random(12)]))];
+    draw(keys);
+    assert.equal(shown(), keys.join(''), `seed ${process.env.SEED || 7}, round ${i}`);
+  }
+});
+
+test('tokens keep numbers as they are written', () => {
+  const text = '{"id": 9007199254740993, "n": -1.50e+10, "list": [18446744073709551615, true, null, "a\\"b"]}';
+  assert.deepEqual(tokens(text).filter((t) => t.t === 'atom').map((t) => t.s), ['9007199254740993', '-1.50e+10', '18446744073709551615', 'true', 'null']);
+  assert.equal(tokens(text).map((t) => t.s).join(''), '{"id"9007199254740993"n"-1.50e+10"list"[18446744073709551615truenull"a\\"b"]}');
+});
+
+test('what JSON.parse refuses is refused, what it takes is taken', () => {
+  const texts = ['', ' ', '{', '}', '[', '[1', '[1,]', '[,1]', '{"a"}', '{"a":}', '{"a":1,}', '{,"a":1}', '{a:1}', '01', '1.', '.5', '+1', '1e', '--1', 'tru', 'nul', 'NaN', '"a', '"\\x"', '"\t"', "'a'", '1 2', '{} {}', '[1 2]', '{"a" 1}', ':', ',', '[]]', '{]', '[}', '"a" "b"', '{"a":1 "b":2}', '\u00a01',
+    '1', '-0', '1e5', '"a"', '[]', '{}', ' [1, 2] ', '{"a":{"b":[1,{"c":null}]}}', '"\\u0041"', 'true', '[[],{}]', '{"":""}'];
+  for (const text of texts) {
+    let valid = true;
+    try { JSON.parse(text); } catch { valid = false; }
+    assert.equal(tokens(text) !== null, valid, JSON.stringify(text));
+  }
+  assert.equal(tokens('['.repeat(5000) + ']'.repeat(5000)), null, 'depth has a limit');
+});
+
+test('members are found by their paths', () => {
+  assert.deepEqual(pickPaths('{"commit":{"record":{"text":"hi","n":9007199254740993},"x":[{"text":"no"}]},"text":"top"}', ['commit.record.text', 'commit.record.n', 'text', 'absent']),
+    { 'commit.record.text': 'hi', 'commit.record.n': '9007199254740993', text: 'top' });
+  assert.deepEqual(pickPaths('not json', ['a']), {});
+});
+
+test('scales end at a round number that holds the most', () => {
+  for (const [n, want] of [[0, 1], [-5, 1], [1, 1], [1.1, 2], [2, 2], [3, 5], [7, 10], [10, 10], [11, 20], [99, 100], [101, 200], [501, 1000], [0.03, 0.05]]) assert.equal(nice(n), want, String(n));
+});
+
+test('numbers read the same everywhere', () => {
+  assert.deepEqual([count(1234567), count(-1), count(null), rate(99.94), rate(1234.5), rate(0), bytes(999), bytes(1000), bytes(1234567), bytes(-1)], ['1,234,567', '?', '?', '99.9/s', '1,235/s', '0/s', '999 B', '1.0 kB', '1.2 MB', '?']);
+  assert.deepEqual([duration(0), duration(0.25), duration(2.5), duration(90), duration(600), duration(7200), duration(null)], ['0 s', '250 ms', '2.5 s', '90 s', '10 min', '2 h', '?']);
+  assert.deepEqual([hue(0), hue(13), hue(-1)], ['h0', 'h1', 'h11']);
+});
+
+test('nothing makes HTML of text, everything together is light, and the pieces keep to their size', () => {
+  const files = (d) => readdirSync(d).flatMap((n) => { const p = join(d, n); return statSync(p).isDirectory() ? files(p) : [p]; });
+  let packed = 0;
+  for (const f of files(root.pathname)) {
+    const text = readFileSync(f, 'utf8');
+    packed += gzipSync(text).length;
+    assert.ok(!/innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function|https?:\/\/(?!www\.w3\.org)/.test(text.replace(/xmlns="[^"]*"/g, '')), f);
+  }
+  assert.ok(packed < 150_000, `${packed} bytes compressed`);
+  const lines = (n) => readFileSync(new URL(n, root), 'utf8').split('\n').length;
+  assert.ok(lines('chart.js') <= 400, `chart.js has ${lines('chart.js')} lines`);
+});
