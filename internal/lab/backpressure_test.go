@@ -214,8 +214,16 @@ func failed(r *Report) (text string) {
 	return text
 }
 
-// timing are the claims that a loaded machine can spoil: they have their own tests.
-const timing = "throughput is workers / time of the work"
+// timing are the claims that a loaded machine can spoil, because they are about rates
+// and durations: they have their own tests, on observations that are written down.
+var timing = map[string]bool{
+	throughputClaim: true,
+	"what does not fit is dropped, and no more":          true,
+	"the socket stops: upstream cannot write":            true,
+	"upstream is the buffer of what is beyond the queue": true,
+}
+
+const throughputClaim = "throughput is workers / time of the work"
 
 // TestTheRealPipeline is the claim itself. Whatever the machine does, what is exact
 // must hold.
@@ -224,10 +232,18 @@ func TestTheRealPipeline(t *testing.T) {
 	if len(r.Checks) < 4*5 && r.Verdict == Holds {
 		t.Errorf("only %d checks", len(r.Checks))
 	}
+	exact := 0
 	for _, c := range r.Checks {
-		if c.Verdict == DoesNotHold && c.Claim != timing {
+		if timing[c.Claim] {
+			continue
+		}
+		exact++
+		if c.Verdict == DoesNotHold {
 			t.Errorf("%s: %s: want %s, got %s", c.Case, c.Claim, c.Want, c.Got)
 		}
+	}
+	if exact < 4*3 && r.Verdict != Inconclusive {
+		t.Errorf("only %d exact checks", exact)
 	}
 	if r.Verdict != Holds {
 		t.Logf("on this machine, now: %s\n%s", r.Verdict, failed(r))
@@ -248,7 +264,7 @@ func TestALossThatNobodyCountsIsFound(t *testing.T) {
 func TestWorkersThatAreTooSlowAreFound(t *testing.T) {
 	s := small(queue.DropOldest)
 	s.Break = BreakSlow
-	if r := perform(t, s); r.Verdict != DoesNotHold || !strings.Contains(failed(r), timing) {
+	if r := perform(t, s); r.Verdict != DoesNotHold || !strings.Contains(failed(r), throughputClaim) {
 		t.Errorf("%s\n%s", r.Verdict, failed(r))
 	}
 }
