@@ -2,65 +2,19 @@ package main
 
 import (
 	"bytes"
-	"encoding/base64"
 	"fmt"
 	"io"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"github.com/weir-project/weir/internal/inspect"
 )
 
-// messageJSON is one line of `weir messages -o jsonl`. Key and value are text
-// where they are UTF-8, which loses nothing, and base64 where not.
-type messageJSON struct {
-	Topic       string       `json:"topic"`
-	Partition   int32        `json:"partition"`
-	Offset      int64        `json:"offset"`
-	Time        string       `json:"time"`
-	Headers     []headerJSON `json:"headers"`
-	Key         *string      `json:"key"` // null where there is none
-	KeyBase64   string       `json:"key_base64,omitempty"`
-	Value       *string      `json:"value"`
-	ValueBase64 string       `json:"value_base64,omitempty"`
-}
-
-type headerJSON struct {
-	Name   string  `json:"name"`
-	Value  *string `json:"value"`
-	Base64 string  `json:"value_base64,omitempty"`
-}
-
-// jsonBytes returns p as text, or else in base64.
-func jsonBytes(p []byte) (text *string, b64 string) {
-	if p == nil {
-		return nil, ""
-	}
-	if !utf8.Valid(p) {
-		return nil, base64.StdEncoding.EncodeToString(p)
-	}
-	s := string(p)
-	return &s, ""
-}
-
-func toMessageJSON(r inspect.Message) messageJSON {
-	m := messageJSON{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Time: r.Timestamp.UTC().Format(time.RFC3339Nano), Headers: []headerJSON{}}
-	m.Key, m.KeyBase64 = jsonBytes(r.Key)
-	m.Value, m.ValueBase64 = jsonBytes(r.Value)
-	for _, h := range r.Headers {
-		j := headerJSON{Name: strings.ToValidUTF8(h.Key, "\uFFFD")}
-		j.Value, j.Base64 = jsonBytes(h.Value)
-		m.Headers = append(m.Headers, j)
-	}
-	return m
-}
-
 // writeMessageJSON writes a message as one line of JSON in which no character can
 // steer a terminal: what hidden says is escaped, which JSON readers undo.
 func writeMessageJSON(out io.Writer, r inspect.Message) error {
 	var line bytes.Buffer
-	if err := writeJSONL(&line, toMessageJSON(r)); err != nil {
+	if err := writeJSONL(&line, r.Wire(0)); err != nil {
 		return err
 	}
 	_, err := io.WriteString(out, escapeJSON(strings.TrimSuffix(line.String(), "\n"))+"\n")

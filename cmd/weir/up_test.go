@@ -72,6 +72,7 @@ func TestUp(t *testing.T) {
 	if n := report["bluesky"].(map[string]any)["events"].(float64); n < 200 {
 		t.Errorf("verify saw %v events", n)
 	}
+	t.Run("api", func(t *testing.T) { callsAPI(t, env, link.FindString(banner)) })
 	t.Run("looks", func(t *testing.T) { looks(t, env) })
 	t.Run("brokers", func(t *testing.T) { killsAndRestarts(t, env) })
 	t.Run("groups", func(t *testing.T) { groupsChange(t, env) })

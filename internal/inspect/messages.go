@@ -105,8 +105,9 @@ type Query struct {
 	// Filter lets through what it matches; nil everything.
 	Filter *Filter
 	// MaxMessages and MaxBytes (of keys, values and headers) end reading once that
-	// much was handed over, MaxScanned once that much was looked at. 0 means no
-	// limit; MaxBytes lets one larger message through.
+	// much was handed over, MaxScanned once that much was looked at (with Newest, in
+	// equal shares of the partitions). 0 means no limit; MaxBytes lets one larger
+	// message through.
 	MaxMessages, MaxBytes, MaxScanned int64
 	// OnProgress, if set, is called after every chunk, one call at a time. It must
 	// not keep the maps.
@@ -132,8 +133,8 @@ type Progress struct {
 	// nothing comes twice.
 	Next map[int32]int64 `json:"next"`
 	// Before, after Newest, is by partition what to give NewestBefore to go on with
-	// older messages, so that nothing is lost and nothing comes twice. It is nil
-	// where a limit ended the search, and where there is nothing older.
+	// older messages, so that nothing is lost and nothing comes twice, whatever
+	// ended the search. It is nil where there is nothing older.
 	Before map[int32]int64 `json:"before,omitempty"`
 	// End is by partition where reading ends (or following begins).
 	End map[int32]int64 `json:"end"`

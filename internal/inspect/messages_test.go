@@ -163,6 +163,19 @@ func TestNewestRandom(t *testing.T) {
 	if p.Scanned <= 10 || p.Scanned > int64(len(all)) {
 		t.Errorf("says it scanned %d of %d", p.Scanned, len(all))
 	}
+	// A search that is ended by its limit goes on where it ended, and stays in order.
+	var back []string
+	for from, rounds := inspect.Newest(10), 0; rounds < 1000; rounds++ {
+		got, p := b.read(inspect.Query{From: from, MaxScanned: 60, Filter: &inspect.Filter{Regexp: "^[0-9]*7$"}})
+		back = append(got, back...)
+		if p.Before == nil {
+			break
+		}
+		from = inspect.NewestBefore(10, p.Before)
+	}
+	if want := numbers(sevens...); !slices.Equal(back, want) {
+		t.Errorf("pages back hold %v, want %v", back, want)
+	}
 	// Page by page, nothing is lost and nothing comes twice.
 	var paged []string
 	next := map[int32]int64{0: 0, 1: 0, 2: 0}
@@ -197,15 +210,17 @@ func TestNewestBefore(t *testing.T) {
 		b.write(r)
 		written[r.Partition] = append(written[r.Partition], string(r.Value))
 	}
-	for _, filter := range []*inspect.Filter{nil, {Regexp: "^[0-9]*[02468]$"}} {
+	even := &inspect.Filter{Regexp: "^[0-9]*[02468]$"}
+	for _, q := range []inspect.Query{{}, {Filter: even}, {MaxScanned: 20}, {Filter: even, MaxScanned: 40}, {Filter: even, MaxScanned: 1}} {
+		filter := q.Filter
 		seen := map[int32][]string{} // oldest first
 		from := inspect.Newest(7)
 		for pages := 0; ; pages++ {
-			if pages > 400 {
+			if pages > 1500 {
 				t.Fatal("the pages do not end")
 			}
 			page := map[int32][]string{}
-			p, err := b.Read(t.Context(), inspect.Query{Topic: topic, From: from, Filter: filter}, func(m inspect.Message) error {
+			p, err := b.Read(t.Context(), inspect.Query{Topic: topic, From: from, Filter: filter, MaxScanned: q.MaxScanned}, func(m inspect.Message) error {
 				page[m.Partition] = append(page[m.Partition], string(m.Value))
 				return nil
 			})
@@ -225,7 +240,7 @@ func TestNewestBefore(t *testing.T) {
 				return filter != nil && (v[len(v)-1]-'0')%2 == 1
 			})
 			if !slices.Equal(seen[id], want) {
-				t.Errorf("partition %d, filter %v: %d messages %v, want %d %v", id, filter != nil, len(seen[id]), seen[id], len(want), want)
+				t.Errorf("partition %d, filter %v, limit %d: %d messages %v, want %d %v", id, filter != nil, q.MaxScanned, len(seen[id]), seen[id], len(want), want)
 			}
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -25,7 +26,8 @@ const (
 )
 
 // newest finds the newest messages of each partition, merges them by time and
-// hands over the newest of all.
+// hands over the newest of all. A limit of the scan is shared out among the
+// partitions, so that each is searched back to a known offset.
 func (r *reading) newest(ctx context.Context) error {
 	if r.q.From.n == 0 {
 		for _, p := range r.parts {
@@ -35,41 +37,32 @@ func (r *reading) newest(ctx context.Context) error {
 	}
 	var (
 		mu    sync.Mutex
-		found []candidate
+		tails = make(map[int32]*tail, len(r.parts))
 		g, in = errgroup.WithContext(ctx)
 	)
 	g.SetLimit(newestLanes)
 	reader := r.readerFor(newestLanes)
 	for _, p := range r.parts {
+		t := &tail{want: r.q.From.n, budget: newestBudget / int64(len(r.parts)), reached: r.to[p], left: math.MaxInt64}
+		if r.q.MaxScanned > 0 {
+			t.left = max(1, r.q.MaxScanned/int64(len(r.parts)))
+		}
+		tails[p] = t
 		g.Go(func() error {
-			t := tail{want: r.q.From.n, budget: newestBudget / int64(len(r.parts))}
-			err := t.search(in, reader, scan.Stretch{Topic: r.q.Topic, Partition: p, From: r.low[p], To: r.to[p]}, r.match, func(c scan.Chunk) error {
+			return t.search(in, reader, scan.Stretch{Topic: r.q.Topic, Partition: p, From: r.low[p], To: r.to[p]}, r.match, func(c scan.Chunk) error {
 				mu.Lock()
 				defer mu.Unlock()
-				return r.scanned(int64(len(c.Records)), c.Trimmed)
+				if err := r.scanned(int64(len(c.Records)), c.Trimmed); err != nil && !errors.Is(err, errLimit) {
+					return err
+				}
+				return nil
 			})
-			mu.Lock()
-			defer mu.Unlock()
-			found = append(found, t.candidates()...)
-			r.progress.Incomplete = r.progress.Incomplete || t.incomplete
-			return err
 		})
 	}
-	// At a limit of the scan, what was found is still handed over.
-	searched := g.Wait()
-	if searched != nil && !errors.Is(searched, errLimit) {
-		return searched
+	if err := g.Wait(); err != nil {
+		return err
 	}
-	slices.SortStableFunc(found, func(a, b candidate) int {
-		return cmp.Or(a.time.Compare(b.time), cmp.Compare(a.Partition, b.Partition), cmp.Compare(a.Offset, b.Offset))
-	})
-	if n := int64(len(found)); n > r.q.From.n {
-		clear(found[:n-r.q.From.n]) // may be large
-		found = found[n-r.q.From.n:]
-	}
-	if searched == nil && !r.progress.Incomplete {
-		r.progress.Before = r.before(found)
-	}
+	found := r.choose(tails)
 	for k := range found {
 		if err := r.deliver(found[k].Message); err != nil {
 			return err
@@ -79,27 +72,47 @@ func (r *reading) newest(ctx context.Context) error {
 	for _, p := range r.parts {
 		r.progress.Next[p] = r.to[p]
 	}
-	return searched
-}
-
-// before is where older messages than the chosen ones end, nil where there are none.
-func (r *reading) before(chosen []candidate) map[int32]int64 {
-	all := make(map[int32]int64, len(r.parts))
-	for _, p := range r.parts {
-		all[p] = r.to[p]
-	}
-	for _, c := range chosen {
-		all[c.Partition] = min(all[c.Partition], c.Offset)
-	}
-	if int64(len(chosen)) < r.q.From.n { // whatever matches was chosen
-		return nil
-	}
-	for _, p := range r.parts {
-		if all[p] > r.low[p] {
-			return all
+	for p, t := range tails {
+		if t.ended() && t.reached > r.low[p] {
+			return errLimit
 		}
 	}
 	return nil
+}
+
+// choose merges what the partitions' ends hold, leaves the newest, and notes where
+// older messages go on: in each partition before the oldest one that was chosen,
+// and after the newest one that was not.
+func (r *reading) choose(tails map[int32]*tail) []candidate {
+	var found []candidate
+	var horizon time.Time // what a search that was ended early has not seen is older
+	for p, t := range tails {
+		found = append(found, t.candidates()...)
+		r.progress.Incomplete = r.progress.Incomplete || t.incomplete
+		if t.ended() && t.reached > r.low[p] && t.oldest.After(horizon) {
+			horizon = t.oldest
+		}
+	}
+	slices.SortStableFunc(found, func(a, b candidate) int {
+		return cmp.Or(a.time.Compare(b.time), cmp.Compare(a.Partition, b.Partition), cmp.Compare(a.Offset, b.Offset))
+	})
+	first, _ := slices.BinarySearchFunc(found, horizon, func(c candidate, h time.Time) int { return c.time.Compare(h) })
+	first = max(first, len(found)-int(min(r.q.From.n, int64(len(found)))))
+	before, more := make(map[int32]int64, len(tails)), false
+	for p, t := range tails {
+		before[p] = t.reached
+	}
+	for _, c := range found[:first] {
+		before[c.Partition] = max(before[c.Partition], c.Offset+1)
+	}
+	for p, at := range before {
+		more = more || at > r.low[p]
+	}
+	if more {
+		r.progress.Before = before
+	}
+	clear(found[:first]) // may be large
+	return found[first:]
 }
 
 // candidate is a message with the time it is merged by.
@@ -125,30 +138,42 @@ func (t *tail) candidates() []candidate {
 // tail collects the last messages of a partition that match.
 type tail struct {
 	want, budget int64
+	left         int64     // offsets that may still be looked at
 	messages     []Message // oldest first
 	bytes        int64
 	incomplete   bool
+	// reached is down to where everything that matches was found, and oldest the
+	// earliest timestamp that was seen on the way.
+	reached int64
+	oldest  time.Time
 }
+
+// ended reports whether a limit, rather than having found enough, ended the search.
+func (t *tail) ended() bool { return t.want > 0 && (t.left <= 0 || t.incomplete) }
 
 // search steps back from the end of a stretch until it has found what is wanted:
 // how many messages lie between two offsets is known only after reading them.
 func (t *tail) search(ctx context.Context, reader *scan.Reader, s scan.Stretch, match func(*kgo.Record) bool, saw func(scan.Chunk) error) error {
 	step := max(t.want, firstStep)
-	for hi := s.To; hi > s.From && t.want > 0 && !t.incomplete; step *= 4 {
-		lo := max(s.From, hi-min(step, hi))
-		window := tail{want: t.want, budget: t.budget}
+	for hi := s.To; hi > s.From && t.want > 0 && t.left > 0 && !t.incomplete; step *= 4 {
+		lo := max(s.From, hi-min(step, hi, t.left))
+		window := tail{want: t.want, budget: t.budget, reached: lo}
 		err := reader.Read(ctx, scan.Stretch{Topic: s.Topic, Partition: s.Partition, From: lo, To: hi}, func(c scan.Chunk) error {
 			for _, rec := range c.Records {
+				if t.oldest.IsZero() || rec.Timestamp.Before(t.oldest) {
+					t.oldest = rec.Timestamp
+				}
 				if match(rec) {
 					window.push(message(rec))
 				}
 			}
 			return saw(c)
 		})
-		t.prepend(window)
 		if err != nil {
 			return err
 		}
+		t.prepend(window)
+		t.left -= hi - lo
 		hi = lo
 	}
 	return nil
@@ -169,6 +194,7 @@ func (t *tail) push(m Message) {
 			t.incomplete = true
 		}
 		t.bytes -= t.messages[0].size()
+		t.reached = t.messages[0].Offset + 1
 		t.messages[0] = Message{}
 		t.messages = t.messages[1:]
 	}
@@ -179,5 +205,6 @@ func (t *tail) prepend(older tail) {
 	t.messages = append(older.messages, t.messages...)
 	t.want -= int64(len(older.messages))
 	t.budget -= older.bytes
+	t.reached = older.reached
 	t.incomplete = older.incomplete || t.budget <= 0 && t.want > 0
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 
@@ -122,7 +123,7 @@ func (i *Inspector) replayPartitions(ctx context.Context, plan *ReplayPlan, coun
 		if err != nil {
 			return err
 		}
-		last := tail{want: 1, budget: newestBudget}
+		last := tail{want: 1, budget: newestBudget, left: math.MaxInt64}
 		err = last.search(ctx, reader, scan.Stretch{Topic: plan.Topic, Partition: t.Partition, From: lo, To: hi},
 			func(*kgo.Record) bool { return true }, func(scan.Chunk) error { return nil })
 		if err != nil {

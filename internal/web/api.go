@@ -66,7 +66,7 @@ func (s *Server) log(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, map[string]any{"entries": s.cfg.Watch.Log(int(limit))})
+	writeJSON(w, http.StatusOK, logAnswer{Entries: s.cfg.Watch.Log(int(limit))})
 	return nil
 }
 
@@ -75,7 +75,7 @@ func (s *Server) topics(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, list)
+	writeJSON(w, http.StatusOK, topicsAnswer{list, by("weir topics", "Metadata", "ListOffsets", "DescribeLogDirs")})
 	return nil
 }
 
@@ -84,7 +84,7 @@ func (s *Server) topic(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, answer(d, "weir topics "+shellWord(d.Name), "Metadata", "ListOffsets", "DescribeConfigs", "DescribeGroups", "OffsetFetch"))
+	writeJSON(w, http.StatusOK, topicAnswer{d, by("weir topics "+shellWord(d.Name), "Metadata", "ListOffsets", "DescribeConfigs", "DescribeGroups", "OffsetFetch")})
 	return nil
 }
 
@@ -93,7 +93,7 @@ func (s *Server) groups(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, list)
+	writeJSON(w, http.StatusOK, groupsAnswer{list, by("weir groups", "ListGroups", "DescribeGroups", "OffsetFetch", "ListOffsets")})
 	return nil
 }
 
@@ -102,7 +102,7 @@ func (s *Server) group(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, answer(d, "weir groups describe "+shellWord(d.Name), "DescribeGroups", "OffsetFetch", "ListOffsets"))
+	writeJSON(w, http.StatusOK, groupAnswer{GroupDetail: d, how: by("weir groups describe "+shellWord(d.Name), describeRequests(d.Type)...)})
 	return nil
 }
 
@@ -111,7 +111,7 @@ func (s *Server) brokers(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, answer(list, "weir brokers", "Metadata", "DescribeLogDirs"))
+	writeJSON(w, http.StatusOK, brokersAnswer{list, by("weir brokers", "Metadata", "DescribeLogDirs")})
 	return nil
 }
 
@@ -124,7 +124,7 @@ func (s *Server) broker(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, map[string]any{"broker": id, "config": config, "requests": []string{"DescribeConfigs"}})
+	writeJSON(w, http.StatusOK, brokerAnswer{Broker: id, Config: config, Requests: []string{"DescribeConfigs"}})
 	return nil
 }
 
@@ -152,8 +152,7 @@ func (s *Server) change(w http.ResponseWriter, r *http.Request, verb string, do 
 	took := time.Since(start).Milliseconds()
 	past := map[string]string{"kill": "killed", "restart": "restarted"}[verb]
 	s.cfg.Watch.Note(watch.Entry{Kind: watch.LogBroker, Broker: strconv.Itoa(int(id)), Text: fmt.Sprintf("broker %d was %s here, which took %d ms", id, past, took)})
-	writeJSON(w, http.StatusOK, map[string]any{"took_ms": took, "command": fmt.Sprintf("weir brokers %s %d", verb, id),
-		"requests": []string{"none: connections are reset, leaders and coordinators move"}})
+	writeJSON(w, http.StatusOK, changeAnswer{TookMS: took, how: by(fmt.Sprintf("weir brokers %s %d", verb, id), "none: connections are reset, leaders and coordinators move")})
 	return nil
 }
 
@@ -196,8 +195,7 @@ func (s *Server) reset(w http.ResponseWriter, r *http.Request) error {
 	for _, t := range req.Topics {
 		command += " --topic " + shellWord(t)
 	}
-	writeJSON(w, http.StatusOK, map[string]any{"plan": plan, "applied": applied, "command": command,
-		"requests": []string{"ListOffsets", "OffsetFetch", "OffsetCommit"}})
+	writeJSON(w, http.StatusOK, resetAnswer{Plan: plan, Applied: applied, how: by(command, "Metadata", "ListOffsets", "OffsetFetch", "OffsetCommit")})
 	return nil
 }
 
@@ -219,22 +217,6 @@ func target(to string) (inspect.Target, error) {
 		return inspect.ToTime(t), nil
 	}
 	return inspect.Target{}, badRequest("to is %q: give earliest, latest, an offset, +N, -N, or a time like 2006-01-02T15:04:05Z", to)
-}
-
-// answer adds to a value, as further members, the command that shows the same
-// and the Kafka requests behind it.
-func answer(v any, command string, requests ...string) any {
-	b, err := json.Marshal(v)
-	if err != nil {
-		return v
-	}
-	m := map[string]json.RawMessage{}
-	if json.Unmarshal(b, &m) != nil {
-		return v
-	}
-	m["command"], _ = json.Marshal(command)
-	m["requests"], _ = json.Marshal(requests)
-	return m
 }
 
 // shellWord quotes what a shell would take apart.

@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/weir-project/weir/internal/inspect"
 )
@@ -25,50 +24,6 @@ const (
 	tailEvery   = 100 * time.Millisecond
 	tailBurst   = 10 // messages of a tail every tailEvery
 )
-
-// message is the wire form of a record. Bytes that are no UTF-8 are in base64.
-type message struct {
-	Partition   int32       `json:"partition"`
-	Offset      int64       `json:"offset"`
-	Timestamp   int64       `json:"timestamp"` // Unix milliseconds
-	Key         *string     `json:"key"`
-	KeyBase64   string      `json:"key_base64,omitempty"`
-	Value       *string     `json:"value"`
-	ValueBase64 string      `json:"value_base64,omitempty"`
-	ValueSize   int         `json:"value_size"`
-	Truncated   bool        `json:"truncated,omitempty"`
-	Headers     [][2]string `json:"headers"`
-}
-
-func shown(m inspect.Message, limit int) message {
-	out := message{Partition: m.Partition, Offset: m.Offset, Timestamp: m.Timestamp.UnixMilli(), ValueSize: len(m.Value), Headers: [][2]string{}}
-	out.Key, out.KeyBase64 = text(m.Key)
-	v := m.Value
-	if len(v) > limit {
-		out.Truncated = true
-		v = v[:limit]
-		for len(v) > 0 && len(v) > limit-utf8.UTFMax && !utf8.Valid(v) { // not in the middle of a character
-			v = v[:len(v)-1]
-		}
-	}
-	out.Value, out.ValueBase64 = text(v)
-	for _, h := range m.Headers {
-		out.Headers = append(out.Headers, [2]string{strings.ToValidUTF8(h.Key, "\uFFFD"), strings.ToValidUTF8(string(h.Value), "\uFFFD")})
-	}
-	return out
-}
-
-func text(b []byte) (*string, string) {
-	switch {
-	case b == nil:
-		return nil, ""
-	case utf8.Valid(b):
-		s := string(b)
-		return &s, ""
-	default:
-		return nil, base64.StdEncoding.EncodeToString(b)
-	}
-}
 
 // query reads what to read from the URL.
 func query(r *http.Request) (q inspect.Query, n int64, err error) {
@@ -161,9 +116,9 @@ func (s *Server) messages(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	q.MaxMessages, q.MaxScanned, q.MaxBytes = n, scanBudget, 256<<20
-	list := []message{}
+	list := []inspect.WireMessage{}
 	p, err := s.cfg.Inspector.Read(r.Context(), q, func(m inspect.Message) error {
-		list = append(list, shown(m, shownValue))
+		list = append(list, m.Wire(shownValue))
 		return nil
 	})
 	if err != nil {
@@ -173,7 +128,7 @@ func (s *Server) messages(w http.ResponseWriter, r *http.Request) error {
 	if from := r.URL.Query().Get("from"); from == "" || from == "newest" {
 		slices.Reverse(list) // the newest first, as the page shows them
 		next, prefix = p.Before, olderCursor
-		done = p.Before == nil && p.Scanned < scanBudget && !p.Incomplete
+		done = p.Before == nil
 	}
 	cursor := ""
 	if !done && len(next) > 0 {
@@ -183,8 +138,8 @@ func (s *Server) messages(w http.ResponseWriter, r *http.Request) error {
 		}
 		cursor = prefix + base64.RawURLEncoding.EncodeToString(b)
 	}
-	writeJSON(w, http.StatusOK, map[string]any{"messages": list, "scanned": p.Scanned, "matched": p.Matched, "cursor": cursor,
-		"done": done, "command": messagesCommand(r, n), "requests": []string{"ListOffsets", "Fetch"}})
+	writeJSON(w, http.StatusOK, messagesAnswer{Messages: list, Scanned: p.Scanned, Matched: p.Matched, Cursor: cursor, Done: done,
+		how: by(messagesCommand(r, n), "Metadata", "ListOffsets", "Fetch")})
 	return nil
 }
 
@@ -251,7 +206,7 @@ func (s *Server) message(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	command := fmt.Sprintf("weir messages %s --partition %d --offset %d -n 1 -o jsonl", shellWord(m.Topic), m.Partition, m.Offset)
-	writeJSON(w, http.StatusOK, answer(shown(m, shownValue), command, "Fetch"))
+	writeJSON(w, http.StatusOK, messageAnswer{WireMessage: m.Wire(shownValue), how: by(command, "Metadata", "ListOffsets", "Fetch")})
 	return nil
 }
 
@@ -290,7 +245,7 @@ func (s *Server) download(w http.ResponseWriter, r *http.Request) error {
 			begin()
 		}
 		_ = rc.SetWriteDeadline(time.Now().Add(writeTimeout))
-		return enc.Encode(shown(m, len(m.Value)))
+		return enc.Encode(m.Wire(0))
 	})
 	if !started && err == nil {
 		begin()
@@ -318,14 +273,14 @@ func (s *Server) tail(w http.ResponseWriter, r *http.Request) error {
 	}
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
-	found := make(chan message, 4*tailBurst)
+	found := make(chan inspect.WireMessage, 4*tailBurst)
 	missed := make(chan int64, 1)
 	done := make(chan error, 1)
 	go func() {
 		var skipped int64
 		_, err := s.cfg.Inspector.Read(ctx, q, func(m inspect.Message) error {
 			select {
-			case found <- shown(m, shownValue):
+			case found <- m.Wire(shownValue):
 			default:
 				skipped++
 			}
@@ -356,11 +311,11 @@ var errTailEnded = errors.New("the tail ended")
 
 // tailBatch is one event of a tail.
 type tailBatch struct {
-	Messages []message `json:"messages"`
-	Skipped  int64     `json:"skipped"`
+	Messages []inspect.WireMessage `json:"messages"`
+	Skipped  int64                 `json:"skipped"`
 }
 
-func tailLoop(ctx context.Context, out *stream, tick <-chan time.Time, found <-chan message, missed <-chan int64, done <-chan error) error {
+func tailLoop(ctx context.Context, out *stream, tick <-chan time.Time, found <-chan inspect.WireMessage, missed <-chan int64, done <-chan error) error {
 	for {
 		select {
 		case <-ctx.Done():
@@ -374,7 +329,7 @@ func tailLoop(ctx context.Context, out *stream, tick <-chan time.Time, found <-c
 			return errTailEnded
 		case <-tick:
 		}
-		batch := tailBatch{Messages: []message{}}
+		batch := tailBatch{Messages: []inspect.WireMessage{}}
 		for len(batch.Messages) < tailBurst && len(found) > 0 {
 			batch.Messages = append(batch.Messages, <-found)
 		}
@@ -427,8 +382,8 @@ func (s *Server) produce(w http.ResponseWriter, r *http.Request) error {
 	if req.Key != nil {
 		key = "-K: "
 	}
-	writeJSON(w, http.StatusOK, map[string]any{"partition": partition, "offset": offset,
-		"command": fmt.Sprintf("kcat -P -b BROKER -t %s %s-p %d", shellWord(rec.Topic), key, partition), "requests": []string{"InitProducerID", "Produce"}})
+	command := fmt.Sprintf("kcat -P -b BROKER -t %s %s-p %d", shellWord(rec.Topic), key, partition)
+	writeJSON(w, http.StatusOK, produceAnswer{Partition: partition, Offset: offset, how: by(command, "Metadata", "InitProducerId", "Produce")})
 	return nil
 }
 
@@ -440,6 +395,6 @@ func (s *Server) partition(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, map[string]any{"hash": hash, "partition": partition})
+	writeJSON(w, http.StatusOK, partitionAnswer{Hash: hash, Partition: partition})
 	return nil
 }

@@ -22,21 +22,10 @@ type verifier struct {
 
 func (v *verifier) wait() { v.wg.Wait() }
 
-// verifyAnswer is how a proof stands.
-type verifyAnswer struct {
-	Running  bool   `json:"running"`
-	Progress any    `json:"progress"`
-	Report   any    `json:"report"`
-	Error    string `json:"error"`
-	Started  int64  `json:"started"` // Unix milliseconds, 0 for never
-	Ended    int64  `json:"ended"`
-	Command  string `json:"command"`
-}
-
 func (s *Server) verifyState(w http.ResponseWriter, _ *http.Request) error {
 	v := &s.verify
 	v.mu.Lock()
-	a := verifyAnswer{Running: v.running, Progress: v.progress, Report: v.report, Error: v.err, Command: "weir verify"}
+	a := verifyAnswer{Running: v.running, Progress: v.progress, Report: v.report, Error: v.err, how: by("weir verify", "ListOffsets", "Fetch", "OffsetFetch")}
 	if !v.started.IsZero() {
 		a.Started = v.started.UnixMilli()
 	}

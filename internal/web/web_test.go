@@ -433,6 +433,36 @@ func TestResetIsPlannedAndConfirmed(t *testing.T) {
 	}
 }
 
+// TestOpenAPINamesEveryOperation: what is served is described, and nothing else is.
+func TestOpenAPINamesEveryOperation(t *testing.T) {
+	srv, _ := newServer(t, nil)
+	served := map[string]bool{}
+	for _, r := range srv.Config.Handler.(*Server).routes {
+		served[r.method+" "+r.path] = true
+		if _, ok := contracts[r.method+" "+r.path]; !ok {
+			t.Errorf("%s %s has no contract: name its answer in schema.go", r.method, r.path)
+		}
+	}
+	for c := range contracts {
+		if !served[c] {
+			t.Errorf("the contract of %s is of no operation", c)
+		}
+	}
+	paths := get(t, srv.URL+"/api/v1/openapi.json", 200)["paths"].(map[string]any)
+	n := 0
+	for path, ops := range paths {
+		for method := range ops.(map[string]any) {
+			n++
+			if !served[strings.ToUpper(method)+" "+path] {
+				t.Errorf("%s %s is described and not served", method, path)
+			}
+		}
+	}
+	if n != len(served) {
+		t.Errorf("%d operations are described, %d served", n, len(served))
+	}
+}
+
 func TestServeEndsLiveStreams(t *testing.T) {
 	srv, _ := newServer(t, nil)
 	s := srv.Config.Handler.(*Server)

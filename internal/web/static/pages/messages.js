@@ -9,6 +9,9 @@ import { oneLine, tree } from '../json.js';
 const fields = ['from', 'n', 'partition', 'offset', 'time', 'text', 'key', 'header', 'path', 'isolation'];
 const maxRows = 500;
 
+/** A header's value as text. @param {{value: string|null, value_base64?: string}} h */
+const headerText = (h) => h.value ?? (h.value_base64 ? 'base64 ' + h.value_base64 : 'null');
+
 /** @type {import('../app.js').Page} */
 export default {
   title: (p) => 'Messages of ' + p[0],
@@ -135,10 +138,10 @@ export default {
         const cell = /** @type {HTMLElement} */ (detail.firstElementChild);
         if (!cell.firstChild) cell.append(whole(m));
       } }, '▸');
-      return [el('tr', null, el('td', null, open), el('td.num', null, m.partition), el('td.num', null, el('a', { href: link, title: 'a link to this message' }, count(m.offset))), el('td.nowrap', null, stamp(m.timestamp)),
+      return [el('tr', null, el('td', null, open), el('td.num', null, m.partition), el('td.num', null, el('a', { href: link, title: 'a link to this message' }, count(m.offset))), el('td.nowrap', null, stamp(Date.parse(m.time))),
         el('td.clip', null, m.key === null && !m.key_base64 ? el('i.dim', null, 'none') : visible(oneLine(m.key ?? 'base64 ' + m.key_base64, 60))),
         el('td.clip.value', null, m.value === null && !m.value_base64 ? el('i.dim', null, 'null (a tombstone)') : visible(oneLine(m.value ?? 'base64 ' + m.value_base64, 300))),
-        el('td.clip', null, visible(oneLine(m.headers.map((/** @type {string[]} */ h) => h.join('=')).join(' '), 80)))), detail];
+        el('td.clip', null, visible(oneLine(m.headers.map((/** @type {any} */ h) => h.name + '=' + headerText(h)).join(' '), 80)))), detail];
     }
 
     function whole(/** @type {any} */ m) {
@@ -154,7 +157,7 @@ export default {
           el('a.button', { href: '/api/v1' + at + '/value', download: '' }, 'Download value, ' + bytes(m.value_size))),
         m.truncated ? el('p.dim', null, `The first ${bytes(new Blob([text]).size)} of ${bytes(m.value_size)}: download the rest.`) : null,
         el('table.headers', null, el('tr', null, el('th', { scope: 'row' }, 'key'), el('td.wrap', null, m.key === null ? (m.key_base64 ? 'base64 ' + m.key_base64 : 'none') : visible(m.key))),
-          m.headers.map((/** @type {string[]} */ h) => el('tr', null, el('th', { scope: 'row' }, visible(h[0])), el('td.wrap', null, visible(h[1]))))),
+          m.headers.map((/** @type {any} */ h) => el('tr', null, el('th', { scope: 'row' }, visible(h.name)), el('td.wrap', null, visible(headerText(h)))))),
         view);
     }
 

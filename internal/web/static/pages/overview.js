@@ -175,7 +175,7 @@ class StreamView {
         return;
       }
       for (const m of batch.messages.slice(-3)) {
-        const kind = (m.headers.find((/** @type {string[]} */ h) => h[0] === 'kind') || [])[1] || '';
+        const kind = m.headers.find((/** @type {any} */ h) => h.name === 'kind')?.value || '';
         this.rows.unshift({ ...m, kind });
       }
       this.rows.length = Math.min(this.rows.length, 8);

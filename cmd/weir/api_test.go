@@ -1,0 +1,360 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	"net/http"
+	"net/url"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// apiDoc is openapi.json of a running weir.
+type apiDoc struct {
+	base string
+	doc  map[string]any
+	seen map[string]bool // operations that were asked, "GET /path"
+}
+
+var link = regexp.MustCompile(`http://127\.0\.0\.1:[0-9]+`)
+
+func openAPI(t *testing.T, base string) *apiDoc {
+	t.Helper()
+	a := &apiDoc{base: base, seen: map[string]bool{}}
+	status, _, body := a.ask(t, http.MethodGet, "/api/v1/openapi.json", "")
+	if status != http.StatusOK {
+		t.Fatalf("openapi.json: %d %s", status, body)
+	}
+	a.doc = decoded(t, body).(map[string]any)
+	return a
+}
+
+func decoded(t *testing.T, text string) any {
+	t.Helper()
+	dec := json.NewDecoder(strings.NewReader(text))
+	dec.UseNumber()
+	var v any
+	if err := dec.Decode(&v); err != nil {
+		t.Fatalf("%v: %s", err, text)
+	}
+	return v
+}
+
+func (a *apiDoc) ask(t *testing.T, method, path, body string) (status int, header http.Header, answer string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, a.base+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if ct := resp.Header.Get("Content-Type"); ct == "text/event-stream" { // one event is enough
+		var b bytes.Buffer
+		for buf := make([]byte, 4096); !strings.Contains(b.String(), "\n\n"); {
+			n, err := resp.Body.Read(buf)
+			b.Write(buf[:n])
+			if err != nil {
+				break
+			}
+		}
+		return resp.StatusCode, resp.Header, b.String()
+	}
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, resp.Header, string(b)
+}
+
+// call asks an operation, holds the answer against what openapi.json says of it,
+// and returns it decoded.
+func (a *apiDoc) call(t *testing.T, method, template, path, body string) any {
+	t.Helper()
+	a.seen[method+" "+template] = true
+	ops, _ := a.doc["paths"].(map[string]any)[template].(map[string]any)
+	op, ok := ops[strings.ToLower(method)].(map[string]any)
+	if !ok {
+		t.Errorf("openapi.json does not know %s %s", method, template)
+		return nil
+	}
+	if body != "" {
+		schema := dig(op, "requestBody", "content", "application/json", "schema")
+		if err := a.fits(schema, decoded(t, body), "body"); err != nil {
+			t.Errorf("%s %s: %v", method, template, err)
+		}
+	}
+	status, header, text := a.ask(t, method, path, body)
+	if status != http.StatusOK {
+		t.Errorf("%s %s: %d %s", method, path, status, text)
+		return nil
+	}
+	content := dig(op, "responses", "200", "content").(map[string]any)
+	kind := header.Get("Content-Type")
+	of, ok := content[kind].(map[string]any)
+	if !ok {
+		t.Errorf("%s %s answers with %s, which is not described", method, path, kind)
+		return nil
+	}
+	schema := of["schema"]
+	switch kind {
+	case "application/octet-stream":
+		return text
+	case "application/jsonl":
+		text, _, _ = strings.Cut(text, "\n")
+		schema = of["itemSchema"]
+	case "text/event-stream":
+		m := regexp.MustCompile(`(?m)^data: (.*)$`).FindStringSubmatch(text)
+		if m == nil {
+			t.Errorf("%s %s: no event in %q", method, path, text)
+			return nil
+		}
+		text, schema = m[1], of["itemSchema"]
+	}
+	v := decoded(t, text)
+	if err := a.fits(schema, v, "$"); err != nil {
+		t.Errorf("%s %s: %v in %.600s", method, path, err, text)
+	}
+	return v
+}
+
+func dig(v any, path ...string) any {
+	for _, p := range path {
+		m, _ := v.(map[string]any)
+		v = m[p]
+	}
+	return v
+}
+
+// fits checks a value against a schema: types, required members, and no others
+// where the schema says so. A keyword that it does not know is an error.
+func (a *apiDoc) fits(schema, v any, at string) error {
+	s, ok := schema.(map[string]any)
+	if !ok {
+		return fmt.Errorf("%s: there is no schema", at)
+	}
+	for k := range s {
+		if !slices.Contains([]string{"$ref", "type", "properties", "required", "additionalProperties", "items", "anyOf", "format"}, k) {
+			return fmt.Errorf("%s: this test does not know the keyword %s", at, k)
+		}
+	}
+	if ref, ok := s["$ref"].(string); ok {
+		return a.fits(dig(a.doc, strings.Split(strings.TrimPrefix(ref, "#/"), "/")...), v, at)
+	}
+	if any, ok := s["anyOf"].([]any); ok {
+		var errs []string
+		for _, one := range any {
+			err := a.fits(one, v, at)
+			if err == nil {
+				return nil
+			}
+			errs = append(errs, err.Error())
+		}
+		return fmt.Errorf("%s: none of %s", at, strings.Join(errs, "; "))
+	}
+	if !typeFits(s["type"], v) {
+		return fmt.Errorf("%s is %T, want %v", at, v, s["type"])
+	}
+	switch v := v.(type) {
+	case string:
+		if s["format"] == "date-time" {
+			if _, err := time.Parse(time.RFC3339Nano, v); err != nil {
+				return fmt.Errorf("%s: %w", at, err)
+			}
+		}
+	case []any:
+		for i, item := range v {
+			if err := a.fits(s["items"], item, fmt.Sprintf("%s[%d]", at, i)); err != nil {
+				return err
+			}
+		}
+	case map[string]any:
+		return a.membersFit(s, v, at)
+	}
+	return nil
+}
+
+func (a *apiDoc) membersFit(s, v map[string]any, at string) error {
+	required, _ := s["required"].([]any)
+	for _, r := range required {
+		if _, ok := v[r.(string)]; !ok {
+			return fmt.Errorf("%s lacks %s", at, r)
+		}
+	}
+	properties, _ := s["properties"].(map[string]any)
+	for k, member := range v {
+		of, known := properties[k]
+		if !known {
+			if of, known = s["additionalProperties"]; of == false || !known && properties != nil {
+				return fmt.Errorf("%s has %s, which is not described", at, k)
+			}
+			if !known {
+				continue // an object of which nothing is said
+			}
+		}
+		if err := a.fits(of, member, at+"."+k); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func typeFits(want, v any) bool {
+	if many, ok := want.([]any); ok {
+		return slices.ContainsFunc(many, func(one any) bool { return typeFits(one, v) })
+	}
+	switch v := v.(type) {
+	case nil:
+		return want == "null" || want == nil
+	case bool:
+		return want == "boolean" || want == nil
+	case string:
+		return want == "string" || want == nil
+	case json.Number:
+		f, err := v.Float64()
+		return want == nil || err == nil && (want == "number" || want == "integer" && f == math.Trunc(f))
+	case []any:
+		return want == "array" || want == nil
+	}
+	return want == "object" || want == nil
+}
+
+// TestFits: the check finds what it is for.
+func TestFits(t *testing.T) {
+	a := &apiDoc{doc: decoded(t, `{"components":{"schemas":{"T":{"type":"object","required":["a"],"additionalProperties":false,
+		"properties":{"a":{"type":"integer"},"b":{"type":["string","null"]},"c":{"type":"array","items":{"type":"boolean"}},"d":{"type":"string","format":"date-time"}}}}}}`).(map[string]any)}
+	schema := decoded(t, `{"$ref":"#/components/schemas/T"}`)
+	for text, want := range map[string]bool{
+		`{"a":1}`: true, `{"a":1,"b":null,"c":[true],"d":"2026-01-31T12:00:00.5Z"}`: true,
+		`{}`: false, `{"a":1.5}`: false, `{"a":"1"}`: false, `{"a":1,"b":2}`: false, `{"a":1,"c":[1]}`: false, `{"a":1,"c":null}`: false, `{"a":1,"x":1}`: false,
+		`{"a":1,"d":"yesterday"}`: false, `[]`: false, `null`: false,
+	} {
+		if err := a.fits(schema, decoded(t, text), "$"); (err == nil) != want {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
+// callsAPI asks every operation of a running weir, holds each answer against its
+// schema, and the lists against what the commands print with -o json.
+func callsAPI(t *testing.T, env []string, base string) {
+	a := openAPI(t, base)
+	const v1 = "/api/v1"
+	get := func(template, path string) any {
+		t.Helper()
+		return a.call(t, http.MethodGet, v1+template, v1+path, "")
+	}
+	post := func(template, path, body string) any {
+		t.Helper()
+		return a.call(t, http.MethodPost, v1+template, v1+path, body)
+	}
+	get("/openapi.json", "/openapi.json")
+	get("/state", "/state")
+	get("/live", "/live")
+	get("/history", "/history?series=stream/bluesky/rate&series=none")
+	get("/log", "/log?limit=5")
+	get("/topics/{topic}/tail", "/topics/bluesky-events/tail")
+
+	hand := post("/topics/{topic}/messages", "/topics/weir.dead-letters/messages", `{"key":"k","value":"{\"n\":1}","headers":[["a","b"]],"partition":null}`)
+	at := fmt.Sprintf("/topics/weir.dead-letters/messages/%v/%v", dig(hand, "partition"), dig(hand, "offset"))
+	get("/topics/{topic}/partition", "/topics/weir.dead-letters/partition?key=k")
+	if v := get("/topics/{topic}/messages/{partition}/{offset}/value", at+"/value"); v != `{"n":1}` {
+		t.Errorf("the value is %v", v)
+	}
+	get("/topics/{topic}/messages.jsonl", "/topics/weir.dead-letters/messages.jsonl?from=oldest&n=1")
+
+	cli := func(args ...string) any {
+		t.Helper()
+		stdout, stderr, _ := weir(t, env, append(args, "-o", "json")...)
+		if stdout == "" {
+			t.Fatalf("weir %v: %s", args, stderr)
+		}
+		return decoded(t, stdout)
+	}
+	// What moves between two looks is left out: numbers that grow, and whose they are.
+	same := func(what string, api, command any, moving ...string) {
+		t.Helper()
+		if x, y := still(api, moving), still(command, moving); !reflect.DeepEqual(x, y) {
+			t.Errorf("%s: the API says\n%v\nthe command\n%v", what, x, y)
+		}
+	}
+	moving := []string{"messages", "bytes", "high", "low", "stable", "lag", "lag_ns", "committed", "end", "last_record", "command", "requests", "note", "warnings", "groups"}
+	same("topics", dig(get("/topics", "/topics"), "topics"), cli("topics"), moving...)
+	same("topic", get("/topics/{topic}", "/topics/bluesky-accounts"), cli("topics", "bluesky-accounts"), moving...)
+	same("groups", dig(get("/groups", "/groups"), "groups"), cli("groups"), moving...)
+	same("group", get("/groups/{group}", "/groups/weir-wikipedia-counter"), cli("groups", "describe", "weir-wikipedia-counter"), append(moving, "own")...)
+	same("brokers", dig(get("/brokers", "/brokers"), "brokers"), cli("brokers"), moving...)
+	get("/brokers/{broker}", "/brokers/1")
+	read := url.Values{"from": {"offset"}, "offset": {"0"}, "partition": {"0"}, "n": {"3"}}
+	same("messages", dig(get("/topics/{topic}/messages", "/topics/bluesky-events/messages?"+read.Encode()), "messages"),
+		cli("messages", "bluesky-events", "--offset", "0", "--partition", "0", "-n", "3"))
+	one := cli("messages", "weir.dead-letters", "--partition", fmt.Sprint(dig(hand, "partition")), "--offset", fmt.Sprint(dig(hand, "offset")), "-n", "1").([]any)
+	same("message", get("/topics/{topic}/messages/{partition}/{offset}", at), one[0], "command", "requests")
+
+	post("/groups/{group}/reset", "/groups/weir-bluesky-counter/reset", `{"to":"earliest","topics":[],"partitions":[],"confirm":""}`)
+	callsBrokers(t, post)
+	post("/verify", "/verify", "")
+	var report any
+	eventually(t, "the proof is made", func() bool {
+		v := get("/verify", "/verify")
+		report = dig(v, "report")
+		return dig(v, "running") == false
+	})
+	growing := []string{"scanned", "seconds", "events", "uncounted", "notes"}
+	same("verify", report, cli("verify"), growing...)
+
+	for path, ops := range a.doc["paths"].(map[string]any) {
+		for method := range ops.(map[string]any) {
+			if !a.seen[strings.ToUpper(method)+" "+path] {
+				t.Errorf("%s %s is not called here", method, path)
+			}
+		}
+	}
+	// What is refused says why, in the one form that there is.
+	for _, path := range []string{"/topics/none", "/groups/none", "/topics/bluesky-events/messages?from=nowhere", "/nothing", "/brokers/x"} {
+		status, _, text := a.ask(t, http.MethodGet, v1+path, "")
+		if status < 400 || status >= 500 {
+			t.Errorf("%s: %d", path, status)
+		}
+		if err := a.fits(dig(a.doc, "components", "schemas", "ErrorAnswer"), decoded(t, text), "$"); err != nil {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+}
+
+func callsBrokers(t *testing.T, post func(template, path, body string) any) {
+	t.Helper()
+	post("/brokers/{broker}/kill", "/brokers/2/kill", "")
+	post("/brokers/{broker}/restart", "/brokers/2/restart", "")
+}
+
+// still is a value without the members that move, at any depth.
+func still(v any, moving []string) any {
+	switch v := v.(type) {
+	case map[string]any:
+		out := map[string]any{}
+		for k, m := range v {
+			if !slices.Contains(moving, k) {
+				out[k] = still(m, moving)
+			}
+		}
+		return out
+	case []any:
+		out := make([]any, len(v))
+		for i := range v {
+			out[i] = still(v[i], moving)
+		}
+		return out
+	}
+	return v
+}

@@ -1,0 +1,105 @@
+package web
+
+import (
+	"github.com/weir-project/weir/internal/inspect"
+	"github.com/weir-project/weir/internal/watch"
+)
+
+// how says by which command and which Kafka requests the same is done.
+type how struct {
+	Command  string   `json:"command"`
+	Requests []string `json:"requests"`
+}
+
+func by(command string, requests ...string) how { return how{command, requests} }
+
+// The answers of the operations. What the commands print with -o json is what is
+// embedded here, or a list in it.
+type (
+	topicsAnswer struct {
+		inspect.TopicList
+		how
+	}
+	topicAnswer struct {
+		inspect.TopicDetail
+		how
+	}
+	groupsAnswer struct {
+		inspect.GroupList
+		how
+	}
+	groupAnswer struct {
+		inspect.GroupDetail
+		how
+	}
+	brokersAnswer struct {
+		inspect.BrokerList
+		how
+	}
+	brokerAnswer struct {
+		Broker   int32             `json:"broker"`
+		Config   []inspect.Setting `json:"config"`
+		Requests []string          `json:"requests"`
+	}
+	// changeAnswer is what killing or restarting a broker has cost.
+	changeAnswer struct {
+		TookMS int64 `json:"took_ms"`
+		how
+	}
+	resetAnswer struct {
+		Plan    inspect.ResetPlan `json:"plan"`
+		Applied bool              `json:"applied"`
+		how
+	}
+	messagesAnswer struct {
+		Messages []inspect.WireMessage `json:"messages"`
+		Scanned  int64                 `json:"scanned"`
+		Matched  int64                 `json:"matched"`
+		// Cursor leads on to the next page; empty where there is none.
+		Cursor string `json:"cursor"`
+		Done   bool   `json:"done"`
+		how
+	}
+	messageAnswer struct {
+		inspect.WireMessage
+		how
+	}
+	produceAnswer struct {
+		Partition int32 `json:"partition"`
+		Offset    int64 `json:"offset"`
+		how
+	}
+	partitionAnswer struct {
+		Hash      uint32 `json:"hash"` // murmur2 of the key
+		Partition int32  `json:"partition"`
+	}
+	logAnswer struct {
+		Entries []watch.Entry `json:"entries"`
+	}
+	// verifyAnswer is how a proof stands.
+	verifyAnswer struct {
+		Running  bool           `json:"running"`
+		Progress any            `json:"progress"`
+		Report   verifyReported `json:"report"`
+		Error    string         `json:"error"`
+		Started  int64          `json:"started"` // Unix milliseconds, 0 for never
+		Ended    int64          `json:"ended"`
+		how
+	}
+	// verifyReported is the report of internal/verify, which writes itself.
+	verifyReported any
+	errorAnswer    struct {
+		Error string `json:"error"` // cause and way out
+	}
+)
+
+// describeRequests are the requests that describe a group of a type.
+func describeRequests(groupType string) []string {
+	switch groupType {
+	case inspect.TypeConsumer:
+		return []string{"ListGroups", "ConsumerGroupDescribe", "OffsetFetch", "ListOffsets", "Fetch"}
+	case inspect.TypeShare:
+		return []string{"ListGroups", "ShareGroupDescribe", "DescribeShareGroupOffsets", "ListOffsets"}
+	}
+	return []string{"ListGroups", "DescribeGroups", "OffsetFetch", "ListOffsets", "Fetch"}
+}
