@@ -7,10 +7,12 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/weir-project/weir/internal/lab"
 	"github.com/weir-project/weir/internal/queue"
@@ -30,7 +32,7 @@ const labsDir = "labs"
 func newLab(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "lab",
-		Short: "Experiments that check themselves: backpressure",
+		Short: "Experiments that check themselves: backpressure, failover",
 		Long:  labLong,
 		Example: `  weir lab list
   weir lab backpressure --short`,
@@ -60,7 +62,7 @@ func newLab(a *app) *cobra.Command {
 		a.dataFlag(sub)
 		a.outputFlag(sub, formatTable, formatJSON)
 	}
-	c.AddCommand(list, newLabBackpressure(a), compare)
+	c.AddCommand(list, newLabBackpressure(a), newLabFailover(a), compare)
 	return c
 }
 
@@ -83,8 +85,10 @@ func (a *app) listLabs() error {
 		Name  string `json:"name"`
 		Claim string `json:"claim"`
 	}
-	s := lab.DefaultBackpressure()
-	labs := []known{{s.Name(), s.Claim()}}
+	var labs []known
+	for _, e := range lab.All() {
+		labs = append(labs, known{e.Name(), e.Claim()})
+	}
 	if a.output == formatJSON {
 		return writeJSON(a.stdout, struct {
 			Labs    []known    `json:"labs"`
@@ -130,15 +134,33 @@ func wrap(text string, width int) (lines []string) {
 // performLab runs an experiment, prints what it found, and makes the verdict the
 // exit code.
 func (a *app) performLab(ctx context.Context, e lab.Experiment) error {
+	return a.performLabOn(ctx, e, lab.EngineEmbedded)
+}
+
+// labEngineFlag adds --engine to a lab that knows both.
+func labEngineFlag(fl *pflag.FlagSet, engine *string) {
+	fl.StringVar(engine, "engine", lab.EngineEmbedded, "`ENGINE` of the brokers: embedded, or apache (three local Java processes; needs Java 17, and Maven or KAFKA_HOME)")
+}
+
+// performLabOn is performLab with brokers of an engine.
+func (a *app) performLabOn(ctx context.Context, e lab.Experiment, engine string) error {
+	if err := checkLabEngine(engine); err != nil {
+		return err
+	}
 	dir, err := a.labsPath()
 	if err != nil {
+		return err
+	}
+	cache, err := cacheDir(a.env, runtime.GOOS)
+	if err != nil && engine == lab.EngineApache {
 		return err
 	}
 	if err := e.Check(); err != nil {
 		return usageError("see weir lab "+e.Name()+" --help", "%w", err)
 	}
 	prog := newProgress(a.stderr)
-	r, kept, err := lab.Perform(ctx, lab.Config{Dir: dir, Version: buildVersion().Version, Log: a.log, Progress: prog.show}, e)
+	r, kept, err := lab.Perform(ctx, lab.Config{Dir: dir, Version: buildVersion().Version, Log: a.log, Progress: prog.show,
+		Engine: engine, KafkaCache: cache, KafkaHome: a.env["KAFKA_HOME"]}, e)
 	prog.done()
 	busy, isBusy := errors.AsType[*lab.BusyError](err)
 	switch {

@@ -63,6 +63,7 @@ type Line struct {
 // Report is all that an experiment found out. It is what report.json holds.
 type Report struct {
 	Lab     string    `json:"lab"`
+	Engine  string    `json:"engine"`  // of the brokers
 	Version string    `json:"version"` // weir's
 	Started time.Time `json:"started"`
 	Seconds float64   `json:"seconds"`
@@ -137,6 +138,8 @@ type Bench struct {
 	Log *slog.Logger
 	// Progress shows one line of what is going on.
 	Progress func(line string)
+	// Engine, KafkaCache and KafkaHome are Config's.
+	Engine, KafkaCache, KafkaHome string
 }
 
 // Experiment is one lab. Check says what is wrong with its settings; nil is fine.
@@ -150,6 +153,12 @@ type Experiment interface {
 	Run(ctx context.Context, b *Bench, r *Report) error
 }
 
+// All returns the experiments with their default settings.
+func All() []Experiment {
+	b, f := DefaultBackpressure(), DefaultFailover()
+	return []Experiment{&b, &f}
+}
+
 // Config says where and how experiments run.
 type Config struct {
 	// Dir holds the reports of all labs, created where missing. One experiment at a
@@ -159,6 +168,12 @@ type Config struct {
 	// Log and Progress may be nil.
 	Log      *slog.Logger
 	Progress func(line string)
+	// Engine is one of Engines, empty means embedded: the brokers of the experiments
+	// that know both.
+	Engine string
+	// KafkaCache holds the jars of Apache Kafka, KafkaHome is an unpacked distribution
+	// to use instead: see apache.Config.
+	KafkaCache, KafkaHome string
 }
 
 // BusyError says that another experiment works in the directory.
@@ -184,6 +199,9 @@ func Perform(ctx context.Context, cfg Config, e Experiment) (_ *Report, dir stri
 	if cfg.Progress == nil {
 		cfg.Progress = func(string) {}
 	}
+	if cfg.Engine == "" {
+		cfg.Engine = EngineEmbedded
+	}
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, "", fmt.Errorf("make labs directory: %w", err)
 	}
@@ -192,7 +210,7 @@ func Perform(ctx context.Context, cfg Config, e Experiment) (_ *Report, dir stri
 		return nil, "", err
 	}
 	defer unlock()
-	if err := sweep(cfg.Dir); err != nil {
+	if err := sweep(ctx, cfg.Dir); err != nil {
 		return nil, "", err
 	}
 	work, err := os.MkdirTemp(cfg.Dir, workPrefix)
@@ -204,8 +222,9 @@ func Perform(ctx context.Context, cfg Config, e Experiment) (_ *Report, dir stri
 			err = fmt.Errorf("remove temporary directory: %w", e)
 		}
 	}()
-	r := &Report{Lab: e.Name(), Version: cfg.Version, Started: time.Now().UTC(), Claim: e.Claim(), Settings: e.Settings()}
-	if err := e.Run(ctx, &Bench{Dir: work, Log: cfg.Log, Progress: cfg.Progress}, r); err != nil {
+	r := &Report{Lab: e.Name(), Engine: cfg.Engine, Version: cfg.Version, Started: time.Now().UTC(), Claim: e.Claim(), Settings: e.Settings()}
+	if err := e.Run(ctx, &Bench{Dir: work, Log: cfg.Log, Progress: cfg.Progress,
+		Engine: cfg.Engine, KafkaCache: cfg.KafkaCache, KafkaHome: cfg.KafkaHome}, r); err != nil {
 		return nil, "", err
 	}
 	if err := ctx.Err(); err != nil {
@@ -250,12 +269,15 @@ func write(f *os.File, text string) error {
 }
 
 // sweep removes what an experiment that was killed has left. The lock is held.
-func sweep(dir string) error {
+func sweep(ctx context.Context, dir string) error {
 	old, err := filepath.Glob(filepath.Join(dir, workPrefix+"*"))
 	if err != nil {
 		return fmt.Errorf("look for old directories: %w", err)
 	}
 	for _, d := range old {
+		if err := stopStrays(ctx, d); err != nil {
+			return fmt.Errorf("stop what a killed lab left: %w", err)
+		}
 		if err := os.RemoveAll(d); err != nil {
 			return fmt.Errorf("remove what a killed lab left: %w", err)
 		}

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weir-project/weir/internal/lab"
+)
+
+const failoverLong = `What a producer loses, and how long everybody stands still, when the broker dies that
+leads the partition it writes to. Numbered records are written and read while that
+happens, once for each way to ask for acknowledgement:
+
+  acks=0           the producer does not wait
+  acks=1           the leader alone acknowledges
+  acks=all, min 2  two of three replicas must have it (min.insync.replicas=2)
+  acks=all, min 3  all three must: nobody can write while one is away
+
+Every record that was reported as written is looked up afterwards. With --engine
+apache the brokers are real processes, the followers are held for a moment before
+the leader is killed with SIGKILL, and what acks=1 loses can be seen; the embedded
+engine has one copy of the data and says what it can only simulate.
+The page docs/labs/failover.md says what to watch.
+
+Exit code 0: the claim holds; 4: it does not; 5: inconclusive.`
+
+func newLabFailover(a *app) *cobra.Command {
+	s := lab.DefaultFailover()
+	var (
+		short  bool
+		cases  []string
+		engine string
+	)
+	cmd := &cobra.Command{
+		Use:   "failover",
+		Short: "A broker dies: what acks=0, 1 and all lose, and the pause",
+		Long:  failoverLong,
+		Example: `  weir lab failover --short
+  weir lab failover --engine apache
+  weir lab failover --short --cases all --break trim    # the lab must notice`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if short {
+				def := lab.ShortFailover()
+				for name, apply := range map[string]func(){
+					"rate":   func() { s.Rate = def.Rate },
+					"before": func() { s.Before = def.Before },
+					"after":  func() { s.After = def.After },
+				} {
+					if !cmd.Flags().Changed(name) {
+						apply()
+					}
+				}
+			}
+			s.Cases = nil
+			for _, name := range cases {
+				c, ok := failoverCases[strings.TrimSpace(name)]
+				if !ok {
+					return usageError("see weir lab failover --help", "there is no case called %q: choose some of %s", name, strings.Join(failoverNames, ", "))
+				}
+				s.Cases = append(s.Cases, c)
+			}
+			return a.performLabOn(cmd.Context(), &s, engine)
+		},
+	}
+	fl := cmd.Flags()
+	fl.BoolVar(&short, "short", false, "200 records/s, and a second before and after: about ten seconds on the embedded engine")
+	fl.StringSliceVar(&cases, "cases", failoverNames, "`LIST` of the ways to acknowledge, in this order: all is min 2, every is min 3")
+	fl.Float64Var(&s.Rate, "rate", s.Rate, "`RECORDS` per second that are written")
+	fl.DurationVar(&s.Before, "before", s.Before, "`TIME` for which they are written before the leader dies")
+	fl.DurationVar(&s.After, "after", s.After, "`TIME` for which they are written when they are acknowledged again")
+	fl.DurationVar(&s.Hold, "hold", s.Hold, "`TIME` for which followers are held before the leader dies, 1s to 4s (apache only)")
+	fl.StringVar(&s.Break, "break", "", "`HOW` to break it on purpose, so that the claim must not hold: "+strings.Join(lab.FailoverBreaks(), ", "))
+	labEngineFlag(fl, &engine)
+	for _, name := range []string{"short", "cases", "rate", "before", "after", "hold", "break", "engine"} {
+		noEnv(fl, name)
+	}
+	_ = cmd.RegisterFlagCompletionFunc("cases", cobra.FixedCompletions(failoverNames, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("break", cobra.FixedCompletions(lab.FailoverBreaks(), cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("engine", cobra.FixedCompletions(lab.Engines(), cobra.ShellCompDirectiveNoFileComp))
+	a.dataFlag(cmd)
+	a.outputFlag(cmd, formatTable, formatJSON)
+	a.logFlag(cmd)
+	return cmd
+}
+
+// failoverNames are what users call the cases: no blanks, no commas.
+var (
+	failoverNames = []string{"0", "1", "all", "every"}
+	failoverCases = map[string]lab.FailoverCase{"0": lab.AcksNone, "1": lab.AcksLeader, "all": lab.AcksAll, "every": lab.AcksEvery}
+)
+
+// checkLabEngine refuses an engine that there is not.
+func checkLabEngine(engine string) error {
+	for _, known := range lab.Engines() {
+		if engine == known {
+			return nil
+		}
+	}
+	return usageError("choose one of "+strings.Join(lab.Engines(), ", "), "%w", fmt.Errorf("--engine %s is unknown", engine))
+}
