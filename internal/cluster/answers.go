@@ -144,7 +144,6 @@ func (c *Cluster) after(f flight, frame []byte) []byte {
 		if err := c.settle(ctx); err != nil {
 			c.log.Warn("place leaders", "error", err)
 		}
-		return frame
 	case kmsg.EndTxn:
 		c.finishEnd(f.req.(*kmsg.EndTxnRequest))
 		return frame
@@ -172,6 +171,8 @@ func (c *Cluster) after(f flight, frame []byte) []byte {
 // change returns what is done to the response to f; nil leaves it alone.
 func (c *Cluster) change(ctx context.Context, f flight) func(kmsg.Response) {
 	switch kmsg.Key(f.key) {
+	case kmsg.CreateTopics:
+		return func(r kmsg.Response) { answerCreateTopics(r.(*kmsg.CreateTopicsResponse)) }
 	case kmsg.ApiVersions:
 		return func(r kmsg.Response) { limitVersions(r.(*kmsg.ApiVersionsResponse)) }
 	case kmsg.Metadata:
@@ -192,6 +193,16 @@ func (c *Cluster) change(ctx context.Context, f flight) func(kmsg.Response) {
 		return func(r kmsg.Response) { c.answerLogDirs(r.(*kmsg.DescribeLogDirsResponse)) }
 	}
 	return nil
+}
+
+// answerCreateTopics lists no configuration where the module says null: the
+// protocol allows that, and kafka-topics --create fails on it after the fact.
+func answerCreateTopics(r *kmsg.CreateTopicsResponse) {
+	for i := range r.Topics {
+		if t := &r.Topics[i]; t.Configs == nil && t.ErrorCode == 0 {
+			t.Configs = []kmsg.CreateTopicsResponseTopicConfig{}
+		}
+	}
 }
 
 func limitVersions(r *kmsg.ApiVersionsResponse) {

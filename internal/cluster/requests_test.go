@@ -129,3 +129,21 @@ func TestDescribePartitionsForJava(t *testing.T) {
 		}
 	}
 }
+
+// kafka-topics --create reads the configuration in the answer: null ends it with
+// an error after the topic was made.
+func TestCreateTopicsForJava(t *testing.T) {
+	c := open(t, Config{})
+	cl := client(t, c.Addrs())
+	req := kmsg.NewPtrCreateTopicsRequest()
+	topic := kmsg.NewCreateTopicsRequestTopic()
+	topic.Topic, topic.NumPartitions, topic.ReplicationFactor = "t", 1, 1
+	req.Topics = append(req.Topics, topic)
+	resp, err := req.RequestWith(testCtx(t), cl)
+	if err != nil || len(resp.Topics) != 1 || resp.Topics[0].ErrorCode != 0 {
+		t.Fatalf("create: %v %+v", err, resp)
+	}
+	if resp.Topics[0].Configs == nil {
+		t.Error("the configuration is null")
+	}
+}
