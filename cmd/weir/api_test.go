@@ -302,6 +302,17 @@ func callsAPI(t *testing.T, env []string, base string) {
 	same("message", get("/topics/{topic}/messages/{partition}/{offset}", at), one[0], "command", "requests")
 
 	post("/groups/{group}/reset", "/groups/weir-bluesky-counter/reset", `{"to":"earliest","topics":[],"partitions":[],"confirm":""}`)
+	callsMembers(t, env, post)
+	get("/groups/{group}/replay", "/groups/weir-bluesky-counter/replay")
+	post("/groups/{group}/replay", "/groups/weir-wikipedia-counter/replay", `{"topic":"","confirm":""}`)
+	post("/groups/{group}/replay", "/groups/weir-wikipedia-counter/replay", `{"topic":"wikipedia-edits","confirm":"weir-wikipedia-counter"}`)
+	eventually(t, "the replay has ended", func() bool {
+		v := get("/groups/{group}/replay", "/groups/weir-wikipedia-counter/replay")
+		if text := dig(v, "error"); text != "" {
+			t.Fatalf("the replay: %v", text)
+		}
+		return dig(v, "running") == false && dig(v, "result", "equal") == true && dig(v, "left") == json.Number("0")
+	})
 	callsBrokers(t, post)
 	post("/verify", "/verify", "")
 	var report any
@@ -329,6 +340,31 @@ func callsAPI(t *testing.T, env []string, base string) {
 		if err := a.fits(dig(a.doc, "components", "schemas", "ErrorAnswer"), decoded(t, text), "$"); err != nil {
 			t.Errorf("%s: %v", path, err)
 		}
+	}
+}
+
+// callsMembers: a second member takes over partitions, and gives them back.
+func callsMembers(t *testing.T, env []string, post func(template, path, body string) any) {
+	t.Helper()
+	added := post("/groups/{group}/members/add", "/groups/weir-bluesky-counter/members/add", "")
+	t.Log(dig(added, "text"))
+	if fmt.Sprintf("%v %v %v", dig(added, "members"), dig(added, "own"), dig(added, "moved")) != "2 2 3" {
+		t.Errorf("a second member: %v", added)
+	}
+	removed := post("/groups/{group}/members/remove", "/groups/weir-bluesky-counter/members/remove", "")
+	t.Log(dig(removed, "text"))
+	if fmt.Sprintf("%v %v %v", dig(removed, "members"), dig(removed, "own"), dig(removed, "moved")) != "1 1 3" {
+		t.Errorf("without it: %v", removed)
+	}
+	// The command does the same, down to nobody, and back.
+	for _, c := range []struct{ verb, members string }{{"leave", "0"}, {"join", "1"}} {
+		stdout, stderr, code := weir(t, env, "groups", c.verb, "weir-bluesky-counter.accounts", "-o", "json")
+		if code != exitOK || fmt.Sprint(dig(decoded(t, stdout), "members")) != c.members {
+			t.Errorf("weir groups %s: exit code %d: %s%s", c.verb, code, stdout, stderr)
+		}
+	}
+	if _, stderr, code := weir(t, env, "groups", "join", "somebody-elses"); code != exitRuntime || !strings.Contains(stderr, "no counters of this weir") {
+		t.Errorf("joining a group of nobody: exit code %d: %s", code, stderr)
 	}
 }
 

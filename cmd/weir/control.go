@@ -12,7 +12,10 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
+
+	"github.com/weir-project/weir/internal/web"
 )
 
 // maxSocketPath is the longest path of a unix socket that every system takes:
@@ -26,6 +29,8 @@ type control struct {
 	tmpDir string // where the socket lies when the data directory's path is too long
 	server *http.Server
 	done   chan struct{}
+	// members is set when there are counters whose number can be changed.
+	members atomic.Pointer[memberships]
 }
 
 // openControl listens on a socket in dir, or in a temporary directory of its own
@@ -50,7 +55,7 @@ func openControl(dir string, own ownBrokers) (*control, error) {
 		c.removeTmp()
 		return nil, fmt.Errorf("protect control socket: %w", err)
 	}
-	c.server = &http.Server{Handler: controlHandler(own), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 30 * time.Second, MaxHeaderBytes: 8 << 10}
+	c.server = &http.Server{Handler: controlHandler(own, c.members.Load), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 30 * time.Second, MaxHeaderBytes: 8 << 10}
 	go func() {
 		defer close(c.done)
 		_ = c.server.Serve(l) // returns ErrServerClosed from close
@@ -70,8 +75,10 @@ func (c *control) removeTmp() {
 	}
 }
 
-func controlHandler(own ownBrokers) http.Handler {
+func controlHandler(own ownBrokers, members func() *memberships) http.Handler {
 	mux := http.NewServeMux()
+	mux.HandleFunc("POST /v1/groups/{group}/join", controlMembers(members, (*memberships).Add))
+	mux.HandleFunc("POST /v1/groups/{group}/leave", controlMembers(members, (*memberships).Remove))
 	act := func(do func(context.Context, int32) error) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
 			id, err := strconv.ParseInt(r.PathValue("id"), 10, 32)
@@ -101,6 +108,24 @@ func controlHandler(own ownBrokers) http.Handler {
 		mux.HandleFunc("POST /v1/brokers/{id}/restart", act(own.Restart))
 	}
 	return mux
+}
+
+// controlMembers changes how many counters of this process are in a group.
+func controlMembers(members func() *memberships, do func(*memberships, context.Context, string) (web.Rebalance, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		ms := members()
+		if ms == nil {
+			http.Error(w, "no counters run in this weir: weir consume SOURCE starts one in a process of its own", http.StatusConflict)
+			return
+		}
+		result, err := do(ms, context.WithoutCancel(r.Context()), r.PathValue("group"))
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusConflict)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(result) // an asker that is gone needs no answer
+	}
 }
 
 // controlPost asks a running weir to do something; path is below /v1.

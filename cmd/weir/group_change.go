@@ -13,6 +13,7 @@ import (
 
 	"github.com/weir-project/weir/internal/count"
 	"github.com/weir-project/weir/internal/inspect"
+	"github.com/weir-project/weir/internal/tally"
 )
 
 const groupResetLong = `Moves a group's position, in Kafka and, for a group that weir counts with, in
@@ -183,15 +184,11 @@ func (a *app) replayGroup(ctx context.Context, name string, f *groupChange) erro
 		if err := plan.Begin(ctx); err != nil {
 			return groupError(err)
 		}
-		classify := classifierOf(plan.Topic)
-		c, err := count.New(count.Config{Kafka: a.kafkaConfig(t.kafka, "weir-replay"), Store: store, Topic: plan.Topic, Group: plan.Into, Classify: classify, Log: a.log})
-		if err != nil {
-			return err
-		}
-		if err := a.replayUntilDone(ctx, plan, c); err != nil {
-			return err
-		}
-		result, err := plan.Compare(ctx, classify)
+		prog := newProgress(a.stderr)
+		result, err := a.replay(ctx, t, store, plan, func(left int64) {
+			prog.show(fmt.Sprintf("counting again: %s offsets to go", thousands(left)))
+		})
+		prog.done()
 		if err != nil {
 			return err
 		}
@@ -199,12 +196,23 @@ func (a *app) replayGroup(ctx context.Context, name string, f *groupChange) erro
 	})
 }
 
+// replay counts a plan that has begun to its end, and compares.
+func (a *app) replay(ctx context.Context, t *target, store *tally.Store, plan inspect.ReplayPlan, progress func(left int64)) (inspect.Comparison, error) {
+	classify := classifierOf(plan.Topic)
+	c, err := count.New(count.Config{Kafka: a.kafkaConfig(t.kafka, "weir-replay"), Store: store, Topic: plan.Topic, Group: plan.Into, Classify: classify, Log: a.log})
+	if err != nil {
+		return inspect.Comparison{}, err
+	}
+	if err := replayUntilDone(ctx, plan, c, progress); err != nil {
+		return inspect.Comparison{}, err
+	}
+	return plan.Compare(ctx, classify)
+}
+
 // replayUntilDone counts until the replay has come where the log ended.
-func (a *app) replayUntilDone(ctx context.Context, plan inspect.ReplayPlan, c *count.Counter) error {
+func replayUntilDone(ctx context.Context, plan inspect.ReplayPlan, c *count.Counter, progress func(left int64)) error {
 	g := startGroup(ctx, &part{name: "replay", run: c.Run})
 	defer g.stop()
-	prog := newProgress(a.stderr)
-	defer prog.done()
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -212,10 +220,10 @@ func (a *app) replayUntilDone(ctx context.Context, plan inspect.ReplayPlan, c *c
 		if err != nil {
 			return err
 		}
+		progress(left)
 		if left == 0 {
 			return nil
 		}
-		prog.show(fmt.Sprintf("counting again: %s offsets to go", thousands(left)))
 		for _, p := range c.Stats().Partitions {
 			if p.Stopped != "" {
 				return fmt.Errorf("partition %d: %s", p.Partition, p.Stopped)

@@ -23,7 +23,8 @@ func newGroups(a *app) *cobra.Command {
 		Example: `  weir groups
   weir groups describe weir-bluesky-counter
   weir groups replay weir-bluesky-counter
-  weir groups reset weir-bluesky-counter --to oldest`,
+  weir groups reset weir-bluesky-counter --to oldest
+  weir groups join weir-bluesky-counter     # one more counter in the running weir; leave takes one away`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.listGroups(cmd) },
 	}
@@ -54,7 +55,7 @@ func newGroups(a *app) *cobra.Command {
 		a.clusterFlags(c, useKafka)
 		a.outputFlag(c, formatTable, formatJSON, formatJSONL)
 	}
-	groups.AddCommand(list, describe, newGroupReset(a), newGroupReplay(a))
+	groups.AddCommand(list, describe, newGroupReset(a), newGroupReplay(a), newGroupMember(a, "join"), newGroupMember(a, "leave"))
 	return groups
 }
 

@@ -29,6 +29,7 @@ type pipeline struct {
 	ingesters, counters []*part
 	closers             []func() error
 	own                 bool // the streams are simulated in this process
+	memberships         *memberships
 
 	totals totals
 }
@@ -37,11 +38,14 @@ type pipeline struct {
 type line struct {
 	source    source
 	simulated bool
-	group     string
+	group     string           // empty where only produced
+	topics    []string         // that are counted
 	ingest    *ingest.Ingester // nil where only counted
-	counters  []*count.Counter // empty where only produced
 	part      *part            // of the ingester
 	meter     rateMeter
+
+	mu      sync.Mutex
+	members []*member // that count it here
 }
 
 // lineOf is the line of a source, made when there is none yet.
@@ -120,20 +124,17 @@ func (p *pipeline) produce(s source, f *sourceFlags) error {
 func (p *pipeline) consume(s source, group string) error {
 	l := p.lineOf(s)
 	l.group = group
-	topics := []string{s.topic}
+	l.topics = []string{s.topic}
 	if s.account != "" {
-		topics = append(topics, s.account)
+		l.topics = append(l.topics, s.account)
 	}
-	for _, topic := range topics {
-		c, err := count.New(count.Config{
-			Kafka: p.app.kafkaConfig(p.target.kafka, "weir-consume-"+s.name), Store: p.store, Topic: topic, Group: s.groupOf(topic, group),
-			Classify: s.classify, Log: p.app.log.With("stream", s.name),
-		})
+	for _, topic := range l.topics {
+		m, err := p.newMember(l, topic, s.groupOf(topic, group))
 		if err != nil {
 			return err
 		}
-		l.counters = append(l.counters, c)
-		p.counters = append(p.counters, &part{name: "count " + topic, run: c.Run})
+		l.members = append(l.members, m)
+		p.counters = append(p.counters, m.part)
 	}
 	return nil
 }
@@ -145,6 +146,11 @@ func (p *pipeline) run(ctx context.Context, own *group) error {
 		own = startGroup(ctx)
 	}
 	in, out := startGroup(ctx, p.ingesters...), startGroup(ctx, p.counters...)
+	if p.memberships != nil {
+		p.memberships.mu.Lock()
+		p.memberships.out = out
+		p.memberships.mu.Unlock()
+	}
 	show, hide := context.WithCancel(ctx)
 	var board sync.WaitGroup
 	board.Go(func() { p.app.showStatus(show, p.read) })
@@ -190,7 +196,7 @@ func (p *pipeline) watch(ctx context.Context, in, out, own *group) error {
 func (p *pipeline) lag(ctx context.Context) (int64, error) {
 	var left int64
 	for _, l := range p.lines {
-		for _, c := range l.counters {
+		for _, c := range l.counters() {
 			left += c.Stats().Lag
 		}
 	}
@@ -203,7 +209,7 @@ func (p *pipeline) read(ctx context.Context, now time.Time) []stream {
 	out := make([]stream, len(p.lines))
 	for i, l := range p.lines {
 		out[i] = l.stream(now)
-		if len(l.counters) > 0 {
+		if l.group != "" {
 			out[i].total = -1
 			if totals != nil {
 				out[i].total = totals[[2]string{l.group, l.source.topic}]
@@ -217,7 +223,7 @@ func (p *pipeline) read(ctx context.Context, now time.Time) []stream {
 func (l *line) stream(now time.Time) stream {
 	s := stream{name: l.source.name, simulated: l.simulated, total: -1, lag: -1}
 	var counted int64
-	for _, c := range l.counters {
+	for _, c := range l.counters() {
 		cs := c.Stats()
 		counted += cs.Events
 		s.lag = max(s.lag, 0) + cs.Lag
@@ -232,7 +238,7 @@ func (l *line) stream(now time.Time) stream {
 	}
 	is := l.ingest.Stats()
 	s.rate = l.meter.observe(now, is.Events)
-	if len(l.counters) == 0 {
+	if l.group == "" {
 		s.total = is.Events
 	}
 	s.queued, s.capacity = is.Queue.Events, is.Queue.MaxEvents

@@ -165,18 +165,27 @@ func (ui *userInterface) open(ctx context.Context, t *target, e *engine, p *pipe
 		cfg.Verify = func(ctx context.Context, progress func(any)) (any, error) {
 			return a.verifyFor(ctx, t, store, progress)
 		}
+		cfg.Replay = func(ctx context.Context, plan inspect.ReplayPlan, progress func(int64)) (inspect.Comparison, error) {
+			return a.replay(ctx, t, store, plan, progress)
+		}
 	}
 	for _, s := range sources {
 		wc.Streams = append(wc.Streams, watch.StreamConfig{Name: s.name, Topic: s.topic, Group: s.group})
 	}
 	if p != nil {
 		wc.Local = p.local
+		if p.memberships != nil {
+			cfg.Members = p.memberships
+		}
 	}
 	wc.Ingested = ui.ingested(t, p)
 	if ui.watcher, err = watch.New(wc); err != nil {
 		return err
 	}
 	cfg.Watch, cfg.Token = ui.watcher, ui.token
+	if cfg.Members != nil {
+		p.memberships.setNote(ui.watcher.Note)
+	}
 	cfg.Ready = func() error {
 		if s := ui.watcher.State(); s.Cluster.Error != "" {
 			return errors.New(s.Cluster.Error)
@@ -321,7 +330,7 @@ func (p *pipeline) local() map[string]watch.Local {
 		s := l.ingest.Stats()
 		w := watch.Local{
 			State: "connecting", Host: s.Source.Host, Origin: s.Source.Origin, LastError: s.Source.LastError, Reconnects: s.Source.Reconnects,
-			Duplicates: s.Duplicates, Gaps: s.Gaps, Rejects: s.Rejects, Skipped: s.Skipped, Members: len(l.counters),
+			Duplicates: s.Duplicates, Gaps: s.Gaps, Rejects: s.Rejects, Skipped: s.Skipped, Members: len(l.counters()),
 			Queue: &watch.Queue{Events: s.Queue.Events, MaxEvents: s.Queue.MaxEvents, Bytes: s.Queue.Bytes, MaxBytes: s.Queue.MaxBytes, BlockedMS: s.Queue.Blocked.Milliseconds()},
 		}
 		if !s.Source.Since.IsZero() {

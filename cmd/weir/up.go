@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/weir-project/weir/internal/bluesky"
+	"github.com/weir-project/weir/internal/web"
 	"github.com/weir-project/weir/internal/wikipedia"
 )
 
@@ -103,6 +104,8 @@ func (a *app) runUp(ctx context.Context, cfg engineConfig, f *sourceFlags, why s
 			return err
 		}
 	}
+	p.memberships = &memberships{p: p, past: map[string][]web.Rebalance{}}
+	e.control.members.Store(p.memberships)
 	ui, err := a.openUI(ctx, t, e, p, store, l)
 	if err != nil {
 		return err

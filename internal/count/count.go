@@ -109,6 +109,17 @@ func New(cfg Config) (*Counter, error) {
 	return c, nil
 }
 
+// MemberID is the id that the group's coordinator knows this counter by; empty
+// before it has one.
+func (c *Counter) MemberID() string {
+	m := c.member.Load()
+	if m == nil {
+		return ""
+	}
+	id, _ := m.cl.GroupMetadata()
+	return id
+}
+
 // errAnew makes Run begin again with a new client.
 var errAnew = errors.New("the group was reset on a topic that was created again")
 

@@ -150,6 +150,7 @@ func (i *Inspector) groups(ctx context.Context, only *string, times bool) (group
 // sum derives a group's totals from its partitions and members.
 func (d *GroupDetail) sum() {
 	d.MemberCount = len(d.Members)
+	slices.SortFunc(d.Members, func(a, b Member) int { return strings.Compare(a.ID, b.ID) }) // the same order every time
 	topics := map[string]bool{}
 	for _, p := range d.Partitions {
 		topics[p.Topic] = true

@@ -30,6 +30,8 @@ type (
 	}
 	groupAnswer struct {
 		inspect.GroupDetail
+		// Own are the counters of this process in the group; null where there can be none.
+		Own *OwnMembers `json:"own"`
 		how
 	}
 	brokersAnswer struct {
@@ -50,6 +52,38 @@ type (
 		Plan    inspect.ResetPlan `json:"plan"`
 		Applied bool              `json:"applied"`
 		how
+	}
+	rebalanceAnswer struct {
+		Rebalance
+		Text string `json:"text"`
+		how
+	}
+	replayAnswer struct {
+		Plan    inspect.ReplayPlan `json:"plan"`
+		Started bool               `json:"started"`
+		how
+	}
+	// replayStateAnswer is how the last replay of a group stands.
+	replayStateAnswer struct {
+		Running bool   `json:"running"`
+		Into    string `json:"into"`
+		Topic   string `json:"topic"`
+		// Left and Total are offsets to count again.
+		Left  int64        `json:"left"`
+		Total int64        `json:"total"`
+		Kinds []replayKind `json:"kinds"`
+		// Result is the comparison over the same stretch of the log; null before the end.
+		Result  *inspect.Comparison `json:"result"`
+		Error   string              `json:"error"`
+		Started int64               `json:"started"` // Unix milliseconds, 0 for never
+		Ended   int64               `json:"ended"`
+		how
+	}
+	// replayKind are the counts of a kind as they are now: live, and again.
+	replayKind struct {
+		Kind    string `json:"kind"`
+		Counted int64  `json:"counted"`
+		Again   int64  `json:"again"`
 	}
 	messagesAnswer struct {
 		Messages []inspect.WireMessage `json:"messages"`

@@ -35,6 +35,10 @@ func (s *Server) api() []route {
 		{"GET", "/api/v1/groups", "All consumer groups with their lag", s.groups},
 		{"GET", "/api/v1/groups/{group}", "One group: members, positions", s.group},
 		{"POST", "/api/v1/groups/{group}/reset", "Plan a reset; carry it out when confirm is the group's name", s.reset},
+		{"GET", "/api/v1/groups/{group}/replay", "How the last replay of a group stands", s.replayState},
+		{"POST", "/api/v1/groups/{group}/replay", "Plan a replay; begin it when confirm is the group's name", s.replay},
+		{"POST", "/api/v1/groups/{group}/members/add", "Start one more counter of this process in a group of its own", s.memberAdd},
+		{"POST", "/api/v1/groups/{group}/members/remove", "Stop a counter of this process", s.memberRemove},
 		{"GET", "/api/v1/brokers", "All brokers", s.brokers},
 		{"GET", "/api/v1/brokers/{broker}", "One broker's configuration", s.broker},
 		{"POST", "/api/v1/brokers/{broker}/kill", "Kill a broker of weir's own cluster", s.kill},
@@ -102,7 +106,11 @@ func (s *Server) group(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, groupAnswer{GroupDetail: d, how: by("weir groups describe "+shellWord(d.Name), describeRequests(d.Type)...)})
+	var own *OwnMembers
+	if s.cfg.Members != nil {
+		own = s.cfg.Members.Own(d.Name)
+	}
+	writeJSON(w, http.StatusOK, groupAnswer{GroupDetail: d, Own: own, how: by("weir groups describe "+shellWord(d.Name), describeRequests(d.Type)...)})
 	return nil
 }
 

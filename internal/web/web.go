@@ -63,10 +63,14 @@ type Config struct {
 	Tallies inspect.Tallies
 	// Brokers is nil where the cluster is not weir's own.
 	Brokers Brokers
+	// Members is nil where no counters run in this process.
+	Members Members
 	// Producer is nil where nothing may be written.
 	Producer Producer
 	// Verify runs the proof and reports progress; nil where it cannot run.
 	Verify func(ctx context.Context, progress func(any)) (report any, err error)
+	// Replay counts a plan that has begun to its end and compares; nil where it cannot.
+	Replay func(ctx context.Context, plan inspect.ReplayPlan, progress func(left int64)) (inspect.Comparison, error)
 	// Ready says why the program is not ready to serve, nil when it is.
 	Ready func() error
 	// Metrics answers /metrics; nil for none.
@@ -85,6 +89,7 @@ type Server struct {
 	cfg     Config
 	handler http.Handler
 	verify  verifier
+	replays replayer
 	routes  []route
 }
 
@@ -151,6 +156,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	}
 	err := <-done
 	s.verify.wait()
+	s.replays.wg.Wait()
 	if !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve the user interface: %w", err)
 	}

@@ -4,8 +4,8 @@
 
 import { el, put, attr, keyed, count, rate, hue, visible } from './store.js';
 
-/** @typedef {{partition: number, leader: number, start: number, end: number, rate: number}} Lane */
-/** @typedef {{name: string, hue: string, positions: Record<string, number>, members: Record<string, string>}} Flagged */
+/** @typedef {{partition: number, leader: number|null, start: number, end: number, rate: number}} Lane */
+/** @typedef {{name: string, hue: string, positions: Record<string, number>, members: Record<string, string>, hues?: Record<string, string>}} Flagged */
 
 export class Lanes {
   /** @param {{topic: string, navigate?: (url: string) => void}} o */
@@ -54,8 +54,8 @@ export class Lanes {
   /** @param {HTMLElement} e @param {Lane} l @param {Flagged[]} groups */
   lane(e, l, groups) {
     const [, leader, track, end, r] = /** @type {HTMLElement[]} */ ([...e.children]);
-    put(leader, l.leader < 0 ? 'no leader' : 'broker ' + l.leader);
-    attr(leader, 'class', 'leader chip ' + (l.leader < 0 ? 'bad' : hue(l.leader + 6)));
+    put(leader, l.leader === null ? '' : l.leader < 0 ? 'no leader' : 'broker ' + l.leader);
+    attr(leader, 'class', 'leader chip ' + (l.leader === null ? '' : l.leader < 0 ? 'bad' : hue(l.leader + 6)));
     put(end, count(l.end));
     attr(end, 'title', 'high watermark: the offset that the next record gets');
     put(r, rate(l.rate));
@@ -63,6 +63,8 @@ export class Lanes {
     const bar = /** @type {HTMLElement} */ (track.firstElementChild);
     const from = Math.max(0, (l.start - left) / this.window);
     bar.style.insetInlineStart = (Math.min(1, from) * 100).toFixed(2) + '%';
+    const coloured = groups.length === 1 && groups[0].hues;
+    attr(track, 'class', 'track' + (coloured ? ' by ' + (coloured[l.partition] || '') : ''));
     const shown = groups.filter((g) => g.positions[l.partition] !== undefined);
     keyed(/** @type {Element} */ (track.lastElementChild), shown, (g) => g.name,
       (g) => el('span.flag', null, el('span.flag-name', null, g.name)),
@@ -71,7 +73,7 @@ export class Lanes {
         const lag = Math.max(0, l.end - position);
         const at = Math.max(0, Math.min(1, (position - left) / this.window));
         f.style.insetInlineStart = (at * 100).toFixed(2) + '%';
-        attr(f, 'class', 'flag ' + g.hue + (g.members[l.partition] ? '' : ' nobody'));
+        attr(f, 'class', 'flag ' + (g.hues?.[l.partition] || g.hue) + (g.members[l.partition] ? '' : ' nobody'));
         const member = g.members[l.partition];
         put(/** @type {Node} */ (f.firstElementChild), (member ? member.split(' ')[0] : '·') + (lag ? ' −' + count(lag) : ''));
         attr(f, 'title', `${g.name} at ${count(position)}, ${count(lag)} behind; ${member ? 'read by member ' + member : 'read by nobody'}`);

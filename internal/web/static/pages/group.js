@@ -1,11 +1,21 @@
 // @ts-check
-// One group: members, lanes, positions, and a reset that shows what it would do first.
+// One group: members, lanes coloured by who reads them, positions, and what can be done to it.
 
-import { el, put, count, many, rate, duration, keyed } from '../store.js';
+import { el, put, attr, count, many, rate, duration, keyed, hue, visible } from '../store.js';
 import { Chart } from '../chart.js';
 import { Lanes, flagsOf } from '../lanes.js';
-import { commandBar, confirmTyped, toast, badge, Table } from '../ui.js';
-import { stateOf } from './groups.js';
+import { commandBar, badge, Table } from '../ui.js';
+import { stateOf, trendOf } from './groups.js';
+import { ownMembers, resetCard, replayCard } from './group-changes.js';
+
+const explain = /** @type {Record<string, string>} */ ({
+  classic: 'The members elect one that shares out the partitions; each partition has one reader.',
+  consumer: 'The coordinator shares out the partitions (KIP-848); each partition has one reader.',
+  share: 'A share group (KIP-932): members read the same partitions together and acknowledge record by record. The position is where the records begin that are not finished.',
+});
+
+/** The hue of a member, by its place in the list. @param {number} i from 1 */
+const memberHue = (i) => hue([0, 8, 4, 2, 7, 1, 9, 5, 3, 6, 10, 11][(i + 11) % 12]);
 
 /** @type {import('../app.js').Page} */
 export default {
@@ -13,6 +23,7 @@ export default {
   mount(root, [name], app) {
     const path = '/groups/' + encodeURIComponent(name);
     const facts = el('p.facts');
+    const kind = el('p.dim');
     const problem = el('div');
     const members = el('tbody');
     const pictures = el('div');
@@ -25,55 +36,68 @@ export default {
     const parts = new Table({ label: 'positions', key: (p) => p.topic + '/' + p.partition, columns: [
       { title: 'Topic', cell: (e, p) => put(e, p.topic) }, { title: 'Partition', num: true, cell: (e, p) => put(e, p.partition) },
       { title: 'Position', num: true, cell: (e, p) => put(e, p.committed < 0 ? 'none' : count(p.committed)) }, { title: 'End', num: true, cell: (e, p) => put(e, count(p.end)) },
-      { title: 'Lag', num: true, cell: (e, p) => put(e, count(p.lag)) }, { title: 'Member', cell: (e, p) => put(e, p.member || '–') },
+      { title: 'Lag', num: true, cell: (e, p) => put(e, count(p.lag)) }, { title: 'Lag in time', num: true, cell: (e, p) => put(e, p.lag_ns < 0 ? '?' : duration(p.lag_ns / 1e9)) },
+      { title: 'Member', cell: (e, p) => put(e, p.member || p.error || '–') },
     ] });
-    const to = /** @type {HTMLInputElement} */ (el('input', { list: 'targets', value: 'earliest', 'aria-label': 'where to', size: 22, autocomplete: 'off' }));
-    const plan = el('div');
-    /** @type {HTMLButtonElement|null} */
-    let go = null;
-    /** @type {HTMLElement|null} */
-    let why = null;
-    const allow = (/** @type {any} */ g) => {
-      if (!go || !why) return;
-      go.disabled = !!g && g.members > 0;
-      put(why, go.disabled ? `not while it has ${many(g.members, 'member')}: stop them first, or their commits would undo it` : '');
-    };
-    const preview = async () => {
-      try {
-        const a = await app.api(path + '/reset', { to: to.value.trim(), confirm: '' });
-        const changes = a.plan.changes || [];
-        plan.replaceChildren(
-          commandBar(a.command, a.requests).root,
-          el('div.scroll', { tabindex: '0', role: 'region', 'aria-label': 'plan of the reset' }, el('table.rows', null, el('thead', null, el('tr', null, ['Topic', 'Partition', 'From', 'To', 'Moves by', 'Counts dropped'].map((t, i) => el(i ? 'th.num' : 'th', { scope: 'col' }, t)))),
-            el('tbody', null, changes.map((/** @type {any} */ c) => el('tr', null, el('td', null, c.topic), el('td.num', null, c.partition), el('td.num', null, c.from < 0 ? 'none' : count(c.from)), el('td.num', null, count(c.to)), el('td.num', null, c.delta), el('td.num', null, c.tally ? count(c.tally.dropped) : '–')))))),
-          el('p.actions', null, go = /** @type {HTMLButtonElement} */ (el('button.danger', { type: 'button', onclick: apply }, `Reset ${changes.length} partitions…`)), why = el('span.dim')));
-        allow(app.state?.groups[name]);
-      } catch (e) { plan.replaceChildren(el('p.alert', { role: 'alert' }, /** @type {Error} */ (e).message)); }
-    };
-    const apply = async () => {
-      if (!await confirmTyped({ title: 'Reset ' + name + '?', body: el('p', null, `The group moves to ${to.value}. What it has counted from there on is counted anew.`), type: name, action: 'Reset' })) return;
-      try {
-        await app.api(path + '/reset', { to: to.value.trim(), confirm: name });
-        toast(name + ' was reset');
-        plan.replaceChildren();
-        load();
-      } catch (e) { toast(/** @type {Error} */ (e).message, true); }
-    };
-    root.append(el('h1', null, name), facts, problem, el('div.two', null, el('section.card', null, chart.root), el('section.card', null, pace.root)), pictures,
-      el('section.card', null, el('h2', null, 'Members'), el('div.scroll', { tabindex: '0', role: 'region', 'aria-label': 'members' }, el('table.rows', null, el('thead', null, el('tr', null, ['Member', 'Client', 'Host', 'Partitions'].map((t) => el('th', { scope: 'col' }, t)))), members))),
-      el('section.card', null, el('h2', null, 'Positions'), parts.root),
-      el('section.card', null, el('h2', null, 'Reset'), el('p.dim', null, 'Only while the group has no members. A preview comes first; nothing changes before its name is typed.'),
-        el('div.bar-row', null, el('label', null, 'Move to ', to), el('datalist', { id: 'targets' }, ['earliest', 'latest', '-1000'].map((v) => el('option', { value: v }))), el('button', { type: 'button', onclick: preview }, 'Preview')), plan),
-      command.root);
+    const own = ownMembers(name, app, () => load());
+    const reset = resetCard(name, app, () => load());
+    const replay = replayCard(name, app);
+    root.append(el('h1', null, visible(name)), facts, kind, problem, el('div.two', null, el('section.card', null, chart.root), el('section.card', null, pace.root)), pictures,
+      el('section.card', null, el('h2', null, 'Members'), el('div.scroll', { tabindex: '0', role: 'region', 'aria-label': 'members' }, el('table.rows', null, el('thead', null, el('tr', null, ['Member', 'Client', 'Host', 'Partitions'].map((t) => el('th', { scope: 'col' }, t)))), members)), own.root),
+      el('section.card', null, el('h2', null, 'Positions'), parts.root), reset.root, replay.root, command.root);
+
+    const ends = /** @type {Map<string, [number, number]>} */ (new Map());
+    let loading = false;
     const load = async () => {
+      if (loading) return;
+      loading = true;
       try {
         const d = await app.api(path);
-        keyed(members, d.members || [], (m) => m.id, (m) => el('tr', null, el('td.clip', null, m.id), el('td', null, m.client_id), el('td', null, m.host), el('td')),
-          (tr, m) => put(tr.children[3], Object.entries(m.assigned || {}).map(([t, p]) => `${t}: ${p.join(', ')}`).join('; ') || 'none: it stands by'));
+        put(kind, explain[d.type] || '');
+        const list = (d.members || []).map((/** @type {any} */ m, /** @type {number} */ i) => ({ ...m, hue: memberHue(i + 1), here: (d.own?.ids || []).includes(m.id) }));
+        keyed(members, list, (m) => m.id, (m) => el('tr', null, el('td.clip', { title: m.id }, el('i'), visible(m.instance_id || m.id)), el('td', null, visible(m.client_id)), el('td', null, m.host), el('td')),
+          (tr, m) => {
+            const text = Object.entries(m.assigned || {}).filter(([, p]) => p.length).map(([t, p]) => `${t}: ${p.join(', ')}`).join('; ');
+            attr(/** @type {Element} */ (tr.children[0].firstElementChild), 'class', text ? m.hue : 'idle');
+            attr(tr, 'class', text ? null : 'idle');
+            put(tr.children[2], m.host + (m.here ? ', this weir' : ''));
+            put(tr.children[3], text || 'none: it stands by');
+          });
         parts.set(d.partitions || []);
         command.set(d.command, d.requests);
-        problem.replaceChildren();
+        reset.root.hidden = d.type === 'share';
+        replay.root.hidden = !d.own;
+        own.set(d.own);
+        others(d);
+        problem.replaceChildren(...(d.error ? [el('p.alert', { role: 'alert' }, d.error)] : []));
       } catch (e) { problem.replaceChildren(el('p.alert', { role: 'alert' }, /** @type {Error} */ (e).message)); }
+      loading = false;
+    };
+    /** @param {string} topic */
+    const lanesOf = (topic) => {
+      let l = lanes.get(topic);
+      if (!l) { l = new Lanes({ topic }); lanes.set(topic, l); pictures.appendChild(el('section.card', null, el('h2', null, visible(topic)), l.root)); }
+      return l;
+    };
+    /** Lanes of topics that are none of weir's streams: as often as the group is asked. @param {any} d */
+    const others = (d) => {
+      const streams = new Set(Object.values(app.state?.streams || {}).map((/** @type {any} */ s) => s.topic));
+      const now = Date.now();
+      const topics = [...new Set((d.partitions || []).map((/** @type {any} */ p) => p.topic))].filter((t) => !streams.has(t)).slice(0, 4);
+      for (const topic of topics) {
+        /** @type {import('../lanes.js').Flagged} */
+        const flag = { name, hue: hue(2), positions: {}, members: {}, hues: {} };
+        const list = d.partitions.filter((/** @type {any} */ p) => p.topic === topic && p.end >= 0).slice(0, 32).map((/** @type {any} */ p) => {
+          const k = topic + '/' + p.partition;
+          const was = ends.get(k);
+          ends.set(k, [now, p.end]);
+          const i = (d.members || []).findIndex((/** @type {any} */ m) => m.id === p.member);
+          if (p.committed >= 0) flag.positions[p.partition] = p.committed;
+          if (i >= 0) { flag.members[p.partition] = `${i + 1} ${d.members[i].client_id}`; /** @type {any} */ (flag.hues)[p.partition] = memberHue(i + 1); }
+          return { partition: p.partition, leader: null, start: p.low, end: p.end, rate: was && now > was[0] ? (p.end - was[1]) * 1000 / (now - was[0]) : 0 };
+        });
+        lanesOf(topic).update(list, [flag]);
+      }
     };
     load();
     const timer = setInterval(() => { if (!document.hidden && !app.paused) load(); }, 3000);
@@ -82,26 +106,32 @@ export default {
       chart.set({ ...h, series: { [`group/${name}/lag`]: h.series[`group/${name}/lag`] || [] } }, marks);
       pace.set({ ...h, series: { [`group/${name}/rate`]: h.series[`group/${name}/rate`] || [] } }, marks);
     }).catch(() => {});
+    let members0 = -1;
     return {
       update(state) {
         const g = state.groups[name];
         if (!g) { put(facts, 'There is no such group now.'); return; }
-        allow(g);
-        const sig = JSON.stringify([g.state, g.members, g.lag, g.lag_seconds, g.eta_seconds]);
+        reset.allow(g);
+        if (members0 >= 0 && members0 !== g.members) load(); // who has what is told at once
+        members0 = g.members;
+        const sig = JSON.stringify([g.state, g.members, g.lag, g.lag_seconds, g.eta_seconds, g.trend]);
         if (facts.dataset.sig !== sig) {
           facts.dataset.sig = sig;
-          facts.replaceChildren(badge(/** @type {any} */ (stateOf(g)), g.state), ` ${g.type} · ${g.protocol || 'no protocol'} · ${many(g.members, 'member')} · ${g.lag ? `lag ${count(g.lag)}, ${duration(g.lag_seconds)}` : 'no lag'}` + (g.lag && g.eta_seconds ? ` · caught up in ${duration(g.eta_seconds)}` : ''));
+          facts.replaceChildren(badge(/** @type {any} */ (stateOf(g)), g.state), ` ${g.type} · ${g.protocol || 'no protocol'} · ${many(g.members, 'member')} · ${g.lag ? `lag ${count(g.lag)}, ${duration(g.lag_seconds)}, ${trendOf(g)}` : 'no lag'}` + (g.lag && g.eta_seconds ? ` · caught up in ${duration(g.eta_seconds)}` : ''));
         }
         chart.push(state.time, { [`group/${name}/lag`]: g.lag < 0 ? null : g.lag });
         pace.push(state.time, { [`group/${name}/rate`]: g.rate });
         for (const s of Object.values(state.streams)) {
           if (!g.positions || !g.positions[s.topic]) continue;
-          let l = lanes.get(s.topic);
-          if (!l) { l = new Lanes({ topic: s.topic }); lanes.set(s.topic, l); pictures.appendChild(el('section.card', null, el('h2', null, s.topic), l.root)); }
-          l.update(s.lanes, flagsOf(state, s.topic).filter((x) => x.name === name));
+          lanesOf(s.topic).update(s.lanes, flagsOf(state, s.topic).filter((x) => x.name === name).map((x) => ({ ...x, hues: huesOf(x.members) })));
         }
       },
-      unmount() { clearInterval(timer); chart.close(); pace.close(); parts.close(); },
+      unmount() { clearInterval(timer); chart.close(); pace.close(); parts.close(); replay.close(); },
     };
   },
 };
+
+/** @param {Record<string, string>} members labels by partition: number and client @returns {Record<string, string>} */
+function huesOf(members) {
+  return Object.fromEntries(Object.entries(members).map(([p, label]) => [p, memberHue(Number.parseInt(label, 10) || 0)]));
+}

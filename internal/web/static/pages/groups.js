@@ -7,6 +7,11 @@ import { Table, Sparks, badge, teach, commandBar } from '../ui.js';
 /** @param {any} g */
 export function stateOf(g) { return g.state === 'Stable' ? 'ok' : g.state === 'Empty' ? 'off' : g.state === 'Dead' ? 'bad' : 'warn'; }
 
+/** How the lag moves. @param {any} g */
+export function trendOf(g) {
+  return !g.lag ? 'caught up' : (g.lag_seconds || 0) < 3 ? '► steady' : g.trend > 0.5 ? '▲ ' + rate(g.trend) : g.trend < -0.5 ? '▼ ' + rate(-g.trend) : '► steady';
+}
+
 /** @type {import('../app.js').Page} */
 export default {
   title: () => 'Groups',
@@ -29,7 +34,7 @@ export default {
         { title: 'Lag', num: true, sort: (g) => g.lag, cell: (e, g) => put(e, count(g.lag)) },
         { title: 'Last 5 min', hint: 'the lag of the last five minutes', cell: (e, g) => sparks.draw(e, g.name) },
         { title: 'Lag in time', num: true, sort: (g) => g.lag_seconds || 0, cell: (e, g) => put(e, duration(g.lag_seconds)) },
-        { title: 'Trend', num: true, hint: 'how fast the lag grows or shrinks', cell: (e, g) => put(e, !g.lag ? 'caught up' : (g.lag_seconds || 0) < 3 ? '► steady' : g.trend > 0.5 ? '▲ ' + rate(g.trend) : g.trend < -0.5 ? '▼ ' + rate(-g.trend) : '► steady') },
+        { title: 'Trend', num: true, hint: 'how fast the lag grows or shrinks', cell: (e, g) => put(e, trendOf(g)) },
         { title: 'Caught up in', num: true, cell: (e, g) => put(e, !g.lag ? 'now' : (g.lag_seconds || 0) < 3 ? 'keeps up' : g.eta_seconds === null || g.eta_seconds === undefined ? 'not at this pace' : duration(g.eta_seconds)) },
         { title: 'Topics', cell: (e, g) => put(e, (g.topics || []).join(', ') || '–') },
       ],

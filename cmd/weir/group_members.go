@@ -1,0 +1,57 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weir-project/weir/internal/web"
+)
+
+const groupMemberLong = `Starts one more counter of a group in the running weir up, or stops one, and says
+which partitions changed hands and how long they stood still: the time from the
+beginning until every partition was counted again.
+
+weir consume SOURCE does the same in a process of its own.`
+
+// newGroupMember is the command join or leave.
+func newGroupMember(a *app, verb string) *cobra.Command {
+	short := map[string]string{"join": "Add a member to a group: one more counter in the running weir", "leave": "Take a member away: one counter less in the running weir"}
+	cmd := &cobra.Command{
+		Use:               verb + " GROUP",
+		Short:             short[verb],
+		Long:              groupMemberLong,
+		Example:           "  weir groups " + verb + " weir-bluesky-counter",
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: onlyFirst(a.completeGroups),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			dir, err := a.data()
+			if err != nil {
+				return err
+			}
+			r := a.runningWeir(dir)
+			if r == nil {
+				return connectError("start one with weir up, or name its directory with --data", "no weir runs on %s", dir)
+			}
+			body, err := controlAsk(cmd.Context(), http.MethodPost, r.Control, "/groups/"+url.PathEscape(args[0])+"/"+verb)
+			if err != nil {
+				return fmt.Errorf("%s %s: %w", verb, visible(args[0]), err)
+			}
+			var result web.Rebalance
+			if err := json.Unmarshal(body, &result); err != nil {
+				return fmt.Errorf("answer of the running weir: %w", err)
+			}
+			return a.write(result, []any{result}, func() *table {
+				tb := newTable(">MEMBERS", ">HERE", ">PARTITIONS", ">MOVED", ">STOOD STILL", ">SETTLED AFTER")
+				tb.add(result.Members, result.Own, result.Partitions, result.Moved, fmt.Sprintf("%d ms", result.StoppedMS), fmt.Sprintf("%d ms", result.SettledMS))
+				return tb
+			})
+		},
+	}
+	a.dataFlag(cmd)
+	a.outputFlag(cmd, formatTable, formatJSON, formatJSONL)
+	return cmd
+}

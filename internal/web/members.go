@@ -1,0 +1,89 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+)
+
+// Members changes how many counters of this process are in a consumer group.
+type Members interface {
+	// Own says what this process runs of a group; nil where it is not its own.
+	Own(group string) *OwnMembers
+	// Add and Remove return when every partition is counted again, or when that
+	// took too long.
+	Add(ctx context.Context, group string) (Rebalance, error)
+	Remove(ctx context.Context, group string) (Rebalance, error)
+}
+
+// OwnMembers are the counters of this process in a group.
+type OwnMembers struct {
+	Members int      `json:"members"`
+	IDs     []string `json:"ids"`
+	Topic   string   `json:"topic"`
+	Source  string   `json:"source"` // what weir consume is given to do the same in another process
+	// Rebalances that were asked for here, the newest first.
+	Rebalances []Rebalance `json:"rebalances"`
+}
+
+// Rebalance is what a change of members has stopped, and for how long.
+type Rebalance struct {
+	Time   int64  `json:"time"`   // Unix milliseconds, of its beginning
+	Change string `json:"change"` // added or removed
+	// Members are the group's afterwards, Own those of this process.
+	Members    int `json:"members"`
+	Own        int `json:"own"`
+	Partitions int `json:"partitions"`
+	// Moved is how many partitions changed hands, StoppedMS how long the one that
+	// stood still longest was not counted.
+	Moved     int   `json:"moved"`
+	StoppedMS int64 `json:"stopped_ms"`
+	// SettledMS is from the beginning until every partition was counted again. Where
+	// Settled is false that had not come by then.
+	SettledMS int64 `json:"settled_ms"`
+	Settled   bool  `json:"settled"`
+}
+
+// Text is a rebalance in words.
+func (r Rebalance) Text() string {
+	s := fmt.Sprintf("a member was %s here, %s now: ", r.Change, plural(r.Members, "member"))
+	switch {
+	case r.Members == 0:
+		return s + "nobody counts"
+	case !r.Settled:
+		return s + fmt.Sprintf("not every partition is counted again after %d ms", r.SettledMS)
+	case r.Moved == 0:
+		return s + fmt.Sprintf("no partition changed hands, settled after %d ms", r.SettledMS)
+	}
+	return s + fmt.Sprintf("%d of %s changed hands and stood still for %d ms at most; every one is counted again after %d ms", r.Moved, plural(r.Partitions, "partition"), r.StoppedMS, r.SettledMS)
+}
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+func (s *Server) memberAdd(w http.ResponseWriter, r *http.Request) error {
+	return s.changeMembers(w, r, "join", []string{"FindCoordinator", "JoinGroup", "SyncGroup", "Heartbeat"}, Members.Add)
+}
+
+func (s *Server) memberRemove(w http.ResponseWriter, r *http.Request) error {
+	return s.changeMembers(w, r, "leave", []string{"OffsetCommit", "LeaveGroup", "JoinGroup (of the others)", "SyncGroup"}, Members.Remove)
+}
+
+func (s *Server) changeMembers(w http.ResponseWriter, r *http.Request, verb string, requests []string, do func(Members, context.Context, string) (Rebalance, error)) error {
+	group := r.PathValue("group")
+	if s.cfg.Members == nil || s.cfg.Members.Own(group) == nil {
+		return &statusError{http.StatusConflict, errors.New("the members of this group are no counters of this weir: start or stop them where they run")}
+	}
+	// What is begun is measured to its end, also when nobody looks any more.
+	result, err := do(s.cfg.Members, serverContext(r), group)
+	if err != nil {
+		return &statusError{http.StatusConflict, err}
+	}
+	writeJSON(w, http.StatusOK, rebalanceAnswer{Rebalance: result, Text: result.Text(), how: by("weir groups "+verb+" "+shellWord(group), requests...)})
+	return nil
+}
