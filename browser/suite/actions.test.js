@@ -88,6 +88,23 @@ test('a replay counts the log again beside the live count, until both are equal'
   });
 });
 
+test('a killed broker: its leaders move, and the longest pause is measured', { timeout: 120_000 }, async () => {
+  await tab('/brokers', async (page) => {
+    const broker = page.locator('.broker[aria-label="broker 1"]');
+    await broker.locator('text=alive').waitFor();
+    assert.equal(await page.locator('button:has-text("Kill hard")').count(), 0, 'embedded brokers always end at once');
+    for (const [button, past] of [['Kill…', 'killed'], ['Restart', 'restarted']]) {
+      await broker.locator(`button:has-text("${button}")`).click();
+      if (past === 'killed') { await page.fill('dialog input', 'broker 1'); await page.click('dialog button.danger'); }
+      const row = page.locator('[aria-label=changes] tbody tr').first();
+      await until('the pause to be known', async () => { const t = await row.innerText(); return t.includes(past) && /\d+ ms\s+every \d+ ms\s+(bluesky|wikipedia)/.test(t); }, 60_000);
+      if (past === 'killed') { await shot(page, 'brokers-killed'); assert.match(await page.locator('.command code').innerText(), /weir brokers kill 1$/); }
+    }
+    const log = (await api('/log')).entries.map((e) => e.text).join('\n');
+    assert.match(log, /broker 1 was killed: no transaction of \w+ was acknowledged for \d+ ms at most/);
+  });
+});
+
 test('a group of weir itself is reset from the page: members out, reset, back in, counted anew', { timeout: 120_000 }, async () => {
   const accounts = group + '.accounts';
   await tab('/groups/' + accounts, async (page) => {

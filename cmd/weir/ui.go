@@ -173,7 +173,7 @@ func (ui *userInterface) open(ctx context.Context, t *target, e *engine, p *pipe
 		wc.Streams = append(wc.Streams, watch.StreamConfig{Name: s.name, Topic: s.topic, Group: s.group})
 	}
 	if p != nil {
-		wc.Local = p.local
+		wc.Local, cfg.Acks = p.local, p.acks
 		if p.memberships != nil {
 			cfg.Members = p.memberships
 		}
@@ -349,6 +349,17 @@ func (p *pipeline) local() map[string]watch.Local {
 			w.Latency = &watch.Latency{P50: float64(s.Latency.Quantile(0.5).Microseconds()) / 1000, P99: float64(s.Latency.Quantile(0.99).Microseconds()) / 1000}
 		}
 		all[l.source.name] = w
+	}
+	return all
+}
+
+// acks says when each stream's last transaction was acknowledged.
+func (p *pipeline) acks() map[string]time.Time {
+	all := make(map[string]time.Time, len(p.lines))
+	for _, l := range p.lines {
+		if l.ingest != nil {
+			all[l.source.name] = l.ingest.Stats().LastCommit
+		}
 	}
 	return all
 }

@@ -36,6 +36,8 @@ type (
 	}
 	brokersAnswer struct {
 		inspect.BrokerList
+		// Changes are what was done to brokers here, the newest first.
+		Changes []BrokerChange `json:"changes"`
 		how
 	}
 	brokerAnswer struct {

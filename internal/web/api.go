@@ -1,7 +1,6 @@
 package web
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -119,7 +118,7 @@ func (s *Server) brokers(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, brokersAnswer{list, by("weir brokers", "Metadata", "DescribeLogDirs")})
+	writeJSON(w, http.StatusOK, brokersAnswer{list, s.pauses.list(), by("weir brokers", "Metadata", "DescribeLogDirs")})
 	return nil
 }
 
@@ -133,34 +132,6 @@ func (s *Server) broker(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	writeJSON(w, http.StatusOK, brokerAnswer{Broker: id, Config: config, Requests: []string{"DescribeConfigs"}})
-	return nil
-}
-
-// kill and restart measure until the cluster answers for all partitions again.
-func (s *Server) kill(w http.ResponseWriter, r *http.Request) error {
-	return s.change(w, r, "kill", func(ctx context.Context, id int32) error { return s.cfg.Brokers.Kill(ctx, id) })
-}
-
-func (s *Server) restart(w http.ResponseWriter, r *http.Request) error {
-	return s.change(w, r, "restart", func(ctx context.Context, id int32) error { return s.cfg.Brokers.Restart(ctx, id) })
-}
-
-func (s *Server) change(w http.ResponseWriter, r *http.Request, verb string, do func(context.Context, int32) error) error {
-	id, err := pathID(r, "broker")
-	if err != nil {
-		return err
-	}
-	if s.cfg.Brokers == nil {
-		return &statusError{http.StatusConflict, fmt.Errorf("%s broker %d: this cluster is not weir's own: use its own tools", verb, id)}
-	}
-	start := time.Now()
-	if err := do(r.Context(), id); err != nil {
-		return &statusError{http.StatusConflict, err}
-	}
-	took := time.Since(start).Milliseconds()
-	past := map[string]string{"kill": "killed", "restart": "restarted"}[verb]
-	s.cfg.Watch.Note(watch.Entry{Kind: watch.LogBroker, Broker: strconv.Itoa(int(id)), Text: fmt.Sprintf("broker %d was %s here, which took %d ms", id, past, took)})
-	writeJSON(w, http.StatusOK, changeAnswer{TookMS: took, how: by(fmt.Sprintf("weir brokers %s %d", verb, id), "none: connections are reset, leaders and coordinators move")})
 	return nil
 }
 

@@ -20,7 +20,7 @@ func (s *Server) openAPI(w http.ResponseWriter, _ *http.Request) error {
 		op := object{"summary": r.summary, "parameters": parameters(r.path, c.query),
 			"responses": object{"200": object{"description": "as the summary says", "content": content(types, c)}, "default": failed}}
 		if c.body != nil {
-			op["requestBody"] = object{"required": true, "content": object{"application/json": object{"schema": types.of(reflect.TypeOf(c.body))}}}
+			op["requestBody"] = object{"required": !c.optional, "content": object{"application/json": object{"schema": types.of(reflect.TypeOf(c.body))}}}
 		}
 		if paths[r.path] == nil {
 			paths[r.path] = object{}

@@ -12,11 +12,12 @@ import (
 // contract is what an operation takes and answers. Body and answer are values of
 // the very types that the handlers decode and encode.
 type contract struct {
-	query   []param
-	body    any // nil for none
-	answer  any // nil where content is no JSON
-	content string
-	event   any // of a stream: what an event's data is
+	query    []param
+	body     any  // nil for none
+	optional bool // the body may be left out
+	answer   any  // nil where content is no JSON
+	content  string
+	event    any // of a stream: what an event's data is
 }
 
 // param is a parameter of the query.
@@ -58,7 +59,7 @@ var contracts = map[string]contract{
 	"POST /api/v1/groups/{group}/members/remove":                     {answer: rebalanceAnswer{}},
 	"GET /api/v1/brokers":                                            {answer: brokersAnswer{}},
 	"GET /api/v1/brokers/{broker}":                                   {answer: brokerAnswer{}},
-	"POST /api/v1/brokers/{broker}/kill":                             {answer: changeAnswer{}},
+	"POST /api/v1/brokers/{broker}/kill":                             {body: killRequest{}, optional: true, answer: changeAnswer{}},
 	"POST /api/v1/brokers/{broker}/restart":                          {answer: changeAnswer{}},
 	"GET /api/v1/verify":                                             {answer: verifyAnswer{}},
 	"POST /api/v1/verify":                                            {answer: verifyAnswer{}},

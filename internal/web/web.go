@@ -35,7 +35,9 @@ type Watch interface {
 
 // Brokers kills and restarts brokers of an own cluster.
 type Brokers interface {
+	// Kill stops a broker in order, KillHard as a machine that dies.
 	Kill(ctx context.Context, id int32) error
+	KillHard(ctx context.Context, id int32) error
 	Restart(ctx context.Context, id int32) error
 }
 
@@ -63,6 +65,9 @@ type Config struct {
 	Tallies inspect.Tallies
 	// Brokers is nil where the cluster is not weir's own.
 	Brokers Brokers
+	// Acks says by stream when a transaction of this process was last acknowledged;
+	// nil where nothing is produced here.
+	Acks func() map[string]time.Time
 	// Members is nil where no counters run in this process.
 	Members Members
 	// Producer is nil where nothing may be written.
@@ -90,6 +95,7 @@ type Server struct {
 	handler http.Handler
 	verify  verifier
 	replays replayer
+	pauses  pauses
 	routes  []route
 }
 
@@ -157,6 +163,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	err := <-done
 	s.verify.wait()
 	s.replays.wg.Wait()
+	s.pauses.wg.Wait()
 	if !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve the user interface: %w", err)
 	}

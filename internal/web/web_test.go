@@ -368,7 +368,8 @@ func (f *fakeBrokers) Kill(_ context.Context, id int32) error {
 	f.killed = append(f.killed, id)
 	return nil
 }
-func (f *fakeBrokers) Restart(context.Context, int32) error { return nil }
+func (f *fakeBrokers) KillHard(ctx context.Context, id int32) error { return f.Kill(ctx, id) }
+func (f *fakeBrokers) Restart(context.Context, int32) error         { return nil }
 
 func TestBrokerActions(t *testing.T) {
 	brokers := &fakeBrokers{}

@@ -1,7 +1,7 @@
 // @ts-check
 // The brokers: who leads what, and what happens when one dies.
 
-import { el, put, attr, keyed, count, bytes, hue } from '../store.js';
+import { el, put, attr, keyed, count, bytes, hue, clock } from '../store.js';
 import { badge, commandBar, confirmTyped, toast } from '../ui.js';
 
 /** @type {import('../app.js').Page} */
@@ -12,15 +12,37 @@ export default {
     const cards = el('div.cards');
     const result = el('p', { role: 'status' });
     const command = commandBar('weir brokers', ['Metadata', 'DescribeLogDirs']);
-    const act = async (/** @type {string} */ id, /** @type {string} */ verb) => {
-      if (verb === 'kill' && !await confirmTyped({ title: `Kill broker ${id}?`, body: el('p', null, 'Its connections break and its partitions move to the others. Clients go on. Restart brings it back.'), type: 'broker ' + id, action: 'Kill' })) return;
+    const past = el('tbody');
+    const changes = el('section.card', { hidden: true, 'aria-label': 'what was done here' }, el('h2', null, 'What was done here, and how long producers waited'),
+      el('div.scroll', { tabindex: '0', role: 'region', 'aria-label': 'changes' }, el('table.rows', null, el('thead', null, el('tr', null,
+        ['When', 'Broker', 'Was', 'Took', 'Longest without an acknowledgement', 'Usually', 'Stream'].map((t, i) => el(i > 2 && i < 6 ? 'th.num' : 'th', { scope: 'col' }, t)))), past)));
+    /** @type {any} */
+    let timer = 0;
+    let closed = false;
+    /** What was done, until the pause is known. */
+    const measured = async () => {
+      clearTimeout(timer);
+      try {
+        const list = (await app.api('/brokers')).changes;
+        if (closed) return;
+        changes.hidden = !list.length;
+        const time = (/** @type {any} */ c, /** @type {number} */ n) => c.measuring ? 'measuring…' : n < 0 ? 'nothing is produced here' : count(n) + ' ms';
+        past.replaceChildren(...list.map((/** @type {any} */ c) => el('tr', null, el('td.nowrap', null, clock(c.time)), el('td', null, el('span.chip.' + hue(c.broker + 6), null, c.broker)), el('td', null, c.change), el('td.num', null, count(c.took_ms) + ' ms'),
+          el(c.pause_ms > 1000 ? 'td.num.badtext' : 'td.num', null, time(c, c.pause_ms)), el('td.num', null, c.usual_ms < 0 ? '–' : `every ${count(c.usual_ms)} ms`), el('td', null, c.stream || '–'))));
+        if (list.some((/** @type {any} */ c) => c.measuring)) timer = setTimeout(measured, 500);
+      } catch { timer = setTimeout(measured, 2000); }
+    };
+    const act = async (/** @type {string} */ id, /** @type {string} */ verb, /** @type {boolean} */ hard = false) => {
+      if (verb === 'kill' && !await confirmTyped({ title: `Kill broker ${id}${hard ? ' at once' : ''}?`, body: el('p', null, hard ? 'The process is killed as a machine that dies: the others notice only when its session ends. Restart brings it back.' : 'Its connections break and its partitions move to the others. Clients go on. Restart brings it back.'), type: 'broker ' + id, action: 'Kill' })) return;
       put(result, `${verb === 'kill' ? 'killing' : 'restarting'} broker ${id}…`);
       try {
-        const a = await app.api(`/brokers/${id}/${verb}`, {});
+        const a = await app.api(`/brokers/${id}/${verb}`, verb === 'kill' ? { hard } : {});
         put(result, `broker ${id} was ${verb === 'kill' ? 'killed' : 'restarted'} in ${a.took_ms} ms`);
         command.set(a.command, a.requests);
+        measured();
       } catch (e) { put(result, ''); toast(/** @type {Error} */ (e).message, true); }
     };
+    measured();
     const showConfig = async (/** @type {string} */ id, /** @type {HTMLElement} */ box) => {
       if (box.firstChild) { box.replaceChildren(); return; }
       try {
@@ -28,7 +50,7 @@ export default {
         box.replaceChildren(el('div.scroll', { tabindex: '0', role: 'region', 'aria-label': 'configuration of broker ' + id }, el('table.rows', null, el('tbody', null, a.config.map((/** @type {any} */ c) => el('tr', null, el('th', { scope: 'row' }, c.name), el('td.wrap', null, c.sensitive ? '(hidden)' : c.value), el('td.dim', null, c.source)))))));
       } catch (e) { toast(/** @type {Error} */ (e).message, true); }
     };
-    root.append(el('h1', null, 'Brokers'), note, cards, result, command.root);
+    root.append(el('h1', null, 'Brokers'), note, cards, result, changes, command.root);
     return {
       update(state) {
         put(note, [`cluster ${state.cluster.id || '?'}`, `engine: ${state.engine}`, state.note].filter(Boolean).join(' · '));
@@ -38,7 +60,7 @@ export default {
           return el('section.card.broker', { 'aria-label': 'broker ' + id },
             el('header', null, el('h2', null, 'Broker ', el('span.chip.' + hue(Number(id) + 6), null, id)), el('span'), el('span.chip')),
             el('dl', null, el('dt', null, 'Address'), el('dd'), el('dt', null, 'Leads'), el('dd'), el('dt', null, 'Log'), el('dd')),
-            el('p.actions', null, own ? el('button.danger', { type: 'button', onclick: () => act(id, 'kill') }, 'Kill…') : null, own ? el('button', { type: 'button', onclick: () => act(id, 'restart') }, 'Restart') : null,
+            el('p.actions', null, own ? el('button.danger', { type: 'button', onclick: () => act(id, 'kill') }, 'Kill…') : null, state.engine === 'apache' ? el('button.danger', { type: 'button', title: 'SIGKILL', onclick: () => act(id, 'kill', true) }, 'Kill hard…') : null, own ? el('button', { type: 'button', onclick: () => act(id, 'restart') }, 'Restart') : null,
               el('button', { type: 'button', onclick: () => showConfig(id, box) }, 'Configuration')), box);
         }, (e, id) => {
           const b = state.cluster.brokers[id];
@@ -49,9 +71,10 @@ export default {
           const dd = dl.querySelectorAll('dd');
           put(dd[0], b.address); put(dd[1], count(b.leaders) + ' partitions'); put(dd[2], bytes(b.bytes));
           attr(e, 'class', 'card broker' + (b.alive ? '' : ' down'));
-          if (own) { /** @type {HTMLButtonElement} */ (actions.children[0]).disabled = !b.alive; /** @type {HTMLButtonElement} */ (actions.children[1]).disabled = b.alive; }
+          if (own) for (const x of actions.querySelectorAll('button')) { if (/^Kill/.test(x.textContent || '')) x.disabled = !b.alive; else if (x.textContent === 'Restart') x.disabled = b.alive; }
         });
       },
+      unmount() { closed = true; clearTimeout(timer); },
     };
   },
 };
