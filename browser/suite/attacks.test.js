@@ -3,6 +3,7 @@
 import { test, before, after } from 'node:test';
 import assert from 'node:assert/strict';
 import { createServer, request } from 'node:http';
+import { connect } from 'node:net';
 import { startWeir, startBrowser, openTab, until, pages } from './weir.js';
 
 let weir;
@@ -51,6 +52,92 @@ test('what others wrote stays text in names of groups, and in the address', asyn
     assert.deepEqual(await t.page.evaluate(() => ({ owned: /** @type {any} */ (window).owned, elements: document.querySelectorAll('main img, main script, main iframe').length })), { owned: undefined, elements: 0 }, path);
     await t.close();
   }
+});
+
+// Kafka's CreateTopics, version 1, by hand: no client would send such names.
+async function createTopic(address, name) {
+  const text = (s) => { const b = Buffer.from(s); const n = Buffer.alloc(2); n.writeInt16BE(b.length); return Buffer.concat([n, b]); };
+  const ints = (...list) => Buffer.concat(list.map(([bytes, v]) => { const b = Buffer.alloc(bytes); b.writeIntBE(v, 0, bytes); return b; }));
+  const body = Buffer.concat([ints([2, 19], [2, 1], [4, 7]), text('weir-browser'), ints([4, 1]), text(name), ints([4, 2], [2, 1], [4, 0], [4, 0], [4, 10_000], [1, 0])]);
+  const [host, port] = address.split(':');
+  const socket = connect(Number(port), host);
+  socket.write(Buffer.concat([ints([4, body.length]), body]));
+  /** @type {Buffer} */
+  const answer = await new Promise((done, fail) => {
+    let got = Buffer.alloc(0);
+    socket.on('data', (b) => { got = Buffer.concat([got, b]); if (got.length >= 4 && got.length >= 4 + got.readInt32BE(0)) done(got); });
+    socket.on('error', fail);
+    socket.on('close', () => fail(new Error('the broker hung up')));
+  });
+  socket.destroy();
+  return answer.readInt16BE(4 + 4 + 4 + 2 + Buffer.from(name).length); // length, correlation, topics, name
+}
+
+test('names of topics and groups, whatever they are, are text on every page', { timeout: 120_000 }, async () => {
+  const brokers = (await (await fetch(weir.base + '/api/v1/brokers')).json()).brokers;
+  const controller = brokers.find((b) => b.controller).address;
+  /** @type {string[]} */
+  const topics = [];
+  for (const name of ['__proto__', 'constructor', 'a..b', '_-.', 'x'.repeat(249), ...payloads]) {
+    const code = await createTopic(controller, name);
+    assert.ok(code === 0 || code === 17, `creating ${name}: error ${code}`); // 17: the broker allows no such name
+    if (code === 0) topics.push(name);
+  }
+  assert.ok(topics.includes('__proto__') && topics.includes('constructor'), `made ${topics}`);
+  const groups = [...payloads, '__proto__', 'constructor', '../../etc/passwd', '?a=b&c#d', '%2e%2e%2f', "it's $(touch /tmp/owned) `id`", 'line\nbreak\u202etxt.exe', '\u{e0041}hidden', 'g'.repeat(200)];
+  for (const g of groups) {
+    const r = await fetch(`${weir.base}/api/v1/groups/${encodeURIComponent(g)}/reset`, { method: 'POST', body: JSON.stringify({ to: 'earliest', topics: ['bluesky-accounts'], confirm: g }) });
+    assert.equal(r.status, 200, `${g}: ${await r.text()}`);
+  }
+  await until('all to be seen', async () => { const s = await (await fetch(weir.base + '/api/v1/state')).json(); return groups.every((g) => Object.hasOwn(s.groups, g)) && topics.every((t) => Object.hasOwn(s.topics, t)); });
+  const t = await openTab(browser, weir.base, null);
+  const paths = ['/', '/topics?internal=1', '/groups', '/produce', '/topics/bluesky-accounts',
+    ...topics.flatMap((n) => ['/topics/' + encodeURIComponent(n), '/topics/' + encodeURIComponent(n) + '/messages', '/produce?topic=' + encodeURIComponent(n)]), ...groups.map((g) => '/groups/' + encodeURIComponent(g))];
+  for (const path of paths) {
+    await t.page.goto(path);
+    await t.page.waitForSelector('#fresh.ok');
+    if (path.startsWith('/groups/')) await t.page.waitForSelector('.facts .badge'); // it is known by its name
+    const made = await t.page.evaluate(() => ({ owned: /** @type {any} */ (window).owned, elements: document.querySelectorAll('main img, main script, main iframe, main a[href^="javascript:"]').length, hidden: /[\u202a-\u202e\u2066-\u2069\u{e0000}-\u{e007f}]/u.test(document.body.innerText), path: location.pathname }));
+    assert.deepEqual(made, { owned: undefined, elements: 0, hidden: false, path: new URL(path, weir.base).pathname }, path);
+    const wide = await t.page.evaluate(() => {
+      const by = document.documentElement.scrollWidth - document.documentElement.clientWidth;
+      return by ? `${by} pixels: ` + [...document.querySelectorAll('main *')].filter((e) => e.getBoundingClientRect().right > innerWidth).slice(0, 4).map((e) => e.outerHTML.slice(0, 120)).join(' ') : '';
+    });
+    assert.equal(wide, '', `${path} is too wide`);
+  }
+  // What is copied into a shell is one word, and hides nothing.
+  for (const [name, word] of [["it's $(touch /tmp/owned) `id`", `'it'\\''s $(touch /tmp/owned) \`id\`'`], ['line\nbreak\u202etxt.exe', "$'line\\U0000000abreak\\U0000202etxt.exe'"]]) {
+    await t.page.goto('/groups/' + encodeURIComponent(name));
+    await t.page.waitForSelector('.facts .badge');
+    for (const c of await t.page.locator('.command code').allInnerTexts()) assert.ok(c.endsWith(' ' + word), c);
+  }
+  assert.deepEqual(t.wrong.filter((w) => !w.includes('404')), []);
+  await t.close();
+});
+
+test('no change at all is made for a page of another origin', async () => {
+  const doc = await (await fetch(weir.base + '/api/v1/openapi.json')).json();
+  const changes = Object.entries(doc.paths).flatMap(([path, ops]) => Object.keys(ops).filter((m) => m !== 'get').map((m) => [m.toUpperCase(), path.replace('{broker}', '0').replace('{group}', 'weir-bluesky-counter').replace('{topic}', 'weir.dead-letters').replace(/\{[a-z]+\}/g, 'x')]));
+  assert.ok(changes.length >= 8, `only ${changes.length} changes`);
+  for (const [method, path] of changes) {
+    for (const headers of [{ 'Sec-Fetch-Site': 'cross-site' }, { 'Sec-Fetch-Site': 'same-site' }, { Origin: strangerURL }, { Origin: 'null' }]) {
+      const status = await new Promise((done, fail) => { request(weir.base + path, { method, headers: { ...headers, 'Content-Type': 'text/plain' } }, (a) => { a.resume(); done(a.statusCode); }).on('error', fail).end('{}'); });
+      assert.equal(status, 403, `${method} ${path} with ${JSON.stringify(headers)}`);
+    }
+    const status = await new Promise((done, fail) => { request(weir.base + path, { method, headers: { Host: 'rebound.example' } }, (a) => { a.resume(); done(a.statusCode); }).on('error', fail).end('{}'); });
+    assert.equal(status, 421, `${method} ${path} under a foreign name`);
+  }
+  for (const path of ['/groups/weir-bluesky-counter/members/add', '/verify']) { // by a real browser, as a form
+    const t = await openTab(browser, weir.base, null);
+    await t.page.goto(strangerURL);
+    const [sent] = await Promise.all([
+      t.page.waitForResponse((r) => r.url().endsWith(path), { timeout: 10_000 }),
+      t.page.evaluate((u) => { const f = document.createElement('form'); f.method = 'post'; f.action = u; f.enctype = 'text/plain'; document.body.appendChild(f); f.submit(); }, weir.base + '/api/v1' + path),
+    ]);
+    assert.equal(sent.status(), 403, path);
+    await t.close();
+  }
+  assert.equal((await (await fetch(weir.base + '/api/v1/groups/weir-bluesky-counter')).json()).member_count, 1);
 });
 
 test('characters that turn text around are seen', async () => {

@@ -170,7 +170,7 @@ test('produce: the hash picks the lane, and the record is found', async () => {
     const written = page.locator('p.done');
     await written.locator('a').waitFor();
     assert.ok((await written.innerText()).includes('partition ' + lane.slice(1)), `${await written.innerText()} is not ${lane}`);
-    assert.match(await page.locator('.command code').innerText(), /kcat -P/);
+    assert.match(await page.locator('.command code').innerText(), /^printf %s '\{.*\}' \| kcat -P .*-b 127\.0\.0\.1:\d+ -t bluesky-events -p \d -k somebody -H by=hand -D '\\x1e'$/);
     await written.locator('a').click();
     await page.waitForSelector('td.value >> text=written by hand');
   });

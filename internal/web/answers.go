@@ -41,9 +41,9 @@ type (
 		how
 	}
 	brokerAnswer struct {
-		Broker   int32             `json:"broker"`
-		Config   []inspect.Setting `json:"config"`
-		Requests []string          `json:"requests"`
+		Broker int32             `json:"broker"`
+		Config []inspect.Setting `json:"config"`
+		how
 	}
 	// changeAnswer is what killing or restarting a broker has cost.
 	changeAnswer struct {

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/weir-project/weir/internal/inspect"
 	"github.com/weir-project/weir/internal/watch"
@@ -131,7 +132,8 @@ func (s *Server) broker(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, brokerAnswer{Broker: id, Config: config, Requests: []string{"DescribeConfigs"}})
+	writeJSON(w, http.StatusOK, brokerAnswer{Broker: id, Config: config,
+		how: by(fmt.Sprintf("kafka-configs.sh --bootstrap-server BROKER --describe --all --entity-type brokers --entity-name %d", id), "DescribeConfigs")})
 	return nil
 }
 
@@ -206,7 +208,27 @@ func shellWord(s string) string {
 	if plain {
 		return s
 	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+	if strings.IndexFunc(s, unseen) < 0 {
+		return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+	}
+	var b strings.Builder // in which nothing hides: a name can be anybody's
+	for _, r := range s {
+		switch {
+		case unseen(r):
+			fmt.Fprintf(&b, `\U%08x`, r)
+		case r == '\'' || r == '\\':
+			b.WriteByte('\\')
+			fallthrough
+		default:
+			b.WriteRune(r)
+		}
+	}
+	return "$'" + b.String() + "'"
+}
+
+// unseen reports a character that hides, ends a line or turns text around.
+func unseen(r rune) bool {
+	return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Co) || r == 0x2028 || r == 0x2029
 }
 
 func body(w http.ResponseWriter, r *http.Request, v any) error {

@@ -378,13 +378,23 @@ func (s *Server) produce(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	key := ""
-	if req.Key != nil {
-		key = "-K: "
-	}
-	command := fmt.Sprintf("kcat -P -b BROKER -t %s %s-p %d", shellWord(rec.Topic), key, partition)
-	writeJSON(w, http.StatusOK, produceAnswer{Partition: partition, Offset: offset, how: by(command, "Metadata", "InitProducerId", "Produce")})
+	writeJSON(w, http.StatusOK, produceAnswer{Partition: partition, Offset: offset, how: by(produceCommand(rec, partition), "Metadata", "InitProducerId", "Produce")})
 	return nil
+}
+
+// produceCommand writes the same record; a value that is long comes from a file.
+func produceCommand(r Record, partition int32) string {
+	c := fmt.Sprintf("kcat -P -b BROKER -t %s -p %d", shellWord(r.Topic), partition)
+	if r.Key != nil {
+		c += " -k " + shellWord(string(r.Key))
+	}
+	for _, h := range r.Headers {
+		c += " -H " + shellWord(h[0]+"="+h[1])
+	}
+	if len(r.Value) > 4<<10 {
+		return c + " VALUE.json"
+	}
+	return "printf %s " + shellWord(string(r.Value)) + " | " + c + ` -D '\x1e'`
 }
 
 func (s *Server) partition(w http.ResponseWriter, r *http.Request) error {

@@ -95,7 +95,7 @@ function connect() {
   source?.close();
   if (document.hidden) return;
   source = new EventSource('/api/v1/live');
-  source.addEventListener('snapshot', (e) => { app.state = JSON.parse(e.data); heard(); });
+  source.addEventListener('snapshot', (e) => { app.state = plain(JSON.parse(e.data)); heard(); });
   source.addEventListener('patch', (e) => { if (app.state) app.state = mergePatch(app.state, JSON.parse(e.data)); heard(); });
   source.addEventListener('log', (e) => {
     const entry = JSON.parse(e.data);
@@ -105,6 +105,12 @@ function connect() {
     schedule();
   });
   source.onerror = () => { if (source && source.readyState === EventSource.CLOSED) { source = null; setTimeout(connect, 2000); } };
+}
+
+/** Names are anybody's: a group that is called constructor is no function. @param {any} state */
+function plain(state) {
+  for (const k of ['topics', 'groups', 'streams']) if (state[k]) Object.setPrototypeOf(state[k], null);
+  return state;
 }
 
 function heard() { lastHeard = Date.now(); schedule(); }

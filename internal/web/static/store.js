@@ -3,7 +3,8 @@
 // and the merge patches that keep the live state current.
 
 /**
- * Makes an element. Strings become text nodes, never HTML.
+ * Makes an element. Strings become text nodes, never HTML, and characters in them
+ * that hide or turn text around are seen.
  * @param {string} tag element name, with classes after dots: "td.num"
  * @param {Record<string, any>|null} [props] attributes; on… are listeners; null and false leave one out
  * @param {...(Node|string|number|null|undefined|false|Array<any>)} children
@@ -28,14 +29,17 @@ function append(e, children) {
   for (const c of children) {
     if (c === null || c === undefined || c === false) continue;
     if (Array.isArray(c)) append(e, c);
-    else e.appendChild(c instanceof Node ? c : document.createTextNode(String(c)));
+    else if (c instanceof Node) e.appendChild(c);
+    else if (hides.test(String(c))) append(e, visible(String(c)));
+    else e.appendChild(document.createTextNode(String(c)));
   }
 }
 
 /** Sets an element's text where it differs: an unchanged cell costs no layout. @param {Node} e @param {any} text */
 export function put(e, text) {
   const s = String(text);
-  if (e.textContent !== s) e.textContent = s;
+  if (e instanceof Element && hides.test(s)) e.replaceChildren(...visible(s));
+  else if (e.textContent !== s) e.textContent = s;
 }
 
 /** Sets or removes an attribute where it differs. @param {Element} e @param {string} name @param {string|null} value */
@@ -132,7 +136,9 @@ export function ago(ms, now) { return !ms ? 'never' : now - ms < 2000 ? 'just no
 /** A hue per partition, broker or group, the same on every page. @param {number} i */
 export function hue(i) { return 'h' + (((i % 12) + 12) % 12); }
 
-const invisible = /[\u0000-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]/gu;
+// Control, format and private characters, but those that emoji, scripts and lines are made with.
+const hides = /(?![\t\n\u200c\u200d])[\p{Cc}\p{Cf}\p{Co}\u2028\u2029]/u;
+const invisible = new RegExp(hides, 'gu');
 
 /**
  * Shows characters that hide or turn text around as what they are. ZWJ and ZWNJ
@@ -145,7 +151,6 @@ export function visible(s) {
   let from = 0;
   for (const m of s.matchAll(invisible)) {
     const at = /** @type {number} */ (m.index);
-    if (m[0] === '\n' || m[0] === '\t') continue;
     if (at > from) out.push(s.slice(from, at));
     const code = m[0].codePointAt(0) || 0;
     out.push(el('span.ctl', { title: 'a character that is not seen' }, 'U+' + code.toString(16).toUpperCase().padStart(4, '0')));

@@ -136,6 +136,14 @@ export class Sparks {
   }
 }
 
+/** Quotes what a shell would take apart, and writes what cannot be seen as escapes. @param {string} s */
+export function shellWord(s) {
+  if (/^[\w.,:/+@=-]+$/.test(s)) return s;
+  if (!/[\p{Cc}\p{Cf}\p{Co}\u2028\u2029]/u.test(s)) return `'${s.replaceAll("'", "'\\''")}'`;
+  const escaped = s.replace(/['\\]/g, '\\$&').replace(/[\p{Cc}\p{Cf}\p{Co}\u2028\u2029]/gu, (c) => '\\U' + (c.codePointAt(0) || 0).toString(16).padStart(8, '0'));
+  return `$'${escaped}'`;
+}
+
 /** The command line that does the same, to copy, and the Kafka requests behind it. @param {string} command @param {string[]} [requests] */
 export function commandBar(command, requests) {
   const code = el('code', null, command);

@@ -8,6 +8,8 @@ import { badge, commandBar, confirmTyped, toast } from '../ui.js';
 export default {
   title: () => 'Brokers',
   mount(root, _p, app) {
+    /** @type {any} */
+    let state = null;
     const note = el('p.facts');
     const cards = el('div.cards');
     const result = el('p', { role: 'status' });
@@ -47,12 +49,14 @@ export default {
       if (box.firstChild) { box.replaceChildren(); return; }
       try {
         const a = await app.api('/brokers/' + id);
+        command.set(a.command.replace('BROKER', state?.cluster.brokers[id]?.address || 'BROKER'), a.requests);
         box.replaceChildren(el('div.scroll', { tabindex: '0', role: 'region', 'aria-label': 'configuration of broker ' + id }, el('table.rows', null, el('tbody', null, a.config.map((/** @type {any} */ c) => el('tr', null, el('th', { scope: 'row' }, c.name), el('td.wrap', null, c.sensitive ? '(hidden)' : c.value), el('td.dim', null, c.source)))))));
       } catch (e) { toast(/** @type {Error} */ (e).message, true); }
     };
     root.append(el('h1', null, 'Brokers'), note, cards, result, changes, command.root);
     return {
-      update(state) {
+      update(s) {
+        state = s;
         put(note, [`cluster ${state.cluster.id || '?'}`, `engine: ${state.engine}`, state.note].filter(Boolean).join(' · '));
         const own = state.engine !== 'external';
         keyed(cards, Object.keys(state.cluster.brokers).sort((a, b) => Number(a) - Number(b)), (id) => id, (id) => {

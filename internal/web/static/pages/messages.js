@@ -3,7 +3,7 @@
 // filter that says how much it looked at; paging that loses nothing.
 
 import { el, put, count, bytes, stamp, visible } from '../store.js';
-import { commandBar, toast, teach } from '../ui.js';
+import { commandBar, toast, teach, shellWord } from '../ui.js';
 import { oneLine, tree } from '../json.js';
 
 const fields = ['from', 'n', 'partition', 'offset', 'time', 'text', 'key', 'header', 'path', 'isolation'];
@@ -48,7 +48,7 @@ export default {
     const rows = el('tbody');
     const box = el('div.scroll.messages', { tabindex: '0', role: 'region', 'aria-label': 'messages' },
       el('table.rows', null, el('thead', null, el('tr', null, ['', 'Partition', 'Offset', 'Time', 'Key', 'Value', 'Headers'].map((t) => t ? el(t === 'Offset' || t === 'Partition' ? 'th.num' : 'th', { scope: 'col' }, t) : el('td')))), rows));
-    const command = commandBar('weir messages ' + name, ['ListOffsets', 'Fetch']);
+    const command = commandBar('weir messages ' + shellWord(name), ['ListOffsets', 'Fetch']);
     const none = el('div');
     root.append(el('h1', null, el('a', { href: base }, name), ' messages'), form, progress, box, none, more, command.root);
 
@@ -74,6 +74,13 @@ export default {
       if (u.get('from') !== 'offset') u.delete('offset');
       if (u.get('from') !== 'time') u.delete('time');
       return u;
+    }
+
+    /** The command that follows the same. @param {URLSearchParams} u */
+    function followCommand(u) {
+      const filters = [u.get('text'), u.has('key') ? 'key=' + u.get('key') : null, u.has('header') ? 'header:' + u.get('header') : null, u.get('path')];
+      return ['weir messages', shellWord(name), '--follow', ...(u.get('partition') ? ['--partition', shellWord(u.get('partition') || '')] : []),
+        ...filters.filter((x) => x).map((x) => '--filter ' + shellWord(x || ''))].join(' ');
     }
 
     async function go(/** @type {boolean} */ on) {
@@ -111,7 +118,7 @@ export default {
       const u = query();
       u.delete('from'); u.delete('n');
       history.replaceState(null, '', base + '/messages?live=1' + (u.size ? '&' + u : ''));
-      command.set('weir messages ' + name + ' --follow', ['Fetch']);
+      command.set(followCommand(u), ['Metadata', 'ListOffsets', 'Fetch']);
       put(progress, 'waiting for new messages…');
       tail = new EventSource('/api/v1' + base + '/tail?' + u);
       tail.addEventListener('message', (e) => { const b = JSON.parse(e.data); skipped += b.skipped; held.push(...b.messages); if (held.length > maxRows) { skipped += held.length - maxRows; held = held.slice(-maxRows); } flush(); });

@@ -17,7 +17,7 @@ export default {
     const partition = /** @type {HTMLInputElement} */ (el('input', { name: 'partition', inputmode: 'numeric', size: 4, placeholder: 'by key' }));
     const pick = el('div.pick', { role: 'status' });
     const done = el('p.done', { role: 'status' });
-    const command = commandBar('kcat -P -b BROKER -t TOPIC', ['InitProducerID', 'Produce']);
+    const command = commandBar('kcat -P -b BROKER -t TOPIC', ['Metadata', 'InitProducerId', 'Produce']);
     let round = 0;
     let wanted = q.get('topic') || '';
     const draw = async () => {
@@ -44,7 +44,7 @@ export default {
       try {
         const a = await app.api(`/topics/${encodeURIComponent(topic.value)}/messages`, { key: key.value === '' ? null : key.value, value: value.value, headers: hs, partition: partition.value === '' ? null : Number(partition.value) });
         done.replaceChildren('Written to partition ', String(a.partition), ' at ', el('a', { href: `/topics/${encodeURIComponent(topic.value)}/messages?partition=${a.partition}&offset=${a.offset}&from=offset&n=1` }, 'offset ' + count(a.offset)));
-        command.set(a.command, a.requests);
+        command.set(a.command.replace('BROKER', Object.values(app.state.cluster.brokers).find((b) => b.alive)?.address || 'BROKER'), a.requests);
       } catch (err) { toast(/** @type {Error} */ (err).message, true); }
     } },
     el('label', null, 'Topic', topic), el('label', null, 'Key', key), pick, el('label', null, 'Value', value), el('label', null, 'Headers', headers), el('label', null, 'Partition', partition),
