@@ -2,7 +2,7 @@
 
 import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, existsSync, mkdirSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { homedir, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { chromium } from 'playwright-core';
 
@@ -13,14 +13,19 @@ if (!binary || !existsSync(binary)) throw new Error('WEIR_BIN has to name the pr
 export const shots = process.env.WEIR_SHOTS ? resolve(process.env.WEIR_SHOTS) : '';
 if (shots) mkdirSync(shots, { recursive: true });
 
-/** Starts `weir up` on simulated events, with ports and data of its own. */
-export async function startWeir({ rate = 300, listen = '127.0.0.1:0', data = mkdtempSync(join(tmpdir(), 'weir-browser-')) } = {}) {
-  const child = spawn(binary, ['up', '--source', 'simulated', '--rate', String(rate), '--data', data, '--ports', '0', '--listen', listen],
-    { stdio: ['ignore', 'ignore', 'pipe'], env: { PATH: process.env.PATH, HOME: data } });
+/**
+ * Starts `weir up` on simulated events, with ports and data of its own; with kafka,
+ * the pages of a cluster that runs already.
+ */
+export async function startWeir({ rate = 300, listen = '127.0.0.1:0', data = mkdtempSync(join(tmpdir(), 'weir-browser-')), engine = 'embedded', kafka = '', patience = 60_000 } = {}) {
+  const args = kafka ? ['ui', '--kafka', kafka] : ['up', '--source', 'simulated', '--rate', String(rate), '--ports', '0', '--engine', engine];
+  // The brokers' jars are fetched once, into the cache of whoever runs this.
+  const cache = engine === 'apache' ? { XDG_CACHE_HOME: process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), KAFKA_HOME: process.env.KAFKA_HOME, JAVA_HOME: process.env.JAVA_HOME } : {};
+  const child = spawn(binary, [...args, '--data', data, '--listen', listen], { stdio: ['ignore', 'ignore', 'pipe'], env: { PATH: process.env.PATH, HOME: data, ...cache } });
   let said = '';
   const ended = new Promise((done) => { child.once('exit', done); });
   const base = await new Promise((done, fail) => {
-    const timer = setTimeout(() => fail(new Error('no link to the pages within 60 s:\n' + said)), 60_000);
+    const timer = setTimeout(() => fail(new Error(`no link to the pages within ${patience} ms:\n${said}`)), patience);
     child.stderr.on('data', (b) => {
       said += b;
       const m = /http:\/\/[0-9.]+:\d+/.exec(said);
@@ -31,6 +36,7 @@ export async function startWeir({ rate = 300, listen = '127.0.0.1:0', data = mkd
   await until('the program to be ready and counting', async () => {
     const r = await fetch(base + '/api/v1/state');
     const s = await r.json();
+    if (kafka) return Object.keys(s.topics).length > 0;
     return s.streams?.bluesky?.counted > 200 && s.streams?.wikipedia?.counted > 5;
   }, 60_000);
   return {
