@@ -206,6 +206,11 @@ func TestShareGroup(t *testing.T) {
 			if d.Type != inspect.TypeShare {
 				t.Errorf("%+v", d)
 			}
+			for _, p := range d.Partitions {
+				if p.Lag == 0 && p.LagTime != 0 || p.Lag > 0 && p.LagTime < 0 || p.Member != "" {
+					t.Errorf("%+v", p)
+				}
+			}
 			break
 		}
 		pollCtx, done := context.WithTimeout(ctx, 50*time.Millisecond)

@@ -57,14 +57,16 @@ func (i *Inspector) positions(ctx context.Context, set *groupSet, times bool) er
 	for k := range set.details {
 		for n := range set.details[k].Partitions {
 			p := &set.details[k].Partitions[n]
-			if p.bounds(low, high); p.Lag > 0 && (times || p.Lag <= exactBelow) && p.Member != shareMember {
+			p.bounds(low, high)
+			share := p.Member == shareMember
+			if share {
+				p.Member = ""
+			}
+			if exact := p.Lag <= exactBelow && !share; p.Lag > 0 && (times || exact) {
 				g.Go(func() error {
-					i.look(ctx, p, stable, times)
+					i.look(ctx, p, stable, exact, times)
 					return nil
 				})
-			}
-			if p.Member == shareMember {
-				p.Member = ""
 			}
 		}
 	}
@@ -155,6 +157,9 @@ func (p *GroupPartition) bounds(low, high kadm.ListedOffsets) {
 	}
 	p.Low, p.End = lo.Offset, hi.Offset
 	if p.Member == shareMember && p.Lag != Unknown {
+		if p.Lag == 0 {
+			p.LagTime = 0
+		}
 		return // the coordinator knows better
 	}
 	// A position below the low watermark is consumed from the low watermark, one
@@ -168,10 +173,10 @@ func (p *GroupPartition) bounds(low, high kadm.ListedOffsets) {
 // errEnough ends a look into a partition.
 var errEnough = errors.New("seen enough")
 
-// look replaces the lag by the number of messages where that is cheap, and finds
+// look replaces the lag by the number of messages where that is exact, and finds
 // the age of the first message that is not consumed. What fails leaves what is
 // known.
-func (i *Inspector) look(ctx context.Context, p *GroupPartition, stable kadm.ListedOffsets, times bool) {
+func (i *Inspector) look(ctx context.Context, p *GroupPartition, stable kadm.ListedOffsets, exact, times bool) {
 	s, ok := stable.Lookup(p.Topic, p.Partition)
 	if !ok || s.Err != nil {
 		return
@@ -179,7 +184,6 @@ func (i *Inspector) look(ctx context.Context, p *GroupPartition, stable kadm.Lis
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
 	var (
-		exact = p.Lag <= exactBelow
 		found int64
 		first time.Time
 	)

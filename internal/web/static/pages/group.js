@@ -5,13 +5,13 @@ import { el, put, attr, count, many, rate, duration, keyed, hue, visible } from 
 import { Chart } from '../chart.js';
 import { Lanes, flagsOf } from '../lanes.js';
 import { commandBar, badge, Table, shellWord } from '../ui.js';
-import { stateOf, trendOf } from './groups.js';
+import { stateOf, trendOf, typeOf } from './groups.js';
 import { ownMembers, resetCard, replayCard } from './group-changes.js';
 
 const explain = /** @type {Record<string, string>} */ ({
   classic: 'The members elect one that shares out the partitions; each partition has one reader.',
-  consumer: 'The coordinator shares out the partitions (KIP-848); each partition has one reader.',
-  share: 'A share group (KIP-932): members read the same partitions together and acknowledge record by record. The position is where the records begin that are not finished.',
+  consumer: 'The coordinator shares out the partitions; each partition has one reader.',
+  share: 'Members read the same partitions together and acknowledge record by record. The position is where the records begin that are not finished.',
 });
 
 /** The hue of a member, by its place in the list. @param {number} i from 1 */
@@ -76,7 +76,7 @@ export default {
     /** @param {string} topic */
     const lanesOf = (topic) => {
       let l = lanes.get(topic);
-      if (!l) { l = new Lanes({ topic }); lanes.set(topic, l); pictures.appendChild(el('section.card', null, el('h2', null, visible(topic)), l.root)); }
+      if (!l) { l = new Lanes({ topic }); l.window = 50; lanes.set(topic, l); pictures.appendChild(el('section.card', null, el('h2', null, visible(topic)), l.root)); }
       return l;
     };
     /** Lanes of topics that are none of weir's streams: as often as the group is asked. @param {any} d */
@@ -117,7 +117,7 @@ export default {
         const sig = JSON.stringify([g.state, g.members, g.lag, g.lag_seconds, g.eta_seconds, g.trend]);
         if (facts.dataset.sig !== sig) {
           facts.dataset.sig = sig;
-          facts.replaceChildren(badge(/** @type {any} */ (stateOf(g)), g.state), ` ${g.type} · ${g.protocol || 'no protocol'} · ${many(g.members, 'member')} · ${g.lag ? `lag ${count(g.lag)}, ${duration(g.lag_seconds)}, ${trendOf(g)}` : 'no lag'}` + (g.lag && g.eta_seconds ? ` · caught up in ${duration(g.eta_seconds)}` : ''));
+          facts.replaceChildren(badge(/** @type {any} */ (stateOf(g)), g.state), ` ${typeOf(g)} · ${g.protocol || 'no protocol'} · ${many(g.members, 'member')} · ${g.lag ? `lag ${count(g.lag)}, ${duration(g.lag_seconds)}, ${trendOf(g)}` : 'no lag'}` + (g.lag && g.eta_seconds ? ` · caught up in ${duration(g.eta_seconds)}` : ''));
         }
         chart.push(state.time, { [`group/${name}/lag`]: g.lag < 0 ? null : g.lag });
         pace.push(state.time, { [`group/${name}/rate`]: g.rate });

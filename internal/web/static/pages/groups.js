@@ -7,6 +7,9 @@ import { Table, Sparks, badge, teach, commandBar } from '../ui.js';
 /** @param {any} g */
 export function stateOf(g) { return g.state === 'Stable' ? 'ok' : g.state === 'Empty' ? 'off' : g.state === 'Dead' ? 'bad' : 'warn'; }
 
+/** A group's type, with the proposal that brought it. @param {any} g */
+export function typeOf(g) { return g.type === 'consumer' ? 'consumer (KIP-848)' : g.type === 'share' ? 'share (KIP-932)' : g.type; }
+
 /** How the lag moves. @param {any} g */
 export function trendOf(g) {
   return !g.lag ? 'caught up' : (g.lag_seconds || 0) < 3 ? '► steady' : g.trend > 0.5 ? '▲ ' + rate(g.trend) : g.trend < -0.5 ? '▼ ' + rate(-g.trend) : '► steady';
@@ -28,7 +31,7 @@ export default {
       columns: [
         { title: 'Group', sort: (g) => g.name, cell: (e, g) => put(e, g.name) },
         { title: 'State', sort: (g) => g.state, cell: (e, g) => { if (e.dataset.s !== g.state) { e.dataset.s = g.state; e.replaceChildren(badge(/** @type {any} */ (stateOf(g)), g.state)); } } },
-        { title: 'Type', sort: (g) => g.type, cell: (e, g) => put(e, g.type) },
+        { title: 'Type', sort: (g) => g.type, hint: 'who shares out the partitions', cell: (e, g) => put(e, typeOf(g)) },
         { title: 'Members', num: true, sort: (g) => g.members, cell: (e, g) => put(e, g.members) },
         { title: 'Consumed', num: true, sort: (g) => g.rate, cell: (e, g) => put(e, rate(g.rate)) },
         { title: 'Lag', num: true, sort: (g) => g.lag, cell: (e, g) => put(e, count(g.lag)) },

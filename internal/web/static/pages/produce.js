@@ -2,7 +2,7 @@
 // A record by hand: the key's hash picks the lane before your eyes.
 
 import { el, put, attr, count, hue } from '../store.js';
-import { commandBar, toast } from '../ui.js';
+import { commandBar, toast, shellWord } from '../ui.js';
 
 /** @type {import('../app.js').Page} */
 export default {
@@ -20,8 +20,10 @@ export default {
     const command = commandBar('kcat -P -b BROKER -t TOPIC', ['Metadata', 'InitProducerId', 'Produce']);
     let round = 0;
     let wanted = q.get('topic') || '';
+    const address = () => Object.values(app.state?.cluster.brokers || {}).find((b) => b.alive)?.address || 'BROKER';
     const draw = async () => {
       const mine = ++round;
+      if (!done.firstChild) command.set(`kcat -P -b ${address()} -t ${shellWord(topic.value)}` + (partition.value ? ' -p ' + shellWord(partition.value) : '') + (key.value ? ' -k ' + shellWord(key.value) : ''), ['Metadata', 'InitProducerId', 'Produce']);
       const n = app.state?.topics[topic.value]?.partitions || 0;
       if (!n) { pick.replaceChildren(); return; }
       let chosen = partition.value ? Number(partition.value) : -1;
@@ -44,7 +46,7 @@ export default {
       try {
         const a = await app.api(`/topics/${encodeURIComponent(topic.value)}/messages`, { key: key.value === '' ? null : key.value, value: value.value, headers: hs, partition: partition.value === '' ? null : Number(partition.value) });
         done.replaceChildren('Written to partition ', String(a.partition), ' at ', el('a', { href: `/topics/${encodeURIComponent(topic.value)}/messages?partition=${a.partition}&offset=${a.offset}&from=offset&n=1` }, 'offset ' + count(a.offset)));
-        command.set(a.command.replace('BROKER', Object.values(app.state.cluster.brokers).find((b) => b.alive)?.address || 'BROKER'), a.requests);
+        command.set(a.command.replace('BROKER', address()), a.requests);
       } catch (err) { toast(/** @type {Error} */ (err).message, true); }
     } },
     el('label', null, 'Topic', topic), el('label', null, 'Key', key), pick, el('label', null, 'Value', value), el('label', null, 'Headers', headers), el('label', null, 'Partition', partition),

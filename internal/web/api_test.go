@@ -1,0 +1,77 @@
+package web
+
+import (
+	"encoding/json"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// TestOpenAPINamesEveryOperation: what is served is described, and nothing else is.
+func TestOpenAPINamesEveryOperation(t *testing.T) {
+	srv, _ := newServer(t, nil)
+	served := map[string]bool{}
+	for _, r := range srv.Config.Handler.(*Server).routes {
+		served[r.method+" "+r.path] = true
+		if _, ok := contracts[r.method+" "+r.path]; !ok {
+			t.Errorf("%s %s has no contract: name its answer in schema.go", r.method, r.path)
+		}
+	}
+	for c := range contracts {
+		if !served[c] {
+			t.Errorf("the contract of %s is of no operation", c)
+		}
+	}
+	paths := get(t, srv.URL+"/api/v1/openapi.json", 200)["paths"].(map[string]any)
+	n := 0
+	for path, ops := range paths {
+		for method := range ops.(map[string]any) {
+			n++
+			if !served[strings.ToUpper(method)+" "+path] {
+				t.Errorf("%s %s is described and not served", method, path)
+			}
+		}
+	}
+	if n != len(served) {
+		t.Errorf("%d operations are described, %d served", n, len(served))
+	}
+}
+
+// TestNewestGoesPastItsLimit: what lies behind more messages than one answer looks
+// at is found all the same, page by page, and so is what was found on the way.
+func TestNewestGoesPastItsLimit(t *testing.T) {
+	srv, cl := newServer(t, nil)
+	write := func(key string, n int) {
+		for i := range n {
+			cl.Produce(t.Context(), &kgo.Record{Key: []byte(key), Value: []byte("-"), Partition: int32(i % 3), Timestamp: time.UnixMilli(int64(1000 + i))}, nil)
+		}
+		if err := cl.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("first", 2)
+	write("other", scanBudget/2)
+	write("middle", 3)
+	write("other", scanBudget)
+	keys, pages, scanned := map[string]int{}, 0, int64(0)
+	for cursor := ""; ; pages++ {
+		a := get(t, srv.URL+"/api/v1/topics/events/messages?n=4&regexp="+url.QueryEscape("^(first|middle)$")+"&cursor="+cursor, 200)
+		for _, m := range a["messages"].([]any) {
+			keys[m.(map[string]any)["key"].(string)]++
+		}
+		n, _ := a["scanned"].(json.Number).Int64()
+		scanned += n
+		if cursor = a["cursor"].(string); cursor == "" || pages > 20 {
+			break
+		}
+	}
+	if keys["first"] != 2 || keys["middle"] != 3 || pages == 0 {
+		t.Errorf("%d pages found %v", pages+1, keys)
+	}
+	if want := int64(scanBudget/2 + scanBudget + 5); scanned < want || scanned > want+1000 {
+		t.Errorf("%d messages were scanned, %d are there: only what was held back is looked at twice", scanned, want)
+	}
+}
