@@ -189,6 +189,8 @@ func (c *Cluster) change(ctx context.Context, f flight) func(kmsg.Response) {
 		return func(r kmsg.Response) {
 			c.answerEpochEnd(f.req.(*kmsg.OffsetForLeaderEpochRequest), r.(*kmsg.OffsetForLeaderEpochResponse))
 		}
+	case kmsg.ListTransactions:
+		return func(r kmsg.Response) { c.answerListTransactions(f.node, r.(*kmsg.ListTransactionsResponse)) }
 	case kmsg.DescribeLogDirs:
 		return func(r kmsg.Response) { c.answerLogDirs(r.(*kmsg.DescribeLogDirsResponse)) }
 	}
@@ -311,6 +313,14 @@ func (c *Cluster) answerFindCoordinator(ctx context.Context, req *kmsg.FindCoord
 		s := &r.Coordinators[i]
 		point(s.Key, &s.ErrorCode, &s.NodeID, &s.Host, &s.Port)
 	}
+}
+
+// answerListTransactions leaves what a broker coordinates: tools ask all of them,
+// and the module's brokers would each tell of everything.
+func (c *Cluster) answerListTransactions(node int32, r *kmsg.ListTransactionsResponse) {
+	r.TransactionStates = slices.DeleteFunc(r.TransactionStates, func(s kmsg.ListTransactionsResponseTransactionState) bool {
+		return c.coordinatorOf(s.TransactionalID) != node
+	})
 }
 
 // answerEpochEnd corrects where an epoch ends. The module searches the epochs of

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"reflect"
@@ -145,5 +146,35 @@ func TestCreateTopicsForJava(t *testing.T) {
 	}
 	if resp.Topics[0].Configs == nil {
 		t.Error("the configuration is null")
+	}
+}
+
+// Tools ask every broker for its transactions and show what all of them say.
+func TestTransactionsAreListedOnce(t *testing.T) {
+	c := open(t, Config{})
+	createTopic(t, c.Addrs(), "t", 1, nil)
+	for _, id := range []string{"a", "b", "c", "d"} {
+		tx := client(t, c.Addrs(), kgo.TransactionalID(id))
+		if err := tx.BeginTransaction(); err != nil {
+			t.Fatal(err)
+		}
+		if err := tx.ProduceSync(testCtx(t), &kgo.Record{Topic: "t"}).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+		if err := tx.EndTransaction(testCtx(t), kgo.TryCommit); err != nil {
+			t.Fatal(err)
+		}
+	}
+	listed := map[string]int{}
+	for _, shard := range client(t, c.Addrs()).RequestSharded(testCtx(t), kmsg.NewPtrListTransactionsRequest()) {
+		if shard.Err != nil {
+			t.Fatal(shard.Err)
+		}
+		for _, s := range shard.Resp.(*kmsg.ListTransactionsResponse).TransactionStates {
+			listed[s.TransactionalID]++
+		}
+	}
+	if want := map[string]int{"a": 1, "b": 1, "c": 1, "d": 1}; !maps.Equal(listed, want) {
+		t.Errorf("listed %v, want %v", listed, want)
 	}
 }

@@ -35,6 +35,7 @@ var errFrame = errors.New("not a Kafka request")
 type flight struct {
 	key, version int16
 	corr         int32
+	node         int32        // the broker that was asked
 	req          kmsg.Request // only for the requests that are inspected
 }
 
@@ -122,6 +123,7 @@ func (c *conn) next() error {
 		key:     int16(binary.BigEndian.Uint16(head[4:])),
 		version: int16(binary.BigEndian.Uint16(head[6:])),
 		corr:    int32(binary.BigEndian.Uint32(head[8:])),
+		node:    c.b.id,
 	}
 	limit := uint32(maxFrame)
 	if f.key == int16(kmsg.Produce) {
