@@ -30,7 +30,8 @@ func TestClients(t *testing.T) {
 			c.start(engine)
 			t.Run("together", func(t *testing.T) {
 				for name, test := range map[string]func(clients){
-					"records": clients.exchangeRecords,
+					"records": clients.exchangeRecords, "classic group": clients.classicGroup,
+					"cooperative group": clients.cooperativeGroup, "consumer group": clients.consumerGroup,
 				} {
 					t.Run(name, func(t *testing.T) {
 						t.Parallel()

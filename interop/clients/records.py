@@ -44,7 +44,8 @@ class Confluent:
     def create(self):
         from confluent_kafka.admin import AdminClient, NewTopic
 
-        for done in AdminClient(self.common).create_topics([NewTopic(self.args.topic, self.args.partitions, 3)]).values():
+        admin = AdminClient(self.common)  # it has to live until the answer is here
+        for done in admin.create_topics([NewTopic(self.args.topic, self.args.partitions, 3)]).values():
             done.result(60)
 
     def produce(self, records, codec):
@@ -174,10 +175,10 @@ class KafkaPython:
                 show(m.partition, m.offset, m.timestamp, m.key, m.value, m.headers)
 
     def member(self, stopped):
-        from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyPartitionAssignor
+        from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
         from kafka.coordinator.assignors.range import RangePartitionAssignor
 
-        assignor = {"range": RangePartitionAssignor, "cooperative-sticky": CooperativeStickyPartitionAssignor}[self.args.assignor]
+        assignor = {"range": RangePartitionAssignor, "cooperative-sticky": CooperativeStickyAssignor}[self.args.assignor]
         consumer = self.kafka.KafkaConsumer(
             self.args.topic, **self.common, group_id=self.args.group, auto_offset_reset="earliest",
             isolation_level=self.args.isolation, partition_assignment_strategy=[assignor],
