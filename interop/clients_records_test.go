@@ -133,19 +133,19 @@ func (c clients) exchangeRecords() {
 		}
 		want = append(want, slices.Repeat(batch, len(codecs))...)
 	}
-	c.readByAll("records", want)
+	c.readByAll("records", dense(want))
 
 	c.records("", "kafka-python", "create", "typed", "--partitions", "1")
 	c.tool("a:1,b:zwei\tkcat and Java\ttext ü\n<NULL>\t<NULL>\tonly a value\n<NULL>\tgone\t<NULL>\n", "ConsoleProducer", "--topic", "typed",
 		"--reader-property", "parse.key=true", "--reader-property", "parse.headers=true", "--reader-property", "null.marker=<NULL>",
 		"--command-property", "linger.ms=0")
 	c.runs("k\tfrom kcat\n", "kcat", "-P", "-b", c.brokers, "-t", "typed", "-p", "0", "-K", "\t", "-H", "h=1", "-H", "h=2", "-z", "zstd")
-	c.readByAll("typed", []kafkaRecord{
+	c.readByAll("typed", dense([]kafkaRecord{
 		{key: new("kcat and Java"), value: new("text ü"), headers: []kafkaHeader{{"a", new("1")}, {"b", new("zwei")}}},
 		{value: new("only a value")},
 		{key: new("gone")},
 		{key: new("k"), value: new("from kcat"), headers: []kafkaHeader{{"h", new("1")}, {"h", new("2")}}},
-	})
+	}))
 }
 
 // write lets one of the Python clients write records.
@@ -160,16 +160,22 @@ func (c clients) write(client, topic string, records []kafkaRecord, more ...stri
 	return decodeLines[wire](c.t, c.records(in.String(), client, "produce", topic, more...))
 }
 
-// readByAll compares what every client reads with what was written, which is in
-// the order of each partition.
-func (c clients) readByAll(topic string, want []kafkaRecord) {
-	c.t.Helper()
+// dense gives records the offsets that they have in a new topic, without
+// transactions.
+func dense(records []kafkaRecord) []kafkaRecord {
 	next := map[int]int64{}
-	for i := range want {
-		r := &want[i]
+	for i := range records {
+		r := &records[i]
 		r.offset = next[r.partition]
 		next[r.partition]++
 	}
+	return records
+}
+
+// readByAll compares what every client reads of a topic, where it reads only what
+// is committed, with what was written.
+func (c clients) readByAll(topic string, want []kafkaRecord) {
+	c.t.Helper()
 	for name, read := range map[string]func(string) []kafkaRecord{
 		"confluent-kafka":        func(topic string) []kafkaRecord { return c.readPython("confluent", topic) },
 		"kafka-python":           func(topic string) []kafkaRecord { return c.readPython("kafka-python", topic) },

@@ -30,8 +30,14 @@ func TestClients(t *testing.T) {
 			c.start(engine)
 			t.Run("together", func(t *testing.T) {
 				for name, test := range map[string]func(clients){
-					"records": clients.exchangeRecords, "classic group": clients.classicGroup,
-					"cooperative group": clients.cooperativeGroup, "consumer group": clients.consumerGroup,
+					"records":           clients.exchangeRecords,
+					"classic group":     clients.classicGroup,
+					"cooperative group": clients.cooperativeGroup,
+					"consumer group":    clients.consumerGroup,
+					"scripts":           clients.runScripts,
+					"transactions":      clients.transact,
+					"administration":    clients.administer,
+					"share group":       clients.shareRecords,
 				} {
 					t.Run(name, func(t *testing.T) {
 						t.Parallel()
