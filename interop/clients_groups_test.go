@@ -206,4 +206,3 @@ func (c clients) consumerGroup() {
 		}
 	})
 }
-

@@ -2,7 +2,7 @@
 
 A record is a line of JSON that loses nothing:
   {"partition": 0, "key": BASE64|null, "value": BASE64|null,
-   "headers": [[NAME, BASE64|null], ...], "timestamp": MILLISECONDS}
+   "headers": [[NAME, BASE64|null], ...], "timestamp": MILLISECONDS, or 0 for now}
 """
 
 import argparse
@@ -144,7 +144,7 @@ class KafkaPython:
         sent = [
             producer.send(
                 self.args.topic, value=r["value"], key=r["key"], partition=r["partition"],
-                headers=r["headers"], timestamp_ms=r["timestamp"],
+                headers=r["headers"], timestamp_ms=r["timestamp"] or None,
             )
             for r in records
         ]
