@@ -81,3 +81,24 @@ func TestLabWrongUse(t *testing.T) {
 		}
 	}
 }
+
+// TestLabPersistence kills real processes, and removes a file of the log under them.
+func TestLabPersistence(t *testing.T) {
+	if os.Getenv("WEIR_TEST_LAB") == "" {
+		t.Skip("kills processes for seconds: WEIR_TEST_LAB=1 go test -run TestLab ./cmd/weir")
+	}
+	for _, tt := range []struct {
+		args []string
+		says string
+		code int
+	}{
+		{nil, "HOLDS: all 10", exitOK},
+		{[]string{"--break", "forget", "--kills", "1"}, "DOES NOT HOLD: kill everything: every committed record", exitFailed},
+		{[]string{"--break", "spare", "--kills", "1"}, "INCONCLUSIVE", exitUnclear},
+	} {
+		stdout, stderr, code := weir(t, testEnv(t, "WEIR_DATA="+t.TempDir()), append([]string{"lab", "persistence", "--short"}, tt.args...)...)
+		if code != tt.code && code != exitUnclear || code == tt.code && !strings.Contains(stdout, tt.says) {
+			t.Errorf("%v: exit code %d\n%s%s", tt.args, code, stdout, stderr)
+		}
+	}
+}

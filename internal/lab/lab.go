@@ -155,8 +155,8 @@ type Experiment interface {
 
 // All returns the experiments with their default settings.
 func All() []Experiment {
-	b, f := DefaultBackpressure(), DefaultFailover()
-	return []Experiment{&b, &f}
+	b, p, r, f := DefaultBackpressure(), DefaultPersistence(), DefaultReplay(), DefaultFailover()
+	return []Experiment{&b, &p, &r, &f}
 }
 
 // Config says where and how experiments run.

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weir-project/weir/internal/lab"
+)
+
+const persistenceLong = `What was committed stays. weir up runs in a process of its own, brokers, Redis,
+producers and consumers together, and is killed with SIGKILL while events come in;
+then it is started again on the same directory. Every record must be at the offset
+where it was, with the same bytes; no group's position may have gone back; counts
+must be those of the log; and weir verify must find nothing lost or doubled.
+
+Then a topic with a small retention.bytes is filled four times over: retention is the
+only thing that removes what was written, in whole segments from the oldest on, and
+who asks for what is gone is told OFFSET_OUT_OF_RANGE.
+The page docs/labs/persistence.md says what to watch.
+
+Exit code 0: the claim holds; 4: it does not; 5: inconclusive.`
+
+func newLabPersistence(a *app) *cobra.Command {
+	s := lab.DefaultPersistence()
+	var short bool
+	cmd := &cobra.Command{
+		Use:   "persistence",
+		Short: "Everything is killed, and nothing is gone; retention at work",
+		Long:  persistenceLong,
+		Example: `  weir lab persistence --short
+  weir lab persistence --kills 20 --rate 2000
+  weir lab persistence --short --break forget    # the lab must notice`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if short {
+				def := lab.ShortPersistence()
+				if !cmd.Flags().Changed("kills") {
+					s.Kills = def.Kills
+				}
+				if !cmd.Flags().Changed("between") {
+					s.Between = def.Between
+				}
+			}
+			self, err := os.Executable()
+			if err != nil {
+				return fmt.Errorf("find the program to start: %w", err)
+			}
+			s.Program = []string{self}
+			return a.performLab(cmd.Context(), &s)
+		},
+	}
+	fl := cmd.Flags()
+	fl.BoolVar(&short, "short", false, "two kills, a second apart: about twenty seconds")
+	fl.IntVar(&s.Kills, "kills", s.Kills, "`NUMBER` of times that everything is killed, 1 to 20")
+	fl.DurationVar(&s.Between, "between", s.Between, "`TIME` worth of events that are counted before each kill")
+	fl.Float64Var(&s.Rate, "rate", s.Rate, "`EVENTS` per second of the simulated Bluesky")
+	fl.StringVar(&s.Break, "break", "", "`HOW` to break it on purpose, so that the claim must not hold: "+strings.Join(lab.PersistenceBreaks(), ", "))
+	for _, name := range []string{"short", "kills", "between", "rate", "break"} {
+		noEnv(fl, name)
+	}
+	_ = cmd.RegisterFlagCompletionFunc("break", cobra.FixedCompletions(lab.PersistenceBreaks(), cobra.ShellCompDirectiveNoFileComp))
+	a.dataFlag(cmd)
+	a.outputFlag(cmd, formatTable, formatJSON)
+	a.logFlag(cmd)
+	return cmd
+}
