@@ -71,8 +71,13 @@ test('the chart is drawn in colours of the theme', async () => {
     await tab('/', async (page) => {
       await page.waitForSelector('.stream canvas');
       const coloured = () => page.evaluate(() => {
+        // A copy is read: reading the page's own canvas again and again makes Chromium warn.
         const c = /** @type {HTMLCanvasElement} */ (document.querySelector('.stream canvas'));
-        const d = /** @type {CanvasRenderingContext2D} */ (c.getContext('2d')).getImageData(0, 0, c.width, c.height).data;
+        if (!c.width || !c.height) return 0;
+        const copy = new OffscreenCanvas(c.width, c.height);
+        const g = /** @type {OffscreenCanvasRenderingContext2D} */ (copy.getContext('2d', { willReadFrequently: true }));
+        g.drawImage(c, 0, 0);
+        const d = g.getImageData(0, 0, c.width, c.height).data;
         let n = 0;
         for (let i = 0; i < d.length; i += 4) if (d[i + 3] > 200 && Math.max(d[i], d[i + 1], d[i + 2]) - Math.min(d[i], d[i + 1], d[i + 2]) > 60) n++;
         return n;

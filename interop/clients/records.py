@@ -184,7 +184,7 @@ class KafkaPython:
             isolation_level=self.args.isolation, partition_assignment_strategy=[assignor],
         )
         while not stopped():
-            self.show(consumer.poll(timeout_ms=100))
+            self.show(consumer.poll(timeout_ms=2000))
         consumer.close()  # commits what was read
 
 

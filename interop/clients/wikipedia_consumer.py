@@ -16,7 +16,8 @@ consumer = KafkaConsumer(
 )
 counts = collections.Counter()
 while not stopped:
-    for records in consumer.poll(timeout_ms=200).values():
+    # Not a short timeout: kafka-python begins to join its group anew with each poll, and on a slow machine never would.
+    for records in consumer.poll(timeout_ms=5000).values():
         for record in records:
             counts[json.loads(record.value)["type"]] += 1
     print(json.dumps(counts), flush=True)

@@ -184,7 +184,7 @@ export class Chart {
         if (value === null || value === undefined) { if (++hole > slow) pen = false; continue; }
         hole = 0;
         const px = x(this.end - (v.length - 1 - i) * this.step);
-        if (pen) g.lineTo(px, y(value)); else g.moveTo(px, y(value));
+        if (pen) g.lineTo(px, y(value)); else { g.moveTo(px, y(value)); g.lineTo(px + 1, y(value)); } // one alone is a dot
         pen = true;
       }
       g.stroke();
