@@ -27,7 +27,7 @@ needs no token, and reads --listen as weir up does, so that one WEIR_LISTEN serv
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return askHealth(cmd.Context(), l.addr) },
 	}
-	l.add(cmd.Flags(), a)
+	l.addAddress(cmd.Flags(), a)
 	return cmd
 }
 

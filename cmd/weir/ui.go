@@ -9,11 +9,9 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -30,7 +28,8 @@ const uiLong = `Serves the web pages for a cluster that runs already: topics, me
 lag, brokers, live. weir up and weir cluster serve them by themselves.
 
 The pages answer on the loopback address. On any other address they ask for a
-token, which is drawn at the start and printed as part of the link.`
+token, which is drawn at the start and printed as part of the link, or is read
+from --token-file. Under a name they answer only where --allow-host tells it.`
 
 func newUI(a *app) *cobra.Command {
 	var l listenFlag
@@ -80,40 +79,6 @@ func (a *app) runUI(ctx context.Context, l *listenFlag) (err error) {
 	}
 }
 
-// defaultListen is where the pages are.
-const defaultListen = "127.0.0.1:8080"
-
-// listenFlag is where the pages answer.
-type listenFlag struct {
-	addr string
-	app  *app
-}
-
-func (l *listenFlag) add(flags *pflag.FlagSet, a *app) {
-	l.app = a
-	flags.StringVar(&l.addr, "listen", defaultListen, "`ADDR` of the web pages, as host:port; off for none")
-}
-
-func (l *listenFlag) given() bool { return l.app.given["listen"] != "" }
-
-// open listens. The default port gives way to a free one when it is taken.
-func (l *listenFlag) open() (net.Listener, string, error) {
-	host, _, err := net.SplitHostPort(l.addr)
-	if err != nil {
-		return nil, "", usageError("give --listen as host:port, such as "+defaultListen+", or off", "web pages cannot be at %q: %w", l.addr, err)
-	}
-	ln, err := net.Listen("tcp", l.addr)
-	note := ""
-	if errors.Is(err, syscall.EADDRINUSE) && !l.given() {
-		note = "port 8080 is taken by another program, so the web pages took a free one"
-		ln, err = net.Listen("tcp", net.JoinHostPort(host, "0"))
-	}
-	if err != nil {
-		return nil, "", runtimeError("stop what uses it, or give another --listen", "the web pages cannot be at %s: %w", l.addr, err)
-	}
-	return ln, note, nil
-}
-
 // userInterface is the pages and the watch behind them.
 type userInterface struct {
 	app      *app
@@ -122,6 +87,7 @@ type userInterface struct {
 	watcher  *watch.Watcher
 	server   *web.Server
 	token    string
+	asked    bool // the token was drawn here, so that the link has to tell it
 	note     string
 }
 
@@ -132,22 +98,28 @@ func (a *app) openUI(ctx context.Context, t *target, e *engine, p *pipeline, sto
 	if l.addr == "off" {
 		return nil, nil
 	}
+	guard, err := l.guard()
+	if err != nil {
+		return nil, err
+	}
 	ln, note, err := l.open()
 	if err != nil {
 		return nil, err
 	}
 	ui := &userInterface{app: a, listener: ln, note: note}
-	if err := ui.open(ctx, t, e, p, store); err != nil {
+	if err := ui.open(ctx, t, e, p, store, guard); err != nil {
 		ui.close()
 		return nil, err
 	}
 	return ui, nil
 }
 
-func (ui *userInterface) open(ctx context.Context, t *target, e *engine, p *pipeline, store *tally.Store) error {
+func (ui *userInterface) open(ctx context.Context, t *target, e *engine, p *pipeline, store *tally.Store, guard uiGuard) error {
 	a := ui.app
-	if addr, err := netip.ParseAddrPort(ui.listener.Addr().String()); err != nil || !addr.Addr().IsLoopback() {
-		ui.token = rand.Text()
+	ui.token = guard.token
+	// Who names a host has something in front that others can reach.
+	if addr, err := netip.ParseAddrPort(ui.listener.Addr().String()); guard.token == "" && (err != nil || !addr.Addr().IsLoopback() || len(guard.hosts) > 0) {
+		ui.token, ui.asked = rand.Text(), true
 	}
 	insp, cl, err := a.openInspectorOf(ctx, t, e)
 	if err != nil {
@@ -182,7 +154,7 @@ func (ui *userInterface) open(ctx context.Context, t *target, e *engine, p *pipe
 	if ui.watcher, err = watch.New(wc); err != nil {
 		return err
 	}
-	cfg.Watch, cfg.Token = ui.watcher, ui.token
+	cfg.Watch, cfg.Token, cfg.Hosts = ui.watcher, ui.token, guard.hosts
 	if cfg.Members != nil {
 		p.memberships.setNote(ui.watcher.Note)
 	}
@@ -275,7 +247,8 @@ func (a *app) openInspectorOf(ctx context.Context, t *target, e *engine) (*inspe
 	return i, cl, nil
 }
 
-// link is where to look, with the token where one is asked for.
+// link is where to look, with the token where one was drawn. One from a file is
+// not told: who started weir knows it, and what is printed ends in logs.
 func (ui *userInterface) link() string {
 	addr := ui.listener.Addr().String()
 	// A browser cannot go to any address; one on this machine can go to loopback.
@@ -283,7 +256,7 @@ func (ui *userInterface) link() string {
 		addr = net.JoinHostPort("127.0.0.1", strconv.Itoa(int(ip.Port())))
 	}
 	u := "http://" + addr
-	if ui.token != "" {
+	if ui.asked {
 		u += "/?token=" + ui.token
 	}
 	return u

@@ -36,7 +36,7 @@ func (s *Server) guard(next http.Handler) http.Handler {
 		h.Set("Cross-Origin-Opener-Policy", "same-origin")
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
 		if !s.knownHost(r.Host) {
-			writeJSON(w, http.StatusMisdirectedRequest, map[string]string{"error": "weir does not answer to the name " + r.Host + ": use its address, or localhost"})
+			writeJSON(w, http.StatusMisdirectedRequest, map[string]string{"error": "weir does not answer to the name " + r.Host + ": use its address, or localhost, or start it with --allow-host and that name"})
 			return
 		}
 		// Reads are kept from other sites too: the browser says where they come from.
