@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/weir-project/weir/internal/inspect"
@@ -26,10 +27,24 @@ func (a *app) openKafka(ctx context.Context, t *target) (*kgo.Client, error) {
 		return nil, usageError("give brokers as host:port,host:port", "%s: %w", t.kafkaFrom, err)
 	}
 	cl, err := cfg.Connect(ctx)
+	if le, ok := errors.AsType[*kafka.LoginError](err); ok {
+		return nil, connectError("see "+a.loginFrom(t), "cannot log in to Kafka at %s: %w", strings.Join(t.kafka, ","), le)
+	}
+	if errors.Is(err, kerr.SaslAuthenticationFailed) {
+		return nil, connectError("check the name, the password and the mechanism in "+a.loginFrom(t), "Kafka at %s refuses the login", strings.Join(t.kafka, ","))
+	}
 	if ce, ok := errors.AsType[*kafka.ConnectError](err); ok {
 		return nil, connectError(a.startHint("--kafka"), "no Kafka broker answers at %s (%s): %w", strings.Join(t.kafka, ","), t.kafkaFrom, brief(ce.Err))
 	}
 	return cl, err
+}
+
+// loginFrom names the file that says how to log in.
+func (a *app) loginFrom(t *target) string {
+	if a.kafkaSettings == "" && t.running != nil {
+		return t.running.KafkaConfig
+	}
+	return a.kafkaSettings
 }
 
 // startHint is the way out where nothing answers.

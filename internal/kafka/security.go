@@ -2,7 +2,6 @@ package kafka
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -56,8 +55,8 @@ func (s *Security) options() (opts []kgo.Opt) {
 
 // securityKeys are the settings that ReadSecurity understands, by the names that
 // Kafka's own clients and librdkafka give them.
-var securityKeys = []string{"security.protocol", "sasl.mechanism", "sasl.mechanisms", "sasl.username", "sasl.password", "sasl.jaas.config",
-	"ssl.ca.location", "ssl.certificate.location", "ssl.key.location", "ssl.endpoint.identification.algorithm"}
+var securityKeys = slices.Concat([]string{"security.protocol", "sasl.mechanism", "sasl.mechanisms", "sasl.username", "sasl.password", "sasl.jaas.config"},
+	oauthKeys, tlsKeys)
 
 // ReadSecurity reads security.protocol and what belongs to it from a properties
 // file of a Kafka client. Settings that are not about security are passed over;
@@ -72,7 +71,7 @@ func ReadSecurity(file, password string) (*Security, error) {
 	}
 	p := parseProperties(string(text))
 	for key := range p {
-		about := strings.HasPrefix(key, "ssl.") || strings.HasPrefix(key, "sasl.") || strings.HasPrefix(key, "security.")
+		about := strings.HasPrefix(key, "ssl.") || strings.HasPrefix(key, "sasl.") || strings.HasPrefix(key, "security.") || strings.HasPrefix(key, "https.")
 		if about && !slices.Contains(securityKeys, key) {
 			return nil, fmt.Errorf("%s: setting %s is not understood; there are: %s", file, key, strings.Join(securityKeys, ", "))
 		}
@@ -84,7 +83,7 @@ func ReadSecurity(file, password string) (*Security, error) {
 		return nil, fmt.Errorf("%s: security.protocol is %q, and should be PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL", file, s.protocol)
 	}
 	for key := range p {
-		if strings.HasPrefix(key, "ssl.") && !withTLS || strings.HasPrefix(key, "sasl.") && !withSASL {
+		if strings.HasPrefix(key, "ssl.") && !withTLS || (strings.HasPrefix(key, "sasl.") || strings.HasPrefix(key, "https.")) && !withSASL {
 			return nil, fmt.Errorf("%s: %s is set, and security.protocol %s does not use it", file, key, s.protocol)
 		}
 	}
@@ -94,51 +93,25 @@ func ReadSecurity(file, password string) (*Security, error) {
 		}
 	}
 	if withSASL {
-		if s.mechanism, err = mechanismOf(p, password); err != nil {
+		if s.mechanism, err = mechanismOf(p, filepath.Dir(file), password); err != nil {
 			return nil, fmt.Errorf("%s: %w", file, err)
 		}
 	}
 	return s, nil
 }
 
-// tlsOf trusts the system's authorities, or those in ssl.ca.location alone.
-func tlsOf(p map[string]string, dir string) (*tls.Config, error) {
-	cfg := &tls.Config{MinVersion: tls.VersionTLS12}
-	if v, ok := p["ssl.endpoint.identification.algorithm"]; ok && !strings.EqualFold(v, "https") {
-		return nil, errors.New("ssl.endpoint.identification.algorithm is not https: a certificate that is not the broker's own would be taken, which weir does not do")
+// mechanismOf is how a client logs in. password, if not empty, wins over the
+// file's; for OAUTHBEARER it is the client's secret.
+func mechanismOf(p map[string]string, dir, password string) (sasl.Mechanism, error) {
+	name := strings.ToUpper(firstOf(p, "sasl.mechanism", "sasl.mechanisms"))
+	if name == "OAUTHBEARER" {
+		return oauthOf(p, dir, password)
 	}
-	at := func(key string) string {
-		if path := p[key]; path == "" || filepath.IsAbs(path) {
-			return path
-		}
-		return filepath.Join(dir, p[key])
-	}
-	if ca := at("ssl.ca.location"); ca != "" {
-		pem, err := readSmall(ca)
-		if err != nil {
-			return nil, fmt.Errorf("ssl.ca.location: %w", err)
-		}
-		cfg.RootCAs = x509.NewCertPool()
-		if !cfg.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("ssl.ca.location: %s holds no certificate in PEM form", ca)
+	for key := range p {
+		if strings.HasPrefix(key, "sasl.oauthbearer.") || key == "https.ca.location" {
+			return nil, fmt.Errorf("%s is set, and sasl.mechanism %s does not use it", key, name)
 		}
 	}
-	cert, key := at("ssl.certificate.location"), at("ssl.key.location")
-	if (cert == "") != (key == "") {
-		return nil, errors.New("ssl.certificate.location and ssl.key.location belong together, and one is missing")
-	}
-	if cert == "" {
-		return cfg, nil
-	}
-	pair, err := tls.LoadX509KeyPair(cert, key)
-	if err != nil {
-		return nil, fmt.Errorf("ssl.certificate.location and ssl.key.location: %w", err)
-	}
-	cfg.Certificates = []tls.Certificate{pair}
-	return cfg, nil
-}
-
-func mechanismOf(p map[string]string, password string) (sasl.Mechanism, error) {
 	user, pass := p["sasl.username"], p["sasl.password"]
 	if jaas := p["sasl.jaas.config"]; jaas != "" {
 		if user != "" || pass != "" {
@@ -152,11 +125,7 @@ func mechanismOf(p map[string]string, password string) (sasl.Mechanism, error) {
 	if user == "" || pass == "" {
 		return nil, errors.New("the name or the password for SASL is missing: set sasl.username and sasl.password, or sasl.jaas.config with both; the password can be in WEIR_KAFKA_PASSWORD")
 	}
-	name := p["sasl.mechanism"]
-	if name == "" {
-		name = p["sasl.mechanisms"]
-	}
-	switch strings.ToUpper(name) {
+	switch name {
 	case "PLAIN":
 		return plain.Auth{User: user, Pass: pass}.AsMechanism(), nil
 	case "SCRAM-SHA-256":
@@ -164,7 +133,25 @@ func mechanismOf(p map[string]string, password string) (sasl.Mechanism, error) {
 	case "SCRAM-SHA-512":
 		return scram.Auth{User: user, Pass: pass}.AsSha512Mechanism(), nil
 	}
-	return nil, fmt.Errorf("sasl.mechanism is %q, and weir knows PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512", name)
+	return nil, fmt.Errorf("sasl.mechanism is %q, and weir knows PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 and OAUTHBEARER", name)
+}
+
+// firstOf is the first of several names of one setting that has a value.
+func firstOf(p map[string]string, names ...string) string {
+	for _, n := range names {
+		if p[n] != "" {
+			return p[n]
+		}
+	}
+	return ""
+}
+
+// inDir is a path of a file's setting, which is relative to the file.
+func inDir(dir, path string) string {
+	if path == "" || filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(dir, path)
 }
 
 // jaasOption is the value of an option in a login module's line:

@@ -57,11 +57,36 @@ func write(t *testing.T, path, text string) string {
 	return path
 }
 
+// join puts key and certificate into one file, as Java reads them.
+func join(t *testing.T, dir string) {
+	t.Helper()
+	var all []byte
+	for _, name := range []string{"key.pem", "cert.pem"} {
+		b, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, b...)
+	}
+	write(t, filepath.Join(dir, "both.pem"), string(all))
+}
+
+// inline is a file as the value of a setting, its lines joined as Java's form has them.
+func inline(t *testing.T, dir, name string) string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(dir, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.ReplaceAll(strings.TrimSpace(string(b)), "\n", "\\n\\\n ")
+}
+
 const secret = `s3"cr\et`
 
 func TestSecurityConnects(t *testing.T) {
 	dir := t.TempDir()
 	pair := certificate(t, dir)
+	join(t, dir)
 	pool := x509.NewCertPool()
 	leaf, err := x509.ParseCertificate(pair.Certificate[0])
 	if err != nil {
@@ -81,6 +106,9 @@ func TestSecurityConnects(t *testing.T) {
 		{"tls", "security.protocol=SSL\nssl.ca.location=cert.pem\n", "", []kfake.Opt{kfake.TLS(server)}, false},
 		{"tls, a stranger's certificate", "security.protocol=SSL\n", "", []kfake.Opt{kfake.TLS(server)}, true},
 		{"tls, both sides", "security.protocol=SSL\nssl.ca.location=cert.pem\nssl.certificate.location=cert.pem\nssl.key.location=key.pem\n", "", []kfake.Opt{kfake.TLS(mutual)}, false},
+		{"tls, both sides by Java's names", "security.protocol=SSL\nssl.truststore.type=PEM\nssl.truststore.location=cert.pem\nssl.keystore.type=PEM\nssl.keystore.location=both.pem\n", "", []kfake.Opt{kfake.TLS(mutual)}, false},
+		{"tls, both sides in the settings", "security.protocol=SSL\nssl.truststore.type=PEM\nssl.truststore.certificates=" + inline(t, dir, "cert.pem") +
+			"\nssl.keystore.type=PEM\nssl.keystore.certificate.chain=" + inline(t, dir, "cert.pem") + "\nssl.keystore.key=" + inline(t, dir, "key.pem") + "\n", "", []kfake.Opt{kfake.TLS(mutual)}, false},
 		{"tls, one side", "security.protocol=SSL\nssl.ca.location=cert.pem\n", "", []kfake.Opt{kfake.TLS(mutual)}, true},
 		{"plain", "security.protocol: SASL_PLAINTEXT\nsasl.mechanism=PLAIN\nsasl.username = weir\n", secret, []kfake.Opt{kfake.EnableSASL(), kfake.Superuser("PLAIN", "weir", secret)}, false},
 		{"scram 256", "# of production\nsecurity.protocol=SASL_PLAINTEXT\nsasl.mechanism=SCRAM-SHA-256\n" + jaas, "", []kfake.Opt{kfake.EnableSASL(), kfake.Superuser("SCRAM-SHA-256", "weir", secret)}, false},
@@ -123,15 +151,26 @@ func TestSecurityConnects(t *testing.T) {
 func TestSecurityRefuses(t *testing.T) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "no.pem"), "nothing")
+	write(t, filepath.Join(dir, "store.jks"), "\xfe\xed\xfe\xed\x00\x00\x00\x02")
+	write(t, filepath.Join(dir, "store.p12"), "\x30\x82\x0a\x00")
+	write(t, filepath.Join(dir, "encrypted.pem"), string(pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: []byte("hidden")})))
 	for _, c := range []struct{ text, want string }{
 		{"", "security.protocol"},
 		{"security.protocol=TLS", `"TLS"`},
 		{"security.protocol=PLAINTEXT\nsasl.password=hidden", "does not use it"},
 		{"security.protocol=SASL_PLAINTEXT\nssl.ca.location=x", "does not use it"},
-		{"security.protocol=SSL\nssl.truststore.location=x.jks", "ssl.truststore.location is not understood"},
+		{"security.protocol=SSL\nssl.truststore.location=x.jks\nssl.truststore.password=hidden", "keytool -list -rfc"},
+		{"security.protocol=SSL\nssl.keystore.type=PKCS12\nssl.keystore.location=x.p12\nssl.keystore.password=hidden", "openssl pkcs12"},
+		{"security.protocol=SSL\nssl.keystore.type=PEM\nssl.keystore.location=no.pem\nssl.keystore.password=hidden", "leave it out"},
+		{"security.protocol=SSL\nssl.ca.location=store.jks", "keytool -list -rfc"},
+		{"security.protocol=SSL\nssl.ca.location=store.p12", "PKCS#12"},
+		{"security.protocol=SSL\nssl.certificate.location=no.pem\nssl.key.location=encrypted.pem\nssl.key.password=hidden", "openssl pkey -in"},
+		{"security.protocol=SSL\nssl.certificate.location=no.pem\nssl.key.location=encrypted.pem", "openssl pkey -in"},
+		{"security.protocol=SSL\nssl.ca.location=no.pem\nssl.truststore.certificates=x", "leave out one"},
+		{"security.protocol=SSL\nssl.provider=x", "ssl.provider is not understood"},
 		{"security.protocol=SSL\nssl.ca.location=no.pem", "no certificate"},
 		{"security.protocol=SSL\nssl.ca.location=missing.pem", "missing.pem"},
-		{"security.protocol=SSL\nssl.key.location=k", "belong together"},
+		{"security.protocol=SSL\nssl.key.location=no.pem", "belong together"},
 		{"security.protocol=SSL\nssl.endpoint.identification.algorithm=", "does not do"},
 		{"security.protocol=SASL_SSL\nsasl.mechanism=GSSAPI\nsasl.username=u\nsasl.password=hidden", "GSSAPI"},
 		{"security.protocol=SASL_SSL\nsasl.mechanism=PLAIN\nsasl.username=u", "WEIR_KAFKA_PASSWORD"},

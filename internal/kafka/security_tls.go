@@ -1,0 +1,133 @@
+package kafka
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// tlsKeys are the settings about TLS: librdkafka's names, and Java's for PEM, as
+// files or in the settings themselves.
+var tlsKeys = []string{"ssl.ca.location", "ssl.certificate.location", "ssl.key.location", "ssl.key.password", "ssl.endpoint.identification.algorithm",
+	"ssl.truststore.type", "ssl.truststore.location", "ssl.truststore.password", "ssl.truststore.certificates",
+	"ssl.keystore.type", "ssl.keystore.location", "ssl.keystore.password", "ssl.keystore.key", "ssl.keystore.certificate.chain"}
+
+// tlsOf trusts the system's authorities, or those that the settings name alone.
+func tlsOf(p map[string]string, dir string) (*tls.Config, error) {
+	cfg := &tls.Config{MinVersion: tls.VersionTLS12}
+	if v, ok := p["ssl.endpoint.identification.algorithm"]; ok && !strings.EqualFold(v, "https") {
+		return nil, errors.New("ssl.endpoint.identification.algorithm is not https: a certificate that is not the broker's own would be taken, which weir does not do")
+	}
+	if err := onlyPEM(p); err != nil {
+		return nil, err
+	}
+	name, ca, err := material(p, dir, "ssl.truststore.certificates", "ssl.ca.location", "ssl.truststore.location")
+	if err != nil {
+		return nil, err
+	}
+	if name != "" {
+		cfg.RootCAs = x509.NewCertPool()
+		if !cfg.RootCAs.AppendCertsFromPEM(ca) {
+			return nil, fmt.Errorf("%s holds no certificate in PEM form%s", name, ifBinary(ca))
+		}
+	}
+	certName, cert, err := material(p, dir, "ssl.keystore.certificate.chain", "ssl.certificate.location", "ssl.keystore.location")
+	if err != nil {
+		return nil, err
+	}
+	keyName, key, err := material(p, dir, "ssl.keystore.key", "ssl.key.location", "ssl.keystore.location")
+	if err != nil {
+		return nil, err
+	}
+	if (certName == "") != (keyName == "") {
+		return nil, errors.New("ssl.certificate.location and ssl.key.location belong together, and one is missing")
+	}
+	if certName == "" {
+		if p["ssl.key.password"] != "" {
+			return nil, errors.New("ssl.key.password is set, and ssl.key.location is not")
+		}
+		return cfg, nil
+	}
+	if encrypted(key) || p["ssl.key.password"] != "" {
+		return nil, fmt.Errorf("%s is encrypted with a password, or ssl.key.password is set, which weir does not read: decrypt the key for weir alone with "+
+			"`(umask 077; openssl pkey -in KEY -out key.pem)`, name that file, and leave ssl.key.password out", keyName)
+	}
+	pair, err := tls.X509KeyPair(cert, key)
+	if err != nil {
+		return nil, fmt.Errorf("%s and %s: %w%s", certName, keyName, err, ifBinary(key))
+	}
+	cfg.Certificates = []tls.Certificate{pair}
+	return cfg, nil
+}
+
+// onlyPEM refuses Java's own key stores, with the command that converts one.
+func onlyPEM(p map[string]string) error {
+	for _, store := range []struct{ prefix, out string }{
+		{"ssl.truststore.", "convert it with `keytool -list -rfc -keystore STORE > ca.pem` and set ssl.ca.location=ca.pem in its place"},
+		{"ssl.keystore.", "convert it with `keytool -importkeystore -srckeystore STORE -destkeystore client.p12 -deststoretype PKCS12` and " +
+			"`(umask 077; openssl pkcs12 -in client.p12 -nodes -out client.pem)`, and set ssl.certificate.location=client.pem and ssl.key.location=client.pem in its place"},
+	} {
+		kind, location := p[store.prefix+"type"], p[store.prefix+"location"]
+		if location != "" && !strings.EqualFold(kind, "PEM") || kind != "" && !strings.EqualFold(kind, "PEM") {
+			if kind == "" {
+				kind = "JKS"
+			}
+			return fmt.Errorf("%slocation is a key store of type %s, and weir reads PEM alone: %s", store.prefix, kind, store.out)
+		}
+		if p[store.prefix+"password"] != "" {
+			return fmt.Errorf("%spassword is set, and PEM files have none: leave it out", store.prefix)
+		}
+	}
+	return nil
+}
+
+// material is what is given for one thing, in the settings themselves or by the
+// name of a file, and the name of the setting that gave it; "" where none did.
+func material(p map[string]string, dir, inline string, files ...string) (name string, content []byte, err error) {
+	for _, key := range append([]string{inline}, files...) {
+		if p[key] == "" {
+			continue
+		}
+		if name != "" {
+			return "", nil, fmt.Errorf("%s and %s are both set: leave out one of them", name, key)
+		}
+		name = key
+		if key == inline {
+			content = []byte(p[key])
+		} else if content, err = readSmall(inDir(dir, p[key])); err != nil {
+			return "", nil, fmt.Errorf("%s: %w", key, err)
+		}
+	}
+	return name, content, nil
+}
+
+// encrypted reports whether a private key in PEM form needs a password.
+func encrypted(key []byte) bool {
+	for {
+		block, rest := pem.Decode(key)
+		if block == nil {
+			return false
+		}
+		if block.Type == "ENCRYPTED PRIVATE KEY" || block.Headers["DEK-Info"] != "" {
+			return true
+		}
+		key = rest
+	}
+}
+
+// ifBinary is the way out where a file is no PEM but what such files often are.
+func ifBinary(content []byte) string {
+	switch {
+	case bytes.Contains(content, []byte("-----BEGIN")):
+		return ""
+	case bytes.HasPrefix(content, []byte{0xfe, 0xed, 0xfe, 0xed}):
+		return "; it is a Java key store (JKS): keytool -list -rfc -keystore STORE prints its certificates as PEM"
+	case bytes.HasPrefix(content, []byte{0x30}):
+		return "; it looks like PKCS#12 or DER: openssl pkcs12 -in FILE -nodes, or openssl x509 -inform der -in FILE, prints it as PEM"
+	}
+	return ""
+}
