@@ -162,7 +162,7 @@ type tokenEndpoint struct {
 }
 
 func newTokenEndpoint(u *url.URL, p map[string]string, dir string) (*tokenEndpoint, error) {
-	if u.Hostname() == "" || u.Scheme != "https" && !(u.Scheme == "http" && loopback(u.Hostname())) {
+	if u.Hostname() == "" || u.Scheme != "https" && (u.Scheme != "http" || !loopback(u.Hostname())) {
 		return nil, fmt.Errorf("sasl.oauthbearer.token.endpoint.url is %s://%s…: a secret is sent there, so it has to be https", u.Scheme, u.Host)
 	}
 	cfg := &tls.Config{MinVersion: tls.VersionTLS12}
