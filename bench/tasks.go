@@ -292,7 +292,7 @@ func produce(ctx context.Context, s settings, perTransaction int) (result, error
 		return result{}, err
 	}
 	defer cl.Close()
-	kind, host := []byte("create"), []byte("bench:443")
+	kind, host, received := []byte("create"), []byte("bench:443"), fmt.Append(nil, time.Now().UnixMicro())
 	var failed error
 	promise := func(_ *kgo.Record, err error) {
 		if err != nil {
@@ -307,6 +307,7 @@ func produce(ctx context.Context, s settings, perTransaction int) (result, error
 		}
 		cl.Produce(ctx, &kgo.Record{Topic: s.topic, Key: keys[i], Value: line, Headers: []kgo.RecordHeader{
 			{Key: kafka.HeaderKind, Value: kind}, {Key: kafka.HeaderSeq, Value: fmt.Append(nil, i)}, {Key: kafka.HeaderHost, Value: host},
+			{Key: kafka.HeaderReceived, Value: received},
 		}}, promise)
 	}
 	if err := cl.Flush(ctx); err != nil {

@@ -20,9 +20,16 @@ func (a *app) kafkaConfig(brokers []string, id string) kafka.Config {
 	return kafka.Config{Brokers: brokers, ClientID: id, Log: a.log, Security: a.security}
 }
 
+// measured is kafkaConfig for clients that live long: /metrics tells of them.
+func (a *app) measured(brokers []string, id string) kafka.Config {
+	cfg := a.kafkaConfig(brokers, id)
+	cfg.Hook = a.clients.Hook
+	return cfg
+}
+
 // openKafka returns a client that has had an answer from the cluster.
 func (a *app) openKafka(ctx context.Context, t *target) (*kgo.Client, error) {
-	cfg := a.kafkaConfig(t.kafka, "weir-cli")
+	cfg := a.measured(t.kafka, "weir-cli")
 	if err := cfg.Validate(); err != nil {
 		return nil, usageError("give brokers as host:port,host:port", "%s: %w", t.kafkaFrom, err)
 	}

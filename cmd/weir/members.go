@@ -67,7 +67,7 @@ func (l *line) setMembers(change func([]*member) []*member) {
 // newMember makes a counter of a topic of a line.
 func (p *pipeline) newMember(l *line, topic, group string) (*member, error) {
 	c, err := count.New(count.Config{
-		Kafka: p.app.kafkaConfig(p.target.kafka, "weir-consume-"+l.source.name), Store: p.store, Topic: topic, Group: group,
+		Kafka: p.app.measured(p.target.kafka, "weir-consume-"+l.source.name), Store: p.store, Topic: topic, Group: group,
 		Classify: l.source.classify, Log: p.app.log.With("stream", l.source.name),
 	})
 	if err != nil {

@@ -106,7 +106,7 @@ func (p *pipeline) produce(s source, f *sourceFlags) error {
 		origin = event.OriginLive
 	}
 	i, err := ingest.New(ingest.Config{
-		Kafka: p.app.kafkaConfig(p.target.kafka, "weir-produce-"+s.name), Source: src, Origin: origin, Log: p.app.log,
+		Kafka: p.app.measured(p.target.kafka, "weir-produce-"+s.name), Source: src, Origin: origin, Log: p.app.log,
 		Topics: ingest.Topics{Data: s.topic, Account: s.account, DeadLetter: kafka.TopicDeadLetters},
 	})
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/weir-project/weir/internal/kafka"
+	"github.com/weir-project/weir/internal/metrics"
 )
 
 // app is what every subcommand gets: the streams, the environment and the flags
@@ -38,6 +39,9 @@ type app struct {
 	// given tells for a shared flag where its value came from: "--kafka",
 	// "WEIR_KAFKA", "KAFKA_BROKER"; empty for a default.
 	given map[string]string
+
+	// clients are those Kafka clients of this process that are measured.
+	clients *metrics.Clients
 }
 
 // testPrefix begins the variables that only tests set; they are not checked
@@ -46,7 +50,7 @@ type app struct {
 const testPrefix = "WEIR_TEST_"
 
 func newApp(environ []string, stdin io.Reader, stdout, stderr io.Writer) *app {
-	a := &app{stdin: stdin, stdout: stdout, env: make(map[string]string), given: make(map[string]string)}
+	a := &app{stdin: stdin, stdout: stdout, env: make(map[string]string), given: make(map[string]string), clients: metrics.NewClients()}
 	for _, kv := range environ {
 		if k, v, ok := strings.Cut(kv, "="); ok {
 			a.env[k] = v

@@ -17,7 +17,9 @@ import (
 
 	"github.com/weir-project/weir/internal/inspect"
 	"github.com/weir-project/weir/internal/kafka"
+	"github.com/weir-project/weir/internal/latency"
 	"github.com/weir-project/weir/internal/metrics"
+	"github.com/weir-project/weir/internal/queue"
 	"github.com/weir-project/weir/internal/tally"
 	"github.com/weir-project/weir/internal/verify"
 	"github.com/weir-project/weir/internal/watch"
@@ -166,7 +168,7 @@ func (ui *userInterface) open(ctx context.Context, t *target, e *engine, p *pipe
 		}
 		return nil
 	}
-	cfg.Metrics = metrics.Handler(ui.watcher.State)
+	cfg.Metrics = metrics.Handler(ui.watcher.State, a.clients)
 	ui.server, err = web.New(cfg)
 	return err
 }
@@ -304,7 +306,9 @@ func (p *pipeline) local() map[string]watch.Local {
 		w := watch.Local{
 			State: "connecting", Host: s.Source.Host, Origin: s.Source.Origin, LastError: s.Source.LastError, Reconnects: s.Source.Reconnects,
 			Duplicates: s.Duplicates, Gaps: s.Gaps, Rejects: s.Rejects, Skipped: s.Skipped, Members: len(l.counters()),
-			Queue: &watch.Queue{Events: s.Queue.Events, MaxEvents: s.Queue.MaxEvents, Bytes: s.Queue.Bytes, MaxBytes: s.Queue.MaxBytes, BlockedMS: s.Queue.Blocked.Milliseconds()},
+			Queue: &watch.Queue{Events: s.Queue.Events, MaxEvents: s.Queue.MaxEvents, Bytes: s.Queue.Bytes, MaxBytes: s.Queue.MaxBytes, BlockedMS: s.Queue.Blocked.Milliseconds(),
+				Policy: s.Queue.Policy.String(), Dropped: map[string]int64{}},
+			Measured: watch.Measured{Commit: &s.Latency},
 		}
 		if !s.Source.Since.IsZero() {
 			w.Since = s.Source.Since.UnixMilli()
@@ -318,9 +322,10 @@ func (p *pipeline) local() map[string]watch.Local {
 		case s.Source.Connected:
 			w.State = "connected"
 		}
-		if s.Latency.Count > 0 {
-			w.Latency = &watch.Latency{P50: float64(s.Latency.Quantile(0.5).Microseconds()) / 1000, P99: float64(s.Latency.Quantile(0.99).Microseconds()) / 1000}
+		for _, policy := range queue.Policies()[1:] { // the first drops nothing
+			w.Queue.Dropped[policy.String()] = s.Queue.Dropped[policy]
 		}
+		l.measured(&w.Measured)
 		all[l.source.name] = w
 	}
 	return all
@@ -335,6 +340,18 @@ func (p *pipeline) acks() map[string]time.Time {
 		}
 	}
 	return all
+}
+
+// measured adds what the counters of a line have measured.
+func (l *line) measured(m *watch.Measured) {
+	for _, c := range l.counters() {
+		if m.EndToEnd == nil {
+			m.EndToEnd, m.Sink = &latency.Histogram{}, &latency.Histogram{}
+		}
+		s := c.Stats()
+		m.EndToEnd.Merge(&s.EndToEnd)
+		m.Sink.Merge(&s.Sink)
+	}
 }
 
 // producer writes records by hand. The client's default partitioner takes the key's.

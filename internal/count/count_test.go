@@ -3,6 +3,7 @@ package count
 import (
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -47,6 +48,24 @@ func TestCountsByHeaderAndByValue(t *testing.T) {
 	}
 	if s.Latency <= 0 || s.Latency > patience {
 		t.Errorf("latency %v", s.Latency)
+	}
+	if s.EndToEnd.Count != 0 || s.Sink.Count == 0 || s.Sink.Count > s.Batches {
+		t.Errorf("%d end to end of records that do not say when they arrived, %d calls for %d batches", s.EndToEnd.Count, s.Sink.Count, s.Batches)
+	}
+	// What arrived an hour ago waited an hour, whatever its timestamp says.
+	arrived := func(at string, n int) (out []*kgo.Record) {
+		for range n {
+			out = append(out, &kgo.Record{Value: []byte("{}"), Headers: append(header("late"), kgo.RecordHeader{Key: "received", Value: []byte(at)})})
+		}
+		return out
+	}
+	hour := fmt.Sprint(time.Now().Add(-time.Hour).UnixMicro())
+	r.write(true, slices.Concat(arrived(hour, 7), arrived("never", 1), arrived(hour, 2), arrived("-5", 1), arrived(fmt.Sprint(time.Now().UnixMicro()), 3))...)
+	r.want["late"] = 14
+	r.counted("what says when it arrived is counted")
+	late := m.Stats().EndToEnd
+	if late.Count != 12 || late.Seconds < 9*3600 || late.Seconds > 9*3600+12*patience.Seconds() {
+		t.Errorf("end to end: %d that waited %v s in all, want 12 and about %d", late.Count, late.Seconds, 9*3600)
 	}
 }
 

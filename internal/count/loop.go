@@ -110,9 +110,11 @@ func (m *member) apply(ctx context.Context) (exclusive bool) {
 		}
 		// A cancelled call leaves open whether it was applied; better to wait for it.
 		actx, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.c.pace.answer)
+		start := time.Now()
 		results, err := m.c.cfg.Store.Apply(actx, batches)
 		cancel()
 		if err == nil {
+			m.c.meter.took(time.Since(start))
 			m.c.meter.redis.ok(m.log)
 			m.settle(parts, batches, results)
 			return exclusive
@@ -155,12 +157,11 @@ func (m *member) settle(parts []*partition, batches []tally.Batch, results []tal
 	defer m.mu.Unlock()
 	now := time.Now()
 	for i, p := range parts {
-		n, newest := p.kinds.total, p.newest
-		p.drop()
 		r := &results[i]
 		if r.Outcome == tally.Applied {
-			m.c.meter.applied(n, newest, now)
+			m.c.meter.applied(p, now)
 		}
+		p.drop()
 		if p.lost {
 			continue // another member's by now; what is stored is its own affair
 		}

@@ -44,6 +44,7 @@ type partition struct {
 	batchNext int64
 	newest    time.Time // timestamp of its newest record
 	kinds     kinds
+	arrivals  arrivals
 }
 
 // take counts fetched records into the batch in hand.
@@ -64,6 +65,7 @@ func (p *partition) take(fp *kgo.FetchPartition, classify func([]byte) string) {
 			continue
 		}
 		p.kinds.record(r, classify)
+		p.arrivals.record(r)
 		p.newest = r.Timestamp
 	}
 }
@@ -72,6 +74,7 @@ func (p *partition) take(fp *kgo.FetchPartition, classify func([]byte) string) {
 func (p *partition) drop() {
 	p.inHand = false
 	p.kinds.reset()
+	p.arrivals.reset()
 }
 
 // fetchFailed deals with an error that the client does not retry by itself. The

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/weir-project/weir/internal/latency"
 )
 
 // Stats is what a Counter can say about itself at one moment.
@@ -30,6 +32,12 @@ type Stats struct {
 	// Latency is how long after its timestamp, which is the event's own time, the
 	// newest record of the last batch was counted.
 	Latency time.Duration
+	// EndToEnd is from the arrival of an event at the socket (the record's received
+	// header, by the ingester's clock) to the answer of the Redis that counted it.
+	// Records without the header, which others wrote, are not in it.
+	EndToEnd latency.Histogram
+	// Sink is how long Redis took for each call that counts.
+	Sink latency.Histogram
 	// KafkaError and RedisError say why Kafka or Redis cannot be used at present;
 	// empty when they can.
 	KafkaError, RedisError string
@@ -55,6 +63,7 @@ func (c *Counter) Stats() Stats {
 	}
 	m.mu.Lock()
 	s.Events, s.Batches, s.LastBatch, s.Latency = m.events, m.batches, m.last, m.latency
+	s.EndToEnd, s.Sink = m.endToEnd, m.sink
 	m.mu.Unlock()
 	if mb := c.member.Load(); mb != nil {
 		s.Partitions = mb.partitionStats()
@@ -89,17 +98,27 @@ type meter struct {
 	events, batches int64
 	last            time.Time
 	latency         time.Duration
+	endToEnd, sink  latency.Histogram
 }
 
-func (m *meter) applied(n int64, newest, now time.Time) {
+// applied notes that the batch in hand of a partition was counted.
+func (m *meter) applied(p *partition, now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.events += n
+	m.events += p.kinds.total
 	m.batches++
 	m.last = now
-	if n > 0 {
-		m.latency = max(0, now.Sub(newest))
+	if p.kinds.total > 0 {
+		m.latency = max(0, now.Sub(p.newest))
 	}
+	p.arrivals.addTo(&m.endToEnd, now)
+}
+
+// took notes how long Redis took to count.
+func (m *meter) took(d time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.sink.Add(d, 1)
 }
 
 // trouble remembers that a server cannot be used, and says so at once and then

@@ -112,27 +112,6 @@ func TestFilterIsBounded(t *testing.T) {
 	runtime.KeepAlive(f)
 }
 
-func TestLatencyQuantile(t *testing.T) {
-	var l Latency
-	if l.Quantile(0.5) != 0 {
-		t.Error("a quantile of nothing")
-	}
-	for range 90 {
-		l.add(time.Millisecond, 1)
-	}
-	l.add(100*time.Millisecond, 10)
-	if q := l.Quantile(0.5); q < time.Millisecond || q > 2*time.Millisecond {
-		t.Errorf("median = %v, want from 1 to 2 ms", q)
-	}
-	if q := l.Quantile(0.99); q < 100*time.Millisecond || q > 200*time.Millisecond {
-		t.Errorf("99 %% = %v, want from 100 to 200 ms", q)
-	}
-	l.add(time.Hour*1000, 1)
-	if l.Count != 101 || l.Quantile(1) <= 0 {
-		t.Errorf("count %d", l.Count)
-	}
-}
-
 func BenchmarkFilter(b *testing.B) {
 	f := newFilter(time.Hour, maxFiltered)
 	ids := make([][]byte, 1<<16)

@@ -316,13 +316,19 @@ func (w *world) read() []stored {
 		fetches.EachRecord(func(r *kgo.Record) {
 			quiet = 0
 			s := stored{topic: r.Topic, partition: r.Partition, value: string(r.Value), key: string(r.Key), rec: r}
+			var received int64
 			for _, h := range r.Headers {
 				switch h.Key {
 				case "kind":
 					s.kind = string(h.Value)
 				case "seq":
 					s.seq = string(h.Value)
+				case "received":
+					received, _ = strconv.ParseInt(string(h.Value), 10, 64)
 				}
+			}
+			if age := time.Since(time.UnixMicro(received)); age < 0 || age > time.Hour {
+				w.t.Errorf("%s/%d@%d says that it was received at %d, %v ago", r.Topic, r.Partition, r.Offset, received, age)
 			}
 			out = append(out, s)
 		})

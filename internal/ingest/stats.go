@@ -1,10 +1,10 @@
 package ingest
 
 import (
-	"math/bits"
 	"time"
 
 	"github.com/weir-project/weir/internal/event"
+	"github.com/weir-project/weir/internal/latency"
 	"github.com/weir-project/weir/internal/queue"
 )
 
@@ -48,47 +48,10 @@ type Stats struct {
 	LastErrorAt time.Time
 	// Forgotten counts identities that the duplicate filter had to drop early.
 	Forgotten int64
-	Latency   Latency
-	Queue     queue.Stats
-	Source    event.SourceStatus
-}
-
-// LatencyBuckets is the number of buckets of a Latency.
-const LatencyBuckets = 24
-
-// Latency is a histogram of the time from an event's arrival to its commit.
-type Latency struct {
-	// Buckets[n] counts events of less than 2^n times 64 µs that fit no smaller
-	// bucket; the last also takes everything above.
-	Buckets [LatencyBuckets]int64
-	Count   int64
-	Sum     time.Duration
-	// Last is the one of the last transaction's first event.
-	Last time.Duration
-}
-
-// LatencyBound is the upper bound of bucket n.
-func LatencyBound(n int) time.Duration { return 64 * time.Microsecond << n }
-
-func (l *Latency) add(d time.Duration, n int64) {
-	d = max(d, 0)
-	l.Buckets[min(bits.Len64(uint64(d/(64*time.Microsecond))), LatencyBuckets-1)] += n
-	l.Count += n
-	l.Sum += d * time.Duration(n)
-}
-
-// Quantile returns an upper bound of the q-quantile (0 to 1), 0 without events.
-func (l *Latency) Quantile(q float64) time.Duration {
-	rank := int64(q * float64(l.Count))
-	for n, c := range l.Buckets {
-		if rank -= c; rank < 0 {
-			return LatencyBound(n)
-		}
-	}
-	if l.Count == 0 {
-		return 0
-	}
-	return LatencyBound(LatencyBuckets - 1)
+	// Latency is from an event's arrival to its commit.
+	Latency latency.Histogram
+	Queue   queue.Stats
+	Source  event.SourceStatus
 }
 
 // queueStats is the present queue and what earlier ones have seen.

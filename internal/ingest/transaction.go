@@ -44,6 +44,7 @@ type transaction struct {
 
 	host      string
 	hostBytes []byte
+	received  []byte // of the batch in hand, as text
 
 	moved  bool  // the cursor is not the committed one
 	events int   // taken from the queue
@@ -101,6 +102,11 @@ func (t *transaction) add(b *event.Batch) error {
 	if t.host != b.Cursor.Host || t.hostBytes == nil {
 		t.host, t.hostBytes = b.Cursor.Host, []byte(b.Cursor.Host)
 	}
+	received := b.Received
+	if received.IsZero() {
+		received = t.now
+	}
+	t.received = t.digits(received.UnixMicro())
 	t.s.filter.tick(b.Cursor.TimeUS)
 	fresh := t.done.events + t.done.rejects
 	for i := range b.Events {
@@ -177,7 +183,8 @@ func (t *transaction) record(e *event.Event) {
 	t.headers = append(t.headers,
 		kgo.RecordHeader{Key: kafka.HeaderKind, Value: kind.header},
 		kgo.RecordHeader{Key: kafka.HeaderSeq, Value: t.digits(topic.seq)},
-		kgo.RecordHeader{Key: kafka.HeaderHost, Value: t.hostBytes})
+		kgo.RecordHeader{Key: kafka.HeaderHost, Value: t.hostBytes},
+		kgo.RecordHeader{Key: kafka.HeaderReceived, Value: t.received})
 	topic.seq++
 	rec := kgo.Record{Topic: topic.name, Key: e.Key, Value: e.Value, Timestamp: t.timestamp(e.TimeUS)}
 	switch e.Route {
@@ -340,14 +347,9 @@ func (t *transaction) account() {
 	if t.s.filter != nil {
 		s.Forgotten = t.s.filter.early
 	}
-	for n, b := range t.batches {
-		if b.Received.IsZero() {
-			continue
-		}
-		d := now.Sub(b.Received)
-		s.Latency.add(d, int64(len(b.Events)))
-		if n == 0 {
-			s.Latency.Last = d
+	for _, b := range t.batches {
+		if !b.Received.IsZero() {
+			s.Latency.Add(now.Sub(b.Received), int64(len(b.Events)))
 		}
 	}
 }
@@ -375,6 +377,7 @@ func (t *transaction) reset() {
 	clear(t.recs)
 	clear(t.headers)
 	t.batches, t.recs, t.headers, t.text = t.batches[:0], t.recs[:0], t.headers[:0], t.text[:0]
+	t.received = nil
 	t.kinds, t.events, t.bytes, t.done = t.kinds[:0], 0, 0, delta{}
 }
 

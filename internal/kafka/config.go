@@ -48,6 +48,8 @@ type Config struct {
 	Log *slog.Logger
 	// Security is how to log in; nil for a cluster that asks nobody who they are.
 	Security *Security
+	// Hook makes a hook for each client that is made, such as one that measures; may be nil.
+	Hook func(clientID string) kgo.Hook
 	// Opts are added last: dialers of tests, metrics hooks.
 	Opts []kgo.Opt
 }
@@ -82,6 +84,9 @@ func (c Config) Options() ([]kgo.Opt, error) {
 		opts = append(opts, kgo.WithLogger(clientLog{c.Log}))
 	}
 	opts = append(opts, c.Security.options()...)
+	if c.Hook != nil {
+		opts = append(opts, kgo.WithHooks(c.Hook(id)))
+	}
 	return append(opts, c.Opts...), nil
 }
 

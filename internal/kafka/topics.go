@@ -31,11 +31,15 @@ const (
 )
 
 // Headers of the records that weir writes. A dead letter has all of them, other
-// records have the first three. All values are text.
+// records have the first four. All values are text.
 const (
-	HeaderKind   = "kind"   // what is counted; of a dead letter the reason
-	HeaderSeq    = "seq"    // decimal, dense from 0 per source and topic
-	HeaderHost   = "host"   // upstream's host:port
+	HeaderKind = "kind" // what is counted; of a dead letter the reason
+	HeaderSeq  = "seq"  // decimal, dense from 0 per source and topic
+	HeaderHost = "host" // upstream's host:port
+	// HeaderReceived is when the first bytes of the event's batch had arrived at the
+	// socket: decimal Unix microseconds, by the clock of the machine that ingests.
+	HeaderReceived = "received"
+
 	HeaderSource = "source" // bluesky or wikipedia
 	HeaderSize   = "size"   // decimal: bytes of the whole frame, of which the value is the head
 	HeaderSHA256 = "sha256" // hexadecimal digest of the whole frame

@@ -1,23 +1,30 @@
 // Package metrics answers Prometheus with what the live state of a watch says:
 // the numbers on the pages and those in a dashboard are the same ones. It owns
-// names and labels, and keeps nothing itself.
+// names and labels, and keeps nothing itself but what Kafka clients measure.
 package metrics
 
 import (
 	"net/http"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/weir-project/weir/internal/latency"
 	"github.com/weir-project/weir/internal/watch"
 )
 
-// Handler answers /metrics from the newest state.
-func Handler(state func() *watch.State) http.Handler {
+// Handler answers /metrics from the newest state and, where clients is not nil,
+// with what the Kafka clients of this process measure.
+func Handler(state func() *watch.State, clients *Clients) http.Handler {
 	r := prometheus.NewRegistry()
 	r.MustRegister(&collector{state}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	return promhttp.HandlerFor(r, promhttp.HandlerOpts{MaxRequestsInFlight: 4})
+	all := prometheus.Gatherers{r}
+	if clients != nil {
+		all = append(all, clients.reg)
+	}
+	return promhttp.HandlerFor(all, promhttp.HandlerOpts{MaxRequestsInFlight: 4})
 }
 
 type collector struct{ state func() *watch.State }
@@ -38,9 +45,13 @@ var (
 	queueDepth  = desc("queue_depth", "Events in the queue between socket and Kafka.", "source")
 	queueMax    = desc("queue_capacity", "Events that the queue holds at most.", "source")
 	blocked     = desc("queue_blocked_seconds_total", "How long the socket waited for the queue.", "source")
-	latency     = desc("produce_latency_seconds", "From an event's arrival to its commit.", "source", "percentile")
+	dropped     = desc("dropped_total", "Events dropped because the queue was full.", "source", "stage", "policy")
+	latencies   = desc("produce_latency_seconds", "From an event's arrival at the socket to the commit of its transaction.", "source")
+	endToEnd    = desc("end_to_end_latency_seconds", "From an event's arrival at the socket to the answer of the Redis that counted it.", "source")
+	sink        = desc("sink_latency_seconds", "How long Redis took for each call that counts.", "source")
 	groupLag    = desc("group_lag", "Messages that a consumer group has not consumed.", "group")
 	groupLagSec = desc("group_lag_seconds", "How long ago the log ended where a consumer group stands.", "group")
+	rebalances  = desc("group_rebalances_total", "How often the members of a consumer group or their partitions were seen to change.", "group")
 	members     = desc("group_members", "Members of a consumer group.", "group")
 	brokerUp    = desc("broker_up", "1 while a broker is alive.", "broker")
 	brokerLeads = desc("broker_leads", "Partitions that a broker leads.", "broker")
@@ -52,7 +63,7 @@ var (
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{connected, reconnects, lastEvent, ingested, counted, duplicates, gaps, rejects, queueDepth, queueMax,
-		blocked, latency, groupLag, groupLagSec, members, brokerUp, brokerLeads, under, clusterOK, watched} {
+		blocked, dropped, latencies, endToEnd, sink, groupLag, groupLagSec, rebalances, members, brokerUp, brokerLeads, under, clusterOK, watched} {
 		ch <- d
 	}
 }
@@ -70,6 +81,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	gauge(watched, float64(s.Time)/1000)
 	for name, st := range s.Streams {
 		c.stream(name, st, gauge, total)
+		histogram(ch, latencies, st.Measured.Commit, name)
+		histogram(ch, endToEnd, st.Measured.EndToEnd, name)
+		histogram(ch, sink, st.Measured.Sink, name)
 	}
 	for name, g := range s.Groups {
 		if g.Lag >= 0 {
@@ -78,6 +92,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		if g.LagSeconds != nil {
 			gauge(groupLagSec, *g.LagSeconds, name)
 		}
+		total(rebalances, float64(g.Rebalances), name)
 		gauge(members, float64(g.Members), name)
 	}
 	for id, b := range s.Cluster.Brokers {
@@ -115,11 +130,28 @@ func (c *collector) stream(name string, st *watch.Stream, gauge, total metric) {
 		gauge(queueDepth, float64(q.Events), name)
 		gauge(queueMax, float64(q.MaxEvents), name)
 		total(blocked, float64(q.BlockedMS)/1000, name)
+		for policy, n := range q.Dropped {
+			total(dropped, float64(n), name, "queue", policy)
+		}
 	}
-	if l := st.Latency; l != nil {
-		gauge(latency, l.P50/1000, name, "50")
-		gauge(latency, l.P99/1000, name, "99")
+}
+
+// The bounds that are told are each twice the one before, from 1 ms to 18 minutes.
+const leastBound, largestBound = time.Millisecond, 20 * time.Minute
+
+func histogram(ch chan<- prometheus.Metric, d *prometheus.Desc, h *latency.Histogram, labels ...string) {
+	if h == nil {
+		return // another process measures it
 	}
+	buckets := map[float64]uint64{}
+	var n uint64
+	for i, c := range h.Buckets {
+		n += uint64(c)
+		if bound := latency.Bound(i); i%latency.Steps == latency.Steps-1 && bound >= leastBound && bound <= largestBound {
+			buckets[bound.Seconds()] = n
+		}
+	}
+	ch <- prometheus.MustNewConstHistogram(d, uint64(h.Count), h.Seconds, buckets, labels...)
 }
 
 func bit(b bool) float64 {

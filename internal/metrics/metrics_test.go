@@ -1,18 +1,30 @@
 package metrics
 
 import (
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
+	"github.com/weir-project/weir/internal/latency"
 	"github.com/weir-project/weir/internal/watch"
 )
+
+// measured is 90 of 100 ms, 10 of 3 s and 1 of a day.
+func measured() *latency.Histogram {
+	var h latency.Histogram
+	h.Add(100*time.Millisecond, 90)
+	h.Add(3*time.Second, 10)
+	h.Add(24*time.Hour, 1)
+	return &h
+}
 
 func full() *watch.State {
 	seconds := 1.5
@@ -25,15 +37,15 @@ func full() *watch.State {
 			"bluesky": {
 				Total: 120, Counts: map[string]int64{"create": 90, "delete": 7},
 				Local: watch.Local{State: "connected", LastEvent: 1_700_000_000_125, Reconnects: 2, Duplicates: 3, Gaps: 1, Rejects: 5,
-					Queue:   &watch.Queue{Events: 11, MaxEvents: 50000, BlockedMS: 2500},
-					Latency: &watch.Latency{P50: 125, P99: 750}},
+					Queue:    &watch.Queue{Events: 11, MaxEvents: 50000, BlockedMS: 2500, Dropped: map[string]int64{"drop-newest": 3, "sample": 0}},
+					Measured: watch.Measured{Commit: measured(), EndToEnd: &latency.Histogram{}}},
 			},
 			// Ingested by another process: nothing is said that only that one knows.
 			"wikipedia": {Total: -1, Counts: map[string]int64{"edit": 6}, Local: watch.Local{State: "external"}},
 		},
 		Topics: map[string]*watch.Topic{"bluesky-events": {UnderReplicated: 2}, "wikipedia-edits": {UnderReplicated: 1}},
 		Groups: map[string]*watch.Group{
-			"weir-bluesky-counter":   {Lag: 40, LagSeconds: &seconds, Members: 2},
+			"weir-bluesky-counter":   {Lag: 40, LagSeconds: &seconds, Members: 2, Rebalances: 4},
 			"weir-wikipedia-counter": {Lag: -1}, // unknown is not zero
 		},
 	}
@@ -56,6 +68,13 @@ weir_cluster_up 1
 weir_counted_events_total{kind="create",source="bluesky"} 90
 weir_counted_events_total{kind="delete",source="bluesky"} 7
 weir_counted_events_total{kind="edit",source="wikipedia"} 6
+# HELP weir_dropped_total Events dropped because the queue was full.
+# TYPE weir_dropped_total counter
+weir_dropped_total{policy="drop-newest",source="bluesky",stage="queue"} 3
+weir_dropped_total{policy="sample",source="bluesky",stage="queue"} 0
+# HELP weir_end_to_end_latency_seconds From an event's arrival at the socket to the answer of the Redis that counted it.
+# TYPE weir_end_to_end_latency_seconds histogram
+ENDTOEND
 # HELP weir_group_lag Messages that a consumer group has not consumed.
 # TYPE weir_group_lag gauge
 weir_group_lag{group="weir-bluesky-counter"} 40
@@ -66,10 +85,13 @@ weir_group_lag_seconds{group="weir-bluesky-counter"} 1.5
 # TYPE weir_group_members gauge
 weir_group_members{group="weir-bluesky-counter"} 2
 weir_group_members{group="weir-wikipedia-counter"} 0
-# HELP weir_produce_latency_seconds From an event's arrival to its commit.
-# TYPE weir_produce_latency_seconds gauge
-weir_produce_latency_seconds{percentile="50",source="bluesky"} 0.125
-weir_produce_latency_seconds{percentile="99",source="bluesky"} 0.75
+# HELP weir_group_rebalances_total How often the members of a consumer group or their partitions were seen to change.
+# TYPE weir_group_rebalances_total counter
+weir_group_rebalances_total{group="weir-bluesky-counter"} 4
+weir_group_rebalances_total{group="weir-wikipedia-counter"} 0
+# HELP weir_produce_latency_seconds From an event's arrival at the socket to the commit of its transaction.
+# TYPE weir_produce_latency_seconds histogram
+PRODUCE
 # HELP weir_queue_blocked_seconds_total How long the socket waited for the queue.
 # TYPE weir_queue_blocked_seconds_total counter
 weir_queue_blocked_seconds_total{source="bluesky"} 2.5
@@ -123,7 +145,28 @@ func scrape(t *testing.T, state func() *watch.State) string {
 
 func TestFullState(t *testing.T) {
 	got := scrape(t, full)
-	if want := strings.TrimPrefix(wantFull, "\n"); got != want {
+	bounds := strings.Fields("0.001024 0.002048 0.004096 0.008192 0.016384 0.032768 0.065536 0.131072 0.262144 0.524288 1.048576 2.097152 4.194304 " +
+		"8.388608 16.777216 33.554432 67.108864 134.217728 268.435456 536.870912 1073.741824 +Inf")
+	histogram := func(name string, at func(bound int) int, sum string) string {
+		var b strings.Builder
+		for i, le := range bounds {
+			fmt.Fprintf(&b, "%s_bucket{source=\"bluesky\",le=%q} %d\n", name, le, at(i))
+		}
+		return b.String() + fmt.Sprintf("%s_sum{source=\"bluesky\"} %s\n%s_count{source=\"bluesky\"} %d", name, sum, name, at(len(bounds)-1))
+	}
+	want := strings.NewReplacer("ENDTOEND", histogram("weir_end_to_end_latency_seconds", func(int) int { return 0 }, "0"),
+		"PRODUCE", histogram("weir_produce_latency_seconds", func(i int) int {
+			switch {
+			case i < 7:
+				return 0
+			case i < 12: // from 131 ms on
+				return 90
+			case i < len(bounds)-1: // from 4.2 s on
+				return 100
+			}
+			return 101
+		}, "86439"), "\n\n", "\n").Replace(wantFull)
+	if want := strings.TrimPrefix(want, "\n"); got != want {
 		t.Errorf("a scrape is\n%s\nwant\n%s", got, want)
 	}
 	problems, err := promlint.New(strings.NewReader(got)).Lint()
@@ -165,7 +208,7 @@ func TestFailedCluster(t *testing.T) {
 // TestHandler: a scrape carries the state and the process's own numbers.
 func TestHandler(t *testing.T) {
 	w := httptest.NewRecorder()
-	Handler(full).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	Handler(full, nil).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	body := w.Body.String()
 	if w.Code != http.StatusOK {
 		t.Fatalf("status %d: %s", w.Code, body)

@@ -1,10 +1,16 @@
 package watch
 
 import (
+	"cmp"
 	"fmt"
+	"hash/fnv"
+	"io"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
+
+	"github.com/weir-project/weir/internal/inspect"
 )
 
 // news says in plain words what changed between two versions. The first version
@@ -15,6 +21,7 @@ func (w *Watcher) news(old, next *State) []Entry {
 	}
 	var out []Entry
 	out = append(out, clusterNews(old, next)...)
+	out = append(out, w.leaderNews()...)
 	out = append(out, groupNews(old, next)...)
 	out = append(out, streamNews(old, next)...)
 	for i := range out {
@@ -31,7 +38,6 @@ func clusterNews(old, next *State) (out []Entry) {
 			out = append(out, Entry{Kind: LogInfo, Text: "the cluster answers again"})
 		}
 	}
-	var moved []string
 	for _, id := range slices.Sorted(maps.Keys(next.Cluster.Brokers)) {
 		now, was := next.Cluster.Brokers[id], old.Cluster.Brokers[id]
 		switch {
@@ -42,33 +48,70 @@ func clusterNews(old, next *State) (out []Entry) {
 		case !was.Alive && now.Alive:
 			out = append(out, Entry{Kind: LogBroker, Broker: id, Text: "broker " + id + " is back"})
 		}
-		if was != nil && now.Leaders != was.Leaders {
-			moved = append(moved, fmt.Sprintf("broker %s leads %d (was %d)", id, now.Leaders, was.Leaders))
-		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(old.Cluster.Brokers)) {
 		if was := old.Cluster.Brokers[id]; next.Cluster.Brokers[id] == nil && was.Alive {
 			out = append(out, Entry{Kind: LogBroker, Broker: id, Text: "broker " + id + " left the cluster"})
 		}
 	}
-	appeared := 0
 	for _, name := range slices.Sorted(maps.Keys(next.Topics)) {
 		if old.Topics[name] == nil {
-			appeared++
 			out = append(out, Entry{Kind: LogTopic, Topic: name, Text: fmt.Sprintf("topic %s was created, with %d partitions", name, next.Topics[name].Partitions)})
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(old.Topics)) {
 		if next.Topics[name] == nil {
-			appeared++
 			out = append(out, Entry{Kind: LogTopic, Topic: name, Text: "topic " + name + " was deleted"})
 		}
 	}
-	// New topics need leaders: that is no move.
-	if len(moved) > 0 && appeared == 0 {
-		out = append(out, Entry{Kind: LogLeader, Text: "leaders moved: " + strings.Join(moved, ", ")})
-	}
 	return out
+}
+
+// move is a partition that another broker leads than before.
+type move struct {
+	topic     string
+	partition int32
+	was, now  int32
+}
+
+// tellMoves is how many moves a line of the log names.
+const tellMoves = 4
+
+// leaderNews is one line for all moves, those of weir's own topics first.
+func (w *Watcher) leaderNews() []Entry {
+	if len(w.moves) == 0 {
+		return nil
+	}
+	own := func(m move) int {
+		if slices.ContainsFunc(w.cfg.Streams, func(s StreamConfig) bool { return s.Topic == m.topic }) {
+			return 0
+		}
+		return 1
+	}
+	slices.SortFunc(w.moves, func(a, b move) int {
+		return cmp.Or(cmp.Compare(own(a), own(b)), strings.Compare(a.topic, b.topic), cmp.Compare(a.partition, b.partition))
+	})
+	leader := func(id int32) string {
+		if id < 0 {
+			return "nobody"
+		}
+		return "broker " + strconv.Itoa(int(id))
+	}
+	var told []string
+	e := Entry{Kind: LogLeader, Topic: w.moves[0].topic}
+	for i, m := range w.moves {
+		if m.topic != e.Topic {
+			e.Topic = "" // it concerns more than one
+		}
+		if i < tellMoves {
+			told = append(told, fmt.Sprintf("%s P%d from %s to %s", m.topic, m.partition, leader(m.was), leader(m.now)))
+		}
+	}
+	e.Text = "leaders moved: " + strings.Join(told, ", ")
+	if more := len(w.moves) - tellMoves; more > 0 {
+		e.Text += fmt.Sprintf(", and %d more", more)
+	}
+	return []Entry{e}
 }
 
 func groupNews(old, next *State) (out []Entry) {
@@ -85,6 +128,8 @@ func groupNews(old, next *State) (out []Entry) {
 			out = append(out, Entry{Kind: LogRebalance, Group: name, Text: fmt.Sprintf("group %s rebalances: %s, one or more left (was %d)", name, members(now.Members), was.Members)})
 		case now.State != was.State:
 			out = append(out, Entry{Kind: LogRebalance, Group: name, Text: "group " + name + " " + became(now)})
+		case now.Rebalances > was.Rebalances:
+			out = append(out, Entry{Kind: LogRebalance, Group: name, Text: fmt.Sprintf("group %s rebalanced: its partitions are shared out anew among %s", name, members(now.Members))})
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(old.Groups)) {
@@ -93,6 +138,44 @@ func groupNews(old, next *State) (out []Entry) {
 		}
 	}
 	return out
+}
+
+// settled reports whether a group is not just sharing out its partitions.
+func settled(g *Group) bool {
+	switch g.State {
+	case "PreparingRebalance", "CompletingRebalance", "Assigning", "Reconciling":
+		return false
+	}
+	return true
+}
+
+// rebalanced reports whether a group has been rebalanced since it was looked at
+// last: other members, or the same ones with other partitions. d is nil where its
+// members were not looked at.
+func (w *Watcher) rebalanced(name string, now, was *Group, d *inspect.GroupDetail) bool {
+	if d == nil {
+		return now.Members != was.Members
+	}
+	if !settled(now) {
+		return false // it is told when it is over
+	}
+	before, known := w.members[name]
+	digest := digestMembers(d.Members)
+	w.members[name] = digest
+	return known && (digest != before || !settled(was))
+}
+
+// digestMembers tells who has which partitions.
+func digestMembers(list []inspect.Member) uint64 {
+	list = slices.SortedFunc(slices.Values(list), func(a, b inspect.Member) int { return strings.Compare(a.ID, b.ID) })
+	h := fnv.New64a()
+	for _, m := range list {
+		_, _ = io.WriteString(h, m.ID+"\x00")
+		for _, topic := range slices.Sorted(maps.Keys(m.Assigned)) {
+			_, _ = fmt.Fprintf(h, "%s\x00%d\x00", topic, m.Assigned[topic])
+		}
+	}
+	return h.Sum64()
 }
 
 // became says what a group's state means.
@@ -114,6 +197,18 @@ func members(n int) string {
 		return "1 member"
 	}
 	return fmt.Sprintf("%d members", n)
+}
+
+// queueNews is about a queue's policy, and what it begins to cost.
+func queueNews(now, was *Queue, add func(kind, format string, args ...any)) {
+	if now.Policy != was.Policy {
+		add(LogPolicy, "a full queue has the policy %q from now on (it was %q)", now.Policy, was.Policy)
+	}
+	for _, policy := range slices.Sorted(maps.Keys(now.Dropped)) {
+		if n := now.Dropped[policy]; n > 0 && was.Dropped[policy] == 0 {
+			add(LogGap, "the queue is full and drops events, by its policy %q", policy)
+		}
+	}
 }
 
 func streamNews(old, next *State) (out []Entry) {
@@ -140,6 +235,9 @@ func streamNews(old, next *State) (out []Entry) {
 		}
 		if now.Gaps > was.Gaps {
 			add(LogGap, "upstream no longer offers some events: %d gaps by now", now.Gaps)
+		}
+		if now.Queue != nil && was.Queue != nil {
+			queueNews(now.Queue, was.Queue, add)
 		}
 		if now.Redis != was.Redis {
 			if now.Redis != "ok" {

@@ -101,6 +101,11 @@ func (w *Watcher) topic(now time.Time, m kadm.TopicDetail, ends map[int32]kadm.L
 		end += o.Offset
 		t.Messages += o.Offset - w.starts[partitionKey(m.Topic, id)]
 	}
+	for id, was := range w.leaders[m.Topic] {
+		if now, ok := leaders[id]; ok && now != was {
+			w.moves = append(w.moves, move{m.Topic, id, was, now})
+		}
+	}
 	w.leaders[m.Topic] = leaders
 	if !known {
 		if t.Error == "" {
@@ -200,20 +205,29 @@ func (w *Watcher) pollGroups(ctx context.Context, now time.Time) {
 		g := &Group{Type: l.Type, State: l.State, Protocol: l.Protocol, Members: l.MemberCount, Topics: l.Topics, Lag: l.Lag, Error: l.Error,
 			Positions: map[string]map[string]int64{}, Assignments: map[string]map[string]string{}}
 		was := w.next.Groups[l.Name]
+		var d *inspect.GroupDetail
 		if detailed[l.Name] {
-			if d, err := w.cfg.Inspector.Group(ctx, l.Name); err == nil {
-				w.describe(g, &d)
+			if got, err := w.cfg.Inspector.Group(ctx, l.Name); err == nil {
+				d = &got
+				w.describe(g, d)
 			} else if g.Error == "" {
 				g.Error = err.Error()
 			}
 		} else if was != nil {
 			g.Positions, g.Assignments = was.Positions, was.Assignments
 		}
+		if was != nil {
+			g.Rebalances = was.Rebalances
+			if w.rebalanced(l.Name, g, was, d) {
+				g.Rebalances++
+			}
+		}
 		w.pace(now, l.Name, g)
 		groups[l.Name] = g
 	}
 	for name := range w.next.Groups {
 		if groups[name] == nil {
+			delete(w.members, name)
 			delete(w.rates, "group/"+name)
 			delete(w.rates, "ends/"+name)
 		}
@@ -342,6 +356,9 @@ func (w *Watcher) pollStreams(ctx context.Context, now time.Time) {
 		if l, ok := local[cfg.Name]; ok {
 			s.Local = l
 		}
+		s.Latency = w.latency(now, cfg.Name+"/commit", s.Measured.Commit)
+		s.EndToEnd = w.latency(now, cfg.Name+"/end", s.Measured.EndToEnd)
+		s.Sink = w.latency(now, cfg.Name+"/sink", s.Measured.Sink)
 		w.counts(ctx, now, cfg, s, was)
 		w.total(ctx, now, cfg, s)
 		if g := w.next.Groups[cfg.Group]; g != nil {
@@ -436,8 +453,10 @@ func (w *Watcher) remember(now time.Time) {
 		if s.Lag >= 0 {
 			values[p+"lag"] = float64(s.Lag)
 		}
-		if s.Latency != nil {
-			values[p+"latency_p99"] = s.Latency.P99
+		for name, l := range map[string]*Latency{"latency": s.Latency, "end_to_end": s.EndToEnd, "sink": s.Sink} {
+			if l != nil {
+				values[p+name+"_p50"], values[p+name+"_p99"] = l.P50, l.P99
+			}
 		}
 		if s.Queue != nil && s.Queue.MaxBytes > 0 {
 			values[p+"queue"] = max(float64(s.Queue.Bytes)/float64(s.Queue.MaxBytes), float64(s.Queue.Events)/float64(max(1, s.Queue.MaxEvents)))

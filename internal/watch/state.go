@@ -7,7 +7,11 @@
 // that it is given.
 package watch
 
-import "time"
+import (
+	"time"
+
+	"github.com/weir-project/weir/internal/latency"
+)
 
 // State is the live document. A published State is never changed again.
 type State struct {
@@ -70,19 +74,26 @@ type Stream struct {
 // Local is what the process that ingests or counts a stream knows of it.
 type Local struct {
 	// State is connected, connecting or failed, and external in another process.
-	State      string   `json:"state"`
-	Host       string   `json:"host"`
-	Origin     string   `json:"origin"` // live, or simulated and the seed
-	Since      int64    `json:"since"`  // of State, in Unix milliseconds
-	LastEvent  int64    `json:"last_event"`
-	LastError  string   `json:"last_error"`
-	Reconnects int64    `json:"reconnects"`
-	Queue      *Queue   `json:"queue"`
-	Duplicates int64    `json:"duplicates"`
-	Gaps       int64    `json:"gaps"`
-	Rejects    int64    `json:"rejects"`
-	Skipped    int64    `json:"skipped"`
-	Latency    *Latency `json:"latency_ms"`
+	State      string `json:"state"`
+	Host       string `json:"host"`
+	Origin     string `json:"origin"` // live, or simulated and the seed
+	Since      int64  `json:"since"`  // of State, in Unix milliseconds
+	LastEvent  int64  `json:"last_event"`
+	LastError  string `json:"last_error"`
+	Reconnects int64  `json:"reconnects"`
+	Queue      *Queue `json:"queue"`
+	Duplicates int64  `json:"duplicates"`
+	Gaps       int64  `json:"gaps"`
+	Rejects    int64  `json:"rejects"`
+	Skipped    int64  `json:"skipped"`
+	// Latency is from an event's arrival at the socket to its commit, EndToEnd from
+	// there to Redis's answer that it is counted, Sink a call that counts: each of
+	// the last seconds, nil where this process measured none.
+	Latency  *Latency `json:"latency_ms"`
+	EndToEnd *Latency `json:"end_to_end_ms"`
+	Sink     *Latency `json:"sink_ms"`
+	// Measured is what Latency, EndToEnd and Sink are taken from.
+	Measured Measured `json:"-"`
 	// Members are weir's own counters in this process.
 	Members int `json:"members"`
 }
@@ -94,9 +105,17 @@ type Queue struct {
 	Bytes     int64 `json:"bytes"`
 	MaxBytes  int64 `json:"max_bytes"`
 	BlockedMS int64 `json:"blocked_ms"` // how long it was full, ever
+	// Policy says what happens to events while it is full, Dropped how many it has
+	// cost by now, by policy.
+	Policy  string           `json:"policy"`
+	Dropped map[string]int64 `json:"dropped"`
 }
 
-// Latency is from an event's arrival to its commit, in milliseconds.
+// Measured is what this process has measured of a stream since it started; nil
+// where another process does that part.
+type Measured struct{ Commit, EndToEnd, Sink *latency.Histogram }
+
+// Latency is about the events of the last seconds, in milliseconds.
 type Latency struct {
 	P50 float64 `json:"p50"`
 	P99 float64 `json:"p99"`
@@ -143,7 +162,9 @@ type Group struct {
 	ETASeconds  *float64                     `json:"eta_seconds"`
 	Positions   map[string]map[string]int64  `json:"positions"`   // by topic and partition
 	Assignments map[string]map[string]string `json:"assignments"` // member by topic and partition
-	Error       string                       `json:"error"`
+	// Rebalances is how often its members or their partitions were seen to change.
+	Rebalances int64  `json:"rebalances"`
+	Error      string `json:"error"`
 }
 
 // Kinds of log entries. Those that are drawn as marks on charts are all but Info.
@@ -154,6 +175,7 @@ const (
 	LogReconnect = "reconnect"
 	LogGap       = "gap"
 	LogTopic     = "topic"
+	LogPolicy    = "policy"
 	LogError     = "error"
 	LogInfo      = "info"
 )

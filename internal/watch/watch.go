@@ -80,6 +80,10 @@ type Watcher struct {
 	turn      int
 	baseline  bool // the first poll is done: from now on changes are news
 
+	latencies map[string]*window // by stream and name
+	members   map[string]uint64  // by group: a digest of who has which partitions
+	moves     []move             // leaders that moved since the version before
+
 	history *history
 
 	mu      sync.Mutex
@@ -107,6 +111,7 @@ func New(cfg Config) (*Watcher, error) {
 		cfg: cfg, admin: kadm.NewClient(cfg.Client), history: newHistory(),
 		rates: map[string]*track{}, ends: map[string]*pastEnds{}, starts: map[string]int64{}, laneEnds: map[string]int64{},
 		moved: map[string]time.Time{}, leaders: map[string]map[int32]int32{}, clients: map[*Subscription]struct{}{},
+		latencies: map[string]*window{}, members: map[string]uint64{},
 	}
 	w.next = &State{Version: cfg.Version, Mode: cfg.Mode, Engine: cfg.Engine,
 		Cluster: Cluster{Controller: -1, Brokers: map[string]*Broker{}},
@@ -144,6 +149,7 @@ func (w *Watcher) poll(ctx context.Context, now time.Time) {
 	next := *old // sections are replaced, never changed
 	w.next = &next
 	next.Cluster.Error = ""
+	w.moves = nil
 	w.pollTopics(ctx, now)
 	if now.Sub(w.lastSlow) >= slowEvery || next.Cluster.Error != "" || w.leadersMoved(old, &next) {
 		w.pollBrokers(ctx, now)
