@@ -63,12 +63,14 @@ class StreamView {
     const s = 'stream/' + name + '/';
     this.chart = new Chart({ title: 'Events per second', format: (n) => rate(n), series: [
       { name: s + 'rate', label: 'into Kafka', hue: 'h0' }, { name: s + 'count_rate', label: 'counted', hue: 'h4' }] });
+    this.endChart = new Chart({ title: 'From socket to count', format: (n) => duration(n / 1000), series: [
+      { name: s + 'end_to_end_p50', label: 'half of the events ≤', hue: 'h4' }, { name: s + 'end_to_end_p99', label: '99 % ≤', hue: 'h9' }] });
     this.lagChart = new Chart({ title: 'Lag', format: (n) => count(n), series: [{ name: s + 'lag', label: 'messages behind', hue: 'h8' }] });
     this.root = el('section.card.stream', { 'aria-label': name },
       el('header', null, el('h2', null, name === 'bluesky' ? 'Bluesky' : name === 'wikipedia' ? 'Wikipedia' : name), this.state, el('span.spacer'), this.big, this.total),
       el('div.pipe', null, this.source.root, arrow(), this.queue.root, arrow(), this.kafka.root, arrow(), this.count.root, arrow(), this.redis.root),
       this.laneBox,
-      el('div.two', null, this.chart.root, this.lagChart.root),
+      el('div.charts', null, this.chart.root, this.endChart.root, this.lagChart.root),
       el('div.two', null,
         el('div', null, el('h3', null, 'Counts by type'), el('table.counts', null, this.kinds)),
         el('div', null, el('h3', null, 'The last events'), this.tail, this.tailNote)));
@@ -115,7 +117,7 @@ class StreamView {
     const g = state.groups[s.group];
     this.count.set(rate(s.count_rate), [g ? `${many(g.members, 'member')}, ${g.state}` : 'no group yet', `lag ${count(s.lag)}` + (s.lag_seconds ? ', ' + duration(s.lag_seconds) : '')]);
     attr(this.count.root, 'class', 'stage ' + (s.lag > 1000 && (s.lag_seconds || 0) > 5 ? 'hot' : ''));
-    this.redis.set(count(s.counted), [s.redis === 'ok' ? 'counted, exactly once' : s.redis, '']);
+    this.redis.set(count(s.counted), [s.redis === 'ok' ? 'counted, exactly once' : s.redis, s.end_to_end_ms ? `from the socket: half ≤ ${duration(s.end_to_end_ms.p50 / 1000)}, 99 % ≤ ${duration(s.end_to_end_ms.p99 / 1000)}` : '']);
     attr(this.redis.root, 'class', 'stage ' + (s.redis === 'ok' ? '' : 'hot'));
     this.lanes.update(s.lanes || [], flagsOf(state, s.topic));
     this.charts(state, s, log);
@@ -138,18 +140,20 @@ class StreamView {
     if (!this.history) {
       this.history = true;
       const kinds = Object.keys(s.counts).slice(0, 20);
-      const names = [p + 'rate', p + 'count_rate', p + 'lag', ...kinds.map((k) => p + 'kind/' + k)];
+      const names = [p + 'rate', p + 'count_rate', p + 'lag', p + 'end_to_end_p50', p + 'end_to_end_p99', ...kinds.map((k) => p + 'kind/' + k)];
       this.app.api('/history?' + names.map((n) => 'series=' + encodeURIComponent(n)).join('&')).then((h) => {
         this.chart.set({ ...h, series: pick(h.series, [p + 'rate', p + 'count_rate']) }, marks);
+        this.endChart.set({ ...h, series: pick(h.series, [p + 'end_to_end_p50', p + 'end_to_end_p99']) }, marks);
         this.lagChart.set({ ...h, series: pick(h.series, [p + 'lag']) }, marks);
         for (const k of kinds) this.kindHistory[k] = h.series[p + 'kind/' + k] || [];
         if (!this.app.paused) this.update(this.app.state, this.app.log); // with what happened meanwhile
       }).catch(() => { this.history = false; });
       return;
     }
-    this.chart.marks = this.lagChart.marks = marks;
+    this.chart.marks = this.endChart.marks = this.lagChart.marks = marks;
     const before = this.chart.end;
     this.chart.push(state.time, { [p + 'rate']: s.rate, [p + 'count_rate']: s.count_rate });
+    this.endChart.push(state.time, { [p + 'end_to_end_p50']: s.end_to_end_ms?.p50, [p + 'end_to_end_p99']: s.end_to_end_ms?.p99 });
     this.lagChart.push(state.time, { [p + 'lag']: s.lag });
     if (this.chart.end !== before) {
       for (const k of Object.keys(s.counts)) {
@@ -193,6 +197,7 @@ class StreamView {
     this.events?.close();
     if (this.hide) document.removeEventListener('visibilitychange', this.hide);
     this.chart.close();
+    this.endChart.close();
     this.lagChart.close();
   }
 }
