@@ -21,6 +21,7 @@ func spawn(t *testing.T, env []string, args ...string) *child {
 	c := &child{Cmd: exec.Command(os.Args[0], args...), out: newOutput(), done: make(chan struct{})}
 	c.Env = append([]string{asWeir + "=1", "PATH=" + os.Getenv("PATH")}, env...)
 	c.Stdout, c.Stderr = c.out, c.out
+	c.WaitDelay = startPatience // a process that it started may hold its output
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -45,10 +46,15 @@ func (c *child) signal(t *testing.T, s os.Signal) {
 // exit waits for the end and returns the exit code, -1 for a signal.
 func (c *child) exit(t *testing.T) int {
 	t.Helper()
+	return c.exitWithin(t, startPatience)
+}
+
+func (c *child) exitWithin(t *testing.T, patience time.Duration) int {
+	t.Helper()
 	select {
 	case <-c.done:
 		return c.ProcessState.ExitCode()
-	case <-time.After(startPatience):
+	case <-time.After(patience):
 		t.Fatalf("the process does not end:\n%s", c.out)
 		return 0
 	}

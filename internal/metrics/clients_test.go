@@ -5,6 +5,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -49,29 +50,35 @@ func TestClients(t *testing.T) {
 	first := open(opts()...)
 	second := open(opts()...)
 	copied := open(first.Opts()...)
-	got := scrape()
+	// A record is counted some time after it is acknowledged.
+	scrapeFor := func(want string) {
+		t.Helper()
+		var got string
+		for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+			if got = scrape(); strings.Contains(got, "\n"+want) {
+				return
+			}
+		}
+		t.Errorf("a scrape lacks %s:\n%s", want, got)
+	}
 	for _, want := range []string{
 		`weir_kafka_produce_records_total{client="weir-a",topic="events"} 2`, // its own and the copy's
 		`weir_kafka_produce_records_total{client="weir-a#2",topic="events"} 1`,
 		`weir_kafka_request_duration_e2e_seconds_bucket{client="weir-a",node_id="0",le="+Inf"} `,
 		`weir_kafka_connects_total{client="weir-a",node_id="0"} `,
 	} {
-		if !strings.Contains(got, "\n"+want) {
-			t.Errorf("a scrape lacks %s", want)
-		}
+		scrapeFor(want)
 	}
 	copied.Close()
 	if !strings.Contains(scrape(), `client="weir-a"`) {
 		t.Error("the series of a client ended with its copy")
 	}
 	first.Close()
-	got = scrape()
+	got := scrape()
 	if strings.Contains(got, `client="weir-a"`) || !strings.Contains(got, `client="weir-a#2"`) {
 		t.Error("it is not the closed client's series that ended")
 	}
 	open(opts()...)
-	if got = scrape(); !strings.Contains(got, `weir_kafka_produce_records_total{client="weir-a",topic="events"} 1`) {
-		t.Error("a new client does not take the name that is free")
-	}
+	scrapeFor(`weir_kafka_produce_records_total{client="weir-a",topic="events"} 1`) // the name is free for a new client
 	second.Close()
 }
