@@ -2,6 +2,7 @@
 
 import { test, before, after } from 'node:test';
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { startWeir, startBrowser, openTab, until, shots } from './weir.js';
 
 let weir;
@@ -102,6 +103,65 @@ test('a killed broker: its leaders move, and the longest pause is measured', { t
     }
     const log = (await api('/log')).entries.map((e) => e.text).join('\n');
     assert.match(log, /broker 1 was killed: no transaction of \w+ was acknowledged for \d+ ms at most/);
+  });
+});
+
+test('messages: oldest, an offset, a time, uncommitted; copied, kept as lines', { timeout: 60_000 }, async () => {
+  const marker = 'weir-actions-' + process.pid;
+  for (let i = 0; i < 12; i++) {
+    const r = await fetch(`${weir.base}/api/v1/topics/weir.dead-letters/messages`, { method: 'POST', body: JSON.stringify({ key: marker, value: JSON.stringify({ i }), headers: [], partition: 1 }) });
+    assert.equal(r.status, 200, await r.text());
+  }
+  const list = (await api('/topics/weir.dead-letters/messages?from=oldest&partition=1&key=' + marker)).messages;
+  await tab('/topics/weir.dead-letters/messages?partition=1&key=' + marker, async (page) => {
+    const values = () => page.locator('.messages td.value').allInnerTexts();
+    const command = () => page.locator('.command code').innerText();
+    const read = async (/** @type {Record<string, string>} */ fields) => {
+      for (const [name, v] of Object.entries(fields)) { if (name === 'from' || name === 'isolation') await page.selectOption(`select[name=${name}]`, v); else await page.fill(`input[name=${name}]`, v); }
+      await page.click('button:has-text("Read")');
+    };
+    await until('the newest', async () => (await values())[0] === '{"i":11}');
+    await read({ from: 'oldest', n: '5' });
+    await until('the oldest', async () => (await values()).length === 5 && (await values())[0] === '{"i":0}');
+    assert.match(await command(), /^weir messages weir\.dead-letters --offset oldest -n 5 --partition 1 --filter key=weir-actions-\d+$/);
+    await page.click('button:has-text("More")');
+    await until('five more', async () => (await values()).length === 10);
+    await read({ from: 'offset', offset: String(list[7].offset), n: '50' });
+    await until('from an offset', async () => (await values()).join() === [7, 8, 9, 10, 11].map((i) => `{"i":${i}}`).join());
+    await read({ from: 'time', time: list[9].time });
+    await until('from a time', async () => (await values()).at(-1) === '{"i":11}' && (await values()).length <= 12 && (await values()).includes('{"i":9}'));
+    await read({ from: 'newest', isolation: 'uncommitted' });
+    await until('all of them', async () => (await values()).length === 12);
+    assert.match(page.url(), /isolation=uncommitted/);
+
+    const [file] = await Promise.all([page.waitForEvent('download'), page.click('a:has-text("Download")')]);
+    assert.equal(file.suggestedFilename(), 'weir.dead-letters.jsonl');
+    const lines = readFileSync(await file.path(), 'utf8').trim().split('\n').map((l) => JSON.parse(l));
+    assert.deepEqual(lines.map((l) => JSON.parse(l.value).i).sort((a, b) => a - b), Array.from({ length: 12 }, (_, i) => i));
+    await page.context().grantPermissions(['clipboard-read', 'clipboard-write']);
+    await page.locator('.command button:has-text("Copy")').click();
+    await page.waitForSelector('.toast >> text=Copied');
+    assert.equal(await page.evaluate(() => navigator.clipboard.readText()), await command());
+  });
+});
+
+test('what is configured is shown, filtered, and every page says how to do the same in a terminal', { timeout: 60_000 }, async () => {
+  await tab('/brokers', async (page) => {
+    await page.locator('.broker[aria-label="broker 0"] button:has-text("Configuration")').click();
+    await page.waitForSelector('[aria-label="configuration of broker 0"] tr');
+    assert.match(await page.locator('.command code').innerText(), /^kafka-configs\.sh --bootstrap-server 127\.0\.0\.1:\d+ --describe --all --entity-type brokers --entity-name 0$/);
+    await page.goto('/topics/bluesky-events');
+    await page.waitForSelector('th >> text=cleanup.policy');
+    await page.goto('/topics');
+    const rows = page.locator('.rows tbody tr[data-href]');
+    await until('all topics', async () => await rows.count() >= 4);
+    for (const path of ['/topics', '/topics/bluesky-events', '/topics/bluesky-events/messages', '/groups', '/groups/weir-wikipedia-counter', '/brokers', '/produce?topic=bluesky-events', '/verify']) {
+      await page.goto(path);
+      await until(`the command and the requests of ${path}`, async () => {
+        const bars = await page.locator('.command:visible').allInnerTexts();
+        return bars.length > 0 && bars.every((b) => /^\$\s+(weir|kcat) .*Kafka: \w+/s.test(b));
+      });
+    }
   });
 });
 
