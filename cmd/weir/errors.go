@@ -6,6 +6,8 @@ import (
 	"io"
 	"strings"
 
+	"github.com/spf13/cobra"
+
 	"github.com/weir-project/weir/internal/event"
 	"github.com/weir-project/weir/internal/kafka"
 	"github.com/weir-project/weir/internal/tally"
@@ -53,8 +55,8 @@ func runtimeError(hint, format string, args ...any) error {
 	return &cliError{exitRuntime, fmt.Errorf(format, args...), hint}
 }
 
-// asUsage gives err exit code 2 unless it has a code already.
-func asUsage(err error) error {
+// asUsage gives err, of the command that refused, exit code 2 unless it has a code already.
+func asUsage(cmd *cobra.Command, err error) error {
 	if _, ok := errors.AsType[*cliError](err); ok {
 		return err
 	}
@@ -64,7 +66,7 @@ func asUsage(err error) error {
 	cause, rest, _ := strings.Cut(msg, "\n")
 	hint := strings.Join(strings.Fields(rest), " ")
 	if hint == "" {
-		hint = "see weir --help"
+		hint = "see " + cmd.CommandPath() + " --help"
 	}
 	return &cliError{exitUsage, errors.New(cause), hint}
 }

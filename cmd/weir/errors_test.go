@@ -44,7 +44,8 @@ func TestErrors(t *testing.T) {
 		want []string // all in the message
 	}{
 		{args: "upp", code: exitUsage, want: []string{`unknown command "upp"`, "up"}},
-		{args: "up --nonsense", code: exitUsage, want: []string{"unknown flag: --nonsense", "--help"}},
+		{args: "up --nonsense", code: exitUsage, want: []string{"unknown flag: --nonsense", "see weir up --help"}},
+		{args: "groups reset --nonsense", code: exitUsage, want: []string{"unknown flag: --nonsense", "see weir groups reset --help"}},
 		{args: "up extra", code: exitUsage, want: []string{"extra"}},
 		{args: "counts", env: "WEIR_KAFAK=x", code: exitUsage, want: []string{"WEIR_KAFAK", "unknown"}},
 		{args: "up", env: "WEIR_RATE=fast", code: exitUsage, want: []string{"WEIR_RATE=fast", "--rate"}},

@@ -66,9 +66,9 @@ func run(ctx context.Context, args, environ []string, stdin io.Reader, stdout, s
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	if err != nil && !a.started { // cobra's own complaints about flags and arguments
-		return asUsage(err)
+		return asUsage(cmd, err)
 	}
 	return err
 }

@@ -52,9 +52,6 @@ func (b *Backoff) Next(err error, delivered bool) (wait time.Duration, permanent
 	return wait, false
 }
 
-// Reset forgets earlier failures.
-func (b *Backoff) Reset() { b.failures = 0 }
-
 func (b *Backoff) ceiling() time.Duration {
 	low, high := b.Min, b.Max
 	if low <= 0 {
