@@ -50,6 +50,9 @@ func defaultDataDir(env map[string]string, goos string) (string, error) {
 // data is the data directory in use, absolute.
 func (a *app) data() (string, error) {
 	dir := a.dataDir
+	if from := a.given["data"]; dir == "" && from != "" {
+		return "", usageError("name a directory, or leave it out for the default", "%s is empty", from)
+	}
 	if dir == "" {
 		d, err := defaultDataDir(a.env, runtime.GOOS)
 		if err != nil {

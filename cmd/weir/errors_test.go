@@ -45,6 +45,7 @@ func TestErrors(t *testing.T) {
 	}{
 		{args: "upp", code: exitUsage, want: []string{`unknown command "upp"`, "up"}},
 		{args: "up --nonsense", code: exitUsage, want: []string{"unknown flag: --nonsense", "see weir up --help"}},
+		{args: "counts --data=", code: exitUsage, want: []string{"--data is empty", "name a directory"}},
 		{args: "groups reset --nonsense", code: exitUsage, want: []string{"unknown flag: --nonsense", "see weir groups reset --help"}},
 		{args: "up extra", code: exitUsage, want: []string{"extra"}},
 		{args: "counts", env: "WEIR_KAFAK=x", code: exitUsage, want: []string{"WEIR_KAFAK", "unknown"}},
