@@ -159,8 +159,10 @@ func (a *app) performLabOn(ctx context.Context, e lab.Experiment, engine string)
 		return usageError("see weir lab "+e.Name()+" --help", "%w", err)
 	}
 	prog := newProgress(a.stderr)
+	ctx, live, stop := a.liveLab(ctx)
+	defer stop()
 	r, kept, err := lab.Perform(ctx, lab.Config{Dir: dir, Version: buildVersion().Version, Log: a.log, Progress: prog.show,
-		Engine: engine, KafkaCache: cache, KafkaHome: a.env["KAFKA_HOME"]}, e)
+		Engine: engine, KafkaCache: cache, KafkaHome: a.env["KAFKA_HOME"], Live: live}, e)
 	prog.done()
 	busy, isBusy := errors.AsType[*lab.BusyError](err)
 	switch {
@@ -187,7 +189,10 @@ func (a *app) performLabOn(ctx context.Context, e lab.Experiment, engine string)
 
 // printLab prints a report.
 func (a *app) printLab(r *lab.Report, kept string) error {
-	if a.output == formatJSON {
+	switch a.output {
+	case formatJSONL:
+		return nil // its last line was the end
+	case formatJSON:
 		short := *r
 		short.Lines = nil // in report.json
 		return writeJSON(a.stdout, struct {
@@ -411,8 +416,6 @@ func newLabBackpressure(a *app) *cobra.Command {
 	}
 	_ = cmd.RegisterFlagCompletionFunc("policies", cobra.FixedCompletions(names, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("break", cobra.FixedCompletions(lab.Breaks(), cobra.ShellCompDirectiveNoFileComp))
-	a.dataFlag(cmd)
-	a.outputFlag(cmd, formatTable, formatJSON)
-	a.logFlag(cmd)
+	a.labFlags(cmd)
 	return cmd
 }

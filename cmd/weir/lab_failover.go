@@ -80,9 +80,7 @@ func newLabFailover(a *app) *cobra.Command {
 	_ = cmd.RegisterFlagCompletionFunc("cases", cobra.FixedCompletions(failoverNames, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("break", cobra.FixedCompletions(lab.FailoverBreaks(), cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("engine", cobra.FixedCompletions(lab.Engines(), cobra.ShellCompDirectiveNoFileComp))
-	a.dataFlag(cmd)
-	a.outputFlag(cmd, formatTable, formatJSON)
-	a.logFlag(cmd)
+	a.labFlags(cmd)
 	return cmd
 }
 

@@ -62,8 +62,6 @@ func newLabPersistence(a *app) *cobra.Command {
 		noEnv(fl, name)
 	}
 	_ = cmd.RegisterFlagCompletionFunc("break", cobra.FixedCompletions(lab.PersistenceBreaks(), cobra.ShellCompDirectiveNoFileComp))
-	a.dataFlag(cmd)
-	a.outputFlag(cmd, formatTable, formatJSON)
-	a.logFlag(cmd)
+	a.labFlags(cmd)
 	return cmd
 }

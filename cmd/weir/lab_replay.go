@@ -54,8 +54,6 @@ func newLabReplay(a *app) *cobra.Command {
 		noEnv(fl, name)
 	}
 	_ = cmd.RegisterFlagCompletionFunc("break", cobra.FixedCompletions(lab.ReplayBreaks(), cobra.ShellCompDirectiveNoFileComp))
-	a.dataFlag(cmd)
-	a.outputFlag(cmd, formatTable, formatJSON)
-	a.logFlag(cmd)
+	a.labFlags(cmd)
 	return cmd
 }

@@ -108,3 +108,24 @@ func TestLabPersistence(t *testing.T) {
 		}
 	}
 }
+
+// TestLabEndsWithItsControl has a standard input that changes what there is not, and ends.
+func TestLabEndsWithItsControl(t *testing.T) {
+	data := t.TempDir()
+	c := start(t, testEnv(t, "WEIR_DATA="+data), `{"set":"colour","value":"blue"}`+"\n", append(smallLab, "--control", "-o", "jsonl")...)
+	code := c.wait(t)
+	if code != exitUnclear || !strings.Contains(c.stderr.String(), "not changed: colour:") {
+		t.Errorf("exit code %d, stderr:\n%s", code, c.stderr)
+	}
+	lines := strings.Split(strings.TrimSpace(c.stdout.String()), "\n")
+	var last struct {
+		At  float64
+		End struct{ Error string }
+	}
+	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &last); err != nil || last.End.Error == "" {
+		t.Errorf("the last line is %s (%v)", lines[len(lines)-1], err)
+	}
+	if entries, err := os.ReadDir(filepath.Join(data, labsDir)); err != nil || len(entries) != 1 {
+		t.Errorf("left are %v, %v", entries, err)
+	}
+}

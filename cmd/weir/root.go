@@ -40,6 +40,9 @@ type app struct {
 	// "WEIR_KAFKA", "KAFKA_BROKER"; empty for a default.
 	given map[string]string
 
+	// labControl is set where a lab is controlled through stdin.
+	labControl bool
+
 	// clients are those Kafka clients of this process that are measured.
 	clients *metrics.Clients
 }

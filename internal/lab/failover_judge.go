@@ -106,8 +106,14 @@ func (s *Failover) measure(r *Report, o *failoverSeen) {
 	r.Measure(of, "consumer's pause", 1000*pause(times(o.consumed), o.killed), "ms")
 	r.Measure(of, "new leader after", 1000*(o.moved-o.killed), "ms")
 	r.Measure(of, "all in sync after", o.back-o.killed, "s")
-	r.Lines = append(r.Lines, perSecond(of, "acknowledged (records/s)", times(o.acked)), perSecond(of, "consumed (records/s)", times(o.consumed)))
+	r.Lines = append(r.Lines, perSecond(of, ackedPanel, times(o.acked)), perSecond(of, consumedPanel, times(o.consumed)))
 }
+
+// Panels of a case.
+const (
+	ackedPanel    = "acknowledged (records/s)"
+	consumedPanel = "consumed (records/s)"
+)
 
 // perSecond makes a line of how many of the times fall into each tenth of a second.
 func perSecond(of, panel string, times []float64) Line {

@@ -31,6 +31,7 @@ type failoverRun struct {
 	kafka kafka.Config
 	admin *kadm.Client
 	begin time.Time
+	b     *Bench
 	down  bool // the leader is killed and not yet started again
 
 	mu    sync.Mutex // guards acked, refused and sent of failoverSeen, and consumed
@@ -40,7 +41,7 @@ type failoverRun struct {
 
 // observe runs one case.
 func (s *Failover) observe(ctx context.Context, b *Bench, e engine, c FailoverCase, index int, show func(string)) (_ *failoverSeen, err error) {
-	f := &failoverRun{s: s, e: e, topic: fmt.Sprintf("lab-failover-%d", index), begin: time.Now(),
+	f := &failoverRun{s: s, e: e, topic: fmt.Sprintf("lab-failover-%d", index), begin: time.Now(), b: b,
 		kafka:        kafka.Config{Brokers: e.Addrs(), ClientID: "weir-lab", Log: b.Log},
 		failoverSeen: &failoverSeen{of: c, real: e.real(), acked: make(map[int64]float64), consumed: make(map[int64]float64)}}
 	cl, err := f.kafka.NewClient(kgo.MetadataMinAge(50 * time.Millisecond))
@@ -50,6 +51,7 @@ func (s *Failover) observe(ctx context.Context, b *Bench, e engine, c FailoverCa
 	defer cl.Close()
 	f.admin = kadm.NewClient(cl)
 	defer f.stop()
+	b.Begin(string(c), f.begin)
 	show("creating a topic")
 	if err := f.open(ctx); err != nil {
 		return nil, err
@@ -196,8 +198,23 @@ func (f *failoverRun) load(ctx context.Context) error {
 			f.mu.Unlock()
 		}
 	})
+	f.wg.Go(func() { f.tell(reading) })
 	f.stops = append(f.stops, stopWriting, stopReading)
 	return nil
+}
+
+// tell shows how many records a second are acknowledged and consumed, until ctx ends.
+func (f *failoverRun) tell(ctx context.Context) {
+	var acked, consumed int
+	for last := time.Now(); wait(ctx, tellEvery) == nil; {
+		f.mu.Lock()
+		a, c := len(f.acked), len(f.consumed)
+		f.mu.Unlock()
+		took := time.Since(last).Seconds()
+		last = time.Now()
+		f.b.Points(string(f.of), map[string]float64{ackedPanel: float64(a-acked) / took, consumedPanel: float64(c-consumed) / took})
+		acked, consumed = a, c
+	}
 }
 
 // produce writes numbers, as many as are due, until ctx ends, and then waits for
@@ -277,6 +294,7 @@ func (f *failoverRun) fault(ctx context.Context, show func(string)) error {
 	f.held = f.now()
 	if f.real {
 		show(fmt.Sprintf("holding the followers of broker %d", p.Leader))
+		f.b.Mark(string(f.of), fmt.Sprintf("followers of broker %d held", p.Leader))
 		release, err := holdFollowers(f.e, p)
 		if err != nil {
 			return err
@@ -297,6 +315,7 @@ func (f *failoverRun) fault(ctx context.Context, show func(string)) error {
 			return false
 		}
 		f.moved, f.successor = f.now(), leader
+		f.b.Mark(string(f.of), fmt.Sprintf("broker %d leads", leader))
 		return true
 	})
 	return err
@@ -332,6 +351,7 @@ func (f *failoverRun) kill(ctx context.Context, id int32) error {
 		return err
 	}
 	f.down, f.dead = true, !f.e.Alive(ctx, id)
+	f.b.Mark(string(f.of), fmt.Sprintf("broker %d killed", id))
 	return nil
 }
 
@@ -373,5 +393,6 @@ func (f *failoverRun) revive(ctx context.Context) error {
 		return err
 	}
 	f.down = false
+	f.b.Mark(string(f.of), fmt.Sprintf("broker %d is back", f.leader))
 	return nil
 }

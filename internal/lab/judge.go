@@ -93,28 +93,6 @@ func (s *Backpressure) measure(r *Report, o *observation) {
 	r.Measure(of, "reader blocked", f.blocked, "s")
 	r.Measure(of, "socket stopped", o.socketBlocked.Seconds(), "s")
 	r.Measure(of, "longest hole", float64(o.hole), "events")
-	s.lines(r, o)
-}
-
-// linePoints is how many points a line in a report has at most.
-const linePoints = 400
-
-// lines adds the course of a case.
-func (s *Backpressure) lines(r *Report, o *observation) {
-	step := max(1, len(o.samples)/linePoints)
-	add := func(panel string, value func(*sample) float64) {
-		l := Line{Case: o.policy.String(), Panel: panel}
-		for i := 0; i < len(o.samples); i += step {
-			l.X = append(l.X, o.samples[i].at)
-			l.Y = append(l.Y, value(&o.samples[i]))
-		}
-		r.Lines = append(r.Lines, l)
-	}
-	add("queue (events)", func(x *sample) float64 { return float64(x.queue.Events) })
-	add("waiting upstream (events)", func(x *sample) float64 { return float64(x.upstream) })
-	add("stored (events)", func(x *sample) float64 { return float64(x.stored) })
-	add("dropped (events)", func(x *sample) float64 { return float64(x.queue.Dropped.Total()) })
-	add("memory of the process (MiB)", func(x *sample) float64 { return float64(x.rss) / (1 << 20) })
 }
 
 // judge adds the checks of a case. Where its conditions are not met, nothing else

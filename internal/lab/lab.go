@@ -78,11 +78,29 @@ type Report struct {
 	// Notes say what follows from it, in words.
 	Notes []string `json:"notes,omitempty"`
 	Lines []Line   `json:"lines,omitempty"`
+	Marks []Mark   `json:"marks,omitempty"`
+
+	live *Live // nil outside Perform
 }
 
 // Measure adds a figure.
 func (r *Report) Measure(of, name string, value float64, unit string) {
 	r.Measures = append(r.Measures, Measure{of, name, value, unit})
+	if l := r.live; l != nil {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.tell(Update{Measure: &r.Measures[len(r.Measures)-1]})
+	}
+}
+
+// add adds a check.
+func (r *Report) add(c Check) {
+	r.Checks = append(r.Checks, c)
+	if l := r.live; l != nil {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.tell(Update{Check: &c})
+	}
 }
 
 // check adds a part of the claim that holds or does not.
@@ -91,12 +109,12 @@ func (r *Report) check(of, claim, want, got string, ok bool) {
 	if ok {
 		v = Holds
 	}
-	r.Checks = append(r.Checks, Check{of, claim, want, got, v})
+	r.add(Check{of, claim, want, got, v})
 }
 
 // unknown adds a condition without which a case proves nothing.
 func (r *Report) unknown(of, condition, want, got string) {
-	r.Checks = append(r.Checks, Check{of, condition, want, got, Inconclusive})
+	r.add(Check{of, condition, want, got, Inconclusive})
 }
 
 // judge makes the verdict of the checks: one that does not hold decides, then one
@@ -131,7 +149,9 @@ func (r *Report) judge() {
 	r.Reason = fmt.Sprintf("all %d checks agree with what was measured", len(r.Checks))
 }
 
-// Bench is what an experiment works with.
+// Bench is what an experiment works with. While it runs, it tells what goes on through
+// Begin, Point, Mark and Tanks, whose lines and marks become part of its report, and
+// offers settings to be changed through Offer: a page draws and changes them live.
 type Bench struct {
 	// Dir is empty, the experiment's own, and gone afterwards.
 	Dir string
@@ -140,6 +160,8 @@ type Bench struct {
 	Progress func(line string)
 	// Engine, KafkaCache and KafkaHome are Config's.
 	Engine, KafkaCache, KafkaHome string
+
+	live *Live
 }
 
 // Experiment is one lab. Check says what is wrong with its settings; nil is fine.
@@ -174,6 +196,8 @@ type Config struct {
 	// KafkaCache holds the jars of Apache Kafka, KafkaHome is an unpacked distribution
 	// to use instead: see apache.Config.
 	KafkaCache, KafkaHome string
+	// Live tells what goes on and lets it be changed; nil where nobody is interested.
+	Live *Live
 }
 
 // BusyError says that another experiment works in the directory.
@@ -189,7 +213,7 @@ const workPrefix = ".work-"
 // Perform runs an experiment and keeps its report: report.json and plot.svg in the
 // directory that it returns. Without a report (an error, or ctx ended) nothing is
 // left behind.
-func Perform(ctx context.Context, cfg Config, e Experiment) (_ *Report, dir string, err error) {
+func Perform(ctx context.Context, cfg Config, e Experiment) (r *Report, dir string, err error) {
 	if err := e.Check(); err != nil {
 		return nil, "", err
 	}
@@ -198,6 +222,9 @@ func Perform(ctx context.Context, cfg Config, e Experiment) (_ *Report, dir stri
 	}
 	if cfg.Progress == nil {
 		cfg.Progress = func(string) {}
+	}
+	if cfg.Live == nil {
+		cfg.Live = NewLive(nil)
 	}
 	if cfg.Engine == "" {
 		cfg.Engine = EngineEmbedded
@@ -210,6 +237,7 @@ func Perform(ctx context.Context, cfg Config, e Experiment) (_ *Report, dir stri
 		return nil, "", err
 	}
 	defer unlock()
+	defer func() { cfg.Live.finish(r, dir, err) }()
 	if err := sweep(ctx, cfg.Dir); err != nil {
 		return nil, "", err
 	}
@@ -222,15 +250,25 @@ func Perform(ctx context.Context, cfg Config, e Experiment) (_ *Report, dir stri
 			err = fmt.Errorf("remove temporary directory: %w", e)
 		}
 	}()
-	r := &Report{Lab: e.Name(), Engine: cfg.Engine, Version: cfg.Version, Started: time.Now().UTC(), Claim: e.Claim(), Settings: e.Settings()}
-	if err := e.Run(ctx, &Bench{Dir: work, Log: cfg.Log, Progress: cfg.Progress,
-		Engine: cfg.Engine, KafkaCache: cfg.KafkaCache, KafkaHome: cfg.KafkaHome}, r); err != nil {
+	live := cfg.Live
+	r = &Report{Lab: e.Name(), Engine: cfg.Engine, Version: cfg.Version, Started: time.Now().UTC(), Claim: e.Claim(), Settings: e.Settings(), live: live}
+	progress := func(line string) {
+		cfg.Progress(line)
+		live.mu.Lock()
+		defer live.mu.Unlock()
+		live.tell(Update{Progress: line})
+	}
+	if err := e.Run(ctx, &Bench{Dir: work, Log: cfg.Log, Progress: progress,
+		Engine: cfg.Engine, KafkaCache: cfg.KafkaCache, KafkaHome: cfg.KafkaHome, live: live}, r); err != nil {
 		return nil, "", err
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, "", err
 	}
 	r.Seconds = time.Since(r.Started).Seconds()
+	live.mu.Lock()
+	r.Lines, r.Marks = live.picture.merge(r.Lines), live.picture.Marks
+	live.mu.Unlock()
 	r.judge()
 	if dir, err = keep(cfg.Dir, r); err != nil {
 		return nil, "", err

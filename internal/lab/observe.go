@@ -24,6 +24,9 @@ import (
 // sampleEvery is how often the state is noted.
 const sampleEvery = 20 * time.Millisecond
 
+// tellEvery is how often it is told.
+const tellEvery = 100 * time.Millisecond
+
 // settled is how long nothing may have moved before what is still missing is lost.
 const settled = 2 * time.Second
 
@@ -86,7 +89,8 @@ func (s *Backpressure) observe(ctx context.Context, b *Bench, p queue.Policy, sh
 	o.rssBefore = residentBytes()
 	tail := startTail(ctx, g.kafka)
 	control, stopControl := startControl(ctx, s.Work)
-	err = o.watch(ctx, s, g, w, control, show)
+	b.Begin(p.String(), g.start)
+	err = o.watch(ctx, s, b, g, w, control, show)
 	stopControl()
 	o.latency = tail.stop()
 	if err != nil {
@@ -110,11 +114,11 @@ func (s *Backpressure) observe(ctx context.Context, b *Bench, p queue.Policy, sh
 }
 
 // watch notes the state until nothing moves any more.
-func (o *observation) watch(ctx context.Context, s *Backpressure, g *rig, w, control *workers, show func(string)) error {
+func (o *observation) watch(ctx context.Context, s *Backpressure, b *Bench, g *rig, w, control *workers, show func(string)) error {
 	tick := time.NewTicker(sampleEvery)
 	defer tick.Stop()
 	longest := time.Duration(1.6*float64(o.events)/s.capacity()*float64(time.Second)) + s.Offer + 20*time.Second
-	moved, shown := time.Now(), time.Time{}
+	moved, shown, told := time.Now(), time.Time{}, time.Time{}
 	var last sample
 	for {
 		select {
@@ -137,6 +141,10 @@ func (o *observation) watch(ctx context.Context, s *Backpressure, g *rig, w, con
 			moved = now
 		}
 		last = x
+		if now.Sub(told) >= tellEvery {
+			told = now
+			o.tell(b, &x)
+		}
 		if now.Sub(shown) > 200*time.Millisecond {
 			shown = now
 			show(fmt.Sprintf("%4.0f s  offered %d  upstream %d  queue %d/%d  stored %d  dropped %d", x.at, x.offered, x.upstream,
@@ -151,6 +159,17 @@ func (o *observation) watch(ctx context.Context, s *Backpressure, g *rig, w, con
 			return nil
 		}
 	}
+}
+
+// tell adds a sample to the course of its case.
+func (o *observation) tell(b *Bench, x *sample) {
+	b.Points(o.policy.String(), map[string]float64{
+		"queue (events)":              float64(x.queue.Events),
+		"waiting upstream (events)":   float64(x.upstream),
+		"stored (events)":             float64(x.stored),
+		"dropped (events)":            float64(x.queue.Dropped.Total()),
+		"memory of the process (MiB)": float64(x.rss) / (1 << 20),
+	})
 }
 
 // sample reads the state.

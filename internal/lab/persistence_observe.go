@@ -32,6 +32,8 @@ var countedBy = map[string]string{
 // whole is a weir up in a process of its own.
 type whole struct {
 	s     *Persistence
+	b     *Bench
+	shown time.Time
 	dir   string
 	addrs []string // three brokers and Redis
 	kafka kafka.Config
@@ -40,12 +42,20 @@ type whole struct {
 	ended chan error
 }
 
+// told shows a count as it is now.
+func (w *whole) told(n int64) {
+	if time.Since(w.shown) >= tellEvery {
+		w.shown = time.Now()
+		w.b.Point(caseKill, "counted (events)", float64(n))
+	}
+}
+
 func (s *Persistence) open(b *Bench) (*whole, error) {
 	addrs, err := freeAddrs(4)
 	if err != nil {
 		return nil, err
 	}
-	return &whole{s: s, dir: filepath.Join(b.Dir, "weir"), addrs: addrs, kafka: kafka.Config{Brokers: addrs[:3], ClientID: "weir-lab", Log: b.Log}}, nil
+	return &whole{s: s, b: b, dir: filepath.Join(b.Dir, "weir"), addrs: addrs, kafka: kafka.Config{Brokers: addrs[:3], ClientID: "weir-lab", Log: b.Log}}, nil
 }
 
 func (w *whole) command(ctx context.Context, args ...string) *exec.Cmd {
@@ -124,6 +134,9 @@ func (w *whole) counts(ctx context.Context, n int64, show func(string)) (int64, 
 		}
 		if store != nil {
 			sum, err := total(ctx, store)
+			if err == nil {
+				w.told(sum)
+			}
 			if err == nil && sum > n {
 				return sum, true, nil
 			}
@@ -260,6 +273,7 @@ func (s *Persistence) observe(ctx context.Context, b *Bench) (_ *persistenceSeen
 	}()
 	o := &persistenceSeen{}
 	at := func(i int, text string) { b.Progress(fmt.Sprintf("kill %d of %d  %s", i+1, s.Kills, text)) }
+	b.Begin(caseKill, time.Now())
 	at(0, "starting weir")
 	if err := w.start(); err != nil {
 		return nil, err
@@ -278,6 +292,7 @@ func (s *Persistence) observe(ctx context.Context, b *Bench) (_ *persistenceSeen
 		x.records = int64(len(before.records))
 		if s.Break != BreakSpare {
 			at(i, "killing everything")
+			b.Mark(caseKill, fmt.Sprintf("kill %d: brokers, Redis, producers, consumers", i+1))
 			how, err := w.end(os.Kill)
 			if err != nil {
 				return nil, err
@@ -298,6 +313,7 @@ func (s *Persistence) observe(ctx context.Context, b *Bench) (_ *persistenceSeen
 			return nil, err
 		}
 		x.first = time.Since(began).Seconds()
+		b.Mark(caseKill, fmt.Sprintf("counting again after %.1f s", x.first))
 		after, err := w.read(ctx)
 		if err != nil {
 			return nil, err

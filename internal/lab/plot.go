@@ -70,6 +70,17 @@ func plotLines(r *Report) ([]byte, error) {
 			p.Legend.Add(l.Case, line)
 		}
 	}
+	for _, m := range r.Marks {
+		n := cases[m.Case]
+		for i, name := range order {
+			x := &across{x: m.X, style: draw.LineStyle{Color: palette[n%len(palette)], Width: vg.Points(0.7)}}
+			if i == 0 {
+				x.text, x.row = m.Text, n
+			}
+			panels[name].Add(x)
+		}
+		longest = max(longest, m.X)
+	}
 	if len(order) == 0 {
 		return []byte(`<svg xmlns="http://www.w3.org/2000/svg"/>` + "\n"), nil
 	}
@@ -89,4 +100,29 @@ func plotLines(r *Report) ([]byte, error) {
 		return nil, fmt.Errorf("draw plot: %w", err)
 	}
 	return out.Bytes(), nil
+}
+
+// across is a mark: a line from bottom to top, with its text beside it.
+type across struct {
+	x     float64
+	text  string // may be empty
+	row   int    // texts of different cases are not on top of each other
+	style draw.LineStyle
+}
+
+// markFont is the size of a mark's text.
+const markFont = 7
+
+// Plot implements plot.Plotter.
+func (a *across) Plot(c draw.Canvas, p *plot.Plot) {
+	tx, _ := p.Transforms(&c)
+	x := tx(a.x)
+	c.StrokeLine2(a.style, x, c.Min.Y, x, c.Max.Y)
+	if a.text == "" {
+		return
+	}
+	style := p.X.Tick.Label
+	style.Font.Size, style.Color = vg.Points(markFont), a.style.Color
+	style.XAlign, style.YAlign = draw.XLeft, draw.YTop
+	c.FillText(style, vg.Point{X: x + vg.Points(2), Y: c.Max.Y - vg.Points(float64(markFont*a.row+1))}, a.text)
 }

@@ -108,7 +108,6 @@ type replaySeen struct {
 	refill                float64 // seconds
 	refilled              int64   // events
 
-	x, liveY, againY []float64
 }
 
 // Run implements Experiment.
@@ -160,10 +159,13 @@ func (s *Replay) observe(ctx context.Context, b *Bench, g *rig) (*replaySeen, er
 	o := &replaySeen{truth: simulate.Count(g.server.Items(0, s.events())).Data}
 	total := sum(o.truth)
 	half := total / 2
-	w := &replayWatch{o: o, g: g, show: b.Progress, total: total}
+	w := &replayWatch{o: o, g: g, b: b, total: total}
+	b.Begin(caseAgain, g.start)
+	b.Begin(caseLive, g.start)
 	if ok, err := w.until(ctx, func() bool { return w.live >= half }); err != nil || !ok {
 		return o, err
 	}
+	b.Mark(caseAgain, "a second group begins at offset 0")
 	a, err := startAgain(ctx, b, g)
 	if err != nil {
 		return nil, err
@@ -176,6 +178,7 @@ func (s *Replay) observe(ctx context.Context, b *Bench, g *rig) (*replaySeen, er
 	if err := s.rewind(ctx, w); err != nil {
 		return nil, err
 	}
+	b.Mark(caseAgain, "it is rewound to offset 0")
 	from, began := w.live, time.Now()
 	if a, err = startAgain(ctx, b, g); err != nil {
 		return nil, err
@@ -185,6 +188,7 @@ func (s *Replay) observe(ctx context.Context, b *Bench, g *rig) (*replaySeen, er
 	if ok, err = w.until(ctx, func() bool { return w.again >= target }); err != nil || !ok {
 		return o, err
 	}
+	b.Mark(caseAgain, "it has caught up")
 	o.refill, o.refilled = time.Since(began).Seconds(), w.again-o.after
 	ok, err = w.until(ctx, func() bool { return w.live >= total })
 	if o.during = w.live - from; err != nil || !ok {
@@ -292,13 +296,11 @@ func sum(counts map[string]int64) (n int64) {
 type replayWatch struct {
 	o           *replaySeen
 	g           *rig
-	show        func(string)
+	b           *Bench
 	total       int64
 	live, again int64
-	shown       time.Time
+	shown, told time.Time
 }
-
-func (w *replayWatch) at() float64 { return time.Since(w.g.start).Seconds() }
 
 // until notes the counts until ok says so. It reports false when nothing has moved
 // for as long as anybody waits.
@@ -320,10 +322,14 @@ func (w *replayWatch) until(ctx context.Context, ok func() bool) (bool, error) {
 			moved = time.Now()
 		}
 		w.live, w.again = l, a
-		w.o.x, w.o.liveY, w.o.againY = append(w.o.x, max(0, w.at())), append(w.o.liveY, float64(l)), append(w.o.againY, float64(a))
+		if time.Since(w.told) >= tellEvery {
+			w.told = time.Now()
+			w.b.Point(caseLive, "counted (events)", float64(l))
+			w.b.Point(caseAgain, "counted (events)", float64(a))
+		}
 		if time.Since(w.shown) > 200*time.Millisecond {
 			w.shown = time.Now()
-			w.show(fmt.Sprintf("live %d, counted again %d, of %d", l, a, w.total))
+			w.b.Progress(fmt.Sprintf("live %d, counted again %d, of %d", l, a, w.total))
 		}
 		if ok() {
 			return true, nil
@@ -344,7 +350,7 @@ const (
 	caseAgain = "again"
 )
 
-// measure adds figures and lines.
+// measure adds figures.
 func (s *Replay) measure(r *Report, o *replaySeen) {
 	r.Measure(caseLive, "counted", float64(sum(o.live)), "events")
 	r.Measure(caseAgain, "counted", float64(sum(o.again)), "events")
@@ -355,16 +361,6 @@ func (s *Replay) measure(r *Report, o *replaySeen) {
 		r.Measure(caseAgain, "speed", float64(o.refilled)/o.refill, "events/s")
 		r.Measure(caseLive, "counted after the rewind", float64(o.during), "events")
 	}
-	step := max(1, len(o.x)/linePoints)
-	add := func(of string, y []float64) {
-		l := Line{Case: of, Panel: "counted (events)"}
-		for i := 0; i < len(o.x); i += step {
-			l.X, l.Y = append(l.X, o.x[i]), append(l.Y, y[i])
-		}
-		r.Lines = append(r.Lines, l)
-	}
-	add(caseLive, o.liveY)
-	add(caseAgain, o.againY)
 }
 
 // judge adds the checks.

@@ -59,6 +59,7 @@ func observeRetention(ctx context.Context, b *Bench) (_ *retentionSeen, err erro
 	o := &retentionSeen{inside: -1}
 	value := make([]byte, retentionValue)
 	source := rand.NewChaCha8([32]byte{})
+	b.Begin(caseRetention, time.Now())
 	b.Progress(fmt.Sprintf("retention  writing %d MiB to a topic that may keep %d", retentionWritten>>20, retentionBytes>>20))
 	for ; o.written < retentionWritten/retentionValue; o.written++ {
 		_, _ = source.Read(value) // never fails
@@ -68,14 +69,14 @@ func observeRetention(ctx context.Context, b *Bench) (_ *retentionSeen, err erro
 		}
 	}
 	b.Progress("retention  waiting for the oldest segments to go")
-	if err := o.settle(ctx, admin, topic); err != nil {
+	if err := o.settle(ctx, b, admin, topic); err != nil {
 		return nil, err
 	}
 	return o, o.read(ctx, cfg, topic)
 }
 
 // settle waits until the low watermark has moved and then stayed for some passes.
-func (o *retentionSeen) settle(ctx context.Context, admin *kadm.Client, topic string) error {
+func (o *retentionSeen) settle(ctx context.Context, b *Bench, admin *kadm.Client, topic string) error {
 	quiet := time.Now()
 	for end := time.Now().Add(patience); time.Now().Before(end); {
 		lows, err := admin.ListStartOffsets(ctx, topic)
@@ -92,6 +93,7 @@ func (o *retentionSeen) settle(ctx context.Context, admin *kadm.Client, topic st
 			quiet = time.Now()
 		}
 		o.low, o.high = low.Offset, high.Offset
+		b.Points(caseRetention, map[string]float64{"low watermark (offset)": float64(o.low), "high watermark (offset)": float64(o.high)})
 		if o.low > 0 && time.Since(quiet) > 3*time.Second {
 			o.trimmed = true
 			return nil

@@ -1,0 +1,73 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"io"
+	"sync"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weir-project/weir/internal/lab"
+)
+
+// labFlags adds the flags that every lab has.
+func (a *app) labFlags(cmd *cobra.Command) {
+	a.dataFlag(cmd)
+	a.outputFlag(cmd, formatTable, formatJSON, formatJSONL)
+	a.logFlag(cmd)
+	cmd.Flags().BoolVar(&a.labControl, labControl, false, `read settings to change while it runs from standard input, as JSON lines: {"set":"policy","value":"block"}; its end stops the lab`)
+	noEnv(cmd.Flags(), labControl)
+}
+
+const labControl = "control"
+
+// labChange is a line of standard input under --control.
+type labChange struct {
+	Set   string `json:"set"`
+	Value string `json:"value"`
+}
+
+// maxChange bounds such a line in bytes.
+const maxChange = 4 << 10
+
+// control changes settings as in says, until its end, and then stops the lab. What
+// cannot be set is told, and changes nothing.
+func (a *app) control(in io.Reader, live *lab.Live, stop func()) {
+	defer stop()
+	lines := bufio.NewScanner(in)
+	lines.Buffer(make([]byte, 0, maxChange), maxChange)
+	for lines.Scan() {
+		var c labChange
+		err := json.Unmarshal(lines.Bytes(), &c)
+		if err == nil {
+			err = live.Set(c.Set, c.Value)
+		}
+		if err != nil {
+			a.stderr.say("not changed: %s", visible(err.Error()))
+		}
+	}
+}
+
+// liveLab returns what tells and controls a lab in the way that flags ask for, and the
+// context that it runs in.
+func (a *app) liveLab(ctx context.Context) (context.Context, *lab.Live, func()) {
+	listen := func(lab.Update) {}
+	if a.output == formatJSONL {
+		var once sync.Once
+		enc := json.NewEncoder(a.stdout)
+		listen = func(u lab.Update) {
+			if err := enc.Encode(u); err != nil {
+				once.Do(func() { a.stderr.say("nobody reads the output any more: %v", err) })
+			}
+		}
+	}
+	live := lab.NewLive(listen)
+	ctx, stop := context.WithCancel(ctx)
+	if a.labControl {
+		// It ends with standard input, or with the process.
+		go a.control(a.stdin, live, stop)
+	}
+	return ctx, live, stop
+}

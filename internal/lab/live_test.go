@@ -1,0 +1,145 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"math"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// heard collects updates.
+type heard struct {
+	mu  sync.Mutex
+	all []Update
+}
+
+func (h *heard) listen(u Update) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.all = append(h.all, u)
+}
+
+func TestWhatIsToldIsHeardAndKept(t *testing.T) {
+	var h heard
+	live := NewLive(h.listen)
+	r, kept, err := Perform(t.Context(), Config{Dir: t.TempDir(), Live: live}, &stub{run: func(_ context.Context, b *Bench, r *Report) error {
+		b.Begin("a", time.Now().Add(-3*time.Second))
+		b.Progress("half done")
+		b.Point("a", "size", 5)
+		b.Points("a", map[string]float64{"speed": 7, "nothing": math.NaN()})
+		b.PointAt("b", "by round", 4, 2)
+		b.Point("c", "exact", 1)
+		b.Mark("a", "a broker died")
+		b.Tanks([]Tank{{Name: "queue", Level: 1, Capacity: 2, Unit: "events"}})
+		r.Measure("a", "size", 5, "bytes")
+		r.check("a", "one is one", "1", "1", true)
+		r.Lines = append(r.Lines, Line{Case: "c", Panel: "exact", X: []float64{1, 2}, Y: []float64{3, 4}})
+		return nil
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var p Picture
+	for _, u := range h.all {
+		p.Add(u)
+	}
+	if p.Case != "a" || p.Progress != "half done" || len(p.Tanks) != 1 || len(p.Measures) != 1 || len(p.Checks) != 1 || len(p.Controls) != 0 {
+		t.Errorf("heard %+v", p)
+	}
+	if p.End == nil || p.End.Verdict != Holds || p.End.Directory != kept || p.End.Error != "" {
+		t.Errorf("the end is %+v", p.End)
+	}
+	if len(r.Marks) != 1 || r.Marks[0].Text != "a broker died" || r.Marks[0].X < 3 {
+		t.Errorf("marks = %+v, want one 3 s after the case began", r.Marks)
+	}
+	got := map[string]Line{}
+	for _, l := range r.Lines {
+		got[l.Panel] = l
+	}
+	if len(r.Lines) != 4 || got["size"].Y[0] != 5 || got["size"].X[0] < 3 || got["by round"].X[0] != 4 || !slices.Equal(got["exact"].Y, []float64{3, 4}) {
+		t.Errorf("lines = %+v", r.Lines)
+	}
+}
+
+func TestAnExperimentThatFailsSaysSo(t *testing.T) {
+	var h heard
+	broken := errors.New("broken")
+	_, _, err := Perform(t.Context(), Config{Dir: t.TempDir(), Live: NewLive(h.listen)}, &stub{run: func(context.Context, *Bench, *Report) error { return broken }})
+	if last := h.all[len(h.all)-1]; !errors.Is(err, broken) || last.End == nil || last.End.Error != "broken" || last.End.Verdict != "" {
+		t.Errorf("err = %v, the end is %+v", err, last.End)
+	}
+}
+
+func TestALineIsThinnedEvenly(t *testing.T) {
+	var p Picture
+	const n = 100_000
+	for i := range n {
+		p.Add(Update{Points: []Point{{"a", "size", float64(i), float64(i)}}})
+	}
+	x := p.Lines[0].X
+	if len(x) > linePoints || len(x) < linePoints/2 || x[0] != 0 || x[len(x)-1] < n*0.99 {
+		t.Fatalf("%d points from %v to %v", len(x), x[0], x[len(x)-1])
+	}
+	for i := 2; i < len(x); i++ {
+		if x[i]-x[i-1] != x[1]-x[0] {
+			t.Fatalf("steps of %v and %v", x[1]-x[0], x[i]-x[i-1])
+		}
+	}
+	for i := range 1000 {
+		p.Add(Update{Mark: &Mark{"a", 1, "x"}, Points: []Point{{strings.Repeat("b", i), "size", 1, 1}}})
+	}
+	if len(p.Lines) > maxLines || len(p.Marks) > maxMarks {
+		t.Errorf("%d lines, %d marks", len(p.Lines), len(p.Marks))
+	}
+}
+
+func TestASettingIsChangedWhileItRuns(t *testing.T) {
+	var h heard
+	live := NewLive(h.listen)
+	if err := live.Set("policy", "b"); !errors.Is(err, ErrNoControl) {
+		t.Errorf("before it is offered: %v", err)
+	}
+	r, _, err := Perform(t.Context(), Config{Dir: t.TempDir(), Live: live}, &stub{run: func(_ context.Context, b *Bench, r *Report) error {
+		var policy, work string
+		b.Begin("first", time.Now())
+		withdraw := b.Offer(Control{Name: "policy", Label: "policy", Values: []string{"a", "b"}, Value: "a"}, func(v string) error { policy = v; return nil })
+		defer b.Offer(Control{Name: "work", Label: "work", Min: 1, Max: 20, Unit: "ms", Value: "10"}, func(v string) error { work = v; return nil })()
+		for _, c := range []struct{ name, value, wrong string }{
+			{"policy", "c", "choose one of a, b"}, {"work", "21", "from 1 to 20 ms"}, {"work", "NaN", "from 1 to 20 ms"}, {"other", "1", "does not offer"},
+			{"policy", "a", ""}, {"policy", "b", ""}, {"work", "2.5", ""},
+		} {
+			if err := live.Set(c.name, c.value); (err == nil) != (c.wrong == "") || err != nil && !strings.Contains(err.Error(), c.wrong) {
+				t.Errorf("%s = %s: %v, want %q", c.name, c.value, err, c.wrong)
+			}
+		}
+		if policy != "b" || work != "2.5" {
+			t.Errorf("set are %q and %q", policy, work)
+		}
+		withdraw()
+		if err := live.Set("policy", "a"); !errors.Is(err, ErrNoControl) {
+			t.Errorf("after it was withdrawn: %v", err)
+		}
+		return nil
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var texts []string
+	for _, m := range r.Marks {
+		texts = append(texts, m.Case+": "+m.Text)
+	}
+	if want := []string{"first: policy → b", "first: work → 2.5 ms"}; !slices.Equal(texts, want) {
+		t.Errorf("marks = %q, want %q", texts, want)
+	}
+	var p Picture
+	for _, u := range h.all {
+		p.Add(u)
+	}
+	if p.Controls == nil || len(p.Controls) != 0 {
+		t.Errorf("at the end are offered %+v", p.Controls)
+	}
+}
