@@ -189,6 +189,18 @@ func (i *Inspector) Topic(ctx context.Context, name string) (TopicDetail, error)
 	return detail, nil
 }
 
+// Exists returns ErrNoTopic for a name that no topic has.
+func (i *Inspector) Exists(ctx context.Context, name string) error {
+	meta, err := i.admin.Metadata(ctx, name)
+	if err == nil {
+		_, err = found(meta, name)
+	}
+	if err != nil {
+		return fmt.Errorf("look for a topic: %w", err)
+	}
+	return nil
+}
+
 // found returns a topic from metadata that asked for it.
 func found(meta kadm.Metadata, name string) (kadm.TopicDetail, error) {
 	d, ok := meta.Topics[name]

@@ -3,12 +3,9 @@ package web
 import (
 	"crypto/sha256"
 	"crypto/subtle"
-	"errors"
-	"io/fs"
 	"net"
 	"net/http"
 	"net/netip"
-	"path"
 	"slices"
 	"strings"
 )
@@ -97,33 +94,4 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request) bool {
 func same(a, b string) bool {
 	x, y := sha256.Sum256([]byte(a)), sha256.Sum256([]byte(b))
 	return subtle.ConstantTimeCompare(x[:], y[:]) == 1
-}
-
-// pages serves the static files, and the one page under every other path: the
-// router in the browser shows what the path names.
-func pages(files fs.FS) http.Handler {
-	server := http.FileServerFS(files)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != http.MethodGet && r.Method != http.MethodHead {
-			http.Error(w, "pages are only read", http.StatusMethodNotAllowed)
-			return
-		}
-		w.Header().Set("Cache-Control", "no-cache")
-		name := strings.TrimPrefix(path.Clean(r.URL.Path), "/")
-		if info, err := fs.Stat(files, name); err == nil && !info.IsDir() {
-			server.ServeHTTP(w, r)
-			return
-		}
-		if path.Ext(name) != "" && !strings.Contains(name, "topics/") && !strings.Contains(name, "groups/") {
-			http.NotFound(w, r)
-			return
-		}
-		page, err := fs.ReadFile(files, "index.html")
-		if errors.Is(err, fs.ErrNotExist) {
-			http.Error(w, "this build has no user interface", http.StatusNotFound)
-			return
-		}
-		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		_, _ = w.Write(page)
-	})
 }

@@ -2,6 +2,7 @@ package web
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +14,10 @@ import (
 // writeTimeout is how long one write to a live stream may take: a reader that
 // does not read is let go, and gets a snapshot when it returns.
 const writeTimeout = 10 * time.Second
+
+// aliveEvery is how often a stream that has nothing to say says that it lives: pages
+// tell a cluster that answers slowly from a weir that is gone.
+const aliveEvery = 2 * time.Second
 
 // stream is a Server-Sent Events answer.
 type stream struct {
@@ -72,9 +77,19 @@ func (s *Server) live(w http.ResponseWriter, r *http.Request) error {
 	sub := s.cfg.Watch.Subscribe()
 	defer sub.Close()
 	for {
-		u, ok := sub.Next(r.Context())
-		if !ok {
+		wait, cancel := context.WithTimeout(r.Context(), aliveEvery)
+		u, ok := sub.Next(wait)
+		quiet := wait.Err() != nil
+		cancel()
+		if !ok && (!quiet || r.Context().Err() != nil) {
 			return nil
+		}
+		if !ok {
+			out.event("alive", "", []byte("{}"))
+			if out.send() != nil {
+				return nil
+			}
+			continue
 		}
 		id := strconv.FormatInt(u.Version, 10)
 		if u.Snapshot != nil {

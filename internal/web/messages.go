@@ -1,7 +1,6 @@
 package web
 
 import (
-	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -21,8 +20,6 @@ const (
 	shownValue  = 64 << 10 // bytes of a value; the whole is a link away
 	scanBudget  = 200_000  // messages that a filter looks at before it answers with what it has
 	maxDownload = 1_000_000
-	tailEvery   = 100 * time.Millisecond
-	tailBurst   = 10 // messages of a tail every tailEvery
 )
 
 // query reads what to read from the URL.
@@ -255,100 +252,6 @@ func (s *Server) download(w http.ResponseWriter, r *http.Request) error {
 		panic(http.ErrAbortHandler) // half a file must not look like a whole one
 	}
 	return err
-}
-
-// tail follows a topic. At high rates it shows a sample and says how many it skipped.
-func (s *Server) tail(w http.ResponseWriter, r *http.Request) error {
-	q, _, err := query(r)
-	if err != nil {
-		return err
-	}
-	if _, err := s.cfg.Inspector.Topic(r.Context(), q.Topic); err != nil {
-		return err
-	}
-	q.From, q.Follow = inspect.End(), true
-	out, err := newStream(w)
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithCancel(r.Context())
-	defer cancel()
-	found := make(chan inspect.WireMessage, 4*tailBurst)
-	missed := make(chan int64, 1)
-	done := make(chan error, 1)
-	go func() {
-		var skipped int64
-		_, err := s.cfg.Inspector.Read(ctx, q, func(m inspect.Message) error {
-			select {
-			case found <- m.Wire(shownValue):
-			default:
-				skipped++
-			}
-			if skipped > 0 {
-				select {
-				case missed <- skipped:
-					skipped = 0
-				default:
-				}
-			}
-			return nil
-		})
-		done <- err
-	}()
-	tick := time.NewTicker(tailEvery)
-	defer tick.Stop()
-	err = tailLoop(ctx, out, tick.C, found, missed, done)
-	cancel()
-	if !errors.Is(err, errTailEnded) {
-		if err := <-done; err != nil {
-			s.cfg.Log.Debug("tail ended", "error", err)
-		}
-	}
-	return nil
-}
-
-var errTailEnded = errors.New("the tail ended")
-
-// tailBatch is one event of a tail.
-type tailBatch struct {
-	Messages []inspect.WireMessage `json:"messages"`
-	Skipped  int64                 `json:"skipped"`
-}
-
-func tailLoop(ctx context.Context, out *stream, tick <-chan time.Time, found <-chan inspect.WireMessage, missed <-chan int64, done <-chan error) error {
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case err := <-done:
-			if err != nil {
-				b, _ := json.Marshal(map[string]string{"error": err.Error()})
-				out.event("error", "", b)
-				_ = out.send()
-			}
-			return errTailEnded
-		case <-tick:
-		}
-		batch := tailBatch{Messages: []inspect.WireMessage{}}
-		for len(batch.Messages) < tailBurst && len(found) > 0 {
-			batch.Messages = append(batch.Messages, <-found)
-		}
-		select {
-		case batch.Skipped = <-missed:
-		default:
-		}
-		if len(batch.Messages) == 0 && batch.Skipped == 0 {
-			continue
-		}
-		b, err := json.Marshal(batch)
-		if err != nil {
-			return err
-		}
-		out.event("message", "", b)
-		if err := out.send(); err != nil {
-			return err
-		}
-	}
 }
 
 // produceRequest is a record by hand. A partition that is null is chosen by the key.

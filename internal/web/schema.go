@@ -33,6 +33,8 @@ var messageQuery = []param{
 	{"header", "NAME=VALUE or NAME", true}, {"path", ".a.b=VALUE in a JSON value", true}, {"isolation", "committed (default) or uncommitted", false},
 }
 
+var tailQuery = append([]param{{"rate", "messages per second to show at most, 1 to 100", false}}, messageQuery...)
+
 var cursorQuery = append([]param{{"cursor", "of an earlier answer", false}}, messageQuery...)
 
 // contracts are by method and path what api lists.
@@ -47,7 +49,7 @@ var contracts = map[string]contract{
 	"GET /api/v1/topics/{topic}/messages.jsonl":                      {query: cursorQuery, content: "application/jsonl", event: inspect.WireMessage{}},
 	"GET /api/v1/topics/{topic}/messages/{partition}/{offset}":       {answer: messageAnswer{}},
 	"GET /api/v1/topics/{topic}/messages/{partition}/{offset}/value": {content: "application/octet-stream"},
-	"GET /api/v1/topics/{topic}/tail":                                {query: messageQuery, content: "text/event-stream", event: tailBatch{}},
+	"GET /api/v1/topics/{topic}/tail":                                {query: tailQuery, content: "text/event-stream", event: tailBatch{}},
 	"POST /api/v1/topics/{topic}/messages":                           {body: produceRequest{}, answer: produceAnswer{}},
 	"GET /api/v1/topics/{topic}/partition":                           {query: []param{{"key", "the key", false}}, answer: partitionAnswer{}},
 	"GET /api/v1/groups":                                             {answer: groupsAnswer{}},

@@ -96,6 +96,7 @@ type Server struct {
 	verify  verifier
 	replays replayer
 	pauses  pauses
+	tails   tails
 	routes  []route
 }
 
@@ -132,7 +133,11 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Metrics != nil {
 		mux.Handle("GET /metrics", cfg.Metrics)
 	}
-	mux.Handle("/", pages(files))
+	assets, err := newAssets(files)
+	if err != nil {
+		return nil, fmt.Errorf("serve the user interface: %w", err)
+	}
+	mux.Handle("/", assets)
 	s.handler = s.guard(mux)
 	return s, nil
 }

@@ -17,7 +17,7 @@ import verify from './pages/verify.js';
  * @typedef {{
  *   state: any, log: any[], paused: boolean,
  *   api: (path: string, body?: any) => Promise<any>,
- *   navigate: (url: string, replace?: boolean) => void,
+ *   navigate: (url: string, replace?: boolean) => void, pause: () => void,
  * }} App
  * @typedef {{update?: (state: any, entries: any[]) => void, unmount?: () => void}} Mounted
  * @typedef {{title: (params: string[]) => string, mount: (root: HTMLElement, params: string[], app: App) => Mounted}} Page
@@ -47,6 +47,7 @@ const app = {
     if (replace) history.replaceState(null, '', url);
     else { history.pushState(null, '', url); show(); }
   },
+  pause,
 };
 
 /** @type {Mounted} */
@@ -97,6 +98,7 @@ function connect() {
   source = new EventSource('/api/v1/live');
   source.addEventListener('snapshot', (e) => { app.state = plain(JSON.parse(e.data)); heard(); });
   source.addEventListener('patch', (e) => { if (app.state) app.state = mergePatch(app.state, JSON.parse(e.data)); heard(); });
+  source.addEventListener('alive', heard);
   source.addEventListener('log', (e) => {
     const entry = JSON.parse(e.data);
     app.log.push(entry);
@@ -141,6 +143,9 @@ function status() {
   attr(f, 'class', stale ? 'bad' : app.paused ? 'warn' : 'ok');
   if (!app.state) return;
   const s = app.state;
+  const problem = byId('problem');
+  put(problem, s.cluster.error || '');
+  problem.hidden = !s.cluster.error;
   const mode = byId('mode');
   put(mode, s.mode === 'simulated' ? 'SIMULATED' : s.mode === 'live' ? 'live events' : 'external cluster');
   attr(mode, 'class', 'chip ' + (s.mode === 'simulated' ? 'sim' : ''));

@@ -255,8 +255,10 @@ export function setSparkline(svg, values) {
   const max = Math.max(1e-9, ...values.map((v) => v ?? 0));
   let d = '';
   let pen = false;
+  let hole = 0;
   values.forEach((v, i) => {
-    if (v === null || v === undefined) { pen = false; return; }
+    if (v === null || v === undefined) { if (++hole > slow) pen = false; return; }
+    hole = 0;
     const x = values.length < 2 ? 100 : i / (values.length - 1) * 100;
     d += (pen ? 'L' : 'M') + x.toFixed(1) + ' ' + (19 - v / max * 18).toFixed(1);
     pen = true;

@@ -11,9 +11,11 @@ export class Lanes {
   /** @param {{topic: string, navigate?: (url: string) => void}} o */
   constructor(o) {
     this.o = o;
-    this.body = el('div.lanes', { role: 'table', 'aria-label': 'partitions of ' + o.topic });
+    this.body = el('div.lanes', { role: 'rowgroup' });
+    const head = el('div.lane-head', { role: 'row' }, ['', 'leader', 'what is retained; a flag is where a group reads, and how far behind', 'end', 'rate'].map((t, i) => el(i > 2 ? 'span.num' : 'span', { role: 'columnheader' }, t || 'P')));
+    this.table = el('div', { role: 'table', 'aria-label': 'partitions of ' + o.topic }, el('div', { role: 'rowgroup' }, head), this.body);
     this.legend = el('p.flag-legend');
-    this.root = el('div', null, this.body, this.legend);
+    this.root = el('div', null, this.table, this.legend);
     /** How many offsets the width of a lane shows: the newest, so that a lag can be seen. */
     this.window = 1000;
   }

@@ -8,6 +8,9 @@ import { oneLine, tree } from '../json.js';
 
 const fields = ['from', 'n', 'partition', 'offset', 'time', 'text', 'key', 'header', 'path', 'isolation'];
 const maxRows = 500;
+/** A live tail adds at most so many rows at once, and so often: more can be read by nobody. */
+const burst = 12;
+const pace = 500; // ms
 
 /** A header's value as text. @param {{value: string|null, value_base64?: string}} h */
 const headerText = (h) => h.value ?? (h.value_base64 ? 'base64 ' + h.value_base64 : 'null');
@@ -45,12 +48,13 @@ export default {
     fit();
     const progress = el('p.dim', { role: 'status' });
     const more = el('button.more', { type: 'button', hidden: true, onclick: () => go(true) }, 'More');
+    const resume = el('button', { type: 'button', hidden: true, onclick: () => { box.scrollTop = 0; hover = false; if (app.paused) app.pause(); flush(true); } }, 'Resume');
     const rows = el('tbody');
     const box = el('div.scroll.messages', { tabindex: '0', role: 'region', 'aria-label': 'messages' },
-      el('table.rows', null, el('thead', null, el('tr', null, ['', 'Partition', 'Offset', 'Time', 'Key', 'Value', 'Headers'].map((t) => t ? el(t === 'Offset' || t === 'Partition' ? 'th.num' : 'th', { scope: 'col' }, t) : el('td')))), rows));
+      el('table.rows', null, el('colgroup', null, ['expand', 'partition', 'offset', 'time', 'key', 'value', 'headers'].map((c) => el('col.c-' + c))), el('thead', null, el('tr', null, ['', 'Partition', 'Offset', 'Time', 'Key', 'Value', 'Headers'].map((t) => t ? el(t === 'Offset' || t === 'Partition' ? 'th.num' : 'th', { scope: 'col' }, t) : el('td')))), rows));
     const command = commandBar('weir messages ' + shellWord(name), ['ListOffsets', 'Fetch']);
     const none = el('div');
-    root.append(el('h1', null, el('a', { href: base }, name), ' messages'), form, progress, box, none, more, command.root);
+    root.append(el('h1', null, el('a', { href: base }, name), ' messages'), form, el('div.bar-row.progress', null, progress, resume), box, none, more, command.root);
 
     let cursor = '';
     let scanned = 0;
@@ -62,8 +66,12 @@ export default {
     /** @type {any[]} */
     let held = [];
     let skipped = 0;
+    let came = 0; // since rows were added last
+    let drawn = 0; // when that was
+    let stopped = false;
     box.addEventListener('pointerenter', () => { hover = true; });
     box.addEventListener('pointerleave', () => { hover = false; flush(); });
+    box.addEventListener('scroll', () => { if (box.scrollTop <= 60) flush(); }, { passive: true });
 
     function query() {
       const u = new URLSearchParams();
@@ -99,7 +107,7 @@ export default {
         if (mine !== round) return;
         scanned += a.scanned; matched += a.messages.length;
         cursor = a.cursor;
-        for (const m of a.messages) rows.append(...row(m));
+        rows.append(...a.messages.map(row));
         put(progress, `scanned ${count(scanned)}, matched ${count(matched)}` + (a.done ? '' : cursor ? ', and there is more' : ': the search was ended there, narrow it or read from a time'));
         put(more, f.from.value === 'newest' ? 'Older' : 'More');
         more.hidden = !cursor || a.done;
@@ -111,44 +119,57 @@ export default {
     function setLive(/** @type {boolean} */ on) {
       tail?.close();
       tail = null;
+      resume.hidden = true;
       live.setAttribute('aria-pressed', String(on));
       if (!on) return;
       rows.replaceChildren(); none.replaceChildren(); more.hidden = true;
-      skipped = 0; held = []; matched = 0; round++;
+      skipped = came = 0; held = []; stopped = false; matched = 0; round++;
       const u = query();
       u.delete('from'); u.delete('n');
       history.replaceState(null, '', base + '/messages?live=1' + (u.size ? '&' + u : ''));
       command.set(followCommand(u), ['Metadata', 'ListOffsets', 'Fetch']);
       put(progress, 'waiting for new messages…');
       tail = new EventSource('/api/v1' + base + '/tail?' + u);
-      tail.addEventListener('message', (e) => { const b = JSON.parse(e.data); skipped += b.skipped; held.push(...b.messages); if (held.length > maxRows) { skipped += held.length - maxRows; held = held.slice(-maxRows); } flush(); });
+      tail.addEventListener('message', (e) => { const b = JSON.parse(e.data); skipped += b.skipped; held.push(...b.messages); came += b.messages.length + b.skipped; if (held.length > maxRows) { skipped += held.length - maxRows; held = held.slice(-maxRows); } flush(); });
       tail.addEventListener('error', (e) => { const d = /** @type {any} */ (e).data; if (d) put(progress, JSON.parse(d).error); else if (tail?.readyState === EventSource.CLOSED) put(progress, 'the tail ended: press Live tail again'); });
     }
 
-    function flush() {
+    /** @param {boolean} [now] */
+    function flush(now) {
       if (!tail) return;
-      if (hover || app.paused || box.scrollTop > 60) { put(progress, `paused · ${count(held.length)} new · ${app.paused ? 'press Resume' : 'scroll up or move away to resume'}`); return; }
+      const still = hover || app.paused || box.scrollTop > 60;
+      resume.hidden = !still;
+      if (still) { stopped = true; put(progress, `paused · ${count(came)} new`); return; }
+      if (!now && !stopped && Date.now() - drawn < pace) return;
+      drawn = Date.now();
+      // What came while it was paused is all shown; what goes by live is a sample.
+      const most = stopped ? maxRows : burst;
+      stopped = false;
+      if (held.length > most) { skipped += held.length - most; held = held.slice(-most); }
       matched += held.length;
-      for (const m of held) rows.prepend(...row(m));
+      rows.prepend(...held.reverse().map(row));
       held = [];
-      while (rows.childElementCount > 2 * maxRows) rows.lastElementChild?.remove();
+      came = 0;
+      while (rows.childElementCount > maxRows) rows.lastElementChild?.remove();
       put(progress, `live · ${count(matched)} shown` + (skipped ? ` · a sample: ${count(skipped)} more went by` : ''));
     }
 
     function row(/** @type {any} */ m) {
       const link = `${base}/messages?partition=${m.partition}&offset=${m.offset}&from=offset&n=1`;
-      const detail = el('tr.detail', { hidden: true }, el('td', { colspan: 7 }));
+      /** @type {HTMLElement|null} */
+      let detail = null;
       const open = el('button.expand', { type: 'button', 'aria-expanded': 'false', 'aria-label': `Show message ${m.partition}:${m.offset}`, onclick: () => {
-        detail.hidden = !detail.hidden;
-        open.setAttribute('aria-expanded', String(!detail.hidden));
-        put(open, detail.hidden ? '▸' : '▾');
-        const cell = /** @type {HTMLElement} */ (detail.firstElementChild);
-        if (!cell.firstChild) cell.append(whole(m));
+        if (detail) { detail.remove(); detail = null; } else {
+          detail = el('tr.detail', null, el('td', { colspan: 7 }, whole(m)));
+          open.closest('tr')?.after(detail);
+        }
+        open.setAttribute('aria-expanded', String(!!detail));
+        put(open, detail ? '▾' : '▸');
       } }, '▸');
-      return [el('tr', null, el('td', null, open), el('td.num', null, m.partition), el('td.num', null, el('a', { href: link, title: 'a link to this message' }, count(m.offset))), el('td.nowrap', null, stamp(Date.parse(m.time))),
+      return el('tr', null, el('td', null, open), el('td.num', null, m.partition), el('td.num', null, el('a', { href: link, title: 'a link to this message' }, count(m.offset))), el('td.nowrap', null, stamp(Date.parse(m.time))),
         el('td.clip', null, m.key === null && !m.key_base64 ? el('i.dim', null, 'none') : visible(oneLine(m.key ?? 'base64 ' + m.key_base64, 60))),
         el('td.clip.value', null, m.value === null && !m.value_base64 ? el('i.dim', null, 'null (a tombstone)') : visible(oneLine(m.value ?? 'base64 ' + m.value_base64, 300))),
-        el('td.clip', null, visible(oneLine(m.headers.map((/** @type {any} */ h) => h.name + '=' + headerText(h)).join(' '), 80)))), detail];
+        el('td.clip', null, visible(oneLine(m.headers.map((/** @type {any} */ h) => h.name + '=' + headerText(h)).join(' '), 80))));
     }
 
     function whole(/** @type {any} */ m) {

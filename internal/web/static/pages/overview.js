@@ -1,11 +1,15 @@
 // @ts-check
 // The whole pipeline as one picture, for each stream: source, queue, Kafka, counters, Redis.
 
-import { el, put, attr, keyed, count, many, rate, duration, clock, hue, bytes, visible } from '../store.js';
+import { el, put, attr, keyed, count, many, rate, duration, clock, ago, hue, bytes, visible } from '../store.js';
 import { Chart, sparkline, setSparkline } from '../chart.js';
 import { Lanes, flagsOf } from '../lanes.js';
 import { badge, teach } from '../ui.js';
 import { oneLine, pickPaths } from '../json.js';
+
+/** Events a second that go by: more could not be read. */
+const tailRate = 4;
+const tailRows = 8;
 
 /** @type {import('../app.js').Page} */
 export default {
@@ -14,17 +18,14 @@ export default {
     const streams = el('div.streams');
     const log = el('ol.log');
     const logEmpty = el('p.dim', null, 'Nothing yet. Rebalances, leader moves, reconnects and gaps are told here: try weir brokers kill 2.');
-    const error = el('div.alert', { role: 'alert', hidden: true });
     const none = el('div');
-    root.append(el('h1.sr', null, 'Overview'), error, none, streams, el('section.card', null, el('h2', null, 'What happened'), logEmpty, el('div.log-box', { role: 'log', 'aria-label': 'what happened', tabindex: '0' }, log)));
+    root.append(el('h1.sr', null, 'Overview'), none, streams, el('section.card', null, el('h2', null, 'What happened'), logEmpty, el('div.log-box', { role: 'log', 'aria-label': 'what happened', tabindex: '0' }, log)));
     /** @type {Map<string, StreamView>} */
     const views = new Map();
     /** @type {any[]} */
     let lines = [];
     return {
       update(state, entries) {
-        put(error, state.cluster.error || '');
-        error.hidden = !state.cluster.error;
         const names = Object.keys(state.streams).sort();
         keyed(streams, names, (n) => n, (n) => { const v = new StreamView(n, app); views.set(n, v); return v.root; }, (_e, n) => views.get(n)?.update(state, app.log));
         if (names.length) none.replaceChildren();
@@ -60,6 +61,7 @@ class StreamView {
     this.kinds = el('tbody');
     this.tail = el('ol.tail', { 'aria-label': 'the last events' });
     this.tailNote = el('p.dim.tail-note');
+    this.resume = el('button', { type: 'button', hidden: true, onclick: () => { this.hover = false; if (app.paused) app.pause(); this.show(); } }, 'Resume');
     const s = 'stream/' + name + '/';
     this.chart = new Chart({ title: 'Events per second', format: (n) => rate(n), series: [
       { name: s + 'rate', label: 'into Kafka', hue: 'h0' }, { name: s + 'count_rate', label: 'counted', hue: 'h4' }] });
@@ -70,19 +72,21 @@ class StreamView {
       el('header', null, el('h2', null, name === 'bluesky' ? 'Bluesky' : name === 'wikipedia' ? 'Wikipedia' : name), this.state, el('span.spacer'), this.big, this.total),
       el('div.pipe', null, this.source.root, arrow(), this.queue.root, arrow(), this.kafka.root, arrow(), this.count.root, arrow(), this.redis.root),
       this.laneBox,
-      el('div.charts', null, this.chart.root, this.endChart.root, this.lagChart.root),
-      el('div.two', null,
-        el('div', null, el('h3', null, 'Counts by type'), el('table.counts', null, this.kinds)),
-        el('div', null, el('h3', null, 'The last events'), this.tail, this.tailNote)));
+      el('div.charts', null, this.chart.root, this.endChart.root, this.lagChart.root,
+        el('div', null, el('h3', null, 'Counts by type'), el('table.counts', null, this.kinds))),
+      el('h3', null, 'The last events'), this.tail, el('div.tail-foot', null, this.tailNote, this.resume));
     /** @type {EventSource|null} */
     this.events = null;
     this.skipped = 0;
     /** @type {any[]} */
     this.rows = [];
+    this.topic = '';
     this.hover = false;
     this.waiting = 0;
     this.tail.addEventListener('pointerenter', () => { this.hover = true; });
-    this.tail.addEventListener('pointerleave', () => { this.hover = false; this.waiting = 0; });
+    this.tail.addEventListener('pointerleave', () => { this.hover = false; this.show(); });
+    /** @type {(() => void)|undefined} */
+    this.hide = undefined;
     this.history = false;
     /** @type {Record<string, Array<number|null>>} */
     this.kindHistory = {};
@@ -106,30 +110,32 @@ class StreamView {
       this.state.dataset.sig = sig;
       this.state.replaceChildren(s.state === 'external' ? badge('off', 'ingested elsewhere') : connected ? badge('ok', 'connected') : badge(s.state === 'failed' ? 'bad' : 'warn', s.state), s.last_error ? el('span.dim', null, ' ', visible(s.last_error)) : '');
     }
-    this.source.set(s.state === 'external' ? 'another process' : s.host || '–', [s.origin || '', s.state === 'external' ? '' : `last reconnect ${s.reconnects ? duration((now - s.since) / 1000) + ' ago' : 'never'}, ${count(s.reconnects)} in all`]);
+    this.source.set(s.state === 'external' ? 'elsewhere' : s.origin && s.origin !== 'live' ? 'simulated' : connected ? 'live' : s.state, [s.state === 'external' ? 'another process ingests' : s.host || '–',
+      s.state === 'external' ? '' : s.reconnects ? `reconnected ${ago(s.since, now)}, ${many(s.reconnects, 'time')}` : `no reconnect; up for ${duration((now - s.since) / 1000)}`, s.last_event ? 'last event ' + ago(s.last_event, now) : '']);
     if (s.queue) {
       const level = Math.max(s.queue.bytes / Math.max(1, s.queue.max_bytes), s.queue.events / Math.max(1, s.queue.max_events));
       this.tank.style.blockSize = (level * 100).toFixed(1) + '%';
-      this.queue.set(Math.round(level * 100) + ' %', [`${count(s.queue.events)} events, ${bytes(s.queue.bytes)}`, `full for ${duration(s.queue.blocked_ms / 1000)} so far`]);
+      this.queue.set(Math.round(level * 100) + ' %', [`${many(s.queue.events, 'event')}, ${bytes(s.queue.bytes)}`, s.queue.blocked_ms ? `was full for ${duration(s.queue.blocked_ms / 1000)}` : 'never full so far', dropped(s.queue)]);
       attr(this.queue.root, 'class', 'stage ' + (level > 0.9 ? 'hot' : ''));
     } else this.queue.set('–', ['not in this process', '']);
-    this.kafka.set(rate(s.rate), [s.latency_ms ? `to commit: half ≤ ${duration(s.latency_ms.p50 / 1000)}, 99 % ≤ ${duration(s.latency_ms.p99 / 1000)}` : '', `${many(s.duplicates, 'duplicate')}, ${many(s.rejects, 'reject')}, ${many(s.gaps, 'gap')}`]);
+    this.kafka.set(rate(s.rate), [s.latency_ms ? `committed in ${duration(s.latency_ms.p50 / 1000)}, 99 % in ${duration(s.latency_ms.p99 / 1000)}` : '', oddities(s)]);
     const g = state.groups[s.group];
     this.count.set(rate(s.count_rate), [g ? `${many(g.members, 'member')}, ${g.state}` : 'no group yet', `lag ${count(s.lag)}` + (s.lag_seconds ? ', ' + duration(s.lag_seconds) : '')]);
     attr(this.count.root, 'class', 'stage ' + (s.lag > 1000 && (s.lag_seconds || 0) > 5 ? 'hot' : ''));
-    this.redis.set(count(s.counted), [s.redis === 'ok' ? 'counted, exactly once' : s.redis, s.end_to_end_ms ? `from the socket: half ≤ ${duration(s.end_to_end_ms.p50 / 1000)}, 99 % ≤ ${duration(s.end_to_end_ms.p99 / 1000)}` : '']);
+    this.redis.set(count(s.counted), [s.redis === 'ok' ? 'counted, exactly once' : s.redis, s.end_to_end_ms ? `from socket to count in ${duration(s.end_to_end_ms.p50 / 1000)}, 99 % in ${duration(s.end_to_end_ms.p99 / 1000)}` : '']);
     attr(this.redis.root, 'class', 'stage ' + (s.redis === 'ok' ? '' : 'hot'));
     this.lanes.update(s.lanes || [], flagsOf(state, s.topic));
     this.charts(state, s, log);
     const kinds = Object.keys(s.counts).sort((a, b) => a.localeCompare(b));
     keyed(this.kinds, kinds, (k) => k, (k) => {
       const i = kinds.indexOf(k);
-      return el('tr', null, el('th', { scope: 'row' }, el('i.' + hue(i)), visible(k)), el('td.num'), el('td.num.dim'), el('td', null, sparkline([], hue(i), 'rate of ' + k)));
+      return el('tr', null, el('th', { scope: 'row' }, el('i.' + hue(i)), visible(k)), el('td.num'), el('td.num.dim'), el('td.num.dim'), el('td', null, sparkline([], hue(i), 'rate of ' + k)));
     }, (tr, k) => {
-      put(tr.children[1], count(s.counts[k]));
-      put(tr.children[2], s.counted ? (s.counts[k] / s.counted * 100).toFixed(1) + ' %' : '');
       const h = this.kindHistory[k];
-      if (h) setSparkline(/** @type {Element} */ (tr.children[3].firstElementChild), h.slice(-150));
+      put(tr.children[1], rate(h?.at(-1)));
+      put(tr.children[2], count(s.counts[k]));
+      put(tr.children[3], s.counted ? (s.counts[k] / s.counted * 100).toFixed(1) + ' %' : '');
+      if (h) setSparkline(/** @type {Element} */ (tr.children[4].firstElementChild), h.slice(-150));
     });
   }
 
@@ -169,28 +175,36 @@ class StreamView {
   /** A few of the events going by, as text. @param {string} topic */
   follow(topic) {
     if (this.events || document.hidden) return;
-    this.events = new EventSource(`/api/v1/topics/${encodeURIComponent(topic)}/tail`);
+    this.events = new EventSource(`/api/v1/topics/${encodeURIComponent(topic)}/tail?rate=${tailRate}`);
     this.events.addEventListener('message', (e) => {
       const batch = JSON.parse(e.data);
       this.skipped += batch.skipped;
-      if (this.app.paused || this.hover) {
-        this.waiting += batch.messages.length + batch.skipped;
-        put(this.tailNote, `paused · ${count(this.waiting)} new · move away to resume`);
-        return;
-      }
-      for (const m of batch.messages.slice(-3)) {
+      this.waiting += batch.messages.length + batch.skipped;
+      for (const m of batch.messages) {
         const kind = m.headers.find((/** @type {any} */ h) => h.name === 'kind')?.value || '';
-        this.rows.unshift({ ...m, kind });
+        this.rows.unshift({ partition: m.partition, offset: m.offset, kind, value: (m.value ?? '').slice(0, 4000) });
       }
-      this.rows.length = Math.min(this.rows.length, 8);
-      keyed(this.tail, this.rows, (m) => m.partition + ':' + m.offset, (m) => el('li', null,
-        el('a', { href: `/topics/${encodeURIComponent(topic)}/messages?partition=${m.partition}&offset=${m.offset}&from=offset&n=1` }, `${m.partition}:${m.offset}`), ' ',
-        el('b', null, visible(m.kind)), ' ', gist(m.value ?? '')), () => {});
-      put(this.tailNote, this.skipped ? `a sample: ${count(this.skipped)} more went by` : ' ');
+      this.rows.length = Math.min(this.rows.length, tailRows);
+      this.topic = topic;
+      this.show();
     });
     this.events.onerror = () => { if (this.events?.readyState === EventSource.CLOSED) this.events = null; };
+    if (this.hide) return;
     this.hide = () => { if (document.hidden) { this.events?.close(); this.events = null; } };
     document.addEventListener('visibilitychange', this.hide);
+  }
+
+  /** Draws the last events, but never under the pointer. */
+  show() {
+    const still = this.app.paused || this.hover;
+    this.resume.hidden = !still;
+    if (still) { put(this.tailNote, `paused · ${count(this.waiting)} new`); return; }
+    this.waiting = 0;
+    const topic = this.topic;
+    keyed(this.tail, this.rows, (m) => m.partition + ':' + m.offset, (m) => el('li', null,
+      el('a', { href: `/topics/${encodeURIComponent(topic)}/messages?partition=${m.partition}&offset=${m.offset}&from=offset&n=1` }, `${m.partition}:${m.offset}`), ' ',
+      el('b', null, visible(m.kind)), ' ', gist(m.value)), () => {});
+    put(this.tailNote, this.skipped ? `a sample: ${count(this.skipped)} more went by` : '\u00a0');
   }
 
   close() {
@@ -218,11 +232,22 @@ function gist(value) {
 /** @param {string} title @param {string} hint */
 function stage(title, hint) {
   const value = el('b.value');
-  const a = el('span.dim');
-  const b = el('span.dim');
-  const body = el('div.stage-body', null, value, a, b);
+  const spans = [0, 1, 2].map(() => el('span.dim'));
+  const body = el('div.stage-body', null, value, spans);
   const root = el('div.stage', { title: hint }, el('h3', null, title), body);
-  return { root, body, set(/** @type {string} */ v, /** @type {string[]} */ lines) { put(value, v); put(a, lines[0] || ''); put(b, lines[1] || ''); } };
+  return { root, body, set(/** @type {string} */ v, /** @type {string[]} */ lines) { put(value, v); spans.forEach((e, i) => put(e, lines[i] || '')); } };
+}
+
+/** What of a stream was not stored as one event each. @param {any} s */
+function oddities(s) {
+  const odd = [[s.duplicates, 'duplicate'], [s.rejects, 'reject'], [s.gaps, 'gap']].filter(([n]) => n).map(([n, what]) => many(n, what));
+  return odd.length ? odd.join(', ') : 'no duplicate, reject or gap';
+}
+
+/** @param {any} q */
+function dropped(q) {
+  const all = Object.entries(q.dropped || {}).filter(([, n]) => n).map(([policy, n]) => `${count(n)} dropped (${policy})`);
+  return all.join(', ') || (q.policy && q.policy !== 'block' ? 'policy ' + q.policy : '');
 }
 
 function arrow() { return el('span.arrow', { 'aria-hidden': 'true' }, '→'); }

@@ -1,0 +1,143 @@
+package web
+
+import (
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io/fs"
+	"mime"
+	"net/http"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// assets serves the static files, and the one page under every other path: the
+// router in the browser shows what the path names. Files are packed once. The page
+// names them under a path with their digest, where browsers keep them for good: a
+// new build is asked for under a new path.
+type assets struct {
+	files  map[string]asset // by name; index.html is the page
+	prefix string           // v/DIGEST/
+}
+
+type asset struct {
+	kind, etag    string
+	plain, packed []byte
+}
+
+const page = "index.html"
+
+func newAssets(files fs.FS) (*assets, error) {
+	a := &assets{files: map[string]asset{}}
+	var names []string
+	all := sha256.New()
+	err := fs.WalkDir(files, ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		b, err := fs.ReadFile(files, name)
+		if err != nil {
+			return err
+		}
+		names = append(names, name)
+		fmt.Fprintf(all, "%s\x00%d\x00%s", name, len(b), b)
+		a.files[name] = asset{plain: b}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	a.prefix = "v/" + hex.EncodeToString(all.Sum(nil)[:8]) + "/"
+	index := a.files[page]
+	index.plain = a.name(index.plain, names)
+	a.files[page] = index
+	for name, f := range a.files {
+		if a.files[name], err = pack(name, f.plain); err != nil {
+			return nil, err
+		}
+	}
+	return a, nil
+}
+
+// name makes the page ask for files where they are kept for good, and for all
+// modules at once: one that is found by its import costs a round of its own.
+func (a *assets) name(index []byte, names []string) []byte {
+	text := string(index)
+	var preload strings.Builder
+	slices.Sort(names)
+	for _, n := range names {
+		text = strings.ReplaceAll(text, `"/`+n+`"`, `"/`+a.prefix+n+`"`)
+		if path.Ext(n) == ".js" && n != "app.js" {
+			fmt.Fprintf(&preload, `<link rel="modulepreload" href="/%s%s">`+"\n", a.prefix, n)
+		}
+	}
+	return []byte(strings.Replace(text, `<script type="module"`, preload.String()+`<script type="module"`, 1))
+}
+
+func pack(name string, plain []byte) (asset, error) {
+	sum := sha256.Sum256(plain)
+	f := asset{kind: mime.TypeByExtension(path.Ext(name)), etag: `"` + hex.EncodeToString(sum[:8]) + `"`, plain: plain}
+	if path.Ext(name) == ".js" {
+		f.kind = "text/javascript; charset=utf-8" // whatever this machine's tables say
+	}
+	var b bytes.Buffer
+	w, err := gzip.NewWriterLevel(&b, gzip.BestCompression)
+	if err != nil {
+		return f, err
+	}
+	if _, err := w.Write(plain); err != nil {
+		return f, err
+	}
+	if err := w.Close(); err != nil {
+		return f, err
+	}
+	f.packed = b.Bytes()
+	return f, nil
+}
+
+func (a *assets) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		http.Error(w, "pages are only read", http.StatusMethodNotAllowed)
+		return
+	}
+	name := strings.TrimPrefix(path.Clean(r.URL.Path), "/")
+	name, kept := strings.CutPrefix(name, a.prefix)
+	f, ok := a.files[name]
+	switch {
+	case ok && kept:
+		w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
+	case !ok && (kept || path.Ext(name) != "" && !strings.Contains(name, "topics/") && !strings.Contains(name, "groups/")):
+		http.NotFound(w, r)
+		return
+	default:
+		w.Header().Set("Cache-Control", "no-cache")
+	}
+	if !ok {
+		f, ok = a.files[page]
+	}
+	if !ok {
+		http.Error(w, "this build has no user interface", http.StatusNotFound)
+		return
+	}
+	h := w.Header()
+	h.Set("Content-Type", f.kind)
+	h.Set("ETag", f.etag)
+	h.Set("Vary", "Accept-Encoding")
+	if r.Header.Get("If-None-Match") == f.etag {
+		w.WriteHeader(http.StatusNotModified)
+		return
+	}
+	b := f.plain
+	if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") && len(f.packed) < len(f.plain) {
+		h.Set("Content-Encoding", "gzip")
+		b = f.packed
+	}
+	h.Set("Content-Length", strconv.Itoa(len(b)))
+	if r.Method == http.MethodGet {
+		_, _ = w.Write(b)
+	}
+}

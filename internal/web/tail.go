@@ -1,0 +1,226 @@
+package web
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/weir-project/weir/internal/inspect"
+)
+
+const (
+	// tailRate is how many messages a second a tail shows at most, and so many at
+	// the most that can be asked for.
+	tailRate = 100
+	// tailsPerSecond is how often a tail is sent at most.
+	tailsPerSecond = 10
+	// tailBuffer is how many events a reader may be behind before it loses the oldest.
+	tailBuffer = 8
+)
+
+// tailBatch is one event of a tail.
+type tailBatch struct {
+	Messages []inspect.WireMessage `json:"messages"`
+	Skipped  int64                 `json:"skipped"`
+}
+
+// tails are the topics that are being followed: readers who ask the same share one
+// consumer and one encoding, so that a hundred open tabs cost little more than one.
+type tails struct {
+	mu     sync.Mutex
+	shared map[string]*tail
+}
+
+// tail follows one topic for all who asked the same.
+type tail struct {
+	cancel  context.CancelFunc
+	done    chan struct{}
+	readers map[*tailReader]struct{} // guarded by tails.mu
+}
+
+// tailReader is one of those who follow.
+type tailReader struct {
+	events chan tailEvent
+	lost   int64 // messages in events that it was too slow for; guarded by tails.mu
+}
+
+// tailEvent is an event as it is sent.
+type tailEvent struct {
+	name string
+	data []byte
+	n    int64 // messages in it, shown or skipped
+}
+
+// join makes r follow what key stands for, which run follows until its context ends.
+func (ts *tails) join(key string, run func(ctx context.Context, t *tail)) (*tail, *tailReader) {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	if ts.shared == nil {
+		ts.shared = map[string]*tail{}
+	}
+	t := ts.shared[key]
+	if t == nil {
+		ctx, cancel := context.WithCancel(context.Background())
+		t = &tail{cancel: cancel, done: make(chan struct{}), readers: map[*tailReader]struct{}{}}
+		ts.shared[key] = t
+		go func() {
+			defer close(t.done)
+			run(ctx, t)
+			ts.mu.Lock()
+			defer ts.mu.Unlock()
+			if ts.shared[key] == t {
+				delete(ts.shared, key) // it ended by itself: who comes next begins anew
+			}
+			for r := range t.readers {
+				close(r.events)
+			}
+			clear(t.readers)
+		}()
+	}
+	r := &tailReader{events: make(chan tailEvent, tailBuffer)}
+	t.readers[r] = struct{}{}
+	return t, r
+}
+
+// leave ends the following; with the last reader ends the tail.
+func (ts *tails) leave(key string, t *tail, r *tailReader) {
+	ts.mu.Lock()
+	delete(t.readers, r)
+	last := len(t.readers) == 0
+	if last && ts.shared[key] == t {
+		delete(ts.shared, key)
+	}
+	ts.mu.Unlock()
+	if last {
+		t.cancel()
+		<-t.done
+	}
+}
+
+// send hands an event to all. A reader that is slow loses the oldest.
+func (ts *tails) send(t *tail, e tailEvent) {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	for r := range t.readers {
+		for sent := false; !sent; {
+			select {
+			case r.events <- e:
+				sent = true
+			default:
+				select {
+				case old := <-r.events:
+					r.lost += old.n
+				default:
+				}
+			}
+		}
+	}
+}
+
+// missed returns what a reader lost since it was asked last.
+func (ts *tails) missed(r *tailReader) int64 {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	n := r.lost
+	r.lost = 0
+	return n
+}
+
+// tail follows a topic. At high rates it shows a sample and says how many it skipped.
+func (s *Server) tail(w http.ResponseWriter, r *http.Request) error {
+	q, _, err := query(r)
+	if err != nil {
+		return err
+	}
+	rate, err := number(r, "rate", tailRate, 1, tailRate)
+	if err != nil {
+		return err
+	}
+	if err := s.cfg.Inspector.Exists(r.Context(), q.Topic); err != nil {
+		return err
+	}
+	q.From, q.Follow = inspect.End(), true
+	out, err := newStream(w)
+	if err != nil {
+		return err
+	}
+	key := q.Topic + "?" + r.URL.Query().Encode()
+	t, reader := s.tails.join(key, func(ctx context.Context, t *tail) { s.follow(ctx, t, q, rate) })
+	defer s.tails.leave(key, t, reader)
+	for {
+		var e tailEvent
+		var open bool
+		select {
+		case <-r.Context().Done():
+			return nil
+		case e, open = <-reader.events:
+		}
+		if !open {
+			return nil
+		}
+		if lost := s.tails.missed(reader); lost > 0 {
+			b, err := json.Marshal(tailBatch{Messages: []inspect.WireMessage{}, Skipped: lost})
+			if err != nil {
+				return err
+			}
+			out.event("message", "", b)
+		}
+		out.event(e.name, "", e.data)
+		if out.send() != nil {
+			return nil // the browser is gone
+		}
+	}
+}
+
+// follow reads a topic until ctx ends and sends what fits into the rate.
+func (s *Server) follow(ctx context.Context, t *tail, q inspect.Query, rate int64) {
+	burst := max(1, rate/tailsPerSecond)
+	found := make(chan inspect.WireMessage, 4*burst)
+	var mu sync.Mutex
+	var skipped int64
+	done := make(chan error, 1)
+	go func() {
+		_, err := s.cfg.Inspector.Read(ctx, q, func(m inspect.Message) error {
+			if len(found) < cap(found) { // this is the only writer
+				found <- m.Wire(shownValue)
+				return nil
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			skipped++
+			return nil
+		})
+		done <- err
+	}()
+	tick := time.NewTicker(time.Duration(burst) * time.Second / time.Duration(rate))
+	defer tick.Stop()
+	for {
+		select {
+		case err := <-done:
+			if err != nil && ctx.Err() == nil {
+				b, _ := json.Marshal(map[string]string{"error": err.Error()})
+				s.tails.send(t, tailEvent{name: "error", data: b})
+			}
+			return
+		case <-tick.C:
+		}
+		batch := tailBatch{Messages: []inspect.WireMessage{}}
+		for int64(len(batch.Messages)) < burst && len(found) > 0 {
+			batch.Messages = append(batch.Messages, <-found)
+		}
+		mu.Lock()
+		batch.Skipped, skipped = skipped, 0
+		mu.Unlock()
+		if len(batch.Messages) == 0 && batch.Skipped == 0 {
+			continue
+		}
+		b, err := json.Marshal(batch)
+		if err != nil { // no messages of plain strings and numbers come here
+			s.cfg.Log.Error("tail not encoded", "error", err)
+			continue
+		}
+		s.tails.send(t, tailEvent{name: "message", data: b, n: int64(len(batch.Messages)) + batch.Skipped})
+	}
+}
