@@ -2,6 +2,8 @@ package main
 
 import (
 	"strings"
+
+	"github.com/weir-project/weir/internal/tally"
 )
 
 // banner says what runs, where, on what data, and what to try next. It goes to
@@ -18,7 +20,7 @@ func (a *app) banner(e *engine, mode, why string, from string) {
 		brokers += " (Apache Kafka)"
 	}
 	line("kafka", brokers)
-	redis := redacted(e.redisURL)
+	redis := tally.Redacted(e.redisURL)
 	if e.redis == nil {
 		redis += " (existing, from " + a.given["redis"] + ")"
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/weir-project/weir/internal/inspect"
@@ -34,11 +33,8 @@ func (a *app) openKafka(ctx context.Context, t *target) (*kgo.Client, error) {
 		return nil, usageError("give brokers as host:port,host:port", "%s: %w", t.kafkaFrom, err)
 	}
 	cl, err := cfg.Connect(ctx)
-	if le, ok := errors.AsType[*kafka.LoginError](err); ok {
-		return nil, connectError("see "+a.loginFrom(t), "cannot log in to Kafka at %s: %w", strings.Join(t.kafka, ","), le)
-	}
-	if errors.Is(err, kerr.SaslAuthenticationFailed) {
-		return nil, connectError("check the name, the password and the mechanism in "+a.loginFrom(t), "Kafka at %s refuses the login", strings.Join(t.kafka, ","))
+	if ce, ok := errors.AsType[*kafka.ConnectError](err); ok && ce.Out != "" {
+		return nil, connectError(ce.Out+a.settingsFrom(t), "Kafka at %s (%s) does not let weir in: %w", strings.Join(t.kafka, ","), t.kafkaFrom, ce.Err)
 	}
 	if ce, ok := errors.AsType[*kafka.ConnectError](err); ok {
 		return nil, connectError(a.startHint("--kafka"), "no Kafka broker answers at %s (%s): %w", strings.Join(t.kafka, ","), t.kafkaFrom, brief(ce.Err))
@@ -46,12 +42,16 @@ func (a *app) openKafka(ctx context.Context, t *target) (*kgo.Client, error) {
 	return cl, err
 }
 
-// loginFrom names the file that says how to log in.
-func (a *app) loginFrom(t *target) string {
-	if a.kafkaSettings == "" && t.running != nil {
-		return t.running.KafkaConfig
+// settingsFrom names the file that says how to talk to the cluster.
+func (a *app) settingsFrom(t *target) string {
+	file := a.kafkaSettings
+	if file == "" && t.running != nil {
+		file = t.running.KafkaConfig
 	}
-	return a.kafkaSettings
+	if file == "" {
+		return ""
+	}
+	return " (the settings are in " + file + ")"
 }
 
 // startHint is the way out where nothing answers.
@@ -64,7 +64,10 @@ func (a *app) openStore(ctx context.Context, t *target) (*tally.Store, error) {
 	if err := tally.CheckURL(t.redis); err != nil {
 		return nil, usageError("", "%s: %w", t.redisFrom, err)
 	}
-	s, err := tally.Open(ctx, t.redis)
+	if t.redisFrom == "--redis" && tally.HasPassword(t.redis) {
+		a.stderr.say("warning: a password in an argument is seen by everybody on this machine: put the URL into WEIR_REDIS, or the password into %s or a file (?password_file=/path)", redisPasswordVariable)
+	}
+	s, err := tally.Open(ctx, tally.WithPassword(t.redis, a.env[redisPasswordVariable]))
 	if ce, ok := errors.AsType[*tally.ConnectError](err); ok {
 		return nil, connectError(a.startHint("--redis"), "no Redis answers at %s (%s): %w", ce.Addr, t.redisFrom, brief(ce.Err))
 	}

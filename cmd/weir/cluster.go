@@ -6,6 +6,8 @@ import (
 	"errors"
 
 	"github.com/spf13/cobra"
+
+	"github.com/weir-project/weir/internal/kafka"
 )
 
 const clusterLong = `Starts three Kafka brokers and a Redis, and nothing that uses them: for weir
@@ -84,18 +86,17 @@ func (a *app) runCluster(ctx context.Context, cfg engineConfig, why string, l *l
 	}
 }
 
-// ensureTopics creates weir's topics, and says once what an existing cluster
-// cannot promise.
+// ensureTopics makes an own cluster's topics, or sees whether an existing one will do.
 func (e *engine) ensureTopics(ctx context.Context, t *target) error {
 	cl, err := e.app.openKafka(ctx, t)
 	if err != nil {
 		return err
 	}
 	defer cl.Close()
-	if err := ensureTopics(ctx, cl); err != nil || e.cluster != nil {
-		return err
+	if e.cluster != nil {
+		return kafka.EnsureTopics(ctx, cl, kafka.Topics()...)
 	}
-	return e.app.preflight(ctx, cl, t)
+	return e.app.prepareTopics(ctx, cl, t, everything())
 }
 
 // target is what clients of the engine talk to.

@@ -51,7 +51,7 @@ func (a *app) runConsume(ctx context.Context, s source, group string) (err error
 	if err != nil {
 		return err
 	}
-	err = ensureTopics(ctx, cl)
+	err = a.prepareTopics(ctx, cl, t, s.countPurpose(group))
 	cl.Close()
 	if err != nil {
 		return err

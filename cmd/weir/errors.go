@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/weir-project/weir/internal/event"
 	"github.com/weir-project/weir/internal/kafka"
@@ -19,7 +20,7 @@ const (
 	exitRuntime = 1   // something failed while running
 	exitUsage   = 2   // a flag, an argument, a variable or an address that cannot be used
 	exitConnect = 3   // Kafka, Redis or an upstream cannot be reached
-	exitFailed  = 4   // verify found something lost, doubled or miscounted; a lab's claim does not hold
+	exitFailed  = 4   // verify or preflight found something wrong; a lab's claim does not hold
 	exitUnclear = 5   // a lab is inconclusive
 	exitAborted = 130 // a second Ctrl-C: stopped without draining
 )
@@ -95,10 +96,27 @@ func report(err error, stderr io.Writer) int {
 		return code
 	}
 	fmt.Fprintf(stderr, "weir: %s\n", oneLine(err.Error()))
-	if e, ok := errors.AsType[*cliError](err); ok && e.hint != "" {
-		fmt.Fprintf(stderr, "      %s\n", oneLine(e.hint))
+	hint := ""
+	if e, ok := errors.AsType[*cliError](err); ok {
+		hint = e.hint
+	}
+	if hint == "" && notAllowed(err) {
+		hint = "weir preflight, with the same --kafka and --kafka-config, names the permissions that are missing and the commands that add them"
+	}
+	if hint != "" {
+		fmt.Fprintf(stderr, "      %s\n", oneLine(hint))
 	}
 	return code
+}
+
+// notAllowed reports whether the cluster forbids what was asked of it.
+func notAllowed(err error) bool {
+	for _, no := range []error{kerr.TopicAuthorizationFailed, kerr.GroupAuthorizationFailed, kerr.ClusterAuthorizationFailed, kerr.TransactionalIDAuthorizationFailed} {
+		if errors.Is(err, no) {
+			return true
+		}
+	}
+	return false
 }
 
 // oneLine makes an error text safe for a terminal: errors quote what servers said.

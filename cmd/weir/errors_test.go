@@ -83,7 +83,7 @@ func TestErrors(t *testing.T) {
 		{args: "produce wikipedia --kafka " + nobody, code: exitConnect, want: []string{nobody}},
 		{args: "up --kafka " + nobody, code: exitConnect, want: []string{nobody, "--kafka"}},
 		{args: "up --redis redis://" + nobody, code: exitConnect, want: []string{nobody, "--redis"}},
-		{args: "counts --redis redis://secret:word@" + nobody, code: exitConnect, want: []string{nobody}},
+		{args: "counts --redis redis://weir:hunter2@" + nobody, code: exitConnect, want: []string{nobody}},
 		{args: "brokers kill 2", code: exitConnect, want: []string{"no weir runs", "weir up"}},
 		{args: "up --source live --bluesky-url ws" + strings.TrimPrefix(forbidden.URL, "http") + "/subscribe --wikipedia-url " + forbidden.URL + "/x",
 			code: exitConnect, want: []string{"403", "User-Agent", "bluesky", "wikipedia"}},
@@ -119,7 +119,7 @@ func TestErrors(t *testing.T) {
 			if n := strings.Count(message, "\n"); n < 1 || n > 2 {
 				t.Errorf("%d lines, want the cause and the way out", n)
 			}
-			if strings.Contains(stderr, "word") && strings.Contains(c.args, "secret:word") {
+			if strings.Contains(stderr, "hunter2") && strings.Contains(c.args, "weir:hunter2") {
 				t.Error("the password is shown")
 			}
 			if strings.Contains(message, "panic") || strings.Contains(stdout, "panic") {

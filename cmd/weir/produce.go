@@ -61,11 +61,11 @@ func (a *app) runProduce(ctx context.Context, s source, f *sourceFlags) (err err
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(ensureTopics(ctx, cl), a.preflight(ctx, cl, t)); err != nil {
-		cl.Close()
+	err = a.prepareTopics(ctx, cl, t, s.ingestPurpose())
+	cl.Close()
+	if err != nil {
 		return err
 	}
-	cl.Close()
 	p := &pipeline{app: a, target: t}
 	defer func() { err = errors.Join(err, p.close()) }()
 	if err := p.simulate(f, s.name); err != nil {

@@ -77,15 +77,16 @@ both can be existing ones instead.
 
 Every flag can be set by an environment variable: --bluesky-url is
 WEIR_BLUESKY_URL. A flag wins over a variable; an unknown WEIR_ variable is an
-error. KAFKA_BROKER is understood as --kafka.
+error. KAFKA_BROKER is understood as --kafka. Passwords belong into files, or
+into WEIR_KAFKA_PASSWORD and WEIR_REDIS_PASSWORD.
 
 Ctrl-C (SIGINT, or SIGTERM) stops after what is under way is stored and counted;
 a second one stops at once, which loses nothing either: the next start goes on
 from the last commit.
 
 Exit codes: 0 success, 1 a failure while running, 2 wrong usage, 3 Kafka, Redis
-or an upstream cannot be reached, 4 verify found something wrong or a lab's claim
-does not hold, 5 a lab is inconclusive, 130 stopped by a second Ctrl-C.`
+or an upstream cannot be reached, 4 verify or preflight found something wrong or a
+lab's claim does not hold, 5 a lab is inconclusive, 130 stopped by a second Ctrl-C.`
 
 // The order of the commands is that of a first hour, not of the alphabet. cobra has
 // only a global for it.
@@ -114,7 +115,7 @@ func newRoot(a *app) *cobra.Command {
 		commands []*cobra.Command
 	}{
 		{"run", []*cobra.Command{newUp(a), newCluster(a), newProduce(a), newConsume(a), newSimulate(a)}},
-		{"look", []*cobra.Command{newCounts(a), newVerify(a), newTopics(a), newMessages(a), newGroups(a), newBrokers(a), newRate(a), newUI(a)}},
+		{"look", []*cobra.Command{newCounts(a), newVerify(a), newPreflight(a), newTopics(a), newMessages(a), newGroups(a), newBrokers(a), newRate(a), newUI(a)}},
 		{"more", []*cobra.Command{newLab(a), newHealth(a), newVersion(a)}},
 	} {
 		for _, c := range g.commands {
@@ -209,7 +210,7 @@ func (a *app) unknownVariables(root *cobra.Command) error {
 		}
 	}
 	walk(root)
-	known[passwordVariable] = true
+	known[passwordVariable], known[redisPasswordVariable] = true, true
 	for _, name := range sortedKeys(a.env) {
 		if strings.HasPrefix(name, "WEIR_") && !strings.HasPrefix(name, testPrefix) && !known[name] {
 			return usageError("unset it; every flag of weir has a variable, such as WEIR_DATA for --data", "environment variable %s is unknown", name)
@@ -229,6 +230,9 @@ func noEnv(flags *pflag.FlagSet, name string) {
 // passwordVariable holds the password for SASL where the file of --kafka-config
 // does not. It has no flag: arguments are seen by everybody on a machine.
 const passwordVariable = "WEIR_KAFKA_PASSWORD" //nolint:gosec // a variable's name
+
+// redisPasswordVariable is the same for a Redis URL without a password.
+const redisPasswordVariable = "WEIR_REDIS_PASSWORD" //nolint:gosec // a variable's name
 
 // openSecurity reads the file of --kafka-config.
 func (a *app) openSecurity() error {
@@ -271,7 +275,7 @@ func (a *app) clusterFlags(cmd *cobra.Command, uses ...use) {
 		_ = cmd.MarkFlagFilename("kafka-config", "properties", "conf")
 	}
 	if slices.Contains(uses, useRedis) {
-		cmd.Flags().StringVar(&a.redis, "redis", "", "`URL` of Redis, as redis://host:port/db (default: the running weir's)")
+		cmd.Flags().StringVar(&a.redis, "redis", "", "`URL` of Redis: redis://host:port/db, redis-sentinel://…, redis-cluster://… (default: the running weir's)")
 	}
 }
 

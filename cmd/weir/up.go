@@ -21,8 +21,11 @@ simulated events lie in directories of their own and never mix. --source live
 insists on the live streams, --source simulated dials nobody.
 
 With --engine apache the three brokers are Apache Kafka's, as Java processes of this
-machine, with data of their own. With --kafka, an existing cluster is used instead of weir's own brokers, and with
---redis an existing Redis.`
+machine, with data of their own. With --kafka, an existing cluster is used instead of
+weir's own brokers, and with --redis an existing Redis: one server, the primary that
+Sentinels name (redis-sentinel://host,host/1?master=NAME), or a Redis Cluster
+(redis-cluster://host,host); each with rediss for TLS. What such a cluster cannot
+promise is said at the start, and by weir preflight.`
 
 func newUp(a *app) *cobra.Command {
 	var p *ports
@@ -63,7 +66,7 @@ func newUp(a *app) *cobra.Command {
 	f.simulatedFlags(cmd.Flags())
 	a.clusterFlags(cmd, useKafka, useRedis)
 	cmd.Flags().Lookup("kafka").Usage = "`ADDRS` of an existing cluster, as host:port,host:port (default: own brokers)"
-	cmd.Flags().Lookup("redis").Usage = "`URL` of an existing Redis, as redis://host:port/db (default: an own one)"
+	cmd.Flags().Lookup("redis").Usage = "`URL` of an existing Redis: redis://host:port/db, redis-sentinel://…, redis-cluster://… (default: an own one)"
 	engineFlag(cmd.Flags(), &kind)
 	p = portsFlag(cmd.Flags())
 	l.add(cmd.Flags(), a)

@@ -2,49 +2,25 @@ package main
 
 import (
 	"context"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/twmb/franz-go/pkg/kgo"
 	"golang.org/x/term"
 
 	"github.com/weir-project/weir/internal/inspect"
-	"github.com/weir-project/weir/internal/kafka"
 	"github.com/weir-project/weir/internal/tally"
 )
 
 // drainTime bounds what is still asked of Kafka or Redis after a signal.
 const drainTime = 5 * time.Second
 
-// ensureTopics creates weir's topics where they do not exist.
-func ensureTopics(ctx context.Context, cl *kgo.Client) error {
-	return kafka.EnsureTopics(ctx, cl, kafka.Topics()...)
-}
-
-// preflight says once what an existing cluster cannot promise. The brokers of a
-// running weir are known.
-func (a *app) preflight(ctx context.Context, cl *kgo.Client, t *target) error {
-	if t.running != nil && t.running.OwnKafka {
-		return nil
-	}
-	findings, err := kafka.Preflight(ctx, cl)
-	if err != nil {
-		return err
-	}
-	for _, f := range findings {
-		a.stderr.say("%s", visible(f.String()))
-	}
-	return nil
-}
-
-// warnings tells what a Redis lacks, once.
+// warnings tells what a Redis lacks, once, and of a password that everybody sees.
 func (a *app) warnings(store *tally.Store) {
-	for _, w := range store.Warnings() {
-		a.stderr.say("warning: %s", visible(w))
+	for _, f := range store.Findings() {
+		a.sayFinding(ofRedis(f))
 	}
 }
 
@@ -83,15 +59,6 @@ func (p *pipeline) simulate(f *sourceFlags, names ...string) error {
 }
 
 func joinAddresses(addrs []string) string { return visible(strings.Join(addrs, ",")) }
-
-// redacted is a URL without its password.
-func redacted(raw string) string {
-	u, err := url.Parse(raw)
-	if err != nil {
-		return "(not a URL)"
-	}
-	return u.Redacted()
-}
 
 // interactive reports whether somebody can answer a question.
 func (a *app) interactive() bool {

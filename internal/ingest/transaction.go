@@ -21,7 +21,7 @@ import (
 const (
 	// maxAhead is how far in the future a record's timestamp may be: a broker
 	// refuses more than an hour, and would refuse the same record for ever.
-	maxAhead = 10 * time.Minute
+	maxAhead = kafka.MaxAhead
 	// recordOverhead is room in bytes for what a record consists of besides key,
 	// value and the values of its headers, and for the batch around it.
 	recordOverhead = 512

@@ -148,24 +148,28 @@ func (c Config) Ping(ctx context.Context, cl *kgo.Client) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		return &ConnectError{Brokers: c.Brokers, Err: err}
+		return c.diagnose(ctx, err)
 	}
 	return nil
 }
 
-// ConnectError says that no broker answered: the CLI's exit code 3.
+// ConnectError says that no broker answered, or none let this client in: the CLI's
+// exit code 3.
 type ConnectError struct {
 	Brokers []string
-	Err     error
+	// Err is the cause, in words that say which.
+	Err error
+	// Out is the way out where there is one in the settings of the client; it may
+	// be empty.
+	Out string
 }
 
 func (e *ConnectError) Error() string {
-	cause := e.Err.Error()
-	if errors.Is(e.Err, context.DeadlineExceeded) {
-		cause = fmt.Sprintf("no answer within %v", dialTimeout)
+	out := e.Out
+	if out == "" {
+		out = "start `weir cluster` or give --kafka"
 	}
-	return fmt.Sprintf("cannot reach Kafka at %s: %s; start `weir cluster` or give --kafka",
-		strings.Join(e.Brokers, ","), cause)
+	return fmt.Sprintf("cannot reach Kafka at %s: %v; %s", strings.Join(e.Brokers, ","), e.Err, out)
 }
 
 // Unwrap returns the cause.

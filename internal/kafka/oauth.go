@@ -17,6 +17,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/sasl"
@@ -44,7 +45,7 @@ var tokenForm = regexp.MustCompile(`^[A-Za-z0-9._~+/-]+=*$`)
 // oauthOf is OAUTHBEARER with the token of a file, which is read again for each
 // connection and each time that a broker asks anew, or with one that is asked for
 // with a client's id and secret, and asked for again before it expires.
-func oauthOf(p map[string]string, dir, password string) (sasl.Mechanism, error) {
+func oauthOf(p map[string]string, dir, password string) (m sasl.Mechanism, name func() string, err error) {
 	jaas := p["sasl.jaas.config"]
 	jaasOr := func(option string, keys ...string) string {
 		if v := firstOf(p, keys...); v != "" {
@@ -53,25 +54,25 @@ func oauthOf(p map[string]string, dir, password string) (sasl.Mechanism, error) 
 		return jaasOption(jaas, option)
 	}
 	if p["sasl.username"] != "" || p["sasl.password"] != "" {
-		return nil, errors.New("sasl.username and sasl.password are not OAUTHBEARER's: set sasl.oauthbearer.client.id and sasl.oauthbearer.client.secret")
+		return nil, nil, errors.New("sasl.username and sasl.password are not OAUTHBEARER's: set sasl.oauthbearer.client.id and sasl.oauthbearer.client.secret")
 	}
 	if h := p["sasl.login.callback.handler.class"]; h != "" && !strings.HasSuffix(h, ".OAuthBearerLoginCallbackHandler") {
-		return nil, fmt.Errorf("sasl.login.callback.handler.class is %s, a program of its own: let it write its token to a file, and set sasl.oauthbearer.token.endpoint.url=file:///path", h)
+		return nil, nil, fmt.Errorf("sasl.login.callback.handler.class is %s, a program of its own: let it write its token to a file, and set sasl.oauthbearer.token.endpoint.url=file:///path", h)
 	}
 	if m := p["sasl.oauthbearer.method"]; m != "" && !strings.EqualFold(m, "oidc") {
-		return nil, fmt.Errorf("sasl.oauthbearer.method is %q, and weir knows oidc", m)
+		return nil, nil, fmt.Errorf("sasl.oauthbearer.method is %q, and weir knows oidc", m)
 	}
 	if g := p["sasl.oauthbearer.grant.type"]; g != "" && !strings.EqualFold(g, "client_credentials") && !strings.EqualFold(g, "client-credentials") {
-		return nil, fmt.Errorf("sasl.oauthbearer.grant.type is %q, and weir knows client_credentials", g)
+		return nil, nil, fmt.Errorf("sasl.oauthbearer.grant.type is %q, and weir knows client_credentials", g)
 	}
 	extensions, err := extensionsOf(p["sasl.oauthbearer.extensions"], jaas)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	endpoint := p["sasl.oauthbearer.token.endpoint.url"]
 	u, err := url.Parse(endpoint)
 	if err != nil || endpoint == "" || u.User != nil {
-		return nil, errors.New("sasl.oauthbearer.token.endpoint.url is missing or no URL: set it to https://…, where a token is asked for, or to file:///path of a file that holds one")
+		return nil, nil, errors.New("sasl.oauthbearer.token.endpoint.url is missing or no URL: set it to https://…, where a token is asked for, or to file:///path of a file that holds one")
 	}
 	id := jaasOr("clientId", "sasl.oauthbearer.client.credentials.client.id", "sasl.oauthbearer.client.id")
 	secret := jaasOr("clientSecret", "sasl.oauthbearer.client.credentials.client.secret", "sasl.oauthbearer.client.secret")
@@ -87,22 +88,25 @@ func oauthOf(p map[string]string, dir, password string) (sasl.Mechanism, error) 
 		source = tokenFile(path)
 	} else {
 		if id == "" || secret == "" {
-			return nil, errors.New("the client's id or secret is missing: set sasl.oauthbearer.client.id and sasl.oauthbearer.client.secret, or clientId and clientSecret in sasl.jaas.config; the secret can be in WEIR_KAFKA_PASSWORD")
+			return nil, nil, errors.New("the client's id or secret is missing: set sasl.oauthbearer.client.id and sasl.oauthbearer.client.secret, or clientId and clientSecret in sasl.jaas.config; the secret can be in WEIR_KAFKA_PASSWORD")
 		}
 		e, err := newTokenEndpoint(u, p, dir)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		e.id, e.secret, e.scope = id, secret, jaasOr("scope", "sasl.oauthbearer.scope")
 		source = e.token
 	}
+	var subject atomic.Value
+	subject.Store("")
 	return oauth.Oauth(func(ctx context.Context) (oauth.Auth, error) {
 		token, err := source(ctx)
 		if err != nil {
 			return oauth.Auth{}, &LoginError{err}
 		}
+		subject.Store(tokenSubject(token))
 		return oauth.Auth{Token: token, Extensions: maps.Clone(extensions)}, nil
-	}), nil
+	}), func() string { return subject.Load().(string) }, nil
 }
 
 // LoginError says that there is no token to log in with.

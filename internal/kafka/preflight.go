@@ -1,20 +1,17 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
-
-	"github.com/weir-project/weir/internal/event"
 )
 
 // Severity says how much a Finding matters.
@@ -46,64 +43,166 @@ type Finding struct {
 	Cause string
 	// Out says what to do about it.
 	Out string
+	// Run is the command that does it, word by word; nil where it is no single one.
+	Run []string
+	// Denied is set where the client lacks a permission without which the purpose
+	// cannot be served at all.
+	Denied bool
+}
+
+// Where names what the finding is about.
+func (f Finding) Where() string {
+	if f.Topic != "" {
+		return "topic " + f.Topic
+	}
+	return "cluster"
 }
 
 // String returns the finding as one line.
 func (f Finding) String() string {
-	where := "cluster"
-	if f.Topic != "" {
-		where = "topic " + f.Topic
+	text := fmt.Sprintf("%s: %s: %s; %s", f.Severity, f.Where(), f.Cause, f.Out)
+	if len(f.Run) > 0 {
+		text += ": " + strings.Join(f.Run, " ")
 	}
-	return fmt.Sprintf("%s: %s: %s; %s", f.Severity, where, f.Cause, f.Out)
+	return text
 }
 
-// Preflight checks whether a cluster, and those of weir's topics that exist in
-// it, can keep the promise. What the cluster does not tell is not judged.
-func Preflight(ctx context.Context, cl *kgo.Client) ([]Finding, error) {
-	specs := Topics()
-	names := make([]string, 0, len(specs))
+// Purpose is what is to be done with a cluster. It decides which topics are
+// judged and what has to be allowed.
+type Purpose struct {
+	// Write are topics that are written, and read back at the start.
+	Write []string
+	// Read are topics that are read alone.
+	Read []string
+	// Transactions are transactional ids.
+	Transactions []string
+	// Groups are consumer groups to be members of.
+	Groups []string
+}
+
+// Ingest is the purpose of a source's ingester. data are its topics of events.
+func Ingest(source string, data ...string) Purpose {
+	return Purpose{Write: append(slices.Clone(data), TopicDeadLetters, TopicCursors), Transactions: []string{TransactionalID(source)}}
+}
+
+// And is both purposes together.
+func (p Purpose) And(q Purpose) Purpose {
+	both := Purpose{Write: union(p.Write, q.Write), Read: union(p.Read, q.Read), Transactions: union(p.Transactions, q.Transactions), Groups: union(p.Groups, q.Groups)}
+	both.Read = slices.DeleteFunc(both.Read, func(t string) bool { return slices.Contains(both.Write, t) })
+	return both
+}
+
+func union(a, b []string) []string {
+	out := slices.Clone(a)
+	for _, s := range b {
+		if !slices.Contains(out, s) {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// Specs are the topics of the purpose, as weir creates them.
+func (p Purpose) Specs() []TopicSpec {
+	return slices.DeleteFunc(Topics(), func(s TopicSpec) bool {
+		return !slices.Contains(p.Write, s.Name) && !slices.Contains(p.Read, s.Name)
+	})
+}
+
+// tool is how Kafka's own tools reach the cluster.
+type tool struct{ options []string }
+
+func (c Config) tool() tool {
+	t := tool{[]string{"--bootstrap-server", c.Brokers[0]}}
+	if c.Security != nil {
+		t.options = append(t.options, "--command-config", "admin.properties")
+	}
+	return t
+}
+
+func (t tool) command(name string, args ...string) []string {
+	return slices.Concat([]string{name}, t.options, args)
+}
+
+// mend is a way out: in words, and as a command.
+type mend struct {
+	out string
+	run []string
+}
+
+// Preflight checks whether a cluster, and those of the purpose's topics that exist
+// in it, can keep the promise, and whether the client may do what the purpose
+// needs. What the cluster does not tell is not judged. cl is a client of c. The
+// findings that break the promise come first, missing permissions before all.
+func (c Config) Preflight(ctx context.Context, cl *kgo.Client, p Purpose) ([]Finding, error) {
+	specs := p.Specs()
+	names := make([]string, 0, len(specs)+2)
 	for _, s := range specs {
 		names = append(names, s.Name)
 	}
 	adm := kadm.NewClient(cl)
-	md, err := adm.Metadata(ctx, names...)
+	md, err := adm.Metadata(ctx, append(slices.Clone(names), topicTransactions, topicOffsets)...)
 	if err != nil {
 		return nil, fmt.Errorf("ask for topics: %w", err)
 	}
-	configs, err := adm.DescribeTopicConfigs(ctx, names...)
+	configs, err := adm.DescribeTopicConfigs(ctx, append(slices.Clone(names), topicTransactions)...)
 	if err != nil {
 		return nil, fmt.Errorf("ask for topic settings: %w", err)
 	}
-	var out []Finding
-	if n := len(md.Brokers); n < 3 {
-		out = append(out, Finding{Different, "", fmt.Sprintf("there are %d brokers, so every event is on fewer than three", n),
-			"use three brokers or more where losing one must not matter"})
+	out, err := c.access(ctx, cl, p)
+	if err != nil {
+		return nil, err
 	}
-	features, err := transactionVersion(ctx, cl)
+	if n := len(md.Brokers); n < 3 {
+		out = append(out, Finding{Severity: Different, Cause: fmt.Sprintf("there are %d brokers, so every event is on fewer than three", n),
+			Out: "use three brokers or more where losing one must not matter"})
+	}
+	features, err := c.transactionVersion(ctx, cl)
 	if err != nil {
 		return nil, err
 	}
 	out = append(out, features...)
+	out = append(out, c.reachable(ctx, md.Brokers)...)
+	absent := false
 	for _, s := range specs {
 		d, ok := md.Topics[s.Name]
 		if !ok || errors.Is(d.Err, kerr.UnknownTopicOrPartition) {
+			absent = true
 			continue
+		}
+		if errors.Is(d.Err, kerr.TopicAuthorizationFailed) {
+			continue // said with the permissions
 		}
 		if d.Err != nil {
 			return nil, fmt.Errorf("ask for topic %s: %w", s.Name, d.Err)
 		}
-		c, err := configs.On(s.Name, nil)
-		if err != nil || c.Err != nil {
-			c = kadm.ResourceConfig{Name: s.Name} // not allowed to know
-		}
-		t := topicCheck{spec: s, brokers: len(md.Brokers), details: d, config: c}
+		t := topicCheck{spec: s, brokers: len(md.Brokers), details: d, config: configOf(configs, s.Name), tool: c.tool()}
 		out = append(out, t.findings()...)
 	}
+	out = append(out, c.brokerSettings(ctx, adm, brokerCheck{md: md, transactions: configOf(configs, topicTransactions), absent: absent})...)
+	slices.SortStableFunc(out, func(a, b Finding) int { return cmp.Compare(b.rank(), a.rank()) })
 	return out, nil
 }
 
+func (f Finding) rank() int {
+	if f.Denied {
+		return int(Breaks) + 1
+	}
+	return int(f.Severity)
+}
+
+// configOf is what is known of a topic's settings: nothing, where the client is
+// not allowed to know.
+func configOf(configs kadm.ResourceConfigs, topic string) kadm.ResourceConfig {
+	c, err := configs.On(topic, nil)
+	if err != nil || c.Err != nil {
+		return kadm.ResourceConfig{Name: topic}
+	}
+	return c
+}
+
 // transactionVersion reports a cluster whose transactions are of the old kind.
-func transactionVersion(ctx context.Context, cl *kgo.Client) ([]Finding, error) {
+func (c Config) transactionVersion(ctx context.Context, cl *kgo.Client) ([]Finding, error) {
 	req := kmsg.NewPtrApiVersionsRequest()
 	req.ClientSoftwareName, req.ClientSoftwareVersion = "weir", "0"
 	resp, err := req.RequestWith(ctx, cl)
@@ -122,97 +221,8 @@ func transactionVersion(ctx context.Context, cl *kgo.Client) ([]Finding, error) 
 	if level >= 2 {
 		return nil, nil
 	}
-	return []Finding{{Breaks, "", fmt.Sprintf("the feature transaction.version is %d, and below 2 a delayed request can end a later transaction than it meant", level),
-		"with Kafka 4 or later: kafka-features.sh upgrade --feature transaction.version=2"}}, nil
-}
-
-// topicCheck is one topic under examination.
-type topicCheck struct {
-	spec    TopicSpec
-	brokers int
-	details kadm.TopicDetail
-	config  kadm.ResourceConfig
-}
-
-func (t topicCheck) findings() []Finding {
-	return slices.Concat(t.replication(), t.settings(), t.shape())
-}
-
-func (t topicCheck) finding(s Severity, out, cause string, args ...any) Finding {
-	return Finding{s, t.spec.Name, fmt.Sprintf(cause, args...), out}
-}
-
-// set is the command that changes a setting.
-func (t topicCheck) set(kv string) string {
-	return "kafka-configs.sh --alter --topic " + t.spec.Name + " --add-config " + kv
-}
-
-func (t topicCheck) replication() []Finding {
-	if len(t.details.Partitions) == 0 {
-		return nil
-	}
-	rf := math.MaxInt
-	for _, p := range t.details.Partitions {
-		rf = min(rf, len(p.Replicas))
-	}
-	var out []Finding
-	switch {
-	case t.brokers >= 3 && rf < 2:
-		out = append(out, t.finding(Breaks, "raise it with kafka-reassign-partitions.sh",
-			"its replication factor is %d: when that broker's disk is lost, so are acknowledged events", rf))
-	case t.brokers >= 3 && rf < 3:
-		out = append(out, t.finding(Different, "raise it with kafka-reassign-partitions.sh",
-			"its replication factor is %d instead of 3", rf))
-	}
-	mins, err := strconv.Atoi(value(t.config, "min.insync.replicas"))
-	switch {
-	case err != nil:
-	case mins > rf:
-		out = append(out, t.finding(Breaks, t.set("min.insync.replicas="+strconv.Itoa(max(1, rf-1))),
-			"min.insync.replicas is %d and the replication factor %d: nothing can be written", mins, rf))
-	case mins < 2 && rf >= 3:
-		out = append(out, t.finding(Breaks, t.set("min.insync.replicas=2"),
-			"min.insync.replicas is %d: an event counts as written when one broker alone has it", mins))
-	}
-	return out
-}
-
-func (t topicCheck) settings() []Finding {
-	var out []Finding
-	if value(t.config, "unclean.leader.election.enable") == "true" {
-		out = append(out, t.finding(Breaks, t.set("unclean.leader.election.enable=false"),
-			"unclean leader election is on: a broker that lacks acknowledged events can become the leader"))
-	}
-	if value(t.config, "message.timestamp.type") == "LogAppendTime" {
-		out = append(out, t.finding(Different, t.set("message.timestamp.type=CreateTime"),
-			"its records get the broker's clock instead of the event's time"))
-	}
-	policy := value(t.config, "cleanup.policy")
-	compact := strings.Contains(policy, "compact")
-	switch {
-	case policy == "":
-	case t.spec.Name == TopicCursors && policy != "compact":
-		out = append(out, t.finding(Breaks, t.set("cleanup.policy=compact"),
-			"its cleanup.policy is %s: the position of a stream that is quiet for long is deleted", policy))
-	case t.spec.Name != TopicCursors && compact:
-		out = append(out, t.finding(Breaks, t.set("cleanup.policy=delete"),
-			"its cleanup.policy is %s: of all events with one key only the last stays", policy))
-	}
-	if n, err := strconv.Atoi(value(t.config, "max.message.bytes")); err == nil && t.spec.Name != TopicCursors && n < event.MaxValue {
-		out = append(out, t.finding(Different, t.set("max.message.bytes="+strconv.Itoa(MaxMessageBytes)),
-			"its max.message.bytes is %d: larger events go to %s", n, TopicDeadLetters))
-	}
-	return out
-}
-
-func (t topicCheck) shape() []Finding {
-	have := int32(len(t.details.Partitions))
-	switch shared := t.spec.Name == TopicCursors || t.spec.Name == TopicDeadLetters; {
-	case shared && have < t.spec.Partitions:
-		return []Finding{t.finding(Breaks, fmt.Sprintf("kafka-topics.sh --alter --topic %s --partitions %d", t.spec.Name, t.spec.Partitions),
-			"it has %d partitions, and every source needs its own of %d", have, t.spec.Partitions)}
-	case !shared && have != t.spec.Partitions:
-		return []Finding{t.finding(Different, "nothing needs to be done", "it has %d partitions instead of %d", have, t.spec.Partitions)}
-	}
-	return nil
+	return []Finding{{Severity: Breaks,
+		Cause: fmt.Sprintf("the feature transaction.version is %d, and below 2 a delayed request can end a later transaction than it meant", level),
+		Out:   "with Kafka 4 or later, raise it",
+		Run:   c.tool().command("kafka-features.sh", "upgrade", "--feature", "transaction.version=2")}}, nil
 }

@@ -27,6 +27,8 @@ type Security struct {
 	protocol  string
 	tls       *tls.Config
 	mechanism sasl.Mechanism
+	// user is who logs in, as the mechanism names them; empty where nobody knows.
+	user func() string
 }
 
 // String names the protocol and the mechanism, never a secret.
@@ -93,29 +95,29 @@ func ReadSecurity(file, password string) (*Security, error) {
 		}
 	}
 	if withSASL {
-		if s.mechanism, err = mechanismOf(p, filepath.Dir(file), password); err != nil {
+		if s.mechanism, s.user, err = mechanismOf(p, filepath.Dir(file), password); err != nil {
 			return nil, fmt.Errorf("%s: %w", file, err)
 		}
 	}
 	return s, nil
 }
 
-// mechanismOf is how a client logs in. password, if not empty, wins over the
-// file's; for OAUTHBEARER it is the client's secret.
-func mechanismOf(p map[string]string, dir, password string) (sasl.Mechanism, error) {
-	name := strings.ToUpper(firstOf(p, "sasl.mechanism", "sasl.mechanisms"))
-	if name == "OAUTHBEARER" {
+// mechanismOf is how a client logs in, and as whom. password, if not empty, wins
+// over the file's; for OAUTHBEARER it is the client's secret.
+func mechanismOf(p map[string]string, dir, password string) (m sasl.Mechanism, name func() string, err error) {
+	kind := strings.ToUpper(firstOf(p, "sasl.mechanism", "sasl.mechanisms"))
+	if kind == "OAUTHBEARER" {
 		return oauthOf(p, dir, password)
 	}
 	for key := range p {
 		if strings.HasPrefix(key, "sasl.oauthbearer.") || key == "https.ca.location" {
-			return nil, fmt.Errorf("%s is set, and sasl.mechanism %s does not use it", key, name)
+			return nil, nil, fmt.Errorf("%s is set, and sasl.mechanism %s does not use it", key, kind)
 		}
 	}
 	user, pass := p["sasl.username"], p["sasl.password"]
 	if jaas := p["sasl.jaas.config"]; jaas != "" {
 		if user != "" || pass != "" {
-			return nil, errors.New("sasl.jaas.config and sasl.username or sasl.password are both set: leave out one of them")
+			return nil, nil, errors.New("sasl.jaas.config and sasl.username or sasl.password are both set: leave out one of them")
 		}
 		user, pass = jaasOption(jaas, "username"), jaasOption(jaas, "password")
 	}
@@ -123,17 +125,18 @@ func mechanismOf(p map[string]string, dir, password string) (sasl.Mechanism, err
 		pass = password
 	}
 	if user == "" || pass == "" {
-		return nil, errors.New("the name or the password for SASL is missing: set sasl.username and sasl.password, or sasl.jaas.config with both; the password can be in WEIR_KAFKA_PASSWORD")
+		return nil, nil, errors.New("the name or the password for SASL is missing: set sasl.username and sasl.password, or sasl.jaas.config with both; the password can be in WEIR_KAFKA_PASSWORD")
 	}
-	switch name {
+	name = func() string { return user }
+	switch kind {
 	case "PLAIN":
-		return plain.Auth{User: user, Pass: pass}.AsMechanism(), nil
+		return plain.Auth{User: user, Pass: pass}.AsMechanism(), name, nil
 	case "SCRAM-SHA-256":
-		return scram.Auth{User: user, Pass: pass}.AsSha256Mechanism(), nil
+		return scram.Auth{User: user, Pass: pass}.AsSha256Mechanism(), name, nil
 	case "SCRAM-SHA-512":
-		return scram.Auth{User: user, Pass: pass}.AsSha512Mechanism(), nil
+		return scram.Auth{User: user, Pass: pass}.AsSha512Mechanism(), name, nil
 	}
-	return nil, fmt.Errorf("sasl.mechanism is %q, and weir knows PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 and OAUTHBEARER", name)
+	return nil, nil, fmt.Errorf("sasl.mechanism is %q, and weir knows PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 and OAUTHBEARER", kind)
 }
 
 // firstOf is the first of several names of one setting that has a value.

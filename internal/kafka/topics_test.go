@@ -84,13 +84,18 @@ func TestMaxBytes(t *testing.T) {
 	}
 }
 
+// all is the purpose of a weir up.
+var all = kafka.Ingest("bluesky", kafka.TopicBluesky, kafka.TopicBlueskyAccounts).
+	And(kafka.Ingest("wikipedia", kafka.TopicWikipedia)).
+	And(kafka.Purpose{Read: []string{kafka.TopicBluesky}, Groups: []string{kafka.GroupBluesky}})
+
 func TestPreflightOfWhatWeirMade(t *testing.T) {
 	_, cfg := cluster(t)
 	cl := client(t, cfg)
 	if err := kafka.EnsureTopics(t.Context(), cl, kafka.Topics()...); err != nil {
 		t.Fatal(err)
 	}
-	findings, err := kafka.Preflight(t.Context(), cl)
+	findings, err := cfg.Preflight(t.Context(), cl, all)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +132,7 @@ func TestPreflightFindsWhatBreaksThePromise(t *testing.T) {
 	if _, err := adm.UpdateFeatures(t.Context(), false, kadm.FeatureUpdate{Feature: "transaction.version", MaxVersionLevel: 1, UpgradeType: 2}); err != nil {
 		t.Fatal(err)
 	}
-	findings, err := kafka.Preflight(t.Context(), cl)
+	findings, err := cfg.Preflight(t.Context(), cl, all)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,7 +170,7 @@ func TestPreflightFindsWhatBreaksThePromise(t *testing.T) {
 
 func TestPreflightOfASmallCluster(t *testing.T) {
 	_, cfg := cluster(t, kfake.NumBrokers(1))
-	findings, err := kafka.Preflight(t.Context(), client(t, cfg))
+	findings, err := cfg.Preflight(t.Context(), client(t, cfg), all)
 	if err != nil {
 		t.Fatal(err)
 	}

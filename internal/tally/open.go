@@ -2,35 +2,39 @@ package tally
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
-	"net/url"
-	"strconv"
+	"regexp"
+	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/redis/go-redis/v9"
-	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
-// DefaultDB is the database used where the URL names none. The original
-// project's consumers GET every key of database 0 and crash on a hash there.
-const DefaultDB = 1
-
-// Store is a connection to a Redis server that holds tallies. It is safe for
-// concurrent use.
+// Store is a connection to the Redis that holds tallies: one server, the primary
+// that Sentinels name, or a Redis Cluster. It is safe for concurrent use.
 type Store struct {
-	client   *redis.Client
+	client  redis.UniversalClient
+	cluster bool
+	user    string
+	// addr is where the URL points: host:port, several with commas.
 	addr     string
-	warnings []string
+	findings []Finding
+}
+
+// Finding is something about a Redis that is no error, but that a user should know
+// before trusting it with counts.
+type Finding struct {
+	// Breaks is set where counts can be lost; else something merely differs.
+	Breaks bool
+	// Cause says what is so and what follows, Out what to do about it.
+	Cause, Out string
 }
 
 // ConnectError is an error of reaching the server, in contrast to one that it answered.
 type ConnectError struct {
-	// Addr is the server's address as host:port.
+	// Addr is where the URL points: host:port, several with commas.
 	Addr string
 	Err  error
 }
@@ -46,28 +50,46 @@ func (e *ConnectError) Unwrap() error { return e.Err }
 type PolicyError struct{ Addr, Policy string }
 
 func (e *PolicyError) Error() string {
+	host, port, _ := strings.Cut(e.Addr, ":")
 	return fmt.Sprintf("Redis at %s has maxmemory-policy %s, under which it may delete counts when memory is short; "+
-		"set it with `redis-cli -u redis://%s CONFIG SET maxmemory-policy noeviction`, or give weir a Redis of its own with --redis",
-		e.Addr, e.Policy, e.Addr)
+		"set it with `redis-cli -h %s -p %s CONFIG SET maxmemory-policy noeviction`, or give weir a Redis of its own with --redis",
+		e.Addr, e.Policy, host, port)
 }
 
-// Open connects and checks the server: it must answer, accept the credentials,
-// be writable, and not evict keys (*PolicyError). rawURL is
-// redis://[user:password@]host[:port][/db] or rediss:// for TLS (certificates
-// are always verified); without a database it is DefaultDB. Errors never contain
-// the password. *ConnectError means that the server could not be reached.
+// Open connects and checks: Redis must answer, accept the credentials, allow what
+// counting needs (*PermissionError), be writable, and not evict keys (*PolicyError).
+// The URL has one of the forms of CheckURL. Errors never contain a password.
+// *ConnectError means that Redis could not be reached.
 func Open(ctx context.Context, rawURL string) (*Store, error) {
-	opts, err := parseURL(rawURL)
+	l, err := parseURL(rawURL)
+	if err != nil {
+		return nil, err
+	}
+	opts, err := l.options()
 	if err != nil {
 		return nil, err
 	}
 	quiet.Do(func() { redis.SetLogger(silence{}) })
-	s := &Store{client: redis.NewClient(opts), addr: opts.Addr}
-	if err := s.check(ctx); err != nil {
-		_ = s.client.Close()
-		return nil, err
+	s := &Store{addr: strings.Join(opts.Addrs, ","), user: opts.Username}
+	switch l.kind {
+	case ofCluster:
+		s.cluster, s.client = true, redis.NewClusterClient(opts.Cluster())
+	case ofSentinel:
+		s.client = redis.NewFailoverClient(opts.Failover())
+	default:
+		s.client = redis.NewClient(opts.Simple())
 	}
-	return s, nil
+	err = s.check(ctx, l.kind)
+	if err == nil {
+		return s, nil
+	}
+	_ = s.client.Close()
+	if ce, ok := errors.AsType[*ConnectError](err); ok {
+		if cause, out := l.otherProtocol(ctx); cause != "" {
+			return nil, &ConnectError{Addr: ce.Addr, Err: fmt.Errorf("%s; %s", cause, out)}
+		}
+	}
+	return nil, err
 }
 
 // The client library logs failed connections to standard error, in the midst of a
@@ -86,110 +108,95 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// Addr is the server's address as host:port, without credentials.
+// Addr is where the URL points, without credentials: host:port, several with commas.
 func (s *Store) Addr() string { return s.addr }
 
-// Warnings are what Open found that is no error but that a user should know:
-// missing persistence, settings that could not be read.
-func (s *Store) Warnings() []string { return s.warnings }
+// Findings are what Open found that is no error: missing persistence, settings that
+// could not be read.
+func (s *Store) Findings() []Finding { return s.findings }
 
-// CheckURL says what is wrong with the form of a Redis URL, without connecting;
-// nil for nothing. The error never contains the password.
-func CheckURL(rawURL string) error {
-	_, err := parseURL(rawURL)
-	return err
+// eachPrimary calls do for the server, or for every primary of a cluster, one after
+// the other.
+func (s *Store) eachPrimary(ctx context.Context, do func(ctx context.Context, c *redis.Client) error) error {
+	switch c := s.client.(type) {
+	case *redis.ClusterClient:
+		var mu sync.Mutex
+		return c.ForEachMaster(ctx, func(ctx context.Context, one *redis.Client) error {
+			mu.Lock()
+			defer mu.Unlock()
+			return do(ctx, one)
+		})
+	case *redis.Client:
+		return do(ctx, c)
+	}
+	return errors.New("internal error: a Redis client of an unknown kind")
 }
 
-const urlHint = "; want redis://[user:password@]host:port[/db], or rediss:// for TLS"
-
-// parseURL is strict and never puts the URL into an error: it can hold a password.
-func parseURL(raw string) (*redis.Options, error) {
-	u, err := url.Parse(raw)
-	if err != nil {
-		var ue *url.Error
-		if errors.As(err, &ue) { // ue.Err alone can still quote the port or the host
-			return nil, errors.New("the Redis URL cannot be parsed" + urlHint)
-		}
-		return nil, errors.New("the Redis URL is invalid" + urlHint)
-	}
-	o := &redis.Options{
-		DB:          DefaultDB,
-		DialTimeout: 5 * time.Second, ReadTimeout: 5 * time.Second, WriteTimeout: 5 * time.Second,
-		ContextTimeoutEnabled: true,
-		PoolSize:              4,
-		// The counter retries by itself, and says so; a silent second try hides it.
-		MaxRetries:               -1,
-		DialerRetries:            1,
-		Protocol:                 2,
-		DisableIdentity:          true,
-		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
-	}
-	switch u.Scheme {
-	case "redis":
-	case "rediss":
-		o.TLSConfig = &tls.Config{ServerName: u.Hostname(), MinVersion: tls.VersionTLS12}
-	default:
-		return nil, fmt.Errorf("the Redis URL has scheme %q%s", u.Scheme, urlHint)
-	}
-	if u.Hostname() == "" {
-		return nil, errors.New("the Redis URL names no host" + urlHint)
-	}
-	port := u.Port()
-	if port == "" {
-		port = "6379"
-	}
-	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
-		return nil, fmt.Errorf("the Redis URL has port %q%s", port, urlHint)
-	}
-	o.Addr = net.JoinHostPort(u.Hostname(), port)
-	if u.User != nil {
-		o.Username = u.User.Username()
-		o.Password, _ = u.User.Password()
-	}
-	if db := strings.Trim(u.Path, "/"); db != "" {
-		n, err := strconv.Atoi(db)
-		if err != nil || n < 0 {
-			return nil, fmt.Errorf("the Redis URL has database %q%s", db, urlHint)
-		}
-		o.DB = n
-	}
-	if u.RawQuery != "" || u.Fragment != "" {
-		return nil, errors.New("the Redis URL has parameters, which are not supported" + urlHint)
-	}
-	return o, nil
+// primary is one server that is written, and what it says of itself.
+type primary struct {
+	client *redis.Client
+	info   map[string]string
 }
 
 // check is what Open does after connecting.
-func (s *Store) check(ctx context.Context) error {
-	if err := s.client.Ping(ctx).Err(); err != nil {
+func (s *Store) check(ctx context.Context, kind urlKind) error {
+	if err := s.client.Ping(ctx).Err(); err != nil && !redis.HasErrorPrefix(err, "NOPERM") {
 		return fmt.Errorf("open Redis: %w", s.explain(err))
+	}
+	var primaries []primary
+	err := s.eachPrimary(ctx, func(ctx context.Context, c *redis.Client) error {
+		info, err := s.info(ctx, c)
+		if err != nil {
+			return err
+		}
+		primaries = append(primaries, primary{c, info})
+		return s.checkKind(kind, info)
+	})
+	if err == nil && len(primaries) == 0 {
+		err = errors.New("the cluster has no primary")
+	}
+	if err != nil {
+		return fmt.Errorf("open Redis: %w", s.explain(err))
+	}
+	if err := s.checkPermissions(ctx); err != nil {
+		return err
+	}
+	for _, p := range primaries {
+		if err := s.checkSettings(ctx, p); err != nil {
+			return fmt.Errorf("open Redis: %w", err)
+		}
 	}
 	for _, script := range []*redis.Script{applyScript, beginScript, resetScript} {
 		if err := script.Load(ctx, s.client).Err(); err != nil {
 			return fmt.Errorf("load script: %w", s.explain(err))
 		}
 	}
-	info, err := s.info(ctx)
-	if err != nil {
-		return err
-	}
-	if info["role"] == "slave" {
-		return fmt.Errorf("redis at %s is a read-only replica; name its primary with --redis", s.addr)
-	}
-	if info["cluster_enabled"] == "1" {
-		return fmt.Errorf("redis at %s runs in cluster mode, which is not supported; name a single server with --redis", s.addr)
-	}
-	return s.checkPolicy(ctx, info)
+	return nil
 }
 
-// info reads the sections of INFO that check needs. A server that forbids it
-// gives nothing: that is a warning.
-func (s *Store) info(ctx context.Context) (map[string]string, error) {
+// errKind is in the chain where the URL names another kind of server than there is.
+var errKind = errors.New("the URL names another kind of server")
+
+// checkKind refuses a server of another kind than the URL says.
+func (s *Store) checkKind(kind urlKind, info map[string]string) error {
+	switch {
+	case info["redis_mode"] == "sentinel":
+		return fmt.Errorf("redis at %s is a Sentinel (%w); name it as redis-sentinel://%s/1?master=NAME", s.addr, errKind, s.addr)
+	case info["role"] == "slave":
+		return fmt.Errorf("redis at %s is a read-only replica (%w); name its primary with --redis", s.addr, errKind)
+	case info["cluster_enabled"] == "1" && kind != ofCluster:
+		return fmt.Errorf("redis at %s is part of a Redis Cluster (%w); name it as redis-cluster://%s", s.addr, errKind, s.addr)
+	}
+	return nil
+}
+
+// info reads INFO. A server that forbids it gives nothing: that is a finding.
+func (s *Store) info(ctx context.Context, c *redis.Client) (map[string]string, error) {
 	out := map[string]string{}
-	text, err := s.client.Info(ctx).Result()
+	text, err := c.Info(ctx).Result()
 	if err != nil {
 		if !isReply(err) {
-			return nil, fmt.Errorf("read Redis settings: %w", s.explain(err))
+			return nil, err
 		}
 		return out, nil
 	}
@@ -201,16 +208,21 @@ func (s *Store) info(ctx context.Context) (map[string]string, error) {
 	return out, nil
 }
 
-// checkPolicy insists on noeviction: an LRU policy deleted a hash of counts when
-// tried. Managed services forbid CONFIG, but INFO tells the policy too.
-func (s *Store) checkPolicy(ctx context.Context, info map[string]string) error {
+// checkSettings insists on noeviction, since an LRU policy deleted a hash of counts
+// when tried, and tells how the server keeps what it holds. Managed services forbid
+// CONFIG, but INFO tells the policy too.
+func (s *Store) checkSettings(ctx context.Context, p primary) error {
+	c, info, at := p.client, p.info, s.addr
+	if s.cluster {
+		at = c.Options().Addr
+	}
 	config := func(name string) (string, bool, error) {
-		v, err := s.client.ConfigGet(ctx, name).Result()
+		v, err := c.ConfigGet(ctx, name).Result()
 		if err != nil {
 			if isReply(err) {
 				return "", false, nil
 			}
-			return "", false, fmt.Errorf("read Redis settings: %w", s.explain(err))
+			return "", false, s.explain(err)
 		}
 		text, ok := v[name]
 		return text, ok, nil
@@ -224,31 +236,44 @@ func (s *Store) checkPolicy(ctx context.Context, info map[string]string) error {
 	}
 	switch {
 	case !ok:
-		s.warn("Redis at %s does not tell its maxmemory-policy (CONFIG and INFO are forbidden or not served): make sure that it is noeviction, or counts can be deleted when memory is short", s.addr)
+		s.find(false, "allow CONFIG GET or INFO, or make sure that it is noeviction",
+			"Redis at %s does not tell its maxmemory-policy (CONFIG and INFO are forbidden or not served): under another one than noeviction it can delete counts when memory is short", at)
 	case policy != "noeviction":
-		return &PolicyError{Addr: s.addr, Policy: policy}
+		return &PolicyError{Addr: at, Policy: policy}
 	}
 	save, saveKnown, err := config("save")
 	if err != nil {
 		return err
 	}
 	aof, aofKnown := info["aof_enabled"]
+	const keep = "set appendonly to yes"
 	switch {
 	case aofKnown && aof == "1":
+	case saveKnown && save != "" && info["weir_embedded"] == "1": // every second
 	case saveKnown && save != "":
+		s.find(false, keep+" to count nothing again",
+			"Redis at %s keeps snapshots alone (appendonly is no, save is %q): after its crash what it counted since the last one is counted again, and nothing is lost that Kafka still keeps", at, save)
 	case saveKnown && aofKnown:
-		s.warn("Redis at %s keeps nothing on disk (appendonly is no, save is empty): after its restart everything is counted again from what Kafka keeps", s.addr)
+		s.find(true, keep,
+			"Redis at %s keeps nothing on disk (appendonly is no, save is empty): after its restart everything is counted again from what Kafka keeps, and what retention has deleted by then is gone from the counts", at)
 	default:
-		s.warn("Redis at %s does not tell whether it keeps data on disk (CONFIG is forbidden): if it does not, everything is counted again from what Kafka keeps after its restart", s.addr)
+		s.find(false, "make sure that it does",
+			"Redis at %s does not tell whether it keeps data on disk (CONFIG is forbidden): if it does not, everything is counted again from what Kafka keeps after its restart", at)
 	}
 	if info["rdb_last_bgsave_status"] == "err" {
-		s.warn("Redis at %s could not write its last snapshot: see its log", s.addr)
+		s.find(true, "see its log", "Redis at %s could not write its last snapshot", at)
+	}
+	if info["aof_last_write_status"] == "err" {
+		s.find(true, "see its log", "Redis at %s could not write its append-only file", at)
 	}
 	return nil
 }
 
-func (s *Store) warn(format string, args ...any) {
-	s.warnings = append(s.warnings, fmt.Sprintf(format, args...))
+func (s *Store) find(breaks bool, out, format string, args ...any) {
+	f := Finding{breaks, fmt.Sprintf(format, args...), out}
+	if !slices.Contains(s.findings, f) {
+		s.findings = append(s.findings, f)
+	}
 }
 
 // explain adds the way out to errors that have one, and says which ones mean
@@ -257,22 +282,181 @@ func (s *Store) explain(err error) error {
 	switch {
 	case err == nil, errors.Is(err, context.Canceled):
 		return err
-	case !isReply(err):
-		return &ConnectError{Addr: s.addr, Err: err}
-	case redis.HasErrorPrefix(err, "LOADING"):
-		return &ConnectError{Addr: s.addr, Err: err}
-	case redis.HasErrorPrefix(err, "NOAUTH"), redis.HasErrorPrefix(err, "WRONGPASS"), redis.HasErrorPrefix(err, "AUTH"):
-		return fmt.Errorf("redis at %s refuses the credentials (%w); give them as redis://user:password@host:port/db", s.addr, err)
+	case errors.Is(err, errKind):
+		return err
+	case redis.HasErrorPrefix(err, "NOAUTH"), redis.HasErrorPrefix(err, "WRONGPASS"), redis.HasErrorPrefix(err, "AUTH"), strings.Contains(err.Error(), "without any password configured"):
+		return fmt.Errorf("redis at %s refuses the credentials (%w); give the user as redis://user@host:port/db and the password in WEIR_REDIS_PASSWORD", s.addr, err)
 	case redis.HasErrorPrefix(err, "NOPERM"):
-		return fmt.Errorf("redis at %s lacks permission for this user (%w); weir needs EVALSHA, SCRIPT LOAD, TYPE, HMGET, HGETALL, HSET, HINCRBY, HLEN, DEL, SCAN and INFO on weir:tally:*", s.addr, err)
+		return s.denied(err)
+	case strings.Contains(err.Error(), "cluster support disabled"):
+		return fmt.Errorf("redis at %s is no Redis Cluster; name it as redis://host:port/db", s.addr)
+	case !isReply(err):
+		if cause, out := tlsCause(err); cause != "" {
+			return &ConnectError{Addr: s.addr, Err: fmt.Errorf("%s; %s", cause, out)}
+		}
+		return &ConnectError{Addr: s.addr, Err: err}
+	case slices.ContainsFunc([]string{"LOADING", "CLUSTERDOWN", "MASTERDOWN", "TRYAGAIN"}, func(p string) bool { return redis.HasErrorPrefix(err, p) }):
+		return &ConnectError{Addr: s.addr, Err: err}
 	case redis.HasErrorPrefix(err, "READONLY"):
 		return fmt.Errorf("redis at %s is a read-only replica (%w); name its primary with --redis", s.addr, err)
 	case redis.HasErrorPrefix(err, "OOM"):
 		return fmt.Errorf("redis at %s is out of memory (%w); raise its maxmemory", s.addr, err)
 	case redis.HasErrorPrefix(err, "MISCONF"):
 		return fmt.Errorf("redis at %s cannot write its snapshot and refuses writes (%w); see its log", s.addr, err)
+	case redis.HasErrorPrefix(err, "NOREPLICAS"):
+		return fmt.Errorf("redis at %s has too few replicas and refuses writes (%w); start them, or lower its min-replicas-to-write", s.addr, err)
 	case redis.HasErrorPrefix(err, "DB index"):
 		return fmt.Errorf("redis at %s has no such database (%w); name another one in the URL's path", s.addr, err)
 	}
 	return fmt.Errorf("redis at %s: %w", s.addr, err)
+}
+
+// PermissionError says what the user of the URL may not do and has to.
+type PermissionError struct {
+	Addr, User string
+	// Lacks are commands, and "keys" where the keys of counts are forbidden.
+	Lacks []string
+	// Rule is the line of redis-cli that allows it.
+	Rule string
+}
+
+func (e *PermissionError) Error() string {
+	return fmt.Sprintf("user %s of Redis at %s may not use %s; an administrator runs: %s", e.User, e.Addr, strings.Join(e.Lacks, ", "), e.Rule)
+}
+
+// permissionError makes one of commands' names and "keys".
+func (s *Store) permissionError(lacks []string) *PermissionError {
+	user := s.user
+	if user == "" {
+		user = "default"
+	}
+	e := &PermissionError{Addr: s.addr, User: user, Lacks: lacks, Rule: "redis-cli ACL SETUSER " + user}
+	if slices.Contains(lacks, lacksKeys) {
+		e.Rule += " '~" + prefix + "*'"
+	}
+	for _, c := range lacks {
+		if c != lacksKeys {
+			e.Rule += " '+" + c + "'"
+		}
+	}
+	return e
+}
+
+// lacksKeys stands for the pattern of keys among commands.
+const lacksKeys = "keys " + prefix + "*"
+
+// commandDenied finds the command in what Redis says from 7.0 on and before.
+var commandDenied = regexp.MustCompile(`run the '([a-z|]+)' command`)
+
+// denied is a refusal that came while working: what is missing is in its text.
+func (s *Store) denied(err error) error {
+	lack := lacksKeys
+	if m := commandDenied.FindStringSubmatch(err.Error()); m != nil {
+		lack = m[1]
+	}
+	return s.permissionError([]string{lack})
+}
+
+// probeScript tries what the other scripts do with a key that is no tally, and
+// leaves nothing behind. Answers the commands that failed, and why. Without DEL
+// nothing is written. HINCRBY comes first and fails: a server that is out of memory
+// lets a script go on that has begun to write.
+var probeScript = redis.NewScript(`
+local lacks = {}
+local function try(name, ...)
+  local r = redis.pcall(name, KEYS[1], ...)
+  local e = type(r) == 'table' and r.err
+  if e and not (name == 'HINCRBY' and string.find(e, 'not an integer')) then lacks[#lacks + 1] = string.lower(name) .. ' ' .. e end
+  return not e
+end
+try('HINCRBY', 'k', 'one')
+if try('DEL') then
+  try('HSET', 'next', '0')
+  try('HMGET', 'next', 'k')
+  try('HLEN')
+  try('TYPE')
+  try('DEL')
+end
+return lacks
+`)
+
+// checkPermissions tries every command that weir uses, and names all that are
+// forbidden at once.
+func (s *Store) checkPermissions(ctx context.Context) error {
+	c := s.client
+	var lacks []string
+	k := prefix + "probe"
+	note := func(command string, err error) error {
+		switch {
+		case err == nil, errors.Is(err, redis.Nil):
+			return nil
+		case !redis.HasErrorPrefix(err, "NOPERM"):
+			return s.explain(err)
+		}
+		m := commandDenied.FindStringSubmatch(err.Error())
+		switch {
+		case m == nil:
+			lacks = append(lacks, lacksKeys)
+		case m[1] == "select": // which begins every connection, and hides the rest
+			lacks = append(lacks, m[1], command, lacksKeys, "evalsha")
+		default:
+			lacks = append(lacks, command)
+		}
+		return nil
+	}
+	for _, try := range []struct {
+		command string
+		run     func() error
+	}{
+		{"type", func() error { return c.Type(ctx, k).Err() }},
+		{"hmget", func() error { return c.HMGet(ctx, k, fieldNext).Err() }},
+		{"hgetall", func() error { return c.HGetAll(ctx, k).Err() }},
+		{"scan", func() error { return c.Scan(ctx, 0, prefix+"*", 1).Err() }},
+		{"script|load", func() error { return probeScript.Load(ctx, c).Err() }},
+	} {
+		if err := note(try.command, try.run()); err != nil {
+			return err
+		}
+	}
+	// EVALSHA as such needs no key, and the key no script.
+	if err := note("evalsha", c.EvalSha(ctx, strings.Repeat("0", 40), nil).Err()); err != nil && !redis.HasErrorPrefix(errors.Unwrap(err), "NOSCRIPT") {
+		return err
+	}
+	if slices.Contains(lacks, "script|load") || slices.Contains(lacks, "evalsha") || slices.Contains(lacks, lacksKeys) {
+		// What scripts use cannot be tried, and has to be allowed all the same.
+		lacks = append(lacks, "type", "hmget", "hset", "hincrby", "hlen", "del")
+		return s.permissionError(unique(lacks))
+	}
+	inside, err := c.EvalSha(ctx, probeScript.Hash(), []string{k}).StringSlice()
+	if err := note("evalsha", err); err != nil {
+		return err
+	}
+	for _, line := range inside {
+		command, text, _ := strings.Cut(line, " ")
+		if !strings.Contains(text, "can't run this command") && !strings.Contains(text, "NOPERM") && !strings.Contains(text, "no permissions") {
+			if strings.Contains(text, "OOM ") || strings.Contains(text, "maxmemory") {
+				text += "; raise its maxmemory: it is out of memory"
+			}
+			return fmt.Errorf("redis at %s cannot do %s in a script: %s", s.addr, strings.ToUpper(command), text)
+		}
+		lacks = append(lacks, command)
+		if command == "del" { // the rest could not be tried
+			lacks = append(lacks, "hset", "hlen")
+		}
+	}
+	if len(lacks) > 0 {
+		return s.permissionError(unique(lacks))
+	}
+	return nil
+}
+
+// unique is the list without what comes again, in its order.
+func unique(list []string) []string {
+	var out []string
+	for _, s := range list {
+		if !slices.Contains(out, s) {
+			out = append(out, s)
+		}
+	}
+	return out
 }

@@ -71,19 +71,24 @@ func (s *Store) All(ctx context.Context) ([]Tally, error) { return s.scan(ctx, p
 // can be gone when it is read.
 func (s *Store) scan(ctx context.Context, match string) ([]Tally, error) {
 	found := map[string]struct{}{}
-	for cursor := uint64(0); ; {
-		keys, next, err := s.client.Scan(ctx, cursor, match, 1000).Result()
-		if err != nil {
-			return nil, fmt.Errorf("list tallies: %w", s.explain(err))
-		}
-		for _, k := range keys {
-			if _, _, _, ok := parseKey(k); ok {
-				found[k] = struct{}{}
+	err := s.eachPrimary(ctx, func(ctx context.Context, c *redis.Client) error {
+		for cursor := uint64(0); ; {
+			keys, next, err := c.Scan(ctx, cursor, match, 1000).Result()
+			if err != nil {
+				return err
+			}
+			for _, k := range keys {
+				if _, _, _, ok := parseKey(k); ok {
+					found[k] = struct{}{}
+				}
+			}
+			if cursor = next; cursor == 0 {
+				return nil
 			}
 		}
-		if cursor = next; cursor == 0 {
-			break
-		}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list tallies: %w", s.explain(err))
 	}
 	var out []Tally
 	for keys := range slices.Chunk(slices.Collect(maps.Keys(found)), 256) {

@@ -134,7 +134,11 @@ var (
 // safe: what had been applied is refused as Stale with Stored.Next equal to Next.
 func (s *Store) Apply(ctx context.Context, batches []Batch) ([]Result, error) {
 	var calls []call
-	for chunk := range slices.Chunk(batches, batchesPerCall) {
+	perCall := batchesPerCall
+	if s.cluster { // the keys of one call have to be on one server
+		perCall = 1
+	}
+	for chunk := range slices.Chunk(batches, perCall) {
 		c := call{args: []any{strconv.Itoa(MaxKinds), kindPrefix + event.OtherKind, kindPrefix + event.MalformedKind}}
 		for i := range chunk {
 			b := &chunk[i]

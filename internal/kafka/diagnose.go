@@ -1,0 +1,265 @@
+package kafka
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// examineTime bounds how long one address is examined.
+const examineTime = 3 * time.Second
+
+// diagnose says why a cluster could not be reached or refuses this client. A broker
+// that wants TLS, a login or a certificate mostly just hangs up, so the addresses
+// are looked at once more, step by step; nothing secret is sent on the way.
+func (c Config) diagnose(ctx context.Context, err error) *ConnectError {
+	ce := &ConnectError{Brokers: c.Brokers, Err: err}
+	if errors.Is(err, context.DeadlineExceeded) {
+		ce.Err = fmt.Errorf("no answer within %v", dialTimeout)
+	}
+	if cause, out := c.refusal(err); cause != "" {
+		ce.Err, ce.Out = &explained{cause, err}, out
+		return ce
+	}
+	if len(c.Opts) > 0 {
+		return ce // connections of a test's own
+	}
+	for _, addr := range c.Brokers {
+		step, cancel := context.WithTimeout(ctx, examineTime)
+		cause, out := c.examine(step, addr)
+		cancel()
+		if cause != "" {
+			ce.Err, ce.Out = &explained{cause, err}, out
+			if out != "" {
+				return ce
+			}
+		}
+	}
+	return ce
+}
+
+// explained is an error in better words.
+type explained struct {
+	words string
+	err   error
+}
+
+func (e *explained) Error() string { return e.words }
+func (e *explained) Unwrap() error { return e.err }
+
+// refusal is what a broker itself says about a login.
+func (c Config) refusal(err error) (cause, out string) {
+	var le *LoginError
+	switch {
+	case errors.As(err, &le):
+		return le.Error(), "see sasl.oauthbearer.token.endpoint.url and the client's id and secret in the settings of --kafka-config"
+	case errors.Is(err, kerr.SaslAuthenticationFailed):
+		return fmt.Sprintf("it refuses the login of %s by %s", c.loginName(), c.Security), "check the name, the password or token, and the mechanism"
+	case errors.Is(err, kerr.UnsupportedSaslMechanism):
+		return fmt.Sprintf("it does not take logins by %s", c.Security.mechanism.Name()), "set sasl.mechanism to one that this listener has enabled (sasl.enabled.mechanisms of the brokers)"
+	case errors.Is(err, kerr.IllegalSaslState):
+		return "it asks nobody to log in at this port", "set security.protocol to PLAINTEXT or SSL and leave the sasl settings out, or name the port that asks"
+	}
+	return "", ""
+}
+
+func (c Config) loginName() string {
+	if p := c.Security.Principal(); p != "" {
+		return p
+	}
+	return "this client"
+}
+
+// examine connects to one address as the client does, and says at which step it
+// ends and why; empty where every step went well. out is empty where only the
+// network is in the way.
+func (c Config) examine(ctx context.Context, addr string) (cause, out string) {
+	conn, err := c.open(ctx, addr)
+	if err != nil {
+		return netCause(err).Error(), ""
+	}
+	defer conn.Close()
+	host, _, _ := net.SplitHostPort(addr)
+	if c.Security == nil || c.Security.tls == nil {
+		return c.examinePlain(ctx, conn, addr)
+	}
+	cfg := c.Security.tls.Clone()
+	cfg.ServerName = host
+	secure := tls.Client(conn, cfg)
+	if err := secure.HandshakeContext(ctx); err != nil {
+		return tlsCause(err, host)
+	}
+	// A broker that wants another certificate says so only after the handshake, and
+	// hangs up on who writes before hearing it.
+	_ = conn.SetReadDeadline(time.Now().Add(500 * time.Millisecond))
+	_, err = secure.Read(make([]byte, 1))
+	if err == nil {
+		return "", "" // no broker speaks first
+	}
+	if t, ok := errors.AsType[net.Error](err); !ok || !t.Timeout() {
+		return tlsCause(err, host)
+	}
+	if deadline, ok := ctx.Deadline(); ok {
+		_ = conn.SetReadDeadline(deadline)
+	}
+	if err := ask(secure); err != nil {
+		return tlsCause(err, host)
+	}
+	return c.wantsLogin(secure)
+}
+
+func (c Config) open(ctx context.Context, addr string) (net.Conn, error) {
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	if deadline, ok := ctx.Deadline(); ok {
+		err = conn.SetDeadline(deadline)
+	}
+	return conn, err
+}
+
+// examinePlain is examine without TLS.
+func (c Config) examinePlain(ctx context.Context, conn net.Conn, addr string) (cause, out string) {
+	if err := ask(conn); err == nil {
+		return c.wantsLogin(conn)
+	}
+	again, err := c.open(ctx, addr)
+	if err != nil {
+		return netCause(err).Error(), ""
+	}
+	defer again.Close()
+	host, _, _ := net.SplitHostPort(addr)
+	err = tls.Client(again, &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12}).HandshakeContext(ctx)
+	if err == nil || speaksTLS(err) {
+		want := "SSL"
+		if c.Security != nil && c.Security.mechanism != nil {
+			want = "SASL_SSL"
+		}
+		return "it speaks TLS at this port, and was spoken to without", "set security.protocol=" + want + " (SASL_SSL where it asks for a login, too) in the file of --kafka-config, or name its port without TLS"
+	}
+	return "it hangs up, and speaks neither Kafka nor TLS at this port", "name a port of a Kafka broker"
+}
+
+// wantsLogin asks what a broker answers only to those who have logged in.
+func (c Config) wantsLogin(conn net.Conn) (cause, out string) {
+	if c.Security != nil && c.Security.mechanism != nil {
+		return "", ""
+	}
+	req := kmsg.NewPtrMetadataRequest()
+	req.Version = 1
+	req.Topics = []kmsg.MetadataRequestTopic{}
+	if err := exchange(conn, req); err != nil {
+		want := "SASL_PLAINTEXT"
+		if c.Security != nil && c.Security.tls != nil {
+			want = "SASL_SSL"
+		}
+		return "it hangs up on who has not logged in", "set security.protocol=" + want + ", sasl.mechanism and what belongs to it in the file of --kafka-config"
+	}
+	return "", ""
+}
+
+// ask sends what a broker answers to everybody.
+func ask(conn net.Conn) error {
+	return exchange(conn, kmsg.NewPtrApiVersionsRequest()) // its version 0
+}
+
+// exchange sends a request, and reads the answer to its end.
+func exchange(conn net.Conn, req kmsg.Request) error {
+	f := kmsg.NewRequestFormatter(kmsg.FormatterClientID("weir-preflight"))
+	if _, err := conn.Write(f.AppendRequest(nil, req, 1)); err != nil {
+		return err
+	}
+	var head [4]byte
+	if _, err := io.ReadFull(conn, head[:]); err != nil {
+		return err
+	}
+	n := binary.BigEndian.Uint32(head[:])
+	if n < 4 || n > 1<<20 {
+		return errors.New("the answer is not Kafka's")
+	}
+	_, err := io.CopyN(io.Discard, conn, int64(n))
+	return err
+}
+
+// speaksTLS reports whether a failed handshake was one with a TLS server.
+func speaksTLS(err error) bool {
+	var (
+		verify *tls.CertificateVerificationError
+		alert  tls.AlertError
+	)
+	return errors.As(err, &verify) || errors.As(err, &alert) || strings.Contains(err.Error(), "remote error: tls:")
+}
+
+// tlsCause says why a handshake failed; empty where it is not TLS's fault.
+func tlsCause(err error, host string) (cause, out string) {
+	var (
+		unknown x509.UnknownAuthorityError
+		invalid x509.CertificateInvalidError
+		wrong   x509.HostnameError
+		record  tls.RecordHeaderError
+	)
+	switch {
+	case errors.As(err, &wrong):
+		return fmt.Sprintf("its certificate is for %s, and not for %s", namesOf(wrong.Certificate), host), "use a name of the certificate in --kafka and in the brokers' advertised.listeners, or let them have one for " + host
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return fmt.Sprintf("its certificate is valid from %s to %s, and it is %s", day(invalid.Cert.NotBefore), day(invalid.Cert.NotAfter), day(time.Now())), "renew the brokers' certificate, or set this machine's clock"
+	case errors.As(err, &unknown):
+		return fmt.Sprintf("its certificate is signed by %s, which is not trusted here", authority(unknown.Cert)), "name that authority's certificate with ssl.ca.location in the file of --kafka-config"
+	case errors.As(err, &invalid):
+		return "its certificate cannot be used: " + invalid.Error(), "give the brokers another certificate"
+	case strings.Contains(err.Error(), "remote error: tls:"):
+		_, alert, _ := strings.Cut(err.Error(), "remote error: tls: ")
+		if slices.Contains([]string{"certificate required", "bad certificate", "unknown certificate authority", "unknown certificate", "expired certificate", "handshake failure"}, alert) {
+			return fmt.Sprintf("it asks for a client's certificate that it trusts, and refuses this one or none (%s)", alert), "set ssl.certificate.location and ssl.key.location to a certificate that the brokers' truststore knows"
+		}
+		return "it refuses the TLS handshake: " + alert, "check the versions of TLS that the brokers have enabled (ssl.enabled.protocols)"
+	case errors.As(err, &record), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), strings.Contains(err.Error(), "connection reset"):
+		return "it does not speak TLS at this port", "set security.protocol=PLAINTEXT (SASL_PLAINTEXT where it asks for a login), or name its port with TLS"
+	}
+	return "", ""
+}
+
+func day(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 MST") }
+
+func namesOf(c *x509.Certificate) string {
+	names := slices.Clone(c.DNSNames)
+	for _, ip := range c.IPAddresses {
+		names = append(names, ip.String())
+	}
+	if len(names) == 0 {
+		return "no name at all"
+	}
+	return strings.Join(names, ", ")
+}
+
+func authority(c *x509.Certificate) string {
+	if c == nil {
+		return "an authority"
+	}
+	return fmt.Sprintf("%q", c.Issuer.String())
+}
+
+// netCause is the innermost reason of a network error, without the layers that
+// repeat the address.
+func netCause(err error) error {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return errors.New("no answer in time")
+	}
+	if op, ok := errors.AsType[*net.OpError](err); ok {
+		return op.Err
+	}
+	return err
+}

@@ -1,0 +1,195 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// nobodyKnows stands for the principal in a command where it is not known.
+const nobodyKnows = "User:NAME-OF-THIS-LOGIN"
+
+// principal is who is to be allowed something.
+func (c Config) principal() string {
+	if p := c.Security.Principal(); p != "" {
+		return p
+	}
+	return nobodyKnows
+}
+
+// allow is the command that an administrator runs to allow something.
+func (c Config) allow(operations []string, resource ...string) mend {
+	args := []string{"--add", "--allow-principal", c.principal()}
+	for _, o := range operations {
+		args = append(args, "--operation", o)
+	}
+	out := "an administrator of the cluster adds it"
+	if c.principal() == nobodyKnows {
+		out += ", with the name that the cluster gives this login"
+	}
+	return mend{out, c.tool().command("kafka-acls.sh", append(args, resource...)...)}
+}
+
+// mayNotSee is the finding that something could not be judged.
+func (c Config) mayNotSee(what string, resource ...string) Finding {
+	m := c.allow([]string{"DescribeConfigs"}, resource...)
+	return Finding{Severity: Different, Cause: fmt.Sprintf("%s may not see %s", c.principal(), what), Out: m.out, Run: m.run}
+}
+
+// denied is the finding that something without which nothing goes is not allowed.
+func (c Config) denied(what string, operations []string, resource ...string) Finding {
+	m := c.allow(operations, resource...)
+	return Finding{Severity: Breaks, Denied: true, Cause: fmt.Sprintf("%s may not %s", c.principal(), what), Out: m.out, Run: m.run}
+}
+
+// probeTime bounds asking for coordinators, which may be away.
+const probeTime = 10 * time.Second
+
+// access reports what the purpose needs and the cluster does not allow. It changes
+// nothing in the cluster. A cluster that does not tell is believed to allow all.
+func (c Config) access(ctx context.Context, cl *kgo.Client, p Purpose) ([]Finding, error) {
+	out, err := c.topics(ctx, cl, p)
+	if err != nil {
+		return nil, err
+	}
+	probe, cancel := context.WithTimeout(ctx, probeTime)
+	defer cancel()
+	for _, id := range p.Transactions {
+		// The producer id is one that no broker gives out, so that the request ends
+		// no transaction; whether it is allowed is asked before.
+		req := kmsg.NewPtrEndTxnRequest()
+		req.TransactionalID, req.ProducerID = id, math.MaxInt64
+		resp, err := req.RequestWith(probe, cl)
+		if err == nil {
+			err = kerr.ErrorForCode(resp.ErrorCode)
+		}
+		if errors.Is(err, kerr.TransactionalIDAuthorizationFailed) {
+			out = append(out, c.denied("write in transactions as "+id, []string{"Write"}, "--transactional-id", id))
+		}
+	}
+	var groups []string
+	for _, g := range p.Groups {
+		// No member has this name, so that nobody's heart beats.
+		req := kmsg.NewPtrHeartbeatRequest()
+		req.Group, req.MemberID = g, "weir-preflight"
+		resp, err := req.RequestWith(probe, cl)
+		if err == nil {
+			err = kerr.ErrorForCode(resp.ErrorCode)
+		}
+		if errors.Is(err, kerr.GroupAuthorizationFailed) {
+			groups = append(groups, g)
+		}
+	}
+	if len(groups) > 0 {
+		out = append(out, c.denied("be a member of the groups "+strings.Join(groups, ", "), []string{"Read"}, each("--group", groups)...))
+	}
+	return out, ctx.Err()
+}
+
+// each puts an option before every name.
+func each(option string, names []string) []string {
+	out := make([]string, 0, 2*len(names))
+	for _, n := range names {
+		out = append(out, option, n)
+	}
+	return out
+}
+
+// topicAccess is what the cluster says about this client and a topic.
+type topicAccess struct {
+	known   bool // the cluster says what is allowed
+	allowed int32
+	hidden  bool // not even its existence is told
+	absent  bool
+}
+
+func (t topicAccess) may(op kmsg.ACLOperation) bool {
+	return !t.hidden && (!t.known || t.allowed&(1<<op) != 0)
+}
+
+// topics reports what is not allowed on the purpose's topics, those that lack
+// the same together.
+func (c Config) topics(ctx context.Context, cl *kgo.Client, p Purpose) ([]Finding, error) {
+	names := union(p.Write, p.Read)
+	if len(names) == 0 {
+		return nil, nil
+	}
+	req := kmsg.NewPtrMetadataRequest()
+	req.IncludeTopicAuthorizedOperations = true
+	for _, n := range names {
+		t := kmsg.NewMetadataRequestTopic()
+		t.Topic = kmsg.StringPtr(n)
+		req.Topics = append(req.Topics, t)
+	}
+	resp, err := req.RequestWith(ctx, cl)
+	if err != nil {
+		return nil, fmt.Errorf("ask what is allowed: %w", err)
+	}
+	have := map[string]topicAccess{}
+	for _, t := range resp.Topics {
+		if t.Topic == nil {
+			continue
+		}
+		err := kerr.ErrorForCode(t.ErrorCode)
+		have[*t.Topic] = topicAccess{
+			known: t.AuthorizedOperations != math.MinInt32, allowed: t.AuthorizedOperations,
+			hidden: errors.Is(err, kerr.TopicAuthorizationFailed), absent: errors.Is(err, kerr.UnknownTopicOrPartition),
+		}
+	}
+	var out []Finding
+	// Read and Write each imply Describe, and Create is asked of the topic alone,
+	// which allows less than on the cluster.
+	sets := map[string][]string{}
+	var unseen, unmade []string
+	for _, n := range names {
+		t := have[n]
+		var lacks []string
+		for _, need := range []struct {
+			op   kmsg.ACLOperation
+			name string
+			when bool
+		}{
+			{kmsg.ACLOperationRead, "Read", true},
+			{kmsg.ACLOperationWrite, "Write", slices.Contains(p.Write, n)},
+			{kmsg.ACLOperationCreate, "Create", t.absent},
+		} {
+			if need.when && !t.may(need.op) {
+				lacks = append(lacks, need.name)
+			}
+		}
+		if len(lacks) > 0 {
+			key := strings.Join(lacks, ",")
+			sets[key] = append(sets[key], n)
+		}
+		if t.hidden {
+			unmade = append(unmade, n)
+		}
+		if !t.absent && !t.may(kmsg.ACLOperationDescribeConfigs) {
+			unseen = append(unseen, n)
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(sets)) {
+		ops, topics := strings.Split(key, ","), sets[key]
+		out = append(out, c.denied(fmt.Sprintf("%s topic %s", strings.ToLower(strings.Join(ops, " and ")), strings.Join(topics, ", ")), ops, each("--topic", topics)...))
+	}
+	if len(unmade) > 0 {
+		m := c.allow([]string{"Create"}, each("--topic", unmade)...)
+		out = append(out, Finding{Severity: Different, Run: m.run,
+			Cause: fmt.Sprintf("whether topic %s exists is not told to %s", strings.Join(unmade, ", "), c.principal()),
+			Out:   "those that do not exist have to be made, or weir be allowed to, which is only needed then"})
+	}
+	if len(unseen) > 0 {
+		out = append(out, c.mayNotSee(fmt.Sprintf("the settings of topic %s, which are not judged; events over %d bytes become dead letters", strings.Join(unseen, ", "), defaultMaxBytes),
+			each("--topic", unseen)...))
+	}
+	return out, nil
+}
