@@ -15,7 +15,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/weir-project/weir/internal/lab"
-	"github.com/weir-project/weir/internal/queue"
 )
 
 const labLong = `A lab is an experiment on the real pipeline that states a claim, measures, and judges
@@ -335,87 +334,4 @@ func (a *app) completeReports() ([]cobra.Completion, cobra.ShellCompDirective) {
 		names = append(names, k.Name)
 	}
 	return names, cobra.ShellCompDirectiveNoFileComp
-}
-
-const backpressureLong = `What becomes of events that come faster than a stage can work on them. The claim, in
-exact numbers where theory is exact: blocking loses nothing, fills the queue to its
-bound, stops the socket and makes upstream the buffer, in bounded memory; a policy
-that drops loses exactly what its counter says; and throughput is the number of
-workers divided by the time that the work takes.
-
-Simulated Bluesky events come over a real WebSocket into the bounded queue, a number
-of workers are busy with each for a fixed time, then they go to Kafka and are counted
-in Redis as always. What was offered is known from the simulation, not from the
-pipeline. One policy after the other is given the same events:
-
-  block         the reader waits
-  drop-newest   what arrives while the queue is full is dropped
-  drop-oldest   what has waited longest is dropped
-  sample        from half full on, a share of what arrives is dropped
-
-The default is the set-up of the project that weir goes back to, and takes three to
-four minutes; --short takes less than one. --workers 1 is a single slow consumer.
-The page docs/labs/backpressure.md says what to watch.
-
-Exit code 0: the claim holds; 4: it does not; 5: inconclusive.`
-
-func newLabBackpressure(a *app) *cobra.Command {
-	s := lab.DefaultBackpressure()
-	var (
-		short    bool
-		policies []string
-	)
-	cmd := &cobra.Command{
-		Use:   "backpressure",
-		Short: "A stage that is too slow: block, or drop and count",
-		Long:  backpressureLong,
-		Example: `  weir lab backpressure --short
-  weir lab backpressure --policies block,sample --workers 1 --rate 500 --time 30s
-  weir lab backpressure --short --break lose      # the lab must notice`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if short {
-				def := lab.ShortBackpressure()
-				for name, apply := range map[string]func(){
-					"queue": func() { s.Queue = def.Queue },
-					"rate":  func() { s.Rate = def.Rate },
-					"time":  func() { s.Offer = def.Offer },
-				} {
-					if !cmd.Flags().Changed(name) {
-						apply()
-					}
-				}
-			}
-			s.Policies = nil
-			for _, name := range policies {
-				p, err := queue.ParsePolicy(name)
-				if err != nil {
-					return usageError("see weir lab backpressure --help", "%w", err)
-				}
-				s.Policies = append(s.Policies, p)
-			}
-			return a.performLab(cmd.Context(), &s)
-		},
-	}
-	var names []string
-	for _, p := range queue.Policies() {
-		names = append(names, p.String())
-	}
-	fl := cmd.Flags()
-	fl.BoolVar(&short, "short", false, "a queue of 1,000 and 1,000 events/s for 4 s: less than a minute in all")
-	fl.StringSliceVar(&policies, "policies", names, "`LIST` of policies to try, in this order")
-	fl.IntVar(&s.Queue, "queue", s.Queue, "`EVENTS` that the queue holds at most")
-	fl.IntVar(&s.Workers, "workers", s.Workers, "`NUMBER` of workers, 1 to 64; events of one account stay in order")
-	fl.DurationVar(&s.Work, "work", s.Work, "`TIME` that a worker is busy with one event")
-	fl.Float64Var(&s.Rate, "rate", s.Rate, "`EVENTS` per second that upstream offers")
-	fl.DurationVar(&s.Offer, "time", s.Offer, "`TIME` for which upstream offers them")
-	fl.Int64Var(&s.Seed, "seed", s.Seed, "`NUMBER` that the events are made from")
-	fl.StringVar(&s.Break, "break", "", "`HOW` to break the pipeline on purpose, so that the claim must not hold: "+strings.Join(lab.Breaks(), ", "))
-	for _, name := range []string{"short", "policies", "queue", "workers", "work", "rate", "time", "seed", "break"} {
-		noEnv(fl, name) // WEIR_RATE is about the streams that stay
-	}
-	_ = cmd.RegisterFlagCompletionFunc("policies", cobra.FixedCompletions(names, cobra.ShellCompDirectiveNoFileComp))
-	_ = cmd.RegisterFlagCompletionFunc("break", cobra.FixedCompletions(lab.Breaks(), cobra.ShellCompDirectiveNoFileComp))
-	a.labFlags(cmd)
-	return cmd
 }

@@ -68,7 +68,7 @@ func TestLabStoppedIsInconclusive(t *testing.T) {
 func TestLabWrongUse(t *testing.T) {
 	for want, args := range map[string][]string{
 		"offer at least 480/s":        {"lab", "backpressure", "--rate", "400"},
-		`policy "spill" is unknown`:   {"lab", "backpressure", "--policies", "spill"},
+		`policy "keep" is unknown`:    {"lab", "backpressure", "--policies", "keep"},
 		"read report":                 {"lab", "compare", "no-such", "other"},
 		"is not between 512 and 2000": {"lab", "backpressure", "--queue", "10"},
 	} {

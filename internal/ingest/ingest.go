@@ -64,6 +64,7 @@ type Topics struct {
 const (
 	DefaultQueueEvents = 50_000
 	DefaultQueueBytes  = 32 << 20
+	DefaultSpillBytes  = 1 << 30
 	// DefaultPace trades latency at low rates for the price of a transaction, in
 	// CPU for everybody and, on the embedded broker, in memory for good.
 	DefaultPace = 200 * time.Millisecond
@@ -101,6 +102,11 @@ type Config struct {
 	QueueBytes  int64
 	// Policy says what happens when the queue is full; SetPolicy changes it.
 	Policy queue.Policy
+	// SpillDir and SpillBytes are where the policy Spill puts events, in an existing
+	// directory, and how much of its disk; without a directory Spill is Block. What is
+	// spilled is not committed: after a crash it comes again from upstream.
+	SpillDir   string
+	SpillBytes int64
 	// Work is done with each batch between the queue and Kafka, for experiments: it
 	// may take its time, and must leave the events as they are. While it works on one
 	// batch, those before are committed. nil is the way without a detour. When
@@ -151,6 +157,7 @@ func New(cfg Config) (*Ingester, error) {
 	}
 	cfg.QueueEvents = orDefault(cfg.QueueEvents, DefaultQueueEvents)
 	cfg.QueueBytes = orDefault(cfg.QueueBytes, DefaultQueueBytes)
+	cfg.SpillBytes = orDefault(cfg.SpillBytes, DefaultSpillBytes)
 	cfg.Pace = orDefault(cfg.Pace, DefaultPace)
 	cfg.EagerEvents = orDefault(cfg.EagerEvents, DefaultEagerEvents)
 	cfg.MaxEvents = orDefault(cfg.MaxEvents, DefaultMaxEvents)

@@ -24,6 +24,8 @@ type session struct {
 	rec    kafka.CursorRecord
 	filter *filter
 	tx     *transaction
+	// workErr is why the work ended early; it is read when its queue is closed.
+	workErr error
 
 	began     time.Time // the last transaction
 	committed time.Time
@@ -216,7 +218,11 @@ func (s *session) claim(ctx context.Context) error {
 // everything is committed, or something fails.
 func (s *session) stream(ctx, op context.Context) error {
 	first := queue.New(s.cfg.QueueEvents, s.cfg.QueueBytes)
+	if s.cfg.SpillDir != "" {
+		first.SpillTo(s.cfg.SpillDir, s.cfg.SpillBytes)
+	}
 	s.setQueue(first)
+	defer first.Discard()
 	defer s.setQueue(nil)
 	q, worked := s.work(op, first)
 	defer func() {
@@ -241,7 +247,10 @@ func (s *session) stream(ctx, op context.Context) error {
 	select {
 	case upErr := <-ended:
 		if errors.Is(err, queue.ErrClosed) {
-			err = upErr // nil after a cancellation
+			// nil after a cancellation
+			if err = upErr; s.workErr != nil {
+				err = s.workErr
+			}
 		}
 	case <-time.After(drainTimeout):
 		s.cfg.Log.Warn("the source did not stop in time")

@@ -59,6 +59,7 @@ type queueStats struct {
 	q       *queue.Queue
 	blocked time.Duration // of earlier queues
 	dropped queue.Drops   // of earlier queues
+	spilled queue.Spilled // of earlier queues: Total and Err
 	policy  queue.Policy  // of all queues from now on
 }
 
@@ -73,6 +74,10 @@ func (i *Ingester) Stats() Stats {
 		s.Queue = q.q.Stats()
 	}
 	s.Queue.Blocked += q.blocked
+	s.Queue.Spilled.Total += q.spilled.Total
+	if s.Queue.Spilled.Err == "" {
+		s.Queue.Spilled.Err = q.spilled.Err
+	}
 	for p, n := range q.dropped {
 		s.Queue.Dropped[p] += n
 	}
@@ -96,6 +101,10 @@ func (i *Ingester) setQueue(q *queue.Queue) {
 	if i.queue.q != nil {
 		old := i.queue.q.Stats()
 		i.queue.blocked += old.Blocked
+		i.queue.spilled.Total += old.Spilled.Total
+		if old.Spilled.Err != "" {
+			i.queue.spilled.Err = old.Spilled.Err
+		}
 		for p, n := range old.Dropped {
 			i.queue.dropped[p] += n
 		}

@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"errors"
 
 	"github.com/weir-project/weir/internal/queue"
 )
@@ -29,6 +30,9 @@ func (s *session) work(ctx context.Context, q *queue.Queue) (_ *queue.Queue, wai
 		for {
 			b, err := q.Get(ctx)
 			if err != nil {
+				if errors.Is(err, queue.ErrSpill) {
+					s.workErr = err
+				}
 				return
 			}
 			s.cfg.Work(ctx, b.Events)

@@ -14,7 +14,7 @@ import (
 // TestSlowWorkBlocksOrDrops has work that is slower than the source.
 func TestSlowWorkBlocksOrDrops(t *testing.T) {
 	const n, size = 3000, 10
-	for _, p := range []queue.Policy{queue.Block, queue.DropNewest, queue.DropOldest, queue.Sample} {
+	for _, p := range []queue.Policy{queue.Block, queue.DropNewest, queue.DropOldest, queue.Sample, queue.Spill} {
 		t.Run(p.String(), func(t *testing.T) {
 			bubble(t, func(t *testing.T, w *world) {
 				var worked atomic.Int64
@@ -23,7 +23,7 @@ func TestSlowWorkBlocksOrDrops(t *testing.T) {
 					it.route, it.kind = event.Data, "create"
 					return it
 				}})
-				cfg.QueueEvents, cfg.Policy = 200, p
+				cfg.QueueEvents, cfg.Policy, cfg.SpillDir, cfg.SpillBytes = 200, p, t.TempDir(), 10_000
 				cfg.Work = func(ctx context.Context, events []event.Event) {
 					select {
 					case <-time.After(time.Duration(len(events)) * 2 * time.Millisecond): // half as fast

@@ -35,6 +35,8 @@ const (
 	MaxWork    = time.Second
 	MaxOffer   = 20_000 // events per second: what one machine generates, sends and stores at ease
 	maxCase    = 15 * time.Minute
+	MinSpill   = 64 << 10
+	MaxSpill   = 8 << 30
 )
 
 // Backpressure is the experiment of a stage that is too slow: what becomes of the
@@ -50,14 +52,39 @@ type Backpressure struct {
 	Rate  float64       `json:"rate"`
 	Offer time.Duration `json:"-"`
 	Seed  int64         `json:"seed"`
+	// Slow is the stage that is slow, Work how slow: for SlowRedis the time of a
+	// request, for SlowBroker by how many bytes the same number of events takes.
+	Slow Stage `json:"slow"`
+	// Spill is how much disk the policy spill may use, in bytes.
+	Spill int64 `json:"spill_bytes"`
 	// Break is empty, or a way to break the pipeline on purpose.
 	Break string `json:"break,omitempty"`
 }
 
+// Presets are settings with a name.
+func Presets() map[string]Backpressure {
+	threaded, io, play := DefaultBackpressure(), DefaultBackpressure(), DefaultBackpressure()
+	io.Workers, io.Rate, io.Offer = 1, 500, 36*time.Second
+	play.Policies, play.Queue, play.Rate, play.Offer = []queue.Policy{queue.Block}, 2000, 800, time.Minute
+	return map[string]Backpressure{PresetThreaded: threaded, PresetIO: io, PresetPlay: play, PresetShort: ShortBackpressure()}
+}
+
+// Names of the presets.
+const (
+	// PresetThreaded is the default: four workers side by side.
+	PresetThreaded = "threaded"
+	// PresetIO waits for one event after the other.
+	PresetIO = "io"
+	// PresetPlay has one policy and time to change it by hand.
+	PresetPlay  = "play"
+	PresetShort = "short"
+)
+
 // DefaultBackpressure is the project's that weir goes back to: a queue of 10,000
 // and four workers of 10 ms, offered five times what those can do.
 func DefaultBackpressure() Backpressure {
-	return Backpressure{Policies: queue.Policies(), Queue: 10_000, Workers: 4, Work: 10 * time.Millisecond, Rate: 2000, Offer: 12 * time.Second, Seed: 1}
+	return Backpressure{Policies: queue.Policies(), Queue: 10_000, Workers: 4, Work: 10 * time.Millisecond, Rate: 2000, Offer: 12 * time.Second, Seed: 1,
+		Slow: SlowWork, Spill: 32 << 20}
 }
 
 // ShortBackpressure is the same claim in under a minute.
@@ -105,7 +132,7 @@ func (s *Backpressure) events() int64 { return int64(math.Round(s.Rate * s.Offer
 func (s *Backpressure) Check() error {
 	switch {
 	case len(s.Policies) == 0:
-		return errors.New("no policy to try: choose some of block, drop-newest, drop-oldest, sample")
+		return errors.New("no policy to try: choose some of block, drop-newest, drop-oldest, sample, spill")
 	case s.Queue < MinQueue || s.Queue > MaxQueue:
 		return fmt.Errorf("a queue of %d events is not between %d and %d", s.Queue, MinQueue, MaxQueue)
 	case s.Workers < 1 || s.Workers > MaxWorkers:
@@ -116,8 +143,17 @@ func (s *Backpressure) Check() error {
 		return fmt.Errorf("a rate of %v is not between %v and %v events a second", s.Rate, simulate.MinRate, MaxOffer)
 	case s.Offer < time.Second || s.Offer > maxCase:
 		return fmt.Errorf("a time of %v is not between 1s and %v", s.Offer, maxCase)
+	case !slices.Contains(Stages(), s.Slow):
+		return fmt.Errorf("there is no stage called %q to slow down: choose one of %v", s.Slow, Stages())
+	case s.Spill < MinSpill || s.Spill > MaxSpill:
+		return fmt.Errorf("a spill of %d bytes is not between %d and %d", s.Spill, MinSpill, MaxSpill)
+	case s.Break == BreakSlow && s.Slow != SlowWork:
+		return fmt.Errorf("--break %s makes workers slow: it needs --slow %s", BreakSlow, SlowWork)
 	case s.Break != "" && !slices.Contains(Breaks(), s.Break):
 		return fmt.Errorf("there is no way to break called %q: choose one of %v", s.Break, Breaks())
+	}
+	if s.Slow == SlowRedis {
+		return nil // counts are batched: no number of events is too many
 	}
 	c := s.capacity()
 	if s.Rate < 1.2*c {
@@ -125,7 +161,7 @@ func (s *Backpressure) Check() error {
 			s.Workers, s.Work, c, s.Rate, math.Ceil(1.2*c))
 	}
 	need := time.Duration(1.3 * float64(s.Queue) / (s.Rate - c) * float64(time.Second)).Round(100 * time.Millisecond)
-	if s.Offer < need {
+	if s.Offer < need && s.Slow != SlowConsumer { // no queue fills before one
 		return fmt.Errorf("in %v a queue of %d is not filled by %.0f/s that come and %.0f/s that go: offer for at least %v, or make the queue smaller",
 			s.Offer, s.Queue, s.Rate, c, need)
 	}
@@ -155,10 +191,39 @@ func (s *Backpressure) Run(ctx context.Context, b *Bench, r *Report) error {
 // surplus is how many events theory says have come and not gone when the offer ends.
 func (s *Backpressure) surplus() float64 { return (s.Rate - s.capacity()) * s.Offer.Seconds() }
 
+// bytesPerEvent is what a simulated post takes in a compressed batch, about.
+const bytesPerEvent = 230
+
+// rig says what runs under a policy.
+func (s *Backpressure) rig(p queue.Policy, w *workers) rigConfig {
+	c := rigConfig{seed: s.Seed, rate: s.Rate, events: s.events(), queue: s.Queue, policy: p, lossy: s.Break == BreakLose, slow: s.Slow, spill: s.Spill}
+	switch s.Slow {
+	case SlowBroker:
+		c.perSecond = int64(s.capacity() * bytesPerEvent)
+	case SlowConsumer:
+		c.delay = s.Work / time.Duration(s.Workers)
+	case SlowRedis:
+		c.delay = s.Work
+	default:
+		c.work = w.do
+	}
+	return c
+}
+
 // notes say what would have held without loss or waiting.
 func (s *Backpressure) notes() []string {
+	if s.Slow == SlowRedis {
+		return []string{fmt.Sprintf("%v for each request to Redis: a batch of any size is one request, so that it costs latency and no throughput", s.Work)}
+	}
+	if s.Slow == SlowConsumer {
+		return []string{fmt.Sprintf("a consumer that does %.0f events/s is behind by up to %.0f events after %v: they wait in Kafka, which keeps them anyway, and nobody before it notices", s.capacity(), s.surplus(), s.Offer)}
+	}
+	if s.Slow == SlowBroker {
+		return []string{fmt.Sprintf("%d bytes a second are let through to the brokers; producers send again what is not acknowledged, and do not read on: the queue and the socket fill as with slow workers", int64(s.capacity()*bytesPerEvent))}
+	}
 	enough := int(math.Ceil(s.Rate * s.Work.Seconds()))
 	return []string{
+		fmt.Sprintf("where it drops: at the queue of %d, which is full %.1f s after the first event; until then nothing is lost under any policy", s.Queue, float64(s.Queue)/(s.Rate-s.capacity())),
 		fmt.Sprintf("%d workers of %v do %.0f events/s; %.0f/s were offered for %v, which leaves %.0f events over",
 			s.Workers, s.Work, s.capacity(), s.Rate, s.Offer, s.surplus()),
 		fmt.Sprintf("a load that goes on needs %d workers, or work of at most %.2f ms; a burst of %v needs a queue of %.0f events, or an upstream that waits",

@@ -28,6 +28,9 @@ func TestImpossibleSettings(t *testing.T) {
 		"queue of 511":          func(s *Backpressure) { s.Queue = MinQueue - 1 },
 		"0 workers":             func(s *Backpressure) { s.Workers = 0 },
 		"65 workers":            func(s *Backpressure) { s.Workers = 65 },
+		`stage called "x"`:      func(s *Backpressure) { s.Slow = "x" },
+		"spill of 1 bytes":      func(s *Backpressure) { s.Spill = 1 },
+		"needs --slow work":     func(s *Backpressure) { s.Slow, s.Break = SlowBroker, BreakSlow },
 		"work of 0s":            func(s *Backpressure) { s.Work = 0 },
 		"rate of NaN":           func(s *Backpressure) { s.Rate = nan() },
 		"rate of 20001":         func(s *Backpressure) { s.Rate = 20_001 },
@@ -98,12 +101,17 @@ func good(p queue.Policy) (*Backpressure, *observation) {
 	o := &observation{policy: p, events: 4000, truth: simulate.Truth{Events: 4010, Skipped: 6, Again: 4}, early: true, finished: true,
 		socketBlocked: time.Second, rssBefore: 50 << 20}
 	o.stored = 4000
-	if p != queue.Block {
+	if p == queue.Spill {
+		o.finalQueue.Spilled.Total = 1400
+	}
+	if p != queue.Block && p != queue.Spill {
 		o.stored = 2600
 		o.finalQueue.Dropped[p] = 1400
 	}
 	o.counted = o.stored
-	o.finalQueue.Blocked = time.Second
+	if p != queue.Spill {
+		o.finalQueue.Blocked = time.Second
+	}
 	for i := range 101 { // 10 s at 400/s, the queue full from 2 s to 8 s
 		at := float64(i) / 10
 		x := sample{at: at, offered: min(4000, int64(1000*at)), worked: int64(400 * at), control: int64(100 * at), stored: int64(400 * at), rss: 60 << 20}
@@ -148,12 +156,24 @@ func TestJudgement(t *testing.T) {
 		"far too much dropped": {queue.DropNewest, DoesNotHold, func(_ *Backpressure, o *observation) {
 			o.stored, o.counted, o.finalQueue.Dropped[queue.DropNewest] = 1000, 1000, 3000
 		}},
-		"doubled":            {queue.Block, DoesNotHold, func(_ *Backpressure, o *observation) { o.stored++; o.twice++; o.counted++ }},
-		"made up":            {queue.Block, DoesNotHold, func(_ *Backpressure, o *observation) { o.stored++; o.foreign++; o.counted++ }},
-		"out of order":       {queue.Block, DoesNotHold, func(_ *Backpressure, o *observation) { o.late++ }},
-		"miscounted":         {queue.Sample, DoesNotHold, func(_ *Backpressure, o *observation) { o.counted++ }},
-		"the socket goes on": {queue.Block, DoesNotHold, func(_ *Backpressure, o *observation) { o.socketBlocked = 0 }},
-		"the reader goes on": {queue.Block, DoesNotHold, func(_ *Backpressure, o *observation) { o.finalQueue.Blocked = 0 }},
+		"spill loses one":          {queue.Spill, DoesNotHold, func(_ *Backpressure, o *observation) { o.stored--; o.counted-- }},
+		"spill makes it wait":      {queue.Spill, DoesNotHold, func(_ *Backpressure, o *observation) { o.finalQueue.Blocked = time.Second }},
+		"spill leaves some":        {queue.Spill, DoesNotHold, func(_ *Backpressure, o *observation) { o.finalQueue.Spilled.Events = 1 }},
+		"spill takes too much":     {queue.Spill, DoesNotHold, func(_ *Backpressure, o *observation) { o.samples[50].queue.Spilled.Bytes = 64 << 20 }},
+		"nothing was spilled":      {queue.Spill, Inconclusive, func(_ *Backpressure, o *observation) { o.finalQueue.Spilled.Total = 0 }},
+		"a disk refuses":           {queue.Spill, Inconclusive, func(_ *Backpressure, o *observation) { o.finalQueue.Spilled.Err = "no space left" }},
+		"a consumer is never slow": {queue.Block, Inconclusive, func(s *Backpressure, o *observation) { s.Slow = SlowConsumer }},
+		"changed by hand": {queue.Block, Holds, func(_ *Backpressure, o *observation) {
+			o.touched.Store(true)
+			o.stored, o.counted, o.finalQueue.Dropped[queue.Sample] = 3900, 3900, 100
+		}},
+		"changed by hand, uncounted": {queue.Block, DoesNotHold, func(_ *Backpressure, o *observation) { o.touched.Store(true); o.stored, o.counted = 3900, 3900 }},
+		"doubled":                    {queue.Block, DoesNotHold, func(_ *Backpressure, o *observation) { o.stored++; o.twice++; o.counted++ }},
+		"made up":                    {queue.Block, DoesNotHold, func(_ *Backpressure, o *observation) { o.stored++; o.foreign++; o.counted++ }},
+		"out of order":               {queue.Block, DoesNotHold, func(_ *Backpressure, o *observation) { o.late++ }},
+		"miscounted":                 {queue.Sample, DoesNotHold, func(_ *Backpressure, o *observation) { o.counted++ }},
+		"the socket goes on":         {queue.Block, DoesNotHold, func(_ *Backpressure, o *observation) { o.socketBlocked = 0 }},
+		"the reader goes on":         {queue.Block, DoesNotHold, func(_ *Backpressure, o *observation) { o.finalQueue.Blocked = 0 }},
 		"upstream keeps nothing": {queue.Block, DoesNotHold, func(_ *Backpressure, o *observation) {
 			for i := range o.samples {
 				o.samples[i].upstream = 0

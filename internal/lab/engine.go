@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -89,11 +88,20 @@ func freeAddrs(n int) ([]string, error) {
 // stopStrays ends the processes of Apache Kafka that a killed experiment left in its
 // directory.
 func stopStrays(ctx context.Context, work string) error {
-	dir := filepath.Join(work, apacheDir)
-	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
-		return nil
+	var dirs []string
+	for _, below := range []string{"", "*"} { // a rig has a directory of its own
+		found, err := filepath.Glob(filepath.Join(work, below, apacheDir))
+		if err != nil {
+			return err
+		}
+		dirs = append(dirs, found...)
 	}
-	return apache.StopOrphans(ctx, dir, func(string) {})
+	for _, dir := range dirs {
+		if err := apache.StopOrphans(ctx, dir, nil); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // embeddedEngine is brokers in this process.

@@ -26,15 +26,20 @@ const (
 
 // figures are what is derived from the samples.
 type figures struct {
-	peak            int     // events in the queue
-	peakBytes       int64   // in the queue
-	peakUpstream    int64   // events that upstream kept
-	peakRSS         int64   // bytes
-	rate            float64 // events/s through the workers while the queue was not empty
-	window          float64 // seconds that rate was measured over
-	control         float64 // share of its work that the control has done meanwhile
-	recover         float64 // seconds from the last event offered to the last one settled
-	blocked         float64 // seconds that the reader waited
+	peak            int      // events in the queue
+	peakBytes       int64    // in the queue
+	peakUpstream    int64    // events that upstream kept
+	peakRSS         int64    // bytes
+	peakKernel      [2]int64 // bytes in send and receive queue
+	peakDisk        int64    // bytes
+	peakLag         int64    // events stored and not yet counted
+	firstDrop       float64  // seconds after event 0; 0 for never
+	throttled       float64  // bytes/s through the throttle
+	rate            float64  // events/s through the workers while the queue was not empty
+	window          float64  // seconds that rate was measured over
+	control         float64  // share of its work that the control has done meanwhile
+	recover         float64  // seconds from the last event offered to the last one settled
+	blocked         float64  // seconds that the reader waited
 	offeringSeconds float64
 }
 
@@ -48,6 +53,11 @@ func (o *observation) figures(s *Backpressure) figures {
 		x := &o.samples[i]
 		f.peak, f.peakBytes = max(f.peak, x.queue.Events), max(f.peakBytes, x.queue.Bytes)
 		f.peakUpstream, f.peakRSS = max(f.peakUpstream, x.upstream), max(f.peakRSS, x.rss)
+		f.peakKernel[0], f.peakKernel[1] = max(f.peakKernel[0], x.kernel.sending), max(f.peakKernel[1], x.kernel.receiving)
+		f.peakDisk, f.peakLag = max(f.peakDisk, x.queue.Spilled.Bytes), max(f.peakLag, x.stored-x.counted)
+		if f.firstDrop == 0 && x.queue.Dropped.Total() > 0 {
+			f.firstDrop = x.at
+		}
 		if x.queue.Events >= busy {
 			if first == nil {
 				first = x
@@ -61,6 +71,7 @@ func (o *observation) figures(s *Backpressure) figures {
 	if first != nil && last.at > first.at {
 		f.window = last.at - first.at
 		f.rate = float64(last.worked-first.worked) / f.window
+		f.throttled = float64(last.passed-first.passed) / f.window
 		f.control = float64(last.control-first.control) * s.Work.Seconds() / f.window
 	}
 	f.offeringSeconds = offered
@@ -84,10 +95,18 @@ func (s *Backpressure) measure(r *Report, o *observation) {
 	r.Measure(of, "throughput", f.rate, "events/s")
 	if len(o.latency) > 0 {
 		r.Measure(of, "latency p50", quantile(o.latency, 0.50), "ms")
+		r.Measure(of, "latency p90", quantile(o.latency, 0.90), "ms")
 		r.Measure(of, "latency p99", quantile(o.latency, 0.99), "ms")
 	}
 	r.Measure(of, "peak queue", float64(f.peak), "events")
 	r.Measure(of, "peak upstream", float64(f.peakUpstream), "events")
+	r.Measure(of, "peak lag in Kafka", float64(f.peakLag), "events")
+	r.Measure(of, "peak on disk", float64(f.peakDisk), "bytes")
+	r.Measure(of, "peak send queue", float64(f.peakKernel[0]), "bytes")
+	r.Measure(of, "peak receive queue", float64(f.peakKernel[1]), "bytes")
+	if f.firstDrop > 0 {
+		r.Measure(of, "first drop after", f.firstDrop, "s")
+	}
 	r.Measure(of, "peak memory", float64(f.peakRSS), "bytes")
 	r.Measure(of, "time to recover", f.recover, "s")
 	r.Measure(of, "reader blocked", f.blocked, "s")
@@ -109,25 +128,67 @@ func (s *Backpressure) judge(r *Report, o *observation) {
 	if o.restarts > 0 { // what was dropped meanwhile is delivered again
 		r.unknown(of, "the ingester is not started again", "0 restarts", fmt.Sprint(o.restarts))
 	}
-	if least := s.leastPeak(o.policy); f.peak < least {
+	if s.Slow.beforeKafka() && o.policy == queue.Spill && o.finalQueue.Spilled.Total == 0 && !o.touched.Load() {
+		r.unknown(of, "the load reaches the disk", "at least 1 event spilled", "0")
+	}
+	if o.policy == queue.Spill && o.finalQueue.Spilled.Err != "" {
+		r.unknown(of, "the disk takes what is spilled", "no error", o.finalQueue.Spilled.Err)
+	}
+	if least := s.leastPeak(o.policy); s.Slow.beforeKafka() && f.peak < least && !o.touched.Load() {
 		r.unknown(of, "the load fills the queue", fmt.Sprintf("at least %d events in it", least), fmt.Sprint(f.peak))
 	}
 	if s.Break != "" && o.fired == 0 {
 		r.unknown(of, "the fault fires", "at least once", "never")
 	}
+	if s.Slow == SlowConsumer && f.peakLag < int64(s.surplus()/4) && !o.touched.Load() {
+		r.unknown(of, "the consumer is behind", fmt.Sprintf("by at least %.0f events", s.surplus()/4), fmt.Sprint(f.peakLag))
+	}
+	if s.Slow != SlowWork && o.slowed == 0 {
+		r.unknown(of, "the stage is slow", "at least one thing had to wait", "nothing")
+	}
 	if len(r.Checks) > conditions {
 		return
 	}
 	s.judgeLoss(r, o, f)
-	if o.policy == queue.Block {
-		s.judgeBlock(r, o, f)
+	switch {
+	case o.touched.Load(): // what follows is about settings that stay
+	case !s.Slow.beforeKafka():
+		r.check(of, "nobody before Kafka notices: the log is the buffer", "0 dropped, reader never waits, queue not full", fmt.Sprintf("%d, %.2f s, %d of %d",
+			o.finalQueue.Dropped.Total(), f.blocked, f.peak, s.Queue), o.finalQueue.Dropped.Total() == 0 && f.blocked < notWaiting && f.peak < s.Queue-batchEvents)
+	default:
+		s.judgePolicy(r, o, f)
 	}
-	s.judgeThroughput(r, of, f)
 	bound := memoryMultiple*f.peakBytes + memoryBeyond
 	grown := f.peakRSS - o.rssBefore
 	r.check(of, "memory stays bounded", fmt.Sprintf("queue <= %d events, process grows by <= %d MiB", s.Queue, bound>>20),
 		fmt.Sprintf("queue %d, process %d MiB", f.peak, grown>>20), f.peak <= s.Queue && grown <= bound)
 }
+
+// notWaiting is for how many seconds a reader may wait for a queue that never fills.
+const notWaiting = 0.01
+
+// judgePolicy adds what only some policies do, and the speed.
+func (s *Backpressure) judgePolicy(r *Report, o *observation, f figures) {
+	of := o.policy.String()
+	switch o.policy {
+	case queue.Block:
+		s.judgeBlock(r, o, f)
+	case queue.Spill:
+		r.check(of, "the disk is the buffer: the reader never waits, and the disk's share is kept", fmt.Sprintf("0 s, <= %d KiB", (s.Spill+spillBlur)>>10),
+			fmt.Sprintf("%.2f s, %d events and %d KiB at most", f.blocked, o.finalQueue.Spilled.Total, f.peakDisk>>10), f.blocked < notWaiting && f.peakDisk <= s.Spill+spillBlur)
+		r.check(of, "nothing is left on disk", "0 events", fmt.Sprint(o.finalQueue.Spilled.Events), o.finalQueue.Spilled.Events == 0)
+	}
+	if s.Slow == SlowBroker {
+		limit := s.capacity() * bytesPerEvent
+		r.check(of, "no more passes to the brokers than the connection carries", fmt.Sprintf("<= %.0f KiB/s (+%.0f%%)", limit/1024, 100*capacityAbove),
+			fmt.Sprintf("%.1f KiB/s over %.1f s", f.throttled/1024, f.window), f.throttled > 0 && f.throttled <= limit*(1+capacityAbove))
+		return
+	}
+	s.judgeThroughput(r, of, f)
+}
+
+// spillBlur is a batch, by which the disk's share can be exceeded, in bytes.
+const spillBlur = 256 << 10
 
 // judgeThroughput adds what theory says of the speed, unless the machine was too busy
 // for any worker to be that fast.
@@ -156,15 +217,26 @@ func (s *Backpressure) judgeLoss(r *Report, o *observation, f figures) {
 	dropped := o.finalQueue.Dropped
 	missing := o.offered() - (o.stored - o.twice - o.foreign)
 	want := missing
-	if o.policy == queue.Block {
+	if o.touched.Load() || !s.Slow.beforeKafka() {
+		r.check(of, "every loss is counted, by whichever policy dropped it", fmt.Sprintf("%d dropped", missing), fmt.Sprintf("%d", dropped.Total()), dropped.Total() == missing)
+		s.judgeContents(r, o)
+		return
+	}
+	if o.policy == queue.Block || o.policy == queue.Spill && dropped.Total() == 0 {
 		r.check(of, "nothing is lost", fmt.Sprintf("%d stored", o.offered()), fmt.Sprintf("%d stored, %d missing", o.stored, missing), missing == 0)
 		want = 0
-	} else {
+	} else if o.policy != queue.Spill && s.Slow == SlowWork {
 		s.judgeAmount(r, o, f, missing)
 	}
 	r.check(of, "every loss is counted with the policy that dropped it", fmt.Sprintf("%d dropped by %s, 0 by others", want, o.policy),
 		fmt.Sprintf("%d by %s, %d by others", dropped[o.policy], o.policy, dropped.Total()-dropped[o.policy]),
 		dropped[o.policy] == want && dropped.Total() == want)
+	s.judgeContents(r, o)
+}
+
+// judgeContents adds what must be right of what is stored.
+func (s *Backpressure) judgeContents(r *Report, o *observation) {
+	of := o.policy.String()
 	r.check(of, "nothing is doubled, made up or out of order", "0, 0, 0", fmt.Sprintf("%d, %d, %d", o.twice, o.foreign, o.late),
 		o.twice == 0 && o.foreign == 0 && o.late == 0)
 	r.check(of, "Redis counts what Kafka holds", fmt.Sprint(o.stored), fmt.Sprint(o.counted), o.counted == o.stored)

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -37,6 +38,9 @@ type sample struct {
 	control                                     int64 // what an undisturbed worker has done
 	queue                                       queue.Stats
 	rss                                         int64
+	kernel                                      kernel
+	counted                                     int64
+	passed                                      int64 // bytes through the throttle
 }
 
 // observation is what was seen of one policy.
@@ -55,6 +59,9 @@ type observation struct {
 	restarts, rejects, gaps      int64
 	rssBefore                    int64
 	finalQueue                   queue.Stats
+	slowed                       int64 // bytes, records or requests that a slow stage other than work let wait
+	// touched is set where somebody has changed a setting while it ran.
+	touched atomic.Bool
 
 	contents
 	counted int64 // by Redis
@@ -80,7 +87,7 @@ func (s *Backpressure) observe(ctx context.Context, b *Bench, p queue.Policy, sh
 		work = work * 3 / 2
 	}
 	w := newWorkers(s.Workers, work)
-	g, err := openRig(ctx, b, rigConfig{seed: s.Seed, rate: s.Rate, events: o.events, queue: s.Queue, policy: p, work: w.do, lossy: s.Break == BreakLose})
+	g, err := openRig(ctx, b, s.rig(p, w))
 	if err != nil {
 		return nil, err
 	}
@@ -90,6 +97,7 @@ func (s *Backpressure) observe(ctx context.Context, b *Bench, p queue.Policy, sh
 	tail := startTail(ctx, g.kafka)
 	control, stopControl := startControl(ctx, s.Work)
 	b.Begin(p.String(), g.start)
+	defer o.offer(b, s, g, w)()
 	err = o.watch(ctx, s, b, g, w, control, show)
 	stopControl()
 	o.latency = tail.stop()
@@ -137,13 +145,13 @@ func (o *observation) watch(ctx context.Context, s *Backpressure, b *Bench, g *r
 		x := o.sample(g, w, now)
 		x.control = control.done.Load()
 		o.samples = append(o.samples, x)
-		if x.received != last.received || x.worked != last.worked || x.stored != last.stored || x.queue.Events != last.queue.Events {
+		if x.received != last.received || x.worked != last.worked || x.stored != last.stored || x.queue.Events != last.queue.Events || x.counted != last.counted {
 			moved = now
 		}
 		last = x
 		if now.Sub(told) >= tellEvery {
 			told = now
-			o.tell(b, &x)
+			o.tell(b, s, w, &x)
 		}
 		if now.Sub(shown) > 200*time.Millisecond {
 			shown = now
@@ -155,6 +163,12 @@ func (o *observation) watch(ctx context.Context, s *Backpressure, b *Bench, g *r
 			o.finished = true
 			return nil
 		}
+		if o.touched.Load() {
+			longest = maxCase
+			if w.paused.Load() {
+				moved = now // it stands still because it shall
+			}
+		}
 		if now.Sub(g.start) > longest {
 			return nil
 		}
@@ -162,13 +176,16 @@ func (o *observation) watch(ctx context.Context, s *Backpressure, b *Bench, g *r
 }
 
 // tell adds a sample to the course of its case.
-func (o *observation) tell(b *Bench, x *sample) {
+func (o *observation) tell(b *Bench, s *Backpressure, w *workers, x *sample) {
+	b.Tanks(o.tanks(s, w, x))
 	b.Points(o.policy.String(), map[string]float64{
 		"queue (events)":              float64(x.queue.Events),
 		"waiting upstream (events)":   float64(x.upstream),
 		"stored (events)":             float64(x.stored),
 		"dropped (events)":            float64(x.queue.Dropped.Total()),
 		"memory of the process (MiB)": float64(x.rss) / (1 << 20),
+		"waiting in Kafka (events)":   float64(x.stored - x.counted),
+		"in the kernel (KiB)":         float64(x.kernel.sending+x.kernel.receiving) / (1 << 10),
 	})
 }
 
@@ -178,6 +195,10 @@ func (o *observation) sample(g *rig, w *workers, now time.Time) sample {
 	x := sample{at: now.Sub(g.start).Seconds(), offered: g.server.Tip(), received: is.Source.Frames, worked: w.done.Load(),
 		stored: is.Events, queue: is.Queue, rss: residentBytes()}
 	x.upstream = max(0, x.offered-x.received)
+	x.kernel, x.counted = g.sockets.kernel(), g.counted()
+	if g.throttle != nil {
+		x.passed = g.throttle.passed.Load()
+	}
 	return x
 }
 
@@ -188,6 +209,14 @@ func (o *observation) ending(g *rig) {
 	o.reconnects, o.duplicates, o.restarts = is.Source.Reconnects, is.Duplicates, is.Restarts
 	o.rejects, o.gaps = is.Rejects, is.Gaps
 	o.socketBlocked, o.socketLongest = g.sockets.times()
+	switch {
+	case g.throttle != nil:
+		o.slowed = g.throttle.passed.Load()
+	case g.busy != nil:
+		o.slowed = g.busy.done.Load()
+	case g.proxy != nil:
+		o.slowed = g.proxy.passed.Load()
+	}
 }
 
 // offered is how many events a correct reader that drops nothing stores.

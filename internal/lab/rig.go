@@ -7,11 +7,13 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kgo"
+
 	"github.com/weir-project/weir/internal/bluesky"
-	"github.com/weir-project/weir/internal/cluster"
 	"github.com/weir-project/weir/internal/count"
 	"github.com/weir-project/weir/internal/event"
 	"github.com/weir-project/weir/internal/ingest"
@@ -38,14 +40,26 @@ type rigConfig struct {
 	policy queue.Policy
 	work   func(context.Context, []event.Event)
 	lossy  bool
+	// slow makes another stage than work slow: by perSecond bytes between producer
+	// and brokers, or by delay for each record that is consumed or each request to Redis.
+	slow      Stage
+	perSecond int64
+	delay     time.Duration
+	spill     int64 // bytes of disk
+	// wrap, where it is not nil, is put around the source.
+	wrap func(ingest.Source) ingest.Source
 }
 
 // rig is a whole pipeline in its own directory: a simulated upstream behind a real
 // socket, source, queue, ingester, brokers, counters, Redis.
 type rig struct {
-	cluster  *cluster.Cluster
+	brokers  engine
 	redis    *redisd.Server
 	store    *tally.Store
+	throttle *throttle     // with SlowBroker
+	busy     *busyConsumer // with SlowConsumer
+	proxy    *proxy        // with SlowRedis
+	dir      string
 	kafka    kafka.Config
 	server   *simulate.BlueskyServer
 	timeline *simulate.Timeline
@@ -76,12 +90,12 @@ func openRig(ctx context.Context, b *Bench, cfg rigConfig) (_ *rig, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("make directory: %w", err)
 	}
+	g.dir = dir
 	g.closers = append(g.closers, func() error { return os.RemoveAll(dir) })
 	if err := g.engine(ctx, b, dir); err != nil {
 		return nil, err
 	}
-	g.wg.Go(func() { _ = g.cluster.Run(side) }) // logs what goes wrong
-	g.wg.Go(func() { _ = g.redis.Run(side) })
+	g.wg.Go(func() { _ = g.redis.Run(side) }) // logs what goes wrong
 	if err := g.upstream(side, b, cfg); err != nil {
 		return nil, err
 	}
@@ -93,15 +107,17 @@ func openRig(ctx context.Context, b *Bench, cfg rigConfig) (_ *rig, err error) {
 
 // engine opens brokers and Redis.
 func (g *rig) engine(ctx context.Context, b *Bench, dir string) (err error) {
-	if g.cluster, err = cluster.Open(ctx, cluster.Config{Dir: filepath.Join(dir, "kafka"), Log: b.Log}); err != nil {
-		return fmt.Errorf("open brokers: %w", err)
+	own := *b
+	own.Dir = dir
+	if g.brokers, err = openEngine(ctx, &own, nil); err != nil {
+		return err
 	}
-	g.closers = append(g.closers, g.cluster.Close)
+	g.closers = append(g.closers, g.brokers.Close)
 	if g.redis, err = redisd.Open(redisd.Config{Addr: "127.0.0.1:0", Dir: filepath.Join(dir, "redis"), Log: b.Log}); err != nil {
 		return fmt.Errorf("open Redis: %w", err)
 	}
 	g.closers = append(g.closers, g.redis.Close)
-	g.kafka = kafka.Config{Brokers: g.cluster.Addrs(), ClientID: "weir-lab", Log: b.Log}
+	g.kafka = kafka.Config{Brokers: g.brokers.Addrs(), ClientID: "weir-lab", Log: b.Log}
 	cl, err := g.kafka.NewClient()
 	if err != nil {
 		return err
@@ -144,8 +160,12 @@ var collections = []string{"app.bsky.feed.post"}
 
 // pipeline starts what is under test.
 func (g *rig) pipeline(side context.Context, b *Bench, cfg rigConfig) (err error) {
+	counting, store, err := g.slowed(side, cfg)
+	if err != nil {
+		return err
+	}
 	for topic, group := range map[string]string{kafka.TopicBluesky: kafka.GroupBluesky, kafka.TopicBlueskyAccounts: accountGroup} {
-		c, err := count.New(count.Config{Kafka: g.kafka, Store: g.store, Topic: topic, Group: group, Classify: bluesky.Classify, Log: b.Log})
+		c, err := count.New(count.Config{Kafka: counting, Store: store, Topic: topic, Group: group, Classify: bluesky.Classify, Log: b.Log})
 		if err != nil {
 			return err
 		}
@@ -157,16 +177,25 @@ func (g *rig) pipeline(side context.Context, b *Bench, cfg rigConfig) (err error
 		})
 	}
 	g.source, err = bluesky.New(bluesky.Config{URLs: []string{"ws://" + g.sockets.Addr().String() + "/subscribe"},
-		Collections: collections, Dial: dialSmall, Log: b.Log})
+		Collections: collections, Dial: g.sockets.dial, Log: b.Log})
 	if err != nil {
 		return err
 	}
 	var src ingest.Source = g.source
+	if cfg.wrap != nil {
+		src = cfg.wrap(src)
+	}
 	if cfg.lossy {
 		g.lossy = &lossy{Source: src}
 		src = g.lossy
 	}
-	g.ingest, err = ingest.New(ingest.Config{Kafka: g.kafka, Source: src, Origin: fmt.Sprintf("%s:%d", event.OriginSimulated, cfg.seed),
+	producing, small := g.kafka, 0
+	if cfg.slow == SlowBroker {
+		g.throttle = &throttle{perSecond: cfg.perSecond}
+		producing.Opts = append(slices.Clone(producing.Opts), g.throttle.dialer())
+		small = throttledEvents // a transaction must fit into its timeout
+	}
+	g.ingest, err = ingest.New(ingest.Config{Kafka: producing, Source: src, MaxEvents: small, SpillDir: g.dir, SpillBytes: cfg.spill, Origin: fmt.Sprintf("%s:%d", event.OriginSimulated, cfg.seed),
 		Topics:      ingest.Topics{Data: kafka.TopicBluesky, Account: kafka.TopicBlueskyAccounts, DeadLetter: kafka.TopicDeadLetters},
 		QueueEvents: cfg.queue, QueueBytes: queueBytes, Policy: cfg.policy, Work: cfg.work, Log: b.Log})
 	if err != nil {
@@ -185,6 +214,34 @@ func (g *rig) pipeline(side context.Context, b *Bench, cfg rigConfig) (err error
 		return ingestErr
 	}
 	return nil
+}
+
+// throttledEvents is how many events a transaction has at most that goes through a
+// slow connection.
+const throttledEvents = 256
+
+// slowed returns how counters reach Kafka and Redis.
+func (g *rig) slowed(ctx context.Context, cfg rigConfig) (kafka.Config, *tally.Store, error) {
+	counting := g.kafka
+	switch cfg.slow {
+	case SlowConsumer:
+		g.busy = &busyConsumer{work: cfg.delay}
+		counting.Opts = append(slices.Clone(counting.Opts), kgo.WithHooks(g.busy))
+	case SlowRedis:
+		p, url, err := openProxy(g.redis.URL(), cfg.delay)
+		if err != nil {
+			return counting, nil, err
+		}
+		g.proxy = p
+		g.closers = append(g.closers, p.Close)
+		store, err := tally.Open(ctx, url)
+		if err != nil {
+			return counting, nil, err
+		}
+		g.closers = append(g.closers, store.Close)
+		return counting, store, nil
+	}
+	return counting, g.store, nil
 }
 
 // queueBytes bounds the queue in bytes, far above what its events take: the lab is

@@ -14,14 +14,22 @@ import (
 // workers are the slow stage: each is busy with one event for a fixed time. Two
 // events of one key are never worked on at once nor out of order.
 type workers struct {
-	work time.Duration
-	free []time.Time // of each worker: when it was, or will be, done
-	done atomic.Int64
+	number atomic.Int64          // of workers, 1 to MaxWorkers: from the next batch on
+	work   atomic.Int64          // how long one is busy, a Duration
+	paused atomic.Bool           // nobody begins with another event
+	free   [MaxWorkers]time.Time // of each worker: when it was, or will be, done
+	done   atomic.Int64
 }
 
 func newWorkers(n int, work time.Duration) *workers {
-	return &workers{work: work, free: make([]time.Time, n)}
+	w := &workers{}
+	w.number.Store(int64(n))
+	w.work.Store(int64(work))
+	return w
 }
+
+// pauseLook is how often a paused worker looks whether it may go on.
+const pauseLook = 20 * time.Millisecond
 
 // do works through events, which are in order.
 func (w *workers) do(ctx context.Context, events []event.Event) {
@@ -37,7 +45,7 @@ func (w *workers) do(ctx context.Context, events []event.Event) {
 	}
 	var next atomic.Int64
 	var wg sync.WaitGroup
-	for n := range w.free {
+	for n := range int(w.number.Load()) {
 		wg.Go(func() {
 			for i := int(next.Add(1)) - 1; i < len(events) && ctx.Err() == nil; i = int(next.Add(1)) - 1 {
 				if p := before[i]; p >= 0 { // taken before, so somebody is at it
@@ -62,11 +70,15 @@ func (w *workers) do(ctx context.Context, events []event.Event) {
 // the worker slower than it claims to be, so the next work begins when this one
 // should have ended.
 func (w *workers) one(ctx context.Context, n int) {
+	for w.paused.Load() && wait(ctx, pauseLook) == nil {
+		continue
+	}
+	work := time.Duration(w.work.Load())
 	start := time.Now()
-	if late := start.Sub(w.free[n]); late > 0 && late < w.work/2 {
+	if late := start.Sub(w.free[n]); late > 0 && late < work/2 {
 		start = w.free[n]
 	}
-	w.free[n] = start.Add(w.work)
+	w.free[n] = start.Add(work)
 	t := time.NewTimer(time.Until(w.free[n]))
 	defer t.Stop()
 	select {
@@ -106,6 +118,9 @@ type sockets struct {
 	mu      sync.Mutex
 	blocked time.Duration // in writes that took over a millisecond, together
 	longest time.Duration
+	writing time.Time // when the write under way began; zero where none is
+	server  *net.TCPConn
+	client  *net.TCPConn
 }
 
 // Accept implements net.Listener.
@@ -116,6 +131,9 @@ func (s *sockets) Accept() (net.Conn, error) {
 	}
 	if t, ok := c.(*net.TCPConn); ok {
 		_ = t.SetWriteBuffer(socketBuffer) // without it more waits in the kernel: a difference in degree
+		s.mu.Lock()
+		s.server = t
+		s.mu.Unlock()
 	}
 	return &timed{c, s}, nil
 }
@@ -127,12 +145,17 @@ type timed struct {
 
 func (t *timed) Write(p []byte) (int, error) {
 	start := time.Now()
+	t.s.mu.Lock()
+	t.s.writing = start
+	t.s.mu.Unlock()
 	n, err := t.Conn.Write(p)
-	if d := time.Since(start); d > time.Millisecond {
-		t.s.mu.Lock()
+	d := time.Since(start)
+	t.s.mu.Lock()
+	defer t.s.mu.Unlock()
+	t.s.writing = time.Time{}
+	if d > time.Millisecond {
 		t.s.blocked += d
 		t.s.longest = max(t.s.longest, d)
-		t.s.mu.Unlock()
 	}
 	return n, err
 }
@@ -143,14 +166,37 @@ func (s *sockets) times() (blocked, longest time.Duration) {
 	return s.blocked, s.longest
 }
 
-// dialSmall connects with a small receive buffer.
-func dialSmall(ctx context.Context, network, addr string) (net.Conn, error) {
+// kernel is what waits in the kernel between upstream and the reader.
+type kernel struct {
+	// sending and receiving are the bytes that wait in the buffers of the writing
+	// and of the reading side; 0 where the system does not tell.
+	sending, receiving int64
+	// stopped is how long the write under way has been going on.
+	stopped time.Duration
+}
+
+func (s *sockets) kernel() kernel {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var k kernel
+	k.sending, k.receiving = unsent(s.server), unread(s.client)
+	if !s.writing.IsZero() {
+		k.stopped = time.Since(s.writing)
+	}
+	return k
+}
+
+// dial connects with a small receive buffer.
+func (s *sockets) dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	c, err := new(net.Dialer).DialContext(ctx, network, addr)
 	if err != nil {
 		return nil, err
 	}
 	if t, ok := c.(*net.TCPConn); ok {
 		_ = t.SetReadBuffer(socketBuffer)
+		s.mu.Lock()
+		s.client = t
+		s.mu.Unlock()
 	}
 	return c, nil
 }

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -23,14 +24,18 @@ const (
 	// Sample admits a share of what arrives that falls from everything at half
 	// full to nothing at full, so that what is stored is spread over time.
 	Sample
+	// Spill puts what arrives on disk while the queue is full, and from there behind
+	// what waits in memory, in order. It drops what arrives while its share of the
+	// disk is used up, too. It needs SpillTo; without, it is Block.
+	Spill
 
 	policies
 )
 
-var policyNames = [policies]string{"block", "drop-newest", "drop-oldest", "sample"}
+var policyNames = [policies]string{"block", "drop-newest", "drop-oldest", "sample", "spill"}
 
 // Policies returns all policies, Block first.
-func Policies() []Policy { return []Policy{Block, DropNewest, DropOldest, Sample} }
+func Policies() []Policy { return []Policy{Block, DropNewest, DropOldest, Sample, Spill} }
 
 // String returns the policy's name as flags and metrics show it.
 func (p Policy) String() string {
@@ -64,7 +69,7 @@ func (d Drops) Total() (n int64) {
 func (q *Queue) SetPolicy(p Policy) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if p >= policies {
+	if p >= policies || p == Spill && q.spill == nil {
 		p = Block
 	}
 	q.policy = p
@@ -81,11 +86,39 @@ func (q *Queue) shed(b *event.Batch) {
 		q.dropOldest(b)
 		q.add(b)
 		return
+	case Spill:
+		q.spillAway(b)
 	case Sample:
 		q.keep(b, q.sampled())
 	default:
 		q.keep(b, q.fits())
 	}
+}
+
+// behind puts b behind what is on disk, or drops what the policy says: a change of the
+// policy does not empty the disk, and nothing may overtake what waits there. Block
+// has waited until nothing is.
+func (q *Queue) behind(b *event.Batch) {
+	switch q.policy {
+	case DropNewest, Sample: // both admit nothing to a full queue
+		q.dropBehind(b)
+	case DropOldest:
+		q.dropFront(len(b.Events))
+		q.refill()
+		q.after(b)
+	default:
+		q.spillAway(b)
+	}
+}
+
+// after puts b where it belongs once something was dropped, which may have emptied
+// the disk.
+func (q *Queue) after(b *event.Batch) {
+	if q.onDisk() || !q.fitsWhole(b) {
+		q.spillAway(b)
+		return
+	}
+	q.add(b)
 }
 
 // fits returns a function that admits events until the queue is full.
@@ -144,11 +177,29 @@ func (q *Queue) keep(b *event.Batch, admit func(*event.Event) bool) {
 
 // dropOldest drops from the front until b fits, or nothing is left to drop.
 func (q *Queue) dropOldest(b *event.Batch) {
-	for i := q.head; i < len(q.batches) && !q.fitsWhole(b); {
-		old := q.batches[i]
-		over := len(old.Events)
-		if q.bytes+int64(b.Bytes()) <= q.maxBytes {
-			over = min(over, q.events+len(b.Events)-q.maxEvents)
+	q.dropWhile(func() int {
+		switch {
+		case q.fitsWhole(b):
+			return 0
+		case q.bytes+int64(b.Bytes()) <= q.maxBytes:
+			return q.events + len(b.Events) - q.maxEvents
+		}
+		return math.MaxInt
+	})
+}
+
+// dropFront drops the n events that have waited longest, as far as they are in memory.
+func (q *Queue) dropFront(n int) {
+	least := q.events - n
+	q.dropWhile(func() int { return q.events - least })
+}
+
+// dropWhile drops from the front as many events as over says, asked before each batch.
+func (q *Queue) dropWhile(over func() int) {
+	for i := q.head; i < len(q.batches); {
+		old, over := q.batches[i], over()
+		if over <= 0 {
+			break
 		}
 		left := old.Events[:0]
 		for j := range old.Events {

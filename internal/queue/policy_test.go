@@ -2,6 +2,7 @@ package queue_test
 
 import (
 	"math/rand/v2"
+	"os"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -38,10 +39,11 @@ func TestWhatIsDroppedIsCountedByItsPolicy(t *testing.T) {
 	for _, p := range queue.Policies()[1:] {
 		for _, size := range []int{1, 7, 64, 250} { // a batch over the capacity, too
 			q := queue.New(capacity, 1<<30)
+			q.SpillTo(t.TempDir(), 5000)
 			q.SetPolicy(p)
 			for i := 0; i < n; i += size {
 				mustPut(t, q, batch(i, min(size, n-i), 10))
-				if s := q.Stats(); s.Events > max(capacity, size) || p != queue.DropOldest && s.Events > capacity {
+				if s := q.Stats(); s.Events > max(capacity, size) || p != queue.DropOldest && p != queue.Spill && s.Events > capacity {
 					t.Fatalf("%v: %d events wait, bound %d", p, s.Events, capacity)
 				}
 			}
@@ -66,6 +68,7 @@ func TestPoliciesKeepWhatTheySay(t *testing.T) {
 	got := map[queue.Policy][]int64{}
 	for _, p := range queue.Policies()[1:] {
 		q := queue.New(capacity, 1<<30)
+		q.SpillTo(t.TempDir(), 1<<30)
 		q.SetPolicy(p)
 		for i := 0; i < n; i += 5 {
 			mustPut(t, q, batch(i, 5, 10))
@@ -78,6 +81,9 @@ func TestPoliciesKeepWhatTheySay(t *testing.T) {
 	if g := got[queue.DropOldest]; len(g) != capacity || g[0] != n-capacity || g[capacity-1] != n-1 {
 		t.Errorf("drop-oldest keeps %v, want the last %d", g, capacity)
 	}
+	if g := got[queue.Spill]; len(g) != n {
+		t.Errorf("spill keeps %d of %d", len(g), n)
+	}
 	// Half is admitted before sampling begins; of the rest some, further and further apart.
 	g := got[queue.Sample]
 	if len(g) < capacity*3/4 || g[capacity/2-1] != capacity/2-1 || g[len(g)-1] < 3*capacity/2 {
@@ -89,6 +95,7 @@ func TestDropsBoundBytes(t *testing.T) {
 	const bound = 10_000
 	for _, p := range queue.Policies()[1:] {
 		q := queue.New(1<<30, bound)
+		q.SpillTo(t.TempDir(), bound)
 		q.SetPolicy(p)
 		for i := range 100 {
 			mustPut(t, q, batch(i*3, 3, 300))
@@ -108,6 +115,7 @@ func TestDropsBoundBytes(t *testing.T) {
 func TestAGapIsNeverDroppedAndASkipIsNoLoss(t *testing.T) {
 	for _, p := range queue.Policies()[1:] {
 		q := queue.New(4, 1<<30)
+		q.SpillTo(t.TempDir(), 100)
 		q.SetPolicy(p)
 		for i := range 10 {
 			b := batch(i*4, 4, 10)
@@ -172,10 +180,12 @@ func TestRandomTraffic(t *testing.T) {
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 0))
 	q := queue.New(50, 4000)
+	dir := t.TempDir()
+	q.SpillTo(dir, 20_000)
 	var got []int64
 	next := 0
 	for range 5000 {
-		q.SetPolicy(queue.Policies()[1+r.IntN(3)])
+		q.SetPolicy(queue.Policies()[1+r.IntN(4)])
 		n := 1 + r.IntN(20)
 		mustPut(t, q, batch(next, n, 1+r.IntN(100)))
 		next += n
@@ -194,19 +204,22 @@ func TestRandomTraffic(t *testing.T) {
 	if lost := int64(next - len(got)); s.Dropped.Total() != lost || s.Dropped[queue.Block] != 0 {
 		t.Errorf("%d of %d are missing, counted %v", lost, next, s.Dropped)
 	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 0 || s.Spilled.Total == 0 {
+		t.Errorf("%d events were spilled; left are %v, %v", s.Spilled.Total, entries, err)
+	}
 	if cursor.Seq != int64(next) && len(rest) > 0 {
 		t.Errorf("position %d, want %d", cursor.Seq, next)
 	}
 }
 
 func TestPolicyNames(t *testing.T) {
-	for i, name := range []string{"block", "drop-newest", "drop-oldest", "sample"} {
+	for i, name := range []string{"block", "drop-newest", "drop-oldest", "sample", "spill"} {
 		p, err := queue.ParsePolicy(name)
 		if err != nil || int(p) != i || p.String() != name {
 			t.Errorf("%q is %v, %v", name, p, err)
 		}
 	}
-	if _, err := queue.ParsePolicy("spill"); err == nil {
+	if _, err := queue.ParsePolicy("keep"); err == nil {
 		t.Error("an unknown policy is accepted")
 	}
 }

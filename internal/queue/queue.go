@@ -38,6 +38,9 @@ type Queue struct {
 	closed  bool
 	want    level // what the getter waits for
 
+	spill *spill // nil where nothing may be spilled
+	err   error  // what was spilled cannot be read back
+
 	policy  Policy
 	credit  float64 // of Sample: a whole one admits an event
 	dropped Drops
@@ -66,6 +69,8 @@ type Stats struct {
 	Policy  Policy
 	// Dropped counts events by the policy that dropped them.
 	Dropped Drops
+	// Spilled is what waits on disk, behind Events.
+	Spilled Spilled
 }
 
 // New returns a queue that holds at most maxEvents events and maxBytes bytes
@@ -94,9 +99,12 @@ func (q *Queue) Put(ctx context.Context, b *event.Batch) error {
 	if q.closed {
 		return ErrClosed
 	}
-	if q.policy == Block || q.fitsWhole(b) {
+	switch {
+	case q.onDisk():
+		q.behind(b)
+	case q.policy == Block || q.fitsWhole(b):
 		q.add(b)
-	} else {
+	default:
 		q.shed(b)
 	}
 	if q.reached() {
@@ -108,8 +116,8 @@ func (q *Queue) Put(ctx context.Context, b *event.Batch) error {
 // admits reports whether Put need not wait, called with the lock held: only Block
 // waits, while the queue is full. A closed queue admits so that Put stops waiting.
 func (q *Queue) admits(b *event.Batch) bool {
-	return q.closed || q.policy != Block || q.empty() ||
-		q.events+len(b.Events) <= q.maxEvents && q.bytes+int64(b.Bytes()) <= q.maxBytes
+	return q.closed || q.policy != Block || q.empty() && !q.onDisk() ||
+		!q.onDisk() && q.events+len(b.Events) <= q.maxEvents && q.bytes+int64(b.Bytes()) <= q.maxBytes
 }
 
 // fitsWhole reports whether a policy that drops has nothing to do with b. Sample
@@ -197,7 +205,7 @@ func (q *Queue) empty() bool { return q.head == len(q.batches) }
 // reached reports whether what the getter waits for is there. Any batch will do
 // for one event: a batch can consist of a cursor.
 func (q *Queue) reached() bool {
-	return !q.empty() && (q.want.events <= 1 || q.events >= q.want.events || q.bytes >= q.want.bytes)
+	return !q.empty() && (q.want.events <= 1 || q.onDisk() || q.events >= q.want.events || q.bytes >= q.want.bytes)
 }
 
 // Get returns the oldest batch, and waits for one if there is none. It returns
@@ -217,7 +225,7 @@ func (q *Queue) Get(ctx context.Context) (*event.Batch, error) {
 func (q *Queue) TryGet() (*event.Batch, bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.empty() {
+	if q.empty() || q.err != nil {
 		return nil, false
 	}
 	b := q.batches[q.head]
@@ -227,6 +235,7 @@ func (q *Queue) TryGet() (*event.Batch, bool) {
 	}
 	q.events -= len(b.Events)
 	q.bytes -= int64(b.Bytes())
+	q.refill()
 	notify(q.space)
 	return b, true
 }
@@ -242,10 +251,12 @@ func (q *Queue) Wait(ctx context.Context, events int, bytes int64, limit time.Du
 	case <-q.ready: // of an earlier wait
 	default:
 	}
-	empty, closed := q.empty(), q.closed
+	empty, closed, broken := q.empty(), q.closed, q.err
 	enough := q.reached() || q.waiting > 0 || closed
 	q.mu.Unlock()
 	switch {
+	case broken != nil:
+		return broken
 	case closed && empty:
 		return ErrClosed
 	case enough:
@@ -278,12 +289,27 @@ func (q *Queue) Close() {
 	notify(q.space)
 }
 
+// Discard gives up what still waits, also on disk: nothing comes out of the queue from
+// now on. It closes the queue, and is idempotent.
+func (q *Queue) Discard() {
+	q.Close()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.batches, q.head, q.events, q.bytes = nil, 0, 0, 0
+	if q.spill != nil {
+		q.spill.discard()
+	}
+}
+
 // Stats returns the state now.
 func (q *Queue) Stats() Stats {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	s := Stats{Events: q.events, MaxEvents: q.maxEvents, Bytes: q.bytes, MaxBytes: q.maxBytes, Blocked: q.blocked,
 		Policy: q.policy, Dropped: q.dropped}
+	if q.spill != nil {
+		s.Spilled = q.spill.stats()
+	}
 	if q.waiting > 0 {
 		s.Blocked += time.Since(q.since)
 	}
