@@ -92,7 +92,9 @@ func (s *Backpressure) measure(r *Report, o *observation) {
 	r.Measure(of, "offered", float64(o.offered()), "events")
 	r.Measure(of, "stored", float64(o.stored), "events")
 	r.Measure(of, "dropped", float64(o.finalQueue.Dropped.Total()), "events")
-	r.Measure(of, "throughput", f.rate, "events/s")
+	if f.rate > 0 {
+		r.Measure(of, "throughput", f.rate, "events/s")
+	}
 	if len(o.latency) > 0 {
 		r.Measure(of, "latency p50", quantile(o.latency, 0.50), "ms")
 		r.Measure(of, "latency p90", quantile(o.latency, 0.90), "ms")

@@ -40,7 +40,7 @@ type sample struct {
 	rss                                         int64
 	kernel                                      kernel
 	counted                                     int64
-	passed                                      int64 // bytes through the throttle
+	passed                                      int64 // bytes through the throttle, or records that the slow consumer has seen
 }
 
 // observation is what was seen of one policy.
@@ -145,7 +145,7 @@ func (o *observation) watch(ctx context.Context, s *Backpressure, b *Bench, g *r
 		x := o.sample(g, w, now)
 		x.control = control.done.Load()
 		o.samples = append(o.samples, x)
-		if x.received != last.received || x.worked != last.worked || x.stored != last.stored || x.queue.Events != last.queue.Events || x.counted != last.counted {
+		if x.received != last.received || x.worked != last.worked || x.stored != last.stored || x.queue.Events != last.queue.Events || x.counted != last.counted || x.passed != last.passed {
 			moved = now
 		}
 		last = x
@@ -197,7 +197,10 @@ func (o *observation) sample(g *rig, w *workers, now time.Time) sample {
 	x.upstream = max(0, x.offered-x.received)
 	x.kernel, x.counted = g.sockets.kernel(), g.counted()
 	if g.throttle != nil {
-		x.passed = g.throttle.passed.Load()
+		x.passed, x.worked = g.throttle.passed.Load(), x.stored
+	}
+	if g.busy != nil {
+		x.passed = g.busy.done.Load()
 	}
 	return x
 }
