@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/weir-project/weir/internal/bluesky"
-	"github.com/weir-project/weir/internal/count"
 	"github.com/weir-project/weir/internal/event"
 	"github.com/weir-project/weir/internal/ingest"
 	"github.com/weir-project/weir/internal/kafka"
@@ -227,8 +226,9 @@ func (l *line) stream(now time.Time) stream {
 		cs := c.Stats()
 		counted += cs.Events
 		s.lag = max(s.lag, 0) + cs.Lag
-		s.problem(cs)
 	}
+	s.state, _ = l.trouble()
+	s.trouble = s.state != ""
 	if l.ingest == nil {
 		s.rate = l.meter.observe(now, counted)
 		if s.state == "" {
@@ -242,31 +242,39 @@ func (l *line) stream(now time.Time) stream {
 		s.total = is.Events
 	}
 	s.queued, s.capacity = is.Queue.Events, is.Queue.MaxEvents
-	if err := l.part.failure(); err != nil {
-		s.state, s.trouble = "stopped: "+err.Error(), true
-	} else if s.state == "" {
+	if !s.trouble {
 		s.state, s.trouble = sourceState(is, now)
 	}
 	return s
 }
 
-// problem notes why a counter does not go on.
-func (s *stream) problem(cs count.Stats) {
-	text := ""
-	switch {
-	case cs.KafkaError != "":
-		text = "Kafka: " + cs.KafkaError
-	case cs.RedisError != "":
-		text = "Redis: " + cs.RedisError
+// trouble is what keeps a line's events from being stored or counted, with the way
+// out, and since when that is known; empty for nothing. What waits for the user
+// comes before what goes on by itself.
+func (l *line) trouble() (text string, since time.Time) {
+	if l.part != nil && l.part.failure() != nil {
+		return "stopped: " + l.part.failure().Error(), time.Time{}
 	}
-	for _, p := range cs.Partitions {
-		if p.Stopped != "" {
-			text = fmt.Sprintf("partition %d is not counted: %s", p.Partition, p.Stopped)
+	for _, c := range l.counters() {
+		cs := c.Stats()
+		for _, p := range cs.Partitions {
+			if p.Stopped != "" {
+				return fmt.Sprintf("partition %d of %s is not counted: %s", p.Partition, cs.Topic, p.Stopped), time.Time{}
+			}
+		}
+		switch {
+		case cs.KafkaError != "":
+			text, since = "waiting for Kafka: "+cs.KafkaError, cs.Since
+		case cs.RedisError != "":
+			text, since = "waiting for Redis: "+cs.RedisError, cs.Since
 		}
 	}
-	if text != "" {
-		s.state, s.trouble = text, true
+	if l.ingest != nil {
+		if is := l.ingest.Stats(); is.Waiting != "" {
+			return "waiting for Kafka: " + is.Waiting, is.WaitingSince
+		}
 	}
+	return text, since
 }
 
 // sourceState says how an ingester's stream is doing.

@@ -298,7 +298,7 @@ func (a *app) openLog() error {
 	if err := level.UnmarshalText([]byte(a.logLevel)); err != nil {
 		return usageError("choose one of debug, info, warn, error", "log level %q is unknown", a.logLevel)
 	}
-	a.log = slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: level}))
+	a.log = slog.New(newCalmHandler(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: level})))
 	return nil
 }
 

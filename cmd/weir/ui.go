@@ -160,17 +160,26 @@ func (ui *userInterface) open(ctx context.Context, t *target, e *engine, p *pipe
 	if cfg.Members != nil {
 		p.memberships.setNote(ui.watcher.Note)
 	}
-	cfg.Ready = func() error {
-		if s := ui.watcher.State(); s.Cluster.Error != "" {
-			return errors.New(s.Cluster.Error)
-		} else if s.Time == 0 {
-			return errors.New("the cluster has not been looked at yet")
-		}
-		return nil
-	}
+	cfg.Ready = func() error { return ready(ui.watcher.State()) }
 	cfg.Metrics = metrics.Handler(ui.watcher.State, a.clients)
 	ui.server, err = web.New(cfg)
 	return err
+}
+
+// ready says why the streams of a state do not flow.
+func ready(s *watch.State) error {
+	switch {
+	case s.Cluster.Error != "":
+		return errors.New(s.Cluster.Error)
+	case s.Time == 0:
+		return errors.New("the cluster has not been looked at yet")
+	}
+	for _, name := range sortedKeys(s.Streams) {
+		if t := s.Streams[name].Trouble; t != "" {
+			return fmt.Errorf("%s: %s", name, t)
+		}
+	}
+	return nil
 }
 
 // How often the cursor is read, each time at the price of a connection: seldom
@@ -321,6 +330,10 @@ func (p *pipeline) local() map[string]watch.Local {
 			w.State, w.LastError = "failed", l.part.failure().Error()
 		case s.Source.Connected:
 			w.State = "connected"
+		}
+		text, since := l.trouble()
+		if w.Trouble = text; !since.IsZero() {
+			w.TroubleSince = since.UnixMilli()
 		}
 		for _, policy := range queue.Policies()[1:] { // the first drops nothing
 			w.Queue.Dropped[policy.String()] = s.Queue.Dropped[policy]

@@ -51,7 +51,7 @@ func (m *member) assigned(ctx context.Context, offsets map[string]map[int32]kgo.
 func (m *member) trouble(err error) {
 	var ke *kafkaError
 	if errors.As(err, &ke) {
-		m.c.meter.kafka.failed(m.log, ke.err)
+		m.c.meter.kafka.note(ke.err) // the observer finds the cause, and tells it
 		return
 	}
 	m.c.meter.redis.failed(m.log, err)

@@ -106,6 +106,7 @@ func New(cfg Config) (*Counter, error) {
 	}
 	c := &Counter{cfg: cfg, pace: defaultPace, log: cfg.Log.With("topic", cfg.Topic, "group", cfg.Group)}
 	c.meter.kafka.name, c.meter.redis.name = "kafka", "redis"
+	c.meter.kafka.waiting, c.meter.redis.waiting = kafka.LogWaiting, "waiting for Redis; nothing is lost, it goes on by itself"
 	return c, nil
 }
 
@@ -169,8 +170,11 @@ type member struct {
 	mu    sync.Mutex // guards what follows
 	parts map[int32]*partition
 	seen  observation
-	acted int  // the number of the last observation that was acted on
-	moved bool // positions moved since the last commit to Kafka
+	// unexplained counts observations in a row that failed although the cluster looks
+	// well. It is the observer's own.
+	unexplained int
+	acted       int  // the number of the last observation that was acted on
+	moved       bool // positions moved since the last commit to Kafka
 }
 
 // options are those of the client on top of the connection's.

@@ -85,7 +85,7 @@ func (m *member) fetchFailed(p *partition, err error) {
 		return
 	}
 	if p == nil {
-		m.c.meter.kafka.failed(m.log, err)
+		m.c.meter.kafka.note(err) // the observer finds the cause, and tells it
 		return
 	}
 	if p.stopped != "" {

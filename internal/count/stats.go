@@ -2,12 +2,14 @@ package count
 
 import (
 	"cmp"
+	"errors"
 	"log/slog"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/weir-project/weir/internal/kafka"
 	"github.com/weir-project/weir/internal/latency"
 )
 
@@ -41,6 +43,8 @@ type Stats struct {
 	// KafkaError and RedisError say why Kafka or Redis cannot be used at present;
 	// empty when they can.
 	KafkaError, RedisError string
+	// Since is since when, for the one of them that is longer; zero for neither.
+	Since time.Time
 }
 
 // PartitionStats is about one assigned partition.
@@ -59,7 +63,15 @@ func (c *Counter) Stats() Stats {
 	s := Stats{
 		Topic: c.cfg.Topic, Group: c.cfg.Group,
 		Refusals: m.refusals.Load(), Rebalances: m.rebalances.Load(),
-		KafkaError: m.kafka.current(), RedisError: m.redis.current(),
+	}
+	var since time.Time
+	s.KafkaError, s.Since = m.kafka.current()
+	s.RedisError, since = m.redis.current()
+	if s.KafkaError == "" || s.RedisError != "" && since.Before(s.Since) {
+		s.Since = since
+	}
+	if s.KafkaError == "" && s.RedisError == "" {
+		s.Since = time.Time{}
 	}
 	m.mu.Lock()
 	s.Events, s.Batches, s.LastBatch, s.Latency = m.events, m.batches, m.last, m.latency
@@ -125,36 +137,64 @@ func (m *meter) took(d time.Duration) {
 // every complainEvery, and when it is over.
 type trouble struct {
 	mu           sync.Mutex
+	waiting      string // what a line of the log says
 	name         string
 	err          string
+	explained    bool // err is what the cluster says of itself: what a client meets does not replace it
 	since, spoke time.Time
 }
 
+// failed notes and tells an error.
 func (t *trouble) failed(log *slog.Logger, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := time.Now()
-	if t.err == "" {
-		t.since, t.spoke = now, time.Time{}
-	}
-	t.err = err.Error()
+	t.set(err, now)
+	t.explained = errors.As(err, new(*kafka.UnavailableError))
 	if now.Sub(t.spoke) >= complainEvery {
 		t.spoke = now
-		log.Error("counting waits; nothing is lost, it goes on by itself", "server", t.name, "for", now.Sub(t.since).Round(time.Second), "error", err)
+		log.Warn(t.waiting, "error", t.err, "server", t.name, "for", now.Sub(t.since).Round(time.Second))
 	}
+}
+
+// note notes an error that is told once its cause is known.
+func (t *trouble) note(err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.err == "" || !t.explained {
+		t.set(err, time.Now())
+	}
+}
+
+// set sets the error. The caller holds t.mu.
+func (t *trouble) set(err error, now time.Time) {
+	if t.err == "" {
+		t.since, t.spoke, t.explained = now, time.Time{}, false
+	}
+	t.err = err.Error()
 }
 
 func (t *trouble) ok(log *slog.Logger) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.err != "" {
-		log.Info("counting goes on", "server", t.name, "after", time.Since(t.since).Round(time.Millisecond))
-		t.err = ""
+	if t.err == "" {
+		return
 	}
+	if !t.spoke.IsZero() {
+		log.Info("counting goes on", "server", t.name, "after", time.Since(t.since).Round(time.Millisecond))
+	}
+	t.err = ""
 }
 
-func (t *trouble) current() string {
+// explainIn is how long the words of a client wait for those of the cluster.
+const explainIn = 3 * time.Second
+
+// current is why the server cannot be used, and since when.
+func (t *trouble) current() (string, time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.err
+	if t.err == "" || t.spoke.IsZero() && time.Since(t.since) < explainIn {
+		return "", time.Time{}
+	}
+	return t.err, t.since
 }

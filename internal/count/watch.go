@@ -9,6 +9,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/weir-project/weir/internal/kafka"
 )
 
 // observation is what Kafka said about the topic at one time.
@@ -26,6 +28,9 @@ type observation struct {
 const (
 	missingTimes   = 5
 	truncatedTimes = 3
+	// unexplainedTimes is how often an error of a cluster that looks well may come in
+	// a row before it is told: what a client meets right after a failover.
+	unexplainedTimes = 3
 )
 
 // observe asks Kafka every second, apart from the loop, so that a Kafka that does
@@ -51,6 +56,18 @@ func (m *member) observeOnce(ctx context.Context) {
 	}
 	m.mu.Unlock()
 	log, err := m.bounds(ctx)
+	cause := err
+	if err != nil {
+		// What a client meets is only how it shows.
+		if why := kafka.Explain(ctx, m.c.cfg.Kafka, m.c.cfg.Topic); why != nil {
+			cause = why
+		}
+	}
+	if cause != err { //nolint:errorlint // the very one
+		m.unexplained = 0
+	} else if err != nil {
+		m.unexplained++
+	}
 	if ctx.Err() != nil {
 		return
 	}
@@ -58,6 +75,7 @@ func (m *member) observeOnce(ctx context.Context) {
 	defer m.mu.Unlock()
 	switch {
 	case err == nil:
+		m.unexplained = 0
 		m.c.meter.kafka.ok(m.log)
 		m.seen = observation{n: m.seen.n + 1, log: log, before: before}
 		for id, p := range m.parts {
@@ -66,10 +84,13 @@ func (m *member) observeOnce(ctx context.Context) {
 			}
 		}
 	case errors.Is(err, kerr.UnknownTopicOrPartition):
-		m.c.meter.kafka.failed(m.log, err)
+		m.unexplained = 0
+		m.c.meter.kafka.failed(m.log, cause)
 		m.seen = observation{n: m.seen.n + 1, missing: m.seen.missing + 1}
+	case m.unexplained > 0 && m.unexplained < unexplainedTimes:
+		m.c.meter.kafka.note(err)
 	default:
-		m.c.meter.kafka.failed(m.log, err)
+		m.c.meter.kafka.failed(m.log, cause)
 	}
 }
 

@@ -85,6 +85,9 @@ const (
 
 	restartMin = 100 * time.Millisecond
 	restartMax = 5 * time.Second
+	// explainAfter is how long a transaction may take before the cluster is asked
+	// what is the matter, and how often then.
+	explainAfter = 3 * time.Second
 )
 
 // Config describes an Ingester.
@@ -137,6 +140,7 @@ type Ingester struct {
 
 	mu    sync.Mutex
 	stats Stats
+	told  time.Time // when a wait was last logged
 	queue queueStats
 }
 
@@ -211,7 +215,10 @@ func (i *Ingester) Run(ctx context.Context) error {
 			return fmt.Errorf("ingest %s: %w", i.cfg.Source.Name(), err)
 		}
 		wait, _ := backoff.Next(nil, i.commits() > before)
-		i.restarting(err, wait)
+		if why := i.explain(ctx); why != nil {
+			err = why // what a client meets is only how it shows
+		}
+		i.restarting(err)
 		select {
 		case <-ctx.Done():
 			i.setState(StateStopped, nil)
@@ -289,6 +296,40 @@ func (i *Ingester) judge(ctx context.Context, err error) error {
 		case <-ctx.Done():
 			return err
 		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+// explain asks the cluster why it takes no events; nil where it looks well.
+func (i *Ingester) explain(ctx context.Context) error {
+	return kafka.Explain(ctx, i.cfg.Kafka, i.cfg.topicNames()...)
+}
+
+// attend explains a transaction that takes long, again and again until stop is called.
+func (i *Ingester) attend(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	timer := time.AfterFunc(explainAfter, func() {
+		defer close(done)
+		for {
+			why := i.explain(ctx)
+			if ctx.Err() != nil {
+				return
+			}
+			if why != nil {
+				i.waiting(why)
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(explainAfter):
+			}
+		}
+	})
+	return func() {
+		cancel()
+		if !timer.Stop() {
+			<-done
 		}
 	}
 }

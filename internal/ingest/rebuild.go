@@ -24,7 +24,7 @@ func (s *session) rebuild(ctx context.Context) error {
 	}
 	began := time.Now()
 	var topics []string
-	for _, t := range s.topicNames() {
+	for _, t := range s.cfg.topicNames() {
 		if t != kafka.TopicCursors {
 			topics = append(topics, t)
 		}

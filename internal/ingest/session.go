@@ -139,7 +139,7 @@ func (s *session) producerOpts(limits map[string]int) []kgo.Opt {
 // topics checks that the topics are there and learns how large a record may be.
 // It creates nothing: a topic that vanished is a loss, which must not be papered over.
 func (s *session) topics(ctx context.Context, limits map[string]int) error {
-	names := s.topicNames()
+	names := s.cfg.topicNames()
 	got, err := kafka.MaxBytes(ctx, s.cl, names...)
 	if err != nil {
 		return err
@@ -164,10 +164,10 @@ func (s *session) topics(ctx context.Context, limits map[string]int) error {
 }
 
 // topicNames are the topics that the ingester writes.
-func (s *session) topicNames() []string {
-	names := []string{s.cfg.Topics.Data, s.cfg.Topics.DeadLetter, kafka.TopicCursors}
-	if s.cfg.Topics.Account != "" {
-		names = append(names, s.cfg.Topics.Account)
+func (c *Config) topicNames() []string {
+	names := []string{c.Topics.Data, c.Topics.DeadLetter, kafka.TopicCursors}
+	if c.Topics.Account != "" {
+		names = append(names, c.Topics.Account)
 	}
 	return names
 }

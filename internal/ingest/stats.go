@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/weir-project/weir/internal/event"
+	"github.com/weir-project/weir/internal/kafka"
 	"github.com/weir-project/weir/internal/latency"
 	"github.com/weir-project/weir/internal/queue"
 )
@@ -46,6 +47,10 @@ type Stats struct {
 	// trouble is over, and LastErrorAt says how old it is.
 	LastError   string
 	LastErrorAt time.Time
+	// Waiting says why Kafka takes no events at present, with the way out; empty
+	// when it does. WaitingSince is since when.
+	Waiting      string
+	WaitingSince time.Time
 	// Forgotten counts identities that the duplicate filter had to drop early.
 	Forgotten int64
 	// Latency is from an event's arrival to its commit.
@@ -130,20 +135,43 @@ func (i *Ingester) commits() int64 {
 	return i.stats.Commits
 }
 
-// restarting notes and tells an error after which everything begins again. The
-// same error is told every half minute, however often it repeats.
-func (i *Ingester) restarting(err error, wait time.Duration) {
+// restarting notes and tells an error after which everything begins again.
+func (i *Ingester) restarting(err error) {
 	i.mu.Lock()
 	s := &i.stats
 	s.Restarts++
-	repeated := s.LastError == err.Error() && time.Since(s.LastErrorAt) < 30*time.Second && s.State == StateWaiting
 	s.State = StateWaiting
-	if !repeated {
-		s.LastError, s.LastErrorAt = err.Error(), time.Now()
-	}
-	n := s.Restarts
+	s.LastError, s.LastErrorAt = err.Error(), time.Now()
 	i.mu.Unlock()
-	if !repeated {
-		i.cfg.Log.Warn("starting again from the last committed cursor", "error", err, "wait", wait.Round(time.Millisecond), "restarts", n)
+	i.waiting(err)
+}
+
+// tellEvery is how often a lasting wait is told again.
+const tellEvery = 10 * time.Second
+
+// waiting notes that Kafka takes no events, and tells of it.
+func (i *Ingester) waiting(err error) {
+	now := time.Now()
+	i.mu.Lock()
+	s := &i.stats
+	if s.Waiting == "" {
+		s.WaitingSince = now
+	}
+	tell := s.Waiting == "" || now.Sub(i.told) >= tellEvery
+	if s.Waiting = err.Error(); tell {
+		i.told = now
+	}
+	since := s.WaitingSince
+	i.mu.Unlock()
+	if tell {
+		i.cfg.Log.Warn(kafka.LogWaiting, "error", err, "for", now.Sub(since).Round(time.Second))
+	}
+}
+
+// goesOn notes that Kafka takes events again. The caller holds i.mu.
+func (i *Ingester) goesOn() {
+	if s := &i.stats; s.Waiting != "" {
+		i.cfg.Log.Info("Kafka takes events again", "after", time.Since(s.WaitingSince).Round(time.Millisecond))
+		s.Waiting, s.WaitingSince = "", time.Time{}
 	}
 }

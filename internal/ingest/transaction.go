@@ -269,6 +269,7 @@ func (t *transaction) timestamp(us int64) time.Time {
 func (t *transaction) commit(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, transactionTimeout)
 	defer cancel()
+	defer t.s.attend(ctx)()
 	if err := t.seal(); err != nil {
 		return err
 	}
@@ -338,6 +339,7 @@ func (t *transaction) account() {
 	i := t.s.Ingester
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	i.goesOn()
 	s := &i.stats
 	t.done.addTo(s)
 	t.done, t.moved = delta{}, false

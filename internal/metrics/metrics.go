@@ -35,6 +35,7 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 
 var (
 	connected   = desc("source_connected", "1 while the source's connection is open.", "source")
+	waiting     = desc("source_waiting", "1 while something keeps the source's events from being stored or counted: /readyz and the pages say what.", "source")
 	reconnects  = desc("source_reconnects_total", "Connections opened after the first one.", "source")
 	lastEvent   = desc("source_last_event_timestamp_seconds", "When the last event was received, in Unix seconds.", "source")
 	ingested    = desc("source_events_total", "Events stored in the source's data topic, ever.", "source")
@@ -62,7 +63,7 @@ var (
 
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{connected, reconnects, lastEvent, ingested, counted, duplicates, gaps, rejects, queueDepth, queueMax,
+	for _, d := range []*prometheus.Desc{connected, waiting, reconnects, lastEvent, ingested, counted, duplicates, gaps, rejects, queueDepth, queueMax,
 		blocked, dropped, latencies, endToEnd, sink, groupLag, groupLagSec, rebalances, members, brokerUp, brokerLeads, under, clusterOK, watched} {
 		ch <- d
 	}
@@ -119,6 +120,7 @@ func (c *collector) stream(name string, st *watch.Stream, gauge, total metric) {
 		return // another process knows the rest
 	}
 	gauge(connected, bit(st.State == "connected"), name)
+	gauge(waiting, bit(st.Trouble != ""), name)
 	total(reconnects, float64(st.Reconnects), name)
 	if st.LastEvent > 0 {
 		gauge(lastEvent, float64(st.LastEvent)/1000, name)

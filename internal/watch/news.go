@@ -233,6 +233,13 @@ func streamNews(old, next *State) (out []Entry) {
 				add(LogError, "stopped for good: %s", now.LastError)
 			}
 		}
+		switch {
+		case now.Trouble == was.Trouble:
+		case now.Trouble == "":
+			add(LogInfo, "events are stored and counted again")
+		case now.State != "failed": // which is told above
+			add(LogError, "%s", now.Trouble)
+		}
 		if now.Gaps > was.Gaps {
 			add(LogGap, "upstream no longer offers some events: %d gaps by now", now.Gaps)
 		}

@@ -81,11 +81,15 @@ type Local struct {
 	LastEvent  int64  `json:"last_event"`
 	LastError  string `json:"last_error"`
 	Reconnects int64  `json:"reconnects"`
-	Queue      *Queue `json:"queue"`
-	Duplicates int64  `json:"duplicates"`
-	Gaps       int64  `json:"gaps"`
-	Rejects    int64  `json:"rejects"`
-	Skipped    int64  `json:"skipped"`
+	// Trouble says what keeps events from being stored or counted at present, with
+	// the way out; empty for nothing. TroubleSince is in Unix milliseconds, 0: unknown.
+	Trouble      string `json:"trouble"`
+	TroubleSince int64  `json:"trouble_since"`
+	Queue        *Queue `json:"queue"`
+	Duplicates   int64  `json:"duplicates"`
+	Gaps         int64  `json:"gaps"`
+	Rejects      int64  `json:"rejects"`
+	Skipped      int64  `json:"skipped"`
 	// Latency is from an event's arrival at the socket to its commit, EndToEnd from
 	// there to Redis's answer that it is counted, Sink a call that counts: each of
 	// the last seconds, nil where this process measured none.

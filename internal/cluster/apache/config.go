@@ -52,9 +52,11 @@ func properties(n *node, controller, voters string, more map[string]string) []by
 		"num.partitions":                   "6",
 		"auto.create.topics.enable":        "false",
 		"group.initial.rebalance.delay.ms": "0",
-		// A broker that died is noticed after 6 s instead of 9 s.
-		"broker.session.timeout.ms": "6000",
-		"log.segment.bytes":         "67108864",
+		// A broker that died is noticed after 3 s instead of 9 s, and one that is only
+		// slow may miss five heartbeats.
+		"broker.session.timeout.ms":    "3000",
+		"broker.heartbeat.interval.ms": "500",
+		"log.segment.bytes":            "67108864",
 		// A laptop's disk: the log of the two streams is a matter of gigabytes.
 		"log.retention.bytes":            "1073741824",
 		"message.max.bytes":              "8388608",

@@ -53,6 +53,7 @@ class StreamView {
     this.redis = stage('Redis', 'counts and position, in one step');
     this.tank = el('div.fill');
     this.queue.root.appendChild(el('div.tank', { 'aria-hidden': 'true' }, this.tank));
+    this.trouble = el('p.alert', { role: 'alert', hidden: true });
     this.big = el('b.big');
     this.total = el('span.dim');
     this.state = el('span');
@@ -69,7 +70,7 @@ class StreamView {
       { name: s + 'end_to_end_p50', label: 'half of the events ≤', hue: 'h4' }, { name: s + 'end_to_end_p99', label: '99 % ≤', hue: 'h9' }] });
     this.lagChart = new Chart({ title: 'Lag', format: (n) => count(n), series: [{ name: s + 'lag', label: 'messages behind', hue: 'h8' }] });
     this.root = el('section.card.stream', { 'aria-label': name },
-      el('header', null, el('h2', null, name === 'bluesky' ? 'Bluesky' : name === 'wikipedia' ? 'Wikipedia' : name), this.state, el('span.spacer'), this.big, this.total),
+      el('header', null, el('h2', null, name === 'bluesky' ? 'Bluesky' : name === 'wikipedia' ? 'Wikipedia' : name), this.state, el('span.spacer'), this.big, this.total), this.trouble,
       el('div.pipe', null, this.source.root, arrow(), this.queue.root, arrow(), this.kafka.root, arrow(), this.count.root, arrow(), this.redis.root),
       this.laneBox,
       el('div.charts', null, this.chart.root, this.endChart.root, this.lagChart.root,
@@ -110,6 +111,8 @@ class StreamView {
       this.state.dataset.sig = sig;
       this.state.replaceChildren(s.state === 'external' ? badge('off', 'ingested elsewhere') : connected ? badge('ok', 'connected') : badge(s.state === 'failed' ? 'bad' : 'warn', s.state), s.last_error ? el('span.dim', null, ' ', visible(s.last_error)) : '');
     }
+    put(this.trouble, (s.trouble || '') + (s.trouble_since ? ` (for ${duration((now - s.trouble_since) / 1000)})` : ''));
+    this.trouble.hidden = !s.trouble;
     this.source.set(s.state === 'external' ? 'elsewhere' : s.origin && s.origin !== 'live' ? 'simulated' : connected ? 'live' : s.state, [s.state === 'external' ? 'another process ingests' : s.host || '–',
       s.state === 'external' ? '' : s.reconnects ? `reconnected ${ago(s.since, now)}, ${many(s.reconnects, 'time')}` : `no reconnect; up for ${duration((now - s.since) / 1000)}`, s.last_event ? 'last event ' + ago(s.last_event, now) : '']);
     if (s.queue) {
