@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/weir-project/weir/internal/lab"
+	"github.com/weir-project/weir/internal/lab/record"
 )
 
 const labLong = `A lab is an experiment on the real pipeline that states a claim, measures, and judges
@@ -76,7 +77,7 @@ func (a *app) listLabs() error {
 	if err != nil {
 		return err
 	}
-	kept, err := lab.List(dir)
+	kept, err := record.List(dir)
 	if err != nil {
 		return err
 	}
@@ -90,8 +91,8 @@ func (a *app) listLabs() error {
 	}
 	if a.output == formatJSON {
 		return writeJSON(a.stdout, struct {
-			Labs    []known    `json:"labs"`
-			Reports []lab.Kept `json:"reports"`
+			Labs    []known       `json:"labs"`
+			Reports []record.Kept `json:"reports"`
 		}{labs, kept})
 	}
 	for _, l := range labs {
@@ -200,7 +201,7 @@ func (a *app) printLab(r *lab.Report, kept string) error {
 		}{kept, &short})
 	}
 	var cases, names []string
-	value := map[[2]string]lab.Measure{}
+	value := map[[2]string]record.Measure{}
 	seen := map[string]bool{}
 	for _, m := range r.Measures {
 		if !seen["case "+m.Case] {
@@ -246,7 +247,7 @@ func (a *app) printLab(r *lab.Report, kept string) error {
 }
 
 // measureText writes a figure with its unit.
-func measureText(m lab.Measure, ok bool) string {
+func measureText(m record.Measure, ok bool) string {
 	if !ok {
 		return "-"
 	}
@@ -267,7 +268,7 @@ func measureText(m lab.Measure, ok bool) string {
 }
 
 // report reads a report by name or path.
-func (a *app) report(name string) (*lab.Report, error) {
+func (a *app) report(name string) (*record.Report, error) {
 	path := name
 	if !strings.ContainsRune(name, filepath.Separator) {
 		dir, err := a.labsPath()
@@ -276,7 +277,7 @@ func (a *app) report(name string) (*lab.Report, error) {
 		}
 		path = filepath.Join(dir, name)
 	}
-	r, err := lab.Read(path)
+	r, err := record.Read(path)
 	if err != nil {
 		return nil, usageError("weir lab list has the names of the reports", "%w", err)
 	}
@@ -292,7 +293,7 @@ func (a *app) compareLabs(nameA, nameB string) error {
 	if err != nil {
 		return err
 	}
-	c, err := lab.Compare(ra, rb)
+	c, err := record.Compare(ra, rb)
 	if err != nil {
 		return usageError("name two reports of one lab", "%w", err)
 	}
@@ -317,7 +318,7 @@ func differenceText(v *float64, unit string) string {
 	if v == nil {
 		return "-"
 	}
-	return measureText(lab.Measure{Value: *v, Unit: unit}, true)
+	return measureText(record.Measure{Value: *v, Unit: unit}, true)
 }
 
 func (a *app) completeReports() ([]cobra.Completion, cobra.ShellCompDirective) {
@@ -325,7 +326,7 @@ func (a *app) completeReports() ([]cobra.Completion, cobra.ShellCompDirective) {
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
 	}
-	kept, err := lab.List(dir)
+	kept, err := record.List(dir)
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
 	}

@@ -19,73 +19,45 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/weir-project/weir/internal/lab/record"
 )
 
-// Verdict is what an experiment says of its claim.
-type Verdict string
+// What an experiment tells and leaves behind has a package of its own, for those who
+// show it and run none.
+type (
+	Verdict    = record.Verdict
+	Check      = record.Check
+	Measure    = record.Measure
+	Line       = record.Line
+	Mark       = record.Mark
+	Point      = record.Point
+	Tank       = record.Tank
+	Control    = record.Control
+	End        = record.End
+	Update     = record.Update
+	Picture    = record.Picture
+	Kept       = record.Kept
+	Comparison = record.Comparison
+)
 
 // The verdicts.
 const (
-	Holds        Verdict = "holds"
-	DoesNotHold  Verdict = "does not hold"
-	Inconclusive Verdict = "inconclusive"
+	Holds        = record.Holds
+	DoesNotHold  = record.DoesNotHold
+	Inconclusive = record.Inconclusive
 )
 
-// Check is one part of a claim, held against a measurement.
-type Check struct {
-	// Case is the setting that was measured, such as a policy.
-	Case    string  `json:"case"`
-	Claim   string  `json:"claim"`
-	Want    string  `json:"want"`
-	Got     string  `json:"got"`
-	Verdict Verdict `json:"verdict"`
-}
-
-// Measure is one figure of one case.
-type Measure struct {
-	Case  string  `json:"case"`
-	Name  string  `json:"name"`
-	Value float64 `json:"value"`
-	// Unit is events, s, ms, bytes, or events/s.
-	Unit string `json:"unit"`
-}
-
-// Line is a figure over time.
-type Line struct {
-	Case string `json:"case"`
-	// Panel is the diagram that it belongs to: a title with the unit.
-	Panel string `json:"panel"`
-	// X is in seconds since the case began.
-	X []float64 `json:"x"`
-	Y []float64 `json:"y"`
-}
-
-// Report is all that an experiment found out. It is what report.json holds.
+// Report is all that an experiment found out, while it is being filled in.
 type Report struct {
-	Lab     string    `json:"lab"`
-	Engine  string    `json:"engine"`  // of the brokers
-	Version string    `json:"version"` // weir's
-	Started time.Time `json:"started"`
-	Seconds float64   `json:"seconds"`
-	// Claim is in words, Settings what the experiment ran with.
-	Claim    string  `json:"claim"`
-	Settings any     `json:"settings"`
-	Verdict  Verdict `json:"verdict"`
-	// Reason is the verdict's, in one sentence.
-	Reason   string    `json:"reason"`
-	Checks   []Check   `json:"checks"`
-	Measures []Measure `json:"measures"`
-	// Notes say what follows from it, in words.
-	Notes []string `json:"notes,omitempty"`
-	Lines []Line   `json:"lines,omitempty"`
-	Marks []Mark   `json:"marks,omitempty"`
+	record.Report
 
 	live *Live // nil outside Perform
 }
 
 // Measure adds a figure.
 func (r *Report) Measure(of, name string, value float64, unit string) {
-	r.Measures = append(r.Measures, Measure{of, name, value, unit})
+	r.Measures = append(r.Measures, Measure{Case: of, Name: name, Value: value, Unit: unit})
 	if l := r.live; l != nil {
 		l.mu.Lock()
 		defer l.mu.Unlock()
@@ -109,12 +81,12 @@ func (r *Report) check(of, claim, want, got string, ok bool) {
 	if ok {
 		v = Holds
 	}
-	r.add(Check{of, claim, want, got, v})
+	r.add(Check{Case: of, Claim: claim, Want: want, Got: got, Verdict: v})
 }
 
 // unknown adds a condition without which a case proves nothing.
 func (r *Report) unknown(of, condition, want, got string) {
-	r.add(Check{of, condition, want, got, Inconclusive})
+	r.add(Check{Case: of, Claim: condition, Want: want, Got: got, Verdict: Inconclusive})
 }
 
 // judge makes the verdict of the checks: one that does not hold decides, then one
@@ -251,7 +223,7 @@ func Perform(ctx context.Context, cfg Config, e Experiment) (r *Report, dir stri
 		}
 	}()
 	live := cfg.Live
-	r = &Report{Lab: e.Name(), Engine: cfg.Engine, Version: cfg.Version, Started: time.Now().UTC(), Claim: e.Claim(), Settings: e.Settings(), live: live}
+	r = &Report{Report: record.Report{Lab: e.Name(), Engine: cfg.Engine, Version: cfg.Version, Started: time.Now().UTC(), Claim: e.Claim(), Settings: e.Settings()}, live: live}
 	progress := func(line string) {
 		cfg.Progress(line)
 		live.mu.Lock()
@@ -267,7 +239,7 @@ func Perform(ctx context.Context, cfg Config, e Experiment) (r *Report, dir stri
 	}
 	r.Seconds = time.Since(r.Started).Seconds()
 	live.mu.Lock()
-	r.Lines, r.Marks = live.picture.merge(r.Lines), live.picture.Marks
+	r.Lines, r.Marks = live.picture.Merge(r.Lines), live.picture.Marks
 	live.mu.Unlock()
 	r.judge()
 	if dir, err = keep(cfg.Dir, r); err != nil {
@@ -338,14 +310,14 @@ func keep(dir string, r *Report) (_ string, err error) {
 	if err != nil {
 		return "", fmt.Errorf("encode report: %w", err)
 	}
-	if err := os.WriteFile(filepath.Join(tmp, reportName), append(body, '\n'), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(tmp, record.ReportName), append(body, '\n'), 0o600); err != nil {
 		return "", fmt.Errorf("write report: %w", err)
 	}
 	svg, err := plotLines(r)
 	if err != nil {
 		return "", err
 	}
-	if err := os.WriteFile(filepath.Join(tmp, plotName), svg, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(tmp, record.PlotName), svg, 0o600); err != nil {
 		return "", fmt.Errorf("write plot: %w", err)
 	}
 	final := filepath.Join(dir, r.Lab+"-"+r.Started.Format("20060102T150405.000000Z"))
@@ -353,38 +325,4 @@ func keep(dir string, r *Report) (_ string, err error) {
 		return "", fmt.Errorf("keep report: %w", err)
 	}
 	return final, nil
-}
-
-// Names in a report's directory.
-const (
-	reportName = "report.json"
-	plotName   = "plot.svg"
-)
-
-// maxReport bounds in bytes a report that is read back.
-const maxReport = 64 << 20
-
-// Read returns the report of a directory that Perform returned, or of its
-// report.json.
-func Read(path string) (*Report, error) {
-	info, err := os.Stat(path)
-	if err == nil && info.IsDir() {
-		path = filepath.Join(path, reportName)
-		info, err = os.Stat(path)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read report: %w", err)
-	}
-	if info.Size() > maxReport {
-		return nil, fmt.Errorf("read report: %s has %d bytes, more than any report", path, info.Size())
-	}
-	body, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("read report: %w", err)
-	}
-	var r Report
-	if err := json.Unmarshal(body, &r); err != nil || r.Lab == "" {
-		return nil, fmt.Errorf("read report: %s is no report of a lab", path)
-	}
-	return &r, nil
 }

@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"github.com/weir-project/weir/internal/lab/record"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -63,15 +65,15 @@ func TestAReportIsKeptAndReadBack(t *testing.T) {
 	if got := left(t, dir); len(got) != 1 || filepath.Join(dir, got[0]) != kept {
 		t.Errorf("left are %v, want the report alone", got)
 	}
-	again, err := Read(kept)
+	again, err := record.Read(kept)
 	if err != nil || again.Verdict != Holds || r.Verdict != Holds || again.Version != "1.2.3" || len(again.Measures) != 1 || len(again.Lines) != 2 {
 		t.Errorf("read back %+v, %v", again, err)
 	}
-	list, err := List(dir)
+	list, err := record.List(dir)
 	if err != nil || len(list) != 1 || list[0].Verdict != Holds || list[0].Name != filepath.Base(kept) {
 		t.Errorf("list = %+v, %v", list, err)
 	}
-	svg, err := os.Open(filepath.Join(kept, plotName))
+	svg, err := os.Open(filepath.Join(kept, record.PlotName))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,38 +167,6 @@ func TestJudge(t *testing.T) {
 		}
 		if r.judge(); r.Verdict != c.want || r.Reason == "" {
 			t.Errorf("%q: %s (%s), want %s", c.checks, r.Verdict, r.Reason, c.want)
-		}
-	}
-}
-
-func TestCompare(t *testing.T) {
-	a := &Report{Lab: "l", Verdict: Holds, Settings: map[string]any{"n": 1.0, "m": 2.0}, Measures: []Measure{{"c", "x", 1, "s"}, {"c", "y", 2, "s"}}}
-	b := &Report{Lab: "l", Verdict: DoesNotHold, Settings: map[string]any{"n": 3.0, "m": 2.0}, Measures: []Measure{{"c", "y", 4, "s"}, {"d", "z", 5, "s"}}}
-	c, err := Compare(a, b)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(c.Differences) != 3 || *c.Differences[0].A != 1 || c.Differences[0].B != nil || *c.Differences[1].A != 2 || *c.Differences[1].B != 4 ||
-		c.Differences[2].A != nil || *c.Differences[2].B != 5 {
-		t.Errorf("differences = %+v", c.Differences)
-	}
-	if len(c.Settings) != 1 || c.Settings[0] != "n: 1, 3" {
-		t.Errorf("settings = %q", c.Settings)
-	}
-	b.Lab = "other"
-	if _, err := Compare(a, b); err == nil {
-		t.Error("reports of two labs are compared")
-	}
-}
-
-func TestReadRefusesWhatIsNoReport(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "x.json")
-	if err := os.WriteFile(path, []byte(`{"a":1}`), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	for _, p := range []string{path, filepath.Dir(path), path + "-not"} {
-		if _, err := Read(p); err == nil {
-			t.Errorf("%s is read", p)
 		}
 	}
 }

@@ -74,29 +74,6 @@ func TestAnExperimentThatFailsSaysSo(t *testing.T) {
 	}
 }
 
-func TestALineIsThinnedEvenly(t *testing.T) {
-	var p Picture
-	const n = 100_000
-	for i := range n {
-		p.Add(Update{Points: []Point{{"a", "size", float64(i), float64(i)}}})
-	}
-	x := p.Lines[0].X
-	if len(x) > linePoints || len(x) < linePoints/2 || x[0] != 0 || x[len(x)-1] < n*0.99 {
-		t.Fatalf("%d points from %v to %v", len(x), x[0], x[len(x)-1])
-	}
-	for i := 2; i < len(x); i++ {
-		if x[i]-x[i-1] != x[1]-x[0] {
-			t.Fatalf("steps of %v and %v", x[1]-x[0], x[i]-x[i-1])
-		}
-	}
-	for i := range 1000 {
-		p.Add(Update{Mark: &Mark{"a", 1, "x"}, Points: []Point{{strings.Repeat("b", i), "size", 1, 1}}})
-	}
-	if len(p.Lines) > maxLines || len(p.Marks) > maxMarks {
-		t.Errorf("%d lines, %d marks", len(p.Lines), len(p.Marks))
-	}
-}
-
 func TestASettingIsChangedWhileItRuns(t *testing.T) {
 	var h heard
 	live := NewLive(h.listen)

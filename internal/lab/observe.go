@@ -261,8 +261,8 @@ func (o *observation) read(ctx context.Context, g *rig) (err error) {
 	return err
 }
 
-// record adapts fn to records.
-func record(fn func(topic string, value []byte)) func(*kgo.Record) error {
+// eachRecord adapts fn to records.
+func eachRecord(fn func(topic string, value []byte)) func(*kgo.Record) error {
 	return func(r *kgo.Record) error {
 		fn(r.Topic, r.Value)
 		return nil

@@ -28,6 +28,9 @@ import (
 // connected when event 0 happens.
 const lead = 2 * time.Second
 
+// apacheLead is lead where brokers are slower to begin.
+const apacheLead = 12 * time.Second
+
 // accountGroup counts the account events of Bluesky.
 const accountGroup = kafka.GroupBluesky + ".accounts"
 
@@ -135,8 +138,12 @@ func (g *rig) engine(ctx context.Context, b *Bench, dir string) (err error) {
 
 // upstream opens the simulated Jetstream.
 func (g *rig) upstream(side context.Context, b *Bench, cfg rigConfig) (err error) {
+	ahead := lead
+	if b.Engine == EngineApache {
+		ahead = apacheLead
+	}
 	g.timeline, err = simulate.OpenTimeline(simulate.TimelineConfig{World: fmt.Sprintf("bluesky:%d", cfg.seed), Rate: cfg.rate,
-		Variant: simulate.MixOf(collections), History: -lead, Limit: cfg.events, Log: b.Log})
+		Variant: simulate.MixOf(collections), History: -ahead, Limit: cfg.events, Log: b.Log})
 	if err != nil {
 		return fmt.Errorf("open timeline: %w", err)
 	}
@@ -279,7 +286,7 @@ func (g *rig) stored(ctx context.Context, fn func(topic string, value []byte)) (
 			ranges = append(ranges, kafka.Range{TopicPartition: tp, From: b.Start, To: b.End})
 		}
 	}
-	if err := kafka.Scan(ctx, g.kafka, ranges, record(fn)); err != nil {
+	if err := kafka.Scan(ctx, g.kafka, ranges, eachRecord(fn)); err != nil {
 		return 0, fmt.Errorf("read what was stored: %w", err)
 	}
 	for topic, group := range map[string]string{kafka.TopicBluesky: kafka.GroupBluesky, kafka.TopicBlueskyAccounts: accountGroup} {

@@ -1,0 +1,105 @@
+// Package record is what an experiment tells while it runs and leaves behind: points,
+// marks, tanks, checks, the report and how two of them compare. It knows no Kafka and
+// runs nothing, so that a page can show experiments of another process.
+package record
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// Verdict is what an experiment says of its claim.
+type Verdict string
+
+// The verdicts.
+const (
+	Holds        Verdict = "holds"
+	DoesNotHold  Verdict = "does not hold"
+	Inconclusive Verdict = "inconclusive"
+)
+
+// Check is one part of a claim, held against a measurement.
+type Check struct {
+	// Case is the setting that was measured, such as a policy.
+	Case    string  `json:"case"`
+	Claim   string  `json:"claim"`
+	Want    string  `json:"want"`
+	Got     string  `json:"got"`
+	Verdict Verdict `json:"verdict"`
+}
+
+// Measure is one figure of one case.
+type Measure struct {
+	Case  string  `json:"case"`
+	Name  string  `json:"name"`
+	Value float64 `json:"value"`
+	// Unit is events, s, ms, bytes, or events/s.
+	Unit string `json:"unit"`
+}
+
+// Line is a figure over time.
+type Line struct {
+	Case string `json:"case"`
+	// Panel is the diagram that it belongs to: a title with the unit.
+	Panel string `json:"panel"`
+	// X is in seconds since the case began.
+	X []float64 `json:"x"`
+	Y []float64 `json:"y"`
+}
+
+// Report is all that an experiment found out. It is what report.json holds.
+type Report struct {
+	Lab     string    `json:"lab"`
+	Engine  string    `json:"engine"`  // of the brokers
+	Version string    `json:"version"` // weir's
+	Started time.Time `json:"started"`
+	Seconds float64   `json:"seconds"`
+	// Claim is in words, Settings what the experiment ran with.
+	Claim    string  `json:"claim"`
+	Settings any     `json:"settings"`
+	Verdict  Verdict `json:"verdict"`
+	// Reason is the verdict's, in one sentence.
+	Reason   string    `json:"reason"`
+	Checks   []Check   `json:"checks"`
+	Measures []Measure `json:"measures"`
+	// Notes say what follows from it, in words.
+	Notes []string `json:"notes,omitempty"`
+	Lines []Line   `json:"lines,omitempty"`
+	Marks []Mark   `json:"marks,omitempty"`
+}
+
+// Names in a report's directory.
+const (
+	ReportName = "report.json"
+	PlotName   = "plot.svg"
+)
+
+// maxReport bounds in bytes a report that is read back.
+const maxReport = 64 << 20
+
+// Read returns the report in a directory, or of a report.json.
+func Read(path string) (*Report, error) {
+	info, err := os.Stat(path)
+	if err == nil && info.IsDir() {
+		path = filepath.Join(path, ReportName)
+		info, err = os.Stat(path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read report: %w", err)
+	}
+	if info.Size() > maxReport {
+		return nil, fmt.Errorf("read report: %s has %d bytes, more than any report", path, info.Size())
+	}
+	body, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read report: %w", err)
+	}
+	var r Report
+	if err := json.Unmarshal(body, &r); err != nil || r.Lab == "" {
+		return nil, fmt.Errorf("read report: %s is no report of a lab", path)
+	}
+	return &r, nil
+}
