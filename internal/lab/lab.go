@@ -149,8 +149,8 @@ type Experiment interface {
 
 // All returns the experiments with their default settings.
 func All() []Experiment {
-	b, p, r, f := DefaultBackpressure(), DefaultPersistence(), DefaultReplay(), DefaultFailover()
-	return []Experiment{&b, &p, &r, &f}
+	b, g, p, r, f := DefaultBackpressure(), DefaultGroups(), DefaultPersistence(), DefaultReplay(), DefaultFailover()
+	return []Experiment{&b, &g, &p, &r, &f}
 }
 
 // Config says where and how experiments run.
