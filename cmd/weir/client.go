@@ -27,12 +27,12 @@ func (a *app) measured(brokers []string, id string) kafka.Config {
 }
 
 // openKafka returns a client that has had an answer from the cluster.
-func (a *app) openKafka(ctx context.Context, t *target) (*kgo.Client, error) {
+func (a *app) openKafka(ctx context.Context, t *target, extra ...kgo.Opt) (*kgo.Client, error) {
 	cfg := a.measured(t.kafka, "weir-cli")
 	if err := cfg.Validate(); err != nil {
 		return nil, usageError("give brokers as host:port,host:port", "%s: %w", t.kafkaFrom, err)
 	}
-	cl, err := cfg.Connect(ctx)
+	cl, err := cfg.Connect(ctx, extra...)
 	if ce, ok := errors.AsType[*kafka.ConnectError](err); ok && ce.Out != "" {
 		return nil, connectError(ce.Out+a.settingsFrom(t), "Kafka at %s (%s) does not let weir in: %w", strings.Join(t.kafka, ","), t.kafkaFrom, ce.Err)
 	}
@@ -76,8 +76,8 @@ func (a *app) openStore(ctx context.Context, t *target) (*tally.Store, error) {
 
 // openInspector returns an inspector of the target's cluster, which knows what
 // the weir that runs it says about its brokers. The client is the caller's to close.
-func (a *app) openInspector(ctx context.Context, t *target) (*inspect.Inspector, *kgo.Client, error) {
-	cl, err := a.openKafka(ctx, t)
+func (a *app) openInspector(ctx context.Context, t *target, extra ...kgo.Opt) (*inspect.Inspector, *kgo.Client, error) {
+	cl, err := a.openKafka(ctx, t, extra...)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -168,11 +168,11 @@ func (ui *userInterface) open(ctx context.Context, t *target, e *engine, p *pipe
 
 // ready says why the streams of a state do not flow.
 func ready(s *watch.State) error {
-	switch {
-	case s.Cluster.Error != "":
-		return errors.New(s.Cluster.Error)
-	case s.Time == 0:
+	switch told := time.UnixMilli(s.Cluster.TopicsTime); {
+	case s.Cluster.TopicsTime == 0 && s.Cluster.Error == "":
 		return errors.New("the cluster has not been looked at yet")
+	case s.Cluster.Error != "" && time.Since(told) > unreadyAfter: // one broker of several may be silent
+		return errors.New(s.Cluster.Error)
 	}
 	for _, name := range sortedKeys(s.Streams) {
 		if t := s.Streams[name].Trouble; t != "" {
@@ -181,6 +181,9 @@ func ready(s *watch.State) error {
 	}
 	return nil
 }
+
+// unreadyAfter is how long a cluster may tell nothing before this is not ready to serve.
+const unreadyAfter = 10 * time.Second
 
 // How often the cursor is read, each time at the price of a connection: seldom
 // where the ingester runs here and tells what it adds.
@@ -240,12 +243,19 @@ func (p *pipeline) committed(stream string) int64 {
 	return 0
 }
 
+// impatient makes the pages' client give up on a broker that does not answer: what
+// another one can answer too is asked there, and the rest is shown as not known.
+func impatient() []kgo.Opt {
+	const most = 3 * time.Second
+	return []kgo.Opt{kgo.RequestTimeoutOverhead(most), kgo.DialTimeout(most)}
+}
+
 // openInspectorOf is openInspector, which asks this process itself about brokers of its own.
 func (a *app) openInspectorOf(ctx context.Context, t *target, e *engine) (*inspect.Inspector, *kgo.Client, error) {
 	if e == nil || e.cluster == nil {
-		return a.openInspector(ctx, t)
+		return a.openInspector(ctx, t, impatient()...)
 	}
-	cl, err := a.openKafka(ctx, t)
+	cl, err := a.openKafka(ctx, t, impatient()...)
 	if err != nil {
 		return nil, nil, err
 	}

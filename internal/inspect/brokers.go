@@ -55,12 +55,22 @@ type Setting struct {
 
 // Brokers lists the brokers, ordered by id.
 func (i *Inspector) Brokers(ctx context.Context) (BrokerList, error) {
-	meta, err := i.admin.Metadata(ctx)
+	list, _, err := i.BrokersAndSizes(ctx)
+	return list, err
+}
+
+// BrokersAndSizes lists the brokers, ordered by id, and the size of each topic's log
+// in bytes, where that is told.
+func (i *Inspector) BrokersAndSizes(ctx context.Context) (BrokerList, map[string]int64, error) {
+	meta, err := i.metadata(ctx)
 	if err != nil {
-		return BrokerList{}, fmt.Errorf("list brokers: %w", err)
+		return BrokerList{}, nil, fmt.Errorf("list brokers: %w", err)
 	}
 	over, warnings := i.overlay(ctx)
 	sizes, more := i.logSizes(ctx, meta)
+	for name, n := range over.TopicBytes {
+		sizes.topic[name] = n
+	}
 	list := BrokerList{Cluster: meta.Cluster, Note: over.Note, Warnings: append(warnings, more...)}
 	for _, d := range meta.Brokers {
 		b := Broker{ID: d.NodeID, Address: net.JoinHostPort(d.Host, strconv.Itoa(int(d.Port))), Controller: d.NodeID == meta.Controller, Alive: true, Bytes: Unknown}
@@ -96,7 +106,7 @@ func (i *Inspector) Brokers(ctx context.Context) (BrokerList, error) {
 		b.PID, b.Reason = over.PIDs[b.ID], over.Reasons[b.ID]
 	}
 	slices.SortFunc(list.Brokers, func(a, b Broker) int { return int(a.ID) - int(b.ID) })
-	return list, nil
+	return list, sizes.topic, nil
 }
 
 // BrokerConfig returns a broker's configuration, ordered by name.
@@ -151,7 +161,7 @@ type logBytes struct {
 func (i *Inspector) logSizes(ctx context.Context, meta kadm.Metadata) (logBytes, []string) {
 	var mu sync.Mutex
 	sizes := logBytes{broker: map[int32]int64{}, topic: map[string]int64{}}
-	warnings := eachBroker(ctx, meta.Brokers, "describe log directories", func(ctx context.Context, id int32) error {
+	warnings := i.eachBroker(ctx, meta.Brokers, "describe log directories", func(ctx context.Context, id int32) error {
 		raw, err := i.cfg.Client.Broker(int(id)).Request(ctx, kmsg.NewPtrDescribeLogDirsRequest())
 		if err != nil {
 			return err

@@ -88,7 +88,7 @@ type GroupPartition struct {
 
 // Groups lists all groups with their lag, ordered by name.
 func (i *Inspector) Groups(ctx context.Context) (GroupList, error) {
-	all, err := i.groups(ctx, nil, false)
+	all, err := i.groups(ctx, nil, nil)
 	if err != nil {
 		return GroupList{}, fmt.Errorf("list groups: %w", err)
 	}
@@ -101,7 +101,7 @@ func (i *Inspector) Groups(ctx context.Context) (GroupList, error) {
 
 // Group describes one group. An unknown name is ErrNoGroup.
 func (i *Inspector) Group(ctx context.Context, name string) (GroupDetail, error) {
-	all, err := i.groups(ctx, &name, true)
+	all, err := i.groups(ctx, &name, func(names []string) map[string]bool { return map[string]bool{name: true} })
 	if err != nil {
 		return GroupDetail{}, fmt.Errorf("describe group: %w", err)
 	}
@@ -115,14 +115,25 @@ func (i *Inspector) Group(ctx context.Context, name string) (GroupDetail, error)
 	return all.details[0], nil
 }
 
+// Details describes all groups at once, ordered by name, and says in warnings which
+// brokers did not answer. Of those that aged chooses by their names, the age of the
+// oldest message that is not consumed is looked up.
+func (i *Inspector) Details(ctx context.Context, aged func(names []string) map[string]bool) ([]GroupDetail, []string, error) {
+	all, err := i.groups(ctx, nil, aged)
+	if err != nil {
+		return nil, nil, fmt.Errorf("describe groups: %w", err)
+	}
+	return all.details, all.warnings, nil
+}
+
 type groupSet struct {
 	details  []GroupDetail
 	warnings []string
 }
 
-// groups loads all groups, or the one that is named. times says whether the age
-// of the first message that is not consumed is looked up.
-func (i *Inspector) groups(ctx context.Context, only *string, times bool) (groupSet, error) {
+// groups loads all groups, or the one that is named. aged chooses those of which the
+// age of the first message that is not consumed is looked up; nil for none.
+func (i *Inspector) groups(ctx context.Context, only *string, aged func(names []string) map[string]bool) (groupSet, error) {
 	listed, warnings, err := i.listGroups(ctx)
 	if err != nil {
 		return groupSet{}, err
@@ -138,6 +149,14 @@ func (i *Inspector) groups(ctx context.Context, only *string, times bool) (group
 		return set, nil
 	}
 	i.describe(ctx, &set)
+	var times map[string]bool
+	if aged != nil {
+		names := make([]string, len(set.details))
+		for k := range set.details {
+			names[k] = set.details[k].Name
+		}
+		times = aged(names)
+	}
 	if err := i.positions(ctx, &set, times); err != nil {
 		return groupSet{}, err
 	}
@@ -176,13 +195,15 @@ func addLag(a, b int64) int64 {
 
 // listGroups asks every broker for the groups that it coordinates.
 func (i *Inspector) listGroups(ctx context.Context) ([]Group, []string, error) {
-	brokers, err := i.admin.ListBrokers(ctx)
+	asking, cancel := context.WithTimeout(ctx, i.cfg.Timeout)
+	brokers, err := i.admin.ListBrokers(asking)
+	cancel()
 	if err != nil {
 		return nil, nil, fmt.Errorf("list brokers: %w", err)
 	}
 	var mu sync.Mutex
 	byName := map[string]Group{}
-	warnings := eachBroker(ctx, brokers, "list groups", func(ctx context.Context, id int32) error {
+	warnings := i.eachBroker(ctx, brokers, "list groups", func(ctx context.Context, id int32) error {
 		raw, err := i.cfg.Client.Broker(int(id)).Request(ctx, kmsg.NewPtrListGroupsRequest())
 		if err != nil {
 			return err
@@ -214,6 +235,8 @@ func (i *Inspector) listGroups(ctx context.Context) ([]Group, []string, error) {
 
 // describe fills in state, protocol and members.
 func (i *Inspector) describe(ctx context.Context, set *groupSet) {
+	ctx, cancel := context.WithTimeout(ctx, i.cfg.Timeout)
+	defer cancel()
 	byName, byType := map[string]*GroupDetail{}, map[string][]string{}
 	for k := range set.details {
 		d := &set.details[k]

@@ -34,9 +34,9 @@ var (
 	ErrGroupActive = errors.New("the group has members")
 )
 
-// askTimeout bounds one question to one broker: a killed broker must not hold up
-// the answer of the others.
-const askTimeout = 5 * time.Second
+// defaultTimeout bounds one question to one broker: a killed broker must not hold
+// up the answer of the others.
+const defaultTimeout = 4 * time.Second
 
 // Config of an Inspector.
 type Config struct {
@@ -47,6 +47,8 @@ type Config struct {
 	NewConsumer func(extra ...kgo.Opt) (*kgo.Client, error)
 	// Overlay adds what the cluster's protocol does not tell. May be nil.
 	Overlay func(context.Context) (Overlay, error)
+	// Timeout bounds one question to one broker; 0 means 4 s.
+	Timeout time.Duration
 }
 
 // Overlay is what is known about a cluster besides what it says about itself: the
@@ -75,12 +77,16 @@ type Inspector struct {
 	cfg    Config
 	admin  *kadm.Client
 	reader *scan.Reader // small fetches, for single records
+	seen   seen
 }
 
 // New returns an inspector. It connects to nothing yet.
 func New(cfg Config) (*Inspector, error) {
 	if cfg.Client == nil {
 		return nil, errors.New("inspect: no client")
+	}
+	if cfg.Timeout <= 0 {
+		cfg.Timeout = defaultTimeout
 	}
 	return &Inspector{
 		cfg:    cfg,
@@ -104,7 +110,7 @@ func (i *Inspector) overlay(ctx context.Context) (Overlay, []string) {
 // eachBroker calls ask for every broker at once, without the client's retries
 // (they take most of a minute for a broker that is gone), and returns a warning
 // for each that did not answer.
-func eachBroker(ctx context.Context, brokers kadm.BrokerDetails, what string, ask func(context.Context, int32) error) []string {
+func (i *Inspector) eachBroker(ctx context.Context, brokers kadm.BrokerDetails, what string, ask func(context.Context, int32) error) []string {
 	var (
 		mu       sync.Mutex
 		warnings []string
@@ -112,7 +118,7 @@ func eachBroker(ctx context.Context, brokers kadm.BrokerDetails, what string, as
 	)
 	for _, b := range brokers {
 		g.Go(func() error {
-			ctx, cancel := context.WithTimeout(ctx, askTimeout)
+			ctx, cancel := context.WithTimeout(ctx, i.cfg.Timeout)
 			defer cancel()
 			if err := ask(ctx, b.NodeID); err != nil {
 				mu.Lock()

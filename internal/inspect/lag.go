@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -29,8 +30,8 @@ type topicPartition struct {
 }
 
 // positions fills in the partitions of the groups: where they stand and how far
-// they lag.
-func (i *Inspector) positions(ctx context.Context, set *groupSet, times bool) error {
+// they lag. times are the groups of which the age of what they lag is looked up.
+func (i *Inspector) positions(ctx context.Context, set *groupSet, times map[string]bool) error {
 	i.committed(ctx, set)
 	topics := kadm.TopicsSet{}
 	for _, d := range set.details {
@@ -44,17 +45,20 @@ func (i *Inspector) positions(ctx context.Context, set *groupSet, times bool) er
 	if len(names) == 0 {
 		return nil
 	}
-	low, high, err := i.watermarks(ctx, names...)
+	meta, err := i.metadata(ctx, names...)
 	if err != nil {
-		return err
+		return fmt.Errorf("list offsets: %w", err)
 	}
-	stable, err := i.admin.ListCommittedOffsets(ctx, names...)
-	if err != nil && len(stable) == 0 {
-		return fmt.Errorf("list last stable offsets: %w", err)
-	}
+	var low, high, stable kadm.ListedOffsets
+	var all sync.WaitGroup
+	all.Go(func() { low = i.Offsets(ctx, meta, LogStarts) })
+	all.Go(func() { high = i.Offsets(ctx, meta, LogEnds) })
+	all.Go(func() { stable = i.Offsets(ctx, meta, LastStable) })
+	all.Wait()
 	var g errgroup.Group
 	g.SetLimit(lookups)
 	for k := range set.details {
+		aged := times[set.details[k].Name]
 		for n := range set.details[k].Partitions {
 			p := &set.details[k].Partitions[n]
 			p.bounds(low, high)
@@ -62,15 +66,53 @@ func (i *Inspector) positions(ctx context.Context, set *groupSet, times bool) er
 			if share {
 				p.Member = ""
 			}
-			if exact := p.Lag <= exactBelow && !share; p.Lag > 0 && (times || exact) {
-				g.Go(func() error {
-					i.look(ctx, p, stable, exact, times)
-					return nil
-				})
+			exact := p.Lag <= exactBelow && !share
+			if p.Lag <= 0 || !exact && !aged || exact && !aged && i.seen.fill(p) {
+				continue
 			}
+			g.Go(func() error {
+				i.look(ctx, p, stable, exact, aged)
+				return nil
+			})
 		}
 	}
 	return g.Wait()
+}
+
+// seen remembers how many messages lie between two offsets where that was looked up
+// last: of hundreds of groups most stand still. It is safe for concurrent use.
+type seen struct {
+	mu    sync.Mutex
+	after map[topicPartition]stretch
+}
+
+type stretch struct{ from, to, messages int64 }
+
+// maxSeen bounds what is remembered.
+const maxSeen = 100_000
+
+// fill replaces the lag by what is remembered of this very stretch.
+func (s *seen) fill(p *GroupPartition) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	known, ok := s.after[topicPartition{p.Topic, p.Partition}]
+	if !ok || known.from != max(p.Committed, p.Low) || known.to != p.End {
+		return false
+	}
+	p.Lag = known.messages
+	if p.Lag == 0 {
+		p.LagTime = 0
+	}
+	return true
+}
+
+func (s *seen) add(p *GroupPartition, messages int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.after == nil || len(s.after) >= maxSeen {
+		s.after = map[topicPartition]stretch{}
+	}
+	s.after[topicPartition{p.Topic, p.Partition}] = stretch{max(p.Committed, p.Low), p.End, messages}
 }
 
 // shareMember marks partitions of share groups while they are loaded: what such a
@@ -80,6 +122,8 @@ const shareMember = "\x00share"
 // committed lists the committed offsets, and the partitions that members have
 // been assigned without any.
 func (i *Inspector) committed(ctx context.Context, set *groupSet) {
+	ctx, cancel := context.WithTimeout(ctx, i.cfg.Timeout)
+	defer cancel()
 	var plain, share []string
 	for _, d := range set.details {
 		if d.Type == TypeShare {
@@ -203,6 +247,9 @@ func (i *Inspector) look(ctx context.Context, p *GroupPartition, stable kadm.Lis
 	}
 	if exact {
 		p.Lag = found
+		if s.Offset == p.End { // nothing is open in it: it stays what it is
+			i.seen.add(p, found)
+		}
 	}
 	switch {
 	case p.Lag == 0:

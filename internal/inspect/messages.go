@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -102,6 +103,9 @@ type Query struct {
 	Follow bool
 	// Uncommitted includes messages of open and aborted transactions.
 	Uncommitted bool
+	// Partial reads the partitions whose leaders answer where others do not, and
+	// says so in Progress.Unread, instead of failing.
+	Partial bool
 	// Filter lets through what it matches; nil everything.
 	Filter *Filter
 	// MaxMessages and MaxBytes (of keys, values and headers) end reading once that
@@ -144,6 +148,8 @@ type Progress struct {
 	// that size do not fit into memory.
 	Incomplete bool   `json:"incomplete,omitempty"`
 	Stopped    string `json:"stopped"`
+	// Unread says of partitions that were left out why (Query.Partial).
+	Unread []string `json:"unread,omitempty"`
 }
 
 // ErrStop ends reading without an error when the callback of Read returns it.
@@ -250,16 +256,39 @@ func choose(d kadm.TopicDetail, q Query) ([]int32, error) {
 	return want, nil
 }
 
+// leaveOut gives up the partitions whose leaders do not answer, unless that is all.
+func (r *reading) leaveOut(low, high kadm.ListedOffsets) {
+	var kept []int32
+	var why []string
+	for _, p := range r.parts {
+		if _, _, err := pair(low, high, r.q.Topic, p); err != nil {
+			why = append(why, err.Error())
+		} else {
+			kept = append(kept, p)
+		}
+	}
+	if len(kept) > 0 {
+		r.parts, r.progress.Unread = kept, why
+	}
+}
+
 // bounds looks up the offsets at which the partitions begin and end.
 func (r *reading) bounds(ctx context.Context) error {
-	low, high, err := r.i.watermarks(ctx, r.q.Topic)
+	meta, err := r.i.metadata(ctx, r.q.Topic)
 	if err != nil {
-		return err
+		return fmt.Errorf("list offsets: %w", err)
 	}
-	if !r.q.Uncommitted {
-		if high, err = r.i.admin.ListCommittedOffsets(ctx, r.q.Topic); err != nil {
-			return fmt.Errorf("list last stable offsets: %w", err)
-		}
+	var low, high kadm.ListedOffsets
+	end := LastStable
+	if r.q.Uncommitted {
+		end = LogEnds
+	}
+	var both sync.WaitGroup
+	both.Go(func() { low = r.i.Offsets(ctx, meta, LogStarts) })
+	both.Go(func() { high = r.i.Offsets(ctx, meta, end) })
+	both.Wait()
+	if r.q.Partial {
+		r.leaveOut(low, high)
 	}
 	var after, until kadm.ListedOffsets
 	if r.q.From.mode == startTime {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -77,7 +78,7 @@ type TopicGroup struct {
 
 // Topics lists the topics, ordered by name; internal ones too.
 func (i *Inspector) Topics(ctx context.Context) (TopicList, error) {
-	meta, err := i.admin.Metadata(ctx)
+	meta, err := i.metadata(ctx)
 	if err != nil {
 		return TopicList{}, fmt.Errorf("list topics: %w", err)
 	}
@@ -86,10 +87,7 @@ func (i *Inspector) Topics(ctx context.Context) (TopicList, error) {
 	if len(names) == 0 {
 		return list, nil
 	}
-	low, high, err := i.watermarks(ctx, names...)
-	if err != nil {
-		return TopicList{}, fmt.Errorf("list topics: %w", err)
-	}
+	low, high := i.bothEnds(ctx, meta)
 	over, warnings := i.overlay(ctx)
 	sizes, more := i.logSizes(ctx, meta)
 	list.Note, list.Warnings = over.Note, append(warnings, more...)
@@ -100,16 +98,23 @@ func (i *Inspector) Topics(ctx context.Context) (TopicList, error) {
 	return list, nil
 }
 
-// watermarks lists the low and high watermarks of all partitions of topics.
-// Errors of single partitions are in the results.
+// watermarks lists the low and high watermarks of all partitions of topics. Errors
+// of single partitions are in the results.
 func (i *Inspector) watermarks(ctx context.Context, topics ...string) (low, high kadm.ListedOffsets, err error) {
-	if low, err = i.admin.ListStartOffsets(ctx, topics...); err != nil && len(low) == 0 {
-		return nil, nil, fmt.Errorf("list start offsets: %w", err)
+	meta, err := i.metadata(ctx, topics...)
+	if err != nil {
+		return nil, nil, fmt.Errorf("list offsets: %w", err)
 	}
-	if high, err = i.admin.ListEndOffsets(ctx, topics...); err != nil && len(high) == 0 {
-		return nil, nil, fmt.Errorf("list end offsets: %w", err)
-	}
+	low, high = i.bothEnds(ctx, meta)
 	return low, high, nil
+}
+
+func (i *Inspector) bothEnds(ctx context.Context, meta kadm.Metadata) (low, high kadm.ListedOffsets) {
+	var both sync.WaitGroup
+	both.Go(func() { low = i.Offsets(ctx, meta, LogStarts) })
+	both.Go(func() { high = i.Offsets(ctx, meta, LogEnds) })
+	both.Wait()
+	return low, high
 }
 
 func topic(d kadm.TopicDetail, low, high kadm.ListedOffsets, sizes logBytes, over Overlay) Topic {
@@ -155,7 +160,7 @@ func uuid(id kadm.TopicID) string {
 
 // Topic describes one topic. An unknown name is ErrNoTopic.
 func (i *Inspector) Topic(ctx context.Context, name string) (TopicDetail, error) {
-	meta, err := i.admin.Metadata(ctx, name)
+	meta, err := i.metadata(ctx, name)
 	if err != nil {
 		return TopicDetail{}, fmt.Errorf("describe topic: %w", err)
 	}
@@ -163,29 +168,49 @@ func (i *Inspector) Topic(ctx context.Context, name string) (TopicDetail, error)
 	if err != nil {
 		return TopicDetail{}, fmt.Errorf("describe topic: %w", err)
 	}
-	low, high, err := i.watermarks(ctx, name)
-	if err != nil {
-		return TopicDetail{}, fmt.Errorf("describe topic: %w", err)
+	// Everything at once: a broker that does not answer costs its time once.
+	var (
+		low, high, stable kadm.ListedOffsets
+		over              Overlay
+		sizes             logBytes
+		warnings          [4][]string
+		detail            TopicDetail
+		all               sync.WaitGroup
+	)
+	warn := func(n int, err error) {
+		if err != nil {
+			warnings[n] = append(warnings[n], err.Error())
+		}
 	}
-	over, warnings := i.overlay(ctx)
-	sizes, more := i.logSizes(ctx, meta)
-	detail := TopicDetail{Topic: topic(d, low, high, sizes, over), Note: over.Note, Warnings: append(warnings, more...)}
-	stable, err := i.admin.ListCommittedOffsets(ctx, name)
-	if err != nil {
-		detail.Warnings = append(detail.Warnings, fmt.Sprintf("last stable offsets: %v", err))
-	}
+	all.Go(func() { low, high = i.bothEnds(ctx, meta) })
+	all.Go(func() { stable = i.Offsets(ctx, meta, LastStable) })
+	all.Go(func() {
+		var more []string
+		over, warnings[0] = i.overlay(ctx)
+		sizes, more = i.logSizes(ctx, meta)
+		warnings[0] = append(warnings[0], more...)
+	})
+	all.Go(func() {
+		var err error
+		detail.Config, err = i.topicConfig(ctx, name)
+		warn(1, err)
+	})
+	all.Go(func() {
+		var err error
+		detail.LastRecord, err = i.lastRecord(ctx, name)
+		warn(2, err)
+	})
+	all.Go(func() {
+		var err error
+		detail.Groups, err = i.topicGroups(ctx, name)
+		warn(3, err)
+	})
+	all.Wait()
+	detail.Topic, detail.Note = topic(d, low, high, sizes, over), over.Note
 	for _, p := range d.Partitions.Sorted() {
 		detail.Parts = append(detail.Parts, partition(p, low, high, stable))
 	}
-	if detail.Config, err = i.topicConfig(ctx, name); err != nil {
-		detail.Warnings = append(detail.Warnings, err.Error())
-	}
-	if detail.LastRecord, err = i.lastRecord(ctx, name); err != nil {
-		detail.Warnings = append(detail.Warnings, err.Error())
-	}
-	if detail.Groups, err = i.topicGroups(ctx, name); err != nil {
-		detail.Warnings = append(detail.Warnings, err.Error())
-	}
+	detail.Warnings = slices.Concat(warnings[:]...)
 	return detail, nil
 }
 
@@ -233,6 +258,8 @@ func partition(p kadm.PartitionDetail, low, high, stable kadm.ListedOffsets) Par
 }
 
 func (i *Inspector) topicConfig(ctx context.Context, name string) ([]Setting, error) {
+	ctx, cancel := context.WithTimeout(ctx, i.cfg.Timeout)
+	defer cancel()
 	all, err := i.admin.DescribeTopicConfigs(ctx, name)
 	if err != nil {
 		return nil, fmt.Errorf("describe configuration: %w", err)
@@ -250,6 +277,8 @@ func (i *Inspector) topicConfig(ctx context.Context, name string) ([]Setting, er
 // lastRecord returns the timestamp of the newest message. The cluster can be asked
 // for the largest timestamp, but means that of a transaction's marker, too.
 func (i *Inspector) lastRecord(ctx context.Context, name string) (time.Time, error) {
+	ctx, cancel := context.WithTimeout(ctx, i.cfg.Timeout)
+	defer cancel()
 	var newest time.Time
 	_, err := i.Read(ctx, Query{Topic: name, From: Newest(1)}, func(m Message) error {
 		newest = m.Timestamp
@@ -262,7 +291,7 @@ func (i *Inspector) lastRecord(ctx context.Context, name string) (time.Time, err
 }
 
 func (i *Inspector) topicGroups(ctx context.Context, name string) ([]TopicGroup, error) {
-	all, err := i.groups(ctx, nil, false)
+	all, err := i.groups(ctx, nil, nil)
 	if err != nil {
 		return nil, fmt.Errorf("groups of the topic: %w", err)
 	}

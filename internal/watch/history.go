@@ -1,7 +1,10 @@
 package watch
 
 import (
+	"maps"
 	"math"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -53,10 +56,12 @@ func (h *history) add(now time.Time, values map[string]float64) {
 		clear(h.series)
 	}
 	h.last = step
-	for name, v := range values {
+	for _, name := range slices.SortedFunc(maps.Keys(values), ownFirst) {
+		v := values[name]
 		r := h.series[name]
 		if r == nil {
-			if len(h.series) >= maxSeries && !h.forgetIdle() {
+			// What has only ever been 0 needs no memory: most of a large cluster.
+			if v == 0 && !own(name) || len(h.series) >= maxSeries && !h.forgetIdle() {
 				continue
 			}
 			r = &ring{at: step - Points}
@@ -69,6 +74,20 @@ func (h *history) add(now time.Time, values map[string]float64) {
 		r.values[step%Points] = float32(v)
 	}
 }
+
+// ownFirst orders series: weir's own have their place before anybody else's.
+func ownFirst(a, b string) int {
+	switch {
+	case own(a) == own(b):
+		return strings.Compare(a, b)
+	case own(a):
+		return -1
+	}
+	return 1
+}
+
+// own reports whether a series is of one of weir's streams.
+func own(name string) bool { return strings.HasPrefix(name, "stream/") }
 
 // forgetIdle drops series that have had no value for an hour.
 func (h *history) forgetIdle() (any bool) {

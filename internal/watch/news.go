@@ -13,31 +13,35 @@ import (
 	"github.com/weir-project/weir/internal/inspect"
 )
 
-// news says in plain words what changed between two versions. The first version
-// is no news.
-func (w *Watcher) news(old, next *State) []Entry {
-	if !w.baseline {
-		return nil
-	}
+// news says in plain words what changed between two versions. What had not been
+// told before is no news.
+func (w *Watcher) news(old, next *State, before known) []Entry {
 	var out []Entry
-	out = append(out, clusterNews(old, next)...)
-	out = append(out, w.leaderNews()...)
-	out = append(out, groupNews(old, next)...)
-	out = append(out, streamNews(old, next)...)
-	for i := range out {
-		out[i].Time = next.Time
-	}
-	return out
-}
-
-func clusterNews(old, next *State) (out []Entry) {
-	if was, now := old.Cluster.Error, next.Cluster.Error; was != now {
+	if was, now := old.Cluster.Error, next.Cluster.Error; was != now && old.Time != 0 {
 		if now != "" {
 			out = append(out, Entry{Kind: LogError, Text: now})
 		} else {
 			out = append(out, Entry{Kind: LogInfo, Text: "the cluster answers again"})
 		}
 	}
+	if before.brokers {
+		out = append(out, brokerNews(old, next)...)
+	}
+	if before.topics {
+		out = append(out, topicNews(old, next)...)
+		out = append(out, w.leaderNews()...)
+		out = append(out, streamNews(old, next)...)
+	}
+	if before.groups {
+		out = append(out, groupNews(old, next)...)
+	}
+	for i := range out {
+		out[i].Time = next.Time
+	}
+	return out
+}
+
+func brokerNews(old, next *State) (out []Entry) {
 	for _, id := range slices.Sorted(maps.Keys(next.Cluster.Brokers)) {
 		now, was := next.Cluster.Brokers[id], old.Cluster.Brokers[id]
 		switch {
@@ -54,6 +58,10 @@ func clusterNews(old, next *State) (out []Entry) {
 			out = append(out, Entry{Kind: LogBroker, Broker: id, Text: "broker " + id + " left the cluster"})
 		}
 	}
+	return out
+}
+
+func topicNews(old, next *State) (out []Entry) {
 	for _, name := range slices.Sorted(maps.Keys(next.Topics)) {
 		if old.Topics[name] == nil {
 			out = append(out, Entry{Kind: LogTopic, Topic: name, Text: fmt.Sprintf("topic %s was created, with %d partitions", name, next.Topics[name].Partitions)})

@@ -2,60 +2,52 @@ package watch
 
 import (
 	"cmp"
-	"context"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 
 	"github.com/weir-project/weir/internal/inspect"
-	"github.com/weir-project/weir/internal/tally"
 )
 
-// pollTopics reads metadata and the ends of all logs.
-func (w *Watcher) pollTopics(ctx context.Context, now time.Time) {
-	meta, err := w.admin.Metadata(ctx)
-	if err != nil {
-		w.next.Cluster.Error = "Kafka cannot be asked: " + err.Error()
+type topicPartition struct {
+	topic     string
+	partition int32
+}
+
+// applyTopics makes the topics of what was told of them.
+func (w *Watcher) applyTopics(a *topicsAnswer) {
+	if a.err != nil {
+		w.said["topics"] = a.err.Error()
 		w.keepTopics()
 		return
 	}
-	w.next.Cluster.ID, w.next.Cluster.Controller = meta.Cluster, meta.Controller
-	ends, err := w.admin.ListEndOffsets(ctx)
-	if err != nil && len(ends) == 0 {
-		w.next.Cluster.Error = "Kafka does not tell where its logs end: " + err.Error()
-	}
-	if now.Sub(w.lastSlow) >= slowEvery {
-		if starts, err := w.admin.ListStartOffsets(ctx); err == nil || len(starts) > 0 {
-			clear(w.starts)
-			starts.Each(func(o kadm.ListedOffset) {
-				if o.Err == nil {
-					w.starts[partitionKey(o.Topic, o.Partition)] = o.Offset
-				}
-			})
+	w.said["topics"] = silent(a)
+	w.known.topics = true
+	w.next.Cluster.ID, w.next.Cluster.Controller = a.meta.Cluster, a.meta.Controller
+	w.next.Cluster.TopicsTime = millis(a.at)
+	a.starts.Each(func(o kadm.ListedOffset) {
+		if o.Err == nil {
+			w.starts[topicPartition{o.Topic, o.Partition}] = o.Offset
 		}
-	}
-	clear(w.laneEnds)
-	for _, s := range w.cfg.Streams {
-		for id, o := range ends[s.Topic] {
-			if o.Err == nil {
-				w.laneEnds[partitionKey(s.Topic, id)] = o.Offset
-			}
-		}
-	}
+	})
 	leads := map[int32]int{}
-	topics := make(map[string]*Topic, len(meta.Topics))
-	for name, m := range meta.Topics {
-		topics[name] = w.topic(now, m, ends[name], w.next.Topics[name], leads)
+	topics := make(map[string]*Topic, len(a.meta.Topics))
+	for name, m := range a.meta.Topics {
+		topics[name] = w.topic(a.at, m, a.ends[name], w.next.Topics[name], leads)
 	}
-	for name := range w.next.Topics {
+	for name, t := range w.next.Topics {
 		if topics[name] == nil {
-			w.forgetTopic(name)
+			w.forgetTopic(name, t)
 		}
 	}
 	w.next.Topics = topics
-	w.next.Cluster.Brokers = w.brokers(meta, leads)
+	w.next.Cluster.Brokers = w.brokers(a.meta, leads)
+	for _, s := range w.cfg.Streams {
+		w.lanes[s.Topic] = w.lanesOf(a.at, s.Topic)
+	}
 }
 
 // keepTopics goes on with copies of the topics of before: what is published is
@@ -70,10 +62,6 @@ func (w *Watcher) keepTopics() {
 	w.next.Topics = topics
 }
 
-func partitionKey(topic string, partition int32) string {
-	return topic + "/" + strconv.Itoa(int(partition))
-}
-
 // topic sums up one topic and notes its leaders.
 func (w *Watcher) topic(now time.Time, m kadm.TopicDetail, ends map[int32]kadm.ListedOffset, was *Topic, leads map[int32]int) *Topic {
 	t := &Topic{Partitions: len(m.Partitions), Internal: m.IsInternal, Bytes: -1}
@@ -85,7 +73,7 @@ func (w *Watcher) topic(now time.Time, m kadm.TopicDetail, ends map[int32]kadm.L
 	}
 	leaders := make(map[int32]int32, len(m.Partitions))
 	var end int64
-	known := true
+	silent, known := 0, 0
 	for id, p := range m.Partitions {
 		leaders[id] = p.Leader
 		leads[p.Leader]++
@@ -93,13 +81,17 @@ func (w *Watcher) topic(now time.Time, m kadm.TopicDetail, ends map[int32]kadm.L
 		if len(p.ISR) < len(p.Replicas) {
 			t.UnderReplicated++
 		}
-		o, ok := ends[id]
-		if !ok || o.Err != nil {
-			known = false
-			continue
+		key := topicPartition{m.Topic, id}
+		if o, ok := ends[id]; ok && o.Err == nil {
+			w.last[key] = o.Offset
+		} else {
+			silent++
 		}
-		end += o.Offset
-		t.Messages += o.Offset - w.starts[partitionKey(m.Topic, id)]
+		if last, ok := w.last[key]; ok {
+			known++
+			end += last
+			t.Messages += last - w.starts[key]
+		}
 	}
 	for id, was := range w.leaders[m.Topic] {
 		if now, ok := leaders[id]; ok && now != was {
@@ -107,10 +99,11 @@ func (w *Watcher) topic(now time.Time, m kadm.TopicDetail, ends map[int32]kadm.L
 		}
 	}
 	w.leaders[m.Topic] = leaders
-	if !known {
-		if t.Error == "" {
-			t.Error = "the end of a partition is not known: its leader does not answer"
-		}
+	if silent > 0 && t.Error == "" {
+		t.Error = "the leader of " + partitions(silent) + " does not answer"
+	}
+	if known < len(m.Partitions) || known == 0 {
+		// No sum: of some partitions nothing was ever told.
 		if was != nil {
 			t.Messages, t.Rate, t.Last = was.Messages, was.Rate, was.Last
 		}
@@ -132,14 +125,19 @@ func (w *Watcher) topic(now time.Time, m kadm.TopicDetail, ends map[int32]kadm.L
 	return t
 }
 
-func (w *Watcher) forgetTopic(name string) {
+func (w *Watcher) forgetTopic(name string, t *Topic) {
 	delete(w.rates, "topic/"+name)
 	delete(w.ends, name)
 	delete(w.moved, name)
 	delete(w.leaders, name)
+	for id := range t.Partitions {
+		delete(w.last, topicPartition{name, int32(id)})   //nolint:gosec // G115: partition ids are int32
+		delete(w.starts, topicPartition{name, int32(id)}) //nolint:gosec // G115: as above
+		delete(w.rates, laneKey(name, int32(id)))         //nolint:gosec // G115: as above
+	}
 }
 
-// brokers keeps what only pollBrokers finds out.
+// brokers keeps what only applyBrokers finds out.
 func (w *Watcher) brokers(meta kadm.Metadata, leads map[int32]int) map[string]*Broker {
 	all := map[string]*Broker{}
 	for id, was := range w.next.Cluster.Brokers {
@@ -160,73 +158,79 @@ func (w *Watcher) brokers(meta kadm.Metadata, leads map[int32]int) map[string]*B
 	return all
 }
 
-// pollBrokers asks for what is costly or told by the running process only.
-func (w *Watcher) pollBrokers(ctx context.Context, _ time.Time) {
-	list, err := w.cfg.Inspector.Brokers(ctx)
-	if err != nil {
-		if w.next.Cluster.Error == "" {
-			w.next.Cluster.Error = "the brokers cannot be listed: " + err.Error()
-		}
+// applyBrokers fills in what was told of the brokers.
+func (w *Watcher) applyBrokers(a *brokersAnswer) {
+	if a.err != nil {
+		w.said["brokers"] = "the brokers cannot be listed: " + a.err.Error()
 		return
 	}
+	w.said["brokers"] = ""
+	w.known.brokers = true
 	all := map[string]*Broker{}
-	for _, b := range list.Brokers {
+	for _, b := range a.list.Brokers {
 		n := &Broker{Address: b.Address, Alive: b.Alive, Controller: b.Controller, Leaders: b.Leads, Bytes: b.Bytes}
+		if was := w.next.Cluster.Brokers[strconv.Itoa(int(b.ID))]; was != nil && n.Bytes < 0 {
+			n.Bytes = was.Bytes // of a broker that does not answer: as of before
+		}
 		if !b.Alive {
 			n.Reason = cmp.Or(b.Reason, "it does not run")
 		}
 		all[strconv.Itoa(int(b.ID))] = n
 	}
 	w.next.Cluster.Brokers = all
-	w.next.Note = list.Note
-	topics, err := w.cfg.Inspector.Topics(ctx)
-	if err != nil {
-		return // the sizes stay those of before
-	}
-	for _, t := range topics.Topics {
-		if n := w.next.Topics[t.Name]; n != nil {
-			n.Bytes = t.Bytes
+	w.next.Note = a.list.Note
+	topics := make(map[string]*Topic, len(w.next.Topics))
+	for name, t := range w.next.Topics {
+		c := *t
+		if n, ok := a.sizes[name]; ok {
+			c.Bytes = n
 		}
+		topics[name] = &c
 	}
+	w.next.Topics = topics
 }
 
-// pollGroups lists all groups, and describes those that matter most.
-func (w *Watcher) pollGroups(ctx context.Context, now time.Time) {
-	list, err := w.cfg.Inspector.Groups(ctx)
-	if err != nil {
-		if w.next.Cluster.Error == "" {
-			w.next.Cluster.Error = "the groups cannot be listed: " + err.Error()
-		}
+// maxPositions bounds how many positions of groups the state holds; a group beyond
+// shows its own on its page.
+const maxPositions = 20_000
+
+// applyGroups makes the groups of what was told of them.
+func (w *Watcher) applyGroups(a *groupsAnswer) {
+	if a.err != nil {
+		w.said["groups"] = "the groups cannot be listed: " + a.err.Error()
 		return
 	}
-	detailed := w.detailed(list.Groups)
-	groups := make(map[string]*Group, len(list.Groups))
-	for _, l := range list.Groups {
-		g := &Group{Type: l.Type, State: l.State, Protocol: l.Protocol, Members: l.MemberCount, Topics: l.Topics, Lag: l.Lag, Error: l.Error,
+	w.said["groups"] = strings.Join(a.warnings[:min(2, len(a.warnings))], "; ")
+	w.known.groups = true
+	w.next.Cluster.GroupsTime = millis(a.at)
+	groups := make(map[string]*Group, len(a.list))
+	room := maxPositions
+	for k := range a.list {
+		d := &a.list[k]
+		g := &Group{Type: d.Type, State: d.State, Protocol: d.Protocol, Members: d.MemberCount, Topics: d.Topics, Lag: d.Lag, Error: d.Error,
 			Positions: map[string]map[string]int64{}, Assignments: map[string]map[string]string{}}
-		was := w.next.Groups[l.Name]
-		var d *inspect.GroupDetail
-		if detailed[l.Name] {
-			if got, err := w.cfg.Inspector.Group(ctx, l.Name); err == nil {
-				d = &got
-				w.describe(g, d)
-			} else if g.Error == "" {
-				g.Error = err.Error()
-			}
-		} else if was != nil {
-			g.Positions, g.Assignments = was.Positions, was.Assignments
-		}
+		w.describe(g, d)
+		was := w.next.Groups[d.Name]
 		if was != nil {
 			g.Rebalances = was.Rebalances
-			if w.rebalanced(l.Name, g, was, d) {
+			if w.rebalanced(d.Name, g, was, d) {
 				g.Rebalances++
 			}
 		}
-		w.pace(now, l.Name, g)
-		groups[l.Name] = g
+		w.pace(a.at, d.Name, g)
+		if room -= len(d.Partitions); room < 0 && !w.counts(d.Name) {
+			g.Positions, g.Assignments = map[string]map[string]int64{}, map[string]map[string]string{}
+		}
+		groups[d.Name] = g
 	}
-	for name := range w.next.Groups {
-		if groups[name] == nil {
+	for name, was := range w.next.Groups {
+		switch {
+		case groups[name] != nil:
+		case len(a.warnings) > 0: // its coordinator may be who did not answer
+			c := *was
+			c.Error = "as of before: " + a.warnings[0]
+			groups[name] = &c
+		default:
 			delete(w.members, name)
 			delete(w.rates, "group/"+name)
 			delete(w.rates, "ends/"+name)
@@ -235,19 +239,9 @@ func (w *Watcher) pollGroups(ctx context.Context, now time.Time) {
 	w.next.Groups = groups
 }
 
-// detailed chooses whom to describe: weir's own groups always, the others in turn.
-func (w *Watcher) detailed(all []inspect.Group) map[string]bool {
-	chosen := map[string]bool{}
-	for _, s := range w.cfg.Streams {
-		chosen[s.Group] = true
-	}
-	for i := range min(maxDetailed, len(all)) {
-		chosen[all[(w.turn+i)%len(all)].Name] = true
-	}
-	if len(all) > 0 {
-		w.turn = (w.turn + maxDetailed) % len(all)
-	}
-	return chosen
+// counts reports whether a group is the one that counts a stream.
+func (w *Watcher) counts(group string) bool {
+	return slices.ContainsFunc(w.cfg.Streams, func(s StreamConfig) bool { return s.Group == group })
 }
 
 // describe fills in members and positions.
@@ -323,12 +317,16 @@ func (w *Watcher) pace(now time.Time, name string, g *Group) {
 
 // lagPerTopic tells each topic who reads it.
 func (w *Watcher) lagPerTopic() {
-	for _, t := range w.next.Topics {
-		t.Groups, t.Lag = []string{}, 0
+	topics := make(map[string]*Topic, len(w.next.Topics))
+	for name, t := range w.next.Topics {
+		c := *t // what is published is never changed
+		c.Groups, c.Lag = []string{}, 0
+		topics[name] = &c
 	}
+	w.next.Topics = topics
 	for name, g := range w.next.Groups {
 		for _, topic := range g.Topics {
-			t := w.next.Topics[topic]
+			t := topics[topic]
 			if t == nil {
 				continue
 			}
@@ -338,76 +336,61 @@ func (w *Watcher) lagPerTopic() {
 			}
 		}
 	}
-	for _, t := range w.next.Topics {
+	for _, t := range topics {
 		slices.Sort(t.Groups)
 	}
 }
 
-// pollStreams joins what the cluster, Redis and this process know of each stream.
-func (w *Watcher) pollStreams(ctx context.Context, now time.Time) {
+// applyStreams joins what the cluster, Redis and this process know of each stream;
+// a is nil where Redis told nothing new.
+func (w *Watcher) applyStreams(now time.Time, a *streamsAnswer) {
 	var local map[string]Local
 	if w.cfg.Local != nil {
 		local = w.cfg.Local()
 	}
 	streams := map[string]*Stream{}
 	for _, cfg := range w.cfg.Streams {
-		was := w.next.Streams[cfg.Name]
-		s := &Stream{Topic: cfg.Topic, Group: cfg.Group, Counts: map[string]int64{}, Local: Local{State: "external"}}
+		s := &Stream{Topic: cfg.Topic, Group: cfg.Group, Counts: map[string]int64{}, Total: -1, Local: Local{State: "external"}}
+		if was := w.next.Streams[cfg.Name]; was != nil {
+			s.Counts, s.Counted, s.CountRate, s.Redis, s.Total, s.Rate = was.Counts, was.Counted, was.CountRate, was.Redis, was.Total, was.Rate
+		}
 		if l, ok := local[cfg.Name]; ok {
 			s.Local = l
 		}
 		s.Latency = w.latency(now, cfg.Name+"/commit", s.Measured.Commit)
 		s.EndToEnd = w.latency(now, cfg.Name+"/end", s.Measured.EndToEnd)
 		s.Sink = w.latency(now, cfg.Name+"/sink", s.Measured.Sink)
-		w.counts(ctx, now, cfg, s, was)
-		w.total(ctx, now, cfg, s)
 		if g := w.next.Groups[cfg.Group]; g != nil {
 			s.Lag, s.LagSeconds = g.Lag, g.LagSeconds
 		}
-		s.Lanes = w.lanes(now, cfg.Topic)
+		if a != nil {
+			w.count(a.at, cfg, s, a.of[cfg.Name], a.asked)
+		}
+		s.Lanes = w.lanes[cfg.Topic]
+		if s.Lanes == nil {
+			s.Lanes = []Lane{}
+		}
 		streams[cfg.Name] = s
 	}
 	w.next.Streams = streams
 }
 
-// counts reads the tallies of a stream.
-func (w *Watcher) counts(ctx context.Context, now time.Time, cfg StreamConfig, s, was *Stream) {
-	if w.cfg.Tallies == nil {
+// count fills in what was counted, and how many events the topic was given.
+func (w *Watcher) count(at time.Time, cfg StreamConfig, s *Stream, c streamCounts, asked bool) {
+	switch {
+	case !asked:
 		s.Redis = "not watched"
-		return
-	}
-	s.Redis = "ok"
-	for _, topic := range append([]string{cfg.Topic}, cfg.More...) {
-		var parts map[int32]tally.Tally
-		parts, err := w.cfg.Tallies.Partitions(ctx, cfg.Group, topic)
-		if err != nil {
-			s.Redis = err.Error()
-			if was != nil {
-				s.Counts, s.Counted, s.CountRate = was.Counts, was.Counted, was.CountRate
-			}
-			return
-		}
-		for _, t := range parts {
-			for kind, n := range t.Counts {
-				s.Counts[kind] += n
-				s.Counted += n
-			}
+	case c.err != nil:
+		s.Redis = c.err.Error() // the counts stay those of before
+	default:
+		s.Redis, s.Counts, s.Counted = "ok", c.counts, c.counted
+		s.CountRate = w.rate(at, "counted/"+cfg.Name, c.counted)
+		for kind, n := range c.counts {
+			w.rate(at, "kind/"+cfg.Name+"/"+kind, n)
 		}
 	}
-	s.CountRate = w.rate(now, "counted/"+cfg.Name, s.Counted)
-	for kind, n := range s.Counts {
-		w.rate(now, "kind/"+cfg.Name+"/"+kind, n)
-	}
-}
-
-// total finds out how many events the topic was given, and how fast.
-func (w *Watcher) total(ctx context.Context, now time.Time, cfg StreamConfig, s *Stream) {
-	s.Total = -1
-	if w.cfg.Ingested != nil {
-		s.Total = w.cfg.Ingested(ctx, cfg.Name)
-	}
-	if s.Total >= 0 {
-		s.Rate = w.rate(now, "ingested/"+cfg.Name, s.Total)
+	if s.Total = c.total; s.Total >= 0 {
+		s.Rate = w.rate(at, "ingested/"+cfg.Name, s.Total)
 		return
 	}
 	s.Total = s.Counted + s.Lag
@@ -416,20 +399,23 @@ func (w *Watcher) total(ctx context.Context, now time.Time, cfg StreamConfig, s 
 	}
 }
 
-// lanes are the partitions of a stream's topic.
-func (w *Watcher) lanes(now time.Time, topic string) []Lane {
+func laneKey(topic string, partition int32) string {
+	return "lane/" + topic + "/" + strconv.Itoa(int(partition))
+}
+
+// lanesOf are the partitions of a stream's topic.
+func (w *Watcher) lanesOf(at time.Time, topic string) []Lane {
 	lanes := []Lane{}
 	for id, leader := range w.leaders[topic] {
-		lanes = append(lanes, Lane{Partition: id, Leader: leader, Start: w.starts[partitionKey(topic, id)]})
+		key := topicPartition{topic, id}
+		l := Lane{Partition: id, Leader: leader, Start: w.starts[key]}
+		if end, ok := w.last[key]; ok {
+			l.End = end
+			l.Rate = w.rate(at, laneKey(topic, id), end)
+		}
+		lanes = append(lanes, l)
 	}
 	slices.SortFunc(lanes, func(a, b Lane) int { return int(a.Partition - b.Partition) })
-	for i := range lanes {
-		l := &lanes[i]
-		if end, ok := w.laneEnds[partitionKey(topic, l.Partition)]; ok {
-			l.End = end
-			l.Rate = w.rate(now, "lane/"+partitionKey(topic, l.Partition), end)
-		}
-	}
 	return lanes
 }
 

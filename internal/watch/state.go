@@ -33,10 +33,14 @@ type State struct {
 type Cluster struct {
 	ID         string `json:"id"`
 	Controller int32  `json:"controller"`
-	// Error says why the cluster could not be asked; the rest is then as of the
-	// last time it could.
-	Error   string             `json:"error"`
-	Brokers map[string]*Broker `json:"brokers"`
+	// Error says what the cluster does not tell, and which broker does not answer;
+	// that is then shown as of the last time it was told.
+	Error string `json:"error"`
+	// TopicsTime and GroupsTime are when topics and groups were last told, in Unix
+	// milliseconds: a large cluster, or one that answers slowly, is asked less often.
+	TopicsTime int64              `json:"topics_time"`
+	GroupsTime int64              `json:"groups_time"`
+	Brokers    map[string]*Broker `json:"brokers"`
 }
 
 // Broker is one broker, by its id.

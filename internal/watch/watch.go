@@ -46,20 +46,11 @@ type Config struct {
 	Log      *slog.Logger
 }
 
-// Limits on what polling may cost.
 const (
 	defaultInterval = 500 * time.Millisecond
-	// share is how much of the time a poll may take: a slow cluster is polled less often.
-	share = 10
-	// pollTimeout bounds one poll: a cluster that answers in part is shown in part.
-	pollTimeout = 5 * time.Second
-	groupsEvery = time.Second
-	fewGroups   = 8               // so many are cheap: their flags move with the ends of the logs
-	slowEvery   = 5 * time.Second // brokers, sizes, log starts
-	// maxDetailed is how many groups are described with members and positions
-	// in each poll; the others take turns.
-	maxDetailed = 20
-	maxLog      = 500
+	maxLog          = 500
+	// firstWithin is how long the first version waits for the topics.
+	firstWithin = 3 * time.Second
 )
 
 // Watcher watches one cluster. Create it with New, run it with Run.
@@ -67,18 +58,20 @@ type Watcher struct {
 	cfg   Config
 	admin *kadm.Client
 
+	inbox inbox
+	again chan struct{} // asks for the brokers at once
+
 	// Owned by Run.
-	next      *State
-	rates     map[string]*track
-	ends      map[string]*pastEnds // by topic: sum of its ends
-	starts    map[string]int64
-	laneEnds  map[string]int64     // of the streams' topics, by partition
-	moved     map[string]time.Time // by topic: when its end last moved
-	leaders   map[string]map[int32]int32
-	lastSlow  time.Time
-	lastGroup time.Time
-	turn      int
-	baseline  bool // the first poll is done: from now on changes are news
+	next    *State
+	known   known
+	rates   map[string]*track
+	ends    map[string]*pastEnds // by topic: sum of its ends
+	starts  map[topicPartition]int64
+	last    map[topicPartition]int64 // the newest end that was told
+	lanes   map[string][]Lane        // of the streams' topics
+	moved   map[string]time.Time     // by topic: when its end last moved
+	leaders map[string]map[int32]int32
+	said    map[string]string // what each kind of question last failed with
 
 	latencies map[string]*window // by stream and name
 	members   map[string]uint64  // by group: a digest of who has which partitions
@@ -109,9 +102,9 @@ func New(cfg Config) (*Watcher, error) {
 	}
 	w := &Watcher{
 		cfg: cfg, admin: kadm.NewClient(cfg.Client), history: newHistory(),
-		rates: map[string]*track{}, ends: map[string]*pastEnds{}, starts: map[string]int64{}, laneEnds: map[string]int64{},
-		moved: map[string]time.Time{}, leaders: map[string]map[int32]int32{}, clients: map[*Subscription]struct{}{},
-		latencies: map[string]*window{}, members: map[string]uint64{},
+		rates: map[string]*track{}, ends: map[string]*pastEnds{}, starts: map[topicPartition]int64{}, last: map[topicPartition]int64{},
+		lanes: map[string][]Lane{}, moved: map[string]time.Time{}, leaders: map[string]map[int32]int32{}, clients: map[*Subscription]struct{}{},
+		latencies: map[string]*window{}, members: map[string]uint64{}, said: map[string]string{}, again: make(chan struct{}, 1),
 	}
 	w.next = &State{Version: cfg.Version, Mode: cfg.Mode, Engine: cfg.Engine,
 		Cluster: Cluster{Controller: -1, Brokers: map[string]*Broker{}},
@@ -124,50 +117,66 @@ func New(cfg Config) (*Watcher, error) {
 	return w, nil
 }
 
-// Run polls until ctx ends. A cluster that cannot be asked is no error: it is shown.
+// Run watches until ctx ends. A cluster that cannot be asked is no error: it is shown.
+// Topics, groups, brokers and counts are asked for independently, so that the one
+// that is slow holds up none of the others.
 func (w *Watcher) Run(ctx context.Context) error {
-	timer := time.NewTimer(0)
+	var asking sync.WaitGroup
+	defer asking.Wait()
+	defer w.closeAll()
+	w.ask(ctx, &asking)
+	timer := time.NewTicker(w.cfg.Interval)
 	defer timer.Stop()
+	begin := time.Now()
 	for {
 		select {
 		case <-ctx.Done():
-			w.closeAll()
 			return nil
-		case <-timer.C:
+		case now := <-timer.C:
+			w.draw(now, now.Sub(begin) >= firstWithin)
 		}
-		start := time.Now()
-		w.poll(ctx, start)
-		timer.Reset(max(w.cfg.Interval-time.Since(start), (share-1)*time.Since(start)))
 	}
 }
 
-// poll makes one version of the state and publishes it.
-func (w *Watcher) poll(ctx context.Context, now time.Time) {
-	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
-	defer cancel()
-	old := w.state
+// known says what has been told at least once: what is told for the first time is
+// no news.
+type known struct{ topics, groups, brokers bool }
+
+// draw makes one version of the state of what was answered since the one before,
+// and publishes it. The first waits for the topics unless it is due.
+func (w *Watcher) draw(now time.Time, due bool) {
+	got := w.inbox.take()
+	if !w.known.topics && got.topics == nil && !due {
+		w.inbox.giveBack(got)
+		return
+	}
+	old, before := w.state, w.known
 	next := *old // sections are replaced, never changed
 	w.next = &next
-	next.Cluster.Error = ""
 	w.moves = nil
-	w.pollTopics(ctx, now)
-	if now.Sub(w.lastSlow) >= slowEvery || next.Cluster.Error != "" || w.leadersMoved(old, &next) {
-		w.pollBrokers(ctx, now)
-		w.lastSlow = now
+	if a := got.topics; a != nil {
+		w.applyTopics(a)
 	}
-	if now.Sub(w.lastGroup) >= groupsEvery || len(next.Groups) <= fewGroups {
-		w.pollGroups(ctx, now)
-		w.lastGroup = now
+	if a := got.brokers; a != nil {
+		w.applyBrokers(a)
 	}
-	w.lagPerTopic()
-	w.pollStreams(ctx, now)
-	if ctx.Err() != nil && next.Cluster.Error == "" {
-		next.Cluster.Error = "the cluster answers slowly: some of this is from before"
+	if a := got.groups; a != nil {
+		w.applyGroups(a)
+	}
+	if got.topics != nil || got.groups != nil {
+		w.lagPerTopic()
+	}
+	w.applyStreams(now, got.streams)
+	next.Cluster.Error = w.problem()
+	if w.leadersMoved(old, &next) || next.Cluster.Error != old.Cluster.Error {
+		select {
+		case w.again <- struct{}{}:
+		default:
+		}
 	}
 	next.Time = time.Now().UnixMilli()
-	entries := w.news(old, &next)
+	entries := w.news(old, &next, before)
 	w.remember(now)
-	w.baseline = true
 	w.publish(&next, entries)
 }
 

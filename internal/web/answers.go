@@ -94,6 +94,8 @@ type (
 		// Cursor leads on to the next page; empty where there is none.
 		Cursor string `json:"cursor"`
 		Done   bool   `json:"done"`
+		// Unread says of partitions that were left out why: their leaders do not answer.
+		Unread []string `json:"unread,omitempty"`
 		how
 	}
 	messageAnswer struct {

@@ -112,7 +112,7 @@ func (s *Server) messages(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	q.MaxMessages, q.MaxScanned, q.MaxBytes = n, scanBudget, 256<<20
+	q.MaxMessages, q.MaxScanned, q.MaxBytes, q.Partial = n, scanBudget, 256<<20, true
 	list := []inspect.WireMessage{}
 	p, err := s.cfg.Inspector.Read(r.Context(), q, func(m inspect.Message) error {
 		list = append(list, m.Wire(shownValue))
@@ -135,7 +135,7 @@ func (s *Server) messages(w http.ResponseWriter, r *http.Request) error {
 		}
 		cursor = prefix + base64.RawURLEncoding.EncodeToString(b)
 	}
-	writeJSON(w, http.StatusOK, messagesAnswer{Messages: list, Scanned: p.Scanned, Matched: p.Matched, Cursor: cursor, Done: done,
+	writeJSON(w, http.StatusOK, messagesAnswer{Messages: list, Scanned: p.Scanned, Matched: p.Matched, Cursor: cursor, Done: done, Unread: p.Unread,
 		how: by(messagesCommand(r, n), "Metadata", "ListOffsets", "Fetch")})
 	return nil
 }

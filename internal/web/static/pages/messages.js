@@ -112,7 +112,8 @@ export default {
         put(more, f.from.value === 'newest' ? 'Older' : 'More');
         more.hidden = !cursor || a.done;
         command.set(a.command, a.requests);
-        if (!rows.firstChild) none.replaceChildren(teach('No messages', scanned ? 'None of those that were looked at matches: widen the filter, or go on with More.' : 'This topic holds none there.'));
+        if (a.unread) none.replaceChildren(el('p.alert', { role: 'alert' }, `Some partitions are left out: ${a.unread.join('; ')}`));
+        else if (!rows.firstChild) none.replaceChildren(teach('No messages', scanned ? 'None of those that were looked at matches: widen the filter, or go on with More.' : 'This topic holds none there.'));
       } catch (e) { if (mine === round) { put(progress, ''); none.replaceChildren(el('p.alert', { role: 'alert' }, /** @type {Error} */ (e).message)); more.hidden = true; } }
     }
 
