@@ -128,7 +128,7 @@ func (ui *userInterface) open(ctx context.Context, t *target, e *engine, p *pipe
 		return err
 	}
 	ui.client = cl
-	wc := watch.Config{Client: cl, Inspector: insp, Version: "weir " + buildVersion().Version, Mode: t.mode, Engine: "external", Log: a.log}
+	wc := watch.Config{Inspector: insp, Version: "weir " + buildVersion().Version, Mode: t.mode, Engine: "external", Log: a.log}
 	cfg := web.Config{Inspector: insp, Producer: &producer{cl: cl}, Log: a.log}
 	if e != nil && e.cluster != nil {
 		wc.Engine = e.cluster.engine()

@@ -62,7 +62,7 @@ func (i *Inspector) Brokers(ctx context.Context) (BrokerList, error) {
 // BrokersAndSizes lists the brokers, ordered by id, and the size of each topic's log
 // in bytes, where that is told.
 func (i *Inspector) BrokersAndSizes(ctx context.Context) (BrokerList, map[string]int64, error) {
-	meta, err := i.metadata(ctx)
+	meta, err := i.Metadata(ctx)
 	if err != nil {
 		return BrokerList{}, nil, fmt.Errorf("list brokers: %w", err)
 	}

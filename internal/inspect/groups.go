@@ -344,7 +344,7 @@ func (i *Inspector) describeConsumer(ctx context.Context, names []string) ([]kms
 					continue
 				}
 				if byID == nil {
-					meta, err := i.admin.Metadata(ctx)
+					meta, err := i.Metadata(ctx)
 					if err != nil {
 						return out, errors.Join(append(errs, err)...)
 					}

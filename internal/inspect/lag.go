@@ -45,7 +45,7 @@ func (i *Inspector) positions(ctx context.Context, set *groupSet, times map[stri
 	if len(names) == 0 {
 		return nil
 	}
-	meta, err := i.metadata(ctx, names...)
+	meta, err := i.Metadata(ctx, names...)
 	if err != nil {
 		return fmt.Errorf("list offsets: %w", err)
 	}

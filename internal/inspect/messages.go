@@ -222,7 +222,7 @@ func (i *Inspector) begin(ctx context.Context, q Query, each func(Message) error
 	if r.match, err = q.Filter.compile(); err != nil {
 		return nil, err
 	}
-	meta, err := i.admin.Metadata(ctx, q.Topic)
+	meta, err := i.Metadata(ctx, q.Topic)
 	if err != nil {
 		return nil, err
 	}
@@ -274,7 +274,7 @@ func (r *reading) leaveOut(low, high kadm.ListedOffsets) {
 
 // bounds looks up the offsets at which the partitions begin and end.
 func (r *reading) bounds(ctx context.Context) error {
-	meta, err := r.i.metadata(ctx, r.q.Topic)
+	meta, err := r.i.Metadata(ctx, r.q.Topic)
 	if err != nil {
 		return fmt.Errorf("list offsets: %w", err)
 	}

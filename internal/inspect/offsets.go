@@ -1,10 +1,13 @@
 package inspect
 
 import (
+	"cmp"
 	"context"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
@@ -79,9 +82,40 @@ func note(list kadm.ListedOffsets, o kadm.ListedOffset) {
 	parts[o.Partition] = o
 }
 
-// metadata asks any broker within the timeout.
-func (i *Inspector) metadata(ctx context.Context, topics ...string) (kadm.Metadata, error) {
+// Metadata asks any broker within the timeout; no topics means all of them. kadm's own
+// answers from a cache that is up to seconds old, or fills up with some topics only.
+func (i *Inspector) Metadata(ctx context.Context, topics ...string) (kadm.Metadata, error) {
 	ctx, cancel := context.WithTimeout(ctx, i.cfg.Timeout)
 	defer cancel()
-	return i.admin.Metadata(ctx, topics...)
+	req := kmsg.NewPtrMetadataRequest()
+	req.AllowAutoTopicCreation = false
+	for _, name := range topics {
+		t := kmsg.NewMetadataRequestTopic()
+		t.Topic = kmsg.StringPtr(name)
+		req.Topics = append(req.Topics, t)
+	}
+	resp, err := req.RequestWith(ctx, i.cfg.Client)
+	if err != nil {
+		return kadm.Metadata{}, err
+	}
+	m := kadm.Metadata{Controller: resp.ControllerID, Topics: make(kadm.TopicDetails, len(resp.Topics))}
+	if resp.ClusterID != nil {
+		m.Cluster = *resp.ClusterID
+	}
+	for _, b := range resp.Brokers {
+		m.Brokers = append(m.Brokers, kgo.BrokerMetadata{NodeID: b.NodeID, Host: b.Host, Port: b.Port, Rack: b.Rack})
+	}
+	slices.SortFunc(m.Brokers, func(a, b kgo.BrokerMetadata) int { return cmp.Compare(a.NodeID, b.NodeID) })
+	for _, t := range resp.Topics {
+		if t.Topic == nil {
+			continue
+		}
+		d := kadm.TopicDetail{Topic: *t.Topic, ID: t.TopicID, IsInternal: t.IsInternal, Partitions: make(kadm.PartitionDetails, len(t.Partitions)), Err: kerr.ErrorForCode(t.ErrorCode)}
+		for _, p := range t.Partitions {
+			d.Partitions[p.Partition] = kadm.PartitionDetail{Topic: d.Topic, Partition: p.Partition, Leader: p.Leader, LeaderEpoch: p.LeaderEpoch,
+				Replicas: p.Replicas, ISR: p.ISR, OfflineReplicas: p.OfflineReplicas, Err: kerr.ErrorForCode(p.ErrorCode)}
+		}
+		m.Topics[d.Topic] = d
+	}
+	return m, nil
 }

@@ -149,7 +149,7 @@ func (p ReplayPlan) Begin(ctx context.Context) error {
 	if err := p.i.idle(ctx, p.Into); err != nil {
 		return fmt.Errorf("begin replay: %w", err)
 	}
-	meta, err := p.i.admin.Metadata(ctx, p.Topic)
+	meta, err := p.i.Metadata(ctx, p.Topic)
 	if err != nil {
 		return fmt.Errorf("begin replay: %w", err)
 	}

@@ -145,7 +145,7 @@ func (i *Inspector) planReset(ctx context.Context, q ResetQuery) (ResetPlan, err
 	for _, p := range detail.Partitions {
 		committed[topicPartition{p.Topic, p.Partition}] = p.Committed
 	}
-	meta, err := i.admin.Metadata(ctx, topics...)
+	meta, err := i.Metadata(ctx, topics...)
 	if err != nil {
 		return plan, err
 	}

@@ -78,7 +78,7 @@ type TopicGroup struct {
 
 // Topics lists the topics, ordered by name; internal ones too.
 func (i *Inspector) Topics(ctx context.Context) (TopicList, error) {
-	meta, err := i.metadata(ctx)
+	meta, err := i.Metadata(ctx)
 	if err != nil {
 		return TopicList{}, fmt.Errorf("list topics: %w", err)
 	}
@@ -101,7 +101,7 @@ func (i *Inspector) Topics(ctx context.Context) (TopicList, error) {
 // watermarks lists the low and high watermarks of all partitions of topics. Errors
 // of single partitions are in the results.
 func (i *Inspector) watermarks(ctx context.Context, topics ...string) (low, high kadm.ListedOffsets, err error) {
-	meta, err := i.metadata(ctx, topics...)
+	meta, err := i.Metadata(ctx, topics...)
 	if err != nil {
 		return nil, nil, fmt.Errorf("list offsets: %w", err)
 	}
@@ -160,7 +160,7 @@ func uuid(id kadm.TopicID) string {
 
 // Topic describes one topic. An unknown name is ErrNoTopic.
 func (i *Inspector) Topic(ctx context.Context, name string) (TopicDetail, error) {
-	meta, err := i.metadata(ctx, name)
+	meta, err := i.Metadata(ctx, name)
 	if err != nil {
 		return TopicDetail{}, fmt.Errorf("describe topic: %w", err)
 	}
@@ -216,7 +216,7 @@ func (i *Inspector) Topic(ctx context.Context, name string) (TopicDetail, error)
 
 // Exists returns ErrNoTopic for a name that no topic has.
 func (i *Inspector) Exists(ctx context.Context, name string) error {
-	meta, err := i.admin.Metadata(ctx, name)
+	meta, err := i.Metadata(ctx, name)
 	if err == nil {
 		_, err = found(meta, name)
 	}

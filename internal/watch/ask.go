@@ -174,9 +174,9 @@ func (w *Watcher) ask(ctx context.Context, wg *sync.WaitGroup) {
 // askTopics reads metadata and the ends of all logs.
 func (w *Watcher) askTopics(ctx context.Context, withStarts bool) *topicsAnswer {
 	a := &topicsAnswer{at: time.Now()}
-	meta, err := w.admin.Metadata(ctx)
+	meta, err := w.cfg.Inspector.Metadata(ctx)
 	if err != nil {
-		a.err = fmt.Errorf("Kafka cannot be asked: %w", err)
+		a.err = fmt.Errorf("the cluster cannot be asked: %w", err)
 		return a
 	}
 	a.meta = meta

@@ -94,7 +94,7 @@ func TestABrokerThatDoesNotAnswerHoldsUpNothing(t *testing.T) {
 		}
 	}
 	write("a", "b", "c")
-	w, err := New(Config{Client: cl, Inspector: insp, Interval: 20 * time.Millisecond})
+	w, err := New(Config{Inspector: insp, Interval: 20 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -131,9 +131,9 @@ func (w *Watcher) forgetTopic(name string, t *Topic) {
 	delete(w.moved, name)
 	delete(w.leaders, name)
 	for id := range t.Partitions {
-		delete(w.last, topicPartition{name, int32(id)})   //nolint:gosec // G115: partition ids are int32
+		delete(w.last, topicPartition{name, int32(id)})
 		delete(w.starts, topicPartition{name, int32(id)}) //nolint:gosec // G115: as above
-		delete(w.rates, laneKey(name, int32(id)))         //nolint:gosec // G115: as above
+		delete(w.rates, laneKey(name, int32(id)))
 	}
 }
 

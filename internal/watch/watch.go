@@ -7,9 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kgo"
-
 	"github.com/weir-project/weir/internal/inspect"
 	"github.com/weir-project/weir/internal/tally"
 )
@@ -26,9 +23,8 @@ type Tallies interface {
 	Partitions(ctx context.Context, group, topic string) (map[int32]tally.Tally, error)
 }
 
-// Config of a Watcher. Client and Inspector are required.
+// Config of a Watcher. Inspector is required.
 type Config struct {
-	Client    *kgo.Client
 	Inspector *inspect.Inspector
 	// Tallies is nil where there is no Redis.
 	Tallies Tallies
@@ -55,8 +51,7 @@ const (
 
 // Watcher watches one cluster. Create it with New, run it with Run.
 type Watcher struct {
-	cfg   Config
-	admin *kadm.Client
+	cfg Config
 
 	inbox inbox
 	again chan struct{} // asks for the brokers at once
@@ -91,8 +86,8 @@ type Watcher struct {
 
 // New checks the configuration. It starts nothing.
 func New(cfg Config) (*Watcher, error) {
-	if cfg.Client == nil || cfg.Inspector == nil {
-		return nil, errors.New("watch a cluster: no client or no inspector given")
+	if cfg.Inspector == nil {
+		return nil, errors.New("watch a cluster: no inspector given")
 	}
 	if cfg.Interval <= 0 {
 		cfg.Interval = defaultInterval
@@ -101,7 +96,7 @@ func New(cfg Config) (*Watcher, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	w := &Watcher{
-		cfg: cfg, admin: kadm.NewClient(cfg.Client), history: newHistory(),
+		cfg: cfg, history: newHistory(),
 		rates: map[string]*track{}, ends: map[string]*pastEnds{}, starts: map[topicPartition]int64{}, last: map[topicPartition]int64{},
 		lanes: map[string][]Lane{}, moved: map[string]time.Time{}, leaders: map[string]map[int32]int32{}, clients: map[*Subscription]struct{}{},
 		latencies: map[string]*window{}, members: map[string]uint64{}, said: map[string]string{}, again: make(chan struct{}, 1),

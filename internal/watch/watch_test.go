@@ -241,7 +241,7 @@ func TestWatchesACluster(t *testing.T) {
 		t.Fatal(err)
 	}
 	counts := fakeTallies{counts: map[string]int64{"create": 7}}
-	w, err := New(Config{Client: cl, Inspector: insp, Tallies: counts, Interval: 20 * time.Millisecond, Mode: "simulated",
+	w, err := New(Config{Inspector: insp, Tallies: counts, Interval: 20 * time.Millisecond, Mode: "simulated",
 		Streams: []StreamConfig{{Name: "s", Topic: "events", Group: "counter"}},
 		Local:   func() map[string]Local { return map[string]Local{"s": {State: "connected", Host: "h"}} }})
 	if err != nil {

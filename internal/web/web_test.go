@@ -49,7 +49,7 @@ func newServer(t *testing.T, change func(*Config)) (*httptest.Server, *kgo.Clien
 	if err != nil {
 		t.Fatal(err)
 	}
-	w, err := watch.New(watch.Config{Client: cl, Inspector: insp, Interval: 50 * time.Millisecond})
+	w, err := watch.New(watch.Config{Inspector: insp, Interval: 50 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
