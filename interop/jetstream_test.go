@@ -17,12 +17,12 @@ import (
 	"github.com/coder/websocket"
 )
 
-// TestJetstream takes weir through restarts of both sides of a real Jetstream,
-// and compares the topic, read by kcat, with what an independent client is
-// served when it replays the whole stream.
+// TestJetstream runs weir behind a real Jetstream and a simulated network, and
+// compares the topic, read by kcat, with what an independent client is served
+// when it replays the whole stream.
 func TestJetstream(t *testing.T) {
 	if os.Getenv("WEIR_TEST_JETSTREAM") == "" {
-		t.Skip("builds and runs the real Jetstream (two minutes): WEIR_TEST_JETSTREAM=1 go -C interop test ./...")
+		t.Skip("builds and runs the real Jetstream (three minutes): WEIR_TEST_JETSTREAM=1 go -C interop test -run Jetstream .")
 	}
 	if _, err := exec.LookPath("kcat"); err != nil {
 		t.Fatal("kcat is needed to recount the topics: install the package kcat")
@@ -31,35 +31,64 @@ func TestJetstream(t *testing.T) {
 	build(t, ".", bin, "github.com/bluesky-social/jetstream/cmd/jetstream")
 	build(t, ".", bin, "github.com/bluesky-social/jetstream/cmd/simulator")
 	build(t, "..", bin, "./cmd/weir")
-	started := time.Now()
-
-	network := "127.0.0.1:" + strconv.Itoa(freePort(t))
-	simulator := start(t, "simulator", nil, filepath.Join(bin, "simulator"), "serve", "--addr", network,
-		"--accounts", "200", "--commits-per-sec", "200", "--data-dir", t.TempDir())
-	waitFor(t, "the simulated network", func() bool { return dials(network) })
-
-	address := "127.0.0.1:" + strconv.Itoa(freePort(t))
-	jetstreamData := t.TempDir()
-	jetstream := func() *process {
-		p := start(t, "jetstream", []string{"JETSTREAM_RELAY_URL=http://" + network, "JETSTREAM_PLC_URL=http://" + network},
-			filepath.Join(bin, "jetstream"), "serve", "--addr", address, "--data-dir", jetstreamData)
-		waitFor(t, "Jetstream", func() bool { return serves(t.Context(), address) })
-		return p
+	for name, test := range map[string]func(*jetstream){
+		"restarts":  (*jetstream).restarts,
+		"TLS":       (*jetstream).behindTLS,
+		"retention": (*jetstream).outOfRetention,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(newJetstream(t, bin))
+		})
 	}
-	server := jetstream()
+}
 
-	w := weir{t: t, bin: filepath.Join(bin, "weir"), data: t.TempDir(), url: "ws://" + address + "/subscribe"}
+// jetstream is a simulated network and what a Jetstream server of it needs.
+type jetstream struct {
+	t                           *testing.T
+	bin, network, address, data string
+	started                     time.Time
+	simulator                   *process
+}
+
+func newJetstream(t *testing.T, bin string) *jetstream {
+	j := &jetstream{t: t, bin: bin, data: t.TempDir(), started: time.Now(),
+		network: "127.0.0.1:" + strconv.Itoa(freePort(t)), address: "127.0.0.1:" + strconv.Itoa(freePort(t))}
+	j.simulator = start(t, "simulator", nil, filepath.Join(bin, "simulator"), "serve", "--addr", j.network,
+		"--accounts", "200", "--commits-per-sec", "200", "--data-dir", t.TempDir())
+	waitFor(t, "the simulated network", func() bool { return dials(j.network) })
+	return j
+}
+
+// serve starts the server, with more settings of its own.
+func (j *jetstream) serve(settings ...string) *process {
+	j.t.Helper()
+	p := start(j.t, "jetstream", append(settings, "JETSTREAM_RELAY_URL=http://"+j.network, "JETSTREAM_PLC_URL=http://"+j.network),
+		filepath.Join(j.bin, "jetstream"), "serve", "--addr", j.address, "--data-dir", j.data)
+	waitFor(j.t, "Jetstream", func() bool { return serves(j.t.Context(), j.address) })
+	return p
+}
+
+func (j *jetstream) weir(url string) weir {
+	return weir{t: j.t, bin: filepath.Join(j.bin, "weir"), data: j.t.TempDir(), url: url}
+}
+
+// restarts takes weir through restarts of both sides.
+func (j *jetstream) restarts() {
+	t := j.t
+	server := j.serve()
+	w := j.weir("ws://" + j.address + "/subscribe")
 	up := w.up()
 	w.grows(500)
 
 	t.Log("Jetstream restarts in order")
 	server.stop(t, syscall.SIGTERM)
-	server = jetstream()
+	server = j.serve()
 	w.grows(500)
 
 	t.Log("Jetstream dies")
 	server.stop(t, syscall.SIGKILL)
-	server = jetstream()
+	server = j.serve()
 	w.grows(500)
 
 	t.Log("weir dies while events go on")
@@ -70,15 +99,23 @@ func TestJetstream(t *testing.T) {
 	t.Log("weir restarts in order while Jetstream is away")
 	server.stop(t, syscall.SIGTERM)
 	up.stop(t, syscall.SIGINT)
-	server = jetstream()
+	server = j.serve()
 	up = w.up()
 	w.grows(500)
 
-	t.Log("the network falls silent; all that was said arrives")
-	simulator.stop(t, syscall.SIGTERM)
-	truth := replay(t, address, started)
-	waitFor(t, fmt.Sprintf("all %d commits to be counted", len(truth)), func() bool { return w.counted() >= int64(len(truth)) })
+	j.settle(&w)
+	up.stop(t, syscall.SIGINT)
+	server.stop(t, syscall.SIGTERM)
+}
 
+// settle stops the network and checks that all that was said is stored and counted.
+func (j *jetstream) settle(w *weir) {
+	t := j.t
+	t.Helper()
+	t.Log("the network falls silent; all that was said arrives")
+	j.simulator.stop(t, syscall.SIGTERM)
+	truth, _ := replay(t, j.address, j.started)
+	waitFor(t, fmt.Sprintf("all %d commits to be counted", len(truth)), func() bool { return w.counted() >= int64(len(truth)) })
 	kafka := w.topic("bluesky-events")
 	compare(t, truth, kafka)
 	operations := map[string]int64{}
@@ -92,8 +129,6 @@ func TestJetstream(t *testing.T) {
 		}
 	}
 	w.verify()
-	up.stop(t, syscall.SIGINT)
-	server.stop(t, syscall.SIGTERM)
 	t.Logf("%d commits: %v", len(truth), operations)
 }
 
@@ -146,8 +181,8 @@ func identity(raw []byte) (id, operation string, err error) {
 }
 
 // replay returns the operation of every commit since a time, by identity, as an
-// independent client is served them. It ends when nothing has come for 5 s.
-func replay(t *testing.T, address string, since time.Time) map[string]string {
+// independent client is served them, and their order. It ends when nothing has come for 5 s.
+func replay(t *testing.T, address string, since time.Time) (truth map[string]string, order []string) {
 	t.Helper()
 	url := fmt.Sprintf("ws://%s/subscribe?cursor=%d", address, since.Add(-time.Hour).UnixMicro())
 	conn, _, err := websocket.Dial(t.Context(), url, nil)
@@ -156,7 +191,7 @@ func replay(t *testing.T, address string, since time.Time) map[string]string {
 	}
 	defer conn.CloseNow()
 	conn.SetReadLimit(8 << 20)
-	truth := map[string]string{}
+	truth = map[string]string{}
 	for {
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		_, raw, err := conn.Read(ctx)
@@ -165,14 +200,15 @@ func replay(t *testing.T, address string, since time.Time) map[string]string {
 			if len(truth) == 0 {
 				t.Fatalf("Jetstream replayed no commit: %v", err)
 			}
-			return truth
+			return truth, order
 		}
 		id, operation, err := identity(raw)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if id != "" {
+		if _, again := truth[id]; id != "" && !again {
 			truth[id] = operation
+			order = append(order, id)
 		}
 	}
 }

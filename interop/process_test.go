@@ -130,11 +130,12 @@ func (l *lockedBuffer) tail(n int) string {
 type weir struct {
 	t              *testing.T
 	bin, data, url string
+	env            []string // beside the test's own
 }
 
 func (w *weir) up() *process {
 	w.t.Helper()
-	p := start(w.t, "weir up", nil, w.bin, "up", "--data", w.data, "--source", "live", "--bluesky-url", w.url,
+	p := start(w.t, "weir up", w.env, w.bin, "up", "--data", w.data, "--source", "live", "--bluesky-url", w.url,
 		"--wikipedia-url", "http://127.0.0.1:9/none", "--collections", "*")
 	waitFor(w.t, "weir", func() bool {
 		_, err := w.run("counts", "-o", "json")
