@@ -32,7 +32,7 @@ const labsDir = "labs"
 func newLab(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "lab",
-		Short: "Experiments that check themselves: backpressure, groups, persistence, replay, failover",
+		Short: "Experiments that check themselves, from backpressure to failover",
 		Long:  labLong,
 		Example: `  weir lab list
   weir lab backpressure --short`,
@@ -62,7 +62,7 @@ func newLab(a *app) *cobra.Command {
 		a.dataFlag(sub)
 		a.outputFlag(sub, formatTable, formatJSON)
 	}
-	c.AddCommand(list, newLabBackpressure(a), newLabGroups(a), newLabPersistence(a), newLabReplay(a), newLabFailover(a), compare)
+	c.AddCommand(list, newLabBackpressure(a), newLabParallel(a), newLabGroups(a), newLabPersistence(a), newLabReplay(a), newLabFailover(a), compare)
 	return c
 }
 

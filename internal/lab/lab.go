@@ -149,8 +149,9 @@ type Experiment interface {
 
 // All returns the experiments with their default settings.
 func All() []Experiment {
-	b, g, p, r, f := DefaultBackpressure(), DefaultGroups(), DefaultPersistence(), DefaultReplay(), DefaultFailover()
-	return []Experiment{&b, &g, &p, &r, &f}
+	b, w, g := DefaultBackpressure(), DefaultParallel(), DefaultGroups()
+	p, r, f := DefaultPersistence(), DefaultReplay(), DefaultFailover()
+	return []Experiment{&b, &w, &g, &p, &r, &f}
 }
 
 // Config says where and how experiments run.

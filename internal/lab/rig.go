@@ -24,12 +24,9 @@ import (
 	"github.com/weir-project/weir/internal/tally"
 )
 
-// lead is how long after it is opened upstream begins, so that the source is
+// lead is how long after the source has dialled upstream begins, so that it is
 // connected when event 0 happens.
 const lead = 2 * time.Second
-
-// apacheLead is lead where brokers are slower to begin.
-const apacheLead = 12 * time.Second
 
 // accountGroup counts the account events of Bluesky.
 const accountGroup = kafka.GroupBluesky + ".accounts"
@@ -98,11 +95,17 @@ func openRig(ctx context.Context, b *Bench, cfg rigConfig) (_ *rig, err error) {
 	if err := g.engine(ctx, b, dir); err != nil {
 		return nil, err
 	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	g.sockets = &sockets{Listener: ln}
+	g.closers = append(g.closers, g.sockets.end)
 	g.wg.Go(func() { _ = g.redis.Run(side) }) // logs what goes wrong
-	if err := g.upstream(side, b, cfg); err != nil {
+	if err := g.pipeline(side, b, cfg); err != nil {
 		return nil, err
 	}
-	if err := g.pipeline(side, b, cfg); err != nil {
+	if err := g.upstream(ctx, side, b, cfg); err != nil {
 		return nil, err
 	}
 	return g, nil
@@ -136,14 +139,14 @@ func (g *rig) engine(ctx context.Context, b *Bench, dir string) (err error) {
 	return nil
 }
 
-// upstream opens the simulated Jetstream.
-func (g *rig) upstream(side context.Context, b *Bench, cfg rigConfig) (err error) {
-	ahead := lead
-	if b.Engine == EngineApache {
-		ahead = apacheLead
+// upstream opens the simulated Jetstream once the source has dialled, however long
+// brokers take until then: its time begins shortly after.
+func (g *rig) upstream(ctx, side context.Context, b *Bench, cfg rigConfig) (err error) {
+	if err := g.sockets.await(ctx); err != nil {
+		return fmt.Errorf("wait for the source: %w", err)
 	}
 	g.timeline, err = simulate.OpenTimeline(simulate.TimelineConfig{World: fmt.Sprintf("bluesky:%d", cfg.seed), Rate: cfg.rate,
-		Variant: simulate.MixOf(collections), History: -ahead, Limit: cfg.events, Log: b.Log})
+		Variant: simulate.MixOf(collections), History: -lead, Limit: cfg.events, Log: b.Log})
 	if err != nil {
 		return fmt.Errorf("open timeline: %w", err)
 	}
@@ -154,11 +157,6 @@ func (g *rig) upstream(side context.Context, b *Bench, cfg rigConfig) (err error
 		return fmt.Errorf("open upstream: %w", err)
 	}
 	g.closers = append(g.closers, g.server.Close)
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return fmt.Errorf("listen: %w", err)
-	}
-	g.sockets = &sockets{Listener: ln}
 	g.wg.Go(func() { _ = g.server.Serve(side, g.sockets) }) // ends with side
 	return nil
 }

@@ -2,6 +2,7 @@ package lab
 
 import (
 	"context"
+	"errors"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -115,6 +116,7 @@ const socketBuffer = 64 << 10
 // did not read.
 type sockets struct {
 	net.Listener
+	first   net.Conn // accepted by await, not yet by Accept
 	mu      sync.Mutex
 	blocked time.Duration // in writes that took over a millisecond, together
 	longest time.Duration
@@ -123,11 +125,49 @@ type sockets struct {
 	client  *net.TCPConn
 }
 
+// await returns when somebody has dialled. The connection is Accept's.
+func (s *sockets) await(ctx context.Context) error {
+	done := make(chan error, 1)
+	go func() {
+		c, err := s.Listener.Accept()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.first = c
+		done <- err
+	}()
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		_ = s.Listener.Close() // ends Accept
+		return errors.Join(ctx.Err(), <-done)
+	}
+}
+
+// end closes what is not closed by who serves.
+func (s *sockets) end() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.first != nil {
+		_ = s.first.Close()
+	}
+	_ = s.Listener.Close() // again, where it was served
+	return nil
+}
+
 // Accept implements net.Listener.
 func (s *sockets) Accept() (net.Conn, error) {
-	c, err := s.Listener.Accept()
-	if err != nil {
-		return nil, err
+	s.mu.Lock()
+	c := s.first
+	s.first = nil
+	s.mu.Unlock()
+	if c == nil {
+		var err error
+		if c, err = s.Listener.Accept(); err != nil {
+			return nil, err
+		}
 	}
 	if t, ok := c.(*net.TCPConn); ok {
 		_ = t.SetWriteBuffer(socketBuffer) // without it more waits in the kernel: a difference in degree

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weir-project/weir/internal/lab"
+)
+
+const parallelLong = `Work that takes 10 ms a record, done by more than one worker. One topic of six
+partitions is filled with simulated Bluesky posts of a few accounts, and then worked
+through again and again, each time by a new group:
+
+  threads   one consumer hands records to threads of its own: by key, so that the
+            records of an account stay in order, and to whoever is free
+  members   a consumer group of several members; the seventh of six partitions is idle
+  share     a share group (KIP-932): more members than partitions, records acknowledged
+            one by one, some released and delivered again, a poison record given up
+            after its limit, order lost
+
+Speed-up over one worker and order are measured for each, and every record is looked
+up: worked exactly once, or acknowledged exactly once by the share group.
+The page docs/labs/parallel.md says what to watch.
+
+Exit code 0: the claim holds; 4: it does not; 5: inconclusive.`
+
+func newLabParallel(a *app) *cobra.Command {
+	s := lab.DefaultParallel()
+	var (
+		short  bool
+		ways   []string
+		engine string
+		names  []string
+	)
+	for _, w := range lab.ParallelWays() {
+		names = append(names, string(w))
+	}
+	cmd := &cobra.Command{
+		Use:   "parallel",
+		Short: "Slow work by threads, members and a share group: speed, order, poison",
+		Long:  parallelLong,
+		Example: `  weir lab parallel --short
+  weir lab parallel --engine apache --ways share --sharers 24
+  weir lab parallel --short --break scatter    # the lab must notice`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if short {
+				def := lab.ShortParallel()
+				if !cmd.Flags().Changed("events") {
+					s.Events = def.Events
+				}
+				if !cmd.Flags().Changed("members") {
+					s.Members = def.Members
+				}
+			}
+			s.Ways = nil
+			for _, name := range ways {
+				s.Ways = append(s.Ways, lab.ParallelWay(strings.TrimSpace(name)))
+			}
+			return a.performLabOn(cmd.Context(), &s, engine)
+		},
+	}
+	fl := cmd.Flags()
+	fl.BoolVar(&short, "short", false, "600 events, groups of 3 and 7 members: half a minute")
+	fl.StringSliceVar(&ways, "ways", names, "`LIST` of ways to try: "+strings.Join(names, ", "))
+	fl.Int64Var(&s.Events, "events", s.Events, "`EVENTS` that upstream offers")
+	fl.DurationVar(&s.Work, "work", s.Work, "`TIME` that a worker is busy with one record")
+	fl.IntVar(&s.Workers, "workers", s.Workers, "`NUMBER` of threads of the one consumer, 2 to 64")
+	fl.IntSliceVar(&s.Members, "members", s.Members, "`LIST` of sizes of the consumer group, 2 to 24 each")
+	fl.IntVar(&s.Sharers, "sharers", s.Sharers, "`NUMBER` of members of the share group, 7 to 24")
+	fl.IntVar(&s.Keys, "keys", s.Keys, fmt.Sprintf("`NUMBER` of accounts that the posts come from, %d to %d: the fewer, the more uneven", lab.MinKeys, lab.MaxKeys))
+	fl.Int64Var(&s.Seed, "seed", s.Seed, "`NUMBER` that the events are made from")
+	fl.StringVar(&s.Break, "break", "", "`HOW` to break it on purpose, so that the claim must not hold: "+strings.Join(lab.ParallelBreaks(), ", "))
+	labEngineFlag(fl, &engine)
+	for _, name := range []string{"short", "ways", "events", "work", "workers", "members", "sharers", "keys", "seed", "break", "engine"} {
+		noEnv(fl, name)
+	}
+	_ = cmd.RegisterFlagCompletionFunc("ways", cobra.FixedCompletions(names, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("break", cobra.FixedCompletions(lab.ParallelBreaks(), cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("engine", cobra.FixedCompletions(lab.Engines(), cobra.ShellCompDirectiveNoFileComp))
+	a.dataFlag(cmd)
+	a.outputFlag(cmd, formatTable, formatJSON)
+	a.logFlag(cmd)
+	return cmd
+}
