@@ -120,6 +120,78 @@ func (c clients) runScripts() {
 	t.Logf("stored and counted by everybody: %v", stored)
 }
 
+// countWords lets quixstreams count words exactly once, in transactions and with its
+// states in a changelog topic: it is killed, loses its disk, and counts on.
+func (c clients) countWords() {
+	t := c.t
+	for _, topic := range []string{"words", "word-counts"} {
+		c.records("", "confluent", "create", topic, "--partitions", "3")
+	}
+	script := func() *process {
+		return start(t, "word_counts", []string{"KAFKA_BROKER=" + c.brokers, "STATE_DIR=" + t.TempDir()},
+			c.python, "-W", "ignore", filepath.Join("clients", "word_counts.py"))
+	}
+	const rounds, words = 40, 5
+	write := func() {
+		var batch []kafkaRecord
+		for range rounds {
+			for i := range words {
+				word := "word " + strconv.Itoa(i)
+				batch = append(batch, kafkaRecord{partition: i % 3, key: &word, value: &word})
+			}
+		}
+		c.write("kafka-python", "words", batch)
+	}
+	// The counts of each word as they were written, and read by somebody else: 1, 2, 3, ...
+	read := func() map[string][]int {
+		all := map[string][]int{}
+		for _, r := range c.readPython("kafka-python", "word-counts") {
+			var n struct {
+				Word  string
+				Count int
+			}
+			if err := json.Unmarshal([]byte(*r.value), &n); err != nil {
+				t.Fatal(err)
+			}
+			all[n.Word] = append(all[n.Word], n.Count)
+		}
+		return all
+	}
+	counted := func(n int) func() bool {
+		return func() bool {
+			sum := 0
+			for _, counts := range read() {
+				sum += len(counts)
+			}
+			return sum >= n
+		}
+	}
+	write()
+	app := script()
+	waitFor(t, "quixstreams to count", counted(1))
+	app.stop(t, syscall.SIGKILL)
+	write()
+	app = script()
+	waitFor(t, "quixstreams to count on", counted(2*rounds*words))
+	app.stop(t, syscall.SIGTERM)
+	got := read()
+	for i := range words {
+		word := "word " + strconv.Itoa(i)
+		for j, n := range got[word] {
+			if n != j+1 {
+				t.Fatalf("%s: count %d follows %v", word, n, got[word][:j])
+			}
+		}
+		if len(got[word]) != 2*rounds {
+			t.Errorf("%s was counted %d times, and written %d times", word, len(got[word]), 2*rounds)
+		}
+	}
+	described := c.tool("", "TopicCommand", "--describe", "--topic", "changelog__word-counter--words--default")
+	if !strings.Contains(described, "cleanup.policy=compact") || strings.Count(described, "Leader: ") != 3 {
+		t.Errorf("kafka-topics describes the changelog\n%s", described)
+	}
+}
+
 // wait waits for a program's good end.
 func (p *process) wait(t *testing.T) {
 	t.Helper()

@@ -38,6 +38,7 @@ func TestClients(t *testing.T) {
 					"transactions":      clients.transact,
 					"administration":    clients.administer,
 					"share group":       clients.shareRecords,
+					"states":            clients.countWords,
 				} {
 					t.Run(name, func(t *testing.T) {
 						t.Parallel()
