@@ -26,6 +26,9 @@ const gcPercent = 400
 // settings is what the flags say, for the parent and for each measurement.
 type settings struct {
 	dir, weir, kafka, redis string
+	engine                  string
+	python, script          string
+	cluster                 int // weir cluster's process id; 0 for a cluster of somebody else
 	events                  int
 	rounds                  int
 	only                    string
@@ -51,6 +54,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	f.SetOutput(stderr)
 	f.StringVar(&s.dir, "dir", "", "`DIR` for events and data, made empty by the caller")
 	f.StringVar(&s.weir, "weir", "", "the built weir `PROGRAM`")
+	f.StringVar(&s.engine, "engine", "embedded", "the `ENGINE` of weir cluster: embedded, or apache for three Apache Kafka brokers")
+	f.StringVar(&s.python, "python", "", "a Python `PROGRAM` with interop/clients/requirements.txt, for -script")
+	f.StringVar(&s.script, "script", "", "bench/scripts.py")
 	f.StringVar(&s.kafka, "kafka", "", "`ADDRS` of an existing cluster that is not weir's; empty starts weir cluster")
 	f.StringVar(&s.redis, "redis", "", "`URL` of an existing Redis; empty is weir cluster's, or with -kafka none")
 	f.IntVar(&s.events, "events", 200_000, "`N` events in each measurement")

@@ -4,6 +4,10 @@
 # Markdown table of medians: CPU time per event, events per second, ratios.
 #
 #   bench/run.sh [flags of the benchmark, e.g. -rounds 3 -events 100000 -only count]
+#   bench/run.sh apache [flags]     on three Apache Kafka brokers (`weir cluster --engine
+#                                   apache`), beside programs of the kind that such
+#                                   pipelines begin with (bench/scripts.py); events per
+#                                   second, because there the brokers are the cost
 #
 # CPU time is the client process's own, user and system, as the kernel counts it; the
 # broker runs in another process. It stays meaningful on a busy machine, unlike
@@ -15,7 +19,11 @@
 #   WEIR_BENCH_REDIS=redis://...  a Redis to count with, where the cluster is not weir's
 #   TMPDIR                        where events and data lie, about 5 kB for each event
 #
-# Needs Go; kcat is measured when it is installed. Takes about a minute a round.
+#   WEIR_BENCH_PYTHON=PYTHON      a Python with interop/clients/requirements.txt for the
+#                                 scripts; else one is made (needs Python and PyPI)
+#
+# Needs Go, and for apache what weir's engine needs (Java, Maven); kcat is measured when
+# it is installed. Takes about a minute a round.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -24,4 +32,14 @@ trap 'rm -rf "$dir"' EXIT
 
 go build -o "$dir/weir" ./cmd/weir
 go build -o "$dir/bench" ./bench
-"$dir/bench" -dir "$dir" -weir "$dir/weir" -kafka "${WEIR_BENCH_KAFKA:-}" -redis "${WEIR_BENCH_REDIS:-}" "$@"
+engine=()
+if [ "${1:-}" = apache ]; then
+  shift
+  python=${WEIR_BENCH_PYTHON:-}
+  if [ -z "$python" ]; then
+    python3 -m venv "$dir/venv" && "$dir/venv/bin/pip" install -q -r interop/clients/requirements.txt
+    python=$dir/venv/bin/python
+  fi
+  engine=(-engine apache -python "$python" -script bench/scripts.py)
+fi
+"$dir/bench" -dir "$dir" -weir "$dir/weir" -kafka "${WEIR_BENCH_KAFKA:-}" -redis "${WEIR_BENCH_REDIS:-}" "${engine[@]}" "$@"
