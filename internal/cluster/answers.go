@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"slices"
+	"strings"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
@@ -20,7 +21,7 @@ func inspected(key int16) bool {
 	switch kmsg.Key(key) {
 	case kmsg.CreateTopics, kmsg.DeleteTopics, kmsg.CreatePartitions, kmsg.AlterUserSCRAMCredentials,
 		kmsg.DeleteRecords, kmsg.OffsetForLeaderEpoch, kmsg.FindCoordinator, kmsg.EndTxn, kmsg.TxnOffsetCommit,
-		kmsg.ConsumerGroupHeartbeat:
+		kmsg.ConsumerGroupHeartbeat, kmsg.OffsetFetch:
 		return true
 	}
 	return false
@@ -35,6 +36,7 @@ func (c *Cluster) before(b *broker, f flight, frame []byte) (_, reply []byte, er
 		if resp := tooManyPartitions(req); resp != nil {
 			return nil, encodeResponse(f.corr, resp), nil
 		}
+		frame = wellNamed(frame, req)
 	case *kmsg.CreatePartitionsRequest:
 		if resp := tooManyMore(req); resp != nil {
 			return nil, encodeResponse(f.corr, resp), nil
@@ -104,6 +106,8 @@ func noStaticMembers(req *kmsg.ConsumerGroupHeartbeatRequest) kmsg.Response {
 // keepLast lowers a request to delete everything to everything but the last
 // record: a partition with nothing in it starts again at offset 0 after a
 // restart, below what consumers have committed.
+// One below the log's start, which the module refuses and Kafka answers with
+// the start, becomes one to the start.
 func (c *Cluster) keepLast(frame []byte, req *kmsg.DeleteRecordsRequest) []byte {
 	changed := false
 	for i := range req.Topics {
@@ -113,6 +117,10 @@ func (c *Cluster) keepLast(frame []byte, req *kmsg.DeleteRecordsRequest) []byte 
 			info := c.partitionInfo(partition{t.Topic, p.Partition})
 			if info == nil || info.HighWatermark == 0 || info.LogStartOffset >= info.HighWatermark {
 				continue
+			}
+			if p.Offset >= 0 && p.Offset < info.LogStartOffset {
+				p.Offset = info.LogStartOffset
+				changed = true
 			}
 			if p.Offset == -1 || p.Offset == info.HighWatermark {
 				p.Offset = info.HighWatermark - 1
@@ -172,7 +180,9 @@ func (c *Cluster) after(f flight, frame []byte) []byte {
 func (c *Cluster) change(ctx context.Context, f flight) func(kmsg.Response) {
 	switch kmsg.Key(f.key) {
 	case kmsg.CreateTopics:
-		return func(r kmsg.Response) { answerCreateTopics(r.(*kmsg.CreateTopicsResponse)) }
+		return func(r kmsg.Response) {
+			answerCreateTopics(f.req.(*kmsg.CreateTopicsRequest), r.(*kmsg.CreateTopicsResponse))
+		}
 	case kmsg.ApiVersions:
 		return func(r kmsg.Response) { limitVersions(r.(*kmsg.ApiVersionsResponse)) }
 	case kmsg.Metadata:
@@ -184,6 +194,10 @@ func (c *Cluster) change(ctx context.Context, f flight) func(kmsg.Response) {
 	case kmsg.FindCoordinator:
 		return func(r kmsg.Response) {
 			c.answerFindCoordinator(ctx, f.req.(*kmsg.FindCoordinatorRequest), r.(*kmsg.FindCoordinatorResponse))
+		}
+	case kmsg.OffsetFetch:
+		return func(r kmsg.Response) {
+			c.answerOffsetFetch(ctx, f.req.(*kmsg.OffsetFetchRequest), r.(*kmsg.OffsetFetchResponse))
 		}
 	case kmsg.OffsetForLeaderEpoch:
 		return func(r kmsg.Response) {
@@ -197,9 +211,38 @@ func (c *Cluster) change(ctx context.Context, f flight) func(kmsg.Response) {
 	return nil
 }
 
-// answerCreateTopics lists no configuration where the module says null: the
-// protocol allows that, and kafka-topics --create fails on it after the fact.
-func answerCreateTopics(r *kmsg.CreateTopicsResponse) {
+// wellNamed leaves out the topics whose names Kafka does not allow; the module
+// would make them, and nobody could have them anywhere else.
+func wellNamed(frame []byte, req *kmsg.CreateTopicsRequest) []byte {
+	if !slices.ContainsFunc(req.Topics, illNamed) {
+		return frame
+	}
+	rest := *req // what was asked for stays for the answer
+	rest.Topics = slices.DeleteFunc(slices.Clone(req.Topics), illNamed)
+	return replaceBody(frame, &rest)
+}
+
+// illNamed reports whether a name is none for Kafka: empty, longer than 249
+// characters, "." or "..", or with others than letters, digits, dots, underscores
+// and hyphens in it.
+func illNamed(t kmsg.CreateTopicsRequestTopic) bool {
+	return t.Topic == "" || t.Topic == "." || t.Topic == ".." || len(t.Topic) > 249 || strings.ContainsFunc(t.Topic, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("._-", r)
+	})
+}
+
+// answerCreateTopics answers for the topics that were left out, and lists no
+// configuration where the module says null: the protocol allows that, and
+// kafka-topics --create fails on it after the fact.
+func answerCreateTopics(req *kmsg.CreateTopicsRequest, r *kmsg.CreateTopicsResponse) {
+	for _, t := range req.Topics {
+		if illNamed(t) && !slices.ContainsFunc(r.Topics, func(o kmsg.CreateTopicsResponseTopic) bool { return o.Topic == t.Topic }) {
+			st := kmsg.NewCreateTopicsResponseTopic()
+			st.Topic, st.ErrorCode = t.Topic, kerr.InvalidTopicException.Code
+			st.ErrorMessage = kmsg.StringPtr("a topic's name is 1 to 249 letters, digits, dots, underscores and hyphens, and not . or ..")
+			r.Topics = append(r.Topics, st)
+		}
+	}
 	for i := range r.Topics {
 		if t := &r.Topics[i]; t.Configs == nil && t.ErrorCode == 0 {
 			t.Configs = []kmsg.CreateTopicsResponseTopicConfig{}
