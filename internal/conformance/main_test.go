@@ -1,0 +1,144 @@
+package conformance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"go.uber.org/goleak"
+
+	"github.com/weir-project/weir/internal/cluster"
+	"github.com/weir-project/weir/internal/cluster/apache"
+)
+
+// engine is all that the tests know of the brokers besides their protocol.
+type engine struct {
+	apache  bool
+	addrs   []string
+	kill    func(ctx context.Context, id int32) error // without warning, as a machine dies
+	restart func(ctx context.Context, id int32) error
+	close   func() error
+}
+
+// kafka is the cluster that all tests share.
+var kafka *engine
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "weir-conformance-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(2)
+	}
+	open := openEmbedded
+	if os.Getenv("WEIR_TEST_KAFKA") == "apache" {
+		open = openApache
+	}
+	if kafka, err = open(dir); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(2)
+	}
+	if err = openClients(); err == nil && !kafka.apache {
+		err = setBrokers(brokerSettings)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(2)
+	}
+	code := m.Run()
+	closeClients()
+	if err := errors.Join(kafka.close(), goleak.Find()); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
+	os.Exit(code)
+}
+
+func openEmbedded(dir string) (*engine, error) {
+	c, err := cluster.Open(context.Background(), cluster.Config{Dir: dir, CheckEvery: 100 * time.Millisecond})
+	if err != nil {
+		return nil, err
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	ran := make(chan error, 1)
+	go func() { ran <- c.Run(ctx) }()
+	return &engine{addrs: c.Addrs(), kill: c.Kill, restart: c.Restart, close: func() error {
+		stop()
+		return errors.Join(<-ran, c.Close())
+	}}, nil
+}
+
+// brokerSettings make both engines do within a test what they otherwise do within
+// minutes. They change when something happens, not what.
+var brokerSettings = map[string]string{
+	"group.consumer.heartbeat.interval.ms": "200",
+	"group.share.heartbeat.interval.ms":    "200",
+	"group.share.record.lock.duration.ms":  "4000",
+}
+
+// apacheSettings are such that Apache Kafka alone knows.
+var apacheSettings = map[string]string{
+	"log.initial.task.delay.ms":                                   "200",
+	"log.retention.check.interval.ms":                             "200",
+	"log.cleaner.backoff.ms":                                      "200",
+	"transaction.abort.timed.out.transaction.cleanup.interval.ms": "200",
+	"group.consumer.min.session.timeout.ms":                       "1000",
+	"group.consumer.min.heartbeat.interval.ms":                    "50",
+	"group.share.min.heartbeat.interval.ms":                       "50",
+	"group.share.min.record.lock.duration.ms":                     "1000",
+}
+
+// setBrokers changes the configuration of all brokers while they run.
+func setBrokers(values map[string]string) error {
+	all := []kadm.AlterConfig{{Op: kadm.SetConfig, Name: "share.record.lock.sweep.interval.ms", Value: kmsg.StringPtr("100")}}
+	for k, v := range values {
+		all = append(all, kadm.AlterConfig{Op: kadm.SetConfig, Name: k, Value: &v})
+	}
+	rs, err := adm.AlterBrokerConfigs(context.Background(), all)
+	if err != nil {
+		return err
+	}
+	return rs[0].Err
+}
+
+func openApache(dir string) (*engine, error) {
+	var addrs []string
+	var held []net.Listener
+	for range 3 {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, err
+		}
+		held, addrs = append(held, l), append(addrs, l.Addr().String())
+	}
+	for _, l := range held {
+		if err := l.Close(); err != nil {
+			return nil, err
+		}
+	}
+	properties := maps.Clone(brokerSettings)
+	maps.Copy(properties, apacheSettings)
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return nil, err
+	}
+	c, err := apache.Open(context.Background(), apache.Config{
+		Dir: dir, Cache: filepath.Join(cache, "weir"), Addrs: addrs, Home: os.Getenv("KAFKA_HOME"), Properties: properties,
+		Progress: func(s string) { fmt.Fprintln(os.Stderr, s) },
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &engine{apache: true, addrs: addrs, restart: c.Restart, close: c.Close,
+		kill: func(ctx context.Context, id int32) error { return c.Kill(ctx, id, true) }}, nil
+}
