@@ -16,7 +16,8 @@ brokers, and come back.
 
 Embedded brokers share one copy of the data on this disk: a killed broker is
 away for its clients, as in a real cluster, but no replica is lost. Those of
---engine apache are processes: kill stops one in order, kill --hard at once.`
+--engine apache are processes: kill stops one in order, kill --hard at once. The
+Brokers page lists where the embedded ones differ from Apache Kafka.`
 
 func newBrokers(a *app) *cobra.Command {
 	list := &cobra.Command{

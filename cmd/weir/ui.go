@@ -15,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/weir-project/weir/internal/cluster"
 	"github.com/weir-project/weir/internal/inspect"
 	"github.com/weir-project/weir/internal/kafka"
 	"github.com/weir-project/weir/internal/latency"
@@ -133,6 +134,11 @@ func (ui *userInterface) open(ctx context.Context, t *target, e *engine, p *pipe
 	if e != nil && e.cluster != nil {
 		wc.Engine = e.cluster.engine()
 		cfg.Brokers = e.cluster
+		if wc.Engine == engineEmbedded {
+			for _, d := range cluster.Differences() {
+				cfg.Differences = append(cfg.Differences, web.Difference(d))
+			}
+		}
 	}
 	if store != nil {
 		wc.Tallies, cfg.Tallies = store, store

@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
+
+	"github.com/weir-project/weir/internal/cluster"
 )
 
 // A FailoverCase is how a producer asks for acknowledgement, and what the topic
@@ -158,7 +161,8 @@ func failoverNotes(real bool) []string {
 			"the pause is the broker's session (broker.session.timeout.ms, 6 s here) and the election; an orderly stop moves leaders first and costs milliseconds",
 		}
 	}
+	d, _ := cluster.DifferenceOf(cluster.DiffReplication)
 	return []string{
-		"replication is simulated here: there is one copy of the data, which survives its broker, so acks=1 loses nothing, leaders move at once, and min.insync.replicas is not enforced; weir lab failover --engine apache shows what really happens",
+		"the embedded cluster differs from Apache Kafka: " + strings.ReplaceAll(d.Embedded+". "+d.Learner, "`", ""),
 	}
 }

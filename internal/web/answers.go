@@ -13,6 +13,16 @@ type how struct {
 
 func by(command string, requests ...string) how { return how{command, requests} }
 
+// Difference is one way in which the embedded engine behaves otherwise than Apache
+// Kafka. Words between backquotes are Kafka's own.
+type Difference struct {
+	ID        string `json:"id"`
+	Behaviour string `json:"behaviour"`
+	Apache    string `json:"apache"`
+	Embedded  string `json:"embedded"`
+	Learner   string `json:"learner"` // what follows for who learns here
+}
+
 // The answers of the operations. What the commands print with -o json is what is
 // embedded here, or a list in it.
 type (
@@ -38,6 +48,8 @@ type (
 		inspect.BrokerList
 		// Changes are what was done to brokers here, the newest first.
 		Changes []BrokerChange `json:"changes"`
+		// Differences are where this engine behaves otherwise than Apache Kafka.
+		Differences []Difference `json:"differences"`
 		how
 	}
 	brokerAnswer struct {

@@ -119,7 +119,7 @@ func (s *Server) brokers(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, brokersAnswer{list, s.pauses.list(), by("weir brokers", "Metadata", "DescribeLogDirs")})
+	writeJSON(w, http.StatusOK, brokersAnswer{list, s.pauses.list(), append([]Difference{}, s.cfg.Differences...), by("weir brokers", "Metadata", "DescribeLogDirs")})
 	return nil
 }
 

@@ -65,6 +65,8 @@ type Config struct {
 	Tallies inspect.Tallies
 	// Brokers is nil where the cluster is not weir's own.
 	Brokers Brokers
+	// Differences are where weir's own cluster is not as Apache Kafka.
+	Differences []Difference
 	// Acks says by stream when a transaction of this process was last acknowledged;
 	// nil where nothing is produced here.
 	Acks func() map[string]time.Time

@@ -18,6 +18,12 @@ export default {
     const changes = el('section.card', { hidden: true, 'aria-label': 'what was done here' }, el('h2', null, 'What was done here, and how long producers waited'),
       el('div.scroll', { tabindex: '0', role: 'region', 'aria-label': 'changes' }, el('table.rows', null, el('thead', null, el('tr', null,
         ['When', 'Broker', 'Was', 'Took', 'Longest without an acknowledgement', 'Usually', 'Stream'].map((t, i) => el(i > 2 && i < 6 ? 'th.num' : 'th', { scope: 'col' }, t)))), past)));
+    const other = el('tbody');
+    const differences = el('details.card', { hidden: true }, el('summary', null, 'Where this engine differs from Apache Kafka'),
+      el('div.scroll', { tabindex: '0', role: 'region', 'aria-label': 'differences from Apache Kafka' }, el('table.rows.wordy', null, el('thead', null, el('tr', null,
+        ['Behaviour', 'Apache Kafka', 'Here', 'What follows'].map((t) => el('th', { scope: 'col' }, t)))), other)));
+    /** Words between backquotes are Kafka's own. */
+    const words = (/** @type {string} */ text) => text.split('`').map((part, i) => i % 2 ? el('code', null, part) : part);
     /** @type {any} */
     let timer = 0;
     let closed = false;
@@ -25,8 +31,12 @@ export default {
     const measured = async () => {
       clearTimeout(timer);
       try {
-        const list = (await app.api('/brokers')).changes;
+        const answer = await app.api('/brokers');
         if (closed) return;
+        const list = answer.changes;
+        differences.hidden = !answer.differences.length;
+        if (!other.firstChild) other.replaceChildren(...answer.differences.map((/** @type {any} */ d) => el('tr', null, el('th.wrap', { scope: 'row' }, words(d.behaviour)),
+          [d.apache, d.embedded, d.learner].map((t) => el('td.wrap', null, words(t))))));
         changes.hidden = !list.length;
         const time = (/** @type {any} */ c, /** @type {number} */ n) => c.measuring ? 'measuring…' : n < 0 ? 'nothing is produced here' : count(n) + ' ms';
         past.replaceChildren(...list.map((/** @type {any} */ c) => el('tr', null, el('td.nowrap', null, clock(c.time)), el('td', null, el('span.chip.' + hue(c.broker + 6), null, c.broker)), el('td', null, c.change), el('td.num', null, count(c.took_ms) + ' ms'),
@@ -53,7 +63,7 @@ export default {
         box.replaceChildren(el('div.scroll', { tabindex: '0', role: 'region', 'aria-label': 'configuration of broker ' + id }, el('table.rows', null, el('tbody', null, a.config.map((/** @type {any} */ c) => el('tr', null, el('th', { scope: 'row' }, c.name), el('td.wrap', null, c.sensitive ? '(hidden)' : c.value), el('td.dim', null, c.source)))))));
       } catch (e) { toast(/** @type {Error} */ (e).message, true); }
     };
-    root.append(el('h1', null, 'Brokers'), note, cards, result, changes, command.root);
+    root.append(el('h1', null, 'Brokers'), note, cards, result, changes, differences, command.root);
     return {
       update(s) {
         state = s;
