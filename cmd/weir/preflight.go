@@ -267,10 +267,15 @@ func (a *app) printFindings(all []finding) error {
 		if _, err := fmt.Fprint(a.stdout, text.String()); err != nil {
 			return fmt.Errorf("write output: %w", err)
 		}
-		a.stderr.say("%d findings, %d of them promise-breaking", len(all), breaks)
+		switch {
+		case len(all) == 0:
+			a.stderr.say("nothing breaks the promise, and nothing differs from what weir would have made")
+		case breaks == 0:
+			a.stderr.say("nothing breaks the promise; %d things differ from what weir would have made", len(all))
+		}
 	}
 	if breaks > 0 {
-		return &cliError{exitFailed, errors.New("the promise would not hold here; why, stands above"), ""}
+		return &cliError{exitFailed, fmt.Errorf("the promise would not hold here: %d of %d findings break it; they stand first", breaks, len(all)), ""}
 	}
 	return nil
 }

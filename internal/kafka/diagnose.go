@@ -64,7 +64,9 @@ func (c Config) refusal(err error) (cause, out string) {
 	switch {
 	case errors.As(err, &le):
 		return le.Error(), "see sasl.oauthbearer.token.endpoint.url and the client's id and secret in the settings of --kafka-config"
-	case errors.Is(err, kerr.SaslAuthenticationFailed):
+	// A refused token is answered with reasons in place of an error (RFC 7628), which
+	// the library does not expect.
+	case errors.Is(err, kerr.SaslAuthenticationFailed), strings.Contains(err.Error(), "unexpected data in oauth response"):
 		return fmt.Sprintf("it refuses the login of %s by %s", c.loginName(), c.Security), "check the name, the password or token, and the mechanism"
 	case errors.Is(err, kerr.UnsupportedSaslMechanism):
 		return fmt.Sprintf("it does not take logins by %s", c.Security.mechanism.Name()), "set sasl.mechanism to one that this listener has enabled (sasl.enabled.mechanisms of the brokers)"

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -140,19 +141,20 @@ func (c Config) Preflight(ctx context.Context, cl *kgo.Client, p Purpose) ([]Fin
 	for _, s := range specs {
 		names = append(names, s.Name)
 	}
-	adm := kadm.NewClient(cl)
-	md, err := adm.Metadata(ctx, append(slices.Clone(names), topicTransactions, topicOffsets)...)
-	if err != nil {
-		return nil, fmt.Errorf("ask for topics: %w", err)
-	}
-	configs, err := adm.DescribeTopicConfigs(ctx, append(slices.Clone(names), topicTransactions)...)
-	if err != nil {
-		return nil, fmt.Errorf("ask for topic settings: %w", err)
-	}
-	out, err := c.access(ctx, cl, p)
+	md, access, err := lookAt(ctx, cl, append(slices.Clone(names), topicTransactions, topicOffsets))
 	if err != nil {
 		return nil, err
 	}
+	configs, err := topicConfigs(ctx, cl, append(slices.Clone(names), topicTransactions))
+	if err != nil {
+		return nil, err
+	}
+	out := c.topicAccess(access, p)
+	more, err := c.access(ctx, cl, p)
+	if err != nil {
+		return nil, err
+	}
+	out = append(out, more...)
 	if n := len(md.Brokers); n < 3 {
 		out = append(out, Finding{Severity: Different, Cause: fmt.Sprintf("there are %d brokers, so every event is on fewer than three", n),
 			Out: "use three brokers or more where losing one must not matter"})
@@ -176,10 +178,10 @@ func (c Config) Preflight(ctx context.Context, cl *kgo.Client, p Purpose) ([]Fin
 		if d.Err != nil {
 			return nil, fmt.Errorf("ask for topic %s: %w", s.Name, d.Err)
 		}
-		t := topicCheck{spec: s, brokers: len(md.Brokers), details: d, config: configOf(configs, s.Name), tool: c.tool()}
+		t := topicCheck{spec: s, brokers: len(md.Brokers), details: d, config: configs[s.Name], tool: c.tool()}
 		out = append(out, t.findings()...)
 	}
-	out = append(out, c.brokerSettings(ctx, adm, brokerCheck{md: md, transactions: configOf(configs, topicTransactions), absent: absent})...)
+	out = append(out, c.brokerSettings(ctx, kadm.NewClient(cl), brokerCheck{md: md, transactions: configs[topicTransactions], absent: absent})...)
 	slices.SortStableFunc(out, func(a, b Finding) int { return cmp.Compare(b.rank(), a.rank()) })
 	return out, nil
 }
@@ -191,14 +193,61 @@ func (f Finding) rank() int {
 	return int(f.Severity)
 }
 
-// configOf is what is known of a topic's settings: nothing, where the client is
-// not allowed to know.
-func configOf(configs kadm.ResourceConfigs, topic string) kadm.ResourceConfig {
-	c, err := configs.On(topic, nil)
-	if err != nil || c.Err != nil {
-		return kadm.ResourceConfig{Name: topic}
+// lookAt asks for topics, whether they may be seen or not, and for what is allowed
+// with each. kadm ends with the first that is hidden.
+func lookAt(ctx context.Context, cl *kgo.Client, names []string) (kadm.Metadata, map[string]topicAccess, error) {
+	req := kmsg.NewPtrMetadataRequest()
+	req.IncludeTopicAuthorizedOperations = true
+	for _, n := range names {
+		t := kmsg.NewMetadataRequestTopic()
+		t.Topic = kmsg.StringPtr(n)
+		req.Topics = append(req.Topics, t)
 	}
-	return c
+	resp, err := req.RequestWith(ctx, cl)
+	if err != nil {
+		return kadm.Metadata{}, nil, fmt.Errorf("ask for topics: %w", err)
+	}
+	md, access := kadm.Metadata{Topics: kadm.TopicDetails{}}, map[string]topicAccess{}
+	for _, b := range resp.Brokers {
+		md.Brokers = append(md.Brokers, kgo.BrokerMetadata{NodeID: b.NodeID, Host: b.Host, Port: b.Port, Rack: b.Rack})
+	}
+	for _, t := range resp.Topics {
+		if t.Topic == nil {
+			continue
+		}
+		d := kadm.TopicDetail{Topic: *t.Topic, ID: t.TopicID, Partitions: kadm.PartitionDetails{}, Err: kerr.ErrorForCode(t.ErrorCode)}
+		for _, p := range t.Partitions {
+			d.Partitions[p.Partition] = kadm.PartitionDetail{Topic: d.Topic, Partition: p.Partition, Leader: p.Leader, Replicas: p.Replicas, ISR: p.ISR}
+		}
+		md.Topics[d.Topic] = d
+		access[d.Topic] = topicAccess{
+			known: t.AuthorizedOperations != math.MinInt32, allowed: t.AuthorizedOperations,
+			hidden: errors.Is(d.Err, kerr.TopicAuthorizationFailed), absent: errors.Is(d.Err, kerr.UnknownTopicOrPartition),
+		}
+	}
+	return md, access, nil
+}
+
+// topicConfigs are the settings of topics; of one whose settings may not be seen
+// there are none. They are asked for one by one, since kadm ends with the first that
+// is forbidden.
+func topicConfigs(ctx context.Context, cl *kgo.Client, names []string) (map[string]kadm.ResourceConfig, error) {
+	out := make(map[string]kadm.ResourceConfig, len(names))
+	for _, n := range names {
+		configs, err := kadm.NewClient(cl).DescribeTopicConfigs(ctx, n)
+		if errors.Is(err, kerr.TopicAuthorizationFailed) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("ask for the settings of topic %s: %w", n, err)
+		}
+		for _, c := range configs {
+			if c.Err == nil {
+				out[n] = c
+			}
+		}
+	}
+	return out, nil
 }
 
 // transactionVersion reports a cluster whose transactions are of the old kind.

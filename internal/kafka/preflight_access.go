@@ -54,13 +54,10 @@ func (c Config) denied(what string, operations []string, resource ...string) Fin
 // probeTime bounds asking for coordinators, which may be away.
 const probeTime = 10 * time.Second
 
-// access reports what the purpose needs and the cluster does not allow. It changes
+// access reports what the purpose needs beyond topics and the cluster does not allow. It changes
 // nothing in the cluster. A cluster that does not tell is believed to allow all.
 func (c Config) access(ctx context.Context, cl *kgo.Client, p Purpose) ([]Finding, error) {
-	out, err := c.topics(ctx, cl, p)
-	if err != nil {
-		return nil, err
-	}
+	var out []Finding
 	probe, cancel := context.WithTimeout(ctx, probeTime)
 	defer cancel()
 	for _, id := range p.Transactions {
@@ -116,35 +113,10 @@ func (t topicAccess) may(op kmsg.ACLOperation) bool {
 	return !t.hidden && (!t.known || t.allowed&(1<<op) != 0)
 }
 
-// topics reports what is not allowed on the purpose's topics, those that lack
+// topicAccess reports what is not allowed on the purpose's topics, those that lack
 // the same together.
-func (c Config) topics(ctx context.Context, cl *kgo.Client, p Purpose) ([]Finding, error) {
+func (c Config) topicAccess(have map[string]topicAccess, p Purpose) []Finding {
 	names := union(p.Write, p.Read)
-	if len(names) == 0 {
-		return nil, nil
-	}
-	req := kmsg.NewPtrMetadataRequest()
-	req.IncludeTopicAuthorizedOperations = true
-	for _, n := range names {
-		t := kmsg.NewMetadataRequestTopic()
-		t.Topic = kmsg.StringPtr(n)
-		req.Topics = append(req.Topics, t)
-	}
-	resp, err := req.RequestWith(ctx, cl)
-	if err != nil {
-		return nil, fmt.Errorf("ask what is allowed: %w", err)
-	}
-	have := map[string]topicAccess{}
-	for _, t := range resp.Topics {
-		if t.Topic == nil {
-			continue
-		}
-		err := kerr.ErrorForCode(t.ErrorCode)
-		have[*t.Topic] = topicAccess{
-			known: t.AuthorizedOperations != math.MinInt32, allowed: t.AuthorizedOperations,
-			hidden: errors.Is(err, kerr.TopicAuthorizationFailed), absent: errors.Is(err, kerr.UnknownTopicOrPartition),
-		}
-	}
 	var out []Finding
 	// Read and Write each imply Describe, and Create is asked of the topic alone,
 	// which allows less than on the cluster.
@@ -191,5 +163,5 @@ func (c Config) topics(ctx context.Context, cl *kgo.Client, p Purpose) ([]Findin
 		out = append(out, c.mayNotSee(fmt.Sprintf("the settings of topic %s, which are not judged; events over %d bytes become dead letters", strings.Join(unseen, ", "), defaultMaxBytes),
 			each("--topic", unseen)...))
 	}
-	return out, nil
+	return out
 }

@@ -99,7 +99,7 @@ func attribute(oid asn1.ObjectIdentifier, v asn1.RawValue) string {
 	var b strings.Builder
 	for i, r := range text {
 		edge := r == ' ' && (i == 0 || i == len(text)-1)
-		if edge || r == '#' && i == 0 || strings.ContainsRune(`,+"\<>;`, r) {
+		if edge || strings.ContainsRune(`,=+<>#;"\`, r) { // what Java escapes is more than the RFC asks for
 			b.WriteByte('\\')
 		}
 		b.WriteRune(r)

@@ -189,16 +189,13 @@ func MaxBytes(ctx context.Context, cl *kgo.Client, topics ...string) (map[string
 	for _, t := range topics {
 		out[t] = defaultMaxBytes
 	}
-	configs, err := kadm.NewClient(cl).DescribeTopicConfigs(ctx, topics...)
+	configs, err := topicConfigs(ctx, cl, topics)
 	if err != nil {
-		return nil, fmt.Errorf("ask for topic settings: %w", err)
+		return nil, err
 	}
-	for _, c := range configs {
-		if c.Err != nil { // not allowed to know
-			continue
-		}
+	for t, c := range configs {
 		if n, err := strconv.Atoi(value(c, "max.message.bytes")); err == nil && n > 0 {
-			out[c.Name] = min(n, MaxMessageBytes)
+			out[t] = min(n, MaxMessageBytes)
 		}
 	}
 	return out, nil

@@ -342,6 +342,9 @@ func (s *Store) permissionError(lacks []string) *PermissionError {
 	return e
 }
 
+// commands are those that weir uses, in scripts and outside.
+var commands = []string{"type", "hmget", "hgetall", "scan", "script|load", "evalsha", "hset", "hincrby", "hlen", "del"}
+
 // lacksKeys stands for the pattern of keys among commands.
 const lacksKeys = "keys " + prefix + "*"
 
@@ -350,11 +353,14 @@ var commandDenied = regexp.MustCompile(`run the '([a-z|]+)' command`)
 
 // denied is a refusal that came while working: what is missing is in its text.
 func (s *Store) denied(err error) error {
-	lack := lacksKeys
-	if m := commandDenied.FindStringSubmatch(err.Error()); m != nil {
-		lack = m[1]
+	m := commandDenied.FindStringSubmatch(err.Error())
+	switch {
+	case m == nil:
+		return s.permissionError([]string{lacksKeys})
+	case m[1] == "select" || strings.HasPrefix(m[1], "cluster"): // which come first, and hide the rest
+		return s.permissionError(append([]string{m[1], lacksKeys}, commands...))
 	}
-	return s.permissionError([]string{lack})
+	return s.permissionError([]string{m[1]})
 }
 
 // probeScript tries what the other scripts do with a key that is no tally, and
@@ -398,7 +404,7 @@ func (s *Store) checkPermissions(ctx context.Context) error {
 		case m == nil:
 			lacks = append(lacks, lacksKeys)
 		case m[1] == "select": // which begins every connection, and hides the rest
-			lacks = append(lacks, m[1], command, lacksKeys, "evalsha")
+			return s.denied(err)
 		default:
 			lacks = append(lacks, command)
 		}
@@ -425,6 +431,9 @@ func (s *Store) checkPermissions(ctx context.Context) error {
 	if slices.Contains(lacks, "script|load") || slices.Contains(lacks, "evalsha") || slices.Contains(lacks, lacksKeys) {
 		// What scripts use cannot be tried, and has to be allowed all the same.
 		lacks = append(lacks, "type", "hmget", "hset", "hincrby", "hlen", "del")
+		if slices.Contains(lacks, "hgetall") { // nor can the keys
+			lacks = append(lacks, lacksKeys)
+		}
 		return s.permissionError(unique(lacks))
 	}
 	inside, err := c.EvalSha(ctx, probeScript.Hash(), []string{k}).StringSlice()

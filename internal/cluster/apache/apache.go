@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -41,8 +40,8 @@ type Config struct {
 	Home string
 	// Properties are added to every broker's configuration, and win.
 	Properties map[string]string
-	// PerBroker are more of them for one broker, 1 to 3, and win over all; may be nil.
-	PerBroker func(id int32) map[string]string
+	// Edit changes what one broker, 1 to 3, is configured with, at last; may be nil.
+	Edit func(id int32, properties map[string]string)
 	// Progress is told in words what is going on; nil for silence.
 	Progress func(string)
 	// Died is told of a broker that ended although nobody stopped it, from a
@@ -164,15 +163,8 @@ func (c *Cluster) layout(ctx context.Context) (voters string, err error) {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return "", fmt.Errorf("make the broker's directory: %w", err)
 		}
-		n := &node{id: int32(i + 1), addr: c.cfg.Addrs[i], dir: dir, java: c.java, libs: c.libs, log: c.cfg.Log, died: c.cfg.Died}
-		more := maps.Clone(c.cfg.Properties)
-		if c.cfg.PerBroker != nil {
-			if more == nil {
-				more = map[string]string{}
-			}
-			maps.Copy(more, c.cfg.PerBroker(n.id))
-		}
-		if err := os.WriteFile(n.config(), properties(n, controllers[i], voters, more), 0o600); err != nil {
+		n := &node{id: int32(i + 1), addr: c.cfg.Addrs[i], dir: dir, java: c.java, libs: c.libs, log: c.cfg.Log, died: c.cfg.Died, edit: c.cfg.Edit}
+		if err := os.WriteFile(n.config(), properties(n, controllers[i], voters, c.cfg.Properties), 0o600); err != nil {
 			return "", fmt.Errorf("write the broker's configuration: %w", err)
 		}
 		c.nodes[i] = n

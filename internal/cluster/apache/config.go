@@ -66,6 +66,9 @@ func properties(n *node, controller, voters string, more map[string]string) []by
 		"log.cleaner.dedupe.buffer.size": "16777216",
 	}
 	maps.Copy(p, more)
+	if n.edit != nil {
+		n.edit(n.id, p)
+	}
 	var b bytes.Buffer
 	b.WriteString("# Written at every start: changes made here do not stay.\n")
 	for _, k := range slices.Sorted(maps.Keys(p)) {

@@ -24,7 +24,8 @@ type node struct {
 	addr, dir  string
 	java, libs string
 	log        *slog.Logger
-	died       func(Broker) // may be nil
+	died       func(Broker)                   // may be nil
+	edit       func(int32, map[string]string) // may be nil
 
 	mu     sync.Mutex
 	cmd    *exec.Cmd
