@@ -62,7 +62,7 @@ func newLab(a *app) *cobra.Command {
 		a.dataFlag(sub)
 		a.outputFlag(sub, formatTable, formatJSON)
 	}
-	c.AddCommand(list, newLabBackpressure(a), newLabParallel(a), newLabGroups(a), newLabPersistence(a), newLabReplay(a), newLabFailover(a), compare)
+	c.AddCommand(list, newLabBackpressure(a), newLabParallel(a), newLabGroups(a), newLabPersistence(a), newLabReplay(a), newLabFailover(a), newLabAll(a), compare)
 	return c
 }
 
@@ -131,49 +131,17 @@ func wrap(text string, width int) (lines []string) {
 	return append(lines, line)
 }
 
-// performLab runs an experiment, prints what it found, and makes the verdict the
-// exit code.
-func (a *app) performLab(ctx context.Context, e lab.Experiment) error {
-	return a.performLabOn(ctx, e, lab.EngineEmbedded)
-}
-
 // labEngineFlag adds --engine to a lab that knows both.
 func labEngineFlag(fl *pflag.FlagSet, engine *string) {
 	fl.StringVar(engine, "engine", lab.EngineEmbedded, "`ENGINE` of the brokers: embedded, or apache (three local Java processes; needs Java 17, and Maven or KAFKA_HOME)")
 }
 
-// performLabOn is performLab with brokers of an engine.
+// performLabOn runs an experiment with brokers of an engine, prints what it found, and
+// makes the verdict the exit code.
 func (a *app) performLabOn(ctx context.Context, e lab.Experiment, engine string) error {
-	if err := checkLabEngine(engine); err != nil {
-		return err
-	}
-	dir, err := a.labsPath()
+	r, kept, err := a.measureLab(ctx, e, engine)
 	if err != nil {
 		return err
-	}
-	cache, err := cacheDir(a.env, runtime.GOOS)
-	if err != nil && engine == lab.EngineApache {
-		return err
-	}
-	if err := e.Check(); err != nil {
-		return usageError("see weir lab "+e.Name()+" --help", "%w", err)
-	}
-	prog := newProgress(a.stderr)
-	ctx, live, stop := a.liveLab(ctx)
-	defer stop()
-	r, kept, err := lab.Perform(ctx, lab.Config{Dir: dir, Version: buildVersion().Version, Log: a.log, Progress: prog.show,
-		Engine: engine, KafkaCache: cache, KafkaHome: a.env["KAFKA_HOME"], Live: live}, e)
-	prog.done()
-	busy, isBusy := errors.AsType[*lab.BusyError](err)
-	switch {
-	case isBusy:
-		return runtimeError("wait for that one, or choose another directory with --data", "%w", busy)
-	case err != nil && ctx.Err() != nil:
-		return &cliError{exitUnclear, errors.New("stopped before there was a verdict; nothing is left of it"), ""}
-	case errors.Is(err, os.ErrPermission):
-		return dirError(dir, err)
-	case err != nil:
-		return fmt.Errorf("lab %s: %w", e.Name(), err)
 	}
 	if err := a.printLab(r, kept); err != nil {
 		return fmt.Errorf("write output: %w", err)
@@ -185,6 +153,42 @@ func (a *app) performLabOn(ctx context.Context, e lab.Experiment, engine string)
 		return &cliError{exitFailed, fmt.Errorf("the claim does not hold: %s", r.Reason), ""}
 	}
 	return &cliError{exitUnclear, fmt.Errorf("inconclusive: %s", r.Reason), ""}
+}
+
+// measureLab runs an experiment and returns its report and the directory that keeps it.
+func (a *app) measureLab(ctx context.Context, e lab.Experiment, engine string) (*lab.Report, string, error) {
+	if err := checkLabEngine(engine); err != nil {
+		return nil, "", err
+	}
+	dir, err := a.labsPath()
+	if err != nil {
+		return nil, "", err
+	}
+	cache, err := cacheDir(a.env, runtime.GOOS)
+	if err != nil && engine == lab.EngineApache {
+		return nil, "", err
+	}
+	if err := e.Check(); err != nil {
+		return nil, "", usageError("see weir lab "+e.Name()+" --help", "%w", err)
+	}
+	prog := newProgress(a.stderr)
+	ctx, live, stop := a.liveLab(ctx)
+	defer stop()
+	r, kept, err := lab.Perform(ctx, lab.Config{Dir: dir, Version: buildVersion().Version, Log: a.log, Progress: prog.show,
+		Engine: engine, KafkaCache: cache, KafkaHome: a.env["KAFKA_HOME"], Live: live}, e)
+	prog.done()
+	busy, isBusy := errors.AsType[*lab.BusyError](err)
+	switch {
+	case isBusy:
+		return nil, "", runtimeError("wait for that one, or choose another directory with --data", "%w", busy)
+	case err != nil && ctx.Err() != nil:
+		return nil, "", &cliError{exitUnclear, errors.New("stopped before there was a verdict; nothing is left of it"), ""}
+	case errors.Is(err, os.ErrPermission):
+		return nil, "", dirError(dir, err)
+	case err != nil:
+		return nil, "", fmt.Errorf("lab %s: %w", e.Name(), err)
+	}
+	return r, kept, nil
 }
 
 // printLab prints a report.

@@ -25,13 +25,17 @@ Exit code 0: the claim holds; 4: it does not; 5: inconclusive.`
 
 func newLabPersistence(a *app) *cobra.Command {
 	s := lab.DefaultPersistence()
-	var short bool
+	var (
+		short  bool
+		engine string
+	)
 	cmd := &cobra.Command{
 		Use:   "persistence",
 		Short: "Everything is killed, and nothing is gone; retention at work",
 		Long:  persistenceLong,
 		Example: `  weir lab persistence --short
   weir lab persistence --kills 20 --rate 2000
+  weir lab persistence --short --engine apache   # three real brokers are killed with it
   weir lab persistence --short --break forget    # the lab must notice`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -44,12 +48,10 @@ func newLabPersistence(a *app) *cobra.Command {
 					s.Between = def.Between
 				}
 			}
-			self, err := os.Executable()
-			if err != nil {
-				return fmt.Errorf("find the program to start: %w", err)
+			if err := ownProgram(&s); err != nil {
+				return err
 			}
-			s.Program = []string{self}
-			return a.performLab(cmd.Context(), &s)
+			return a.performLabOn(cmd.Context(), &s, engine)
 		},
 	}
 	fl := cmd.Flags()
@@ -58,10 +60,21 @@ func newLabPersistence(a *app) *cobra.Command {
 	fl.DurationVar(&s.Between, "between", s.Between, "`TIME` worth of events that are counted before each kill")
 	fl.Float64Var(&s.Rate, "rate", s.Rate, "`EVENTS` per second of the simulated Bluesky")
 	fl.StringVar(&s.Break, "break", "", "`HOW` to break it on purpose, so that the claim must not hold: "+strings.Join(lab.PersistenceBreaks(), ", "))
-	for _, name := range []string{"short", "kills", "between", "rate", "break"} {
+	labEngineFlag(fl, &engine)
+	for _, name := range []string{"short", "kills", "between", "rate", "break", "engine"} {
 		noEnv(fl, name)
 	}
 	_ = cmd.RegisterFlagCompletionFunc("break", cobra.FixedCompletions(lab.PersistenceBreaks(), cobra.ShellCompDirectiveNoFileComp))
 	a.labFlags(cmd)
 	return cmd
+}
+
+// ownProgram makes the program that is killed this one.
+func ownProgram(s *lab.Persistence) error {
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("find the program to start: %w", err)
+	}
+	s.Program = []string{self}
+	return nil
 }

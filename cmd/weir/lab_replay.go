@@ -22,13 +22,16 @@ Exit code 0: the claim holds; 4: it does not; 5: inconclusive.`
 
 func newLabReplay(a *app) *cobra.Command {
 	s := lab.DefaultReplay()
-	var short bool
+	var (
+		short  bool
+		engine string
+	)
 	cmd := &cobra.Command{
 		Use:   "replay",
 		Short: "A group goes back and refills to the same counts, while live goes on",
 		Long:  replayLong,
 		Example: `  weir lab replay --short
-  weir lab replay --rate 5000 --time 1m
+  weir lab replay --rate 5000 --time 1m --engine apache
   weir lab replay --short --break skip    # the lab must notice`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -41,7 +44,7 @@ func newLabReplay(a *app) *cobra.Command {
 					s.Offer = def.Offer
 				}
 			}
-			return a.performLab(cmd.Context(), &s)
+			return a.performLabOn(cmd.Context(), &s, engine)
 		},
 	}
 	fl := cmd.Flags()
@@ -50,7 +53,8 @@ func newLabReplay(a *app) *cobra.Command {
 	fl.DurationVar(&s.Offer, "time", s.Offer, "`TIME` for which upstream offers them")
 	fl.Int64Var(&s.Seed, "seed", s.Seed, "`NUMBER` that the events are made from")
 	fl.StringVar(&s.Break, "break", "", "`HOW` to break it on purpose, so that the claim must not hold: "+strings.Join(lab.ReplayBreaks(), ", "))
-	for _, name := range []string{"short", "rate", "time", "seed", "break"} {
+	labEngineFlag(fl, &engine)
+	for _, name := range []string{"short", "rate", "time", "seed", "break", "engine"} {
 		noEnv(fl, name)
 	}
 	_ = cmd.RegisterFlagCompletionFunc("break", cobra.FixedCompletions(lab.ReplayBreaks(), cobra.ShellCompDirectiveNoFileComp))

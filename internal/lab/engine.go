@@ -89,7 +89,7 @@ func freeAddrs(n int) ([]string, error) {
 // directory.
 func stopStrays(ctx context.Context, work string) error {
 	var dirs []string
-	for _, below := range []string{"", "*"} { // a rig has a directory of its own
+	for _, below := range []string{"", "*", "*/*"} { // a rig has a directory of its own, a weir one for each mode
 		found, err := filepath.Glob(filepath.Join(work, below, apacheDir))
 		if err != nil {
 			return err

@@ -154,6 +154,13 @@ func All() []Experiment {
 	return []Experiment{&b, &w, &g, &p, &r, &f}
 }
 
+// Short returns the experiments of All in their short form.
+func Short() []Experiment {
+	b, w, g := ShortBackpressure(), ShortParallel(), ShortGroups()
+	p, r, f := ShortPersistence(), ShortReplay(), ShortFailover()
+	return []Experiment{&b, &w, &g, &p, &r, &f}
+}
+
 // Config says where and how experiments run.
 type Config struct {
 	// Dir holds the reports of all labs, created where missing. One experiment at a

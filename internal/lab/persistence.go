@@ -96,6 +96,9 @@ const (
 
 // Run implements Experiment.
 func (s *Persistence) Run(ctx context.Context, b *Bench, r *Report) error {
+	if s.Break == BreakForget && b.Engine == EngineApache {
+		return fmt.Errorf("breaking by %q is for the embedded engine: a file that one broker lost is on two others", s.Break)
+	}
 	o, err := s.observe(ctx, b)
 	if err != nil {
 		return fmt.Errorf("%s: %w", caseKill, err)

@@ -18,6 +18,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/weir-project/weir/internal/cluster/apache"
 	"github.com/weir-project/weir/internal/kafka"
 	"github.com/weir-project/weir/internal/tally"
 )
@@ -70,7 +71,7 @@ func (w *whole) start() error {
 		_, ports[i], _ = net.SplitHostPort(a)
 	}
 	// Not bound to a context: it is killed, or asked to end.
-	cmd := w.command(context.Background(), "up", "--source", "simulated", "--rate", fmt.Sprint(w.s.Rate), "--listen", "off", "--ports", strings.Join(ports, ","))
+	cmd := w.command(context.Background(), "up", "--engine", w.b.Engine, "--source", "simulated", "--rate", fmt.Sprint(w.s.Rate), "--listen", "off", "--ports", strings.Join(ports, ","))
 	w.log.Reset()
 	cmd.Stdout, cmd.Stderr = &w.log, &w.log
 	cmd.SysProcAttr = childAttributes()
@@ -102,6 +103,17 @@ func (w *whole) end(s os.Signal) (error, error) {
 	return how, err
 }
 
+// destroy kills everything: the process, and the brokers that are processes of their own.
+func (w *whole) destroy(ctx context.Context) (how error, err error) {
+	how, err = w.end(os.Kill)
+	dirs, globErr := filepath.Glob(filepath.Join(w.dir, "*", apacheDir))
+	err = errors.Join(err, globErr)
+	for _, dir := range dirs {
+		err = errors.Join(err, apache.StopOrphans(ctx, dir, nil))
+	}
+	return how, err
+}
+
 // answers reports whether anybody listens on one of its addresses.
 func (w *whole) answers() bool {
 	for _, a := range w.addrs {
@@ -122,7 +134,11 @@ func (w *whole) counts(ctx context.Context, n int64, show func(string)) (int64, 
 			_ = store.Close()
 		}
 	}()
-	for end := time.Now().Add(patience); time.Now().Before(end); {
+	long := patience
+	if w.b.Engine == EngineApache {
+		long *= 2 // three Java processes start first
+	}
+	for end := time.Now().Add(long); time.Now().Before(end); {
 		select {
 		case how := <-w.ended:
 			w.ended <- how // for whoever asks next
@@ -268,7 +284,7 @@ func (s *Persistence) observe(ctx context.Context, b *Bench) (_ *persistenceSeen
 		return nil, err
 	}
 	defer func() {
-		_, e := w.end(os.Kill) // whatever is left of it
+		_, e := w.destroy(context.WithoutCancel(ctx)) // whatever is left of it
 		err = errors.Join(err, e)
 	}()
 	o := &persistenceSeen{}
@@ -290,10 +306,16 @@ func (s *Persistence) observe(ctx context.Context, b *Bench) (_ *persistenceSeen
 			return nil, err
 		}
 		x.records = int64(len(before.records))
+		// What is counted until the kill, which follows at once, is not what is counted
+		// after it: Redis answers before the brokers do.
+		if counted, _, err = w.counts(ctx, 0, func(string) {}); err != nil {
+			return nil, err
+		}
+		counted += int64(s.Rate / 5)
 		if s.Break != BreakSpare {
 			at(i, "killing everything")
 			b.Mark(caseKill, fmt.Sprintf("kill %d: brokers, Redis, producers, consumers", i+1))
-			how, err := w.end(os.Kill)
+			how, err := w.destroy(ctx)
 			if err != nil {
 				return nil, err
 			}

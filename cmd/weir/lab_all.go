@@ -1,0 +1,137 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weir-project/weir/internal/lab"
+)
+
+const labAllLong = `Runs every lab, one after the other, and ends with one table of verdicts. A lab that
+fails does not keep the next one from running; Ctrl-C ends all of them and leaves
+nothing of the one that was under way.
+
+Exit code 0: every claim holds; 4: one does not; 1: a lab could not be carried out;
+5: one is inconclusive.`
+
+// labResult is what came of one lab of all.
+type labResult struct {
+	Lab     string      `json:"lab"`
+	Verdict lab.Verdict `json:"verdict,omitempty"`
+	Seconds float64     `json:"seconds"`
+	Reason  string      `json:"reason,omitempty"`
+	// Directory keeps its report; Error says why there is none.
+	Directory string `json:"directory,omitempty"`
+	Error     string `json:"error,omitempty"`
+}
+
+func newLabAll(a *app) *cobra.Command {
+	var (
+		short  bool
+		engine string
+	)
+	cmd := &cobra.Command{
+		Use:   "all",
+		Short: "Every lab in turn, and one table of verdicts",
+		Long:  labAllLong,
+		Example: `  weir lab all --short
+  weir lab all --short --engine apache -o json`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			all := lab.All()
+			if short {
+				all = lab.Short()
+			}
+			for _, e := range all {
+				if p, ok := e.(*lab.Persistence); ok {
+					if err := ownProgram(p); err != nil {
+						return err
+					}
+				}
+			}
+			return a.performLabs(cmd.Context(), all, engine)
+		},
+	}
+	fl := cmd.Flags()
+	fl.BoolVar(&short, "short", false, "each in its short form: some minutes together instead of a quarter of an hour")
+	labEngineFlag(fl, &engine)
+	for _, name := range []string{"short", "engine"} {
+		noEnv(fl, name)
+	}
+	_ = cmd.RegisterFlagCompletionFunc("engine", cobra.FixedCompletions(lab.Engines(), cobra.ShellCompDirectiveNoFileComp))
+	a.dataFlag(cmd)
+	a.outputFlag(cmd, formatTable, formatJSON)
+	a.logFlag(cmd)
+	return cmd
+}
+
+// performLabs runs experiments, prints what came of each, and makes the worst of it the
+// exit code.
+func (a *app) performLabs(ctx context.Context, all []lab.Experiment, engine string) error {
+	if err := checkLabEngine(engine); err != nil {
+		return err
+	}
+	results := make([]labResult, 0, len(all))
+	for i, e := range all {
+		a.stderr.say("lab %d of %d: %s", i+1, len(all), e.Name())
+		r, kept, err := a.measureLab(ctx, e, engine)
+		if ctx.Err() != nil {
+			break
+		}
+		x := labResult{Lab: e.Name(), Directory: kept}
+		if err != nil {
+			x.Error = err.Error()
+			a.stderr.say("%s could not be carried out: %v", e.Name(), err)
+		} else {
+			x.Verdict, x.Seconds, x.Reason = r.Verdict, r.Seconds, r.Reason
+			a.stderr.say("%s: %s, after %.0f s", e.Name(), r.Verdict, r.Seconds)
+		}
+		results = append(results, x)
+	}
+	err := a.write(results, nil, func() *table {
+		tb := newTable("LAB", "VERDICT", ">TOOK", "REASON")
+		for _, x := range results {
+			if x.Error != "" {
+				tb.add(x.Lab, "not carried out", "", x.Error)
+				continue
+			}
+			tb.add(x.Lab, string(x.Verdict), fmt.Sprintf("%.0f s", x.Seconds), x.Reason)
+		}
+		return tb
+	})
+	if err != nil {
+		return err
+	}
+	if ctx.Err() != nil && len(results) < len(all) {
+		return &cliError{exitUnclear, fmt.Errorf("stopped after %d of %d labs; nothing is left of the one that was under way", len(results), len(all)), ""}
+	}
+	return worstOf(results)
+}
+
+// worstOf makes one error of all results, nil where every claim holds.
+func worstOf(results []labResult) error {
+	var no, failed, unclear int
+	for _, x := range results {
+		switch {
+		case x.Error != "":
+			failed++
+		case x.Verdict == lab.DoesNotHold:
+			no++
+		case x.Verdict != lab.Holds:
+			unclear++
+		}
+	}
+	if no+failed+unclear == 0 {
+		return nil
+	}
+	err := fmt.Errorf("of %d labs %d do not hold, %d could not be carried out, %d are inconclusive", len(results), no, failed, unclear)
+	switch {
+	case no > 0:
+		return &cliError{exitFailed, err, "the reasons are in the table"}
+	case failed > 0:
+		return runtimeError("the reasons are in the table", "%w", err)
+	}
+	return &cliError{exitUnclear, err, "on a machine that is less busy they may be clear"}
+}

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/weir-project/weir/internal/lab"
+)
+
+func TestLabAllWorst(t *testing.T) {
+	t.Parallel()
+	holds, not, unclear, failed := labResult{Verdict: lab.Holds}, labResult{Verdict: lab.DoesNotHold}, labResult{Verdict: lab.Inconclusive}, labResult{Error: "no Java"}
+	for _, tt := range []struct {
+		name    string
+		results []labResult
+		want    int
+	}{
+		{"all hold", []labResult{holds, holds}, exitOK},
+		{"one is inconclusive", []labResult{holds, unclear}, exitUnclear},
+		{"one does not hold", []labResult{unclear, not, failed, holds}, exitFailed},
+		{"one could not run", []labResult{unclear, failed, holds}, exitRuntime},
+	} {
+		err := worstOf(tt.results)
+		code := exitOK
+		if c, ok := errors.AsType[*cliError](err); ok {
+			code = c.code
+		}
+		if code != tt.want || (err == nil) != (tt.want == exitOK) {
+			t.Errorf("%s: exit code %d (%v), want %d", tt.name, code, err, tt.want)
+		}
+	}
+}
+
+// scripted is an experiment that ends as it is told to.
+type scripted struct {
+	name string
+	run  func(ctx context.Context) error
+}
+
+func (s *scripted) Name() string  { return s.name }
+func (s *scripted) Claim() string { return "Something is so." }
+func (s *scripted) Settings() any { return nil }
+func (s *scripted) Check() error  { return nil }
+
+func (s *scripted) Run(ctx context.Context, _ *lab.Bench, _ *lab.Report) error { return s.run(ctx) }
+
+// TestLabAllGoesOn lets the first experiment fail and stops in the third one.
+func TestLabAllGoesOn(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	var out, msgs strings.Builder
+	data := t.TempDir()
+	a := &app{stdout: &out, stderr: newScreen(&msgs, true, "dumb"), env: map[string]string{"WEIR_DATA": data}, output: formatJSON, dataDir: data}
+	err := a.performLabs(ctx, []lab.Experiment{
+		&scripted{"first", func(context.Context) error { return errors.New("no brokers") }},
+		&scripted{"second", func(context.Context) error { return nil }}, // without a check nothing is shown
+		&scripted{"third", func(ctx context.Context) error { cancel(); <-ctx.Done(); return ctx.Err() }},
+		&scripted{"fourth", func(context.Context) error { t.Error("it runs although it was stopped"); return nil }},
+	}, lab.EngineEmbedded)
+	if c, ok := errors.AsType[*cliError](err); !ok || c.code != exitUnclear || !strings.Contains(err.Error(), "stopped after 2 of 4") {
+		t.Errorf("err = %v", err)
+	}
+	var results []labResult
+	if err := json.Unmarshal([]byte(out.String()), &results); err != nil {
+		t.Fatalf("%v in %s", err, out.String())
+	}
+	if len(results) != 2 || !strings.Contains(results[0].Error, "no brokers") || results[1].Verdict != lab.Inconclusive || results[1].Directory == "" {
+		t.Errorf("results = %+v", results)
+	}
+	if entries, _ := os.ReadDir(data + "/" + labsDir); len(entries) != 2 { // the lock, and a report
+		t.Errorf("left are %v", entries)
+	}
+}
