@@ -6,15 +6,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/weir-project/weir/internal/cluster/apache"
 )
@@ -23,28 +18,11 @@ import (
 // anything: to start, to notice a death, to be in sync again.
 const apachePatience = 2 * time.Minute
 
-// apacheRounds is how often a broker is killed under load.
-const apacheRounds = 5
-
 // TestApache is the main job on real brokers: up, the commands that look, kill -9
-// of the whole program, kill -9 of one broker after the other under load, and the
-// proof at the end.
+// of the whole program, a broker that dies by itself, and the proof at the end.
+// Brokers that are killed under load are TestApacheFailover's.
 func TestApache(t *testing.T) {
-	if os.Getenv("WEIR_TEST_KAFKA") != "apache" {
-		t.Skip("starts real brokers (Java 17, and Maven or KAFKA_HOME): WEIR_TEST_KAFKA=apache go test ./cmd/weir -run TestApache")
-	}
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		t.Fatal(err)
-	}
-	ports := portList(freePorts(t, 4))
-	env := testEnv(t, "XDG_CACHE_HOME="+cache, "KAFKA_HOME="+os.Getenv("KAFKA_HOME"), "JAVA_HOME="+os.Getenv("JAVA_HOME"),
-		"WEIR_ENGINE=apache", "WEIR_RATE=1000", "WEIR_LISTEN=off", "WEIR_PORTS="+ports)
-	t.Cleanup(func() { // of a weir that the test's end killed
-		if err := apache.StopOrphans(context.Background(), filepath.Join(dataOf(env), modeSimulated, apacheDir), nil); err != nil {
-			t.Error(err)
-		}
-	})
+	env := apacheEnv(t, modeSimulated, "WEIR_RATE=1000", "WEIR_LISTEN=off", "WEIR_PORTS="+portList(freePorts(t, 4)))
 	up := spawn(t, env, "up")
 	begin := time.Now()
 	up.out.waitFor(t, "Ctrl-C stops", apachePatience)
@@ -65,13 +43,6 @@ func TestApache(t *testing.T) {
 	}
 	waitMore(t, env, sum(before["bluesky"])+500)
 
-	r := follow(t, strings.Split(ports, ",")[:3])
-	var table []string
-	for n := range apacheRounds {
-		table = append(table, r.round(t, env, int32(n%3+1)))
-	}
-	t.Logf("kill -9 of one broker of three at 1,000 events/s, as a read_committed consumer sees it:\n%s", strings.Join(table, "\n"))
-
 	t.Run("died by itself", func(t *testing.T) { diesByItself(t, env, up) })
 	t.Run("groups", func(t *testing.T) { groupsChange(t, env) })
 	waitMore(t, env, sum(counted(t, env)["bluesky"])+500)
@@ -86,6 +57,27 @@ func TestApache(t *testing.T) {
 	if t.Failed() {
 		t.Logf("up:\n%s", up.out)
 	}
+}
+
+// apacheEnv is an environment for the program on real brokers, which a weir that
+// the test's end kills does not leave behind.
+func apacheEnv(t *testing.T, mode string, more ...string) []string {
+	t.Helper()
+	if os.Getenv("WEIR_TEST_KAFKA") != "apache" {
+		t.Skip("starts real brokers (Java 17, and Maven or KAFKA_HOME): WEIR_TEST_KAFKA=apache go test ./cmd/weir -run TestApache")
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	env := testEnv(t, append([]string{"XDG_CACHE_HOME=" + cache, "KAFKA_HOME=" + os.Getenv("KAFKA_HOME"), "JAVA_HOME=" + os.Getenv("JAVA_HOME"),
+		"WEIR_ENGINE=apache"}, more...)...)
+	t.Cleanup(func() {
+		if err := apache.StopOrphans(context.Background(), filepath.Join(dataOf(env), mode, apacheDir), nil); err != nil {
+			t.Error(err)
+		}
+	})
+	return env
 }
 
 // waitMore waits until so many Bluesky events are counted.
@@ -126,105 +118,4 @@ func diesByItself(t *testing.T, env []string, up *child) {
 	if _, stderr, code := weir(t, env, "brokers", "restart", "2"); code != exitOK {
 		t.Fatalf("restart: exit code %d: %s", code, stderr)
 	}
-}
-
-// follower reads the committed events of Bluesky and measures what it waits.
-type follower struct {
-	admin *kadm.Client
-
-	mu    sync.Mutex
-	last  time.Time           // of a delivery
-	gap   time.Duration       // the longest between two
-	late  time.Duration       // the longest from a record's time to its delivery
-	fresh map[int32]time.Time // by partition, the newest record's time
-}
-
-func follow(t *testing.T, ports []string) *follower {
-	t.Helper()
-	var seeds []string
-	for _, p := range ports {
-		seeds = append(seeds, host+":"+p)
-	}
-	cl, err := kgo.NewClient(kgo.SeedBrokers(seeds...), kgo.ConsumeTopics("bluesky-events"), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
-		kgo.ConsumeResetOffset(kgo.NewOffset().AtEnd()), kgo.MetadataMinAge(250*time.Millisecond), kgo.RetryTimeout(2*time.Second))
-	if err != nil {
-		t.Fatal(err)
-	}
-	f := &follower{admin: kadm.NewClient(cl), last: time.Now(), fresh: make(map[int32]time.Time)}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for {
-			fetches := cl.PollFetches(t.Context())
-			if fetches.IsClientClosed() || t.Context().Err() != nil {
-				return
-			}
-			f.mu.Lock()
-			now := time.Now()
-			fetches.EachRecord(func(r *kgo.Record) {
-				f.gap, f.last = max(f.gap, now.Sub(f.last)), now
-				f.late = max(f.late, now.Sub(r.Timestamp))
-				f.fresh[r.Partition] = r.Timestamp
-			})
-			f.mu.Unlock()
-		}
-	}()
-	t.Cleanup(func() { cl.Close(); <-done })
-	return f
-}
-
-// freshSince reports whether every partition delivered something that was written
-// after a moment.
-func (f *follower) freshSince(partitions int, moment time.Time) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	n := 0
-	for _, at := range f.fresh {
-		if at.After(moment) {
-			n++
-		}
-	}
-	return n == partitions
-}
-
-// inSync reports whether every replica of every partition is.
-func (f *follower) inSync(t *testing.T) bool {
-	topics, err := f.admin.ListTopicsWithInternal(t.Context())
-	if err != nil {
-		return false
-	}
-	whole := true
-	topics.EachPartition(func(p kadm.PartitionDetail) { whole = whole && p.Err == nil && len(p.ISR) == 3 })
-	return whole
-}
-
-// round kills a broker, waits until events flow through all partitions, brings it
-// back, and returns a line of the table.
-func (f *follower) round(t *testing.T, env []string, id int32) string {
-	t.Helper()
-	within(t, "all replicas are in sync", func() bool { return f.inSync(t) })
-	within(t, "all partitions flow", func() bool { return f.freshSince(6, time.Now().Add(-time.Second)) })
-	f.mu.Lock()
-	f.gap, f.late = 0, 0
-	f.mu.Unlock()
-	n := strconv.Itoa(int(id))
-	killed := time.Now()
-	if _, stderr, code := weir(t, env, "brokers", "kill", n, "--hard"); code != exitOK {
-		t.Fatalf("kill: exit code %d: %s", code, stderr)
-	}
-	within(t, "events flow without broker "+n, func() bool { return f.freshSince(6, killed.Add(time.Second)) })
-	flows := time.Since(killed)
-	begin := time.Now()
-	if _, stderr, code := weir(t, env, "brokers", "restart", n); code != exitOK {
-		t.Fatalf("restart: exit code %d: %s", code, stderr)
-	}
-	back := time.Since(begin)
-	within(t, "broker "+n+" is in sync again", func() bool { return f.inSync(t) })
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.gap < 100*time.Millisecond {
-		t.Errorf("broker %s was killed, and no delivery was later than %v: was it?", n, f.gap)
-	}
-	return fmt.Sprintf("broker %s: longest pause %5.1f s, latest event %5.1f s, all partitions after %5.1f s; answered %4.1f s after its restart, in sync after %4.1f s",
-		n, f.gap.Seconds(), f.late.Seconds(), flows.Seconds(), back.Seconds(), time.Since(begin).Seconds())
 }
