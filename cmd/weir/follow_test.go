@@ -305,7 +305,7 @@ func (r *failoverRig) sameAsWorld(topics []string, offered int64, items iter.Seq
 			continue
 		}
 		if !began {
-			began, first, missing, late = true, it.Index, 0, 0
+			began, first, missing = true, it.Index, 0
 		}
 		if n > 1 {
 			t.Errorf("event %d is stored %d times", it.Index, n)

@@ -109,7 +109,7 @@ func (m *member) stop(p *partition, stored tally.Position, why string) {
 	m.log.Error("partition stopped", "partition", p.id, "position", stored.Next, "reason", why)
 }
 
-const resetHint = "; `weir groups reset` sets a new position"
+const resetHint = "; `weir groups leave`, `reset` and `join`, in this order, set a new position"
 
 func recreated(counted, now string) string {
 	return fmt.Sprintf("the topic was deleted and created again (counted was id %s, now it is %s)%s", counted, now, resetHint)

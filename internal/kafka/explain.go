@@ -118,7 +118,7 @@ func (s *state) judge() *UnavailableError {
 	for _, t := range s.topics {
 		if d, ok := s.md.Topics[t]; !ok || errors.Is(d.Err, kerr.UnknownTopicOrPartition) {
 			return &UnavailableError{ReasonNoTopic, "the topic " + t + " does not exist, so it was deleted",
-				"the next weir up or weir cluster creates it, and counting what is then in it begins with weir groups reset"}
+				"the next weir up or weir cluster creates it, and what is then in it is counted after weir groups leave, reset and join"}
 		}
 	}
 	var few, led *kadm.PartitionDetail

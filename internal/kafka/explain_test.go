@@ -42,7 +42,7 @@ func TestExplain(t *testing.T) {
 		{"nobody leads", []kadm.TopicDetail{place("t", -1, 1, 2)}, all, ReasonNoLeader,
 			"nobody leads partition 0 of t; it goes on by itself when a replica of it is back: see what its brokers print"},
 		{"deleted", []kadm.TopicDetail{{Topic: "t", Err: kerr.UnknownTopicOrPartition}}, all, ReasonNoTopic,
-			"the topic t does not exist, so it was deleted; the next weir up or weir cluster creates it, and counting what is then in it begins with weir groups reset"},
+			"the topic t does not exist, so it was deleted; the next weir up or weir cluster creates it, and what is then in it is counted after weir groups leave, reset and join"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := state{topics: []string{"t"}, md: kadm.Metadata{Topics: kadm.TopicDetails{}}, alive: tt.alive, least: map[string]int{"t": 2, "__transaction_state": 2}}

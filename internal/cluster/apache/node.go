@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"sync"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // jvm holds the flags that give a broker the least memory and the shortest start:
@@ -88,6 +90,7 @@ func (n *node) wait(cmd *exec.Cmd, ended chan struct{}) {
 		if err != nil {
 			n.reason = "died: " + err.Error()
 		}
+		n.reason += fullDisk(n.data())
 	}
 	byItself := n.asked == ""
 	_ = os.Remove(n.record()) // under the lock: a restart writes its own
@@ -96,6 +99,23 @@ func (n *node) wait(cmd *exec.Cmd, ended chan struct{}) {
 	if byItself && n.died != nil {
 		n.died(n.broker())
 	}
+}
+
+// fullBelow is how little free space is none for a broker: it makes files of 10 MB
+// beside each segment of a log.
+const fullBelow = 16 << 20
+
+// fullDisk says that a directory's disk is full, or nothing: a broker that cannot
+// write ends without a word of it that a user would see.
+func fullDisk(dir string) string {
+	var s unix.Statfs_t
+	if err := unix.Statfs(dir, &s); err != nil {
+		return ""
+	}
+	if free := uint64(s.Bavail) * uint64(s.Bsize); free < fullBelow {
+		return fmt.Sprintf(", because its disk is full (%d KiB are free at %s): make room there first", free>>10, dir)
+	}
+	return ""
 }
 
 // broker describes the node.
