@@ -112,7 +112,7 @@ func fullDisk(dir string) string {
 	if err := unix.Statfs(dir, &s); err != nil {
 		return ""
 	}
-	if free := uint64(s.Bavail) * uint64(s.Bsize); free < fullBelow {
+	if free := s.Bavail * uint64(s.Bsize); free < fullBelow {
 		return fmt.Sprintf(", because its disk is full (%d KiB are free at %s): make room there first", free>>10, dir)
 	}
 	return ""
