@@ -17,6 +17,7 @@ import (
 type Store struct {
 	client  redis.UniversalClient
 	cluster bool
+	master  string // as Sentinels call it
 	user    string
 	// addr is where the URL points: host:port, several with commas.
 	addr     string
@@ -70,7 +71,7 @@ func Open(ctx context.Context, rawURL string) (*Store, error) {
 		return nil, err
 	}
 	quiet.Do(func() { redis.SetLogger(silence{}) })
-	s := &Store{addr: strings.Join(opts.Addrs, ","), user: opts.Username}
+	s := &Store{addr: strings.Join(opts.Addrs, ","), user: opts.Username, master: opts.MasterName}
 	switch l.kind {
 	case ofCluster:
 		s.cluster, s.client = true, redis.NewClusterClient(opts.Cluster())
@@ -284,6 +285,14 @@ func (s *Store) explain(err error) error {
 		return err
 	case errors.Is(err, errKind):
 		return err
+	case strings.Contains(err.Error(), "all sentinels"): // of the library: none of them told the primary's address
+		switch {
+		case strings.Contains(err.Error(), "NOAUTH"), strings.Contains(err.Error(), "WRONGPASS"):
+			return fmt.Errorf("the Sentinels at %s refuse the credentials (%w); give them with sentinel_user=NAME and sentinel_password_file=/path in the URL", s.addr, err)
+		case errors.Is(err, redis.Nil):
+			return fmt.Errorf("the Sentinels at %s watch no primary called %s; name one that they do with master=NAME in the URL", s.addr, s.master)
+		}
+		return &ConnectError{Addr: s.addr, Err: err}
 	case redis.HasErrorPrefix(err, "NOAUTH"), redis.HasErrorPrefix(err, "WRONGPASS"), redis.HasErrorPrefix(err, "AUTH"), strings.Contains(err.Error(), "without any password configured"):
 		return fmt.Errorf("redis at %s refuses the credentials (%w); give the user as redis://user@host:port/db and the password in WEIR_REDIS_PASSWORD", s.addr, err)
 	case redis.HasErrorPrefix(err, "NOPERM"):

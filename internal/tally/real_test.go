@@ -341,3 +341,57 @@ func TestRealRedisCluster(t *testing.T) {
 		t.Errorf("without scripts: %+v", r)
 	}
 }
+
+// Sentinels and the server that they watch have passwords of their own.
+func TestRealSentinel(t *testing.T) {
+	needRedis(t)
+	url := startRedis(t, "--appendonly", "yes", "--requirepass", "hunter2")
+	_, server, _ := net.SplitHostPort(strings.TrimSuffix(strings.TrimPrefix(url, "redis://"), "/1"))
+	conf := filepath.Join(t.TempDir(), "sentinel.conf")
+	at := port(t)
+	text := "requirepass hunter3\nsentinel monitor main 127.0.0.1 " + server + " 1\nsentinel auth-pass main hunter2\n"
+	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("redis-server", conf, "--sentinel", "--port", at, "--bind", "127.0.0.1")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	for deadline := time.Now().Add(time.Minute); ; <-time.After(10 * time.Millisecond) {
+		if c, err := net.Dial("tcp", "127.0.0.1:"+at); err == nil {
+			_ = c.Close()
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the Sentinel does not come up")
+		}
+	}
+	files := t.TempDir()
+	for _, p := range []string{"hunter2", "hunter3"} {
+		if err := os.WriteFile(filepath.Join(files, p), []byte(p+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	data, sentinel := "password_file="+filepath.Join(files, "hunter2"), "&sentinel_password_file="+filepath.Join(files, "hunter3")
+	at = "redis-sentinel://127.0.0.1:" + at + "/1?"
+	for url, want := range map[string]string{
+		at + "master=main&" + data + sentinel: "",
+		at + "master=main&" + data:            "sentinel_password_file",
+		at + "master=main" + sentinel:         "WEIR_REDIS_PASSWORD",
+		at + data + sentinel:                  "no primary called mymaster",
+	} {
+		s, err := Open(ctx, url)
+		if err == nil {
+			if want != "" {
+				t.Errorf("%s: opened", url)
+			}
+			works(t, s)
+			_ = s.Close()
+			continue
+		}
+		if want == "" || !strings.Contains(err.Error(), want) || strings.Contains(strings.ReplaceAll(err.Error(), files, ""), "hunter") {
+			t.Errorf("%s: %v, want %q", url, err, want)
+		}
+	}
+}
