@@ -158,8 +158,18 @@ func uuid(id kadm.TopicID) string {
 	return fmt.Sprintf("%x-%x-%x-%x-%x", id[:4], id[4:6], id[6:8], id[8:10], id[10:])
 }
 
-// Topic describes one topic. An unknown name is ErrNoTopic.
+// Topic describes one topic and the groups that consume it. An unknown name is ErrNoTopic.
 func (i *Inspector) Topic(ctx context.Context, name string) (TopicDetail, error) {
+	return i.topic(ctx, name, true)
+}
+
+// TopicAlone describes one topic without its groups, which take all groups of the
+// cluster to find out.
+func (i *Inspector) TopicAlone(ctx context.Context, name string) (TopicDetail, error) {
+	return i.topic(ctx, name, false)
+}
+
+func (i *Inspector) topic(ctx context.Context, name string, groups bool) (TopicDetail, error) {
 	meta, err := i.Metadata(ctx, name)
 	if err != nil {
 		return TopicDetail{}, fmt.Errorf("describe topic: %w", err)
@@ -202,6 +212,9 @@ func (i *Inspector) Topic(ctx context.Context, name string) (TopicDetail, error)
 	})
 	all.Go(func() {
 		var err error
+		if detail.Groups = []TopicGroup{}; !groups {
+			return
+		}
 		detail.Groups, err = i.topicGroups(ctx, name)
 		warn(3, err)
 	})

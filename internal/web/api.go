@@ -84,7 +84,11 @@ func (s *Server) topics(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) topic(w http.ResponseWriter, r *http.Request) error {
-	d, err := s.cfg.Inspector.Topic(r.Context(), r.PathValue("topic"))
+	describe := s.cfg.Inspector.Topic
+	if r.URL.Query().Get("groups") == "none" {
+		describe = s.cfg.Inspector.TopicAlone
+	}
+	d, err := describe(r.Context(), r.PathValue("topic"))
 	if err != nil {
 		return err
 	}

@@ -44,7 +44,7 @@ var contracts = map[string]contract{
 	"GET /api/v1/history":                                            {query: []param{{"series", "the name of a series", true}}, answer: watch.HistoryAnswer{}},
 	"GET /api/v1/log":                                                {query: []param{{"limit", "1 to 500", false}}, answer: logAnswer{}},
 	"GET /api/v1/topics":                                             {answer: topicsAnswer{}},
-	"GET /api/v1/topics/{topic}":                                     {answer: topicAnswer{}},
+	"GET /api/v1/topics/{topic}":                                     {query: []param{{"groups", "none leaves out the groups, which in a large cluster take longest", false}}, answer: topicAnswer{}},
 	"GET /api/v1/topics/{topic}/messages":                            {query: cursorQuery, answer: messagesAnswer{}},
 	"GET /api/v1/topics/{topic}/messages.jsonl":                      {query: cursorQuery, content: "application/jsonl", event: inspect.WireMessage{}},
 	"GET /api/v1/topics/{topic}/messages/{partition}/{offset}":       {answer: messageAnswer{}},

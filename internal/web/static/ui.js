@@ -1,7 +1,7 @@
 // @ts-check
 // Pieces that every page uses: tables, dialogs, the command that does the same, notes.
 
-import { el, put, keyed } from './store.js';
+import { el, put, keyed, clock } from './store.js';
 import { sparkline, setSparkline } from './chart.js';
 
 /**
@@ -72,6 +72,7 @@ export class Table {
   draw() {
     const n = this.items.length;
     const many = n > 200;
+    this.table.classList.toggle('many', many); // rows that are counted have one height
     const first = many ? Math.max(0, Math.floor(this.root.scrollTop / rowHeight) - 10) : 0;
     const last = many ? Math.min(n, first + Math.ceil((this.root.clientHeight || 600) / rowHeight) + 20) : n;
     pad(this.before, first);
@@ -96,8 +97,11 @@ export class Table {
 /** @param {HTMLElement} tr @param {number} rows */
 function pad(tr, rows) { tr.hidden = rows <= 0; /** @type {HTMLElement} */ (tr.firstElementChild).style.height = rows * rowHeight + 'px'; }
 
+/** By code units: a collation costs more than the rest of a page with thousands of rows. @param {string} a @param {string} b */
+export function order(a, b) { return a < b ? -1 : a > b ? 1 : 0; }
+
 /** @param {number|string} a @param {number|string} b */
-function compare(a, b) { return typeof a === 'number' && typeof b === 'number' ? a - b : String(a).localeCompare(String(b)); }
+function compare(a, b) { return typeof a === 'number' && typeof b === 'number' ? a - b : order(String(a), String(b)); }
 
 /** Small lines for the rows of a table: the server's history at first, then what goes by. */
 export class Sparks {
@@ -109,22 +113,17 @@ export class Sparks {
     /** @type {Map<string, Array<number|null>>} */
     this.values = new Map();
     this.last = 0;
+    /** @type {string[]} */
+    this.wanted = [];
   }
 
-  /** @param {number} time @param {Array<[string, number]>} now */
+  /** Notes what is now, of those that are seen. @param {number} time @param {(name: string) => number|undefined} now */
   update(time, now) {
-    const fresh = now.map(([n]) => n).filter((n) => !this.values.has(n));
-    for (const n of fresh) this.values.set(n, []);
-    const ask = fresh.slice(0, 60);
-    if (ask.length) {
-      this.app.api('/history?' + ask.map((n) => 'series=' + encodeURIComponent(this.series(n))).join('&'))
-        .then((h) => { for (const n of ask) this.values.set(n, (h.series[this.series(n)] || []).slice(-150)); }).catch(() => { /* the line begins now */ });
-    }
     if (time - this.last < 2000) return;
     this.last = time;
-    for (const [n, v] of now) {
-      const list = this.values.get(n) || [];
-      list.push(v < 0 ? null : v);
+    for (const [n, list] of this.values) {
+      const v = now(n);
+      list.push(v === undefined || v < 0 ? null : v);
       if (list.length > 150) list.shift();
     }
   }
@@ -132,7 +131,21 @@ export class Sparks {
   /** @param {HTMLElement} cell @param {string} name */
   draw(cell, name) {
     if (!cell.firstChild) cell.appendChild(sparkline([], this.hue, 'the last minutes'));
+    if (!this.values.has(name)) this.want(name);
     setSparkline(/** @type {Element} */ (cell.firstChild), this.values.get(name) || []);
+  }
+
+  /** Asks for the history of a row that came into sight, with others that did. @param {string} name */
+  want(name) {
+    this.values.set(name, []);
+    if (this.values.size > 400) this.values.delete(/** @type {string} */ (this.values.keys().next().value));
+    if (this.wanted.push(name) > 1) return;
+    setTimeout(() => {
+      const ask = this.wanted.slice(-60);
+      this.wanted = [];
+      this.app.api('/history?' + ask.map((n) => 'series=' + encodeURIComponent(this.series(n))).join('&'))
+        .then((h) => { for (const n of ask) if (this.values.has(n)) this.values.set(n, (h.series[this.series(n)] || []).slice(-150)); }).catch(() => { /* the line begins now */ });
+    }, 100);
   }
 }
 
@@ -183,6 +196,9 @@ export function confirmTyped(o) {
     input.focus();
   });
 }
+
+/** Says when numbers were told that are not quite new: large and slow clusters are asked less often. @param {number} now @param {number} told */
+export function asOf(now, told) { return told && now - told > 5000 ? ` · as of ${clock(told)}` : ''; }
 
 /** What an empty page teaches. @param {string} title @param {string} text @param {Node} [action] */
 export function teach(title, text, action) { return el('div.teach', null, el('h2', null, title), el('p', null, text), action); }

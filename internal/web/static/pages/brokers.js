@@ -73,17 +73,20 @@ export default {
           const box = el('div');
           return el('section.card.broker', { 'aria-label': 'broker ' + id },
             el('header', null, el('h2', null, 'Broker ', el('span.chip.' + hue(Number(id) + 6), null, id)), el('span'), el('span.chip')),
-            el('dl', null, el('dt', null, 'Address'), el('dd'), el('dt', null, 'Leads'), el('dd'), el('dt', null, 'Log'), el('dd')),
+            el('dl', null, el('dt', null, 'Address'), el('dd'), el('dt', null, 'Leads'), el('dd'), el('dt', null, 'Log'), el('dd')), el('p.led', { 'aria-label': 'partitions of the streams that it leads' }),
             el('p.actions', null, own ? el('button.danger', { type: 'button', onclick: () => act(id, 'kill') }, 'Kill…') : null, state.engine === 'apache' ? el('button.danger', { type: 'button', title: 'SIGKILL', onclick: () => act(id, 'kill', true) }, 'Kill hard…') : null, own ? el('button', { type: 'button', onclick: () => act(id, 'restart') }, 'Restart') : null,
               el('button', { type: 'button', onclick: () => showConfig(id, box) }, 'Configuration')), box);
         }, (e, id) => {
           const b = state.cluster.brokers[id];
-          const [head, dl, actions] = /** @type {HTMLElement[]} */ ([...e.children]);
+          const [head, dl, led, actions] = /** @type {HTMLElement[]} */ ([...e.children]);
           const st = b.alive ? 'alive' : 'down';
           if (head.dataset.s !== st) { head.dataset.s = st; head.children[1].replaceChildren(b.alive ? badge('ok', 'alive') : badge('bad', b.reason || 'down')); }
           put(head.children[2], b.controller ? 'controller' : '');
           const dd = dl.querySelectorAll('dd');
           put(dd[0], b.address); put(dd[1], count(b.leaders) + ' partitions'); put(dd[2], bytes(b.bytes));
+          /** @type {Array<[string, number]>} */
+          const lanes = Object.values(state.streams).flatMap((/** @type {any} */ st) => st.lanes.filter((/** @type {any} */ l) => l.leader === Number(id)).map((/** @type {any} */ l) => [st.topic, l.partition]));
+          keyed(led, lanes, ([t, p]) => t + '/' + p, ([t, p]) => el('a.chip', { href: `/topics/${encodeURIComponent(t)}`, title: `leads partition ${p} of ${t}` }, `${t} P${p}`), () => {});
           attr(e, 'class', 'card broker' + (b.alive ? '' : ' down'));
           if (own) for (const x of actions.querySelectorAll('button')) { if (/^Kill/.test(x.textContent || '')) x.disabled = !b.alive; else if (x.textContent === 'Restart') x.disabled = b.alive; }
         });

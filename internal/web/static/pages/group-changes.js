@@ -22,7 +22,7 @@ export function ownMembers(name, app, changed) {
   const past = el('tbody');
   const table = el('div.scroll', { tabindex: '0', role: 'region', 'aria-label': 'rebalances', hidden: true },
     el('table.rows', null, head(['Rebalance', 'A member was', ['Members'], ['Changed hands'], ['Stood still'], ['All counted again after']]), past));
-  const root = el('div', { hidden: true }, el('p.actions', null, add, remove), said, table, command.root, other);
+  const root = el('div', { hidden: true }, other, el('p.actions', null, add, remove), said, table, command.root);
   let busy = false;
   let own = 0;
   const allow = () => { add.disabled = busy || own >= 16; remove.disabled = busy || own === 0; };

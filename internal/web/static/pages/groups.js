@@ -2,7 +2,7 @@
 // All consumer groups: state, lag with its trend, and when it will have caught up.
 
 import { el, put, count, rate, duration } from '../store.js';
-import { Table, Sparks, badge, teach, commandBar } from '../ui.js';
+import { Table, Sparks, asOf, order, badge, teach, commandBar } from '../ui.js';
 
 /** @param {any} g */
 export function stateOf(g) { return g.state === 'Stable' ? 'ok' : g.state === 'Empty' ? 'off' : g.state === 'Dead' ? 'bad' : 'warn'; }
@@ -22,6 +22,7 @@ export default {
     const sparks = new Sparks(app, (n) => `group/${n}/lag`, 'h8');
     const q = new URLSearchParams(location.search);
     const search = /** @type {HTMLInputElement} */ (el('input', { type: 'search', placeholder: 'Filter by name ( / )', 'aria-label': 'Filter groups by name', value: q.get('q') || '' }));
+    const shown = el('span.dim', { role: 'status' });
     /** @type {any} */
     let state = null;
     /** @type {Table<any>} */
@@ -30,7 +31,7 @@ export default {
       empty: () => teach('No group', 'A consumer that joins a group shows here: weir consume bluesky, or any Kafka client.'),
       columns: [
         { title: 'Group', sort: (g) => g.name, cell: (e, g) => put(e, g.name) },
-        { title: 'State', sort: (g) => g.state, cell: (e, g) => { if (e.dataset.s !== g.state) { e.dataset.s = g.state; e.replaceChildren(badge(/** @type {any} */ (stateOf(g)), g.state)); } } },
+        { title: 'State', sort: (g) => g.state, cell: (e, g) => { if (e.dataset.s !== g.state + g.error) { e.dataset.s = g.state + g.error; e.replaceChildren(g.error ? badge('bad', g.error) : badge(/** @type {any} */ (stateOf(g)), g.state)); } } },
         { title: 'Type', sort: (g) => g.type, hint: 'who shares out the partitions', cell: (e, g) => put(e, typeOf(g)) },
         { title: 'Members', num: true, sort: (g) => g.members, cell: (e, g) => put(e, g.members) },
         { title: 'Consumed', num: true, sort: (g) => g.rate, cell: (e, g) => put(e, rate(g.rate)) },
@@ -44,11 +45,13 @@ export default {
     });
     const draw = () => {
       if (!state) return;
-      sparks.update(state.time, Object.entries(state.groups).map(([n, g]) => [n, g.lag]));
-      table.set(Object.entries(state.groups).filter(([n]) => n.toLowerCase().includes(search.value.toLowerCase())).sort(([a], [b]) => a.localeCompare(b)).map(([name, g]) => ({ name, ...g })));
+      sparks.update(state.time, (n) => state.groups[n]?.lag);
+      const all = Object.entries(state.groups).filter(([n]) => n.toLowerCase().includes(search.value.toLowerCase())).sort(([a], [b]) => order(a, b)).map(([name, g]) => ({ name, ...g }));
+      put(shown, `${count(all.length)} of ${count(Object.keys(state.groups).length)}` + asOf(state.time, state.cluster.groups_time));
+      table.set(all);
     };
     search.addEventListener('input', () => { history.replaceState(null, '', '/groups' + (search.value ? '?q=' + encodeURIComponent(search.value) : '')); table.order = []; draw(); });
-    root.append(el('h1', null, 'Consumer groups'), el('div.bar-row', null, search), table.root, commandBar('weir groups', ['ListGroups', 'DescribeGroups', 'OffsetFetch', 'ListOffsets']).root);
+    root.append(el('h1', null, 'Consumer groups'), el('div.bar-row', null, search, shown), table.root, commandBar('weir groups', ['ListGroups', 'DescribeGroups', 'OffsetFetch', 'ListOffsets']).root);
     return { update(s) { state = s; draw(); }, unmount() { table.close(); } };
   },
 };

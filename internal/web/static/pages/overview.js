@@ -57,6 +57,7 @@ class StreamView {
     this.big = el('b.big');
     this.total = el('span.dim');
     this.state = el('span');
+    this.trouble = el('p.alert', { role: 'alert', hidden: true });
     this.lanes = null;
     this.laneBox = el('div');
     this.kinds = el('tbody');
@@ -71,6 +72,7 @@ class StreamView {
     this.lagChart = new Chart({ title: 'Lag', format: (n) => count(n), series: [{ name: s + 'lag', label: 'messages behind', hue: 'h8' }] });
     this.root = el('section.card.stream', { 'aria-label': name },
       el('header', null, el('h2', null, name === 'bluesky' ? 'Bluesky' : name === 'wikipedia' ? 'Wikipedia' : name), this.state, el('span.spacer'), this.big, this.total), this.trouble,
+      this.trouble,
       el('div.pipe', null, this.source.root, arrow(), this.queue.root, arrow(), this.kafka.root, arrow(), this.count.root, arrow(), this.redis.root),
       this.laneBox,
       el('div.charts', null, this.chart.root, this.endChart.root, this.lagChart.root,
@@ -106,6 +108,8 @@ class StreamView {
     put(this.total, count(s.total) + ' events');
     const now = state.time;
     const connected = s.state === 'connected';
+    put(this.trouble, s.trouble || '');
+    this.trouble.hidden = !s.trouble;
     const sig = s.state + s.last_error;
     if (this.state.dataset.sig !== sig) {
       this.state.dataset.sig = sig;

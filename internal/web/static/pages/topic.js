@@ -45,7 +45,7 @@ export default {
       command.root);
     const load = async () => {
       try {
-        const d = await app.api(path);
+        const d = await app.api(path + '?groups=none');
         parts.set(d.partition_list || []);
         settings = d.config || [];
         drawConfig();

@@ -2,7 +2,7 @@
 // All topics: rates and lag in the row, never stale.
 
 import { el, put, count, rate, bytes, ago } from '../store.js';
-import { Table, Sparks, badge, teach, commandBar } from '../ui.js';
+import { Table, Sparks, asOf, order, badge, teach, commandBar } from '../ui.js';
 
 /** @type {import('../app.js').Page} */
 export default {
@@ -36,11 +36,11 @@ export default {
     });
     const draw = () => {
       if (!state) return;
-      sparks.update(state.time, Object.entries(state.topics).map(([n, t]) => [n, t.rate]));
+      sparks.update(state.time, (n) => state.topics[n]?.rate);
       const want = search.value.toLowerCase();
       const all = Object.entries(state.topics).filter(([n, t]) => n.toLowerCase().includes(want) && (internal.checked || !t.internal && !n.startsWith('__')));
-      put(shown, `${count(all.length)} of ${count(Object.keys(state.topics).length)}`);
-      table.set(all.sort(([a], [b]) => a.localeCompare(b)).map(([name, t]) => ({ name, ...t })));
+      put(shown, `${count(all.length)} of ${count(Object.keys(state.topics).length)}` + asOf(state.time, state.cluster.topics_time));
+      table.set(all.sort(([a], [b]) => order(a, b)).map(([name, t]) => ({ name, ...t })));
     };
     const input = () => {
       const u = new URLSearchParams();

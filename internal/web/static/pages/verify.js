@@ -38,11 +38,13 @@ export default {
       if (!v.report) { verdict.replaceChildren(); return; }
       const sources = Object.entries(v.report).filter(([, s]) => s && typeof s === 'object' && 'events' in /** @type {any} */ (s));
       const lines = ['events', 'lost', 'doubled', 'miscounted', 'gaps', 'dead_letters', 'foreign', 'disordered', 'trimmed', 'unverifiable', 'uncounted'];
+      const meaning = /** @type {Record<string, string>} */ ({ events: 'in the log, by their sequence numbers', lost: 'numbers that are missing', doubled: 'numbers that are there twice', miscounted: 'counts that a recount does not bear out', gaps: 'noted while the source could not be followed',
+        dead_letters: 'kept aside, because they could not be read', foreign: 'written by other programs', disordered: 'out of their order', trimmed: 'deleted by retention before this run', unverifiable: 'nothing is left to hold them against', uncounted: 'not counted yet' });
       const faults = new Set(['lost', 'doubled', 'miscounted', 'disordered']);
       verdict.replaceChildren(
         el('section.card.narrow', null, el('h2', null, v.report.ok ? badge('ok', 'Nothing lost, nothing doubled, nothing miscounted') : badge('bad', 'Something is wrong')),
           el('table.rows', null, el('thead', null, el('tr', null, el('th', { scope: 'col' }, ''), sources.map(([n]) => el('th.num', { scope: 'col' }, n)))),
-            el('tbody', null, lines.map((k) => el('tr', null, el('th', { scope: 'row' }, k.replace('_', ' ')), sources.map(([, s]) => { const n = /** @type {any} */ (s)[k]; return el(faults.has(k) && n > 0 ? 'td.num.badtext' : 'td.num', null, n === undefined ? '–' : count(n)); }))))),
+            el('tbody', null, lines.map((k) => el('tr', null, el('th', { scope: 'row' }, k.replace('_', ' '), el('span.dim.meaning', null, meaning[k] || '')), sources.map(([, s]) => { const n = /** @type {any} */ (s)[k]; return el(faults.has(k) && n > 0 ? 'td.num.badtext' : 'td.num', null, n === undefined ? '–' : count(n)); }))))),
           sources.flatMap(([n, s]) => (/** @type {any} */ (s).findings || /** @type {any} */ (s).notes || []).map((/** @type {any} */ x) => el('p.dim', null, `${n}: ${typeof x === 'string' ? x : x.text || JSON.stringify(x)}`)))));
     }
     root.append(el('h1', null, 'Verify'), el('p.dim', null, 'Reads the topics from end to end and holds three statements against each other: the dense sequence numbers of the events, the counts in the cursor that was stored in the same transactions, and the counts in Redis.'),
