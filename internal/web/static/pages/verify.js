@@ -44,7 +44,7 @@ export default {
       verdict.replaceChildren(
         el('section.card.narrow', null, el('h2', null, v.report.ok ? badge('ok', 'Nothing lost, nothing doubled, nothing miscounted') : badge('bad', 'Something is wrong')),
           el('table.rows', null, el('thead', null, el('tr', null, el('th', { scope: 'col' }, ''), sources.map(([n]) => el('th.num', { scope: 'col' }, n)))),
-            el('tbody', null, lines.map((k) => el('tr', null, el('th', { scope: 'row' }, k.replace('_', ' '), el('span.dim.meaning', null, meaning[k] || '')), sources.map(([, s]) => { const n = /** @type {any} */ (s)[k]; return el(faults.has(k) && n > 0 ? 'td.num.badtext' : 'td.num', null, n === undefined ? '–' : count(n)); }))))),
+            el('tbody', null, lines.map((k) => el('tr', null, el('th', { scope: 'row' }, k.replace('_', ' ') + ' ', el('span.dim.meaning', null, meaning[k] || '')), sources.map(([, s]) => { const n = /** @type {any} */ (s)[k]; return el(faults.has(k) && n > 0 ? 'td.num.badtext' : 'td.num', null, n === undefined ? '–' : count(n)); }))))),
           sources.flatMap(([n, s]) => (/** @type {any} */ (s).findings || /** @type {any} */ (s).notes || []).map((/** @type {any} */ x) => el('p.dim', null, `${n}: ${typeof x === 'string' ? x : x.text || JSON.stringify(x)}`)))));
     }
     root.append(el('h1', null, 'Verify'), el('p.dim', null, 'Reads the topics from end to end and holds three statements against each other: the dense sequence numbers of the events, the counts in the cursor that was stored in the same transactions, and the counts in Redis.'),
