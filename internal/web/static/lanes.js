@@ -12,7 +12,7 @@ export class Lanes {
   constructor(o) {
     this.o = o;
     this.body = el('div.lanes', { role: 'rowgroup' });
-    const head = el('div.lane-head', { role: 'row' }, ['', 'leader', 'what is retained; a flag is where a group reads, and how far behind', 'end', 'rate'].map((t, i) => el(i > 2 ? 'span.num' : 'span', { role: 'columnheader' }, t || 'partition')));
+    const head = el('div.lane-head', { role: 'row' }, ['', 'leader', 'what is retained; a flag is where a group reads, and how far behind', 'end', 'rate'].map((t, i) => el(i > 2 ? 'span.num' : 'span', { role: 'columnheader' }, t || 'lane')));
     this.table = el('div', { role: 'table', 'aria-label': 'partitions of ' + o.topic }, el('div', { role: 'rowgroup' }, head), this.body);
     this.legend = el('p.flag-legend');
     this.root = el('div', null, this.table, this.legend);
