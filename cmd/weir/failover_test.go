@@ -175,9 +175,7 @@ func (r *failoverRig) round(id int32) (row failoverRow) {
 	change := r.change(id)
 	row.acked = float64(change.PauseMS) / 1000
 	restart := time.Now()
-	if _, stderr, code := weir(t, r.env, "brokers", "restart", strconv.Itoa(int(id))); code != exitOK {
-		t.Fatalf("restart: exit code %d: %s", code, stderr)
-	}
+	restartBroker(t, r.env, strconv.Itoa(int(id)))
 	row.back = time.Since(restart).Seconds()
 	within(t, "the broker is in sync again", func() bool { return r.f.inSync(t) })
 	row.inSync = time.Since(restart).Seconds()
@@ -335,9 +333,7 @@ func (r *failoverRig) twoDown() {
 		t.Errorf("%d lines of the log tell of it:\n%s", n, since())
 	}
 	for _, id := range []string{"1", "3"} {
-		if _, stderr, code := weir(t, r.env, "brokers", "restart", id); code != exitOK {
-			t.Fatalf("restart: exit code %d: %s", code, stderr)
-		}
+		restartBroker(t, r.env, id)
 	}
 	restarted := time.Now()
 	r.flows(restarted)

@@ -264,7 +264,7 @@ func (r *unusualRig) diskFull() {
 	if err := os.Remove(filler); err != nil {
 		r.t.Fatal(err)
 	}
-	r.must("brokers", "restart", "2")
+	restartBroker(r.t, r.env, "2")
 	within(r.t, "broker 2 is in sync again", func() bool {
 		ctx, cancel := context.WithTimeout(r.t.Context(), 5*time.Second)
 		defer cancel()

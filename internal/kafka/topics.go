@@ -144,12 +144,16 @@ func create(ctx context.Context, adm *kadm.Client, s TopicSpec, brokers int) err
 	return nil
 }
 
+// leadersPatience is how long new partitions may take to have leaders: brokers of a
+// machine that is busy with other things need more than seconds.
+const leadersPatience = time.Minute
+
 // waitForLeaders waits until every partition of the topics has a leader.
 func waitForLeaders(ctx context.Context, adm *kadm.Client, names []string) error {
 	if len(names) == 0 {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, leadersPatience)
 	defer cancel()
 	for {
 		md, err := adm.Metadata(ctx, names...)
