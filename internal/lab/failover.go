@@ -148,9 +148,20 @@ func (s *Failover) Run(ctx context.Context, b *Bench, r *Report) (err error) {
 		}
 		s.measure(r, o)
 		s.judge(r, o)
+		if o.probe != "" {
+			r.Notes = append(r.Notes, fmt.Sprintf("with one of three replicas away, a producer with acks=all to a topic of min.insync.replicas=3 was answered: %s%s", o.probe, simulated(e)))
+		}
 	}
-	r.Notes = failoverNotes(e.real())
+	r.Notes = append(failoverNotes(e.real()), r.Notes...)
 	return ctx.Err()
+}
+
+// simulated says that an engine cannot really refuse.
+func simulated(e engine) string {
+	if e.real() {
+		return ""
+	}
+	return " (simulated: Apache Kafka answers " + notEnoughReplicas + ")"
 }
 
 // failoverNotes say what the engine can and cannot show.

@@ -15,9 +15,6 @@ const (
 	busyAbove = 0.15
 	// busyStart is what may be added for workers that begin later than others.
 	busyStart = 500 * time.Millisecond
-	// shareAbove is busyAbove for members of a share group, who ask for a few records at
-	// a time, and wait for the answer.
-	shareAbove = 1.5
 	// paceLeast is what share of its work a worker without a pipeline must have done, or
 	// nothing can be said of how long anything takes.
 	paceLeast = 0.8
@@ -210,12 +207,11 @@ func (s *Parallel) judgeMembers(r *Report, o *parallelSeen) {
 // that worker does.
 func (s *Parallel) judgeTime(r *Report, base, o *parallelSeen) {
 	const claim = "it takes as long as the busiest worker needs"
-	above := busyAbove
-	if o.promise == sharesOut {
-		above = shareAbove
-	}
 	busiest, took, pace := o.busiest(s.Work), o.elapsed(), min(1, max(0.01, o.control))
-	least, most := busiest*(1-busyBelow), (busiest*(1+above)+busyStart.Seconds())/pace
+	least, most := busiest*(1-busyBelow), (busiest*(1+busyAbove)+busyStart.Seconds())/pace
+	if o.promise == sharesOut { // its members wait for brokers every few records, for as long as those take
+		most = base.elapsed()
+	}
 	want, got := fmt.Sprintf("%.2f to %.2f s", least, most), fmt.Sprintf("%.2f s", took)
 	if took > most && pace < paceLeast {
 		r.unknown(o.name, claim+", on a machine that keeps time", want, fmt.Sprintf("%s, while a worker without a pipeline reached %.0f%%", got, 100*o.control))

@@ -136,6 +136,8 @@ func TestParallelJudge(t *testing.T) {
 			o.attempts = slices.DeleteFunc(o.attempts, func(a attempt) bool { return a.slot == o.poison && a.delivery > 3 })
 		}, DoesNotHold, "[1 2 3]"},
 		{"the poison stops the rest", share, func(o *parallelSeen) { o.behind = 9; o.finished = false }, DoesNotHold, "9 behind"},
+		{"a share group waits for its brokers", share, func(o *parallelSeen) { o.attempts[len(o.attempts)-1].end += 4 }, Holds, "all 8"},
+		{"slower than one worker", share, func(o *parallelSeen) { o.attempts[len(o.attempts)-1].end += 6 }, DoesNotHold, "busiest worker"},
 		{"half of them work", share, func(o *parallelSeen) {
 			for i := range o.attempts {
 				o.attempts[i].worker /= 2
