@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -62,7 +63,7 @@ func newLab(a *app) *cobra.Command {
 		a.dataFlag(sub)
 		a.outputFlag(sub, formatTable, formatJSON)
 	}
-	c.AddCommand(list, newLabBackpressure(a), newLabParallel(a), newLabGroups(a), newLabPersistence(a), newLabReplay(a), newLabFailover(a), newLabAll(a), compare)
+	c.AddCommand(list, newLabBackpressure(a), newLabBatching(a), newLabParallel(a), newLabGroups(a), newLabPersistence(a), newLabReplay(a), newLabFailover(a), newLabAll(a), compare)
 	return c
 }
 
@@ -204,38 +205,13 @@ func (a *app) printLab(r *lab.Report, kept string) error {
 			*lab.Report
 		}{kept, &short})
 	}
-	var cases, names []string
-	value := map[[2]string]record.Measure{}
-	seen := map[string]bool{}
-	for _, m := range r.Measures {
-		if !seen["case "+m.Case] {
-			seen["case "+m.Case] = true
-			cases = append(cases, m.Case)
+	for _, group := range measureGroups(r.Measures) {
+		if err := measureTable(group).write(a.stdout); err != nil {
+			return err
 		}
-		if !seen["name "+m.Name] {
-			seen["name "+m.Name] = true
-			names = append(names, m.Name)
-		}
-		value[[2]string{m.Case, m.Name}] = m
+		fmt.Fprintln(a.stdout)
 	}
-	head := []string{"MEASURED"}
-	for _, c := range cases {
-		head = append(head, ">"+strings.ToUpper(c))
-	}
-	tb := newTable(head...)
-	for _, n := range names {
-		row := []any{n}
-		for _, c := range cases {
-			m, ok := value[[2]string{c, n}]
-			row = append(row, measureText(m, ok))
-		}
-		tb.add(row...)
-	}
-	if err := tb.write(a.stdout); err != nil {
-		return err
-	}
-	fmt.Fprintln(a.stdout)
-	tb = newTable("VERDICT", "CASE", "CLAIM", "EXPECTED", "MEASURED")
+	tb := newTable("VERDICT", "CASE", "CLAIM", "EXPECTED", "MEASURED")
 	for _, c := range r.Checks {
 		tb.add(string(c.Verdict), c.Case, c.Claim, c.Want, c.Got)
 	}
@@ -248,6 +224,61 @@ func (a *app) printLab(r *lab.Report, kept string) error {
 	}
 	a.stderr.say("kept in %s: report.json, plot.svg", shortHome(kept, a.env))
 	return nil
+}
+
+// measureGroups parts figures by what kind of case they are of: by the first figure of
+// each case.
+func measureGroups(all []lab.Measure) (out [][]lab.Measure) {
+	first := map[string]string{} // by case
+	group := map[string]int{}    // by first figure
+	for _, m := range all {
+		if _, ok := first[m.Case]; !ok {
+			first[m.Case] = m.Name
+		}
+		n, ok := group[first[m.Case]]
+		if !ok {
+			n = len(out)
+			group[first[m.Case]] = n
+			out = append(out, nil)
+		}
+		out[n] = append(out[n], m)
+	}
+	return out
+}
+
+// measureTable has a column for each case, or for each figure where there are more cases.
+func measureTable(all []lab.Measure) *table {
+	var cases, names []string
+	value := map[[2]string]lab.Measure{}
+	for _, m := range all {
+		if !slices.Contains(cases, m.Case) {
+			cases = append(cases, m.Case)
+		}
+		if !slices.Contains(names, m.Name) {
+			names = append(names, m.Name)
+		}
+		value[[2]string{m.Case, m.Name}] = m
+	}
+	columns, rows := cases, names
+	key := func(row, column string) [2]string { return [2]string{column, row} }
+	if len(cases) > len(names) {
+		columns, rows = names, cases
+		key = func(row, column string) [2]string { return [2]string{row, column} }
+	}
+	head := []string{"MEASURED"}
+	for _, c := range columns {
+		head = append(head, ">"+strings.ToUpper(c))
+	}
+	tb := newTable(head...)
+	for _, r := range rows {
+		row := []any{r}
+		for _, c := range columns {
+			m, ok := value[key(r, c)]
+			row = append(row, measureText(m, ok))
+		}
+		tb.add(row...)
+	}
+	return tb
 }
 
 // measureText writes a figure with its unit.

@@ -39,6 +39,7 @@ type (
 	Picture    = record.Picture
 	Kept       = record.Kept
 	Comparison = record.Comparison
+	Tradeoff   = record.Tradeoff
 )
 
 // The verdicts.
@@ -149,9 +150,9 @@ type Experiment interface {
 
 // All returns the experiments with their default settings.
 func All() []Experiment {
-	b, w, g := DefaultBackpressure(), DefaultParallel(), DefaultGroups()
+	b, a, w, g := DefaultBackpressure(), DefaultBatching(), DefaultParallel(), DefaultGroups()
 	p, r, f := DefaultPersistence(), DefaultReplay(), DefaultFailover()
-	return []Experiment{&b, &w, &g, &p, &r, &f}
+	return []Experiment{&b, &a, &w, &g, &p, &r, &f}
 }
 
 // Short returns the experiments of All in their short form.

@@ -30,6 +30,9 @@ const (
 // plotLines draws the lines of a report as one SVG, a panel above the other on the
 // same axis of time.
 func plotLines(r *Report) ([]byte, error) {
+	if len(r.Tradeoffs) > 0 {
+		return plotTradeoffs(r)
+	}
 	var order []string
 	panels := map[string]*plot.Plot{}
 	cases := map[string]int{}

@@ -50,6 +50,18 @@ type Line struct {
 	Y []float64 `json:"y"`
 }
 
+// Tradeoff is where a setting lies between two costs.
+type Tradeoff struct {
+	Case string `json:"case"`
+	// X and Y are what it costs, less being better: of the panel's two axes.
+	X float64 `json:"x"`
+	Y float64 `json:"y"`
+	// Front says that no other setting is better at one and no worse at the other.
+	Front bool `json:"front"`
+	// Chosen says that it is the one that the report recommends.
+	Chosen bool `json:"chosen,omitempty"`
+}
+
 // Report is all that an experiment found out. It is what report.json holds.
 type Report struct {
 	Lab     string    `json:"lab"`
@@ -69,6 +81,8 @@ type Report struct {
 	Notes []string `json:"notes,omitempty"`
 	Lines []Line   `json:"lines,omitempty"`
 	Marks []Mark   `json:"marks,omitempty"`
+	// Tradeoffs are settings between two costs; where there are any, they are the plot.
+	Tradeoffs []Tradeoff `json:"tradeoffs,omitempty"`
 }
 
 // Names in a report's directory.

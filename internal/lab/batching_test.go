@@ -1,0 +1,235 @@
+package lab
+
+import (
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+// seenBatching is what is seen of settings where everything goes as it should: 1,000
+// records of 500 bytes in a second, and as many at once.
+func seenBatching() []*producerSeen {
+	var out []*producerSeen
+	for _, p := range ShortBatching().Producers {
+		o := &producerSeen{of: p, real: true, seconds: 1, paced: 1000, cpu: 50 * time.Millisecond, requests: 150, flood: 1000, floodSeconds: 0.1, written: 2000,
+			wire: wireSeen{batches: 300, plain: 1_000_000, packed: 600_000, largest: 4000}}
+		if p.Compression == "none" {
+			o.wire.packed = o.wire.plain
+		}
+		latency := milliseconds(p.Linger)/2 + 1
+		if p.Linger == 0 {
+			o.requests, o.cpu = 900, 150*time.Millisecond
+		} else if p.Linger > 100*time.Millisecond {
+			o.requests, o.cpu = 15, 40*time.Millisecond
+		}
+		o.disk = o.wire.packed + batchHead*o.wire.batches
+		for range 100 {
+			o.latency = append(o.latency, latency)
+		}
+		out = append(out, o)
+	}
+	return out
+}
+
+func settingSeen(all []*producerSeen, name string) *producerSeen {
+	for _, o := range all {
+		if o.of.String() == name {
+			return o
+		}
+	}
+	panic("no setting is called " + name)
+}
+
+func TestBatchingJudge(t *testing.T) {
+	t.Parallel()
+	judged := func(all []*producerSeen) *Report {
+		s := ShortBatching()
+		r := &Report{}
+		s.judgeProducers(r, all)
+		s.choose(r, all)
+		r.judge()
+		return r
+	}
+	r := judged(seenBatching())
+	if r.Verdict != Holds {
+		t.Errorf("%s: %s", r.Verdict, r.Reason)
+	}
+	for _, tt := range r.Tradeoffs {
+		if front := tt.Case == "linger=0s" || tt.Case == "linger=200ms" || tt.X == 11; tt.Front != front || tt.Chosen != (tt.Case == "base") {
+			t.Errorf("%+v: on the front must be the quickest, the cheapest, and those between; chosen base", tt)
+		}
+	}
+	if svg, err := plotTradeoffs(r); err != nil || !strings.Contains(string(svg), "base (chosen)") {
+		t.Errorf("the plot must name what is chosen: %v", err)
+	}
+	for _, tt := range []struct {
+		name, of string
+		do       func(*producerSeen)
+		want     Verdict
+		says     string
+	}{
+		{"one is lost", "base", func(o *producerSeen) { o.lost = 1 }, DoesNotHold, "1 lost"},
+		{"one is doubled", "base", func(o *producerSeen) { o.doubled = 1 }, DoesNotHold, "1 doubled"},
+		{"one is late", "base", func(o *producerSeen) { o.late = 1 }, DoesNotHold, "1 late"},
+		{"one is refused", "base", func(o *producerSeen) { o.refused = 1 }, DoesNotHold, "1 refused"},
+		{"a byte is missing", "base", func(o *producerSeen) { o.disk-- }, DoesNotHold, "add up"},
+		{"another engine's disk", "base", func(o *producerSeen) { o.real = false }, DoesNotHold, "76 bytes for each batch"},
+		{"a batch is too large", "batch=4k", func(o *producerSeen) { o.wire.largest = 4097 }, DoesNotHold, "at most 4096 bytes"},
+		{"batches are too few", "batch=4k", func(o *producerSeen) { o.wire.batches = 244; o.disk = o.wire.packed + batchHead*244 }, DoesNotHold, "at least 245"},
+		{"nobody lingers", "linger=200ms", func(o *producerSeen) { o.requests = 900 }, DoesNotHold, "once per linger"},
+		{"nobody waits", "linger=200ms", func(o *producerSeen) { clear(o.latency) }, DoesNotHold, "p50 over 50 ms"},
+		{"longer makes more", "linger=0s", func(o *producerSeen) { o.requests = 100 }, DoesNotHold, "at most 100 (of linger=0s)"},
+		{"brokers are slower than it lingers", "linger=0s", func(o *producerSeen) {
+			for i := range o.latency {
+				o.latency[i] = 21
+			}
+		}, Inconclusive, "p50 of linger=0s under 20ms"},
+		{"zstd makes it larger", "compression=zstd", func(o *producerSeen) { o.wire.packed = o.wire.plain + 1; o.disk = o.wire.packed + batchHead*300 }, DoesNotHold, "smaller"},
+		{"none compresses", "compression=none", func(o *producerSeen) { o.wire.packed--; o.disk-- }, DoesNotHold, "nothing is compressed"},
+		{"the rate is not reached", "acks=0", func(o *producerSeen) { o.short = true }, Inconclusive, "1000/s"},
+	} {
+		all := seenBatching()
+		tt.do(settingSeen(all, tt.of))
+		if r := judged(all); r.Verdict != tt.want || !strings.Contains(r.Reason, tt.says) {
+			t.Errorf("%s: %s: %s; want %s with %q", tt.name, r.Verdict, r.Reason, tt.want, tt.says)
+		}
+	}
+}
+
+func TestDeliveryJudge(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		o    deliverySeen
+		want Verdict
+	}{
+		{deliverySeen{of: deliverSafe, written: 100, swallowed: 2, voided: 2}, Holds},
+		{deliverySeen{of: deliverSafe, written: 100, swallowed: 2, voided: 2, stock: stock{doubled: 1}}, DoesNotHold},
+		{deliverySeen{of: deliverSafe, written: 100, swallowed: 2, voided: 2, stock: stock{lost: 1}}, DoesNotHold},
+		{deliverySeen{of: deliverSafe, written: 100, swallowed: 2, voided: 2, stock: stock{late: 1}}, DoesNotHold},
+		{deliverySeen{of: deliverSafe, written: 100, swallowed: 2}, Inconclusive},
+		{deliverySeen{of: deliverSafe, written: 100, voided: 2}, Inconclusive},
+		{deliverySeen{of: deliverOnce, written: 100, swallowed: 2, voided: 2, stock: stock{doubled: 5}}, Holds},
+		{deliverySeen{of: deliverOnce, written: 100, swallowed: 2, voided: 2}, DoesNotHold},
+		{deliverySeen{of: deliverOnce, written: 100, swallowed: 2, voided: 2, stock: stock{doubled: 5, lost: 1}}, DoesNotHold},
+		{deliverySeen{of: deliverNever, written: 100, swallowed: 2, stock: stock{lost: 5}}, Holds},
+		{deliverySeen{of: deliverNever, written: 100, swallowed: 2}, DoesNotHold},
+		{deliverySeen{of: deliverNever, written: 100, swallowed: 2, refused: 5, stock: stock{lost: 5}}, DoesNotHold},
+		{deliverySeen{of: deliverNever, written: 100}, Inconclusive},
+	} {
+		r := &Report{}
+		tt.o.judge(r)
+		if r.judge(); r.Verdict != tt.want {
+			t.Errorf("%+v: %s: %s; want %s", tt.o, r.Verdict, r.Reason, tt.want)
+		}
+	}
+}
+
+// seenCommits is the three ways under both loads, as they should be.
+func seenCommits() []*commitSeen {
+	var out []*commitSeen
+	for _, rate := range []float64{commitLowRate, commitHighRate} {
+		for _, c := range committings() {
+			o := &commitSeen{of: c, rate: rate, seconds: 3, running: 3 * time.Second, events: int64(3 * rate), stored: int64(3 * rate), commits: 15, cpu: time.Second, finished: true, latency: []float64{10}}
+			switch c {
+			case commitRarely:
+				o.latency = []float64{500}
+			case commitOften:
+				o.commits, o.cpu = 300, 2*time.Second
+			}
+			out = append(out, o)
+		}
+	}
+	return out
+}
+
+func TestCommitsJudge(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name string
+		do   func(low, high *commitSeen)
+		want Verdict
+		says string
+	}{
+		{"as it should be", func(_, _ *commitSeen) {}, Holds, ""},
+		{"as slow as long commits", func(low, _ *commitSeen) { low.latency = []float64{500} }, DoesNotHold, "readable sooner"},
+		{"as dear as short ones", func(_, high *commitSeen) { high.cpu = 3 * time.Second }, DoesNotHold, "no more CPU"},
+		{"as many as short ones", func(_, high *commitSeen) { high.commits = 300 }, DoesNotHold, "at most 23 commits"},
+		{"one is missing", func(low, _ *commitSeen) { low.stored-- }, DoesNotHold, "read once"},
+		{"one is there twice", func(low, _ *commitSeen) { low.foreign = 1 }, DoesNotHold, "1 twice"},
+		{"it does not end", func(_, high *commitSeen) { high.finished = false }, Inconclusive, "in time"},
+		{"it began again", func(_, high *commitSeen) { high.restarts = 1 }, Inconclusive, "1 restarts"},
+	} {
+		all := seenCommits()
+		tt.do(all[0], all[3])
+		r := &Report{}
+		judgeCommits(r, all)
+		if r.judge(); r.Verdict != tt.want || !strings.Contains(r.Reason, tt.says) {
+			t.Errorf("%s: %s: %s; want %s with %q", tt.name, r.Verdict, r.Reason, tt.want, tt.says)
+		}
+	}
+}
+
+func TestProducerSettings(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"base", "linger=0s", "linger=1.5s,batch=1m", "batch=4k,compression=gzip", "acks=1", "idempotence=off", "batch=5000"} {
+		s, err := ParseProducerSetting(text)
+		if err != nil || s.String() != text {
+			t.Errorf("%q is read as %q, %v", text, s, err)
+		}
+	}
+	for text, says := range map[string]string{
+		"acks=1,idempotence=on": "idempotence needs acks=all", "acks=2": "want all, 1 or 0", "linger=1h": "not between", "linger=x": "linger=x",
+		"batch=1": "not between", "batch=2m": "not between", "batch=big": "no size", "compression=zip": `"zip"`, "fast": "no setting", "speed=1": "there is linger", "idempotence=maybe": "on or off",
+	} {
+		if _, err := ParseProducerSetting(text); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%q: want an error with %q, got %v", text, says, err)
+		}
+	}
+	for says, do := range map[string]func(*Batching){
+		"settings to try": func(s *Batching) { s.Producers = nil },
+		"named twice":     func(s *Batching) { s.Producers = append(s.Producers, BaseSetting()) },
+		"a rate":          func(s *Batching) { s.Rate = 1 },
+		"a time":          func(s *Batching) { s.Offer = 0 },
+		"a flood":         func(s *Batching) { s.Flood = 1 },
+		"rounds":          func(s *Batching) { s.Rounds = 0 },
+		"to be within":    func(s *Batching) { s.Within = 0 },
+		`"burn"`:          func(s *Batching) { s.Break = "burn" },
+	} {
+		s := DefaultBatching()
+		if err := s.Check(); err != nil {
+			t.Fatal(err)
+		}
+		do(&s)
+		if err := s.Check(); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("want an error with %q, got %v", says, err)
+		}
+	}
+}
+
+// TestBatching runs it for real: on the embedded engine, and on Apache Kafka where the
+// environment says so.
+func TestBatching(t *testing.T) {
+	s := ShortBatching()
+	if r := performOn(t, &s); r.Verdict == DoesNotHold || len(r.Checks) < 20 {
+		t.Errorf("%s: %s", r.Verdict, r.Reason)
+	}
+}
+
+// TestBrokenBatching breaks it, and it must say so.
+func TestBrokenBatching(t *testing.T) {
+	if os.Getenv("WEIR_TEST_KAFKA") != "" {
+		t.Skip("the faults are the same on every engine")
+	}
+	for breakage, want := range map[string]Verdict{BreakTwice: DoesNotHold, BreakHurry: DoesNotHold, BreakIdle: Inconclusive} {
+		t.Run(breakage, func(t *testing.T) {
+			t.Parallel()
+			s := ShortBatching()
+			s.Break, s.Flood = breakage, 1000
+			s.Producers = s.Producers[1:3] // linger=0 and 200ms
+			if r := performOn(t, &s); r.Verdict != want {
+				t.Errorf("%s: %s; want %s", r.Verdict, r.Reason, want)
+			}
+		})
+	}
+}
