@@ -3,6 +3,7 @@ package conformance
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"maps"
 	"net"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"go.uber.org/goleak"
 
@@ -32,36 +34,69 @@ type engine struct {
 var kafka *engine
 
 func TestMain(m *testing.M) {
-	dir, err := os.MkdirTemp("", "weir-conformance-")
+	code, err := run(m)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
-		os.Exit(2)
+		code = max(code, 1)
+	}
+	os.Exit(code)
+}
+
+// run opens the engine, runs the tests on it, and leaves nothing behind.
+func run(m *testing.M) (code int, err error) {
+	dir, err := os.MkdirTemp("", "weir-conformance-")
+	if err != nil {
+		return 0, err
 	}
 	open := openEmbedded
 	if os.Getenv("WEIR_TEST_KAFKA") == "apache" {
 		open = openApache
 	}
 	if kafka, err = open(dir); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(2)
+		return 0, err // what the brokers printed stays in dir
 	}
-	if err = openClients(); err == nil && !kafka.apache {
-		err = setBrokers(brokerSettings)
+	defer func() {
+		closeClients()
+		err = errors.Join(err, kafka.close(), goleak.Find(), os.RemoveAll(dir))
+	}()
+	if err := openClients(); err != nil {
+		return 0, err
 	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(2)
+	if !kafka.apache {
+		if err := setBrokers(brokerSettings); err != nil {
+			return 0, err
+		}
 	}
-	code := m.Run()
-	closeClients()
-	if err := errors.Join(kafka.close(), goleak.Find()); err != nil && code == 0 {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
+	if err := coordinators(); err != nil {
+		return 0, err
 	}
-	if err := os.RemoveAll(dir); err != nil {
-		fmt.Fprintln(os.Stderr, err)
+	// Most of them wait for something, most of the time.
+	flag.Parse()
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		return 0, err
 	}
-	os.Exit(code)
+	return m.Run(), nil
+}
+
+// coordinators waits until groups and transactions have theirs: the
+// first question makes Apache Kafka create the topics behind them.
+func coordinators() error {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	for _, find := range []func(context.Context, ...string) kadm.FindCoordinatorResponses{adm.FindGroupCoordinators, adm.FindTxnCoordinators} {
+		for _, name := range []string{"first", "second", "third"} {
+			for {
+				err := find(ctx, name)[name].Err
+				if err == nil {
+					break
+				}
+				if ctx.Err() != nil || !kerr.IsRetriable(err) {
+					return fmt.Errorf("find a coordinator: %w", err)
+				}
+			}
+		}
+	}
+	return nil
 }
 
 func openEmbedded(dir string) (*engine, error) {

@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/kversion"
 )
 
 // commitAt commits a position from outside of a group.
@@ -57,6 +59,49 @@ func TestPositionsFromOutside(t *testing.T) {
 	eventually(t, func() string {
 		if err := commitAt(t, group, top, 7, ""); err != nil {
 			return err.Error()
+		}
+		return ""
+	})
+}
+
+// Older clients ask for one group at a time, and are told the same (OffsetFetch up
+// to version 7).
+func TestPositionsForOlderClients(t *testing.T) {
+	t.Parallel()
+	top, group := topic(t, 1), name(t)
+	cl := client(t, kgo.MaxVersions(kversion.V2_5_0()))
+	ask := func() (int64, int16) {
+		t.Helper()
+		var at int64
+		c := settled(t, func() int16 {
+			req := kmsg.NewPtrOffsetFetchRequest()
+			req.Group, req.RequireStable = group, true
+			rt := kmsg.NewOffsetFetchRequestTopic()
+			rt.Topic, rt.Partitions = top, []int32{0}
+			req.Topics = append(req.Topics, rt)
+			resp, err := req.RequestWith(testCtx(t), cl)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if resp.ErrorCode != 0 {
+				return resp.ErrorCode
+			}
+			at = resp.Topics[0].Partitions[0].Offset
+			return resp.Topics[0].Partitions[0].ErrorCode
+		})
+		return at, c
+	}
+	at, c := ask()
+	code(t, "position of a group that there is not", c, nil)
+	equal(t, "position of a group that there is not", at, -1)
+	p := initProducer(t, name(t), time.Minute)
+	code(t, "offset in a transaction", p.offset(group, top, 3), nil)
+	_, c = ask()
+	code(t, "stable position while the transaction is open", c, kerr.UnstableOffsetCommit)
+	p.commit()
+	eventually(t, func() string {
+		if at, c := ask(); at != 3 || c != 0 {
+			return fmt.Sprintf("position %d (%v), want 3", at, kerr.ErrorForCode(c))
 		}
 		return ""
 	})
