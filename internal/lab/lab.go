@@ -23,8 +23,8 @@ import (
 	"github.com/weir-project/weir/internal/lab/record"
 )
 
-// What an experiment tells and leaves behind has a package of its own, for those who
-// show it and run none.
+// Verdict and the names that follow are package record's: what an experiment tells and
+// leaves behind, for those who show it and run none.
 type (
 	Verdict    = record.Verdict
 	Check      = record.Check

@@ -298,7 +298,7 @@ func (s *Persistence) observe(ctx context.Context, b *Bench) (_ *persistenceSeen
 	for i := 0; i < s.Kills && err == nil && ok; i++ {
 		var x round
 		want := counted + int64(s.Rate*s.Between.Seconds())
-		if counted, ok, err = w.counts(ctx, want, func(t string) { at(i, t) }); err != nil || !ok {
+		if _, ok, err = w.counts(ctx, want, func(t string) { at(i, t) }); err != nil || !ok {
 			break
 		}
 		before, err := w.read(ctx)

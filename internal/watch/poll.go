@@ -132,7 +132,7 @@ func (w *Watcher) forgetTopic(name string, t *Topic) {
 	delete(w.leaders, name)
 	for id := range t.Partitions {
 		delete(w.last, topicPartition{name, int32(id)})
-		delete(w.starts, topicPartition{name, int32(id)}) //nolint:gosec // G115: as above
+		delete(w.starts, topicPartition{name, int32(id)})
 		delete(w.rates, laneKey(name, int32(id)))
 	}
 }
