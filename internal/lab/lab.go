@@ -157,9 +157,9 @@ func All() []Experiment {
 
 // Short returns the experiments of All in their short form.
 func Short() []Experiment {
-	b, w, g := ShortBackpressure(), ShortParallel(), ShortGroups()
+	b, a, w, g := ShortBackpressure(), ShortBatching(), ShortParallel(), ShortGroups()
 	p, r, f := ShortPersistence(), ShortReplay(), ShortFailover()
-	return []Experiment{&b, &w, &g, &p, &r, &f}
+	return []Experiment{&b, &a, &w, &g, &p, &r, &f}
 }
 
 // Config says where and how experiments run.
