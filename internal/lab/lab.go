@@ -23,23 +23,38 @@ import (
 	"github.com/weir-project/weir/internal/lab/record"
 )
 
-// Verdict and the names that follow are package record's: what an experiment tells and
-// leaves behind, for those who show it and run none.
+// What an experiment tells and leaves behind is package record's, for those who show it
+// and run none.
+
 type (
-	Verdict    = record.Verdict
-	Check      = record.Check
-	Measure    = record.Measure
-	Line       = record.Line
-	Mark       = record.Mark
-	Point      = record.Point
-	Tank       = record.Tank
-	Control    = record.Control
-	End        = record.End
-	Update     = record.Update
-	Picture    = record.Picture
-	Kept       = record.Kept
+	// Verdict is record.Verdict.
+	Verdict = record.Verdict
+	// Check is record.Check.
+	Check = record.Check
+	// Measure is record.Measure.
+	Measure = record.Measure
+	// Line is record.Line.
+	Line = record.Line
+	// Mark is record.Mark.
+	Mark = record.Mark
+	// Point is record.Point.
+	Point = record.Point
+	// Tank is record.Tank.
+	Tank = record.Tank
+	// Control is record.Control.
+	Control = record.Control
+	// End is record.End.
+	End = record.End
+	// Update is record.Update.
+	Update = record.Update
+	// Picture is record.Picture.
+	Picture = record.Picture
+	// Kept is record.Kept.
+	Kept = record.Kept
+	// Comparison is record.Comparison.
 	Comparison = record.Comparison
-	Tradeoff   = record.Tradeoff
+	// Tradeoff is record.Tradeoff.
+	Tradeoff = record.Tradeoff
 )
 
 // The verdicts.
