@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/weir-project/weir/internal/lab"
 )
 
 // smallLab is the quickest experiment that shows something; what is exact in it
@@ -127,5 +129,24 @@ func TestLabEndsWithItsControl(t *testing.T) {
 	}
 	if entries, err := os.ReadDir(filepath.Join(data, labsDir)); err != nil || len(entries) != 1 {
 		t.Errorf("left are %v, %v", entries, err)
+	}
+}
+
+// TestEveryLabRunsFromThePages: a page starts labs by their flags, and reads and
+// controls them.
+func TestEveryLabRunsFromThePages(t *testing.T) {
+	l := (&app{}).labsForUI(t.TempDir())
+	if len(l.List) < len(lab.All()) {
+		t.Errorf("%d labs of %d have a command", len(l.List), len(lab.All()))
+	}
+	commands := newLab(&app{})
+	for _, x := range l.List {
+		if x.Text == "" || len(x.Fields) == 0 {
+			t.Errorf("%s: %d bytes of text, %d settings", x.Name, len(x.Text), len(x.Fields))
+		}
+		c, _, err := commands.Find([]string{x.Name})
+		if err != nil || c.Flags().Lookup(labControl) == nil || !strings.Contains(c.Flags().Lookup("output").Usage, formatJSONL) {
+			t.Errorf("%s cannot be followed or controlled", x.Name)
+		}
 	}
 }

@@ -152,6 +152,9 @@ func (ui *userInterface) open(ctx context.Context, t *target, e *engine, p *pipe
 	for _, s := range sources {
 		wc.Streams = append(wc.Streams, watch.StreamConfig{Name: s.name, Topic: s.topic, Group: s.group})
 	}
+	if data, err := a.data(); err == nil {
+		cfg.Labs = a.labsForUI(data)
+	}
 	if p != nil {
 		wc.Local, cfg.Acks = p.local, p.acks
 		if p.memberships != nil {

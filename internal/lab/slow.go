@@ -19,6 +19,7 @@ type workers struct {
 	work   atomic.Int64          // how long one is busy, a Duration
 	paused atomic.Bool           // nobody begins with another event
 	free   [MaxWorkers]time.Time // of each worker: when it was, or will be, done
+	fired  [MaxWorkers]time.Time // when the timer of its last work has fired
 	done   atomic.Int64
 }
 
@@ -67,16 +68,23 @@ func (w *workers) do(ctx context.Context, events []event.Event) {
 	wg.Wait()
 }
 
-// one is the work on one event. A timer that fires a little late must not make
-// the worker slower than it claims to be, so the next work begins when this one
-// should have ended.
+// lateMost is how late a timer may be for a worker to make up for it, and idleAfter how
+// long after the end of its work a worker that has not begun another one was idle.
+const (
+	lateMost  = 200 * time.Millisecond
+	idleAfter = 2 * time.Millisecond
+)
+
+// one is the work on one event. A timer that fires late, as on a machine that is busy
+// with other things, must not make the worker slower than it claims to be: the next
+// work begins when this one should have ended, unless the worker was idle in between.
 func (w *workers) one(ctx context.Context, n int) {
 	for w.paused.Load() && wait(ctx, pauseLook) == nil {
 		continue
 	}
 	work := time.Duration(w.work.Load())
 	start := time.Now()
-	if late := start.Sub(w.free[n]); late > 0 && late < work/2 {
+	if late := start.Sub(w.free[n]); late > 0 && (late < work/2 || late < lateMost && start.Sub(w.fired[n]) < idleAfter) {
 		start = w.free[n]
 	}
 	w.free[n] = start.Add(work)
@@ -86,6 +94,7 @@ func (w *workers) one(ctx context.Context, n int) {
 	case <-t.C:
 	case <-ctx.Done():
 	}
+	w.fired[n] = time.Now()
 }
 
 // startControl starts a worker that has nothing to do with the pipeline: what it does

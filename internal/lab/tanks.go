@@ -35,7 +35,7 @@ func (o *observation) offer(b *Bench, s *Backpressure, g *rig, w *workers) (with
 			ms, _ := strconv.ParseFloat(v, 64)
 			w.work.Store(int64(ms * float64(time.Millisecond)))
 		})
-		add(Control{Name: "pause", Label: "workers", Values: []string{"working", "paused"}, Value: "working"}, func(v string) { w.paused.Store(v == "paused") })
+		add(Control{Name: "pause", Label: "workers are", Values: []string{"working", "paused"}, Value: "working"}, func(v string) { w.paused.Store(v == "paused") })
 	}
 	return func() {
 		for _, f := range all {

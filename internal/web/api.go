@@ -45,6 +45,14 @@ func (s *Server) api() []route {
 		{"POST", "/api/v1/brokers/{broker}/restart", "Restart a broker of weir's own cluster", s.restart},
 		{"GET", "/api/v1/verify", "The proof: whether it runs, how far it is, what it found", s.verifyState},
 		{"POST", "/api/v1/verify", "Run the proof", s.verifyRun},
+		{"GET", "/api/v1/labs", "The labs with their settings, which one runs, and the kept reports", s.labs},
+		{"GET", "/api/v1/labs/live", "The lab that runs, or ran last, as Server-Sent Events: its picture, then updates", s.labLive},
+		{"POST", "/api/v1/labs/{lab}/start", "Run a lab in a process of its own", s.labStart},
+		{"POST", "/api/v1/labs/stop", "Stop the lab that runs: nothing of it is kept", s.labStop},
+		{"POST", "/api/v1/labs/set", "Change a setting that the lab offers while it runs", s.labSet},
+		{"GET", "/api/v1/labs/reports/{report}", "A kept report", s.labReport},
+		{"GET", "/api/v1/labs/reports/{report}/plot.svg", "Its plot", s.labPlot},
+		{"GET", "/api/v1/labs/compare", "Two reports of one lab side by side (?a=&b=)", s.labCompare},
 		{"GET", "/api/v1/openapi.json", "This list as an OpenAPI document", s.openAPI},
 	}
 }

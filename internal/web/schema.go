@@ -65,6 +65,14 @@ var contracts = map[string]contract{
 	"POST /api/v1/brokers/{broker}/restart":                          {answer: changeAnswer{}},
 	"GET /api/v1/verify":                                             {answer: verifyAnswer{}},
 	"POST /api/v1/verify":                                            {answer: verifyAnswer{}},
+	"GET /api/v1/labs":                                               {answer: labsAnswer{}},
+	"GET /api/v1/labs/live":                                          {content: "text/event-stream", event: labCourse{}},
+	"POST /api/v1/labs/{lab}/start":                                  {body: labStart{}, answer: labStarted{}},
+	"POST /api/v1/labs/stop":                                         {answer: labStarted{}},
+	"POST /api/v1/labs/set":                                          {body: labSet{}, answer: labStarted{}},
+	"GET /api/v1/labs/reports/{report}":                              {answer: reportAnswer{}},
+	"GET /api/v1/labs/reports/{report}/plot.svg":                     {content: "image/svg+xml"},
+	"GET /api/v1/labs/compare":                                       {query: []param{{"a", "the name of a report", false}, {"b", "the name of another", false}}, answer: compareAnswer{}},
 	"GET /api/v1/openapi.json":                                       {answer: map[string]any{}},
 }
 

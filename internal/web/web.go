@@ -78,6 +78,8 @@ type Config struct {
 	Verify func(ctx context.Context, progress func(any)) (report any, err error)
 	// Replay counts a plan that has begun to its end and compares; nil where it cannot.
 	Replay func(ctx context.Context, plan inspect.ReplayPlan, progress func(left int64)) (inspect.Comparison, error)
+	// Labs is nil where no experiments can be run.
+	Labs *Labs
 	// Ready says why the program is not ready to serve, nil when it is.
 	Ready func() error
 	// Metrics answers /metrics; nil for none.
@@ -98,6 +100,7 @@ type Server struct {
 	verify  verifier
 	replays replayer
 	pauses  pauses
+	lab     labRun
 	tails   tails
 	routes  []route
 }
@@ -171,6 +174,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	s.verify.wait()
 	s.replays.wg.Wait()
 	s.pauses.wg.Wait()
+	s.lab.wg.Wait()
 	if !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve the user interface: %w", err)
 	}

@@ -12,6 +12,8 @@ import group from './pages/group.js';
 import brokers from './pages/brokers.js';
 import produce from './pages/produce.js';
 import verify from './pages/verify.js';
+import labs, { comparison } from './pages/labs.js';
+import lab, { report } from './pages/lab.js';
 
 /**
  * @typedef {{
@@ -27,8 +29,9 @@ import verify from './pages/verify.js';
 const routes = [
   [/^\/$/, overview], [/^\/topics$/, topics], [/^\/topics\/([^/]+)\/messages$/, messages], [/^\/topics\/([^/]+)$/, topic],
   [/^\/groups$/, groups], [/^\/groups\/([^/]+)$/, group], [/^\/brokers$/, brokers], [/^\/produce$/, produce], [/^\/verify$/, verify],
+  [/^\/labs$/, labs], [/^\/labs\/compare$/, comparison], [/^\/labs\/reports\/([^/]+)$/, report], [/^\/labs\/([^/]+)$/, lab],
 ];
-const tabs = [['/', 'Overview'], ['/topics', 'Topics'], ['/groups', 'Groups'], ['/brokers', 'Brokers'], ['/produce', 'Produce'], ['/verify', 'Verify']];
+const tabs = [['/', 'Overview'], ['/topics', 'Topics'], ['/groups', 'Groups'], ['/brokers', 'Brokers'], ['/produce', 'Produce'], ['/verify', 'Verify'], ['/labs', 'Labs']];
 
 const byId = (/** @type {string} */ id) => /** @type {HTMLElement} */ (document.getElementById(id));
 const main = byId('main');
@@ -198,7 +201,7 @@ document.addEventListener('keydown', (e) => {
   if (e.key === 'j' || e.key === 'k') { if (step(e.key === 'j' ? 1 : -1)) e.preventDefault(); return; }
   if (e.key === '/') { const f = /** @type {HTMLElement|null} */ (main.querySelector('input[type=search]')); if (f) { f.focus(); e.preventDefault(); } }
   if (e.key === ' ' && !/^(A|BUTTON|SUMMARY|CANVAS)$/.test(t.tagName)) { pause(); e.preventDefault(); }
-  if (e.key === '?') toast('/ filter · j and k rows · Enter open · space pause · 1 to 6 pages');
+  if (e.key === '?') toast('/ filter · j and k rows · Enter open · space pause · 1 to 7 pages');
   const n = Number(e.key);
   if (n >= 1 && n <= tabs.length) app.navigate(tabs[n - 1][0]);
 });

@@ -1,0 +1,155 @@
+// The labs' pages in a real browser: an experiment is started, watched, changed while it
+// runs, judged, kept and compared.
+
+import { test, before, after } from 'node:test';
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { startWeir, startBrowser, openTab, until, shots } from './weir.js';
+
+const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+
+let weir;
+let browser;
+before(async () => { [weir, browser] = await Promise.all([startWeir({ rate: 50 }), startBrowser()]); }, { timeout: 120_000 });
+after(async () => { await browser?.close(); await weir?.stop(); });
+
+async function tab(path, f, options) {
+  const t = await openTab(browser, weir.base, path, options);
+  t.page.setDefaultTimeout(30_000);
+  try {
+    await f(t.page, t.wrong);
+    assert.deepEqual(t.wrong, [], 'the browser complained');
+  } finally { await t.close(); }
+}
+
+const ask = async (path, body) => {
+  const r = await fetch(weir.base + '/api/v1' + path, body === undefined ? {} : { method: 'POST', body: JSON.stringify(body) });
+  return { status: r.status, answer: await r.json() };
+};
+
+async function fits(page, name) {
+  const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+  assert.equal(wide, 0, `${name} is ${wide} pixels wider than the window`);
+  await page.evaluate(axe);
+  const found = await page.evaluate(() => /** @type {any} */ (globalThis).axe.run(document, { resultTypes: ['violations'] }));
+  const serious = found.violations.filter((v) => v.impact === 'serious' || v.impact === 'critical')
+    .map((v) => `${v.id}: ${v.nodes.slice(0, 3).map((n) => `${n.target} ${n.failureSummary}`).join('; ')}`);
+  assert.deepEqual(serious, [], name);
+}
+
+/** Pictures of a page in both themes, wide and narrow, each of which has to fit and be accessible. */
+async function looks(page, name) {
+  for (const scheme of ['light', 'dark']) {
+    for (const width of [1440, 390]) {
+      await page.emulateMedia({ colorScheme: /** @type {any} */ (scheme), reducedMotion: 'reduce' });
+      await page.setViewportSize({ width, height: 900 });
+      await fits(page, `${name}, ${scheme}, ${width}`);
+      if (shots) await page.screenshot({ path: `${shots}/${name}-${scheme}-${width}.png`, fullPage: true });
+    }
+  }
+  await page.setViewportSize({ width: 1440, height: 1000 });
+}
+
+/** Opens all settings of a lab's page and fills some in. */
+async function settings(page, values) {
+  await page.waitForSelector('.lab-form select, .lab-form input');
+  await page.locator('details.more summary').first().click();
+  for (const [k, v] of Object.entries(values)) {
+    const field = page.locator('#f-' + k);
+    if (await field.evaluate((e) => e.tagName) === 'SELECT') await field.selectOption(v); else await field.fill(v);
+  }
+}
+
+const verdictOf = (page) => page.locator('.verdict h2').innerText({ timeout: 240_000 });
+
+test('backpressure: tanks fill, the policy is changed, the verdict is kept', { timeout: 400_000 }, async () => {
+  await tab('/labs/backpressure', async (page) => {
+    await settings(page, { preset: 'play', queue: '1000', rate: '800', time: '40s' });
+    const command = await page.locator('.command code').first().innerText();
+    for (const word of ['weir lab backpressure ', ' --preset play', ' --queue 1000', ' --rate 800', ' --time 40s']) assert.ok(command.includes(word), command);
+    await page.getByRole('button', { name: 'Run', exact: true }).click();
+    await page.waitForSelector('.stage-tank');
+    const again = await ask('/labs/replay/start', { settings: {} });
+    assert.equal(again.status, 409);
+    assert.match(again.answer.error, /backpressure is running/);
+    await until('the queue to be full', () => page.locator('.stage-tank.full h3', { hasText: 'Queue' }).isVisible());
+    await looks(page, 'lab-backpressure-running');
+    await page.getByRole('button', { name: 'drop-newest' }).click();
+    await page.locator('.lab-marks li', { hasText: 'policy → drop-newest' }).waitFor();
+    await page.waitForSelector('.stage-tank.losing');
+    const slider = page.getByRole('slider', { name: 'workers' });
+    await slider.focus();
+    for (let i = 0; i < 20; i++) await page.keyboard.press('ArrowRight');
+    await page.locator('.lab-marks li', { hasText: 'workers → ' }).first().waitFor();
+    const refused = await ask('/labs/set', { name: 'workers', value: '65' });
+    assert.equal(refused.status, 400);
+    const verdict = await verdictOf(page);
+    assert.match(verdict, /holds/i);
+    assert.doesNotMatch(verdict, /not/i, await page.locator('.checks').innerText());
+    assert.match(await page.locator('.checks').innerText(), /every loss is counted/);
+    await looks(page, 'lab-backpressure-ended');
+    await page.getByRole('link', { name: 'The report with its plot' }).click();
+    await page.waitForSelector('.plot');
+    await until('the plot to be drawn', () => page.locator('.plot').evaluate((i) => { i.scrollIntoView(); return /** @type {HTMLImageElement} */ (i).naturalWidth > 100; }));
+    await looks(page, 'lab-report');
+  });
+});
+
+test('a setting that cannot be is refused with what would do, and nothing runs', { timeout: 60_000 }, async () => {
+  await tab('/labs/backpressure', async (page, wrong) => {
+    await settings(page, { rate: '100' });
+    await page.getByRole('button', { name: 'Run', exact: true }).click();
+    assert.match(await page.getByRole('alert').innerText(), /offer at least 480/);
+    assert.equal((await ask('/labs')).answer.running, '');
+    assert.match(wrong.splice(0).join(), /^error: Failed to load resource[^,]*400[^,]*$/, 'the browser notes the refusal, and nothing else');
+  });
+});
+
+for (const [lab, mark, limit] of [['failover', /broker \d killed/, 300_000], ['groups', /./, 300_000]]) {
+  test(`${lab}: marks on the chart, and a verdict`, { timeout: limit }, async (t) => {
+    if (!(await ask('/labs')).answer.labs.some((l) => l.name === lab)) { t.skip('there is no such lab'); return; }
+    await tab('/labs/' + lab, async (page) => {
+      await page.waitForSelector('.lab-form input');
+      await page.getByRole('button', { name: 'Run', exact: true }).click();
+      await page.locator('.lab-marks li', { hasText: mark }).first().waitFor({ timeout: 120_000 });
+      assert.match(await verdictOf(page), /holds/i);
+      assert.ok(await page.locator('.course polyline').count() > 0, 'lines are drawn');
+      await looks(page, 'lab-' + lab);
+    });
+  });
+}
+
+test('stopped in the middle, nothing is kept; two reports are compared', { timeout: 200_000 }, async () => {
+  await tab('/labs/replay', async (page) => {
+    const before = (await ask('/labs')).answer.reports.length;
+    for (const last of [false, true]) {
+      await page.waitForSelector('.lab-form input');
+      await page.getByRole('button', { name: 'Run', exact: true }).click();
+      if (last) break;
+      await page.waitForSelector('.course polyline');
+      await page.getByRole('button', { name: 'Stop' }).click();
+      await page.getByText('nothing of it is kept').waitFor();
+      assert.equal((await ask('/labs')).answer.reports.length, before);
+    }
+    await verdictOf(page);
+    const first = (await ask('/labs')).answer.reports[0];
+    await page.getByRole('button', { name: 'Run', exact: true }).click();
+    await until('a second report', async () => (await ask('/labs')).answer.reports[0].name !== first.name, 120_000);
+    await page.goto('/labs');
+    await page.waitForSelector('.lab-card');
+    const boxes = page.getByRole('checkbox', { name: /Compare replay/ });
+    await boxes.nth(0).check();
+    await boxes.nth(1).check();
+    await looks(page, 'labs');
+    await page.getByRole('button', { name: 'Compare two' }).click();
+    await page.getByRole('rowheader', { name: 'verdict' }).waitFor();
+    await looks(page, 'labs-compare');
+  });
+});
+
+test('a stranger starts nothing', async () => {
+  const r = await fetch(weir.base + '/api/v1/labs/replay/start', { method: 'POST', headers: { Origin: 'http://elsewhere.example', 'Sec-Fetch-Site': 'cross-site' }, body: '{}' });
+  assert.equal(r.status, 403);
+  for (const name of ['..%2f..', '.work-1', 'no-such']) assert.ok([400, 404].includes((await ask('/labs/reports/' + name)).status), name);
+});

@@ -1,0 +1,68 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/weir-project/weir/docs/labs"
+	"github.com/weir-project/weir/internal/lab"
+	"github.com/weir-project/weir/internal/web"
+)
+
+// labsForUI is what pages need to run the labs: as processes of this very program, with
+// the settings that the commands have. It is nil where the program cannot be found.
+func (a *app) labsForUI(data string) *web.Labs {
+	self, err := os.Executable()
+	if err != nil {
+		return nil
+	}
+	l := &web.Labs{Program: []string{self}, Data: data, Dir: filepath.Join(data, labsDir)}
+	commands := newLab(&app{}).Commands() // flags write to an app: not to this one
+	for _, e := range lab.All() {
+		i := slices.IndexFunc(commands, func(c *cobra.Command) bool { return c.Name() == e.Name() })
+		if i < 0 {
+			continue
+		}
+		text, _ := labs.Files.ReadFile(e.Name() + ".md") // a lab may have none yet
+		l.List = append(l.List, web.Lab{Name: e.Name(), Short: commands[i].Short, Claim: e.Claim(), Text: string(text), Fields: labFields(commands[i])})
+	}
+	return l
+}
+
+// notForUI are flags that are about the terminal, or decided by the page.
+var notForUI = []string{"data", "output", "log-level", labControl, "help"}
+
+// labFields are a command's flags as settings of a form.
+func labFields(cmd *cobra.Command) []web.LabField {
+	fields := []web.LabField{}
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		if slices.Contains(notForUI, f.Name) || f.Hidden {
+			return
+		}
+		_, about := pflag.UnquoteUsage(f)
+		x := web.LabField{Name: f.Name, About: about, Kind: "text", Default: f.DefValue, Values: []string{}}
+		switch f.Value.Type() {
+		case "bool":
+			x.Kind = "switch"
+		case "stringSlice":
+			x.Default = strings.Trim(f.DefValue, "[]")
+		}
+		if complete, ok := cmd.GetFlagCompletionFunc(f.Name); ok {
+			x.Values, _ = complete(cmd, nil, "")
+			x.Kind = "choice"
+			if f.Value.Type() == "stringSlice" {
+				x.Kind = "list"
+			}
+		}
+		if f.Name == "engine" {
+			x.Kind, x.Values = "choice", lab.Engines()
+		}
+		fields = append(fields, x)
+	})
+	return fields
+}

@@ -1,0 +1,264 @@
+package web
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/weir-project/weir/internal/lab/record"
+)
+
+// Labs says which experiments there are and how one is run: as a process of its own,
+// so that it measures itself alone, and so that nothing of it can harm this one.
+type Labs struct {
+	// Program is what runs weir: its path, and arguments that come first.
+	Program []string
+	// Data is the data directory, Dir in it where the reports are kept.
+	Data, Dir string
+	List      []Lab
+}
+
+// Lab is one experiment.
+type Lab struct {
+	Name  string `json:"name"`
+	Short string `json:"short"` // one line
+	Claim string `json:"claim"`
+	// Text is its page of the documentation, as Markdown.
+	Text   string     `json:"text"`
+	Fields []LabField `json:"fields"`
+}
+
+// LabField is a setting of an experiment: a flag of its command.
+type LabField struct {
+	Name  string `json:"name"`
+	About string `json:"about"`
+	// Kind is text, choice (one of Values), list (some of Values) or switch.
+	Kind    string   `json:"kind"`
+	Values  []string `json:"values"`
+	Default string   `json:"default"`
+}
+
+// maxSetting bounds a setting's value in bytes.
+const maxSetting = 200
+
+type (
+	labsAnswer struct {
+		Labs    []Lab         `json:"labs"`
+		Running string        `json:"running"` // empty for none
+		Reports []record.Kept `json:"reports"` // the newest first
+		how
+	}
+	labStart struct {
+		// Settings are by the name of a field; what is left out has its default.
+		Settings map[string]string `json:"settings"`
+	}
+	labStarted struct {
+		Lab string `json:"lab"`
+		how
+	}
+	labSet struct {
+		Name  string `json:"name"`
+		Value string `json:"value"`
+	}
+	// labCourse is an event of the live stream: what the experiment that runs, or
+	// ran last, has told so far, or what it has told since the event before.
+	labCourse struct {
+		Lab     string          `json:"lab"`
+		Command string          `json:"command"`
+		Running bool            `json:"running"`
+		Picture *record.Picture `json:"picture,omitempty"`
+		Updates []record.Update `json:"updates,omitempty"`
+	}
+	reportAnswer struct {
+		Report *record.Report `json:"report"`
+		how
+	}
+	compareAnswer struct {
+		*record.Comparison
+		how
+	}
+)
+
+func (s *Server) labs(w http.ResponseWriter, _ *http.Request) error {
+	a := labsAnswer{Labs: []Lab{}, Reports: []record.Kept{}, how: by("weir lab list")}
+	if l := s.cfg.Labs; l != nil {
+		kept, err := record.List(l.Dir)
+		if err != nil {
+			return err
+		}
+		slices.Reverse(kept)
+		a.Labs, a.Reports, a.Running = l.List, append(a.Reports, kept...), s.lab.name()
+	}
+	writeJSON(w, http.StatusOK, a)
+	return nil
+}
+
+var errNoLabs = &statusError{http.StatusConflict, errors.New("labs run where weir keeps its own data: start one with weir up, or on a terminal with weir lab")}
+
+// labCommand returns the arguments of a lab's command line, and how a shell takes them.
+func (l *Labs) labCommand(name string, settings map[string]string) (args []string, shell string, err error) {
+	i := slices.IndexFunc(l.List, func(x Lab) bool { return x.Name == name })
+	if i < 0 {
+		return nil, "", &statusError{http.StatusNotFound, fmt.Errorf("there is no lab called %q", name)}
+	}
+	args, shell = []string{"lab", name}, "weir lab "+name
+	left := len(settings)
+	for _, f := range l.List[i].Fields {
+		v, ok := settings[f.Name]
+		if !ok {
+			continue
+		}
+		if left--; len(v) > maxSetting {
+			return nil, "", badRequest("%s is longer than %d bytes", f.Name, maxSetting)
+		}
+		if v == f.Default {
+			continue
+		}
+		args = append(args, "--"+f.Name+"="+v)
+		if f.Kind == "switch" && v == "true" {
+			shell += " --" + f.Name
+		} else {
+			shell += " --" + f.Name + " " + shellWord(v)
+		}
+	}
+	if left > 0 {
+		return nil, "", badRequest("%s has no such setting: /api/v1/labs lists them", name)
+	}
+	return args, shell, nil
+}
+
+func (s *Server) labStart(w http.ResponseWriter, r *http.Request) error {
+	var req labStart
+	if err := body(w, r, &req); err != nil {
+		return err
+	}
+	l := s.cfg.Labs
+	if l == nil {
+		return errNoLabs
+	}
+	name := r.PathValue("lab")
+	args, shell, err := l.labCommand(name, req.Settings)
+	if err != nil {
+		return err
+	}
+	if err := s.lab.start(serverContext(r), l, name, args, shell); err != nil {
+		return err
+	}
+	writeJSON(w, http.StatusOK, labStarted{Lab: name, how: by(shell)})
+	return nil
+}
+
+func (s *Server) labStop(w http.ResponseWriter, _ *http.Request) error {
+	name, err := s.lab.stop()
+	if err != nil {
+		return err
+	}
+	writeJSON(w, http.StatusOK, labStarted{Lab: name, how: by("Ctrl-C")})
+	return nil
+}
+
+func (s *Server) labSet(w http.ResponseWriter, r *http.Request) error {
+	var req labSet
+	if err := body(w, r, &req); err != nil {
+		return err
+	}
+	name, err := s.lab.set(req.Name, req.Value)
+	if err != nil {
+		return err
+	}
+	writeJSON(w, http.StatusOK, labStarted{Lab: name, how: by(fmt.Sprintf(`echo '{"set":%q,"value":%q}'`, req.Name, req.Value))})
+	return nil
+}
+
+// labLive follows the experiment that runs, for as long as the browser listens.
+func (s *Server) labLive(w http.ResponseWriter, r *http.Request) error {
+	out, err := newStream(w)
+	if err != nil {
+		return err
+	}
+	sub := s.lab.subscribe()
+	defer s.lab.unsubscribe(sub)
+	for {
+		c, ok := s.lab.next(r.Context(), sub)
+		if !ok {
+			return nil
+		}
+		out.event("course", "", c)
+		if out.send() != nil {
+			return nil // the browser is gone
+		}
+	}
+}
+
+// report reads a kept report; its name is a directory's.
+func (s *Server) keptReport(name string) (*record.Report, error) {
+	l := s.cfg.Labs
+	if l == nil {
+		return nil, errNoLabs
+	}
+	if name == "" || name != filepath.Base(name) || strings.HasPrefix(name, ".") {
+		return nil, badRequest("%q is no name of a report", name)
+	}
+	r, err := record.Read(filepath.Join(l.Dir, name))
+	if err != nil {
+		return nil, &statusError{http.StatusNotFound, fmt.Errorf("there is no report %q that can be read", name)}
+	}
+	return r, nil
+}
+
+func (s *Server) labReport(w http.ResponseWriter, r *http.Request) error {
+	rep, err := s.keptReport(r.PathValue("report"))
+	if err != nil {
+		return err
+	}
+	writeJSON(w, http.StatusOK, reportAnswer{rep, by("weir lab list")})
+	return nil
+}
+
+// maxPlot bounds a plot that is read back, in bytes.
+const maxPlot = 32 << 20
+
+func (s *Server) labPlot(w http.ResponseWriter, r *http.Request) error {
+	if _, err := s.keptReport(r.PathValue("report")); err != nil {
+		return err
+	}
+	dir, err := os.OpenRoot(s.cfg.Labs.Dir)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	path := r.PathValue("report") + "/" + record.PlotName
+	if info, err := dir.Stat(path); err != nil || info.Size() > maxPlot {
+		return &statusError{http.StatusNotFound, errors.New("the report has no plot")}
+	}
+	b, err := dir.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "image/svg+xml")
+	w.Header().Set("Cache-Control", "private, max-age=3600")
+	_, _ = w.Write(b) //nolint:gosec // a picture, under a policy that lets nothing in it run
+	return nil
+}
+
+func (s *Server) labCompare(w http.ResponseWriter, r *http.Request) error {
+	a, b := r.URL.Query().Get("a"), r.URL.Query().Get("b")
+	ra, err := s.keptReport(a)
+	if err != nil {
+		return err
+	}
+	rb, err := s.keptReport(b)
+	if err != nil {
+		return err
+	}
+	c, err := record.Compare(ra, rb)
+	if err != nil {
+		return badRequest("%v", err)
+	}
+	writeJSON(w, http.StatusOK, compareAnswer{c, by("weir lab compare " + shellWord(a) + " " + shellWord(b))})
+	return nil
+}

@@ -1,0 +1,201 @@
+// @ts-check
+// What an experiment tells: lines over the seconds of its cases with marks, tanks of
+// its stages, figures and checks. The same for one that runs and for a kept report.
+
+import { el, put, attr, count, bytes, rate, hue } from './store.js';
+import { badge } from './ui.js';
+import { nice } from './chart.js';
+
+/** @typedef {{case: string, panel: string, x: number[], y: number[]}} Line */
+/** @typedef {{case: string, x: number, text: string}} Mark */
+/** @typedef {{name: string, level: number, capacity: number, unit: string, in: number, out: number, lost: number, note?: string}} Tank */
+
+const ns = 'http://www.w3.org/2000/svg';
+
+/** @param {string} tag @param {Record<string, string|number>} props */
+function svg(tag, props) {
+  const e = document.createElementNS(ns, tag);
+  for (const [k, v] of Object.entries(props)) e.setAttribute(k, String(v));
+  return e;
+}
+
+/** A figure as people read it. @param {number} v */
+export function short(v) {
+  const a = Math.abs(v);
+  if (a >= 10000) return count(v);
+  if (a >= 100 || Number.isInteger(v)) return String(Math.round(v));
+  return v.toFixed(a >= 10 ? 1 : 2);
+}
+
+/** A figure with its unit. @param {number} v @param {string} unit */
+export function figure(v, unit) {
+  if (unit === 'bytes') return bytes(v);
+  if (unit === 'events') return count(v);
+  return `${short(v)} ${unit}`;
+}
+
+/** All panels of an experiment, one chart each. */
+export class Course {
+  constructor() {
+    this.root = el('div.courses');
+    /** @type {Map<string, Panel>} */
+    this.panels = new Map();
+    /** @type {string[]} */
+    this.cases = [];
+  }
+
+  /** @param {Line[]} lines @param {Mark[]} marks */
+  set(lines, marks) {
+    for (const l of lines) if (!this.cases.includes(l.case)) this.cases.push(l.case);
+    let most = 1;
+    for (const l of lines) if (l.x.length) most = Math.max(most, l.x[l.x.length - 1]);
+    for (const name of new Set(lines.map((l) => l.panel))) {
+      let p = this.panels.get(name);
+      if (!p) { p = new Panel(name); this.panels.set(name, p); this.root.appendChild(p.root); }
+      p.set(lines.filter((l) => l.panel === name), marks, this.cases, most);
+    }
+  }
+}
+
+class Panel {
+  /** @param {string} title */
+  constructor(title) {
+    this.svg = svg('svg', { viewBox: '0 0 1000 100', preserveAspectRatio: 'none', role: 'img', 'aria-label': title });
+    this.max = el('span.course-max');
+    this.end = el('span.course-end');
+    this.legend = el('div.legend');
+    this.table = el('table');
+    this.details = el('details.behind', null, el('summary', null, 'Table'), this.table);
+    this.details.addEventListener('toggle', () => this.fill());
+    this.root = el('figure.chart.course', null, el('figcaption', null, title), el('div.course-box', null, this.svg, this.max, this.end), this.legend, this.details);
+    /** @type {Line[]} */
+    this.lines = [];
+  }
+
+  /** @param {Line[]} lines @param {Mark[]} marks @param {string[]} cases @param {number} end */
+  set(lines, marks, cases, end) {
+    this.lines = lines;
+    let most = 0;
+    for (const l of lines) for (const v of l.y) if (v > most) most = v;
+    const top = nice(most);
+    const x = (/** @type {number} */ v) => (v / end * 1000).toFixed(1);
+    const parts = [];
+    for (const f of [0.5, 1]) parts.push(svg('line', { x1: 0, x2: 1000, y1: 100 - 96 * f, y2: 100 - 96 * f, class: 'grid', 'vector-effect': 'non-scaling-stroke' }));
+    for (const m of marks) {
+      const line = svg('line', { x1: x(m.x), x2: x(m.x), y1: 0, y2: 100, class: 'mark ' + hue(Math.max(0, cases.indexOf(m.case))), 'vector-effect': 'non-scaling-stroke' });
+      line.appendChild(svg('title', {})).textContent = `${m.x.toFixed(1)} s, ${m.case}: ${m.text}`;
+      parts.push(line);
+    }
+    for (const l of lines) {
+      parts.push(svg('polyline', { points: l.x.map((v, i) => x(v) + ',' + (100 - l.y[i] / top * 96).toFixed(1)).join(' '), class: hue(cases.indexOf(l.case)), 'vector-effect': 'non-scaling-stroke' }));
+    }
+    this.svg.replaceChildren(...parts);
+    put(this.max, short(top));
+    put(this.end, `${end.toFixed(0)} s`);
+    this.legend.replaceChildren(...lines.map((l) => el('span', null, el('i.' + hue(cases.indexOf(l.case))), l.case + ' ', el('b', null, l.y.length ? short(l.y[l.y.length - 1]) : '–'))));
+    this.fill();
+  }
+
+  fill() {
+    if (!this.details.hasAttribute('open')) return;
+    const rows = [];
+    for (const l of this.lines) {
+      const step = Math.max(1, Math.floor(l.x.length / 15));
+      for (let i = 0; i < l.x.length; i += step) rows.push(el('tr', null, el('td', null, l.case), el('td.num', null, l.x[i].toFixed(1)), el('td.num', null, short(l.y[i]))));
+    }
+    this.table.replaceChildren(el('tr', null, el('th', { scope: 'col' }, 'Case'), el('th.num', { scope: 'col' }, 'Seconds'), el('th.num', { scope: 'col' }, 'Value')), ...rows);
+  }
+}
+
+const stageNames = { upstream: 'Upstream', socket: 'Socket', queue: 'Queue', disk: 'Disk', producer: 'Producer', kafka: 'Kafka', consumer: 'Consumer', redis: 'Redis' };
+
+/** The stages of a pipeline, side by side, each as full as it is. */
+export class Tanks {
+  constructor() {
+    this.root = el('ol.tanks', { 'aria-label': 'Stages, from upstream to Redis' });
+    /** @type {Map<string, {root: HTMLElement, fill: HTMLElement, level: HTMLElement, flow: HTMLElement, rates: HTMLElement, note: HTMLElement, most: number}>} */
+    this.stages = new Map();
+  }
+
+  /** @param {Tank[]} tanks */
+  set(tanks) {
+    if (tanks.some((t) => !this.stages.has(t.name)) || tanks.length !== this.stages.size) {
+      const old = this.stages;
+      this.stages = new Map(tanks.map((t) => [t.name, old.get(t.name) || this.make(t)]));
+      this.root.replaceChildren(...[...this.stages.values()].map((s) => s.root));
+    }
+    for (const t of tanks) {
+      const s = this.stages.get(t.name);
+      if (!s) continue;
+      s.most = Math.max(s.most, t.level);
+      const share = Math.min(1, t.level / (t.capacity || s.most || 1));
+      s.fill.style.blockSize = (t.name === 'redis' ? 100 : share * 100).toFixed(1) + '%';
+      const full = t.capacity > 0 && share > 0.9;
+      attr(s.root, 'class', 'stage-tank' + (full ? ' full' : t.lost > 0 ? ' losing' : ''));
+      put(s.level, figure(t.level, t.unit) + (t.capacity > 0 ? ' of ' + figure(t.capacity, t.unit) : ''));
+      put(s.rates, t.name === 'redis' ? `${rate(t.in)} in` : `${rate(t.in)} in · ${rate(t.out)} out`);
+      put(s.note, [full ? 'full' : '', t.lost > 0 ? count(t.lost) + ' lost here' : '', t.note || ''].filter(Boolean).join(' · '));
+      attr(s.flow, 'class', 'flow' + (t.out > 0 ? ' on' : ''));
+      s.flow.style.animationDuration = Math.max(0.25, Math.min(3, 400 / Math.max(1, t.out))).toFixed(2) + 's';
+    }
+  }
+
+  /** @param {Tank} t */
+  make(t) {
+    const fill = el('div.fill');
+    const level = el('b');
+    const flow = el('span.flow', { 'aria-hidden': 'true' });
+    const rates = el('span.dim');
+    const note = el('span.note');
+    const name = /** @type {Record<string, string>} */ (stageNames)[t.name] || t.name;
+    return { root: el('li.stage-tank', null, el('h3', null, name), el('div.vessel', { 'aria-hidden': 'true' }, fill), el('div.stage-text', null, level, rates, note), flow), fill, level, flow, rates, note, most: 0 };
+  }
+}
+
+/** Figures, a column for each case. @param {Array<{case: string, name: string, value: number, unit: string}>} measures */
+export function measureTable(measures) {
+  if (!measures.length) return el('p.dim', null, 'Figures come when a case has ended.');
+  const cases = [...new Set(measures.map((m) => m.case))];
+  const names = [...new Set(measures.map((m) => m.name))];
+  const at = new Map(measures.map((m) => [m.case + '\0' + m.name, m]));
+  return el('div.scroll', { tabindex: '0', role: 'region', 'aria-label': 'Figures' }, el('table.rows', null,
+    el('thead', null, el('tr', null, el('th', { scope: 'col' }, 'Measured'), cases.map((c) => el('th.num', { scope: 'col' }, c)))),
+    el('tbody', null, names.map((n) => el('tr', null, el('th', { scope: 'row' }, n), cases.map((c) => { const m = at.get(c + '\0' + n); return el('td.num', null, m ? figure(m.value, m.unit) : '–'); }))))));
+}
+
+/** @param {string} v a verdict */
+export function verdictBadge(v) { return badge(v === 'holds' ? 'ok' : v === 'does not hold' ? 'bad' : 'warn', v || 'no verdict'); }
+
+/** Checks, those that do not hold first seen by their sign. @param {Array<{case: string, claim: string, want: string, got: string, verdict: string}>} checks */
+export function checkTable(checks) {
+  if (!checks.length) return el('p.dim', null, 'Checks are made when a case has ended.');
+  return el('div.scroll', { tabindex: '0', role: 'region', 'aria-label': 'Checks' }, el('table.rows.checks', null,
+    el('thead', null, el('tr', null, ['Verdict', 'Case', 'Claim', 'Expected', 'Measured'].map((h) => el('th', { scope: 'col' }, h)))),
+    el('tbody', null, checks.map((c) => el('tr', null, el('td', null, verdictBadge(c.verdict)), el('td', null, c.case), el('td', null, c.claim), el('td', null, c.want), el('td', null, c.got))))));
+}
+
+/** The page of a lab's documentation: headings, lists, code, paragraphs; text stays text. @param {string} markdown */
+export function prose(markdown) {
+  const out = el('div.prose');
+  /** @type {HTMLElement|null} */
+  let list = null;
+  for (const block of markdown.replace(/^# .*\n/, '').split(/\n\s*\n/)) {
+    const t = block.replace(/^\n+|\s+$/g, '');
+    if (!t) continue;
+    if (/^ {4}/.test(t)) { list = null; out.appendChild(el('pre.raw', { tabindex: '0' }, t.replace(/^ {4}/gm, ''))); continue; }
+    if (/^#+ /.test(t)) { list = null; out.appendChild(el('h3', null, t.replace(/^#+ /, ''))); continue; }
+    if (/^(- |\d+\. )/.test(t)) {
+      list = el(/^- /.test(t) ? 'ul' : 'ol');
+      for (const item of t.split(/\n(?=- |\d+\. )/)) list.appendChild(el('li', null, inline(item.replace(/^(- |\d+\. )/, ''))));
+      out.appendChild(list);
+      continue;
+    }
+    out.appendChild(el('p', null, inline(t)));
+  }
+  return out;
+}
+
+/** @param {string} t */
+function inline(t) {
+  return t.replace(/\s*\n\s*/g, ' ').split(/(\*\*[^*]+\*\*|`[^`]+`)/).map((p) => (p.startsWith('**') ? el('strong', null, p.slice(2, -2)) : p.startsWith('`') ? el('code', null, p.slice(1, -1)) : p.replace(/(^|\s)\*([^*]+)\*/g, '$1$2')));
+}

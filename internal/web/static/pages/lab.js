@@ -1,0 +1,195 @@
+// @ts-check
+// One lab: its claim, its settings, what it tells while it runs, its verdict.
+
+import { el, put, attr, stamp, duration } from '../store.js';
+import { commandBar, shellWord, toast } from '../ui.js';
+import { Course, Tanks, checkTable, measureTable, prose, verdictBadge } from '../course.js';
+
+/** @typedef {{name: string, about: string, kind: string, values: string[], default: string}} Field */
+
+/** A setting of the form, with what it is now; a text that is left empty is the default, or the preset's. @param {Field} f @param {string} value @param {() => void} changed */
+function input(f, value, changed) {
+  const id = 'f-' + f.name;
+  if (f.kind === 'switch') {
+    const box = /** @type {HTMLInputElement} */ (el('input', { id, type: 'checkbox', checked: value === 'true', onchange: changed }));
+    return { root: el('label.check', null, box, f.name), about: f.about, get: () => String(box.checked) };
+  }
+  if (f.kind === 'list') {
+    const on = value.split(',');
+    const boxes = f.values.map((v) => /** @type {HTMLInputElement} */ (el('input', { type: 'checkbox', value: v, checked: on.includes(v), onchange: changed })));
+    return { root: el('fieldset', null, el('legend', null, f.name), boxes.map((b) => el('label.check', null, b, b.value))), about: '', get: () => boxes.filter((b) => b.checked).map((b) => b.value).join(',') };
+  }
+  if (f.kind === 'choice') {
+    const values = f.values.includes(f.default) ? f.values : [f.default, ...f.values];
+    const s = /** @type {HTMLSelectElement} */ (el('select', { id, onchange: changed }, values.map((v) => el('option', { value: v, selected: v === value }, v || 'none'))));
+    return { root: el('label', null, f.name, s), about: f.about, get: () => s.value };
+  }
+  const t = /** @type {HTMLInputElement} */ (el('input', { id, value: '', placeholder: value || 'none', maxlength: '200', autocomplete: 'off', spellcheck: 'false', oninput: changed }));
+  return { root: el('label', null, f.name, t), about: f.about, get: () => t.value.trim() || f.default };
+}
+
+/** A control that the running lab offers. @param {any} c @param {(value: string) => void} set */
+function control(c, set) {
+  if (c.values && c.values.length) {
+    const buttons = c.values.map((/** @type {string} */ v) => el('button', { type: 'button', 'aria-pressed': String(v === c.value), onclick: () => set(v) }, v));
+    return { root: el('div.control', { role: 'group', 'aria-label': c.label }, el('span', null, c.label), el('div.segments', null, buttons)),
+      update: (/** @type {any} */ n) => buttons.forEach((/** @type {HTMLElement} */ b, /** @type {number} */ i) => attr(b, 'aria-pressed', String(c.values[i] === n.value))) };
+  }
+  const out = el('b.num', null, `${c.value} ${c.unit || ''}`);
+  const slider = /** @type {HTMLInputElement} */ (el('input', { type: 'range', min: c.min, max: c.max, step: 1, 'aria-label': c.label, oninput: () => put(out, `${slider.value} ${c.unit || ''}`), onchange: () => set(slider.value) }));
+  slider.value = c.value;
+  return { root: el('label.control', null, el('span', null, c.label), slider, out),
+    update: (/** @type {any} */ n) => { if (document.activeElement !== slider) { slider.value = n.value; put(out, `${n.value} ${n.unit || ''}`); } } };
+}
+
+/** Adds updates to a picture, as record.Picture does. @param {any} p @param {any[]} updates */
+function add(p, updates) {
+  for (const u of updates) {
+    p.at = u.at;
+    if (u.begin) p.case = u.begin;
+    if (u.progress) p.progress = u.progress;
+    for (const x of u.points || []) {
+      let l = p.lines.find((/** @type {any} */ k) => k.case === x.case && k.panel === x.panel);
+      if (!l) p.lines.push(l = { case: x.case, panel: x.panel, x: [], y: [] });
+      l.x.push(x.x); l.y.push(x.y);
+      if (l.x.length > 1200) { l.x = l.x.filter((/** @type {number} */ _v, /** @type {number} */ i) => i % 2 === 0); l.y = l.y.filter((/** @type {number} */ _v, /** @type {number} */ i) => i % 2 === 0); }
+    }
+    if (u.mark) p.marks.push(u.mark);
+    if (u.measure) p.measures.push(u.measure);
+    if (u.check) p.checks.push(u.check);
+    if (u.tanks) p.tanks = u.tanks;
+    if (u.controls) p.controls = u.controls;
+    if (u.end) p.end = u.end;
+  }
+}
+
+/** @type {import('../app.js').Page} */
+export default {
+  title: ([name]) => name + ' lab',
+  mount(root, [name], app) {
+    const course = new Course();
+    const tanks = new Tanks();
+    const progress = el('p.progress-line', { role: 'status' });
+    const verdict = el('div', { 'aria-live': 'polite' });
+    const controls = el('div.controls');
+    const marks = el('ol.log');
+    const checks = el('div');
+    const measures = el('div');
+    const form = el('form.lab-form');
+    const about = el('p.claim');
+    const text = el('div');
+    const command = commandBar('weir lab ' + name);
+    const run = /** @type {HTMLButtonElement} */ (el('button.primary', { type: 'submit' }, 'Run'));
+    const stop = /** @type {HTMLButtonElement} */ (el('button', { type: 'button', hidden: true, onclick: () => app.api('/labs/stop', {}).catch((e) => toast(e.message, true)) }, 'Stop'));
+    const live = el('section', { 'aria-label': 'What happens', hidden: true }, tanks.root, controls, progress, course.root, el('details.lab-marks', { open: true }, el('summary', null, 'What happened'), marks), el('h2', null, 'Figures'), measures, el('h2', null, 'Checks'), checks);
+    root.append(el('p.crumb', null, el('a', { href: '/labs' }, 'Labs'), ' / ' + name), el('h1', null, name), about, form, command.root, verdict, live, text);
+    /** @type {Array<{f: Field, i: {root: HTMLElement, about: string, get: () => string}}>} */
+    let fields = [];
+    const settings = () => Object.fromEntries(fields.map(({ f, i }) => [f.name, i.get()]));
+    const show = () => {
+      const words = fields.filter(({ f, i }) => i.get() !== f.default).map(({ f, i }) => (f.kind === 'switch' ? '--' + f.name : `--${f.name} ${shellWord(i.get()) || "''"}`));
+      command.set(['weir lab ' + name, ...words].join(' '), undefined);
+    };
+    form.addEventListener('submit', async (e) => {
+      e.preventDefault();
+      run.disabled = true;
+      try { await app.api(`/labs/${encodeURIComponent(name)}/start`, { settings: settings() }); } catch (x) { verdict.replaceChildren(el('p.alert', { role: 'alert' }, /** @type {Error} */ (x).message)); }
+      run.disabled = running;
+    });
+    app.api('/labs').then((a) => {
+      const l = a.labs.find((/** @type {any} */ x) => x.name === name);
+      if (!l) { root.replaceChildren(el('p.alert', { role: 'alert' }, `There is no lab called ${name}.`)); return; }
+      put(about, l.claim);
+      // A page begins with what can be watched in a minute.
+      const begin = (/** @type {Field} */ f) => (f.name === 'preset' && f.values.includes('play') ? 'play' : f.name === 'short' && !l.fields.some((/** @type {Field} */ x) => x.name === 'preset') ? 'true' : f.default);
+      fields = l.fields.filter((/** @type {Field} */ f) => f.name !== 'short' || !l.fields.some((/** @type {Field} */ x) => x.name === 'preset')).map((/** @type {Field} */ f) => ({ f, i: input(f, begin(f), show) }));
+      const first = new Set(['preset', 'short', 'engine', 'slow']);
+      const lay = (/** @type {any} */ x) => el('div.field', null, x.i.root, x.i.about ? el('p.dim', null, x.i.about) : null);
+      form.append(...fields.filter((x) => first.has(x.f.name)).map(lay), el('details.more', null, el('summary', null, 'More settings'), el('p.dim', null, 'What is left as it is, the preset or the short form decides.'), el('div.lab-form', null, fields.filter((x) => !first.has(x.f.name)).map(lay))), el('div.actions', null, run, stop));
+      if (l.text) text.append(el('h2', null, 'What to watch, what to try, what it means'), prose(l.text));
+      show();
+    }).catch((e) => verdict.replaceChildren(el('p.alert', { role: 'alert' }, e.message)));
+
+    /** @type {any} */
+    let picture = null;
+    let running = false;
+    let shownMarks = 0;
+    let shownChecks = -1;
+    let shownMeasures = -1;
+    /** @type {Map<string, {root: HTMLElement, update: (c: any) => void}>} */
+    let offered = new Map();
+    const set = (/** @type {string} */ n, /** @type {string} */ v) => app.api('/labs/set', { name: n, value: v }).catch((e) => toast(e.message, true));
+    function draw(/** @type {any} */ c) {
+      running = c.running;
+      run.disabled = running;
+      attr(form, 'class', running ? 'lab-form running' : 'lab-form');
+      attr(stop, 'hidden', running ? null : '');
+      if (c.lab !== name) {
+        live.hidden = true;
+        verdict.replaceChildren(running ? el('p.alert', null, `The lab ${c.lab} is running; two at once would disturb each other's measurements. `, el('a', { href: '/labs/' + encodeURIComponent(c.lab) }, 'Watch it')) : '');
+        return;
+      }
+      live.hidden = false;
+      command.set(c.command, undefined);
+      tanks.root.hidden = !picture.tanks.length || !running;
+      tanks.set(picture.tanks);
+      course.set(picture.lines, picture.marks);
+      put(progress, running ? picture.progress || 'starting…' : '');
+      if (picture.controls.map((/** @type {any} */ x) => x.name).join() !== [...offered.keys()].join()) {
+        offered = new Map(picture.controls.map((/** @type {any} */ x) => [x.name, control(x, (v) => set(x.name, v))]));
+        controls.replaceChildren(...[...offered.values()].map((o) => o.root));
+      }
+      for (const x of picture.controls) offered.get(x.name)?.update(x);
+      if (picture.marks.length !== shownMarks) {
+        shownMarks = picture.marks.length;
+        marks.replaceChildren(...picture.marks.map((/** @type {any} */ m) => el('li', null, el('time', null, m.x.toFixed(1) + ' s'), ` ${m.case}: `, el('b', null, m.text))));
+      }
+      /** @type {HTMLElement} */ (marks.parentElement).hidden = !picture.marks.length;
+      if (picture.measures.length !== shownMeasures) { shownMeasures = picture.measures.length; measures.replaceChildren(measureTable(picture.measures)); }
+      if (picture.checks.length !== shownChecks) { shownChecks = picture.checks.length; checks.replaceChildren(checkTable(picture.checks)); }
+      if (running || !picture.end) { verdict.replaceChildren(); return; }
+      const e = picture.end;
+      if (verdict.dataset.of === picture.id) return;
+      verdict.dataset.of = picture.id;
+      verdict.replaceChildren(e.error ? el('p.alert', { role: 'alert' }, e.error === 'context canceled' ? 'Stopped: nothing of it is kept.' : e.error)
+        : el('section.card.verdict', null, el('h2', null, verdictBadge(e.verdict)), el('p', null, e.reason), e.directory ? el('p', null, el('a', { href: '/labs/reports/' + encodeURIComponent(e.directory.split('/').pop() || '') }, 'The report with its plot')) : null));
+    }
+    let runs = 0;
+    const source = new EventSource('/api/v1/labs/live');
+    source.addEventListener('course', (e) => {
+      const c = JSON.parse(e.data);
+      if (c.picture) {
+        picture = c.picture;
+        for (const k of ['lines', 'marks', 'measures', 'checks', 'tanks', 'controls']) picture[k] = picture[k] || [];
+        picture.id = String(++runs);
+        delete verdict.dataset.of;
+        shownMarks = 0; shownChecks = shownMeasures = -1;
+        marks.replaceChildren();
+        course.root.replaceChildren(); course.panels.clear(); course.cases.length = 0;
+      }
+      if (!picture) return;
+      add(picture, c.updates || []);
+      if (!app.paused || c.picture || !c.running) draw(c);
+    });
+    return { unmount() { source.close(); } };
+  },
+};
+
+/** A kept report. @type {import('../app.js').Page} */
+export const report = {
+  title: ([name]) => name,
+  mount(root, [name], app) {
+    root.append(el('p.crumb', null, el('a', { href: '/labs' }, 'Labs'), ' / report'), el('h1', null, name));
+    app.api('/labs/reports/' + encodeURIComponent(name)).then(({ report: r, command }) => {
+      const course = new Course();
+      course.set(r.lines || [], r.marks || []);
+      const plot = `/api/v1/labs/reports/${encodeURIComponent(name)}/plot.svg`;
+      root.append(el('section.card.verdict', null, el('h2', null, verdictBadge(r.verdict)), el('p', null, r.reason), el('p.dim', null, `${r.lab} on ${r.engine} brokers, ${stamp(Date.parse(r.started))}, ${duration(r.seconds)}, weir ${r.version}`)),
+        el('p.claim', null, r.claim), ...(r.notes || []).map((/** @type {string} */ n) => el('p', null, n)), course.root,
+        el('h2', null, 'Figures'), measureTable(r.measures || []), el('h2', null, 'Checks'), checkTable(r.checks || []),
+        el('h2', null, 'Plot'), el('img.plot', { src: plot, alt: `Plot of ${name}`, loading: 'lazy' }), el('p', null, el('a', { href: plot, download: name + '.svg' }, 'Download the plot')),
+        el('details.more', null, el('summary', null, 'Settings'), el('pre.raw', { tabindex: '0' }, JSON.stringify(r.settings, null, 1))), commandBar(command).root);
+    }).catch((e) => root.append(el('p.alert', { role: 'alert' }, e.message)));
+    return {};
+  },
+};
