@@ -74,7 +74,7 @@ func (s *Batching) Name() string { return "batching" }
 func (s *Batching) Claim() string {
 	return "Batches trade latency for CPU, requests and bytes: the longer one waits, the fewer requests there are, and no setting is best at everything. " +
 		"With acks=all and idempotence every record arrives once and in its key's order, even through connections that are cut; acks=1 doubles what was answered into the void, and acks=0 loses in silence. " +
-		"Commits that adapt to the load are as quick as short ones when little comes, and as cheap as long ones when much does."
+		"Commits that adapt to the load are as quick as short ones when little comes, and cheaper than those when much does."
 }
 
 // Settings implements Experiment.
