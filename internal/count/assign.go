@@ -47,6 +47,14 @@ func (m *member) assigned(ctx context.Context, offsets map[string]map[int32]kgo.
 	}
 }
 
+// joined notes that the group has this member.
+func (m *member) joined() {
+	m.c.meter.rebalances.Add(1)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.session = nil
+}
+
 // trouble notes an error with the one of the two servers that it is of.
 func (m *member) trouble(err error) {
 	var ke *kafkaError

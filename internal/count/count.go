@@ -173,8 +173,11 @@ type member struct {
 	// unexplained counts observations in a row that failed although the cluster looks
 	// well. It is the observer's own.
 	unexplained int
-	acted       int  // the number of the last observation that was acted on
-	moved       bool // positions moved since the last commit to Kafka
+	// session is why the group could last not be joined or stayed in, at sessionAt.
+	session   error
+	sessionAt time.Time
+	acted     int  // the number of the last observation that was acted on
+	moved     bool // positions moved since the last commit to Kafka
 }
 
 // options are those of the client on top of the connection's.
@@ -194,7 +197,7 @@ func (m *member) options() []kgo.Opt {
 		kgo.DisableAutoCommit(),
 		kgo.BlockRebalanceOnPoll(),
 		kgo.AdjustFetchOffsetsFn(m.assigned),
-		kgo.OnPartitionsAssigned(func(context.Context, *kgo.Client, map[string][]int32) { m.c.meter.rebalances.Add(1) }),
+		kgo.OnPartitionsAssigned(func(context.Context, *kgo.Client, map[string][]int32) { m.joined() }),
 		kgo.OnPartitionsRevoked(func(ctx context.Context, _ *kgo.Client, lost map[string][]int32) { m.revoked(ctx, lost[topic]) }),
 		kgo.OnPartitionsLost(func(_ context.Context, _ *kgo.Client, lost map[string][]int32) { m.forget(lost[topic]) }),
 		kgo.SessionTimeout(sessionTimeout),

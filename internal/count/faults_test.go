@@ -3,10 +3,13 @@ package count
 import (
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/weir-project/weir/internal/redisd"
 )
@@ -213,5 +216,38 @@ func TestRedisAndKafkaAwayForAWhile(t *testing.T) {
 		if !strings.Contains(m.log.String(), want) {
 			t.Errorf("the log lacks %q:\n%s", want, m.log)
 		}
+	}
+}
+
+// A group that refuses its member leaves the topic as readable as ever, so that only
+// the group's own error shows that nothing is counted.
+func TestAGroupThatRefusesIsTold(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	var refused atomic.Int64
+	var allow atomic.Bool
+	r.cluster.ControlKey(int16(kmsg.JoinGroup), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		r.cluster.KeepControl()
+		if allow.Load() {
+			return nil, nil, false
+		}
+		refused.Add(1)
+		resp := req.ResponseKind().(*kmsg.JoinGroupResponse)
+		resp.ErrorCode = kerr.GroupAuthorizationFailed.Code
+		return resp, nil, true
+	})
+	m := r.start(r.redis.Addr())
+	r.produce(10)
+	r.eventually("the error is shown", func() bool {
+		e := m.Stats().KafkaError
+		return strings.Contains(e, "GROUP_AUTHORIZATION_FAILED") && strings.Contains(e, "group "+group) && strings.Contains(e, "weir preflight")
+	})
+	r.eventually("it is logged", func() bool { return strings.Contains(m.log.String(), "GROUP_AUTHORIZATION_FAILED") })
+	allow.Store(true)
+	r.counted("after the group was opened")
+	r.eventually("the error is gone", func() bool { return m.Stats().KafkaError == "" })
+	r.settled(m)
+	if refused.Load() == 0 {
+		t.Error("nothing was refused")
 	}
 }

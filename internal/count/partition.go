@@ -84,6 +84,10 @@ func (m *member) fetchFailed(p *partition, err error) {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, kgo.ErrClientClosed) {
 		return
 	}
+	if errors.As(err, new(*kgo.ErrGroupSession)) {
+		m.session, m.sessionAt = err, time.Now()
+		return
+	}
 	if p == nil {
 		m.c.meter.kafka.note(err) // the observer finds the cause, and tells it
 		return

@@ -3,6 +3,7 @@ package count
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"time"
 
@@ -33,6 +34,10 @@ const (
 	unexplainedTimes = 3
 )
 
+// sessionErrorLasts is how long an error of the group stands: the client tries anew,
+// and meets it again, within a few seconds.
+const sessionErrorLasts = 10 * time.Second
+
 // observe asks Kafka every second, apart from the loop, so that a Kafka that does
 // not answer stalls nothing.
 func (m *member) observe(ctx context.Context) {
@@ -56,6 +61,9 @@ func (m *member) observeOnce(ctx context.Context) {
 	}
 	m.mu.Unlock()
 	log, err := m.bounds(ctx)
+	if err == nil {
+		err = m.outsideGroup()
+	}
 	cause := err
 	if err != nil {
 		// What a client meets is only how it shows.
@@ -92,6 +100,20 @@ func (m *member) observeOnce(ctx context.Context) {
 	default:
 		m.c.meter.kafka.failed(m.log, cause)
 	}
+}
+
+// outsideGroup says why this member is not in the group, which a topic that can be
+// asked for everything says nothing about; nil where it is.
+func (m *member) outsideGroup() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch {
+	case m.session == nil || time.Since(m.sessionAt) > sessionErrorLasts:
+		return nil
+	case errors.Is(m.session, kerr.GroupAuthorizationFailed):
+		return fmt.Errorf("group %s: %w: `weir preflight` names the permission to add", m.c.cfg.Group, m.session)
+	}
+	return fmt.Errorf("group %s: %w", m.c.cfg.Group, m.session)
 }
 
 // check acts on the last observation, and compares the stored positions of
