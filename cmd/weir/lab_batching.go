@@ -85,8 +85,6 @@ func newLabBatching(a *app) *cobra.Command {
 	}
 	_ = cmd.RegisterFlagCompletionFunc("break", cobra.FixedCompletions(lab.BatchingBreaks(), cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("engine", cobra.FixedCompletions(lab.Engines(), cobra.ShellCompDirectiveNoFileComp))
-	a.dataFlag(cmd)
-	a.outputFlag(cmd, formatTable, formatJSON)
-	a.logFlag(cmd)
+	a.labFlags(cmd)
 	return cmd
 }
