@@ -3,11 +3,14 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math"
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
 	"reflect"
 	"regexp"
 	"slices"
@@ -108,7 +111,7 @@ func (a *apiDoc) call(t *testing.T, method, template, path, body string) any {
 	}
 	schema := of["schema"]
 	switch kind {
-	case "application/octet-stream":
+	case "application/octet-stream", "image/svg+xml":
 		return text
 	case "application/jsonl":
 		text, _, _ = strings.Cut(text, "\n")
@@ -245,6 +248,51 @@ func TestFits(t *testing.T) {
 	}
 }
 
+// callsLabs looks at two reports, and runs a lab until it can be changed.
+func callsLabs(t *testing.T, env []string, get func(template, path string) any, post func(template, path, body string) any) {
+	t.Helper()
+	stdout, _, _ := weir(t, env, "lab", "list", "-o", "json")
+	if decoded(t, stdout) == nil {
+		t.Fatal("no list of labs")
+	}
+	home := ""
+	for _, kv := range env {
+		if v, ok := strings.CutPrefix(kv, "HOME="); ok {
+			home = v
+		}
+	}
+	dirs, err := filepath.Glob(filepath.Join(home, ".local", "share", "weir"))
+	if err != nil || len(dirs) != 1 {
+		t.Fatalf("data lies in %v, %v", dirs, err)
+	}
+	for _, name := range []string{"replay-1", "replay-2"} {
+		dir := filepath.Join(dirs[0], labsDir, name)
+		report := `{"lab":"replay","engine":"embedded","version":"x","started":"2026-01-01T00:00:00Z","seconds":1,"claim":"c","settings":{"rate":1},"verdict":"holds","reason":"r",
+			"checks":[{"case":"a","claim":"c","want":"1","got":"1","verdict":"holds"}],"measures":[{"case":"a","name":"n","value":1,"unit":"s"}],
+			"lines":[{"case":"a","panel":"p","x":[0,1],"y":[1,2]}],"marks":[{"case":"a","x":1,"text":"t"}]}`
+		if err := errors.Join(os.MkdirAll(dir, 0o700), os.WriteFile(filepath.Join(dir, "report.json"), []byte(report), 0o600),
+			os.WriteFile(filepath.Join(dir, "plot.svg"), []byte("<svg/>"), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := len(dig(get("/labs", "/labs"), "reports").([]any)); n != 2 {
+		t.Errorf("%d reports are listed", n)
+	}
+	get("/labs/reports/{report}", "/labs/reports/replay-1")
+	if v := get("/labs/reports/{report}/plot.svg", "/labs/reports/replay-1/plot.svg"); v != "<svg/>" {
+		t.Errorf("the plot is %v", v)
+	}
+	get("/labs/compare", "/labs/compare?a=replay-1&b=replay-2")
+	post("/labs/{lab}/start", "/labs/backpressure/start", `{"settings":{"preset":"play"}}`)
+	eventually(t, "the lab offers its policy", func() bool {
+		offered, _ := dig(get("/labs/live", "/labs/live"), "picture", "controls").([]any)
+		return len(offered) > 0
+	})
+	post("/labs/set", "/labs/set", `{"name":"policy","value":"spill"}`)
+	post("/labs/stop", "/labs/stop", "")
+	eventually(t, "the lab has stopped", func() bool { return dig(get("/labs", "/labs"), "running") == "" })
+}
+
 // callsAPI asks every operation of a running weir, holds each answer against its
 // schema, and the lists against what the commands print with -o json.
 func callsAPI(t *testing.T, env []string, base string) {
@@ -314,6 +362,7 @@ func callsAPI(t *testing.T, env []string, base string) {
 		return dig(v, "running") == false && dig(v, "result", "equal") == true && dig(v, "left") == json.Number("0")
 	})
 	callsBrokers(t, post)
+	callsLabs(t, env, get, post)
 	post("/verify", "/verify", "")
 	var report any
 	eventually(t, "the proof is made", func() bool {

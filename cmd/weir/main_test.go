@@ -28,6 +28,7 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
+	_ = os.Setenv(asWeir, "1") // what the program starts is this very program
 	goleak.VerifyTestMain(m)
 }
 

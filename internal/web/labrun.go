@@ -299,7 +299,12 @@ func (l *labRun) next(ctx context.Context, sub *labSub) (json.RawMessage, bool) 
 	defer l.mu.Unlock()
 	c := labCourse{Lab: l.lab, Command: l.command, Running: l.running, Updates: sub.updates}
 	if sub.whole {
-		c.Picture, c.Updates = &l.picture, nil
+		p := l.picture
+		// A list of nothing is a list.
+		p.Lines, p.Marks = append([]record.Line{}, p.Lines...), append([]record.Mark{}, p.Marks...)
+		p.Measures, p.Checks = append([]record.Measure{}, p.Measures...), append([]record.Check{}, p.Checks...)
+		p.Tanks, p.Controls = append([]record.Tank{}, p.Tanks...), append([]record.Control{}, p.Controls...)
+		c.Picture, c.Updates = &p, nil
 	}
 	b, err := json.Marshal(c)
 	sub.whole, sub.updates = false, nil

@@ -78,13 +78,19 @@ type (
 		how
 	}
 	compareAnswer struct {
-		*record.Comparison
+		record.Comparison
 		how
 	}
 )
 
+// What is behind these operations, where others name Kafka's requests.
+const (
+	fromFiles  = "none: reports are files"
+	ownProcess = "none here: the lab is a process with brokers of its own"
+)
+
 func (s *Server) labs(w http.ResponseWriter, _ *http.Request) error {
-	a := labsAnswer{Labs: []Lab{}, Reports: []record.Kept{}, how: by("weir lab list")}
+	a := labsAnswer{Labs: []Lab{}, Reports: []record.Kept{}, how: by("weir lab list", fromFiles)}
 	if l := s.cfg.Labs; l != nil {
 		kept, err := record.List(l.Dir)
 		if err != nil {
@@ -148,7 +154,7 @@ func (s *Server) labStart(w http.ResponseWriter, r *http.Request) error {
 	if err := s.lab.start(serverContext(r), l, name, args, shell); err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, labStarted{Lab: name, how: by(shell)})
+	writeJSON(w, http.StatusOK, labStarted{Lab: name, how: by(shell, ownProcess)})
 	return nil
 }
 
@@ -157,7 +163,7 @@ func (s *Server) labStop(w http.ResponseWriter, _ *http.Request) error {
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, labStarted{Lab: name, how: by("Ctrl-C")})
+	writeJSON(w, http.StatusOK, labStarted{Lab: name, how: by("Ctrl-C", ownProcess)})
 	return nil
 }
 
@@ -170,7 +176,7 @@ func (s *Server) labSet(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, labStarted{Lab: name, how: by(fmt.Sprintf(`echo '{"set":%q,"value":%q}'`, req.Name, req.Value))})
+	writeJSON(w, http.StatusOK, labStarted{Lab: name, how: by(fmt.Sprintf(`echo '{"set":%q,"value":%q}'`, req.Name, req.Value), ownProcess)})
 	return nil
 }
 
@@ -215,7 +221,7 @@ func (s *Server) labReport(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, reportAnswer{rep, by("weir lab list")})
+	writeJSON(w, http.StatusOK, reportAnswer{rep, by("weir lab list", fromFiles)})
 	return nil
 }
 
@@ -259,6 +265,6 @@ func (s *Server) labCompare(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return badRequest("%v", err)
 	}
-	writeJSON(w, http.StatusOK, compareAnswer{c, by("weir lab compare " + shellWord(a) + " " + shellWord(b))})
+	writeJSON(w, http.StatusOK, compareAnswer{*c, by("weir lab compare "+shellWord(a)+" "+shellWord(b), fromFiles)})
 	return nil
 }

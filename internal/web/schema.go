@@ -161,6 +161,9 @@ func (s schemas) named(t reflect.Type) object {
 	if pkg := t.PkgPath(); strings.HasSuffix(pkg, "/watch") && !strings.HasPrefix(name, "Live") {
 		name = "Live" + name // watch and inspect both have a Topic, a Group and a Broker
 	}
+	if strings.HasSuffix(t.PkgPath(), "/record") {
+		name = "Lab" + name // record and inspect both have a Difference
+	}
 	if s[name] == nil {
 		s[name] = object{} // while it is made: a type can hold itself
 		properties, required := s.members(t)
