@@ -77,6 +77,7 @@ type groupMember struct {
 	// g.mu guards these.
 	owned              map[int32]bool
 	done, acked, tried map[int32]int64
+	answered           time.Time      // when the client last told what became of a commit
 	skip               map[int32]bool // the next record is left out, on purpose
 }
 
@@ -147,6 +148,7 @@ func (m *groupMember) take(fetches kgo.Fetches) {
 func (m *groupMember) committed(req *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse, err error) {
 	m.g.mu.Lock()
 	defer m.g.mu.Unlock()
+	m.answered = time.Now()
 	for _, t := range req.Topics {
 		for _, p := range t.Partitions {
 			m.tried[p.Partition] = max(m.tried[p.Partition], p.Offset)
@@ -274,9 +276,14 @@ func (g *groupRun) bury(m *groupMember, at float64, owned map[int32]bool) {
 	defer g.mu.Unlock()
 	d := deathSeen{member: m.number, at: at, beat: g.now() - time.Since(beat).Seconds(), leaves: leaves,
 		done: map[int32]int64{}, acked: map[int32]int64{}, tried: map[int32]int64{}}
+	// A client that is closed tells nothing of the commit that it waits for.
+	doubtful := m.net.committed().After(m.answered)
 	for p := range owned {
 		if n, ok := m.done[p]; ok {
 			d.done[p], d.acked[p], d.tried[p] = n, m.acked[p], m.tried[p]
+			if doubtful {
+				d.tried[p] = n
+			}
 		}
 	}
 	g.deaths = append(g.deaths, d)

@@ -20,6 +20,7 @@ type mortal struct {
 	dead   bool
 	beat   time.Time // the last heartbeat that was written
 	leaves int       // requests to leave a group that were written
+	commit time.Time // the last commit of positions that was written
 }
 
 func newMortal() *mortal { return &mortal{conns: map[net.Conn]struct{}{}} }
@@ -67,6 +68,13 @@ func (m *mortal) saw() (beat time.Time, leaves int) {
 	return m.beat, m.leaves
 }
 
+// committed returns when the last commit of positions was written.
+func (m *mortal) committed() time.Time {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.commit
+}
+
 type mortalConn struct {
 	net.Conn
 	m *mortal
@@ -82,6 +90,8 @@ func (c *mortalConn) Write(p []byte) (int, error) {
 	switch apiKey(p) {
 	case kmsg.LeaveGroup:
 		c.m.leaves++
+	case kmsg.OffsetCommit:
+		c.m.commit = time.Now()
 	case kmsg.Heartbeat:
 		c.m.beat = time.Now()
 	case kmsg.ConsumerGroupHeartbeat:
