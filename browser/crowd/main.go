@@ -75,6 +75,9 @@ func (c *crowd) run(ctx context.Context) error {
 	return nil
 }
 
+// wide is how many partitions a topic has that has many.
+const wide = 300
+
 func topic(i int) string { return fmt.Sprintf("crowd.%04d", i) }
 
 // group names one of the three kinds in turn.
@@ -94,7 +97,11 @@ func (c *crowd) makeTopics(ctx context.Context) error {
 			return fmt.Errorf("create topics: %w", err)
 		}
 	}
-	// Something to read in every topic.
+	made, err := c.admin.CreateTopics(ctx, wide, 3, nil, "crowd.wide")
+	if err = errors.Join(err, made.Error()); err != nil {
+		return fmt.Errorf("create a wide topic: %w", err)
+	}
+	// Something to read in every other topic.
 	for i := range c.topics {
 		for p := range c.partitions {
 			c.client.Produce(ctx, &kgo.Record{Topic: topic(i), Partition: int32(p), Value: []byte(`{"n":` + strconv.Itoa(p) + `}`)}, nil)

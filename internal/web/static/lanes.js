@@ -7,6 +7,9 @@ import { el, put, attr, keyed, count, rate, hue, visible } from './store.js';
 /** @typedef {{partition: number, leader: number|null, start: number, end: number, rate: number}} Lane */
 /** @typedef {{name: string, hue: string, positions: Record<string, number>, members: Record<string, string>, hues?: Record<string, string>}} Flagged */
 
+/** So many lanes are drawn at first, and more by as many. */
+const some = 64;
+
 export class Lanes {
   /** @param {{topic: string, navigate?: (url: string) => void}} o */
   constructor(o) {
@@ -15,7 +18,10 @@ export class Lanes {
     const head = el('div.lane-head', { role: 'row' }, ['', 'leader', 'what is retained; a flag is where a group reads, and how far behind', 'end', 'rate'].map((t, i) => el(i > 2 ? 'span.num' : 'span', { role: 'columnheader' }, t || 'lane')));
     this.table = el('div', { role: 'table', 'aria-label': 'partitions of ' + o.topic }, el('div', { role: 'rowgroup' }, head), this.body);
     this.legend = el('p.flag-legend');
-    this.root = el('div', null, this.table, this.legend);
+    this.more = /** @type {HTMLButtonElement} */ (el('button', { type: 'button', hidden: true, onclick: () => { this.most += some; } }));
+    this.root = el('div', null, this.table, this.more, this.legend);
+    /** How many lanes are drawn: each costs, twice a second. */
+    this.most = some;
     /** How many offsets the width of a lane shows: the newest, so that a lag can be seen. */
     this.window = 1000;
   }
@@ -32,7 +38,9 @@ export class Lanes {
     const want = Math.max(50, fastest * 10, lag * 1.3);
     this.window = want > this.window ? want : Math.max(want, this.window * 0.97);
     this.names(groups);
-    keyed(this.body, lanes, (l) => String(l.partition), (l) => this.make(l), (e, l) => this.lane(e, l, groups));
+    this.more.hidden = lanes.length <= this.most;
+    put(this.more, `${count(lanes.length - this.most)} more of ${count(lanes.length)} partitions`);
+    keyed(this.body, lanes.slice(0, this.most), (l) => String(l.partition), (l) => this.make(l), (e, l) => this.lane(e, l, groups));
   }
 
   /** @param {Flagged[]} groups */
