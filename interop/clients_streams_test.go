@@ -228,7 +228,7 @@ func (c clients) streams() map[string]map[string]int64 {
 // with a prefix.
 func (c clients) redisCounts(database, key, prefix string) map[string]int64 {
 	c.t.Helper()
-	lines := strings.Split(c.runs("", "redis-cli", "-u", strings.TrimSuffix(c.redis, "/1")+"/"+database, "HGETALL", key), "\n")
+	lines := strings.Split(strings.TrimSpace(c.runs("", "redis-cli", "-u", strings.TrimSuffix(c.redis, "/1")+"/"+database, "HGETALL", key)), "\n") // an empty line for nothing yet
 	counts := map[string]int64{}
 	for i := 0; i+1 < len(lines); i += 2 {
 		kind, ok := strings.CutPrefix(lines[i], prefix)
