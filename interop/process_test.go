@@ -16,7 +16,7 @@ import (
 )
 
 // patience bounds every wait: far more than a loaded machine needs.
-const patience = 2 * time.Minute
+const patience = 4 * time.Minute
 
 func build(t *testing.T, dir, out, pkg string) {
 	t.Helper()
@@ -77,6 +77,7 @@ func start(t *testing.T, name string, env []string, bin string, args ...string) 
 func begin(t *testing.T, name string, cmd *exec.Cmd) *process {
 	t.Helper()
 	p := &process{cmd: cmd, out: &lockedBuffer{}, done: make(chan error, 1)}
+	p.cmd.SysProcAttr = childAttributes()
 	p.cmd.Stdout, p.cmd.Stderr = p.out, p.out
 	if err := p.cmd.Start(); err != nil {
 		t.Fatalf("start %s: %v", name, err)

@@ -145,10 +145,10 @@ func (r *failoverRig) flows(after time.Time) {
 	within(r.t, "events of now come through all partitions", func() bool { return r.f.freshSince(6, after) })
 }
 
-// recent waits until what comes through is at most three seconds old.
+// recent waits until what comes through is at most ten seconds old.
 func (r *failoverRig) recent() {
 	r.t.Helper()
-	within(r.t, "the pipeline keeps up", func() bool { return r.f.freshSince(6, time.Now().Add(-3*time.Second)) })
+	within(r.t, "the pipeline keeps up", func() bool { return r.f.freshSince(6, time.Now().Add(-10*time.Second)) })
 }
 
 // round kills a broker, waits until events flow through all partitions, brings it

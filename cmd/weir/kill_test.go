@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/weir-project/weir/internal/cluster/apache"
 	"github.com/weir-project/weir/internal/event"
 	"github.com/weir-project/weir/internal/simulate"
 )
@@ -121,13 +122,13 @@ func blueskyWorld(t *testing.T, limit int64) (*simulate.BlueskyServer, string) {
 func freePorts(t *testing.T, n int) []int {
 	t.Helper()
 	ports := make([]int, n)
-	for i := range ports {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		ports[i] = l.Addr().(*net.TCPAddr).Port
+	addrs, err := apache.FreeAddrs("127.0.0.1", n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, addr := range addrs {
+		_, port, _ := net.SplitHostPort(addr)
+		ports[i], _ = strconv.Atoi(port)
 	}
 	return ports
 }

@@ -19,7 +19,7 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 
 // asWeir makes the test binary be the program, for tests that need real processes.
 // startPatience is how long a loaded machine may take to start a cluster.
-const startPatience = 30 * time.Second
+const startPatience = 90 * time.Second
 
 const asWeir = "WEIR_TEST_PROCESS"
 

@@ -157,17 +157,19 @@ func (e *engine) stopOrphans(ctx context.Context) error {
 // concrete gives every address with port 0 a free port: what Apache Kafka listens
 // on is written into its configuration before it starts.
 func concrete(addrs []string) ([]string, error) {
+	host, _, err := net.SplitHostPort(addrs[0])
+	if err != nil {
+		return nil, err
+	}
+	free, err := apache.FreeAddrs(host, len(addrs))
+	if err != nil {
+		return nil, err
+	}
 	out := slices.Clone(addrs)
 	for i, addr := range out {
-		if !strings.HasSuffix(addr, ":0") {
-			continue
+		if strings.HasSuffix(addr, ":0") {
+			out[i] = free[i]
 		}
-		l, err := net.Listen("tcp", addr)
-		if err != nil {
-			return nil, fmt.Errorf("find a free port: %w", err)
-		}
-		defer l.Close() // after the loop, so that no port is found twice
-		out[i] = l.Addr().String()
 	}
 	return out, nil
 }

@@ -21,6 +21,7 @@ func spawn(t *testing.T, env []string, args ...string) *child {
 	c := &child{Cmd: exec.Command(os.Args[0], args...), out: newOutput(), done: make(chan struct{})}
 	c.Env = append([]string{asWeir + "=1", "PATH=" + os.Getenv("PATH")}, env...)
 	c.Stdout, c.Stderr = c.out, c.out
+	c.SysProcAttr = childAttributes()
 	c.WaitDelay = startPatience // a process that it started may hold its output
 	if err := c.Start(); err != nil {
 		t.Fatal(err)

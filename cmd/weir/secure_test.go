@@ -70,7 +70,7 @@ func openSecure(t *testing.T) *secureCluster {
 	t.Setenv("JDK_JAVA_OPTIONS", "-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls="+jwks)
 	t.Setenv("XDG_CACHE_HOME", "")
 	brokers, err := apache.Open(t.Context(), apache.Config{
-		Dir: filepath.Join(c.dir, "brokers"), Cache: c.cache, Home: os.Getenv("KAFKA_HOME"), Addrs: c.addresses("CLIENT"),
+		Dir: filepath.Join(c.dir, "brokers"), Cache: c.cache, Home: os.Getenv("KAFKA_HOME"), Addrs: c.addresses("CLIENT"), Bound: true,
 		Properties: c.properties(jwks), Edit: c.listen,
 	})
 	if err != nil {

@@ -120,6 +120,13 @@ func (l *ledger) consumed() (records, twice int) {
 	return len(l.counts), twice
 }
 
+// times returns how often a record was consumed.
+func (l *ledger) times(partition, offset int) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.counts[fmt.Sprintf("%d/%d", partition, offset)]
+}
+
 // member is a consumer that commits what it has read before it gives anything back.
 type member struct {
 	cl   *kgo.Client
@@ -132,7 +139,7 @@ func (l *ledger) join(t *testing.T, who, group, topic string, opts ...kgo.Opt) *
 	flat := func(m map[string][]int32) []int32 { return m[topic] }
 	cl := client(t, append([]kgo.Opt{
 		kgo.ConsumerGroup(group), kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
-		kgo.HeartbeatInterval(50 * time.Millisecond), kgo.SessionTimeout(6 * time.Second), kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(),
+		kgo.HeartbeatInterval(50 * time.Millisecond), kgo.SessionTimeout(45 * time.Second), kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(),
 		kgo.OnPartitionsAssigned(func(_ context.Context, _ *kgo.Client, m map[string][]int32) { l.assigned(who, flat(m)) }),
 		kgo.OnPartitionsRevoked(func(_ context.Context, _ *kgo.Client, m map[string][]int32) { l.revoked(who, flat(m)) }),
 		kgo.OnPartitionsLost(func(_ context.Context, _ *kgo.Client, m map[string][]int32) { l.revoked(who, flat(m)) }),

@@ -21,7 +21,7 @@ import (
 
 // patience bounds every wait: what is waited for takes milliseconds on a quiet
 // machine, and a loaded one is no reason to fail.
-const patience = 60 * time.Second
+const patience = 2 * time.Minute
 
 // differs reports whether the engine is the one that behaves as the named entry
 // of cluster.Differences says; on Apache Kafka, Kafka's own behaviour is asserted.

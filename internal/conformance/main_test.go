@@ -6,9 +6,9 @@ import (
 	"flag"
 	"fmt"
 	"maps"
-	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -27,6 +27,7 @@ type engine struct {
 	addrs   []string
 	kill    func(ctx context.Context, id int32) error // without warning, as a machine dies
 	restart func(ctx context.Context, id int32) error
+	report  func() string // what the brokers are and last said
 	close   func() error
 }
 
@@ -68,7 +69,7 @@ func run(m *testing.M) (code int, err error) {
 		}
 	}
 	if err := coordinators(); err != nil {
-		return 0, err
+		return 0, fmt.Errorf("%w\n%s", err, kafka.report())
 	}
 	// Most of them wait for something, most of the time.
 	flag.Parse()
@@ -96,7 +97,7 @@ func coordinators() error {
 			}
 		}
 	}
-	return nil
+	return whole(ctx)
 }
 
 func openEmbedded(dir string) (*engine, error) {
@@ -107,7 +108,7 @@ func openEmbedded(dir string) (*engine, error) {
 	ctx, stop := context.WithCancel(context.Background())
 	ran := make(chan error, 1)
 	go func() { ran <- c.Run(ctx) }()
-	return &engine{addrs: c.Addrs(), kill: c.Kill, restart: c.Restart, close: func() error {
+	return &engine{addrs: c.Addrs(), kill: c.Kill, restart: c.Restart, report: func() string { return "" }, close: func() error {
 		stop()
 		return errors.Join(<-ran, c.Close())
 	}}, nil
@@ -147,19 +148,9 @@ func setBrokers(values map[string]string) error {
 }
 
 func openApache(dir string) (*engine, error) {
-	var addrs []string
-	var held []net.Listener
-	for range 3 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		held, addrs = append(held, l), append(addrs, l.Addr().String())
-	}
-	for _, l := range held {
-		if err := l.Close(); err != nil {
-			return nil, err
-		}
+	addrs, err := apache.FreeAddrs("127.0.0.1", 3)
+	if err != nil {
+		return nil, err
 	}
 	properties := maps.Clone(brokerSettings)
 	maps.Copy(properties, apacheSettings)
@@ -168,12 +159,22 @@ func openApache(dir string) (*engine, error) {
 		return nil, err
 	}
 	c, err := apache.Open(context.Background(), apache.Config{
-		Dir: dir, Cache: filepath.Join(cache, "weir"), Addrs: addrs, Home: os.Getenv("KAFKA_HOME"), Properties: properties,
+		Dir: dir, Cache: filepath.Join(cache, "weir"), Addrs: addrs, Home: os.Getenv("KAFKA_HOME"), Properties: properties, Bound: true,
 		Progress: func(s string) { fmt.Fprintln(os.Stderr, s) },
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &engine{apache: true, addrs: addrs, restart: c.Restart, close: c.Close,
+	return &engine{apache: true, addrs: addrs, restart: c.Restart, close: c.Close, report: func() string { return lastOf(c.Brokers()) },
 		kill: func(ctx context.Context, id int32) error { return c.Kill(ctx, id, true) }}, nil
+}
+
+// lastOf tells what became of brokers, with the end of what each printed.
+func lastOf(brokers []apache.Broker) string {
+	var b strings.Builder
+	for _, br := range brokers {
+		printed, err := os.ReadFile(br.LogFile)
+		fmt.Fprintf(&b, "broker %d: alive %t %s (%v); it printed:\n%s\n", br.ID, br.Alive, br.Reason, err, printed[max(0, len(printed)-4000):])
+	}
+	return b.String()
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -55,12 +54,12 @@ func openEngine(ctx context.Context, b *Bench, properties map[string]string) (en
 		e.wg.Go(func() { _ = c.Run(run) }) // logs what goes wrong
 		return e, nil
 	}
-	addrs, err := freeAddrs(3)
+	addrs, err := apache.FreeAddrs("127.0.0.1", 3)
 	if err != nil {
 		return nil, err
 	}
 	c, err := apache.Open(ctx, apache.Config{Dir: filepath.Join(b.Dir, apacheDir), Cache: b.KafkaCache, Home: b.KafkaHome,
-		Addrs: addrs, Properties: properties, Progress: b.Progress, Log: b.Log})
+		Addrs: addrs, Bound: true, Properties: properties, Progress: b.Progress, Log: b.Log})
 	if err != nil {
 		return nil, err
 	}
@@ -70,20 +69,6 @@ func openEngine(ctx context.Context, b *Bench, properties map[string]string) (en
 // apacheDir is where the processes of Apache Kafka have their data, in an
 // experiment's directory.
 const apacheDir = "apache"
-
-// freeAddrs returns n addresses of 127.0.0.1 that nobody listens on.
-func freeAddrs(n int) ([]string, error) {
-	var addrs []string
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, fmt.Errorf("find a free port: %w", err)
-		}
-		defer l.Close()
-		addrs = append(addrs, l.Addr().String())
-	}
-	return addrs, nil
-}
 
 // stopStrays ends the processes of Apache Kafka that a killed experiment left in its
 // directory.

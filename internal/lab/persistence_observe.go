@@ -52,7 +52,7 @@ func (w *whole) told(n int64) {
 }
 
 func (s *Persistence) open(b *Bench) (*whole, error) {
-	addrs, err := freeAddrs(4)
+	addrs, err := apache.FreeAddrs("127.0.0.1", 4)
 	if err != nil {
 		return nil, err
 	}

@@ -40,6 +40,10 @@ type Config struct {
 	Home string
 	// Properties are added to every broker's configuration, and win.
 	Properties map[string]string
+	// Bound makes the brokers end with this process, on Linux. Otherwise they outlive
+	// one that is killed, as the brokers of a real cluster do, until the next Open on
+	// the same directory.
+	Bound bool
 	// Edit changes what one broker, 1 to 3, is configured with, at last; may be nil.
 	Edit func(id int32, properties map[string]string)
 	// Progress is told in words what is going on; nil for silence.
@@ -114,7 +118,7 @@ func (c *Cluster) open(ctx context.Context) error {
 		return err
 	}
 	// The controllers' addresses are the cluster's own affair: new ones at every start.
-	voters, err := c.layout(ctx)
+	voters, err := c.layout()
 	if err != nil {
 		return err
 	}
@@ -123,7 +127,7 @@ func (c *Cluster) open(ctx context.Context) error {
 	}
 	c.cfg.Progress("starting three Apache Kafka brokers")
 	for _, n := range c.nodes {
-		if err := n.start(); err != nil {
+		if err := n.start(true); err != nil {
 			return err
 		}
 	}
@@ -135,27 +139,15 @@ func (c *Cluster) open(ctx context.Context) error {
 	return c.waitAnswer(ctx)
 }
 
-// layout binds a free controller port for each node and writes the configurations.
-func (c *Cluster) layout(ctx context.Context) (voters string, err error) {
-	controllers := make([]string, nodes)
-	var held []net.Listener
-	defer func() {
-		for _, l := range held {
-			_ = l.Close()
-		}
-	}()
-	for i, addr := range c.cfg.Addrs {
-		host, _, err := net.SplitHostPort(addr)
-		if err != nil {
-			return "", fmt.Errorf("broker address %q: %w", addr, err)
-		}
-		var lc net.ListenConfig
-		l, err := lc.Listen(ctx, "tcp", net.JoinHostPort(host, "0"))
-		if err != nil {
-			return "", fmt.Errorf("find a port for controller %d: %w", i+1, err)
-		}
-		held = append(held, l)
-		controllers[i] = l.Addr().String()
+// layout chooses a free controller port for each node and writes the configurations.
+func (c *Cluster) layout() (voters string, err error) {
+	host, _, err := net.SplitHostPort(c.cfg.Addrs[0])
+	if err != nil {
+		return "", fmt.Errorf("broker address %q: %w", c.cfg.Addrs[0], err)
+	}
+	controllers, err := FreeAddrs(host, nodes)
+	if err != nil {
+		return "", fmt.Errorf("choose the controllers' ports: %w", err)
 	}
 	voters = votersOf(controllers)
 	for i := range c.nodes {
@@ -163,7 +155,7 @@ func (c *Cluster) layout(ctx context.Context) (voters string, err error) {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return "", fmt.Errorf("make the broker's directory: %w", err)
 		}
-		n := &node{id: int32(i + 1), addr: c.cfg.Addrs[i], dir: dir, java: c.java, libs: c.libs, log: c.cfg.Log, died: c.cfg.Died, edit: c.cfg.Edit}
+		n := &node{id: int32(i + 1), addr: c.cfg.Addrs[i], dir: dir, java: c.java, libs: c.libs, bound: c.cfg.Bound, log: c.cfg.Log, died: c.cfg.Died, edit: c.cfg.Edit}
 		if err := os.WriteFile(n.config(), properties(n, controllers[i], voters, c.cfg.Properties), 0o600); err != nil {
 			return "", fmt.Errorf("write the broker's configuration: %w", err)
 		}
@@ -187,6 +179,10 @@ func (c *Cluster) format(ctx context.Context) error {
 // tellEvery is how often a start that takes its time says so.
 const tellEvery = 3 * time.Second
 
+// startPatience is how long three brokers may take to answer: some ten seconds on a
+// quiet machine, and a busy one is no reason to give up.
+const startPatience = 5 * time.Minute
+
 // waitAnswer returns when every broker is registered, one is the controller, and each answers.
 func (c *Cluster) waitAnswer(ctx context.Context) error {
 	start, told, before := time.Now(), time.Now(), 0
@@ -199,15 +195,15 @@ func (c *Cluster) waitAnswer(ctx context.Context) error {
 		}
 		for _, n := range c.nodes {
 			if alive, reason := n.state(); !alive {
-				return fmt.Errorf("broker %d ended while starting (%s); what it printed is in %s", n.id, reason, n.logFile())
+				return fmt.Errorf("broker %d ended while starting (%s); what it printed is in %s, and ends: %s", n.id, reason, n.logFile(), n.lastWords(3))
 			}
 		}
 		if answering != before || time.Since(told) > tellEvery {
 			told, before = time.Now(), answering
 			c.cfg.Progress(fmt.Sprintf("%d of %d Apache Kafka brokers answer after %v", answering, nodes, time.Since(start).Truncate(time.Second)))
 		}
-		if time.Since(start) > 2*time.Minute {
-			return fmt.Errorf("%d of %d brokers answer after two minutes; what they printed is in %s", answering, nodes, c.cfg.Dir)
+		if time.Since(start) > startPatience {
+			return fmt.Errorf("%d of %d brokers answer after %v; what they printed is in %s", answering, nodes, startPatience, c.cfg.Dir)
 		}
 		select {
 		case <-tick.C:
@@ -269,7 +265,7 @@ func (c *Cluster) Restart(ctx context.Context, id int32) error {
 	if alive, _ := n.state(); alive {
 		return errors.New("it is running")
 	}
-	if err := n.start(); err != nil {
+	if err := n.start(false); err != nil {
 		return err
 	}
 	tick := time.NewTicker(100 * time.Millisecond)
@@ -279,7 +275,7 @@ func (c *Cluster) Restart(ctx context.Context, id int32) error {
 			return nil
 		}
 		if alive, reason := n.state(); !alive {
-			return fmt.Errorf("it %s; what it printed is in %s", reason, n.logFile())
+			return fmt.Errorf("it %s; what it printed is in %s, and ends: %s", reason, n.logFile(), n.lastWords(3))
 		}
 		select {
 		case <-tick.C:

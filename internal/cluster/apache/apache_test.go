@@ -26,14 +26,9 @@ func onApache(t *testing.T) {
 
 func freeAddrs(t *testing.T) []string {
 	t.Helper()
-	var addrs []string
-	for range nodes {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		addrs = append(addrs, l.Addr().String())
+	addrs, err := FreeAddrs("127.0.0.1", nodes)
+	if err != nil {
+		t.Fatal(err)
 	}
 	return addrs
 }
@@ -64,7 +59,9 @@ func TestChildHoldsCluster(t *testing.T) {
 
 func TestKillAndRestart(t *testing.T) {
 	onApache(t)
-	c, err := Open(t.Context(), testConfig(t, t.TempDir(), freeAddrs(t)))
+	cfg := testConfig(t, t.TempDir(), freeAddrs(t))
+	cfg.Bound = true
+	c, err := Open(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +75,7 @@ func TestKillAndRestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer cl.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
 	if _, err := kadm.NewClient(cl).CreateTopic(ctx, 6, 3, nil, "t"); err != nil {
 		t.Fatal(err)
@@ -148,6 +145,7 @@ func TestOrphans(t *testing.T) {
 	var told []string
 	cfg := testConfig(t, dir, addrs)
 	cfg.Progress = func(s string) { told = append(told, s) }
+	cfg.Bound = true
 	c, err := Open(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)

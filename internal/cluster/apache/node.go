@@ -1,6 +1,7 @@
 package apache
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -25,6 +26,7 @@ type node struct {
 	id         int32
 	addr, dir  string
 	java, libs string
+	bound      bool // it ends with this process
 	log        *slog.Logger
 	died       func(Broker)                   // may be nil
 	edit       func(int32, map[string]string) // may be nil
@@ -52,12 +54,17 @@ func (n *node) format(ctx context.Context, clusterID string) error {
 	return nil
 }
 
-// start starts the process. It has a process group of its own, so that the
-// terminal's Ctrl-C reaches weir alone, which then stops it in order.
-func (n *node) start() error {
+// start starts the process.
+// A fresh log leaves out what an earlier run printed; one that is gone on with tells
+// why the broker had to be started again.
+func (n *node) start(freshLog bool) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	out, err := os.OpenFile(n.logFile(), os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	mode := os.O_APPEND
+	if freshLog {
+		mode = os.O_TRUNC
+	}
+	out, err := os.OpenFile(n.logFile(), os.O_CREATE|os.O_WRONLY|mode, 0o600)
 	if err != nil {
 		return fmt.Errorf("start broker %d: %w", n.id, err)
 	}
@@ -65,7 +72,7 @@ func (n *node) start() error {
 	args := append(append([]string{}, jvm...), "-cp", filepath.Join(n.libs, "*"), "kafka.Kafka", n.config())
 	cmd := exec.Command(n.java, args...)
 	cmd.Stdout, cmd.Stderr = out, out
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.SysProcAttr = processAttributes(n.bound)
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start broker %d: %w", n.id, err)
 	}
@@ -99,6 +106,18 @@ func (n *node) wait(cmd *exec.Cmd, ended chan struct{}) {
 	if byItself && n.died != nil {
 		n.died(n.broker())
 	}
+}
+
+// lastWords returns the end of what the process printed, in one line.
+func (n *node) lastWords(lines int) string {
+	b, err := os.ReadFile(n.logFile())
+	if err != nil {
+		return err.Error()
+	}
+	if len(bytes.TrimSpace(b)) == 0 {
+		return "nothing at all"
+	}
+	return lastLines(b, lines)
 }
 
 // fullBelow is how little free space is none for a broker: it makes files of 10 MB
