@@ -218,7 +218,8 @@ func (a *app) printLab(r *lab.Report, kept string) error {
 	if err := tb.write(a.stdout); err != nil {
 		return err
 	}
-	fmt.Fprintf(a.stdout, "\n%s: %s\n", strings.ToUpper(string(r.Verdict)), visible(r.Reason))
+	fmt.Fprintf(a.stdout, "\nsource: %s; brokers: %s\n", visible(r.Source), r.Engine)
+	fmt.Fprintf(a.stdout, "%s: %s\n", strings.ToUpper(string(r.Verdict)), visible(r.Reason))
 	for _, n := range r.Notes {
 		a.stderr.say("note: %s", visible(n))
 	}

@@ -4,11 +4,13 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/weir-project/weir/internal/lab"
 	"github.com/weir-project/weir/internal/queue"
+	"github.com/weir-project/weir/internal/simulate"
 )
 
 const backpressureLong = `What becomes of events that come faster than a stage can work on them. The claim, in
@@ -19,8 +21,9 @@ workers divided by the time that the work takes.
 
 Simulated Bluesky events come over a real WebSocket into the bounded queue, a number
 of workers are busy with each for a fixed time, then they go to Kafka and are counted
-in Redis as always. What was offered is known from the simulation, not from the
-pipeline. One policy after the other is given the same events:
+in Redis as always; with --source live or --bluesky-url real ones do, whose load is
+what it is: --preset live is slow enough for it. What was offered is known from the simulation, or was noted at the socket, not
+from the pipeline. One policy after the other is given the same events:
 
   block         the reader waits
   drop-newest   what arrives while the queue is full is dropped
@@ -42,12 +45,22 @@ Exit code 0: the claim holds; 4: it does not; 5: inconclusive.`
 func newLabBackpressure(a *app) *cobra.Command {
 	s := lab.DefaultBackpressure()
 	var (
-		short    bool
+		f        labFlags
 		policies []string
 		preset   string
-		engine   string
 		slow     string
 	)
+	f.presets = map[string]map[string]func(){}
+	for name, def := range lab.Presets() {
+		f.presets[name] = map[string]func(){
+			"queue":    func() { s.Queue = def.Queue },
+			"workers":  func() { s.Workers = def.Workers },
+			"work":     func() { s.Work = def.Work },
+			"rate":     func() { s.Rate = def.Rate },
+			"time":     func() { s.Offer = def.Offer },
+			"policies": func() { policies = policyNames(def.Policies) },
+		}
+	}
 	presets := slices.Sorted(maps.Keys(lab.Presets()))
 	cmd := &cobra.Command{
 		Use:   "backpressure",
@@ -57,27 +70,20 @@ func newLabBackpressure(a *app) *cobra.Command {
   weir lab backpressure --short --slow redis --work 50ms
   weir lab backpressure --short --engine apache --policies block,spill
   weir lab backpressure --policies block,sample --workers 1 --rate 500 --time 30s
+  weir lab backpressure --source live --preset live
   weir lab backpressure --short --break lose      # the lab must notice`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if short {
+			if f.short {
 				preset = lab.PresetShort
 			}
-			def, ok := lab.Presets()[preset]
-			if !ok {
+			if _, ok := f.presets[preset]; !ok {
 				return usageError("choose one of "+strings.Join(presets, ", "), "there is no preset called %q", preset)
 			}
-			for name, apply := range map[string]func(){
-				"queue":    func() { s.Queue = def.Queue },
-				"workers":  func() { s.Workers = def.Workers },
-				"work":     func() { s.Work = def.Work },
-				"rate":     func() { s.Rate = def.Rate },
-				"time":     func() { s.Offer = def.Offer },
-				"policies": func() { policies = policyNames(def.Policies) },
-			} {
-				if !cmd.Flags().Changed(name) {
-					apply()
-				}
+			f.apply(cmd, preset)
+			var err error
+			if s.Live, err = f.upstream(cmd.Context(), a, cmd, "rate", "seed"); err != nil {
+				return err
 			}
 			s.Slow = lab.Stage(slow)
 			s.Policies = nil
@@ -88,7 +94,7 @@ func newLabBackpressure(a *app) *cobra.Command {
 				}
 				s.Policies = append(s.Policies, p)
 			}
-			return a.performLabOn(cmd.Context(), &s, engine)
+			return a.performLabOn(cmd.Context(), &s, f.engine)
 		},
 	}
 	names, stages := policyNames(queue.Policies()), []string{}
@@ -96,7 +102,6 @@ func newLabBackpressure(a *app) *cobra.Command {
 		stages = append(stages, string(p))
 	}
 	fl := cmd.Flags()
-	fl.BoolVar(&short, "short", false, "a queue of 1,000 and 1,000 events/s for 4 s: about a minute in all; the same as --preset short")
 	fl.StringVar(&preset, "preset", lab.PresetThreaded, "`NAME` of settings to begin with: "+strings.Join(presets, ", "))
 	fl.StringSliceVar(&policies, "policies", names, "`LIST` of policies to try, in this order")
 	fl.IntVar(&s.Queue, "queue", s.Queue, "`EVENTS` that the queue holds at most")
@@ -107,16 +112,15 @@ func newLabBackpressure(a *app) *cobra.Command {
 	fl.Float64Var(&s.Rate, "rate", s.Rate, "`EVENTS` per second that upstream offers")
 	fl.DurationVar(&s.Offer, "time", s.Offer, "`TIME` for which upstream offers them")
 	fl.Int64Var(&s.Seed, "seed", s.Seed, "`NUMBER` that the events are made from")
-	fl.StringVar(&s.Break, "break", "", "`HOW` to break the pipeline on purpose, so that the claim must not hold: "+strings.Join(lab.Breaks(), ", "))
-	for _, name := range []string{"short", "policies", "queue", "workers", "work", "rate", "time", "seed", "break", "preset", "slow", "spill-bytes"} {
-		noEnv(fl, name) // WEIR_RATE is about the streams that stay
-	}
-	_ = cmd.RegisterFlagCompletionFunc("policies", cobra.FixedCompletions(names, cobra.ShellCompDirectiveNoFileComp))
-	_ = cmd.RegisterFlagCompletionFunc("preset", cobra.FixedCompletions(presets, cobra.ShellCompDirectiveNoFileComp))
-	_ = cmd.RegisterFlagCompletionFunc("slow", cobra.FixedCompletions(stages, cobra.ShellCompDirectiveNoFileComp))
-	_ = cmd.RegisterFlagCompletionFunc("break", cobra.FixedCompletions(lab.Breaks(), cobra.ShellCompDirectiveNoFileComp))
-	labEngineFlag(fl, &engine)
-	a.labFlags(cmd)
+	between(fl, "queue", lab.MinQueue, lab.MaxQueue)
+	between(fl, "workers", 1, lab.MaxWorkers)
+	between(fl, "work", lab.MinWork, lab.MaxWork)
+	between(fl, "spill-bytes", lab.MinSpill, lab.MaxSpill)
+	between(fl, "rate", simulate.MinRate, lab.MaxOffer)
+	between(fl, "time", time.Second, lab.MaxCase)
+	f.addSource(cmd)
+	f.add(a, cmd, "a queue of 1,000 and 1,000 events/s for 4 s: about a minute in all; the same as --preset short", &s.Break, lab.Breaks(),
+		map[string][]string{"policies": names, "preset": presets, "slow": stages})
 	return cmd
 }
 

@@ -1,7 +1,7 @@
 package main
 
 import (
-	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -18,6 +18,10 @@ A setting is written as what differs from base: linger=TIME, batch=SIZE,
 compression=none|snappy|lz4|gzip|zstd, acks=all|1|0, idempotence=on|off. base is
 linger=20ms,batch=256k,compression=snappy,acks=all,idempotence=on.
 
+The records are simulated Bluesky posts, the newest 20,000 of a topic (--from-topic), which
+is only read, or what the live stream brings in half a minute (--source live). They are
+held in memory, at most 64 MiB, before anything is measured.
+
 Then connections are cut while records are written: requests are swallowed, answers
 lost. And weir's own ingester commits at its pace, which adapts to the load, beside
 commits every 10 ms and every second, when little comes and when much does.
@@ -28,10 +32,18 @@ Exit code 0: the claim holds; 4: it does not; 5: inconclusive.`
 func newLabBatching(a *app) *cobra.Command {
 	s := lab.DefaultBatching()
 	var (
-		short    bool
+		f        labFlags
 		settings []string
-		engine   string
+		topic    string
 	)
+	def := lab.ShortBatching()
+	f.presets = map[string]map[string]func(){shortForm: {
+		"rate":    func() { s.Rate = def.Rate },
+		"time":    func() { s.Offer = def.Offer },
+		"flood":   func() { s.Flood = def.Flood },
+		"rounds":  func() { s.Rounds = def.Rounds },
+		"setting": func() { s.Producers = def.Producers },
+	}}
 	cmd := &cobra.Command{
 		Use:   "batching",
 		Short: "Linger, batch, compression, acks: what each costs, and which to choose",
@@ -39,22 +51,21 @@ func newLabBatching(a *app) *cobra.Command {
 		Example: `  weir lab batching --short
   weir lab batching --engine apache --within 50ms
   weir lab batching --setting base --setting linger=50ms,compression=zstd
+  weir lab batching --from-topic bluesky-events    # of the running weir
   weir lab batching --short --break hurry    # the lab must notice`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if short {
-				def := lab.ShortBatching()
-				for name, apply := range map[string]func(){
-					"rate":    func() { s.Rate = def.Rate },
-					"time":    func() { s.Offer = def.Offer },
-					"flood":   func() { s.Flood = def.Flood },
-					"rounds":  func() { s.Rounds = def.Rounds },
-					"setting": func() { s.Producers = def.Producers },
-				} {
-					if !cmd.Flags().Changed(name) {
-						apply()
-					}
+			f.applyShort(cmd)
+			var err error
+			if s.Live, err = f.upstream(cmd.Context(), a, cmd); err != nil {
+				return err
+			}
+			if topic != "" {
+				t, err := a.find()
+				if err != nil {
+					return err
 				}
+				s.From = &lab.FromTopic{Kafka: a.kafkaConfig(t.kafka, "weir-lab"), Topic: topic}
 			}
 			if len(settings) > 0 {
 				s.Producers = nil
@@ -66,11 +77,10 @@ func newLabBatching(a *app) *cobra.Command {
 				}
 				s.Producers = append(s.Producers, p)
 			}
-			return a.performLabOn(cmd.Context(), &s, engine)
+			return a.performLabOn(cmd.Context(), &s, f.engine)
 		},
 	}
 	fl := cmd.Flags()
-	fl.BoolVar(&short, "short", false, "eight settings at 1,000 events/s for a second, once: less than a minute on the embedded engine")
 	fl.StringArrayVar(&settings, "setting", nil, "`SETTING` to try instead of the usual ones; may be given again")
 	fl.Float64Var(&s.Rate, "rate", s.Rate, "`EVENTS` per second at which latency and CPU are measured")
 	fl.DurationVar(&s.Offer, "time", s.Offer, "`TIME` for which each setting is measured at that rate")
@@ -78,13 +88,16 @@ func newLabBatching(a *app) *cobra.Command {
 	fl.IntVar(&s.Rounds, "rounds", s.Rounds, "`NUMBER` of times that everything is measured, in turns")
 	fl.DurationVar(&s.Within, "within", s.Within, "`TIME` that the p99 of the chosen setting may take")
 	fl.Int64Var(&s.Seed, "seed", s.Seed, "`NUMBER` that the events are made from")
-	fl.StringVar(&s.Break, "break", "", "`HOW` to break it on purpose, so that the claim must not hold: "+strings.Join(lab.BatchingBreaks(), ", "))
-	labEngineFlag(fl, &engine)
-	for _, name := range []string{"short", "setting", "rate", "time", "flood", "rounds", "within", "seed", "break", "engine"} {
-		noEnv(fl, name)
-	}
-	_ = cmd.RegisterFlagCompletionFunc("break", cobra.FixedCompletions(lab.BatchingBreaks(), cobra.ShellCompDirectiveNoFileComp))
-	_ = cmd.RegisterFlagCompletionFunc("engine", cobra.FixedCompletions(lab.Engines(), cobra.ShellCompDirectiveNoFileComp))
-	a.labFlags(cmd)
+	between(fl, "rate", float64(lab.MinBatchingRate), lab.MaxBatchingRate)
+	between(fl, "time", lab.MinBatchingTime, lab.MaxBatchingTime)
+	between(fl, "flood", lab.MinFlood, lab.MaxFlood)
+	between(fl, "rounds", 1, lab.MaxBatchingRounds)
+	between(fl, "within", time.Millisecond, lab.MaxLinger)
+	f.addSource(cmd)
+	fl.StringVar(&topic, "from-topic", "", "`TOPIC` whose newest records are written instead of simulated ones: of the running weir, or of --kafka")
+	fl.StringSliceVar(&a.kafka, "kafka", nil, "`ADDRS` of Kafka brokers that have --from-topic, as host:port,host:port (default: the running weir's)")
+	fl.StringVar(&a.kafkaSettings, "kafka-config", "", "`FILE` with security.protocol and what belongs to it, as Kafka's own clients read it")
+	_ = cmd.MarkFlagFilename("kafka-config", "properties", "conf")
+	f.add(a, cmd, "eight settings at 1,000 events/s for a second, once: less than a minute on the embedded engine", &s.Break, lab.BatchingBreaks(), nil)
 	return cmd
 }

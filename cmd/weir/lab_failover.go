@@ -29,10 +29,15 @@ Exit code 0: the claim holds; 4: it does not; 5: inconclusive.`
 func newLabFailover(a *app) *cobra.Command {
 	s := lab.DefaultFailover()
 	var (
-		short  bool
-		cases  []string
-		engine string
+		f     labFlags
+		cases []string
 	)
+	def := lab.ShortFailover()
+	f.presets = map[string]map[string]func(){shortForm: {
+		"rate":   func() { s.Rate = def.Rate },
+		"before": func() { s.Before = def.Before },
+		"after":  func() { s.After = def.After },
+	}}
 	cmd := &cobra.Command{
 		Use:   "failover",
 		Short: "A broker dies: what acks=0, 1 and all lose, and the pause",
@@ -42,18 +47,7 @@ func newLabFailover(a *app) *cobra.Command {
   weir lab failover --short --cases all --break trim    # the lab must notice`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if short {
-				def := lab.ShortFailover()
-				for name, apply := range map[string]func(){
-					"rate":   func() { s.Rate = def.Rate },
-					"before": func() { s.Before = def.Before },
-					"after":  func() { s.After = def.After },
-				} {
-					if !cmd.Flags().Changed(name) {
-						apply()
-					}
-				}
-			}
+			f.applyShort(cmd)
 			s.Cases = nil
 			for _, name := range cases {
 				c, ok := failoverCases[strings.TrimSpace(name)]
@@ -62,25 +56,17 @@ func newLabFailover(a *app) *cobra.Command {
 				}
 				s.Cases = append(s.Cases, c)
 			}
-			return a.performLabOn(cmd.Context(), &s, engine)
+			return a.performLabOn(cmd.Context(), &s, f.engine)
 		},
 	}
 	fl := cmd.Flags()
-	fl.BoolVar(&short, "short", false, "200 records/s, and a second before and after: about ten seconds on the embedded engine")
 	fl.StringSliceVar(&cases, "cases", failoverNames, "`LIST` of the ways to acknowledge, in this order: all is min 2, every is min 3")
 	fl.Float64Var(&s.Rate, "rate", s.Rate, "`RECORDS` per second that are written")
 	fl.DurationVar(&s.Before, "before", s.Before, "`TIME` for which they are written before the leader dies")
 	fl.DurationVar(&s.After, "after", s.After, "`TIME` for which they are written when they are acknowledged again")
 	fl.DurationVar(&s.Hold, "hold", s.Hold, "`TIME` for which followers are held before the leader dies, 1s to 4s (apache only)")
-	fl.StringVar(&s.Break, "break", "", "`HOW` to break it on purpose, so that the claim must not hold: "+strings.Join(lab.FailoverBreaks(), ", "))
-	labEngineFlag(fl, &engine)
-	for _, name := range []string{"short", "cases", "rate", "before", "after", "hold", "break", "engine"} {
-		noEnv(fl, name)
-	}
-	_ = cmd.RegisterFlagCompletionFunc("cases", cobra.FixedCompletions(failoverNames, cobra.ShellCompDirectiveNoFileComp))
-	_ = cmd.RegisterFlagCompletionFunc("break", cobra.FixedCompletions(lab.FailoverBreaks(), cobra.ShellCompDirectiveNoFileComp))
-	_ = cmd.RegisterFlagCompletionFunc("engine", cobra.FixedCompletions(lab.Engines(), cobra.ShellCompDirectiveNoFileComp))
-	a.labFlags(cmd)
+	f.add(a, cmd, "200 records/s, and a second before and after: about ten seconds on the embedded engine", &s.Break, lab.FailoverBreaks(),
+		map[string][]string{"cases": failoverNames})
 	return cmd
 }
 

@@ -10,7 +10,8 @@ import (
 
 const labGroupsLong = `Consumer groups: how they do not feel each other, and what their members feel.
 
-Simulated Bluesky events are written to a topic of six partitions. Two groups of
+Simulated Bluesky events, or those of ten seconds of the live stream (--source live), are
+written at --rate to a topic of six partitions. Two groups of
 weir's counters read it; one is paused, falls behind, goes on and catches up, and the
 other one must not notice. Then one group for each protocol reads the same records at
 the same time, while members come, leave and die:
@@ -28,10 +29,14 @@ Exit code 0: the claim holds; 4: it does not; 5: inconclusive.`
 func newLabGroups(a *app) *cobra.Command {
 	s := lab.DefaultGroups()
 	var (
-		short     bool
+		f         labFlags
 		protocols []string
-		engine    string
 	)
+	def := lab.ShortGroups()
+	f.presets = map[string]map[string]func(){shortForm: {
+		"rate":  func() { s.Rate = def.Rate },
+		"pause": func() { s.Hold = def.Hold },
+	}}
 	var names []string
 	for _, p := range lab.Protocols() {
 		names = append(names, string(p))
@@ -45,37 +50,29 @@ func newLabGroups(a *app) *cobra.Command {
   weir lab groups --short --protocols cooperative --break eager    # the lab must notice`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if short {
-				def := lab.ShortGroups()
-				if !cmd.Flags().Changed("rate") {
-					s.Rate = def.Rate
-				}
-				if !cmd.Flags().Changed("pause") {
-					s.Hold = def.Hold
-				}
+			f.applyShort(cmd)
+			var err error
+			if s.Live, err = f.upstream(cmd.Context(), a, cmd, "seed"); err != nil {
+				return err
 			}
 			s.Protocols = nil
 			for _, p := range protocols {
 				s.Protocols = append(s.Protocols, lab.Protocol(strings.TrimSpace(p)))
 			}
-			return a.performLabOn(cmd.Context(), &s, engine)
+			return a.performLabOn(cmd.Context(), &s, f.engine)
 		},
 	}
 	fl := cmd.Flags()
-	fl.BoolVar(&short, "short", false, "600 events/s and a pause of 2 s: half a minute on the embedded engine")
 	fl.StringSliceVar(&protocols, "protocols", names, "`LIST` of protocols whose groups read side by side")
 	fl.Float64Var(&s.Rate, "rate", s.Rate, "`EVENTS` per second that are written")
 	fl.DurationVar(&s.Hold, "pause", s.Hold, "`TIME` for which one group is paused")
 	fl.DurationVar(&s.Play, "play", s.Play, "`TIME` for which the groups go on afterwards; on the lab's page you pause them, and add, remove and kill members")
 	fl.Int64Var(&s.Seed, "seed", s.Seed, "`NUMBER` that the events are made from")
-	fl.StringVar(&s.Break, "break", "", "`HOW` to break it on purpose, so that the claim must not hold: "+strings.Join(lab.GroupsBreaks(), ", "))
-	labEngineFlag(fl, &engine)
-	for _, name := range []string{"short", "protocols", "rate", "pause", "play", "seed", "break", "engine"} {
-		noEnv(fl, name)
-	}
-	_ = cmd.RegisterFlagCompletionFunc("protocols", cobra.FixedCompletions(names, cobra.ShellCompDirectiveNoFileComp))
-	_ = cmd.RegisterFlagCompletionFunc("break", cobra.FixedCompletions(lab.GroupsBreaks(), cobra.ShellCompDirectiveNoFileComp))
-	_ = cmd.RegisterFlagCompletionFunc("engine", cobra.FixedCompletions(lab.Engines(), cobra.ShellCompDirectiveNoFileComp))
-	a.labFlags(cmd)
+	between(fl, "rate", float64(lab.MinGroupsRate), lab.MaxGroupsRate)
+	between(fl, "pause", lab.MinGroupsHold, lab.MaxGroupsHold)
+	between(fl, "play", 0, lab.MaxGroupsPlay)
+	f.addSource(cmd)
+	f.add(a, cmd, "600 events/s and a pause of 2 s: half a minute on the embedded engine", &s.Break, lab.GroupsBreaks(),
+		map[string][]string{"protocols": names})
 	return cmd
 }

@@ -29,11 +29,15 @@ Exit code 0: the claim holds; 4: it does not; 5: inconclusive.`
 func newLabParallel(a *app) *cobra.Command {
 	s := lab.DefaultParallel()
 	var (
-		short  bool
-		ways   []string
-		engine string
-		names  []string
+		f     labFlags
+		ways  []string
+		names []string
 	)
+	def := lab.ShortParallel()
+	f.presets = map[string]map[string]func(){shortForm: {
+		"events":  func() { s.Events = def.Events },
+		"members": func() { s.Members = def.Members },
+	}}
 	for _, w := range lab.ParallelWays() {
 		names = append(names, string(w))
 	}
@@ -46,24 +50,15 @@ func newLabParallel(a *app) *cobra.Command {
   weir lab parallel --short --break scatter    # the lab must notice`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if short {
-				def := lab.ShortParallel()
-				if !cmd.Flags().Changed("events") {
-					s.Events = def.Events
-				}
-				if !cmd.Flags().Changed("members") {
-					s.Members = def.Members
-				}
-			}
+			f.applyShort(cmd)
 			s.Ways = nil
 			for _, name := range ways {
 				s.Ways = append(s.Ways, lab.ParallelWay(strings.TrimSpace(name)))
 			}
-			return a.performLabOn(cmd.Context(), &s, engine)
+			return a.performLabOn(cmd.Context(), &s, f.engine)
 		},
 	}
 	fl := cmd.Flags()
-	fl.BoolVar(&short, "short", false, "600 events, groups of 3 and 7 members: half a minute")
 	fl.StringSliceVar(&ways, "ways", names, "`LIST` of ways to try: "+strings.Join(names, ", "))
 	fl.Int64Var(&s.Events, "events", s.Events, "`EVENTS` that upstream offers")
 	fl.DurationVar(&s.Work, "work", s.Work, "`TIME` that a worker is busy with one record")
@@ -72,14 +67,10 @@ func newLabParallel(a *app) *cobra.Command {
 	fl.IntVar(&s.Sharers, "sharers", s.Sharers, "`NUMBER` of members of the share group, 7 to 24")
 	fl.IntVar(&s.Keys, "keys", s.Keys, fmt.Sprintf("`NUMBER` of accounts that the posts come from, %d to %d: the fewer, the more uneven", lab.MinKeys, lab.MaxKeys))
 	fl.Int64Var(&s.Seed, "seed", s.Seed, "`NUMBER` that the events are made from")
-	fl.StringVar(&s.Break, "break", "", "`HOW` to break it on purpose, so that the claim must not hold: "+strings.Join(lab.ParallelBreaks(), ", "))
-	labEngineFlag(fl, &engine)
-	for _, name := range []string{"short", "ways", "events", "work", "workers", "members", "sharers", "keys", "seed", "break", "engine"} {
-		noEnv(fl, name)
-	}
-	_ = cmd.RegisterFlagCompletionFunc("ways", cobra.FixedCompletions(names, cobra.ShellCompDirectiveNoFileComp))
-	_ = cmd.RegisterFlagCompletionFunc("break", cobra.FixedCompletions(lab.ParallelBreaks(), cobra.ShellCompDirectiveNoFileComp))
-	_ = cmd.RegisterFlagCompletionFunc("engine", cobra.FixedCompletions(lab.Engines(), cobra.ShellCompDirectiveNoFileComp))
-	a.labFlags(cmd)
+	between(fl, "workers", lab.MinThreads, lab.MaxWorkers)
+	between(fl, "work", lab.MinWork, lab.MaxWork)
+	between(fl, "sharers", lab.MinSharers, lab.MaxMembers)
+	between(fl, "keys", lab.MinKeys, lab.MaxKeys)
+	f.add(a, cmd, "600 events, groups of 3 and 7 members: half a minute", &s.Break, lab.ParallelBreaks(), map[string][]string{"ways": names})
 	return cmd
 }

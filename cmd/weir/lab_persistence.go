@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -25,10 +24,12 @@ Exit code 0: the claim holds; 4: it does not; 5: inconclusive.`
 
 func newLabPersistence(a *app) *cobra.Command {
 	s := lab.DefaultPersistence()
-	var (
-		short  bool
-		engine string
-	)
+	var f labFlags
+	def := lab.ShortPersistence()
+	f.presets = map[string]map[string]func(){shortForm: {
+		"kills":   func() { s.Kills = def.Kills },
+		"between": func() { s.Between = def.Between },
+	}}
 	cmd := &cobra.Command{
 		Use:   "persistence",
 		Short: "Everything is killed, and nothing is gone; retention at work",
@@ -39,33 +40,28 @@ func newLabPersistence(a *app) *cobra.Command {
   weir lab persistence --short --break forget    # the lab must notice`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if short {
-				def := lab.ShortPersistence()
-				if !cmd.Flags().Changed("kills") {
-					s.Kills = def.Kills
-				}
-				if !cmd.Flags().Changed("between") {
-					s.Between = def.Between
-				}
+			f.applyShort(cmd)
+			var err error
+			if s.Live, err = f.upstream(cmd.Context(), a, cmd, "rate"); err != nil {
+				return err
 			}
+			s.WikipediaURL = f.source.wikipediaURL
 			if err := ownProgram(&s); err != nil {
 				return err
 			}
-			return a.performLabOn(cmd.Context(), &s, engine)
+			return a.performLabOn(cmd.Context(), &s, f.engine)
 		},
 	}
 	fl := cmd.Flags()
-	fl.BoolVar(&short, "short", false, "two kills, a second apart: about twenty seconds")
 	fl.IntVar(&s.Kills, "kills", s.Kills, "`NUMBER` of times that everything is killed, 1 to 20")
 	fl.DurationVar(&s.Between, "between", s.Between, "`TIME` worth of events that are counted before each kill")
 	fl.Float64Var(&s.Rate, "rate", s.Rate, "`EVENTS` per second of the simulated Bluesky")
-	fl.StringVar(&s.Break, "break", "", "`HOW` to break it on purpose, so that the claim must not hold: "+strings.Join(lab.PersistenceBreaks(), ", "))
-	labEngineFlag(fl, &engine)
-	for _, name := range []string{"short", "kills", "between", "rate", "break", "engine"} {
-		noEnv(fl, name)
-	}
-	_ = cmd.RegisterFlagCompletionFunc("break", cobra.FixedCompletions(lab.PersistenceBreaks(), cobra.ShellCompDirectiveNoFileComp))
-	a.labFlags(cmd)
+	between(fl, "kills", 1, lab.MaxKills)
+	between(fl, "between", lab.MinBetween, lab.MaxBetween)
+	between(fl, "rate", float64(lab.MinPersistenceRate), lab.MaxPersistenceRate)
+	f.addSource(cmd)
+	fl.StringVar(&f.source.wikipediaURL, "wikipedia-url", "", "`URL` of Wikipedia's live stream (default: the public one)")
+	f.add(a, cmd, "two kills, a second apart: about twenty seconds", &s.Break, lab.PersistenceBreaks(), nil)
 	return cmd
 }
 

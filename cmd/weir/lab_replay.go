@@ -1,8 +1,6 @@
 package main
 
 import (
-	"strings"
-
 	"github.com/spf13/cobra"
 
 	"github.com/weir-project/weir/internal/lab"
@@ -22,10 +20,12 @@ Exit code 0: the claim holds; 4: it does not; 5: inconclusive.`
 
 func newLabReplay(a *app) *cobra.Command {
 	s := lab.DefaultReplay()
-	var (
-		short  bool
-		engine string
-	)
+	var f labFlags
+	def := lab.ShortReplay()
+	f.presets = map[string]map[string]func(){shortForm: {
+		"rate": func() { s.Rate = def.Rate },
+		"time": func() { s.Offer = def.Offer },
+	}}
 	cmd := &cobra.Command{
 		Use:   "replay",
 		Short: "A group goes back and refills to the same counts, while live goes on",
@@ -35,29 +35,21 @@ func newLabReplay(a *app) *cobra.Command {
   weir lab replay --short --break skip    # the lab must notice`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if short {
-				def := lab.ShortReplay()
-				if !cmd.Flags().Changed("rate") {
-					s.Rate = def.Rate
-				}
-				if !cmd.Flags().Changed("time") {
-					s.Offer = def.Offer
-				}
+			f.applyShort(cmd)
+			var err error
+			if s.Live, err = f.upstream(cmd.Context(), a, cmd, "rate", "seed"); err != nil {
+				return err
 			}
-			return a.performLabOn(cmd.Context(), &s, engine)
+			return a.performLabOn(cmd.Context(), &s, f.engine)
 		},
 	}
 	fl := cmd.Flags()
-	fl.BoolVar(&short, "short", false, "1,000 events/s for 4 s")
 	fl.Float64Var(&s.Rate, "rate", s.Rate, "`EVENTS` per second that upstream offers")
 	fl.DurationVar(&s.Offer, "time", s.Offer, "`TIME` for which upstream offers them")
 	fl.Int64Var(&s.Seed, "seed", s.Seed, "`NUMBER` that the events are made from")
-	fl.StringVar(&s.Break, "break", "", "`HOW` to break it on purpose, so that the claim must not hold: "+strings.Join(lab.ReplayBreaks(), ", "))
-	labEngineFlag(fl, &engine)
-	for _, name := range []string{"short", "rate", "time", "seed", "break", "engine"} {
-		noEnv(fl, name)
-	}
-	_ = cmd.RegisterFlagCompletionFunc("break", cobra.FixedCompletions(lab.ReplayBreaks(), cobra.ShellCompDirectiveNoFileComp))
-	a.labFlags(cmd)
+	between(fl, "rate", float64(lab.MinReplayRate), lab.MaxOffer)
+	between(fl, "time", lab.MinReplayOffer, lab.MaxCase)
+	f.addSource(cmd)
+	f.add(a, cmd, "1,000 events/s for 4 s", &s.Break, lab.ReplayBreaks(), nil)
 	return cmd
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/weir-project/weir/internal/event"
 	"github.com/weir-project/weir/internal/queue"
 	"github.com/weir-project/weir/internal/simulate"
 )
@@ -34,7 +35,7 @@ const (
 	MinWork    = time.Millisecond
 	MaxWork    = time.Second
 	MaxOffer   = 20_000 // events per second: what one machine generates, sends and stores at ease
-	maxCase    = 15 * time.Minute
+	MaxCase    = 15 * time.Minute
 	MinSpill   = 64 << 10
 	MaxSpill   = 8 << 30
 )
@@ -57,6 +58,9 @@ type Backpressure struct {
 	Slow Stage `json:"slow"`
 	// Spill is how much disk the policy spill may use, in bytes.
 	Spill int64 `json:"spill_bytes"`
+	// Live is where events come from for the time Offer, whatever their Rate; nil for
+	// the simulated stream.
+	Live *Upstream `json:"live,omitempty"`
 	// Break is empty, or a way to break the pipeline on purpose.
 	Break string `json:"break,omitempty"`
 }
@@ -66,7 +70,10 @@ func Presets() map[string]Backpressure {
 	threaded, io, play := DefaultBackpressure(), DefaultBackpressure(), DefaultBackpressure()
 	io.Workers, io.Rate, io.Offer = 1, 500, 36*time.Second
 	play.Policies, play.Queue, play.Rate, play.Offer = []queue.Policy{queue.Block}, 2000, 800, time.Minute
-	return map[string]Backpressure{PresetThreaded: threaded, PresetIO: io, PresetPlay: play, PresetShort: ShortBackpressure()}
+	live := DefaultBackpressure()
+	live.Policies, live.Queue, live.Workers, live.Work = []queue.Policy{queue.Block, queue.DropNewest, queue.Spill}, MinQueue, 1, 100*time.Millisecond
+	live.Rate, live.Offer = 100, 30*time.Second
+	return map[string]Backpressure{PresetThreaded: threaded, PresetIO: io, PresetPlay: play, PresetLive: live, PresetShort: ShortBackpressure()}
 }
 
 // Names of the presets.
@@ -76,7 +83,9 @@ const (
 	// PresetIO waits for one event after the other.
 	PresetIO = "io"
 	// PresetPlay has one policy and time to change it by hand.
-	PresetPlay  = "play"
+	PresetPlay = "play"
+	// PresetLive is slow enough for the posts of the public stream.
+	PresetLive  = "live"
 	PresetShort = "short"
 )
 
@@ -96,6 +105,9 @@ func ShortBackpressure() Backpressure {
 
 // Name implements Experiment.
 func (s *Backpressure) Name() string { return "backpressure" }
+
+// Source implements Sourced.
+func (s *Backpressure) Source() string { return s.Live.name() }
 
 // Claim implements Experiment.
 func (s *Backpressure) Claim() string {
@@ -141,8 +153,8 @@ func (s *Backpressure) Check() error {
 		return fmt.Errorf("work of %v is not between %v and %v", s.Work, MinWork, MaxWork)
 	case !(s.Rate >= simulate.MinRate && s.Rate <= MaxOffer):
 		return fmt.Errorf("a rate of %v is not between %v and %v events a second", s.Rate, simulate.MinRate, MaxOffer)
-	case s.Offer < time.Second || s.Offer > maxCase:
-		return fmt.Errorf("a time of %v is not between 1s and %v", s.Offer, maxCase)
+	case s.Offer < time.Second || s.Offer > MaxCase:
+		return fmt.Errorf("a time of %v is not between 1s and %v", s.Offer, MaxCase)
 	case !slices.Contains(Stages(), s.Slow):
 		return fmt.Errorf("there is no stage called %q to slow down: choose one of %v", s.Slow, Stages())
 	case s.Spill < MinSpill || s.Spill > MaxSpill:
@@ -152,8 +164,11 @@ func (s *Backpressure) Check() error {
 	case s.Break != "" && !slices.Contains(Breaks(), s.Break):
 		return fmt.Errorf("there is no way to break called %q: choose one of %v", s.Break, Breaks())
 	}
-	if s.Slow == SlowRedis {
-		return nil // counts are batched: no number of events is too many
+	if err := s.Live.check(); err != nil {
+		return err
+	}
+	if s.Slow == SlowRedis || s.Live != nil {
+		return nil // counts are batched: no number of events is too many; and what a live stream brings is seen then
 	}
 	c := s.capacity()
 	if s.Rate < 1.2*c {
@@ -165,8 +180,8 @@ func (s *Backpressure) Check() error {
 		return fmt.Errorf("in %v a queue of %d is not filled by %.0f/s that come and %.0f/s that go: offer for at least %v, or make the queue smaller",
 			s.Offer, s.Queue, s.Rate, c, need)
 	}
-	if t := time.Duration(float64(s.events()) / c * float64(time.Second)); t > maxCase {
-		return fmt.Errorf("%d events at %.0f/s take %v, longer than a lab may (%v): offer fewer, or make the workers faster", s.events(), c, t.Round(time.Second), maxCase)
+	if t := time.Duration(float64(s.events()) / c * float64(time.Second)); t > MaxCase {
+		return fmt.Errorf("%d events at %.0f/s take %v, longer than a lab may (%v): offer fewer, or make the workers faster", s.events(), c, t.Round(time.Second), MaxCase)
 	}
 	return nil
 }
@@ -183,8 +198,13 @@ func (s *Backpressure) Run(ctx context.Context, b *Bench, r *Report) error {
 		}
 		s.measure(r, o)
 		s.judge(r, o)
+		if s.Live != nil {
+			r.Notes = append(r.Notes, o.liveNote(s))
+		}
 	}
-	r.Notes = s.notes()
+	if s.Live == nil {
+		r.Notes = s.notes()
+	}
 	return nil
 }
 
@@ -196,7 +216,7 @@ const bytesPerEvent = 230
 
 // rig says what runs under a policy.
 func (s *Backpressure) rig(p queue.Policy, w *workers) rigConfig {
-	c := rigConfig{seed: s.Seed, rate: s.Rate, events: s.events(), queue: s.Queue, policy: p, lossy: s.Break == BreakLose, slow: s.Slow, spill: s.Spill}
+	c := rigConfig{live: s.Live, offer: s.Offer, seed: s.Seed, rate: s.Rate, events: s.events(), queue: s.Queue, policy: p, lossy: s.Break == BreakLose, slow: s.Slow, spill: s.Spill}
 	switch s.Slow {
 	case SlowBroker:
 		c.perSecond = int64(s.capacity() * bytesPerEvent)
@@ -208,6 +228,19 @@ func (s *Backpressure) rig(p queue.Policy, w *workers) rigConfig {
 		c.work = w.do
 	}
 	return c
+}
+
+// liveNote says what load a live stream was.
+func (o *observation) liveNote(s *Backpressure) string {
+	rate := float64(o.events) / s.Offer.Seconds()
+	text := fmt.Sprintf("%s: the live stream was read at %.1f events/s for %v; %d workers of %v do %.0f/s", o.policy, rate, s.Offer, s.Workers, s.Work, s.capacity())
+	if q := o.finalQueue; q.Blocked == 0 && q.Dropped.Total() == 0 && q.Spilled.Total == 0 && s.Slow.beforeKafka() {
+		text += ", so that nothing backs up: make the work longer, or ask for more with --collections '*'"
+	}
+	if o.origin != "" && o.origin != event.OriginLive {
+		text += fmt.Sprintf("; the server says that its events are %s", o.origin)
+	}
+	return text
 }
 
 // notes say what would have held without loss or waiting.

@@ -22,9 +22,11 @@ func BatchingBreaks() []string { return []string{BreakTwice, BreakHurry, BreakId
 const (
 	MinBatchingRate   = 200
 	MaxBatchingRate   = 20_000
-	minBatchingTime   = time.Second
-	maxBatchingTime   = time.Minute
-	maxBatchingRounds = 9
+	MinBatchingTime   = time.Second
+	MaxBatchingTime   = time.Minute
+	MaxBatchingRounds = 9
+	MinFlood          = 1000
+	MaxFlood          = 1_000_000
 	maxSettings       = 32
 )
 
@@ -42,6 +44,10 @@ type Batching struct {
 	// Within is the latency that a setting may have to be chosen.
 	Within time.Duration `json:"-"`
 	Seed   int64         `json:"seed"`
+	// Live is where the records are from, recorded first; From is a topic that they are
+	// read from. Where both are nil they are simulated.
+	Live *Upstream  `json:"live,omitempty"`
+	From *FromTopic `json:"from,omitempty"`
 	// Break is empty, or a way to break the experiment on purpose.
 	Break string `json:"break,omitempty"`
 }
@@ -60,7 +66,7 @@ func DefaultBatching() Batching {
 // ShortBatching is the same claim in the least time.
 func ShortBatching() Batching {
 	s := DefaultBatching()
-	s.Rate, s.Offer, s.Flood, s.Rounds = 1000, minBatchingTime, 5000, 1
+	s.Rate, s.Offer, s.Flood, s.Rounds = 1000, MinBatchingTime, 5000, 1
 	s.Producers = slices.DeleteFunc(s.Producers, func(p ProducerSetting) bool {
 		return p.Linger == 5*time.Millisecond || p.Compression == "lz4" || p.Compression == "gzip" || p.String() == "idempotence=off"
 	})
@@ -69,6 +75,14 @@ func ShortBatching() Batching {
 
 // Name implements Experiment.
 func (s *Batching) Name() string { return "batching" }
+
+// Source implements Sourced.
+func (s *Batching) Source() string {
+	if s.From != nil {
+		return "records of the topic " + s.From.Topic
+	}
+	return s.Live.name()
+}
 
 // Claim implements Experiment.
 func (s *Batching) Claim() string {
@@ -107,18 +121,20 @@ func (s *Batching) Check() error {
 	switch {
 	case !(s.Rate >= MinBatchingRate && s.Rate <= MaxBatchingRate):
 		return fmt.Errorf("a rate of %v is not between %d and %d events a second", s.Rate, MinBatchingRate, MaxBatchingRate)
-	case s.Offer < minBatchingTime || s.Offer > maxBatchingTime:
-		return fmt.Errorf("a time of %v is not between %v and %v", s.Offer, minBatchingTime, maxBatchingTime)
-	case s.Flood < 1000 || s.Flood > 1_000_000:
-		return fmt.Errorf("a flood of %d events is not between 1000 and 1000000", s.Flood)
-	case s.Rounds < 1 || s.Rounds > maxBatchingRounds:
-		return fmt.Errorf("%d rounds are not between 1 and %d", s.Rounds, maxBatchingRounds)
-	case s.Within < time.Millisecond || s.Within > maxLinger:
-		return fmt.Errorf("a latency of %v to be within is not between 1ms and %v", s.Within, maxLinger)
+	case s.Offer < MinBatchingTime || s.Offer > MaxBatchingTime:
+		return fmt.Errorf("a time of %v is not between %v and %v", s.Offer, MinBatchingTime, MaxBatchingTime)
+	case s.Flood < MinFlood || s.Flood > MaxFlood:
+		return fmt.Errorf("a flood of %d events is not between %d and %d", s.Flood, MinFlood, MaxFlood)
+	case s.Rounds < 1 || s.Rounds > MaxBatchingRounds:
+		return fmt.Errorf("%d rounds are not between 1 and %d", s.Rounds, MaxBatchingRounds)
+	case s.Within < time.Millisecond || s.Within > MaxLinger:
+		return fmt.Errorf("a latency of %v to be within is not between 1ms and %v", s.Within, MaxLinger)
 	case s.Break != "" && !slices.Contains(BatchingBreaks(), s.Break):
 		return fmt.Errorf("there is no way to break called %q: choose one of %v", s.Break, BatchingBreaks())
+	case s.Live != nil && s.From != nil:
+		return errors.New("records of a topic and of a live stream contradict each other: leave out one of them")
 	}
-	return nil
+	return s.Live.check()
 }
 
 // Run implements Experiment.
@@ -152,5 +168,6 @@ func (s *Batching) Run(ctx context.Context, b *Bench, r *Report) (err error) {
 	}
 	judgeCommits(r, commits)
 	s.choose(r, seen)
+	r.Notes = append(r.Notes, run.ownNotes()...)
 	return ctx.Err()
 }

@@ -110,7 +110,7 @@ func (x *batchingRun) commit(ctx context.Context, o *commitSeen) (err error) {
 	if err := kafka.EnsureTopics(ctx, x.cl, kafka.Topics()...); err != nil { // for the cursor
 		return err
 	}
-	src := &pacedSource{events: x.events[:int(o.rate*commitTime.Seconds())], rate: o.rate, every: o.of.every(), lead: time.Second, cpu: x.cpu}
+	src := &pacedSource{events: x.made[:int(o.rate*commitTime.Seconds())], rate: o.rate, every: o.of.every(), lead: time.Second, cpu: x.cpu}
 	cfg := ingest.Config{Kafka: x.kafka, Source: src, Topics: ingest.Topics{Data: topic, DeadLetter: letters}, Log: x.b.Log}
 	if src.every > 0 { // what is handed over is committed at once: the source keeps the time
 		cfg.Pace, cfg.EagerEvents = time.Microsecond, 1

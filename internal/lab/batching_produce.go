@@ -27,15 +27,25 @@ type batchingRun struct {
 	kafka  kafka.Config
 	cl     *kgo.Client
 	admin  *kadm.Client
-	events []payload
-	topics int // made so far
+	events []payload // that producers write
+	made   []payload // simulated ones, different from each other, that weir ingests
+	topics int       // made so far
 }
 
 // open connects, and makes the events before anything is measured.
 func (s *Batching) open(ctx context.Context, b *Bench, e engine) (*batchingRun, error) {
 	x := &batchingRun{s: s, b: b, e: e, kafka: kafka.Config{Brokers: e.Addrs(), ClientID: "weir-lab", Log: b.Log}}
 	var err error
-	if x.events, err = payloads(s.Seed, max(s.Flood, int(s.Rate*s.Offer.Seconds()), commitHighRate*int(commitTime/time.Second)+1)); err != nil {
+	if x.made, err = payloads(s.Seed, max(s.Flood, int(s.Rate*s.Offer.Seconds()), commitHighRate*int(commitTime/time.Second)+1)); err != nil {
+		return nil, err
+	}
+	switch x.events = x.made; {
+	case s.From != nil:
+		x.events, err = s.From.read(ctx, b, maxOwn)
+	case s.Live != nil:
+		x.events, err = s.Live.record(ctx, b, maxOwn, recordTime)
+	}
+	if err != nil {
 		return nil, err
 	}
 	if x.cl, err = x.kafka.Connect(ctx); err != nil {
@@ -367,7 +377,7 @@ func (x *batchingRun) readBack(ctx context.Context, topic string, written int64)
 			return nil
 		}
 		seen[n] = true
-		if n < newest[string(r.Key)] {
+		if len(r.Key) > 0 && n < newest[string(r.Key)] { // without a key there is no order to keep
 			got.late++
 		}
 		newest[string(r.Key)] = n

@@ -34,7 +34,7 @@ func Codecs() []string { return []string{"none", "snappy", "lz4", "gzip", "zstd"
 
 // Limits of a setting.
 const (
-	maxLinger = 5 * time.Second
+	MaxLinger = 5 * time.Second
 	minBatch  = 1 << 10
 	maxBatch  = 1 << 20 // max.message.bytes as it is by default
 )
@@ -99,8 +99,8 @@ func parseBytes(text string) (int, error) {
 // check says what is impossible.
 func (s ProducerSetting) check() error {
 	switch {
-	case s.Linger < 0 || s.Linger > maxLinger:
-		return fmt.Errorf("a linger of %v is not between 0 and %v", s.Linger, maxLinger)
+	case s.Linger < 0 || s.Linger > MaxLinger:
+		return fmt.Errorf("a linger of %v is not between 0 and %v", s.Linger, MaxLinger)
 	case s.Batch < minBatch || s.Batch > maxBatch:
 		return fmt.Errorf("a batch of %d bytes is not between %d and %d, which is what brokers accept", s.Batch, minBatch, maxBatch)
 	case !slices.Contains(Codecs(), s.Compression):

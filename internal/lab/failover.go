@@ -86,6 +86,9 @@ func ShortFailover() Failover {
 // Name implements Experiment.
 func (s *Failover) Name() string { return "failover" }
 
+// Source implements Sourced.
+func (s *Failover) Source() string { return "numbered records" }
+
 // Claim implements Experiment.
 func (s *Failover) Claim() string {
 	return "When the broker that leads a partition dies, acks=all with min.insync.replicas loses nothing that was acknowledged and doubles nothing; " +

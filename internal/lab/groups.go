@@ -54,8 +54,8 @@ func GroupsBreaks() []string { return []string{BreakSkip, BreakForget, BreakEage
 const (
 	MinGroupsRate   = 200
 	MaxGroupsRate   = 5000
-	minGroupsHold   = time.Second
-	maxGroupsHold   = time.Minute
+	MinGroupsHold   = time.Second
+	MaxGroupsHold   = time.Minute
 	groupPartitions = 6
 	// groupSession is the shortest that brokers allow by default.
 	groupSession   = 6 * time.Second
@@ -77,6 +77,9 @@ type Groups struct {
 	// the settings that it offers while it runs.
 	Play time.Duration `json:"-"`
 	Seed int64         `json:"seed"`
+	// Live is where the events are from that are written at the Rate, recorded first; nil
+	// for simulated ones.
+	Live *Upstream `json:"live,omitempty"`
 	// Break is empty, or a way to break the experiment on purpose.
 	Break string `json:"break,omitempty"`
 }
@@ -95,6 +98,9 @@ func ShortGroups() Groups {
 
 // Name implements Experiment.
 func (s *Groups) Name() string { return "groups" }
+
+// Source implements Sourced.
+func (s *Groups) Source() string { return s.Live.name() }
 
 // Claim implements Experiment.
 func (s *Groups) Claim() string {
@@ -128,18 +134,18 @@ func (s *Groups) Check() error {
 	switch {
 	case !(s.Rate >= MinGroupsRate && s.Rate <= MaxGroupsRate):
 		return fmt.Errorf("a rate of %v is not between %d and %d events a second", s.Rate, MinGroupsRate, MaxGroupsRate)
-	case s.Hold < minGroupsHold || s.Hold > maxGroupsHold:
-		return fmt.Errorf("a pause of %v is not between %v and %v", s.Hold, minGroupsHold, maxGroupsHold)
-	case s.Play < 0 || s.Play > maxGroupsPlay:
-		return fmt.Errorf("a time of %v to play is not between 0 and %v", s.Play, maxGroupsPlay)
+	case s.Hold < MinGroupsHold || s.Hold > MaxGroupsHold:
+		return fmt.Errorf("a pause of %v is not between %v and %v", s.Hold, MinGroupsHold, MaxGroupsHold)
+	case s.Play < 0 || s.Play > MaxGroupsPlay:
+		return fmt.Errorf("a time of %v to play is not between 0 and %v", s.Play, MaxGroupsPlay)
 	case s.Break != "" && !slices.Contains(GroupsBreaks(), s.Break):
 		return fmt.Errorf("there is no way to break called %q: choose one of %v", s.Break, GroupsBreaks())
 	}
-	return nil
+	return s.Live.check()
 }
 
-// maxGroupsPlay bounds what is kept in memory of every record.
-const maxGroupsPlay = 10 * time.Minute
+// MaxGroupsPlay bounds what is kept in memory of every record.
+const MaxGroupsPlay = 10 * time.Minute
 
 // groupsProperties make brokers as quick to notice a dead member of a KIP-848 group,
 // where they decide, as its own settings make them with one of the others. Apache Kafka

@@ -104,7 +104,7 @@ func (g *groupsRun) open(ctx context.Context) error {
 		return err
 	}
 	g.closers = append(g.closers, func() { _ = g.store.Close() })
-	events, err := payloads(g.s.Seed, 4096)
+	events, err := g.s.events(ctx, g.b)
 	if err != nil {
 		return err
 	}
@@ -113,6 +113,19 @@ func (g *groupsRun) open(ctx context.Context) error {
 	}
 	g.closers = append(g.closers, func() { _ = g.producer.stop() })
 	return nil
+}
+
+// The events of Groups are written again and again; of a live stream those of a while.
+const (
+	groupsEvents = 4096
+	groupsRecord = 10 * time.Second
+)
+
+func (s *Groups) events(ctx context.Context, b *Bench) ([]payload, error) {
+	if s.Live != nil {
+		return s.Live.record(ctx, b, groupsEvents, groupsRecord)
+	}
+	return payloads(s.Seed, groupsEvents)
 }
 
 // counter is one member of a group that counts.

@@ -150,7 +150,7 @@ func TestBrokenGroups(t *testing.T) {
 		t.Run(breakage, func(t *testing.T) {
 			t.Parallel() // what is exact does not depend on how busy the machine is
 			s := ShortGroups()
-			s.Break, s.Protocols, s.Hold = breakage, []Protocol{Cooperative}, minGroupsHold
+			s.Break, s.Protocols, s.Hold = breakage, []Protocol{Cooperative}, MinGroupsHold
 			if r := performOn(t, &s); r.Verdict != want {
 				t.Errorf("%s: %s; want %s", r.Verdict, r.Reason, want)
 			}

@@ -121,6 +121,13 @@ func (s *Backpressure) measure(r *Report, o *observation) {
 func (s *Backpressure) judge(r *Report, o *observation) {
 	f, of := o.figures(s), o.policy.String()
 	conditions := len(r.Checks)
+	loaded := true // a live load may be too small: what is exact holds whatever it was
+	load := func(condition, want, got string) {
+		r.unknown(of, condition, want, got)
+		if loaded = false; s.Live != nil {
+			conditions++
+		}
+	}
 	if !o.early {
 		r.unknown(of, "the source listens before the first event", "connected before it", "not connected")
 	}
@@ -131,19 +138,19 @@ func (s *Backpressure) judge(r *Report, o *observation) {
 		r.unknown(of, "the ingester is not started again", "0 restarts", fmt.Sprint(o.restarts))
 	}
 	if s.Slow.beforeKafka() && o.policy == queue.Spill && o.finalQueue.Spilled.Total == 0 && !o.touched.Load() {
-		r.unknown(of, "the load reaches the disk", "at least 1 event spilled", "0")
+		load("the load reaches the disk", "at least 1 event spilled", "0")
 	}
 	if o.policy == queue.Spill && o.finalQueue.Spilled.Err != "" {
 		r.unknown(of, "the disk takes what is spilled", "no error", o.finalQueue.Spilled.Err)
 	}
 	if least := s.leastPeak(o.policy); s.Slow.beforeKafka() && f.peak < least && !o.touched.Load() {
-		r.unknown(of, "the load fills the queue", fmt.Sprintf("at least %d events in it", least), fmt.Sprint(f.peak))
+		load("the load fills the queue", fmt.Sprintf("at least %d events in it", least), fmt.Sprint(f.peak))
 	}
 	if s.Break != "" && o.fired == 0 {
 		r.unknown(of, "the fault fires", "at least once", "never")
 	}
-	if s.Slow == SlowConsumer && f.peakLag < int64(s.surplus()/4) && !o.touched.Load() {
-		r.unknown(of, "the consumer is behind", fmt.Sprintf("by at least %.0f events", s.surplus()/4), fmt.Sprint(f.peakLag))
+	if least := s.leastLag(); s.Slow == SlowConsumer && f.peakLag < least && !o.touched.Load() {
+		load("the consumer is behind", fmt.Sprintf("by at least %d events", least), fmt.Sprint(f.peakLag))
 	}
 	if s.Slow != SlowWork && o.slowed == 0 {
 		r.unknown(of, "the stage is slow", "at least one thing had to wait", "nothing")
@@ -153,7 +160,7 @@ func (s *Backpressure) judge(r *Report, o *observation) {
 	}
 	s.judgeLoss(r, o, f)
 	switch {
-	case o.touched.Load(): // what follows is about settings that stay
+	case o.touched.Load() || !loaded: // what follows is about settings that stay, and a load that was reached
 	case !s.Slow.beforeKafka():
 		r.check(of, "nobody before Kafka notices: the log is the buffer", "0 dropped, reader never waits, queue not full", fmt.Sprintf("%d, %.2f s, %d of %d",
 			o.finalQueue.Dropped.Total(), f.blocked, f.peak, s.Queue), o.finalQueue.Dropped.Total() == 0 && f.blocked < notWaiting && f.peak < s.Queue-batchEvents)
@@ -205,6 +212,14 @@ func (s *Backpressure) judgeThroughput(r *Report, of string, f figures) {
 	r.check(of, claim, want, got, f.rate >= c*(1-capacityBelow) && f.rate <= c*(1+capacityAbove))
 }
 
+// leastLag is how far behind a slow consumer must have been, in events.
+func (s *Backpressure) leastLag() int64 {
+	if s.Live != nil {
+		return batchEvents
+	}
+	return int64(s.surplus() / 4)
+}
+
 // leastPeak is how full the queue must have been for a case to show anything.
 func (s *Backpressure) leastPeak(p queue.Policy) int {
 	if p == queue.Sample { // it never fills: it settles where what is admitted is what goes
@@ -227,7 +242,7 @@ func (s *Backpressure) judgeLoss(r *Report, o *observation, f figures) {
 	if o.policy == queue.Block || o.policy == queue.Spill && dropped.Total() == 0 {
 		r.check(of, "nothing is lost", fmt.Sprintf("%d stored", o.offered()), fmt.Sprintf("%d stored, %d missing", o.stored, missing), missing == 0)
 		want = 0
-	} else if o.policy != queue.Spill && s.Slow == SlowWork {
+	} else if o.policy != queue.Spill && s.Slow == SlowWork && s.Live == nil { // a live load comes in waves
 		s.judgeAmount(r, o, f, missing)
 	}
 	r.check(of, "every loss is counted with the policy that dropped it", fmt.Sprintf("%d dropped by %s, 0 by others", want, o.policy),
@@ -261,6 +276,10 @@ func (s *Backpressure) judgeAmount(r *Report, o *observation, f figures, missing
 // judgeBlock adds what only blocking does.
 func (s *Backpressure) judgeBlock(r *Report, o *observation, f figures) {
 	of := o.policy.String()
+	if s.Live != nil { // how long the server waits is its own knowledge
+		r.check(of, "the socket stops: nobody reads it while the queue is full", "over 0.1 s", fmt.Sprintf("%.1f s", f.blocked), f.blocked > 0.1)
+		return
+	}
 	// What was offered and neither worked on nor in the queue can only be upstream,
 	// or on its way in the sockets' buffers and one batch.
 	surplus := float64(o.offered()) - s.capacity()*f.offeringSeconds - float64(s.Queue)

@@ -248,6 +248,13 @@ func Perform(ctx context.Context, cfg Config, e Experiment) (r *Report, dir stri
 	}()
 	live := cfg.Live
 	r = &Report{Report: record.Report{Lab: e.Name(), Engine: cfg.Engine, Version: cfg.Version, Started: time.Now().UTC(), Claim: e.Claim(), Settings: e.Settings()}, live: live}
+	r.Source = SourceSimulated
+	if x, ok := e.(Sourced); ok {
+		r.Source = x.Source()
+	}
+	live.mu.Lock()
+	live.tell(Update{Source: r.Source})
+	live.mu.Unlock()
 	progress := func(line string) {
 		cfg.Progress(line)
 		live.mu.Lock()

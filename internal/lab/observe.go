@@ -2,7 +2,6 @@ package lab
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -40,16 +39,18 @@ type sample struct {
 	rss                                         int64
 	kernel                                      kernel
 	counted                                     int64
+	over                                        bool  // offered is all that there will be
 	passed                                      int64 // bytes through the throttle, or records that the slow consumer has seen
 }
 
 // observation is what was seen of one policy.
 type observation struct {
 	policy   queue.Policy
-	events   int64
+	events   int64 // that were offered
 	truth    simulate.Truth
-	early    bool // the source was connected before event 0
-	finished bool // everything came to rest in time
+	origin   string // of a live source's events, as it says
+	early    bool   // the source was connected before event 0
+	finished bool   // everything came to rest in time
 	fired    int64
 	samples  []sample
 	latency  []float64 // ms from happening to readable in Kafka, sorted
@@ -92,7 +93,9 @@ func (s *Backpressure) observe(ctx context.Context, b *Bench, p queue.Policy, sh
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, g.close()) }()
-	o.truth = simulate.Count(g.server.Items(0, o.events))
+	if g.noted == nil {
+		o.truth = simulate.Count(g.server.Items(0, o.events))
+	}
 	o.rssBefore = residentBytes()
 	tail := startTail(ctx, g.kafka)
 	control, stopControl := startControl(ctx, s.Work)
@@ -125,7 +128,6 @@ func (s *Backpressure) observe(ctx context.Context, b *Bench, p queue.Policy, sh
 func (o *observation) watch(ctx context.Context, s *Backpressure, b *Bench, g *rig, w, control *workers, show func(string)) error {
 	tick := time.NewTicker(sampleEvery)
 	defer tick.Stop()
-	longest := time.Duration(1.6*float64(o.events)/s.capacity()*float64(time.Second)) + s.Offer + 20*time.Second
 	moved, shown, told := time.Now(), time.Time{}, time.Time{}
 	var last sample
 	for {
@@ -158,13 +160,17 @@ func (o *observation) watch(ctx context.Context, s *Backpressure, b *Bench, g *r
 			show(fmt.Sprintf("%4.0f s  offered %d  upstream %d  queue %d/%d  stored %d  dropped %d", x.at, x.offered, x.upstream,
 				x.queue.Events, x.queue.MaxEvents, x.stored, x.queue.Dropped.Total()))
 		}
-		over := x.offered >= o.events
+		over := x.over
+		if g.noted != nil {
+			o.events, o.early = x.offered, true
+		}
+		longest := time.Duration(1.6*float64(o.events)/s.capacity()*float64(time.Second)) + s.Offer + 20*time.Second
 		if over && x.stored+x.queue.Dropped.Total() >= o.events && g.counted() >= x.stored || over && now.Sub(moved) > settled {
 			o.finished = true
 			return nil
 		}
 		if o.touched.Load() {
-			longest = maxCase
+			longest = MaxCase
 			if w.paused.Load() {
 				moved = now // it stands still because it shall
 			}
@@ -192,9 +198,14 @@ func (o *observation) tell(b *Bench, s *Backpressure, w *workers, x *sample) {
 // sample reads the state.
 func (o *observation) sample(g *rig, w *workers, now time.Time) sample {
 	is := g.ingest.Stats()
-	x := sample{at: now.Sub(g.start).Seconds(), offered: g.server.Tip(), received: is.Source.Frames, worked: w.done.Load(),
+	x := sample{at: now.Sub(g.start).Seconds(), received: is.Source.Frames, worked: w.done.Load(),
 		stored: is.Events, queue: is.Queue, rss: residentBytes()}
-	x.upstream = max(0, x.offered-x.received)
+	x.offered, x.over = g.tip(o.events)
+	if g.noted == nil {
+		x.upstream = max(0, x.offered-x.received)
+	} else {
+		x.received = x.offered // what waits upstream is not known
+	}
 	x.kernel, x.counted = g.sockets.kernel(), g.counted()
 	if g.throttle != nil {
 		x.passed, x.worked = g.throttle.passed.Load(), x.stored
@@ -209,6 +220,10 @@ func (o *observation) sample(g *rig, w *workers, now time.Time) sample {
 func (o *observation) ending(g *rig) {
 	is := g.ingest.Stats()
 	o.finalQueue = is.Queue
+	if g.noted != nil {
+		o.events, _ = g.noted.tip()
+		o.truth, o.origin = simulate.Truth{Events: o.events}, is.Source.Origin
+	}
 	o.reconnects, o.duplicates, o.restarts = is.Source.Reconnects, is.Duplicates, is.Restarts
 	o.rejects, o.gaps = is.Rejects, is.Gaps
 	o.socketBlocked, o.socketLongest = g.sockets.times()
@@ -227,16 +242,12 @@ func (o *observation) offered() int64 { return o.truth.Events - o.truth.Skipped 
 
 // read compares what the topics hold with the truth.
 func (o *observation) read(ctx context.Context, g *rig) (err error) {
-	index := make(map[string]int64, o.events)
-	keys := make([]string, o.events)
-	for it := range g.server.Items(0, o.events) {
-		index[it.Identity], keys[it.Index] = it.Index, it.Key
-	}
+	index, keys := g.offered(o.events)
 	there := make([]bool, o.events)
 	newest := make(map[string]int64) // by topic and key
 	o.counted, err = g.stored(ctx, func(topic string, value []byte) {
 		o.stored++
-		i, ok := index[identity(value)]
+		i, ok := index[parse(value).id]
 		switch {
 		case !ok:
 			o.foreign++
@@ -261,30 +272,24 @@ func (o *observation) read(ctx context.Context, g *rig) (err error) {
 	return err
 }
 
+// offered is every event by its identity, numbered, and the key of each number.
+func (g *rig) offered(events int64) (index map[string]int64, keys []string) {
+	if g.noted != nil { // nothing is noted any more
+		return g.noted.index, g.noted.keys
+	}
+	index, keys = make(map[string]int64, events), make([]string, events)
+	for it := range g.server.Items(0, events) {
+		index[it.Identity], keys[it.Index] = it.Index, it.Key
+	}
+	return index, keys
+}
+
 // eachRecord adapts fn to records.
 func eachRecord(fn func(topic string, value []byte)) func(*kgo.Record) error {
 	return func(r *kgo.Record) error {
 		fn(r.Topic, r.Value)
 		return nil
 	}
-}
-
-// identity is simulate.Item's Identity of a stored event, parsed here with the
-// standard library: the pipeline's own decoder is under test. Empty for what is none.
-func identity(value []byte) string {
-	var m struct {
-		DID, Kind string
-		Commit    struct{ Collection, RKey, Operation, Rev string }
-		Account   struct{ Seq int64 }
-		Identity  struct{ Seq int64 }
-	}
-	if json.Unmarshal(value, &m) != nil {
-		return ""
-	}
-	if m.Kind == "commit" {
-		return m.DID + "/" + m.Commit.Collection + "/" + m.Commit.RKey + "/" + m.Commit.Operation + "/" + m.Commit.Rev
-	}
-	return m.DID + "/" + m.Kind + "/" + strconv.FormatInt(max(m.Account.Seq, m.Identity.Seq), 10)
 }
 
 // tail is a reader of its own, as any consumer: it notes how old events are when

@@ -46,6 +46,8 @@ func ParallelBreaks() []string {
 const (
 	MinParallelEvents = 300
 	MaxParallelEvents = 20_000
+	MinThreads        = 2
+	MinSharers        = parallelPartitions + 1 // more than there are partitions
 	MaxMembers        = 24
 	MinKeys           = 20
 	MaxKeys           = 10_000
@@ -124,17 +126,17 @@ func (s *Parallel) Check() error {
 		return fmt.Errorf("%d events are not between %d and %d", s.Events, MinParallelEvents, MaxParallelEvents)
 	case s.Work < 2*time.Millisecond || s.Work > MaxWork:
 		return fmt.Errorf("work of %v is not between 2ms and %v", s.Work, MaxWork)
-	case s.Workers < 2 || s.Workers > MaxWorkers:
-		return fmt.Errorf("%d workers are not between 2 and %d", s.Workers, MaxWorkers)
-	case s.Sharers <= parallelPartitions || s.Sharers > MaxMembers:
-		return fmt.Errorf("a share group of %d is not between %d, one more than there are partitions, and %d", s.Sharers, parallelPartitions+1, MaxMembers)
+	case s.Workers < MinThreads || s.Workers > MaxWorkers:
+		return fmt.Errorf("%d workers are not between %d and %d", s.Workers, MinThreads, MaxWorkers)
+	case s.Sharers < MinSharers || s.Sharers > MaxMembers:
+		return fmt.Errorf("a share group of %d is not between %d, one more than there are partitions, and %d", s.Sharers, MinSharers, MaxMembers)
 	case s.Keys < MinKeys || s.Keys > MaxKeys:
 		return fmt.Errorf("%d keys are not between %d and %d", s.Keys, MinKeys, MaxKeys)
 	case s.Break != "" && !slices.Contains(ParallelBreaks(), s.Break):
 		return fmt.Errorf("there is no way to break called %q: choose one of %v", s.Break, ParallelBreaks())
 	}
-	if t := time.Duration(s.Events) * s.Work; t > maxCase {
-		return fmt.Errorf("%d events of %v each take one worker %v, longer than a lab may (%v): fewer events, or less work", s.Events, s.Work, t, maxCase)
+	if t := time.Duration(s.Events) * s.Work; t > MaxCase {
+		return fmt.Errorf("%d events of %v each take one worker %v, longer than a lab may (%v): fewer events, or less work", s.Events, s.Work, t, MaxCase)
 	}
 	return s.checkBreak()
 }

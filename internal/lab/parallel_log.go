@@ -149,7 +149,7 @@ func (p *parallelRun) load(ctx context.Context) error {
 		}
 	}
 	err = kafka.Scan(ctx, p.g.kafka, ranges, func(r *kgo.Record) error {
-		l.records = append(l.records, logged{slot{r.Partition, r.Offset}, string(r.Key), identity(r.Value)})
+		l.records = append(l.records, logged{slot{r.Partition, r.Offset}, string(r.Key), parse(r.Value).id})
 		l.partitions[r.Partition]++
 		l.ends[r.Partition] = r.Offset + 1
 		return nil

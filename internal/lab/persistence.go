@@ -23,7 +23,9 @@ func PersistenceBreaks() []string { return []string{BreakForget, BreakSpare} }
 const (
 	MinPersistenceRate = 20
 	MaxPersistenceRate = 5000
-	maxKills           = 20
+	MaxKills           = 20
+	MinBetween         = 500 * time.Millisecond
+	MaxBetween         = time.Minute
 )
 
 // Persistence is the experiment of killing everything at once, brokers, Redis,
@@ -37,6 +39,10 @@ type Persistence struct {
 	// Kills is how often everything is killed, Between how long it runs before.
 	Kills   int           `json:"kills"`
 	Between time.Duration `json:"-"`
+	// Live is where weir's Bluesky comes from, whatever the Rate; nil for the simulated
+	// streams. WikipediaURL is its Wikipedia's, empty for the public one.
+	Live         *Upstream `json:"live,omitempty"`
+	WikipediaURL string    `json:"wikipedia_url,omitempty"`
 	// Break is empty, or a way to break the experiment on purpose.
 	Break string `json:"break,omitempty"`
 }
@@ -55,6 +61,9 @@ func ShortPersistence() Persistence {
 
 // Name implements Experiment.
 func (s *Persistence) Name() string { return "persistence" }
+
+// Source implements Sourced.
+func (s *Persistence) Source() string { return s.Live.name() }
 
 // Claim implements Experiment.
 func (s *Persistence) Claim() string {
@@ -76,16 +85,16 @@ func (s *Persistence) Check() error {
 	switch {
 	case !(s.Rate >= MinPersistenceRate && s.Rate <= MaxPersistenceRate):
 		return fmt.Errorf("a rate of %v is not between %d and %d events a second", s.Rate, MinPersistenceRate, MaxPersistenceRate)
-	case s.Kills < 1 || s.Kills > maxKills:
-		return fmt.Errorf("%d kills are not between 1 and %d", s.Kills, maxKills)
-	case s.Between < 500*time.Millisecond || s.Between > time.Minute:
-		return fmt.Errorf("a time of %v between kills is not between 500ms and 1m", s.Between)
+	case s.Kills < 1 || s.Kills > MaxKills:
+		return fmt.Errorf("%d kills are not between 1 and %d", s.Kills, MaxKills)
+	case s.Between < MinBetween || s.Between > MaxBetween:
+		return fmt.Errorf("a time of %v between kills is not between %v and %v", s.Between, MinBetween, MaxBetween)
 	case s.Break != "" && !slices.Contains(PersistenceBreaks(), s.Break):
 		return fmt.Errorf("there is no way to break called %q: choose one of %v", s.Break, PersistenceBreaks())
 	case len(s.Program) == 0:
 		return errors.New("no program to kill")
 	}
-	return nil
+	return s.Live.check()
 }
 
 // Cases of the experiment.

@@ -71,7 +71,7 @@ func (w *whole) start() error {
 		_, ports[i], _ = net.SplitHostPort(a)
 	}
 	// Not bound to a context: it is killed, or asked to end.
-	cmd := w.command(context.Background(), "up", "--engine", w.b.Engine, "--source", "simulated", "--rate", fmt.Sprint(w.s.Rate), "--listen", "off", "--ports", strings.Join(ports, ","))
+	cmd := w.command(context.Background(), append([]string{"up", "--engine", w.b.Engine, "--listen", "off", "--ports", strings.Join(ports, ",")}, w.s.streams()...)...)
 	w.log.Reset()
 	cmd.Stdout, cmd.Stderr = &w.log, &w.log
 	cmd.SysProcAttr = childAttributes()
@@ -81,6 +81,21 @@ func (w *whole) start() error {
 	w.cmd, w.ended = cmd, make(chan error, 1)
 	go func() { w.ended <- cmd.Wait() }()
 	return nil
+}
+
+// streams are the arguments that say where events come from.
+func (s *Persistence) streams() []string {
+	if s.Live == nil {
+		return []string{"--source", SourceSimulated, "--rate", fmt.Sprint(s.Rate)}
+	}
+	args := []string{"--source", SourceLive, "--collections", strings.Join(s.Live.Collections, ",")}
+	if len(s.Live.URLs) > 0 {
+		args = append(args, "--bluesky-url", strings.Join(s.Live.URLs, ","))
+	}
+	if s.WikipediaURL != "" {
+		args = append(args, "--wikipedia-url", s.WikipediaURL)
+	}
+	return args
 }
 
 // end sends a signal and waits for the end, which it returns.

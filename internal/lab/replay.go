@@ -46,6 +46,9 @@ type Replay struct {
 	Rate  float64       `json:"rate"`
 	Offer time.Duration `json:"-"`
 	Seed  int64         `json:"seed"`
+	// Live is where events come from for the time Offer, whatever their Rate; nil for
+	// the simulated stream.
+	Live *Upstream `json:"live,omitempty"`
 	// Break is empty, or a way to break the experiment on purpose.
 	Break string `json:"break,omitempty"`
 }
@@ -62,6 +65,9 @@ func ShortReplay() Replay {
 
 // Name implements Experiment.
 func (s *Replay) Name() string { return "replay" }
+
+// Source implements Sourced.
+func (s *Replay) Source() string { return s.Live.name() }
 
 // Claim implements Experiment.
 func (s *Replay) Claim() string {
@@ -85,12 +91,12 @@ func (s *Replay) Check() error {
 	switch {
 	case !(s.Rate >= MinReplayRate && s.Rate <= MaxOffer):
 		return fmt.Errorf("a rate of %v is not between %d and %d events a second", s.Rate, MinReplayRate, MaxOffer)
-	case s.Offer < MinReplayOffer || s.Offer > maxCase:
-		return fmt.Errorf("a time of %v is not between %v and %v", s.Offer, MinReplayOffer, maxCase)
+	case s.Offer < MinReplayOffer || s.Offer > MaxCase:
+		return fmt.Errorf("a time of %v is not between %v and %v", s.Offer, MinReplayOffer, MaxCase)
 	case s.Break != "" && !slices.Contains(ReplayBreaks(), s.Break):
 		return fmt.Errorf("there is no way to break called %q: choose one of %v", s.Break, ReplayBreaks())
 	}
-	return nil
+	return s.Live.check()
 }
 
 // replaySeen is what was seen.
@@ -113,7 +119,7 @@ type replaySeen struct {
 // Run implements Experiment.
 func (s *Replay) Run(ctx context.Context, b *Bench, r *Report) (err error) {
 	b.Progress("opening brokers, Redis and upstream")
-	g, err := openRig(ctx, b, rigConfig{seed: s.Seed, rate: s.Rate, events: s.events(), queue: 10_000, policy: queue.Block})
+	g, err := openRig(ctx, b, rigConfig{live: s.Live, offer: s.Offer, seed: s.Seed, rate: s.Rate, events: s.events(), queue: 10_000, policy: queue.Block})
 	if err != nil {
 		return err
 	}
@@ -156,14 +162,23 @@ func (a *again) end() {
 // observe lets the second group begin when half of the events have come, rewinds it
 // when it has caught up, and waits until both groups have counted everything.
 func (s *Replay) observe(ctx context.Context, b *Bench, g *rig) (*replaySeen, error) {
-	o := &replaySeen{truth: simulate.Count(g.server.Items(0, s.events())).Data}
-	total := sum(o.truth)
-	half := total / 2
-	w := &replayWatch{o: o, g: g, b: b, total: total}
+	o := &replaySeen{}
+	w := &replayWatch{o: o, g: g, b: b}
+	if s.Live == nil {
+		o.truth = simulate.Count(g.server.Items(0, s.events())).Data
+	}
+	half := sum(o.truth) / 2
 	b.Begin(caseAgain, g.start)
 	b.Begin(caseLive, g.start)
-	if ok, err := w.until(ctx, func() bool { return w.live >= half }); err != nil || !ok {
+	begun := func() bool { return w.live >= half }
+	if s.Live != nil { // how many there will be nobody knows
+		begun = func() bool { return time.Since(g.start) >= s.Offer/2 && w.live > 0 }
+	}
+	if ok, err := w.until(ctx, begun); err != nil || !ok {
 		return o, err
+	}
+	if s.Live != nil {
+		half = w.live
 	}
 	b.Mark(caseAgain, "a second group begins at offset 0")
 	a, err := startAgain(ctx, b, g)
@@ -190,7 +205,7 @@ func (s *Replay) observe(ctx context.Context, b *Bench, g *rig) (*replaySeen, er
 	}
 	b.Mark(caseAgain, "it has caught up")
 	o.refill, o.refilled = time.Since(began).Seconds(), w.again-o.after
-	ok, err = w.until(ctx, func() bool { return w.live >= total })
+	ok, err = w.until(ctx, func() bool { return w.all() && w.live >= sum(o.truth) })
 	if o.during = w.live - from; err != nil || !ok {
 		return o, err
 	}
@@ -297,9 +312,20 @@ type replayWatch struct {
 	o           *replaySeen
 	g           *rig
 	b           *Bench
-	total       int64
 	live, again int64
 	shown, told time.Time
+}
+
+// all reports whether upstream has offered everything; what a live one did is the truth.
+func (w *replayWatch) all() bool {
+	if w.g.noted == nil {
+		return true
+	}
+	_, over := w.g.noted.tip()
+	if over {
+		w.o.truth = w.g.noted.kinds()
+	}
+	return over
 }
 
 // until notes the counts until ok says so. It reports false when nothing has moved
@@ -329,7 +355,11 @@ func (w *replayWatch) until(ctx context.Context, ok func() bool) (bool, error) {
 		}
 		if time.Since(w.shown) > 200*time.Millisecond {
 			w.shown = time.Now()
-			w.b.Progress(fmt.Sprintf("live %d, counted again %d, of %d", l, a, w.total))
+			of := ""
+			if w.g.noted == nil {
+				of = fmt.Sprintf(", of %d", sum(w.o.truth))
+			}
+			w.b.Progress(fmt.Sprintf("live %d, counted again %d%s", l, a, of))
 		}
 		if ok() {
 			return true, nil

@@ -33,6 +33,10 @@ const accountGroup = kafka.GroupBluesky + ".accounts"
 
 // rigConfig says what differs between pipelines.
 type rigConfig struct {
+	// live is where events come from for the time offer; nil for seed, rate and events
+	// of the simulated stream.
+	live   *Upstream
+	offer  time.Duration
 	seed   int64
 	rate   float64
 	events int64
@@ -65,6 +69,7 @@ type rig struct {
 	timeline *simulate.Timeline
 	sockets  *sockets
 	source   *bluesky.Source
+	noted    *noted // with a live upstream, instead of server and timeline
 	lossy    *lossy // nil unless asked for
 	ingest   *ingest.Ingester
 	counters []*count.Counter
@@ -95,15 +100,23 @@ func openRig(ctx context.Context, b *Bench, cfg rigConfig) (_ *rig, err error) {
 	if err := g.engine(ctx, b, dir); err != nil {
 		return nil, err
 	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, fmt.Errorf("listen: %w", err)
+	g.sockets = &sockets{}
+	if cfg.live == nil {
+		if g.sockets.Listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+			return nil, fmt.Errorf("listen: %w", err)
+		}
+		g.closers = append(g.closers, g.sockets.end)
 	}
-	g.sockets = &sockets{Listener: ln}
-	g.closers = append(g.closers, g.sockets.end)
 	g.wg.Go(func() { _ = g.redis.Run(side) }) // logs what goes wrong
 	if err := g.pipeline(side, b, cfg); err != nil {
 		return nil, err
+	}
+	if cfg.live != nil {
+		if err := g.noted.await(ctx); err != nil {
+			return nil, err
+		}
+		g.start = g.noted.first
+		return g, nil
 	}
 	if err := g.upstream(ctx, side, b, cfg); err != nil {
 		return nil, err
@@ -181,12 +194,19 @@ func (g *rig) pipeline(side context.Context, b *Bench, cfg rigConfig) (err error
 			}
 		})
 	}
-	g.source, err = bluesky.New(bluesky.Config{URLs: []string{"ws://" + g.sockets.Addr().String() + "/subscribe"},
-		Collections: collections, Dial: g.sockets.dial, Log: b.Log})
-	if err != nil {
+	from, origin := cfg.live, "" // a live server says so itself when it is connected
+	if from == nil {
+		from = &Upstream{URLs: []string{"ws://" + g.sockets.Addr().String() + "/subscribe"}, Collections: collections}
+		origin = fmt.Sprintf("%s:%d", event.OriginSimulated, cfg.seed)
+	}
+	if g.source, err = from.source(bluesky.Config{Dial: g.sockets.dial, Log: b.Log}); err != nil {
 		return err
 	}
 	var src ingest.Source = g.source
+	if cfg.live != nil {
+		g.noted = newNoted(src, cfg.offer)
+		src = g.noted
+	}
 	if cfg.wrap != nil {
 		src = cfg.wrap(src)
 	}
@@ -200,7 +220,7 @@ func (g *rig) pipeline(side context.Context, b *Bench, cfg rigConfig) (err error
 		producing.Opts = append(slices.Clone(producing.Opts), g.throttle.dialer())
 		small = throttledEvents // a transaction must fit into its timeout
 	}
-	g.ingest, err = ingest.New(ingest.Config{Kafka: producing, Source: src, MaxEvents: small, SpillDir: g.dir, SpillBytes: cfg.spill, Origin: fmt.Sprintf("%s:%d", event.OriginSimulated, cfg.seed),
+	g.ingest, err = ingest.New(ingest.Config{Kafka: producing, Source: src, MaxEvents: small, SpillDir: g.dir, SpillBytes: cfg.spill, Origin: origin,
 		Topics:      ingest.Topics{Data: kafka.TopicBluesky, Account: kafka.TopicBlueskyAccounts, DeadLetter: kafka.TopicDeadLetters},
 		QueueEvents: cfg.queue, QueueBytes: queueBytes, Policy: cfg.policy, Work: cfg.work, Log: b.Log})
 	if err != nil {
@@ -265,6 +285,15 @@ func (g *rig) close() error {
 		errs = append(errs, g.closers[i]())
 	}
 	return errors.Join(errs...)
+}
+
+// tip is how many events upstream has offered, and whether that was all.
+func (g *rig) tip(of int64) (events int64, over bool) {
+	if g.noted != nil {
+		return g.noted.tip()
+	}
+	n := g.server.Tip()
+	return n, n >= of
 }
 
 // stored reads every event that is in the topics, and the counts that Redis has.

@@ -97,6 +97,8 @@ type Update struct {
 	At float64 `json:"at"`
 	// Begin is the name of a case that begins.
 	Begin string `json:"begin,omitempty"`
+	// Source is where events come from, as in Report.
+	Source string `json:"source,omitempty"`
 	// Progress is one line of what is going on.
 	Progress string   `json:"progress,omitempty"`
 	Points   []Point  `json:"points,omitempty"`
@@ -115,6 +117,7 @@ type Update struct {
 type Picture struct {
 	At       float64   `json:"at"`
 	Case     string    `json:"case"` // that runs
+	Source   string    `json:"source"`
 	Progress string    `json:"progress"`
 	Lines    []Line    `json:"lines"`
 	Marks    []Mark    `json:"marks"`
@@ -135,6 +138,9 @@ func (p *Picture) Add(u Update) {
 	p.At = u.At
 	if u.Begin != "" {
 		p.Case = u.Begin
+	}
+	if u.Source != "" {
+		p.Source = u.Source
 	}
 	if u.Progress != "" {
 		p.Progress = u.Progress

@@ -64,8 +64,10 @@ type Tradeoff struct {
 
 // Report is all that an experiment found out. It is what report.json holds.
 type Report struct {
-	Lab     string    `json:"lab"`
-	Engine  string    `json:"engine"`  // of the brokers
+	Lab    string `json:"lab"`
+	Engine string `json:"engine"` // of the brokers
+	// Source is where events came from: live, simulated, or what there was instead.
+	Source  string    `json:"source"`
 	Version string    `json:"version"` // weir's
 	Started time.Time `json:"started"`
 	Seconds float64   `json:"seconds"`

@@ -47,6 +47,7 @@ function add(p, updates) {
   for (const u of updates) {
     p.at = u.at;
     if (u.begin) p.case = u.begin;
+    if (u.source) p.source = u.source;
     if (u.progress) p.progress = u.progress;
     for (const x of u.points || []) {
       let l = p.lines.find((/** @type {any} */ k) => k.case === x.case && k.panel === x.panel);
@@ -70,6 +71,7 @@ export default {
     const course = new Course();
     const tanks = new Tanks();
     const progress = el('p.progress-line', { role: 'status' });
+    const source = el('p.dim');
     const verdict = el('div', { 'aria-live': 'polite' });
     const controls = el('div.controls');
     const marks = el('ol.log');
@@ -81,7 +83,7 @@ export default {
     const command = commandBar('weir lab ' + name);
     const run = /** @type {HTMLButtonElement} */ (el('button.primary', { type: 'submit' }, 'Run'));
     const stop = /** @type {HTMLButtonElement} */ (el('button', { type: 'button', hidden: true, onclick: () => app.api('/labs/stop', {}).catch((e) => toast(e.message, true)) }, 'Stop'));
-    const live = el('section', { 'aria-label': 'What happens', hidden: true }, tanks.root, controls, progress, course.root, el('details.lab-marks', { open: true }, el('summary', null, 'What happened'), marks), el('h2', null, 'Figures'), measures, el('h2', null, 'Checks'), checks);
+    const live = el('section', { 'aria-label': 'What happens', hidden: true }, source, tanks.root, controls, progress, course.root, el('details.lab-marks', { open: true }, el('summary', null, 'What happened'), marks), el('h2', null, 'Figures'), measures, el('h2', null, 'Checks'), checks);
     root.append(el('p.crumb', null, el('a', { href: '/labs' }, 'Labs'), ' / ' + name), el('h1', null, name), about, form, command.root, verdict, live, text);
     /** @type {Array<{f: Field, i: {root: HTMLElement, about: string, get: () => string}}>} */
     let fields = [];
@@ -103,7 +105,7 @@ export default {
       // A page begins with what can be watched in a minute.
       const begin = (/** @type {Field} */ f) => (f.name === 'preset' && f.values.includes('play') ? 'play' : f.name === 'short' && !l.fields.some((/** @type {Field} */ x) => x.name === 'preset') ? 'true' : f.default);
       fields = l.fields.filter((/** @type {Field} */ f) => f.name !== 'short' || !l.fields.some((/** @type {Field} */ x) => x.name === 'preset')).map((/** @type {Field} */ f) => ({ f, i: input(f, begin(f), show) }));
-      const first = new Set(['preset', 'short', 'engine', 'slow']);
+      const first = new Set(['preset', 'short', 'engine', 'slow', 'source']);
       const lay = (/** @type {any} */ x) => el('div.field', null, x.i.root, x.i.about ? el('p.dim', null, x.i.about) : null);
       form.append(...fields.filter((x) => first.has(x.f.name)).map(lay), el('details.more', null, el('summary', null, 'More settings'), el('p.dim', null, 'What is left as it is, the preset or the short form decides.'), el('div.lab-form', null, fields.filter((x) => !first.has(x.f.name)).map(lay))), el('div.actions', null, run, stop));
       if (l.text) text.append(el('h2', null, 'What to watch, what to try, what it means'), prose(l.text));
@@ -134,6 +136,7 @@ export default {
       tanks.root.hidden = !picture.tanks.length || !running;
       tanks.set(picture.tanks);
       course.set(picture.lines, picture.marks);
+      put(source, picture.source ? `Events: ${picture.source}` : '');
       put(progress, running ? picture.progress || 'starting…' : '');
       if (picture.controls.map((/** @type {any} */ x) => x.name).join() !== [...offered.keys()].join()) {
         offered = new Map(picture.controls.map((/** @type {any} */ x) => [x.name, control(x, (v) => set(x.name, v))]));
@@ -155,8 +158,8 @@ export default {
         : el('section.card.verdict', null, el('h2', null, verdictBadge(e.verdict)), el('p', null, e.reason), e.directory ? el('p', null, el('a', { href: '/labs/reports/' + encodeURIComponent(e.directory.split('/').pop() || '') }, 'The report with its plot')) : null));
     }
     let runs = 0;
-    const source = new EventSource('/api/v1/labs/live');
-    source.addEventListener('course', (e) => {
+    const events = new EventSource('/api/v1/labs/live');
+    events.addEventListener('course', (e) => {
       const c = JSON.parse(e.data);
       if (c.picture) {
         picture = c.picture;
@@ -171,7 +174,7 @@ export default {
       add(picture, c.updates || []);
       if (!app.paused || c.picture || !c.running) draw(c);
     });
-    return { unmount() { source.close(); } };
+    return { unmount() { events.close(); } };
   },
 };
 
@@ -184,7 +187,7 @@ export const report = {
       const course = new Course();
       course.set(r.lines || [], r.marks || []);
       const plot = `/api/v1/labs/reports/${encodeURIComponent(name)}/plot.svg`;
-      root.append(el('section.card.verdict', null, el('h2', null, verdictBadge(r.verdict)), el('p', null, r.reason), el('p.dim', null, `${r.lab} on ${r.engine} brokers, ${stamp(Date.parse(r.started))}, ${duration(r.seconds)}, weir ${r.version}`)),
+      root.append(el('section.card.verdict', null, el('h2', null, verdictBadge(r.verdict)), el('p', null, r.reason), el('p.dim', null, `${r.lab} on ${r.engine} brokers, events: ${r.source || 'simulated'}, ${stamp(Date.parse(r.started))}, ${duration(r.seconds)}, weir ${r.version}`)),
         el('p.claim', null, r.claim), ...(r.notes || []).map((/** @type {string} */ n) => el('p', null, n)), course.root,
         el('h2', null, 'Figures'), measureTable(r.measures || []), el('h2', null, 'Checks'), checkTable(r.checks || []),
         el('h2', null, 'Plot'), el('img.plot', { src: plot, alt: `Plot of ${name}`, loading: 'lazy' }), el('p', null, el('a', { href: plot, download: name + '.svg' }, 'Download the plot')),
