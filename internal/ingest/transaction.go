@@ -294,6 +294,9 @@ func (t *transaction) commit(ctx context.Context) error {
 		return fmt.Errorf("write %d records: %w", len(t.recs), *err)
 	}
 	crash.Here("ingest: flushed")
+	if err := t.registered(ctx); err != nil {
+		return fmt.Errorf("write %d records: %w", len(t.recs), err)
+	}
 	if err := cl.EndTransaction(ctx, kgo.TryCommit); err != nil {
 		return fmt.Errorf("commit %d records: %w", len(t.recs), err)
 	}
@@ -302,6 +305,37 @@ func (t *transaction) commit(ctx context.Context) error {
 	t.reset()
 	crash.Here("ingest: accounted")
 	return nil
+}
+
+// registered waits until the client lists every topic that the transaction wrote.
+// kgo (1.22.3, storePartitionsUpdate) sends the records that waited for a topic's
+// first metadata a moment before it lists the topic. A transaction that ends within
+// that moment looks empty to EndTransaction, which aborts it and reports success, and
+// leaves its partitions with sequence numbers that the brokers then refuse.
+func (t *transaction) registered(ctx context.Context) error {
+	if err := listed(ctx, t.s.cl, t.cursor.Topic); err != nil {
+		return err
+	}
+	for _, k := range t.kinds {
+		if err := listed(ctx, t.s.cl, k.topic); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// listed waits until the client has the partitions of a topic, or ctx ends.
+func listed(ctx context.Context, cl *kgo.Client, topic string) error {
+	for {
+		if leader, _, err := cl.PartitionLeader(topic, 0); leader != -1 || err != nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for the partitions of %s: %w", topic, context.Cause(ctx))
+		case <-time.After(time.Millisecond):
+		}
+	}
 }
 
 // promise keeps the first error of a record.

@@ -25,9 +25,11 @@
 package redisd
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"sync"
@@ -35,6 +37,7 @@ import (
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
+	"github.com/alicebob/miniredis/v2/server"
 )
 
 // Defaults and limits.
@@ -189,12 +192,21 @@ func (s *Server) Close() error {
 	}
 	s.mu.Unlock()
 	s.redis.CtxCancel() // wakes commands that block
+	s.wake()
 	s.wg.Wait()
 	if serr := s.save(true); serr != nil {
 		err = errors.Join(err, fmt.Errorf("write the last snapshot: %w", serr))
 	}
 	s.redis.Close()
 	return err
+}
+
+// wake makes every command that blocks look again at what it waits for. When its
+// context ends, miniredis (2.40.0, blocking) wakes them without holding its lock, and
+// so misses those that have just looked and do not wait yet: they would wait for ever.
+// Every other command wakes them under the lock; this is one that changes nothing.
+func (s *Server) wake() {
+	s.redis.Server().Dispatch(server.NewPeer(bufio.NewWriter(io.Discard)), []string{"EXISTS", ""})
 }
 
 func (s *Server) accept() {
