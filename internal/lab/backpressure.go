@@ -20,10 +20,16 @@ const (
 	BreakLose = "lose"
 	// BreakSlow makes the workers take half as long again as they should.
 	BreakSlow = "slow"
+	// BreakMiscount lets Redis forget what one partition has counted.
+	BreakMiscount = "miscount"
 )
 
-// Breaks lists the ways to break the pipeline.
-func Breaks() []string { return []string{BreakLose, BreakSlow} }
+// Breaks lists the ways to break the pipeline,
+// beside those of others: forget (one event in a hundred that comes back from disk
+// vanishes, uncounted) and idle (the slow stage is not slow).
+func Breaks() []string {
+	return []string{BreakLose, BreakSlow, BreakForget, BreakMiscount, BreakIdle}
+}
 
 // Limits of Backpressure's settings.
 const (
@@ -38,6 +44,9 @@ const (
 	MaxCase    = 15 * time.Minute
 	MinSpill   = 64 << 10
 	MaxSpill   = 8 << 30
+	// MinQueueBytes is a few batches, so that the bound can be told from one.
+	MinQueueBytes = 1 << 20
+	MaxQueueBytes = 1 << 30
 )
 
 // Backpressure is the experiment of a stage that is too slow: what becomes of the
@@ -45,8 +54,11 @@ const (
 type Backpressure struct {
 	Policies []queue.Policy `json:"-"`
 	// Queue is the bound in events of the queue between socket and workers.
-	Queue   int `json:"queue"`
-	Workers int `json:"workers"`
+	Queue int `json:"queue"`
+	// QueueBytes is its bound in bytes: whichever is reached first. MaxQueueBytes is far
+	// above what its events take.
+	QueueBytes int64 `json:"queue_bytes"`
+	Workers    int   `json:"workers"`
 	// Work is how long a worker is busy with one event.
 	Work time.Duration `json:"-"`
 	// Rate is the events per second that upstream offers, for the time Offer.
@@ -92,7 +104,7 @@ const (
 // DefaultBackpressure is the project's that weir goes back to: a queue of 10,000
 // and four workers of 10 ms, offered five times what those can do.
 func DefaultBackpressure() Backpressure {
-	return Backpressure{Policies: queue.Policies(), Queue: 10_000, Workers: 4, Work: 10 * time.Millisecond, Rate: 2000, Offer: 12 * time.Second, Seed: 1,
+	return Backpressure{Policies: queue.Policies(), Queue: 10_000, QueueBytes: MaxQueueBytes, Workers: 4, Work: 10 * time.Millisecond, Rate: 2000, Offer: 12 * time.Second, Seed: 1,
 		Slow: SlowWork, Spill: 32 << 20}
 }
 
@@ -147,6 +159,8 @@ func (s *Backpressure) Check() error {
 		return errors.New("no policy to try: choose some of block, drop-newest, drop-oldest, sample, spill")
 	case s.Queue < MinQueue || s.Queue > MaxQueue:
 		return fmt.Errorf("a queue of %d events is not between %d and %d", s.Queue, MinQueue, MaxQueue)
+	case s.QueueBytes < MinQueueBytes || s.QueueBytes > MaxQueueBytes:
+		return fmt.Errorf("a queue of %d bytes is not between %d and %d", s.QueueBytes, MinQueueBytes, MaxQueueBytes)
 	case s.Workers < 1 || s.Workers > MaxWorkers:
 		return fmt.Errorf("%d workers are not between 1 and %d", s.Workers, MaxWorkers)
 	case s.Work < MinWork || s.Work > MaxWork:
@@ -161,6 +175,8 @@ func (s *Backpressure) Check() error {
 		return fmt.Errorf("a spill of %d bytes is not between %d and %d", s.Spill, MinSpill, MaxSpill)
 	case s.Break == BreakSlow && s.Slow != SlowWork:
 		return fmt.Errorf("--break %s makes workers slow: it needs --slow %s", BreakSlow, SlowWork)
+	case s.Break == BreakForget && (!slices.Contains(s.Policies, queue.Spill) || !s.Slow.beforeKafka()):
+		return fmt.Errorf("--break %s is about what comes back from disk: it needs the policy spill, and a slow stage before Kafka", BreakForget)
 	case s.Break != "" && !slices.Contains(Breaks(), s.Break):
 		return fmt.Errorf("there is no way to break called %q: choose one of %v", s.Break, Breaks())
 	}
@@ -175,10 +191,11 @@ func (s *Backpressure) Check() error {
 		return fmt.Errorf("%d workers of %v do %.0f events/s, so that %.0f/s back nothing up: offer at least %.0f/s, or slow the workers down",
 			s.Workers, s.Work, c, s.Rate, math.Ceil(1.2*c))
 	}
-	need := time.Duration(1.3 * float64(s.Queue) / (s.Rate - c) * float64(time.Second)).Round(100 * time.Millisecond)
+	holds := min(float64(s.Queue), float64(s.QueueBytes)/bytesInQueue)
+	need := time.Duration(1.3 * holds / (s.Rate - c) * float64(time.Second)).Round(100 * time.Millisecond)
 	if s.Offer < need && s.Slow != SlowConsumer { // no queue fills before one
-		return fmt.Errorf("in %v a queue of %d is not filled by %.0f/s that come and %.0f/s that go: offer for at least %v, or make the queue smaller",
-			s.Offer, s.Queue, s.Rate, c, need)
+		return fmt.Errorf("in %v a queue of %.0f is not filled by %.0f/s that come and %.0f/s that go: offer for at least %v, or make the queue smaller",
+			s.Offer, holds, s.Rate, c, need)
 	}
 	if t := time.Duration(float64(s.events()) / c * float64(time.Second)); t > MaxCase {
 		return fmt.Errorf("%d events at %.0f/s take %v, longer than a lab may (%v): offer fewer, or make the workers faster", s.events(), c, t.Round(time.Second), MaxCase)
@@ -214,9 +231,12 @@ func (s *Backpressure) surplus() float64 { return (s.Rate - s.capacity()) * s.Of
 // bytesPerEvent is what a simulated post takes in a compressed batch, about.
 const bytesPerEvent = 230
 
+// bytesInQueue is what a simulated post takes in the queue, about.
+const bytesInQueue = 850
+
 // rig says what runs under a policy.
 func (s *Backpressure) rig(p queue.Policy, w *workers) rigConfig {
-	c := rigConfig{live: s.Live, offer: s.Offer, seed: s.Seed, rate: s.Rate, events: s.events(), queue: s.Queue, policy: p, lossy: s.Break == BreakLose, slow: s.Slow, spill: s.Spill}
+	c := rigConfig{live: s.Live, offer: s.Offer, seed: s.Seed, rate: s.Rate, events: s.events(), queue: s.Queue, queueBytes: s.QueueBytes, policy: p, lossy: s.Break == BreakLose, slow: s.Slow, spill: s.Spill}
 	switch s.Slow {
 	case SlowBroker:
 		c.perSecond = int64(s.capacity() * bytesPerEvent)
@@ -226,6 +246,9 @@ func (s *Backpressure) rig(p queue.Policy, w *workers) rigConfig {
 		c.delay = s.Work
 	default:
 		c.work = w.do
+	}
+	if s.Break == BreakIdle {
+		c.perSecond, c.delay = 1<<30, 0
 	}
 	return c
 }

@@ -24,21 +24,23 @@ func TestImpossibleSettings(t *testing.T) {
 		}
 	}
 	for want, change := range map[string]func(*Backpressure){
-		"no policy":             func(s *Backpressure) { s.Policies = nil },
-		"queue of 511":          func(s *Backpressure) { s.Queue = MinQueue - 1 },
-		"0 workers":             func(s *Backpressure) { s.Workers = 0 },
-		"65 workers":            func(s *Backpressure) { s.Workers = 65 },
-		`stage called "x"`:      func(s *Backpressure) { s.Slow = "x" },
-		"spill of 1 bytes":      func(s *Backpressure) { s.Spill = 1 },
-		"needs --slow work":     func(s *Backpressure) { s.Slow, s.Break = SlowBroker, BreakSlow },
-		"work of 0s":            func(s *Backpressure) { s.Work = 0 },
-		"rate of NaN":           func(s *Backpressure) { s.Rate = nan() },
-		"rate of 20001":         func(s *Backpressure) { s.Rate = 20_001 },
-		"time of 1ms":           func(s *Backpressure) { s.Offer = time.Millisecond },
-		`break called "x"`:      func(s *Backpressure) { s.Break = "x" },
-		"offer at least 480/s":  func(s *Backpressure) { s.Rate = 450 },
-		"for at least 2.2s":     func(s *Backpressure) { s.Offer = 2 * time.Second },
-		"longer than a lab may": func(s *Backpressure) { s.Rate, s.Offer = 20_000, time.Minute },
+		"no policy":              func(s *Backpressure) { s.Policies = nil },
+		"queue of 511":           func(s *Backpressure) { s.Queue = MinQueue - 1 },
+		"0 workers":              func(s *Backpressure) { s.Workers = 0 },
+		"65 workers":             func(s *Backpressure) { s.Workers = 65 },
+		`stage called "x"`:       func(s *Backpressure) { s.Slow = "x" },
+		"queue of 9 bytes":       func(s *Backpressure) { s.QueueBytes = 9 },
+		"needs the policy spill": func(s *Backpressure) { s.Break, s.Policies = BreakForget, []queue.Policy{queue.Block} },
+		"spill of 1 bytes":       func(s *Backpressure) { s.Spill = 1 },
+		"needs --slow work":      func(s *Backpressure) { s.Slow, s.Break = SlowBroker, BreakSlow },
+		"work of 0s":             func(s *Backpressure) { s.Work = 0 },
+		"rate of NaN":            func(s *Backpressure) { s.Rate = nan() },
+		"rate of 20001":          func(s *Backpressure) { s.Rate = 20_001 },
+		"time of 1ms":            func(s *Backpressure) { s.Offer = time.Millisecond },
+		`break called "x"`:       func(s *Backpressure) { s.Break = "x" },
+		"offer at least 480/s":   func(s *Backpressure) { s.Rate = 450 },
+		"for at least 2.2s":      func(s *Backpressure) { s.Offer = 2 * time.Second },
+		"longer than a lab may":  func(s *Backpressure) { s.Rate, s.Offer = 20_000, time.Minute },
 	} {
 		s := ShortBackpressure()
 		change(&s)
@@ -179,6 +181,16 @@ func TestJudgement(t *testing.T) {
 				o.samples[i].upstream = 0
 			}
 		}},
+		"full in bytes": {queue.Block, Holds, func(s *Backpressure, o *observation) {
+			s.Queue, s.QueueBytes = 2000, 1<<20
+			for i := range o.samples {
+				o.samples[i].queue.Bytes = int64(o.samples[i].queue.Events) * (1 << 20) / 1000
+			}
+		}},
+		"over the bound in bytes": {queue.Block, DoesNotHold, func(s *Backpressure, o *observation) {
+			s.QueueBytes = 1 << 20
+			o.samples[50].queue.Bytes = 2 << 20
+		}},
 		"over the bound": {queue.Block, DoesNotHold, func(_ *Backpressure, o *observation) { o.samples[50].queue.Events = 1001 }},
 		"memory grows":   {queue.Block, DoesNotHold, func(_ *Backpressure, o *observation) { o.samples[50].rss = 500 << 20 }},
 		"slower than theory": {queue.Block, DoesNotHold, func(_ *Backpressure, o *observation) {
@@ -286,6 +298,47 @@ func TestWorkersThatAreTooSlowAreFound(t *testing.T) {
 	s.Break = BreakSlow
 	if r := perform(t, s); r.Verdict != DoesNotHold || !strings.Contains(failed(r), throughputClaim) {
 		t.Errorf("%s\n%s", r.Verdict, failed(r))
+	}
+}
+
+// TestEveryStageCanBeBroken breaks what is behind the queue, too.
+func TestEveryStageCanBeBroken(t *testing.T) {
+	for _, tt := range []struct {
+		policy  queue.Policy
+		breakIt string
+		slow    Stage
+		want    Verdict
+		says    string
+	}{
+		{queue.Spill, BreakForget, SlowWork, DoesNotHold, "nothing is lost"},
+		{queue.Block, BreakMiscount, SlowConsumer, DoesNotHold, "Redis counts what Kafka holds"},
+		{queue.Block, BreakMiscount, SlowRedis, DoesNotHold, "Redis counts what Kafka holds"},
+		{queue.Block, BreakIdle, SlowConsumer, Inconclusive, "the consumer is behind"},
+		{queue.Block, BreakIdle, SlowRedis, Inconclusive, "the stage is slow"},
+		{queue.Block, BreakIdle, SlowBroker, Inconclusive, "the load fills the queue"},
+	} {
+		s := small(tt.policy)
+		s.Break, s.Slow = tt.breakIt, tt.slow
+		if r := perform(t, s); r.Verdict != tt.want || !strings.Contains(failed(r), tt.says) {
+			t.Errorf("%s with slow %s: %s\n%s", tt.breakIt, tt.slow, r.Verdict, failed(r))
+		}
+	}
+}
+
+// TestAQueueBoundedInBytes is full long before it has as many events as it may.
+func TestAQueueBoundedInBytes(t *testing.T) {
+	s := small(queue.Block, queue.DropNewest)
+	s.Queue, s.QueueBytes, s.Rate, s.Offer = 20_000, MinQueueBytes, 2000, 2*time.Second
+	r := perform(t, s)
+	for _, c := range r.Checks {
+		if c.Verdict == DoesNotHold && !timing[c.Claim] || strings.Contains(c.Claim, "the load fills") {
+			t.Errorf("%s: %s: want %s, got %s", c.Case, c.Claim, c.Want, c.Got)
+		}
+	}
+	for _, m := range r.Measures {
+		if m.Name == "peak queue" && m.Value > 5000 {
+			t.Errorf("%s: %v events in a queue of %d bytes", m.Case, m.Value, s.QueueBytes)
+		}
 	}
 }
 

@@ -48,7 +48,10 @@ func (o *observation) figures(s *Backpressure) figures {
 	var f figures
 	var first, last *sample
 	var offered float64
-	busy := max(1, s.Queue/10)
+	for i := range o.samples {
+		f.peak = max(f.peak, o.samples[i].queue.Events)
+	}
+	busy := max(1, min(s.Queue, f.peak)/10)
 	for i := range o.samples {
 		x := &o.samples[i]
 		f.peak, f.peakBytes = max(f.peak, x.queue.Events), max(f.peakBytes, x.queue.Bytes)
@@ -101,6 +104,7 @@ func (s *Backpressure) measure(r *Report, o *observation) {
 		r.Measure(of, "latency p99", quantile(o.latency, 0.99), "ms")
 	}
 	r.Measure(of, "peak queue", float64(f.peak), "events")
+	r.Measure(of, "peak queue in bytes", float64(f.peakBytes), "bytes")
 	r.Measure(of, "peak upstream", float64(f.peakUpstream), "events")
 	r.Measure(of, "peak lag in Kafka", float64(f.peakLag), "events")
 	r.Measure(of, "peak on disk", float64(f.peakDisk), "bytes")
@@ -143,7 +147,7 @@ func (s *Backpressure) judge(r *Report, o *observation) {
 	if o.policy == queue.Spill && o.finalQueue.Spilled.Err != "" {
 		r.unknown(of, "the disk takes what is spilled", "no error", o.finalQueue.Spilled.Err)
 	}
-	if least := s.leastPeak(o.policy); s.Slow.beforeKafka() && f.peak < least && !o.touched.Load() {
+	if least := s.leastPeak(o.policy); s.Slow.beforeKafka() && f.peak < least && f.peakBytes < s.leastPeakBytes(o.policy) && !o.touched.Load() {
 		load("the load fills the queue", fmt.Sprintf("at least %d events in it", least), fmt.Sprint(f.peak))
 	}
 	if s.Break != "" && o.fired == 0 {
@@ -169,8 +173,8 @@ func (s *Backpressure) judge(r *Report, o *observation) {
 	}
 	bound := memoryMultiple*f.peakBytes + memoryBeyond
 	grown := f.peakRSS - o.rssBefore
-	r.check(of, "memory stays bounded", fmt.Sprintf("queue <= %d events, process grows by <= %d MiB", s.Queue, bound>>20),
-		fmt.Sprintf("queue %d, process %d MiB", f.peak, grown>>20), f.peak <= s.Queue && grown <= bound)
+	r.check(of, "memory stays bounded", fmt.Sprintf("queue <= %d events and %d KiB, process grows by <= %d MiB", s.Queue, (s.QueueBytes+spillBlur)>>10, bound>>20),
+		fmt.Sprintf("queue %d and %d KiB, process %d MiB", f.peak, f.peakBytes>>10, grown>>20), f.peak <= s.Queue && f.peakBytes <= s.QueueBytes+spillBlur && grown <= bound)
 }
 
 // notWaiting is for how many seconds a reader may wait for a queue that never fills.
@@ -228,6 +232,25 @@ func (s *Backpressure) leastPeak(p queue.Policy) int {
 	return s.Queue - batchEvents
 }
 
+// leastPeakBytes is the same in bytes: either bound fills it.
+func (s *Backpressure) leastPeakBytes(p queue.Policy) int64 {
+	if p == queue.Sample {
+		return s.QueueBytes * 6 / 10
+	}
+	return s.QueueBytes - batchBytes
+}
+
+// batchBytes is what a source hands over at once at most, of simulated posts.
+const batchBytes = batchEvents * 2 << 10
+
+// held is how many events the full queue had: fewer than it may have where bytes bound it.
+func (s *Backpressure) held(f figures) float64 {
+	if f.peak < s.Queue*6/10 {
+		return float64(f.peak)
+	}
+	return float64(s.Queue)
+}
+
 // judgeLoss adds what is exact: loss, counts, order.
 func (s *Backpressure) judgeLoss(r *Report, o *observation, f figures) {
 	of := o.policy.String()
@@ -263,10 +286,10 @@ func (s *Backpressure) judgeContents(r *Report, o *observation) {
 // gone, at the measured throughput, when the offer ends, less what waits then. Sample
 // lets less wait.
 func (s *Backpressure) judgeAmount(r *Report, o *observation, f figures, missing int64) {
-	least := (s.Rate-f.rate)*s.Offer.Seconds() - float64(s.Queue)
+	least := (s.Rate-f.rate)*s.Offer.Seconds() - s.held(f)
 	most := least
 	if o.policy == queue.Sample {
-		most += float64(s.Queue) / 2
+		most += s.held(f) / 2
 	}
 	blur := capacityBelow*s.capacity()*s.Offer.Seconds() + batchEvents
 	r.check(o.policy.String(), "what does not fit is dropped, and no more", fmt.Sprintf("%.0f to %.0f missing", max(1, least-blur), most+blur),
@@ -282,7 +305,7 @@ func (s *Backpressure) judgeBlock(r *Report, o *observation, f figures) {
 	}
 	// What was offered and neither worked on nor in the queue can only be upstream,
 	// or on its way in the sockets' buffers and one batch.
-	surplus := float64(o.offered()) - s.capacity()*f.offeringSeconds - float64(s.Queue)
+	surplus := float64(o.offered()) - s.capacity()*f.offeringSeconds - s.held(f)
 	r.check(of, "the socket stops: upstream cannot write", "over 0.1 s", fmt.Sprintf("%.1f s, %.2f s at a stretch", o.socketBlocked.Seconds(), o.socketLongest.Seconds()),
 		o.socketBlocked.Seconds() > 0.1 && f.blocked > 0)
 	r.check(of, "upstream is the buffer of what is beyond the queue", fmt.Sprintf("at least %.0f events wait there", surplus/2),

@@ -39,6 +39,7 @@ type sample struct {
 	rss                                         int64
 	kernel                                      kernel
 	counted                                     int64
+	fetched                                     int64 // by the counters, from the brokers
 	over                                        bool  // offered is all that there will be
 	passed                                      int64 // bytes through the throttle, or records that the slow consumer has seen
 }
@@ -84,11 +85,20 @@ func (s *Backpressure) observe(ctx context.Context, b *Bench, p queue.Policy, sh
 	runtime.GC() // what the case before has left is not this one's memory
 	o := &observation{policy: p, events: s.events()}
 	work := s.Work
-	if s.Break == BreakSlow {
+	switch s.Break {
+	case BreakSlow:
 		work = work * 3 / 2
+	case BreakIdle:
+		work = 0
 	}
 	w := newWorkers(s.Workers, work)
-	g, err := openRig(ctx, b, s.rig(p, w))
+	cfg := s.rig(p, w)
+	var disk *forgetful
+	if s.Break == BreakForget && p == queue.Spill {
+		disk = &forgetful{work: cfg.work}
+		cfg.work = disk.do
+	}
+	g, err := openRig(ctx, b, cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -97,6 +107,9 @@ func (s *Backpressure) observe(ctx context.Context, b *Bench, p queue.Policy, sh
 		o.truth = simulate.Count(g.server.Items(0, o.events))
 	}
 	o.rssBefore = residentBytes()
+	if disk != nil {
+		disk.spilled = func() bool { return g.ingest.Stats().Queue.Spilled.Events > 0 }
+	}
 	tail := startTail(ctx, g.kafka)
 	control, stopControl := startControl(ctx, s.Work)
 	b.Begin(p.String(), g.start)
@@ -112,6 +125,11 @@ func (s *Backpressure) observe(ctx context.Context, b *Bench, p queue.Policy, sh
 		return nil, err
 	}
 	o.ending(g)
+	if s.Break == BreakMiscount {
+		if o.fired, err = g.miscount(ctx); err != nil {
+			return nil, err
+		}
+	}
 	if err := o.read(ctx, g); err != nil {
 		return nil, err
 	}
@@ -120,6 +138,12 @@ func (s *Backpressure) observe(ctx context.Context, b *Bench, p queue.Policy, sh
 		o.fired = g.lossy.lost.Load()
 	case BreakSlow:
 		o.fired = w.done.Load()
+	case BreakIdle:
+		o.fired = 1
+	case BreakForget:
+		if disk != nil {
+			o.fired = disk.lost.Load()
+		}
 	}
 	return o, ctx.Err()
 }
@@ -207,6 +231,7 @@ func (o *observation) sample(g *rig, w *workers, now time.Time) sample {
 		x.received = x.offered // what waits upstream is not known
 	}
 	x.kernel, x.counted = g.sockets.kernel(), g.counted()
+	x.fetched = min(x.stored, max(x.counted, g.fetched.records.Load()))
 	if g.throttle != nil {
 		x.passed, x.worked = g.throttle.passed.Load(), x.stored
 	}

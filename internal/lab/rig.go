@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -41,9 +42,11 @@ type rigConfig struct {
 	rate   float64
 	events int64
 	queue  int
-	policy queue.Policy
-	work   func(context.Context, []event.Event)
-	lossy  bool
+	// queueBytes bounds it in bytes, too; 0 is far above what its events take.
+	queueBytes int64
+	policy     queue.Policy
+	work       func(context.Context, []event.Event)
+	lossy      bool
 	// slow makes another stage than work slow: by perSecond bytes between producer
 	// and brokers, or by delay for each record that is consumed or each request to Redis.
 	slow      Stage
@@ -62,7 +65,8 @@ type rig struct {
 	store    *tally.Store
 	throttle *throttle     // with SlowBroker
 	busy     *busyConsumer // with SlowConsumer
-	proxy    *proxy        // with SlowRedis
+	fetched  fetchMeter
+	proxy    *proxy // with SlowRedis
 	dir      string
 	kafka    kafka.Config
 	server   *simulate.BlueskyServer
@@ -222,7 +226,7 @@ func (g *rig) pipeline(side context.Context, b *Bench, cfg rigConfig) (err error
 	}
 	g.ingest, err = ingest.New(ingest.Config{Kafka: producing, Source: src, MaxEvents: small, SpillDir: g.dir, SpillBytes: cfg.spill, Origin: origin,
 		Topics:      ingest.Topics{Data: kafka.TopicBluesky, Account: kafka.TopicBlueskyAccounts, DeadLetter: kafka.TopicDeadLetters},
-		QueueEvents: cfg.queue, QueueBytes: queueBytes, Policy: cfg.policy, Work: cfg.work, Log: b.Log})
+		QueueEvents: cfg.queue, QueueBytes: cmp.Or(cfg.queueBytes, MaxQueueBytes), Policy: cfg.policy, Work: cfg.work, Log: b.Log})
 	if err != nil {
 		return err
 	}
@@ -248,6 +252,7 @@ const throttledEvents = 256
 // slowed returns how counters reach Kafka and Redis.
 func (g *rig) slowed(ctx context.Context, cfg rigConfig) (kafka.Config, *tally.Store, error) {
 	counting := g.kafka
+	counting.Opts = append(slices.Clone(counting.Opts), kgo.WithHooks(&g.fetched))
 	switch cfg.slow {
 	case SlowConsumer:
 		g.busy = &busyConsumer{work: cfg.delay}
@@ -268,10 +273,6 @@ func (g *rig) slowed(ctx context.Context, cfg rigConfig) (kafka.Config, *tally.S
 	}
 	return counting, g.store, nil
 }
-
-// queueBytes bounds the queue in bytes, far above what its events take: the lab is
-// about the bound in events.
-const queueBytes = 1 << 30
 
 // close stops and removes everything.
 func (g *rig) close() error {

@@ -72,7 +72,8 @@ func (o *observation) tanks(s *Backpressure, w *workers, x *sample) []Tank {
 	if x.kernel.stopped > 100*time.Millisecond {
 		socket.Note = fmt.Sprintf("upstream has been trying to write for %.1f s", x.kernel.stopped.Seconds())
 	}
-	q := Tank{Name: "queue", Level: float64(x.queue.Events), Capacity: float64(x.queue.MaxEvents), Unit: "events", In: received, Out: worked,
+	fetched := rate(func(x *sample) int64 { return x.fetched })
+	q := Tank{Name: "queue", Bytes: float64(x.queue.Bytes), MaxBytes: float64(x.queue.MaxBytes), Level: float64(x.queue.Events), Capacity: float64(x.queue.MaxEvents), Unit: "events", In: received, Out: worked,
 		Lost: x.queue.Dropped.Total(), Note: x.queue.Policy.String()}
 	producer := Tank{Name: "producer", Level: float64(held(x)), Unit: "events", In: worked, Out: stored}
 	if s.Slow == SlowWork {
@@ -82,11 +83,16 @@ func (o *observation) tanks(s *Backpressure, w *workers, x *sample) []Tank {
 		}
 	}
 	out := []Tank{{Name: "upstream", Level: float64(x.upstream), Unit: "events", In: offered, Out: received}, socket, q}
+	if s.Live != nil { // what waits there nobody here knows
+		out = out[1:]
+		out[0].Capacity /= 2
+	}
 	if x.queue.Policy == queue.Spill || x.queue.Spilled.Total > 0 {
 		out = append(out, Tank{Name: "disk", Level: float64(x.queue.Spilled.Bytes), Capacity: float64(x.queue.Spilled.MaxBytes), Unit: "bytes",
 			Note: fmt.Sprintf("%d events", x.queue.Spilled.Events)})
 	}
 	return append(out, producer,
-		Tank{Name: "kafka", Level: float64(max(0, x.stored-x.counted)), Unit: "events", In: stored, Out: counted, Note: fmt.Sprintf("%d stored", x.stored)},
+		Tank{Name: "kafka", Level: float64(x.stored - x.fetched), Unit: "events", In: stored, Out: fetched, Note: fmt.Sprintf("%d stored", x.stored)},
+		Tank{Name: "consumer", Level: float64(max(0, x.fetched-x.counted)), Unit: "events", In: fetched, Out: counted, Note: "fetched, not yet counted"},
 		Tank{Name: "redis", Level: float64(x.counted), Unit: "events", In: counted, Note: "counted"})
 }

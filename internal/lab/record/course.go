@@ -44,6 +44,9 @@ type Tank struct {
 	Level    float64 `json:"level"`
 	Capacity float64 `json:"capacity"`
 	Unit     string  `json:"unit"`
+	// Bytes and MaxBytes are the same in bytes, where that is bounded, too; else 0.
+	Bytes    float64 `json:"bytes,omitempty"`
+	MaxBytes float64 `json:"max_bytes,omitempty"`
 	// In and Out are events per second, over the last second or so.
 	In  float64 `json:"in"`
 	Out float64 `json:"out"`

@@ -8,7 +8,7 @@ import { nice } from './chart.js';
 
 /** @typedef {{case: string, panel: string, x: number[], y: number[]}} Line */
 /** @typedef {{case: string, x: number, text: string}} Mark */
-/** @typedef {{name: string, level: number, capacity: number, unit: string, in: number, out: number, lost: number, note?: string}} Tank */
+/** @typedef {{name: string, level: number, capacity: number, unit: string, in: number, out: number, lost: number, note?: string, bytes?: number, max_bytes?: number}} Tank */
 
 const ns = 'http://www.w3.org/2000/svg';
 
@@ -128,11 +128,11 @@ export class Tanks {
       const s = this.stages.get(t.name);
       if (!s) continue;
       s.most = Math.max(s.most, t.level);
-      const share = Math.min(1, t.level / (t.capacity || s.most || 1));
+      const share = Math.min(1, Math.max(t.level / (t.capacity || s.most || 1), t.max_bytes ? (t.bytes || 0) / t.max_bytes : 0));
       s.fill.style.blockSize = (t.name === 'redis' ? 100 : share * 100).toFixed(1) + '%';
       const full = t.capacity > 0 && share > 0.9;
       attr(s.root, 'class', 'stage-tank' + (full ? ' full' : t.lost > 0 ? ' losing' : ''));
-      put(s.level, figure(t.level, t.unit) + (t.capacity > 0 ? ' of ' + figure(t.capacity, t.unit) : ''));
+      put(s.level, figure(t.level, t.unit) + (t.capacity > 0 ? ' of ' + figure(t.capacity, t.unit) : '') + (t.max_bytes ? `, ${bytes(t.bytes || 0)} of ${bytes(t.max_bytes)}` : ''));
       put(s.rates, t.name === 'redis' ? `${rate(t.in)} in` : `${rate(t.in)} in · ${rate(t.out)} out`);
       put(s.note, [full ? 'full' : '', t.lost > 0 ? count(t.lost) + ' lost here' : '', t.note || ''].filter(Boolean).join(' · '));
       attr(s.flow, 'class', 'flow' + (t.out > 0 ? ' on' : ''));
