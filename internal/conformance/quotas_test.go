@@ -74,6 +74,52 @@ func TestQuotas(t *testing.T) {
 	} else if first := write(); first == 0 {
 		t.Error("50 kB at 2 kB/s were not throttled")
 	}
+	// A fetch is answered late and empty, and a request at all, once it went too far.
+	read := func() int32 {
+		t.Helper()
+		req := kmsg.NewPtrFetchRequest()
+		req.MinBytes, req.MaxBytes, req.SessionEpoch = 0, 16<<20, -1
+		rt := kmsg.NewFetchRequestTopic()
+		rt.Topic = top
+		rp := kmsg.NewFetchRequestTopicPartition()
+		rp.PartitionMaxBytes = 16 << 20
+		rt.Partitions = append(rt.Partitions, rp)
+		req.Topics = append(req.Topics, rt)
+		reader := client(t, kgo.ClientID(id), kgo.MaxVersions(rawVersions())) // a connection of its own, that nobody silenced
+		resp, err := req.RequestWith(testCtx(t), reader.Broker(int(leader(t, top, 0))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp.ThrottleMillis
+	}
+	busy := name(t)
+	quota(t, busy, "request_percentage", 0.01)
+	ask := func() int32 {
+		t.Helper()
+		req := kmsg.NewPtrMetadataRequest()
+		resp, err := req.RequestWith(testCtx(t), client(t, kgo.ClientID(busy)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp.ThrottleMillis
+	}
+	if differs(t, "quotas") {
+		equal(t, "throttle time of a fetch", read(), 0)
+		equal(t, "throttle time of a request", ask(), 0)
+	} else {
+		eventually(t, func() string {
+			if read() == 0 {
+				return "a consumer of 50 kB at 2 kB/s is not throttled"
+			}
+			return ""
+		})
+		eventually(t, func() string {
+			if ask() == 0 {
+				return "requests beyond a hundredth of a percent of a thread's time are not throttled"
+			}
+			return ""
+		})
+	}
 	quota(t, id, "producer_byte_rate", 0)
 	quota(t, id, "consumer_byte_rate", 0)
 	eventually(t, func() string {

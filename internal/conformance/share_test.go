@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // shareGroup returns the name of a new share group that reads from the beginning
@@ -248,4 +249,30 @@ func TestShareGroupOffsets(t *testing.T) {
 		t.Fatal(err)
 	}
 	equal(t, "start offset", os[group].Offsets[top][0].StartOffset, 1)
+	produce(t, top, 0, "d")
+	want := "b"
+	if !differs(t, "share-offsets") {
+		want = "d"
+	}
+	again := client(t, kgo.ShareGroup(group), kgo.ConsumeTopics(top))
+	equal(t, "first record afterwards", string(next(t, again, 1)[0].Value), want)
+}
+
+// What brokers offer beyond the first Kafka 4 is switched on: transactions with an
+// epoch each (KIP-890), the new group protocol (KIP-848), share groups (KIP-932).
+func TestFeatures(t *testing.T) {
+	t.Parallel()
+	resp, err := kmsg.NewPtrApiVersionsRequest().RequestWith(testCtx(t), plain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	levels := make(map[string]int16)
+	for _, f := range resp.FinalizedFeatures {
+		levels[f.Name] = f.MaxVersionLevel
+	}
+	for name, least := range map[string]int16{"transaction.version": 2, "group.version": 1, "share.version": 1} {
+		if levels[name] < least {
+			t.Errorf("%s is %d, want at least %d", name, levels[name], least)
+		}
+	}
 }

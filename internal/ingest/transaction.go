@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -11,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/weir-project/weir/internal/crash"
@@ -339,8 +341,11 @@ func listed(ctx context.Context, cl *kgo.Client, topic string) error {
 }
 
 // promise keeps the first error of a record.
-func (t *transaction) promise(_ *kgo.Record, err error) {
+func (t *transaction) promise(r *kgo.Record, err error) {
 	if err != nil {
+		if errors.Is(err, kerr.InvalidTimestamp) {
+			err = &kafka.TimestampError{Topic: r.Topic, Time: r.Timestamp, Now: time.Now(), Err: err}
+		}
 		t.failed.CompareAndSwap(nil, &err)
 	}
 }
