@@ -10,7 +10,7 @@ const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.mi
 
 let weir;
 let browser;
-before(async () => { [weir, browser] = await Promise.all([startWeir(), startBrowser()]); }, { timeout: 120_000 });
+before(async () => { [weir, browser] = await Promise.all([startWeir(), startBrowser()]); }, { timeout: 300_000 });
 after(async () => { await browser?.close(); await weir?.stop(); });
 
 /** A tab that has to end without any complaint of the browser. */
@@ -213,7 +213,7 @@ test('a broker is killed and restarted from the page, and the overview tells', {
   await tab('/brokers', async (page) => {
     const broker = page.locator('.broker[aria-label="broker 1"]');
     await broker.locator('text=alive').waitFor();
-    await broker.locator('button:has-text("Kill")').click();
+    await broker.locator('button:has-text("Kill…")').click();
     await page.fill('dialog input', 'broker 1');
     await page.click('dialog button.danger');
     await page.waitForSelector('text=/broker 1 was killed/');

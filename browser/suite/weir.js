@@ -13,14 +13,19 @@ if (!binary || !existsSync(binary)) throw new Error('WEIR_BIN has to name the pr
 export const shots = process.env.WEIR_SHOTS ? resolve(process.env.WEIR_SHOTS) : '';
 if (shots) mkdirSync(shots, { recursive: true });
 
+/** The engine of `weir up` where a test does not choose: WEIR_ENGINE=apache runs a suite on Apache Kafka. */
+export const engine = process.env.WEIR_ENGINE || 'embedded';
+/** The number of the first broker: Apache Kafka's begin at 1. */
+export const first = engine === 'apache' ? 1 : 0;
+
 /**
  * Starts `weir up` on simulated events, with ports and data of its own; with kafka,
  * the pages of a cluster that runs already.
  */
-export async function startWeir({ rate = 300, listen = '127.0.0.1:0', data = mkdtempSync(join(tmpdir(), 'weir-browser-')), engine = 'embedded', kafka = '', patience = 60_000 } = {}) {
-  const args = kafka ? ['ui', '--kafka', kafka] : ['up', '--source', 'simulated', '--rate', String(rate), '--ports', '0', '--engine', engine];
+export async function startWeir({ rate = 300, listen = '127.0.0.1:0', data = mkdtempSync(join(tmpdir(), 'weir-browser-')), engine: on = engine, kafka = '', patience = on === 'apache' ? 240_000 : 60_000 } = {}) {
+  const args = kafka ? ['ui', '--kafka', kafka] : ['up', '--source', 'simulated', '--rate', String(rate), '--ports', '0', '--engine', on];
   // The brokers' jars are fetched once, into the cache of whoever runs this.
-  const cache = engine === 'apache' ? { XDG_CACHE_HOME: process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), KAFKA_HOME: process.env.KAFKA_HOME, JAVA_HOME: process.env.JAVA_HOME } : {};
+  const cache = on === 'apache' ? { XDG_CACHE_HOME: process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), KAFKA_HOME: process.env.KAFKA_HOME, JAVA_HOME: process.env.JAVA_HOME } : {};
   const child = spawn(binary, [...args, '--data', data, '--listen', listen], { stdio: ['ignore', 'ignore', 'pipe'], env: { PATH: process.env.PATH, HOME: data, ...cache } });
   let said = '';
   const ended = new Promise((done) => { child.once('exit', done); });
@@ -38,7 +43,7 @@ export async function startWeir({ rate = 300, listen = '127.0.0.1:0', data = mkd
     const s = await r.json();
     if (kafka) return Object.keys(s.topics).length > 0;
     return s.streams?.bluesky?.counted > 200 && s.streams?.wikipedia?.counted > 5;
-  }, 60_000);
+  }, patience);
   return {
     base, data, pid: child.pid,
     signal: (/** @type {NodeJS.Signals} */ s) => child.kill(s),
@@ -46,7 +51,7 @@ export async function startWeir({ rate = 300, listen = '127.0.0.1:0', data = mkd
     async stop(keep) {
       child.kill('SIGCONT');
       child.kill('SIGTERM');
-      const timer = setTimeout(() => child.kill('SIGKILL'), 20_000);
+      const timer = setTimeout(() => child.kill('SIGKILL'), 60_000);
       await ended;
       clearTimeout(timer);
       if (!keep) rmSync(data, { recursive: true, force: true });
