@@ -304,6 +304,8 @@ test('a server that is gone greys everything out with the time, and its return i
     await t.page.waitForSelector('body:not(.stale)', { timeout: 30_000 });
     const total = await t.page.locator('.stream[aria-label=bluesky] header .dim').innerText().then(number);
     assert.ok(total > 200, 'the counts went on from where they were');
-    assert.deepEqual(t.wrong.filter((w) => !/ERR_CONNECTION_REFUSED|ERR_INCOMPLETE_CHUNKED|ERR_EMPTY_RESPONSE|ERR_CONNECTION_RESET/.test(w)), []);
+    // Apache Kafka's brokers take seconds to stop, and pages answer meanwhile: 502.
+    const stopping = /ERR_CONNECTION_REFUSED|ERR_INCOMPLETE_CHUNKED|ERR_EMPTY_RESPONSE|ERR_CONNECTION_RESET|502 \(Bad Gateway\).*\/tail/;
+    assert.deepEqual(t.wrong.filter((w) => !stopping.test(w)), []);
   } finally { await t.close(); }
 });
