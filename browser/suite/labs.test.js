@@ -120,6 +120,24 @@ for (const [lab, mark, limit] of [['failover', /broker \d killed/, 300_000], ['g
   });
 }
 
+test('a form knows its bounds and what its preset decides', { timeout: 60_000 }, async () => {
+  await tab('/labs/backpressure', async (page) => {
+    await settings(page, { preset: 'short', source: 'simulated' });
+    assert.equal(await page.locator('#f-queue').getAttribute('placeholder'), '1000');
+    assert.equal(await page.locator('#f-queue').getAttribute('min'), '512');
+    await page.locator('#f-preset').selectOption('play');
+    assert.equal(await page.locator('#f-queue').getAttribute('placeholder'), '2000');
+    assert.equal(await page.getByRole('checkbox', { name: 'drop-newest' }).isChecked(), false, 'play has one policy');
+    assert.equal(await page.locator('.command code').first().innerText(), 'weir lab backpressure --preset play');
+    if (!await page.locator('#f-work').isVisible()) await page.locator('details.more summary').first().click();
+    await page.locator('#f-work').fill('1h');
+    await page.getByRole('button', { name: 'Run', exact: true }).click();
+    assert.match(await page.locator('#f-work').evaluate((e) => /** @type {HTMLInputElement} */ (e).validationMessage), /from 1ms to 1s/);
+    assert.equal((await ask('/labs')).answer.running, '');
+    await looks(page, 'lab-form');
+  });
+});
+
 test('stopped in the middle, nothing is kept; two reports are compared', { timeout: 200_000 }, async () => {
   await tab('/labs/replay', async (page) => {
     const before = (await ask('/labs')).answer.reports.length;

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/weir-project/weir/internal/lab"
+	"github.com/weir-project/weir/internal/web"
 )
 
 // smallLab is the quickest experiment that shows something; what is exact in it
@@ -148,5 +149,37 @@ func TestEveryLabRunsFromThePages(t *testing.T) {
 		if err != nil || c.Flags().Lookup(labControl) == nil || !strings.Contains(c.Flags().Lookup("output").Usage, formatJSONL) {
 			t.Errorf("%s cannot be followed or controlled", x.Name)
 		}
+	}
+}
+
+// TestFormsKnowBoundsAndPresets: a form says what a field takes, and what the preset makes
+// of one that is left alone.
+func TestFormsKnowBoundsAndPresets(t *testing.T) {
+	t.Parallel()
+	field := func(lab, name string) (f web.LabField) {
+		for _, x := range (&app{}).labsForUI(t.TempDir()).List {
+			for _, f := range x.Fields {
+				if x.Name == lab && f.Name == name {
+					return f
+				}
+			}
+		}
+		t.Fatalf("%s has no %s", lab, name)
+		return f
+	}
+	if f := field("backpressure", "queue"); f.Kind != "number" || f.Min != "512" || f.Max != "200000" || !f.Whole || f.Presets["short"] != "1000" || f.Presets["play"] != "2000" || f.Default != "10000" {
+		t.Errorf("queue: %+v", f)
+	}
+	if f := field("backpressure", "policies"); f.Presets["play"] != "block" || f.Default != "block,drop-newest,drop-oldest,sample,spill" {
+		t.Errorf("policies: %+v", f)
+	}
+	if f := field("backpressure", "work"); f.Kind != "text" || f.Min != "1ms" || f.Max != "1s" {
+		t.Errorf("work: %+v", f)
+	}
+	if f := field("groups", "rate"); f.Whole || f.Presets["short"] != "600" || f.Default != "1000" {
+		t.Errorf("rate: %+v", f)
+	}
+	if f := field("replay", "source"); f.Kind != "choice" || len(f.Values) != 3 {
+		t.Errorf("source: %+v", f)
 	}
 }

@@ -22,14 +22,15 @@ func (a *app) labsForUI(data string) *web.Labs {
 		return nil
 	}
 	l := &web.Labs{Program: []string{self}, Data: data, Dir: filepath.Join(data, labsDir)}
-	commands := newLab(&app{}).Commands() // flags write to an app: not to this one
+	own := &app{}
+	commands := newLab(own).Commands() // flags write to an app: not to this one
 	for _, e := range lab.All() {
 		i := slices.IndexFunc(commands, func(c *cobra.Command) bool { return c.Name() == e.Name() })
 		if i < 0 {
 			continue
 		}
 		text, _ := labs.Files.ReadFile(e.Name() + ".md") // a lab may have none yet
-		l.List = append(l.List, web.Lab{Name: e.Name(), Short: commands[i].Short, Claim: e.Claim(), Text: string(text), Fields: labFields(commands[i])})
+		l.List = append(l.List, web.Lab{Name: e.Name(), Short: commands[i].Short, Claim: e.Claim(), Text: string(text), Fields: labFields(commands[i], own.labPresets[e.Name()])})
 	}
 	return l
 }
@@ -38,17 +39,31 @@ func (a *app) labsForUI(data string) *web.Labs {
 var notForUI = []string{"data", "output", "log-level", labControl, "help"}
 
 // labFields are a command's flags as settings of a form.
-func labFields(cmd *cobra.Command) []web.LabField {
+// Presets are what it has of them: by name, and by flag.
+func labFields(cmd *cobra.Command, presets map[string]map[string]func()) []web.LabField {
 	fields := []web.LabField{}
 	cmd.Flags().VisitAll(func(f *pflag.Flag) {
 		if slices.Contains(notForUI, f.Name) || f.Hidden {
 			return
 		}
 		_, about := pflag.UnquoteUsage(f)
-		x := web.LabField{Name: f.Name, About: about, Kind: "text", Default: f.DefValue, Values: []string{}}
+		x := web.LabField{Name: f.Name, About: about, Kind: "text", Default: f.DefValue, Values: []string{}, Presets: map[string]string{}}
+		for key, to := range map[string]*string{labLeast: &x.Min, labMost: &x.Max} {
+			if v := f.Annotations[key]; len(v) > 0 {
+				*to = v[0]
+			}
+		}
+		for name, sets := range presets {
+			if set := sets[f.Name]; set != nil && f.Name != "setting" { // which shows none as default, either
+				set()
+				x.Presets[name] = strings.Trim(f.Value.String(), "[]")
+			}
+		}
 		switch f.Value.Type() {
 		case "bool":
 			x.Kind = "switch"
+		case "int", "int64", "float64":
+			x.Kind, x.Whole = "number", f.Value.Type() != "float64"
 		case "stringSlice":
 			x.Default = strings.Trim(f.DefValue, "[]")
 		}

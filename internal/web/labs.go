@@ -1,6 +1,7 @@
 package web
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -36,10 +37,17 @@ type Lab struct {
 type LabField struct {
 	Name  string `json:"name"`
 	About string `json:"about"`
-	// Kind is text, choice (one of Values), list (some of Values) or switch.
+	// Kind is text, number, choice (one of Values), list (some of Values) or switch.
 	Kind    string   `json:"kind"`
 	Values  []string `json:"values"`
 	Default string   `json:"default"`
+	// Min and Max are what it takes at least and at most, as it is written; empty where
+	// only the lab itself can say. Whole says that a number has no fraction.
+	Min   string `json:"min"`
+	Max   string `json:"max"`
+	Whole bool   `json:"whole"`
+	// Presets are what it is, if it is left out, by the preset; the short form is short.
+	Presets map[string]string `json:"presets"`
 }
 
 // maxSetting bounds a setting's value in bytes.
@@ -176,8 +184,14 @@ func (s *Server) labSet(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, labStarted{Lab: name, how: by(fmt.Sprintf(`echo '{"set":%q,"value":%q}'`, req.Name, req.Value), ownProcess)})
+	writeJSON(w, http.StatusOK, labStarted{Lab: name, how: by(setCommand(name, req), ownProcess)})
 	return nil
+}
+
+// setCommand is how a terminal changes a setting of a lab that it starts itself.
+func setCommand(lab string, req labSet) string {
+	line, _ := json.Marshal(map[string]string{"set": req.Name, "value": req.Value}) // two texts
+	return "echo " + shellWord(string(line)) + "   # as a line of standard input of: weir lab " + lab + " --control"
 }
 
 // labLive follows the experiment that runs, for as long as the browser listens.

@@ -5,7 +5,19 @@ import { el, put, attr, stamp, duration } from '../store.js';
 import { commandBar, shellWord, toast } from '../ui.js';
 import { Course, Tanks, checkTable, measureTable, prose, verdictBadge } from '../course.js';
 
-/** @typedef {{name: string, about: string, kind: string, values: string[], default: string}} Field */
+/** @typedef {{name: string, about: string, kind: string, values: string[], default: string, min: string, max: string, whole: boolean, presets: Record<string, string>}} Field */
+
+/** Nanoseconds of a duration as Go writes it, NaN for what is none. @param {string} text */
+function nanoseconds(text) {
+  /** @type {Record<string, number>} */
+  const units = { h: 3.6e12, m: 6e10, s: 1e9, ms: 1e6, us: 1e3, 'µs': 1e3, ns: 1 };
+  if (text === '0') return 0;
+  if (!/^([\d.]+(h|ms|m|s|us|µs|ns))+$/.test(text)) return NaN;
+  return [...text.matchAll(/([\d.]+)(h|ms|m|s|us|µs|ns)/g)].reduce((sum, m) => sum + Number(m[1]) * units[m[2]], 0);
+}
+
+/** What a preset makes of a setting that is left alone. @param {Field} f @param {string} preset */
+const otherwise = (f, preset) => f.presets[preset] ?? f.default;
 
 /** A setting of the form, with what it is now; a text that is left empty is the default, or the preset's. @param {Field} f @param {string} value @param {() => void} changed */
 function input(f, value, changed) {
@@ -16,16 +28,26 @@ function input(f, value, changed) {
   }
   if (f.kind === 'list') {
     const on = value.split(',');
-    const boxes = f.values.map((v) => /** @type {HTMLInputElement} */ (el('input', { type: 'checkbox', value: v, checked: on.includes(v), onchange: changed })));
-    return { root: el('fieldset', null, el('legend', null, f.name), boxes.map((b) => el('label.check', null, b, b.value))), about: '', get: () => boxes.filter((b) => b.checked).map((b) => b.value).join(',') };
+    let touched = false; // until then the preset decides
+    const boxes = f.values.map((v) => /** @type {HTMLInputElement} */ (el('input', { type: 'checkbox', value: v, checked: on.includes(v), onchange: () => { touched = true; changed(); } })));
+    return { root: el('fieldset', null, el('legend', null, f.name), boxes.map((b) => el('label.check', null, b, b.value))), about: '', get: () => (touched ? boxes.filter((b) => b.checked).map((b) => b.value).join(',') : f.default),
+      preset: (/** @type {string} */ p) => { if (!touched) for (const b of boxes) b.checked = otherwise(f, p).split(',').includes(b.value); } };
   }
   if (f.kind === 'choice') {
     const values = f.values.includes(f.default) ? f.values : [f.default, ...f.values];
     const s = /** @type {HTMLSelectElement} */ (el('select', { id, onchange: changed }, values.map((v) => el('option', { value: v, selected: v === value }, v || 'none'))));
     return { root: el('label', null, f.name, s), about: f.about, get: () => s.value };
   }
-  const t = /** @type {HTMLInputElement} */ (el('input', { id, value: '', placeholder: value || 'none', maxlength: '200', autocomplete: 'off', spellcheck: 'false', oninput: changed }));
-  return { root: el('label', null, f.name, t), about: f.about, get: () => t.value.trim() || f.default };
+  const number = f.kind === 'number';
+  const t = /** @type {HTMLInputElement} */ (el('input', { id, value: '', placeholder: value || 'none', maxlength: '200', autocomplete: 'off', spellcheck: 'false', oninput: () => { within(); changed(); } }));
+  if (number) for (const [k, v] of [['type', 'number'], ['min', f.min], ['max', f.max], ['step', f.whole ? '1' : 'any']]) if (v) t.setAttribute(k, v);
+  function within() { // a number's bounds the browser knows by itself
+    const n = nanoseconds(t.value.trim());
+    const outside = !number && f.max && t.value.trim() && !(n >= nanoseconds(f.min) && n <= nanoseconds(f.max));
+    t.setCustomValidity(outside ? `Give a time from ${f.min} to ${f.max}, such as 500ms or 1m30s.` : '');
+  }
+  const about = f.max ? `${f.about} (${f.min} to ${f.max})` : f.about;
+  return { root: el('label', null, f.name, t), about, get: () => t.value.trim() || f.default, preset: (/** @type {string} */ p) => { t.placeholder = otherwise(f, p) || 'none'; } };
 }
 
 /** A control that the running lab offers. @param {any} c @param {(value: string) => void} set */
@@ -81,17 +103,26 @@ export default {
     const about = el('p.claim');
     const text = el('div');
     const command = commandBar('weir lab ' + name);
+    const did = commandBar(''); // the last change
+    did.root.hidden = true;
     const run = /** @type {HTMLButtonElement} */ (el('button.primary', { type: 'submit' }, 'Run'));
     const stop = /** @type {HTMLButtonElement} */ (el('button', { type: 'button', hidden: true, onclick: () => app.api('/labs/stop', {}).catch((e) => toast(e.message, true)) }, 'Stop'));
-    const live = el('section', { 'aria-label': 'What happens', hidden: true }, source, tanks.root, controls, progress, course.root, el('details.lab-marks', { open: true }, el('summary', null, 'What happened'), marks), el('h2', null, 'Figures'), measures, el('h2', null, 'Checks'), checks);
+    const live = el('section', { 'aria-label': 'What happens', hidden: true }, source, tanks.root, controls, did.root, progress, course.root, el('details.lab-marks', { open: true }, el('summary', null, 'What happened'), marks), el('h2', null, 'Figures'), measures, el('h2', null, 'Checks'), checks);
     root.append(el('p.crumb', null, el('a', { href: '/labs' }, 'Labs'), ' / ' + name), el('h1', null, name), about, form, command.root, verdict, live, text);
-    /** @type {Array<{f: Field, i: {root: HTMLElement, about: string, get: () => string}}>} */
+    /** @type {Array<{f: Field, i: {root: HTMLElement, about: string, get: () => string, preset?: (p: string) => void}}>} */
     let fields = [];
+    const preset = () => {
+      const of = (/** @type {string} */ n) => fields.find(({ f }) => f.name === n)?.i.get();
+      return of('preset') ?? (of('short') === 'true' ? 'short' : '');
+    };
     const settings = () => Object.fromEntries(fields.map(({ f, i }) => [f.name, i.get()]));
     const show = () => {
+      for (const { i } of fields) i.preset?.(preset());
       const words = fields.filter(({ f, i }) => i.get() !== f.default).map(({ f, i }) => (f.kind === 'switch' ? '--' + f.name : `--${f.name} ${shellWord(i.get()) || "''"}`));
       command.set(['weir lab ' + name, ...words].join(' '), undefined);
     };
+    // What is wrong must be seen.
+    form.addEventListener('invalid', () => { for (const d of form.querySelectorAll('details')) d.open = true; }, true);
     form.addEventListener('submit', async (e) => {
       e.preventDefault();
       run.disabled = true;
@@ -120,7 +151,7 @@ export default {
     let shownMeasures = -1;
     /** @type {Map<string, {root: HTMLElement, update: (c: any) => void}>} */
     let offered = new Map();
-    const set = (/** @type {string} */ n, /** @type {string} */ v) => app.api('/labs/set', { name: n, value: v }).catch((e) => toast(e.message, true));
+    const set = (/** @type {string} */ n, /** @type {string} */ v) => app.api('/labs/set', { name: n, value: v }).then((a) => { did.set(a.command, undefined); did.root.hidden = false; }).catch((e) => toast(e.message, true));
     function draw(/** @type {any} */ c) {
       running = c.running;
       run.disabled = running;
