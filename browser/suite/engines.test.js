@@ -2,7 +2,7 @@
 
 import { test, before, after } from 'node:test';
 import assert from 'node:assert/strict';
-import { startWeir, startBrowser, openTab, until, shots } from './weir.js';
+import { startWeir, startBrowser, openTab, until, shots, engine } from './weir.js';
 
 let apache;
 let beside;
@@ -66,6 +66,30 @@ test('Apache Kafka: a broker is killed at once, its leaders move, the pause is m
     await broker.locator('button:has-text("Restart")').click();
     await page.waitForSelector('text=/broker 2 was restarted/');
     await broker.locator('.badge.ok').waitFor();
+  });
+});
+
+test('Apache Kafka: a broker hangs: the page says which, events go on, every page answers, and it comes back', { timeout: 300_000, skip: engine === 'apache' ? false : 'takes a minute: WEIR_ENGINE=apache npm run engines' }, async () => {
+  await tab(apache.base, '/', async (page) => {
+    await page.waitForSelector('.stream .lane .flag-name');
+    const total = () => page.locator('.stream[aria-label=bluesky] header .dim').innerText().then(number);
+    const hung = (await (await fetch(apache.base + '/api/v1/brokers')).json()).brokers.find((b) => b.id === 3);
+    assert.ok(hung.pid > 1, JSON.stringify(hung));
+    process.kill(hung.pid, 'SIGSTOP');
+    try {
+      await page.locator('[role=log]').locator('text=/broker 3 does not answer|from broker 3 to/').first().waitFor({ state: 'attached' });
+      if (shots) await page.screenshot({ path: `${shots}/apache-hung.png` });
+      const was = await total();
+      await until('events to go on', async () => await total() > was + 100, 120_000);
+      for (const [path, ready] of [['/topics', 'td >> text=bluesky-events'], ['/groups', 'td >> text=weir-bluesky-counter'], ['/topics/bluesky-events/messages?n=5', '.expand'], ['/brokers', '.broker >> text=alive']]) {
+        await page.goto(path);
+        await page.waitForSelector(ready);
+        await page.waitForSelector('#fresh.ok');
+      }
+      if (shots) await page.screenshot({ path: `${shots}/apache-hung-brokers.png` });
+    } finally { process.kill(hung.pid, 'SIGCONT'); }
+    await page.goto('/brokers');
+    await page.locator('.broker[aria-label="broker 3"] .badge.ok').waitFor();
   });
 });
 
