@@ -120,6 +120,32 @@ for (const [lab, mark, limit] of [['failover', /broker \d killed/, 300_000], ['g
   });
 }
 
+test('groups: paused and resumed, a member comes and one dies, by hand', { timeout: 400_000 }, async () => {
+  await tab('/labs/groups', async (page) => {
+    await settings(page, { play: '45s' });
+    for (const p of ['eager', 'kip-848']) await page.getByRole('checkbox', { name: p, exact: true }).uncheck();
+    await page.getByRole('button', { name: 'Run', exact: true }).click();
+    const slow = page.getByRole('group', { name: 'the slow group' });
+    await slow.waitFor({ timeout: 180_000 });
+    const lag = async () => Number((await page.locator('figure', { hasText: 'lag (records)' }).first().locator('.legend span', { hasText: 'lab-slow' }).locator('b').innerText()).replace(/[^0-9]/g, ''));
+    await slow.getByRole('button', { name: 'paused' }).click();
+    await until('the lag to grow', async () => (await lag()) > 1500);
+    await slow.getByRole('button', { name: 'goes on' }).click();
+    await until('the lag to drain', async () => (await lag()) < 500);
+    const members = page.getByRole('slider', { name: 'members of cooperative' });
+    await members.focus();
+    await page.keyboard.press('ArrowRight');
+    await page.locator('.lab-marks li', { hasText: 'members of cooperative → ' }).last().waitFor();
+    await page.getByRole('group', { name: 'who dies in cooperative' }).getByRole('button', { name: 'a member' }).click();
+    await page.locator('.lab-marks li', { hasText: 'who dies in cooperative → a member' }).waitFor();
+    assert.match(await page.locator('.command', { hasText: 'kill-cooperative' }).innerText(), /a member.*weir lab groups --control/s, 'the command of what was changed');
+    await looks(page, 'lab-groups-play');
+    const verdict = await verdictOf(page);
+    assert.match(verdict, /holds/i);
+    assert.doesNotMatch(verdict, /not/i, await page.locator('.checks').innerText());
+  });
+});
+
 test('a form knows its bounds and what its preset decides', { timeout: 60_000 }, async () => {
   await tab('/labs/backpressure', async (page) => {
     await settings(page, { preset: 'short', source: 'simulated' });
