@@ -97,6 +97,7 @@ func TestLiveBackpressure(t *testing.T) {
 }
 
 func TestLiveReplay(t *testing.T) {
+	t.Parallel() // what is claimed is exact
 	live := liveServer(t, 500)
 	for breakage, want := range map[string]Verdict{"": Holds, BreakSkip: DoesNotHold} {
 		s := ShortReplay()
