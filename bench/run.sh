@@ -32,14 +32,16 @@ trap 'rm -rf "$dir"' EXIT
 
 go build -o "$dir/weir" ./cmd/weir
 go build -o "$dir/bench" ./bench
+# weir refuses variables that it does not know.
+kafka=${WEIR_BENCH_KAFKA:-} redis=${WEIR_BENCH_REDIS:-} python=${WEIR_BENCH_PYTHON:-}
+unset WEIR_BENCH_KAFKA WEIR_BENCH_REDIS WEIR_BENCH_PYTHON
 engine=()
 if [ "${1:-}" = apache ]; then
   shift
-  python=${WEIR_BENCH_PYTHON:-}
   if [ -z "$python" ]; then
     python3 -m venv "$dir/venv" && "$dir/venv/bin/pip" install -q -r interop/clients/requirements.txt
     python=$dir/venv/bin/python
   fi
   engine=(-engine apache -python "$python" -script bench/scripts.py)
 fi
-"$dir/bench" -dir "$dir" -weir "$dir/weir" -kafka "${WEIR_BENCH_KAFKA:-}" -redis "${WEIR_BENCH_REDIS:-}" "${engine[@]}" "$@"
+"$dir/bench" -dir "$dir" -weir "$dir/weir" -kafka "$kafka" -redis "$redis" "${engine[@]}" "$@"
