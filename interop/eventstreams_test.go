@@ -43,7 +43,7 @@ func TestEventStreams(t *testing.T) {
 	server := serve()
 
 	w := clients{weir: weir{t: t, bin: wikimedia.bin, data: t.TempDir()}}
-	w.start("embedded")
+	w.start(engine())
 	consumer := start(t, "weir consume wikipedia", nil, w.bin, "consume", "wikipedia", "--data", w.data)
 	produce := func() *process {
 		return start(t, "weir produce wikipedia", nil, w.bin, "produce", "wikipedia", "--data", w.data,

@@ -127,6 +127,15 @@ func (l *lockedBuffer) tail(n int) string {
 	return string(s[max(0, len(s)-n):])
 }
 
+// engine is the one on which weir runs in the tests of upstreams: WEIR_TEST_ENGINE, or
+// the embedded one.
+func engine() string {
+	if e := os.Getenv("WEIR_TEST_ENGINE"); e != "" {
+		return e
+	}
+	return "embedded"
+}
+
 // weir is one data directory of the built program.
 type weir struct {
 	t              *testing.T
@@ -136,7 +145,7 @@ type weir struct {
 
 func (w *weir) up() *process {
 	w.t.Helper()
-	p := start(w.t, "weir up", w.env, w.bin, "up", "--data", w.data, "--source", "live", "--bluesky-url", w.url,
+	p := start(w.t, "weir up", w.env, w.bin, "up", "--data", w.data, "--engine", engine(), "--source", "live", "--bluesky-url", w.url,
 		"--wikipedia-url", "http://127.0.0.1:9/none", "--collections", "*")
 	waitFor(w.t, "weir", func() bool {
 		_, err := w.run("counts", "-o", "json")

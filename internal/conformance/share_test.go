@@ -204,7 +204,9 @@ func TestShareMemberLeaves(t *testing.T) {
 	second := client(t, kgo.ShareGroup(group), kgo.ConsumeTopics(top))
 	r := next(t, second, 1)[0]
 	equal(t, "value", string(r.Value), "a")
-	equal(t, "delivery", r.DeliveryCount(), 2)
+	if n := r.DeliveryCount(); n < 2 || n > 3 {
+		t.Errorf("delivery %d: want 2, or 3 where the first member was given it again before it left", n)
+	}
 }
 
 // Share groups are listed as such, have a start offset for each partition and can be
