@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net"
@@ -21,18 +22,27 @@ import (
 // redisProcess is a redis-server or a redis-sentinel of a test.
 type redisProcess struct {
 	*exec.Cmd
-	port int
+	port  int
+	ended chan struct{}
 }
 
 func startRedisProcess(t *testing.T, port int, args ...string) *redisProcess {
 	t.Helper()
-	p := &redisProcess{exec.Command("redis-server", args...), port}
+	p := &redisProcess{exec.Command("redis-server", args...), port, make(chan struct{})}
 	p.Dir = t.TempDir()
+	var out bytes.Buffer
+	p.Stdout, p.Stderr = &out, &out
 	if err := p.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = p.Process.Kill(); _ = p.Wait() })
+	go func() { defer close(p.ended); _ = p.Wait() }()
+	t.Cleanup(func() { _ = p.Process.Kill(); <-p.ended })
 	within(t, "redis-server listens", func() bool {
+		select {
+		case <-p.ended:
+			t.Fatalf("redis-server %q ended: %v\n%s", args, p.ProcessState, out.String())
+		default:
+		}
 		conn, err := net.Dial("tcp", p.addr())
 		if err == nil {
 			_ = conn.Close()
@@ -172,11 +182,9 @@ func TestRedisCluster(t *testing.T) {
 	var addrs []string
 	var nodes []*redisProcess
 	for len(nodes) < 3 {
-		port := freePorts(t, 1)[0]
-		if port > 55_000 { // the cluster's own port is 10,000 higher
-			continue
-		}
-		n := startRedisProcess(t, port, "--port", strconv.Itoa(port), "--bind", host, "--save", "", "--appendonly", "yes", "--cluster-enabled", "yes")
+		ports := freePorts(t, 2) // the cluster's own is 10,000 higher otherwise, where some connection may have it
+		n := startRedisProcess(t, ports[0], "--port", strconv.Itoa(ports[0]), "--cluster-port", strconv.Itoa(ports[1]),
+			"--bind", host, "--save", "", "--appendonly", "yes", "--cluster-enabled", "yes")
 		nodes, addrs = append(nodes, n), append(addrs, n.addr())
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), apachePatience)
