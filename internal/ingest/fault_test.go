@@ -125,6 +125,7 @@ func TestWriteThatFails(t *testing.T) {
 		{topics.Data, kerr.UnknownServerError},
 		{topics.Data, kerr.NotLeaderForPartition},
 		{topics.DeadLetter, kerr.InvalidRecord},
+		{topics.Data, kerr.InvalidTimestamp},
 		{topics.Account, kerr.OutOfOrderSequenceNumber},
 		{kafka.TopicCursors, kerr.TopicAuthorizationFailed},
 		{topics.Data, kerr.RequestTimedOut}, // written, and said not to be

@@ -53,7 +53,7 @@ func TestDeathWithASpill(t *testing.T) {
 							return false
 						}
 					})
-					if err := r.end(t); err != errDied || waiting.Load() == 0 { //nolint:errorlint // as it is sent
+					if err := r.end(t); err != errDied || waiting.Load() == 0 {
 						t.Fatalf("death %d: %v, with %d events on disk", death, err, waiting.Load())
 					}
 					if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {

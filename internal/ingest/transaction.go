@@ -328,16 +328,20 @@ func (t *transaction) registered(ctx context.Context) error {
 
 // listed waits until the client has the partitions of a topic, or ctx ends.
 func listed(ctx context.Context, cl *kgo.Client, topic string) error {
-	for {
-		if leader, _, err := cl.PartitionLeader(topic, 0); leader != -1 || err != nil {
-			return nil
-		}
+	for !loaded(cl, topic) {
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("wait for the partitions of %s: %w", topic, context.Cause(ctx))
 		case <-time.After(time.Millisecond):
 		}
 	}
+	return nil
+}
+
+// loaded reports whether the client has a topic's partitions.
+func loaded(cl *kgo.Client, topic string) bool {
+	leader, _, err := cl.PartitionLeader(topic, 0)
+	return leader != -1 || err != nil
 }
 
 // promise keeps the first error of a record.
