@@ -22,8 +22,9 @@ workers divided by the time that the work takes.
 Simulated Bluesky events come over a real WebSocket into the bounded queue, a number
 of workers are busy with each for a fixed time, then they go to Kafka and are counted
 in Redis as always; with --source live or --bluesky-url real ones do, whose load is
-what it is: --preset live is slow enough for it. What was offered is known from the simulation, or was noted at the socket, not
-from the pipeline. One policy after the other is given the same events:
+what it is: --preset live is slow enough for it. What was offered is known from the
+simulation, or was noted at the socket, not from the pipeline. One policy after the
+other is given the same events:
 
   block         the reader waits
   drop-newest   what arrives while the queue is full is dropped

@@ -45,14 +45,6 @@ func TestDeathWithASpill(t *testing.T) {
 					})
 					r := start()
 					now.Store(r.Ingester)
-					until(t, "it died", func() bool {
-						select {
-						case <-r.done:
-							return true
-						default:
-							return false
-						}
-					})
 					if err := r.end(t); err != errDied || waiting.Load() == 0 {
 						t.Fatalf("death %d: %v, with %d events on disk", death, err, waiting.Load())
 					}
