@@ -145,8 +145,13 @@ type weir struct {
 
 func (w *weir) up() *process {
 	w.t.Helper()
-	p := start(w.t, "weir up", w.env, w.bin, "up", "--data", w.data, "--engine", engine(), "--source", "live", "--bluesky-url", w.url,
-		"--wikipedia-url", "http://127.0.0.1:9/none", "--collections", "*")
+	p := start(w.t, "weir up", w.env, w.bin, "up", "--data", w.data, "--engine", engine(), "--ports", "0", "--listen", "off",
+		"--source", "live", "--bluesky-url", w.url, "--wikipedia-url", "http://127.0.0.1:9/none", "--collections", "*")
+	w.t.Cleanup(func() { // in order: Java's processes would outlive a weir that is killed
+		if p.cmd.Process.Signal(syscall.SIGTERM) == nil {
+			<-p.done
+		}
+	})
 	waitFor(w.t, "weir", func() bool {
 		_, err := w.run("counts", "-o", "json")
 		return err == nil

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/weir-project/weir/internal/cluster/apache"
 	"github.com/weir-project/weir/internal/redisd"
 )
 
@@ -72,7 +73,14 @@ func (e *engine) open(ctx context.Context, cfg engineConfig) error {
 	var g errgroup.Group
 	if len(cfg.kafka) == 0 {
 		g.Go(func() (err error) {
-			if e.cluster, err = e.openBrokers(ctx, cfg, addrs, progress.show); err != nil {
+			e.cluster, err = e.openBrokers(ctx, cfg, addrs, progress.show)
+			if taken := (*apache.PortError)(nil); errors.As(err, &taken) && !cfg.ports.given {
+				e.notes = append(e.notes, fmt.Sprintf("another program took %s while broker %d started, so the brokers took free ports", taken.Addr, taken.ID))
+				if addrs, err = apache.FreeAddrs(host, len(addrs)); err == nil {
+					e.cluster, err = e.openBrokers(ctx, cfg, addrs, progress.show)
+				}
+			}
+			if err != nil {
 				return err
 			}
 			e.kafkaAddrs = e.cluster.Addrs()

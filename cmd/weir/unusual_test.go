@@ -27,7 +27,9 @@ type unusualRig struct {
 	env      []string
 	up       *child
 	pages    string
-	admin    *kadm.Client
+	admin    *kadm.Client // on kafka
+	kafka    *kgo.Client
+	clock    *brokerClock
 	redis    *redis.Client
 	server   *exec.Cmd // the Redis
 	port     int       // of it
@@ -53,7 +55,9 @@ func newUnusualRig(t *testing.T) *unusualRig {
 	r.startRedis()
 	t.Cleanup(func() { r.stopRedis() })
 	r.mountDisk(filepath.Join(dataOf(env), modeSimulated, apacheDir, "broker-2", "data"))
-	r.up = spawn(t, env, "up")
+	clock, preload := newBrokerClock(t)
+	r.clock = clock
+	r.up = spawn(t, append(preload, env...), "up")
 	r.up.out.waitFor(t, "Ctrl-C stops", apachePatience)
 	r.pages = link.FindString(r.up.out.String())
 	cl, err := kgo.NewClient(kgo.SeedBrokers(host+":"+strconv.Itoa(ports[0]), host+":"+strconv.Itoa(ports[2])))
@@ -61,7 +65,7 @@ func newUnusualRig(t *testing.T) *unusualRig {
 		t.Fatal(err)
 	}
 	t.Cleanup(cl.Close)
-	r.admin = kadm.NewClient(cl)
+	r.kafka, r.admin = cl, kadm.NewClient(cl)
 	return r
 }
 
@@ -120,13 +124,6 @@ func (r *unusualRig) readyz() (status int, text string) {
 // goesOn waits until a stream is counted further, and nothing is amiss.
 func (r *unusualRig) goesOn(stream string) {
 	r.t.Helper()
-	defer func() {
-		if r.t.Failed() {
-			_, body := r.readyz()
-			text := r.up.out.String()
-			r.t.Logf("/readyz: %s\nup:\n%s", body, text[max(0, len(text)-20000):])
-		}
-	}()
 	within(r.t, "/readyz is content", func() bool { status, _ := r.readyz(); return status == http.StatusOK })
 	before := sum(counted(r.t, r.env)[stream])
 	within(r.t, stream+" is counted further", func() bool { return sum(counted(r.t, r.env)[stream]) > before })
@@ -155,6 +152,13 @@ const unusualGroup, unusualTopic = "weir-bluesky-counter", "bluesky-events"
 // tried. Whatever the brokers kept is stored once and counted once afterwards.
 func TestApacheUnusual(t *testing.T) {
 	r := newUnusualRig(t)
+	defer func() {
+		if t.Failed() {
+			_, body := r.readyz()
+			text := r.up.out.String()
+			t.Logf("/readyz: %s\nup:\n%s", body, text[max(0, len(text)-20000):])
+		}
+	}()
 	waitMore(t, r.env, 200)
 	step := func(name string, fn func()) {
 		t.Helper()
@@ -168,12 +172,9 @@ func TestApacheUnusual(t *testing.T) {
 	step("partitions are added", r.partitionsAdded)
 	step("Redis comes back empty", r.redisEmpty)
 	step("the log is trimmed below the counter's position", r.trimmed)
+	step("the brokers' clock steps", r.clockSteps)
 	step("a broker's disk is full", r.diskFull)
 	step("a topic is deleted and created again", r.recreated)
-	if t.Failed() {
-		text := r.up.out.String()
-		t.Logf("up:\n%s", text[max(0, len(text)-20000):])
-	}
 	r.up.signal(t, syscall.SIGTERM)
 	if code := r.up.exitWithin(t, apachePatience); code != exitOK {
 		t.Errorf("exit code %d:\n%s", code, r.up.out)

@@ -211,23 +211,6 @@ func TestLogAppendTime(t *testing.T) {
 	equal(t, "timestamp type", got.Attrs.TimestampType(), 1)
 }
 
-// A timestamp too far ahead of the broker's clock is refused: an hour, unless the
-// topic says otherwise (topic config message.timestamp.after.max.ms, KIP-937, KIP-1030).
-func TestTimestampAhead(t *testing.T) {
-	t.Parallel()
-	top := topic(t, 1)
-	put := func(ahead time.Duration) int16 {
-		t.Helper()
-		return send(t, top, 0, batch{id: -1, epoch: -1, sequence: -1, values: []string{"a"}, timestamp: time.Now().Add(ahead)}.bytes()).ErrorCode
-	}
-	code(t, "half an hour ahead", put(30*time.Minute), nil)
-	want := kerr.InvalidTimestamp
-	if differs(t, "future-timestamps") {
-		want = nil
-	}
-	code(t, "two hours ahead", put(2*time.Hour), want)
-}
-
 // A topic's compression.type, where it is not producer, is that of the stored
 // batches (topic config compression.type).
 func TestTopicCompression(t *testing.T) {

@@ -16,6 +16,7 @@ type producer struct {
 	id    int64
 	epoch int16
 	seq   map[string]int32 // next sequence number of partition 0 of each topic
+	ahead time.Duration    // of now: the time of its records
 }
 
 // initProducer obtains a producer id; a transactional id that had one is fenced.
@@ -50,7 +51,8 @@ func (p *producer) init(timeout time.Duration) int16 {
 func (p *producer) write(topic string, values ...string) int16 {
 	p.t.Helper()
 	return settled(p.t, func() int16 {
-		resp := send(p.t, topic, 0, batch{id: p.id, epoch: p.epoch, sequence: p.seq[topic], transactional: p.txn != "", values: values}.bytes(),
+		resp := send(p.t, topic, 0, batch{id: p.id, epoch: p.epoch, sequence: p.seq[topic], transactional: p.txn != "",
+			values: values, timestamp: time.Now().Add(p.ahead)}.bytes(),
 			func(r *kmsg.ProduceRequest) {
 				if p.txn != "" {
 					r.TransactionID = &p.txn

@@ -22,7 +22,7 @@ func (e *TimestampError) Error() string {
 	}
 	return fmt.Sprintf("a broker refuses records of %s because of their time: one of %s, %v %s this machine's clock, is by the broker's clock "+
 		"further ahead than message.timestamp.after.max.ms allows or older than message.timestamp.before.max.ms does (INVALID_TIMESTAMP); "+
-		"set the clocks of the brokers and of this machine right, or widen these settings of the topic; nothing is lost, it goes on by itself",
+		"set the clocks of the brokers and of this machine right, or widen these settings of the topic",
 		e.Topic, e.Time.UTC().Format(time.RFC3339), distance.Round(time.Millisecond), side)
 }
 

@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -75,14 +76,27 @@ type Cluster struct {
 	id     string
 	client *kgo.Client
 
+	up    atomic.Bool // all brokers have answered
 	mu    sync.Mutex
 	nodes [nodes]*node
 	done  bool
 }
 
+// PortError says that another program listens where a broker was to: it took the port
+// after it had been chosen. A broker binds its port seconds later.
+type PortError struct {
+	ID   int32  // the broker's
+	Addr string // host:port
+}
+
+func (e *PortError) Error() string {
+	return fmt.Sprintf("broker %d cannot listen at %s: another program took this port meanwhile; start again, or choose other ports", e.ID, e.Addr)
+}
+
 // Open gets the jars, formats the nodes where that was never done, stops what a
 // killed predecessor left running, starts the brokers and returns when all three
-// answer. A start takes 5 to 10 s on two cores; the first one fetches 55 MB.
+// answer. A start takes 5 to 10 s on two cores; the first one fetches 55 MB. The error
+// is a *PortError where another program took a broker's port meanwhile.
 func Open(ctx context.Context, cfg Config) (*Cluster, error) {
 	if len(cfg.Addrs) != nodes {
 		return nil, fmt.Errorf("start Apache Kafka: %d addresses given, want %d", len(cfg.Addrs), nodes)
@@ -155,13 +169,21 @@ func (c *Cluster) layout() (voters string, err error) {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return "", fmt.Errorf("make the broker's directory: %w", err)
 		}
-		n := &node{id: int32(i + 1), addr: c.cfg.Addrs[i], dir: dir, java: c.java, libs: c.libs, bound: c.cfg.Bound, log: c.cfg.Log, died: c.cfg.Died, edit: c.cfg.Edit}
+		n := &node{id: int32(i + 1), addr: c.cfg.Addrs[i], dir: dir, java: c.java, libs: c.libs, bound: c.cfg.Bound, log: c.cfg.Log, died: c.died, edit: c.cfg.Edit}
 		if err := os.WriteFile(n.config(), properties(n, controllers[i], voters, c.cfg.Properties), 0o600); err != nil {
 			return "", fmt.Errorf("write the broker's configuration: %w", err)
 		}
 		c.nodes[i] = n
 	}
 	return voters, nil
+}
+
+// died tells of a broker that ended by itself. One that ends while the cluster starts
+// is Open's error.
+func (c *Cluster) died(b Broker) {
+	if c.up.Load() && c.cfg.Died != nil {
+		c.cfg.Died(b)
+	}
 }
 
 // format prepares the data directories of nodes that have none yet.
@@ -190,13 +212,14 @@ func (c *Cluster) waitAnswer(ctx context.Context) error {
 	defer tick.Stop()
 	for {
 		answering := c.answering(ctx)
-		if answering == nodes {
-			return nil
-		}
+		c.up.Store(answering == nodes)
 		for _, n := range c.nodes {
 			if alive, reason := n.state(); !alive {
-				return fmt.Errorf("broker %d ended while starting (%s); what it printed is in %s, and ends: %s", n.id, reason, n.logFile(), n.lastWords(3))
+				return n.startError(reason)
 			}
+		}
+		if answering == nodes {
+			return nil
 		}
 		if answering != before || time.Since(told) > tellEvery {
 			told, before = time.Now(), answering
@@ -213,7 +236,8 @@ func (c *Cluster) waitAnswer(ctx context.Context) error {
 	}
 }
 
-// answering counts the brokers that the cluster knows, are unfenced, and answer themselves.
+// answering counts the brokers that the cluster knows, are unfenced, and answer
+// themselves. Those of another cluster, which may have taken the ports, do not count.
 func (c *Cluster) answering(ctx context.Context) (n int) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
@@ -224,7 +248,8 @@ func (c *Cluster) answering(ctx context.Context) (n int) {
 		return 0
 	}
 	for _, b := range resp.Brokers {
-		if _, err := kmsg.NewPtrApiVersionsRequest().RequestWith(ctx, c.client.Broker(int(b.NodeID))); err == nil {
+		resp, err := req.RequestWith(ctx, c.client.Broker(int(b.NodeID)))
+		if err == nil && resp.ClusterID != nil && *resp.ClusterID == c.id {
 			n++
 		}
 	}

@@ -2,6 +2,7 @@ package apache
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -105,6 +106,34 @@ func TestKillAndRestart(t *testing.T) {
 	}
 	if err := c.Kill(ctx, 4, true); err == nil {
 		t.Fatal("a broker that does not exist was killed")
+	}
+}
+
+// TestPortTaken starts a second cluster where a first one listens already, as two that
+// are started at once and choose the same ports would: it does not take the first
+// one's brokers for its own.
+func TestPortTaken(t *testing.T) {
+	onApache(t)
+	cfg := testConfig(t, t.TempDir(), freeAddrs(t))
+	cfg.Bound = true
+	first, err := Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := first.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	cfg.Dir = t.TempDir()
+	cfg.Died = func(b Broker) { t.Errorf("broker %d that never was up is said to have died", b.ID) }
+	second, err := Open(t.Context(), cfg)
+	if err == nil {
+		t.Fatal("the other cluster's brokers were taken for its own", second.Close())
+	}
+	var taken *PortError
+	if !errors.As(err, &taken) || taken.Addr != cfg.Addrs[taken.ID-1] {
+		t.Errorf("the port is not named: %v", err)
 	}
 }
 

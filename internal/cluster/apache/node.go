@@ -28,7 +28,7 @@ type node struct {
 	java, libs string
 	bound      bool // it ends with this process
 	log        *slog.Logger
-	died       func(Broker)                   // may be nil
+	died       func(Broker)
 	edit       func(int32, map[string]string) // may be nil
 
 	mu     sync.Mutex
@@ -103,7 +103,7 @@ func (n *node) wait(cmd *exec.Cmd, ended chan struct{}) {
 	_ = os.Remove(n.record()) // under the lock: a restart writes its own
 	n.mu.Unlock()
 	close(ended)
-	if byItself && n.died != nil {
+	if byItself {
 		n.died(n.broker())
 	}
 }
@@ -135,6 +135,15 @@ func fullDisk(dir string) string {
 		return fmt.Sprintf(", because its disk is full (%d KiB are free at %s): make room there first", free>>10, dir)
 	}
 	return ""
+}
+
+// startError says why the process ended before it answered.
+func (n *node) startError(reason string) error {
+	printed, err := os.ReadFile(n.logFile())
+	if err == nil && bytes.Contains(printed, []byte("failed to bind to "+n.addr+":")) {
+		return &PortError{ID: n.id, Addr: n.addr}
+	}
+	return fmt.Errorf("broker %d ended while starting (%s); what it printed is in %s, and ends: %s", n.id, reason, n.logFile(), n.lastWords(3))
 }
 
 // broker describes the node.

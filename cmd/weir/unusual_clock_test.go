@@ -1,0 +1,93 @@
+package main
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// brokerClock is the clock that the brokers of a test read, and nobody else:
+// libfaketime, loaded into the Java processes, adds what a file says to the time.
+// Go asks the kernel for the time, so that weir itself keeps the right one.
+type brokerClock struct {
+	t    *testing.T
+	file string
+	none string // why there is none
+}
+
+// fakeTime is where distributions have the library.
+const fakeTime = "/usr/lib/*/faketime/libfaketimeMT.so.1"
+
+// newBrokerClock returns a clock that is right, and the environment that makes
+// processes read it.
+func newBrokerClock(t *testing.T) (*brokerClock, []string) {
+	t.Helper()
+	c := &brokerClock{t: t, file: filepath.Join(t.TempDir(), "clock")}
+	found, err := filepath.Glob(fakeTime)
+	if err != nil || len(found) == 0 {
+		c.none = "no " + fakeTime + " here: install the package faketime"
+		return c, nil
+	}
+	c.set("+0")
+	return c, []string{"LD_PRELOAD=" + found[0], "FAKETIME_TIMESTAMP_FILE=" + c.file, "FAKETIME_CACHE_DURATION=1",
+		// What processes wait for goes by the monotonic clock, which does not step.
+		"FAKETIME_DONT_FAKE_MONOTONIC=1", "FAKETIME_FORCE_MONOTONIC_FIX=0"}
+}
+
+// set makes the clock step to a distance from the right time, such as -2h.
+func (c *brokerClock) set(distance string) {
+	c.t.Helper()
+	// At once, as a whole: processes read it at any time.
+	if err := os.WriteFile(c.file+".tmp", []byte(distance+"\n"), 0o600); err != nil {
+		c.t.Fatal(err)
+	}
+	if err := os.Rename(c.file+".tmp", c.file); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// clockTopic holds the times that brokers write.
+const clockTopic = "clock"
+
+// clockSteps has the brokers' clock step by two hours. Behind, it refuses the events'
+// times: the streams wait and say so, and go on once it is right. Ahead, nothing is
+// noticed. That it did step, the times say that the brokers themselves write.
+func (r *unusualRig) clockSteps() {
+	if r.clock.none != "" {
+		r.t.Errorf("a wrong clock was not tried: %s", r.clock.none)
+		return
+	}
+	stamped := "LogAppendTime"
+	if _, err := r.admin.CreateTopic(r.t.Context(), 1, 3, map[string]*string{"message.timestamp.type": &stamped}, clockTopic); err != nil {
+		r.t.Fatal(err)
+	}
+	r.clock.set("-2h")
+	r.says("because of their time: one of ")
+	r.clock.set("+0")
+	r.goesOn("bluesky")
+	r.goesOn("wikipedia")
+	r.clock.set("+2h")
+	within(r.t, "the brokers' clock is ahead", func() bool { return r.appended().After(time.Now().Add(time.Hour)) })
+	r.goesOn("bluesky")
+	r.clock.set("+0")
+	r.goesOn("bluesky")
+	r.goesOn("wikipedia")
+	verified(r.t, r.env)
+}
+
+// appended is the time that a broker writes now: of a record that it stamps itself.
+func (r *unusualRig) appended() time.Time {
+	r.t.Helper()
+	if err := r.kafka.ProduceSync(r.t.Context(), &kgo.Record{Topic: clockTopic}).FirstErr(); err != nil {
+		r.t.Fatal(err)
+	}
+	latest, err := r.admin.ListMaxTimestampOffsets(r.t.Context(), clockTopic)
+	if err = errors.Join(err, latest.Error()); err != nil {
+		r.t.Fatal(err)
+	}
+	return time.UnixMilli(latest[clockTopic][0].Timestamp)
+}
