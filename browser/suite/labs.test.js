@@ -102,6 +102,10 @@ test('a setting that cannot be is refused with what would do, and nothing runs',
     await page.getByRole('button', { name: 'Run', exact: true }).click();
     assert.match(await page.getByRole('alert').innerText(), /offer at least 480/);
     assert.equal((await ask('/labs')).answer.running, '');
+    await looks(page, 'lab-refused');
+    assert.equal(await page.getByRole('heading', { name: 'Figures' }).isVisible(), false, 'there are no figures');
+    await page.locator('#f-rate').fill('600');
+    await until('the refusal to go with what was refused', async () => (await page.getByRole('alert').count()) === 0);
     assert.match(wrong.splice(0).join(), /^error: Failed to load resource[^,]*400[^,]*$/, 'the browser notes the refusal, and nothing else');
   });
 });
@@ -138,6 +142,7 @@ test('groups: paused and resumed, a member comes and one dies, by hand', { timeo
     await page.locator('.lab-marks li', { hasText: 'members of cooperative → ' }).last().waitFor();
     await page.getByRole('group', { name: 'who dies in cooperative' }).getByRole('button', { name: 'a member' }).click();
     await page.locator('.lab-marks li', { hasText: 'who dies in cooperative → a member' }).waitFor();
+    await until('nobody to be dying any more', () => page.getByRole('group', { name: 'who dies in cooperative' }).getByRole('button', { name: 'nobody', pressed: true }).isVisible());
     assert.match(await page.locator('.command', { hasText: 'kill-cooperative' }).innerText(), /a member.*weir lab groups --control/s, 'the command of what was changed');
     await looks(page, 'lab-groups-play');
     const verdict = await verdictOf(page);

@@ -24,7 +24,7 @@ class FakeElement {
 
 const { mergePatch, keyed, count, rate, bytes, duration, hue } = await import(new URL('store.js', root).href);
 const { tokens, pickPaths } = await import(new URL('json.js', root).href);
-const { nice } = await import(new URL('chart.js', root).href);
+const { nice, scale } = await import(new URL('chart.js', root).href);
 
 test('merge patches: the examples of RFC 7396', () => {
   const cases = [
@@ -94,6 +94,14 @@ test('members are found by their paths', () => {
 
 test('scales end at a round number that holds the most', () => {
   for (const [n, want] of [[0, 1], [-5, 1], [1, 1], [1.1, 2], [2, 2], [3, 5], [7, 10], [10, 10], [11, 20], [99, 100], [101, 200], [501, 1000], [0.03, 0.05]]) assert.equal(nice(n), want, String(n));
+});
+
+test('an axis: half of a whole number is not said where it would read like another', () => {
+  assert.deepEqual(scale(1, count), [[1, '1']]);
+  assert.deepEqual(scale(5, count), [[1, '5']]);
+  assert.deepEqual(scale(2, count), [[0.5, '1'], [1, '2']]);
+  assert.deepEqual(scale(5000, count), [[0.5, '2,500'], [1, '5,000']]);
+  assert.deepEqual(scale(1, rate), [[0.5, '0.5/s'], [1, '1.0/s']]);
 });
 
 test('numbers read the same everywhere', () => {

@@ -337,9 +337,18 @@ func (a *app) compareLabs(nameA, nameB string) error {
 		for _, s := range c.Settings {
 			a.stderr.say("differs: %s", visible(s))
 		}
+		onlyA, onlyB := c.Alone()
+		for i, only := range [][]string{onlyA, onlyB} {
+			if len(only) > 0 {
+				a.stderr.say("only in %c: %s", 'A'+rune(i), visible(strings.Join(only, ", ")))
+			}
+		}
 		tb := newTable("CASE", "MEASURED", ">A", ">B", ">B/A")
 		tb.add("", "verdict", string(c.Verdicts[0]), string(c.Verdicts[1]), "")
 		for _, d := range c.Differences {
+			if slices.Contains(onlyA, d.Case) || slices.Contains(onlyB, d.Case) {
+				continue
+			}
 			ratio := ""
 			if d.A != nil && d.B != nil && *d.A != 0 && !math.IsInf(*d.B / *d.A, 0) {
 				ratio = fmt.Sprintf("%.2f", *d.B / *d.A)

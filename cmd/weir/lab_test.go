@@ -72,7 +72,7 @@ func TestLabWrongUse(t *testing.T) {
 	for want, args := range map[string][]string{
 		"offer at least 480/s":        {"lab", "backpressure", "--rate", "400"},
 		`policy "keep" is unknown`:    {"lab", "backpressure", "--policies", "keep"},
-		"read report":                 {"lab", "compare", "no-such", "other"},
+		"there is no report":          {"lab", "compare", "no-such", "other"},
 		"is not between 512 and 2000": {"lab", "backpressure", "--queue", "10"},
 	} {
 		data := t.TempDir()

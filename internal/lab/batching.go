@@ -55,7 +55,7 @@ type Batching struct {
 // DefaultBatching varies one thing at a time.
 func DefaultBatching() Batching {
 	s := Batching{Rate: 2000, Offer: 3 * time.Second, Flood: 20_000, Rounds: 2, Within: 100 * time.Millisecond, Seed: 1}
-	for _, text := range []string{"base", "linger=0", "linger=5ms", "linger=200ms", "batch=4k", "compression=none", "compression=lz4", "compression=gzip",
+	for _, text := range []string{"base", "linger=0", "linger=2ms", "linger=5ms", "linger=50ms", "linger=200ms", "batch=4k", "compression=none", "compression=lz4", "compression=gzip",
 		"compression=zstd", "idempotence=off", "acks=1", "acks=0"} {
 		p, _ := ParseProducerSetting(text) // known to be right
 		s.Producers = append(s.Producers, p)
@@ -68,7 +68,7 @@ func ShortBatching() Batching {
 	s := DefaultBatching()
 	s.Rate, s.Offer, s.Flood, s.Rounds = 1000, MinBatchingTime, 5000, 1
 	s.Producers = slices.DeleteFunc(s.Producers, func(p ProducerSetting) bool {
-		return p.Linger == 5*time.Millisecond || p.Compression == "lz4" || p.Compression == "gzip" || p.String() == "idempotence=off"
+		return p.Linger > 0 && p.Linger < 10*time.Millisecond || p.Linger == 50*time.Millisecond || p.Compression == "lz4" || p.Compression == "gzip" || p.String() == "idempotence=off"
 	})
 	return s
 }
@@ -168,6 +168,9 @@ func (s *Batching) Run(ctx context.Context, b *Bench, r *Report) (err error) {
 	}
 	judgeCommits(r, commits)
 	s.choose(r, seen)
+	for _, t := range r.Tradeoffs {
+		b.Tradeoff(t)
+	}
 	r.Notes = append(r.Notes, run.ownNotes()...)
 	return ctx.Err()
 }

@@ -59,6 +59,7 @@ type commitSeen struct {
 	cpu      time.Duration
 	running  time.Duration // from the first event to the last that could be read
 	finished bool
+	told     bool // its course is: that of the first round
 }
 
 // took is running in seconds.
@@ -80,9 +81,9 @@ func (x *batchingRun) commits(ctx context.Context) ([]*commitSeen, error) {
 			all = append(all, seen[c])
 		}
 		order := committings()
-		for range x.s.Rounds {
+		for round := range x.s.Rounds {
 			for _, c := range order {
-				x.b.Begin(string(c), time.Now())
+				seen[c].told = round > 0
 				x.b.Progress(fmt.Sprintf("%s, %.0f events/s", c, rate))
 				if err := x.commit(ctx, seen[c]); err != nil {
 					return nil, fmt.Errorf("%s: %w", c, err)
@@ -119,7 +120,13 @@ func (x *batchingRun) commit(ctx context.Context, o *commitSeen) (err error) {
 	if err != nil {
 		return err
 	}
-	tail, err := x.tail(ctx, topic)
+	x.b.Begin(string(o.of), time.Now().Add(src.lead))
+	var tell func(float64)
+	if !o.told {
+		panel := fmt.Sprintf("oldest event when it can be read (ms), at %s", o.load())
+		tell = func(ms float64) { x.b.Point(string(o.of), panel, ms) }
+	}
+	tail, err := x.tail(ctx, topic, tell)
 	if err != nil {
 		return err
 	}
@@ -230,7 +237,9 @@ type committedTail struct {
 	twice  int64
 }
 
-func (x *batchingRun) tail(ctx context.Context, topic string) (*committedTail, error) {
+// tail reads a topic, and tells how old the oldest record was that came in a moment, in
+// ms; tell may be nil.
+func (x *batchingRun) tail(ctx context.Context, topic string, tell func(oldest float64)) (*committedTail, error) {
 	cl, err := x.kafka.NewClient(kgo.ConsumeTopics(topic), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 	if err != nil {
 		return nil, err
@@ -239,23 +248,33 @@ func (x *batchingRun) tail(ctx context.Context, topic string) (*committedTail, e
 	ctx, t.cancel = context.WithCancel(ctx)
 	t.wg.Go(func() {
 		defer cl.Close()
+		var oldest float64
+		var told time.Time
 		for ctx.Err() == nil {
 			fetches := cl.PollFetches(ctx)
 			now := time.Now()
 			t.mu.Lock()
 			fetches.EachRecord(func(r *kgo.Record) {
 				// The first millisecond is the timestamp's.
-				t.ms = append(t.ms, math.Max(0, milliseconds(now.Sub(r.Timestamp))))
+				age := math.Max(0, milliseconds(now.Sub(r.Timestamp)))
+				t.ms, oldest = append(t.ms, age), max(oldest, age)
 				if t.seen[string(r.Value)] {
 					t.twice++
 				}
 				t.seen[string(r.Value)] = true
 			})
 			t.mu.Unlock()
+			if tell != nil && oldest > 0 && now.Sub(told) >= tailTellEvery {
+				tell(oldest)
+				oldest, told = 0, now
+			}
 		}
 	})
 	return t, nil
 }
+
+// tailTellEvery bounds how often a tail tells.
+const tailTellEvery = 100 * time.Millisecond
 
 func (t *committedTail) count() int64 {
 	t.mu.Lock()

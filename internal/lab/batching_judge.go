@@ -183,11 +183,15 @@ func (o *commitSeen) mostCommits() int64 {
 	return int64(o.took()/ingestPace.Seconds()) + o.events/ingestEager + 2*max(1, int64(o.seconds/commitTime.Seconds()))
 }
 
+func (o *producerSeen) tradeoff() Tradeoff {
+	return Tradeoff{Case: o.of.String(), X: quantile(o.latency, 0.99), Y: o.cpuPerEvent()}
+}
+
 // choose finds the front and a setting on it, and says why.
 func (s *Batching) choose(r *Report, all []*producerSeen) {
 	for _, o := range all {
 		if len(o.latency) > 0 {
-			r.Tradeoffs = append(r.Tradeoffs, Tradeoff{Case: o.of.String(), X: quantile(o.latency, 0.99), Y: o.cpuPerEvent()})
+			r.Tradeoffs = append(r.Tradeoffs, o.tradeoff())
 		}
 	}
 	markFront(r.Tradeoffs)

@@ -30,6 +30,7 @@ type batchingRun struct {
 	events []payload // that producers write
 	made   []payload // simulated ones, different from each other, that weir ingests
 	topics int       // made so far
+	warm   bool      // brokers are: what is measured counts
 }
 
 // open connects, and makes the events before anything is measured.
@@ -161,6 +162,7 @@ func (x *batchingRun) producers(ctx context.Context) ([]*producerSeen, error) {
 			break
 		}
 	}
+	x.warm = true
 	for round := range x.s.Rounds {
 		for n, i := range order {
 			x.b.Begin(seen[i].of.String(), time.Now())
@@ -173,7 +175,6 @@ func (x *batchingRun) producers(ctx context.Context) ([]*producerSeen, error) {
 	}
 	for _, o := range seen {
 		slices.Sort(o.latency)
-		x.b.PointAt(o.of.String(), tradeoffPanel, quantile(o.latency, 0.99), o.cpuPerEvent())
 	}
 	return seen, nil
 }
@@ -200,6 +201,7 @@ func (x *batchingRun) producer(ctx context.Context, o *producerSeen) error {
 	defer cl.Close()
 	w := &numbered{cl: cl, events: x.events}
 	cpu := x.cpu()
+	w.tell = func() { x.tell(o, w, x.cpu()-cpu) }
 	start := time.Now()
 	if err := w.pace(ctx, x.s.Rate, x.s.Offer); err != nil {
 		return err
@@ -253,6 +255,21 @@ func (x *batchingRun) producer(ctx context.Context, o *producerSeen) error {
 	return x.takeStock(ctx, topic, w.next, o)
 }
 
+// tell tells where a setting lies by what there is of it: rounds that are over, and this one.
+func (x *batchingRun) tell(o *producerSeen, w *numbered, cpu time.Duration) {
+	if !x.warm {
+		return
+	}
+	sofar := producerSeen{of: o.of, paced: o.paced + w.next, cpu: o.cpu + cpu}
+	w.mu.Lock()
+	sofar.latency = slices.Concat(o.latency, w.latency)
+	w.mu.Unlock()
+	slices.Sort(sofar.latency)
+	if len(sofar.latency) > 0 {
+		x.b.Tradeoff(sofar.tradeoff())
+	}
+}
+
 // takeStock looks up what the brokers have.
 func (x *batchingRun) takeStock(ctx context.Context, topic string, written int64, o *producerSeen) error {
 	got, err := x.readBack(ctx, topic, written)
@@ -295,6 +312,7 @@ type numbered struct {
 	cl     *kgo.Client
 	events []payload
 	next   int64
+	tell   func() // called twice a second at a rate; nil for nobody
 
 	mu      sync.Mutex
 	latency []float64 // ms
@@ -331,11 +349,15 @@ func (w *numbered) pace(ctx context.Context, rate float64, d time.Duration) erro
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	start, total := time.Now(), int64(rate*d.Seconds())
-	for w.next < total {
+	for told := start; w.next < total; {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-tick.C:
+		}
+		if w.tell != nil && time.Since(told) >= paceTellEvery {
+			told = time.Now()
+			w.tell()
 		}
 		for due := min(total, int64(time.Since(start).Seconds()*rate)); w.next < due; {
 			w.write(ctx, start.Add(time.Duration(float64(w.next)/rate*float64(time.Second))))
@@ -343,6 +365,9 @@ func (w *numbered) pace(ctx context.Context, rate float64, d time.Duration) erro
 	}
 	return nil
 }
+
+// paceTellEvery is seldom enough to cost nothing that is measured.
+const paceTellEvery = 500 * time.Millisecond
 
 // stock is what a topic holds, compared with what was written.
 type stock struct{ lost, doubled, late int64 }

@@ -60,7 +60,7 @@ func TestBatchingJudge(t *testing.T) {
 			t.Errorf("%+v: on the front must be the quickest, the cheapest, and those between; chosen base", tt)
 		}
 	}
-	if svg, err := plotTradeoffs(r); err != nil || !strings.Contains(string(svg), "base (chosen)") {
+	if svg, err := plotReport(r); err != nil || !strings.Contains(string(svg), "base (chosen)") {
 		t.Errorf("the plot must name what is chosen: %v", err)
 	}
 	for _, tt := range []struct {

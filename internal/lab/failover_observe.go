@@ -212,7 +212,7 @@ func (f *failoverRun) tell(ctx context.Context) {
 		f.mu.Unlock()
 		took := time.Since(last).Seconds()
 		last = time.Now()
-		f.b.Points(string(f.of), map[string]float64{ackedPanel: float64(a-acked) / took, consumedPanel: float64(c-consumed) / took})
+		f.b.Points(string(f.of), Point{Panel: ackedPanel, Y: float64(a-acked) / took}, Point{Panel: consumedPanel, Y: float64(c-consumed) / took})
 		acked, consumed = a, c
 	}
 }

@@ -65,7 +65,7 @@ func (g *groupsRun) offer(wishes chan<- wish) (withdraw func()) {
 	for _, x := range g.groups {
 		p := x.protocol
 		withdraws = append(withdraws,
-			g.b.Offer(Control{Name: "members-" + string(p), Label: "members of " + string(p), Min: 1, Max: maxGroupMembers, Unit: "members", Value: strconv.Itoa(len(x.alive()))},
+			g.b.Offer(Control{Name: membersControl(p), Label: "members of " + string(p), Min: 1, Max: maxGroupMembers, Unit: "members", Value: strconv.Itoa(len(x.alive()))},
 				func(v string) error {
 					n, err := strconv.Atoi(v)
 					if err != nil {
@@ -82,11 +82,15 @@ func (g *groupsRun) offer(wishes chan<- wish) (withdraw func()) {
 	}
 }
 
+// The controls of a protocol's group.
+func membersControl(p Protocol) string { return "members-" + string(p) }
+func killControl(p Protocol) string    { return "kill-" + string(p) }
+
 // maxGroupMembers bounds what a reader can ask for.
 const maxGroupMembers = 8
 
 func (g *groupsRun) offerDeath(p Protocol, ask func(wish) error) (withdraw func()) {
-	return g.b.Offer(Control{Name: "kill-" + string(p), Label: "who dies in " + string(p), Values: []string{nobody, "a member"}, Value: nobody},
+	return g.b.Offer(Control{Name: killControl(p), Label: "who dies in " + string(p), Values: []string{nobody, "a member"}, Value: nobody},
 		func(v string) error {
 			if v == nobody {
 				return nil
@@ -115,10 +119,13 @@ func (g *groupsRun) fulfil(ctx context.Context, w wish) error {
 			continue
 		}
 		if w.members == 0 {
-			if len(x.alive()) > 1 {
-				return g.die(ctx, x)
+			var err error
+			if len(x.alive()) > 1 { // the last one is not taken
+				err = g.die(ctx, x)
 			}
-			return nil
+			g.b.Became(killControl(x.protocol), nobody)
+			g.b.Became(membersControl(x.protocol), strconv.Itoa(len(x.alive())))
+			return err
 		}
 		for len(x.alive()) > w.members {
 			x.leave(x.alive()[0])

@@ -344,7 +344,7 @@ func keep(dir string, r *Report) (_ string, err error) {
 	if err := os.WriteFile(filepath.Join(tmp, record.ReportName), append(body, '\n'), 0o600); err != nil {
 		return "", fmt.Errorf("write report: %w", err)
 	}
-	svg, err := plotLines(r)
+	svg, err := plotReport(r)
 	if err != nil {
 		return "", err
 	}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 )
@@ -121,33 +120,31 @@ func (b *Bench) Begin(of string, at time.Time) {
 // line keeps a few hundred points evenly over its time, so that any number may be added;
 // ten a second are plenty.
 func (b *Bench) Point(of, panel string, y float64) {
-	b.Points(of, map[string]float64{panel: y})
+	b.Points(of, Point{Panel: panel, Y: y})
 }
 
-// Points is Point for several lines of one case at one moment, by panel.
-func (b *Bench) Points(of string, y map[string]float64) {
+// Points is Point for several lines of one case at one moment, by panel; their order is that
+// of the panels. What is no number is left out.
+func (b *Bench) Points(of string, points ...Point) {
 	b.live.mu.Lock()
 	defer b.live.mu.Unlock()
 	x := b.live.x(of)
 	if x < 0 {
 		return
 	}
-	points := make([]Point, 0, len(y))
-	for panel, v := range y {
-		if !math.IsNaN(v) && !math.IsInf(v, 0) { // JSON has neither
-			points = append(points, Point{Case: of, Panel: panel, X: x, Y: v})
-		}
+	points = slices.DeleteFunc(points, func(p Point) bool { return math.IsNaN(p.Y) || math.IsInf(p.Y, 0) }) // JSON has neither
+	for i := range points {
+		points[i].Case, points[i].X = of, x
 	}
-	slices.SortFunc(points, func(p, q Point) int { return strings.Compare(p.Panel, q.Panel) })
 	b.live.tell(Update{Points: points})
 }
 
-// PointAt is Point at a place of the axis that is no time since the case began: the
-// number of a round, or of workers.
-func (b *Bench) PointAt(of, panel string, x, y float64) {
+// Tradeoff tells where a setting lies between two costs by now. The report's are what the
+// experiment puts there.
+func (b *Bench) Tradeoff(t Tradeoff) {
 	b.live.mu.Lock()
 	defer b.live.mu.Unlock()
-	b.live.tell(Update{Points: []Point{{Case: of, Panel: panel, X: x, Y: y}}})
+	b.live.tell(Update{Tradeoff: &t})
 }
 
 // Mark tells that something happens to a case now, as "broker 2 killed": a line across
@@ -163,6 +160,20 @@ func (b *Bench) Tanks(tanks []Tank) {
 	b.live.mu.Lock()
 	defer b.live.mu.Unlock()
 	b.live.tell(Update{Tanks: tanks})
+}
+
+// Became tells that a setting that is offered has another value now without having been
+// set: what was asked for is done, or happened to it. What is not offered is left alone.
+func (b *Bench) Became(name, value string) {
+	l := b.live
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := range l.offered {
+		if o := &l.offered[i]; o.Name == name && o.Value != value {
+			o.Value = value
+			l.tell(Update{Controls: l.controls()})
+		}
+	}
 }
 
 // Offer lets a setting be changed from now until withdraw is called. set is called with

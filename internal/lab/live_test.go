@@ -30,8 +30,9 @@ func TestWhatIsToldIsHeardAndKept(t *testing.T) {
 		b.Begin("a", time.Now().Add(-3*time.Second))
 		b.Progress("half done")
 		b.Point("a", "size", 5)
-		b.Points("a", map[string]float64{"speed": 7, "nothing": math.NaN()})
-		b.PointAt("b", "by round", 4, 2)
+		b.Points("a", Point{Panel: "speed", Y: 7}, Point{Panel: "nothing", Y: math.NaN()}, Point{Panel: "a colour", Y: 1})
+		b.Tradeoff(Tradeoff{Case: "b", X: 9, Y: 9})
+		b.Tradeoff(Tradeoff{Case: "b", X: 4, Y: 2})
 		b.Point("c", "exact", 1)
 		b.Mark("a", "a broker died")
 		b.Tanks([]Tank{{Name: "queue", Level: 1, Capacity: 2, Unit: "events"}})
@@ -47,7 +48,7 @@ func TestWhatIsToldIsHeardAndKept(t *testing.T) {
 	for _, u := range h.all {
 		p.Add(u)
 	}
-	if p.Case != "a" || p.Progress != "half done" || len(p.Tanks) != 1 || len(p.Measures) != 1 || len(p.Checks) != 1 || len(p.Controls) != 0 {
+	if p.Case != "a" || p.Progress != "half done" || len(p.Tanks) != 1 || len(p.Measures) != 1 || len(p.Checks) != 1 || len(p.Controls) != 0 || !slices.Equal(p.Tradeoffs, []Tradeoff{{Case: "b", X: 4, Y: 2}}) {
 		t.Errorf("heard %+v", p)
 	}
 	if p.End == nil || p.End.Verdict != Holds || p.End.Directory != kept || p.End.Error != "" {
@@ -60,7 +61,10 @@ func TestWhatIsToldIsHeardAndKept(t *testing.T) {
 	for _, l := range r.Lines {
 		got[l.Panel] = l
 	}
-	if len(r.Lines) != 4 || got["size"].Y[0] != 5 || got["size"].X[0] < 3 || got["by round"].X[0] != 4 || !slices.Equal(got["exact"].Y, []float64{3, 4}) {
+	if r.Lines[1].Panel != "speed" || r.Lines[2].Panel != "a colour" {
+		t.Errorf("panels are not in the order in which they were told: %+v", r.Lines)
+	}
+	if len(r.Lines) != 4 || got["size"].Y[0] != 5 || got["size"].X[0] < 3 || !slices.Equal(got["exact"].Y, []float64{3, 4}) {
 		t.Errorf("lines = %+v", r.Lines)
 	}
 }
@@ -96,6 +100,14 @@ func TestASettingIsChangedWhileItRuns(t *testing.T) {
 		if policy != "b" || work != "2.5" {
 			t.Errorf("set are %q and %q", policy, work)
 		}
+		b.Became("policy", "a") // by itself: nothing is set, and "b" can be asked for again
+		b.Became("nothing", "a")
+		if policy != "b" {
+			t.Errorf("set is %q, which nobody asked for", policy)
+		}
+		if err := live.Set("policy", "b"); err != nil {
+			t.Error(err)
+		}
 		withdraw()
 		if err := live.Set("policy", "a"); !errors.Is(err, ErrNoControl) {
 			t.Errorf("after it was withdrawn: %v", err)
@@ -109,7 +121,7 @@ func TestASettingIsChangedWhileItRuns(t *testing.T) {
 	for _, m := range r.Marks {
 		texts = append(texts, m.Case+": "+m.Text)
 	}
-	if want := []string{"first: policy → b", "first: work → 2.5 ms"}; !slices.Equal(texts, want) {
+	if want := []string{"first: policy → b", "first: work → 2.5 ms", "first: policy → b"}; !slices.Equal(texts, want) {
 		t.Errorf("marks = %q, want %q", texts, want)
 	}
 	var p Picture

@@ -208,15 +208,14 @@ func (o *observation) watch(ctx context.Context, s *Backpressure, b *Bench, g *r
 // tell adds a sample to the course of its case.
 func (o *observation) tell(b *Bench, s *Backpressure, w *workers, x *sample) {
 	b.Tanks(o.tanks(s, w, x))
-	b.Points(o.policy.String(), map[string]float64{
-		"queue (events)":              float64(x.queue.Events),
-		"waiting upstream (events)":   float64(x.upstream),
-		"stored (events)":             float64(x.stored),
-		"dropped (events)":            float64(x.queue.Dropped.Total()),
-		"memory of the process (MiB)": float64(x.rss) / (1 << 20),
-		"waiting in Kafka (events)":   float64(x.stored - x.counted),
-		"in the kernel (KiB)":         float64(x.kernel.sending+x.kernel.receiving) / (1 << 10),
-	})
+	b.Points(o.policy.String(),
+		Point{Panel: "queue (events)", Y: float64(x.queue.Events)},
+		Point{Panel: "waiting upstream (events)", Y: float64(x.upstream)},
+		Point{Panel: "dropped (events)", Y: float64(x.queue.Dropped.Total())},
+		Point{Panel: "stored (events)", Y: float64(x.stored)},
+		Point{Panel: "waiting in Kafka (events)", Y: float64(x.stored - x.counted)},
+		Point{Panel: "in the kernel (KiB)", Y: float64(x.kernel.sending+x.kernel.receiving) / (1 << 10)},
+		Point{Panel: "memory of the process (MiB)", Y: float64(x.rss) / (1 << 20)})
 }
 
 // sample reads the state.

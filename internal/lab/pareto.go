@@ -1,7 +1,6 @@
 package lab
 
 import (
-	"bytes"
 	"fmt"
 	"slices"
 
@@ -9,7 +8,6 @@ import (
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
-	"gonum.org/v1/plot/vg/vgsvg"
 )
 
 // markFront marks those that nobody beats.
@@ -22,15 +20,11 @@ func markFront(all []Tradeoff) {
 	}
 }
 
-const (
-	tradeoffPanel = "CPU per event (µs) by latency p99 (ms)"
-	paretoWidth   = 24 * vg.Centimeter
-	paretoHeight  = 15 * vg.Centimeter
-)
+const paretoHeight = 15 * vg.Centimeter
 
-// plotTradeoffs draws the settings of a report as one SVG: a point each, the front as a
-// line, the chosen one in a ring.
-func plotTradeoffs(r *Report) ([]byte, error) {
+// tradeoffs draws the settings of a report: a point each, the front as a line, the chosen
+// one in a ring.
+func tradeoffs(r *Report) (*plot.Plot, error) {
 	p := plot.New()
 	p.Title.Text = fmt.Sprintf("What each setting costs (%s: %s)", r.Lab, r.Verdict)
 	p.X.Label.Text = "latency p99 (ms), from when a record was due to its acknowledgement"
@@ -87,11 +81,5 @@ func plotTradeoffs(r *Report) ([]byte, error) {
 	p.Legend.Top = true
 	p.X.Max *= 1.15 // room for the names
 	p.Y.Max *= 1.1
-	c := vgsvg.NewWith(vgsvg.UseWH(paretoWidth, paretoHeight))
-	p.Draw(draw.New(c))
-	var out bytes.Buffer
-	if _, err := c.WriteTo(&out); err != nil {
-		return nil, fmt.Errorf("draw plot: %w", err)
-	}
-	return out.Bytes(), nil
+	return p, nil
 }

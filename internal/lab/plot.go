@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"fmt"
 	"image/color"
+	"sync"
 
 	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/font"
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
@@ -28,37 +30,81 @@ const (
 	lineWidth   = 1.3
 )
 
-// plotLines draws the lines of a report as one SVG, a panel above the other on the
-// same axis of time.
-func plotLines(r *Report) ([]byte, error) {
-	if len(r.Tradeoffs) > 0 {
-		return plotTradeoffs(r)
+// setFont sets the font of all plots, which is the library's to keep.
+var setFont = sync.OnceFunc(func() {
+	plot.DefaultFont = font.Font{Typeface: "Liberation", Variant: "Sans"}
+	plotter.DefaultFont = plot.DefaultFont
+})
+
+// plotReport draws a report as one SVG: its settings between two costs, and its lines, a
+// panel above the other on the same axis of time.
+func plotReport(r *Report) ([]byte, error) {
+	setFont()
+	lines, err := panels(r)
+	if err != nil {
+		return nil, err
 	}
-	var order []string
-	panels := map[string]*plot.Plot{}
+	height := panelHeight * vg.Length(len(lines))
+	if len(r.Tradeoffs) > 0 {
+		height += paretoHeight
+	}
+	if height == 0 {
+		return []byte(`<svg xmlns="http://www.w3.org/2000/svg"/>` + "\n"), nil
+	}
+	c := vgsvg.NewWith(vgsvg.UseWH(panelWidth, height))
+	all := draw.New(c)
+	all.FillPolygon(color.White, []vg.Point{{}, {X: panelWidth}, {X: panelWidth, Y: height}, {Y: height}})
+	if len(r.Tradeoffs) > 0 {
+		p, err := tradeoffs(r)
+		if err != nil {
+			return nil, err
+		}
+		p.Draw(draw.Crop(all, vg.Points(8), -vg.Points(8), height-paretoHeight+vg.Points(12), -vg.Points(6)))
+	}
+	if len(lines) > 0 {
+		grid := make([][]*plot.Plot, len(lines))
+		for i, p := range lines {
+			grid[i] = []*plot.Plot{p}
+		}
+		tiles := draw.Tiles{Rows: len(lines), Cols: 1, PadY: vg.Points(8), PadTop: vg.Points(6), PadBottom: vg.Points(6), PadLeft: vg.Points(8), PadRight: vg.Points(12)}
+		for i, row := range plot.Align(grid, tiles, draw.Crop(all, 0, 0, 0, panelHeight*vg.Length(len(lines))-height)) {
+			lines[i].Draw(row[0])
+		}
+	}
+	var out bytes.Buffer
+	if _, err := c.WriteTo(&out); err != nil {
+		return nil, fmt.Errorf("draw plot: %w", err)
+	}
+	// Where there are no Liberation fonts, others of the same widths will do.
+	return bytes.ReplaceAll(out.Bytes(), []byte("font-family:Liberation Sans;"), []byte("font-family:Liberation Sans,Arial,Helvetica,sans-serif;")), nil
+}
+
+// panels makes a plot of each panel, in the order in which they were first told.
+func panels(r *Report) (out []*plot.Plot, err error) {
+	byName := map[string]*plot.Plot{}
 	cases := map[string]int{}
 	longest := 0.0
 	for _, l := range r.Lines {
-		p := panels[l.Panel]
+		xy := make(plotter.XYs, min(len(l.X), len(l.Y)))
+		if len(xy) == 0 {
+			continue
+		}
+		p := byName[l.Panel]
 		if p == nil {
 			p = plot.New()
 			p.Title.Text = l.Panel
 			p.Y.Min = 0
 			p.Add(plotter.NewGrid())
 			p.Legend.Top, p.Legend.Left = true, false
-			panels[l.Panel] = p
-			order = append(order, l.Panel)
+			byName[l.Panel] = p
+			out = append(out, p)
 		}
 		if _, ok := cases[l.Case]; !ok {
 			cases[l.Case] = len(cases)
 		}
-		xy := make(plotter.XYs, min(len(l.X), len(l.Y)))
 		for i := range xy {
 			xy[i] = plotter.XY{X: l.X[i], Y: l.Y[i]}
 			longest = max(longest, l.X[i])
-		}
-		if len(xy) == 0 {
-			continue
 		}
 		line, err := plotter.NewLine(xy)
 		if err != nil {
@@ -70,40 +116,28 @@ func plotLines(r *Report) ([]byte, error) {
 			line.Dashes = []vg.Length{vg.Points(float64(2 + 3*n)), vg.Points(2)}
 		}
 		p.Add(line)
-		if l.Panel == order[0] {
+		if p == out[0] {
 			p.Legend.Add(l.Case, line)
 		}
 	}
 	for _, m := range r.Marks {
 		n := cases[m.Case]
-		for i, name := range order {
+		for i, p := range out {
 			x := &across{x: m.X, style: draw.LineStyle{Color: palette[n%len(palette)], Width: vg.Points(0.7)}}
 			if i == 0 {
 				x.text, x.row = m.Text, n
 			}
-			panels[name].Add(x)
+			p.Add(x)
 		}
 		longest = max(longest, m.X)
 	}
-	if len(order) == 0 {
-		return []byte(`<svg xmlns="http://www.w3.org/2000/svg"/>` + "\n"), nil
+	for _, p := range out {
+		p.X.Min, p.X.Max = 0, longest
 	}
-	grid := make([][]*plot.Plot, len(order))
-	for i, name := range order {
-		panels[name].X.Min, panels[name].X.Max = 0, longest
-		grid[i] = []*plot.Plot{panels[name]}
+	if len(out) > 0 {
+		out[len(out)-1].X.Label.Text = fmt.Sprintf("seconds since the first event (%s: %s)", r.Lab, r.Verdict)
 	}
-	panels[order[len(order)-1]].X.Label.Text = fmt.Sprintf("seconds since the first event (%s: %s)", r.Lab, r.Verdict)
-	c := vgsvg.NewWith(vgsvg.UseWH(panelWidth, panelHeight*vg.Length(len(order))))
-	tiles := draw.Tiles{Rows: len(order), Cols: 1, PadY: vg.Points(8), PadTop: vg.Points(4), PadBottom: vg.Points(4), PadLeft: vg.Points(4), PadRight: vg.Points(8)}
-	for i, row := range plot.Align(grid, tiles, draw.New(c)) {
-		grid[i][0].Draw(row[0])
-	}
-	var out bytes.Buffer
-	if _, err := c.WriteTo(&out); err != nil {
-		return nil, fmt.Errorf("draw plot: %w", err)
-	}
-	return out.Bytes(), nil
+	return out, nil
 }
 
 // across is a mark: a line from bottom to top, with its text beside it.

@@ -93,7 +93,7 @@ func (o *retentionSeen) settle(ctx context.Context, b *Bench, admin *kadm.Client
 			quiet = time.Now()
 		}
 		o.low, o.high = low.Offset, high.Offset
-		b.Points(caseRetention, map[string]float64{"low watermark (offset)": float64(o.low), "high watermark (offset)": float64(o.high)})
+		b.Points(caseRetention, Point{Panel: "low watermark (offset)", Y: float64(o.low)}, Point{Panel: "high watermark (offset)", Y: float64(o.high)})
 		if o.low > 0 && time.Since(quiet) > 3*time.Second {
 			o.trimmed = true
 			return nil

@@ -86,6 +86,7 @@ func (l *labRun) start(ctx context.Context, cfg *Labs, name string, args []strin
 		l.mu.Unlock()
 		return fmt.Errorf("start lab: %w", err)
 	}
+	lastLab, lastCommand, lastPicture := l.lab, l.command, l.picture
 	l.lab, l.command, l.running, l.stdin, l.picture = name, shell, true, stdin, record.Picture{}
 	for sub := range l.subs {
 		sub.restart()
@@ -110,8 +111,17 @@ func (l *labRun) start(ctx context.Context, cfg *Labs, name string, args []strin
 	case <-first: // it has told something, and then ended
 		return nil
 	default:
-		return badRequest("%s", l.reason())
 	}
+	why := l.reason()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.running { // what was refused has not run: pages show what ran last
+		l.lab, l.command, l.picture = lastLab, lastCommand, lastPicture
+		for sub := range l.subs {
+			sub.restart()
+		}
+	}
+	return badRequest("%s", why)
 }
 
 // labEnvironment leaves out what is meant for this process: its flags and secrets.
@@ -303,6 +313,7 @@ func (l *labRun) next(ctx context.Context, sub *labSub) (json.RawMessage, bool) 
 		// A list of nothing is a list.
 		p.Lines, p.Marks = append([]record.Line{}, p.Lines...), append([]record.Mark{}, p.Marks...)
 		p.Measures, p.Checks = append([]record.Measure{}, p.Measures...), append([]record.Check{}, p.Checks...)
+		p.Tradeoffs = append([]record.Tradeoff{}, p.Tradeoffs...)
 		p.Tanks, p.Controls = append([]record.Tank{}, p.Tanks...), append([]record.Control{}, p.Controls...)
 		c.Picture, c.Updates = &p, nil
 	}

@@ -1,6 +1,7 @@
 package record
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -26,7 +27,8 @@ type Comparison struct {
 	Lab         string       `json:"lab"`
 	Verdicts    [2]Verdict   `json:"verdicts"`
 	Differences []Difference `json:"differences"`
-	// Settings lists the settings that differ, as "name: a, b".
+	// Settings lists what differs in how they were made (settings, engine, source and
+	// version), as "name: a, b".
 	Settings []string `json:"settings,omitempty"`
 }
 
@@ -54,7 +56,12 @@ func Compare(a, b *Report) (*Comparison, error) {
 			}
 		}
 	}
-	c.Settings = settings(a.Settings, b.Settings)
+	for _, x := range [][3]string{{"engine", a.Engine, b.Engine}, {"source", a.Source, b.Source}, {"version", a.Version, b.Version}} {
+		if x[1] != x[2] {
+			c.Settings = append(c.Settings, fmt.Sprintf("%s: %s, %s", x[0], x[1], x[2]))
+		}
+	}
+	c.Settings = append(c.Settings, settings(a.Settings, b.Settings)...)
 	return c, nil
 }
 
@@ -64,16 +71,52 @@ func settings(a, b any) (out []string) {
 	y, _ := b.(map[string]any)
 	for k, v := range x {
 		if !reflect.DeepEqual(v, y[k]) {
-			out = append(out, fmt.Sprintf("%s: %v, %v", k, v, y[k]))
+			out = append(out, fmt.Sprintf("%s: %s, %s", k, settingText(v), settingText(y[k])))
 		}
 	}
 	for k, v := range y {
 		if _, ok := x[k]; !ok {
-			out = append(out, fmt.Sprintf("%s: -, %v", k, v))
+			out = append(out, fmt.Sprintf("%s: -, %s", k, settingText(v)))
 		}
 	}
 	slices.Sort(out)
 	return out
+}
+
+// settingText writes a setting as JSON does, but for texts, and for one that is not there.
+func settingText(v any) string {
+	switch x := v.(type) {
+	case nil:
+		return "-"
+	case string:
+		return x
+	}
+	b, err := json.Marshal(v)
+	if err != nil { // it was read from JSON
+		return fmt.Sprint(v)
+	}
+	return string(b)
+}
+
+// Alone returns the cases that only one report has.
+func (c *Comparison) Alone() (onlyA, onlyB []string) {
+	in := map[string][2]bool{}
+	var cases []string
+	for _, d := range c.Differences {
+		if _, ok := in[d.Case]; !ok {
+			cases = append(cases, d.Case)
+		}
+		in[d.Case] = [2]bool{in[d.Case][0] || d.A != nil, in[d.Case][1] || d.B != nil}
+	}
+	for _, x := range cases {
+		switch in[x] {
+		case [2]bool{true, false}:
+			onlyA = append(onlyA, x)
+		case [2]bool{false, true}:
+			onlyB = append(onlyB, x)
+		}
+	}
+	return onlyA, onlyB
 }
 
 // Kept is a report that is kept.

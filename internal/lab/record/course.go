@@ -108,6 +108,8 @@ type Update struct {
 	Mark     *Mark    `json:"mark,omitempty"`
 	Measure  *Measure `json:"measure,omitempty"`
 	Check    *Check   `json:"check,omitempty"`
+	// Tradeoff is where a setting lies by now.
+	Tradeoff *Tradeoff `json:"tradeoff,omitempty"`
 	// Tanks are all stages, in the order of the flow.
 	Tanks []Tank `json:"tanks,omitempty"`
 	// Controls are all that are offered from now on, which may be none.
@@ -128,7 +130,9 @@ type Picture struct {
 	Checks   []Check   `json:"checks"`
 	Tanks    []Tank    `json:"tanks"`
 	Controls []Control `json:"controls"`
-	End      *End      `json:"end"`
+	// Tradeoffs are one for each setting: where it was last.
+	Tradeoffs []Tradeoff `json:"tradeoffs"`
+	End       *End       `json:"end"`
 
 	thin []thinning // of Lines
 }
@@ -160,6 +164,9 @@ func (p *Picture) Add(u Update) {
 	if u.Check != nil {
 		p.Checks = append(p.Checks, *u.Check)
 	}
+	if u.Tradeoff != nil {
+		p.tradeoff(*u.Tradeoff)
+	}
 	if u.Tanks != nil {
 		p.Tanks = u.Tanks
 	}
@@ -181,6 +188,16 @@ func (p *Picture) Merge(made []Line) []Line {
 		}
 	}
 	return append(out, made...)
+}
+
+func (p *Picture) tradeoff(t Tradeoff) {
+	i := slices.IndexFunc(p.Tradeoffs, func(x Tradeoff) bool { return x.Case == t.Case })
+	switch {
+	case i >= 0:
+		p.Tradeoffs[i] = t
+	case len(p.Tradeoffs) < maxLines:
+		p.Tradeoffs = append(p.Tradeoffs, t)
+	}
 }
 
 func (p *Picture) point(x Point) {

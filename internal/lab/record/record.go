@@ -5,6 +5,7 @@ package record
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -102,6 +103,9 @@ func Read(path string) (*Report, error) {
 	if err == nil && info.IsDir() {
 		path = filepath.Join(path, ReportName)
 		info, err = os.Stat(path)
+	}
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("there is no report %s", path)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read report: %w", err)

@@ -3,6 +3,7 @@ package record
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -20,6 +21,15 @@ func TestCompare(t *testing.T) {
 	}
 	if len(c.Settings) != 1 || c.Settings[0] != "n: 1, 3" {
 		t.Errorf("settings = %q", c.Settings)
+	}
+	if onlyA, onlyB := c.Alone(); len(onlyA) != 0 || len(onlyB) != 1 || onlyB[0] != "d" {
+		t.Errorf("alone are %q and %q", onlyA, onlyB)
+	}
+	a.Engine, b.Engine = "embedded", "apache"
+	b.Settings = map[string]any{"n": 1.0, "m": 1073741824.0, "to": map[string]any{"urls": []any{"ws://x"}}}
+	c, err = Compare(a, b)
+	if want := []string{"engine: embedded, apache", "m: 2, 1073741824", `to: -, {"urls":["ws://x"]}`}; err != nil || !slices.Equal(c.Settings, want) {
+		t.Errorf("settings = %q, want %q (%v)", c.Settings, want, err)
 	}
 	b.Lab = "other"
 	if _, err := Compare(a, b); err == nil {

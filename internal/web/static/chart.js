@@ -159,9 +159,9 @@ export class Chart {
     g.strokeStyle = color('line');
     g.fillStyle = color('dim');
     g.lineWidth = 1;
-    for (const f of [0.5, 1]) {
+    for (const [f, text] of scale(max, this.o.format)) {
       g.beginPath(); g.moveTo(0, Math.round(y(max * f)) + 0.5); g.lineTo(w, Math.round(y(max * f)) + 0.5); g.stroke();
-      g.fillText(this.o.format(max * f), 4, y(max * f) + 12);
+      g.fillText(text, 4, y(max * f) + 12);
     }
     g.setLineDash([2, 3]);
     for (const m of this.marks) {
@@ -232,6 +232,16 @@ export function nice(n) {
   const p = 10 ** Math.floor(Math.log10(n));
   for (const f of [1, 2, 5, 10]) if (n <= f * p) return f * p;
   return 10 * p;
+}
+
+/**
+ * The lines of an axis from 0 to max, as shares of it, with what stands at them. Half of what is counted
+ * in whole numbers may read as the whole does: then there is the whole alone.
+ * @param {number} max @param {(n: number) => string} format @returns {Array<[number, string]>}
+ */
+export function scale(max, format) {
+  const [half, whole] = [format(max / 2), format(max)];
+  return half === whole || Number(half) > max / 2 ? [[1, whole]] : [[0.5, half], [1, whole]];
 }
 
 /** A small line without axes, for a row. @param {Array<number|null>} values @param {string} hue @param {string} label */

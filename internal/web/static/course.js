@@ -27,10 +27,15 @@ export function short(v) {
   return v.toFixed(a >= 10 ? 1 : 2);
 }
 
+/** What is counted, and needs no unit beside its name. */
+const counted = ['events', 'partitions', 'requests', 'commits'];
+
 /** A figure with its unit. @param {number} v @param {string} unit */
 export function figure(v, unit) {
   if (unit === 'bytes') return bytes(v);
-  if (unit === 'events') return count(v);
+  if (counted.includes(unit)) return count(v);
+  if (unit === 'events/s') return rate(v);
+  if (unit === 'ms' && v >= 1000) return `${short(v / 1000)} s`;
   return `${short(v)} ${unit}`;
 }
 
@@ -107,6 +112,52 @@ class Panel {
   }
 }
 
+/** @typedef {{case: string, x: number, y: number, chosen?: boolean}} Tradeoff */
+
+/** Whether no other setting is better at one and no worse at the other. @param {Tradeoff} t @param {Tradeoff[]} all */
+export function onFront(t, all) {
+  return !all.some((o) => o.x <= t.x && o.y <= t.y && (o.x < t.x || o.y < t.y));
+}
+
+/** Settings between two costs: a dot for each, the front on which nobody is beaten, a ring around the chosen one. */
+export class Tradeoffs {
+  constructor() {
+    this.svg = svg('svg', { viewBox: '0 0 1000 100', preserveAspectRatio: 'none', role: 'img', 'aria-label': 'CPU by latency of each setting' });
+    this.names = el('div.dots', { 'aria-hidden': 'true' });
+    this.max = el('span.course-max');
+    this.end = el('span.course-end');
+    this.table = el('table');
+    this.root = el('figure.chart.course.tradeoffs', { hidden: true }, el('figcaption', null, 'CPU per event (upwards) by latency p99 (to the right): less of both is better'),
+      el('div.course-box', null, this.svg, this.names, this.max, this.end), el('p.dim.dots-key', null, el('i.front'), 'nobody is better at both', el('i.behind-front'), 'beaten by another one', el('i.chosen'), 'chosen'),
+      el('details.behind', null, el('summary', null, 'Table'), this.table));
+  }
+
+  /** @param {Tradeoff[]} all */
+  set(all) {
+    this.root.hidden = !all.length;
+    if (!all.length) return;
+    const [right, top] = [nice(Math.max(...all.map((t) => t.x))), nice(Math.max(...all.map((t) => t.y)))];
+    const x = (/** @type {number} */ v) => v / right * 100;
+    const y = (/** @type {number} */ v) => v / top * 92;
+    const sorted = [...all].sort((a, b) => a.x - b.x || b.y - a.y);
+    const front = sorted.filter((t) => onFront(t, all));
+    const parts = [0.5, 1].map((f) => svg('line', { x1: 0, x2: 1000, y1: 100 - 92 * f, y2: 100 - 92 * f, class: 'grid', 'vector-effect': 'non-scaling-stroke' }));
+    parts.push(svg('polyline', { points: front.map((t) => (x(t.x) * 10).toFixed(1) + ',' + (100 - y(t.y)).toFixed(1)).join(' '), class: 'front-line h0', 'vector-effect': 'non-scaling-stroke' }));
+    this.svg.replaceChildren(...parts);
+    // Beside a dot is room for its name to the right, but for those at the right end.
+    this.names.replaceChildren(...sorted.map((t) => {
+      const dot = el('span.dot' + (front.includes(t) ? '.front' : '') + (t.chosen ? '.chosen' : '') + (x(t.x) > 75 ? '.left' : ''), { title: `${t.case}: ${short(t.x)} ms, ${short(t.y)} µs` }, el('i'), el('b', null, t.case));
+      dot.style.insetInlineStart = x(t.x) + '%';
+      dot.style.insetBlockEnd = y(t.y) + '%';
+      return dot;
+    }));
+    put(this.max, short(top) + ' µs');
+    put(this.end, short(right) + ' ms');
+    this.table.replaceChildren(el('tr', null, el('th', { scope: 'col' }, 'Setting'), el('th.num', { scope: 'col' }, 'p99, ms'), el('th.num', { scope: 'col' }, 'CPU, µs')),
+      ...sorted.map((t) => el('tr', null, el('td', null, t.case + (t.chosen ? ' (chosen)' : '')), el('td.num', null, short(t.x)), el('td.num', null, short(t.y)))));
+  }
+}
+
 const stageNames = { upstream: 'Upstream', socket: 'Socket', queue: 'Queue', disk: 'Disk', producer: 'Producer', kafka: 'Kafka', consumer: 'Consumer', redis: 'Redis' };
 
 /** The stages of a pipeline, side by side, each as full as it is. */
@@ -152,15 +203,34 @@ export class Tanks {
   }
 }
 
-/** Figures, a column for each case. @param {Array<{case: string, name: string, value: number, unit: string}>} measures */
+/** @typedef {{case: string, name: string, value: number, unit: string}} Measure */
+
+/** Figures: a table for each kind of case, which is told by its first figure. @param {Measure[]} measures */
 export function measureTable(measures) {
   if (!measures.length) return el('p.dim', null, 'Figures come when a case has ended.');
+  /** @type {Map<string, string>} */
+  const first = new Map();
+  /** @type {Map<string, Measure[]>} */
+  const kinds = new Map();
+  for (const m of measures) {
+    if (!first.has(m.case)) first.set(m.case, m.name);
+    const kind = /** @type {string} */ (first.get(m.case));
+    kinds.set(kind, [...(kinds.get(kind) || []), m]);
+  }
+  return el('div.figures', null, [...kinds.values()].map(figures));
+}
+
+/** One table: a column for each case, or for each figure where there are more cases. @param {Measure[]} measures */
+function figures(measures) {
   const cases = [...new Set(measures.map((m) => m.case))];
   const names = [...new Set(measures.map((m) => m.name))];
   const at = new Map(measures.map((m) => [m.case + '\0' + m.name, m]));
+  const turned = cases.length > names.length;
+  const [rows, columns] = turned ? [cases, names] : [names, cases];
+  const cell = (/** @type {string} */ r, /** @type {string} */ c) => { const m = at.get(turned ? r + '\0' + c : c + '\0' + r); return el('td.num', null, m ? figure(m.value, m.unit) : '–'); };
   return el('div.scroll', { tabindex: '0', role: 'region', 'aria-label': 'Figures' }, el('table.rows', null,
-    el('thead', null, el('tr', null, el('th', { scope: 'col' }, 'Measured'), cases.map((c) => el('th.num', { scope: 'col' }, c)))),
-    el('tbody', null, names.map((n) => el('tr', null, el('th', { scope: 'row' }, n), cases.map((c) => { const m = at.get(c + '\0' + n); return el('td.num', null, m ? figure(m.value, m.unit) : '–'); }))))));
+    el('thead', null, el('tr', null, el('th', { scope: 'col' }, turned ? 'Case' : 'Measured'), columns.map((c) => el('th.num', { scope: 'col' }, c)))),
+    el('tbody', null, rows.map((r) => el('tr', null, el('th', { scope: 'row' }, r), columns.map((c) => cell(r, c)))))));
 }
 
 /** @param {string} v a verdict */

@@ -3,7 +3,7 @@
 
 import { el, put, attr, stamp, duration } from '../store.js';
 import { commandBar, shellWord, toast } from '../ui.js';
-import { Course, Tanks, checkTable, measureTable, prose, verdictBadge } from '../course.js';
+import { Course, Tanks, Tradeoffs, checkTable, measureTable, prose, verdictBadge } from '../course.js';
 
 /** @typedef {{name: string, about: string, kind: string, values: string[], default: string, min: string, max: string, whole: boolean, presets: Record<string, string>}} Field */
 
@@ -80,6 +80,10 @@ function add(p, updates) {
     if (u.mark) p.marks.push(u.mark);
     if (u.measure) p.measures.push(u.measure);
     if (u.check) p.checks.push(u.check);
+    if (u.tradeoff) {
+      const i = p.tradeoffs.findIndex((/** @type {any} */ t) => t.case === u.tradeoff.case);
+      if (i < 0) p.tradeoffs.push(u.tradeoff); else p.tradeoffs[i] = u.tradeoff;
+    }
     if (u.tanks) p.tanks = u.tanks;
     if (u.controls) p.controls = u.controls;
     if (u.end) p.end = u.end;
@@ -92,9 +96,11 @@ export default {
   mount(root, [name], app) {
     const course = new Course();
     const tanks = new Tanks();
+    const tradeoffs = new Tradeoffs();
     const progress = el('p.progress-line', { role: 'status' });
     const source = el('p.dim');
     const verdict = el('div', { 'aria-live': 'polite' });
+    const refusal = el('div'); // of settings: it goes when they change
     const controls = el('div.controls');
     const marks = el('ol.log');
     const checks = el('div');
@@ -107,8 +113,10 @@ export default {
     did.root.hidden = true;
     const run = /** @type {HTMLButtonElement} */ (el('button.primary', { type: 'submit' }, 'Run'));
     const stop = /** @type {HTMLButtonElement} */ (el('button', { type: 'button', hidden: true, onclick: () => app.api('/labs/stop', {}).catch((e) => toast(e.message, true)) }, 'Stop'));
-    const live = el('section', { 'aria-label': 'What happens', hidden: true }, source, tanks.root, controls, did.root, progress, course.root, el('details.lab-marks', { open: true }, el('summary', null, 'What happened'), marks), el('h2', null, 'Figures'), measures, el('h2', null, 'Checks'), checks);
-    root.append(el('p.crumb', null, el('a', { href: '/labs' }, 'Labs'), ' / ' + name), el('h1', null, name), about, form, command.root, verdict, live, text);
+    const happened = el('details.lab-marks', { open: true }, el('summary', null, 'What happened'), marks);
+    const results = el('div', null, el('h2', null, 'Figures'), measures, el('h2', null, 'Checks'), checks);
+    const live = el('section', { 'aria-label': 'What happens', hidden: true }, source, tanks.root, controls, did.root, progress, tradeoffs.root, course.root, happened, results);
+    root.append(el('p.crumb', null, el('a', { href: '/labs' }, 'Labs'), ' / ' + name), el('h1', null, name), about, form, command.root, refusal, verdict, live, text);
     /** @type {Array<{f: Field, i: {root: HTMLElement, about: string, get: () => string, preset?: (p: string) => void}}>} */
     let fields = [];
     const preset = () => {
@@ -120,13 +128,15 @@ export default {
       for (const { i } of fields) i.preset?.(preset());
       const words = fields.filter(({ f, i }) => i.get() !== f.default).map(({ f, i }) => (f.kind === 'switch' ? '--' + f.name : `--${f.name} ${shellWord(i.get()) || "''"}`));
       command.set(['weir lab ' + name, ...words].join(' '), undefined);
+      refusal.replaceChildren();
     };
     // What is wrong must be seen.
     form.addEventListener('invalid', () => { for (const d of form.querySelectorAll('details')) d.open = true; }, true);
     form.addEventListener('submit', async (e) => {
       e.preventDefault();
       run.disabled = true;
-      try { await app.api(`/labs/${encodeURIComponent(name)}/start`, { settings: settings() }); } catch (x) { verdict.replaceChildren(el('p.alert', { role: 'alert' }, /** @type {Error} */ (x).message)); }
+      refusal.replaceChildren();
+      try { await app.api(`/labs/${encodeURIComponent(name)}/start`, { settings: settings() }); } catch (x) { refusal.replaceChildren(el('p.alert', { role: 'alert' }, /** @type {Error} */ (x).message)); }
       run.disabled = running;
     });
     app.api('/labs').then((a) => {
@@ -166,6 +176,7 @@ export default {
       command.set(c.command, undefined);
       tanks.root.hidden = !picture.tanks.length || !running;
       tanks.set(picture.tanks);
+      tradeoffs.set(picture.tradeoffs);
       course.set(picture.lines, picture.marks);
       put(source, picture.source ? `Events: ${picture.source}` : '');
       put(progress, running ? picture.progress || 'starting…' : '');
@@ -178,7 +189,8 @@ export default {
         shownMarks = picture.marks.length;
         marks.replaceChildren(...picture.marks.map((/** @type {any} */ m) => el('li', null, el('time', null, m.x.toFixed(1) + ' s'), ` ${m.case}: `, el('b', null, m.text))));
       }
-      /** @type {HTMLElement} */ (marks.parentElement).hidden = !picture.marks.length;
+      happened.hidden = !picture.marks.length;
+      results.hidden = !running && !picture.measures.length && !picture.checks.length;
       if (picture.measures.length !== shownMeasures) { shownMeasures = picture.measures.length; measures.replaceChildren(measureTable(picture.measures)); }
       if (picture.checks.length !== shownChecks) { shownChecks = picture.checks.length; checks.replaceChildren(checkTable(picture.checks)); }
       if (running || !picture.end) { verdict.replaceChildren(); return; }
@@ -194,7 +206,7 @@ export default {
       const c = JSON.parse(e.data);
       if (c.picture) {
         picture = c.picture;
-        for (const k of ['lines', 'marks', 'measures', 'checks', 'tanks', 'controls']) picture[k] = picture[k] || [];
+        for (const k of ['lines', 'marks', 'measures', 'checks', 'tradeoffs', 'tanks', 'controls']) picture[k] = picture[k] || [];
         picture.id = String(++runs);
         delete verdict.dataset.of;
         shownMarks = 0; shownChecks = shownMeasures = -1;
@@ -217,9 +229,11 @@ export const report = {
     app.api('/labs/reports/' + encodeURIComponent(name)).then(({ report: r, command }) => {
       const course = new Course();
       course.set(r.lines || [], r.marks || []);
+      const tradeoffs = new Tradeoffs();
+      tradeoffs.set(r.tradeoffs || []);
       const plot = `/api/v1/labs/reports/${encodeURIComponent(name)}/plot.svg`;
       root.append(el('section.card.verdict', null, el('h2', null, verdictBadge(r.verdict)), el('p', null, r.reason), el('p.dim', null, `${r.lab} on ${r.engine} brokers, events: ${r.source || 'simulated'}, ${stamp(Date.parse(r.started))}, ${duration(r.seconds)}, weir ${r.version}`)),
-        el('p.claim', null, r.claim), ...(r.notes || []).map((/** @type {string} */ n) => el('p', null, n)), course.root,
+        el('p.claim', null, r.claim), ...(r.notes || []).map((/** @type {string} */ n) => el('p', null, n)), tradeoffs.root, course.root,
         el('h2', null, 'Figures'), measureTable(r.measures || []), el('h2', null, 'Checks'), checkTable(r.checks || []),
         el('h2', null, 'Plot'), el('img.plot', { src: plot, alt: `Plot of ${name}`, loading: 'lazy' }), el('p', null, el('a', { href: plot, download: name + '.svg' }, 'Download the plot')),
         el('details.more', null, el('summary', null, 'Settings'), el('pre.raw', { tabindex: '0' }, JSON.stringify(r.settings, null, 1))), commandBar(command).root);

@@ -46,11 +46,14 @@ export const comparison = {
     const body = el('div');
     root.append(el('h1', null, 'Two reports'), el('dl.narrow', null, el('dt', null, 'A'), el('dd', null, el('a', { href: '/labs/reports/' + encodeURIComponent(a) }, a)), el('dt', null, 'B'), el('dd', null, el('a', { href: '/labs/reports/' + encodeURIComponent(b) }, b))), body);
     app.api(`/labs/compare?a=${encodeURIComponent(a)}&b=${encodeURIComponent(b)}`).then((c) => {
+      const alone = (/** @type {string} */ k) => [...new Set(c.differences.map((/** @type {any} */ d) => d.case))].filter((x) => c.differences.every((/** @type {any} */ d) => d.case !== x || d[k] === null));
+      const [onlyB, onlyA] = [alone('a'), alone('b')];
       body.append(...(c.settings || []).map((/** @type {string} */ s) => el('p.dim', null, 'differs: ' + s)),
+        ...[['A', onlyA], ['B', onlyB]].filter(([, cases]) => cases.length).map(([of, cases]) => el('p.dim', null, `only in ${of}: ${/** @type {string[]} */ (cases).join(', ')}`)),
         el('div.scroll', { tabindex: '0', role: 'region', 'aria-label': 'Differences' }, el('table.rows', null,
           el('thead', null, el('tr', null, el('th', { scope: 'col' }, 'Case'), el('th', { scope: 'col' }, 'Measured'), ['A', 'B', 'B/A'].map((h) => el('th.num', { scope: 'col' }, h)))),
           el('tbody', null, el('tr', null, el('td'), el('th', { scope: 'row' }, 'verdict'), c.verdicts.map((/** @type {string} */ v) => el('td.num', null, verdictBadge(v))), el('td')),
-            c.differences.map((/** @type {any} */ d) => el('tr', null, el('td', null, d.case), el('th', { scope: 'row' }, d.name), [d.a, d.b].map((v) => el('td.num', null, v === null ? '–' : figure(v, d.unit))),
+            c.differences.filter((/** @type {any} */ d) => !onlyA.includes(d.case) && !onlyB.includes(d.case)).map((/** @type {any} */ d) => el('tr', null, el('td', null, d.case), el('th', { scope: 'row' }, d.name), [d.a, d.b].map((v) => el('td.num', null, v === null ? '–' : figure(v, d.unit))),
               el('td.num', null, d.a && d.b !== null ? (d.b / d.a).toFixed(2) : '')))))), commandBar(c.command).root);
     }).catch((e) => body.replaceChildren(el('p.alert', { role: 'alert' }, e.message)));
     return {};
