@@ -47,7 +47,7 @@ func newCluster(a *app) *cobra.Command {
 		},
 	}
 	a.dataFlag(cmd)
-	f.modeFlag(cmd.Flags())
+	f.modeFlag(cmd, sourceAuto)
 	engineFlag(cmd.Flags(), &kind)
 	p = portsFlag(cmd.Flags())
 	l.add(cmd.Flags(), a)

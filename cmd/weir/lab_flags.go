@@ -51,11 +51,8 @@ func (f *labFlags) add(a *app, cmd *cobra.Command, about string, breakIt *string
 
 // addSource adds the flags of a lab that takes a live stream, before add.
 func (f *labFlags) addSource(cmd *cobra.Command) {
-	fl := cmd.Flags()
-	fl.StringVar(&f.source.source, "source", modeSimulated, "`MODE` of the stream: simulated, live, or auto (live, or simulated where none can be reached)")
-	fl.StringSliceVar(&f.source.blueskyURLs, "bluesky-url", nil, "`URLS` of live Bluesky servers, by preference (default: the public ones)")
-	fl.StringSliceVar(&f.source.collections, "collections", []string{defaultCollection}, "`LIST` of Bluesky collections that are asked for live; '*' is everything")
-	_ = cmd.RegisterFlagCompletionFunc("source", cobra.FixedCompletions([]string{modeSimulated, modeLive, sourceAuto}, cobra.ShellCompDirectiveNoFileComp))
+	f.source.modeFlag(cmd, modeSimulated)
+	f.source.blueskyFlags(cmd.Flags())
 }
 
 // upstream decides on the live stream, nil for the simulated one. made are the flags of

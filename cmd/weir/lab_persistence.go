@@ -60,7 +60,7 @@ func newLabPersistence(a *app) *cobra.Command {
 	between(fl, "between", lab.MinBetween, lab.MaxBetween)
 	between(fl, "rate", float64(lab.MinPersistenceRate), lab.MaxPersistenceRate)
 	f.addSource(cmd)
-	fl.StringVar(&f.source.wikipediaURL, "wikipedia-url", "", "`URL` of Wikipedia's live stream (default: the public one)")
+	f.source.wikipediaFlag(fl)
 	f.add(a, cmd, "two kills, a second apart: about twenty seconds", &s.Break, lab.PersistenceBreaks(), nil)
 	return cmd
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/weir-project/weir/internal/bluesky"
@@ -31,15 +32,24 @@ type sourceFlags struct {
 	seed         int64
 }
 
-func (f *sourceFlags) modeFlag(flags *pflag.FlagSet) {
-	flags.StringVar(&f.source, "source", sourceAuto, "`MODE` of the streams: live, simulated, or auto (live, or simulated where none can be reached)")
+func (f *sourceFlags) modeFlag(cmd *cobra.Command, mode string) {
+	cmd.Flags().StringVar(&f.source, "source", mode, "`MODE` of the streams: live, simulated, or auto (live, or simulated where none can be reached)")
+	_ = cmd.RegisterFlagCompletionFunc("source", cobra.FixedCompletions([]string{modeSimulated, modeLive, sourceAuto}, cobra.ShellCompDirectiveNoFileComp))
 }
 
 func (f *sourceFlags) urlFlags(flags *pflag.FlagSet) {
-	flags.StringSliceVar(&f.blueskyURLs, "bluesky-url", nil, "`URLS` of Bluesky servers, by preference (default: the public ones)")
-	flags.StringVar(&f.wikipediaURL, "wikipedia-url", "", "`URL` of Wikipedia's stream (default: the public one)")
-	flags.StringSliceVar(&f.collections, "collections", []string{defaultCollection}, "`LIST` of Bluesky collections, such as app.bsky.feed.like,app.bsky.graph.*; '*' is everything")
+	f.blueskyFlags(flags)
+	f.wikipediaFlag(flags)
 	flags.StringVar(&f.dictionary, "zstd-dictionary", "", "`FILE` of Jetstream's dictionary, to receive Bluesky compressed: a third of the bytes, five times the processor time")
+}
+
+func (f *sourceFlags) blueskyFlags(flags *pflag.FlagSet) {
+	flags.StringSliceVar(&f.blueskyURLs, "bluesky-url", nil, "`URLS` of Bluesky servers, by preference (default: the public ones)")
+	flags.StringSliceVar(&f.collections, "collections", []string{defaultCollection}, "`LIST` of Bluesky collections, such as app.bsky.feed.like,app.bsky.graph.*; '*' is everything")
+}
+
+func (f *sourceFlags) wikipediaFlag(flags *pflag.FlagSet) {
+	flags.StringVar(&f.wikipediaURL, "wikipedia-url", "", "`URL` of Wikipedia's stream (default: the public one)")
 }
 
 // Defaults of the simulated streams.

@@ -32,7 +32,7 @@ func newProduce(a *app) *cobra.Command {
 			return a.runProduce(cmd.Context(), s, &f)
 		},
 	})
-	f.modeFlag(cmd.Flags())
+	f.modeFlag(cmd, sourceAuto)
 	f.urlFlags(cmd.Flags())
 	f.simulatedFlags(cmd.Flags())
 	a.clusterFlags(cmd, useKafka)

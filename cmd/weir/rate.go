@@ -46,7 +46,7 @@ func newRate(a *app) *cobra.Command {
 		},
 	})
 	a.dataFlag(cmd)
-	f.modeFlag(cmd.Flags())
+	f.modeFlag(cmd, sourceAuto)
 	f.urlFlags(cmd.Flags())
 	f.simulatedFlags(cmd.Flags())
 	cmd.Flags().DurationVar(&limit, "for", 0, "how long; 0 is until Ctrl-C")

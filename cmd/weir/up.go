@@ -61,7 +61,7 @@ func newUp(a *app) *cobra.Command {
 			return a.runUp(ctx, cfg, &f, why, &l)
 		},
 	}
-	f.modeFlag(cmd.Flags())
+	f.modeFlag(cmd, sourceAuto)
 	f.urlFlags(cmd.Flags())
 	f.simulatedFlags(cmd.Flags())
 	a.clusterFlags(cmd, useKafka, useRedis)

@@ -329,7 +329,7 @@ func TestEveryStageCanBeBroken(t *testing.T) {
 // TestAQueueBoundedInBytes is full long before it has as many events as it may.
 func TestAQueueBoundedInBytes(t *testing.T) {
 	s := small(queue.Block, queue.DropNewest)
-	s.Queue, s.QueueBytes, s.Rate, s.Offer = 20_000, MinQueueBytes, 2000, 2*time.Second
+	s.Queue, s.QueueBytes, s.Workers, s.Rate, s.Offer = 20_000, MinQueueBytes, 8, 2000, 2*time.Second
 	r := perform(t, s)
 	for _, c := range r.Checks {
 		if c.Verdict == DoesNotHold && !timing[c.Claim] || strings.Contains(c.Claim, "the load fills") {

@@ -71,16 +71,16 @@ const (
 	ingestEager = ingest.DefaultEagerEvents
 )
 
-// commits measures the three ways in turns, under a low and a high load.
-func (x *batchingRun) commits(ctx context.Context) ([]*commitSeen, error) {
+// commits measures the ways in turns, under a low and a high load.
+func (x *batchingRun) commits(ctx context.Context, ways []committing) ([]*commitSeen, error) {
 	var all []*commitSeen
 	for _, rate := range []float64{commitLowRate, commitHighRate} {
 		seen := map[committing]*commitSeen{}
-		for _, c := range committings() {
+		for _, c := range ways {
 			seen[c] = &commitSeen{of: c, rate: rate, finished: true}
 			all = append(all, seen[c])
 		}
-		order := committings()
+		order := slices.Clone(ways)
 		for round := range x.s.Rounds {
 			for _, c := range order {
 				seen[c].told = round > 0
