@@ -76,6 +76,9 @@ func newLabBackpressure(a *app) *cobra.Command {
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if f.short {
+				if cmd.Flags().Changed("preset") && preset != lab.PresetShort {
+					return usageError("leave out one of them: --short is --preset short", "--preset %s and --short contradict each other", preset)
+				}
 				preset = lab.PresetShort
 			}
 			if _, ok := f.presets[preset]; !ok {

@@ -60,6 +60,11 @@ func newLabBatching(a *app) *cobra.Command {
 			if s.Live, err = f.upstream(cmd.Context(), a, cmd); err != nil {
 				return err
 			}
+			for _, name := range []string{"kafka", "kafka-config"} {
+				if topic == "" && a.given[name] == "--"+name { // a variable is for other commands, too
+					return usageError("add --from-topic TOPIC, or leave out --"+name, "--%s says where the records of --from-topic are: nothing else is read from there", name)
+				}
+			}
 			if topic != "" {
 				t, err := a.find()
 				if err != nil {

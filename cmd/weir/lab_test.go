@@ -73,6 +73,8 @@ func TestLabWrongUse(t *testing.T) {
 		"offer at least 480/s":        {"lab", "backpressure", "--rate", "400"},
 		`policy "keep" is unknown`:    {"lab", "backpressure", "--policies", "keep"},
 		"there is no report":          {"lab", "compare", "no-such", "other"},
+		"--short contradict":          {"lab", "backpressure", "--short", "--preset", "io"},
+		"add --from-topic":            {"lab", "batching", "--kafka", "127.0.0.1:1"},
 		"is not between 512 and 2000": {"lab", "backpressure", "--queue", "10"},
 	} {
 		data := t.TempDir()

@@ -154,6 +154,11 @@ func (s *Backpressure) events() int64 { return int64(math.Round(s.Rate * s.Offer
 // Check implements Experiment: settings with which nothing could be shown are
 // refused, with what would do.
 func (s *Backpressure) Check() error {
+	for i, p := range s.Policies {
+		if slices.Contains(s.Policies[:i], p) {
+			return fmt.Errorf("policy %q is named twice", p)
+		}
+	}
 	switch {
 	case len(s.Policies) == 0:
 		return errors.New("no policy to try: choose some of block, drop-newest, drop-oldest, sample, spill")
@@ -170,7 +175,7 @@ func (s *Backpressure) Check() error {
 	case s.Offer < time.Second || s.Offer > MaxCase:
 		return fmt.Errorf("a time of %v is not between 1s and %v", s.Offer, MaxCase)
 	case !slices.Contains(Stages(), s.Slow):
-		return fmt.Errorf("there is no stage called %q to slow down: choose one of %v", s.Slow, Stages())
+		return fmt.Errorf("there is no stage called %q to slow down: choose one of %s", s.Slow, listed(Stages()))
 	case s.Spill < MinSpill || s.Spill > MaxSpill:
 		return fmt.Errorf("a spill of %d bytes is not between %d and %d", s.Spill, MinSpill, MaxSpill)
 	case s.Break == BreakSlow && s.Slow != SlowWork:
@@ -178,7 +183,7 @@ func (s *Backpressure) Check() error {
 	case s.Break == BreakForget && (!slices.Contains(s.Policies, queue.Spill) || !s.Slow.beforeKafka()):
 		return fmt.Errorf("--break %s is about what comes back from disk: it needs the policy spill, and a slow stage before Kafka", BreakForget)
 	case s.Break != "" && !slices.Contains(Breaks(), s.Break):
-		return fmt.Errorf("there is no way to break called %q: choose one of %v", s.Break, Breaks())
+		return fmt.Errorf("there is no way to break called %q: choose one of %s", s.Break, listed(Breaks()))
 	}
 	if err := s.Live.check(); err != nil {
 		return err

@@ -25,6 +25,7 @@ func TestImpossibleSettings(t *testing.T) {
 	}
 	for want, change := range map[string]func(*Backpressure){
 		"no policy":              func(s *Backpressure) { s.Policies = nil },
+		"named twice":            func(s *Backpressure) { s.Policies = []queue.Policy{queue.Block, queue.Spill, queue.Block} },
 		"queue of 511":           func(s *Backpressure) { s.Queue = MinQueue - 1 },
 		"0 workers":              func(s *Backpressure) { s.Workers = 0 },
 		"65 workers":             func(s *Backpressure) { s.Workers = 65 },

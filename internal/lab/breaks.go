@@ -3,6 +3,7 @@ package lab
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync/atomic"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -32,6 +33,15 @@ func (f *forgetful) do(ctx context.Context, events []event.Event) {
 	if f.work != nil {
 		f.work(ctx, events)
 	}
+}
+
+// listed names what there is to choose from.
+func listed[T ~string](all []T) string {
+	names := make([]string, len(all))
+	for i, x := range all {
+		names[i] = string(x)
+	}
+	return strings.Join(names, ", ")
 }
 
 // miscount lets Redis forget what a partition has counted, and returns how many events

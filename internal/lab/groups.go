@@ -121,11 +121,11 @@ func (s *Groups) Settings() any {
 // Check implements Experiment.
 func (s *Groups) Check() error {
 	if len(s.Protocols) == 0 {
-		return fmt.Errorf("no protocol to try: choose some of %q", Protocols())
+		return fmt.Errorf("no protocol to try: choose some of %s", listed(Protocols()))
 	}
 	for i, p := range s.Protocols {
 		if !slices.Contains(Protocols(), p) {
-			return fmt.Errorf("there is no protocol called %q: choose some of %q", p, Protocols())
+			return fmt.Errorf("there is no protocol called %q: choose some of %s", p, listed(Protocols()))
 		}
 		if slices.Contains(s.Protocols[:i], p) {
 			return fmt.Errorf("protocol %q is named twice", p)
@@ -139,7 +139,7 @@ func (s *Groups) Check() error {
 	case s.Play < 0 || s.Play > MaxGroupsPlay:
 		return fmt.Errorf("a time of %v to play is not between 0 and %v", s.Play, MaxGroupsPlay)
 	case s.Break != "" && !slices.Contains(GroupsBreaks(), s.Break):
-		return fmt.Errorf("there is no way to break called %q: choose one of %v", s.Break, GroupsBreaks())
+		return fmt.Errorf("there is no way to break called %q: choose one of %s", s.Break, listed(GroupsBreaks()))
 	}
 	return s.Live.check()
 }

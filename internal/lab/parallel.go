@@ -108,11 +108,11 @@ func (s *Parallel) Settings() any {
 // Check implements Experiment.
 func (s *Parallel) Check() error {
 	if len(s.Ways) == 0 {
-		return fmt.Errorf("no way to try: choose some of %q", ParallelWays())
+		return fmt.Errorf("no way to try: choose some of %s", listed(ParallelWays()))
 	}
 	for i, w := range s.Ways {
 		if !slices.Contains(ParallelWays(), w) {
-			return fmt.Errorf("there is no way called %q: choose some of %q", w, ParallelWays())
+			return fmt.Errorf("there is no way called %q: choose some of %s", w, listed(ParallelWays()))
 		}
 		if slices.Contains(s.Ways[:i], w) {
 			return fmt.Errorf("%q is named twice", w)
@@ -133,7 +133,7 @@ func (s *Parallel) Check() error {
 	case s.Keys < MinKeys || s.Keys > MaxKeys:
 		return fmt.Errorf("%d keys are not between %d and %d", s.Keys, MinKeys, MaxKeys)
 	case s.Break != "" && !slices.Contains(ParallelBreaks(), s.Break):
-		return fmt.Errorf("there is no way to break called %q: choose one of %v", s.Break, ParallelBreaks())
+		return fmt.Errorf("there is no way to break called %q: choose one of %s", s.Break, listed(ParallelBreaks()))
 	}
 	if t := time.Duration(s.Events) * s.Work; t > MaxCase {
 		return fmt.Errorf("%d events of %v each take one worker %v, longer than a lab may (%v): fewer events, or less work", s.Events, s.Work, t, MaxCase)
