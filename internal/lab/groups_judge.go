@@ -192,8 +192,12 @@ func (s *Groups) measure(r *Report, o *groupsSeen) {
 			ofMoved, ofStayed := longest(p.stops(st), moved)
 			r.Measure(of, kind+": moved", float64(len(moved)), "partitions")
 			r.Measure(of, kind+": told to stop", float64(len(revoked)), "partitions")
-			r.Measure(of, kind+": stop of what moved", 1000*ofMoved, "ms")
-			r.Measure(of, kind+": stop of what stayed", 1000*ofStayed, "ms")
+			if len(moved) > 0 {
+				r.Measure(of, kind+": stop of what moved", 1000*ofMoved, "ms")
+			}
+			if len(moved) < groupPartitions {
+				r.Measure(of, kind+": stop of what stayed", 1000*ofStayed, "ms")
+			}
 		}
 	}
 }

@@ -59,10 +59,11 @@ type groupRun struct {
 	deaths  []deathSeen
 	members []*groupMember // that live, in the order of their coming
 	born    int
-	void    string // why nothing can be claimed; empty where it can
-	told    int    // of reads, and when: what is shown is a rate
-	toldAt  float64
-	left    int // requests to leave that members wrote who left
+	void    string          // why nothing can be claimed; empty where it can
+	newest  map[int32]int64 // of what was read, and one more, by partition
+	// caughtUp says that nothing much was unread at a time.
+	caughtUp bool
+	left     int // requests to leave that members wrote who left
 }
 
 // groupMember is one member: one client and one loop that reads, notes and commits.
@@ -139,6 +140,7 @@ func (m *groupMember) take(fetches kgo.Fetches) {
 			return
 		}
 		m.g.reads = append(m.g.reads, readEvent{at, r.Partition, r.Offset, m.number})
+		m.g.newest[r.Partition] = max(m.g.newest[r.Partition], r.Offset+1)
 	})
 	m.g.mu.Unlock()
 	m.cl.MarkCommitRecords(fetches.Records()...)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -197,7 +198,8 @@ func (g *groupsRun) until(ctx context.Context, what string, ok func(steady, slow
 		if err != nil {
 			return err
 		}
-		if time.Since(shown) >= tellEvery {
+		done := ok(steady.lag, slow.lag)
+		if done || time.Since(shown) >= tellEvery {
 			shown = time.Now()
 			// Below 0 is what was counted before its acknowledgement had come.
 			g.b.Point(steadyGroup, lagPanel, float64(max(0, steady.lag)))
@@ -206,7 +208,7 @@ func (g *groupsRun) until(ctx context.Context, what string, ok func(steady, slow
 			g.b.Progress(fmt.Sprintf("%s: behind are steady %d, slow %d", what, max(0, steady.lag), max(0, slow.lag)))
 		}
 		switch {
-		case ok(steady.lag, slow.lag):
+		case done:
 			return nil
 		case time.Now().After(end):
 			g.stuck = what
@@ -218,23 +220,29 @@ func (g *groupsRun) until(ctx context.Context, what string, ok func(steady, slow
 	}
 }
 
-// lagPanel and readPanel are the diagrams.
+// lagPanel and unreadPanel are the diagrams.
 const (
-	lagPanel  = "lag (records)"
-	readPanel = "read (records/s)"
+	lagPanel    = "lag (records)"
+	unreadPanel = "not yet read, by protocol (records)"
 )
 
-// tell shows what the protocols' groups have read since it was last called.
+// tell shows how far the protocols' groups are behind, from when they were not for the first
+// time: beside all that they find when they begin nothing else would be seen.
 func (g *groupsRun) tell() {
+	g.mu.Lock()
+	ends := maps.Clone(g.ends)
+	g.mu.Unlock()
 	for _, x := range g.groups {
 		x.mu.Lock()
-		n, at := len(x.reads), g.now()
-		rate := float64(n-x.told) / max(at-x.toldAt, 1e-3)
-		first := x.toldAt == 0
-		x.told, x.toldAt = n, at
+		unread := int64(0)
+		for p, end := range ends {
+			unread += max(0, end-x.newest[p])
+		}
+		x.caughtUp = x.caughtUp || float64(unread) < g.rate/4
+		tell := x.caughtUp
 		x.mu.Unlock()
-		if !first {
-			g.b.Point(string(x.protocol), readPanel, rate)
+		if tell {
+			g.b.Point(string(x.protocol), unreadPanel, float64(unread))
 		}
 	}
 }
@@ -296,7 +304,7 @@ func (g *groupsRun) written() int64 {
 // time, and one of the steady group's counters, too.
 func (g *groupsRun) membership(ctx context.Context) error {
 	for _, p := range g.s.Protocols {
-		x := &groupRun{protocol: p, used: p, name: "lab-" + string(p), kafka: g.kafka, now: g.now, breakage: g.s.Break}
+		x := &groupRun{protocol: p, used: p, name: "lab-" + string(p), kafka: g.kafka, now: g.now, breakage: g.s.Break, newest: map[int32]int64{}}
 		if g.s.Break == BreakEager {
 			x.used = Eager
 		}

@@ -32,7 +32,7 @@ func tradeoffs(r *Report) (*plot.Plot, error) {
 	p.X.Min, p.Y.Min = 0, 0
 	p.Add(plotter.NewGrid())
 	front := plotter.XYs{}
-	labels := plotter.XYLabels{}
+	labels := &names{}
 	for _, t := range slices.SortedFunc(slices.Values(r.Tradeoffs), func(a, b Tradeoff) int {
 		if a.X < b.X {
 			return -1
@@ -61,7 +61,7 @@ func tradeoffs(r *Report) (*plot.Plot, error) {
 			p.Legend.Add("chosen: "+t.Case, ring)
 			text += " (chosen)"
 		}
-		labels.XYs, labels.Labels = append(labels.XYs, at), append(labels.Labels, text)
+		labels.add(at, text)
 	}
 	if len(front) > 1 {
 		line, err := plotter.NewLine(front)
@@ -72,14 +72,68 @@ func tradeoffs(r *Report) (*plot.Plot, error) {
 		p.Add(line)
 		p.Legend.Add("front: nobody is better at both", line)
 	}
-	texts, err := plotter.NewLabels(labels)
-	if err != nil {
-		return nil, fmt.Errorf("plot names: %w", err)
-	}
-	texts.Offset = vg.Point{X: vg.Points(6), Y: vg.Points(3)}
-	p.Add(texts)
+	p.Add(labels)
 	p.Legend.Top = true
 	p.X.Max *= 1.15 // room for the names
 	p.Y.Max *= 1.1
 	return p, nil
+}
+
+// names are texts beside points, each where it is on top of no other.
+type names struct {
+	at    plotter.XYs
+	texts []string
+}
+
+func (l *names) add(at plotter.XY, text string) {
+	l.at, l.texts = append(l.at, at), append(l.texts, text)
+}
+
+const (
+	nameFont  = 9
+	nameAside = 7 // from the point to its name
+)
+
+// Plot implements plot.Plotter: a name is to the right of its point, or to the left, as
+// little above or below as possible.
+func (l *names) Plot(c draw.Canvas, p *plot.Plot) {
+	tx, ty := p.Transforms(&c)
+	style := p.X.Tick.Label
+	style.Font.Size = vg.Points(nameFont)
+	style.XAlign, style.YAlign = draw.XLeft, draw.YCenter
+	var taken []vg.Rectangle
+	for _, at := range l.at { // the points themselves
+		x, y, r := tx(at.X), ty(at.Y), vg.Points(4)
+		taken = append(taken, vg.Rectangle{Min: vg.Point{X: x - r, Y: y - r}, Max: vg.Point{X: x + r, Y: y + r}})
+	}
+	for i, text := range l.texts {
+		box := l.place(taken, vg.Point{X: tx(l.at[i].X), Y: ty(l.at[i].Y)}, style.Width(text), c.Min.X, c.Max.X)
+		taken = append(taken, box)
+		c.FillText(style, vg.Point{X: box.Min.X, Y: (box.Min.Y + box.Max.Y) / 2}, text)
+	}
+}
+
+// place finds room for a name, or puts it where it would be alone.
+func (l *names) place(taken []vg.Rectangle, at vg.Point, width, left, right vg.Length) (first vg.Rectangle) {
+	height, aside := vg.Points(nameFont+1), vg.Points(nameAside)
+	for step := range 8 {
+		up := height * vg.Length((step+1)/2)
+		if step%2 == 0 {
+			up = -up
+		}
+		for _, x := range []vg.Length{at.X + aside, at.X - aside - width} {
+			box := vg.Rectangle{Min: vg.Point{X: x, Y: at.Y + up - height/2}, Max: vg.Point{X: x + width, Y: at.Y + up + height/2}}
+			if step == 0 && x > at.X {
+				first = box
+			}
+			if x >= left && box.Max.X <= right && !slices.ContainsFunc(taken, func(t vg.Rectangle) bool { return overlap(t, box) }) {
+				return box
+			}
+		}
+	}
+	return first
+}
+
+func overlap(a, b vg.Rectangle) bool {
+	return a.Min.X < b.Max.X && b.Min.X < a.Max.X && a.Min.Y < b.Max.Y && b.Min.Y < a.Max.Y
 }

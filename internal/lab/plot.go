@@ -2,8 +2,10 @@ package lab
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"image/color"
+	"slices"
 	"sync"
 
 	"gonum.org/v1/plot"
@@ -40,11 +42,13 @@ var setFont = sync.OnceFunc(func() {
 // panel above the other on the same axis of time.
 func plotReport(r *Report) ([]byte, error) {
 	setFont()
-	lines, err := panels(r)
+	lines, key, err := panels(r)
 	if err != nil {
 		return nil, err
 	}
-	height := panelHeight * vg.Length(len(lines))
+	rows := key.rows(panelWidth)
+	below := panelHeight*vg.Length(len(lines)) + keyHeight*vg.Length(rows)
+	height := below
 	if len(r.Tradeoffs) > 0 {
 		height += paretoHeight
 	}
@@ -62,6 +66,7 @@ func plotReport(r *Report) ([]byte, error) {
 		p.Draw(draw.Crop(all, vg.Points(8), -vg.Points(8), height-paretoHeight+vg.Points(12), -vg.Points(6)))
 	}
 	if len(lines) > 0 {
+		key.draw(all, below, panelWidth)
 		grid := make([][]*plot.Plot, len(lines))
 		for i, p := range lines {
 			grid[i] = []*plot.Plot{p}
@@ -80,7 +85,7 @@ func plotReport(r *Report) ([]byte, error) {
 }
 
 // panels makes a plot of each panel, in the order in which they were first told.
-func panels(r *Report) (out []*plot.Plot, err error) {
+func panels(r *Report) (out []*plot.Plot, k key, err error) {
 	byName := map[string]*plot.Plot{}
 	cases := map[string]int{}
 	longest := 0.0
@@ -95,11 +100,11 @@ func panels(r *Report) (out []*plot.Plot, err error) {
 			p.Title.Text = l.Panel
 			p.Y.Min = 0
 			p.Add(plotter.NewGrid())
-			p.Legend.Top, p.Legend.Left = true, false
 			byName[l.Panel] = p
 			out = append(out, p)
 		}
-		if _, ok := cases[l.Case]; !ok {
+		_, known := cases[l.Case]
+		if !known {
 			cases[l.Case] = len(cases)
 		}
 		for i := range xy {
@@ -108,7 +113,7 @@ func panels(r *Report) (out []*plot.Plot, err error) {
 		}
 		line, err := plotter.NewLine(xy)
 		if err != nil {
-			return nil, fmt.Errorf("plot %s: %w", l.Panel, err)
+			return nil, nil, fmt.Errorf("plot %s: %w", l.Panel, err)
 		}
 		n := cases[l.Case]
 		line.Color, line.Width = palette[n%len(palette)], vg.Points(lineWidth)
@@ -116,20 +121,18 @@ func panels(r *Report) (out []*plot.Plot, err error) {
 			line.Dashes = []vg.Length{vg.Points(float64(2 + 3*n)), vg.Points(2)}
 		}
 		p.Add(line)
-		if p == out[0] {
-			p.Legend.Add(l.Case, line)
+		if !known {
+			k = append(k, keyEntry{l.Case, line.LineStyle})
 		}
 	}
-	for _, m := range r.Marks {
-		n := cases[m.Case]
-		for i, p := range out {
-			x := &across{x: m.X, style: draw.LineStyle{Color: palette[n%len(palette)], Width: vg.Points(0.7)}}
-			if i == 0 {
-				x.text, x.row = m.Text, n
-			}
-			p.Add(x)
-		}
+	happened := make([]mark, len(r.Marks))
+	for i, m := range r.Marks {
+		happened[i] = mark{m.X, m.Text, palette[cases[m.Case]%len(palette)]}
 		longest = max(longest, m.X)
+	}
+	slices.SortStableFunc(happened, func(a, b mark) int { return cmp.Compare(a.x, b.x) })
+	for i, p := range out {
+		p.Add(&marks{happened, i == 0})
 	}
 	for _, p := range out {
 		p.X.Min, p.X.Max = 0, longest
@@ -137,30 +140,109 @@ func panels(r *Report) (out []*plot.Plot, err error) {
 	if len(out) > 0 {
 		out[len(out)-1].X.Label.Text = fmt.Sprintf("seconds since the first event (%s: %s)", r.Lab, r.Verdict)
 	}
-	return out, nil
+	return out, k, nil
 }
 
-// across is a mark: a line from bottom to top, with its text beside it.
-type across struct {
+// key says which line is which case: above all panels, where it covers none.
+type key []keyEntry
+
+type keyEntry struct {
+	text string
+	line draw.LineStyle
+}
+
+const (
+	keyFont   = 10
+	keyHeight = 0.6 * vg.Centimeter // of a row
+	keySample = 1 * vg.Centimeter   // of a line
+	keyPad    = 0.3 * vg.Centimeter
+)
+
+func keyStyle() draw.TextStyle {
+	s := plot.New().X.Tick.Label
+	s.Font.Size = vg.Points(keyFont)
+	s.XAlign, s.YAlign = draw.XLeft, draw.YCenter
+	return s
+}
+
+// place calls each with where every entry begins, and its row, and returns how many rows
+// there are.
+func (k key) place(width vg.Length, each func(e keyEntry, x vg.Length, row int)) (rows int) {
+	style := keyStyle()
+	x := width
+	for _, e := range k {
+		takes := keySample + 3*keyPad + style.Width(e.text)
+		if x+takes > width {
+			x = keyPad
+			rows++
+		}
+		each(e, x, rows-1)
+		x += takes
+	}
+	return rows
+}
+
+func (k key) rows(width vg.Length) int {
+	return k.place(width, func(keyEntry, vg.Length, int) {})
+}
+
+// draw draws it downwards from a height.
+func (k key) draw(c draw.Canvas, top, width vg.Length) {
+	style := keyStyle()
+	k.place(width, func(e keyEntry, x vg.Length, row int) {
+		y := top - keyHeight*(vg.Length(row)+0.5)
+		c.StrokeLine2(e.line, x, y, x+keySample, y)
+		c.FillText(style, vg.Point{X: x + keySample + keyPad, Y: y}, e.text)
+	})
+}
+
+// mark is something that happened.
+type mark struct {
 	x     float64
-	text  string // may be empty
-	row   int    // texts of different cases are not on top of each other
-	style draw.LineStyle
+	text  string
+	color color.Color
 }
 
-// markFont is the size of a mark's text.
-const markFont = 7
+// marks are lines from bottom to top, in the order of time, with their texts beside them or
+// without.
+type marks struct {
+	all   []mark
+	texts bool
+}
+
+const (
+	// markFont is the size of a mark's text, markRows how many texts there are on top of
+	// each other at most: further ones are left out.
+	markFont = 7
+	markRows = 8
+	// markSame is how near to each other, as a share of the width, equal texts are one.
+	markSame = 0.02
+)
 
 // Plot implements plot.Plotter.
-func (a *across) Plot(c draw.Canvas, p *plot.Plot) {
+func (m *marks) Plot(c draw.Canvas, p *plot.Plot) {
 	tx, _ := p.Transforms(&c)
-	x := tx(a.x)
-	c.StrokeLine2(a.style, x, c.Min.Y, x, c.Max.Y)
-	if a.text == "" {
+	for _, x := range m.all {
+		c.StrokeLine2(draw.LineStyle{Color: x.color, Width: vg.Points(0.7)}, tx(x.x), c.Min.Y, tx(x.x), c.Max.Y)
+	}
+	if !m.texts {
 		return
 	}
 	style := p.X.Tick.Label
-	style.Font.Size, style.Color = vg.Points(markFont), a.style.Color
-	style.XAlign, style.YAlign = draw.XLeft, draw.YTop
-	c.FillText(style, vg.Point{X: x + vg.Points(2), Y: c.Max.Y - vg.Points(float64(markFont*a.row+1))}, a.text)
+	style.Font.Size, style.XAlign, style.YAlign = vg.Points(markFont), draw.XLeft, draw.YTop
+	last := map[string]vg.Length{} // where a text was put last
+	var ends [markRows]vg.Length   // of the last text in each row
+	for _, x := range m.all {
+		at := tx(x.x)
+		if before, ok := last[x.text]; ok && at-before < markSame*(c.Max.X-c.Min.X) {
+			continue
+		}
+		row := slices.IndexFunc(ends[:], func(end vg.Length) bool { return end <= at })
+		if row < 0 {
+			continue
+		}
+		style.Color = x.color
+		c.FillText(style, vg.Point{X: at + vg.Points(2), Y: c.Max.Y - vg.Points(float64(markFont*row+1))}, x.text)
+		last[x.text], ends[row] = at, at+vg.Points(5)+style.Width(x.text)
+	}
 }
