@@ -24,6 +24,7 @@ class FakeElement {
 
 const { mergePatch, keyed, count, rate, bytes, duration, hue } = await import(new URL('store.js', root).href);
 const { tokens, pickPaths } = await import(new URL('json.js', root).href);
+const { spread, onFront } = await import(new URL('course.js', root).href);
 const { nice, scale } = await import(new URL('chart.js', root).href);
 
 test('merge patches: the examples of RFC 7396', () => {
@@ -94,6 +95,21 @@ test('members are found by their paths', () => {
 
 test('scales end at a round number that holds the most', () => {
   for (const [n, want] of [[0, 1], [-5, 1], [1, 1], [1.1, 2], [2, 2], [3, 5], [7, 10], [10, 10], [11, 20], [99, 100], [101, 200], [501, 1000], [0.03, 0.05]]) assert.equal(nice(n), want, String(n));
+});
+
+test('names beside dots cover nothing, and are left out where there is no room', () => {
+  const at = (/** @type {number} */ x, /** @type {number} */ y, text = 'acks=1') => ({ x, y, text });
+  assert.deepEqual(spread([at(100, 50)], 900), [{ left: false, up: 0, none: false }]);
+  assert.equal(spread([at(890, 50)], 900)[0].left, true, 'at the right end');
+  const two = spread([at(100, 50), at(102, 51)], 900);
+  assert.notDeepEqual([two[0].left, two[0].up], [two[1].left, two[1].up], 'two at one place');
+  assert.equal(spread(Array.from({ length: 40 }, () => at(100, 50)), 900).filter((p) => p.none).length, 30);
+  assert.equal(spread([at(5, 50, 'x'.repeat(200))], 300)[0].none, true);
+});
+
+test('the front: nobody is better at one and no worse at the other', () => {
+  const all = [{ case: 'a', x: 1, y: 9 }, { case: 'b', x: 2, y: 2 }, { case: 'c', x: 3, y: 2 }, { case: 'd', x: 9, y: 1 }, { case: 'e', x: 9, y: 9 }];
+  assert.deepEqual(all.filter((t) => onFront(t, all)).map((t) => t.case), ['a', 'b', 'd']);
 });
 
 test('an axis: half of a whole number is not said where it would read like another', () => {

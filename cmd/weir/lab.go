@@ -173,6 +173,7 @@ func (a *app) measureLab(ctx context.Context, e lab.Experiment, engine string) (
 		return nil, "", usageError("see weir lab "+e.Name()+" --help", "%w", err)
 	}
 	prog := newProgress(a.stderr)
+	defer context.AfterFunc(ctx, func() { a.stderr.say("stopping %s, which takes some seconds", e.Name()) })()
 	ctx, live, stop := a.liveLab(ctx)
 	defer stop()
 	r, kept, err := lab.Perform(ctx, lab.Config{Dir: dir, Version: buildVersion().Version, Log: a.log, Progress: prog.show,

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -74,10 +75,15 @@ func (a *app) performLabs(ctx context.Context, all []lab.Experiment, engine stri
 		return err
 	}
 	results := make([]labResult, 0, len(all))
+	var stopped error
 	for i, e := range all {
 		a.stderr.say("lab %d of %d: %s", i+1, len(all), e.Name())
 		r, kept, err := a.measureLab(ctx, e, engine)
 		if ctx.Err() != nil {
+			break
+		}
+		if _, busy := errors.AsType[*lab.BusyError](err); busy { // it would be at every other one, too
+			stopped = err
 			break
 		}
 		x := labResult{Lab: e.Name(), Directory: kept}
@@ -89,6 +95,12 @@ func (a *app) performLabs(ctx context.Context, all []lab.Experiment, engine stri
 			a.stderr.say("%s: %s, after %.0f s", e.Name(), r.Verdict, r.Seconds)
 		}
 		results = append(results, x)
+	}
+	if ctx.Err() != nil {
+		stopped = &cliError{exitUnclear, fmt.Errorf("stopped after %d of %d labs; nothing is left of the one that was under way", len(results), len(all)), ""}
+	}
+	if stopped != nil && len(results) == 0 && a.output == formatTable {
+		return stopped
 	}
 	err := a.write(results, nil, func() *table {
 		tb := newTable("LAB", "VERDICT", ">TOOK", "REASON")
@@ -104,8 +116,8 @@ func (a *app) performLabs(ctx context.Context, all []lab.Experiment, engine stri
 	if err != nil {
 		return err
 	}
-	if ctx.Err() != nil && len(results) < len(all) {
-		return &cliError{exitUnclear, fmt.Errorf("stopped after %d of %d labs; nothing is left of the one that was under way", len(results), len(all)), ""}
+	if stopped != nil && len(results) < len(all) {
+		return stopped
 	}
 	return worstOf(results)
 }

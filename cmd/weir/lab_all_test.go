@@ -48,6 +48,24 @@ func (s *scripted) Check() error  { return nil }
 
 func (s *scripted) Run(ctx context.Context, _ *lab.Bench, _ *lab.Report) error { return s.run(ctx) }
 
+// TestLabAllBesideAnother is refused once, with the reason, and not lab by lab.
+func TestLabAllBesideAnother(t *testing.T) {
+	t.Parallel()
+	data := t.TempDir()
+	inside := &scripted{"inside", func(ctx context.Context) error {
+		var out, msgs strings.Builder
+		a := &app{stdout: &out, stderr: newScreen(&msgs, true, "dumb"), env: map[string]string{"WEIR_DATA": data}, output: formatTable, dataDir: data}
+		err := a.performLabs(ctx, []lab.Experiment{&scripted{"first", nil}, &scripted{"second", nil}}, lab.EngineEmbedded)
+		if c, ok := errors.AsType[*cliError](err); !ok || c.code != exitRuntime || !strings.Contains(err.Error(), "another lab is running (inside") || out.Len() > 0 || strings.Contains(msgs.String(), "second") {
+			t.Errorf("err = %v, printed %q and %q", err, out.String(), msgs.String())
+		}
+		return nil
+	}}
+	if _, _, err := lab.Perform(t.Context(), lab.Config{Dir: data + "/" + labsDir}, inside); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestLabAllGoesOn lets the first experiment fail and stops in the third one.
 func TestLabAllGoesOn(t *testing.T) {
 	t.Parallel()

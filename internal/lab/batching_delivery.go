@@ -83,8 +83,31 @@ func (x *batchingRun) deliver(ctx context.Context, d delivery) (*deliverySeen, e
 			return nil, fmt.Errorf("break: %w", err)
 		}
 	}
+	if err := x.replicated(ctx, topic); err != nil {
+		return nil, err
+	}
 	o.stock, err = x.readBack(ctx, topic, o.written)
 	return o, err
+}
+
+// replicated waits until every replica has what the leaders have. Consumers are shown no more
+// than that, and a producer with acks=1 has not waited for it: what is on its way to the
+// followers is not lost. A record in each partition that all have acknowledged comes after
+// whatever was there.
+func (x *batchingRun) replicated(ctx context.Context, topic string) error {
+	cl, err := x.kafka.NewClient(kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	var last []*kgo.Record
+	for p := range int32(groupPartitions) {
+		last = append(last, &kgo.Record{Topic: topic, Partition: p})
+	}
+	if err := cl.ProduceSync(ctx, last...).FirstErr(); err != nil {
+		return fmt.Errorf("wait for the replicas of %s: %w", topic, err)
+	}
+	return nil
 }
 
 // cutter is a network that cuts a connection at every so many Produce requests: in turns

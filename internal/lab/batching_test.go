@@ -56,6 +56,22 @@ func TestBatchingJudge(t *testing.T) {
 	if r.Verdict != Holds {
 		t.Errorf("%s: %s", r.Verdict, r.Reason)
 	}
+	// Brokers that answer later than a linger ends hide it; where they hide all, nothing is shown.
+	slow := func(names ...string) *Report {
+		all := seenBatching()
+		for _, name := range names {
+			for i := range settingSeen(all, name).latency {
+				settingSeen(all, name).latency[i] = 201
+			}
+		}
+		return judged(all)
+	}
+	if r := slow("linger=0s"); r.Verdict != Holds || !strings.Contains(r.Notes[0], "no difference here: 20ms (p50 of linger=0s: 201 ms)") {
+		t.Errorf("slow at once: %s: %s, notes %q", r.Verdict, r.Reason, r.Notes)
+	}
+	if r := slow("linger=0s", "base"); r.Verdict != Inconclusive || !strings.Contains(r.Reason, "p50 of base under 200ms") {
+		t.Errorf("slow always: %s: %s", r.Verdict, r.Reason)
+	}
 	for _, tt := range r.Tradeoffs {
 		if front := tt.Case == "linger=0s" || tt.Case == "linger=200ms" || tt.X == 11; tt.Front != front || tt.Chosen != (tt.Case == "base") {
 			t.Errorf("%+v: on the front must be the quickest, the cheapest, and those between; chosen base", tt)
@@ -81,11 +97,6 @@ func TestBatchingJudge(t *testing.T) {
 		{"nobody lingers", "linger=200ms", func(o *producerSeen) { o.requests = 900 }, DoesNotHold, "once per linger"},
 		{"nobody waits", "linger=200ms", func(o *producerSeen) { clear(o.latency) }, DoesNotHold, "p50 over 50 ms"},
 		{"longer makes more", "linger=0s", func(o *producerSeen) { o.requests = 100 }, DoesNotHold, "at most 100 (of linger=0s)"},
-		{"brokers are slower than it lingers", "linger=0s", func(o *producerSeen) {
-			for i := range o.latency {
-				o.latency[i] = 21
-			}
-		}, Inconclusive, "p50 of linger=0s under 20ms"},
 		{"zstd makes it larger", "compression=zstd", func(o *producerSeen) { o.wire.packed = o.wire.plain + 1; o.disk = o.wire.packed + batchHead*300 }, DoesNotHold, "smaller"},
 		{"none compresses", "compression=none", func(o *producerSeen) { o.wire.packed--; o.disk-- }, DoesNotHold, "nothing is compressed"},
 		{"the rate is not reached", "acks=0", func(o *producerSeen) { o.short = true }, Inconclusive, "1000/s"},

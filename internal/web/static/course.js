@@ -119,6 +119,31 @@ export function onFront(t, all) {
   return !all.some((o) => o.x <= t.x && o.y <= t.y && (o.x < t.x || o.y < t.y));
 }
 
+/** About how large a name beside a dot is, in pixels. */
+const [nameHigh, letter] = [15, 6.1];
+
+/**
+ * Where names go beside their dots: to the right or to the left, as little above or below as possible, on top
+ * of nothing; where there is no room, there is no name.
+ * @param {Array<{x: number, y: number, text: string}>} dots in pixels from the left and from below @param {number} wide
+ */
+export function spread(dots, wide) {
+  const taken = dots.map((d) => [d.x - 5, d.x + 5, d.y - 5, d.y + 5]);
+  return dots.map((d) => {
+    const long = d.text.length * letter;
+    for (const up of [0, nameHigh, -nameHigh, 2 * nameHigh, -2 * nameHigh]) {
+      for (const left of [false, true]) {
+        const from = left ? d.x - 8 - long : d.x + 8;
+        const box = [from, from + long, d.y + up - nameHigh / 2, d.y + up + nameHigh / 2];
+        if (box[0] < 0 || box[1] > wide || taken.some((t) => t[0] < box[1] && box[0] < t[1] && t[2] < box[3] && box[2] < t[3])) continue;
+        taken.push(box);
+        return { left, up, none: false };
+      }
+    }
+    return { left: false, up: 0, none: true };
+  });
+}
+
 /** Settings between two costs: a dot for each, the front on which nobody is beaten, a ring around the chosen one. */
 export class Tradeoffs {
   constructor() {
@@ -144,11 +169,15 @@ export class Tradeoffs {
     const parts = [0.5, 1].map((f) => svg('line', { x1: 0, x2: 1000, y1: 100 - 92 * f, y2: 100 - 92 * f, class: 'grid', 'vector-effect': 'non-scaling-stroke' }));
     parts.push(svg('polyline', { points: front.map((t) => (x(t.x) * 10).toFixed(1) + ',' + (100 - y(t.y)).toFixed(1)).join(' '), class: 'front-line h0', 'vector-effect': 'non-scaling-stroke' }));
     this.svg.replaceChildren(...parts);
-    // Beside a dot is room for its name to the right, but for those at the right end.
-    this.names.replaceChildren(...sorted.map((t) => {
-      const dot = el('span.dot' + (front.includes(t) ? '.front' : '') + (t.chosen ? '.chosen' : '') + (x(t.x) > 75 ? '.left' : ''), { title: `${t.case}: ${short(t.x)} ms, ${short(t.y)} µs` }, el('i'), el('b', null, t.case));
+    const [wide, high] = [this.names.clientWidth || 900, this.names.clientHeight || 300];
+    const places = spread(sorted.map((t) => ({ x: x(t.x) / 100 * wide, y: y(t.y) / 100 * high, text: t.case })), wide);
+    this.names.replaceChildren(...sorted.map((t, i) => {
+      const dot = el('span.dot' + (front.includes(t) ? '.front' : '') + (t.chosen ? '.chosen' : '') + (places[i].left ? '.left' : ''), { title: `${t.case}: ${short(t.x)} ms, ${short(t.y)} µs` }, el('i'), el('b', null, t.case));
       dot.style.insetInlineStart = x(t.x) + '%';
       dot.style.insetBlockEnd = y(t.y) + '%';
+      const b = /** @type {HTMLElement} */ (dot.lastElementChild);
+      b.style.insetBlockEnd = places[i].up - nameHigh / 2 + 'px';
+      b.hidden = places[i].none;
       return dot;
     }));
     put(this.max, short(top) + ' µs');
