@@ -237,12 +237,16 @@ func (m *marks) Plot(c draw.Canvas, p *plot.Plot) {
 		if before, ok := last[x.text]; ok && at-before < markSame*(c.Max.X-c.Min.X) {
 			continue
 		}
-		row := slices.IndexFunc(ends[:], func(end vg.Length) bool { return end <= at })
+		from, width := at+vg.Points(2), style.Width(x.text)
+		if from+width > c.Max.X {
+			from = at - vg.Points(2) - width
+		}
+		row := slices.IndexFunc(ends[:], func(end vg.Length) bool { return end <= from })
 		if row < 0 {
 			continue
 		}
 		style.Color = x.color
-		c.FillText(style, vg.Point{X: at + vg.Points(2), Y: c.Max.Y - vg.Points(float64(markFont*row+1))}, x.text)
-		last[x.text], ends[row] = at, at+vg.Points(5)+style.Width(x.text)
+		c.FillText(style, vg.Point{X: from, Y: c.Max.Y - vg.Points(float64(markFont*row+1))}, x.text)
+		last[x.text], ends[row] = at, from+width+vg.Points(3)
 	}
 }
