@@ -46,7 +46,8 @@ func labFields(cmd *cobra.Command, presets map[string]map[string]func()) []web.L
 		if slices.Contains(notForUI, f.Name) || f.Hidden {
 			return
 		}
-		_, about := pflag.UnquoteUsage(f)
+		what, about := pflag.UnquoteUsage(f)
+		about = strings.Replace(about, what, strings.ToLower(what), 1) // capitals are for terminals
 		x := web.LabField{Name: f.Name, About: about, Kind: "text", Default: f.DefValue, Values: []string{}, Presets: map[string]string{}}
 		for key, to := range map[string]*string{labLeast: &x.Min, labMost: &x.Max} {
 			if v := f.Annotations[key]; len(v) > 0 {

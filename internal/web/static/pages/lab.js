@@ -102,7 +102,7 @@ export default {
     const verdict = el('div', { 'aria-live': 'polite' });
     const refusal = el('div'); // of settings: it goes when they change
     const controls = el('div.controls');
-    const marks = el('ol.log');
+    const marks = el('ol.log', { tabindex: '0', 'aria-label': 'What happened' });
     const checks = el('div');
     const measures = el('div');
     const form = el('form.lab-form');
@@ -114,7 +114,7 @@ export default {
     const run = /** @type {HTMLButtonElement} */ (el('button.primary', { type: 'submit' }, 'Run'));
     const stop = /** @type {HTMLButtonElement} */ (el('button', { type: 'button', hidden: true, onclick: () => app.api('/labs/stop', {}).catch((e) => toast(e.message, true)) }, 'Stop'));
     const happened = el('details.lab-marks', { open: true }, el('summary', null, 'What happened'), marks);
-    const results = el('div', null, el('h2', null, 'Figures'), measures, el('h2', null, 'Checks'), checks);
+    const results = el('div.results', null, el('h2', null, 'Figures'), measures, el('h2', null, 'Checks'), checks);
     const live = el('section', { 'aria-label': 'What happens', hidden: true }, source, tanks.root, controls, did.root, progress, tradeoffs.root, course.root, happened, results);
     root.append(el('p.crumb', null, el('a', { href: '/labs' }, 'Labs'), ' / ' + name), el('h1', null, name), about, form, command.root, refusal, verdict, live, text);
     /** @type {Array<{f: Field, i: {root: HTMLElement, about: string, get: () => string, preset?: (p: string) => void}}>} */
@@ -234,8 +234,7 @@ export const report = {
       const plot = `/api/v1/labs/reports/${encodeURIComponent(name)}/plot.svg`;
       root.append(el('section.card.verdict', null, el('h2', null, verdictBadge(r.verdict)), el('p', null, r.reason), el('p.dim', null, `${r.lab} on ${r.engine} brokers, events: ${r.source || 'simulated'}, ${stamp(Date.parse(r.started))}, ${duration(r.seconds)}, weir ${r.version}`)),
         el('p.claim', null, r.claim), ...(r.notes || []).map((/** @type {string} */ n) => el('p', null, n)), tradeoffs.root, course.root,
-        el('h2', null, 'Figures'), measureTable(r.measures || []), el('h2', null, 'Checks'), checkTable(r.checks || []),
-        el('h2', null, 'Plot'), el('img.plot', { src: plot, alt: `Plot of ${name}`, loading: 'lazy' }), el('p', null, el('a', { href: plot, download: name + '.svg' }, 'Download the plot')),
+        el('div.results', null, el('h2', null, 'Figures'), measureTable(r.measures || []), el('h2', null, 'Checks'), checkTable(r.checks || []), el('h2', null, 'Plot')), el('img.plot', { src: plot, alt: `Plot of ${name}`, loading: 'lazy' }), el('p', null, el('a', { href: plot, download: name + '.svg' }, 'Download the plot')),
         el('details.more', null, el('summary', null, 'Settings'), el('pre.raw', { tabindex: '0' }, JSON.stringify(r.settings, null, 1))), commandBar(command).root);
     }).catch((e) => root.append(el('p.alert', { role: 'alert' }, e.message)));
     return {};
