@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // Topics that weir writes. The two data topics carry the names that the original
@@ -96,7 +97,7 @@ func Topics() []TopicSpec {
 }
 
 // EnsureTopics creates the topics that do not exist, replicated over up to three
-// brokers, and waits until they can be written. Existing topics stay as they are,
+// brokers, and waits until they can be written and every broker knows them. Existing topics stay as they are,
 // whatever their partitions and settings: Preflight judges those.
 func EnsureTopics(ctx context.Context, cl *kgo.Client, specs ...TopicSpec) error {
 	adm := kadm.NewClient(cl)
@@ -121,7 +122,7 @@ func EnsureTopics(ctx context.Context, cl *kgo.Client, specs ...TopicSpec) error
 		}
 		created = append(created, s.Name)
 	}
-	return waitForLeaders(ctx, adm, created)
+	return waitForLeaders(ctx, cl, created)
 }
 
 func create(ctx context.Context, adm *kadm.Client, s TopicSpec, brokers int) error {
@@ -148,20 +149,25 @@ func create(ctx context.Context, adm *kadm.Client, s TopicSpec, brokers int) err
 // machine that is busy with other things need more than seconds.
 const leadersPatience = time.Minute
 
-// waitForLeaders waits until every partition of the topics has a leader.
-func waitForLeaders(ctx context.Context, adm *kadm.Client, names []string) error {
+// waitForLeaders waits until every partition of the topics has a leader, and until no broker
+// denies that there are such topics: each hears of them by itself, one after the other.
+func waitForLeaders(ctx context.Context, cl *kgo.Client, names []string) error {
 	if len(names) == 0 {
 		return nil
 	}
+	adm := kadm.NewClient(cl)
 	ctx, cancel := context.WithTimeout(ctx, leadersPatience)
 	defer cancel()
 	for {
 		md, err := adm.Metadata(ctx, names...)
-		if err == nil && led(md.Topics, names) {
-			return nil
-		}
-		if err == nil {
+		switch {
+		case err != nil:
+		case !led(md.Topics, names):
 			err = errors.New("some partitions have no leader yet")
+		case !knownTo(ctx, cl, md.Brokers, names):
+			err = errors.New("some brokers do not know of them yet")
+		default:
+			return nil
 		}
 		select {
 		case <-ctx.Done():
@@ -169,6 +175,29 @@ func waitForLeaders(ctx context.Context, adm *kadm.Client, names []string) error
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
+}
+
+// knownTo asks each broker for the topics. One that cannot be asked is left out: it may be on
+// its way out, and clients go to another one, too.
+func knownTo(ctx context.Context, cl *kgo.Client, brokers kadm.BrokerDetails, names []string) bool {
+	req := kmsg.NewPtrMetadataRequest()
+	for _, n := range names {
+		t := kmsg.NewMetadataRequestTopic()
+		t.Topic = kmsg.StringPtr(n)
+		req.Topics = append(req.Topics, t)
+	}
+	for _, b := range brokers {
+		resp, err := req.RequestWith(ctx, cl.Broker(int(b.NodeID)))
+		if err != nil {
+			continue
+		}
+		for _, t := range resp.Topics {
+			if t.ErrorCode != 0 || slices.ContainsFunc(t.Partitions, func(p kmsg.MetadataResponseTopicPartition) bool { return p.Leader < 0 }) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 func led(topics kadm.TopicDetails, names []string) bool {

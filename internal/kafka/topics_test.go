@@ -1,11 +1,16 @@
 package kafka_test
 
 import (
+	"net"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/weir-project/weir/internal/kafka"
 )
@@ -176,5 +181,39 @@ func TestPreflightOfASmallCluster(t *testing.T) {
 	}
 	if len(findings) != 1 || findings[0].Severity != kafka.Different || !strings.Contains(findings[0].Cause, "1 brokers") {
 		t.Errorf("findings = %v, want one about the number of brokers", findings)
+	}
+}
+
+// TestTopicsAreKnownToEveryBroker has a broker that hears of new topics later than others.
+func TestTopicsAreKnownToEveryBroker(t *testing.T) {
+	c, cfg := cluster(t)
+	cl := client(t, cfg)
+	const late, denials = 2, 3
+	var denied atomic.Int32
+	c.ControlKey(int16(kmsg.Metadata), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		m := req.(*kmsg.MetadataRequest)
+		if c.CurrentNode() != late || len(m.Topics) != 1 || denied.Load() == denials {
+			return nil, nil, false
+		}
+		denied.Add(1)
+		resp := m.ResponseKind().(*kmsg.MetadataResponse)
+		for id := range int32(3) {
+			b := kmsg.NewMetadataResponseBroker()
+			host, port, _ := net.SplitHostPort(c.ListenAddrs()[id])
+			n, _ := strconv.Atoi(port)
+			b.NodeID, b.Host, b.Port = id, host, int32(n)
+			resp.Brokers = append(resp.Brokers, b)
+		}
+		topic := kmsg.NewMetadataResponseTopic()
+		topic.Topic, topic.ErrorCode = m.Topics[0].Topic, kerr.UnknownTopicOrPartition.Code
+		resp.Topics = append(resp.Topics, topic)
+		return resp, nil, true
+	})
+	if err := kafka.EnsureTopics(t.Context(), cl, kafka.TopicSpec{Name: "new", Partitions: 2}); err != nil {
+		t.Fatal(err)
+	}
+	if n := denied.Load(); n != denials {
+		t.Errorf("it goes on after %d denials of %d", n, denials)
 	}
 }
