@@ -24,7 +24,7 @@ class FakeElement {
 
 const { mergePatch, keyed, count, rate, bytes, duration, hue } = await import(new URL('store.js', root).href);
 const { tokens, pickPaths } = await import(new URL('json.js', root).href);
-const { spread, onFront } = await import(new URL('course.js', root).href);
+const { spread, onFront, decades } = await import(new URL('course.js', root).href);
 const { nice, scale } = await import(new URL('chart.js', root).href);
 
 test('merge patches: the examples of RFC 7396', () => {
@@ -105,6 +105,11 @@ test('names beside dots cover nothing, and are left out where there is no room',
   assert.notDeepEqual([two[0].left, two[0].up], [two[1].left, two[1].up], 'two at one place');
   assert.equal(spread(Array.from({ length: 40 }, () => at(100, 50)), 900).filter((p) => p.none).length, 30);
   assert.equal(spread([at(5, 50, 'x'.repeat(200))], 300)[0].none, true);
+});
+
+test('a logarithmic axis has a line at 1, 2 and 5 of each decade', () => {
+  assert.deepEqual(decades(1.8, 300), [2, 5, 10, 20, 50, 100, 200]);
+  assert.deepEqual(decades(0.05, 0.3), [0.05, 0.1, 0.2]);
 });
 
 test('the front: nobody is better at one and no worse at the other', () => {

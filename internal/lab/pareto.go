@@ -2,6 +2,7 @@ package lab
 
 import (
 	"fmt"
+	"math"
 	"slices"
 
 	"gonum.org/v1/plot"
@@ -20,7 +21,25 @@ func markFront(all []Tradeoff) {
 	}
 }
 
-const paretoHeight = 15 * vg.Centimeter
+const (
+	paretoHeight = 15 * vg.Centimeter
+	leastLatency = 0.01 // ms: a logarithmic axis has no 0
+)
+
+// decades puts ticks at 1, 2 and 5 of each decade.
+type decades struct{}
+
+// Ticks implements plot.Ticker.
+func (decades) Ticks(from, to float64) (out []plot.Tick) {
+	for p := math.Pow(10, math.Floor(math.Log10(from))); p <= to; p *= 10 {
+		for _, f := range []float64{1, 2, 5} {
+			if v := f * p; v >= from && v <= to {
+				out = append(out, plot.Tick{Value: v, Label: fmt.Sprintf("%.4g", v)})
+			}
+		}
+	}
+	return out
+}
 
 // tradeoffs draws the settings of a report: a point each, the front as a line, the chosen
 // one in a ring.
@@ -29,7 +48,9 @@ func tradeoffs(r *Report) (*plot.Plot, error) {
 	p.Title.Text = fmt.Sprintf("What each setting costs (%s: %s)", r.Lab, r.Verdict)
 	p.X.Label.Text = "latency p99 (ms), from when a record was due to its acknowledgement"
 	p.Y.Label.Text = "CPU (µs per event)"
-	p.X.Min, p.Y.Min = 0, 0
+	// Lingers differ by factors, and so does what comes of them.
+	p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, decades{}
+	p.Y.Min, p.Y.Tick.Marker = 0, plain{}
 	p.Add(plotter.NewGrid())
 	front := plotter.XYs{}
 	labels := &names{}
@@ -39,7 +60,7 @@ func tradeoffs(r *Report) (*plot.Plot, error) {
 		}
 		return 1
 	}) {
-		at := plotter.XY{X: t.X, Y: t.Y}
+		at := plotter.XY{X: max(t.X, leastLatency), Y: t.Y}
 		s, err := plotter.NewScatter(plotter.XYs{at})
 		if err != nil {
 			return nil, fmt.Errorf("plot %s: %w", t.Case, err)
@@ -74,7 +95,7 @@ func tradeoffs(r *Report) (*plot.Plot, error) {
 	}
 	p.Add(labels)
 	p.Legend.Top = true
-	p.X.Max *= 1.15 // room for the names
+	p.X.Min, p.X.Max = p.X.Min/1.3, p.X.Max*1.6 // room for the names
 	p.Y.Max *= 1.1
 	return p, nil
 }

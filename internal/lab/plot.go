@@ -98,7 +98,7 @@ func panels(r *Report) (out []*plot.Plot, k key, err error) {
 		if p == nil {
 			p = plot.New()
 			p.Title.Text = l.Panel
-			p.Y.Min = 0
+			p.Y.Min, p.Y.Tick.Marker = 0, plain{}
 			p.Add(plotter.NewGrid())
 			byName[l.Panel] = p
 			out = append(out, p)
@@ -135,12 +135,26 @@ func panels(r *Report) (out []*plot.Plot, k key, err error) {
 		p.Add(&marks{happened, i == 0})
 	}
 	for _, p := range out {
-		p.X.Min, p.X.Max = 0, longest
+		p.X.Min, p.X.Max, p.X.Tick.Marker = 0, longest, plain{}
 	}
 	if len(out) > 0 {
 		out[len(out)-1].X.Label.Text = fmt.Sprintf("seconds since the first event (%s: %s)", r.Lab, r.Verdict)
 	}
 	return out, k, nil
+}
+
+// plain writes ticks without zeros behind a point.
+type plain struct{}
+
+// Ticks implements plot.Ticker.
+func (plain) Ticks(from, to float64) []plot.Tick {
+	all := plot.DefaultTicks{}.Ticks(from, to)
+	for i := range all {
+		if all[i].Label != "" {
+			all[i].Label = fmt.Sprintf("%.6g", all[i].Value)
+		}
+	}
+	return all
 }
 
 // key says which line is which case: above all panels, where it covers none.

@@ -119,6 +119,13 @@ export function onFront(t, all) {
   return !all.some((o) => o.x <= t.x && o.y <= t.y && (o.x < t.x || o.y < t.y));
 }
 
+/** Where a logarithmic axis has its lines. @param {number} from @param {number} to */
+export function decades(from, to) {
+  const out = [];
+  for (let p = 10 ** Math.floor(Math.log10(from)); p <= to; p *= 10) for (const f of [1, 2, 5]) if (f * p >= from && f * p <= to) out.push(Number((f * p).toPrecision(1)));
+  return out;
+}
+
 /** About how large a name beside a dot is, in pixels. */
 const [nameHigh, letter] = [15, 6.1];
 
@@ -150,10 +157,10 @@ export class Tradeoffs {
     this.svg = svg('svg', { viewBox: '0 0 1000 100', preserveAspectRatio: 'none', role: 'img', 'aria-label': 'CPU by latency of each setting' });
     this.names = el('div.dots', { 'aria-hidden': 'true' });
     this.max = el('span.course-max');
-    this.end = el('span.course-end');
+    this.ticks = el('div.dots-ticks', { 'aria-hidden': 'true' });
     this.table = el('table');
     this.root = el('figure.chart.course.tradeoffs', { hidden: true }, el('figcaption', null, 'CPU per event (upwards) by latency p99 (to the right): less of both is better'),
-      el('div.course-box', null, this.svg, this.names, this.max, this.end), el('p.dim.dots-key', null, el('i.front'), 'nobody is better at both', el('i.behind-front'), 'beaten by another one', el('i.chosen'), 'chosen'),
+      el('div.course-box', null, this.svg, this.names, this.max), this.ticks, el('p.dim.dots-key', null, el('i.front'), 'nobody is better at both', el('i.behind-front'), 'beaten by another one', el('i.chosen'), 'chosen'),
       el('details.behind', null, el('summary', null, 'Table'), this.table));
   }
 
@@ -161,12 +168,16 @@ export class Tradeoffs {
   set(all) {
     this.root.hidden = !all.length;
     if (!all.length) return;
-    const [right, top] = [nice(Math.max(...all.map((t) => t.x))), nice(Math.max(...all.map((t) => t.y)))];
-    const x = (/** @type {number} */ v) => v / right * 100;
+    // Lingers differ by factors, and so does what comes of them: each decade of latency is as wide as another.
+    const [first, last, top] = [Math.min(...all.map((t) => t.x)) * 0.7, Math.max(...all.map((t) => t.x)) * 1.5, nice(Math.max(...all.map((t) => t.y)))];
+    const x = (/** @type {number} */ v) => Math.log(Math.max(v, 1e-3) / first) / Math.log(last / first) * 100;
     const y = (/** @type {number} */ v) => v / top * 92;
     const sorted = [...all].sort((a, b) => a.x - b.x || b.y - a.y);
     const front = sorted.filter((t) => onFront(t, all));
     const parts = [0.5, 1].map((f) => svg('line', { x1: 0, x2: 1000, y1: 100 - 92 * f, y2: 100 - 92 * f, class: 'grid', 'vector-effect': 'non-scaling-stroke' }));
+    const ticks = decades(first, last);
+    parts.push(...ticks.map((v) => svg('line', { x1: x(v) * 10, x2: x(v) * 10, y1: 0, y2: 100, class: 'grid', 'vector-effect': 'non-scaling-stroke' })));
+    this.ticks.replaceChildren(...ticks.map((v) => { const t = el('span', null, `${v} ms`); t.style.insetInlineStart = x(v) + '%'; return t; }));
     parts.push(svg('polyline', { points: front.map((t) => (x(t.x) * 10).toFixed(1) + ',' + (100 - y(t.y)).toFixed(1)).join(' '), class: 'front-line h0', 'vector-effect': 'non-scaling-stroke' }));
     this.svg.replaceChildren(...parts);
     const [wide, high] = [this.names.clientWidth || 900, this.names.clientHeight || 300];
@@ -181,7 +192,6 @@ export class Tradeoffs {
       return dot;
     }));
     put(this.max, short(top) + ' µs');
-    put(this.end, short(right) + ' ms');
     this.table.replaceChildren(el('tr', null, el('th', { scope: 'col' }, 'Setting'), el('th.num', { scope: 'col' }, 'p99, ms'), el('th.num', { scope: 'col' }, 'CPU, µs')),
       ...sorted.map((t) => el('tr', null, el('td', null, t.case + (t.chosen ? ' (chosen)' : '')), el('td.num', null, short(t.x)), el('td.num', null, short(t.y)))));
   }

@@ -107,7 +107,7 @@ export default {
     const measures = el('div');
     const form = el('form.lab-form');
     const about = el('p.claim');
-    const text = el('div');
+    const text = el('div.lab-text');
     const command = commandBar('weir lab ' + name);
     const did = commandBar(''); // the last change
     did.root.hidden = true;
@@ -234,7 +234,7 @@ export const report = {
       const plot = `/api/v1/labs/reports/${encodeURIComponent(name)}/plot.svg`;
       root.append(el('section.card.verdict', null, el('h2', null, verdictBadge(r.verdict)), el('p', null, r.reason), el('p.dim', null, `${r.lab} on ${r.engine} brokers, events: ${r.source || 'simulated'}, ${stamp(Date.parse(r.started))}, ${duration(r.seconds)}, weir ${r.version}`)),
         el('p.claim', null, r.claim), ...(r.notes || []).map((/** @type {string} */ n) => el('p', null, n)), tradeoffs.root, course.root,
-        el('div.results', null, el('h2', null, 'Figures'), measureTable(r.measures || []), el('h2', null, 'Checks'), checkTable(r.checks || []), el('h2', null, 'Plot')), el('img.plot', { src: plot, alt: `Plot of ${name}`, loading: 'lazy' }), el('p', null, el('a', { href: plot, download: name + '.svg' }, 'Download the plot')),
+        el('div.results', null, el('h2', null, 'Figures'), measureTable(r.measures || []), el('h2', null, 'Checks'), checkTable(r.checks || []), el('h2', null, 'Plot')), el('img.plot', { src: plot, alt: `Plot of ${name}` }), el('p', null, el('a', { href: plot, download: name + '.svg' }, 'Download the plot')),
         el('details.more', null, el('summary', null, 'Settings'), el('pre.raw', { tabindex: '0' }, JSON.stringify(r.settings, null, 1))), commandBar(command).root);
     }).catch((e) => root.append(el('p.alert', { role: 'alert' }, e.message)));
     return {};
