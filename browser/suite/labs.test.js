@@ -66,6 +66,7 @@ const verdictOf = (page) => page.locator('.verdict h2').innerText({ timeout: 240
 test('backpressure: tanks fill, the policy is changed, the verdict is kept', { timeout: 400_000 }, async () => {
   await tab('/labs/backpressure', async (page) => {
     await settings(page, { preset: 'play', queue: '1000', rate: '800', time: '40s' });
+    assert.equal(await page.getByRole('heading', { name: 'Figures' }).isVisible(), false, 'nothing has run, and there are no figures');
     const command = await page.locator('.command code').first().innerText();
     for (const word of ['weir lab backpressure ', ' --preset play', ' --queue 1000', ' --rate 800', ' --time 40s']) assert.ok(command.includes(word), command);
     await page.getByRole('button', { name: 'Run', exact: true }).click();
@@ -103,7 +104,6 @@ test('a setting that cannot be is refused with what would do, and nothing runs',
     assert.match(await page.getByRole('alert').innerText(), /offer at least 480/);
     assert.equal((await ask('/labs')).answer.running, '');
     await looks(page, 'lab-refused');
-    assert.equal(await page.getByRole('heading', { name: 'Figures' }).isVisible(), false, 'there are no figures');
     await page.locator('#f-rate').fill('600');
     await until('the refusal to go with what was refused', async () => (await page.getByRole('alert').count()) === 0);
     assert.match(wrong.splice(0).join(), /^error: Failed to load resource[^,]*400[^,]*$/, 'the browser notes the refusal, and nothing else');
