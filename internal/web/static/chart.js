@@ -226,11 +226,11 @@ function share(time) {
   for (const c of charts) { c.cursor = time; c.draw(); }
 }
 
-/** The next number up that is easy to read. @param {number} n */
-export function nice(n) {
+/** The next number up that is easy to read. @param {number} n @param {number[]} steps in a decade */
+export function nice(n, steps = [1, 2, 5, 10]) {
   if (n <= 0) return 1;
   const p = 10 ** Math.floor(Math.log10(n));
-  for (const f of [1, 2, 5, 10]) if (n <= f * p) return f * p;
+  for (const f of steps) if (n <= f * p) return f * p;
   return 10 * p;
 }
 

@@ -82,7 +82,7 @@ class Panel {
     this.lines = lines;
     let most = 0;
     for (const l of lines) for (const v of l.y) if (v > most) most = v;
-    const top = nice(most);
+    const top = nice(most, [1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10]); // nothing else stands at the axis
     const x = (/** @type {number} */ v) => (v / end * 1000).toFixed(1);
     const parts = [];
     for (const f of [0.5, 1]) parts.push(svg('line', { x1: 0, x2: 1000, y1: 100 - 96 * f, y2: 100 - 96 * f, class: 'grid', 'vector-effect': 'non-scaling-stroke' }));
@@ -169,7 +169,7 @@ export class Tradeoffs {
     this.root.hidden = !all.length;
     if (!all.length) return;
     // Lingers differ by factors, and so does what comes of them: each decade of latency is as wide as another.
-    const [first, last, top] = [Math.min(...all.map((t) => t.x)) * 0.7, Math.max(...all.map((t) => t.x)) * 1.5, nice(Math.max(...all.map((t) => t.y)))];
+    const [first, last, top] = [Math.min(...all.map((t) => t.x)) * 0.7, Math.max(...all.map((t) => t.x)) * 1.5, nice(Math.max(...all.map((t) => t.y)), [1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10])];
     const x = (/** @type {number} */ v) => Math.log(Math.max(v, 1e-3) / first) / Math.log(last / first) * 100;
     const y = (/** @type {number} */ v) => v / top * 92;
     const sorted = [...all].sort((a, b) => a.x - b.x || b.y - a.y);
