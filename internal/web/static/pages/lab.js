@@ -188,6 +188,7 @@ export default {
       if (picture.marks.length !== shownMarks) {
         shownMarks = picture.marks.length;
         marks.replaceChildren(...picture.marks.map((/** @type {any} */ m) => el('li', null, el('time', null, m.x.toFixed(1) + ' s'), ` ${m.case}: `, el('b', null, m.text))));
+        marks.scrollTop = marks.scrollHeight; // the newest are below
       }
       happened.hidden = !picture.marks.length;
       results.hidden = !running && !picture.measures.length && !picture.checks.length;
