@@ -55,6 +55,9 @@ func (a *app) openEngine(ctx context.Context, cfg engineConfig) (*engine, error)
 	}
 	e := &engine{app: a, home: h, kafkaAddrs: cfg.kafka, redisURL: cfg.redis}
 	if err := e.open(ctx, cfg); err != nil {
+		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+			err = errors.New("stopped before everything had started")
+		}
 		return nil, errors.Join(err, e.close())
 	}
 	return e, nil

@@ -253,6 +253,27 @@ func TestWhatIsMissingIsNamed(t *testing.T) {
 	})
 }
 
+// The lines are Maven 3.8's.
+func TestMavenOutput(t *testing.T) {
+	var m mavenOutput
+	fmt.Fprint(&m, "[INFO] Scanning for projects...\n[INFO] Downloading from central: https://example.org/a.jar\n"+
+		"[INFO] Downloaded from central: https://example.org/a.jar (1.2 MB at 3.4 MB/s)\n[INFO] Downloaded from central: https://example.org/b.pom (3")
+	if files, size := m.downloaded(); files != 1 || size != 1.2e6 {
+		t.Errorf("%d files of %v bytes, want 1 of 1.2 MB", files, size)
+	}
+	fmt.Fprint(&m, "8 kB at 462 kB/s)\n[INFO] Downloaded from central: https://example.org/c.pom (512 B at 1 kB/s)\n")
+	if files, size := m.downloaded(); files != 3 || size != 1.2e6+38e3+512 {
+		t.Errorf("%d files of %v bytes, want 3 of 1.238512 MB", files, size)
+	}
+	if got := m.errors(); !strings.Contains(got, "c.pom") {
+		t.Errorf("an end without a word of an error is told as %q", got)
+	}
+	fmt.Fprint(&m, "[INFO] BUILD FAILURE\n[ERROR] Failed to execute goal: Could not transfer artifact\n[ERROR] \n[ERROR] Re-run Maven using the -X switch\n")
+	if got := m.errors(); got != "Failed to execute goal: Could not transfer artifact" {
+		t.Errorf("the error is told as %q", got)
+	}
+}
+
 func TestClusterID(t *testing.T) {
 	dir := t.TempDir()
 	id, err := clusterID(dir)

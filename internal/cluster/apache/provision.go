@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -88,10 +89,10 @@ func fetch(ctx context.Context, mvn, libs string, progress func(string)) error {
 		return err
 	}
 	jars := filepath.Join(work, "libs")
-	cmd := exec.CommandContext(ctx, mvn, "-q", "-B", "-f", filepath.Join(work, "pom.xml"),
-		"dependency:copy-dependencies", "-DoutputDirectory="+jars, "-DincludeScope=runtime")
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
+	cmd := exec.CommandContext(ctx, mvn, "-B", "-Dstyle.color=never", "-f", filepath.Join(work, "pom.xml"),
+		"org.apache.maven.plugins:maven-dependency-plugin:copy-dependencies", "-DoutputDirectory="+jars, "-DincludeScope=runtime")
+	var out mavenOutput
+	cmd.Stdout, cmd.Stderr = &out, &out // one writer: one goroutine copies both
 	if err := cmd.Start(); err != nil {
 		return err
 	}
@@ -102,18 +103,60 @@ func fetch(ctx context.Context, mvn, libs string, progress func(string)) error {
 	for start := time.Now(); ; {
 		select {
 		case err := <-done:
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
 			if err != nil {
-				return fmt.Errorf("%w: %s", err, lastLines(out.Bytes(), 5))
+				return fmt.Errorf("%w: %s", err, out.errors())
 			}
 			if err := os.Rename(jars, libs); err != nil && !exists(libs) { // another process may have been quicker
 				return err
 			}
 			return nil
 		case <-tick.C:
-			all, _ := filepath.Glob(filepath.Join(jars, "*.jar"))
-			progress(fmt.Sprintf("fetching Apache Kafka %s with Maven, once: %d jars after %v", version, len(all), time.Since(start).Truncate(time.Second)))
+			files, size := out.downloaded()
+			progress(fmt.Sprintf("fetching Apache Kafka %s with Maven, once: %d files, %.0f of some 65 MB, after %v", version, files, size/1e6, time.Since(start).Truncate(time.Second)))
 		}
 	}
+}
+
+// mavenOutput is what Maven prints.
+type mavenOutput struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (m *mavenOutput) Write(p []byte) (int, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.b.Write(p)
+}
+
+// fetchedFile is Maven's line of a file that has come, with its size.
+var fetchedFile = regexp.MustCompile(`Downloaded from .* \((\d+(?:\.\d+)?) ([kMG]?B) at`)
+
+// downloaded returns how many files have come, and their size in bytes, to the two
+// figures that Maven prints.
+func (m *mavenOutput) downloaded() (files int, size float64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, f := range fetchedFile.FindAllSubmatch(m.b.Bytes(), -1) {
+		n, _ := strconv.ParseFloat(string(f[1]), 64) // as the expression wants it
+		files, size = files+1, size+n*map[string]float64{"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9}[string(f[2])]
+	}
+	return files, size
+}
+
+// errors returns the first of Maven's lines that tell of one, or else the last lines.
+func (m *mavenOutput) errors() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for line := range bytes.Lines(m.b.Bytes()) {
+		if text, ok := bytes.CutPrefix(line, []byte("[ERROR] ")); ok {
+			return string(bytes.TrimSpace(text))
+		}
+	}
+	return lastLines(m.b.Bytes(), 3)
 }
 
 func exists(path string) bool {
