@@ -48,7 +48,7 @@ func (c clients) runScripts() {
 	}
 	blueskyConsumer, wikipediaConsumer := script("bluesky_consumer"), script("wikipedia_consumer")
 	byScripts := func() map[string]map[string]int64 {
-		return map[string]map[string]int64{"bluesky": c.redisCounts("0", "bluesky:counts", ""), "wikipedia": lastCounts(wikipediaConsumer)}
+		return map[string]map[string]int64{"bluesky": c.redisCounts("0", "bluesky:counts", ""), "wikipedia": c.redisCounts("0", "wikipedia:counts", "")}
 	}
 
 	for _, p := range []*process{
@@ -103,7 +103,11 @@ func (c clients) runScripts() {
 	if !maps.Equal(inRedis, stored["bluesky"]) {
 		t.Errorf("redis-cli reads the counts %v, stored are %v", inRedis, stored["bluesky"])
 	}
-	for who, counts := range map[string]map[string]map[string]int64{"the scripts": byScripts(), "weir": c.streams()} {
+	byGroup := c.redisPython()
+	for who, counts := range map[string]map[string]map[string]int64{
+		"the scripts": byScripts(), "weir": c.streams(),
+		"redis-py": {"bluesky": byGroup["weir-bluesky-counter"], "wikipedia": byGroup["weir-wikipedia-counter"]},
+	} {
 		for stream := range stored {
 			if !maps.Equal(counts[stream], stored[stream]) {
 				t.Errorf("%s count %v of %s, stored are %v", who, counts[stream], stream, stored[stream])
@@ -244,16 +248,14 @@ func (c clients) redisCounts(database, key, prefix string) map[string]int64 {
 	return counts
 }
 
-// lastCounts is the last line of counts that a script printed.
-func lastCounts(p *process) map[string]int64 {
-	lines := strings.Split(p.out.tail(4000), "\n")
-	for _, line := range slices.Backward(lines[:len(lines)-1]) {
-		var counts map[string]int64
-		if json.Unmarshal([]byte(line), &counts) == nil {
-			return counts
-		}
+// redisPython is what weir counts in each group, as redis-py reads it.
+func (c clients) redisPython() (counts map[string]map[string]int64) {
+	c.t.Helper()
+	out := c.runs("", "env", "REDIS_URL="+c.redis, c.python, filepath.Join("clients", "weir_counts.py"))
+	if err := json.Unmarshal([]byte(out), &counts); err != nil {
+		c.t.Fatalf("weir_counts.py printed %q: %v", out, err)
 	}
-	return nil
+	return counts
 }
 
 // foreign runs weir's own proof, which has to tell how much others wrote.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -28,7 +29,8 @@ type client struct {
 	peer *server.Peer
 	out  *outbox
 
-	multi      bool // inside MULTI
+	multi      bool    // inside MULTI
+	queued     []shape // of what MULTI queues
 	subscribed bool
 }
 
@@ -120,7 +122,7 @@ func (c *client) handle(args []string) {
 	}
 	switch {
 	case cmd == "MULTI":
-		c.multi = true
+		c.multi, c.queued = true, nil
 	case cmd == "EXEC" || cmd == "DISCARD":
 		c.multi = false
 	case (cmd == "SUBSCRIBE" || cmd == "PSUBSCRIBE") && !c.subscribed:
@@ -128,6 +130,10 @@ func (c *client) handle(args []string) {
 		c.out.push()
 	case c.s.full() && c.s.adds(cmd):
 		c.peer.WriteError("OOM command not allowed when used memory > 'maxmemory'.")
+		return
+	}
+	if c.peer.Resp3 && !c.subscribed {
+		c.inShape(args)
 		return
 	}
 	c.dispatch(args)
@@ -227,6 +233,22 @@ func (o *outbox) Write(p []byte) (int, error) {
 	default:
 	}
 	return len(p), nil
+}
+
+// size is how much waits to be sent.
+func (o *outbox) size() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.buf)
+}
+
+// rewrite changes what was written since size was from.
+func (o *outbox) rewrite(from int, change func([]byte) []byte) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.over && from < len(o.buf) {
+		o.buf = append(o.buf[:from], change(slices.Clone(o.buf[from:]))...)
+	}
 }
 
 // mute drops what is written, or no longer does.

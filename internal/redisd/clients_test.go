@@ -68,13 +68,14 @@ func TestRealRedisCLI(t *testing.T) {
 // The script does what the consumers that weir replaces do (one connection and
 // one INCR for each event, KEYS and GET at the end), and more.
 const python = `
-import sys, redis
+import asyncio, sys, redis, redis.asyncio
 host, port = sys.argv[1], int(sys.argv[2])
 for _ in range(50):
     r = redis.Redis(host=host, port=port, db=0)
     r.incr("create")
     r.close()
 r = redis.Redis(host=host, port=port, db=0, decode_responses=True)
+assert r.ping()
 assert {k: r.get(k) for k in r.keys("*")} == {"create": "50"}
 for protocol in (2, 3):
     r = redis.Redis(host=host, port=port, db=5, protocol=protocol, decode_responses=True)
@@ -93,8 +94,58 @@ for protocol in (2, 3):
     assert sorted(r.scan_iter("*")) == ["h", "n"]
     r.zadd("z", {"x": 1.5})
     assert r.zscore("z", "x") == 1.5
-    if protocol == 2: # miniredis has no pairs for RESP3
-        assert r.zrange("z", 0, -1, withscores=True) == [("x", 1.5)]
+    r.zadd("z", {"y": float("inf")})
+    as_pairs = lambda found: [tuple(pair) for pair in found]
+    assert as_pairs(r.zrange("z", 0, -1, withscores=True)) == [("x", 1.5), ("y", float("inf"))]
+    assert r.zrange("z", 0, -1) == ["x", "y"]
+    with r.pipeline(transaction=True) as p:
+        p.get("none"); p.zrevrange("z", 0, 0, withscores=True); p.zpopmax("z", 2); p.hgetall("h")
+        done = p.execute()
+    assert done[0] is None and as_pairs(done[1]) == [("y", float("inf"))], done
+    assert as_pairs(done[2]) == [("y", float("inf")), ("x", 1.5)] and done[3] == {"a": "5", "b": "2"}, done
+    assert r.zrange("z", 0, -1, withscores=True) == [] and r.blpop("none", timeout=0.1) is None
+    with r.pipeline(transaction=False) as p:
+        for i in range(200): p.incr("many")
+        assert p.execute() == list(range(1, 201))
+    # A counter by hand: what was read must still be so when it is written.
+    tries = 0
+    with r.pipeline() as p:
+        while True:
+            try:
+                p.watch("watched")
+                seen = int(p.get("watched") or 0)
+                if not tries: redis.Redis(host=host, port=port, db=5).set("watched", 10)
+                p.multi(); p.set("watched", seen + 1); p.execute()
+                break
+            except redis.WatchError:
+                tries += 1
+    assert tries == 1 and r.get("watched") == "11"
+    # An error in a transaction leaves the rest of it done, as in Redis.
+    with r.pipeline() as p:
+        p.set("s", "text"); p.incr("s"); p.incr("n")
+        done = p.execute(raise_on_error=False)
+        assert done[0] and isinstance(done[1], redis.ResponseError) and done[2] == 2, done
+    try:
+        r.evalsha("0" * 40, 0); raise SystemExit("a script that nobody loaded runs")
+    except redis.exceptions.NoScriptError:
+        pass
+    with r.pubsub() as heard:
+        heard.subscribe("news"); heard.psubscribe("new*")
+        assert [heard.get_message(timeout=5)["type"] for _ in range(2)] == ["subscribe", "psubscribe"]
+        assert r.publish("news", "a") == 2
+        assert sorted((m["type"], m["channel"], m["data"]) for m in (heard.get_message(timeout=5) for _ in range(2))) == [
+            ("message", "news", "a"), ("pmessage", "news", "a")]
+    r.xadd("x", {"kind": "create"}, maxlen=100); r.xgroup_create("x", "g", id="0")
+    read = r.xreadgroup("g", "me", {"x": ">"}, count=10)
+    entries = read["x"][0] if isinstance(read, dict) else read[0][1] # redis-py's, by protocol
+    assert [fields for _, fields in entries] == [{"kind": "create"}], read
+    assert r.xpending("x", "g")["pending"] == 1
+    assert r.xack("x", "g", entries[0][0]) == 1 and r.xpending("x", "g")["pending"] == 0
+    r.hset("big", mapping={"k:%d" % i: i for i in range(1000)})
+    assert dict(r.hscan_iter("big", match="k:9*")) == {"k:%d" % i: str(i) for i in range(1000) if str(i)[0] == "9"}
+    assert r.sadd("set", "a", "b") == 2 and r.smembers("set") == {"a", "b"} and r.sismember("set", "a")
+    assert r.getdel("s") == "text" and r.get("s") is None
+    assert redis.Redis(host=host, port=port, db=5, protocol=protocol).hget("h", "b") == b"2"
     r.rpush("l", "1", "2"); assert r.blpop("l", timeout=1) == ["l", "1"] or r.lrange("l", 0, -1) == ["2"]
     assert r.client_id() > 0
     assert "addr" in r.client_list()[0]
@@ -103,6 +154,13 @@ for protocol in (2, 3):
     except redis.ResponseError as e:
         assert "not served" in str(e)
     assert r.ping()
+
+async def together():
+    r = redis.asyncio.Redis(host=host, port=port, db=6)
+    await asyncio.gather(*(r.incr("n") for _ in range(50)))
+    assert await r.get("n") == b"50"
+    await r.aclose()
+asyncio.run(together())
 print("fine", redis.__version__)
 `
 

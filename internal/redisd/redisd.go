@@ -13,8 +13,6 @@
 //     client-side caching, CONFIG SET, SHUTDOWN;
 //   - RDB and AOF files: the snapshot has a format of its own, DUMP and RESTORE
 //     work for strings only;
-//   - the shapes that RESP3 gives to members with scores: they are flat lists, as
-//     in RESP2, which redis-py does not accept with protocol=3;
 //   - SCRIPT KILL and a time limit for scripts: a script that does not end stalls
 //     every client, and one that answers a table which contains itself takes the
 //     process down. Whoever may connect is trusted that far: loopback only;

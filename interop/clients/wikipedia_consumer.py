@@ -1,24 +1,30 @@
-"""Counts Wikipedia's changes by type as a member of a group: kafka-python. Ends
-with the counts on SIGTERM."""
+"""Counts Wikipedia's changes by type in Redis as a member of a group: quixstreams, and
+a pipeline of redis-py for each batch. Ends on SIGTERM."""
 
-import collections
 import json
 import os
 import signal
 
-from kafka import KafkaConsumer
+import redis
+from quixstreams import Application
 
 stopped = []
 signal.signal(signal.SIGTERM, lambda *_: stopped.append(1))
-consumer = KafkaConsumer(
-    "wikipedia-edits", bootstrap_servers=os.environ["KAFKA_BROKER"].split(","), group_id="wikipedia-counter",
-    auto_offset_reset="earliest", isolation_level="read_committed",
+counts = redis.Redis.from_url(os.environ["REDIS_URL"])
+app = Application(
+    broker_address=os.environ["KAFKA_BROKER"], consumer_group="wikipedia-counter", auto_offset_reset="earliest", loglevel="WARNING",
+    consumer_extra_config={"isolation.level": "read_committed", "log_level": 4},
 )
-counts = collections.Counter()
-while not stopped:
-    # Not a short timeout: kafka-python begins to join its group anew with each poll, and on a slow machine never would.
-    for records in consumer.poll(timeout_ms=5000).values():
-        for record in records:
-            counts[json.loads(record.value)["type"]] += 1
-    print(json.dumps(counts), flush=True)
-consumer.close()
+
+with app.get_consumer() as consumer:
+    consumer.subscribe(["wikipedia-edits"])
+    while not stopped:
+        messages = consumer.consume(num_messages=100, timeout=0.2)
+        with counts.pipeline(transaction=True) as batch:
+            for message in messages:
+                if message.error():
+                    raise SystemExit(f"consume: {message.error()}")
+                batch.hincrby("wikipedia:counts", json.loads(message.value())["type"], 1)
+            batch.execute()
+        for message in messages:
+            consumer.store_offsets(message)

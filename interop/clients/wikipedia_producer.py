@@ -1,17 +1,19 @@
-"""Writes Wikipedia's recent changes to Kafka: Server-Sent Events, confluent-kafka."""
+"""Writes Wikipedia's recent changes to Kafka: Server-Sent Events, quixstreams."""
 
 import json
 import os
 
 import requests
-from confluent_kafka import Producer
+from quixstreams import Application
 
-producer = Producer({"bootstrap.servers": os.environ["KAFKA_BROKER"], "compression.type": "gzip", "log_level": 4})
+app = Application(
+    broker_address=os.environ["KAFKA_BROKER"], loglevel="WARNING", producer_extra_config={"log_level": 4, "compression.type": "gzip"},
+)
 url = os.environ.get("WIKIPEDIA_URL", "https://stream.wikimedia.org/v2/stream/recentchange")
 left = int(os.environ.get("LIMIT", "0"))  # events to write; 0 for no end
 
 headers = {"Accept": "text/event-stream", "User-Agent": "kafka-learner/1.0 (learner@example.org)"}
-with requests.get(url, headers=headers, stream=True, timeout=60) as response:
+with app.get_producer() as producer, requests.get(url, headers=headers, stream=True, timeout=60) as response:
     response.raise_for_status()
     for line in response.iter_lines():
         if not line.startswith(b"data: "):
@@ -21,9 +23,6 @@ with requests.get(url, headers=headers, stream=True, timeout=60) as response:
         if change["meta"]["domain"] == "canary":
             continue
         producer.produce("wikipedia-edits", key=change["wiki"], value=value)
-        producer.poll(0)
         left -= 1
         if left == 0:
             break
-if producer.flush(60):
-    raise SystemExit("not everything was acknowledged")
