@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/weir-project/weir/internal/tally"
+	"github.com/weir-project/weir/internal/web"
 )
 
 // banner says what runs, where, on what data, and what to try next. It goes to
@@ -84,13 +85,5 @@ func (a *app) sameData() string {
 	if a.given["data"] != "--data" {
 		return ""
 	}
-	return " --data " + shellWord(a.dataDir)
-}
-
-// shellWord quotes a word for a POSIX shell where it needs to be.
-func shellWord(s string) string {
-	if s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:,=@+~") == "" {
-		return s
-	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+	return " --data " + web.ShellWord(a.dataDir)
 }

@@ -238,14 +238,6 @@ func TestLongControlPath(t *testing.T) {
 	}
 }
 
-func TestShellWord(t *testing.T) {
-	for in, want := range map[string]string{"/a/b-c": "/a/b-c", "~/x": "~/x", "": "''", "a b": "'a b'", "it's": `'it'\''s'`, "$HOME": "'$HOME'"} {
-		if got := shellWord(in); got != want {
-			t.Errorf("shellWord(%q) = %s, want %s", in, got, want)
-		}
-	}
-}
-
 func TestDefaultDataDir(t *testing.T) {
 	for _, c := range []struct {
 		env        map[string]string

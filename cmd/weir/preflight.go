@@ -11,6 +11,7 @@ import (
 
 	"github.com/weir-project/weir/internal/kafka"
 	"github.com/weir-project/weir/internal/tally"
+	"github.com/weir-project/weir/internal/web"
 )
 
 const preflightLong = `Checks whether a cluster, and a Redis, can keep what weir promises, before any event
@@ -154,7 +155,7 @@ type finding struct {
 func ofKafka(f kafka.Finding) finding {
 	words := make([]string, len(f.Run))
 	for i, w := range f.Run {
-		words[i] = shellWord(w)
+		words[i] = web.ShellWord(w)
 	}
 	return finding{f.Severity.String(), f.Where(), f.Cause, f.Out, strings.Join(words, " ")}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/weir-project/weir/internal/bluesky"
 	"github.com/weir-project/weir/internal/simulate"
+	"github.com/weir-project/weir/internal/web"
 	"github.com/weir-project/weir/internal/wikipedia"
 )
 
@@ -74,7 +75,7 @@ func (a *app) runSimulate(ctx context.Context, f *sourceFlags, listen, faults st
 	a.stderr.say("  wikipedia  %s  %s/s", u.wikipediaURL(), rateText(wikipediaRate(f.rate)))
 	a.stderr.say("  seed       %d", f.seed)
 	a.stderr.say("  try, in another terminal (with a data directory of its own, because these events are no live ones):")
-	a.stderr.say("    weir up --data %s --bluesky-url %s --wikipedia-url %s", shellWord(filepath.Join(shortHome(data, a.env), "simulate", "weir")), u.blueskyURL(), u.wikipediaURL())
+	a.stderr.say("    weir up --data %s --bluesky-url %s --wikipedia-url %s", web.ShellWord(filepath.Join(data, "simulate", "weir")), u.blueskyURL(), u.wikipediaURL())
 	a.stderr.say("  Ctrl-C stops")
 	<-ctx.Done()
 	return a.printServed(u)

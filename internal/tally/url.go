@@ -125,7 +125,8 @@ func authorityEnd(rest string) int {
 }
 
 // parseURL is strict and never puts the URL into an error: it can hold a password.
-// net/url takes one host alone, so the list is taken apart here.
+// go-redis's own parsers quote it, take one host in the authority, and have no scheme
+// for Sentinels; net/url takes one host alone, so the list is taken apart here.
 func parseURL(raw string) (*location, error) {
 	scheme, rest, ok := strings.Cut(raw, "://")
 	kind, known := schemes[strings.ToLower(scheme)]

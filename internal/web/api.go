@@ -100,7 +100,7 @@ func (s *Server) topic(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, topicAnswer{d, by("weir topics "+shellWord(d.Name), "Metadata", "ListOffsets", "DescribeConfigs", "DescribeGroups", "OffsetFetch")})
+	writeJSON(w, http.StatusOK, topicAnswer{d, by("weir topics "+ShellWord(d.Name), "Metadata", "ListOffsets", "DescribeConfigs", "DescribeGroups", "OffsetFetch")})
 	return nil
 }
 
@@ -122,7 +122,7 @@ func (s *Server) group(w http.ResponseWriter, r *http.Request) error {
 	if s.cfg.Members != nil {
 		own = s.cfg.Members.Own(d.Name)
 	}
-	writeJSON(w, http.StatusOK, groupAnswer{GroupDetail: d, Own: own, how: by("weir groups describe "+shellWord(d.Name), describeRequests(d.Type)...)})
+	writeJSON(w, http.StatusOK, groupAnswer{GroupDetail: d, Own: own, how: by("weir groups describe "+ShellWord(d.Name), describeRequests(d.Type)...)})
 	return nil
 }
 
@@ -184,9 +184,9 @@ func (s *Server) reset(w http.ResponseWriter, r *http.Request) error {
 		applied = true
 		s.cfg.Watch.Note(watch.Entry{Kind: watch.LogRebalance, Group: group, Text: fmt.Sprintf("group %s was reset here to %s", group, req.To)})
 	}
-	command := "weir groups reset " + shellWord(group) + " --to " + shellWord(strings.Replace(req.To, "earliest", "oldest", 1))
+	command := "weir groups reset " + ShellWord(group) + " --to " + ShellWord(strings.Replace(req.To, "earliest", "oldest", 1))
 	for _, t := range req.Topics {
-		command += " --topic " + shellWord(t)
+		command += " --topic " + ShellWord(t)
 	}
 	writeJSON(w, http.StatusOK, resetAnswer{Plan: plan, Applied: applied, how: by(command, "Metadata", "ListOffsets", "OffsetFetch", "OffsetCommit")})
 	return nil
@@ -210,32 +210,6 @@ func target(to string) (inspect.Target, error) {
 		return inspect.ToTime(t), nil
 	}
 	return inspect.Target{}, badRequest("to is %q: give earliest, latest, an offset, +N, -N, or a time like 2006-01-02T15:04:05Z", to)
-}
-
-// shellWord quotes what a shell would take apart.
-func shellWord(s string) string {
-	plain := s != "" && strings.IndexFunc(s, func(r rune) bool {
-		return !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-:/+@=", r)
-	}) < 0
-	if plain {
-		return s
-	}
-	if strings.IndexFunc(s, unseen) < 0 {
-		return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
-	}
-	var b strings.Builder // in which nothing hides: a name can be anybody's
-	for _, r := range s {
-		switch {
-		case unseen(r):
-			fmt.Fprintf(&b, `\U%08x`, r)
-		case r == '\'' || r == '\\':
-			b.WriteByte('\\')
-			fallthrough
-		default:
-			b.WriteRune(r)
-		}
-	}
-	return "$'" + b.String() + "'"
 }
 
 // unseen reports a character that hides, ends a line or turns text around.

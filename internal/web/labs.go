@@ -136,7 +136,7 @@ func (l *Labs) labCommand(name string, settings map[string]string) (args []strin
 		if f.Kind == "switch" && v == "true" {
 			shell += " --" + f.Name
 		} else {
-			shell += " --" + f.Name + " " + shellWord(v)
+			shell += " --" + f.Name + " " + ShellWord(v)
 		}
 	}
 	if left > 0 {
@@ -191,7 +191,7 @@ func (s *Server) labSet(w http.ResponseWriter, r *http.Request) error {
 // setCommand is how a terminal changes a setting of a lab that it starts itself.
 func setCommand(lab string, req labSet) string {
 	line, _ := json.Marshal(map[string]string{"set": req.Name, "value": req.Value}) // two texts
-	return "echo " + shellWord(string(line)) + "   # as a line of standard input of: weir lab " + lab + " --control"
+	return "echo " + ShellWord(string(line)) + "   # as a line of standard input of: weir lab " + lab + " --control"
 }
 
 // labLive follows the experiment that runs, for as long as the browser listens.
@@ -279,6 +279,6 @@ func (s *Server) labCompare(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return badRequest("%v", err)
 	}
-	writeJSON(w, http.StatusOK, compareAnswer{*c, by("weir lab compare "+shellWord(a)+" "+shellWord(b), fromFiles)})
+	writeJSON(w, http.StatusOK, compareAnswer{*c, by("weir lab compare "+ShellWord(a)+" "+ShellWord(b), fromFiles)})
 	return nil
 }

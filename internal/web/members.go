@@ -84,6 +84,6 @@ func (s *Server) changeMembers(w http.ResponseWriter, r *http.Request, verb stri
 	if err != nil {
 		return &statusError{http.StatusConflict, err}
 	}
-	writeJSON(w, http.StatusOK, rebalanceAnswer{Rebalance: result, Text: result.Text(), how: by("weir groups "+verb+" "+shellWord(group), requests...)})
+	writeJSON(w, http.StatusOK, rebalanceAnswer{Rebalance: result, Text: result.Text(), how: by("weir groups "+verb+" "+ShellWord(group), requests...)})
 	return nil
 }

@@ -143,12 +143,12 @@ func (s *Server) messages(w http.ResponseWriter, r *http.Request) error {
 // messagesCommand is the command line that prints the same.
 func messagesCommand(r *http.Request, n int64) string {
 	v := r.URL.Query()
-	c := []string{"weir messages", shellWord(r.PathValue("topic"))}
+	c := []string{"weir messages", ShellWord(r.PathValue("topic"))}
 	switch v.Get("from") {
 	case "oldest":
 		c = append(c, "--offset oldest")
 	case "offset":
-		c = append(c, "--offset "+shellWord(v.Get("offset")))
+		c = append(c, "--offset "+ShellWord(v.Get("offset")))
 	case "time":
 		if t, err := moment(v.Get("time")); err == nil {
 			c = append(c, "--since "+t.UTC().Format(time.RFC3339))
@@ -156,9 +156,9 @@ func messagesCommand(r *http.Request, n int64) string {
 	}
 	c = append(c, "-n "+strconv.FormatInt(n, 10))
 	for _, p := range v["partition"] {
-		c = append(c, "--partition "+shellWord(p))
+		c = append(c, "--partition "+ShellWord(p))
 	}
-	add := func(f string) { c = append(c, "--filter "+shellWord(f)) }
+	add := func(f string) { c = append(c, "--filter "+ShellWord(f)) }
 	if t := v.Get("text"); t != "" {
 		add(t)
 	}
@@ -202,7 +202,7 @@ func (s *Server) message(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	command := fmt.Sprintf("weir messages %s --partition %d --offset %d -n 1 -o jsonl", shellWord(m.Topic), m.Partition, m.Offset)
+	command := fmt.Sprintf("weir messages %s --partition %d --offset %d -n 1 -o jsonl", ShellWord(m.Topic), m.Partition, m.Offset)
 	writeJSON(w, http.StatusOK, messageAnswer{WireMessage: m.Wire(shownValue), how: by(command, "Metadata", "ListOffsets", "Fetch")})
 	return nil
 }
@@ -287,17 +287,17 @@ func (s *Server) produce(w http.ResponseWriter, r *http.Request) error {
 
 // produceCommand writes the same record; a value that is long comes from a file.
 func produceCommand(r Record, partition int32) string {
-	c := fmt.Sprintf("kcat -P -b BROKER -t %s -p %d", shellWord(r.Topic), partition)
+	c := fmt.Sprintf("kcat -P -b BROKER -t %s -p %d", ShellWord(r.Topic), partition)
 	if r.Key != nil {
-		c += " -k " + shellWord(string(r.Key))
+		c += " -k " + ShellWord(string(r.Key))
 	}
 	for _, h := range r.Headers {
-		c += " -H " + shellWord(h[0]+"="+h[1])
+		c += " -H " + ShellWord(h[0]+"="+h[1])
 	}
 	if len(r.Value) > 4<<10 {
 		return c + " VALUE.json"
 	}
-	return "printf %s " + shellWord(string(r.Value)) + " | " + c + ` -D '\x1e'`
+	return "printf %s " + ShellWord(string(r.Value)) + " | " + c + ` -D '\x1e'`
 }
 
 func (s *Server) partition(w http.ResponseWriter, r *http.Request) error {

@@ -33,9 +33,9 @@ type replayRequest struct {
 var replayRequests = []string{"Metadata", "ListOffsets", "Fetch", "OffsetCommit", "JoinGroup", "SyncGroup", "Heartbeat", "LeaveGroup"}
 
 func replayCommand(group, topic string) string {
-	c := "weir groups replay " + shellWord(group)
+	c := "weir groups replay " + ShellWord(group)
 	if topic != "" {
-		c += " --topic " + shellWord(topic)
+		c += " --topic " + ShellWord(topic)
 	}
 	return c
 }

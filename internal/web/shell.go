@@ -1,0 +1,32 @@
+package web
+
+import (
+	"fmt"
+	"strings"
+)
+
+// ShellWord quotes what a shell would take apart, and shows what hides in it.
+func ShellWord(s string) string {
+	plain := s != "" && strings.IndexFunc(s, func(r rune) bool {
+		return !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-:/+@=,", r)
+	}) < 0
+	if plain {
+		return s
+	}
+	if strings.IndexFunc(s, unseen) < 0 {
+		return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+	}
+	var b strings.Builder // in which nothing hides: a name can be anybody's
+	for _, r := range s {
+		switch {
+		case unseen(r):
+			fmt.Fprintf(&b, `\U%08x`, r)
+		case r == '\'' || r == '\\':
+			b.WriteByte('\\')
+			fallthrough
+		default:
+			b.WriteRune(r)
+		}
+	}
+	return "$'" + b.String() + "'"
+}
