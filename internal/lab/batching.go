@@ -144,13 +144,17 @@ func (s *Batching) Run(ctx context.Context, b *Bench, r *Report) error {
 
 // run carries it out, with some ways of committing.
 func (s *Batching) run(ctx context.Context, b *Bench, r *Report, ways []committing) (err error) {
+	own, err := s.own(ctx, b) // where there are none, nothing has to be started
+	if err != nil {
+		return err
+	}
 	b.Progress("starting three brokers")
 	e, err := openEngine(ctx, b, nil)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, e.Close()) }()
-	run, err := s.open(ctx, b, e)
+	run, err := s.open(ctx, b, e, own)
 	if err != nil {
 		return err
 	}

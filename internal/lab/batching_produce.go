@@ -33,21 +33,26 @@ type batchingRun struct {
 	warm   bool      // brokers are: what is measured counts
 }
 
+// own reads or records the records that producers write, nil where they are simulated.
+func (s *Batching) own(ctx context.Context, b *Bench) ([]payload, error) {
+	switch {
+	case s.From != nil:
+		return s.From.read(ctx, b, maxOwn)
+	case s.Live != nil:
+		return s.Live.record(ctx, b, maxOwn, recordTime)
+	}
+	return nil, nil
+}
+
 // open connects, and makes the events before anything is measured.
-func (s *Batching) open(ctx context.Context, b *Bench, e engine) (*batchingRun, error) {
-	x := &batchingRun{s: s, b: b, e: e, kafka: kafka.Config{Brokers: e.Addrs(), ClientID: "weir-lab", Log: b.Log}}
+func (s *Batching) open(ctx context.Context, b *Bench, e engine, own []payload) (*batchingRun, error) {
+	x := &batchingRun{s: s, b: b, e: e, events: own, kafka: kafka.Config{Brokers: e.Addrs(), ClientID: "weir-lab", Log: b.Log}}
 	var err error
 	if x.made, err = payloads(s.Seed, max(s.Flood, int(s.Rate*s.Offer.Seconds()), commitHighRate*int(commitTime/time.Second)+1)); err != nil {
 		return nil, err
 	}
-	switch x.events = x.made; {
-	case s.From != nil:
-		x.events, err = s.From.read(ctx, b, maxOwn)
-	case s.Live != nil:
-		x.events, err = s.Live.record(ctx, b, maxOwn, recordTime)
-	}
-	if err != nil {
-		return nil, err
+	if own == nil {
+		x.events = x.made
 	}
 	if x.cl, err = x.kafka.Connect(ctx); err != nil {
 		return nil, err

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -39,6 +40,9 @@ func (f *FromTopic) read(ctx context.Context, b *Bench, n int64) ([]payload, err
 	bounds, err := kafka.Bounds(ctx, cl, f.Topic)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", f.Topic, err)
+	}
+	if len(bounds) == 0 {
+		return nil, fmt.Errorf("there is no topic %s at %s: weir topics lists those of the running weir", f.Topic, strings.Join(f.Kafka.Brokers, ","))
 	}
 	var ranges []kafka.Range
 	for tp, o := range bounds {
