@@ -47,7 +47,11 @@ func plotReport(r *Report) ([]byte, error) {
 		return nil, err
 	}
 	rows := key.rows(panelWidth)
-	below := panelHeight*vg.Length(len(lines)) + keyHeight*vg.Length(rows)
+	inPanels := panelHeight * vg.Length(len(lines))
+	if len(lines) == 1 { // it is all that there is to see
+		inPanels *= 2
+	}
+	below := inPanels + keyHeight*vg.Length(rows)
 	height := below
 	if len(r.Tradeoffs) > 0 {
 		height += paretoHeight
@@ -72,7 +76,7 @@ func plotReport(r *Report) ([]byte, error) {
 			grid[i] = []*plot.Plot{p}
 		}
 		tiles := draw.Tiles{Rows: len(lines), Cols: 1, PadY: vg.Points(8), PadTop: vg.Points(6), PadBottom: vg.Points(6), PadLeft: vg.Points(8), PadRight: vg.Points(12)}
-		for i, row := range plot.Align(grid, tiles, draw.Crop(all, 0, 0, 0, panelHeight*vg.Length(len(lines))-height)) {
+		for i, row := range plot.Align(grid, tiles, draw.Crop(all, 0, 0, 0, inPanels-height)) {
 			lines[i].Draw(row[0])
 		}
 	}
