@@ -1,6 +1,8 @@
 package conformance
 
 import (
+	"errors"
+	"syscall"
 	"testing"
 	"time"
 
@@ -87,10 +89,16 @@ func (p *producer) endOnce(commit bool) *kmsg.EndTxnResponse {
 	p.t.Helper()
 	req := kmsg.NewPtrEndTxnRequest()
 	req.TransactionalID, req.ProducerID, req.ProducerEpoch, req.Commit = p.txn, p.id, p.epoch, commit
-	resp, err := req.RequestWith(testCtx(p.t), raw)
-	if err != nil {
-		p.t.Fatalf("EndTxn: %v", err)
-	}
+	var resp *kmsg.EndTxnResponse
+	eventually(p.t, func() string {
+		var err error
+		if resp, err = req.RequestWith(testCtx(p.t), raw); errors.Is(err, syscall.ECONNREFUSED) {
+			return err.Error() // nothing was sent: a broker has not heard yet that the coordinator is dead
+		} else if err != nil {
+			p.t.Fatalf("EndTxn: %v", err)
+		}
+		return ""
+	})
 	return resp
 }
 

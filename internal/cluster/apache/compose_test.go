@@ -70,6 +70,9 @@ func TestComposeSettings(t *testing.T) {
 		t.Fatal(err)
 	}
 	lines := strings.Split(string(raw), "\n")
+	if image := "  image: apache/kafka:" + version; !slices.Contains(block(t, lines, "x-broker:"), image) {
+		t.Errorf("compose.yaml lacks the version of the local brokers: %s", image)
+	}
 	shared := settings(t, block(t, lines, "x-broker-settings:"))
 	want := map[string]string{}
 	for _, l := range strings.Split(string(properties(&node{id: 1, addr: "a:1", dir: "d"}, "a:2", "1@a:2", nil)), "\n") {
