@@ -4,9 +4,11 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"regexp"
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -74,6 +76,36 @@ func (r *unusualRig) clockSteps() {
 	within(r.t, "the brokers' clock is ahead", func() bool { return r.appended().After(time.Now().Add(time.Hour)) })
 	r.goesOn("bluesky")
 	r.clock.set("+0")
+	r.goesOn("bluesky")
+	r.goesOn("wikipedia")
+	verified(r.t, r.env)
+}
+
+// markersRefused gives a topic a limit of nothing on the age of records, which refuses
+// the markers that end a transaction, too: Kafka never ends it, also when the limit is
+// gone. The stream says who hangs, and goes on once that broker is started again.
+func (r *unusualRig) markersRefused() {
+	limit := func(op kadm.IncrementalOp, ms string) {
+		r.t.Helper()
+		rs, err := r.admin.AlterTopicConfigs(r.t.Context(), []kadm.AlterConfig{{Op: op, Name: "message.timestamp.before.max.ms", Value: &ms}}, unusualTopic)
+		if err == nil {
+			err = rs[0].Err
+		}
+		if err != nil {
+			r.t.Fatal(err)
+		}
+	}
+	limit(kadm.SetConfig, "0")
+	const says = "does not end the last transaction of weir-ingest-bluesky: it is in state Prepare"
+	r.says(says)
+	limit(kadm.DeleteConfig, "")
+	_, text := r.readyz()
+	hangs := regexp.MustCompile(`broker (\d) ` + says).FindStringSubmatch(text)
+	if hangs == nil {
+		r.t.Fatalf("/readyz does not say which broker hangs: %s", text)
+	}
+	r.must("brokers", "kill", hangs[1])
+	restartBroker(r.t, r.env, hangs[1])
 	r.goesOn("bluesky")
 	r.goesOn("wikipedia")
 	verified(r.t, r.env)

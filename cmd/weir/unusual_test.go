@@ -173,6 +173,7 @@ func TestApacheUnusual(t *testing.T) {
 	step("Redis comes back empty", r.redisEmpty)
 	step("the log is trimmed below the counter's position", r.trimmed)
 	step("the brokers' clock steps", r.clockSteps)
+	step("a topic refuses the ends of transactions", r.markersRefused)
 	step("a broker's disk is full", r.diskFull)
 	step("a topic is deleted and created again", r.recreated)
 	r.up.signal(t, syscall.SIGTERM)

@@ -105,9 +105,14 @@ func (s *session) open(ctx context.Context) error {
 // fence makes every earlier producer of this source's transactional id fail, and
 // aborts the transaction that one left open.
 func (s *session) fence(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 2*transactionTimeout)
+	limited, cancel := context.WithTimeout(ctx, 2*transactionTimeout)
 	defer cancel()
-	if _, _, err := s.cl.ProducerID(ctx); err != nil {
+	if _, _, err := s.cl.ProducerID(limited); err != nil {
+		if limited.Err() != nil && ctx.Err() == nil {
+			if why := kafka.Unended(ctx, s.cl, kafka.TransactionalID(s.cfg.Source.Name())); why != nil {
+				return why
+			}
+		}
 		return fmt.Errorf("fence the predecessor: %w", err)
 	}
 	return nil

@@ -25,6 +25,8 @@ const (
 	ReasonReplicas = "not enough in-sync replicas"
 	ReasonNoLeader = "no leader"
 	ReasonNoTopic  = "no such topic"
+
+	ReasonTransaction = "a transaction does not end"
 )
 
 // UnavailableError says why a cluster does not take or give records at present.

@@ -116,10 +116,7 @@ func Open(ctx context.Context, cfg Config) (*Cluster, error) {
 
 func (c *Cluster) open(ctx context.Context) error {
 	var err error
-	if c.java, err = findJava(ctx); err != nil {
-		return err
-	}
-	if c.libs, err = findJars(ctx, c.cfg); err != nil {
+	if c.java, c.libs, err = provide(ctx, c.cfg); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(c.cfg.Dir, 0o700); err != nil {

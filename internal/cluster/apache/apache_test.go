@@ -240,13 +240,21 @@ func TestWhatIsMissingIsNamed(t *testing.T) {
 	})
 	t.Run("maven", func(t *testing.T) {
 		t.Setenv("PATH", t.TempDir())
-		_, err := findJars(t.Context(), Config{Cache: t.TempDir(), Progress: func(string) {}})
+		_, _, err := haveJars(Config{Cache: t.TempDir()})
 		if err == nil || !strings.Contains(err.Error(), "KAFKA_HOME") {
 			t.Errorf("without Maven: %v", err)
 		}
 	})
+	t.Run("java and maven", func(t *testing.T) {
+		t.Setenv("PATH", t.TempDir())
+		t.Setenv("JAVA_HOME", "")
+		_, _, err := provide(t.Context(), Config{Cache: t.TempDir()})
+		if err == nil || !strings.Contains(err.Error(), "Java 17") || !strings.Contains(err.Error(), "no Maven") || strings.Contains(err.Error(), "\n") {
+			t.Errorf("without Java and Maven: %v", err)
+		}
+	})
 	t.Run("KAFKA_HOME", func(t *testing.T) {
-		_, err := findJars(t.Context(), Config{Home: t.TempDir()})
+		_, _, err := haveJars(Config{Home: t.TempDir()})
 		if err == nil || !strings.Contains(err.Error(), "holds no kafka_2.13 jar") {
 			t.Errorf("with an empty KAFKA_HOME: %v", err)
 		}

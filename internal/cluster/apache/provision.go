@@ -52,27 +52,43 @@ func findJava(ctx context.Context) (string, error) {
 	return path, nil
 }
 
-// findJars returns a directory that holds the brokers' jars, fetching them where need be.
-func findJars(ctx context.Context, cfg Config) (string, error) {
+// haveJars returns a directory that holds the brokers' jars, or where there is none yet
+// the Maven that can fetch them.
+func haveJars(cfg Config) (libs, mvn string, err error) {
 	if cfg.Home != "" {
-		libs := filepath.Join(cfg.Home, "libs")
+		libs = filepath.Join(cfg.Home, "libs")
 		if jars, err := filepath.Glob(filepath.Join(libs, "kafka_2.13-*.jar")); err != nil || len(jars) == 0 {
-			return "", fmt.Errorf("KAFKA_HOME is %s, and %s holds no kafka_2.13 jar: point it at an unpacked Apache Kafka 4, or unset it to let Maven fetch the jars", cfg.Home, libs)
+			return "", "", fmt.Errorf("KAFKA_HOME is %s, and %s holds no kafka_2.13 jar: point it at an unpacked Apache Kafka 4, or unset it to let Maven fetch the jars", cfg.Home, libs)
 		}
-		return libs, nil
+		return libs, "", nil
 	}
-	libs := filepath.Join(cfg.Cache, "apache-kafka-"+version)
-	if _, err := os.Stat(libs); err == nil {
-		return libs, nil
+	libs = filepath.Join(cfg.Cache, "apache-kafka-"+version)
+	if exists(libs) {
+		return libs, "", nil
 	}
-	mvn, err := exec.LookPath("mvn")
-	if err != nil {
-		return "", errors.New("no Maven (mvn) here to fetch Apache Kafka's jars: install Maven, or unpack the official distribution and set KAFKA_HOME")
+	if mvn, err = exec.LookPath("mvn"); err != nil {
+		return "", "", errors.New("no Maven (mvn) here to fetch Apache Kafka's jars: install Maven, or unpack the official distribution and set KAFKA_HOME")
+	}
+	return libs, mvn, nil
+}
+
+// provide finds Java and the brokers' jars, fetching them where need be. All that is
+// missing is told at once.
+func provide(ctx context.Context, cfg Config) (java, libs string, err error) {
+	java, err = findJava(ctx)
+	libs, mvn, jarsErr := haveJars(cfg)
+	switch {
+	case err != nil && jarsErr != nil:
+		return "", "", fmt.Errorf("%w; and %w", err, jarsErr)
+	case err != nil || jarsErr != nil:
+		return "", "", errors.Join(err, jarsErr)
+	case mvn == "":
+		return java, libs, nil
 	}
 	if err := fetch(ctx, mvn, libs, cfg.Progress); err != nil {
-		return "", fmt.Errorf("fetch Apache Kafka %s with Maven: %w", version, err)
+		return "", "", fmt.Errorf("fetch Apache Kafka %s with Maven: %w", version, err)
 	}
-	return libs, nil
+	return java, libs, nil
 }
 
 // fetch lets Maven copy the jars into a directory that appears only when it is complete.
