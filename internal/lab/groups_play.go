@@ -73,7 +73,7 @@ func (g *groupsRun) offer(wishes chan<- wish) (withdraw func()) {
 					}
 					return ask(wish{protocol: p, members: n})
 				}),
-			g.offerDeath(p, ask))
+			g.offerDeath(x, ask))
 	}
 	return func() {
 		for _, w := range withdraws {
@@ -89,13 +89,16 @@ func killControl(p Protocol) string    { return "kill-" + string(p) }
 // maxGroupMembers bounds what a reader can ask for.
 const maxGroupMembers = 8
 
-func (g *groupsRun) offerDeath(p Protocol, ask func(wish) error) (withdraw func()) {
-	return g.b.Offer(Control{Name: killControl(p), Label: "who dies in " + string(p), Values: []string{nobody, "a member"}, Value: nobody},
+func (g *groupsRun) offerDeath(x *groupRun, ask func(wish) error) (withdraw func()) {
+	return g.b.Offer(Control{Name: killControl(x.protocol), Label: "who dies in " + string(x.protocol), Values: []string{nobody, "a member"}, Value: nobody},
 		func(v string) error {
-			if v == nobody {
+			switch {
+			case v == nobody:
 				return nil
+			case len(x.alive()) < 2:
+				return errors.New("the last member stays: nobody would take its partitions over")
 			}
-			return ask(wish{protocol: p})
+			return ask(wish{protocol: x.protocol})
 		})
 }
 
