@@ -83,6 +83,9 @@ func settings(a, b any) (out []string) {
 	return out
 }
 
+// settingLength is how much of a setting is shown, in bytes: the report has all of it.
+const settingLength = 160
+
 // settingText writes a setting as JSON does, but for texts, and for one that is not there.
 func settingText(v any) string {
 	switch x := v.(type) {
@@ -94,6 +97,9 @@ func settingText(v any) string {
 	b, err := json.Marshal(v)
 	if err != nil { // it was read from JSON
 		return fmt.Sprint(v)
+	}
+	if len(b) > settingLength {
+		return strings.ToValidUTF8(string(b[:settingLength]), "") + "…"
 	}
 	return string(b)
 }

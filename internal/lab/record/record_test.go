@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 func TestCompare(t *testing.T) {
@@ -30,6 +31,10 @@ func TestCompare(t *testing.T) {
 	c, err = Compare(a, b)
 	if want := []string{"engine: embedded, apache", "m: 2, 1073741824", `to: -, {"urls":["ws://x"]}`}; err != nil || !slices.Equal(c.Settings, want) {
 		t.Errorf("settings = %q, want %q (%v)", c.Settings, want, err)
+	}
+	b.Settings = map[string]any{"n": 1.0, "m": 2.0, "to": strings.Split(strings.Repeat("é,", 500), ",")}
+	if c, err = Compare(a, b); err != nil || len(c.Settings) != 2 || len(c.Settings[1]) > 200 || !strings.HasSuffix(c.Settings[1], "…") || !utf8.ValidString(c.Settings[1]) {
+		t.Errorf("settings = %q (%v)", c.Settings, err)
 	}
 	b.Lab = "other"
 	if _, err := Compare(a, b); err == nil {
