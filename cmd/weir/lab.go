@@ -295,6 +295,8 @@ func measureText(m record.Measure, ok bool) string {
 		return thousands(int64(m.Value))
 	case "events/s":
 		return rateText(m.Value) + "/s"
+	case "times":
+		return fmt.Sprintf("%.0f times", m.Value)
 	case "ms":
 		if m.Value >= 1000 {
 			return fmt.Sprintf("%.1f s", m.Value/1000)
