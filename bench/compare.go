@@ -172,6 +172,9 @@ func (s settings) one(ctx context.Context, r row) (result, error) {
 			return result{}, err
 		}
 	}
+	if err := s.rest(ctx); err != nil {
+		return result{}, err
+	}
 	before := s.brokersCPU()
 	res, err := s.measured(ctx, r)
 	res.Brokers = s.brokersCPU() - before
@@ -179,6 +182,24 @@ func (s settings) one(ctx context.Context, r row) (result, error) {
 		err = s.deleteTopics(ctx)
 	}
 	return res, err
+}
+
+// rest waits until the brokers do next to nothing, and at most ten seconds: topics that
+// were made or deleted just now keep them busy, which is no measurement's.
+func (s settings) rest(ctx context.Context) error {
+	const window = 250 * time.Millisecond
+	for range 40 {
+		before := s.brokersCPU()
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(window):
+		}
+		if s.brokersCPU()-before < window/10 {
+			return nil
+		}
+	}
+	return nil
 }
 
 func (s settings) measured(ctx context.Context, r row) (result, error) {

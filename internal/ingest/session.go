@@ -23,12 +23,16 @@ type session struct {
 	// last one.
 	rec    kafka.CursorRecord
 	filter *filter
-	tx     *transaction
+	// moved: the cursor is not the committed one.
+	moved bool
+	// tx is being built. flight is being committed meanwhile, nil when nothing is; then
+	// spare is what is built next. fail ends the waits of the session when flight fails.
+	tx, spare, flight *transaction
+	fail              context.CancelFunc
 	// workErr is why the work ended early; it is read when its queue is closed.
 	workErr error
 
-	began     time.Time // the last transaction
-	committed time.Time
+	began time.Time // the last transaction
 }
 
 // once runs one session. It returns nil when ctx was cancelled and what was
@@ -86,7 +90,8 @@ func (s *session) open(ctx context.Context) error {
 		return err
 	}
 	crash.Here("ingest: cursor read")
-	s.tx = newTransaction(s, limits)
+	s.tx = newTransaction(s, newTopics(s), limits)
+	s.spare = newTransaction(s, s.tx.topics, limits)
 	if err := s.claim(ctx); err != nil {
 		return err
 	}
@@ -212,7 +217,11 @@ func (s *session) origin(got string) error {
 // claim commits the cursor as it is, in this instance's name, so that the
 // predecessor learns who has fenced it.
 func (s *session) claim(ctx context.Context) error {
-	if err := s.tx.commit(ctx); err != nil {
+	err := s.tx.seal()
+	if err == nil {
+		err = s.tx.commit(ctx)
+	}
+	if err != nil {
 		return fmt.Errorf("claim %s: %w", s.cfg.Source.Name(), err)
 	}
 	s.known = writingOf(&s.rec)
@@ -245,8 +254,13 @@ func (s *session) stream(ctx, op context.Context) error {
 	}()
 	var err error
 	defer cancel()
+	op, s.fail = context.WithCancel(op)
+	defer s.fail()
 	for err == nil {
 		err = s.next(op, q)
+	}
+	if failed := s.land(); failed != nil {
+		err = failed
 	}
 	cancel()
 	select {
@@ -263,12 +277,12 @@ func (s *session) stream(ctx, op context.Context) error {
 	return err
 }
 
-// next waits for events and commits one transaction of them. It returns
-// queue.ErrClosed when there will be none.
+// next waits for events and begins to commit one transaction of them, as soon as the
+// one before is committed. It returns queue.ErrClosed when there will be no more.
 func (s *session) next(ctx context.Context, q *queue.Queue) error {
 	limit := time.Duration(-1)
-	if s.tx.moved {
-		limit = max(0, time.Until(s.committed.Add(idleCommit)))
+	if s.moved {
+		limit = max(0, time.Until(s.lastCommit().Add(idleCommit)))
 	}
 	if err := q.Wait(ctx, 1, 0, limit); err != nil {
 		return err
@@ -278,7 +292,30 @@ func (s *session) next(ctx context.Context, q *queue.Queue) error {
 			return err
 		}
 	}
+	if err := s.gather(q); err != nil {
+		return err
+	}
+	if s.flight != nil {
+		if err := s.land(); err != nil {
+			return err
+		}
+		if err := s.gather(q); err != nil { // what came meanwhile
+			return err
+		}
+	}
 	s.began = time.Now()
+	crash.Here("ingest: gathered")
+	if s.tx.records() == 0 && (!s.moved || time.Since(s.lastCommit()) < idleCommit) {
+		// Duplicates and canaries alone are not worth a transaction: coming back
+		// to where the cursor is costs no more than meeting them again.
+		s.tx.reset()
+		return nil
+	}
+	return s.launch(ctx)
+}
+
+// gather takes from the queue what fits into the transaction.
+func (s *session) gather(q *queue.Queue) error {
 	for s.tx.events < s.cfg.MaxEvents && s.tx.bytes < s.cfg.MaxBytes {
 		b, ok := q.TryGet()
 		if !ok {
@@ -288,14 +325,50 @@ func (s *session) next(ctx context.Context, q *queue.Queue) error {
 			return err
 		}
 	}
-	crash.Here("ingest: gathered")
-	if s.tx.records() == 0 && (!s.tx.moved || time.Since(s.committed) < idleCommit) {
-		// Duplicates and canaries alone are not worth a transaction: coming back
-		// to where the cursor is costs no more than meeting them again.
-		s.tx.reset()
+	return nil
+}
+
+// launch commits what was gathered while the next transaction is gathered: Apache
+// Kafka lets a transaction wait for the end of the one before, and then both its
+// processors and these ones have nothing to do.
+func (s *session) launch(ctx context.Context) error {
+	if err := s.tx.seal(); err != nil {
+		return err
+	}
+	tx := s.tx
+	s.tx, s.spare, s.flight = s.spare, nil, tx
+	go func() {
+		var l landing
+		defer func() {
+			if l.panicked = recover(); l.panicked != nil || l.err != nil {
+				s.fail()
+			}
+			tx.landed <- l
+		}()
+		l.err = tx.commit(ctx)
+	}()
+	return nil
+}
+
+// landing is how a transaction ended.
+type landing struct {
+	err      error
+	panicked any
+}
+
+// land waits until the transaction that is being committed, if there is one, has
+// ended, and panics where that did.
+func (s *session) land() error {
+	tx := s.flight
+	if tx == nil {
 		return nil
 	}
-	return s.tx.commit(ctx)
+	l := <-tx.landed
+	s.flight, s.spare = nil, tx
+	if l.panicked != nil {
+		panic(l.panicked)
+	}
+	return l.err
 }
 
 // idleCommit is how old the committed cursor may become after nothing but

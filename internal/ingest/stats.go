@@ -135,6 +135,13 @@ func (i *Ingester) commits() int64 {
 	return i.stats.Commits
 }
 
+// lastCommit is when a transaction was last committed, zero for never.
+func (i *Ingester) lastCommit() time.Time {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.stats.LastCommit
+}
+
 // restarting notes and tells an error after which everything begins again.
 func (i *Ingester) restarting(err error) {
 	i.mu.Lock()

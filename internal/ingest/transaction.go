@@ -29,14 +29,16 @@ const (
 	recordOverhead = 512
 )
 
-// transaction builds the records of one Kafka transaction and commits them. All
-// its memory is used again for the next one; what the records point to belongs to
-// the batches, which are released once the transaction is committed. It lives and
-// dies with a session: after an error the client may still hold the records.
+// transaction builds the records of one Kafka transaction, is sealed, and commits
+// them. All its memory is used again for a later one; what the records point to belongs
+// to the batches, which are released once the transaction is committed. It lives and
+// dies with a session: after an error the client may still hold the records. Building
+// and sealing change the session, committing only the statistics, so that another
+// transaction can be built meanwhile.
 type transaction struct {
 	s       *session
 	limits  map[string]int // bytes of the largest record, by topic
-	topics  [event.Gap + 1]*topicState
+	topics  *topics
 	batches []*event.Batch
 	recs    []kgo.Record
 	headers []kgo.RecordHeader
@@ -48,12 +50,16 @@ type transaction struct {
 	hostBytes []byte
 	received  []byte // of the batch in hand, as text
 
-	moved  bool  // the cursor is not the committed one
 	events int   // taken from the queue
 	bytes  int64 // of them
 	now    time.Time
 	done   delta
+
+	// Since it was sealed: the position that it commits, and filter.early.
+	at     event.Cursor
+	early  int64
 	failed atomic.Pointer[error]
+	landed chan landing
 }
 
 // delta is what a transaction adds to the statistics.
@@ -76,18 +82,26 @@ type kindState struct {
 	pending int64
 }
 
-func newTransaction(s *session, limits map[string]int) *transaction {
-	t := &transaction{s: s, limits: limits}
+func newTransaction(s *session, topics *topics, limits map[string]int) *transaction {
+	return &transaction{s: s, topics: topics, limits: limits, landed: make(chan landing, 1)}
+}
+
+// topics are those that records go to, by route: what the transactions of a session
+// share.
+type topics [event.Gap + 1]*topicState
+
+func newTopics(s *session) *topics {
+	t := &topics{}
 	topic := func(name string) *topicState {
 		if name == "" {
 			return nil
 		}
 		return &topicState{name: name, seq: s.rec.Seqs[name], kinds: map[string]*kindState{}}
 	}
-	t.topics[event.Data] = topic(s.cfg.Topics.Data)
-	t.topics[event.Account] = topic(s.cfg.Topics.Account)
-	t.topics[event.Reject] = topic(s.cfg.Topics.DeadLetter)
-	t.topics[event.Gap] = t.topics[event.Reject]
+	t[event.Data] = topic(s.cfg.Topics.Data)
+	t[event.Account] = topic(s.cfg.Topics.Account)
+	t[event.Reject] = topic(s.cfg.Topics.DeadLetter)
+	t[event.Gap] = t[event.Reject]
 	return t
 }
 
@@ -131,7 +145,7 @@ func (t *transaction) move(c *event.Cursor) {
 	origin := t.s.rec.Cursor.Origin
 	t.s.rec.Cursor = c.Clone()
 	t.s.rec.Cursor.Origin = origin
-	t.moved = true
+	t.s.moved = true
 }
 
 // event turns an event into a record, unless it is a duplicate or not stored.
@@ -140,7 +154,7 @@ func (t *transaction) event(e *event.Event) error {
 		t.done.skipped++
 		return nil
 	}
-	if int(e.Route) >= len(t.topics) || t.topics[e.Route] == nil {
+	if int(e.Route) >= len(*t.topics) || t.topics[e.Route] == nil {
 		return &internalError{fmt.Sprintf("%s delivered an event of route %s, which has no topic", t.s.cfg.Source.Name(), e.Route)}
 	}
 	if e.Route != event.Gap && t.size(e) > t.limits[t.topics[e.Route].name] {
@@ -266,15 +280,12 @@ func (t *transaction) timestamp(us int64) time.Time {
 	return time.UnixMicro(us)
 }
 
-// commit writes the records and the cursor in one transaction. After an error the
-// session is over.
+// commit writes the records and the cursor, which are sealed, in one transaction. After
+// an error the session is over.
 func (t *transaction) commit(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, transactionTimeout)
 	defer cancel()
 	defer t.s.attend(ctx)()
-	if err := t.seal(); err != nil {
-		return err
-	}
 	cl := t.s.cl
 	if err := cl.BeginTransaction(); err != nil {
 		return fmt.Errorf("begin transaction: %w", err)
@@ -354,7 +365,7 @@ func (t *transaction) promise(r *kgo.Record, err error) {
 	}
 }
 
-// seal makes the cursor record.
+// seal makes the cursor record. Nothing is added afterwards.
 func (t *transaction) seal() error {
 	rec := &t.s.rec
 	for _, k := range t.kinds {
@@ -372,26 +383,26 @@ func (t *transaction) seal() error {
 		return &internalError{err.Error()}
 	}
 	t.cursor = kgo.Record{Topic: kafka.TopicCursors, Partition: t.s.partition, Key: []byte(rec.Source), Value: value}
+	t.at, t.s.moved = rec.Cursor.Clone(), false
+	if t.s.filter != nil {
+		t.early = t.s.filter.early
+	}
 	return nil
 }
 
 // account adds a committed transaction to the statistics.
 func (t *transaction) account() {
 	now := time.Now()
-	t.s.committed = now
 	i := t.s.Ingester
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.goesOn()
 	s := &i.stats
 	t.done.addTo(s)
-	t.done, t.moved = delta{}, false
+	t.done = delta{}
 	s.Commits++
 	s.LastCommit = now
-	s.Cursor = t.s.rec.Cursor.Clone()
-	if t.s.filter != nil {
-		s.Forgotten = t.s.filter.early
-	}
+	s.Cursor, s.Forgotten = t.at, t.early
 	for _, b := range t.batches {
 		if !b.Received.IsZero() {
 			s.Latency.Add(now.Sub(b.Received), int64(len(b.Events)))
