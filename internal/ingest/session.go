@@ -130,6 +130,9 @@ func (s *session) producerOpts(limits map[string]int) []kgo.Opt {
 		kgo.TransactionalID(kafka.TransactionalID(s.cfg.Source.Name())),
 		kgo.TransactionTimeout(transactionTimeout),
 		kgo.RequiredAcks(kgo.AllISRAcks()),
+		// Apache Kafka may refuse a transaction whose predecessor's markers are not in
+		// place yet, and the library tries again once it has asked where the leaders are.
+		kgo.MetadataMinAge(50*time.Millisecond),
 		kgo.StopProducerOnDataLossDetected(),
 		kgo.RecordPartitioner(partitioner{manual: []string{kafka.TopicCursors, s.cfg.Topics.DeadLetter}}),
 		kgo.ProducerBatchCompression(kgo.SnappyCompression(), kgo.NoCompression()),

@@ -58,7 +58,13 @@ func properties(n *node, controller, voters string, more map[string]string) []by
 		"broker.heartbeat.interval.ms": "500",
 		"log.segment.bytes":            "67108864",
 		// A laptop's disk: the log of the two streams is a matter of gigabytes.
-		"log.retention.bytes":            "1073741824",
+		"log.retention.bytes": "1073741824",
+		// A producer that begins a transaction waits for the markers of the one before:
+		// looked for every 2 ms and for up to a second, where the default is every 20 ms,
+		// and after 100 ms an error that costs the client a round of metadata.
+		"add.partitions.to.txn.retry.backoff.ms":     "2",
+		"add.partitions.to.txn.retry.backoff.max.ms": "1000",
+
 		"message.max.bytes":              "8388608",
 		"replica.fetch.max.bytes":        "8388608",
 		"num.network.threads":            "2",
