@@ -132,7 +132,7 @@ func (s *session) producerOpts(limits map[string]int) []kgo.Opt {
 		kgo.RequiredAcks(kgo.AllISRAcks()),
 		// Apache Kafka may refuse a transaction whose predecessor's markers are not in
 		// place yet, and the library tries again once it has asked where the leaders are.
-		kgo.MetadataMinAge(50*time.Millisecond),
+		kgo.MetadataMinAge(50 * time.Millisecond),
 		kgo.StopProducerOnDataLossDetected(),
 		kgo.RecordPartitioner(partitioner{manual: []string{kafka.TopicCursors, s.cfg.Topics.DeadLetter}}),
 		kgo.ProducerBatchCompression(kgo.SnappyCompression(), kgo.NoCompression()),
@@ -299,6 +299,9 @@ func (s *session) next(ctx context.Context, q *queue.Queue) error {
 		return err
 	}
 	if s.flight != nil {
+		if s.tx.events == 0 && !s.moved {
+			return nil // who puts was about to
+		}
 		if err := s.land(); err != nil {
 			return err
 		}
