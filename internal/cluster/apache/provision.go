@@ -91,12 +91,38 @@ func provide(ctx context.Context, cfg Config) (java, libs string, err error) {
 	return java, libs, nil
 }
 
+const (
+	fetching = "fetch-" // begins the names of directories that jars are fetched into
+	// staleAfter is when nobody can be fetching any more.
+	staleAfter = 24 * time.Hour
+)
+
+// sweep removes what processes that were killed while they fetched have left in dir
+// since before a time.
+func sweep(dir string, before time.Time) error {
+	left, err := filepath.Glob(filepath.Join(dir, fetching+"*"))
+	if err != nil {
+		return err
+	}
+	for _, path := range left {
+		if info, err := os.Stat(path); err == nil && info.ModTime().Before(before) {
+			if err := os.RemoveAll(path); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // fetch lets Maven copy the jars into a directory that appears only when it is complete.
 func fetch(ctx context.Context, mvn, libs string, progress func(string)) error {
 	if err := os.MkdirAll(filepath.Dir(libs), 0o700); err != nil {
 		return err
 	}
-	work, err := os.MkdirTemp(filepath.Dir(libs), "fetch-")
+	if err := sweep(filepath.Dir(libs), time.Now().Add(-staleAfter)); err != nil {
+		return err
+	}
+	work, err := os.MkdirTemp(filepath.Dir(libs), fetching)
 	if err != nil {
 		return err
 	}
