@@ -55,7 +55,8 @@ func (l *Live) x(of string) float64 {
 var ErrNoControl = errors.New("the running lab does not offer that setting now")
 
 // Set changes a setting that the experiment offers now. It returns ErrNoControl where
-// it does not, or says which values are allowed. A change is a mark on the chart.
+// it does not, or says which values are allowed. A change is a mark on the chart; one that
+// the experiment refuses is told as its progress.
 func (l *Live) Set(name, value string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -71,6 +72,7 @@ func (l *Live) Set(name, value string) error {
 		return nil
 	}
 	if err := o.set(value); err != nil {
+		l.tell(Update{Progress: fmt.Sprintf("%s not changed: %v", o.Label, err)})
 		return err
 	}
 	o.Value = value

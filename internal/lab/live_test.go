@@ -89,8 +89,9 @@ func TestASettingIsChangedWhileItRuns(t *testing.T) {
 		b.Begin("first", time.Now())
 		withdraw := b.Offer(Control{Name: "policy", Label: "policy", Values: []string{"a", "b"}, Value: "a"}, func(v string) error { policy = v; return nil })
 		defer b.Offer(Control{Name: "work", Label: "work", Min: 1, Max: 20, Unit: "ms", Value: "10"}, func(v string) error { work = v; return nil })()
+		defer b.Offer(Control{Name: "kill", Label: "who dies", Values: []string{"", "a"}}, func(string) error { return errors.New("it is the last") })()
 		for _, c := range []struct{ name, value, wrong string }{
-			{"policy", "c", "choose one of a, b"}, {"work", "21", "from 1 to 20 ms"}, {"work", "NaN", "from 1 to 20 ms"}, {"other", "1", "does not offer"},
+			{"kill", "a", "it is the last"}, {"policy", "c", "choose one of a, b"}, {"work", "21", "from 1 to 20 ms"}, {"work", "NaN", "from 1 to 20 ms"}, {"other", "1", "does not offer"},
 			{"policy", "a", ""}, {"policy", "b", ""}, {"work", "2.5", ""},
 		} {
 			if err := live.Set(c.name, c.value); (err == nil) != (c.wrong == "") || err != nil && !strings.Contains(err.Error(), c.wrong) {
@@ -116,6 +117,9 @@ func TestASettingIsChangedWhileItRuns(t *testing.T) {
 	}})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if !slices.ContainsFunc(h.all, func(u Update) bool { return u.Progress == "who dies not changed: it is the last" }) {
+		t.Error("what the experiment refused was not told")
 	}
 	var texts []string
 	for _, m := range r.Marks {
