@@ -74,6 +74,7 @@ func TestSignals(t *testing.T) {
 	// Without its cluster, draining takes as long as it may.
 	cluster.signal(t, syscall.SIGKILL)
 	cluster.exit(t)
+	produce.out.waitFor(t, "waiting for Kafka", startPatience) // with events that it cannot commit
 	produce.signal(t, syscall.SIGTERM)
 	produce.out.waitFor(t, "stopping", startPatience)
 	produce.signal(t, os.Interrupt)

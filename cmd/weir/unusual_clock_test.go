@@ -106,6 +106,7 @@ func (r *unusualRig) markersRefused() {
 	}
 	r.must("brokers", "kill", hangs[1])
 	restartBroker(r.t, r.env, hangs[1])
+	r.inSync()
 	r.goesOn("bluesky")
 	r.goesOn("wikipedia")
 	verified(r.t, r.env)

@@ -274,7 +274,15 @@ func (r *unusualRig) diskFull() {
 		r.t.Fatal(err)
 	}
 	restartBroker(r.t, r.env, "2")
-	within(r.t, "broker 2 is in sync again", func() bool {
+	r.inSync()
+	r.goesOn("bluesky")
+}
+
+// inSync waits until all replicas are in sync: the next broker that is taken away could
+// be the last one that has everything, and then nobody would lead.
+func (r *unusualRig) inSync() {
+	r.t.Helper()
+	within(r.t, "all replicas are in sync", func() bool {
 		ctx, cancel := context.WithTimeout(r.t.Context(), 5*time.Second)
 		defer cancel()
 		topics, err := r.admin.ListTopicsWithInternal(ctx)
@@ -282,7 +290,6 @@ func (r *unusualRig) diskFull() {
 		topics.EachPartition(func(p kadm.PartitionDetail) { whole = whole && len(p.ISR) == 3 })
 		return whole
 	})
-	r.goesOn("bluesky")
 }
 
 // recreated: a topic is gone and, when it is there again, is not the one that was
