@@ -55,9 +55,11 @@ func (c *brokerClock) set(distance string) {
 // clockTopic holds the times that brokers write.
 const clockTopic = "clock"
 
-// clockSteps has the brokers' clock step by two hours. Behind, it refuses the events'
-// times: the streams wait and say so, and go on once it is right. Ahead, nothing is
-// noticed. That it did step, the times say that the brokers themselves write.
+// clockSteps has the brokers' clock step ahead by two hours, where it stays. Nothing is
+// noticed, until a topic takes no records as old as the events now look: the stream waits
+// and says so, and goes on when the limit is gone. That it did step, the times say that
+// the brokers themselves write. It does not step back: Kafka's own timers then wait for
+// the old time (brokers were fenced for good), which is not weir's to mend.
 func (r *unusualRig) clockSteps() {
 	if r.clock.none != "" {
 		r.t.Errorf("a wrong clock was not tried: %s", r.clock.none)
@@ -67,15 +69,12 @@ func (r *unusualRig) clockSteps() {
 	if _, err := r.admin.CreateTopic(r.t.Context(), 1, 3, map[string]*string{"message.timestamp.type": &stamped}, clockTopic); err != nil {
 		r.t.Fatal(err)
 	}
-	r.clock.set("-2h")
-	r.says("because of their time: one of ")
-	r.clock.set("+0")
-	r.goesOn("bluesky")
-	r.goesOn("wikipedia")
 	r.clock.set("+2h")
 	within(r.t, "the brokers' clock is ahead", func() bool { return r.appended().After(time.Now().Add(time.Hour)) })
 	r.goesOn("bluesky")
-	r.clock.set("+0")
+	r.limitAge(kadm.SetConfig, "3600000")
+	r.says("because of their time: one of ")
+	r.limitAge(kadm.DeleteConfig, "")
 	r.goesOn("bluesky")
 	r.goesOn("wikipedia")
 	verified(r.t, r.env)
@@ -85,20 +84,10 @@ func (r *unusualRig) clockSteps() {
 // the markers that end a transaction, too: Kafka never ends it, also when the limit is
 // gone. The stream says who hangs, and goes on once that broker is started again.
 func (r *unusualRig) markersRefused() {
-	limit := func(op kadm.IncrementalOp, ms string) {
-		r.t.Helper()
-		rs, err := r.admin.AlterTopicConfigs(r.t.Context(), []kadm.AlterConfig{{Op: op, Name: "message.timestamp.before.max.ms", Value: &ms}}, unusualTopic)
-		if err == nil {
-			err = rs[0].Err
-		}
-		if err != nil {
-			r.t.Fatal(err)
-		}
-	}
-	limit(kadm.SetConfig, "0")
+	r.limitAge(kadm.SetConfig, "0")
 	const says = "does not end the last transaction of weir-ingest-bluesky: it is in state Prepare"
 	r.says(says)
-	limit(kadm.DeleteConfig, "")
+	r.limitAge(kadm.DeleteConfig, "")
 	_, text := r.readyz()
 	hangs := regexp.MustCompile(`broker (\d) ` + says).FindStringSubmatch(text)
 	if hangs == nil {
@@ -110,6 +99,19 @@ func (r *unusualRig) markersRefused() {
 	r.goesOn("bluesky")
 	r.goesOn("wikipedia")
 	verified(r.t, r.env)
+}
+
+// limitAge changes how old a record of the topic may be by the brokers' clock, in
+// milliseconds.
+func (r *unusualRig) limitAge(op kadm.IncrementalOp, ms string) {
+	r.t.Helper()
+	rs, err := r.admin.AlterTopicConfigs(r.t.Context(), []kadm.AlterConfig{{Op: op, Name: "message.timestamp.before.max.ms", Value: &ms}}, unusualTopic)
+	if err == nil {
+		err = rs[0].Err
+	}
+	if err != nil {
+		r.t.Fatal(err)
+	}
 }
 
 // appended is the time that a broker writes now: of a record that it stamps itself.
