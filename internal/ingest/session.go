@@ -25,10 +25,12 @@ type session struct {
 	filter *filter
 	// moved: the cursor is not the committed one.
 	moved bool
-	// tx is being built. flight is being committed meanwhile, nil when nothing is; then
-	// spare is what is built next. fail ends the waits of the session when flight fails.
-	tx, spare, flight *transaction
-	fail              context.CancelFunc
+	// tx is being built, and other is built next: flight tells how the commit of other
+	// ended, and is nil when nothing is being committed. fail ends the waits of the
+	// session when that fails.
+	tx, other *transaction
+	flight    chan landing
+	fail      context.CancelFunc
 	// workErr is why the work ended early; it is read when its queue is closed.
 	workErr error
 
@@ -91,7 +93,7 @@ func (s *session) open(ctx context.Context) error {
 	}
 	crash.Here("ingest: cursor read")
 	s.tx = newTransaction(s, newTopics(s), limits)
-	s.spare = newTransaction(s, s.tx.topics, limits)
+	s.other = newTransaction(s, s.tx.topics, limits)
 	if err := s.claim(ctx); err != nil {
 		return err
 	}
@@ -341,15 +343,15 @@ func (s *session) launch(ctx context.Context) error {
 	if err := s.tx.seal(); err != nil {
 		return err
 	}
-	tx := s.tx
-	s.tx, s.spare, s.flight = s.spare, nil, tx
+	tx, flight := s.tx, make(chan landing, 1)
+	s.tx, s.other, s.flight = s.other, tx, flight
 	go func() {
 		var l landing
 		defer func() {
 			if l.panicked = recover(); l.panicked != nil || l.err != nil {
 				s.fail()
 			}
-			tx.landed <- l
+			flight <- l
 		}()
 		l.err = tx.commit(ctx)
 	}()
@@ -365,12 +367,11 @@ type landing struct {
 // land waits until the transaction that is being committed, if there is one, has
 // ended, and panics where that did.
 func (s *session) land() error {
-	tx := s.flight
-	if tx == nil {
+	if s.flight == nil {
 		return nil
 	}
-	l := <-tx.landed
-	s.flight, s.spare = nil, tx
+	l := <-s.flight
+	s.flight = nil
 	if l.panicked != nil {
 		panic(l.panicked)
 	}

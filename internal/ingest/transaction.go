@@ -59,7 +59,6 @@ type transaction struct {
 	at     event.Cursor
 	early  int64
 	failed atomic.Pointer[error]
-	landed chan landing
 }
 
 // delta is what a transaction adds to the statistics.
@@ -83,7 +82,7 @@ type kindState struct {
 }
 
 func newTransaction(s *session, topics *topics, limits map[string]int) *transaction {
-	return &transaction{s: s, topics: topics, limits: limits, landed: make(chan landing, 1)}
+	return &transaction{s: s, topics: topics, limits: limits}
 }
 
 // topics are those that records go to, by route: what the transactions of a session
