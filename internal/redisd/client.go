@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"runtime/debug"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -242,12 +241,13 @@ func (o *outbox) size() int {
 	return len(o.buf)
 }
 
-// rewrite changes what was written since size was from.
+// rewrite changes what was written since size was from. change returns its argument
+// where nothing is to be changed, and leaves it as it is.
 func (o *outbox) rewrite(from int, change func([]byte) []byte) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if !o.over && from < len(o.buf) {
-		o.buf = append(o.buf[:from], change(slices.Clone(o.buf[from:]))...)
+		o.buf = append(o.buf[:from], change(o.buf[from:])...)
 	}
 }
 
