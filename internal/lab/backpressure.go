@@ -183,7 +183,7 @@ func (s *Backpressure) Check() error {
 	case s.Break == BreakForget && (!slices.Contains(s.Policies, queue.Spill) || !s.Slow.beforeKafka()):
 		return fmt.Errorf("--break %s is about what comes back from disk: it needs the policy spill, and a slow stage before Kafka", BreakForget)
 	case s.Break != "" && !slices.Contains(Breaks(), s.Break):
-		return fmt.Errorf("there is no way to break called %q: choose one of %s", s.Break, listed(Breaks()))
+		return noSuch("way to break", s.Break, Breaks())
 	}
 	if err := s.Live.check(); err != nil {
 		return err

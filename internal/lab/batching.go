@@ -130,7 +130,7 @@ func (s *Batching) Check() error {
 	case s.Within < time.Millisecond || s.Within > MaxLinger:
 		return fmt.Errorf("a latency of %v to be within is not between 1ms and %v", s.Within, MaxLinger)
 	case s.Break != "" && !slices.Contains(BatchingBreaks(), s.Break):
-		return fmt.Errorf("there is no way to break called %q: choose one of %s", s.Break, listed(BatchingBreaks()))
+		return noSuch("way to break", s.Break, BatchingBreaks())
 	case s.Live != nil && s.From != nil:
 		return errors.New("records of a topic and of a live stream contradict each other: leave out one of them")
 	}

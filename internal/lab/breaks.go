@@ -3,6 +3,7 @@ package lab
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync/atomic"
 
@@ -33,6 +34,11 @@ func (f *forgetful) do(ctx context.Context, events []event.Event) {
 	if f.work != nil {
 		f.work(ctx, events)
 	}
+}
+
+// noSuch refuses a choice that there is not.
+func noSuch[T ~string](what string, got T, all []T) error {
+	return fmt.Errorf("there is no %s called %q: choose one of %s", what, got, listed(all))
 }
 
 // listed names what there is to choose from.

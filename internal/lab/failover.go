@@ -130,7 +130,7 @@ func (s *Failover) Check() error {
 		// Brokers that are held for longer lose their own session, and leadership.
 		return fmt.Errorf("followers can be held for 1s to 4s, not for %v", s.Hold)
 	case s.Break != "" && !slices.Contains(FailoverBreaks(), s.Break):
-		return fmt.Errorf("there is no way to break called %q: choose one of %s", s.Break, listed(FailoverBreaks()))
+		return noSuch("way to break", s.Break, FailoverBreaks())
 	}
 	return nil
 }

@@ -139,7 +139,7 @@ func (s *Groups) Check() error {
 	case s.Play < 0 || s.Play > MaxGroupsPlay:
 		return fmt.Errorf("a time of %v to play is not between 0 and %v", s.Play, MaxGroupsPlay)
 	case s.Break != "" && !slices.Contains(GroupsBreaks(), s.Break):
-		return fmt.Errorf("there is no way to break called %q: choose one of %s", s.Break, listed(GroupsBreaks()))
+		return noSuch("way to break", s.Break, GroupsBreaks())
 	}
 	return s.Live.check()
 }

@@ -133,7 +133,7 @@ func (s *Parallel) Check() error {
 	case s.Keys < MinKeys || s.Keys > MaxKeys:
 		return fmt.Errorf("%d keys are not between %d and %d", s.Keys, MinKeys, MaxKeys)
 	case s.Break != "" && !slices.Contains(ParallelBreaks(), s.Break):
-		return fmt.Errorf("there is no way to break called %q: choose one of %s", s.Break, listed(ParallelBreaks()))
+		return noSuch("way to break", s.Break, ParallelBreaks())
 	}
 	if t := time.Duration(s.Events) * s.Work; t > MaxCase {
 		return fmt.Errorf("%d events of %v each take one worker %v, longer than a lab may (%v): fewer events, or less work", s.Events, s.Work, t, MaxCase)

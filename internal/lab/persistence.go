@@ -90,7 +90,7 @@ func (s *Persistence) Check() error {
 	case s.Between < MinBetween || s.Between > MaxBetween:
 		return fmt.Errorf("a time of %v between kills is not between %v and %v", s.Between, MinBetween, MaxBetween)
 	case s.Break != "" && !slices.Contains(PersistenceBreaks(), s.Break):
-		return fmt.Errorf("there is no way to break called %q: choose one of %s", s.Break, listed(PersistenceBreaks()))
+		return noSuch("way to break", s.Break, PersistenceBreaks())
 	case len(s.Program) == 0:
 		return errors.New("no program to kill")
 	}

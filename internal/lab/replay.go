@@ -94,7 +94,7 @@ func (s *Replay) Check() error {
 	case s.Offer < MinReplayOffer || s.Offer > MaxCase:
 		return fmt.Errorf("a time of %v is not between %v and %v", s.Offer, MinReplayOffer, MaxCase)
 	case s.Break != "" && !slices.Contains(ReplayBreaks(), s.Break):
-		return fmt.Errorf("there is no way to break called %q: choose one of %s", s.Break, listed(ReplayBreaks()))
+		return noSuch("way to break", s.Break, ReplayBreaks())
 	}
 	return s.Live.check()
 }
