@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -155,16 +154,21 @@ func waitForLeaders(ctx context.Context, cl *kgo.Client, names []string) error {
 	if len(names) == 0 {
 		return nil
 	}
-	adm := kadm.NewClient(cl)
+	req := kmsg.NewPtrMetadataRequest()
+	for _, n := range names {
+		t := kmsg.NewMetadataRequestTopic()
+		t.Topic = kmsg.StringPtr(n)
+		req.Topics = append(req.Topics, t)
+	}
 	ctx, cancel := context.WithTimeout(ctx, leadersPatience)
 	defer cancel()
 	for {
-		md, err := adm.Metadata(ctx, names...)
+		md, err := req.RequestWith(ctx, cl)
 		switch {
 		case err != nil:
-		case !led(md.Topics, names):
+		case !led(md):
 			err = errors.New("some partitions have no leader yet")
-		case !knownTo(ctx, cl, md.Brokers, names):
+		case !knownTo(ctx, cl, md.Brokers, req):
 			err = errors.New("some brokers do not know of them yet")
 		default:
 			return nil
@@ -179,40 +183,22 @@ func waitForLeaders(ctx context.Context, cl *kgo.Client, names []string) error {
 
 // knownTo asks each broker for the topics. One that cannot be asked is left out: it may be on
 // its way out, and clients go to another one, too.
-func knownTo(ctx context.Context, cl *kgo.Client, brokers kadm.BrokerDetails, names []string) bool {
-	req := kmsg.NewPtrMetadataRequest()
-	for _, n := range names {
-		t := kmsg.NewMetadataRequestTopic()
-		t.Topic = kmsg.StringPtr(n)
-		req.Topics = append(req.Topics, t)
-	}
+func knownTo(ctx context.Context, cl *kgo.Client, brokers []kmsg.MetadataResponseBroker, req *kmsg.MetadataRequest) bool {
 	for _, b := range brokers {
-		resp, err := req.RequestWith(ctx, cl.Broker(int(b.NodeID)))
-		if err != nil {
-			continue
-		}
-		for _, t := range resp.Topics {
-			if t.ErrorCode != 0 || slices.ContainsFunc(t.Partitions, func(p kmsg.MetadataResponseTopicPartition) bool { return p.Leader < 0 }) {
-				return false
-			}
+		if md, err := req.RequestWith(ctx, cl.Broker(int(b.NodeID))); err == nil && !led(md) {
+			return false
 		}
 	}
 	return true
 }
 
-func led(topics kadm.TopicDetails, names []string) bool {
-	for _, n := range names {
-		d, ok := topics[n]
-		if !ok || d.Err != nil || len(d.Partitions) == 0 {
-			return false
-		}
-		for p := range maps.Values(d.Partitions) {
-			if p.Err != nil || p.Leader < 0 {
-				return false
-			}
-		}
-	}
-	return true
+// led reports whether the topics that were asked for are there and all partitions have a leader.
+func led(md *kmsg.MetadataResponse) bool {
+	return !slices.ContainsFunc(md.Topics, func(t kmsg.MetadataResponseTopic) bool {
+		return t.ErrorCode != 0 || len(t.Partitions) == 0 || slices.ContainsFunc(t.Partitions, func(p kmsg.MetadataResponseTopicPartition) bool {
+			return p.ErrorCode != 0 || p.Leader < 0
+		})
+	})
 }
 
 // MaxBytes returns the max.message.bytes of topics, in bytes and by name: at most
