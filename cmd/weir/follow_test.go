@@ -31,7 +31,8 @@ type follower struct {
 	admin *kadm.Client
 
 	mu      sync.Mutex
-	fresh   map[int32]time.Time // by partition, the newest record's time
+	fresh   map[int32]time.Time // by partition of Bluesky's, the newest record's time
+	edits   time.Time           // the same of Wikipedia, whose one stream comes in order
 	got     []delivery
 	written []int64             // of Bluesky's cursors, Unix microseconds
 	counted map[int32][]reached // by partition
@@ -55,7 +56,7 @@ const pollEvery = 20 * time.Millisecond
 
 func follow(t *testing.T, seeds []string, rd *redis.Client) *follower {
 	t.Helper()
-	cl, err := kgo.NewClient(kgo.SeedBrokers(seeds...), kgo.ConsumeTopics("bluesky-events", "weir.cursors"), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+	cl, err := kgo.NewClient(kgo.SeedBrokers(seeds...), kgo.ConsumeTopics("bluesky-events", "wikipedia-edits", "weir.cursors"), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtEnd()), kgo.MetadataMinAge(250*time.Millisecond), kgo.RetryTimeout(2*time.Second))
 	if err != nil {
 		t.Fatal(err)
@@ -88,6 +89,12 @@ func (f *follower) record(r *kgo.Record) {
 		}
 		if json.Unmarshal(r.Value, &c) == nil && c.Source == "bluesky" {
 			f.written = append(f.written, c.WrittenUS)
+		}
+		return
+	}
+	if r.Topic == "wikipedia-edits" {
+		if r.Timestamp.After(f.edits) {
+			f.edits = r.Timestamp
 		}
 		return
 	}
@@ -157,8 +164,8 @@ func (f *follower) end() (cursors, median, worst float64) {
 	return cursors, took[len(took)/2], took[len(took)-1]
 }
 
-// freshSince reports whether every partition delivered something that happened
-// after a moment.
+// freshSince reports whether every partition of Bluesky's, and Wikipedia's stream,
+// delivered something that happened after a moment.
 func (f *follower) freshSince(partitions int, moment time.Time) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -168,7 +175,7 @@ func (f *follower) freshSince(partitions int, moment time.Time) bool {
 			n++
 		}
 	}
-	return n == partitions
+	return n == partitions && f.edits.After(moment)
 }
 
 // inSync reports whether every replica of every partition is.
