@@ -33,6 +33,8 @@ type filter struct {
 	keep int
 	// early counts identities that had to go while they were within the window.
 	early int64
+	// touched is kept so that reading what is not needed yet is not left out.
+	touched uint64
 }
 
 type ident [2]uint64
@@ -68,12 +70,27 @@ func (f *filter) expire() {
 	}
 }
 
-// fresh remembers an identity and reports whether it is new. An empty one always is.
-func (f *filter) fresh(id []byte) bool {
-	if len(id) == 0 {
-		return true
+// ident returns what the filter knows an identity by.
+func (f *filter) ident(id []byte) ident {
+	return ident{maphash.Bytes(f.seeds[0], id), maphash.Bytes(f.seeds[1], id)}
+}
+
+// touch reads what fresh will read of each of ids. Beside each other the processor
+// waits for the memory of several at once, and in fresh for one after the other.
+func (f *filter) touch(looks []look) {
+	if f.n == 0 {
+		return
 	}
-	k := ident{maphash.Bytes(f.seeds[0], id), maphash.Bytes(f.seeds[1], id)}
+	for i := range looks {
+		f.touched += f.ring[max(f.table[f.home(looks[i].id)], 1)-1].id[0]
+	}
+}
+
+// fresh remembers an identity and reports whether it is new. An empty one always is.
+func (f *filter) fresh(id []byte) bool { return len(id) == 0 || f.add(f.ident(id)) }
+
+// add is fresh for an identity that is not empty.
+func (f *filter) add(k ident) bool {
 	if f.n == len(f.ring) && f.n < f.limit {
 		f.grow()
 	}

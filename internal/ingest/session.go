@@ -229,6 +229,7 @@ func (s *session) claim(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("claim %s: %w", s.cfg.Source.Name(), err)
 	}
+	s.tx.reset()
 	s.known = writingOf(&s.rec)
 	return nil
 }
@@ -324,6 +325,7 @@ func (s *session) next(ctx context.Context, q *queue.Queue) error {
 
 // gather takes from the queue what fits into the transaction.
 func (s *session) gather(q *queue.Queue) error {
+	s.tx.reserve(min(q.Stats().Events, s.cfg.MaxEvents))
 	for s.tx.events < s.cfg.MaxEvents && s.tx.bytes < s.cfg.MaxBytes {
 		b, ok := q.TryGet()
 		if !ok {
@@ -355,6 +357,7 @@ func (s *session) launch(ctx context.Context) error {
 		}()
 		l.err = tx.commit(ctx)
 	}()
+	s.tx.reset() // the one before, now that nobody waits for it
 	return nil
 }
 

@@ -46,6 +46,8 @@ type transaction struct {
 	cursor  kgo.Record
 	kinds   []*kindState // with pending counts
 
+	looks     []look               // at the events of the batch in hand
+	hash      kgo.TopicPartitioner // of a key
 	host      string
 	hostBytes []byte
 	received  []byte // of the batch in hand, as text
@@ -82,7 +84,7 @@ type kindState struct {
 }
 
 func newTransaction(s *session, topics *topics, limits map[string]int) *transaction {
-	return &transaction{s: s, topics: topics, limits: limits}
+	return &transaction{s: s, topics: topics, limits: limits, hash: kgo.StickyKeyPartitioner(nil).ForTopic("")}
 }
 
 // topics are those that records go to, by route: what the transactions of a session
@@ -107,6 +109,16 @@ func newTopics(s *session) *topics {
 // records is how many records the transaction has, the cursor not counted.
 func (t *transaction) records() int { return len(t.recs) }
 
+// reserve makes space for n more events at once: a backlog's first transactions would
+// grow step by step, and copy what they have each time.
+func (t *transaction) reserve(n int) {
+	t.recs = slices.Grow(t.recs, n)
+	t.headers = slices.Grow(t.headers, n*headersEach)
+}
+
+// headersEach is how many headers a record has.
+const headersEach = 4
+
 // add takes ownership of a batch and turns its events into records.
 func (t *transaction) add(b *event.Batch) error {
 	t.batches = append(t.batches, b)
@@ -124,8 +136,9 @@ func (t *transaction) add(b *event.Batch) error {
 	t.received = t.digits(received.UnixMicro())
 	t.s.filter.tick(b.Cursor.TimeUS)
 	fresh := t.done.events + t.done.rejects
+	t.look(b.Events)
 	for i := range b.Events {
-		if err := t.event(&b.Events[i]); err != nil {
+		if err := t.event(&b.Events[i], &t.looks[i]); err != nil {
 			return err
 		}
 	}
@@ -148,7 +161,7 @@ func (t *transaction) move(c *event.Cursor) {
 }
 
 // event turns an event into a record, unless it is a duplicate or not stored.
-func (t *transaction) event(e *event.Event) error {
+func (t *transaction) event(e *event.Event, l *look) error {
 	if e.Route == event.Skip {
 		t.done.skipped++
 		return nil
@@ -158,12 +171,13 @@ func (t *transaction) event(e *event.Event) error {
 	}
 	if e.Route != event.Gap && t.size(e) > t.limits[t.topics[e.Route].name] {
 		t.tooLarge(e) // before the filter, which knows dead letters by their digest
+		l.id = t.s.filter.ident(e.ID)
 	}
-	if !t.s.filter.fresh(e.ID) {
+	if len(e.ID) > 0 && !t.s.filter.add(l.id) {
 		t.done.duplicates++
 		return nil
 	}
-	t.record(e)
+	t.record(e, l.key)
 	return nil
 }
 
@@ -190,8 +204,8 @@ func (t *transaction) tooLarge(e *event.Event) {
 	}
 }
 
-// record appends the record of an event.
-func (t *transaction) record(e *event.Event) {
+// record appends the record of an event with the hash of its key.
+func (t *transaction) record(e *event.Event, key int32) {
 	topic := t.topics[e.Route]
 	kind := t.kind(topic, e.Kind)
 	n := len(t.headers)
@@ -201,7 +215,7 @@ func (t *transaction) record(e *event.Event) {
 		kgo.RecordHeader{Key: kafka.HeaderHost, Value: t.hostBytes},
 		kgo.RecordHeader{Key: kafka.HeaderReceived, Value: t.received})
 	topic.seq++
-	rec := kgo.Record{Topic: topic.name, Key: e.Key, Value: e.Value, Timestamp: t.timestamp(e.TimeUS)}
+	rec := kgo.Record{Topic: topic.name, Key: e.Key, Value: e.Value, Timestamp: t.timestamp(e.TimeUS), Partition: key}
 	switch e.Route {
 	case event.Reject:
 		t.letter(&rec, e)
@@ -279,8 +293,8 @@ func (t *transaction) timestamp(us int64) time.Time {
 	return time.UnixMicro(us)
 }
 
-// commit writes the records and the cursor, which are sealed, in one transaction. After
-// an error the session is over.
+// commit writes the records and the cursor, which are sealed, in one transaction, which
+// is reset before it is built again. After an error the session is over.
 func (t *transaction) commit(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, transactionTimeout)
 	defer cancel()
@@ -314,7 +328,6 @@ func (t *transaction) commit(ctx context.Context) error {
 	}
 	crash.Here("ingest: committed")
 	t.account()
-	t.reset()
 	crash.Here("ingest: accounted")
 	return nil
 }
@@ -435,23 +448,3 @@ func (t *transaction) reset() {
 	t.received = nil
 	t.kinds, t.events, t.bytes, t.done = t.kinds[:0], 0, 0, delta{}
 }
-
-// partitioner sends records with a key where every Kafka client sends them, and
-// those of some topics where they say.
-type partitioner struct{ manual []string }
-
-// ForTopic implements kgo.Partitioner.
-func (p partitioner) ForTopic(topic string) kgo.TopicPartitioner {
-	if slices.Contains(p.manual, topic) {
-		return kgo.ManualPartitioner().ForTopic(topic)
-	}
-	return keyPartitioner{kgo.StickyKeyPartitioner(nil).ForTopic(topic)}
-}
-
-// keyPartitioner hides the sticky part of the library's partitioner, which costs
-// a lock around every record and matters only to records without a key.
-type keyPartitioner struct{ murmur2 kgo.TopicPartitioner }
-
-func (keyPartitioner) RequiresConsistency(*kgo.Record) bool { return true }
-
-func (p keyPartitioner) Partition(r *kgo.Record, n int) int { return p.murmur2.Partition(r, n) }
