@@ -239,7 +239,7 @@ func (s settings) child(ctx context.Context, task string) (*exec.Cmd, error) {
 		return nil, err
 	}
 	return exec.CommandContext(ctx, self, "-task", task, "-dir", s.dir, "-kafka", s.kafka, "-redis", s.redis, "-topic", s.topic,
-		"-stored", fmt.Sprint(s.stored), "-events", fmt.Sprint(s.events), "-profile", s.profile, "-epoch", fmt.Sprint(epoch)), nil
+		"-stored", fmt.Sprint(s.stored), "-events", fmt.Sprint(s.events), "-profile", s.profile, "-end", fmt.Sprint(s.end)), nil
 }
 
 func (s settings) kcat(ctx context.Context, n int, args ...string) (result, error) {
@@ -421,6 +421,9 @@ func gone(ctx context.Context, cl *kgo.Client, names []string) error {
 func (s settings) survey() (stored int, sizes map[string]int, err error) {
 	sizes = map[string]int{}
 	for _, stream := range []string{sourceBS, sourceWP} {
+		if stream == sourceWP && s.engine == apache {
+			continue
+		}
 		lines, err := load(s.file(stream))
 		if err != nil {
 			return 0, nil, err

@@ -19,12 +19,18 @@ const (
 	seed     = 1
 	sourceBS = bluesky.Name
 	sourceWP = wikipedia.Name
-	spacing  = 20 // microseconds between events: 50,000 a second
 )
 
-// epoch is the time of event 0, in Unix microseconds: about now, because the
-// broker deletes what is older than the topics' retention.
-var epoch int64
+// spacing is how many microseconds lie between events: 1,500 a second are the most that
+// Bluesky sends, and some 40 what Wikipedia does.
+var spacing = map[string]int64{sourceBS: 667, sourceWP: 25_000}
+
+// at is the time of an event in Unix microseconds. The end, a last event's, is about now:
+// the broker deletes what is older than the topics' retention, and refuses what is far
+// ahead.
+func (s settings) at(stream string, i int64) int64 {
+	return s.end - (int64(s.events)-i)*spacing[stream]
+}
 
 // generate writes n events of each stream, one a line, as the simulated world
 // has them: the texts differ, and so do identities, keys and sizes.
@@ -34,15 +40,15 @@ func generate(s settings) error {
 	if err != nil {
 		return err
 	}
-	edits := world.Wikipedia(0)
 	err = write(s.file(sourceBS), s.events, func(dst []byte, i int64) []byte {
-		return posts.AppendFrame(dst, i, epoch+i*spacing, i+1)
+		return posts.AppendFrame(dst, i, s.at(sourceBS, i), i+1)
 	})
-	if err != nil {
+	if err != nil || s.engine == apache { // which measures Bluesky alone
 		return err
 	}
+	edits := world.Wikipedia(0)
 	return write(s.file(sourceWP), s.events, func(dst []byte, i int64) []byte {
-		return edits.AppendEvent(dst, i, (epoch+i*spacing)/1000, simulate.Eqiad)
+		return edits.AppendEvent(dst, i, s.at(sourceWP, i)/1000, simulate.Eqiad)
 	})
 }
 
@@ -100,6 +106,7 @@ func isData(stream string, line []byte) bool {
 
 // memory is a source that decodes events from memory as fast as they are taken.
 type memory struct {
+	settings
 	name  string
 	lines [][]byte
 }
@@ -114,8 +121,11 @@ func decoder(stream string) func(*event.Batch, []byte) error {
 	return func(b *event.Batch, line []byte) error { _, err := d.Decode(b, line); return err }
 }
 
+// windows are what the real sources say.
+var windows = map[string]time.Duration{sourceBS: (&bluesky.Source{}).Window(), sourceWP: (&wikipedia.Source{}).Window()}
+
 func (m *memory) Name() string               { return m.name }
-func (m *memory) Window() time.Duration      { return time.Minute }
+func (m *memory) Window() time.Duration      { return windows[m.name] }
 func (m *memory) Status() event.SourceStatus { return event.SourceStatus{Connected: true} }
 
 // Stream begins at the first event, whatever the position: each measurement has
@@ -131,7 +141,7 @@ func (m *memory) Stream(ctx context.Context, _ event.Cursor, emit func(*event.Ba
 			}
 			i++
 		}
-		b.Cursor = event.Cursor{Host: "bench:443", Seq: int64(i), TimeUS: epoch + int64(i)*spacing, Origin: event.OriginLive}
+		b.Cursor = event.Cursor{Host: "bench:443", Seq: int64(i), TimeUS: m.at(m.name, int64(i)), Origin: event.OriginLive}
 		if err := emit(b); err != nil {
 			return err
 		}

@@ -30,6 +30,7 @@ type settings struct {
 	python, script          string
 	cluster                 int // weir cluster's process id; 0 for a cluster of somebody else
 	events                  int
+	end                     int64 // of the events' time, Unix microseconds
 	rounds                  int
 	only                    string
 
@@ -64,7 +65,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	f.StringVar(&s.only, "only", "", "`TEXT`: only measurements with this in their name")
 	f.StringVar(&s.task, "task", "", "internal: the measurement that this process is")
 	f.StringVar(&s.topic, "topic", "", "internal: the topic to read or write")
-	f.Int64Var(&epoch, "epoch", time.Now().UnixMicro(), "internal: the time of the first event, in Unix `MICROSECONDS`")
+	f.Int64Var(&s.end, "end", time.Now().UnixMicro(), "internal: the time at the end of the events, in Unix `MICROSECONDS`")
 	f.IntVar(&s.stored, "stored", 0, "internal: how many records the topic has")
 	f.StringVar(&s.profile, "profile", "", "write each measurement's CPU profile to this `DIR`")
 	if err := f.Parse(args); err != nil {

@@ -42,6 +42,6 @@ if [ "${1:-}" = apache ]; then
     python3 -m venv "$dir/venv" && "$dir/venv/bin/pip" install -q -r interop/clients/requirements.txt
     python=$dir/venv/bin/python
   fi
-  engine=(-engine apache -events 600000 -python "$python" -script bench/scripts.py)
+  engine=(-engine apache -events 1200000 -python "$python" -script bench/scripts.py)
 fi
 "$dir/bench" -dir "$dir" -weir "$dir/weir" -kafka "$kafka" -redis "$redis" "${engine[@]}" "$@"

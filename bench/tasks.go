@@ -222,7 +222,7 @@ func ingestMemory(ctx context.Context, s settings, stream string) (result, error
 	if err != nil {
 		return result{}, err
 	}
-	return ingestAll(ctx, s, &memory{stream, lines}, len(lines))
+	return ingestAll(ctx, s, &memory{s, stream, lines}, len(lines))
 }
 
 func countTopic(ctx context.Context, s settings) (result, error) {
@@ -375,7 +375,7 @@ func oneProcess(ctx context.Context, s settings, counting bool) (_ result, err e
 		return result{}, err
 	}
 	if !counting {
-		return ingestAll(ctx, s, &memory{sourceBS, lines}, len(lines))
+		return ingestAll(ctx, s, &memory{s, sourceBS, lines}, len(lines))
 	}
 	r, err := redisd.Open(redisd.Config{Addr: "127.0.0.1:0", Dir: filepath.Join(dir, "redis")})
 	if err != nil {
@@ -391,7 +391,7 @@ func oneProcess(ctx context.Context, s settings, counting bool) (_ result, err e
 	m := begin()
 	counted := make(chan error, 1)
 	go func() { _, err := countTopic(ctx, s); counted <- err }()
-	if _, err := ingestAll(ctx, s, &memory{sourceBS, lines}, len(lines)); err != nil {
+	if _, err := ingestAll(ctx, s, &memory{s, sourceBS, lines}, len(lines)); err != nil {
 		return result{}, err
 	}
 	if err := <-counted; err != nil {
