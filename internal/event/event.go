@@ -96,6 +96,9 @@ type Event struct {
 	Size int64
 	// Detail says in words why a Reject was rejected, without upstream's bytes.
 	Detail string
+	// Sum and Hash are the ingester's, of ID and of Key; without a Sum there are neither.
+	Sum  [2]uint64
+	Hash int32
 }
 
 // RejectID is the identity of rejected bytes: their digest, so that the same

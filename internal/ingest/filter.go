@@ -4,6 +4,8 @@ import (
 	"hash/maphash"
 	"math/bits"
 	"time"
+
+	"github.com/weir-project/weir/internal/event"
 )
 
 // maxFiltered bounds the identities that a filter keeps, and with 32 bytes each
@@ -75,14 +77,14 @@ func (f *filter) ident(id []byte) ident {
 	return ident{maphash.Bytes(f.seeds[0], id), maphash.Bytes(f.seeds[1], id)}
 }
 
-// touch reads what fresh will read of each of ids. Beside each other the processor
-// waits for the memory of several at once, and in fresh for one after the other.
-func (f *filter) touch(looks []look) {
+// touch reads what add will read for each of the events. Beside each other the processor
+// waits for the memory of several at once, and in add for one after the other.
+func (f *filter) touch(events []event.Event) {
 	if f.n == 0 {
 		return
 	}
-	for i := range looks {
-		f.touched += f.ring[max(f.table[f.home(looks[i].id)], 1)-1].id[0]
+	for i := range events {
+		f.touched += f.ring[max(f.table[f.home(events[i].Sum)], 1)-1].id[0]
 	}
 }
 

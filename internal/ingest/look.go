@@ -9,23 +9,16 @@ import (
 	"github.com/weir-project/weir/internal/event"
 )
 
-// look is what is computed from an event's bytes: its identity, and the hash of its key.
-type look struct {
-	id  ident
-	key int32
-}
-
-// look looks at all events of a batch before anything is done with them: their bytes
-// come from another processor, and beside each other the processor waits for several of
-// them at once.
-func (t *transaction) look(events []event.Event) {
-	t.looks = slices.Grow(t.looks[:0], len(events))[:len(events)]
+// look computes what is needed of events' bytes where that is not done yet: right behind
+// the source these are in the processor's cache, and later in another's or in none.
+func (s *session) look(events []event.Event) {
 	var rec kgo.Record
 	for i := range events {
-		rec.Key = events[i].Key
-		t.looks[i] = look{t.s.filter.ident(events[i].ID), keyHash(t.hash, &rec)}
+		if e := &events[i]; e.Sum == [2]uint64{} {
+			rec.Key = e.Key
+			e.Sum, e.Hash = s.filter.ident(e.ID), keyHash(s.hash, &rec)
+		}
 	}
-	t.s.filter.touch(t.looks)
 }
 
 // partitioner sends records with a key where every Kafka client sends them, and
@@ -61,6 +54,9 @@ const unknownHash = -1
 // keyHash returns the hash of a record's key that every Kafka client takes modulo the
 // number of partitions. The library tells a hash only modulo something: 0 may be two.
 func keyHash(murmur2 kgo.TopicPartitioner, r *kgo.Record) int32 {
+	if r.Key == nil { // chosen when it is produced
+		return unknownHash
+	}
 	if h := murmur2.Partition(r, math.MaxInt32); h != 0 {
 		return int32(h)
 	}

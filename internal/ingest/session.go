@@ -23,6 +23,7 @@ type session struct {
 	// last one.
 	rec    kafka.CursorRecord
 	filter *filter
+	hash   kgo.TopicPartitioner // of keys: it keeps nothing
 	// moved: the cursor is not the committed one.
 	moved bool
 	// tx is being built, and other is built next: flight tells how the commit of other
@@ -49,7 +50,7 @@ func (i *Ingester) once(ctx context.Context) error {
 		context.AfterFunc(op, func() { timer.Stop() })
 	})()
 
-	s := &session{Ingester: i}
+	s := &session{Ingester: i, hash: kgo.StickyKeyPartitioner(nil).ForTopic("")}
 	defer s.close()
 	if err := s.open(ctx); err != nil {
 		if ctx.Err() != nil {
@@ -392,6 +393,7 @@ func (s *session) upstream(ctx context.Context, from event.Cursor, q *queue.Queu
 		delivered := false
 		err := s.cfg.Source.Stream(ctx, from, func(b *event.Batch) error {
 			delivered = delivered || len(b.Events) > 0
+			s.look(b.Events)
 			cursor := b.Cursor.Clone() // the batch belongs to the queue afterwards
 			if err := q.Put(ctx, b); err != nil {
 				return err

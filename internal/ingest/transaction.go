@@ -46,8 +46,6 @@ type transaction struct {
 	cursor  kgo.Record
 	kinds   []*kindState // with pending counts
 
-	looks     []look               // at the events of the batch in hand
-	hash      kgo.TopicPartitioner // of a key
 	host      string
 	hostBytes []byte
 	received  []byte // of the batch in hand, as text
@@ -84,7 +82,7 @@ type kindState struct {
 }
 
 func newTransaction(s *session, topics *topics, limits map[string]int) *transaction {
-	return &transaction{s: s, topics: topics, limits: limits, hash: kgo.StickyKeyPartitioner(nil).ForTopic("")}
+	return &transaction{s: s, topics: topics, limits: limits}
 }
 
 // topics are those that records go to, by route: what the transactions of a session
@@ -136,9 +134,10 @@ func (t *transaction) add(b *event.Batch) error {
 	t.received = t.digits(received.UnixMicro())
 	t.s.filter.tick(b.Cursor.TimeUS)
 	fresh := t.done.events + t.done.rejects
-	t.look(b.Events)
+	t.s.look(b.Events)
+	t.s.filter.touch(b.Events)
 	for i := range b.Events {
-		if err := t.event(&b.Events[i], &t.looks[i]); err != nil {
+		if err := t.event(&b.Events[i]); err != nil {
 			return err
 		}
 	}
@@ -161,7 +160,7 @@ func (t *transaction) move(c *event.Cursor) {
 }
 
 // event turns an event into a record, unless it is a duplicate or not stored.
-func (t *transaction) event(e *event.Event, l *look) error {
+func (t *transaction) event(e *event.Event) error {
 	if e.Route == event.Skip {
 		t.done.skipped++
 		return nil
@@ -171,13 +170,13 @@ func (t *transaction) event(e *event.Event, l *look) error {
 	}
 	if e.Route != event.Gap && t.size(e) > t.limits[t.topics[e.Route].name] {
 		t.tooLarge(e) // before the filter, which knows dead letters by their digest
-		l.id = t.s.filter.ident(e.ID)
+		e.Sum = t.s.filter.ident(e.ID)
 	}
-	if len(e.ID) > 0 && !t.s.filter.add(l.id) {
+	if len(e.ID) > 0 && !t.s.filter.add(e.Sum) {
 		t.done.duplicates++
 		return nil
 	}
-	t.record(e, l.key)
+	t.record(e)
 	return nil
 }
 
@@ -204,8 +203,8 @@ func (t *transaction) tooLarge(e *event.Event) {
 	}
 }
 
-// record appends the record of an event with the hash of its key.
-func (t *transaction) record(e *event.Event, key int32) {
+// record appends the record of an event.
+func (t *transaction) record(e *event.Event) {
 	topic := t.topics[e.Route]
 	kind := t.kind(topic, e.Kind)
 	n := len(t.headers)
@@ -215,7 +214,7 @@ func (t *transaction) record(e *event.Event, key int32) {
 		kgo.RecordHeader{Key: kafka.HeaderHost, Value: t.hostBytes},
 		kgo.RecordHeader{Key: kafka.HeaderReceived, Value: t.received})
 	topic.seq++
-	rec := kgo.Record{Topic: topic.name, Key: e.Key, Value: e.Value, Timestamp: t.timestamp(e.TimeUS), Partition: key}
+	rec := kgo.Record{Topic: topic.name, Key: e.Key, Value: e.Value, Timestamp: t.timestamp(e.TimeUS), Partition: e.Hash}
 	switch e.Route {
 	case event.Reject:
 		t.letter(&rec, e)
