@@ -40,8 +40,7 @@ type transaction struct {
 	limits  map[string]int // bytes of the largest record, by topic
 	topics  *topics
 	batches []*event.Batch
-	recs    []kgo.Record
-	headers []kgo.RecordHeader
+	recs    []record
 	text    []byte // digits and digests
 	cursor  kgo.Record
 	kinds   []*kindState // with pending counts
@@ -111,11 +110,14 @@ func (t *transaction) records() int { return len(t.recs) }
 // grow step by step, and copy what they have each time.
 func (t *transaction) reserve(n int) {
 	t.recs = slices.Grow(t.recs, n)
-	t.headers = slices.Grow(t.headers, n*headersEach)
 }
 
-// headersEach is how many headers a record has.
-const headersEach = 4
+// record is a record with its headers beside it: the library reads both whenever it
+// reads one, long after they were made.
+type record struct {
+	kgo.Record // its Headers are nil until it is produced, or a dead letter's
+	headers    [4]kgo.RecordHeader
+}
 
 // add takes ownership of a batch and turns its events into records.
 func (t *transaction) add(b *event.Batch) error {
@@ -207,32 +209,30 @@ func (t *transaction) tooLarge(e *event.Event) {
 func (t *transaction) record(e *event.Event) {
 	topic := t.topics[e.Route]
 	kind := t.kind(topic, e.Kind)
-	n := len(t.headers)
-	t.headers = append(t.headers,
-		kgo.RecordHeader{Key: kafka.HeaderKind, Value: kind.header},
-		kgo.RecordHeader{Key: kafka.HeaderSeq, Value: t.digits(topic.seq)},
-		kgo.RecordHeader{Key: kafka.HeaderHost, Value: t.hostBytes},
-		kgo.RecordHeader{Key: kafka.HeaderReceived, Value: t.received})
+	t.recs = append(t.recs, record{kgo.Record{Topic: topic.name, Key: e.Key, Value: e.Value, Timestamp: t.timestamp(e.TimeUS), Partition: e.Hash},
+		[...]kgo.RecordHeader{
+			{Key: kafka.HeaderKind, Value: kind.header},
+			{Key: kafka.HeaderSeq, Value: t.digits(topic.seq)},
+			{Key: kafka.HeaderHost, Value: t.hostBytes},
+			{Key: kafka.HeaderReceived, Value: t.received}}})
 	topic.seq++
-	rec := kgo.Record{Topic: topic.name, Key: e.Key, Value: e.Value, Timestamp: t.timestamp(e.TimeUS), Partition: e.Hash}
+	rec := &t.recs[len(t.recs)-1]
 	switch e.Route {
 	case event.Reject:
-		t.letter(&rec, e)
+		t.letter(rec, e)
 		t.done.rejects++
 	case event.Gap:
-		t.letter(&rec, e)
+		t.letter(rec, e)
 		t.s.rec.Gaps++
 		t.done.gaps++
 	default:
 		t.done.events++
 		t.done.bytes += int64(len(e.Value))
 	}
-	rec.Headers = t.headers[n:len(t.headers):len(t.headers)]
-	t.recs = append(t.recs, rec)
 }
 
 // letter adds what a dead letter has beyond other records.
-func (t *transaction) letter(rec *kgo.Record, e *event.Event) {
+func (t *transaction) letter(rec *record, e *event.Event) {
 	name := t.s.cfg.Source.Name()
 	rec.Partition = t.s.partition
 	if len(rec.Key) == 0 {
@@ -244,7 +244,7 @@ func (t *transaction) letter(rec *kgo.Record, e *event.Event) {
 		sum := sha256.Sum256(e.Value)
 		digest, size = hex.EncodeToString(sum[:]), int64(len(e.Value))
 	}
-	t.headers = append(t.headers,
+	rec.Headers = append(rec.headers[:len(rec.headers):len(rec.headers)],
 		kgo.RecordHeader{Key: kafka.HeaderSource, Value: []byte(name)},
 		kgo.RecordHeader{Key: kafka.HeaderSize, Value: t.digits(size)},
 		kgo.RecordHeader{Key: kafka.HeaderSHA256, Value: []byte(digest)},
@@ -308,7 +308,11 @@ func (t *transaction) commit(ctx context.Context) error {
 		if i == len(t.recs)/2 {
 			crash.Here("ingest: half produced")
 		}
-		cl.Produce(context.Background(), &t.recs[i], promise)
+		rec := &t.recs[i]
+		if rec.Headers == nil {
+			rec.Headers = rec.headers[:]
+		}
+		cl.Produce(context.Background(), &rec.Record, promise)
 	}
 	cl.Produce(context.Background(), &t.cursor, promise)
 	crash.Here("ingest: produced")
@@ -442,8 +446,7 @@ func (t *transaction) reset() {
 	}
 	clear(t.batches)
 	clear(t.recs)
-	clear(t.headers)
-	t.batches, t.recs, t.headers, t.text = t.batches[:0], t.recs[:0], t.headers[:0], t.text[:0]
+	t.batches, t.recs, t.text = t.batches[:0], t.recs[:0], t.text[:0]
 	t.received = nil
 	t.kinds, t.events, t.bytes, t.done = t.kinds[:0], 0, 0, delta{}
 }
