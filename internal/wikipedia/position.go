@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"unicode/utf8"
 
 	"github.com/weir-project/weir/internal/event"
 )
@@ -35,7 +36,7 @@ type positions struct {
 // shape is what ids have in common that differ in their timestamps only: what
 // stands between those, and which partition each belongs to.
 type shape struct {
-	literals [][]byte
+	literals [][]byte // one more than at, or none where ids are parsed one by one
 	at       []int
 }
 
@@ -58,7 +59,7 @@ func (p *positions) update(id []byte) (own int, err error) {
 
 // match reads an id of the same shape as the last one, without allocating.
 func (p *positions) match(id []byte) bool {
-	if len(p.shape.at) == 0 {
+	if len(p.shape.literals) == 0 {
 		return false
 	}
 	var buf [maxPartitions]int64
@@ -184,13 +185,18 @@ func (p *positions) index(e entry) int {
 // learn cuts id into what stands between its timestamps. Where that does not
 // work out, ids are parsed one by one.
 func (p *positions) learn(id []byte) {
+	// The parser also takes names written otherwise, and of several the last: only
+	// where none can be is what follows this one a timestamp, and all of them.
 	name := []byte(`"timestamp":`)
+	if !plain(id) || bytes.Count(bytes.ToLower(id), name[1:len(name)-2]) != len(p.shape.at) {
+		return
+	}
+	var literals [][]byte
 	rest := bytes.Clone(id)
 	for range p.shape.at {
 		i := bytes.Index(rest, name)
 		if i < 0 {
-			p.shape.literals = nil
-			break
+			return
 		}
 		i += len(name)
 		for i < len(rest) && rest[i] == ' ' {
@@ -198,17 +204,22 @@ func (p *positions) learn(id []byte) {
 		}
 		_, after, ok := stamp(rest[i:])
 		if !ok {
-			p.shape.literals = nil
-			break
+			return
 		}
-		p.shape.literals = append(p.shape.literals, rest[:i:i])
+		literals = append(literals, rest[:i:i])
 		rest = after
 	}
-	if len(p.shape.literals) != len(p.shape.at) || bytes.Contains(rest, name) {
-		p.shape.literals = nil
-		return
+	p.shape.literals = append(literals, rest)
+}
+
+// plain reports whether text is ASCII without escapes.
+func plain(text []byte) bool {
+	for _, c := range text {
+		if c == '\\' || c >= utf8.RuneSelf {
+			return false
+		}
 	}
-	p.shape.literals = append(p.shape.literals, rest)
+	return true
 }
 
 // lastEventID returns the header with which to resume: a timestamp for every

@@ -135,6 +135,12 @@ func FuzzPositions(f *testing.F) {
 	f.Add(`[{"timestamp": 1,"topic":"a","partition":0}]`, `[{"timestamp": 22,"topic":"a","partition":0}]`)
 	f.Add(ids(entryOf("a", 0, ts(1)), entryOf("a", 0, ts(2))), ids(entryOf("a", 0, ts(3)), entryOf("a", 0, ts(2))))
 	f.Add(`[{"topic":"\"timestamp\":1","partition":0,"timestamp":1}]`, `[{"topic":"\"timestamp\":2","partition":0,"timestamp":1}]`)
+	// Names that the parser takes and the quick way does not know.
+	f.Add(`[{"topic":"a","partition":0,"timestamp" : 1}]`, `[{"topic":"a","partition":0,"timestamp" : 2}]`)
+	f.Add(`[{"topic":"a","partition":0,"timestAmp":0}]`, `[{"topic":"a","partition":0,"timestamp":3}]`)
+	f.Add(`[{"topic":"a","partition":0,"timestamp":5,"timestAmp":5}]`, `[{"topic":"a","partition":0,"timestamp":7,"timestAmp":5}]`)
+	f.Add(`[{"topic":"a","partition":0,"timestamp":5,"time\u0073tamp":5}]`, `[{"topic":"a","partition":0,"timestamp":7,"time\u0073tamp":5}]`)
+	f.Add(`[{"topic":"a","partition":0,"timestamp":5,"timeſtamp":5}]`, `[{"topic":"a","partition":0,"timestamp":7,"timeſtamp":5}]`)
 	f.Fuzz(func(t *testing.T, first, second string) {
 		quick := positions{own: -1}
 		if _, err := quick.update([]byte(first)); err != nil {
