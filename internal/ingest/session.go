@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -326,7 +327,9 @@ func (s *session) next(ctx context.Context, q *queue.Queue) error {
 
 // gather takes from the queue what fits into the transaction.
 func (s *session) gather(q *queue.Queue) error {
-	s.tx.reserve(min(q.Stats().Events, s.cfg.MaxEvents))
+	// At once: a backlog's first transactions would grow step by step, and copy what they
+	// have each time.
+	s.tx.recs = slices.Grow(s.tx.recs, max(0, min(q.Stats().Events, s.cfg.MaxEvents-s.tx.events)))
 	for s.tx.events < s.cfg.MaxEvents && s.tx.bytes < s.cfg.MaxBytes {
 		b, ok := q.TryGet()
 		if !ok {

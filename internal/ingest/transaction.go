@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -105,12 +104,6 @@ func newTopics(s *session) *topics {
 
 // records is how many records the transaction has, the cursor not counted.
 func (t *transaction) records() int { return len(t.recs) }
-
-// reserve makes space for n more events at once: a backlog's first transactions would
-// grow step by step, and copy what they have each time.
-func (t *transaction) reserve(n int) {
-	t.recs = slices.Grow(t.recs, n)
-}
 
 // record is a record with its headers beside it: the library reads both whenever it
 // reads one, long after they were made.
