@@ -1,6 +1,9 @@
 package main
 
 import (
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 
 	"github.com/weir-project/weir/internal/tally"
@@ -74,10 +77,34 @@ func (a *app) clusterBanner(e *engine, mode, why string) {
 // this weir.
 func (a *app) tryNext(commands ...string) {
 	a.stderr.say("  try, in another terminal:")
+	self := invocation()
 	for _, c := range commands {
-		a.stderr.say("    %s%s", c, a.sameData())
+		a.stderr.say("    %s%s%s", self, strings.TrimPrefix(c, "weir"), a.sameData())
 	}
 	a.stderr.say("  Ctrl-C stops")
+}
+
+// invocation is what to type to run this program again: weir where the shell finds
+// this very program by that name, the path that it was started with otherwise.
+func invocation() string {
+	self, err := os.Executable()
+	if err != nil {
+		return "weir"
+	}
+	if found, err := exec.LookPath("weir"); err == nil && sameFile(found, self) {
+		return "weir"
+	}
+	// go run builds into a temporary directory that is gone when the program ends.
+	if dir := filepath.Dir(self); filepath.Base(dir) == "exe" && strings.Contains(dir, "go-build") {
+		return "go run ./cmd/weir"
+	}
+	return web.ShellWord(os.Args[0])
+}
+
+func sameFile(a, b string) bool {
+	x, errA := os.Stat(a)
+	y, errB := os.Stat(b)
+	return errA == nil && errB == nil && os.SameFile(x, y)
 }
 
 // sameData is the flag that a command in another terminal needs to find this weir.

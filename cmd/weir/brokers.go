@@ -2,8 +2,10 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -27,7 +29,7 @@ func newBrokers(a *app) *cobra.Command {
 		Example: `  weir brokers
   weir brokers kill 2
   weir brokers restart 2`,
-		Args: cobra.NoArgs,
+		Args: noSuchCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.listBrokers(cmd) },
 	}
 	a.clusterFlags(list, useKafka)
@@ -80,6 +82,34 @@ func (a *app) listBrokers(cmd *cobra.Command) error {
 	})
 }
 
+// leadersPatience bounds the look at the leaders after a kill: real brokers take
+// seconds to elect new ones, and weir brokers shows them later as well.
+const leadersPatience = 2 * time.Second
+
+// sayLeaders prints how many partitions each broker leads now: what a kill or a
+// restart changed for clients.
+func (a *app) sayLeaders(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, leadersPatience)
+	defer cancel()
+	err := a.withInspector(ctx, func(i *inspect.Inspector, _ *target) error {
+		list, err := i.Brokers(ctx)
+		if err != nil {
+			return err
+		}
+		for _, b := range list.Brokers {
+			if b.Alive {
+				a.stderr.say("broker %d leads %d partitions", b.ID, b.Leads)
+			} else {
+				a.stderr.say("broker %d is down and leads %d partitions", b.ID, b.Leads)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		a.stderr.say("the brokers did not say in time who leads what now; ask again with: weir brokers%s", a.sameData())
+	}
+}
+
 func (a *app) brokerAction(name, short, done string) *cobra.Command {
 	var hard bool
 	cmd := &cobra.Command{
@@ -112,6 +142,7 @@ func (a *app) brokerAction(name, short, done string) *cobra.Command {
 				return fmt.Errorf("%s broker %d: %w", name, id, err)
 			}
 			a.stderr.say("broker %d %s", id, done)
+			a.sayLeaders(cmd.Context())
 			return nil
 		},
 	}

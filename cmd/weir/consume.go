@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -68,9 +70,46 @@ func (a *app) runConsume(ctx context.Context, s source, group string) (err error
 	}
 	a.sayWhy(t.mode, "")
 	a.stderr.say("%s as group %s; Ctrl-C stops and prints the counts", s.topic, visible(group))
-	err = p.run(ctx, nil)
+	watching := startGroup(ctx, &part{name: "assignment", run: p.sayAssignment})
+	defer watching.stop()
+	err = p.run(ctx, watching)
 	return errors.Join(err, p.printCounted(context.WithoutCancel(ctx)))
 }
+
+// sayAssignment prints which partitions this process's members have, whenever that
+// changed, until ctx ends.
+func (p *pipeline) sayAssignment(ctx context.Context) error {
+	tick := time.NewTicker(assignmentEvery)
+	defer tick.Stop()
+	said := make(map[string]string)
+	for {
+		for _, l := range p.lines {
+			for _, m := range l.membersOf(l.group) {
+				var have []int32
+				for _, ps := range m.counter.Stats().Partitions {
+					have = append(have, ps.Partition)
+				}
+				slices.Sort(have)
+				now := "no partitions: the other members of the group have them all, or it is rebalancing"
+				if len(have) > 0 {
+					now = "partitions " + ids(have)
+				}
+				if before, ok := said[m.topic]; before != now && (ok || len(have) > 0) {
+					p.app.stderr.say("%s assigned of %s: %s", time.Now().Format(time.TimeOnly), m.topic, now)
+					said[m.topic] = now
+				}
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
+
+// assignmentEvery is how often a consumer looks which partitions it has.
+const assignmentEvery = 500 * time.Millisecond
 
 // printCounted prints the counts of the pipeline's streams, over all runs.
 func (p *pipeline) printCounted(ctx context.Context) error {

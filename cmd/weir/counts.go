@@ -181,6 +181,10 @@ func (a *app) printCounts(ctx context.Context, store *tally.Store, group string)
 	if err != nil {
 		return err
 	}
+	return a.showCounts(all, group)
+}
+
+func (a *app) showCounts(all []tally.Tally, group string) error {
 	rows := countRows(all, group)
 	if len(rows) == 0 && a.output == formatTable {
 		a.stderr.say("nothing is counted yet; weir up, or weir consume SOURCE, counts")
@@ -193,33 +197,51 @@ func (a *app) printCounts(ctx context.Context, store *tally.Store, group string)
 	return a.write(countsBySource(all, group), lines, func() *table { return countTable(rows) })
 }
 
-// watchCounts prints the counts every second: in place on a terminal.
+// watchCounts prints the counts every second, in place on a terminal. While Redis
+// does not answer it waits: weir may be restarting.
 func (a *app) watchCounts(ctx context.Context, store *tally.Store, group string) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	place := newScreen(a.stdout, true, a.env["TERM"])
 	defer place.keep()
-	for {
-		if a.output == formatTable && place.live() {
-			all, err := store.All(ctx)
-			if err != nil && ctx.Err() == nil {
+	inPlace := a.output == formatTable && place.live()
+	for lost := false; ; {
+		all, err := store.All(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil && !lost:
+			a.stderr.say("waiting for Redis, which does not answer: %s", oneLine(brief(err).Error()))
+		case err == nil && lost:
+			a.stderr.say("Redis answers again")
+		}
+		lost = err != nil
+		if !lost {
+			show := a.showCounts
+			if inPlace {
+				show = place.showCounts
+			}
+			if err := show(all, group); err != nil {
 				return err
 			}
-			var b bytes.Buffer
-			if err := countTable(countRows(all, group)).write(&b); err != nil {
-				return err
-			}
-			place.status(strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")...)
-		} else if err := a.printCounts(ctx, store, group); err != nil && ctx.Err() == nil {
-			return err
 		}
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
 		}
-		if a.output == formatTable && !place.live() {
+		if a.output == formatTable && !inPlace && !lost {
 			fmt.Fprintln(a.stdout)
 		}
 	}
+}
+
+// showCounts draws the counts in place.
+func (s *screen) showCounts(all []tally.Tally, group string) error {
+	var b bytes.Buffer
+	if err := countTable(countRows(all, group)).write(&b); err != nil {
+		return err
+	}
+	s.status(strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")...)
+	return nil
 }

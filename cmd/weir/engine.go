@@ -86,6 +86,7 @@ func (e *engine) open(ctx context.Context, cfg engineConfig) error {
 			if err != nil {
 				return err
 			}
+			e.cluster = loudBrokers{e.cluster, e.app.stderr}
 			e.kafkaAddrs = e.cluster.Addrs()
 			return nil
 		})

@@ -44,6 +44,10 @@ func TestErrors(t *testing.T) {
 		want []string // all in the message
 	}{
 		{args: "upp", code: exitUsage, want: []string{`unknown command "upp"`, "up"}},
+		{args: "grups", code: exitUsage, want: []string{`unknown command "grups"`, "did you mean groups?"}},
+		{args: "groups descibe", code: exitUsage, want: []string{`unknown command "descibe" for "weir groups"`, "did you mean describe?"}},
+		{args: "brokers nonsense", code: exitUsage, want: []string{`unknown command "nonsense"`, "see weir brokers --help"}},
+		{args: "messages t --ofset 5", code: exitUsage, want: []string{"unknown flag: --ofset", "did you mean --offset?"}},
 		{args: "up --nonsense", code: exitUsage, want: []string{"unknown flag: --nonsense", "see weir up --help"}},
 		{args: "counts --data=", code: exitUsage, want: []string{"--data is empty", "name a directory"}},
 		{args: "groups reset --nonsense", code: exitUsage, want: []string{"unknown flag: --nonsense", "see weir groups reset --help"}},

@@ -285,7 +285,8 @@ func (a *app) confirm(question, want string, yes bool) error {
 	}
 	_, _ = io.WriteString(a.stderr.out, question)
 	answer, _ := bufio.NewReader(a.stdin).ReadString('\n')
-	if !strings.EqualFold(strings.TrimSpace(answer), want) {
+	answer = strings.TrimSpace(answer)
+	if !strings.EqualFold(answer, want) && (want != "y" || !strings.EqualFold(answer, "yes")) {
 		return runtimeError("nothing was changed", "not confirmed")
 	}
 	return nil

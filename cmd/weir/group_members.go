@@ -11,9 +11,9 @@ import (
 	"github.com/weir-project/weir/internal/web"
 )
 
-const groupMemberLong = `Starts one more counter of a group in the running weir up, or stops one, and says
-which partitions changed hands and how long they stood still: the time from the
-beginning until every partition was counted again.
+const groupMemberLong = `Starts one more counter of a group in the running weir up, or stops one. Shows
+which partitions moved to another member, how long they stood still, and how long
+it took until every partition was counted again.
 
 weir consume SOURCE does the same in a process of its own.`
 
@@ -45,8 +45,8 @@ func newGroupMember(a *app, verb string) *cobra.Command {
 				return fmt.Errorf("answer of the running weir: %w", err)
 			}
 			return a.write(result, []any{result}, func() *table {
-				tb := newTable(">MEMBERS", ">HERE", ">PARTITIONS", ">MOVED", ">STOOD STILL", ">SETTLED AFTER")
-				tb.add(result.Members, result.Own, result.Partitions, result.Moved, fmt.Sprintf("%d ms", result.StoppedMS), fmt.Sprintf("%d ms", result.SettledMS))
+				tb := newTable(">MEMBERS", ">HERE", ">PARTITIONS", ">MOVED", "MOVED PARTITIONS", ">STOOD STILL", ">SETTLED AFTER")
+				tb.add(result.Members, result.Own, result.Partitions, result.Moved, ids(result.MovedPartitions), fmt.Sprintf("%d ms", result.StoppedMS), fmt.Sprintf("%d ms", result.SettledMS))
 				return tb
 			})
 		},

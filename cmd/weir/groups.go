@@ -25,7 +25,7 @@ func newGroups(a *app) *cobra.Command {
   weir groups replay weir-bluesky-counter
   weir groups reset weir-bluesky-counter --to oldest
   weir groups join weir-bluesky-counter     # one more counter in the running weir; leave takes one away`,
-		Args: cobra.NoArgs,
+		Args: noSuchCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.listGroups(cmd) },
 	}
 	list := &cobra.Command{

@@ -37,7 +37,7 @@ func newLab(a *app) *cobra.Command {
 		Long:  labLong,
 		Example: `  weir lab list
   weir lab backpressure --short`,
-		Args: cobra.NoArgs,
+		Args: noSuchCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	list := &cobra.Command{

@@ -234,7 +234,7 @@ type handed struct {
 }
 
 func newRebalance(p *pipeline, l *line, m *member, change string) *rebalance {
-	r := &rebalance{p: p, l: l, m: m, parts: map[int32]*handed{}, out: web.Rebalance{Change: change, Time: time.Now().UnixMilli()}}
+	r := &rebalance{p: p, l: l, m: m, parts: map[int32]*handed{}, out: web.Rebalance{Change: change, Time: time.Now().UnixMilli(), MovedPartitions: []int32{}}}
 	r.watched = l.membersOf(m.group)
 	if slices.Contains(r.watched, m) {
 		r.gone = m.counter.MemberID()
@@ -387,12 +387,14 @@ func (r *rebalance) settled(d inspect.GroupDetail, now time.Time) bool {
 
 func (r *rebalance) finish(took time.Duration, settled bool) {
 	r.out.Settled, r.out.SettledMS = settled, took.Milliseconds()
-	for _, h := range r.parts {
+	for id, h := range r.parts {
 		if h.owner != h.first {
 			r.out.Moved++
+			r.out.MovedPartitions = append(r.out.MovedPartitions, id)
 		}
 		if h.counts && h.owner != h.first {
 			r.out.StoppedMS = max(r.out.StoppedMS, h.stood.Milliseconds())
 		}
 	}
+	slices.Sort(r.out.MovedPartitions)
 }

@@ -56,12 +56,13 @@ func messageLine(r inspect.Message, s *screen, columns int) string {
 	if columns <= 0 {
 		return fmt.Sprintf("%s %s  %s  %s  %s", where, when, head, key, bytesText(r.Value, len(r.Value)))
 	}
-	// Coloured parts are cut before they are painted: an escape has no width.
+	// Coloured parts are cut before they are painted: an escape has no width. Headers
+	// and key get a share each, so that the value always shows on a narrow terminal.
 	plain := fmt.Sprintf("%s %s  ", where, when)
 	room := columns - textWidth(plain)
-	head = clip(head, room)
+	head = clip(head, room/4)
 	room -= textWidth(head) + 2
-	key = clip(key, room)
+	key = clip(key, room/3)
 	room -= textWidth(key) + 2
 	value := clip(bytesText(r.Value, 4*max(room, 0)), room)
 	return strings.TrimRight(s.paint(dim, plain)+s.paint(yellow, head)+"  "+s.paint(bold, key)+"  "+value, " ")

@@ -46,6 +46,21 @@ func TestMessageLineIsHarmless(t *testing.T) {
 	}
 }
 
+// TestMessageLineShowsKeyAndValue: at the width of an old terminal a record of each
+// stream shows where it lies and the beginnings of its key and its value.
+func TestMessageLineShowsKeyAndValue(t *testing.T) {
+	for name, m := range map[string]inspect.Message{
+		"bluesky": {Partition: 3, Offset: 12345678, Key: []byte("did:plc:pqz7amsr3oyd3hqyzzjbgksk"), Value: []byte(`{"did":"did:plc:pqz7amsr3oyd3hqyzzjbgksk"}`),
+			Headers: []kgo.RecordHeader{{Key: "kind", Value: []byte("create")}, {Key: "seq", Value: []byte("123456")}, {Key: "host", Value: []byte("jetstream1.us-east.example")}}},
+		"long key": {Partition: 3, Offset: 12345678, Key: []byte("enwiki " + strings.Repeat("a long title ", 20)), Value: []byte(`{"did":1}`)},
+	} {
+		line := messageLine(m, &screen{}, 80)
+		if !strings.Contains(line, string(m.Key[:7])) || !strings.Contains(line, `{"did":`) || textWidth(line) > 80 {
+			t.Errorf("%s: %d columns: %s", name, textWidth(line), line)
+		}
+	}
+}
+
 func TestMessageJSONKeepsEveryByte(t *testing.T) {
 	r := hostileRecord()
 	r.Headers = append(r.Headers, kgo.RecordHeader{Key: "binary", Value: []byte{0xff, 0}}, kgo.RecordHeader{Key: "none"})

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -234,6 +236,8 @@ func (a *app) printMessages(ctx context.Context, i *inspect.Inspector, q inspect
 	}
 	if q.Filter != nil {
 		a.stderr.say("scanned %s, matched %s", thousands(p.Scanned), thousands(p.Matched))
+	} else if p.Matched == 0 && !q.Follow {
+		a.stderr.say("%s", nothingThere(q.Topic, p))
 	}
 	if p.Trimmed > 0 {
 		a.stderr.say("%s offsets were deleted by retention while reading", thousands(p.Trimmed))
@@ -242,6 +246,15 @@ func (a *app) printMessages(ctx context.Context, i *inspect.Inspector, q inspect
 		a.stderr.say("some of the newest messages were left out: they are too large to hold all of them")
 	}
 	return nil
+}
+
+// nothingThere explains an empty result: where each partition that was read ends.
+func nothingThere(topic string, p inspect.Progress) string {
+	var ends []string
+	for _, id := range slices.Sorted(maps.Keys(p.End)) {
+		ends = append(ends, fmt.Sprintf("%d at offset %s", id, thousands(p.End[id])))
+	}
+	return fmt.Sprintf("no messages in %s from there on; the partitions end: %s", visible(topic), strings.Join(ends, ", "))
 }
 
 // messageWriter prints messages in one format.

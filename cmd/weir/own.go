@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -93,6 +94,32 @@ func (b apacheBrokers) overlay(context.Context) (inspect.Overlay, error) {
 }
 
 func (apacheBrokers) damage() []string { return nil } // the brokers repair their logs themselves
+
+// loudBrokers prints each kill and restart where the brokers run, whether it came
+// from another terminal or from a page.
+type loudBrokers struct {
+	ownBrokers
+	screen *screen
+}
+
+func (b loudBrokers) Kill(ctx context.Context, id int32) error {
+	return b.report(id, "was killed", b.ownBrokers.Kill(ctx, id))
+}
+
+func (b loudBrokers) KillHard(ctx context.Context, id int32) error {
+	return b.report(id, "was killed", b.ownBrokers.KillHard(ctx, id))
+}
+
+func (b loudBrokers) Restart(ctx context.Context, id int32) error {
+	return b.report(id, "was restarted", b.ownBrokers.Restart(ctx, id))
+}
+
+func (b loudBrokers) report(id int32, what string, err error) error {
+	if err == nil {
+		b.screen.say("%s broker %d %s", time.Now().Format(time.TimeOnly), id, what)
+	}
+	return err
+}
 
 // engineFlag adds --engine.
 func engineFlag(flags *pflag.FlagSet, engine *string) {

@@ -62,7 +62,7 @@ func TestUp(t *testing.T) {
 	up := start(t, env, "", "up")
 	up.stderr.waitFor(t, "Ctrl-C stops", startPatience)
 	banner := up.stderr.String()
-	for _, want := range []string{"SIMULATED", "bluesky-events", "wikipedia-edits", "~/.local/share/weir/simulated", "redis://127.0.0.1:", "weir verify"} {
+	for _, want := range []string{"SIMULATED", "bluesky-events", "wikipedia-edits", "~/.local/share/weir/simulated", "redis://127.0.0.1:", filepath.Base(os.Args[0]) + " verify\n"} {
 		if !strings.Contains(banner, want) {
 			t.Errorf("the banner does not say %q:\n%s", want, banner)
 		}
@@ -75,6 +75,11 @@ func TestUp(t *testing.T) {
 	t.Run("api", func(t *testing.T) { callsAPI(t, env, link.FindString(banner)) })
 	t.Run("looks", func(t *testing.T) { looks(t, env) })
 	t.Run("brokers", func(t *testing.T) { killsAndRestarts(t, env) })
+	for _, want := range []string{" broker 2 was killed\n", " broker 2 was restarted\n"} {
+		if n := strings.Count(up.stderr.String(), want); n != 2 { // once through the API, once from the terminal
+			t.Errorf("weir up says %q %d times:\n%s", want, n, up.stderr)
+		}
+	}
 	t.Run("groups", func(t *testing.T) { groupsChange(t, env) })
 
 	before := counted(t, env)
@@ -187,7 +192,7 @@ func killsAndRestarts(t *testing.T, env []string) {
 	if _, stderr, code := weir(t, env, "brokers", "kill", "7"); code != exitRuntime {
 		t.Errorf("killing broker 7: exit code %d: %s", code, stderr)
 	}
-	if _, stderr, code := weir(t, env, "brokers", "kill", "2"); code != exitOK {
+	if _, stderr, code := weir(t, env, "brokers", "kill", "2"); code != exitOK || !strings.Contains(stderr, "broker 2 is down and leads 0 partitions") {
 		t.Fatalf("exit code %d: %s", code, stderr)
 	}
 	if s := state(); strings.Count(s, "up") != 2 || strings.Count(s, "killed") != 1 {
@@ -211,6 +216,17 @@ func killsAndRestarts(t *testing.T, env []string) {
 func groupsChange(t *testing.T, env []string) {
 	if _, stderr, code := weir(t, env, "groups", "replay", "weir-wikipedia-counter"); code != exitUsage || !strings.Contains(stderr, "--yes") {
 		t.Errorf("a replay that nobody confirms: exit code %d: %s", code, stderr)
+	}
+	joined, _, code := weir(t, env, "groups", "join", "weir-wikipedia-counter", "-o", "json")
+	var change struct {
+		Moved           int
+		MovedPartitions []int32 `json:"moved_partitions"`
+	}
+	if err := json.Unmarshal([]byte(joined), &change); err != nil || code != exitOK || change.Moved == 0 || len(change.MovedPartitions) != change.Moved {
+		t.Errorf("join: exit code %d, %v:\n%s", code, err, joined)
+	}
+	if _, stderr, code := weir(t, env, "groups", "leave", "weir-wikipedia-counter"); code != exitOK {
+		t.Errorf("leave: exit code %d: %s", code, stderr)
 	}
 	stdout, stderr, code := weir(t, env, "groups", "replay", "weir-wikipedia-counter", "--yes")
 	if code != exitOK || !strings.Contains(stderr, "equal") || !strings.Contains(stdout, "edit") {

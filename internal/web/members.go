@@ -37,8 +37,10 @@ type Rebalance struct {
 	Partitions int `json:"partitions"`
 	// Moved is how many partitions changed hands, StoppedMS how long the one that
 	// stood still longest was not counted.
-	Moved     int   `json:"moved"`
-	StoppedMS int64 `json:"stopped_ms"`
+	Moved int `json:"moved"`
+	// MovedPartitions are those, in order.
+	MovedPartitions []int32 `json:"moved_partitions"`
+	StoppedMS       int64   `json:"stopped_ms"`
 	// SettledMS is from the beginning until every partition was counted again. Where
 	// Settled is false that had not come by then.
 	SettledMS int64 `json:"settled_ms"`
