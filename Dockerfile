@@ -13,7 +13,8 @@ COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
 COPY --from=build /out/weir /weir
 # A volume that is mounted here for the first time takes over this owner.
 COPY --from=build --chown=65532:65532 /out/data /data
-ENV WEIR_DATA=/data
+# There is no /tmp here: weir verify's temporary file goes to the volume.
+ENV WEIR_DATA=/data TMPDIR=/data
 USER 65532:65532
 VOLUME /data
 EXPOSE 8080

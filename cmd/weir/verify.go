@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -11,14 +12,16 @@ import (
 	"github.com/weir-project/weir/internal/verify"
 )
 
-const verifyLong = `Reads the topics from end to end and holds three statements against each other and
-against a recount: the dense sequence numbers of the events, the counts in the
-cursor that was stored in the same transactions, and the counts in Redis. Says by
-source what is lost, doubled or miscounted, and what upstream no longer offered
-(gaps) or sent broken (dead letters), which is told but no fault.
+const verifyLong = `Reads the topics from end to end and recounts them. Compares the recount with the
+sequence numbers of the events, with the counts in the cursor that was stored in the
+same transactions, and with the counts in Redis. Compares the identity of every event
+with that of every other one. Reports by source which events are lost, stored more
+than once (doubled) or miscounted. Reports gaps and dead letters, too: events that
+upstream no longer offered or sent broken. These are no fault of weir.
 
-It changes nothing and can run while events come in. Exit code 4 means that
-something is wrong.`
+It changes nothing and can run while events come in. For a long log it writes a
+temporary file of 28 bytes for each event; TMPDIR chooses the directory. Exit code 4
+means that verification failed.`
 
 func newVerify(a *app) *cobra.Command {
 	cmd := &cobra.Command{
@@ -86,8 +89,7 @@ func (a *app) verifyConfig(t *target, store *tally.Store) (verify.Config, error)
 
 // verifySource says what is verified of a source.
 func (a *app) verifySource(s source) (verify.Source, error) {
-	src, err := a.newSource(s.name, &sourceFlags{})
-	if err != nil {
+	if _, err := a.newSource(s.name, &sourceFlags{}); err != nil {
 		return verify.Source{}, err
 	}
 	// A source identifies for one goroutine at a time.
@@ -98,7 +100,7 @@ func (a *app) verifySource(s source) (verify.Source, error) {
 		}
 		return one.Identify
 	}
-	v := verify.Source{Name: s.name, Window: src.Window()}
+	v := verify.Source{Name: s.name}
 	for _, topic := range []string{s.topic, s.account} {
 		if topic != "" {
 			v.Topics = append(v.Topics, verify.Topic{Name: topic, Group: s.groupOf(topic, s.group), Classify: s.classify, NewIdentify: identify})
@@ -131,7 +133,7 @@ func (a *app) printReport(r verify.Report) error {
 	}
 	a.explainReport(r)
 	if !r.OK {
-		return &cliError{exitFailed, fmt.Errorf("something is wrong; what, stands above"), ""}
+		return &cliError{exitFailed, errors.New("verification failed: see the problems above"), ""}
 	}
 	if a.output == formatTable {
 		a.stderr.say("nothing lost, doubled or miscounted: %s records read in %.1f s", thousands(r.Scanned), r.Elapsed.Seconds())
@@ -145,6 +147,7 @@ func (a *app) explainReport(r verify.Report) {
 		a.stderr.say("note: %s", visible(n))
 	}
 	for _, s := range r.Sources {
+		shown := map[string]int64{}
 		for _, p := range s.Problems {
 			where := cmp.Or(p.Topic, "-")
 			if p.Partition >= 0 {
@@ -154,6 +157,10 @@ func (a *app) explainReport(r verify.Report) {
 				where += fmt.Sprintf(" offset %d", p.Offset)
 			}
 			a.stderr.say("%s %s: %s: %s", s.Name, p.What, visible(where), visible(p.Text))
+			shown[p.What]++
+		}
+		if n := shown["doubled"]; s.Doubled > n {
+			a.stderr.say("%s doubled: %s events in all are stored more than once; the first %d are shown", s.Name, thousands(s.Doubled), n)
 		}
 		if s.Foreign > 0 {
 			a.stderr.say("note: %s: %s of the events were written by other programs: recounted, but not checked for loss", s.Name, thousands(s.Foreign))

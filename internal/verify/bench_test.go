@@ -46,7 +46,7 @@ func BenchmarkRun(b *testing.B) {
 		b.Fatal(err)
 	}
 	config := func(skip bool) verify.Config {
-		return verify.Config{Kafka: cfg, SkipValues: skip, Sources: []verify.Source{{Name: "bluesky", Window: time.Minute,
+		return verify.Config{Kafka: cfg, SkipValues: skip, Sources: []verify.Source{{Name: "bluesky",
 			Topics: []verify.Topic{{Name: dataTopic, Classify: bluesky.Classify, NewIdentify: newIdentify}}}}}
 	}
 	for _, variant := range []struct {

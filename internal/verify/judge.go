@@ -32,7 +32,7 @@ func (v *verifier) judge() Report {
 		report.Notes = append(report.Notes, "counts were not checked: no Redis given")
 	}
 	if v.cfg.SkipValues {
-		report.Notes = append(report.Notes, "values were not parsed: kinds are taken from the headers, and an event under two sequence numbers is not found")
+		report.Notes = append(report.Notes, "values were not parsed: kinds are taken from the headers, and an event that is stored again under another sequence number is not found")
 	}
 	return report
 }
@@ -77,7 +77,7 @@ func (st *stream) lanes() []*lane {
 // collect adds up what the partitions of a stream hold.
 func (s *source) collect(st *stream) {
 	r := &s.report
-	var foreign, odd, repeats, dropped int64
+	var foreign, odd int64
 	for _, l := range st.lanes() {
 		if !st.dead {
 			r.Events += l.records
@@ -90,10 +90,10 @@ func (s *source) collect(st *stream) {
 		for _, p := range l.problems {
 			s.problem(p.What, p.Topic, p.Partition, p.Offset, p.Text)
 		}
-		foreign, odd, repeats = foreign+l.foreign, odd+l.oddSeq, repeats+l.repeats
-		if l.ids != nil && l.ids.dropped {
-			dropped++
+		for _, c := range l.copies {
+			s.problem("doubled", l.p.topic, l.p.id, c.offset, l.copyText(c))
 		}
+		foreign, odd = foreign+l.foreign, odd+l.oddSeq
 		if st.dead {
 			for kind, c := range l.kinds {
 				if kind == event.KindGap {
@@ -113,12 +113,6 @@ func (s *source) collect(st *stream) {
 	}
 	if odd > 0 {
 		s.note("%s: %d of these have a %q header that is no number", st.topic.Name, odd, kafka.HeaderSeq)
-	}
-	if repeats > 0 {
-		s.note("%s: %d events were said again by upstream itself, further apart than %v", st.topic.Name, repeats, s.Window)
-	}
-	if dropped > 0 {
-		s.note("%s: in %d partitions events were so many that the same one under two sequence numbers was looked for among the latest only", st.topic.Name, dropped)
 	}
 }
 

@@ -2,7 +2,6 @@ package verify
 
 import (
 	"fmt"
-	"hash/maphash"
 	"math"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -27,11 +26,12 @@ type lane struct {
 	firstSeq, lastSeq        int64 // of the records that are retained; -1 none
 	doubled, beyond          int64
 	disordered, mislabelled  int64
-	repeats                  int64 // identities that upstream itself says again later
+	copies                   []copied // examples of events that are stored again
 	kinds                    map[string]*kindCell
 	last                     *kindCell
 	lastName                 string
-	ids                      *identities
+	ids                      *identities // nil: events are not identified
+	index                    uint32      // in ids.lanes
 	identify                 Identify
 	problems                 []Problem
 	uncountedAll             bool // its group has no tally of the partition
@@ -62,12 +62,11 @@ func newLane(st *stream, p *part) *lane {
 	return &lane{st: st, p: p, seqs: seqWriter{set: st.seqs}, firstSeq: -1, lastSeq: -1, kinds: map[string]*kindCell{}, trimmed: p.low > 0}
 }
 
-// remember gives the lane what it needs to find events that are there twice.
-func (l *lane) remember(seed maphash.Seed, limit int) {
-	if l.st.topic.NewIdentify != nil {
-		l.identify = l.st.topic.NewIdentify()
-		l.ids = newIdentities(seed, limit, l.st.source.Window.Microseconds())
-	}
+// join gives the lane what it needs to find events that are stored more than once.
+func (l *lane) join(ids *identities) {
+	l.identify, l.ids = l.st.topic.NewIdentify(), ids
+	l.index = uint32(len(ids.lanes))
+	ids.lanes = append(ids.lanes, l)
 }
 
 // problem keeps an example.
@@ -84,7 +83,7 @@ func (l *lane) problem(what string, offset int64, format string, args ...any) {
 }
 
 // record takes one record. b is scratch memory of the goroutine.
-func (l *lane) record(r *kgo.Record, values bool, b *event.Batch) {
+func (l *lane) record(r *kgo.Record, values bool, b *event.Batch) error {
 	l.records++
 	seq, state := seqOf(r)
 	kind := scan.Kind(r, l.st.topic.Classify)
@@ -105,8 +104,9 @@ func (l *lane) record(r *kgo.Record, values bool, b *event.Batch) {
 	}
 	l.tallies(r.Offset, kind, state == seqGood, before)
 	if values && state == seqGood && !again && !l.st.dead {
-		l.value(r, kind, b)
+		return l.value(r, kind, b)
 	}
+	return nil
 }
 
 // sequence checks a record's number and reports whether it is below the cursor's,
@@ -119,7 +119,7 @@ func (l *lane) sequence(r *kgo.Record, seq int64) (before, again bool) {
 	}
 	if again = l.seqs.add(seq); again {
 		l.doubled++
-		l.problem("doubled", r.Offset, "seq %d is here again", seq)
+		l.problem("doubled", r.Offset, "seq %d is stored again", seq)
 	} else if seq < l.lastSeq {
 		l.disordered++
 		l.problem("disordered", r.Offset, "seq %d comes after %d", seq, l.lastSeq)
@@ -173,32 +173,31 @@ func (l *lane) tallies(offset int64, kind string, ours, before bool) {
 }
 
 // value checks what the record's value says.
-func (l *lane) value(r *kgo.Record, kind string, b *event.Batch) {
+func (l *lane) value(r *kgo.Record, kind string, b *event.Batch) error {
 	if got := scan.Bounded(l.st.topic.Classify(r.Value)); got != kind {
 		l.mislabelled++
 		l.problem("miscounted", r.Offset, "its header says %q, its value %q", kind, got)
 	}
 	if l.ids == nil {
-		return
+		return nil
 	}
-	id, timeUS, ok := l.identify(r.Value, b)
+	id, _, ok := l.identify(r.Value, b)
 	if !ok || len(id) == 0 {
-		return
+		return nil
 	}
-	earlier, offset, again := l.ids.add(id, timeUS, r.Offset)
-	if !again {
-		return
+	return l.ids.add(id, l.index, r.Offset)
+}
+
+// copyText names the earlier record of an event that is stored again.
+func (l *lane) copyText(c copied) string {
+	where := ""
+	switch {
+	case c.earlier.p.topic != l.p.topic:
+		where = fmt.Sprintf(" of %s partition %d", c.earlier.p.topic, c.earlier.p.id)
+	case c.earlier != l:
+		where = fmt.Sprintf(" of partition %d", c.earlier.p.id)
 	}
-	apart := timeUS - earlier
-	if apart < 0 {
-		apart = -apart
-	}
-	if timeUS > 0 && earlier > 0 && apart > l.st.source.Window.Microseconds() {
-		l.repeats++
-		return
-	}
-	l.doubled++
-	l.problem("doubled", r.Offset, "the same event as at offset %d, under another seq", offset)
+	return fmt.Sprintf("the same event as at offset %d%s, under another seq", c.at, where)
 }
 
 // hole notes that offsets were deleted before they could be read.

@@ -28,7 +28,6 @@ const (
 	dataTopic = "bluesky-events"
 	dataParts = 3
 	group     = "weir-bluesky-counter"
-	window    = time.Minute
 )
 
 // house is a cluster, a Redis and an ingester that does as it is told, right or
@@ -289,7 +288,7 @@ func key(partition int32) string {
 func (h *house) config() verify.Config {
 	return verify.Config{
 		Kafka: h.cfg, Tallies: h.store, Patience: 10 * time.Second,
-		Sources: []verify.Source{{Name: "bluesky", Window: window, Topics: []verify.Topic{
+		Sources: []verify.Source{{Name: "bluesky", Topics: []verify.Topic{
 			{Name: dataTopic, Group: group, Classify: classify, NewIdentify: func() verify.Identify { return identify }},
 			{Name: "bluesky-accounts", Classify: classify, NewIdentify: func() verify.Identify { return identify }},
 		}}},

@@ -3,7 +3,7 @@ package verify
 import (
 	"cmp"
 	"context"
-	"hash/maphash"
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -51,28 +51,49 @@ func (v *verifier) advanced(offsets, records int64) {
 // scan reads every partition.
 func (v *verifier) scan(ctx context.Context) error {
 	reader := scan.New(v.client, scan.Options{})
-	seed := maphash.MakeSeed()
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(v.cfg.Workers)
 	// The longest first: the last one to end is then a short one.
 	slices.SortFunc(v.parts, func(a, b *part) int { return cmp.Compare(b.end-b.low, a.end-a.low) })
 	for _, p := range v.parts {
-		g.Go(func() error {
-			for _, l := range p.lanes {
-				if !v.cfg.SkipValues {
-					l.remember(seed, identityEntries/v.cfg.Workers)
-				}
-			}
-			err := v.scanPart(ctx, reader, p)
-			for _, l := range p.lanes {
-				if l.ids != nil {
-					l.ids.now, l.ids.old = identityTable{}, identityTable{}
-				}
-			}
-			return err
-		})
+		g.Go(func() error { return v.scanPart(ctx, reader, p) })
 	}
 	return g.Wait()
+}
+
+// identify finds events that are stored more than once: it runs scan, which keeps
+// their identities, and compares these.
+func (v *verifier) identify(ctx context.Context, scan func(context.Context) error) (err error) {
+	for _, s := range v.sources {
+		if v.cfg.SkipValues {
+			break
+		}
+		ids := newIdentities(v.cfg.TempDir, blockBytes, tableEntries)
+		defer func() { err = errors.Join(err, ids.close()) }()
+		for _, st := range s.streams {
+			if st.topic.NewIdentify == nil {
+				continue
+			}
+			for _, l := range st.lanes() {
+				l.join(ids)
+				ids.file.need += (l.p.end - l.p.low) * entryBytes
+			}
+		}
+		s.ids = ids
+	}
+	if err := scan(ctx); err != nil {
+		return err
+	}
+	for _, s := range v.sources {
+		if s.ids == nil {
+			continue
+		}
+		v.stage("comparing the events of " + s.Name)
+		if err := s.ids.compare(ctx, v.cfg.Workers); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (v *verifier) scanPart(ctx context.Context, reader *scan.Reader, p *part) error {
@@ -89,7 +110,9 @@ func (v *verifier) scanPart(ctx context.Context, reader *scan.Reader, p *part) e
 		}
 		for _, r := range c.Records {
 			if l := p.lane(r); l != nil {
-				l.record(r, !v.cfg.SkipValues, b)
+				if err := l.record(r, !v.cfg.SkipValues, b); err != nil {
+					return err
+				}
 			}
 		}
 		v.advanced(c.Next-at, int64(len(c.Records)))

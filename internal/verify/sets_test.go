@@ -1,8 +1,6 @@
 package verify
 
 import (
-	"fmt"
-	"hash/maphash"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -84,48 +82,4 @@ func TestSeqSetWriters(t *testing.T) {
 	if n, _ := set.missing(0, 100_000, 0); n != 0 {
 		t.Errorf("%d are missing", n)
 	}
-}
-
-func TestIdentities(t *testing.T) {
-	id := func(n int) []byte { return fmt.Appendf(nil, "event-%d", n) }
-	const second = 1_000_000
-	t.Run("window", func(t *testing.T) {
-		s := newIdentities(maphash.MakeSeed(), 1<<20, 60*second)
-		for n := range 100_000 { // ten a second
-			at := int64(n) * second / 10
-			if _, _, again := s.add(id(n), at, int64(n)); again {
-				t.Fatalf("event %d is there again", n)
-			}
-			// 59 s later the same event is still known.
-			if n >= 590 {
-				before, offset, again := s.add(id(n-590), at, 0)
-				if !again || offset != int64(n-590) || before != int64(n-590)*second/10 {
-					t.Fatalf("event %d is forgotten after 59 s: %v %d %d", n-590, again, offset, before)
-				}
-			}
-		}
-		if s.dropped {
-			t.Error("says that it dropped what the window covers")
-		}
-		if used := s.now.used + s.old.used; used > 2000 {
-			t.Errorf("remembers %d events, twice the window is 1200", used)
-		}
-	})
-	t.Run("limit", func(t *testing.T) {
-		s := newIdentities(maphash.MakeSeed(), 4096, 3600*second)
-		for n := range 100_000 {
-			s.add(id(n), int64(n), int64(n))
-			if used := s.now.used + s.old.used; used > 4096+2 {
-				t.Fatalf("remembers %d", used)
-			}
-			if n > 2000 {
-				if _, _, again := s.add(id(n-2000), int64(n), 0); !again {
-					t.Fatalf("event %d is forgotten although half of the limit fits", n-2000)
-				}
-			}
-		}
-		if !s.dropped {
-			t.Error("does not say that the window was not covered")
-		}
-	})
 }

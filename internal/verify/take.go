@@ -33,6 +33,7 @@ type source struct {
 	streams []*stream // of its data topics
 	dead    *stream   // of the dead-letter topic
 	found   bool      // there is a cursor
+	ids     *identities
 	report  SourceReport
 }
 

@@ -1,5 +1,5 @@
 // Package verify proves, or disproves, that what upstream said is in Kafka once
-// and in the counts once. It reads topics, cursors and tallies, which are three
+// and in the counts once. No two records may hold one event, however far apart. It reads topics, cursors and tallies, which are three
 // statements made independently of each other: the dense sequence numbers of the
 // records, the cumulative counts in the cursor that was committed with them, and
 // the counts in Redis. It holds them against each other and against a recount. It
@@ -41,17 +41,16 @@ type Config struct {
 	// SkipValues leaves out what parses values: whether the `kind` header agrees
 	// with the value, and events that are there twice under two sequence numbers.
 	SkipValues bool
-	Log        *slog.Logger // nil discards
+	// TempDir is where the temporary files go, os.TempDir() where it is empty: 28
+	// bytes for each event, and no file at all for a short log.
+	TempDir string
+	Log     *slog.Logger // nil discards
 }
 
 // Source is an upstream and the topics that its events are in.
 type Source struct {
 	Name   string
 	Topics []Topic
-	// Window is how far apart, by their own times, two deliveries of one event can
-	// be and still count as doubled. What upstream itself says again later than
-	// that is only noted.
-	Window time.Duration
 }
 
 // Topic is a topic that holds events.
@@ -63,8 +62,8 @@ type Topic struct {
 	// Classify is what a record without a `kind` header counts as. Required.
 	Classify func(value []byte) string
 	// NewIdentify returns an Identify of its own for each partition: they are
-	// called at once, and decoders have memory. Nil leaves events that are there
-	// twice under two sequence numbers undetected.
+	// called at once, and decoders have memory. Nil leaves events undetected that
+	// are stored again under another sequence number.
 	NewIdentify func() Identify
 }
 
@@ -116,8 +115,8 @@ type SourceReport struct {
 	// how many of these other programs wrote, which can only be recounted.
 	Events  int64 `json:"events"`
 	Foreign int64 `json:"foreign"`
-	// Lost is how many committed events are in no topic, Doubled how many are there
-	// once too often.
+	// Lost is how many committed events are in no topic. Doubled is how many records
+	// repeat the sequence number or the identity of another one.
 	Lost    int64 `json:"lost"`
 	Doubled int64 `json:"doubled"`
 	// Miscounted is by how much counts differ from what they count, summed over
@@ -176,7 +175,7 @@ func Run(ctx context.Context, cfg Config, progress func(Progress)) (Report, erro
 	if err := v.take(ctx); err != nil {
 		return Report{}, fmt.Errorf("verify: %w", err)
 	}
-	if err := v.scan(ctx); err != nil {
+	if err := v.identify(ctx, v.scan); err != nil {
 		return Report{}, fmt.Errorf("verify: %w", err)
 	}
 	report := v.judge()

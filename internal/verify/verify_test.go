@@ -77,11 +77,18 @@ func TestDamage(t *testing.T) {
 			h.commit(item{topic: "bluesky-accounts"}, item{topic: "bluesky-accounts", lost: true}, item{topic: "bluesky-accounts", lost: true})
 		}, want: want{events: 51, lost: 2, problem: "seq 1 to 2 are missing"}},
 		{name: "same seq twice", damage: func(h *house) { h.commit(item{seq: num(7), id: 8, silent: true, partition: 1}) },
-			want: want{events: 51, doubled: 1, disordered: 0, problem: "seq 7 is here again"}},
+			want: want{events: 51, doubled: 1, disordered: 0, problem: "seq 7 is stored again"}},
 		{name: "same event under another seq", damage: func(h *house) { h.commit(item{id: 40, at: epoch.Add(50 * time.Second)}) },
 			want: want{events: 51, doubled: 1, problem: "under another seq"}},
-		{name: "said again by upstream much later", damage: func(h *house) { h.commit(item{id: 40, at: epoch.Add(2 * time.Hour)}) },
-			want: want{events: 51, note: "said again by upstream"}},
+		{name: "same event again much later", damage: func(h *house) { h.commit(item{id: 40, at: epoch.Add(2 * time.Hour)}) },
+			want: want{events: 51, doubled: 1, problem: "the same event as at offset"}},
+		{name: "same event in another partition", damage: func(h *house) { h.commit(item{id: 1, partition: 2}) },
+			want: want{events: 51, doubled: 1, problem: "of partition 0, under another seq"}},
+		{name: "same event in another topic", damage: func(h *house) { h.commit(item{id: 1, topic: "bluesky-accounts"}) },
+			want: want{events: 51, doubled: 1, problem: "of bluesky-events partition 0, under another seq"}},
+		{name: "same event under the same seq and another", damage: func(h *house) {
+			h.commit(item{id: 7, seq: num(6), silent: true, partition: 1}, item{id: 7, partition: 1})
+		}, want: want{events: 52, doubled: 2, problem: "under another seq"}},
 		{name: "order", damage: func(h *house) { h.commit(item{seq: num(41)}, item{seq: num(40)}) },
 			want: want{events: 52, disordered: 1, problem: "seq 40 comes after 41"}},
 		{name: "cursor ahead", damage: func(h *house) {}, after: func(h *house) {
@@ -393,5 +400,40 @@ func TestConfigErrors(t *testing.T) {
 		if _, err := verify.Run(t.Context(), cfg, nil); err == nil {
 			t.Errorf("%s: no error", name)
 		}
+	}
+}
+
+// TestReplayedHour stores a part of the events again ten minutes later by their
+// own times, which is longer than any window of a duplicate filter.
+func TestReplayedHour(t *testing.T) {
+	h := newHouse(t)
+	write := func(from, to int64, at time.Time) {
+		var items []item
+		for id := from; id < to; id++ {
+			items = append(items, item{id: id, partition: int32(id % dataParts), at: at.Add(time.Duration(id) * time.Millisecond)})
+		}
+		h.commit(items...)
+	}
+	write(1, 3001, epoch)
+	write(1, 2001, epoch.Add(10*time.Minute))
+	h.count()
+	report := h.run(h.config())
+	check(t, report.Sources[0], want{events: 5000, doubled: 2000, problem: "the same event as at offset"})
+	if report.OK {
+		t.Error("the report is ok")
+	}
+	if n := len(report.Sources[0].Problems); n != 10 {
+		t.Errorf("%d examples, want 10", n)
+	}
+}
+
+func TestNoTemporaryDirectory(t *testing.T) {
+	h := newHouse(t)
+	h.fill(10)
+	h.count()
+	cfg := h.config()
+	cfg.TempDir = t.TempDir() + "/missing"
+	if report := h.run(cfg); !report.OK {
+		t.Errorf("a short log needs no file: %+v", report)
 	}
 }
