@@ -220,6 +220,10 @@ func (a *app) printLab(r *lab.Report, kept string) error {
 		return err
 	}
 	fmt.Fprintf(a.stdout, "\nsource: %s; brokers: %s\n", visible(r.Source), r.Engine)
+	fmt.Fprintln(a.stdout)
+	for _, line := range wrap("claim: "+r.Claim, 100) {
+		fmt.Fprintln(a.stdout, visible(line))
+	}
 	fmt.Fprintf(a.stdout, "%s: %s\n", strings.ToUpper(string(r.Verdict)), visible(r.Reason))
 	for _, n := range r.Notes {
 		a.stderr.say("note: %s", visible(n))
