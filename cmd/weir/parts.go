@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 )
 
 // part is one thing that runs until it is told to stop: an ingester, a counter,
@@ -166,26 +165,3 @@ func (f failures) Error() string {
 
 // Unwrap returns the errors.
 func (f failures) Unwrap() []error { return f }
-
-// catchUpTime bounds how long draining waits until what was produced is counted.
-// What is not counted by then is counted at the next start.
-const catchUpTime = 5 * time.Second
-
-// catchUp waits until lag says that nothing is left, lag fails, or the time is over.
-func catchUp(ctx context.Context, lag func(context.Context) (int64, error)) {
-	ctx, cancel := context.WithTimeout(ctx, catchUpTime)
-	defer cancel()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		left, err := lag(ctx)
-		if err != nil || left == 0 {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-	}
-}

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
+
 	"github.com/weir-project/weir/internal/bluesky"
 	"github.com/weir-project/weir/internal/event"
 	"github.com/weir-project/weir/internal/ingest"
@@ -161,7 +163,7 @@ func (p *pipeline) run(ctx context.Context, own *group) error {
 	}
 	in.stop()
 	if len(p.counters) > 0 && len(p.ingesters) > 0 {
-		catchUp(context.WithoutCancel(ctx), p.lag)
+		p.catchUp(context.WithoutCancel(ctx))
 	}
 	out.stop()
 	return errors.Join(err, in.err(), out.err())
@@ -189,17 +191,65 @@ func (p *pipeline) watch(ctx context.Context, in, out, own *group) error {
 	}
 }
 
-// lag is how many offsets are not counted yet by this process's counters. What an
-// ingester committed last is known to a counter only with its next fetch, so the
-// positions are compared with the log's ends, asked for now.
-func (p *pipeline) lag(ctx context.Context) (int64, error) {
+// catchUpTime bounds how long draining waits until what was produced is counted.
+// What is not counted by then is counted at the next start.
+const catchUpTime = 5 * time.Second
+
+// catchUp waits until this process's counters have counted what its ingesters have
+// produced, or catchUpTime is over. A lag that cannot be asked for is asked for
+// again: a broker may just have been killed.
+func (p *pipeline) catchUp(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, catchUpTime)
+	defer cancel()
+	cl, err := p.app.openKafka(ctx, p.target)
+	if err != nil {
+		return
+	}
+	defer cl.Close()
+	admin := kadm.NewClient(cl)
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if left, err := p.lag(ctx, admin); err == nil && left == 0 {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// lag is how many offsets are not counted yet by this process's counters. A counter
+// learns of what an ingester committed last only with its next fetch, so the
+// brokers are asked for the ends of the logs: those in a counter's Stats are older.
+func (p *pipeline) lag(ctx context.Context, admin *kadm.Client) (int64, error) {
+	var topics []string
+	for _, l := range p.lines {
+		topics = append(topics, l.topics...)
+	}
+	ends, err := admin.ListEndOffsets(ctx, topics...)
+	if err != nil {
+		return 0, err
+	}
 	var left int64
 	for _, l := range p.lines {
 		for _, c := range l.counters() {
-			left += c.Stats().Lag
+			s := c.Stats()
+			for _, part := range s.Partitions {
+				end, ok := ends.Lookup(s.Topic, part.Partition)
+				if !ok || part.Stopped != "" {
+					continue // the topic was deleted, or the counter waits for the user
+				}
+				if end.Err != nil {
+					return 0, end.Err
+				}
+				left += max(0, end.Offset-part.Next)
+			}
 		}
 	}
-	return left, ctx.Err()
+	return left, nil
 }
 
 // read is the status at a moment.
