@@ -20,6 +20,8 @@ async function tab(path, f, options) {
 }
 const group = 'weir-bluesky-counter';
 const api = async (path) => (await fetch(weir.base + '/api/v1' + path)).json();
+/** @param {string} s */
+const number = (s) => Number(s.replace(/[^0-9]/g, ''));
 const colours = (page) => page.evaluate(() => [...document.querySelectorAll('.lane .track')].map((t) => t.className.split(' ')[2]));
 const shot = async (page, name, options = {}) => { if (shots) await page.screenshot({ path: `${shots}/${name}.png`, ...options }); };
 
@@ -67,6 +69,8 @@ test('a group of somebody else has no buttons, and its members cannot be changed
   await tab('/groups/somebody', async (page) => {
     await page.waitForSelector('text=Empty');
     await until('lanes of a topic that no stream has', async () => await page.locator('.lane').count() === 3);
+    const widths = await page.evaluate(() => [...document.querySelectorAll('.lane .track')].map((t) => t.getBoundingClientRect().width));
+    assert.ok(widths.every((w) => w > 300), `tracks of ${widths} pixels: the columns have shifted`);
     assert.ok(!await page.locator('button:has-text("Add a member")').isVisible());
     assert.ok(!await page.locator('button:has-text("Preview the replay")').isVisible());
   });
@@ -86,6 +90,23 @@ test('a replay counts the log again beside the live count, until both are equal'
     assert.ok(rows.length >= 1 && rows.every((r) => /\t0$/.test(r)), rows.join('\n'));
     assert.match(rows[0], /create\t[0-9,]{3,}\t[0-9,]{3,}/);
     await shot(page, 'group-replay', { fullPage: true });
+  });
+  // The group that counted again stays behind. It must not stretch the lanes, nor count as the topic's lag.
+  await tab('/', async (page) => {
+    const left = '.stream[aria-label=bluesky] .flag.nobody';
+    await page.waitForSelector(left, { state: 'attached' });
+    const behind = async () => number((/, ([0-9,]+) behind/.exec(await page.locator(left).first().getAttribute('title') || '') || ['', '0'])[1]);
+    await until('the replay to be far behind', async () => await behind() > 1000);
+    const live = '.stream[aria-label=bluesky] .flag:not(.nobody)';
+    const at = await page.locator(live).first().evaluate((f) => parseFloat(/** @type {HTMLElement} */ (f).style.insetInlineStart));
+    const old = await page.locator(left).first().evaluate((f) => parseFloat(/** @type {HTMLElement} */ (f).style.insetInlineStart));
+    assert.equal(old, 0, 'the flag of the replay is at the edge of the lane');
+    assert.ok(at > 0, `the live flag is at ${at} %`);
+  });
+  await tab('/topics', async (page) => {
+    const lag = page.locator('tr:has-text("bluesky-events") td').nth(9);
+    await lag.waitFor();
+    await until('the lag of the live counter alone', async () => number(await lag.innerText()) < 1000);
   });
 });
 

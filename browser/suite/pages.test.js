@@ -66,6 +66,18 @@ test('the overview is live', async () => {
   });
 });
 
+test('a card holds its sparklines, however large the counts are', async () => {
+  await tab('/', async (page) => {
+    await page.waitForSelector('.stream[aria-label=bluesky] .counts .spark');
+    const beyond = await page.evaluate(() => [...document.querySelectorAll('.stream .counts')].map((t) => {
+      for (const c of t.querySelectorAll('td.num')) c.textContent = '123,456,789';
+      const card = /** @type {Element} */ (t.closest('.stream')).getBoundingClientRect();
+      return Math.max(...[...t.querySelectorAll('.spark')].map((s) => s.getBoundingClientRect().right)) - card.right;
+    }));
+    assert.ok(beyond.length > 0 && beyond.every((n) => n <= 0), `sparklines reach ${beyond} pixels beyond their card`);
+  }, { viewport: { width: 1100, height: 900 } });
+});
+
 test('the chart is drawn in colours of the theme', async () => {
   for (const scheme of ['light', 'dark']) {
     await tab('/', async (page) => {

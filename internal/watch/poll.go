@@ -331,7 +331,7 @@ func (w *Watcher) lagPerTopic() {
 				continue
 			}
 			t.Groups = append(t.Groups, name)
-			if len(g.Topics) == 1 {
+			if len(g.Topics) == 1 && !finishedReplay(name, g) {
 				t.Lag = max(t.Lag, g.Lag)
 			}
 		}
@@ -339,6 +339,12 @@ func (w *Watcher) lagPerTopic() {
 	for _, t := range topics {
 		slices.Sort(t.Groups)
 	}
+}
+
+// finishedReplay reports whether a group was made by a replay and nobody reads with it
+// any more. It stays for the comparison, and its lag grows without a meaning.
+func finishedReplay(name string, g *Group) bool {
+	return g.Members == 0 && strings.HasSuffix(name, inspect.ReplaySuffix)
 }
 
 // applyStreams joins what the cluster, Redis and this process know of each stream;

@@ -149,7 +149,7 @@ type Topic struct {
 	Rate     float64  `json:"rate"`  // offsets/s
 	Last     int64    `json:"last"`  // when the end last moved, in Unix milliseconds, 0 for not since the watch began
 	Groups   []string `json:"groups"`
-	Lag      int64    `json:"lag"` // the largest of its groups
+	Lag      int64    `json:"lag"` // the largest of its groups, finished replays aside
 	Internal bool     `json:"internal"`
 	Error    string   `json:"error"`
 }

@@ -5,7 +5,7 @@
 import { el, put, attr, keyed, count, rate, hue, visible } from './store.js';
 
 /** @typedef {{partition: number, leader: number|null, start: number, end: number, rate: number}} Lane */
-/** @typedef {{name: string, hue: string, positions: Record<string, number>, members: Record<string, string>, hues?: Record<string, string>}} Flagged */
+/** @typedef {{name: string, hue: string, positions: Record<string, number>, members: Record<string, string>, hues?: Record<string, string>, finished?: boolean}} Flagged */
 
 /** So many lanes are drawn at first, and more by as many. */
 const some = 64;
@@ -32,7 +32,7 @@ export class Lanes {
     let fastest = 0;
     for (const l of lanes) {
       fastest = Math.max(fastest, l.rate);
-      for (const g of groups) { const p = g.positions[l.partition]; if (p !== undefined) lag = Math.max(lag, l.end - p); }
+      for (const g of groups) if (!g.finished) { const p = g.positions[l.partition]; if (p !== undefined) lag = Math.max(lag, l.end - p); }
     }
     // The window grows at once with a lag and shrinks slowly, so that the picture does not jump.
     const want = Math.max(50, fastest * 10, lag * 1.3);
@@ -65,7 +65,8 @@ export class Lanes {
   lane(e, l, groups) {
     const [, leader, track, end, r] = /** @type {HTMLElement[]} */ ([...e.children]);
     put(leader, l.leader === null ? '' : l.leader < 0 ? 'no leader' : 'broker ' + l.leader);
-    attr(leader, 'class', 'leader chip ' + (l.leader === null ? '' : l.leader < 0 ? 'bad' : hue(l.leader + 6)));
+    // Without a leader to name the cell stays, so that the grid keeps its columns.
+    attr(leader, 'class', l.leader === null ? 'leader' : 'leader chip ' + ( l.leader < 0 ? 'bad' : hue(l.leader + 6)));
     put(end, count(l.end));
     attr(end, 'title', 'high watermark: the offset that the next record gets');
     put(r, rate(l.rate));
@@ -95,5 +96,7 @@ export class Lanes {
 export function flagsOf(state, topic) {
   return Object.keys(state.groups).sort().filter((name) => state.groups[name].positions && state.groups[name].positions[topic]).map((name, i) => ({
     name, hue: hue(i + 2), positions: state.groups[name].positions[topic], members: (state.groups[name].assignments || {})[topic] || {},
+    // A replay that has ended stays where it stopped: its flag must not stretch the lanes.
+    finished: name.endsWith('.replay') && state.groups[name].members === 0,
   }));
 }

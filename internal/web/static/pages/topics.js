@@ -31,7 +31,7 @@ export default {
         { title: 'Last record', num: true, sort: (t) => t.last, hint: 'when the end last moved, as seen from here', cell: (e, t) => put(e, t.last ? ago(t.last, state.time) : '–') },
         { title: 'Groups', sort: (t) => t.groups.length, cell: (e, t) => put(e, t.groups.length ? t.groups.slice(0, 3).join(', ') + (t.groups.length > 3 ? ` and ${t.groups.length - 3} more` : '') : '–') },
         { title: 'Lag', num: true, sort: (t) => t.lag, cell: (e, t) => put(e, t.groups.length ? count(t.lag) : '–') },
-        { title: 'State', cell: (e, t) => { const s = t.error || ''; if (e.dataset.s !== s || !e.firstChild) { e.dataset.s = s; e.replaceChildren(s ? badge('bad', s) : badge('ok', 'ok')); } } },
+        { title: 'State', cell: (e, t) => { const s = t.error || (t.under_replicated ? `${t.under_replicated} under-replicated` : ''); if (e.dataset.s !== s || !e.firstChild) { e.dataset.s = s; e.replaceChildren(t.error ? badge('bad', s) : s ? badge('warn', s) : badge('ok', 'ok')); } } },
       ],
     });
     const draw = () => {
