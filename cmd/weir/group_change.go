@@ -151,7 +151,13 @@ func (a *app) showReset(plan inspect.ResetPlan) error {
 		}
 		tb.add(c.Topic, c.Partition, numberOrUnknown(from), c.To, fmt.Sprintf("%+d", c.Delta), dropped)
 	}
-	return tb.write(a.stderr)
+	if err := tb.write(a.stderr); err != nil {
+		return err
+	}
+	for _, s := range plan.Skipped {
+		a.stderr.say("skipped %s", visible(s))
+	}
+	return nil
 }
 
 func (a *app) replayGroup(ctx context.Context, name string, f *groupChange) error {

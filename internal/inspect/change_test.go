@@ -50,9 +50,26 @@ func TestResetPlan(t *testing.T) {
 	if err != nil || by.Changes[0].To != 6 || by.Changes[1].To != 1 || by.Changes[0].Delta != -4 {
 		t.Errorf("%+v %v", by, err)
 	}
+	// Partition 2 has no commit to count from: it stays as it is, and the plan says so.
+	if some, err := b.PlanReset(t.Context(), inspect.ResetQuery{Group: "g", To: inspect.By(-4)}); err != nil || len(some.Changes) != 2 || len(some.Skipped) != 1 || !strings.Contains(some.Skipped[0], "partition 2") {
+		t.Errorf("%+v %v", some, err)
+	}
+	// -1 ms is a time before 1970, not Kafka's name for the end of the log.
+	for ms := int64(-5); ms < 0; ms++ {
+		plan, err := b.PlanReset(t.Context(), inspect.ResetQuery{Group: "g", To: inspect.ToTime(time.UnixMilli(ms))})
+		if err != nil || plan.Changes[0].To != 3 || plan.Changes[1].To != 0 {
+			t.Errorf("%d ms: %+v %v", ms, plan, err)
+		}
+		if got, _ := b.read(inspect.Query{From: inspect.AtTime(time.UnixMilli(ms))}); len(got) != 27 {
+			t.Errorf("from %d ms: %d messages, want 27", ms, len(got))
+		}
+		if got, _ := b.read(inspect.Query{Until: time.UnixMilli(ms)}); len(got) != 0 {
+			t.Errorf("until %d ms: %d messages, want none", ms, len(got))
+		}
+	}
 	for name, q := range map[string]inspect.ResetQuery{
 		"no target":   {Group: "g"},
-		"no position": {Group: "g", To: inspect.By(1)},
+		"no position": {Group: "g", To: inspect.By(1), Partitions: []int32{2}},
 		"no topics":   {Group: "nope", To: inspect.ToEarliest()},
 		"no topic":    {Group: "g", Topics: []string{"nope"}, To: inspect.ToEarliest()},
 	} {

@@ -292,12 +292,12 @@ func (r *reading) bounds(ctx context.Context) error {
 	}
 	var after, until kadm.ListedOffsets
 	if r.q.From.mode == startTime {
-		if after, err = r.i.admin.ListOffsetsAfterMilli(ctx, r.q.From.at.UnixMilli(), r.q.Topic); err != nil {
+		if after, err = r.i.offsetsAfter(ctx, r.q.From.at, r.q.Topic); err != nil {
 			return fmt.Errorf("list offsets by time: %w", err)
 		}
 	}
 	if !r.q.Until.IsZero() {
-		if until, err = r.i.admin.ListOffsetsAfterMilli(ctx, r.q.Until.UnixMilli(), r.q.Topic); err != nil {
+		if until, err = r.i.offsetsAfter(ctx, r.q.Until, r.q.Topic); err != nil {
 			return fmt.Errorf("list offsets by time: %w", err)
 		}
 	}

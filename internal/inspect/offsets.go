@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -118,4 +119,11 @@ func (i *Inspector) Metadata(ctx context.Context, topics ...string) (kadm.Metada
 		m.Topics[d.Topic] = d
 	}
 	return m, nil
+}
+
+// offsetsAfter lists by partition the first offset whose message is not older than
+// at. ListOffsets gives negative times a meaning of their own (-1 is the end of the
+// log), so a time before 1970 is asked for as 1970: no message is older.
+func (i *Inspector) offsetsAfter(ctx context.Context, at time.Time, topics ...string) (kadm.ListedOffsets, error) {
+	return i.admin.ListOffsetsAfterMilli(ctx, max(0, at.UnixMilli()), topics...)
 }

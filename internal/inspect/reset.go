@@ -98,6 +98,9 @@ type ResetPlan struct {
 	Changes []Change `json:"changes"`
 	// Active are the group's members: while there are any, Apply refuses.
 	Active []Member `json:"active,omitempty"`
+	// Skipped names the partitions that stay as they are, with the reason: a move
+	// by a number of offsets needs a committed offset to count from.
+	Skipped []string `json:"skipped,omitempty"`
 
 	i       *Inspector
 	tallies Tallies
@@ -154,11 +157,15 @@ func (i *Inspector) planReset(ctx context.Context, q ResetQuery) (ResetPlan, err
 		if err != nil {
 			return plan, err
 		}
-		changes, err := i.changes(ctx, q, d, committed, counted[t])
+		changes, skipped, err := i.changes(ctx, q, d, committed, counted[t])
 		if err != nil {
 			return plan, err
 		}
 		plan.Changes = append(plan.Changes, changes...)
+		plan.Skipped = append(plan.Skipped, skipped...)
+	}
+	if len(plan.Changes) == 0 && len(plan.Skipped) > 0 {
+		return plan, errors.New("the group has no committed offset to count from: give earliest, latest, a time or an offset")
 	}
 	return plan, nil
 }
@@ -185,27 +192,26 @@ func countedTopics(ctx context.Context, store Tallies, group string) (map[string
 	return out, nil
 }
 
-// changes plans one topic.
-func (i *Inspector) changes(ctx context.Context, q ResetQuery, d kadm.TopicDetail, committed map[topicPartition]int64, counted map[int32]tally.Tally) ([]Change, error) {
+// changes plans one topic, and names the partitions that stay as they are.
+func (i *Inspector) changes(ctx context.Context, q ResetQuery, d kadm.TopicDetail, committed map[topicPartition]int64, counted map[int32]tally.Tally) (out []Change, skipped []string, err error) {
 	parts, err := choose(d, Query{Topic: d.Topic, Partitions: q.Partitions})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	low, high, err := i.watermarks(ctx, d.Topic)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	var after kadm.ListedOffsets
 	if q.To.mode == targetTime {
-		if after, err = i.admin.ListOffsetsAfterMilli(ctx, q.To.at.UnixMilli(), d.Topic); err != nil {
-			return nil, fmt.Errorf("list offsets by time: %w", err)
+		if after, err = i.offsetsAfter(ctx, q.To.at, d.Topic); err != nil {
+			return nil, nil, fmt.Errorf("list offsets by time: %w", err)
 		}
 	}
-	var out []Change
 	for _, p := range parts {
 		lo, hi, err := pair(low, high, d.Topic, p)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		c := Change{Topic: d.Topic, Partition: p, From: Unknown}
 		if at, ok := committed[topicPartition{d.Topic, p}]; ok {
@@ -223,9 +229,11 @@ func (i *Inspector) changes(ctx context.Context, q ResetQuery, d kadm.TopicDetai
 			}
 			stands = c.Tally.From
 		}
-		if c.To, err = q.To.resolve(d.Topic, p, stands, hi, after); err != nil {
-			return nil, err
+		if q.To.mode == targetBy && stands == Unknown {
+			skipped = append(skipped, fmt.Sprintf("%s partition %d: no committed offset to count from", d.Topic, p))
+			continue
 		}
+		c.To = q.To.resolve(d.Topic, p, stands, hi, after)
 		if q.To.mode == targetEarliest {
 			c.To = lo
 		}
@@ -236,29 +244,26 @@ func (i *Inspector) changes(ctx context.Context, q ResetQuery, d kadm.TopicDetai
 		c.Delta = c.To - stands
 		out = append(out, c)
 	}
-	return out, nil
+	return out, skipped, nil
 }
 
 // resolve returns the offset that a target means in a partition, before it is
 // moved into what is retained.
-func (t Target) resolve(topic string, p int32, stands, hi int64, after kadm.ListedOffsets) (int64, error) {
+func (t Target) resolve(topic string, p int32, stands, hi int64, after kadm.ListedOffsets) int64 {
 	switch t.mode {
 	case targetLatest:
-		return hi, nil
+		return hi
 	case targetTime:
 		if o, ok := after.Lookup(topic, p); ok && o.Err == nil && o.Offset >= 0 {
-			return o.Offset, nil
+			return o.Offset
 		}
-		return hi, nil
+		return hi
 	case targetOffset:
-		return t.offset, nil
+		return t.offset
 	case targetBy:
-		if stands == Unknown {
-			return 0, fmt.Errorf("%s partition %d: the group has no position to count from", topic, p)
-		}
-		return stands + t.offset, nil
+		return stands + t.offset
 	}
-	return 0, nil
+	return 0
 }
 
 // Apply carries the plan out. It refuses with ErrGroupActive while the group has

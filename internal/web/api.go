@@ -93,8 +93,12 @@ func (s *Server) topics(w http.ResponseWriter, r *http.Request) error {
 
 func (s *Server) topic(w http.ResponseWriter, r *http.Request) error {
 	describe := s.cfg.Inspector.Topic
-	if r.URL.Query().Get("groups") == "none" {
+	switch g := r.URL.Query().Get("groups"); g {
+	case "":
+	case "none":
 		describe = s.cfg.Inspector.TopicAlone
+	default:
+		return badRequest("groups is %q: give none, or leave it out", g)
 	}
 	d, err := describe(r.Context(), r.PathValue("topic"))
 	if err != nil {
@@ -114,7 +118,7 @@ func (s *Server) groups(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) group(w http.ResponseWriter, r *http.Request) error {
-	d, err := s.cfg.Inspector.Group(r.Context(), r.PathValue("group"))
+	d, err := s.cfg.Inspector.Group(r.Context(), groupName(r))
 	if err != nil {
 		return err
 	}
@@ -166,7 +170,7 @@ func (s *Server) reset(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	group := r.PathValue("group")
+	group := groupName(r)
 	plan, err := s.cfg.Inspector.PlanReset(r.Context(), inspect.ResetQuery{
 		Group: group, Topics: req.Topics, Partitions: req.Partitions, To: to, Tallies: s.cfg.Tallies,
 	})
@@ -224,6 +228,15 @@ func body(w http.ResponseWriter, r *http.Request, v any) error {
 		return badRequest("the request's body is not what is wanted: %v", err)
 	}
 	return nil
+}
+
+// groupName reads which group is meant. A path cannot carry every name: clients
+// resolve . and .. in it. ?group= carries any, whatever the path says.
+func groupName(r *http.Request) string {
+	if v := r.URL.Query(); v.Has("group") {
+		return v.Get("group")
+	}
+	return r.PathValue("group")
 }
 
 func pathID(r *http.Request, name string) (int32, error) {

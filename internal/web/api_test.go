@@ -75,3 +75,45 @@ func TestNewestGoesPastItsLimit(t *testing.T) {
 		t.Errorf("%d messages were scanned, %d are there: only what was held back is looked at twice", scanned, want)
 	}
 }
+
+// TestNamesThatAPathCannotCarry: HTTP clients resolve . and .. in a path, so the
+// groups of these names are asked for in the query.
+func TestNamesThatAPathCannotCarry(t *testing.T) {
+	srv, cl := newServer(t, nil)
+	if err := cl.ProduceSync(t.Context(), &kgo.Record{Value: []byte("v")}).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{".", "..", "a/b"} {
+		at := srv.URL + "/api/v1/groups/_"
+		group := "?group=" + url.QueryEscape(name)
+		status, _, text := request(t, "POST", at+"/reset"+group, `{"to":"earliest","topics":["events"],"confirm":"`+name+`"}`, nil)
+		if status != 200 || !strings.Contains(text, `"applied":true`) {
+			t.Fatalf("reset %q: %d %s", name, status, text)
+		}
+		if got := get(t, at+group, 200)["group"]; got != name {
+			t.Errorf("described %v, want %q", got, name)
+		}
+		get(t, at+"/replay"+group, 200)
+	}
+}
+
+// TestUnknownChoicesAreRefused: a value that is not known is an error that names
+// the known ones; it is never taken for the default.
+func TestUnknownChoicesAreRefused(t *testing.T) {
+	srv, _ := newServer(t, nil)
+	for path, want := range map[string]string{
+		"/messages?isolation=read_uncommitted":  "committed or uncommitted",
+		"/messages.jsonl?isolation=Uncommitted": "committed or uncommitted",
+		"/tail?isolation=none":                  "committed or uncommitted",
+		"?groups=some":                          "none",
+		"/messages?from=latest":                 "newest, oldest, offset or time",
+	} {
+		got, _ := get(t, srv.URL+"/api/v1/topics/events"+path, 400)["error"].(string)
+		if !strings.Contains(got, want) {
+			t.Errorf("%s: error %q, want one that names %q", path, got, want)
+		}
+	}
+	for _, known := range []string{"", "?isolation=committed", "?isolation=uncommitted"} {
+		get(t, srv.URL+"/api/v1/topics/events/messages"+known, 200)
+	}
+}

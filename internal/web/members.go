@@ -77,7 +77,7 @@ func (s *Server) memberRemove(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) changeMembers(w http.ResponseWriter, r *http.Request, verb string, requests []string, do func(Members, context.Context, string) (Rebalance, error)) error {
-	group := r.PathValue("group")
+	group := groupName(r)
 	if s.cfg.Members == nil || s.cfg.Members.Own(group) == nil {
 		return &statusError{http.StatusConflict, errors.New("the members of this group are no counters of this weir: start or stop them where they run")}
 	}

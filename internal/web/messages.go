@@ -25,7 +25,14 @@ const (
 // query reads what to read from the URL.
 func query(r *http.Request) (q inspect.Query, n int64, err error) {
 	v := r.URL.Query()
-	q = inspect.Query{Topic: r.PathValue("topic"), Uncommitted: v.Get("isolation") == "uncommitted"}
+	q = inspect.Query{Topic: r.PathValue("topic")}
+	switch isolation := v.Get("isolation"); isolation {
+	case "", "committed":
+	case "uncommitted":
+		q.Uncommitted = true
+	default:
+		return q, 0, badRequest("isolation is %q: give committed or uncommitted", isolation)
+	}
 	if n, err = number(r, "n", 50, 1, maxShown); err != nil {
 		return q, 0, err
 	}

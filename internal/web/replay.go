@@ -46,7 +46,7 @@ func (s *Server) replay(w http.ResponseWriter, r *http.Request) error {
 	if err := body(w, r, &req); err != nil {
 		return err
 	}
-	group := r.PathValue("group")
+	group := groupName(r)
 	if s.cfg.Replay == nil || s.cfg.Tallies == nil {
 		return &statusError{http.StatusConflict, errors.New("a replay counts into Redis, and there is none: give --redis")}
 	}
@@ -114,7 +114,7 @@ func (s *Server) beginReplay(r *http.Request, plan inspect.ReplayPlan) error {
 // replayState says how the last replay of a group stands: both counts by kind, as
 // they are now, and the comparison when it has ended.
 func (s *Server) replayState(w http.ResponseWriter, r *http.Request) error {
-	group := r.PathValue("group")
+	group := groupName(r)
 	a := replayStateAnswer{Kinds: []replayKind{}, how: by(replayCommand(group, ""), replayRequests...)}
 	v := &s.replays
 	v.mu.Lock()

@@ -35,6 +35,9 @@ var messageQuery = []param{
 
 var tailQuery = append([]param{{"rate", "messages per second to show at most, 1 to 100", false}}, messageQuery...)
 
+// groupQuery names a group that the path cannot carry.
+var groupQuery = []param{{"group", "the group, whatever the path says: for names like . and .., which clients resolve in a path", false}}
+
 var cursorQuery = append([]param{{"cursor", "of an earlier answer", false}}, messageQuery...)
 
 // contracts are by method and path what api lists.
@@ -53,12 +56,12 @@ var contracts = map[string]contract{
 	"POST /api/v1/topics/{topic}/messages":                           {body: produceRequest{}, answer: produceAnswer{}},
 	"GET /api/v1/topics/{topic}/partition":                           {query: []param{{"key", "the key", false}}, answer: partitionAnswer{}},
 	"GET /api/v1/groups":                                             {answer: groupsAnswer{}},
-	"GET /api/v1/groups/{group}":                                     {answer: groupAnswer{}},
-	"POST /api/v1/groups/{group}/reset":                              {body: resetRequest{}, answer: resetAnswer{}},
-	"GET /api/v1/groups/{group}/replay":                              {answer: replayStateAnswer{}},
-	"POST /api/v1/groups/{group}/replay":                             {body: replayRequest{}, answer: replayAnswer{}},
-	"POST /api/v1/groups/{group}/members/add":                        {answer: rebalanceAnswer{}},
-	"POST /api/v1/groups/{group}/members/remove":                     {answer: rebalanceAnswer{}},
+	"GET /api/v1/groups/{group}":                                     {query: groupQuery, answer: groupAnswer{}},
+	"POST /api/v1/groups/{group}/reset":                              {query: groupQuery, body: resetRequest{}, answer: resetAnswer{}},
+	"GET /api/v1/groups/{group}/replay":                              {query: groupQuery, answer: replayStateAnswer{}},
+	"POST /api/v1/groups/{group}/replay":                             {query: groupQuery, body: replayRequest{}, answer: replayAnswer{}},
+	"POST /api/v1/groups/{group}/members/add":                        {query: groupQuery, answer: rebalanceAnswer{}},
+	"POST /api/v1/groups/{group}/members/remove":                     {query: groupQuery, answer: rebalanceAnswer{}},
 	"GET /api/v1/brokers":                                            {answer: brokersAnswer{}},
 	"GET /api/v1/brokers/{broker}":                                   {answer: brokerAnswer{}},
 	"POST /api/v1/brokers/{broker}/kill":                             {body: killRequest{}, optional: true, answer: changeAnswer{}},

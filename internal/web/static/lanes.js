@@ -2,7 +2,7 @@
 // The picture that carries everything: a lane for each partition, the records it
 // retains as a bar, the groups' positions as flags on it. The gap is the lag.
 
-import { el, put, attr, keyed, count, rate, hue, visible } from './store.js';
+import { el, put, attr, keyed, count, rate, hue, visible, groupPath } from './store.js';
 
 /** @typedef {{partition: number, leader: number|null, start: number, end: number, rate: number}} Lane */
 /** @typedef {{name: string, hue: string, positions: Record<string, number>, members: Record<string, string>, hues?: Record<string, string>, finished?: boolean}} Flagged */
@@ -48,7 +48,7 @@ export class Lanes {
     const sig = groups.map((g) => g.name).join('\n');
     if (this.legend.dataset.sig === sig) return;
     this.legend.dataset.sig = sig;
-    this.legend.replaceChildren(...groups.map((g) => el('span', null, el('i.' + g.hue), el('a', { href: '/groups/' + encodeURIComponent(g.name) }, visible(g.name)))));
+    this.legend.replaceChildren(...groups.map((g) => el('span', null, el('i.' + g.hue), el('a', { href: groupPath(g.name) }, visible(g.name)))));
   }
 
   /** @param {Lane} l */

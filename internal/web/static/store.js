@@ -136,6 +136,15 @@ export function ago(ms, now) { return !ms ? 'never' : now - ms < 2000 ? 'just no
 /** A hue per partition, broker or group, the same on every page. @param {number} i */
 export function hue(i) { return 'h' + (((i % 12) + 12) % 12); }
 
+/**
+ * Where a group is, as a page and in the API. Browsers resolve . and .. in a path,
+ * however they are written, so these names go into the query.
+ * @param {string} name @param {string} [rest] what follows in the path
+ */
+export function groupPath(name, rest = '') {
+  return /^\.{0,2}$/.test(name) ? `/groups/_${rest}?group=${name}` : '/groups/' + encodeURIComponent(name) + rest;
+}
+
 // Control, format and private characters, but those that emoji, scripts and lines are made with.
 const hides = /(?![\t\n\u200c\u200d])[\p{Cc}\p{Cf}\p{Co}\u2028\u2029]/u;
 const invisible = new RegExp(hides, 'gu');

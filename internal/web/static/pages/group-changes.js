@@ -2,7 +2,7 @@
 // What can be done to a group: more or fewer of weir's own counters, a reset that
 // shows what it would do first, a replay that counts everything once more.
 
-import { el, put, count, many, duration, clock, visible } from '../store.js';
+import { el, put, count, many, duration, clock, visible, groupPath } from '../store.js';
 import { commandBar, confirmTyped, toast, badge, shellWord } from '../ui.js';
 
 /** @typedef {import('../app.js').App} App */
@@ -13,7 +13,7 @@ const ms = (/** @type {number} */ n) => n.toLocaleString('en-US') + ' ms';
 
 /** Buttons that add and remove counters of this weir, and what each change has stopped. @param {string} name @param {App} app @param {() => void} changed */
 export function ownMembers(name, app, changed) {
-  const path = '/groups/' + encodeURIComponent(name) + '/members/';
+  const path = (/** @type {string} */ verb) => groupPath(name, '/members/' + verb);
   const add = /** @type {HTMLButtonElement} */ (el('button', { type: 'button', onclick: () => change('add') }, 'Add a member'));
   const remove = /** @type {HTMLButtonElement} */ (el('button', { type: 'button', onclick: () => change('remove') }, 'Remove a member'));
   const said = el('p.done', { role: 'status' });
@@ -30,7 +30,7 @@ export function ownMembers(name, app, changed) {
     busy = true; allow();
     put(said, verb === 'add' ? 'a member joins: partitions are shared out anew…' : 'a member leaves: the others take over…');
     try {
-      const a = await app.api(path + verb, {});
+      const a = await app.api(path(verb), {});
       put(said, a.text);
       command.set(a.command, a.requests);
       changed();
@@ -53,7 +53,7 @@ export function ownMembers(name, app, changed) {
 
 /** A reset: preview, typed confirmation. @param {string} name @param {App} app @param {() => void} changed */
 export function resetCard(name, app, changed) {
-  const path = '/groups/' + encodeURIComponent(name) + '/reset';
+  const path = groupPath(name, '/reset');
   const to = /** @type {HTMLInputElement} */ (el('input', { list: 'targets', value: 'earliest', 'aria-label': 'where to', size: 22, autocomplete: 'off' }));
   const plan = el('div');
   /** @type {HTMLButtonElement|null} */
@@ -73,6 +73,7 @@ export function resetCard(name, app, changed) {
         commandBar(a.command, a.requests).root,
         el('div.scroll', { tabindex: '0', role: 'region', 'aria-label': 'plan of the reset' }, el('table.rows', null, head(['Topic', ['Partition'], ['From'], ['To'], ['Moves by'], ['Counts dropped']]),
           el('tbody', null, changes.map((/** @type {any} */ c) => el('tr', null, el('td', null, visible(c.topic)), el('td.num', null, c.partition), el('td.num', null, c.from < 0 ? 'none' : count(c.from)), el('td.num', null, count(c.to)), el('td.num', null, c.delta), el('td.num', null, c.tally ? count(c.tally.dropped) : '–')))))),
+        (a.plan.skipped || []).map((/** @type {string} */ s) => el('p.dim', null, 'Skipped: ', visible(s))),
         el('p.actions', null, go = /** @type {HTMLButtonElement} */ (el('button.danger', { type: 'button', onclick: apply }, `Reset ${many(changes.length, 'partition')}…`)), why = el('span.dim')));
       allow(app.state?.groups[name]);
     } catch (e) { plan.replaceChildren(el('p.alert', { role: 'alert' }, /** @type {Error} */ (e).message)); }
@@ -93,7 +94,7 @@ export function resetCard(name, app, changed) {
 
 /** A replay: the log is counted once more into a second group, beside the live one. @param {string} name @param {App} app */
 export function replayCard(name, app) {
-  const path = '/groups/' + encodeURIComponent(name) + '/replay';
+  const path = groupPath(name, '/replay');
   const box = el('div');
   const plan = el('div');
   const start = /** @type {HTMLButtonElement} */ (el('button', { type: 'button', onclick: preview }, 'Preview the replay'));

@@ -1,7 +1,7 @@
 // @ts-check
 // One group: members, lanes coloured by who reads them, positions, and what can be done to it.
 
-import { el, put, attr, count, many, rate, duration, keyed, hue, visible } from '../store.js';
+import { el, put, attr, count, many, rate, duration, keyed, hue, visible, groupPath } from '../store.js';
 import { Chart } from '../chart.js';
 import { Lanes, flagsOf } from '../lanes.js';
 import { commandBar, badge, Table, shellWord } from '../ui.js';
@@ -17,11 +17,15 @@ const explain = /** @type {Record<string, string>} */ ({
 /** The hue of a member, by its place in the list. @param {number} i from 1 */
 const memberHue = (i) => hue([0, 8, 4, 2, 7, 1, 9, 5, 3, 6, 10, 11][(i + 11) % 12]);
 
+/** The group that is asked for: the query has the names that a path cannot carry. @param {string} inPath */
+const asked = (inPath) => new URLSearchParams(location.search).get('group') ?? inPath;
+
 /** @type {import('../app.js').Page} */
 export default {
-  title: (p) => p[0],
-  mount(root, [name], app) {
-    const path = '/groups/' + encodeURIComponent(name);
+  title: (p) => asked(p[0]),
+  mount(root, [inPath], app) {
+    const name = asked(inPath);
+    const path = groupPath(name);
     const facts = el('p.facts');
     const kind = el('p.dim');
     const problem = el('div');

@@ -1,7 +1,7 @@
 // @ts-check
 // All consumer groups: state, lag with its trend, and when it will have caught up.
 
-import { el, put, count, rate, duration } from '../store.js';
+import { el, put, count, rate, duration, groupPath } from '../store.js';
 import { Table, Sparks, asOf, order, badge, teach, commandBar } from '../ui.js';
 
 /** @param {any} g */
@@ -27,7 +27,7 @@ export default {
     let state = null;
     /** @type {Table<any>} */
     const table = new Table({
-      label: 'groups', key: (g) => g.name, href: (g) => '/groups/' + encodeURIComponent(g.name),
+      label: 'groups', key: (g) => g.name, href: (g) => groupPath(g.name),
       empty: () => teach('No group', 'A consumer that joins a group shows here: weir consume bluesky, or any Kafka client.'),
       columns: [
         { title: 'Group', sort: (g) => g.name, cell: (e, g) => put(e, g.name) },

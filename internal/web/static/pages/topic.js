@@ -1,7 +1,7 @@
 // @ts-check
 // One topic: its lanes, consumers, partitions and configuration.
 
-import { el, put, count, rate, bytes, stamp, keyed } from '../store.js';
+import { el, put, count, rate, bytes, stamp, keyed, groupPath } from '../store.js';
 import { Chart } from '../chart.js';
 import { Lanes, flagsOf } from '../lanes.js';
 import { Table, badge, commandBar, teach, shellWord } from '../ui.js';
@@ -69,7 +69,7 @@ export default {
         const s = Object.values(state.streams).find((x) => x.topic === name);
         if (s) lanes.update(s.lanes, flags);
         else if (parts.items.length) lanes.update(parts.items.map((p) => ({ partition: p.partition, leader: p.leader, start: p.low, end: p.high, rate: t.rate / parts.items.length })), flags);
-        keyed(groups, t.groups, (g) => g, (g) => el('tr', null, el('td', null, el('a', { href: '/groups/' + encodeURIComponent(g) }, g)), el('td'), el('td.num'), el('td.num')), (tr, g) => {
+        keyed(groups, t.groups, (g) => g, (g) => el('tr', null, el('td', null, el('a', { href: groupPath(g) }, g)), el('td'), el('td.num'), el('td.num')), (tr, g) => {
           const x = state.groups[g];
           const st = x ? x.state : '?';
           if (tr.dataset.s !== st) { tr.dataset.s = st; tr.children[1].replaceChildren(badge(st === 'Stable' ? 'ok' : st === 'Empty' ? 'off' : 'warn', st)); }
