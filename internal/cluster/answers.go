@@ -36,7 +36,7 @@ func (c *Cluster) before(b *broker, f flight, frame []byte) (_, reply []byte, er
 		if resp := tooManyPartitions(req); resp != nil {
 			return nil, encodeResponse(f.corr, resp), nil
 		}
-		frame = wellNamed(frame, req)
+		frame = allowedTopics(frame, req)
 	case *kmsg.CreatePartitionsRequest:
 		if resp := tooManyMore(req); resp != nil {
 			return nil, encodeResponse(f.corr, resp), nil
@@ -211,15 +211,30 @@ func (c *Cluster) change(ctx context.Context, f flight) func(kmsg.Response) {
 	return nil
 }
 
-// wellNamed leaves out the topics whose names Kafka does not allow; the module
-// would make them, and nobody could have them anywhere else.
-func wellNamed(frame []byte, req *kmsg.CreateTopicsRequest) []byte {
-	if !slices.ContainsFunc(req.Topics, illNamed) {
+// allowedTopics leaves out the topics whose names or settings Kafka does not allow; the
+// module would create them, and they could not exist on any other cluster.
+func allowedTopics(frame []byte, req *kmsg.CreateTopicsRequest) []byte {
+	refused := func(t kmsg.CreateTopicsRequestTopic) bool { _, code := refusal(t); return code != 0 }
+	if !slices.ContainsFunc(req.Topics, refused) {
 		return frame
 	}
 	rest := *req // what was asked for stays for the answer
-	rest.Topics = slices.DeleteFunc(slices.Clone(req.Topics), illNamed)
+	rest.Topics = slices.DeleteFunc(slices.Clone(req.Topics), refused)
 	return replaceBody(frame, &rest)
+}
+
+// refusal says why Kafka would not create a topic, with the error's code; code 0 where
+// neither name nor settings are wrong.
+func refusal(t kmsg.CreateTopicsRequestTopic) (why string, code int16) {
+	if illNamed(t) {
+		return "a topic's name is 1 to 249 letters, digits, dots, underscores and hyphens, and not . or ..", kerr.InvalidTopicException.Code
+	}
+	for _, s := range t.Configs {
+		if why := badSetting(s.Name, s.Value); why != "" {
+			return why, kerr.InvalidConfig.Code
+		}
+	}
+	return "", 0
 }
 
 // illNamed reports whether a name is none for Kafka: empty, longer than 249
@@ -231,26 +246,36 @@ func illNamed(t kmsg.CreateTopicsRequestTopic) bool {
 	})
 }
 
-// answerCreateTopics answers for the topics that were left out, and lists no
-// configuration where the module says null: the protocol allows that, and
-// kafka-topics --create fails on it after the fact.
+// answerCreateTopics answers for the topics that were left out. It lists no
+// configuration where the module says null, and says that the settings of the request are
+// the topic's own, where the module says no source (-1): the protocol allows the first,
+// and Java's admin client fails on either.
 func answerCreateTopics(req *kmsg.CreateTopicsRequest, r *kmsg.CreateTopicsResponse) {
 	for _, t := range req.Topics {
-		if illNamed(t) && !slices.ContainsFunc(r.Topics, func(o kmsg.CreateTopicsResponseTopic) bool { return o.Topic == t.Topic }) {
+		if why, code := refusal(t); code != 0 && !slices.ContainsFunc(r.Topics, func(o kmsg.CreateTopicsResponseTopic) bool { return o.Topic == t.Topic }) {
 			st := kmsg.NewCreateTopicsResponseTopic()
-			st.Topic, st.ErrorCode = t.Topic, kerr.InvalidTopicException.Code
-			st.ErrorMessage = kmsg.StringPtr("a topic's name is 1 to 249 letters, digits, dots, underscores and hyphens, and not . or ..")
+			st.Topic, st.ErrorCode, st.ErrorMessage = t.Topic, code, &why
 			r.Topics = append(r.Topics, st)
 		}
 	}
 	for i := range r.Topics {
-		if t := &r.Topics[i]; t.Configs == nil && t.ErrorCode == 0 {
+		t := &r.Topics[i]
+		if t.Configs == nil && t.ErrorCode == 0 {
 			t.Configs = []kmsg.CreateTopicsResponseTopicConfig{}
+		}
+		for j := range t.Configs {
+			t.Configs[j].Source = int8(kmsg.ConfigSourceDynamicTopicConfig)
 		}
 	}
 }
 
+// limitVersions offers what is served: Produce up to the version that is safe, and no
+// telemetry. The module answers each request for a subscription with a new client
+// instance, which librdkafka reports as an error on every run.
 func limitVersions(r *kmsg.ApiVersionsResponse) {
+	r.ApiKeys = slices.DeleteFunc(r.ApiKeys, func(k kmsg.ApiVersionsResponseApiKey) bool {
+		return k.ApiKey == int16(kmsg.GetTelemetrySubscriptions) || k.ApiKey == int16(kmsg.PushTelemetry)
+	})
 	for i := range r.ApiKeys {
 		if k := &r.ApiKeys[i]; k.ApiKey == int16(kmsg.Produce) {
 			k.MaxVersion = min(k.MaxVersion, maxProduceVersion)

@@ -51,10 +51,10 @@ func TestCreateTopics(t *testing.T) {
 		{"an empty name", "", 1, 3, nil, kerr.InvalidTopicException},
 		{"a name of dots", "..", 1, 3, nil, kerr.InvalidTopicException},
 		{"a name of 250 characters", strings.Repeat("x", 250), 1, 3, nil, kerr.InvalidTopicException},
-		{"a setting that there is not", name(t), 1, 3, []string{"no.such.setting", "1"}, lenient(t, kerr.InvalidConfig)},
-		{"a number that is none", name(t), 1, 3, []string{"retention.ms", "soon"}, lenient(t, kerr.InvalidConfig)},
-		{"a number out of range", name(t), 1, 3, []string{"max.message.bytes", "-1"}, lenient(t, kerr.InvalidConfig)},
-		{"a word that is none of those", name(t), 1, 3, []string{"cleanup.policy", "burn"}, lenient(t, kerr.InvalidConfig)},
+		{"a setting that there is not", name(t), 1, 3, []string{"no.such.setting", "1"}, kerr.InvalidConfig},
+		{"a number that is none", name(t), 1, 3, []string{"retention.ms", "soon"}, kerr.InvalidConfig},
+		{"a number out of range", name(t), 1, 3, []string{"max.message.bytes", "-1"}, kerr.InvalidConfig},
+		{"a word that is none of those", name(t), 1, 3, []string{"cleanup.policy", "burn"}, kerr.InvalidConfig},
 	} {
 		answered(t, c.what, create(t, c.name, c.partitions, c.replicas, c.configs...), c.want)
 	}
@@ -79,6 +79,39 @@ func TestCreateTopics(t *testing.T) {
 	}
 	// Metrics write one for the other.
 	failed(t, "a name that differs in a dot and an underscore", create(t, dotted+"_a", 1, 3), kerr.InvalidTopicException)
+}
+
+// The answer to CreateTopics lists the settings with their sources (KIP-525). Java's admin
+// client throws on a source that it does not know, such as -1.
+func TestCreateTopicsListsSettings(t *testing.T) {
+	t.Parallel()
+	req := kmsg.NewPtrCreateTopicsRequest()
+	rt := kmsg.NewCreateTopicsRequestTopic()
+	rt.Topic, rt.NumPartitions, rt.ReplicationFactor = name(t), 1, 1
+	rc := kmsg.NewCreateTopicsRequestTopicConfig()
+	rc.Name, rc.Value = "retention.ms", kmsg.StringPtr("60000")
+	rt.Configs = append(rt.Configs, rc)
+	req.Topics = append(req.Topics, rt)
+	resp, err := req.RequestWith(testCtx(t), plain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := kerr.ErrorForCode(resp.Topics[0].ErrorCode); err != nil {
+		t.Fatal(err)
+	}
+	found := false
+	for _, c := range resp.Topics[0].Configs {
+		if c.Source < 1 {
+			t.Errorf("%s has source %d", c.Name, c.Source)
+		}
+		if c.Name == "retention.ms" {
+			found = true
+			equal(t, "its source", kmsg.ConfigSource(c.Source), kmsg.ConfigSourceDynamicTopicConfig)
+		}
+	}
+	if !found {
+		t.Error("retention.ms is not listed")
+	}
 }
 
 // Replicas can be placed by hand (CreateTopics, field assignments).
