@@ -139,7 +139,7 @@ func (c *blueskyConn) await(v *View) {
 	}
 	if !v.Ended(c.pos) {
 		due := v.Segments.Time(c.pos) + c.srv.delay
-		d = min(d, max(time.Until(time.UnixMicro(due)), c.srv.cfg.Tick))
+		d = min(d, max(v.Wait(due), c.srv.cfg.Tick))
 	}
 	sleep(c.ctx, c.timer, max(d, 0), v.Changed)
 }
@@ -196,7 +196,7 @@ func (c *blueskyConn) patience(v *View) time.Duration {
 	}
 	// The outbox is full when the event that no longer fits happens.
 	full := v.Segments.Time(c.pos+s.cfg.Outbox) + s.delay
-	return min(max(time.Until(time.UnixMicro(full)), time.Millisecond), patienceV1)
+	return min(max(v.Wait(full), time.Millisecond), patienceV1)
 }
 
 // send sends what there is up to limit, one chunk at most.

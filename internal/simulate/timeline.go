@@ -16,8 +16,9 @@ const (
 	leaseUS   = 3_000_000 // how far ahead of now events are promised
 	renewUS   = 2_000_000 // a lease with less left is renewed
 	retryUS   = 1_000_000
-	maxKept   = 4096    // segments in a file
-	fileLimit = 4 << 20 // bytes of a file that is worth reading
+	stepUS    = 1_000_000 // a clock that is set by more is reported
+	maxKept   = 4096      // segments in a file
+	fileLimit = 4 << 20   // bytes of a file that is worth reading
 )
 
 // TimelineConfig describes a Timeline.
@@ -37,6 +38,8 @@ type TimelineConfig struct {
 	// Limit ends the stream: event Limit does not happen. 0 means that it goes on.
 	Limit int64
 	Log   *slog.Logger // nil discards
+
+	wall func() int64 // the machine's clock in Unix microseconds, for tests
 }
 
 // Timeline says when events happen. Servers ask it how many events there are by
@@ -44,14 +47,23 @@ type TimelineConfig struct {
 // already promises, so that whatever a crash does, no index and no stamp that
 // anyone can have seen is given to another event. After a restart events go on
 // where the promise ended: there is no backlog for the time in between.
+//
+// Its time runs on the monotonic clock, so that the rate stays what it is when
+// the machine's clock is set. After a step forward a new segment begins at the
+// new time. After a step back stamps stay ahead of the machine's clock, because
+// they never decrease.
 type Timeline struct {
-	cfg  TimelineConfig
-	log  *slog.Logger
-	wait sync.WaitGroup
+	cfg   TimelineConfig
+	log   *slog.Logger
+	wall  func() int64
+	begun time.Time // with the monotonic clock
+	wait  sync.WaitGroup
 
 	disk sync.Mutex // held while the file is written; before mu
 
 	mu       sync.Mutex
+	beginUS  int64 // the timeline's time at begun
+	driftUS  int64 // how far the machine's clock was ahead of it when last reported
 	segs     Segments
 	horizon  int64 // events up to here may be handed out; without a file: no limit
 	shown    int64 // the latest time that was asked for
@@ -75,16 +87,24 @@ func OpenTimeline(cfg TimelineConfig) (*Timeline, error) {
 	if !(cfg.Rate >= MinRate && cfg.Rate <= MaxRate) {
 		return nil, fmt.Errorf("rate %v events/s: not between %v and %v", cfg.Rate, MinRate, MaxRate)
 	}
-	t := &Timeline{cfg: cfg, log: cfg.Log, changed: make(chan struct{})}
+	t := &Timeline{cfg: cfg, log: cfg.Log, wall: cfg.wall, begun: time.Now(), changed: make(chan struct{})}
 	if t.log == nil {
 		t.log = slog.New(slog.DiscardHandler)
 	}
-	now := time.Now().UnixMicro()
+	if t.wall == nil {
+		t.wall = func() int64 { return time.Now().UnixMicro() }
+	}
 	if cfg.Path != "" {
 		if err := t.load(); err != nil {
 			return nil, fmt.Errorf("timeline %s: %w", cfg.Path, err)
 		}
 	}
+	now := t.wall()
+	if ahead := t.horizon - now; ahead > leaseUS+stepUS {
+		t.log.Warn("the machine's clock is behind the simulated events that are stored, new ones are stamped later than it shows", "ahead", duration(ahead))
+		now, t.driftUS = t.horizon+1, -ahead
+	}
+	t.beginUS, t.shown = now, now
 	if t.segs == nil {
 		t.segs = Segments{{StartUS: now - cfg.History.Microseconds(), Rate: cfg.Rate, Variant: cfg.Variant}}
 	} else if last := &t.segs[len(t.segs)-1]; now > t.horizon || last.Rate != cfg.Rate || last.Variant != cfg.Variant {
@@ -205,23 +225,63 @@ func (v *View) Until(us int64) int64 {
 	return n
 }
 
+// Wait is how long after the view the timeline's time is us, for servers that wait
+// for an event: the machine's clock may show another time.
+func (v *View) Wait(us int64) time.Duration { return duration(us - v.NowUS) }
+
 // Ended reports whether event i will never happen.
 func (v *View) Ended(i int64) bool { return v.limit > 0 && i >= v.limit }
 
 // Now returns the view of this moment, and sees to it that the promise lasts.
 func (t *Timeline) Now() View {
-	now := time.Now().UnixMicro()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.cfg.Path != "" {
-		if now+renewUS > t.horizon && now >= t.retry {
+	now := t.now()
+	stepped := t.stepped(now)
+	switch {
+	case t.cfg.Path != "":
+		if (stepped || now+renewUS > t.horizon) && now >= t.retry {
 			t.renew()
 		}
 		now = min(now, t.horizon)
+	case stepped:
+		now = t.jump()
 	}
 	t.shown = max(t.shown, now)
 	return View{Segments: t.segs, NowUS: t.shown, Changed: t.changed, limit: t.cfg.Limit}
 }
+
+// now is the timeline's time, in Unix microseconds.
+func (t *Timeline) now() int64 { return t.beginUS + time.Since(t.begun).Microseconds() }
+
+// stepped reports whether the machine's clock is so far ahead of the timeline that
+// a new segment must begin, and logs each step of that clock. A monotonic clock
+// that stood still while the machine slept looks the same.
+func (t *Timeline) stepped(now int64) bool {
+	drift := t.wall() - now
+	switch step := drift - t.driftUS; {
+	case step > stepUS:
+		t.log.Warn("the machine's clock stepped forward, the simulated stream goes on at its rate", "step", duration(step))
+		t.driftUS = drift
+	case step < -stepUS:
+		t.log.Warn("the machine's clock stepped back, the simulated stream goes on at its rate, with later stamps than the clock shows", "step", duration(step), "ahead", duration(-drift))
+		t.driftUS = drift
+	}
+	return drift > stepUS
+}
+
+// jump begins a segment at the machine's time. Nothing happens between what was
+// shown and that time.
+func (t *Timeline) jump() int64 {
+	t.append(max(t.wall(), t.shown+1), t.shown)
+	start := t.segs[len(t.segs)-1].StartUS
+	t.beginUS += start - t.now()
+	t.driftUS = 0
+	t.notify()
+	return start
+}
+
+func duration(us int64) time.Duration { return time.Duration(us) * time.Microsecond }
 
 // renew promises more, beside the callers so that none waits for the disk.
 func (t *Timeline) renew() {
@@ -233,14 +293,18 @@ func (t *Timeline) renew() {
 		t.disk.Lock()
 		defer t.disk.Unlock()
 		t.mu.Lock()
-		segs, horizon := t.segs, time.Now().UnixMicro()+leaseUS
+		if t.wall()-t.now() > stepUS {
+			t.jump()
+			t.horizon = t.shown // nothing of the new segment is shown before it is saved
+		}
+		segs, horizon := t.segs, t.now()+leaseUS
 		t.mu.Unlock()
 		err := t.save(segs, horizon)
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		t.renewing = false
 		if err != nil {
-			t.retry = time.Now().UnixMicro() + retryUS
+			t.retry = t.now() + retryUS
 			t.log.Error("timeline not saved, the simulated stream pauses", "err", err)
 			return
 		}
@@ -269,7 +333,7 @@ func (t *Timeline) Change(rate float64, variant string) error {
 	if variant != "" {
 		t.cfg.Variant = variant
 	}
-	start := max(time.Now().UnixMicro(), t.shown+1)
+	start := max(t.now(), t.shown+1)
 	t.append(start, start)
 	if t.cfg.Path != "" {
 		if err := t.save(t.segs, t.horizon); err != nil {

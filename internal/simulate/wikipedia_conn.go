@@ -109,8 +109,7 @@ func (c *wikipediaConn) stream() outcome {
 func (c *wikipediaConn) await(v *View) {
 	d := min(time.Until(c.until), time.Until(c.written.Add(c.srv.cfg.Idle)))
 	if c.pos != math.MaxInt64 && !v.Ended(c.pos) {
-		due := time.UnixMicro(v.Segments.Time(c.pos))
-		d = min(d, max(time.Until(due), c.srv.cfg.Tick))
+		d = min(d, max(v.Wait(v.Segments.Time(c.pos)), c.srv.cfg.Tick))
 	}
 	sleep(c.ctx, c.timer, max(d, 0), v.Changed)
 }
