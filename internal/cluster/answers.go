@@ -21,7 +21,7 @@ func inspected(key int16) bool {
 	switch kmsg.Key(key) {
 	case kmsg.CreateTopics, kmsg.DeleteTopics, kmsg.CreatePartitions, kmsg.AlterUserSCRAMCredentials,
 		kmsg.DeleteRecords, kmsg.OffsetForLeaderEpoch, kmsg.FindCoordinator, kmsg.EndTxn, kmsg.TxnOffsetCommit,
-		kmsg.ConsumerGroupHeartbeat, kmsg.OffsetFetch:
+		kmsg.ConsumerGroupHeartbeat, kmsg.OffsetFetch, kmsg.IncrementalAlterConfigs:
 		return true
 	}
 	return false
@@ -41,6 +41,8 @@ func (c *Cluster) before(b *broker, f flight, frame []byte) (_, reply []byte, er
 		if resp := tooManyMore(req); resp != nil {
 			return nil, encodeResponse(f.corr, resp), nil
 		}
+	case *kmsg.IncrementalAlterConfigsRequest:
+		frame = allowedAlter(frame, req)
 	case *kmsg.DeleteRecordsRequest:
 		return c.keepLast(frame, req), nil, nil
 	case *kmsg.EndTxnRequest:
@@ -182,6 +184,10 @@ func (c *Cluster) change(ctx context.Context, f flight) func(kmsg.Response) {
 	case kmsg.CreateTopics:
 		return func(r kmsg.Response) {
 			answerCreateTopics(f.req.(*kmsg.CreateTopicsRequest), r.(*kmsg.CreateTopicsResponse))
+		}
+	case kmsg.IncrementalAlterConfigs:
+		return func(r kmsg.Response) {
+			answerAlter(f.req.(*kmsg.IncrementalAlterConfigsRequest), r.(*kmsg.IncrementalAlterConfigsResponse))
 		}
 	case kmsg.ApiVersions:
 		return func(r kmsg.Response) { limitVersions(r.(*kmsg.ApiVersionsResponse)) }

@@ -85,7 +85,7 @@ var differences = []Difference{
 		"Empty, as one that never began",
 		"How the last transaction ended is not told by `kafka-transactions.sh`"},
 	{"lenient", "Requests that are wrong",
-		"Refused: unknown or malformed settings when a topic is altered and of quotas, no replicas, a broker twice in an assignment, as many partitions as there are, commit notes over 4 KiB, an election that is not needed",
+		"Refused: unknown or malformed settings of quotas and of AlterConfigs, which nearly no client sends any more, no replicas, a broker twice in an assignment, as many partitions as there are, commit notes over 4 KiB, an election that is not needed",
 		"Accepted",
 		"A mistyped setting is noticed on real brokers only"},
 	{"error-codes", "Codes of some refusals",
