@@ -13,6 +13,9 @@ import (
 // maxConns bounds the client connections of one broker.
 const maxConns = 2000
 
+// acceptLogEvery bounds the log of a listener that cannot accept.
+const acceptLogEvery = 30 * time.Second
+
 // door is the listener that the broker module accepts from. Sockets and
 // connections from inside the process come through it alike, so a broker whose
 // socket is closed still answers inside: that is what makes killing one possible.
@@ -67,7 +70,9 @@ type broker struct {
 	sock    net.Listener // nil while dead
 	closing bool
 	conns   map[*conn]struct{}
-	wg      sync.WaitGroup // accept loop and connections
+	// admitted counts the connections so far.
+	admitted uint64
+	wg       sync.WaitGroup // accept loop and connections
 }
 
 // listen binds the address. It does not accept yet.
@@ -127,6 +132,7 @@ func (b *broker) serve() {
 
 func (b *broker) accept(sock net.Listener) {
 	defer b.wg.Done()
+	var logged time.Time
 	for pause := time.Duration(0); ; {
 		nc, err := sock.Accept()
 		if err != nil {
@@ -135,7 +141,11 @@ func (b *broker) accept(sock net.Listener) {
 			}
 			// Out of file descriptors: waiting is all that helps.
 			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-			b.c.log.Warn("accept", "broker", b.id, "error", err)
+			if time.Since(logged) > acceptLogEvery {
+				logged = time.Now()
+				b.c.log.Warn("cannot accept connections; if the descriptors are used up, raise the limit with ulimit -n",
+					"broker", b.id, "error", err)
+			}
 			select {
 			case <-time.After(pause):
 			case <-b.door.done:
@@ -153,8 +163,11 @@ func temporary(err error) bool {
 }
 
 func (b *broker) admit(nc net.Conn) {
+	b.displace()
 	c := newConn(b, nc)
 	b.mu.Lock()
+	b.admitted++
+	c.number = b.admitted
 	if b.sock == nil || b.closing || len(b.conns) >= maxConns {
 		b.mu.Unlock()
 		abort(nc)

@@ -29,6 +29,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
+
+	"github.com/weir-project/weir/internal/intake"
 )
 
 // ErrClosed is returned by what is asked of a cluster after Close.
@@ -46,6 +48,7 @@ type Cluster struct {
 	mlog    *moduleLog
 	intents *intents // nil in memory
 	refused atomic.Int64
+	budget  *intake.Budget // of requests that are not complete
 
 	// life guards k: the module blocks forever when asked after its Close.
 	life   sync.RWMutex
@@ -85,7 +88,7 @@ func Open(ctx context.Context, cfg Config) (_ *Cluster, err error) {
 		return nil, fmt.Errorf("open cluster: %w", err)
 	}
 	c := &Cluster{
-		cfg: cfg, log: cfg.Log, controller: moduleController,
+		cfg: cfg, log: cfg.Log, controller: moduleController, budget: intake.NewBudget(maxHeld),
 		preferred: make(map[partition]int32), epochs: make(map[partition]int32), done: make(chan struct{}),
 	}
 	c.mlog = &moduleLog{log: cfg.Log}

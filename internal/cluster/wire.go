@@ -5,12 +5,14 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 
 	"github.com/twmb/franz-go/pkg/kbin"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/weir-project/weir/internal/intake"
 )
 
 // The broker module reserves whatever a frame says it will need, and an unknown
@@ -51,6 +53,12 @@ type conn struct {
 	left int    // bytes of the current frame that are still to be handed on
 	held []byte // rest of a frame that was taken off the socket whole
 
+	request *intake.Request // counts the frame that arrives
+	parts   []*chunk        // of a frame that is larger than in's buffer
+	off     int             // how much of parts[0] is handed on
+	number  uint64          // in the order of admission
+	served  atomic.Bool     // a complete request has arrived
+
 	mu      sync.Mutex
 	idle    *sync.Cond // signalled when flights shrinks or the connection closes
 	flights []flight
@@ -60,6 +68,7 @@ type conn struct {
 func newConn(b *broker, nc net.Conn) *conn {
 	c := &conn{Conn: nc, b: b, in: bufio.NewReaderSize(nc, 4<<10)}
 	c.idle = sync.NewCond(&c.mu)
+	c.request = b.c.budget.Request(c.reset)
 	return c
 }
 
@@ -99,6 +108,7 @@ func linger(nc net.Conn) {
 func (c *conn) Read(p []byte) (int, error) {
 	for c.left == 0 && len(c.held) == 0 {
 		if err := c.next(); err != nil {
+			c.drop()
 			return 0, err
 		}
 	}
@@ -107,13 +117,14 @@ func (c *conn) Read(p []byte) (int, error) {
 		c.held = c.held[n:]
 		return n, nil
 	}
-	n, err := c.in.Read(p[:min(len(p), c.left)])
-	c.left -= n
-	return n, err
+	return c.pass(p)
 }
 
-// next looks at the frame that comes next and decides what becomes of it.
+// next waits for a complete frame, checks it, and decides whether the module gets it.
 func (c *conn) next() error {
+	if err := c.begin(); err != nil {
+		return err
+	}
 	head, err := c.in.Peek(12)
 	if err != nil {
 		return err
@@ -139,10 +150,14 @@ func (c *conn) next() error {
 	if inspected(f.key) {
 		return c.inspect(f, n)
 	}
-	if f.key != int16(kmsg.Produce) || c.answered(n) {
+	answered := f.key != int16(kmsg.Produce) || c.answered(n)
+	if err := c.collect(n); err != nil {
+		return err
+	}
+	c.complete()
+	if answered {
 		c.take(f)
 	}
-	c.left = n
 	return nil
 }
 
@@ -171,8 +186,12 @@ func (c *conn) answered(n int) bool {
 // inspect takes the whole frame off the socket. Depending on the request it is
 // handed on, changed, or answered here.
 func (c *conn) inspect(f flight, n int) error {
-	frame := make([]byte, n)
-	if _, err := io.ReadFull(c.in, frame); err != nil {
+	if err := c.collect(n); err != nil {
+		return err
+	}
+	c.complete()
+	frame, err := c.whole(n)
+	if err != nil {
 		return err
 	}
 	req, err := decodeRequest(frame)

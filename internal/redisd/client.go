@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/alicebob/miniredis/v2/server"
@@ -27,6 +28,8 @@ type client struct {
 	id   int64
 	peer *server.Peer
 	out  *outbox
+	// served is set when a complete request has arrived.
+	served atomic.Bool
 
 	multi      bool    // inside MULTI
 	queued     []shape // of what MULTI queues
@@ -54,7 +57,10 @@ func (c *client) run() {
 	var reading sync.WaitGroup
 	reading.Go(func() {
 		defer close(requests)
-		q := &requestReader{r: bufio.NewReaderSize(c.conn, 16<<10), held: &c.s.held}
+		q := &requestReader{
+			r: bufio.NewReaderSize(c.conn, 16<<10), request: c.s.budget.Request(c.hangUp),
+			deadline: c.conn.SetReadDeadline, served: func() { c.served.Store(true) },
+		}
 		defer q.release()
 		for {
 			args, err := q.next()

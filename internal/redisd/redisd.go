@@ -36,6 +36,8 @@ import (
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/alicebob/miniredis/v2/server"
+
+	"github.com/weir-project/weir/internal/intake"
 )
 
 // Defaults and limits.
@@ -48,6 +50,8 @@ const (
 	DefaultMaxMemory = 256 << 20
 	// maxClients bounds the connections.
 	maxClients = 2000
+	// acceptLogEvery bounds the log of a listener that cannot accept.
+	acceptLogEvery = 30 * time.Second
 )
 
 // Config is what a Server needs.
@@ -100,7 +104,9 @@ type Server struct {
 	ticked   time.Time    // how far TTLs have advanced; under gate
 	tickCost time.Duration
 
-	commands, connections, held atomic.Int64
+	commands, connections atomic.Int64
+
+	budget *intake.Budget // of requests that are not complete
 
 	saving  sync.Mutex
 	saved   savedState
@@ -127,7 +133,7 @@ func Open(cfg Config) (*Server, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	now := time.Now()
-	s := &Server{cfg: cfg, log: cfg.Log, redis: miniredis.NewMiniRedis(), begun: now, ticked: now, clients: map[*client]struct{}{}}
+	s := &Server{cfg: cfg, log: cfg.Log, redis: miniredis.NewMiniRedis(), begun: now, ticked: now, clients: map[*client]struct{}{}, budget: intake.NewBudget(maxHeld)}
 	s.status.last = now
 	// Dial is the one way to start miniredis without a listener of its own.
 	pipe, err := s.redis.Dial()
@@ -208,28 +214,52 @@ func (s *Server) wake() {
 }
 
 func (s *Server) accept() {
-	for {
+	var logged time.Time
+	for pause := time.Duration(0); ; {
 		conn, err := s.l.Accept()
 		if err != nil {
 			if errors.Is(err, net.ErrClosed) {
 				return
 			}
-			s.log.Warn("redis: accept failed", "error", err)
-			<-time.After(10 * time.Millisecond) // out of file descriptors, most likely
+			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+			if time.Since(logged) > acceptLogEvery {
+				logged = time.Now()
+				s.log.Warn("redis: cannot accept connections; if the descriptors are used up, raise the limit with ulimit -n", "error", err)
+			}
+			<-time.After(pause)
 			continue
 		}
+		pause = 0
 		s.connections.Add(1)
 		s.serve(conn)
 	}
 }
 
-// serve takes a connection in, or turns it away when there are too many.
+// displace closes the oldest connection that never sent a complete request, so
+// that connections that stall cannot keep other clients out.
+func (s *Server) displace() {
+	var oldest *client
+	for c := range s.clients {
+		if !c.served.Load() && (oldest == nil || c.id < oldest.id) {
+			oldest = c
+		}
+	}
+	if oldest != nil {
+		delete(s.clients, oldest)
+		oldest.hangUp()
+	}
+}
+
+// serve admits a connection, or rejects it when there are too many.
 func (s *Server) serve(conn net.Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		_ = conn.Close()
 		return
+	}
+	if len(s.clients) >= maxClients {
+		s.displace()
 	}
 	if len(s.clients) >= maxClients {
 		_ = conn.SetWriteDeadline(time.Now().Add(time.Second))

@@ -2,21 +2,21 @@ package redisd
 
 import (
 	"bufio"
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"strconv"
 	"strings"
-	"sync/atomic"
+	"time"
+
+	"github.com/weir-project/weir/internal/intake"
 )
 
-// Limits of one request, and of all that are being read at once.
+// Limits of one request, and of all requests that have arrived only in part.
 const (
 	maxRequest = 32 << 20 // bytes
 	maxArgs    = 1 << 18
 	maxInline  = 4 << 10
-	maxHeld    = 256 << 20 // bytes
+	maxHeld    = 128 << 20 // bytes
 )
 
 // errProtocol is in the chain of what a client did wrong; its text is sent to it
@@ -30,9 +30,10 @@ var errForeign = fmt.Errorf("%w: this is a Redis server, not a web server", errP
 // requestReader reads requests. Memory grows with what has arrived, not with what
 // a length claims.
 type requestReader struct {
-	r    *bufio.Reader
-	held *atomic.Int64 // over all connections
-	mine int64
+	r        *bufio.Reader
+	request  *intake.Request
+	deadline func(time.Time) error // of the connection
+	served   func()                // called after each complete request
 }
 
 // next reads one request, of at least one argument.
@@ -43,6 +44,7 @@ func (q *requestReader) next() ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
+		_ = q.deadline(time.Now().Add(intake.Deadline))
 		var args []string
 		switch b := first[0]; {
 		case b == '*':
@@ -52,31 +54,26 @@ func (q *requestReader) next() ([]string, error) {
 		default:
 			args, err = q.inline()
 		}
-		if err != nil || len(args) > 0 {
-			return args, err
+		_ = q.deadline(time.Time{})
+		if err != nil {
+			return nil, err
+		}
+		if len(args) > 0 {
+			q.served()
+			return args, nil
 		}
 	}
 }
 
 // release gives back what the last request was accounted for.
-func (q *requestReader) release() {
-	if q.mine > 0 {
-		q.held.Add(-q.mine)
-		q.mine = 0
-	}
-}
+func (q *requestReader) release() { q.request.Done() }
 
-// account counts n bytes of the request against the limits.
+// account counts n bytes that have arrived against the limits.
 func (q *requestReader) account(n int) error {
-	q.mine += int64(n)
-	total := q.held.Add(int64(n))
-	if q.mine > maxRequest {
+	if q.request.Size()+int64(n) > maxRequest {
 		return fmt.Errorf("%w: request larger than %d bytes", errProtocol, maxRequest)
 	}
-	if total > maxHeld {
-		return fmt.Errorf("%w: too many large requests at once", errProtocol)
-	}
-	return nil
+	return q.request.Add(n)
 }
 
 // line reads up to "\n" and returns it without the line end.
@@ -132,22 +129,26 @@ func (q *requestReader) array() ([]string, error) {
 
 // bulk reads size bytes and a line end.
 func (q *requestReader) bulk(size int) (string, error) {
-	if err := q.account(size + 32); err != nil { // and a string header or two
+	if q.request.Size()+int64(size) > maxRequest {
+		return "", fmt.Errorf("%w: request larger than %d bytes", errProtocol, maxRequest)
+	}
+	if err := q.account(32); err != nil { // a string header or two
 		return "", err
 	}
-	var arg string
-	if size <= 64<<10 {
-		b := make([]byte, size)
-		if _, err := io.ReadFull(q.r, b); err != nil {
+	var arg strings.Builder
+	if size <= q.r.Size() { // a buffer's worth, so that most arguments are allocated once
+		arg.Grow(size)
+	}
+	for arg.Len() < size {
+		if _, err := q.r.Peek(1); err != nil {
 			return "", err
 		}
-		arg = string(b)
-	} else {
-		var b bytes.Buffer
-		if _, err := io.CopyN(&b, q.r, int64(size)); err != nil {
+		piece, _ := q.r.Peek(min(q.r.Buffered(), size-arg.Len()))
+		if err := q.account(len(piece)); err != nil {
 			return "", err
 		}
-		arg = b.String()
+		arg.Write(piece)
+		_, _ = q.r.Discard(len(piece))
 	}
 	end, err := q.r.Peek(2)
 	if err != nil {
@@ -157,7 +158,7 @@ func (q *requestReader) bulk(size int) (string, error) {
 		return "", fmt.Errorf("%w: expected a line end after an argument", errProtocol)
 	}
 	_, err = q.r.Discard(2)
-	return arg, err
+	return arg.String(), err
 }
 
 // inline reads a command typed by hand (telnet, nc), without quoting.
