@@ -26,6 +26,7 @@ const { mergePatch, keyed, count, rate, bytes, duration, hue } = await import(ne
 const { tokens, pickPaths } = await import(new URL('json.js', root).href);
 const { spread, onFront, decades } = await import(new URL('course.js', root).href);
 const { nice, scale } = await import(new URL('chart.js', root).href);
+const { weir, filterWord } = await import(new URL('ui.js', root).href);
 
 test('merge patches: the examples of RFC 7396', () => {
   const cases = [
@@ -142,4 +143,16 @@ test('nothing makes HTML of text, everything together is light, and the pieces k
   assert.ok(packed < 150_000, `${packed} bytes compressed`);
   const lines = (n) => readFileSync(new URL(n, root), 'utf8').split('\n').length;
   assert.ok(lines('chart.js') <= 400, `chart.js has ${lines('chart.js')} lines`);
+});
+
+test('a shown command takes a text as a text and a name as a name', () => {
+  assert.equal(weir('messages', 'events', '--follow'), 'weir messages events --follow');
+  assert.equal(weir('groups describe', '-a b', '--data /x'), "weir groups describe --data /x -- '-a b'");
+  assert.equal(filterWord('a|b'), 'a|b');
+  for (const text of ['/a|b/', '.dot', 'key=k', 'header:h', '.*[x]+(y)?{1}^$\\']) {
+    const word = filterWord(text);
+    assert.ok(word.startsWith('/') && word.endsWith('/'));
+    assert.ok(new RegExp(word.slice(1, -1)).test('<' + text + '>'), word);
+    assert.ok(!new RegExp('^(?:' + word.slice(1, -1) + ')$').test('a'), word);
+  }
 });

@@ -40,6 +40,8 @@ type messageFlags struct {
 	partitions []int32
 	filters    []string
 	follow     bool
+	// uncommitted includes open and aborted transactions.
+	uncommitted bool
 }
 
 func newMessages(a *app) *cobra.Command {
@@ -77,13 +79,14 @@ func newMessages(a *app) *cobra.Command {
 	flags.Int32SliceVar(&f.partitions, "partition", nil, "only these partitions, as `LIST`")
 	flags.StringArrayVar(&f.filters, "filter", nil, "only messages that match `EXPR`; can be given several times")
 	flags.BoolVarP(&f.follow, "follow", "f", false, "go on with new messages until Ctrl-C")
+	flags.BoolVar(&f.uncommitted, "uncommitted", false, "also messages of transactions that are open or were aborted")
 	a.outputFlag(cmd, formatTable, formatJSONL, formatJSON, formatRaw)
 	return cmd
 }
 
 // query turns the flags into what to read.
 func (f *messageFlags) query(topic string, counted bool, now time.Time) (inspect.Query, error) {
-	q := inspect.Query{Topic: topic, Partitions: f.partitions, Follow: f.follow}
+	q := inspect.Query{Topic: topic, Partitions: f.partitions, Follow: f.follow, Uncommitted: f.uncommitted}
 	for _, p := range f.partitions {
 		if p < 0 {
 			return q, usageError("weir topics TOPIC lists them", "partition %d is negative", p)

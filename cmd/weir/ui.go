@@ -7,6 +7,9 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"net/url"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -130,7 +133,7 @@ func (ui *userInterface) open(ctx context.Context, t *target, e *engine, p *pipe
 	}
 	ui.client = cl
 	wc := watch.Config{Inspector: insp, Version: "weir " + buildVersion().Version, Mode: t.mode, Engine: "external", Log: a.log}
-	cfg := web.Config{Inspector: insp, Producer: &producer{cl: cl}, Log: a.log}
+	cfg := web.Config{Inspector: insp, Where: a.where(), Producer: &producer{cl: cl}, Log: a.log}
 	if e != nil && e.cluster != nil {
 		wc.Engine = e.cluster.engine()
 		cfg.Brokers = e.cluster
@@ -173,6 +176,33 @@ func (ui *userInterface) open(ctx context.Context, t *target, e *engine, p *pipe
 	cfg.Metrics = metrics.Handler(ui.watcher.State, a.clients)
 	ui.server, err = web.New(cfg)
 	return err
+}
+
+// where returns the flags with which another command finds what the pages show. A
+// Redis URL with a password is left out: the pages are no place for it.
+func (a *app) where() web.Where {
+	var w web.Where
+	if a.given["data"] != "" {
+		if dir, err := a.data(); err == nil {
+			w.Data = []string{"--data", dir}
+		}
+	}
+	w.Kafka = slices.Clone(w.Data)
+	if a.given["kafka"] != "" {
+		w.Kafka = append(w.Kafka, "--kafka", strings.Join(a.kafka, ","))
+	}
+	if a.given["kafka-config"] != "" {
+		file := a.kafkaSettings
+		if abs, err := filepath.Abs(file); err == nil {
+			file = abs
+		}
+		w.Kafka = append(w.Kafka, "--kafka-config", file)
+	}
+	w.Redis = slices.Clone(w.Kafka)
+	if u, err := url.Parse(a.redis); err == nil && u.User == nil && a.given["redis"] != "" {
+		w.Redis = append(w.Redis, "--redis", a.redis)
+	}
+	return w
 }
 
 // ready says why the streams of a state do not flow.

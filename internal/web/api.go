@@ -87,7 +87,7 @@ func (s *Server) topics(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, topicsAnswer{list, by("weir topics", "Metadata", "ListOffsets", "DescribeLogDirs")})
+	writeJSON(w, http.StatusOK, topicsAnswer{list, by(command{words: "topics"}.shown(s.cfg.Where.Kafka), "Metadata", "ListOffsets", "DescribeLogDirs")})
 	return nil
 }
 
@@ -104,7 +104,7 @@ func (s *Server) topic(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, topicAnswer{d, by("weir topics "+ShellWord(d.Name), "Metadata", "ListOffsets", "DescribeConfigs", "DescribeGroups", "OffsetFetch")})
+	writeJSON(w, http.StatusOK, topicAnswer{d, by(command{words: "topics", args: []string{d.Name}}.shown(s.cfg.Where.Kafka), "Metadata", "ListOffsets", "DescribeConfigs", "DescribeGroups", "OffsetFetch")})
 	return nil
 }
 
@@ -113,7 +113,7 @@ func (s *Server) groups(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, groupsAnswer{list, by("weir groups", "ListGroups", "DescribeGroups", "OffsetFetch", "ListOffsets")})
+	writeJSON(w, http.StatusOK, groupsAnswer{list, by(command{words: "groups"}.shown(s.cfg.Where.Kafka), "ListGroups", "DescribeGroups", "OffsetFetch", "ListOffsets")})
 	return nil
 }
 
@@ -126,7 +126,7 @@ func (s *Server) group(w http.ResponseWriter, r *http.Request) error {
 	if s.cfg.Members != nil {
 		own = s.cfg.Members.Own(d.Name)
 	}
-	writeJSON(w, http.StatusOK, groupAnswer{GroupDetail: d, Own: own, how: by("weir groups describe "+ShellWord(d.Name), describeRequests(d.Type)...)})
+	writeJSON(w, http.StatusOK, groupAnswer{GroupDetail: d, Own: own, how: by(command{words: "groups describe", args: []string{d.Name}}.shown(s.cfg.Where.Kafka), describeRequests(d.Type)...)})
 	return nil
 }
 
@@ -135,7 +135,7 @@ func (s *Server) brokers(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, brokersAnswer{list, s.pauses.list(), append([]Difference{}, s.cfg.Differences...), by("weir brokers", "Metadata", "DescribeLogDirs")})
+	writeJSON(w, http.StatusOK, brokersAnswer{list, s.pauses.list(), append([]Difference{}, s.cfg.Differences...), by(command{words: "brokers"}.shown(s.cfg.Where.Kafka), "Metadata", "DescribeLogDirs")})
 	return nil
 }
 
@@ -188,11 +188,14 @@ func (s *Server) reset(w http.ResponseWriter, r *http.Request) error {
 		applied = true
 		s.cfg.Watch.Note(watch.Entry{Kind: watch.LogRebalance, Group: group, Text: fmt.Sprintf("group %s was reset here to %s", group, req.To)})
 	}
-	command := "weir groups reset " + ShellWord(group) + " --to " + ShellWord(strings.Replace(req.To, "earliest", "oldest", 1))
+	c := command{words: "groups reset", args: []string{group}, flags: []string{"--to", strings.Replace(req.To, "earliest", "oldest", 1)}}
 	for _, t := range req.Topics {
-		command += " --topic " + ShellWord(t)
+		c.flags = append(c.flags, "--topic", t)
 	}
-	writeJSON(w, http.StatusOK, resetAnswer{Plan: plan, Applied: applied, how: by(command, "Metadata", "ListOffsets", "OffsetFetch", "OffsetCommit")})
+	for _, p := range req.Partitions {
+		c.flags = append(c.flags, "--partition", strconv.Itoa(int(p)))
+	}
+	writeJSON(w, http.StatusOK, resetAnswer{Plan: plan, Applied: applied, how: by(c.shown(s.cfg.Where.Redis), "Metadata", "ListOffsets", "OffsetFetch", "OffsetCommit")})
 	return nil
 }
 

@@ -98,7 +98,7 @@ const (
 )
 
 func (s *Server) labs(w http.ResponseWriter, _ *http.Request) error {
-	a := labsAnswer{Labs: []Lab{}, Reports: []record.Kept{}, how: by("weir lab list", fromFiles)}
+	a := labsAnswer{Labs: []Lab{}, Reports: []record.Kept{}, how: by(command{words: "lab list"}.shown(s.cfg.Where.Data), fromFiles)}
 	if l := s.cfg.Labs; l != nil {
 		kept, err := record.List(l.Dir)
 		if err != nil {
@@ -235,7 +235,7 @@ func (s *Server) labReport(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, reportAnswer{rep, by("weir lab list", fromFiles)})
+	writeJSON(w, http.StatusOK, reportAnswer{rep, by(command{words: "lab list"}.shown(s.cfg.Where.Data), fromFiles)})
 	return nil
 }
 
@@ -279,6 +279,6 @@ func (s *Server) labCompare(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return badRequest("%v", err)
 	}
-	writeJSON(w, http.StatusOK, compareAnswer{*c, by("weir lab compare "+ShellWord(a)+" "+ShellWord(b), fromFiles)})
+	writeJSON(w, http.StatusOK, compareAnswer{*c, by(command{words: "lab compare", args: []string{a, b}}.shown(s.cfg.Where.Data), fromFiles)})
 	return nil
 }

@@ -86,6 +86,6 @@ func (s *Server) changeMembers(w http.ResponseWriter, r *http.Request, verb stri
 	if err != nil {
 		return &statusError{http.StatusConflict, err}
 	}
-	writeJSON(w, http.StatusOK, rebalanceAnswer{Rebalance: result, Text: result.Text(), how: by("weir groups "+verb+" "+ShellWord(group), requests...)})
+	writeJSON(w, http.StatusOK, rebalanceAnswer{Rebalance: result, Text: result.Text(), how: by(command{words: "groups " + verb, args: []string{group}}.shown(s.cfg.Where.Data), requests...)})
 	return nil
 }

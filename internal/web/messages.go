@@ -143,42 +143,48 @@ func (s *Server) messages(w http.ResponseWriter, r *http.Request) error {
 		cursor = prefix + base64.RawURLEncoding.EncodeToString(b)
 	}
 	writeJSON(w, http.StatusOK, messagesAnswer{Messages: list, Scanned: p.Scanned, Matched: p.Matched, Cursor: cursor, Done: done, Unread: p.Unread,
-		how: by(messagesCommand(r, n), "Metadata", "ListOffsets", "Fetch")})
+		how: by(s.messagesCommand(r, n), "Metadata", "ListOffsets", "Fetch")})
 	return nil
 }
 
 // messagesCommand is the command line that prints the same.
-func messagesCommand(r *http.Request, n int64) string {
+func (s *Server) messagesCommand(r *http.Request, n int64) string {
 	v := r.URL.Query()
-	c := []string{"weir messages", ShellWord(r.PathValue("topic"))}
+	c := command{words: "messages", args: []string{r.PathValue("topic")}}
+	add := func(words ...string) { c.flags = append(c.flags, words...) }
 	switch v.Get("from") {
 	case "oldest":
-		c = append(c, "--offset oldest")
+		add("--offset", "oldest")
 	case "offset":
-		c = append(c, "--offset "+ShellWord(v.Get("offset")))
+		add("--offset", v.Get("offset"))
 	case "time":
 		if t, err := moment(v.Get("time")); err == nil {
-			c = append(c, "--since "+t.UTC().Format(time.RFC3339))
+			add("--since", t.UTC().Format(time.RFC3339Nano))
 		}
 	}
-	c = append(c, "-n "+strconv.FormatInt(n, 10))
+	add("-n", strconv.FormatInt(n, 10))
 	for _, p := range v["partition"] {
-		c = append(c, "--partition "+ShellWord(p))
+		add("--partition", p)
 	}
-	add := func(f string) { c = append(c, "--filter "+ShellWord(f)) }
+	if v.Get("isolation") == "uncommitted" {
+		add("--uncommitted")
+	}
 	if t := v.Get("text"); t != "" {
-		add(t)
+		add("--filter", filterWord(t))
+	}
+	if e := v.Get("regexp"); e != "" {
+		add("--filter", "/"+e+"/")
 	}
 	if k := v.Get("key"); k != "" {
-		add("key=" + k)
+		add("--filter", "key="+k)
 	}
 	for _, h := range v["header"] {
-		add("header:" + h)
+		add("--filter", "header:"+h)
 	}
 	for _, p := range v["path"] {
-		add(p)
+		add("--filter", p)
 	}
-	return strings.Join(c, " ")
+	return c.shown(s.cfg.Where.Kafka)
 }
 
 // one finds the message that the path names.
@@ -209,8 +215,9 @@ func (s *Server) message(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	command := fmt.Sprintf("weir messages %s --partition %d --offset %d -n 1 -o jsonl", ShellWord(m.Topic), m.Partition, m.Offset)
-	writeJSON(w, http.StatusOK, messageAnswer{WireMessage: m.Wire(shownValue), how: by(command, "Metadata", "ListOffsets", "Fetch")})
+	c := command{words: "messages", args: []string{m.Topic}, flags: []string{"--partition", strconv.Itoa(int(m.Partition)),
+		"--offset", strconv.FormatInt(m.Offset, 10), "-n", "1", "--uncommitted", "-o", "jsonl"}}
+	writeJSON(w, http.StatusOK, messageAnswer{WireMessage: m.Wire(shownValue), how: by(c.shown(s.cfg.Where.Kafka), "Metadata", "ListOffsets", "Fetch")})
 	return nil
 }
 

@@ -106,7 +106,7 @@ func (s *Server) changeBroker(w http.ResponseWriter, r *http.Request, verb, flag
 	s.pauses.mu.Unlock()
 	s.cfg.Watch.Note(watch.Entry{Kind: watch.LogBroker, Broker: strconv.Itoa(int(id)), Text: fmt.Sprintf("broker %d was %s here, which took %d ms", id, past, took)})
 	m.done(true)
-	writeJSON(w, http.StatusOK, changeAnswer{TookMS: took, how: by(fmt.Sprintf("weir brokers %s %d%s", verb, id, flag), "none: connections are reset, leaders and coordinators move")})
+	writeJSON(w, http.StatusOK, changeAnswer{TookMS: took, how: by(command{words: fmt.Sprintf("brokers %s %d%s", verb, id, flag)}.shown(s.cfg.Where.Data), "none: connections are reset, leaders and coordinators move")})
 	return nil
 }
 

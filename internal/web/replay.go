@@ -32,12 +32,12 @@ type replayRequest struct {
 
 var replayRequests = []string{"Metadata", "ListOffsets", "Fetch", "OffsetCommit", "JoinGroup", "SyncGroup", "Heartbeat", "LeaveGroup"}
 
-func replayCommand(group, topic string) string {
-	c := "weir groups replay " + ShellWord(group)
+func (s *Server) replayCommand(group, topic string) string {
+	c := command{words: "groups replay", args: []string{group}}
 	if topic != "" {
-		c += " --topic " + ShellWord(topic)
+		c.flags = []string{"--topic", topic}
 	}
-	return c
+	return c.shown(s.cfg.Where.Redis)
 }
 
 // replay plans a replay, and begins it when it is confirmed.
@@ -57,7 +57,7 @@ func (s *Server) replay(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return &statusError{http.StatusConflict, err}
 	}
-	answer := replayAnswer{Plan: plan, how: by(replayCommand(group, plan.Topic), replayRequests...)}
+	answer := replayAnswer{Plan: plan, how: by(s.replayCommand(group, plan.Topic), replayRequests...)}
 	if req.Confirm != "" {
 		if err := s.beginReplay(r, plan); err != nil {
 			return err
@@ -115,7 +115,7 @@ func (s *Server) beginReplay(r *http.Request, plan inspect.ReplayPlan) error {
 // they are now, and the comparison when it has ended.
 func (s *Server) replayState(w http.ResponseWriter, r *http.Request) error {
 	group := groupName(r)
-	a := replayStateAnswer{Kinds: []replayKind{}, how: by(replayCommand(group, ""), replayRequests...)}
+	a := replayStateAnswer{Kinds: []replayKind{}, how: by(s.replayCommand(group, ""), replayRequests...)}
 	v := &s.replays
 	v.mu.Lock()
 	plan := v.plan
@@ -130,7 +130,7 @@ func (s *Server) replayState(w http.ResponseWriter, r *http.Request) error {
 		a.Ended = v.ended.UnixMilli()
 	}
 	v.mu.Unlock()
-	a.Into, a.Topic, a.Command = plan.Into, plan.Topic, replayCommand(group, plan.Topic)
+	a.Into, a.Topic, a.Command = plan.Into, plan.Topic, s.replayCommand(group, plan.Topic)
 	for _, p := range plan.Partitions {
 		a.Total += p.Until - p.From
 	}

@@ -25,7 +25,7 @@ func (v *verifier) wait() { v.wg.Wait() }
 func (s *Server) verifyState(w http.ResponseWriter, _ *http.Request) error {
 	v := &s.verify
 	v.mu.Lock()
-	a := verifyAnswer{Running: v.running, Progress: v.progress, Report: v.report, Error: v.err, how: by("weir verify", "ListOffsets", "Fetch", "OffsetFetch")}
+	a := verifyAnswer{Running: v.running, Progress: v.progress, Report: v.report, Error: v.err, how: by(command{words: "verify"}.shown(s.cfg.Where.Redis), "ListOffsets", "Fetch", "OffsetFetch")}
 	if !v.started.IsZero() {
 		a.Started = v.started.UnixMilli()
 	}

@@ -61,6 +61,8 @@ type Record struct {
 type Config struct {
 	Watch     Watch
 	Inspector *inspect.Inspector
+	// Where are the flags with which the shown commands find this cluster.
+	Where Where
 	// Tallies is nil where there is no Redis.
 	Tallies inspect.Tallies
 	// Brokers is nil where the cluster is not weir's own.
@@ -91,6 +93,14 @@ type Config struct {
 	// empty: as a Bearer token, or as the cookie that /?token= sets.
 	Token string
 	Log   *slog.Logger
+}
+
+// Where says with which flags a command finds what the pages show. All are empty
+// where a command finds it without flags.
+type Where struct {
+	Data  []string // for commands that know --data alone
+	Kafka []string // for those that know --kafka, too
+	Redis []string // for those that know --redis, too
 }
 
 // Server answers HTTP requests. Create it with New.

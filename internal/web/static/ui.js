@@ -157,6 +157,16 @@ export function shellWord(s) {
   return `$'${escaped}'`;
 }
 
+/** A command of weir about one name; a name that begins with a dash comes last, after --. @param {string} words @param {string} name @param {...string} flags */
+export function weir(words, name, ...flags) {
+  return (name.startsWith('-') ? ['weir', words, ...flags, '--', shellWord(name)] : ['weir', words, shellWord(name), ...flags]).join(' ');
+}
+
+/** A text that messages must contain, as --filter reads it: as an expression where it would be taken for something else. @param {string} text */
+export function filterWord(text) {
+  return /^([./]|key=|header:)/.test(text) ? '/' + text.replace(/[\\.+*?()|[\]{}^$]/g, '\\$&') + '/' : text;
+}
+
 /** The command line that does the same, to copy, and the Kafka requests behind it. @param {string} command @param {string[]} [requests] */
 export function commandBar(command, requests) {
   const code = el('code', null, command);

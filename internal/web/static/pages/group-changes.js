@@ -3,7 +3,7 @@
 // shows what it would do first, a replay that counts everything once more.
 
 import { el, put, count, many, duration, clock, visible, groupPath } from '../store.js';
-import { commandBar, confirmTyped, toast, badge, shellWord } from '../ui.js';
+import { commandBar, confirmTyped, toast, badge, weir } from '../ui.js';
 
 /** @typedef {import('../app.js').App} App */
 
@@ -17,7 +17,7 @@ export function ownMembers(name, app, changed) {
   const add = /** @type {HTMLButtonElement} */ (el('button', { type: 'button', onclick: () => change('add') }, 'Add a member'));
   const remove = /** @type {HTMLButtonElement} */ (el('button', { type: 'button', onclick: () => change('remove') }, 'Remove a member'));
   const said = el('p.done', { role: 'status' });
-  const command = commandBar('weir groups join ' + shellWord(name), ['FindCoordinator', 'JoinGroup', 'SyncGroup', 'Heartbeat']);
+  const command = commandBar(weir('groups join', name), ['FindCoordinator', 'JoinGroup', 'SyncGroup', 'Heartbeat']);
   const other = el('p.dim');
   const past = el('tbody');
   const table = el('div.scroll', { tabindex: '0', role: 'region', 'aria-label': 'rebalances', hidden: true },
@@ -98,7 +98,7 @@ export function replayCard(name, app) {
   const box = el('div');
   const plan = el('div');
   const start = /** @type {HTMLButtonElement} */ (el('button', { type: 'button', onclick: preview }, 'Preview the replay'));
-  const command = commandBar('weir groups replay ' + shellWord(name), ['ListOffsets', 'Fetch', 'OffsetCommit', 'JoinGroup']);
+  const command = commandBar(weir('groups replay', name), ['ListOffsets', 'Fetch', 'OffsetCommit', 'JoinGroup']);
   const root = el('section.card', null, el('h2', null, 'Replay'), el('p.dim', null, 'Counts the whole log once more, into a second group, while this one goes on. The second column refills until both are equal: nothing was lost, doubled or miscounted.'),
     el('p.actions', null, start), plan, box, command.root);
   /** @type {any} */

@@ -4,7 +4,7 @@
 import { el, put, attr, count, many, rate, duration, keyed, hue, visible, groupPath } from '../store.js';
 import { Chart } from '../chart.js';
 import { Lanes, flagsOf } from '../lanes.js';
-import { commandBar, badge, Table, shellWord } from '../ui.js';
+import { commandBar, badge, Table, weir } from '../ui.js';
 import { stateOf, trendOf, typeOf } from './groups.js';
 import { ownMembers, resetCard, replayCard } from './group-changes.js';
 
@@ -33,7 +33,7 @@ export default {
     const pictures = el('div');
     /** @type {Map<string, Lanes>} */
     const lanes = new Map();
-    const command = commandBar('weir groups describe ' + shellWord(name), []);
+    const command = commandBar(weir('groups describe', name), []);
     const chart = new Chart({ title: 'Lag', format: (n) => count(n), series: [{ name: `group/${name}/lag`, label: 'messages behind', hue: 'h8' }] });
     const pace = new Chart({ title: 'Consumed', format: (n) => rate(n), series: [{ name: `group/${name}/rate`, label: 'offsets per second', hue: 'h4' }] });
     /** @type {Table<any>} */

@@ -3,7 +3,7 @@
 // filter that says how much it looked at; paging that loses nothing.
 
 import { el, put, count, bytes, stamp, visible } from '../store.js';
-import { commandBar, toast, teach, shellWord } from '../ui.js';
+import { commandBar, toast, teach, shellWord, weir, filterWord } from '../ui.js';
 import { oneLine, tree } from '../json.js';
 
 const fields = ['from', 'n', 'partition', 'offset', 'time', 'text', 'key', 'header', 'path', 'isolation'];
@@ -52,7 +52,7 @@ export default {
     const rows = el('tbody');
     const box = el('div.scroll.messages', { tabindex: '0', role: 'region', 'aria-label': 'messages' },
       el('table.rows', null, el('colgroup', null, ['expand', 'partition', 'offset', 'time', 'key', 'value', 'headers'].map((c) => el('col.c-' + c))), el('thead', null, el('tr', null, ['', 'Partition', 'Offset', 'Time', 'Key', 'Value', 'Headers'].map((t) => t ? el(t === 'Offset' || t === 'Partition' ? 'th.num' : 'th', { scope: 'col' }, t) : el('td')))), rows));
-    const command = commandBar('weir messages ' + shellWord(name), ['ListOffsets', 'Fetch']);
+    const command = commandBar(weir('messages', name), ['ListOffsets', 'Fetch']);
     const none = el('div');
     root.append(el('h1', null, el('a', { href: base }, name), ' messages'), form, el('div.bar-row.progress', null, progress, resume), box, none, more, command.root);
 
@@ -86,9 +86,9 @@ export default {
 
     /** The command that follows the same. @param {URLSearchParams} u */
     function followCommand(u) {
-      const filters = [u.get('text'), u.has('key') ? 'key=' + u.get('key') : null, u.has('header') ? 'header:' + u.get('header') : null, u.get('path')];
-      return ['weir messages', shellWord(name), '--follow', ...(u.get('partition') ? ['--partition', shellWord(u.get('partition') || '')] : []),
-        ...filters.filter((x) => x).map((x) => '--filter ' + shellWord(x || ''))].join(' ');
+      const filters = [filterWord(u.get('text') || ''), u.has('key') ? 'key=' + u.get('key') : null, u.has('header') ? 'header:' + u.get('header') : null, u.get('path')];
+      return weir('messages', name, '--follow', ...(u.get('isolation') ? ['--uncommitted'] : []), ...(u.get('partition') ? ['--partition', shellWord(u.get('partition') || '')] : []),
+        ...filters.filter((x) => x).map((x) => '--filter ' + shellWord(x || '')));
     }
 
     async function go(/** @type {boolean} */ on) {

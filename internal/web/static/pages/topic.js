@@ -4,7 +4,7 @@
 import { el, put, count, rate, bytes, stamp, keyed, groupPath } from '../store.js';
 import { Chart } from '../chart.js';
 import { Lanes, flagsOf } from '../lanes.js';
-import { Table, badge, commandBar, teach, shellWord } from '../ui.js';
+import { Table, badge, commandBar, teach, weir } from '../ui.js';
 
 /** @type {import('../app.js').Page} */
 export default {
@@ -14,7 +14,7 @@ export default {
     const facts = el('p.facts');
     const lanes = new Lanes({ topic: name });
     const chart = new Chart({ title: 'Offsets per second', format: (n) => rate(n), series: [{ name: `topic/${name}/rate`, label: 'written', hue: 'h1' }] });
-    const command = commandBar('weir topics ' + shellWord(name), []);
+    const command = commandBar(weir('topics', name), []);
     const groups = el('tbody');
     const problem = el('div');
     /** @type {Table<any>} */
