@@ -109,6 +109,9 @@ func inUseError(dir string) error {
 
 // dirError says what is wrong with a data directory in the user's words.
 func dirError(dir string, err error) error {
+	if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) { // no fault of the directory
+		return runtimeError(raiseDescriptors, "open data directory %s: %w", dir, err)
+	}
 	cause := err
 	if pe, ok := errors.AsType[*fs.PathError](err); ok {
 		cause = pe.Err

@@ -45,6 +45,9 @@ type engineConfig struct {
 // openEngine locks the data directory and opens what lies in it. The brokers'
 // log and Redis's snapshot are read side by side.
 func (a *app) openEngine(ctx context.Context, cfg engineConfig) (*engine, error) {
+	if err := checkDescriptors(); err != nil {
+		return nil, err
+	}
 	data, err := a.data()
 	if err != nil {
 		return nil, err
