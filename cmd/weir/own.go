@@ -56,6 +56,16 @@ func (b embeddedBrokers) KillHard(ctx context.Context, id int32) error { return 
 func (b embeddedBrokers) overlay(ctx context.Context) (inspect.Overlay, error) {
 	o := inspect.Overlay{Alive: make(map[int32]bool), Addresses: make(map[int32]string), Note: "replication is simulated: the brokers share one copy of the data on this disk"}
 	brokers, err := b.Brokers(ctx)
+	if fault := b.Fault(); fault != nil {
+		o.Note = fault.Error()
+		if err != nil { // all are down until the disk has room
+			o.Reasons = make(map[int32]string)
+			for i, addr := range b.Addrs() {
+				o.Alive[int32(i)], o.Addresses[int32(i)], o.Reasons[int32(i)] = false, addr, fault.Error()
+			}
+			return o, nil
+		}
+	}
 	if err != nil {
 		return o, err
 	}

@@ -32,6 +32,12 @@ func inspected(key int16) bool {
 func (c *Cluster) before(b *broker, f flight, frame []byte) (_, reply []byte, err error) {
 	ctx := context.Background()
 	switch req := f.req.(type) {
+	case *kmsg.ProduceRequest:
+		err := c.rejectProduce()
+		if req.Acks == 0 {
+			return nil, nil, err // as Kafka does: there is no other way to be heard
+		}
+		return nil, encodeResponse(f.corr, noRoom(req, err)), nil
 	case *kmsg.CreateTopicsRequest:
 		if resp := tooManyPartitions(req); resp != nil {
 			return nil, encodeResponse(f.corr, resp), nil

@@ -24,10 +24,10 @@ func (c *Cluster) relay(ctx context.Context, node int32, frame []byte) ([]byte, 
 	defer cancel()
 	inside, outside := net.Pipe()
 	defer inside.Close()
-	if err := c.brokers[node].door.enter(ctx, outside); err != nil {
+	if err := c.brokers[node].inner().enter(ctx, outside); err != nil {
 		_ = outside.Close()
 		if errors.Is(err, net.ErrClosed) {
-			err = ErrClosed
+			err = c.down()
 		}
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -63,9 +64,9 @@ func (d *door) enter(ctx context.Context, c net.Conn) error {
 type broker struct {
 	id      int32
 	c       *Cluster
-	bind    string       // what to listen on; after the first time with its port
-	addr    *net.TCPAddr // what clients are told
-	door    *door
+	bind    string               // what to listen on; after the first time with its port
+	addr    *net.TCPAddr         // what clients are told
+	door    atomic.Pointer[door] // of the module that runs now
 	mu      sync.Mutex
 	sock    net.Listener // nil while dead
 	closing bool
@@ -74,6 +75,8 @@ type broker struct {
 	admitted uint64
 	wg       sync.WaitGroup // accept loop and connections
 }
+
+func (b *broker) inner() *door { return b.door.Load() }
 
 // listen binds the address. It does not accept yet.
 func (b *broker) listen() error {
@@ -148,7 +151,7 @@ func (b *broker) accept(sock net.Listener) {
 			}
 			select {
 			case <-time.After(pause):
-			case <-b.door.done:
+			case <-b.inner().done:
 				return
 			}
 			continue
@@ -176,7 +179,7 @@ func (b *broker) admit(nc net.Conn) {
 	b.conns[c] = struct{}{}
 	b.wg.Add(1)
 	b.mu.Unlock()
-	if err := b.door.enter(context.Background(), c); err != nil {
+	if err := b.inner().enter(context.Background(), c); err != nil {
 		_ = c.Close()
 	}
 }
@@ -220,5 +223,7 @@ func (b *broker) shut() {
 	b.closing = true
 	b.mu.Unlock()
 	b.cut()
-	_ = b.door.Close()
+	if d := b.inner(); d != nil {
+		_ = d.Close()
+	}
 }

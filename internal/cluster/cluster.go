@@ -50,6 +50,12 @@ type Cluster struct {
 	refused atomic.Int64
 	budget  *intake.Budget // of requests that are not complete
 
+	failed atomic.Pointer[DiskError] // set: nothing is acknowledged any more
+	faults atomic.Int64              // failed writes that stopped the brokers
+	broken chan struct{}             // tells mend about one
+	room   room
+	spoke  atomic.Int64 // when a lack of room was last logged, Unix seconds
+
 	// life guards k: the module blocks forever when asked after its Close.
 	life   sync.RWMutex
 	k      *kfake.Cluster
@@ -65,10 +71,13 @@ type Cluster struct {
 	controller int32
 	keys       recentKeys
 
-	trim      trimmer
-	done      chan struct{} // closed when Close begins
-	closeOnce sync.Once
-	closeErr  error
+	trim    trimmer
+	done    chan struct{} // closed when Close begins
+	mending sync.WaitGroup
+	// stopMending ends mend, also while it repairs.
+	stopMending context.CancelFunc
+	closeOnce   sync.Once
+	closeErr    error
 }
 
 // partition names a partition.
@@ -90,8 +99,9 @@ func Open(ctx context.Context, cfg Config) (_ *Cluster, err error) {
 	c := &Cluster{
 		cfg: cfg, log: cfg.Log, controller: moduleController, budget: intake.NewBudget(maxHeld),
 		preferred: make(map[partition]int32), epochs: make(map[partition]int32), done: make(chan struct{}),
+		broken: make(chan struct{}, 1),
 	}
-	c.mlog = &moduleLog{log: cfg.Log}
+	c.mlog = &moduleLog{log: cfg.Log, failed: c.fail}
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("open cluster: %w", err)
@@ -102,13 +112,15 @@ func Open(ctx context.Context, cfg Config) (_ *Cluster, err error) {
 		if c.dir, err = openDataDir(cfg.Dir); err != nil {
 			return nil, err
 		}
+		c.room.dir, c.room.space = c.dir.path, cfg.space
+		c.readEpochs()
 	}
 	for i, addr := range cfg.Addrs {
 		b := &broker{id: int32(i), c: c, bind: addr, conns: make(map[*conn]struct{})}
 		if err := b.listen(); err != nil {
 			return nil, err
 		}
-		b.door = newDoor(b.addr)
+		b.door.Store(newDoor(b.addr))
 		c.brokers = append(c.brokers, b)
 	}
 	started := time.Now()
@@ -116,6 +128,14 @@ func Open(ctx context.Context, cfg Config) (_ *Cluster, err error) {
 	defer report.stop()
 	if err := c.load(ctx, report); err != nil {
 		return nil, err
+	}
+	if e := c.failed.Load(); e != nil {
+		return nil, e
+	}
+	mendCtx, stop := context.WithCancel(context.WithoutCancel(ctx))
+	c.stopMending = stop
+	if c.dir != nil {
+		c.mending.Go(func() { c.mend(mendCtx) })
 	}
 	for _, b := range c.brokers {
 		b.serve()
@@ -148,25 +168,34 @@ func (c *Cluster) load(ctx context.Context, report *progress) error {
 		}
 		report.say("reading " + megabytes(logBytes) + " of log")
 	}
-	k, err := kfake.NewCluster(c.options()...)
+	k, err := c.startModule()
 	if err != nil {
 		return err
 	}
-	c.k = k
 	if c.dir != nil {
 		if err := c.mlog.locate(c.dir.path); err != nil {
+			k.Close()
 			return err
 		}
 	}
+	if c.dir != nil && !unclean && len(c.mlog.list()) > 0 {
+		// The module cuts off what is damaged and keeps bookkeeping that does not
+		// fit what is left: it would neither read nor write that partition right.
+		report.say("damage found: checking " + megabytes(logBytes) + " of log")
+		unclean = true
+		if k, err = c.startRepaired(ctx, k); err != nil {
+			return err
+		}
+	}
+	c.life.Lock()
+	c.k = k
+	c.life.Unlock()
 	if logBytes > 64<<20 {
 		// Reading takes memory of about the log's size, which the runtime would
 		// otherwise keep for minutes.
 		debug.FreeOSMemory()
 	}
 	report.say("placing leaders")
-	if err := c.readEpochs(); err != nil {
-		return err
-	}
 	if err := c.settle(ctx); err != nil {
 		return fmt.Errorf("place leaders: %w", err)
 	}
@@ -179,6 +208,16 @@ func (c *Cluster) load(ctx context.Context, report *progress) error {
 	return nil
 }
 
+// startRepaired closes k, repairs the log and starts the module again.
+func (c *Cluster) startRepaired(ctx context.Context, k *kfake.Cluster) (*kfake.Cluster, error) {
+	k.Close()
+	c.mlog.forgetSaves()
+	if err := c.repair(ctx, c.dir.file(logName), nil); err != nil {
+		return nil, fmt.Errorf("repair log: %w", err)
+	}
+	return c.startModule()
+}
+
 func (c *Cluster) options() []kfake.Opt {
 	next := 0
 	opts := []kfake.Opt{
@@ -189,7 +228,10 @@ func (c *Cluster) options() []kfake.Opt {
 		// Called for broker 0, 1 and 2, in this order, before NewCluster returns.
 		kfake.ListenFn(func(string, string) (net.Listener, error) {
 			next++
-			return c.brokers[next-1].door, nil
+			b := c.brokers[next-1]
+			d := newDoor(b.addr)
+			b.door.Store(d)
+			return d, nil
 		}),
 		kfake.BrokerConfigs(map[string]string{
 			"log.segment.bytes": strconv.FormatInt(c.cfg.SegmentBytes, 10),
@@ -218,10 +260,21 @@ func randomID() string {
 func (c *Cluster) module(fn func(k *kfake.Cluster) error) error {
 	c.life.RLock()
 	defer c.life.RUnlock()
-	if c.closed || c.k == nil {
+	if c.closed {
 		return ErrClosed
 	}
+	if c.k == nil {
+		return c.down()
+	}
 	return fn(c.k)
+}
+
+// down is why there is no module.
+func (c *Cluster) down() error {
+	if e := c.failed.Load(); e != nil {
+		return e
+	}
+	return ErrClosed
 }
 
 // Addrs returns what clients are told to connect to, in the order of the ids.
@@ -251,6 +304,8 @@ func (c *Cluster) Close() error {
 
 func (c *Cluster) shutdown() error {
 	close(c.done)
+	c.stopMending()
+	c.mending.Wait()
 	c.life.Lock()
 	c.closed = true
 	c.life.Unlock()
@@ -265,12 +320,12 @@ func (c *Cluster) shutdown() error {
 		c.k.Close()
 	}
 	for _, b := range c.brokers {
-		if b.door != nil {
-			b.shut()
-			b.wg.Wait()
-		}
+		b.shut()
+		b.wg.Wait()
 	}
-	if e := c.mlog.saveError(); e != nil {
+	if e := c.failed.Load(); e != nil {
+		err = fmt.Errorf("close cluster: %w", e)
+	} else if e := c.mlog.saveError(); e != nil {
 		err = fmt.Errorf("close cluster: %w", e)
 	}
 	if c.intents != nil {
@@ -293,10 +348,8 @@ func (c *Cluster) abandon() {
 		c.k.Close()
 	}
 	for _, b := range c.brokers {
-		if b.door != nil {
-			b.shut()
-			b.wg.Wait()
-		}
+		b.shut()
+		b.wg.Wait()
 	}
 	if c.intents != nil {
 		_ = c.intents.close()

@@ -56,6 +56,9 @@ type Config struct {
 	SyncWrites bool
 	// Listen makes the sockets; nil is net.Listen.
 	Listen func(network, address string) (net.Listener, error)
+
+	// space is diskSpace outside tests.
+	space func(dir string) (total, free int64, err error)
 }
 
 func (c Config) withDefaults() (Config, error) {
@@ -99,6 +102,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Listen == nil {
 		c.Listen = net.Listen
+	}
+	if c.space == nil {
+		c.space = diskSpace
 	}
 	return c, nil
 }
@@ -151,6 +157,9 @@ func (e *FormatError) Error() string {
 func notWritable(dir string, err error) error {
 	if errors.Is(err, os.ErrPermission) || errors.Is(err, syscall.EROFS) {
 		return fmt.Errorf("data directory %s is not writable: %w; change its owner, or choose another --data directory", dir, err)
+	}
+	if isFull(err) {
+		return &DiskError{Dir: dir, Free: -1, Err: err}
 	}
 	return fmt.Errorf("data directory %s: %w", dir, err)
 }

@@ -76,10 +76,14 @@ func (c *Cluster) openIntents() (map[producer]intent, error) {
 		return nil, err
 	}
 	pending := readIntents(raw)
-	c.intents = &intents{
-		file: f, size: int64(len(raw)),
-		pending: make(map[producer]intent), staged: make(map[producer][]stagedOffset),
+	if c.intents == nil {
+		c.intents = new(intents)
 	}
+	t := c.intents // stays: connections that were cut may still look at it
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.file, t.size = f, int64(len(raw))
+	t.pending, t.staged = make(map[producer]intent), make(map[producer][]stagedOffset)
 	return pending, nil
 }
 
@@ -111,9 +115,13 @@ func (t *intents) write(in intent) error {
 	if err != nil {
 		return err
 	}
-	n, err := t.file.Write(append(line, '\n'))
-	t.size += int64(n)
-	return err
+	// One that is not written to its end must not stay in front of the next line:
+	// the two could not be read any more.
+	if _, err := t.file.Write(append(line, '\n')); err != nil {
+		return errors.Join(err, t.file.Truncate(t.size))
+	}
+	t.size += int64(len(line) + 1)
+	return nil
 }
 
 // reset forgets what the file holds. Nothing may be pending.
@@ -156,7 +164,7 @@ func (c *Cluster) beginEnd(req *kmsg.EndTxnRequest) error {
 	p := producer{req.ProducerID, req.ProducerEpoch}
 	in := intent{ID: p.id, Epoch: p.epoch, Offsets: t.staged[p]}
 	if err := t.write(in); err != nil {
-		c.log.Error("note commit", "error", err)
+		c.fail(fmt.Errorf("write %s: %w", intentsName, err))
 		return fmt.Errorf("note commit: %w", err)
 	}
 	t.pending[p] = in
@@ -186,8 +194,9 @@ func (c *Cluster) finishEnd(req *kmsg.EndTxnRequest) {
 		err = t.write(intent{ID: p.id, Epoch: p.epoch, Done: true})
 	}
 	if err != nil {
-		// Harmless unless the process dies and the producer reuses the epoch.
-		c.log.Warn("cross out commit", "error", err)
+		// Otherwise a later crash would commit the next transaction of a producer
+		// that reuses the epoch.
+		c.fail(fmt.Errorf("write %s: %w", intentsName, err))
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -23,6 +24,8 @@ type Truncation struct {
 	Partition int32
 	// Bytes is how much was cut off.
 	Bytes int64
+	// KeptAs is where a state file was moved that could not be read at all.
+	KeptAs string
 	// From is the first offset that is gone, To the first one after it that is
 	// not; To is -1 when the damage reaches the end of the partition, whose
 	// offsets from From on will be given out again. Both are -1 for a state file.
@@ -32,6 +35,9 @@ type Truncation struct {
 }
 
 func (t Truncation) String() string {
+	if t.KeptAs != "" {
+		return fmt.Sprintf("%s was damaged and is kept as %s; weir goes on without it", t.File, t.KeptAs)
+	}
 	if t.Topic == "" {
 		return fmt.Sprintf("%s: %d damaged bytes dropped", t.File, t.Bytes)
 	}
@@ -46,7 +52,8 @@ func (t Truncation) String() string {
 // save nowhere else, so they are picked out of it; the tests of both would fail
 // if the module changed its words.
 type moduleLog struct {
-	log *slog.Logger
+	log    *slog.Logger
+	failed func(error) // is called with every write that failed
 
 	mu    sync.Mutex
 	found []Truncation
@@ -58,6 +65,9 @@ func (l *moduleLog) Logf(level kfake.LogLevel, format string, args ...any) {
 	case kfake.LogLevelError:
 		line := fmt.Sprintf(format, args...)
 		l.log.Error("broker", "detail", line)
+		if strings.HasPrefix(format, "endTx: failed to persist") {
+			l.failed(errors.New(line))
+		}
 		if strings.HasPrefix(format, "persist to disk") || strings.HasPrefix(format, "save session state") {
 			l.mu.Lock()
 			l.saves = append(l.saves, errors.New(line))
@@ -65,6 +75,9 @@ func (l *moduleLog) Logf(level kfake.LogLevel, format string, args ...any) {
 		}
 	case kfake.LogLevelWarn:
 		l.notice(format, args)
+		if failedWrite(format) {
+			l.failed(fmt.Errorf(format, args...))
+		}
 		if strings.HasPrefix(format, "txn: EndTxn slow") { // 5 ms are slow to it: on a busy machine, every commit
 			l.log.Debug("broker", "detail", fmt.Sprintf(format, args...))
 			return
@@ -73,6 +86,27 @@ func (l *moduleLog) Logf(level kfake.LogLevel, format string, args ...any) {
 	default:
 		// Info is one line for each request that a client got wrong.
 	}
+}
+
+// failedWrite recognizes the warnings about data that the module could not write.
+func failedWrite(format string) bool {
+	return hasPrefix(format, "persist ", "compact groups.log", "compact pids.log", "rebuildSegments") ||
+		strings.HasSuffix(format, ": truncate: %v") || strings.HasSuffix(format, ": open for truncate: %v")
+}
+
+func hasPrefix(s string, prefixes ...string) bool {
+	return slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(s, p) })
+}
+
+func containsAny(s string, parts ...string) bool {
+	return slices.ContainsFunc(parts, func(p string) bool { return strings.Contains(s, p) })
+}
+
+// forgetSaves drops the errors of a module that was closed after a failed write.
+func (l *moduleLog) forgetSaves() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.saves = nil
 }
 
 // notice picks the damage out of what the module says while it loads.

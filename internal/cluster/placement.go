@@ -220,13 +220,10 @@ type epochsFile struct {
 	Epochs map[string][]int32 `json:"epochs"`
 }
 
-func (c *Cluster) readEpochs() error {
-	if c.dir == nil {
-		return nil
-	}
+func (c *Cluster) readEpochs() {
 	raw, err := os.ReadFile(c.dir.file(epochsName))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return
 	}
 	var f epochsFile
 	if err == nil {
@@ -235,14 +232,13 @@ func (c *Cluster) readEpochs() error {
 	if err != nil {
 		// A convenience for clients that outlive this process, not worth a refusal.
 		c.log.Warn("leader epochs unreadable", "error", err)
-		return nil
+		return
 	}
 	for topic, epochs := range f.Epochs {
 		for i, e := range epochs {
 			c.epochs[partition{topic, int32(i)}] = e
 		}
 	}
-	return nil
 }
 
 func (c *Cluster) writeEpochs(all []placed) error {

@@ -94,6 +94,9 @@ func (b batch) index() (e [indexEntry]byte) {
 // that were not written to their end are cut off (nobody heard of them), indexes
 // are completed, and open transactions are ended.
 func (c *Cluster) repair(ctx context.Context, log string, commits map[producer]intent) error {
+	if err := c.repairState(log); err != nil {
+		return err
+	}
 	parts, err := scanSizes(log)
 	if err != nil {
 		return err

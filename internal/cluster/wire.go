@@ -23,7 +23,9 @@ const (
 	// maxFrame is for everything but Produce. A decoded request takes up to some
 	// hundred times the bytes of a hostile frame, so the limit is far below.
 	maxFrame = 2 << 20
-	minFrame = 10 // key, version, correlation id, length of the client id
+	// maxRejected bounds the Produce requests that are read only to be rejected.
+	maxRejected = 8 << 20
+	minFrame    = 10 // key, version, correlation id, length of the client id
 	// maxProduceVersion is the last one that names topics. With topic ids, two
 	// unknown ones in a request (topics deleted under a producer) end the process
 	// with an index out of range.
@@ -136,6 +138,7 @@ func (c *conn) next() error {
 		corr:    int32(binary.BigEndian.Uint32(head[8:])),
 		node:    c.b.id,
 	}
+	full := f.key == int16(kmsg.Produce) && !c.b.c.room.take(int64(size))
 	limit := uint32(maxFrame)
 	if f.key == int16(kmsg.Produce) {
 		limit = maxProduceFrame
@@ -147,7 +150,10 @@ func (c *conn) next() error {
 		return errFrame
 	}
 	n := 4 + int(size)
-	if inspected(f.key) {
+	if full && size > maxRejected {
+		return c.b.c.rejectProduce()
+	}
+	if full || inspected(f.key) {
 		return c.inspect(f, n)
 	}
 	answered := f.key != int16(kmsg.Produce) || c.answered(n)
@@ -213,7 +219,23 @@ func (c *conn) inspect(f flight, n int) error {
 	if !c.waitIdle() {
 		return net.ErrClosed
 	}
-	_, err = c.Conn.Write(c.b.c.after(f, reply))
+	return c.answer(f, reply)
+}
+
+// answer sends one response, unless a write to the disk has failed: the module may
+// have answered as if it had not. So neither is a commit crossed out, nor does the
+// client hear of it.
+func (c *conn) answer(f flight, frame []byte) error {
+	failed := c.b.c.failed.Load()
+	if failed == nil {
+		frame = c.b.c.after(f, frame) // may write, and fail
+		failed = c.b.c.failed.Load()
+	}
+	if failed != nil {
+		c.reset()
+		return failed
+	}
+	_, err := c.Conn.Write(frame)
 	return err
 }
 
@@ -246,7 +268,7 @@ func (c *conn) Write(p []byte) (int, error) {
 	if corr := int32(binary.BigEndian.Uint32(p[4:])); corr != f.corr {
 		return 0, fmt.Errorf("response %d to request %d", corr, f.corr)
 	}
-	_, err := c.Conn.Write(c.b.c.after(f, p))
+	err := c.answer(f, p)
 	c.mu.Lock()
 	c.flights = append(c.flights[:0], c.flights[1:]...)
 	c.idle.Broadcast()
