@@ -140,7 +140,7 @@ func TestDockerfile(t *testing.T) {
 			version = strings.Join(strings.Split(v, ".")[:2], ".")
 		}
 	}
-	for _, want := range []string{"FROM golang:" + version + " AS build", "FROM scratch", "USER 65532:65532", "ENV WEIR_DATA=/data", "VOLUME /data"} {
+	for _, want := range []string{"FROM golang:" + version + " AS build", "FROM scratch", "USER 65532:65532", "ENV WEIR_DATA=/data TMPDIR=/data", "VOLUME /data"} {
 		if !slices.Contains(d, want) {
 			t.Errorf("the Dockerfile lacks %q", want)
 		}

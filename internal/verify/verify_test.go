@@ -87,7 +87,8 @@ func TestDamage(t *testing.T) {
 		{name: "same event in another topic", damage: func(h *house) { h.commit(item{id: 1, topic: "bluesky-accounts"}) },
 			want: want{events: 51, doubled: 1, problem: "of bluesky-events partition 0, under another seq"}},
 		{name: "same event under the same seq and another", damage: func(h *house) {
-			h.commit(item{id: 7, seq: num(6), silent: true, partition: 1}, item{id: 7, partition: 1})
+			// The first copy is in the partition of the original, so that the order of reading is fixed.
+			h.commit(item{id: 7, seq: num(6), silent: true}, item{id: 7, partition: 1})
 		}, want: want{events: 52, doubled: 2, problem: "under another seq"}},
 		{name: "order", damage: func(h *house) { h.commit(item{seq: num(41)}, item{seq: num(40)}) },
 			want: want{events: 52, disordered: 1, problem: "seq 40 comes after 41"}},
