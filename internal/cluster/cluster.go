@@ -51,6 +51,7 @@ type Cluster struct {
 	budget  *intake.Budget // of requests that are not complete
 
 	failed atomic.Pointer[DiskError] // set: nothing is acknowledged any more
+	outage atomic.Pointer[DiskError] // the failure for which the brokers are down, until they serve again
 	faults atomic.Int64              // failed writes that stopped the brokers
 	broken chan struct{}             // tells mend about one
 	room   room

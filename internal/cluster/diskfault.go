@@ -59,6 +59,9 @@ func (c *Cluster) Fault() error {
 	if e := c.failed.Load(); e != nil {
 		return e
 	}
+	if e := c.outage.Load(); e != nil { // the log is being repaired
+		return e
+	}
 	if e := c.room.lacking(); e != nil {
 		return e
 	}
@@ -75,9 +78,11 @@ func (c *Cluster) fail(err error) {
 	if e != nil {
 		free = -1
 	}
-	if !c.failed.CompareAndSwap(nil, &DiskError{Dir: c.dir.path, Free: free, Err: err}) {
+	failure := &DiskError{Dir: c.dir.path, Free: free, Err: err}
+	if !c.failed.CompareAndSwap(nil, failure) {
 		return
 	}
+	c.outage.Store(failure)
 	c.faults.Add(1)
 	select {
 	case c.broken <- struct{}{}:
@@ -197,6 +202,7 @@ func (c *Cluster) reopen(ctx context.Context, alive []*broker) (err error) {
 	for _, b := range alive {
 		b.serve()
 	}
+	c.outage.Store(nil)
 	return nil
 }
 
