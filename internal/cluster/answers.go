@@ -21,7 +21,7 @@ func inspected(key int16) bool {
 	switch kmsg.Key(key) {
 	case kmsg.CreateTopics, kmsg.DeleteTopics, kmsg.CreatePartitions, kmsg.AlterUserSCRAMCredentials,
 		kmsg.DeleteRecords, kmsg.OffsetForLeaderEpoch, kmsg.FindCoordinator, kmsg.EndTxn, kmsg.TxnOffsetCommit,
-		kmsg.ConsumerGroupHeartbeat, kmsg.OffsetFetch, kmsg.IncrementalAlterConfigs:
+		kmsg.ConsumerGroupHeartbeat, kmsg.OffsetFetch, kmsg.IncrementalAlterConfigs, kmsg.Fetch:
 		return true
 	}
 	return false
@@ -47,6 +47,8 @@ func (c *Cluster) before(b *broker, f flight, frame []byte) (_, reply []byte, er
 		if resp := tooManyMore(req); resp != nil {
 			return nil, encodeResponse(f.corr, resp), nil
 		}
+	case *kmsg.FetchRequest:
+		return shareLimit(frame, req), nil, nil
 	case *kmsg.IncrementalAlterConfigsRequest:
 		frame = allowedAlter(frame, req)
 	case *kmsg.DeleteRecordsRequest:

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"math"
 	"sync"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -117,7 +118,8 @@ func (s *compacting) read(ctx context.Context, c *Cluster, p *retained) error {
 func fetchOne(ctx context.Context, c *Cluster, leader int32, p partition, from int64) (*kmsg.FetchResponseTopicPartition, error) {
 	req := kmsg.NewPtrFetchRequest()
 	req.Version = 11
-	req.MaxBytes, req.IsolationLevel, req.SessionEpoch = 1<<20, 1, -1
+	// Only the partition's limit is a small one: see shareLimit.
+	req.MaxBytes, req.IsolationLevel, req.SessionEpoch = math.MaxInt32, 1, -1
 	t := kmsg.NewFetchRequestTopic()
 	t.Topic = p.topic
 	rp := kmsg.NewFetchRequestTopicPartition()

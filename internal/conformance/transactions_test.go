@@ -3,6 +3,7 @@ package conformance
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -33,6 +34,33 @@ func TestReadCommitted(t *testing.T) {
 	})
 	equal(t, "read_committed", show(read(t, top, 0, committed)), "0=a 1=b 6=c")
 	equal(t, "read_uncommitted", show(read(t, top, 0, uncommitted)), "0=a 1=b 3=lost 4=too 6=c")
+}
+
+// A response that ends at the request's own limit of bytes lists the aborted transactions
+// in it like any other (KIP-98): without the list a client delivers aborted records.
+func TestAbortedAreListedInAFullResponse(t *testing.T) {
+	t.Parallel()
+	top := topic(t, 1)
+	p := initProducer(t, name(t), time.Minute)
+	p.must(top, "lost")
+	p.abort()
+	p.must(top, strings.Repeat("x", 10_000))
+	p.commit()
+	eventually(t, func() string {
+		if lso := stable(t, top, 0); lso != 4 {
+			return fmt.Sprintf("last stable offset %d, want 4", lso)
+		}
+		return ""
+	})
+	for _, most := range []int32{1, 200, 5_000, 1 << 20} {
+		f := fetch(t, leader(t, top, 0), top, 0, 0, committed, func(r *kmsg.FetchRequest) { r.MaxBytes = most })
+		if len(f.RecordBatches) == 0 {
+			t.Errorf("at most %d bytes: nothing", most)
+		}
+		if len(f.AbortedTransactions) != 1 || f.AbortedTransactions[0].FirstOffset != 0 {
+			t.Errorf("at most %d bytes: %d bytes of batches, aborted transactions %+v", most, len(f.RecordBatches), f.AbortedTransactions)
+		}
+	}
 }
 
 // The last stable offset stays before the first record of an open transaction,
