@@ -120,7 +120,7 @@ test('a killed broker: its leaders move, and the longest pause is measured', { t
       if (past === 'killed') { await page.fill('dialog input', 'broker 1'); await page.click('dialog button.danger'); }
       const row = page.locator('[aria-label=changes] tbody tr').first();
       await until('the pause to be known', async () => { const t = await row.innerText(); return t.includes(past) && /\d+ ms\s+every \d+ ms\s+(bluesky|wikipedia)/.test(t); }, 60_000);
-      if (past === 'killed') { await shot(page, 'brokers-killed'); assert.match(await page.locator('.command code').innerText(), /weir brokers kill 1$/); }
+      if (past === 'killed') { await shot(page, 'brokers-killed'); assert.equal(await page.locator('.command code').innerText(), `weir brokers kill 1 --data ${weir.data}`); }
     }
     const log = (await api('/log')).entries.map((e) => e.text).join('\n');
     assert.match(log, /broker 1 was killed: no transaction of \w+ was acknowledged for \d+ ms at most/);
@@ -144,7 +144,8 @@ test('messages: oldest, an offset, a time, uncommitted; copied, kept as lines', 
     await until('the newest', async () => (await values())[0] === '{"i":11}');
     await read({ from: 'oldest', n: '5' });
     await until('the oldest', async () => (await values()).length === 5 && (await values())[0] === '{"i":0}');
-    assert.match(await command(), /^weir messages weir\.dead-letters --offset oldest -n 5 --partition 1 --filter key=weir-actions-\d+$/);
+    assert.match(await command(), /^weir messages weir\.dead-letters --offset oldest -n 5 --partition 1 --filter key=weir-actions-\d+ --data \S+$/);
+    assert.ok((await command()).endsWith(` --data ${weir.data}`), await command());
     await page.click('button:has-text("More")');
     await until('five more', async () => (await values()).length === 10);
     await read({ from: 'offset', offset: String(list[7].offset), n: '50' });

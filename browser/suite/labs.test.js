@@ -159,7 +159,7 @@ test('a form knows its bounds and what its preset decides', { timeout: 60_000 },
     await page.locator('#f-preset').selectOption('play');
     assert.equal(await page.locator('#f-queue').getAttribute('placeholder'), '2000');
     assert.equal(await page.getByRole('checkbox', { name: 'drop-newest' }).isChecked(), false, 'play has one policy');
-    assert.equal(await page.locator('.command code').first().innerText(), 'weir lab backpressure --preset play');
+    assert.equal(await page.locator('.command code').first().innerText(), `weir lab backpressure --preset play --data ${weir.data}`);
     if (!await page.locator('#f-work').isVisible()) await page.locator('details.more summary').first().click();
     await page.locator('#f-work').fill('1h');
     await page.getByRole('button', { name: 'Run', exact: true }).click();

@@ -5,7 +5,9 @@ import (
 	"compress/gzip"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
+	"html"
 	"io/fs"
 	"mime"
 	"net/http"
@@ -31,7 +33,9 @@ type asset struct {
 
 const page = "index.html"
 
-func newAssets(files fs.FS) (*assets, error) {
+// newAssets packs the files. The page names where, the flags with which its commands find
+// this cluster.
+func newAssets(files fs.FS, where Where) (*assets, error) {
 	a := &assets{files: map[string]asset{}}
 	var names []string
 	all := sha256.New()
@@ -54,6 +58,11 @@ func newAssets(files fs.FS) (*assets, error) {
 	a.prefix = "v/" + hex.EncodeToString(all.Sum(nil)[:8]) + "/"
 	index := a.files[page]
 	index.plain = a.name(index.plain, names)
+	flags, err := json.Marshal(where)
+	if err != nil {
+		return nil, err
+	}
+	index.plain = bytes.Replace(index.plain, []byte("</head>"), []byte(`<meta name="weir-where" content="`+html.EscapeString(string(flags))+`">`+"\n</head>"), 1)
 	a.files[page] = index
 	for name, f := range a.files {
 		if a.files[name], err = pack(name, f.plain); err != nil {

@@ -98,9 +98,9 @@ type Config struct {
 // Where says with which flags a command finds what the pages show. All are empty
 // where a command finds it without flags.
 type Where struct {
-	Data  []string // for commands that know --data alone
-	Kafka []string // for those that know --kafka, too
-	Redis []string // for those that know --redis, too
+	Data  []string `json:"data"`  // for commands that know --data alone
+	Kafka []string `json:"kafka"` // for those that know --kafka, too
+	Redis []string `json:"redis"` // for those that know --redis, too
 }
 
 // Server answers HTTP requests. Create it with New.
@@ -148,7 +148,7 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Metrics != nil {
 		mux.Handle("GET /metrics", cfg.Metrics)
 	}
-	assets, err := newAssets(files)
+	assets, err := newAssets(files, cfg.Where)
 	if err != nil {
 		return nil, fmt.Errorf("serve the user interface: %w", err)
 	}

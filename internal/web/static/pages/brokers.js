@@ -2,7 +2,7 @@
 // The brokers: who leads what, and what happens when one dies.
 
 import { el, put, attr, keyed, count, bytes, hue, clock } from '../store.js';
-import { badge, commandBar, confirmTyped, toast } from '../ui.js';
+import { badge, commandBar, confirmTyped, toast, weir } from '../ui.js';
 
 /** @type {import('../app.js').Page} */
 export default {
@@ -13,7 +13,7 @@ export default {
     const note = el('p.facts');
     const cards = el('div.cards');
     const result = el('p', { role: 'status' });
-    const command = commandBar('weir brokers', ['Metadata', 'DescribeLogDirs']);
+    const command = commandBar(weir('brokers', ''), ['Metadata', 'DescribeLogDirs']);
     const past = el('tbody');
     const changes = el('section.card', { hidden: true, 'aria-label': 'what was done here' }, el('h2', null, 'What was done here, and how long producers waited'),
       el('div.scroll', { tabindex: '0', role: 'region', 'aria-label': 'changes' }, el('table.rows', null, el('thead', null, el('tr', null,

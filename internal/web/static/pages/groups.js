@@ -2,7 +2,7 @@
 // All consumer groups: state, lag with its trend, and when it will have caught up.
 
 import { el, put, count, rate, duration, groupPath } from '../store.js';
-import { Table, Sparks, asOf, order, badge, teach, commandBar } from '../ui.js';
+import { Table, Sparks, asOf, order, badge, teach, commandBar, weir } from '../ui.js';
 
 /** @param {any} g */
 export function stateOf(g) { return g.state === 'Stable' ? 'ok' : g.state === 'Empty' ? 'off' : g.state === 'Dead' ? 'bad' : 'warn'; }
@@ -51,7 +51,7 @@ export default {
       table.set(all);
     };
     search.addEventListener('input', () => { history.replaceState(null, '', '/groups' + (search.value ? '?q=' + encodeURIComponent(search.value) : '')); table.order = []; draw(); });
-    root.append(el('h1', null, 'Consumer groups'), el('div.bar-row', null, search, shown), table.root, commandBar('weir groups', ['ListGroups', 'DescribeGroups', 'OffsetFetch', 'ListOffsets']).root);
+    root.append(el('h1', null, 'Consumer groups'), el('div.bar-row', null, search, shown), table.root, commandBar(weir('groups', ''), ['ListGroups', 'DescribeGroups', 'OffsetFetch', 'ListOffsets']).root);
     return { update(s) { state = s; draw(); }, unmount() { table.close(); } };
   },
 };

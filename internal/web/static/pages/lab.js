@@ -2,7 +2,7 @@
 // One lab: its claim, its settings, what it tells while it runs, its verdict.
 
 import { el, put, attr, stamp, duration } from '../store.js';
-import { commandBar, shellWord, toast } from '../ui.js';
+import { commandBar, shellWord, toast, weir } from '../ui.js';
 import { Course, Tanks, Tradeoffs, checkTable, measureTable, prose, verdictBadge } from '../course.js';
 
 /** @typedef {{name: string, about: string, kind: string, values: string[], default: string, min: string, max: string, whole: boolean, presets: Record<string, string>}} Field */
@@ -108,7 +108,7 @@ export default {
     const form = el('form.lab-form');
     const about = el('p.claim');
     const text = el('div.lab-text');
-    const command = commandBar('weir lab ' + name);
+    const command = commandBar(weir('lab ' + name, ''));
     const did = commandBar(''); // the last change
     did.root.hidden = true;
     const run = /** @type {HTMLButtonElement} */ (el('button.primary', { type: 'submit' }, 'Run'));
@@ -127,7 +127,7 @@ export default {
     const show = () => {
       for (const { i } of fields) i.preset?.(preset());
       const words = fields.filter(({ f, i }) => i.get() !== f.default).map(({ f, i }) => (f.kind === 'switch' ? '--' + f.name : `--${f.name} ${shellWord(i.get()) || "''"}`));
-      command.set(['weir lab ' + name, ...words].join(' '), undefined);
+      command.set(weir('lab ' + name, '', ...words), undefined);
       refusal.replaceChildren();
     };
     // What is wrong must be seen.

@@ -2,7 +2,7 @@
 // The labs, and the reports that are kept: to read, and to hold against each other.
 
 import { el, put, stamp } from '../store.js';
-import { commandBar, teach } from '../ui.js';
+import { commandBar, teach, weir } from '../ui.js';
 import { verdictBadge, figure } from '../course.js';
 
 /** @type {import('../app.js').Page} */
@@ -16,7 +16,7 @@ export default {
     const compare = /** @type {HTMLButtonElement} */ (el('button', { type: 'button', disabled: true, onclick: () => app.navigate(`/labs/compare?a=${encodeURIComponent(chosen[0])}&b=${encodeURIComponent(chosen[1])}`) }, 'Compare two'));
     const running = el('p', { role: 'status' });
     root.append(el('h1', null, 'Labs'), el('p.dim.narrow', null, 'A lab states a claim, runs the real pipeline in a directory and a process of its own, with its own brokers and Redis, measures, and judges itself. It disturbs nothing here but the speed of this machine.'),
-      running, cards, el('h2', null, 'Reports'), el('p.actions', null, compare, el('span.dim', null, 'choose two of one lab')), kept, commandBar('weir lab list').root);
+      running, cards, el('h2', null, 'Reports'), el('p.actions', null, compare, el('span.dim', null, 'choose two of one lab')), kept, commandBar(weir('lab list', '')).root);
     app.api('/labs').then((a) => {
       if (!a.labs.length) { cards.replaceChildren(teach('No labs here', 'Labs run where weir keeps its own data: start it with weir up, or run weir lab on a terminal.')); return; }
       put(running, a.running ? `${a.running} is running` : '');

@@ -2,7 +2,7 @@
 // All topics: rates and lag in the row, never stale.
 
 import { el, put, count, rate, bytes, ago } from '../store.js';
-import { Table, Sparks, asOf, order, badge, teach, commandBar } from '../ui.js';
+import { Table, Sparks, asOf, order, badge, teach, commandBar, weir } from '../ui.js';
 
 /** @type {import('../app.js').Page} */
 export default {
@@ -52,7 +52,7 @@ export default {
     };
     search.addEventListener('input', input);
     internal.addEventListener('change', input);
-    root.append(el('h1', null, 'Topics'), el('div.bar-row', null, search, el('label.check', null, internal, 'internal ones'), shown), table.root, commandBar('weir topics', ['Metadata', 'ListOffsets']).root);
+    root.append(el('h1', null, 'Topics'), el('div.bar-row', null, search, el('label.check', null, internal, 'internal ones'), shown), table.root, commandBar(weir('topics', ''), ['Metadata', 'ListOffsets']).root);
     return { update(s) { state = s; draw(); }, unmount() { table.close(); } };
   },
 };

@@ -2,7 +2,7 @@
 // The proof: run it, watch it scan, read the verdict.
 
 import { el, put, count, duration, stamp } from '../store.js';
-import { badge, commandBar, toast } from '../ui.js';
+import { badge, commandBar, toast, weir } from '../ui.js';
 
 /** @type {import('../app.js').Page} */
 export default {
@@ -48,7 +48,7 @@ export default {
           sources.flatMap(([n, s]) => (/** @type {any} */ (s).findings || /** @type {any} */ (s).notes || []).map((/** @type {any} */ x) => el('p.dim', null, `${n}: ${typeof x === 'string' ? x : x.text || JSON.stringify(x)}`)))));
     }
     root.append(el('h1', null, 'Verify'), el('p.dim', null, 'Reads the topics from end to end and holds three statements against each other: the dense sequence numbers of the events, the counts in the cursor that was stored in the same transactions, and the counts in Redis.'),
-      el('p.actions', null, run), progress, verdict, commandBar('weir verify', ['ListOffsets', 'Fetch']).root);
+      el('p.actions', null, run), progress, verdict, commandBar(weir('verify', ''), ['ListOffsets', 'Fetch']).root);
     poll();
     return { unmount() { clearTimeout(timer); } };
   },
