@@ -21,7 +21,7 @@ func inspected(key int16) bool {
 	switch kmsg.Key(key) {
 	case kmsg.CreateTopics, kmsg.DeleteTopics, kmsg.CreatePartitions, kmsg.AlterUserSCRAMCredentials,
 		kmsg.DeleteRecords, kmsg.OffsetForLeaderEpoch, kmsg.FindCoordinator, kmsg.EndTxn, kmsg.TxnOffsetCommit,
-		kmsg.ConsumerGroupHeartbeat, kmsg.OffsetFetch, kmsg.IncrementalAlterConfigs, kmsg.Fetch:
+		kmsg.ConsumerGroupHeartbeat, kmsg.OffsetFetch, kmsg.OffsetCommit, kmsg.InitProducerID, kmsg.IncrementalAlterConfigs, kmsg.Fetch:
 		return true
 	}
 	return false
@@ -51,6 +51,10 @@ func (c *Cluster) before(b *broker, f flight, frame []byte) (_, reply []byte, er
 		return shareLimit(frame, req), nil, nil
 	case *kmsg.IncrementalAlterConfigsRequest:
 		frame = allowedAlter(frame, req)
+	case *kmsg.OffsetCommitRequest:
+		return withoutInstance(frame, req), nil, nil
+	case *kmsg.InitProducerIDRequest:
+		return c.ownProducer(ctx, f, frame, req)
 	case *kmsg.DeleteRecordsRequest:
 		return c.keepLast(frame, req), nil, nil
 	case *kmsg.EndTxnRequest:

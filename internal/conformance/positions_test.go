@@ -242,3 +242,38 @@ func TestCoordinators(t *testing.T) {
 		}
 	}
 }
+
+// A consumer that assigns its partitions itself may have a group.instance.id: it is no
+// member, so that the id does not matter (confluent-kafka and kafka-python send it).
+func TestPositionsWithAnInstanceID(t *testing.T) {
+	t.Parallel()
+	top, group, instance := topic(t, 1), name(t), "instance"
+	commit := func(at int64, member string, generation int32) int16 {
+		t.Helper()
+		return settled(t, func() int16 {
+			req := kmsg.NewPtrOffsetCommitRequest()
+			req.Group, req.MemberID, req.Generation, req.InstanceID = group, member, generation, &instance
+			rt := kmsg.NewOffsetCommitRequestTopic()
+			rt.Topic = top
+			rp := kmsg.NewOffsetCommitRequestTopicPartition()
+			rp.Offset = at
+			rt.Partitions = append(rt.Partitions, rp)
+			req.Topics = append(req.Topics, rt)
+			resp, err := req.RequestWith(testCtx(t), raw)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return resp.Topics[0].Partitions[0].ErrorCode
+		})
+	}
+	for at := range int64(2) { // of a group that there is not, and of one that there is
+		code(t, "commit without a group's members", commit(at, "", -1), nil)
+		got, _ := position(t, group, top, false)
+		equal(t, "position", got, at)
+	}
+	l := newLedger()
+	l.join(t, "a", group, top, kgo.Balancers(kgo.RangeBalancer()))
+	l.rests(t, map[string]int{"a": 1})
+	code(t, "commit from outside of a group with members", commit(7, "", -1), kerr.UnknownMemberID)
+	code(t, "commit of a member that there is not", commit(7, "nobody", 1), kerr.UnknownMemberID)
+}

@@ -31,10 +31,16 @@ func initProducer(t *testing.T, txn string, timeout time.Duration) *producer {
 
 func (p *producer) init(timeout time.Duration) int16 {
 	p.t.Helper()
+	return p.initFrom(timeout, -1, -1)
+}
+
+// initFrom is init by a client that names the producer id and epoch that it has.
+func (p *producer) initFrom(timeout time.Duration, id int64, epoch int16) int16 {
+	p.t.Helper()
 	return settled(p.t, func() int16 {
 		req := kmsg.NewPtrInitProducerIDRequest()
 		req.TransactionTimeoutMillis = int32(timeout.Milliseconds())
-		req.ProducerID, req.ProducerEpoch = -1, -1
+		req.ProducerID, req.ProducerEpoch = id, epoch
 		if p.txn != "" {
 			req.TransactionalID = &p.txn
 		}
