@@ -1,50 +1,139 @@
 package cluster
 
 import (
+	"context"
+	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// allowedAlter leaves out of a request the topics that would get a setting that Kafka
-// refuses: all settings of a topic change, or none.
-func allowedAlter(frame []byte, req *kmsg.IncrementalAlterConfigsRequest) []byte {
-	refused := func(r kmsg.IncrementalAlterConfigsRequestResource) bool { return alterRefusal(r) != "" }
-	if !slices.ContainsFunc(req.Resources, refused) {
-		return frame
+// cleanupPolicy is the one list among the topic settings that the module acts on.
+const cleanupPolicy = "cleanup.policy"
+
+// alter has the module change settings, after what Kafka refuses is left out: all settings
+// of a topic change, or none. Appending to a list begins in the module with nothing where
+// the topic has no value of its own, so the resulting list is computed here. One request
+// at a time, or what another one appends meanwhile would be lost.
+func (c *Cluster) alter(ctx context.Context, node int32, frame []byte, req *kmsg.IncrementalAlterConfigsRequest) (reply []byte, err error) {
+	c.alters.Lock()
+	defer c.alters.Unlock()
+	changed := false
+	for _, r := range req.Resources {
+		lists, err := c.setLists(ctx, node, r)
+		if err != nil {
+			return nil, err
+		}
+		changed = changed || lists
 	}
-	rest := *req // what was asked for stays for the answer
-	rest.Resources = slices.DeleteFunc(slices.Clone(req.Resources), refused)
-	return replaceBody(frame, &rest)
+	refused := func(r kmsg.IncrementalAlterConfigsRequestResource) bool { return alterRefusal(r) != nil }
+	if changed || slices.ContainsFunc(req.Resources, refused) {
+		rest := *req // what was asked for stays for the answer
+		rest.Resources = slices.DeleteFunc(slices.Clone(req.Resources), refused)
+		frame = replaceBody(frame, &rest)
+	}
+	return c.relay(ctx, node, frame)
+}
+
+// setLists makes of what is appended to, or subtracted from, a topic's cleanup policy the
+// list that results, as a value to set. It reports whether there was any.
+func (c *Cluster) setLists(ctx context.Context, node int32, r kmsg.IncrementalAlterConfigsRequestResource) (bool, error) {
+	if r.ResourceType != kmsg.ConfigResourceTypeTopic || !slices.ContainsFunc(r.Configs, changesList) {
+		return false, nil
+	}
+	value, ok, err := c.topicConfig(ctx, node, r.ResourceName, cleanupPolicy)
+	if err != nil || !ok {
+		return false, err // the module refuses a topic that does not exist
+	}
+	for i := range r.Configs {
+		s := &r.Configs[i]
+		if changesList(*s) {
+			value = changedList(value, s.Op, *s.Value)
+			s.Op, s.Value = kmsg.IncrementalAlterConfigOpSet, kmsg.StringPtr(value)
+		}
+	}
+	return true, nil
+}
+
+func changesList(s kmsg.IncrementalAlterConfigsRequestResourceConfig) bool {
+	return s.Name == cleanupPolicy && s.Value != nil &&
+		(s.Op == kmsg.IncrementalAlterConfigOpAppend || s.Op == kmsg.IncrementalAlterConfigOpSubtract)
+}
+
+// changedList appends the parts that a list does not have yet, or removes parts from it.
+func changedList(list string, op kmsg.IncrementalAlterConfigOp, parts string) string {
+	have := strings.FieldsFunc(list, func(r rune) bool { return r == ',' })
+	for part := range strings.SplitSeq(parts, ",") {
+		i := slices.Index(have, part)
+		switch {
+		case op == kmsg.IncrementalAlterConfigOpAppend && i < 0:
+			have = append(have, part)
+		case op == kmsg.IncrementalAlterConfigOpSubtract && i >= 0:
+			have = slices.Delete(have, i, i+1)
+		}
+	}
+	return strings.Join(have, ",")
+}
+
+// topicConfig returns the value of a setting that applies to a topic, the default
+// included; false if the topic does not exist.
+func (c *Cluster) topicConfig(ctx context.Context, node int32, topic, name string) (string, bool, error) {
+	req := kmsg.NewPtrDescribeConfigsRequest()
+	rr := kmsg.NewDescribeConfigsRequestResource()
+	rr.ResourceType, rr.ResourceName, rr.ConfigNames = kmsg.ConfigResourceTypeTopic, topic, []string{name}
+	req.Resources = append(req.Resources, rr)
+	resp, err := ask[*kmsg.DescribeConfigsResponse](ctx, c, node, req)
+	if err != nil {
+		return "", false, err
+	}
+	for _, r := range resp.Resources {
+		for _, s := range r.Configs {
+			if s.Name == name && s.Value != nil {
+				return *s.Value, true, nil
+			}
+		}
+	}
+	return "", false, nil
 }
 
 // answerAlter answers for the topics that were left out.
 func answerAlter(req *kmsg.IncrementalAlterConfigsRequest, r *kmsg.IncrementalAlterConfigsResponse) {
 	for _, res := range req.Resources {
-		if why := alterRefusal(res); why != "" {
+		if no := alterRefusal(res); no != nil {
 			a := kmsg.NewIncrementalAlterConfigsResponseResource()
-			a.ErrorCode, a.ErrorMessage = kerr.InvalidConfig.Code, &why
+			a.ErrorCode, a.ErrorMessage = no.code, &no.why
 			a.ResourceType, a.ResourceName = res.ResourceType, res.ResourceName
 			r.Resources = append(r.Resources, a)
 		}
 	}
 }
 
-// alterRefusal says why Kafka refuses the settings of a topic; empty where it does not.
-// What is appended or subtracted is a part of a list, and what is deleted needs no value.
-func alterRefusal(r kmsg.IncrementalAlterConfigsRequestResource) string {
+// settingRefusal is an error code with the reason.
+type settingRefusal struct {
+	code int16
+	why  string
+}
+
+// alterRefusal says why Kafka refuses the settings of a topic; nil where it does not.
+// Lists are set by then, and what is deleted needs neither a value nor a known name.
+func alterRefusal(r kmsg.IncrementalAlterConfigsRequestResource) *settingRefusal {
 	if r.ResourceType != kmsg.ConfigResourceTypeTopic {
-		return ""
+		return nil
 	}
 	for _, s := range r.Configs {
-		value := s.Value
-		if s.Op != kmsg.IncrementalAlterConfigOpSet {
-			value = nil
-		}
-		if why := badSetting(s.Name, value); why != "" {
-			return why
+		switch {
+		case s.Op == kmsg.IncrementalAlterConfigOpDelete:
+		case s.Value == nil:
+			return &settingRefusal{kerr.InvalidRequest.Code, "Null value not supported for " + s.Name}
+		case s.Op == kmsg.IncrementalAlterConfigOpSet:
+			if why := badSetting(s.Name, s.Value); why != "" {
+				return &settingRefusal{kerr.InvalidConfig.Code, why}
+			}
+		case s.Name != cleanupPolicy: // which stays where the topic does not exist
+			return &settingRefusal{kerr.InvalidConfig.Code, fmt.Sprintf("Can't append to %s or subtract from it: its type is not LIST", s.Name)}
 		}
 	}
-	return ""
+	return nil
 }

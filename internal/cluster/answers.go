@@ -50,7 +50,8 @@ func (c *Cluster) before(b *broker, f flight, frame []byte) (_, reply []byte, er
 	case *kmsg.FetchRequest:
 		return shareLimit(frame, req), nil, nil
 	case *kmsg.IncrementalAlterConfigsRequest:
-		frame = allowedAlter(frame, req)
+		reply, err := c.alter(ctx, b.id, frame, req)
+		return nil, reply, err
 	case *kmsg.OffsetCommitRequest:
 		return withoutInstance(frame, req), nil, nil
 	case *kmsg.InitProducerIDRequest:

@@ -66,6 +66,7 @@ type Cluster struct {
 	// as that takes, so what every client looks up is under st instead.
 	ops    sync.Mutex
 	epochs map[partition]int32
+	alters sync.Mutex // held while settings change
 
 	st         sync.Mutex
 	preferred  map[partition]int32 // written with ops held as well

@@ -17,7 +17,7 @@ type topicSetting func(value string) string
 // keeps whatever it is sent: a mistyped retention.ms would then delete nothing, and
 // nobody would hear of it.
 var topicSettings = map[string]topicSetting{
-	"cleanup.policy":                          words("compact", "delete"),
+	cleanupPolicy:                             words("compact", "delete"),
 	"compression.gzip.level":                  number(math.MinInt32, math.MaxInt32),
 	"compression.lz4.level":                   number(math.MinInt32, math.MaxInt32),
 	"compression.type":                        oneOf("uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"),
@@ -45,7 +45,7 @@ var topicSettings = map[string]topicSetting{
 	"remote.storage.enable":                   oneOf("true", "false"),
 	"retention.bytes":                         number(math.MinInt64, math.MaxInt64),
 	"retention.ms":                            number(-1, math.MaxInt64),
-	"segment.bytes":                           number(14, math.MaxInt32),
+	"segment.bytes":                           number(1<<20, math.MaxInt32),
 	"segment.index.bytes":                     number(4, math.MaxInt32),
 	"segment.jitter.ms":                       number(0, math.MaxInt64),
 	"segment.ms":                              number(1, math.MaxInt64),
