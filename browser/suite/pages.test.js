@@ -150,6 +150,28 @@ test('messages: filter with what was scanned, older pages that lose nothing, a l
   });
 });
 
+test('messages: a timestamp that is no time is shown as it is stored', async () => {
+  const { partition, offset } = await post('/topics/weir.dead-letters/messages', { key: 'stamp', value: '{}', headers: [], partition: 0 });
+  const path = `/topics/weir.dead-letters/messages?from=offset&partition=${partition}&offset=${offset}&n=1`;
+  const t = await openTab(browser, weir.base, '');
+  let changed = 0;
+  // The page's producer cannot send such a timestamp. This is how the API shows one (TestWireTime).
+  await t.page.route('**/api/v1/topics/*/messages?*', async (route) => {
+    const response = await route.fetch();
+    const body = await response.json();
+    for (const m of body.messages) { m.time = null; m.timestamp = '1730176462000000000'; changed++; }
+    await route.fulfill({ response, json: body });
+  });
+  try {
+    await t.page.goto(path);
+    await t.page.waitForSelector('.out-of-range');
+    assert.match(await t.page.locator('.out-of-range').first().innerText(), /^1730176462000000000\s*out of range$/);
+    assert.equal(changed, 1);
+    if (shots) await t.page.screenshot({ path: `${shots}/out-of-range.png` });
+    assert.deepEqual(t.wrong, [], 'the browser complained');
+  } finally { await t.close(); }
+});
+
 test('live tail shows what is written, and pauses under the pointer', async () => {
   await tab('/topics/bluesky-events/messages?live=1', async (page) => {
     await page.waitForSelector('.messages tbody tr .expand');

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/weir-project/weir/internal/inspect"
@@ -46,7 +47,7 @@ func escapeJSON(s string) string {
 // it lies, when it happened, headers, key, value.
 func messageLine(r inspect.Message, s *screen, columns int) string {
 	where := fmt.Sprintf("%d:%-7d", r.Partition, r.Offset)
-	when := r.Timestamp.Local().Format("15:04:05.000")
+	when := whenText(r, time.Now())
 	var heads []string
 	for _, h := range r.Headers {
 		heads = append(heads, visible(h.Key)+"="+bytesText(h.Value, 64))
@@ -66,6 +67,19 @@ func messageLine(r inspect.Message, s *screen, columns int) string {
 	room -= textWidth(key) + 2
 	value := clip(bytesText(r.Value, 4*max(room, 0)), room)
 	return strings.TrimRight(s.paint(dim, plain)+s.paint(yellow, head)+"  "+s.paint(bold, key)+"  "+value, " ")
+}
+
+// whenText is a message's local time, with the date where that is not today, or
+// the stored number where it is not a time.
+func whenText(r inspect.Message, now time.Time) string {
+	t := r.Timestamp.Local()
+	switch {
+	case !r.TimeInRange():
+		return fmt.Sprintf("%d (out of range)", t.UnixMilli())
+	case t.Format(time.DateOnly) == now.Local().Format(time.DateOnly):
+		return t.Format("15:04:05.000")
+	}
+	return t.Format("2006-01-02 15:04:05.000")
 }
 
 // bytesText shows at most limit bytes as text for a terminal; null where there is nothing.

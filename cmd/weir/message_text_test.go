@@ -102,3 +102,21 @@ func TestMessageJSONKeepsEveryByte(t *testing.T) {
 		t.Errorf("got %s", b.String())
 	}
 }
+
+// TestWhenText: a time of today has no date, another has one, and a number that is
+// no time is shown as it is stored.
+func TestWhenText(t *testing.T) {
+	now := time.Date(2026, 5, 6, 12, 0, 0, 0, time.Local)
+	for want, at := range map[string]time.Time{
+		"11:59:59.250":                        now.Add(-750 * time.Millisecond),
+		"2026-05-05 12:00:00.000":             now.AddDate(0, 0, -1),
+		"2026-05-07 12:00:00.000":             now.AddDate(0, 0, 1),
+		"1730176462000000 (out of range)":     time.UnixMilli(1730176462000000),
+		"1730176462000000000 (out of range)":  time.UnixMilli(1730176462000000000),
+		"-9223372036854775808 (out of range)": time.UnixMilli(-1 << 63),
+	} {
+		if got := whenText(inspect.Message{Timestamp: at}, now); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}

@@ -11,6 +11,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/weir-project/weir/internal/scan"
 )
 
 // followBatch is how many records are taken from the client at a time.
@@ -60,6 +62,7 @@ func (r *reading) followOnce(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
+		r.exactTimes(ctx, fetches)
 		records := merge(fetches)
 		for _, rec := range records {
 			if !r.match(rec) {
@@ -77,6 +80,34 @@ func (r *reading) followOnce(ctx context.Context) error {
 			return fmt.Errorf("follow partition %d: %w", errs[0].Partition, errs[0].Err)
 		}
 	}
+}
+
+// exactTimes reads what has just been written a second time where its timestamps
+// are not of these days. The client overflows with times after the year 2262,
+// which gives any time at all, and does not show what the batch holds; scan does.
+func (r *reading) exactTimes(ctx context.Context, fetches kgo.Fetches) {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	fetches.EachPartition(func(p kgo.FetchTopicPartition) {
+		strange := func(rec *kgo.Record) bool { return time.Since(rec.Timestamp).Abs() > 24*time.Hour }
+		if !slices.ContainsFunc(p.Records, strange) {
+			return
+		}
+		at := make(map[int64]*kgo.Record, len(p.Records))
+		for _, rec := range p.Records {
+			at[rec.Offset] = rec
+		}
+		s := scan.Stretch{Topic: p.Topic, Partition: p.Partition, From: p.Records[0].Offset, To: p.Records[len(p.Records)-1].Offset + 1}
+		// Where this fails, the records are shown with the time that the client gave them.
+		_ = r.readerFor(1).Read(ctx, s, func(c scan.Chunk) error {
+			for _, exact := range c.Records {
+				if rec := at[exact.Offset]; rec != nil {
+					rec.Timestamp = exact.Timestamp
+				}
+			}
+			return nil
+		})
+	})
 }
 
 // merge orders records by time as far as the order within each partition allows:

@@ -28,6 +28,12 @@ type Message struct {
 	Headers    []kgo.RecordHeader
 }
 
+// TimeInRange reports whether the timestamp is a time from 1970 to the year 9999.
+// Others are the numbers of producers that do not send milliseconds.
+func (m *Message) TimeInRange() bool {
+	return m.Timestamp.UnixMilli() >= 0 && m.Timestamp.UTC().Year() <= 9999
+}
+
 func (m *Message) size() int64 {
 	n := int64(len(m.Key) + len(m.Value))
 	for _, h := range m.Headers {

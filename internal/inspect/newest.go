@@ -85,7 +85,7 @@ func (r *reading) newest(ctx context.Context) error {
 // and after the newest one that was not.
 func (r *reading) choose(tails map[int32]*tail) []candidate {
 	var found []candidate
-	var horizon time.Time // what a search that was ended early has not seen is older
+	horizon := time.UnixMilli(math.MinInt64) // what a search that was ended early has not seen is older
 	for p, t := range tails {
 		found = append(found, t.candidates()...)
 		r.progress.Incomplete = r.progress.Incomplete || t.incomplete

@@ -294,6 +294,9 @@ func (i *Inspector) lastRecord(ctx context.Context, name string) (time.Time, err
 	defer cancel()
 	var newest time.Time
 	_, err := i.Read(ctx, Query{Topic: name, From: Newest(1)}, func(m Message) error {
+		if !m.TimeInRange() {
+			return fmt.Errorf("the stored timestamp %d of offset %d in partition %d is out of range: it is not a time in milliseconds", m.Timestamp.UnixMilli(), m.Offset, m.Partition)
+		}
 		newest = m.Timestamp
 		return nil
 	})

@@ -2,6 +2,7 @@ package inspect
 
 import (
 	"encoding/base64"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -11,10 +12,15 @@ import (
 // value and headers are text where they are UTF-8, which loses nothing, and
 // base64 where not; null where there is none.
 type WireMessage struct {
-	Topic       string       `json:"topic"`
-	Partition   int32        `json:"partition"`
-	Offset      int64        `json:"offset"`
-	Time        time.Time    `json:"time"`
+	Topic     string `json:"topic"`
+	Partition int32  `json:"partition"`
+	Offset    int64  `json:"offset"`
+	// Time is null where the stored timestamp is out of range: before 1970 or after
+	// the year 9999. Timestamp is the stored number then, as text, because readers
+	// of JSON round numbers of that size. A producer that sends microseconds or
+	// nanoseconds instead of milliseconds stores such numbers.
+	Time        *time.Time   `json:"time"`
+	Timestamp   string       `json:"timestamp,omitempty"`
 	Headers     []WireHeader `json:"headers"`
 	Key         *string      `json:"key"`
 	KeyBase64   string       `json:"key_base64,omitempty"`
@@ -35,7 +41,12 @@ type WireHeader struct {
 
 // Wire returns the message with at most limit bytes of its value; 0 means all.
 func (m *Message) Wire(limit int) WireMessage {
-	out := WireMessage{Topic: m.Topic, Partition: m.Partition, Offset: m.Offset, Time: m.Timestamp.UTC(), Headers: []WireHeader{}, ValueSize: len(m.Value)}
+	out := WireMessage{Topic: m.Topic, Partition: m.Partition, Offset: m.Offset, Headers: []WireHeader{}, ValueSize: len(m.Value)}
+	if t := m.Timestamp.UTC(); m.TimeInRange() {
+		out.Time = &t
+	} else {
+		out.Timestamp = strconv.FormatInt(t.UnixMilli(), 10)
+	}
 	out.Key, out.KeyBase64 = wireText(m.Key)
 	v := m.Value
 	if limit > 0 && len(v) > limit {

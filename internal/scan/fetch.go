@@ -58,6 +58,7 @@ func (r *Reader) decode(s Stretch, at int64, part *kmsg.FetchResponseTopicPartit
 		Offset: at, IsolationLevel: isolation, Topic: s.Topic, Partition: s.Partition,
 	}, part, r.unpack, nil)
 	records := got.Records
+	exactTimes(part.RecordBatches, records, r.unpack)
 	for len(records) > 0 && records[len(records)-1].Offset >= s.To {
 		records = records[:len(records)-1]
 	}

@@ -15,6 +15,10 @@ const pace = 500; // ms
 /** A header's value as text. @param {{value: string|null, value_base64?: string}} h */
 const headerText = (h) => h.value ?? (h.value_base64 ? 'base64 ' + h.value_base64 : 'null');
 
+/** A message's time, or the stored number where that is no time. @param {{time: string|null, timestamp?: string}} m */
+const when = (m) => m.time !== null ? stamp(Date.parse(m.time))
+  : el('span.out-of-range', { title: 'The stored timestamp is not a time in milliseconds between 1970 and 9999. Some producers send microseconds or nanoseconds.' }, m.timestamp, el('small', null, 'out of range'));
+
 /** @type {import('../app.js').Page} */
 export default {
   title: (p) => 'Messages of ' + p[0],
@@ -167,7 +171,7 @@ export default {
         open.setAttribute('aria-expanded', String(!!detail));
         put(open, detail ? '▾' : '▸');
       } }, '▸');
-      return el('tr', null, el('td', null, open), el('td.num', null, m.partition), el('td.num', null, el('a', { href: link, title: 'a link to this message' }, count(m.offset))), el('td.nowrap', null, stamp(Date.parse(m.time))),
+      return el('tr', null, el('td', null, open), el('td.num', null, m.partition), el('td.num', null, el('a', { href: link, title: 'a link to this message' }, count(m.offset))), el('td.nowrap', null, when(m)),
         el('td.clip', null, m.key === null && !m.key_base64 ? el('i.dim', null, 'none') : visible(oneLine(m.key ?? 'base64 ' + m.key_base64, 60))),
         el('td.clip.value', null, m.value === null && !m.value_base64 ? el('i.dim', null, 'null (a tombstone)') : visible(oneLine(m.value ?? 'base64 ' + m.value_base64, 300))),
         el('td.clip', null, visible(oneLine(m.headers.map((/** @type {any} */ h) => h.name + '=' + headerText(h)).join(' '), 80))));
