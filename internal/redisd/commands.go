@@ -120,11 +120,30 @@ func (s *Server) keyspace() [][2]string {
 	var out [][2]string
 	for db := range Databases {
 		n, _ := in.do(db, "DBSIZE").(int)
-		if n > 0 {
-			out = append(out, [2]string{"db" + strconv.Itoa(db), fmt.Sprintf("keys=%d,expires=0,avg_ttl=0", n)})
+		if n == 0 {
+			continue
 		}
+		expires, ttl := s.ttls(db)
+		out = append(out, [2]string{"db" + strconv.Itoa(db), fmt.Sprintf("keys=%d,expires=%d,avg_ttl=%d", n, expires, ttl.Milliseconds())})
 	}
 	return out
+}
+
+// ttls counts the keys of a database that expire, and averages how long they have
+// left. The caller holds the gate.
+func (s *Server) ttls(db int) (n int, average time.Duration) {
+	if !s.expiring.Load() {
+		return 0, 0
+	}
+	d, since := s.redis.DB(db), time.Since(s.ticked)
+	var sum float64 // of a million keys with the longest TTL an integer overflows
+	for _, k := range d.Keys() {
+		if ttl := d.TTL(k); ttl > 0 {
+			n++
+			sum += float64(max(0, ttl-since))
+		}
+	}
+	return n, time.Duration(sum / float64(max(1, n)))
 }
 
 // config answers CONFIG GET pattern [pattern ...]; nothing can be set.

@@ -233,6 +233,27 @@ func TestInfoAndConfig(t *testing.T) {
 	}
 }
 
+func TestInfoCountsKeysThatExpire(t *testing.T) {
+	s, _ := open(t, Config{})
+	c, other := dial(t, s, 0, 2), dial(t, s, 3, 2)
+	must[string](t)(c.Set(ctx, "stays", "v", 0).Result())
+	must[string](t)(c.Set(ctx, "one", "v", time.Hour).Result())
+	must[string](t)(c.Set(ctx, "two", "v", 3*time.Hour).Result())
+	must[string](t)(other.Set(ctx, "stays", "v", 0).Result())
+	info := must[string](t)(c.Info(ctx, "keyspace").Result())
+	var ttl int64
+	_, line, _ := strings.Cut(info, "db0:")
+	if _, err := fmt.Sscanf(line, "keys=3,expires=2,avg_ttl=%d\r\n", &ttl); err != nil {
+		t.Fatalf("%v in %q", err, info)
+	}
+	if low, high := int64(7_100_000), int64(7_200_000); ttl < low || ttl > high {
+		t.Errorf("avg_ttl is %d, want %d to %d", ttl, low, high)
+	}
+	if !strings.Contains(info, "db3:keys=1,expires=0,avg_ttl=0\r\n") {
+		t.Errorf("keys that never expire: %q", info)
+	}
+}
+
 func TestRefusalInsideMultiAbortsIt(t *testing.T) {
 	s, _ := open(t, Config{})
 	conn := must[net.Conn](t)(net.Dial("tcp", s.Addr()))
