@@ -161,24 +161,80 @@ func (q *requestReader) bulk(size int) (string, error) {
 	return arg.String(), err
 }
 
-// inline reads a command typed by hand (telnet, nc), without quoting.
+// inline reads a command typed by hand (telnet, nc).
 func (q *requestReader) inline() ([]string, error) {
 	l, err := q.line()
 	if err != nil {
 		return nil, err
 	}
-	args := strings.Fields(l)
-	if len(args) == 0 {
+	words := strings.Fields(l)
+	if len(words) == 0 {
 		return nil, nil
 	}
-	if first := strings.ToUpper(args[0]); first == "POST" || first == "HOST:" ||
-		len(args) > 1 && strings.HasPrefix(args[len(args)-1], "HTTP/") {
+	if first := strings.ToUpper(words[0]); first == "POST" || first == "HOST:" ||
+		len(words) > 1 && strings.HasPrefix(words[len(words)-1], "HTTP/") {
 		return nil, errForeign
 	}
 	for i := range len(l) {
-		if b := l[i]; b < ' ' && b != '\t' || b >= 0x7f {
+		if b := l[i]; b < ' ' && b != '\t' || b == 0x7f {
 			return nil, fmt.Errorf("%w: unexpected byte 0x%02x", errProtocol, b)
 		}
 	}
+	args, ok := splitInline(l)
+	if !ok {
+		return nil, fmt.Errorf("%w: unbalanced quotes in request", errProtocol)
+	}
 	return args, nil
+}
+
+// splitInline splits a line as Redis does: double quotes with escapes, single quotes in
+// which only \' is one, and after a closing quote a space or the end.
+func splitInline(l string) (args []string, ok bool) {
+	for {
+		l = strings.TrimLeft(l, " \t")
+		if l == "" {
+			return args, true
+		}
+		var arg []byte
+		for l != "" && l[0] != ' ' && l[0] != '\t' {
+			quote := l[0]
+			if quote != '"' && quote != '\'' {
+				arg, l = append(arg, l[0]), l[1:]
+				continue
+			}
+			if arg, l, ok = unquote(arg, l[1:], quote); !ok || l != "" && l[0] != ' ' && l[0] != '\t' {
+				return nil, false
+			}
+		}
+		args = append(args, string(arg))
+	}
+}
+
+// escapes are the letters that have a meaning of their own after a backslash.
+var escapes = map[byte]byte{'n': '\n', 'r': '\r', 't': '\t', 'b': '\b', 'a': '\a'}
+
+// unquote appends what stands before the closing quote, and returns what follows it.
+func unquote(arg []byte, l string, quote byte) (_ []byte, rest string, ok bool) {
+	for l != "" {
+		b := l[0]
+		switch {
+		case b == quote:
+			return arg, l[1:], true
+		case b == '\\' && quote == '"' && len(l) >= 4 && l[1] == 'x':
+			if n, err := strconv.ParseUint(l[2:4], 16, 8); err == nil {
+				arg, l = append(arg, byte(n)), l[4:]
+				continue
+			}
+			arg, l = append(arg, 'x'), l[2:]
+			continue
+		case b == '\\' && len(l) > 1 && (quote == '"' || l[1] == '\''):
+			b = l[1]
+			if e, ok := escapes[b]; ok {
+				b = e
+			}
+			l = l[1:]
+		}
+		arg, l = append(arg, b), l[1:]
+	}
+	return nil, "", false
 }
