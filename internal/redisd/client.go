@@ -134,8 +134,14 @@ func (c *client) handle(args []string) {
 		c.subscribed = true
 		c.out.push()
 	case c.s.full() && c.s.adds(cmd):
-		c.peer.WriteError("OOM command not allowed when used memory > 'maxmemory'.")
+		c.refuse("OOM command not allowed when used memory > 'maxmemory'.")
 		return
+	}
+	if c.multi {
+		if message := refusal(cmd, args[1:]); message != "" {
+			c.refuse(message)
+			return
+		}
 	}
 	if c.peer.Resp3 && !c.subscribed {
 		c.inShape(args)
@@ -169,6 +175,9 @@ func (c *client) dispatch(args []string) {
 			s.catchUp()
 		}
 		defer c.recovered(cmd, true)
+	}
+	if c.multi {
+		args = queueScan(args)
 	}
 	srv.Dispatch(c.peer, args)
 	if changes {

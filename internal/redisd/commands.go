@@ -28,22 +28,29 @@ func init() { // the table would refer to itself
 	}
 }
 
-// outside refuses a command inside MULTI, where miniredis does the queueing. What
-// is sent to it instead makes EXEC fail as it should.
+// outside refuses a command inside MULTI, where miniredis does the queueing.
 func outside(answer func(*client, []string)) func(*client, []string) bool {
 	return func(c *client, args []string) bool {
 		if !c.multi {
 			answer(c, args)
 			return true
 		}
+		c.refuse("ERR " + strings.ToUpper(args[0]) + " is not served inside MULTI")
+		return true
+	}
+}
+
+// refuse answers an error. Inside MULTI it makes EXEC fail: a transaction must not run
+// without one of its commands.
+func (c *client) refuse(message string) {
+	if c.multi {
 		c.peer.Flush()
 		c.out.mute(true)
 		c.dispatch([]string{"GET"}) // the wrong number of arguments
 		c.peer.Flush()
 		c.out.mute(false)
-		c.peer.WriteError("ERR " + strings.ToUpper(args[0]) + " is not served inside MULTI")
-		return true
 	}
+	c.peer.WriteError(message)
 }
 
 // version is what miniredis says that it follows, in answer to HELLO.
@@ -279,14 +286,42 @@ func (c *client) hello(args []string) bool {
 	return true
 }
 
-// guard is asked before each command, also before those that scripts call. It
-// refuses what a snapshot could not hold.
+// guard is called before each command, also before those that scripts call. It
+// answers the commands that miniredis cannot serve.
 func (s *Server) guard(p *server.Peer, cmd string, args ...string) bool {
+	if message := refusal(cmd, args); message != "" {
+		p.WriteError(message)
+		return true
+	}
+	sc, ok := scanOf(append([]string{cmd}, args...))
+	if ok {
+		s.scan(p, sc)
+	}
+	return ok
+}
+
+// notServed is the end of an error that names the way out.
+const notServed = " not served by weir's embedded Redis; use a real one with --redis"
+
+// refusal is the error for a command that a snapshot could not hold or that makes
+// miniredis panic, or "".
+func refusal(cmd string, args []string) string {
 	var dbs []string
 	switch cmd {
 	case "PFADD", "PFCOUNT", "PFMERGE":
-		p.WriteError("ERR " + cmd + " is not served by weir's embedded Redis; use a real one with --redis")
-		return true
+		return "ERR " + cmd + " is" + notServed
+	case "PSUBSCRIBE":
+		if slices.ContainsFunc(args, func(p string) bool { return !subscribable(p) }) {
+			return "ERR this pattern is" + notServed
+		}
+	case "PUBSUB":
+		if len(args) > 1 && strings.EqualFold(args[0], "CHANNELS") && !subscribable(args[1]) {
+			return "ERR this pattern is" + notServed
+		}
+	case "SSCAN", "ZSCAN":
+		if len(args) > 1 && strings.HasPrefix(args[1], "-") {
+			return "ERR invalid cursor"
+		}
 	case "SELECT":
 		dbs = args
 	case "SWAPDB":
@@ -299,16 +334,13 @@ func (s *Server) guard(p *server.Peer, cmd string, args ...string) bool {
 				dbs = args[i+1 : i+2]
 			}
 		}
-	default:
-		return false
 	}
 	for _, db := range dbs {
 		if n, err := strconv.Atoi(db); err == nil && (n < 0 || n >= Databases) {
-			p.WriteError("ERR DB index is out of range")
-			return true
+			return "ERR DB index is out of range"
 		}
 	}
-	return false
+	return ""
 }
 
 // frees are the commands that stay allowed when memory is used up.

@@ -8,6 +8,9 @@
 // Redis serves and this does not:
 //
 //   - HyperLogLog (PFADD, PFCOUNT, PFMERGE), which could not be kept in a snapshot;
+//   - PSUBSCRIBE and PUBSUB CHANNELS with unusual patterns (bytes that are not UTF-8,
+//     ranges from high to low, punctuation in a class), where an error says so; in
+//     the others `?` and a class match a character, not a byte;
 //   - replication, cluster mode, sentinels, modules, functions, ACLs and
 //     passwords, TLS, MONITOR, SLOWLOG, LATENCY, DEBUG, keyspace notifications,
 //     client-side caching, CONFIG SET, SHUTDOWN;
