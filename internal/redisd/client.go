@@ -176,6 +176,7 @@ func (c *client) dispatch(args []string) {
 		}
 		defer c.recovered(cmd, true)
 	}
+	args = s.withLibraries(args)
 	if c.multi {
 		args = queueScan(args)
 	}

@@ -209,20 +209,27 @@ func TestWhatIsRefusedAbortsATransaction(t *testing.T) {
 	}
 }
 
-// The same patterns and names on a real Redis.
-func TestRealRedisMatches(t *testing.T) {
-	if os.Getenv("WEIR_TEST_REDIS") != "local" {
-		t.Skip("starts redis-server: WEIR_TEST_REDIS=local go test ./internal/redisd -run RealRedisMatches")
-	}
+// realRedis starts a redis-server.
+func realRedis(t *testing.T) *redis.Client {
+	t.Helper()
 	socket := filepath.Join(t.TempDir(), "redis.sock")
 	cmd := exec.Command("redis-server", "--port", "0", "--unixsocket", socket, "--save", "", "--appendonly", "no")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
+	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
 	c := redis.NewClient(&redis.Options{Network: "unix", Addr: socket, Protocol: 2})
-	defer c.Close()
+	t.Cleanup(func() { _ = c.Close() })
 	until(t, "redis-server answers", func() bool { return c.Ping(ctx).Err() == nil })
+	return c
+}
+
+// The same patterns and names on a real Redis.
+func TestRealRedisMatches(t *testing.T) {
+	if os.Getenv("WEIR_TEST_REDIS") != "local" {
+		t.Skip("starts redis-server: WEIR_TEST_REDIS=local go test ./internal/redisd -run RealRedisMatches")
+	}
+	c := realRedis(t)
 	rnd := rand.New(rand.NewPCG(1, 2))
 	random := func() string {
 		const alphabet = "aab-^[]*?\\z\xc3\xa9\xff"

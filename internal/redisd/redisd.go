@@ -16,6 +16,9 @@
 //     client-side caching, CONFIG SET, SHUTDOWN;
 //   - RDB and AOF files: the snapshot has a format of its own, DUMP and RESTORE
 //     work for strings only;
+//   - in scripts: cjson's settings, struct's alignment (both are errors), negative zero,
+//     and a cjson.null that is userdata (it is a table); a script that returns a
+//     function ends its connection;
 //   - SCRIPT KILL and a time limit for scripts: a script that does not end stalls
 //     every client, and one that answers a table which contains itself takes the
 //     process down. Whoever may connect is trusted that far: loopback only;
@@ -107,6 +110,10 @@ type Server struct {
 	ticked   time.Time    // how far TTLs have advanced; under gate
 	tickCost time.Duration
 
+	// Under gate: the scripts that need libraries, by digest, and which of them are compiled.
+	scripts  map[string]string
+	compiled map[string]bool
+
 	commands, connections atomic.Int64
 
 	budget *intake.Budget // of requests that are not complete
@@ -136,7 +143,7 @@ func Open(cfg Config) (*Server, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	now := time.Now()
-	s := &Server{cfg: cfg, log: cfg.Log, redis: miniredis.NewMiniRedis(), begun: now, ticked: now, clients: map[*client]struct{}{}, budget: intake.NewBudget(maxHeld)}
+	s := &Server{cfg: cfg, log: cfg.Log, redis: miniredis.NewMiniRedis(), begun: now, ticked: now, clients: map[*client]struct{}{}, scripts: map[string]string{}, compiled: map[string]bool{}, budget: intake.NewBudget(maxHeld)}
 	s.status.last = now
 	// Dial is the one way to start miniredis without a listener of its own.
 	pipe, err := s.redis.Dial()
