@@ -89,6 +89,10 @@ test('backpressure: tanks fill, the policy is changed, the verdict is kept', { t
     assert.match(verdict, /holds/i);
     assert.doesNotMatch(verdict, /not/i, await page.locator('.checks').innerText());
     assert.match(await page.locator('.checks').innerText(), /every loss is counted/);
+    const named = 'block → drop-newest (workers changed)';
+    for (const cell of await page.locator('.checks tbody tr td:nth-child(2)').allInnerTexts()) assert.equal(cell, named, 'a check is named after what was set');
+    for (const legend of await page.locator('.course .legend span').allInnerTexts()) assert.ok(legend.startsWith(named), legend);
+    assert.match(await page.locator('.results').innerText(), /block → drop-newest \(workers changed\)/);
     await looks(page, 'lab-backpressure-ended');
     await page.getByRole('link', { name: 'The report with its plot' }).click();
     await page.waitForSelector('.plot');

@@ -210,6 +210,7 @@ func (s *Backpressure) Check() error {
 
 // Run implements Experiment.
 func (s *Backpressure) Run(ctx context.Context, b *Bench, r *Report) error {
+	touched := false
 	for i, p := range s.Policies {
 		show := func(text string) {
 			b.Progress(fmt.Sprintf("%d of %d  %-11s  %s", i+1, len(s.Policies), p, text))
@@ -223,8 +224,12 @@ func (s *Backpressure) Run(ctx context.Context, b *Bench, r *Report) error {
 		if s.Live != nil {
 			r.Notes = append(r.Notes, o.liveNote(s))
 		}
+		if o.touched() {
+			r.Notes = append(r.Notes, o.changes())
+			touched = true
+		}
 	}
-	if s.Live == nil {
+	if s.Live == nil && !touched { // what theory says is about settings that stay
 		r.Notes = s.notes()
 	}
 	return nil
@@ -261,7 +266,7 @@ func (s *Backpressure) rig(p queue.Policy, w *workers) rigConfig {
 // liveNote says what load a live stream was.
 func (o *observation) liveNote(s *Backpressure) string {
 	rate := float64(o.events) / s.Offer.Seconds()
-	text := fmt.Sprintf("%s: the live stream was read at %.1f events/s for %v; %d workers of %v do %.0f/s", o.policy, rate, s.Offer, s.Workers, s.Work, s.capacity())
+	text := fmt.Sprintf("%s: the live stream was read at %.1f events/s for %v; %d workers of %v do %.0f/s", o.name(), rate, s.Offer, s.Workers, s.Work, s.capacity())
 	if q := o.finalQueue; q.Blocked == 0 && q.Dropped.Total() == 0 && q.Spilled.Total == 0 && s.Slow.beforeKafka() {
 		text += ", so that nothing backs up: make the work longer, or ask for more with --collections '*'"
 	}

@@ -167,16 +167,20 @@ func TestJudgement(t *testing.T) {
 		"a disk refuses":           {queue.Spill, Inconclusive, func(_ *Backpressure, o *observation) { o.finalQueue.Spilled.Err = "no space left" }},
 		"a consumer is never slow": {queue.Block, Inconclusive, func(s *Backpressure, o *observation) { s.Slow = SlowConsumer }},
 		"changed by hand": {queue.Block, Holds, func(_ *Backpressure, o *observation) {
-			o.touched.Store(true)
+			o.change("policy", "sample")
 			o.stored, o.counted, o.finalQueue.Dropped[queue.Sample] = 3900, 3900, 100
 		}},
-		"changed by hand, uncounted": {queue.Block, DoesNotHold, func(_ *Backpressure, o *observation) { o.touched.Store(true); o.stored, o.counted = 3900, 3900 }},
-		"doubled":                    {queue.Block, DoesNotHold, func(_ *Backpressure, o *observation) { o.stored++; o.twice++; o.counted++ }},
-		"made up":                    {queue.Block, DoesNotHold, func(_ *Backpressure, o *observation) { o.stored++; o.foreign++; o.counted++ }},
-		"out of order":               {queue.Block, DoesNotHold, func(_ *Backpressure, o *observation) { o.late++ }},
-		"miscounted":                 {queue.Sample, DoesNotHold, func(_ *Backpressure, o *observation) { o.counted++ }},
-		"the socket goes on":         {queue.Block, DoesNotHold, func(_ *Backpressure, o *observation) { o.socketBlocked = 0 }},
-		"the reader goes on":         {queue.Block, DoesNotHold, func(_ *Backpressure, o *observation) { o.finalQueue.Blocked = 0 }},
+		"changed by hand, uncounted": {queue.Block, DoesNotHold, func(_ *Backpressure, o *observation) { o.change("policy", "sample"); o.stored, o.counted = 3900, 3900 }},
+		"changed by hand, dropped by another": {queue.Block, DoesNotHold, func(_ *Backpressure, o *observation) {
+			o.change("policy", "drop-newest")
+			o.stored, o.counted, o.finalQueue.Dropped[queue.Sample] = 3900, 3900, 100
+		}},
+		"doubled":            {queue.Block, DoesNotHold, func(_ *Backpressure, o *observation) { o.stored++; o.twice++; o.counted++ }},
+		"made up":            {queue.Block, DoesNotHold, func(_ *Backpressure, o *observation) { o.stored++; o.foreign++; o.counted++ }},
+		"out of order":       {queue.Block, DoesNotHold, func(_ *Backpressure, o *observation) { o.late++ }},
+		"miscounted":         {queue.Sample, DoesNotHold, func(_ *Backpressure, o *observation) { o.counted++ }},
+		"the socket goes on": {queue.Block, DoesNotHold, func(_ *Backpressure, o *observation) { o.socketBlocked = 0 }},
+		"the reader goes on": {queue.Block, DoesNotHold, func(_ *Backpressure, o *observation) { o.finalQueue.Blocked = 0 }},
 		"upstream keeps nothing": {queue.Block, DoesNotHold, func(_ *Backpressure, o *observation) {
 			for i := range o.samples {
 				o.samples[i].upstream = 0

@@ -91,7 +91,7 @@ func (o *observation) figures(s *Backpressure) figures {
 
 // measure adds the figures of a case to the report.
 func (s *Backpressure) measure(r *Report, o *observation) {
-	f, of := o.figures(s), o.policy.String()
+	f, of := o.figures(s), o.name()
 	r.Measure(of, "offered", float64(o.offered()), "events")
 	r.Measure(of, "stored", float64(o.stored), "events")
 	r.Measure(of, "dropped", float64(o.finalQueue.Dropped.Total()), "events")
@@ -123,7 +123,7 @@ func (s *Backpressure) measure(r *Report, o *observation) {
 // judge adds the checks of a case. Where its conditions are not met, nothing else
 // of it is judged.
 func (s *Backpressure) judge(r *Report, o *observation) {
-	f, of := o.figures(s), o.policy.String()
+	f, of := o.figures(s), o.name()
 	conditions := len(r.Checks)
 	loaded := true // a live load may be too small: what is exact holds whatever it was
 	load := func(condition, want, got string) {
@@ -141,19 +141,19 @@ func (s *Backpressure) judge(r *Report, o *observation) {
 	if o.restarts > 0 { // what was dropped meanwhile is delivered again
 		r.unknown(of, "the ingester is not started again", "0 restarts", fmt.Sprint(o.restarts))
 	}
-	if s.Slow.beforeKafka() && o.policy == queue.Spill && o.finalQueue.Spilled.Total == 0 && !o.touched.Load() {
+	if s.Slow.beforeKafka() && o.policy == queue.Spill && o.finalQueue.Spilled.Total == 0 && !o.touched() {
 		load("the load reaches the disk", "at least 1 event spilled", "0")
 	}
-	if o.policy == queue.Spill && o.finalQueue.Spilled.Err != "" {
+	if o.finalQueue.Spilled.Err != "" {
 		r.unknown(of, "the disk takes what is spilled", "no error", o.finalQueue.Spilled.Err)
 	}
-	if least := s.leastPeak(o.policy); s.Slow.beforeKafka() && f.peak < least && f.peakBytes < s.leastPeakBytes(o.policy) && !o.touched.Load() {
+	if least := s.leastPeak(o.policy); s.Slow.beforeKafka() && f.peak < least && f.peakBytes < s.leastPeakBytes(o.policy) && !o.touched() {
 		load("the load fills the queue", fmt.Sprintf("at least %d events in it", least), fmt.Sprint(f.peak))
 	}
 	if s.Break != "" && o.fired == 0 {
 		r.unknown(of, "the fault fires", "at least once", "never")
 	}
-	if least := s.leastLag(); s.Slow == SlowConsumer && f.peakLag < least && !o.touched.Load() {
+	if least := s.leastLag(); s.Slow == SlowConsumer && f.peakLag < least && !o.touched() {
 		load("the consumer is behind", fmt.Sprintf("by at least %d events", least), fmt.Sprint(f.peakLag))
 	}
 	if s.Slow != SlowWork && o.slowed == 0 {
@@ -164,7 +164,7 @@ func (s *Backpressure) judge(r *Report, o *observation) {
 	}
 	s.judgeLoss(r, o, f)
 	switch {
-	case o.touched.Load() || !loaded: // what follows is about settings that stay, and a load that was reached
+	case o.touched() || !loaded: // what follows is about settings that stay, and a load that was reached
 	case !s.Slow.beforeKafka():
 		r.check(of, "nobody before Kafka notices: the log is the buffer", "0 dropped, reader never waits, queue not full", fmt.Sprintf("%d, %.2f s, %d of %d",
 			o.finalQueue.Dropped.Total(), f.blocked, f.peak, s.Queue), o.finalQueue.Dropped.Total() == 0 && f.blocked < notWaiting && f.peak < s.Queue-batchEvents)
@@ -182,7 +182,7 @@ const notWaiting = 0.01
 
 // judgePolicy adds what only some policies do, and the speed.
 func (s *Backpressure) judgePolicy(r *Report, o *observation, f figures) {
-	of := o.policy.String()
+	of := o.name()
 	switch o.policy {
 	case queue.Block:
 		s.judgeBlock(r, o, f)
@@ -253,12 +253,17 @@ func (s *Backpressure) held(f figures) float64 {
 
 // judgeLoss adds what is exact: loss, counts, order.
 func (s *Backpressure) judgeLoss(r *Report, o *observation, f figures) {
-	of := o.policy.String()
+	of := o.name()
 	dropped := o.finalQueue.Dropped
 	missing := o.offered() - (o.stored - o.twice - o.foreign)
 	want := missing
-	if o.touched.Load() || !s.Slow.beforeKafka() {
-		r.check(of, "every loss is counted, by whichever policy dropped it", fmt.Sprintf("%d dropped", missing), fmt.Sprintf("%d", dropped.Total()), dropped.Total() == missing)
+	if o.touched() || !s.Slow.beforeKafka() {
+		others := dropped.Total()
+		for _, p := range o.policies() {
+			others -= dropped[p]
+		}
+		r.check(of, "every loss is counted with a policy that was set", fmt.Sprintf("%d dropped, 0 by others", missing),
+			fmt.Sprintf("%s, %d by others", byPolicy(dropped, o.policies()), others), dropped.Total() == missing && others == 0)
 		s.judgeContents(r, o)
 		return
 	}
@@ -276,7 +281,7 @@ func (s *Backpressure) judgeLoss(r *Report, o *observation, f figures) {
 
 // judgeContents adds what must be right of what is stored.
 func (s *Backpressure) judgeContents(r *Report, o *observation) {
-	of := o.policy.String()
+	of := o.name()
 	r.check(of, "nothing is doubled, made up or out of order", "0, 0, 0", fmt.Sprintf("%d, %d, %d", o.twice, o.foreign, o.late),
 		o.twice == 0 && o.foreign == 0 && o.late == 0)
 	r.check(of, "Redis counts what Kafka holds", fmt.Sprint(o.stored), fmt.Sprint(o.counted), o.counted == o.stored)
@@ -292,13 +297,13 @@ func (s *Backpressure) judgeAmount(r *Report, o *observation, f figures, missing
 		most += s.held(f) / 2
 	}
 	blur := capacityBelow*s.capacity()*s.Offer.Seconds() + batchEvents
-	r.check(o.policy.String(), "what does not fit is dropped, and no more", fmt.Sprintf("%.0f to %.0f missing", max(1, least-blur), most+blur),
+	r.check(o.name(), "what does not fit is dropped, and no more", fmt.Sprintf("%.0f to %.0f missing", max(1, least-blur), most+blur),
 		fmt.Sprint(missing), float64(missing) >= max(1, least-blur) && float64(missing) <= most+blur)
 }
 
 // judgeBlock adds what only blocking does.
 func (s *Backpressure) judgeBlock(r *Report, o *observation, f figures) {
-	of := o.policy.String()
+	of := o.name()
 	if s.Live != nil { // how long the server waits is its own knowledge
 		r.check(of, "the socket stops: nobody reads it while the queue is full", "over 0.1 s", fmt.Sprintf("%.1f s", f.blocked), f.blocked > 0.1)
 		return

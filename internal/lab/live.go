@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/weir-project/weir/internal/lab/record"
 )
 
 // Live is the connection to a running experiment: what it tells comes out of it, and
@@ -115,6 +117,14 @@ func (b *Bench) Begin(of string, at time.Time) {
 	defer b.live.mu.Unlock()
 	b.live.begun[of] = at
 	b.live.tell(Update{Begin: of})
+}
+
+// Rename gives a case that has begun another name, which says what was really set.
+func (b *Bench) Rename(from, to string) {
+	b.live.mu.Lock()
+	defer b.live.mu.Unlock()
+	b.live.begun[to] = b.live.begun[from]
+	b.live.tell(Update{Rename: &record.Rename{From: from, To: to}})
 }
 
 // Point adds a figure of a case, as it is now, to a line of a panel: to what is shown

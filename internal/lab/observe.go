@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -62,8 +61,7 @@ type observation struct {
 	rssBefore                    int64
 	finalQueue                   queue.Stats
 	slowed                       int64 // bytes, records or requests that a slow stage other than work let wait
-	// touched is set where somebody has changed a setting while it ran.
-	touched atomic.Bool
+	byHand
 
 	contents
 	counted int64 // by Redis
@@ -112,9 +110,12 @@ func (s *Backpressure) observe(ctx context.Context, b *Bench, p queue.Policy, sh
 	}
 	tail := startTail(ctx, g.kafka)
 	control, stopControl := startControl(ctx, s.Work)
-	b.Begin(p.String(), g.start)
-	defer o.offer(b, s, g, w)()
+	o.shown = p.String()
+	b.Begin(o.shown, g.start)
+	withdraw := o.offer(b, s, g, w)
 	err = o.watch(ctx, s, b, g, w, control, show)
+	withdraw()
+	o.rename(b)
 	stopControl()
 	o.latency = tail.stop()
 	if err != nil {
@@ -177,6 +178,7 @@ func (o *observation) watch(ctx context.Context, s *Backpressure, b *Bench, g *r
 		last = x
 		if now.Sub(told) >= tellEvery {
 			told = now
+			o.rename(b)
 			o.tell(b, s, w, &x)
 		}
 		if now.Sub(shown) > 200*time.Millisecond {
@@ -193,7 +195,7 @@ func (o *observation) watch(ctx context.Context, s *Backpressure, b *Bench, g *r
 			o.finished = true
 			return nil
 		}
-		if o.touched.Load() {
+		if o.touched() {
 			longest = MaxCase
 			if w.paused.Load() {
 				moved = now // it stands still because it shall
@@ -208,7 +210,7 @@ func (o *observation) watch(ctx context.Context, s *Backpressure, b *Bench, g *r
 // tell adds a sample to the course of its case.
 func (o *observation) tell(b *Bench, s *Backpressure, w *workers, x *sample) {
 	b.Tanks(o.tanks(s, w, x))
-	b.Points(o.policy.String(),
+	b.Points(o.shown,
 		Point{Panel: "queue (events)", Y: float64(x.queue.Events)},
 		Point{Panel: "waiting upstream (events)", Y: float64(x.upstream)},
 		Point{Panel: "dropped (events)", Y: float64(x.queue.Dropped.Total())},

@@ -17,7 +17,7 @@ func (o *observation) offer(b *Bench, s *Backpressure, g *rig, w *workers) (with
 	var all []func()
 	add := func(c Control, set func(string)) {
 		all = append(all, b.Offer(c, func(value string) error {
-			o.touched.Store(true)
+			o.change(c.Name, value)
 			set(value)
 			return nil
 		}))

@@ -100,6 +100,8 @@ type Update struct {
 	At float64 `json:"at"`
 	// Begin is the name of a case that begins.
 	Begin string `json:"begin,omitempty"`
+	// Rename gives a case another name, from its first point on.
+	Rename *Rename `json:"rename,omitempty"`
 	// Source is where events come from, as in Report.
 	Source string `json:"source,omitempty"`
 	// Progress is one line of what is going on.
@@ -115,6 +117,12 @@ type Update struct {
 	// Controls are all that are offered from now on, which may be none.
 	Controls []Control `json:"controls,omitzero"`
 	End      *End      `json:"end,omitempty"`
+}
+
+// Rename says what a case is called from now on: its settings were changed while it ran.
+type Rename struct {
+	From string `json:"from"`
+	To   string `json:"to"`
 }
 
 // Picture is all that updates have told, with bounded memory. Its zero value is one
@@ -146,6 +154,9 @@ func (p *Picture) Add(u Update) {
 	if u.Begin != "" {
 		p.Case = u.Begin
 	}
+	if u.Rename != nil {
+		p.rename(*u.Rename)
+	}
 	if u.Source != "" {
 		p.Source = u.Source
 	}
@@ -175,6 +186,23 @@ func (p *Picture) Add(u Update) {
 	}
 	if u.End != nil {
 		p.End = u.End
+	}
+}
+
+// rename gives a running case another name. It has neither measures nor checks yet.
+func (p *Picture) rename(r Rename) {
+	if p.Case == r.From {
+		p.Case = r.To
+	}
+	for i := range p.Lines {
+		if p.Lines[i].Case == r.From {
+			p.Lines[i].Case = r.To
+		}
+	}
+	for i := range p.Marks {
+		if p.Marks[i].Case == r.From {
+			p.Marks[i].Case = r.To
+		}
 	}
 }
 

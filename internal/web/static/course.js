@@ -49,6 +49,9 @@ export class Course {
     this.cases = [];
   }
 
+  /** A case that has another name keeps its colour. @param {string} from @param {string} to */
+  rename(from, to) { this.cases = this.cases.map((c) => (c === from ? to : c)); }
+
   /** @param {Line[]} lines @param {Mark[]} marks */
   set(lines, marks) {
     for (const l of lines) if (!this.cases.includes(l.case)) this.cases.push(l.case);

@@ -69,6 +69,7 @@ function add(p, updates) {
   for (const u of updates) {
     p.at = u.at;
     if (u.begin) p.case = u.begin;
+    if (u.rename) for (const x of [...p.lines, ...p.marks]) if (x.case === u.rename.from) x.case = u.rename.to;
     if (u.source) p.source = u.source;
     if (u.progress) p.progress = u.progress;
     for (const x of u.points || []) {
@@ -215,6 +216,7 @@ export default {
         course.root.replaceChildren(); course.panels.clear(); course.cases.length = 0;
       }
       if (!picture) return;
+      for (const u of c.updates || []) if (u.rename) course.rename(u.rename.from, u.rename.to);
       add(picture, c.updates || []);
       if (!app.paused || c.picture || !c.running) draw(c);
     });
