@@ -1,11 +1,13 @@
 package redisd
 
 import (
+	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // needClients skips unless the tests against other clients are switched on.
@@ -175,5 +177,34 @@ func TestRealPythonClient(t *testing.T) {
 	out, err := exec.Command(interpreter, "-c", python, host, port).CombinedOutput()
 	if err != nil || !strings.Contains("\n"+string(out), "\nfine ") { // redis-py 5 prints what is pushed, too
 		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// Job queues: RQ, Celery and BullMQ, and redis-benchmark. The directory is a copy of
+// testdata/queues with what its package.json and requirements.txt (in venv) name.
+func TestRealQueues(t *testing.T) {
+	dir := os.Getenv("WEIR_TEST_QUEUES")
+	if dir == "" {
+		t.Skip("needs RQ, Celery and BullMQ: .ci/run redis, or WEIR_TEST_QUEUES=DIR go test -run RealQueues ./internal/redisd")
+	}
+	for name, command := range map[string][]string{
+		"python":    {filepath.Join(dir, "venv/bin/python"), filepath.Join(dir, "jobs.py"), "HOST", "PORT"},
+		"bullmq":    {"node", filepath.Join(dir, "jobs.js"), "HOST", "PORT"},
+		"benchmark": {"redis-benchmark", "-q", "-n", "1000", "-h", "HOST", "-p", "PORT"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, _ := open(t, Config{Dir: t.TempDir()})
+			host, port, _ := strings.Cut(s.Addr(), ":")
+			command := strings.Fields(strings.NewReplacer("HOST", host, "PORT", port).Replace(strings.Join(command, " ")))
+			limit, cancel := context.WithTimeout(ctx, 3*time.Minute)
+			defer cancel()
+			out, err := exec.CommandContext(limit, command[0], command[1:]...).CombinedOutput()
+			if err != nil || name != "benchmark" && !strings.HasSuffix("\n"+string(out), "\nfine\n") {
+				t.Errorf("%v\n%s", err, out)
+			}
+			if name == "benchmark" && !strings.Contains(string(out), "MSET (10 keys): ") {
+				t.Errorf("the last benchmark is missing:\n%s", out)
+			}
+		})
 	}
 }
