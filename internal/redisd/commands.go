@@ -293,6 +293,9 @@ func (s *Server) guard(p *server.Peer, cmd string, args ...string) bool {
 		p.WriteError(message)
 		return true
 	}
+	if !scans[cmd] {
+		return false
+	}
 	sc, ok := scanOf(append([]string{cmd}, args...))
 	if ok {
 		s.scan(p, sc)

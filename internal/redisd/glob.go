@@ -85,7 +85,11 @@ type scan struct {
 	cursor  bool     // the list comes after a cursor
 }
 
-// scanOf returns how to serve a command with a pattern, and whether it is one.
+// scans are the commands with a pattern. Every command is looked up here, so no other
+// costs more than that.
+var scans = set("KEYS", "SCAN", "SSCAN", "HSCAN", "ZSCAN")
+
+// scanOf returns how to serve one of scans, and whether it has a pattern.
 func scanOf(args []string) (s scan, ok bool) {
 	s = scan{all: append([]string(nil), args...), step: 1, cursor: true}
 	options := 3
@@ -98,11 +102,8 @@ func scanOf(args []string) (s scan, ok bool) {
 		return s, s.pattern != "*"
 	case "SCAN":
 		options = 2
-	case "SSCAN":
 	case "HSCAN", "ZSCAN":
 		s.step = 2
-	default:
-		return s, false
 	}
 	for i := options; i+1 < len(args); i += 2 { // each of them has a value
 		if strings.EqualFold(args[i], "MATCH") {
@@ -146,6 +147,9 @@ func (s *Server) scan(p *server.Peer, sc scan) {
 // queueScan is how a command with a pattern waits inside MULTI: miniredis queues what
 // it does itself, and a script comes back to Server.scan when EXEC runs it.
 func queueScan(args []string) []string {
+	if !scans[strings.ToUpper(args[0])] {
+		return args
+	}
 	if _, ok := scanOf(args); !ok {
 		return args
 	}
