@@ -61,7 +61,7 @@ test('Apache Kafka: a broker is killed at once, its leaders move, the pause is m
     const row = page.locator('[aria-label=changes] tbody tr').first();
     await until('the pause to be known', async () => /killed hard.*\d+ ms\s+every \d+ ms/s.test(await row.innerText()), 90_000);
     console.log('    ' + (await row.innerText()).replace(/\s+/g, ' '));
-    assert.equal(await page.locator('.command code').innerText(), `weir brokers kill 2 --hard --data ${weir.data}`);
+    assert.equal(await page.locator('.command code').innerText(), `weir brokers kill 2 --hard --data ${apache.data}`);
     if (shots) await page.screenshot({ path: `${shots}/apache-killed.png` });
     await broker.locator('button:has-text("Restart")').click();
     await page.waitForSelector('text=/broker 2 was restarted/');
