@@ -23,16 +23,10 @@ func (s *session) rebuild(ctx context.Context) error {
 		return nil
 	}
 	began := time.Now()
-	var topics []string
-	for _, t := range s.cfg.topicNames() {
-		if t != kafka.TopicCursors {
-			topics = append(topics, t)
-		}
-	}
 	since := s.rec.Cursor.TimeUS/1000 - s.cfg.Source.Window().Milliseconds()
 	// Each record can have a transaction's marker behind it.
 	least := max(tailRecords, 2*int64(s.repeats()))
-	bounds, err := kafka.TailBounds(ctx, s.cl, since, least, topics...)
+	bounds, err := kafka.TailBounds(ctx, s.cl, since, least, s.cfg.eventTopics()...)
 	if err != nil {
 		return fmt.Errorf("rebuild the duplicate filter: %w", err)
 	}
@@ -51,7 +45,7 @@ func (s *session) ranges(bounds map[kafka.TopicPartition]kafka.Bound) []kafka.Ra
 	most := int64(2 * s.filter.limit / max(1, len(bounds)))
 	var out []kafka.Range
 	for tp, b := range bounds {
-		if tp.Topic == s.cfg.Topics.DeadLetter && tp.Partition != s.partition {
+		if !s.writes(tp) {
 			continue
 		}
 		from := b.Start

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -94,6 +95,9 @@ func (s *session) open(ctx context.Context) error {
 		return err
 	}
 	crash.Here("ingest: cursor read")
+	if err := s.check(ctx); err != nil {
+		return err
+	}
 	s.tx = newTransaction(s, newTopics(s), limits)
 	s.other = newTransaction(s, s.tx.topics, limits)
 	if err := s.claim(ctx); err != nil {
@@ -181,12 +185,21 @@ func (s *session) topics(ctx context.Context, limits map[string]int) error {
 }
 
 // topicNames are the topics that the ingester writes.
-func (c *Config) topicNames() []string {
-	names := []string{c.Topics.Data, c.Topics.DeadLetter, kafka.TopicCursors}
+func (c *Config) topicNames() []string { return append(c.eventTopics(), kafka.TopicCursors) }
+
+// eventTopics are topicNames without the cursors.
+func (c *Config) eventTopics() []string {
+	names := []string{c.Topics.Data, c.Topics.DeadLetter}
 	if c.Topics.Account != "" {
 		names = append(names, c.Topics.Account)
 	}
 	return names
+}
+
+// writes reports whether a partition of the eventTopics is one that this source writes:
+// the sources share the dead-letter topic.
+func (i *Ingester) writes(tp kafka.TopicPartition) bool {
+	return tp.Topic != i.cfg.Topics.DeadLetter || tp.Partition == i.partition
 }
 
 // position reads the cursor and checks that it is this source's to go on from.
@@ -205,6 +218,16 @@ func (s *session) position(ctx context.Context) error {
 		s.rec.Seqs = map[string]int64{}
 	}
 	return s.origin(s.cfg.Origin)
+}
+
+// check stops an ingester whose cursor was lost or is older than what the topics hold.
+func (s *session) check(ctx context.Context) error {
+	bounds, err := kafka.Bounds(ctx, s.cl, s.cfg.eventTopics()...)
+	if err != nil {
+		return err
+	}
+	maps.DeleteFunc(bounds, func(tp kafka.TopicPartition, _ kafka.Bound) bool { return !s.writes(tp) })
+	return kafka.CheckCursor(ctx, s.cfg.Kafka, s.rec, bounds)
 }
 
 // origin is the guard against mixed topics: it accepts where events come from, or
