@@ -2,6 +2,7 @@ package bluesky
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/weir-project/weir/internal/event"
@@ -21,10 +22,14 @@ const (
 	// jumble is the same for the same v1 server, whose stamps are unique and
 	// increase, but which can mix up 100 ms where it goes over to live events.
 	jumble = time.Second
-	// A position moves with the events that are stored. Rejects move it only when
-	// they run this far ahead, because the last stored event is then out of reach.
-	rejectsSeq  = rewind / 2
-	rejectsTime = 5 * time.Second
+	// stepSeq and stepTime are how far one event may take the position ahead: less than
+	// what a resume asks to be sent again, so that a wrong one does no harm. Rejects take
+	// it along only beyond that, because the last stored event is then out of reach.
+	stepSeq  = rewind / 2
+	stepTime = 5 * time.Second
+	// lead is how far ahead of this machine's clock a position may be. Beyond, one
+	// of the two is wrong, and the witness cannot be waited for.
+	lead = time.Minute
 	// minSplit is the cursor from which on a v2 server reads microseconds.
 	minSplit = 1_000_000_000_000_000
 )
@@ -69,22 +74,39 @@ const (
 // Until there is a verdict the position stays where the resume began: a crash in
 // between must find the same witness still missing.
 type track struct {
-	from   event.Cursor
-	mode   mode
-	asked  int64 // the cursor that was sent
-	expect bool  // the witness is expected
-
+	from    event.Cursor
+	mode    mode
+	asked   int64 // the cursor that was sent
+	expect  bool  // the witness is expected
+	tooFar  bool  // from is ahead of this machine's clock
 	verdict verdict
-	cur     event.Cursor // where this connection has got to
-	last    int          // index in the batch of its last stored event; -1 = none
-	afterUS int64        // the first event time past the old position; 0 = none yet
-	reason  string       // of a missing witness
+	reason  string // of a missing witness
+	afterUS int64  // the earliest event time past the old position; 0 = none yet
+
+	// Where this connection has got to. cur has everything else of the position.
+	seq, us upstream.Steady
+	cur     event.Cursor
+	last    int // index in the batch of its last stored event that can be a witness; -1 = none
+	lastPos Pos // of that event, or else of cur.Last
+	ahead   []witness
 }
 
+// witness is a stored event that stands further ahead than one event may take
+// the position: it becomes the last one when others confirm where it stands.
+type witness struct {
+	id  string
+	pos Pos
+}
+
+// maxAhead bounds how many such events are remembered.
+const maxAhead = 8
+
 func newTrack(from event.Cursor, h *host, s scope, origin string) *track {
-	t := &track{from: from, last: -1, cur: event.Cursor{Host: h.addr, Scope: s.String(), Origin: origin}}
+	t := &track{from: from, last: -1, cur: event.Cursor{Host: h.addr, Scope: s.String(), Origin: origin},
+		seq: upstream.NewSteady(stepSeq), us: upstream.NewSteady(stepTime.Microseconds())}
 	t.mode, t.asked = start(&from, h)
 	t.expect = from.Last != "" && s.covers(from.Last)
+	t.tooFar = from.TimeUS > time.Now().Add(lead).UnixMicro()
 	if t.mode == live {
 		t.verdict = unasked
 	}
@@ -101,43 +123,89 @@ func (t *track) mismatch(pos Pos) bool {
 // pos. It returns true when the event shows that there is a gap before it.
 func (t *track) add(b *event.Batch, index int, pos Pos) (gap bool) {
 	ev := &b.Events[index]
-	if t.verdict == waiting {
-		t.verdict = t.judge(ev.ID, pos)
-		gap = t.verdict == absent
+	if t.verdict == waiting && t.expect && string(ev.ID) == t.from.Last {
+		t.verdict = found
+		if d := pos.TimeUS - t.from.TimeUS; max(d, -d) <= patience.Microseconds() {
+			t.seq.Trust(pos.Seq) // another delivery has confirmed them
+			t.us.Trust(pos.TimeUS)
+		}
 	}
-	stored := ev.Route == event.Data || ev.Route == event.Account
-	t.move(stored, pos)
-	if stored {
-		t.last = index
+	t.move(ev, index, pos)
+	if t.verdict == waiting {
+		t.verdict = t.judge(pos)
+		gap = t.verdict == absent
 	}
 	return gap
 }
 
-// judge says what an event tells about the witness.
-func (t *track) judge(id []byte, pos Pos) verdict {
-	if t.expect && string(id) == t.from.Last {
-		return found
+// move takes the position along.
+func (t *track) move(ev *event.Event, index int, pos Pos) {
+	stored := ev.Route == event.Data || ev.Route == event.Account
+	if !stored && t.us.Sure() && !t.seq.Ahead(pos.Seq) && !t.us.Ahead(pos.TimeUS) {
+		return
 	}
-	if t.afterUS == 0 && pos.TimeUS > t.from.TimeUS {
+	bySeq, byTime := t.seq.Take(pos.Seq), t.us.Take(pos.TimeUS)
+	if bySeq || byTime {
+		t.confirm()
+	}
+	switch {
+	case !stored:
+	case t.near(pos):
+		t.last, t.lastPos = index, pos
+	case t.seq.Ahead(pos.Seq) || t.us.Ahead(pos.TimeUS):
+		if len(t.ahead) == maxAhead {
+			t.ahead = slices.Delete(t.ahead, 0, 1)
+		}
+		t.ahead = append(t.ahead, witness{string(ev.ID), pos})
+	}
+}
+
+// near reports whether an event can be the witness of the position: one that a resume brings again.
+func (t *track) near(pos Pos) bool { return t.seq.Near(pos.Seq) && t.us.Near(pos.TimeUS) }
+
+// confirm takes the last of those events that stood too far ahead and no longer do.
+func (t *track) confirm() {
+	if len(t.ahead) == 0 {
+		return
+	}
+	rest := t.ahead[:0]
+	for _, w := range t.ahead {
+		switch {
+		case t.near(w.pos):
+			t.cur.Last, t.lastPos, t.last = w.id, w.pos, -1
+		case t.seq.Ahead(w.pos.Seq) || t.us.Ahead(w.pos.TimeUS):
+			rest = append(rest, w)
+		}
+	}
+	t.ahead = rest
+}
+
+// judge says what an event that is not the witness tells about it. One event is not
+// believed: it takes a position that others confirm.
+func (t *track) judge(pos Pos) verdict {
+	if pos.TimeUS > t.from.TimeUS && (t.afterUS == 0 || pos.TimeUS < t.afterUS) {
 		t.afterUS = pos.TimeUS
 	}
-	var reached, passed bool
+	if !t.us.Sure() {
+		return waiting
+	}
 	t.reason = "the last event stored did not come again: the server no longer has it, or never had it"
+	seq, us, was := t.seq.At(), t.us.At(), t.from.TimeUS
+	late := us > was+patience.Microseconds()
+	reached, passed := us >= was, late
 	switch t.mode {
 	case bySeq:
-		if pos.Seq == 0 { // malformed: it says nothing of where it stands
-			return waiting
-		}
-		if pos.Seq < t.asked {
-			t.reason = fmt.Sprintf("the server's sequence numbers went back: %d after %d", pos.Seq, t.from.Seq)
+		reached, passed = seq >= t.from.Seq, t.seq.Sure() && seq > t.from.Seq+rewind
+		if t.seq.Sure() && seq < t.asked && late {
+			t.reason = fmt.Sprintf("the server's sequence numbers went back: %d after %d", seq, t.from.Seq)
 			reached, passed = true, true
-			break
 		}
-		reached, passed = pos.Seq >= t.from.Seq, pos.Seq > t.from.Seq+rewind
 	case exact:
-		reached, passed = pos.TimeUS >= t.from.TimeUS, pos.TimeUS > t.from.TimeUS+jumble.Microseconds()
-	default:
-		reached, passed = pos.TimeUS >= t.from.TimeUS, pos.TimeUS > t.from.TimeUS+patience.Microseconds()
+		passed = us > was+jumble.Microseconds()
+	}
+	if t.tooFar && us < was-patience.Microseconds() && t.mode != bySeq {
+		t.reason = fmt.Sprintf("the last position (%s) is ahead of this machine's clock: a server's clock, or this machine's, is wrong", time.UnixMicro(was).UTC().Format(time.RFC3339))
+		reached, passed = true, true
 	}
 	switch {
 	case t.expect && passed:
@@ -146,19 +214,6 @@ func (t *track) judge(id []byte, pos Pos) verdict {
 		return unasked
 	}
 	return waiting
-}
-
-// move takes the position along.
-func (t *track) move(stored bool, pos Pos) {
-	if !stored {
-		runaway := pos.Seq > t.cur.Seq+rejectsSeq || pos.TimeUS > t.cur.TimeUS+rejectsTime.Microseconds()
-		if !runaway {
-			return
-		}
-		t.cur.Last, t.last = "", -1
-	}
-	t.cur.Seq = max(t.cur.Seq, pos.Seq)
-	t.cur.TimeUS = max(t.cur.TimeUS, pos.TimeUS)
 }
 
 // gap describes the gap that add found.
@@ -174,6 +229,10 @@ func (t *track) cursor(b *event.Batch) event.Cursor {
 	if t.verdict == waiting {
 		return t.from
 	}
+	if !t.near(t.lastPos) { // out of a resume's reach: nobody shall wait for it
+		t.cur.Last = ""
+	}
+	t.cur.Seq, t.cur.TimeUS = t.seq.At(), t.us.At()
 	return t.cur
 }
 

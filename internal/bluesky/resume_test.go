@@ -6,8 +6,10 @@ import (
 	"math"
 	"net/url"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/weir-project/weir/internal/event"
 )
@@ -74,35 +76,44 @@ func TestWitness(t *testing.T) {
 		gap   int       // the step that finds the gap; -1 = none
 	}{
 		{"v1: the witness comes first", v1, nil, []step{{D, "W", 0, 0}, {D, "x", 0, 1}}, []verdict{found, found}, -1},
-		{"v1: too old, the server starts at its oldest event", v1, nil, []step{{D, "x", 0, 3600}, {D, "y", 0, 3601}}, []verdict{absent, absent}, 0},
-		{"v1: the cutover mixed up 100 ms", v1, nil, []step{{D, "x", 0, 1}, {D, "W", 0, 0}, {D, "y", 0, 9}}, []verdict{waiting, found, found}, -1},
+		{"v1: too old, the server starts at its oldest event", v1, nil, []step{{D, "x", 0, 3600}, {D, "y", 0, 3601}}, []verdict{waiting, absent}, 1},
+		{"v1: one stamp an hour ahead", v1, nil, []step{{D, "x", 0, 3600}, {D, "W", 0, 0}, {D, "y", 0, 1}}, []verdict{waiting, found, found}, -1},
+		{"v1: one stamp an hour ahead, and the witness is missing", v1, nil,
+			[]step{{D, "x", 0, 1}, {D, "lie", 0, 3600}, {D, "y", 0, 1}, {D, "z", 0, 2}}, []verdict{waiting, waiting, waiting, absent}, 3},
+		{"v1: the cutover mixed up 100 ms", v1, nil, []step{{D, "x", 0, 1}, {D, "W", 0, 0}, {D, "y", 0, 4}}, []verdict{waiting, found, found}, -1},
 		{"v1: an account event is as good a witness", v1, nil, []step{{A, "W", 0, 0}}, []verdict{found}, -1},
 		{"v1: rejects come before it", v1, nil, []step{{R, "sha256:1", 0, -100}, {D, "W", 0, 0}}, []verdict{waiting, found}, -1},
-		{"v1: an unknown kind shows the gap as well", v1, nil, []step{{R, "sha256:1", 0, 50}, {D, "x", 0, 60}}, []verdict{absent, absent}, 0},
+		{"v1: an unknown kind shows the gap as well", v1, nil, []step{{R, "sha256:1", 0, 50}, {R, "sha256:2", 0, 51}}, []verdict{waiting, absent}, 1},
 
 		{"v2: the witness after the rewind", v2, nil, []step{{D, "o", 45_904, -9}, {D, "W", 50_000, 0}, {D, "x", 50_001, 0}}, []verdict{waiting, found, found}, -1},
 		{"v2: stamps out of order say nothing", v2, nil, []step{{D, "o", 45_904, 30}, {D, "p", 45_905, 3600}, {D, "W", 50_000, 0}}, []verdict{waiting, waiting, found}, -1},
-		{"v2: the server gave numbers out again, W got a later one", v2, nil, []step{{D, "x", 50_000, 0}, {D, "y", 54_096, 90}, {D, "W", 54_096, 95}}, []verdict{waiting, waiting, found}, -1},
-		{"v2: W is no longer there", v2, nil, []step{{D, "o", 45_904, -9}, {D, "x", 50_001, 0}, {D, "y", 54_097, 1}}, []verdict{waiting, waiting, absent}, 2},
-		{"v2: clamped to 36 h", v2, nil, []step{{D, "x", 9_000_000, 7200}}, []verdict{absent}, 0},
-		{"v2: numbers start anew", v2, nil, []step{{D, "x", 12, 60}, {D, "y", 13, 60}}, []verdict{absent, absent}, 0},
+		{"v2: the server gave numbers out again, W got a later one", v2, nil, []step{{D, "x", 50_000, 0}, {D, "y", 54_096, 4}, {D, "W", 54_096, 9}}, []verdict{waiting, waiting, found}, -1},
+		{"v2: W is no longer there", v2, nil, []step{{D, "o", 45_904, -9}, {D, "x", 50_001, 0}, {D, "y", 54_097, 1}, {D, "z", 54_098, 1}, {D, "z2", 54_099, 1}},
+			[]verdict{waiting, waiting, waiting, waiting, absent}, 4},
+		{"v2: older events come again first", v2, nil, []step{{D, "o", 40_000, -30}, {D, "p", 40_001, -30}, {D, "o", 45_904, -9}, {D, "W", 50_000, 0}},
+			[]verdict{waiting, waiting, waiting, found}, -1},
+		{"v2: one number far ahead", v2, nil, []step{{D, "lie", 900_000, -9}, {D, "o", 45_904, -9}, {D, "lie2", 900_000, -9}, {D, "W", 50_000, 0}},
+			[]verdict{waiting, waiting, waiting, found}, -1},
+		{"v2: clamped to 36 h", v2, nil, []step{{D, "x", 9_000_000, 7200}, {D, "y", 9_000_001, 7200}}, []verdict{waiting, absent}, 1},
+		{"v2: numbers start anew", v2, nil, []step{{D, "x", 12, 60}, {D, "y", 13, 60}}, []verdict{waiting, absent}, 1},
 		{"v2: a reject without a number says nothing", v2, nil, []step{{R, "sha256:1", 0, 3600}, {D, "W", 50_000, 0}}, []verdict{waiting, found}, -1},
 
 		{"other host: within the margin", other, nil, []step{{D, "o", 7, -10}, {D, "W", 8, -3}, {D, "x", 9, 1}}, []verdict{waiting, found, found}, -1},
 		{"other host: its clock is 14 s ahead", other, nil, []step{{D, "o", 7, 13}, {D, "W", 8, 14}}, []verdict{waiting, found}, -1},
-		{"other host: it is out of reach", other, nil, []step{{D, "o", 7, 0}, {D, "p", 8, 15}, {D, "x", 9, 16}, {D, "W", 10, 17}}, []verdict{waiting, waiting, absent, absent}, 2},
-		{"other host: nothing before hours later", other, nil, []step{{D, "x", 7, 7200}}, []verdict{absent}, 0},
+		{"other host: it is out of reach", other, nil, []step{{D, "o", 7, 5}, {D, "p", 8, 10}, {D, "q", 8, 15}, {D, "x", 9, 16}, {D, "W", 10, 17}},
+			[]verdict{waiting, waiting, waiting, absent, absent}, 3},
+		{"other host: nothing before hours later", other, nil, []step{{D, "x", 7, 7200}, {D, "y", 8, 7201}}, []verdict{waiting, absent}, 1},
 
 		{"nothing came yet", v2, nil, nil, nil, -1},
 		{"no witness: the last thing was far from any event", event.Cursor{Host: "a:443", TimeUS: us(100)}, nil,
-			[]step{{D, "x", 0, -1}, {D, "y", 0, 0}, {D, "z", 0, 3600}}, []verdict{waiting, unasked, unasked}, -1},
-		{"the scope is another, the witness outside", narrow(v1, like), scope{"app.bsky.feed.post"}, []step{{D, "x", 0, 3600}}, []verdict{unasked}, -1},
-		{"the scope is another, the witness inside", narrow(v1, post), scope{"app.bsky.feed.*"}, []step{{D, "x", 0, 3600}}, []verdict{absent}, 0},
+			[]step{{D, "x", 0, -1}, {D, "y", 0, 0}, {D, "z", 0, 3}}, []verdict{waiting, unasked, unasked}, -1},
+		{"the scope is another, the witness outside", narrow(v1, like), scope{"app.bsky.feed.post"}, []step{{D, "x", 0, 3600}, {D, "y", 0, 3600}}, []verdict{waiting, unasked}, -1},
+		{"the scope is another, the witness inside", narrow(v1, post), scope{"app.bsky.feed.*"}, []step{{D, "x", 0, 3600}, {D, "y", 0, 3600}}, []verdict{waiting, absent}, 1},
 		{"the scope grew to everything", narrow(v1, post), nil, []step{{D, post, 0, 0}}, []verdict{found}, -1},
-		{"account events are in every scope", narrow(v1, "d\naccount\n7"), scope{"app.bsky.feed.like"}, []step{{D, "x", 0, 3600}}, []verdict{absent}, 0},
+		{"account events are in every scope", narrow(v1, "d\naccount\n7"), scope{"app.bsky.feed.like"}, []step{{D, "x", 0, 3600}, {D, "y", 0, 3600}}, []verdict{waiting, absent}, 1},
 		{"v2 without a witness: reached by number", narrow(v2, like), scope{"app.bsky.feed.post"},
-			[]step{{D, "x", 45_904, 3600}, {D, "y", 49_999, 0}, {D, "z", 50_003, 0}}, []verdict{waiting, waiting, unasked}, -1},
-		{"v2 without a witness: numbers start anew", narrow(v2, like), scope{"app.bsky.feed.post"}, []step{{D, "x", 12, 0}}, []verdict{unasked}, -1},
+			[]step{{D, "x", 45_904, 3600}, {D, "y", 47_900, 0}, {D, "y2", 49_900, 0}, {D, "z", 50_003, 0}}, []verdict{waiting, waiting, waiting, unasked}, -1},
+		{"v2 without a witness: numbers start anew", narrow(v2, like), scope{"app.bsky.feed.post"}, []step{{D, "x", 12, 60}, {D, "y", 13, 60}}, []verdict{waiting, unasked}, -1},
 		{"live", event.Cursor{}, nil, []step{{D, "x", 5, 0}, {S, "", 6, 1}}, []verdict{unasked, unasked}, -1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -147,11 +158,17 @@ func TestPosition(t *testing.T) {
 		want event.Cursor
 	}{
 		{"the newest of each", []in{{event.Data, "a", at(7, 50)}, {event.Data, "b", at(8, 20)}}, event.Cursor{Seq: 8, TimeUS: base + 50_000, Last: "b"}},
-		{"a reject just behind changes nothing", []in{{event.Data, "a", at(7, 50)}, {event.Reject, "r", at(8, 60)}}, event.Cursor{Seq: 7, TimeUS: base + 50_000, Last: "a"}},
+		{"a reject just behind changes nothing", []in{{event.Data, "z", at(6, 50)}, {event.Data, "a", at(7, 50)}, {event.Reject, "r", at(8, 60)}}, event.Cursor{Seq: 7, TimeUS: base + 50_000, Last: "a"}},
 		{"a malformed frame changes nothing", []in{{event.Data, "a", at(7, 50)}, {event.Reject, "r", Pos{}}}, event.Cursor{Seq: 7, TimeUS: base + 50_000, Last: "a"}},
-		{"rejects that run away by number", []in{{event.Data, "a", at(7, 50)}, {event.Reject, "r", at(7+2049, 60)}}, event.Cursor{Seq: 2056, TimeUS: base + 60_000}},
-		{"rejects that run away by time", []in{{event.Data, "a", at(0, 50)}, {event.Reject, "r", at(0, 5051)}}, event.Cursor{TimeUS: base + 5_051_000}},
-		{"an event after them", []in{{event.Data, "a", at(0, 50)}, {event.Reject, "r", at(0, 9000)}, {event.Data, "b", at(0, 9001)}}, event.Cursor{TimeUS: base + 9_001_000, Last: "b"}},
+		{"rejects that run away by number", []in{{event.Data, "a", at(7, 50)}, {event.Data, "b", at(8, 50)}, {event.Reject, "r", at(9+2049, 60)}, {event.Reject, "r", at(9+2050, 60)}, {event.Reject, "r", at(9+2051, 60)}},
+			event.Cursor{Seq: 2060, TimeUS: base + 60_000}},
+		{"rejects that run away by time", []in{{event.Data, "a", at(0, 50)}, {event.Reject, "r", at(0, 9000)}, {event.Reject, "r", at(0, 9001)}, {event.Reject, "r", at(0, 9002)}}, event.Cursor{TimeUS: base + 9_002_000}},
+		{"an event after them", []in{{event.Data, "a", at(0, 50)}, {event.Reject, "r", at(0, 9000)}, {event.Reject, "r", at(0, 9001)}, {event.Data, "b", at(0, 9002)}}, event.Cursor{TimeUS: base + 9_002_000, Last: "b"}},
+		{"one stamp an hour ahead", []in{{event.Data, "a", at(0, 50)}, {event.Data, "lie", at(0, 3_600_000)}, {event.Data, "b", at(0, 60)}, {event.Data, "lie", at(0, 3_600_001)}}, event.Cursor{TimeUS: base + 60_000, Last: "b"}},
+		{"the first stamp an hour ahead", []in{{event.Data, "lie", at(0, 3_600_000)}, {event.Data, "a", at(0, 50)}, {event.Data, "b", at(0, 60)}}, event.Cursor{TimeUS: base + 60_000, Last: "b"}},
+		{"one number far ahead", []in{{event.Data, "a", at(7, 50)}, {event.Data, "lie", at(9_000_000, 50)}, {event.Data, "b", at(8, 60)}}, event.Cursor{Seq: 8, TimeUS: base + 60_000, Last: "b"}},
+		{"an hour in which nothing happened", []in{{event.Data, "a", at(7, 50)}, {event.Data, "b", at(8, 3_600_000)}, {event.Data, "c", at(9, 7_200_000)}, {event.Data, "d", at(10, 10_800_000)}},
+			event.Cursor{Seq: 10, TimeUS: base + 3_600_000_000, Last: "b"}},
 		{"rejects only", []in{{event.Reject, "r", at(0, 50)}}, event.Cursor{TimeUS: base + 50_000}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -254,7 +271,7 @@ func TestResumeOnTheSameServer(t *testing.T) {
 	srv := serve(t,
 		func(p *peer) { p.text(v1(1, t0+1), v1(2, t0+2)); p.bye() },
 		func(p *peer) { p.text(v1(2, t0+2), v1(3, t0+3)); p.bye() },
-		func(p *peer) { p.text(v1(9, t0+9_000_000)); p.bye() })
+		func(p *peer) { p.text(v1(9, t0+9_000_000), v1(10, t0+9_000_000)); p.bye() })
 	s := open(t, Config{}, srv.url())
 	first, _ := streamOnce(t, s, event.Cursor{})
 	second, _ := streamOnce(t, s, first.cursor(t))
@@ -265,13 +282,13 @@ func TestResumeOnTheSameServer(t *testing.T) {
 		t.Errorf("second connection brought %q, want %q", got, want)
 	}
 	third, _ := streamOnce(t, s, second.cursor(t))
-	if got, want := third.ids(), []string{commitID(9), "GAP"}; !reflect.DeepEqual(got, want) {
+	if got, want := third.ids(), []string{commitID(9), commitID(10), "GAP"}; !reflect.DeepEqual(got, want) {
 		t.Errorf("third connection brought %q, want %q", got, want)
 	}
-	if c := third.cursor(t); c.Last != commitID(9) || c.TimeUS != t0+9_000_000 {
+	if c := third.cursor(t); c.Last != commitID(10) || c.TimeUS != t0+9_000_000 {
 		t.Errorf("cursor after the gap %+v", c)
 	}
-	if st := s.Status(); st.Gaps != 1 || st.Frames != 5 || st.Reconnects != 2 || st.Connected {
+	if st := s.Status(); st.Gaps != 1 || st.Frames != 6 || st.Reconnects != 2 || st.Connected {
 		t.Errorf("status %+v", st)
 	}
 }
@@ -336,9 +353,15 @@ func TestResumeWhenTheServerRenumbers(t *testing.T) {
 // A crash before the verdict must meet the same gap again, under the same name.
 func TestGapIsNotedOnceItCannotBeLost(t *testing.T) {
 	srv := serve(t,
-		func(p *peer) { p.text(v2(5, 11, t0-1)); p.bye() },                           // not yet past the old position: no verdict
-		func(p *peer) { p.text(v2(5, 11, t0-1), v2(6, 12, t0+60_000_000)); p.bye() }, // past it
-		func(p *peer) { p.text(v2(5, 11, t0-1), v2(6, 12, t0+60_000_000)); p.bye() })
+		func(p *peer) { p.text(v2(5, 11, t0-1)); p.bye() }, // not yet past the old position: no verdict
+		func(p *peer) {
+			p.text(v2(5, 11, t0-1), v2(6, 12, t0+60_000_000), v2(7, 13, t0+60_000_000), v2(8, 14, t0+60_000_000))
+			p.bye()
+		}, // past it
+		func(p *peer) {
+			p.text(v2(5, 11, t0-1), v2(6, 12, t0+60_000_000), v2(7, 13, t0+60_000_000), v2(8, 14, t0+60_000_000))
+			p.bye()
+		})
 	s := open(t, Config{}, srv.url())
 	from := event.Cursor{Host: "elsewhere:443", TimeUS: t0, Last: commitID(1), Scope: "*", Origin: "live"}
 	first, _ := streamOnce(t, s, from)
@@ -346,11 +369,57 @@ func TestGapIsNotedOnceItCannotBeLost(t *testing.T) {
 		t.Errorf("cursor %+v before the verdict, want the old one", c)
 	}
 	second, _ := streamOnce(t, s, from)
-	if got, want := second.ids(), []string{commitID(11), commitID(12), "GAP"}; !reflect.DeepEqual(got, want) {
+	if got, want := second.ids(), []string{commitID(11), commitID(12), commitID(13), commitID(14), "GAP"}; !reflect.DeepEqual(got, want) {
 		t.Fatalf("brought %q, want %q", got, want)
 	}
 	third, _ := streamOnce(t, s, from) // as if what second brought had not been committed
-	if a, b := second.all()[2].ID, third.all()[2].ID; a != b || a == "" {
+	if a, b := second.all()[4].ID, third.all()[4].ID; a != b || a == "" {
 		t.Errorf("the same gap is called %q and %q", a, b)
+	}
+}
+
+// Until the overlap is seen the position stays the old server's; the events are the new one's.
+func TestEventsAreOfTheServerThatSentThem(t *testing.T) {
+	srv := serve(t, func(p *peer) { p.text(v2(5, 11, t0-1)); p.bye() })
+	out, _ := streamOnce(t, open(t, Config{}, srv.url()), event.Cursor{Host: "elsewhere:443", TimeUS: t0, Last: commitID(1), Scope: "*", Origin: "live"})
+	if c := out.cursor(t); c.Host != "elsewhere:443" || len(out.hosts) != 1 || out.hosts[0] != srv.addr() {
+		t.Errorf("events of %q, position of %s; want %s and the old one", out.hosts, c.Host, srv.addr())
+	}
+}
+
+// A position ahead of this machine's clock, as an older weir could commit after one wrong
+// stamp: the server takes it for the future and sends what is new. That is noted at once,
+// and not when the clock has caught up.
+func TestPositionInTheFutureIsAGap(t *testing.T) {
+	now := time.Now().UnixMicro()
+	srv := serve(t, func(p *peer) { p.text(v1(8, now), v1(9, now+1)); p.bye() })
+	s := open(t, Config{}, srv.url())
+	out, _ := streamOnce(t, s, event.Cursor{Host: srv.addr(), TimeUS: now + time.Hour.Microseconds(), Last: commitID(1), Scope: "*", Origin: "live"})
+	if got, want := out.ids(), []string{commitID(8), commitID(9), "GAP"}; !reflect.DeepEqual(got, want) {
+		t.Errorf("brought %q, want %q", got, want)
+	}
+	if c := out.cursor(t); c.TimeUS != now+1 || c.Last != commitID(9) {
+		t.Errorf("cursor %+v, want that of the last event", c)
+	}
+}
+
+// One stamp an hour ahead from a v1 server, and then a short outage: what happened
+// meanwhile must be asked for.
+func TestOneStampAheadDoesNotSteerTheResume(t *testing.T) {
+	hour := time.Hour.Microseconds()
+	srv := serve(t,
+		func(p *peer) {
+			p.text(v1(1, t0+1), v1(2, t0+2), v1(3, t0+hour), v1(4, t0+4), v1(5, t0+hour+1))
+			p.bye()
+		},
+		func(p *peer) { p.text(v1(4, t0+4), v1(6, t0+6)); p.bye() })
+	s := open(t, Config{}, srv.url())
+	first, _ := streamOnce(t, s, event.Cursor{})
+	second, _ := streamOnce(t, s, first.cursor(t))
+	if got, want := query(srv.request(1).URL), strconv.FormatInt(t0+4, 10); got != want {
+		t.Errorf("resumed at %s, want %s", got, want)
+	}
+	if got, want := second.ids(), []string{commitID(4), commitID(6)}; !reflect.DeepEqual(got, want) {
+		t.Errorf("brought %q, want %q", got, want)
 	}
 }

@@ -130,6 +130,7 @@ type sink struct {
 	mu      sync.Mutex
 	events  []record
 	cursors []event.Cursor // one a batch
+	hosts   []string       // of each batch
 	sizes   []int          // events of each batch
 	changed chan struct{}
 }
@@ -142,6 +143,7 @@ func (s *sink) emit(b *event.Batch) error {
 		s.events = append(s.events, record{ev.Route, ev.Kind, string(ev.ID), string(ev.Value), ev.Size, ev.Detail})
 	}
 	s.cursors = append(s.cursors, b.Cursor)
+	s.hosts = append(s.hosts, b.Host)
 	s.sizes = append(s.sizes, len(b.Events))
 	s.mu.Unlock()
 	for i := range b.Events { // whoever still reads the batch sees it

@@ -287,7 +287,7 @@ func (c *conn) flush() error {
 		return nil
 	}
 	c.batch = nil
-	b.Cursor = c.track.cursor(b)
+	b.Cursor, b.Host = c.track.cursor(b), c.host.addr
 	c.meter.Received(b, c.bytes)
 	c.bytes = 0
 	return c.emit(b)

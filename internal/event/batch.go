@@ -16,6 +16,9 @@ type Batch struct {
 	Events []Event
 	// Cursor is the position after the last event: resuming there loses nothing.
 	Cursor Cursor
+	// Host is the server that sent the events; empty where it is the Cursor's. After a
+	// change of servers the Cursor stays the old one's until the overlap is seen.
+	Host string
 	// Received is when the first event's bytes had arrived.
 	Received time.Time
 
@@ -37,7 +40,7 @@ func (b *Batch) Release() {
 	}
 	clear(b.Events)
 	b.Events, b.buf, b.bytes = b.Events[:0], b.buf[:0], 0
-	b.Cursor, b.Received = Cursor{}, time.Time{}
+	b.Cursor, b.Host, b.Received = Cursor{}, "", time.Time{}
 	batches.Put(b)
 }
 

@@ -177,6 +177,7 @@ type script struct {
 	window  time.Duration // of the filter; 0 means an hour
 	origin  string
 	host    string
+	sender  string           // of the batches; empty means host
 	item    func(n int) item // nil means plain
 	streams int
 	err     error // what Stream returns when it is cut
@@ -243,7 +244,7 @@ func (s *script) Stream(ctx context.Context, from event.Cursor, emit func(*event
 			}
 		}
 		b := event.NewBatch()
-		b.Received = time.Now()
+		b.Received, b.Host = time.Now(), s.sender
 		for range size {
 			if n == s.n || s.cut > 0 && n-first == s.cut {
 				break

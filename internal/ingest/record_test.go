@@ -17,7 +17,8 @@ import (
 
 func TestRecordsAsOthersSeeThem(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
-		src := &script{n: 100, size: 10, host: "jetstream.example:443", item: func(n int) item {
+		// The position is still the server's before it while the overlap is not seen.
+		src := &script{n: 100, size: 10, host: "before.example:443", sender: "jetstream.example:443", item: func(n int) item {
 			it := plain(n)
 			switch n {
 			case 10:

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -119,8 +120,8 @@ func (t *transaction) add(b *event.Batch) error {
 		return err
 	}
 	t.now = time.Now()
-	if t.host != b.Cursor.Host || t.hostBytes == nil {
-		t.host, t.hostBytes = b.Cursor.Host, []byte(b.Cursor.Host)
+	if host := cmp.Or(b.Host, b.Cursor.Host); t.host != host || t.hostBytes == nil {
+		t.host, t.hostBytes = host, []byte(host)
 	}
 	received := b.Received
 	if received.IsZero() {

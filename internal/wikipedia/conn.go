@@ -141,7 +141,7 @@ func (c *conn) flush() error {
 		return nil
 	}
 	c.batch = nil
-	b.Cursor = c.track.cursor(b, c.at)
+	b.Cursor, b.Host = c.track.cursor(b, c.at), c.source.addr
 	c.source.meter.Received(b, c.bytes)
 	c.bytes = 0
 	if err := c.emit(b); err != nil {
