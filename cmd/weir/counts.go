@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/weir-project/weir/internal/bluesky"
+	"github.com/weir-project/weir/internal/event"
 	"github.com/weir-project/weir/internal/kafka"
 	"github.com/weir-project/weir/internal/tally"
 	"github.com/weir-project/weir/internal/wikipedia"
@@ -66,11 +67,12 @@ func newCounts(a *app) *cobra.Command {
 type source struct {
 	name, topic, account, group string
 	classify                    func([]byte) string
+	locate                      func(value []byte, host string) (at event.Cursor, ok bool)
 }
 
 var sources = []source{
-	{bluesky.Name, kafka.TopicBluesky, kafka.TopicBlueskyAccounts, kafka.GroupBluesky, bluesky.Classify},
-	{wikipedia.Name, kafka.TopicWikipedia, "", kafka.GroupWikipedia, wikipedia.Classify},
+	{bluesky.Name, kafka.TopicBluesky, kafka.TopicBlueskyAccounts, kafka.GroupBluesky, bluesky.Classify, bluesky.Locate},
+	{wikipedia.Name, kafka.TopicWikipedia, "", kafka.GroupWikipedia, wikipedia.Classify, wikipedia.Locate},
 }
 
 // accountGroup is added to a group's name for the group that counts the account

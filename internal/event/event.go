@@ -62,6 +62,9 @@ const (
 	MalformedKind = "(malformed)"
 	// OtherKind counts types beyond the limits on their number and length.
 	OtherKind = "(other)"
+	// DeletedKind counts, in a cursor that was rebuilt from its topics, the records
+	// that had been deleted from them by then.
+	DeletedKind = "(deleted)"
 )
 
 // Reasons for a Reject, and the kind of a Gap: the `kind` header in the dead-letter topic.

@@ -3,6 +3,7 @@ package kafka
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -76,6 +77,9 @@ type CursorError struct {
 	Out string
 }
 
+// useNewer is the way out where a record is from a newer version.
+const useNewer = "use the newer weir that wrote it"
+
 func (e *CursorError) Error() string {
 	return fmt.Sprintf("the cursor of %s cannot be used: %s; %s", e.Source, e.Cause, e.Out)
 }
@@ -127,6 +131,42 @@ func readCursor(ctx context.Context, c Config, source string, p int32,
 	return rec, err == nil, err
 }
 
+// BestCursor returns the newest usable cursor that the cursor topic still holds of a
+// source, also where a tombstone, an older copy or something else was written behind
+// it. found is false when there is none. A record from a newer version is a
+// *CursorError: it may be the one that counts.
+func BestCursor(ctx context.Context, c Config, source string) (best CursorRecord, found bool, err error) {
+	p, err := Partition(source)
+	if err != nil {
+		return CursorRecord{}, false, err
+	}
+	cl, err := c.NewClient()
+	if err != nil {
+		return CursorRecord{}, false, err
+	}
+	defer cl.Close()
+	all, err := Bounds(ctx, cl, TopicCursors)
+	if err != nil {
+		return CursorRecord{}, false, err
+	}
+	tp := TopicPartition{TopicCursors, p}
+	err = Scan(ctx, c, []Range{{tp, all[tp].Start, all[tp].End}}, func(r *kgo.Record) error {
+		rec, err := decodeCursor(source, r)
+		var ce *CursorError
+		switch {
+		case errors.As(err, &ce) && ce.Out == useNewer:
+			return err
+		case err == nil && (!found || rec.WrittenUS >= best.WrittenUS):
+			best, found = rec, true
+		}
+		return nil
+	})
+	if err != nil {
+		return CursorRecord{}, false, fmt.Errorf("read cursors: %w", err)
+	}
+	return best, found, nil
+}
+
 // lastRecord returns the last committed record of a partition of the cursor
 // topic, nil if there is none. It looks at the end first: until the log is
 // compacted it holds a cursor of every transaction there ever was.
@@ -154,7 +194,7 @@ func decodeCursor(source string, r *kgo.Record) (CursorRecord, error) {
 		at := fmt.Sprintf("record %d of %s/%d ", r.Offset, r.Topic, r.Partition)
 		return CursorRecord{}, &CursorError{Source: source, Cause: at + fmt.Sprintf(format, args...), Out: out}
 	}
-	const foreign = "something else writes to that topic: stop it, and restore the last good record or use another cluster"
+	foreign := "something else writes to that topic: stop it, and then run: weir cursor rebuild " + source
 	if string(r.Key) != source {
 		return fail(foreign, "has the key %.40q instead of %q", r.Key, source)
 	}
@@ -167,7 +207,7 @@ func decodeCursor(source string, r *kgo.Record) (CursorRecord, error) {
 	}
 	switch {
 	case v.Version > CursorVersion:
-		return fail("use the newer weir that wrote it", "has version %d, and this weir knows versions up to %d", v.Version, CursorVersion)
+		return fail(useNewer, "has version %d, and this weir knows versions up to %d", v.Version, CursorVersion)
 	case v.Version < 1:
 		return fail(foreign, "has no version")
 	}

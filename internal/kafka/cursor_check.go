@@ -53,7 +53,8 @@ func CheckCursor(ctx context.Context, c Config, rec CursorRecord, parts map[Topi
 			Source: rec.Source,
 			Cause: fmt.Sprintf("record %d of %s/%d has sequence number %d, but %s, and going on would store events twice",
 				n.rec.Offset, topic, n.rec.Partition, n.seq, why),
-			Out: "use another --data directory or another cluster",
+			Out: "rebuild it from the topics with: weir cursor rebuild " + rec.Source +
+				" (weir cluster starts weir's own brokers for that); or use another --data directory or cluster",
 		}
 	}
 	return nil

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+
+	"github.com/weir-project/weir/internal/event"
 )
 
 // counts holds the tallies against the recount.
@@ -187,6 +189,8 @@ func (g *groupCheck) unsettled(whole bool) string {
 		return "other programs wrote to the topic, too"
 	case !whole:
 		return "the group did not count every partition from its beginning"
+	case g.st.counts[event.DeletedKind] > 0:
+		return fmt.Sprintf("the cursor was rebuilt when %d of them had been deleted, and does not know their types", g.st.counts[event.DeletedKind])
 	case g.s.report.Lost+g.s.report.Doubled > 0:
 		return "events are lost or doubled"
 	}

@@ -146,7 +146,7 @@ func (s *source) sequences(st *stream) {
 		}
 	}
 	if !s.found && numbered > 0 {
-		s.fault(st.topic.Name, -1, "%d events carry a sequence number, but there is no cursor: an ingester would begin again and write events twice", numbered)
+		s.fault(st.topic.Name, -1, "%d events carry a sequence number, but there is no cursor: an ingester would store events twice and stops instead; make one with: weir cursor rebuild %s", numbered, s.Name)
 		to = at + 1
 	}
 	if st.seqs == nil {

@@ -225,6 +225,11 @@ func TestTrimmed(t *testing.T) {
 			want: want{trimmed: -1, miscounted: 1, problem: "were ever written"}},
 		{name: "less than what is kept", damage: func(h *house) { h.redis.HSet(key(0), "k:create", "1") },
 			want: want{trimmed: -1, miscounted: -1}},
+		{name: "cursor rebuilt from what is kept", damage: func(h *house) {
+			h.counts[dataTopic]["create"]--
+			h.counts[dataTopic]["(deleted)"]++
+			h.commit()
+		}, want: want{trimmed: -1, unverifiable: -1, note: "cannot be recounted: the cursor was rebuilt when 1 of them"}},
 		{name: "records of others", damage: func(h *house) { h.commit(item{foreign: true}) },
 			want: want{trimmed: -1, foreign: 1, uncounted: 1, unverifiable: -1, note: "cannot be recounted: other programs wrote to the topic"}},
 	}

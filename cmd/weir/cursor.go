@@ -1,0 +1,189 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weir-project/weir/internal/event"
+	"github.com/weir-project/weir/internal/ingest"
+	"github.com/weir-project/weir/internal/kafka"
+)
+
+const cursorLong = `A source's cursor says where in the stream weir goes on, and which sequence number
+comes next in each topic. weir writes it to the topic weir.cursors with every
+transaction.
+
+Without its cursor, or with an older one, a source would store events a second time.
+weir up and weir produce therefore stop such a source before it stores anything;
+weir cursor rebuild SOURCE makes a new cursor from what the topics hold.`
+
+func newCursor(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "cursor",
+		Short: "Where a source goes on; rebuild that when it was lost",
+		Long:  cursorLong,
+		Example: `  weir cursor rebuild bluesky
+  weir cursor show bluesky`,
+		Args: noSuchCommand,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	show := &cobra.Command{
+		Use:     "show SOURCE",
+		Short:   "Show a source's cursor",
+		Example: "  weir cursor show wikipedia -o json",
+		RunE:    func(cmd *cobra.Command, args []string) error { return a.showCursor(cmd.Context(), args[0]) },
+	}
+	var yes bool
+	rebuild := &cobra.Command{
+		Use:   "rebuild SOURCE",
+		Short: "Make a lost cursor from what the topics hold",
+		Long: `Reads the source's topics and makes a new cursor: the next sequence number of each
+topic, the counts by type, and the position in the stream. The newest cursor that
+weir.cursors still holds is used where it fits; otherwise the newest events say where
+to go on. What the source then sends a second time is not stored again.
+
+Shows what it would write, then asks; --yes answers instead. A weir that stores events
+of this source meanwhile is fenced: stop it first.`,
+		Example: "  weir cursor rebuild bluesky\n  weir cursor rebuild bluesky --yes -o json",
+		RunE:    func(cmd *cobra.Command, args []string) error { return a.rebuildCursor(cmd.Context(), args[0], yes) },
+	}
+	for _, c := range []*cobra.Command{show, rebuild} {
+		sourceArgs(c)
+		a.clusterFlags(c, useKafka)
+		a.outputFlag(c, formatTable, formatJSON)
+	}
+	rebuild.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	noEnv(rebuild.Flags(), "yes")
+	cmd.AddCommand(show, rebuild)
+	return cmd
+}
+
+// withSource finds the cluster and the source of an argument, and runs a command on them.
+func (a *app) withSource(ctx context.Context, name string, do func(source, kafka.Config) error) error {
+	s, err := sourceNamed(name)
+	if err != nil {
+		return err
+	}
+	t, err := a.find()
+	if err != nil {
+		return err
+	}
+	cl, err := a.openKafka(ctx, t)
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	return do(s, a.kafkaConfig(t.kafka, "weir-cursor"))
+}
+
+func (a *app) showCursor(ctx context.Context, name string) error {
+	return a.withSource(ctx, name, func(s source, cfg kafka.Config) error {
+		rec, found, err := kafka.PeekCursor(ctx, cfg, s.name)
+		if err != nil {
+			return err
+		}
+		if !found {
+			return runtimeError("weir up writes one; where the topics hold events already: weir cursor rebuild "+s.name, "%s has no cursor", s.name)
+		}
+		return a.write(rec, []any{rec}, func() *table {
+			fmt.Fprintf(a.stdout, "%s goes on %s\nwritten %s by %s\n\n", s.name, positionText(&rec.Cursor),
+				timeText(rec.WrittenUS), visible(rec.Instance))
+			tb := newTable("TOPIC", ">NEXT NUMBER")
+			for _, topic := range sortedKeys(rec.Seqs) {
+				tb.add(topic, rec.Seqs[topic])
+			}
+			return tb
+		})
+	})
+}
+
+func (a *app) rebuildCursor(ctx context.Context, name string, yes bool) error {
+	return a.withSource(ctx, name, func(s source, cfg kafka.Config) error {
+		a.stderr.say("reading the topics of %s", s.name)
+		plan, err := ingest.PlanCursor(ctx, ingest.PlanConfig{Kafka: cfg, Source: s.name, Locate: s.locate,
+			Topics: ingest.Topics{Data: s.topic, Account: s.account, DeadLetter: kafka.TopicDeadLetters}})
+		if err != nil {
+			return err
+		}
+		if plan.Problem == "" {
+			a.stderr.say("the cursor of %s fits what the topics hold: nothing to do", s.name)
+			return a.writePlan(plan)
+		}
+		if err := a.showPlan(plan); err != nil {
+			return err
+		}
+		if err := a.confirm(fmt.Sprintf("Write this cursor of %s? [y/N] ", s.name), "y", yes); err != nil {
+			return err
+		}
+		if err := plan.Apply(ctx); err != nil {
+			return err
+		}
+		a.stderr.say("wrote the cursor of %s: start weir again, then weir verify", s.name)
+		return a.writePlan(plan)
+	})
+}
+
+// writePlan prints a plan for programs.
+func (a *app) writePlan(plan *ingest.CursorPlan) error {
+	if a.output == formatTable {
+		return nil
+	}
+	return a.write(plan, nil, nil)
+}
+
+// showPlan prints what a rebuild would write, on standard error: it belongs to the question.
+func (a *app) showPlan(plan *ingest.CursorPlan) error {
+	a.stderr.say("the cursor of %s cannot be used: %s", plan.Source, plan.Problem)
+	tb := newTable("TOPIC", ">RECORDS", ">NEXT NUMBER NOW", ">NEXT NUMBER THEN")
+	var notes []string
+	for _, t := range plan.Topics {
+		tb.add(t.Topic, t.Records, t.Was, t.Next)
+		if t.Deleted > 0 {
+			notes = append(notes, fmt.Sprintf("%s records are no longer in %s (retention): the new cursor does not know their types, "+
+				"so weir verify can no longer recount them. The counts in Redis stay as they are.", thousands(t.Deleted), t.Topic))
+		}
+	}
+	if err := tb.write(a.stderr); err != nil {
+		return err
+	}
+	from := "estimated from the newest events; events that come again from there are not stored again"
+	if plan.Exact {
+		from = "from the newest cursor that fits"
+	}
+	a.stderr.say("%s will go on %s (%s)", plan.Source, positionText(&plan.Cursor.Cursor), from)
+	if at := &plan.Cursor.Cursor; !plan.Exact && !at.IsZero() && at.Last == "" {
+		notes = append(notes, "if the source no longer offers what came after that time, weir will not notice the gap")
+	}
+	if at := &plan.Cursor.Cursor; !at.IsZero() && at.Origin == "" {
+		notes = append(notes, "whether the stored events are live or simulated is no longer known: start weir with the same --source as before")
+	}
+	for _, n := range notes {
+		a.stderr.say("note: %s", n)
+	}
+	return nil
+}
+
+// positionText says where a source goes on.
+func positionText(c *event.Cursor) string {
+	if c.IsZero() {
+		return "with the events of that moment: no position is known"
+	}
+	text := "after " + timeText(c.TimeUS)
+	if c.Seq > 0 {
+		text += fmt.Sprintf(", number %d", c.Seq)
+	}
+	if c.Host != "" {
+		text += " of " + visible(c.Host)
+	}
+	if c.Origin != "" && !strings.HasPrefix(c.Origin, event.OriginLive) {
+		text += ", " + visible(c.Origin)
+	}
+	return text
+}
+
+// timeText is a time in Unix microseconds.
+func timeText(us int64) string { return time.UnixMicro(us).UTC().Format("2006-01-02 15:04:05 UTC") }
