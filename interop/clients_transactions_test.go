@@ -63,8 +63,14 @@ func (c clients) transact() {
 func (c clients) administer() {
 	t := c.t
 	const topic = "administered"
-	c.records("", "confluent", "create", topic, "--partitions", "2")
+	c.tool("", "TopicCommand", "--create", "--topic", topic, "--partitions", "2", "--replication-factor", "3", "--config", "retention.ms=600000")
 	c.tool("", "TopicCommand", "--alter", "--topic", topic, "--partitions", "3")
+	for _, wrong := range []string{"retention.mss=600000", "retention.ms=abc"} {
+		create := c.java("TopicCommand", "--create", "--topic", "refused", "--config", wrong)
+		if out, err := c.tries("", "java", create...); err == nil {
+			t.Errorf("kafka-topics creates a topic with %s: %s", wrong, out)
+		}
+	}
 	var batch []kafkaRecord
 	for i := range 30 {
 		batch = append(batch, kafkaRecord{partition: i % 3, value: new(strconv.Itoa(i))})
@@ -74,7 +80,7 @@ func (c clients) administer() {
 		t.Errorf("kafka-get-offsets prints %q", got)
 	}
 	describe := c.tool("", "TopicCommand", "--describe", "--topic", topic)
-	if strings.Count(describe, "Leader: ") != 3 || !strings.Contains(describe, "ReplicationFactor: 3") {
+	if strings.Count(describe, "Leader: ") != 3 || !strings.Contains(describe, "ReplicationFactor: 3") || !strings.Contains(describe, "retention.ms=600000") {
 		t.Errorf("kafka-topics describes\n%s", describe)
 	}
 
