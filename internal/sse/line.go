@@ -120,6 +120,8 @@ func (r *Reader) skip(piece []byte) error {
 				r.push(newline)
 			}
 			r.push(bytes.TrimPrefix(value, []byte(" ")))
+		} else if piece[0] == ':' {
+			r.signs++
 		}
 	} else if r.inData {
 		r.push(piece)

@@ -76,6 +76,7 @@ type Reader struct {
 	started bool   // the byte order mark has been looked for
 	afterCR bool   // a LF that follows belongs to the same line end
 	retry   time.Duration
+	signs   int64
 }
 
 // NewReader returns a reader of r. It calls r.Read only when everything that it
@@ -88,6 +89,10 @@ func NewReader(r io.Reader, limits Limits) *Reader {
 // Retry returns the reconnection time that the stream asked for, at most an
 // hour; 0 where it did not.
 func (r *Reader) Retry() time.Duration { return r.retry }
+
+// Signs counts the events and comments read so far. What else a server sends, such
+// as bytes that are no event stream, does not show that the stream is alive.
+func (r *Reader) Signs() int64 { return r.signs }
 
 // Next returns the next event. The error is that of the underlying reader
 // (io.EOF at a clean end, where an unfinished event is dropped as the standard
@@ -129,6 +134,7 @@ func (r *Reader) reset() {
 }
 
 func (r *Reader) event() *Event {
+	r.signs++
 	r.ev = Event{Type: eventType(r.typ), ID: r.id, Data: r.data}
 	if r.big.on {
 		r.ev.TooLarge, r.ev.Size = true, r.big.size
@@ -154,7 +160,9 @@ func (r *Reader) field(line []byte) error {
 	if len(value) > 0 && value[0] == ' ' {
 		value = value[1:]
 	}
-	switch string(name) { // an empty name is a comment
+	switch string(name) {
+	case "": // a comment
+		r.signs++
 	case "data":
 		return r.addData(value)
 	case "event":

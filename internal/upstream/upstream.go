@@ -41,9 +41,16 @@ func Refusal(host string, resp *http.Response, body []byte, hint string) *event.
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s answered %d %s", host, status, http.StatusText(status))
+	kind := contentType(resp.Header)
 	switch {
-	case isPage(resp.Header, body):
-		b.WriteString(" with a web page, not with a stream: is there a proxy or a network login (captive portal) in between?")
+	case isPage(kind, body):
+		b.WriteString(" with a web page, not with a stream")
+		if kind != "" {
+			fmt.Fprintf(&b, " (Content-Type %s)", kind)
+		}
+		b.WriteString(": is there a proxy or a network login (captive portal) in between?")
+	case status == http.StatusOK && kind != "":
+		fmt.Fprintf(&b, " with Content-Type %s, not with a stream", kind)
 	default:
 		if quote := firstLine(body); quote != "" {
 			fmt.Fprintf(&b, " (%q)", quote)
@@ -59,9 +66,37 @@ func Refusal(host string, resp *http.Response, body []byte, hint string) *event.
 	return e
 }
 
-// isPage reports whether an answer is HTML, by its header or by its first bytes.
-func isPage(h http.Header, body []byte) bool {
-	if strings.HasPrefix(strings.ToLower(h.Get("Content-Type")), "text/html") {
+// Plain returns an error when the body of a stream's answer is encoded, though
+// weir asked for none: read as it is, such a stream would yield nothing for ever.
+func Plain(host string, h http.Header) error {
+	encoding := strings.ToLower(strings.Join(h.Values("Content-Encoding"), ", "))
+	for one := range strings.SplitSeq(encoding, ",") {
+		if one = strings.TrimSpace(one); one != "" && one != "identity" {
+			return fmt.Errorf("%s sends the stream with Content-Encoding %s, though weir asked for none (identity): something between, such as a proxy,"+
+				" encodes it; let it pass the stream on unchanged, or go around it (NO_PROXY)", host, clip(encoding))
+		}
+	}
+	return nil
+}
+
+// contentType returns the media type of an answer, without parameters.
+func contentType(h http.Header) string {
+	kind, _, _ := strings.Cut(strings.ToLower(h.Get("Content-Type")), ";")
+	return clip(strings.TrimSpace(kind))
+}
+
+// clip returns what a server wrote in a header, quoted unless it is short and plain.
+func clip(value string) string {
+	cut := value[:min(len(value), 80)]
+	if q := strconv.Quote(cut); cut != value || q != `"`+cut+`"` {
+		return q
+	}
+	return value
+}
+
+// isPage reports whether an answer is HTML, by its media type or by its first bytes.
+func isPage(kind string, body []byte) bool {
+	if kind == "text/html" || kind == "application/xhtml+xml" {
 		return true
 	}
 	start := bytes.ToLower(bytes.TrimSpace(body[:min(len(body), 64)]))

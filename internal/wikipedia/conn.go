@@ -46,6 +46,9 @@ type conn struct {
 	dog    *watchdog
 	opened time.Time
 	at     time.Time // when bytes last arrived
+	alive  time.Time // when the last event or comment was worked off
+	signs  int64     // the events and comments by then
+	other  int64     // bytes read since then
 	events *sse.Reader
 	track  *track
 	decode *Decoder
@@ -57,15 +60,22 @@ type conn struct {
 	badID bool         // an id that could not be read was reported
 }
 
-// Read hands on what is pending and reads more of the body.
+// Read hands on what is pending and reads more of the body. It fails when neither
+// an event nor a comment came for as long as the server may say nothing: other
+// bytes do not count. Time in which the queue was full does not count either,
+// because there was an event to hand on then.
 func (c *conn) Read(p []byte) (int, error) {
 	if err := c.flush(); err != nil {
 		return 0, err
 	}
-	c.dog.arm(silence)
+	if signs := c.events.Signs(); signs != c.signs {
+		c.signs, c.alive, c.other = signs, time.Now(), 0
+	}
+	c.dog.arm(time.Until(c.alive.Add(silence)))
 	n, err := c.body.Read(p)
 	c.dog.rest()
 	c.at = time.Now()
+	c.other += int64(n)
 	return n, err
 }
 
@@ -165,6 +175,9 @@ func (c *conn) reason(ctx context.Context, err error) error {
 	}
 	host, age := c.source.addr, time.Since(c.opened)
 	switch {
+	case c.dog.fired() && c.other > 0:
+		return fmt.Errorf("stream from %s: nothing for %s but %d bytes that hold neither an event nor a comment: the connection is dead, or something"+
+			" between (a proxy) changes the stream", host, silence, c.other)
 	case c.dog.fired():
 		return fmt.Errorf("stream from %s: nothing for %s", host, silence)
 	case errors.Is(err, io.EOF), age >= lifetime:

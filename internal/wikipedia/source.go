@@ -34,13 +34,17 @@ const (
 
 	readBuffer  = 64 << 10
 	openTimeout = 30 * time.Second
-	// silence is how long the server may say nothing before it counts as dead. It
-	// sends no heartbeats, and there are some 30 events/s.
+	// excerptTimeout bounds the wait for the text of a refusal: a server may send
+	// no end of it.
+	excerptTimeout = time.Second
+	// silence is how long the server may send neither an event nor a comment before
+	// it counts as dead. It sends no heartbeats, and there are some 30 events/s.
 	silence = 60 * time.Second
 	// lifetime is the age from which on the end of a connection is normal,
 	// however it ends: the server cuts every one after 15 minutes at most.
 	lifetime       = 14 * time.Minute
 	maxHeaderBytes = 64 << 10
+	maxErrorText   = 300
 	maxRedirects   = 3
 )
 
@@ -94,7 +98,7 @@ func newClient(cfg Config) *http.Client {
 			TLSClientConfig:        &tls.Config{RootCAs: cfg.RootCAs, MinVersion: tls.VersionTLS12},
 			Protocols:              protocols,
 			DisableKeepAlives:      true,
-			DisableCompression:     true, // a compressed stream arrives in lumps
+			DisableCompression:     true, // the encoding is asked for, and checked, here
 			ReadBufferSize:         readBuffer,
 			MaxResponseHeaderBytes: maxHeaderBytes,
 		},
@@ -166,7 +170,7 @@ func (s *Source) stream(ctx context.Context, from event.Cursor, emit func(*event
 	w := newWatchdog(ctx)
 	defer w.stop()
 	w.arm(openTimeout)
-	resp, err := s.open(w.ctx, &from)
+	resp, err := s.request(w.ctx, &from)
 	if err != nil {
 		if w.fired() {
 			return fmt.Errorf("open stream at %s: no answer for %s", s.addr, openTimeout)
@@ -174,12 +178,16 @@ func (s *Source) stream(ctx context.Context, from event.Cursor, emit func(*event
 		return err
 	}
 	defer func() { _ = resp.Body.Close() }()
+	if err := s.check(w, resp); err != nil {
+		return err
+	}
 	w.rest()
 	origin := upstream.Origin(resp.Header)
 	if err := upstream.SameOrigin(s.addr, from.Origin, origin); err != nil {
 		return err
 	}
-	c := &conn{source: s, body: resp.Body, dog: w, opened: time.Now(), track: newTrack(from, s.addr, s.scope, origin), decode: NewDecoder(), emit: emit}
+	now := time.Now()
+	c := &conn{source: s, body: resp.Body, dog: w, opened: now, alive: now, track: newTrack(from, s.addr, s.scope, origin), decode: NewDecoder(), emit: emit}
 	c.events = sse.NewReader(c, sse.Limits{Data: event.MaxValue, Head: event.MaxHead})
 	s.meter.Opened(s.addr, origin)
 	s.log.Info("stream open", "source", Name, "host", s.addr, "partitions", len(from.Partitions), "origin", origin)
@@ -193,8 +201,8 @@ func (s *Source) stream(ctx context.Context, from event.Cursor, emit func(*event
 	return c.reason(ctx, err)
 }
 
-// open sends the request and returns the answer when it is a stream.
-func (s *Source) open(ctx context.Context, from *event.Cursor) (*http.Response, error) {
+// request asks for the stream and returns the answer, whatever it is.
+func (s *Source) request(ctx context.Context, from *event.Cursor) (*http.Response, error) {
 	u := *s.url
 	id := lastEventID(from.Partitions)
 	if id == "" && from.TimeUS > 0 {
@@ -207,6 +215,7 @@ func (s *Source) open(ctx context.Context, from *event.Cursor) (*http.Response, 
 		return nil, fmt.Errorf("open stream at %s: %w", s.addr, err)
 	}
 	req.Header.Set("Accept", "text/event-stream")
+	req.Header.Set("Accept-Encoding", "identity") // a compressed stream arrives in lumps
 	req.Header.Set("Cache-Control", "no-store")
 	req.Header.Set("User-Agent", s.cfg.UserAgent)
 	if id != "" {
@@ -216,13 +225,23 @@ func (s *Source) open(ctx context.Context, from *event.Cursor) (*http.Response, 
 	if err != nil {
 		return nil, s.openError(err)
 	}
+	return resp, nil
+}
+
+// check returns why an answer is no stream that can be read, or nil. An answer
+// need not end, so what it says is read only where its header does not say enough.
+func (s *Source) check(w *watchdog, resp *http.Response) error {
 	kind, _, _ := strings.Cut(strings.ToLower(resp.Header.Get("Content-Type")), ";")
-	if resp.StatusCode == http.StatusOK && strings.TrimSpace(kind) == "text/event-stream" {
-		return resp, nil
+	kind = strings.TrimSpace(kind)
+	if resp.StatusCode == http.StatusOK && kind == "text/event-stream" {
+		return upstream.Plain(s.addr, resp.Header)
 	}
-	body, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<10))
-	_ = resp.Body.Close()
-	return nil, upstream.Refusal(s.addr, resp, body, hints[resp.StatusCode])
+	var body []byte
+	if resp.StatusCode != http.StatusOK || kind == "" {
+		w.arm(excerptTimeout)
+		body, _ = io.ReadAll(io.LimitReader(resp.Body, 1<<10))
+	}
+	return upstream.Refusal(s.addr, resp, body, hints[resp.StatusCode])
 }
 
 // openError says why there was no answer, and what to do about it.
@@ -235,6 +254,9 @@ func (s *Source) openError(err error) error {
 	if errors.As(err, &bad) {
 		return fmt.Errorf("open stream at %s: %w: the answer does not come from that server (a proxy or a network login in between?), or this machine's clock or"+
 			" certificates are wrong; SSL_CERT_FILE names other certificates to trust", s.addr, err)
+	}
+	if text := err.Error(); len(text) > maxErrorText { // it can quote a header of any length
+		err = errors.New(strings.ToValidUTF8(text[:maxErrorText], "") + "…")
 	}
 	return fmt.Errorf("open stream at %s: %w", s.addr, err)
 }

@@ -53,8 +53,8 @@ func TestRequest(t *testing.T) {
 	if r.Header.Get("Accept") != "text/event-stream" || r.Header.Get("Last-Event-ID") != "" || r.URL.RawQuery != "" || r.URL.Path != "/v2/stream/recentchange" {
 		t.Errorf("first request %v %v", r.URL, r.Header)
 	}
-	if e := r.Header.Get("Accept-Encoding"); e != "" {
-		t.Errorf("asks for %q: a compressed stream arrives in lumps", e)
+	if e := r.Header.Get("Accept-Encoding"); e != "identity" {
+		t.Errorf("asks for the encoding %q, want identity: a compressed stream arrives in lumps", e)
 	}
 	if ua := r.Header.Get("User-Agent"); !strings.HasPrefix(ua, "weir/") || !strings.Contains(ua, "https://") {
 		t.Errorf("user agent %q has no name, version and contact", ua)

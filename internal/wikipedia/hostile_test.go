@@ -1,0 +1,138 @@
+package wikipedia
+
+import (
+	"compress/gzip"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/weir-project/weir/internal/event"
+)
+
+// A proxy that compresses unasked would otherwise make a stream that is open and
+// brings nothing.
+func TestEncodedStreamIsRefused(t *testing.T) {
+	for _, encodings := range [][]string{{"gzip"}, {"GZIP"}, {"br"}, {"identity", "zstd"}, {"identity, deflate"}} {
+		t.Run(strings.Join(encodings, "+"), func(t *testing.T) {
+			asked, gone := make(chan string, 1), make(chan bool)
+			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				asked <- r.Header.Get("Accept-Encoding")
+				w.Header().Set("Content-Type", "text/event-stream")
+				w.Header()["Content-Encoding"] = encodings
+				z := gzip.NewWriter(w)
+				_, _ = io.WriteString(z, edit(1, t0))
+				_ = z.Flush()
+				_ = http.NewResponseController(w).Flush()
+				<-r.Context().Done() // it stays open until the client goes
+				close(gone)
+			}))
+			defer srv.Close()
+			s := open(t, Config{}, srv.URL)
+			out, err := streamOnce(t, s, event.Cursor{})
+			var se *event.StreamError
+			if err == nil || errors.As(err, &se) || len(out.ids()) != 0 {
+				t.Fatalf("brought %q, %v; want nothing and an error after which weir connects again", out.ids(), err)
+			}
+			for _, want := range []string{strings.ToLower(strings.Join(encodings, ", ")), "Content-Encoding", "proxy", srv.Listener.Addr().String()} {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("%q does not name %s", err, want)
+				}
+			}
+			if got := <-asked; got != "identity" {
+				t.Errorf("asked for %q", got)
+			}
+			<-gone
+			if st := s.Status(); st.Connected || st.Reconnects != 0 || st.LastError != err.Error() {
+				t.Errorf("status %+v", st)
+			}
+		})
+	}
+	srv := serve(t, func(p *peer) { p.Header().Set("Content-Encoding", "identity"); p.send(edit(1, t0)) })
+	if out, err := streamOnce(t, open(t, Config{}, srv.url()), event.Cursor{}); err != nil || len(out.ids()) != 1 {
+		t.Errorf("identity: brought %q, %v", out.ids(), err)
+	}
+}
+
+// Bytes alone are no sign of life: compressed ones without a header that says so,
+// a page, lines that are neither an event nor a comment.
+func TestStreamOfSomethingElseIsNoticed(t *testing.T) {
+	for name, drip := range map[string]string{
+		"binary": "\x1f\x8b\x08\x00\xff", "a page": "<p>wait</p>\n", "blank lines": "\n", "fields without data": "id: 1\nevent: message\n\n",
+		"an endless event": "data: x\n", "an endless line": "data: xxxx",
+	} {
+		for _, every := range []time.Duration{0, 7 * time.Second} {
+			t.Run(name+" "+every.String(), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					s := open(t, Config{Dial: inMemory(func(c net.Conn) {
+						write(c, head+":ok\n\n"+edit(1, t0))
+						time.Sleep(50 * time.Second)
+						write(c, ": a comment\n")
+						begin := time.Now()
+						for {
+							time.Sleep(max(every, 10*time.Millisecond))
+							if _, err := io.WriteString(c, drip); err != nil {
+								break
+							}
+						}
+						if took := time.Since(begin); took > 70*time.Second {
+							t.Errorf("read for %v", took)
+						}
+					})}, "http://192.0.2.1/v2/stream/recentchange")
+					start, out := time.Now(), newSink()
+					err := s.Stream(t.Context(), event.Cursor{}, out.emit)
+					if took := time.Since(start); took != 110*time.Second || err == nil || !strings.Contains(err.Error(), "neither an event nor a comment") {
+						t.Errorf("ended after %v with %v; want 1m50s and the reason", took, err)
+					}
+					if ids := out.ids(); len(ids) != 1 || s.Status().LastError != err.Error() {
+						t.Errorf("brought %q, status %+v", ids, s.Status())
+					}
+					time.Sleep(10 * time.Second) // the server notices
+				})
+			})
+		}
+	}
+}
+
+// An answer that stays open is judged by its header, or by what came in a second.
+func TestOpenAnswerIsRefused(t *testing.T) {
+	for _, tt := range []struct {
+		name, head, body string
+		took             time.Duration
+		want             []string
+	}{
+		{"a web page", "200 OK\r\nContent-Type: Text/HTML; charset=utf-8", "<html>", 0, []string{"web page", "text/html", "--wikipedia-url"}},
+		{"a web page of which nothing comes", "200 OK\r\nContent-Type: text/html", "", 0, []string{"web page", "text/html"}},
+		{"another type", "200 OK\r\nContent-Type: application/json", "{}", 0, []string{"application/json", "--wikipedia-url"}},
+		{"a type of many bytes", "200 OK\r\nContent-Type: " + strings.Repeat("x", 4000), "", 0, []string{`"xxx`, "--wikipedia-url"}},
+		{"a broken header", "200 OK\r\nContent-Type: \x1b" + strings.Repeat("x", 4000), "", 0, []string{"malformed"}},
+		{"no type", "200 OK", "<!doctype html>", time.Second, []string{"web page"}},
+		{"overloaded", "503 Service Unavailable", "come back later", time.Second, []string{"come back later"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				hold := make(chan bool)
+				defer close(hold)
+				s := open(t, Config{Dial: inMemory(func(c net.Conn) {
+					write(c, "HTTP/1.1 "+tt.head+"\r\nContent-Length: 100000\r\n\r\n"+tt.body)
+					<-hold
+				})}, "http://192.0.2.1/v2/stream/recentchange")
+				start := time.Now()
+				err := s.Stream(t.Context(), event.Cursor{}, newSink().emit)
+				if took := time.Since(start); took != tt.took || err == nil {
+					t.Fatalf("ended after %v with %v; want %v", took, err, tt.took)
+				}
+				for _, want := range tt.want {
+					if !strings.Contains(err.Error(), want) || len(err.Error()) > 500 {
+						t.Errorf("%q does not name %s shortly", err, want)
+					}
+				}
+			})
+		})
+	}
+}
