@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/weir-project/weir/internal/event"
 	"github.com/weir-project/weir/internal/ingest"
@@ -64,7 +63,7 @@ of this source meanwhile is fenced: stop it first.`,
 }
 
 // withSource finds the cluster and the source of an argument, and runs a command on them.
-func (a *app) withSource(ctx context.Context, name string, do func(source, *kgo.Client, kafka.Config) error) error {
+func (a *app) withSource(ctx context.Context, name string, do func(source, kafka.Config) error) error {
 	s, err := sourceNamed(name)
 	if err != nil {
 		return err
@@ -78,11 +77,11 @@ func (a *app) withSource(ctx context.Context, name string, do func(source, *kgo.
 		return err
 	}
 	defer cl.Close()
-	return do(s, cl, a.kafkaConfig(t.kafka, "weir-cursor"))
+	return do(s, a.kafkaConfig(t.kafka, "weir-cursor"))
 }
 
 func (a *app) showCursor(ctx context.Context, name string) error {
-	return a.withSource(ctx, name, func(s source, _ *kgo.Client, cfg kafka.Config) error {
+	return a.withSource(ctx, name, func(s source, cfg kafka.Config) error {
 		rec, found, err := kafka.PeekCursor(ctx, cfg, s.name)
 		if err != nil {
 			return err
@@ -103,10 +102,7 @@ func (a *app) showCursor(ctx context.Context, name string) error {
 }
 
 func (a *app) rebuildCursor(ctx context.Context, name string, yes bool) error {
-	return a.withSource(ctx, name, func(s source, cl *kgo.Client, cfg kafka.Config) error {
-		if err := kafka.EnsureTopics(ctx, cl, kafka.CursorTopic()); err != nil { // it may be what was lost
-			return err
-		}
+	return a.withSource(ctx, name, func(s source, cfg kafka.Config) error {
 		a.stderr.say("reading the topics of %s", s.name)
 		plan, err := ingest.PlanCursor(ctx, ingest.PlanConfig{Kafka: cfg, Source: s.name, Locate: s.locate,
 			Topics: ingest.Topics{Data: s.topic, Account: s.account, DeadLetter: kafka.TopicDeadLetters}})

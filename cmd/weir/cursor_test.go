@@ -5,7 +5,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -64,16 +63,6 @@ func TestCursorRebuild(t *testing.T) {
 	if json.Unmarshal([]byte(stdout), &plan) != nil || json.Unmarshal([]byte(good), &was) != nil ||
 		was.Seqs["bluesky-events"] < 200 || plan.Cursor.Seqs["bluesky-events"] != was.Seqs["bluesky-events"] {
 		t.Errorf("the cursor was\n%s\nand rebuild printed\n%s", good, stdout)
-	}
-	produce(300)
-	verified(t, env)
-
-	// With every cursor gone, the newest events say where to go on.
-	if _, err := kadm.NewClient(cl).DeleteTopic(t.Context(), "weir.cursors"); err != nil {
-		t.Fatal(err)
-	}
-	if _, stderr, code := weir(t, env, "cursor", "rebuild", "bluesky", "--yes"); code != exitOK || !strings.Contains(stderr, "estimated from the newest events") {
-		t.Errorf("rebuild without the topic of the cursors: exit code %d:\n%s", code, stderr)
 	}
 	produce(300)
 	verified(t, env)

@@ -83,10 +83,13 @@ func (a *app) runProduce(ctx context.Context, s source, f *sourceFlags) (err err
 // printProduced prints what this run stored.
 func (p *pipeline) printProduced(s source) error {
 	is := p.lineOf(s).ingest.Stats()
-	v := map[string]int64{"events": is.Events, "rejected": is.Rejects, "gaps": is.Gaps, "duplicates": is.Duplicates}
+	v := map[string]int64{"events": is.Events, "rejected": is.Rejects, "gaps": is.Gaps, "duplicates": is.Duplicates, "too_old": is.TooOld}
 	tb := newTable("STORED IN THIS RUN", ">EVENTS")
 	tb.add("events", v["events"])
 	tb.add("dropped as duplicates", v["duplicates"])
+	if n := v["too_old"]; n > 0 {
+		tb.add("not stored: sent again, too old to tell", n)
+	}
 	tb.add("dead letters", v["rejected"])
 	tb.add("gaps", v["gaps"])
 	if err := tb.write(p.app.stdout); err != nil {

@@ -363,7 +363,7 @@ func (p *pipeline) local() map[string]watch.Local {
 		s := l.ingest.Stats()
 		w := watch.Local{
 			State: "connecting", Host: s.Source.Host, Origin: s.Source.Origin, LastError: s.Source.LastError, Reconnects: s.Source.Reconnects,
-			Duplicates: s.Duplicates, Gaps: s.Gaps, Rejects: s.Rejects, Skipped: s.Skipped, Members: len(l.counters()),
+			Duplicates: s.Duplicates, TooOld: s.TooOld, Gaps: s.Gaps, Rejects: s.Rejects, Skipped: s.Skipped, Members: len(l.counters()),
 			Queue: &watch.Queue{Events: s.Queue.Events, MaxEvents: s.Queue.MaxEvents, Bytes: s.Queue.Bytes, MaxBytes: s.Queue.MaxBytes, BlockedMS: s.Queue.Blocked.Milliseconds(),
 				Policy: s.Queue.Policy.String(), Dropped: map[string]int64{}},
 			Measured: watch.Measured{Commit: &s.Latency},

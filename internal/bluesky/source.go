@@ -165,6 +165,7 @@ type conn struct {
 	batch  *event.Batch // nil when there is nothing to hand on
 	bytes  int64        // payload bytes of the batch
 	frames int64
+	timeUS int64 // of the last frame that has one
 }
 
 // run reads frames until that is no longer possible.
@@ -204,6 +205,11 @@ func (c *conn) take(kind int, m message) error {
 		return err
 	}
 	index := len(b.Events) - 1
+	if pos.TimeUS > 0 {
+		c.timeUS = pos.TimeUS
+	} else {
+		b.Events[index].AtUS = c.timeUS // where those around it stand
+	}
 	stored := b.Events[index].Route != event.Reject
 	if stored && c.track.verdict == waiting && c.track.mismatch(pos) {
 		return c.renumbered(pos)

@@ -95,6 +95,9 @@ type Event struct {
 	ID []byte
 	// TimeUS is the event time in Unix microseconds; 0 means unknown.
 	TimeUS int64
+	// AtUS is where the event stands in the upstream's own order of delivery, in Unix
+	// microseconds, where that is not TimeUS; 0 means TimeUS.
+	AtUS int64
 	// Size is a Reject's full size in bytes, which Value may be the head of.
 	Size int64
 	// Detail says in words why a Reject was rejected, without upstream's bytes.

@@ -14,6 +14,20 @@ import (
 // restart after a crash at such a rate would store the oldest of them twice.
 const maxFiltered = 1 << 22
 
+// memory says how much the duplicate filter holds beyond its window.
+type memory struct {
+	limit int // identities
+	// tail is how many records at the end of a partition the filter is always
+	// rebuilt from: time alone would miss one with a stamp from long ago.
+	tail int64
+	// spare is how many identities must fit into the filter beside what a look back would add.
+	spare int
+	// batch is at least as many events as a source puts into a batch.
+	batch int
+}
+
+var usual = memory{limit: maxFiltered, tail: 500, spare: 1 << 16, batch: 1024}
+
 // filter remembers the identities of events for a window of event time, to drop
 // what upstream delivers a second time. It is not safe for concurrent use.
 //
@@ -33,6 +47,9 @@ type filter struct {
 	limit  int
 	// keep is how many of the newest identities stay however old they are.
 	keep int
+	// since is from when on, in Unix microseconds of event time, the filter holds all
+	// that was stored, beyond its window.
+	since int64
 	// early counts identities that had to go while they were within the window.
 	early int64
 	// touched is kept so that reading what is not needed yet is not left out.
@@ -51,6 +68,7 @@ func newFilter(window time.Duration, limit int) *filter {
 		seeds:  [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()},
 		window: window.Microseconds(),
 		limit:  limit,
+		since:  nothingOlder,
 	}
 }
 
@@ -91,22 +109,34 @@ func (f *filter) touch(events []event.Event) {
 // fresh remembers an identity and reports whether it is new. An empty one always is.
 func (f *filter) fresh(id []byte) bool { return len(id) == 0 || f.add(f.ident(id)) }
 
+// has reports whether an identity is remembered.
+func (f *filter) has(k ident) bool {
+	if f.n == 0 {
+		return false
+	}
+	_, seen := f.find(k)
+	return seen
+}
+
 // add is fresh for an identity that is not empty.
-func (f *filter) add(k ident) bool {
+func (f *filter) add(k ident) bool { return f.put(remembered{k, f.newest}) }
+
+// put is add with a time of arrival.
+func (f *filter) put(r remembered) bool {
 	if f.n == len(f.ring) && f.n < f.limit {
 		f.grow()
 	}
-	slot, seen := f.find(k)
+	slot, seen := f.find(r.id)
 	if seen {
 		return false
 	}
 	if f.n == f.limit {
 		f.forget()
 		f.early++
-		slot, _ = f.find(k) // what was forgotten may have moved the gap
+		slot, _ = f.find(r.id) // what was forgotten may have moved the gap
 	}
 	at := (f.head + f.n) % len(f.ring)
-	f.ring[at] = remembered{k, f.newest}
+	f.ring[at] = r
 	f.table[slot] = uint32(at + 1)
 	f.n++
 	return true
@@ -128,6 +158,7 @@ func (f *filter) distance(a, b int) int { return (b - a) & (len(f.table) - 1) }
 
 // forget drops the oldest identity.
 func (f *filter) forget() {
+	f.since = nothingOlder
 	gap, _ := f.find(f.ring[f.head].id)
 	f.head = (f.head + 1) % len(f.ring)
 	f.n--

@@ -141,6 +141,8 @@ type Ingester struct {
 	// known is the last cursor that this ingester read or wrote: a later one by
 	// another instance is a successor's.
 	known writing
+	// memory is what the duplicate filter holds: usual, and less in tests.
+	memory memory
 
 	mu    sync.Mutex
 	stats Stats
@@ -171,7 +173,7 @@ func New(cfg Config) (*Ingester, error) {
 	cfg.MaxEvents = orDefault(cfg.MaxEvents, DefaultMaxEvents)
 	cfg.MaxBytes = orDefault(cfg.MaxBytes, DefaultMaxBytes)
 	cfg.Log = cfg.Log.With("source", cfg.Source.Name())
-	return &Ingester{cfg: cfg, partition: p, instance: newInstance(), queue: queueStats{policy: cfg.Policy}}, nil
+	return &Ingester{cfg: cfg, partition: p, instance: newInstance(), memory: usual, queue: queueStats{policy: cfg.Policy}}, nil
 }
 
 func orDefault[T int | int64 | time.Duration](v, def T) T {

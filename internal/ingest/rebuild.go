@@ -12,10 +12,6 @@ import (
 	"github.com/weir-project/weir/internal/kafka"
 )
 
-// tailRecords is how many records at the end of a partition the filter is always
-// rebuilt from: time alone would miss one with a stamp from long ago.
-const tailRecords = 500
-
 // rebuild fills the duplicate filter from the topics, with everything that
 // upstream may deliver again after the cursor's position less a margin.
 func (s *session) rebuild(ctx context.Context) error {
@@ -25,7 +21,7 @@ func (s *session) rebuild(ctx context.Context) error {
 	began := time.Now()
 	since := s.rec.Cursor.TimeUS/1000 - s.cfg.Source.Window().Milliseconds()
 	// Each record can have a transaction's marker behind it.
-	least := max(tailRecords, 2*int64(s.repeats()))
+	least := max(s.memory.tail, 2*int64(s.repeats()))
 	bounds, err := kafka.TailBounds(ctx, s.cl, since, least, s.cfg.eventTopics()...)
 	if err != nil {
 		return fmt.Errorf("rebuild the duplicate filter: %w", err)

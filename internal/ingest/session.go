@@ -25,7 +25,18 @@ type session struct {
 	// last one.
 	rec    kafka.CursorRecord
 	filter *filter
-	hash   kgo.TopicPartitioner // of keys: it keeps nothing
+	// late is the upstream time, in Unix microseconds, before which an event of the batch in
+	// hand may have been forgotten by the filter.
+	late int64
+	// trimmed are the partitions that no longer hold all that was stored since filter.since,
+	// and partitions how many each topic has: of the last look back.
+	trimmed    map[kafka.TopicPartition]bool
+	partitions map[string]int32
+	// beyond is a time, in Unix microseconds, since which the topics are known not to tell
+	// what was stored; toldOld is when an event from before it was last logged.
+	beyond  int64
+	toldOld time.Time
+	hash    kgo.TopicPartitioner // of keys: it keeps nothing
 	// moved: the cursor is not the committed one.
 	moved bool
 	// tx is being built, and other is built next: flight tells how the commit of other
@@ -104,13 +115,15 @@ func (s *session) open(ctx context.Context) error {
 		return err
 	}
 	crash.Here("ingest: claimed")
-	s.filter = newFilter(s.cfg.Source.Window(), maxFiltered)
+	s.filter = newFilter(s.cfg.Source.Window(), s.memory.limit)
 	if err := s.rebuild(ctx); err != nil {
 		return err
 	}
 	// What was rebuilt came partition by partition: none of it may go before as
-	// many others have come as can be repeated.
-	s.filter.keep = min(s.filter.n+s.repeats(), maxFiltered)
+	// many others have come as can be repeated, and none of what is not committed yet: a
+	// look back would not find it.
+	uncommitted := 2 * (s.cfg.MaxEvents + s.memory.batch)
+	s.filter.keep = min(s.filter.n+s.repeats()+uncommitted, s.memory.limit)
 	crash.Here("ingest: filter rebuilt")
 	return nil
 }
@@ -323,7 +336,7 @@ func (s *session) next(ctx context.Context, q *queue.Queue) error {
 			return err
 		}
 	}
-	if err := s.gather(q); err != nil {
+	if err := s.gather(ctx, q); err != nil {
 		return err
 	}
 	if s.flight != nil {
@@ -333,7 +346,7 @@ func (s *session) next(ctx context.Context, q *queue.Queue) error {
 		if err := s.land(); err != nil {
 			return err
 		}
-		if err := s.gather(q); err != nil { // what came meanwhile
+		if err := s.gather(ctx, q); err != nil { // what came meanwhile
 			return err
 		}
 	}
@@ -349,7 +362,7 @@ func (s *session) next(ctx context.Context, q *queue.Queue) error {
 }
 
 // gather takes from the queue what fits into the transaction.
-func (s *session) gather(q *queue.Queue) error {
+func (s *session) gather(ctx context.Context, q *queue.Queue) error {
 	// At once: a backlog's first transactions would grow step by step, and copy what they
 	// have each time.
 	s.tx.recs = slices.Grow(s.tx.recs, max(0, min(q.Stats().Events, s.cfg.MaxEvents-s.tx.events)))
@@ -358,7 +371,7 @@ func (s *session) gather(q *queue.Queue) error {
 		if !ok {
 			break
 		}
-		if err := s.tx.add(b); err != nil {
+		if err := s.tx.add(ctx, b); err != nil {
 			return err
 		}
 	}

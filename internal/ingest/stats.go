@@ -34,11 +34,12 @@ type Stats struct {
 	Events, Bytes int64
 	// Rejects and Gaps count records in the dead-letter topic.
 	Rejects, Gaps int64
-	// Duplicates counts events that were delivered again and dropped, Skipped
+	// Duplicates counts events that were delivered again and dropped, TooOld those that
+	// nobody asked for and that the topics are too short to tell from duplicates, Skipped
 	// those that are not stored (canaries).
-	Duplicates, Skipped int64
-	Commits             int64
-	LastCommit          time.Time
+	Duplicates, TooOld, Skipped int64
+	Commits                     int64
+	LastCommit                  time.Time
 	// Cursor is the last committed position.
 	Cursor event.Cursor
 	// Restarts counts how often everything began again after an error.

@@ -61,7 +61,7 @@ type transaction struct {
 }
 
 // delta is what a transaction adds to the statistics.
-type delta struct{ events, bytes, rejects, gaps, duplicates, skipped int64 }
+type delta struct{ events, bytes, rejects, gaps, duplicates, tooOld, skipped int64 }
 
 // topicState is what is known of a topic that records go to.
 type topicState struct {
@@ -114,7 +114,7 @@ type record struct {
 }
 
 // add takes ownership of a batch and turns its events into records.
-func (t *transaction) add(b *event.Batch) error {
+func (t *transaction) add(ctx context.Context, b *event.Batch) error {
 	t.batches = append(t.batches, b)
 	if err := t.s.origin(b.Cursor.Origin); err != nil {
 		return err
@@ -128,12 +128,14 @@ func (t *transaction) add(b *event.Batch) error {
 		received = t.now
 	}
 	t.received = t.digits(received.UnixMicro())
+	// What came before this batch decides what is late: a quiet stream's batch can span hours.
+	t.s.late = t.s.filter.newest - t.s.filter.window/2
 	t.s.filter.tick(b.Cursor.TimeUS)
 	fresh := t.done.events + t.done.rejects
 	t.s.look(b.Events)
 	t.s.filter.touch(b.Events)
 	for i := range b.Events {
-		if err := t.event(&b.Events[i]); err != nil {
+		if err := t.event(ctx, &b.Events[i]); err != nil {
 			return err
 		}
 	}
@@ -156,7 +158,7 @@ func (t *transaction) move(c *event.Cursor) {
 }
 
 // event turns an event into a record, unless it is a duplicate or not stored.
-func (t *transaction) event(e *event.Event) error {
+func (t *transaction) event(ctx context.Context, e *event.Event) error {
 	if e.Route == event.Skip {
 		t.done.skipped++
 		return nil
@@ -167,6 +169,14 @@ func (t *transaction) event(e *event.Event) error {
 	if e.Route != event.Gap && t.size(e) > t.limits[t.topics[e.Route].name] {
 		t.tooLarge(e) // before the filter, which knows dead letters by their digest
 		e.Sum = t.s.filter.ident(e.ID)
+	}
+	if at := t.s.behind(e); at != 0 {
+		if told, err := t.s.tells(ctx, e, at); err != nil {
+			return err
+		} else if !told {
+			t.s.skip(&t.done, at)
+			return nil
+		}
 	}
 	if len(e.ID) > 0 && !t.s.filter.add(e.Sum) {
 		t.done.duplicates++
@@ -188,7 +198,7 @@ func (t *transaction) tooLarge(e *event.Event) {
 		sum := sha256.Sum256(e.Value)
 		id := []byte(event.RejectID(sum))
 		*e = event.Event{Route: event.Reject, Kind: event.ReasonTooLarge, ID: id, Key: id, Value: e.Value,
-			TimeUS: e.TimeUS, Size: int64(len(e.Value)),
+			TimeUS: e.TimeUS, AtUS: e.AtUS, Size: int64(len(e.Value)),
 			Detail: fmt.Sprintf("%d bytes, and topic %s takes records of at most %d", len(e.Value), t.topics[e.Route].name, limit)}
 	}
 	e.Detail = e.Detail[:min(len(e.Detail), 1024)]
@@ -425,6 +435,7 @@ func (d *delta) addTo(s *Stats) {
 	s.Rejects += d.rejects
 	s.Gaps += d.gaps
 	s.Duplicates += d.duplicates
+	s.TooOld += d.tooOld
 	s.Skipped += d.skipped
 }
 

@@ -86,18 +86,13 @@ func Topics() []TopicSpec {
 		data(TopicBlueskyAccounts, 3),
 		data(TopicWikipedia, 6),
 		data(TopicDeadLetters, int32(len(sources))),
-		CursorTopic(),
+		{TopicCursors, int32(len(sources)), map[string]string{
+			"cleanup.policy": "compact",
+			// Only closed segments are compacted, and a cursor is written several
+			// times a second: with the default of 1 GiB nothing ever would be.
+			"segment.bytes": strconv.Itoa(16 << 20),
+		}},
 	}
-}
-
-// CursorTopic returns the topic of the cursors as weir creates it.
-func CursorTopic() TopicSpec {
-	return TopicSpec{TopicCursors, int32(len(sources)), map[string]string{
-		"cleanup.policy": "compact",
-		// Only closed segments are compacted, and a cursor is written several
-		// times a second: with the default of 1 GiB nothing ever would be.
-		"segment.bytes": strconv.Itoa(16 << 20),
-	}}
 }
 
 // EnsureTopics creates the topics that do not exist, replicated over up to three

@@ -41,6 +41,7 @@ var (
 	ingested    = desc("source_events_total", "Events stored in the source's data topic, ever.", "source")
 	counted     = desc("counted_events_total", "Events counted, by kind.", "source", "kind")
 	duplicates  = desc("source_duplicates_total", "Events that came again and were dropped.", "source")
+	tooOld      = desc("source_too_old_total", "Events that upstream sent again unasked, too old to tell from duplicates: not stored.", "source")
 	gaps        = desc("source_gaps_total", "Stretches that upstream no longer offered.", "source")
 	rejects     = desc("source_rejects_total", "Messages that went to the dead-letter topic.", "source")
 	queueDepth  = desc("queue_depth", "Events in the queue between socket and Kafka.", "source")
@@ -63,7 +64,7 @@ var (
 
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{connected, waiting, reconnects, lastEvent, ingested, counted, duplicates, gaps, rejects, queueDepth, queueMax,
+	for _, d := range []*prometheus.Desc{connected, waiting, reconnects, lastEvent, ingested, counted, duplicates, tooOld, gaps, rejects, queueDepth, queueMax,
 		blocked, dropped, latencies, endToEnd, sink, groupLag, groupLagSec, rebalances, members, brokerUp, brokerLeads, under, clusterOK, watched} {
 		ch <- d
 	}
@@ -126,6 +127,7 @@ func (c *collector) stream(name string, st *watch.Stream, gauge, total metric) {
 		gauge(lastEvent, float64(st.LastEvent)/1000, name)
 	}
 	total(duplicates, float64(st.Duplicates), name)
+	total(tooOld, float64(st.TooOld), name)
 	total(gaps, float64(st.Gaps), name)
 	total(rejects, float64(st.Rejects), name)
 	if q := st.Queue; q != nil {

@@ -36,7 +36,7 @@ func full() *watch.State {
 		Streams: map[string]*watch.Stream{
 			"bluesky": {
 				Total: 120, Counts: map[string]int64{"create": 90, "delete": 7},
-				Local: watch.Local{State: "connected", LastEvent: 1_700_000_000_125, Reconnects: 2, Trouble: "waiting for Kafka: broker 2 does not answer", Duplicates: 3, Gaps: 1, Rejects: 5,
+				Local: watch.Local{State: "connected", LastEvent: 1_700_000_000_125, Reconnects: 2, Trouble: "waiting for Kafka: broker 2 does not answer", Duplicates: 3, TooOld: 6, Gaps: 1, Rejects: 5,
 					Queue:    &watch.Queue{Events: 11, MaxEvents: 50000, BlockedMS: 2500, Dropped: map[string]int64{"drop-newest": 3, "sample": 0}},
 					Measured: watch.Measured{Commit: measured(), EndToEnd: &latency.Histogram{}}},
 			},
@@ -122,6 +122,9 @@ weir_source_reconnects_total{source="bluesky"} 2
 # HELP weir_source_rejects_total Messages that went to the dead-letter topic.
 # TYPE weir_source_rejects_total counter
 weir_source_rejects_total{source="bluesky"} 5
+# HELP weir_source_too_old_total Events that upstream sent again unasked, too old to tell from duplicates: not stored.
+# TYPE weir_source_too_old_total counter
+weir_source_too_old_total{source="bluesky"} 6
 # HELP weir_source_waiting 1 while something keeps the source's events from being stored or counted: /readyz and the pages say what.
 # TYPE weir_source_waiting gauge
 weir_source_waiting{source="bluesky"} 1
@@ -200,6 +203,7 @@ func TestFailedCluster(t *testing.T) {
 		`weir_source_gaps_total{source="bluesky"} 0`,
 		`weir_source_reconnects_total{source="bluesky"} 0`,
 		`weir_source_rejects_total{source="bluesky"} 0`,
+		`weir_source_too_old_total{source="bluesky"} 0`,
 		`weir_source_waiting{source="bluesky"} 0`,
 		"weir_under_replicated_partitions 0",
 		"weir_watch_timestamp_seconds 1",

@@ -91,9 +91,11 @@ type Local struct {
 	TroubleSince int64  `json:"trouble_since"`
 	Queue        *Queue `json:"queue"`
 	Duplicates   int64  `json:"duplicates"`
-	Gaps         int64  `json:"gaps"`
-	Rejects      int64  `json:"rejects"`
-	Skipped      int64  `json:"skipped"`
+	// TooOld counts what upstream sent again unasked and that was too old to tell from a duplicate.
+	TooOld  int64 `json:"too_old"`
+	Gaps    int64 `json:"gaps"`
+	Rejects int64 `json:"rejects"`
+	Skipped int64 `json:"skipped"`
 	// Latency is from an event's arrival at the socket to its commit, EndToEnd from
 	// there to Redis's answer that it is counted, Sink a call that counts: each of
 	// the last seconds, nil where this process measured none.

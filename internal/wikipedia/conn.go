@@ -108,6 +108,10 @@ func (c *conn) take(ev *sse.Event) {
 		own = c.position(ev.ID)
 	}
 	c.event(b, ev)
+	if own >= 0 {
+		// An event can be made long after it happened: a page's categories are worked out later.
+		b.Events[len(b.Events)-1].AtUS = c.track.pos.ownMS * 1000
+	}
 	if c.track.add(b, len(b.Events)-1, own, c.at) {
 		gap := c.track.gap()
 		gap.Add(b)

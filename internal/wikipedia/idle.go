@@ -61,7 +61,7 @@ func (d *idle) follow(p *positions, now time.Time) {
 			quiet = d.heard[k]
 		}
 		if now.Sub(quiet) >= idleAfter {
-			p.known[k].TimestampMS = max(p.known[k].TimestampMS, to)
+			p.trust(k, to)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/weir-project/weir/internal/event"
+	"github.com/weir-project/weir/internal/upstream"
 )
 
 const (
@@ -19,18 +20,23 @@ const (
 	// milliseconds: the server's timestamps are one too high, and records are out
 	// of order by a few.
 	marginMS = 15_000
+	// stepMS is how far ahead one event may take a position, in milliseconds.
+	stepMS = marginMS * 2 / 3
 )
 
 // positions follows the `id:` fields of one connection, which say where the
 // server stands in each topic and partition that it merges.
 type positions struct {
 	known []event.Partition // every one ever seen; the order never changes
+	// sure follows the timestamps of known: no single event moves one far ahead.
+	sure []upstream.Steady
 	// seen are the timestamps of the last id, one for each of shape's holes; the
 	// one that changes tells which partition an event came from.
 	seen  []int64
 	shape shape
 	last  []byte // the last id
 	own   int    // index in known of the partition that the last event came from; -1 = not known
+	ownMS int64  // its timestamp there
 }
 
 // shape is what ids have in common that differ in their timestamps only: what
@@ -98,11 +104,28 @@ func (p *positions) take(stamps []int64) {
 	for i, ms := range stamps {
 		k := p.shape.at[i]
 		if (i >= len(p.seen) || p.seen[i] != ms) && ms > newest {
-			newest, p.own = ms, k
+			newest, p.own, p.ownMS = ms, k, ms
 		}
-		p.known[k].TimestampMS = max(p.known[k].TimestampMS, ms)
+		p.steady(k).Take(ms)
+		p.known[k].TimestampMS = p.sure[k].At()
 	}
 	p.seen = append(p.seen[:0], stamps...)
+}
+
+// steady returns what follows a partition's timestamps.
+func (p *positions) steady(k int) *upstream.Steady {
+	for i := len(p.sure); i < len(p.known); i++ {
+		s := upstream.NewSteady(stepMS)
+		s.Trust(p.known[i].TimestampMS)
+		p.sure = append(p.sure, s)
+	}
+	return &p.sure[k]
+}
+
+// trust takes the position in a partition ahead, for a reason other than an event.
+func (p *positions) trust(k int, ms int64) {
+	p.steady(k).Trust(ms)
+	p.known[k].TimestampMS = p.sure[k].At()
 }
 
 // entry is an element of an id.
@@ -149,7 +172,7 @@ func (p *positions) parse(id []byte) error {
 	// gets the time at which it was silent instead.
 	for _, k := range silent {
 		if p.known[k].TimestampMS == 0 {
-			p.known[k].TimestampMS = slices.Min(stamps)
+			p.trust(k, slices.Min(stamps))
 		}
 	}
 	p.learn(id)

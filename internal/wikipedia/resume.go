@@ -18,7 +18,7 @@ const (
 	patienceMS = 5 * 60_000
 	// staleMS is how far canaries and rejects may take a partition's position
 	// ahead of the last event stored: further, and a resume might not repeat it.
-	staleMS = marginMS * 2 / 3
+	staleMS = stepMS
 )
 
 // track follows one connection's position and looks out for the overlap
@@ -28,12 +28,13 @@ const (
 type track struct {
 	from    event.Cursor
 	pos     positions
-	cur     event.Cursor // Partitions are in pos
-	waiting bool         // the witness has not come and still may
-	home    int          // index in pos.known of the partition that the last event stored came from; -1 = not known
-	homeMS  int64        // that event's timestamp
-	last    int          // index in the batch of its last stored event; -1 = none
-	afterUS int64        // the first event time past the old position
+	cur     event.Cursor    // Partitions are in pos, TimeUS in clock
+	clock   upstream.Steady // the newest event time, in Unix microseconds
+	waiting bool            // the witness has not come and still may
+	home    int             // index in pos.known of the partition that the last event stored came from; -1 = not known
+	homeMS  int64           // that event's timestamp
+	last    int             // index in the batch of its last stored event; -1 = none
+	afterUS int64           // the first event time past the old position
 	idle    idle
 }
 
@@ -43,7 +44,9 @@ func newTrack(from event.Cursor, host, scope, origin string) *track {
 	t := &track{from: from, last: -1, home: -1}
 	t.pos.own = -1
 	t.pos.known = slices.Clone(from.Partitions)
-	t.cur = event.Cursor{Host: host, TimeUS: from.TimeUS, Last: from.Last, Scope: scope, Origin: origin}
+	t.clock = upstream.NewSteady(stepMS * 1000)
+	t.clock.Trust(from.TimeUS)
+	t.cur = event.Cursor{Host: host, Last: from.Last, Scope: scope, Origin: origin}
 	if len(from.Partitions) > 0 {
 		t.home, t.homeMS = 0, from.Partitions[0].TimestampMS
 	}
@@ -72,9 +75,10 @@ func (t *track) add(b *event.Batch, index, own int, now time.Time) (gap bool) {
 		gap = t.judge(ev, own, ms)
 	}
 	if ev.Route == event.Data {
-		t.cur.TimeUS = max(t.cur.TimeUS, ev.TimeUS)
-		t.last = index
-		t.home, t.homeMS = own, ms
+		t.clock.Take(ev.TimeUS)
+		if own < 0 || t.pos.steady(own).Near(t.pos.ownMS) { // else a resume may not bring it again
+			t.last, t.home, t.homeMS = index, own, ms
+		}
 	}
 	return gap
 }
@@ -125,6 +129,7 @@ func (t *track) cursor(b *event.Batch, now time.Time) event.Cursor {
 		t.cur.Last = "" // out of a resume's reach: nobody shall wait for it
 	}
 	c := t.cur
+	c.TimeUS = t.clock.At()
 	c.Partitions = slices.Clone(t.pos.known)
 	if t.home > 0 {
 		c.Partitions[0], c.Partitions[t.home] = c.Partitions[t.home], c.Partitions[0]

@@ -121,7 +121,10 @@ func TestWitnessIsLookedForInItsOwnPartition(t *testing.T) {
 func TestLastThingWasNoEvent(t *testing.T) {
 	srv := serve(t,
 		func(p *peer) { p.send(edit(1, t0), message(eqiadID(t0+2000), canaryData(2, t0+2000))) },
-		func(p *peer) { p.send(edit(1, t0), message(eqiadID(t0+60_000), canaryData(3, t0+60_000))) },
+		func(p *peer) {
+			p.send(edit(1, t0), message(eqiadID(t0+60_000), canaryData(3, t0+60_000)),
+				message(eqiadID(t0+60_001), canaryData(5, t0+60_001)), message(eqiadID(t0+60_002), canaryData(6, t0+60_002)))
+		},
 		func(p *peer) { p.send(edit(4, t0+90_000)) })
 	s := open(t, Config{}, srv.url())
 	first, _ := streamOnce(t, s, event.Cursor{})
@@ -129,14 +132,14 @@ func TestLastThingWasNoEvent(t *testing.T) {
 		t.Errorf("after a canary 2 s later: %+v; the last event is still within the margin", c)
 	}
 	second, _ := streamOnce(t, s, first.cursor(t))
-	if c := second.cursor(t); c.Last != "" || c.Partitions[0].TimestampMS != t0+60_001 {
+	if c := second.cursor(t); c.Last != "" || c.Partitions[0].TimestampMS != t0+60_003 {
 		t.Errorf("after a canary a minute later: %+v; the last event will not come again", c)
 	}
 	third, _ := streamOnce(t, s, second.cursor(t))
 	if got, want := third.ids(), []string{uuid(4)}; !reflect.DeepEqual(got, want) {
 		t.Errorf("brought %q, want %q: a false alarm", got, want)
 	}
-	if st := s.Status(); st.Canaries != 2 || st.Gaps != 0 {
+	if st := s.Status(); st.Canaries != 4 || st.Gaps != 0 {
 		t.Errorf("status %+v", st)
 	}
 }
@@ -146,8 +149,8 @@ func TestGapIsNotedOnceItCannotBeLost(t *testing.T) {
 	srv := serve(t,
 		func(p *peer) { p.send(edit(1, t0)) },
 		func(p *peer) { p.send(edit(5, t0+1000)) }, // no verdict yet
-		func(p *peer) { p.send(edit(5, t0+1000), edit(6, late)) },
-		func(p *peer) { p.send(edit(5, t0+1000), edit(6, late)) })
+		func(p *peer) { p.send(edit(5, t0+1000), edit(6, late), edit(7, late+1), edit(8, late+2)) },
+		func(p *peer) { p.send(edit(5, t0+1000), edit(6, late), edit(7, late+1), edit(8, late+2)) })
 	s := open(t, Config{}, srv.url())
 	zero, _ := streamOnce(t, s, event.Cursor{})
 	from := zero.cursor(t)
@@ -157,14 +160,14 @@ func TestGapIsNotedOnceItCannotBeLost(t *testing.T) {
 	}
 	second, _ := streamOnce(t, s, from)
 	third, _ := streamOnce(t, s, from)
-	if got, want := second.ids(), []string{uuid(5), uuid(6), "GAP"}; !reflect.DeepEqual(got, want) {
+	if got, want := second.ids(), []string{uuid(5), uuid(6), uuid(7), uuid(8), "GAP"}; !reflect.DeepEqual(got, want) {
 		t.Fatalf("brought %q, want %q", got, want)
 	}
-	if a, b := second.all()[2].ID, third.all()[2].ID; a != b || a == "" {
+	if a, b := second.all()[4].ID, third.all()[4].ID; a != b || a == "" {
 		t.Errorf("the same gap is called %q and %q", a, b)
 	}
 	var gap map[string]any
-	if err := json.Unmarshal([]byte(second.all()[2].Value), &gap); err != nil || gap["last"] != uuid(1) || gap["from"] != "2026-10-04T10:34:20.549Z" || gap["to"] != "2026-10-04T10:34:21.549Z" {
+	if err := json.Unmarshal([]byte(second.all()[4].Value), &gap); err != nil || gap["last"] != uuid(1) || gap["from"] != "2026-10-04T10:34:20.549Z" || gap["to"] != "2026-10-04T10:34:21.549Z" {
 		t.Errorf("gap %v, %v", gap, err)
 	}
 }
@@ -331,5 +334,25 @@ func TestNewRefuses(t *testing.T) {
 	}
 	if s, err = New(Config{URL: "https://example.org/v2/stream/recentchange,page-create,recentchange"}); err != nil || s.addr != "example.org:443" || s.scope != "page-create,recentchange" {
 		t.Errorf("%+v, %v", s, err)
+	}
+}
+
+// One id an hour ahead, and a short outage: what happened meanwhile is asked for. One
+// event time an hour ahead does not take the clock of the duplicate filter along.
+func TestOneStampAheadDoesNotSteerTheResume(t *testing.T) {
+	const hour = 3_600_000
+	lie := editData(3, t0+3+hour)
+	srv := serve(t,
+		func(p *peer) { p.send(edit(1, t0), edit(2, t0+1), message(eqiadID(t0+2+hour), lie), edit(4, t0+3)) },
+		func(p *peer) { p.send(edit(4, t0+3), edit(5, t0+4)) })
+	s := open(t, Config{}, srv.url())
+	first, _ := streamOnce(t, s, event.Cursor{})
+	c := first.cursor(t)
+	if c.TimeUS != (t0+3)*1000 || c.Partitions[0].TimestampMS != t0+4 || c.Last != uuid(4) {
+		t.Errorf("cursor %+v, want that of the last event", c)
+	}
+	second, _ := streamOnce(t, s, c)
+	if got, want := second.ids(), []string{uuid(4), uuid(5)}; !reflect.DeepEqual(got, want) {
+		t.Errorf("brought %q, want %q", got, want)
 	}
 }

@@ -247,7 +247,7 @@ function stage(title, hint) {
 
 /** What of a stream was not stored as one event each. @param {any} s */
 function oddities(s) {
-  const odd = [[s.duplicates, 'duplicate'], [s.rejects, 'reject'], [s.gaps, 'gap']].filter(([n]) => n).map(([n, what]) => many(n, what));
+  const odd = [[s.duplicates, 'duplicate'], [s.too_old, 'old repeat'], [s.rejects, 'reject'], [s.gaps, 'gap']].filter(([n]) => n).map(([n, what]) => many(n, what));
   return odd.length ? odd.join(', ') : 'no duplicate, reject or gap';
 }
 
