@@ -23,8 +23,6 @@ const (
 	// maxSkip is how long, in bytes, an event over the limit may be before the
 	// stream counts as broken: one that never ends would deliver nothing for ever.
 	maxSkip = 256 << 20
-	// maxRetry bounds the reconnection time that a server can ask for.
-	maxRetry = time.Hour
 )
 
 // ErrEndless ends a stream whose event or line does not end within 256 MiB.
@@ -38,6 +36,8 @@ type Event struct {
 	// ID is the stream's last event ID once this event was read, whether or not
 	// this event set it.
 	ID []byte
+	// NewID says that the stream set the ID after the event before this one.
+	NewID bool
 	// Data is the event's data, its lines joined by LF. Of an event that is
 	// TooLarge it is the head, of at most Limits.Head bytes.
 	Data []byte
@@ -64,6 +64,7 @@ type Reader struct {
 	ev     Event  // what Next returns
 	typ    []byte // the event type buffer
 	id     []byte // the last event ID buffer
+	newID  bool   // it was set since the last event
 	data   []byte // the data buffer: a view into br, or all of own
 	own    []byte // memory of the reader for data
 	isView bool   // data is a view into br
@@ -86,8 +87,8 @@ func NewReader(r io.Reader, limits Limits) *Reader {
 	return &Reader{br: bufio.NewReaderSize(r, bufferSize), limits: limits}
 }
 
-// Retry returns the reconnection time that the stream asked for, at most an
-// hour; 0 where it did not.
+// Retry returns the reconnection time that the stream asked for, which can be
+// years; 0 where it did not.
 func (r *Reader) Retry() time.Duration { return r.retry }
 
 // Signs counts the events and comments read so far. What else a server sends, such
@@ -135,7 +136,8 @@ func (r *Reader) reset() {
 
 func (r *Reader) event() *Event {
 	r.signs++
-	r.ev = Event{Type: eventType(r.typ), ID: r.id, Data: r.data}
+	r.ev = Event{Type: eventType(r.typ), ID: r.id, NewID: r.newID, Data: r.data}
+	r.newID = false
 	if r.big.on {
 		r.ev.TooLarge, r.ev.Size = true, r.big.size
 		r.big.hash.Sum(r.ev.Sum[:0])
@@ -169,11 +171,11 @@ func (r *Reader) field(line []byte) error {
 		r.typ = append(r.typ[:0], value[:min(len(value), maxType)]...)
 	case "id":
 		if len(value) <= maxID && bytes.IndexByte(value, 0) < 0 {
-			r.id = append(r.id[:0], value...)
+			r.id, r.newID = append(r.id[:0], value...), true
 		}
 	case "retry":
 		if ms, ok := digits(value); ok {
-			r.retry = min(time.Duration(ms)*time.Millisecond, maxRetry)
+			r.retry = time.Duration(ms) * time.Millisecond
 		}
 	}
 	return nil

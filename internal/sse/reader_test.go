@@ -92,6 +92,30 @@ func TestReaderFollowsTheStandard(t *testing.T) {
 	}
 }
 
+// A client can tell an ID that came with an event from one that is still in force.
+func TestReaderSaysWhoseTheIDIs(t *testing.T) {
+	r := NewReader(strings.NewReader("id: 1\ndata: a\n\ndata: b\n\nid: 2\n\ndata: c\n\nid: 3\x00\ndata: d\n\nid\ndata: e\n\n"), wide)
+	for i, want := range []bool{true, false, true, false, true} {
+		if ev, err := r.Next(); err != nil || ev.NewID != want {
+			t.Errorf("event %d: %+v, %v; want a new ID: %v", i, ev, err, want)
+		}
+	}
+}
+
+// Events and comments show life, whatever else a server sends does not.
+func TestReaderCountsSigns(t *testing.T) {
+	long := strings.Repeat("x", 5<<20)
+	for in, want := range map[string]int64{
+		"": 0, "\n\n\n": 0, "<html>\n\n": 0, "id: 1\n\n": 0, "event: x\n\n": 0, "retry: 5\n\n": 0, "data: x\n": 0, ":": 0,
+		":\n": 1, ": a\n: b\n": 2, "data\n\n": 1, "data: a\ndata: b\n\n": 1, ": a\ndata: b\n\n": 2, ":" + long + "\n": 1, "data:" + long + "\n\n": 1, "x" + long + "\n": 0,
+	} {
+		r := NewReader(strings.NewReader(in), wide)
+		if _, err := collect(t, r); !errors.Is(err, io.EOF) || r.Signs() != want {
+			t.Errorf("%.20q: %d signs, %v; want %d, EOF", in, r.Signs(), err, want)
+		}
+	}
+}
+
 func TestReaderRetry(t *testing.T) {
 	for in, want := range map[string]time.Duration{
 		"data: a\n\n":                        0,
@@ -100,7 +124,7 @@ func TestReaderRetry(t *testing.T) {
 		"retry: 5s\n\n":                      0,
 		"retry: -5\n\n":                      0,
 		"retry:\n\n":                         0,
-		"retry: 999999999999\n\n":            time.Hour,
+		"retry: 999999999999\n\n":            999_999_999_999 * time.Millisecond,
 		"retry: 99999999999999999999999\n\n": 0,
 	} {
 		r := NewReader(strings.NewReader(in), wide)

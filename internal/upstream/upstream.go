@@ -61,6 +61,9 @@ func Refusal(host string, resp *http.Response, body []byte, hint string) *event.
 	}
 	if e.RetryAfter > 0 {
 		fmt.Fprintf(&b, "; asked to wait %s", e.RetryAfter.Round(time.Second))
+		if e.RetryAfter > event.MaxRetryAfter {
+			fmt.Fprintf(&b, ", of which weir waits %s", event.MaxRetryAfter)
+		}
 	}
 	e.Err = fmt.Errorf("%s", b.String())
 	return e

@@ -49,6 +49,13 @@ func TestRefusalSaysWhatTheServerSaid(t *testing.T) {
 	}
 }
 
+func TestRefusalSaysHowLongWeirWaits(t *testing.T) {
+	e := Refusal("h:1", &http.Response{StatusCode: http.StatusTooManyRequests, Header: http.Header{"Retry-After": {"86400"}}}, nil, "")
+	if want := "asked to wait 24h0m0s, of which weir waits 1h0m0s"; !strings.HasSuffix(e.Error(), want) {
+		t.Errorf("%q, want %q at its end", e, want)
+	}
+}
+
 func TestRetryAfter(t *testing.T) {
 	now := time.Date(2026, 10, 5, 12, 0, 0, 0, time.UTC)
 	for in, want := range map[string]time.Duration{

@@ -1,6 +1,7 @@
 package wikipedia
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -104,7 +105,9 @@ func (c *conn) take(ev *sse.Event) {
 	b := c.batch
 	c.bytes += max(int64(len(ev.Data)), ev.Size)
 	own := -1
-	if ev.Type != "error" && len(ev.ID) > 0 {
+	// Only a recent change moves the position. An ID stays in force until the stream
+	// sets another: one that came with an event of another type counts for none.
+	if ev.Type == "message" && len(ev.ID) > 0 && (ev.NewID || bytes.Equal(ev.ID, c.track.pos.last)) {
 		own = c.position(ev.ID)
 	}
 	c.event(b, ev)

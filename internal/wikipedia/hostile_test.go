@@ -1,9 +1,11 @@
 package wikipedia
 
 import (
+	"bytes"
 	"compress/gzip"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -134,5 +136,69 @@ func TestOpenAnswerIsRefused(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// A server cannot silence the stream for long, and its wish is reported.
+func TestReconnectionTimeIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		s := open(t, Config{Log: slog.New(slog.NewTextHandler(&log, nil)), Dial: inMemory(func(c net.Conn) {
+			write(c, head+"retry: 86400000\n\n"+edit(1, t0))
+		})}, "http://192.0.2.1/v2/stream/recentchange")
+		if err := s.Stream(t.Context(), event.Cursor{}, newSink().emit); err != nil {
+			t.Error(err)
+		}
+		until := time.Now().Add(time.Minute)
+		for _, want := range []string{"192.0.2.1:80", "24h0m0s", "1m0s", until.Format(time.TimeOnly)} {
+			if st := s.Status(); st.Connected || !strings.Contains(st.LastError, want) || !strings.Contains(log.String(), want) {
+				t.Errorf("status %+v and log\n%s\ndo not both name %s", st, &log, want)
+			}
+		}
+		if !strings.Contains(log.String(), "level=WARN") {
+			t.Errorf("no warning in\n%s", &log)
+		}
+		if err := s.Stream(t.Context(), event.Cursor{}, newSink().emit); err != nil || !time.Now().Equal(until) {
+			t.Errorf("the next connection ended at %v with %v, want %v", time.Now(), err, until)
+		}
+	})
+}
+
+// An event of a type that weir does not know is a dead letter and moves nothing,
+// not even through the next event that has no ID of its own.
+func TestOtherEventTypesAreNoPosition(t *testing.T) {
+	later := eqiadID(t0 + 3_600_000)
+	for name, sent := range map[string]string{
+		"unknown":                "event: foo\nid: " + later + "\ndata: {}\n\n",
+		"error":                  "event: error\nid: " + later + "\ndata: {}\n\n",
+		"upper case":             "event: Message\nid: " + later + "\ndata: {}\n\n",
+		"and one without an ID":  "event: foo\nid: " + later + "\ndata: {}\n\ndata: " + editData(2, t0+5) + "\n\n",
+		"without data":           "event: foo\nid: " + eqiadID(t0) + "\n\n",
+		"no ID, then the old ID": "event: foo\ndata: {}\n\ndata: " + editData(2, t0+5) + "\n\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			srv := serve(t, func(p *peer) { p.send(edit(1, t0), sent) })
+			out, err := streamOnce(t, open(t, Config{}, srv.url()), event.Cursor{})
+			if err != nil {
+				t.Error(err)
+			}
+			c := out.cursor(t)
+			if len(c.Partitions) != 2 || c.Partitions[0] != part(eqiad, 0, t0+1) {
+				t.Errorf("cursor %+v: moved by an event that is no recent change", c)
+			}
+			for _, ev := range out.all()[1:] {
+				if want := map[bool]event.Route{true: event.Reject, false: event.Data}[ev.Value == "{}"]; ev.Route != want {
+					t.Errorf("%s became %v", ev.Value, ev.Route)
+				}
+			}
+		})
+	}
+	// An ID of its own moves the position again, and one that stands alone counts for the next event.
+	srv := serve(t, func(p *peer) {
+		p.send(edit(1, t0), "event: foo\nid: "+later+"\ndata: {}\n\n", "id: "+eqiadID(t0+7)+"\n\n", "data: "+editData(2, t0+7)+"\n\n")
+	})
+	out, _ := streamOnce(t, open(t, Config{}, srv.url()), event.Cursor{})
+	if c := out.cursor(t); c.Partitions[0] != part(eqiad, 0, t0+8) || c.Last != uuid(2) {
+		t.Errorf("cursor %+v: want it at the last event", c)
 	}
 }

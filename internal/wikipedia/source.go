@@ -42,7 +42,9 @@ const (
 	silence = 60 * time.Second
 	// lifetime is the age from which on the end of a connection is normal,
 	// however it ends: the server cuts every one after 15 minutes at most.
-	lifetime       = 14 * time.Minute
+	lifetime = 14 * time.Minute
+	// maxRetry bounds the reconnection time (`retry:`) that the server can ask for.
+	maxRetry       = time.Minute
 	maxHeaderBytes = 64 << 10
 	maxErrorText   = 300
 	maxRedirects   = 3
@@ -59,8 +61,10 @@ type Source struct {
 	log   *slog.Logger
 	meter event.SourceMeter
 	ident *Decoder
-	// notBefore is when the server wants to be asked again (`retry:`).
+	// notBefore is when the server wants to be asked again (`retry:`), and asked
+	// says so in words; empty where it did not ask.
 	notBefore time.Time
+	asked     string
 }
 
 // New returns a source, or an error that says what in cfg cannot be.
@@ -141,14 +145,37 @@ func (s *Source) Stream(ctx context.Context, from event.Cursor, emit func(*event
 	if err := sleepUntil(ctx, s.notBefore); err != nil {
 		return err
 	}
+	s.asked = ""
 	s.meter.Dialing(s.addr)
 	err := s.stream(ctx, from, emit)
-	if ctx.Err() != nil {
+	switch {
+	case ctx.Err() != nil:
 		s.meter.Closed(nil) // asked to stop: nothing went wrong
 		return ctx.Err()
+	case s.asked != "" && err != nil:
+		s.meter.Closed(fmt.Errorf("%w; %s", err, s.asked))
+	case s.asked != "":
+		s.meter.Closed(errors.New(s.asked))
+	default:
+		s.meter.Closed(err)
 	}
-	s.meter.Closed(err)
 	return err
+}
+
+// wait makes the next connection wait as long as the server asked for, within
+// reason, and reports it.
+func (s *Source) wait(asked time.Duration) {
+	if asked <= 0 {
+		return
+	}
+	wait := min(asked, maxRetry)
+	s.notBefore = time.Now().Add(wait)
+	s.asked = fmt.Sprintf("%s asked to wait %s (`retry:`): weir connects again in %s, at %s", s.addr, asked, wait, s.notBefore.Format(time.TimeOnly))
+	level := slog.LevelInfo
+	if wait >= event.DefaultBackoffMax {
+		level = slog.LevelWarn
+	}
+	s.log.Log(context.Background(), level, "server asked to wait before the next connection", "source", Name, "host", s.addr, "asked", asked, "wait", wait, "until", s.notBefore)
 }
 
 func sleepUntil(ctx context.Context, at time.Time) error {
@@ -195,9 +222,7 @@ func (s *Source) stream(ctx context.Context, from event.Cursor, emit func(*event
 		s.log.Warn("no check for a gap: the last event is not of what is asked for now", "source", Name, "before", from.Scope, "now", s.scope)
 	}
 	err = c.run()
-	if wait := c.events.Retry(); wait > 0 {
-		s.notBefore = time.Now().Add(wait)
-	}
+	s.wait(c.events.Retry())
 	return c.reason(ctx, err)
 }
 
