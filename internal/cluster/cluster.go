@@ -162,8 +162,19 @@ func (c *Cluster) load(ctx context.Context, report *progress) error {
 		if commits, err = c.openIntents(); err != nil {
 			return err
 		}
+		if !unclean {
+			sound, err := soundHeaders(sizes)
+			if err != nil {
+				return fmt.Errorf("check log: %w", err)
+			}
+			unclean = !sound
+		}
 		if unclean {
-			report.say("the last run was not closed: checking " + megabytes(logBytes) + " of log")
+			what := "the last run was not closed"
+			if !c.dir.unclean {
+				what = "damage found"
+			}
+			report.say(what + ": checking " + megabytes(logBytes) + " of log")
 			if err := c.repair(ctx, log, commits); err != nil {
 				return fmt.Errorf("repair log: %w", err)
 			}

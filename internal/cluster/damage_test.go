@@ -48,8 +48,14 @@ func TestDamageIsReported(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, clean := range []bool{true, false} {
-		t.Run(fmt.Sprint("closed ", clean), func(t *testing.T) {
+	for n0 := range 8 {
+		clean := n0%2 == 0
+		// In the third batch: the checksum covers only the last of these.
+		where := []struct {
+			name string
+			at   int64
+		}{{"offset", 6}, {"leader epoch", 12}, {"version", 16}, {"records", 100}}[n0/2]
+		t.Run(fmt.Sprintf("%s, closed %v", where.name, clean), func(t *testing.T) {
 			dir := setup(t, clean)
 			sizes, err := scanSizes(filepath.Join(dir, logName))
 			if err != nil || len(sizes) != 1 || len(sizes[0].segments) < 3 {
@@ -57,19 +63,20 @@ func TestDamageIsReported(t *testing.T) {
 			}
 			segs := sizes[0].segments
 			first, second := filepath.Join(dir, segmentPath("t", 0, segs[0].base)), segs[1].base
-			at := segs[0].data/2 + 100
-			if !clean {
-				// In the first offset of a batch: the checksum does not cover it.
-				raw, err := os.ReadFile(first)
-				if err != nil {
-					t.Fatal(err)
-				}
-				b, _ := parseBatch(raw)
-				at = int64(2*b.size + 7)
+			raw, err := os.ReadFile(first)
+			if err != nil {
+				t.Fatal(err)
 			}
-			flip(t, first, at)
+			b, _ := parseBatch(raw)
+			flip(t, first, int64(2*b.size)+where.at)
 			c := open(t, Config{Dir: dir})
 			tr := c.Truncations()
+			if where.at < 17 { // the rest of the batch proves what must stand there
+				if got := consume(t, c.Addrs(), "t", 0); len(got) != n || len(tr) != 0 {
+					t.Errorf("%d records are there, of %d; reported: %+v", len(got), n, tr)
+				}
+				return
+			}
 			if len(tr) != 1 || tr[0].Topic != "t" || tr[0].To != second || tr[0].From < 1 || tr[0].From >= second || tr[0].Bytes < segs[0].data/3 {
 				t.Fatalf("damage in the middle of a file with the offsets 0 to %d: %+v", second, tr)
 			}
