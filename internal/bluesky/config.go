@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/weir-project/weir/internal/upstream"
 )
 
 // DefaultURLs are the public Jetstream servers, the new (v2) ones first, the
@@ -58,6 +60,7 @@ type host struct {
 	addr string // host:port: what a cursor calls it
 	// numbers says whether its frames carry sequence numbers.
 	numbers numbering
+	probe   upstream.Probe
 	refused error     // why it cannot be used, for good
 	until   time.Time // when it may be asked again
 }
@@ -114,6 +117,10 @@ func parseURL(raw string) (*url.URL, error) {
 		return nil, fmt.Errorf("bluesky URL %q has a user in it, which Jetstream knows nothing of: %s", shown, want)
 	case strings.Contains(u.Path, "network.bsky.jetstream.subscribeEvents"):
 		return nil, fmt.Errorf("bluesky URL %q is of another wire format: %s", shown, want)
+	}
+	if u.Query().Has("wantedDids") {
+		return nil, fmt.Errorf("bluesky URL %q sets wantedDids, which weir cannot resume: a position says what was asked for, and has no accounts in it;"+
+			" leave it out, and filter what you read from Kafka by the key, which is the account (DID)", shown)
 	}
 	for _, own := range []string{"cursor", "wantedCollections", "compress", "requireHello", "maxMessageSizeBytes"} {
 		if u.Query().Has(own) {

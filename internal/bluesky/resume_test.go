@@ -231,6 +231,8 @@ func TestNewRefuses(t *testing.T) {
 		"the new wire format":  {URLs: []string{"wss://example.org/xrpc/network.bsky.jetstream.subscribeEvents"}},
 		"an own cursor":        {URLs: []string{"wss://example.org/subscribe?cursor=1"}},
 		"a filter by size":     {URLs: []string{"wss://example.org/subscribe?maxMessageSizeBytes=1"}},
+		"a filter by account":  {URLs: []string{"wss://example.org/subscribe?wantedDids=did:plc:a"}},
+		"a filter, coded":      {URLs: []string{"wss://example.org/subscribe?x=1&wanted%44ids="}},
 		"compression, no file": {Compress: true},
 		"compression, no dict": {Compress: true, Dictionary: []byte("hello")},
 		"a bad collection":     {Collections: []string{"post"}},

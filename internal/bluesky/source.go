@@ -141,8 +141,9 @@ func (s *Source) open(d *dialed, h *host, from event.Cursor, emit func(*event.Ba
 	if err := upstream.SameOrigin(h.addr, from.Origin, d.origin); err != nil {
 		return nil, err
 	}
-	c := &conn{dialed: d, host: h, track: newTrack(from, h, s.scope, d.origin), decode: NewDecoder(), emit: emit, meter: &s.meter, log: s.log, zstd: s.zstd}
-	d.wire.before = c.flush
+	c := &conn{dialed: d, host: h, hosts: s.hosts, track: newTrack(from, h, s.scope, d.origin), decode: NewDecoder(), emit: emit, meter: &s.meter, log: s.log, zstd: s.zstd}
+	d.wire.before = c.pass
+	h.probe.Open()
 	s.meter.Opened(h.addr, d.origin)
 	if from.Last != "" && !c.track.expect {
 		s.log.Warn("no check for a gap: the last event is outside what is asked for now", "source", Name, "before", from.Scope, "now", s.scope.String())
@@ -154,6 +155,7 @@ func (s *Source) open(d *dialed, h *host, from event.Cursor, emit func(*event.Ba
 type conn struct {
 	*dialed
 	host   *host
+	hosts  *hosts
 	track  *track
 	decode *Decoder
 	read   reader
@@ -183,7 +185,7 @@ func (c *conn) run() error {
 			return err
 		}
 		if len(c.batch.Events) >= maxBatchEvents || c.batch.Bytes() >= maxBatchBytes {
-			if err := c.flush(); err != nil {
+			if err := c.pass(); err != nil {
 				c.wire.failed = err
 				return err
 			}
@@ -205,6 +207,12 @@ func (c *conn) take(kind int, m message) error {
 		return err
 	}
 	index := len(b.Events) - 1
+	if last := &b.Events[index]; !c.host.probe.Take(last) {
+		err := c.host.probe.Refusal(c.host.url.String(), last, "check the host and path of --bluesky-url (wss://HOST/subscribe)")
+		b.Release()
+		c.batch = nil
+		return c.hosts.failed(c.host, err)
+	}
 	if pos.TimeUS > 0 {
 		c.timeUS = pos.TimeUS
 	} else {
@@ -285,6 +293,14 @@ func (c *conn) renumbered(pos Pos) error {
 }
 
 var errRenumbered = errors.New("the server changed the way it numbers events: resuming by time")
+
+// pass hands the batch on unless it is held back.
+func (c *conn) pass() error {
+	if c.batch == nil || c.host.probe.Holds(c.batch) {
+		return nil
+	}
+	return c.flush()
+}
 
 // flush hands the batch on, with the position after it.
 func (c *conn) flush() error {

@@ -52,11 +52,29 @@ func parseURL(raw string) (*url.URL, error) {
 		return nil, fmt.Errorf("wikipedia URL %q has no host: %s", shown, want)
 	case u.User != nil:
 		return nil, fmt.Errorf("wikipedia URL %q has a user in it, which the stream knows nothing of: %s", shown, want)
+	case !recentChanges(u.Path):
+		return nil, fmt.Errorf("wikipedia URL %q names other streams than recentchange, the only one that weir understands: %s", shown, want)
 	case u.Path == "" || u.Path == "/":
 		u.Path = "/v2/stream/recentchange"
 	}
 	u.Fragment = ""
 	return u, nil
+}
+
+// recentChanges reports whether a path of EventStreams names nothing but the
+// stream of recent changes. What another path brings is seen when it is read.
+func recentChanges(path string) bool {
+	_, streams, ok := strings.Cut(path, "/v2/stream/")
+	streams = strings.Trim(streams, "/")
+	if !ok || streams == "" {
+		return true
+	}
+	for name := range strings.SplitSeq(streams, ",") {
+		if name != "recentchange" && name != "mediawiki.recentchange" {
+			return false
+		}
+	}
+	return true
 }
 
 // address returns the URL's host:port, which is what a cursor calls the server.

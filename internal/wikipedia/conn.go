@@ -66,7 +66,7 @@ type conn struct {
 // bytes do not count. Time in which the queue was full does not count either,
 // because there was an event to hand on then.
 func (c *conn) Read(p []byte) (int, error) {
-	if err := c.flush(); err != nil {
+	if err := c.pass(); err != nil {
 		return 0, err
 	}
 	if signs := c.events.Signs(); signs != c.signs {
@@ -87,17 +87,19 @@ func (c *conn) run() error {
 		if err != nil {
 			return err
 		}
-		c.take(ev)
+		if err := c.take(ev); err != nil {
+			return err
+		}
 		if len(c.batch.Events) >= maxBatchEvents || c.batch.Bytes() >= maxBatchBytes {
-			if err := c.flush(); err != nil {
+			if err := c.pass(); err != nil {
 				return err
 			}
 		}
 	}
 }
 
-// take adds one event to the batch.
-func (c *conn) take(ev *sse.Event) {
+// take adds one event to the batch. The error ends the stream, and the batch with it.
+func (c *conn) take(ev *sse.Event) error {
 	if c.batch == nil {
 		c.batch = event.NewBatch()
 		c.batch.Received = c.at
@@ -111,6 +113,12 @@ func (c *conn) take(ev *sse.Event) {
 		own = c.position(ev.ID)
 	}
 	c.event(b, ev)
+	if last := &b.Events[len(b.Events)-1]; !c.source.probe.Take(last) {
+		err := c.source.probe.Refusal(c.source.url.String(), last, wayOut)
+		b.Release()
+		c.batch = nil
+		return err
+	}
 	if own >= 0 {
 		// An event can be made long after it happened: a page's categories are worked out later.
 		b.Events[len(b.Events)-1].AtUS = c.track.pos.ownMS * 1000
@@ -120,6 +128,7 @@ func (c *conn) take(ev *sse.Event) {
 		gap.Add(b)
 		c.source.log.Warn("gap upstream", "source", Name, "host", gap.Host, "from_us", gap.FromUS, "to_us", gap.ToUS, "reason", gap.Reason)
 	}
+	return nil
 }
 
 // position takes an event's id along, and returns the partition it came from.
@@ -149,6 +158,17 @@ func (c *conn) event(b *event.Batch, ev *sse.Event) {
 	default:
 		b.RejectFrame(event.ReasonUnknown, "event of an unknown type", data, 0)
 	}
+}
+
+// wayOut is what to do about a stream of something else.
+const wayOut = "check the path of --wikipedia-url (https://HOST/v2/stream/recentchange)"
+
+// pass hands the batch on unless it is held back.
+func (c *conn) pass() error {
+	if c.batch == nil || c.source.probe.Holds(c.batch) {
+		return nil
+	}
+	return c.flush()
 }
 
 // flush hands the batch on, with the position after it.
@@ -181,7 +201,10 @@ func (c *conn) reason(ctx context.Context, err error) error {
 		return err
 	}
 	host, age := c.source.addr, time.Since(c.opened)
+	var steer *event.StreamError
 	switch {
+	case errors.As(err, &steer):
+		return err
 	case c.dog.fired() && c.other > 0:
 		return fmt.Errorf("stream from %s: nothing for %s but %d bytes that hold neither an event nor a comment: the connection is dead, or something"+
 			" between (a proxy) changes the stream", host, silence, c.other)

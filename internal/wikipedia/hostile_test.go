@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"compress/gzip"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -200,5 +202,98 @@ func TestOtherEventTypesAreNoPosition(t *testing.T) {
 	out, _ := streamOnce(t, open(t, Config{}, srv.url()), event.Cursor{})
 	if c := out.cursor(t); c.Partitions[0] != part(eqiad, 0, t0+8) || c.Last != uuid(2) {
 		t.Errorf("cursor %+v: want it at the last event", c)
+	}
+}
+
+// pageChange is an event of another stream: it has no `type`.
+func pageChange(n int, ms int64) string {
+	return message(eqiadID(ms), fmt.Sprintf(`{"$schema":"/mediawiki/page/change/1.2.0","meta":{"id":%q,"domain":"en.wikipedia.org","dt":%q},"page_change_kind":"edit","wiki_id":"enwiki"}`,
+		uuid(n), dt(ms)))
+}
+
+// A stream of something else ends before anything of it is stored, however it comes.
+func TestStreamThatIsNotUnderstood(t *testing.T) {
+	for name, pause := range map[string]bool{"in one piece": false, "one by one": true} {
+		t.Run(name, func(t *testing.T) {
+			sent := make(chan int, 1)
+			srv := serve(t, func(p *peer) {
+				n := 0
+				for ; p.r.Context().Err() == nil && n < 10_000; n++ {
+					if pause {
+						p.send(pageChange(n, t0+int64(n)))
+					} else {
+						_, _ = io.WriteString(p, pageChange(n, t0+int64(n)))
+					}
+				}
+				sent <- n
+			})
+			url := srv.URL + "/events"
+			s := open(t, Config{}, url)
+			out, err := streamOnce(t, s, event.Cursor{})
+			var se *event.StreamError
+			if !errors.As(err, &se) || !se.Permanent || len(out.all()) != 0 || len(out.cursors) != 0 {
+				t.Fatalf("%d events were handed on, %v; want none and a permanent error", len(out.all()), err)
+			}
+			for _, want := range []string{url, "50", "type is missing", "--wikipedia-url"} {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("%q does not name %s", err, want)
+				}
+			}
+			if n := <-sent; n < 50 {
+				t.Errorf("it ended after %d events", n)
+			}
+			if st := s.Status(); st.Connected || st.LastError != err.Error() || st.Rejects != 0 {
+				t.Errorf("status %+v", st)
+			}
+		})
+	}
+}
+
+// Bad events at the start of a connection become dead letters, each of them, with
+// the position after them: when an event comes that is understood, or at the end.
+func TestBadEventsFirst(t *testing.T) {
+	bad := func(n int) string { return message(eqiadID(t0+int64(n)), fmt.Sprintf(`{"bad":%d}`, n)) }
+	var many string
+	for n := range 47 {
+		many += bad(10 + n)
+	}
+	step := make(chan bool)
+	srv := serve(t,
+		func(p *peer) { p.send(bad(1), bad(2)) },
+		func(p *peer) { p.send(many, edit(60, t0+60)) },
+		func(p *peer) { p.send(bad(61)); <-step; p.send(edit(60, t0+60), edit(62, t0+62)); <-step },
+		func(p *peer) { p.send(edit(62, t0+62), bad(63)); <-step; p.send(edit(64, t0+64)) })
+	s := open(t, Config{}, srv.url())
+	var from event.Cursor
+	var got []string
+	for i, end := range []int64{t0 + 3, t0 + 61, t0 + 63, t0 + 65} {
+		out, ended := newSink(), make(chan error, 1)
+		go func() { ended <- s.Stream(t.Context(), from, out.emit) }()
+		switch i {
+		case 2: // the connection stays open: the good one releases what was held
+			step <- true
+			out.until(t, 3)
+			step <- true
+		case 3: // nothing is held once there was a good one
+			out.until(t, 2)
+			step <- true
+		}
+		if err := <-ended; err != nil {
+			t.Fatalf("connection %d: %v", i, err)
+		}
+		for _, ev := range out.all() {
+			got = append(got, ev.Value)
+		}
+		if from = out.cursor(t); from.Partitions[0].TimestampMS != end {
+			t.Errorf("connection %d: position %+v, want it at %d", i, from, end)
+		}
+	}
+	want := []string{`{"bad":1}`, `{"bad":2}`}
+	for n := range 47 {
+		want = append(want, fmt.Sprintf(`{"bad":%d}`, 10+n))
+	}
+	want = append(want, editData(60, t0+60), `{"bad":61}`, editData(60, t0+60), editData(62, t0+62), editData(62, t0+62), `{"bad":63}`, editData(64, t0+64))
+	if !slices.Equal(got, want) {
+		t.Errorf("got  %q\nwant %q", got, want)
 	}
 }

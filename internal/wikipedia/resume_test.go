@@ -314,12 +314,15 @@ func TestNothingIsLostOverResumes(t *testing.T) {
 
 func TestNewRefuses(t *testing.T) {
 	for name, cfg := range map[string]Config{
-		"another scheme": {URL: "wss://example.org/v2/stream/recentchange"},
-		"no scheme":      {URL: "stream.example.org"},
-		"no host":        {URL: "https:///v2/stream/recentchange"},
-		"a password":     {URL: "https://me:s3cret@example.org/"},
-		"a broken URL":   {URL: "https://me:s3cret@example.org:port/"},
-		"a line break":   {UserAgent: "weir\r\nX: y"},
+		"another scheme":  {URL: "wss://example.org/v2/stream/recentchange"},
+		"no scheme":       {URL: "stream.example.org"},
+		"no host":         {URL: "https:///v2/stream/recentchange"},
+		"a password":      {URL: "https://me:s3cret@example.org/"},
+		"a broken URL":    {URL: "https://me:s3cret@example.org:port/"},
+		"another stream":  {URL: "https://example.org/v2/stream/mediawiki.page_change.v1"},
+		"one more":        {URL: "https://example.org/v2/stream/recentchange,page-create"},
+		"one more, coded": {URL: "https://example.org/v2/stream/recentchange%2Cpage-create?since=2026-01-01"},
+		"a line break":    {UserAgent: "weir\r\nX: y"},
 	} {
 		_, err := New(cfg)
 		if err == nil {
@@ -332,7 +335,7 @@ func TestNewRefuses(t *testing.T) {
 	if err != nil || s.addr != "[::1]:7777" || s.url.Path != "/v2/stream/recentchange" || s.scope != "recentchange" {
 		t.Errorf("%+v, %v", s, err)
 	}
-	if s, err = New(Config{URL: "https://example.org/v2/stream/recentchange,page-create,recentchange"}); err != nil || s.addr != "example.org:443" || s.scope != "page-create,recentchange" {
+	if s, err = New(Config{URL: "https://example.org/v2/stream/recentchange,mediawiki.recentchange,recentchange"}); err != nil || s.addr != "example.org:443" || s.scope != "mediawiki.recentchange,recentchange" {
 		t.Errorf("%+v, %v", s, err)
 	}
 }

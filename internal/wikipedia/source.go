@@ -61,6 +61,7 @@ type Source struct {
 	log   *slog.Logger
 	meter event.SourceMeter
 	ident *Decoder
+	probe upstream.Probe
 	// notBefore is when the server wants to be asked again (`retry:`), and asked
 	// says so in words; empty where it did not ask.
 	notBefore time.Time
@@ -216,6 +217,7 @@ func (s *Source) stream(ctx context.Context, from event.Cursor, emit func(*event
 	now := time.Now()
 	c := &conn{source: s, body: resp.Body, dog: w, opened: now, alive: now, track: newTrack(from, s.addr, s.scope, origin), decode: NewDecoder(), emit: emit}
 	c.events = sse.NewReader(c, sse.Limits{Data: event.MaxValue, Head: event.MaxHead})
+	s.probe.Open()
 	s.meter.Opened(s.addr, origin)
 	s.log.Info("stream open", "source", Name, "host", s.addr, "partitions", len(from.Partitions), "origin", origin)
 	if from.Last != "" && !c.track.waiting {

@@ -1,0 +1,64 @@
+package bluesky
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/weir-project/weir/internal/event"
+)
+
+// strange sends frames of another service until the client goes.
+func strange(kind int) func(*peer) {
+	return func(p *peer) {
+		for n := range 10_000 {
+			if p.WriteMessage(kind, fmt.Appendf(nil, `{"price":%d}`, n)) != nil {
+				return
+			}
+		}
+	}
+}
+
+// A stream of something else ends before anything of it is stored.
+func TestStreamThatIsNotUnderstood(t *testing.T) {
+	for kind, missing := range map[int]string{websocket.TextMessage: "malformed", websocket.BinaryMessage: "binary message"} {
+		srv := serve(t, strange(kind))
+		s := open(t, Config{}, srv.url())
+		out, err := streamOnce(t, s, event.Cursor{})
+		var se *event.StreamError
+		if !errors.As(err, &se) || !se.Permanent || len(out.all()) != 0 {
+			t.Fatalf("%d events were handed on, %v; want none and a permanent error", len(out.all()), err)
+		}
+		for _, want := range []string{srv.url(), "50", missing, "--bluesky-url"} {
+			if !strings.Contains(err.Error(), want) {
+				t.Errorf("%q does not name %s", err, want)
+			}
+		}
+		if st := s.Status(); st.Connected || st.LastError != err.Error() || st.Rejects != 0 {
+			t.Errorf("status %+v", st)
+		}
+	}
+}
+
+// A server that is none costs nothing where there is another one.
+func TestStrangeServerIsLeftOut(t *testing.T) {
+	const us = 1_791_110_060_549_000
+	bad, good := serve(t, strange(websocket.TextMessage)), serve(t, func(p *peer) {
+		p.text(`{"bad":1}`, `{"bad":2}`, v1(1, us))
+	}, func(p *peer) { p.text(`{"bad":3}`) })
+	s := open(t, Config{}, bad.url(), good.url())
+	out, err := streamOnce(t, s, event.Cursor{})
+	var se *event.StreamError
+	if !errors.As(err, &se) || se.Permanent || len(out.all()) != 0 {
+		t.Fatalf("%d events were handed on, %v; want none and a reason to try the next server", len(out.all()), err)
+	}
+	for i, want := range []int{3, 1} { // the few bad ones at the start, or the end, are dead letters
+		out, err = streamOnce(t, s, event.Cursor{})
+		if got := len(out.all()); got != want || err == nil || errors.As(err, &se) && se.Permanent {
+			t.Errorf("connection %d to the other server: %d events, %v; want %d", i, got, err, want)
+		}
+	}
+}
