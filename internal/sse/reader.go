@@ -91,8 +91,10 @@ func NewReader(r io.Reader, limits Limits) *Reader {
 // years; 0 where it did not.
 func (r *Reader) Retry() time.Duration { return r.retry }
 
-// Signs counts the events and comments read so far. What else a server sends, such
-// as bytes that are no event stream, does not show that the stream is alive.
+// Signs counts the events and comments read so far, and each MiB of data of an event
+// that is TooLarge, which a slow network may take minutes to bring. What else a
+// server sends, such as bytes that are no event stream, does not show that the
+// stream is alive.
 func (r *Reader) Signs() int64 { return r.signs }
 
 // Next returns the next event. The error is that of the underlying reader
@@ -227,7 +229,9 @@ func (r *Reader) push(p []byte) {
 		r.big.start(r.own)
 	}
 	if r.big.on {
+		before := r.big.size >> 20
 		r.big.write(p)
+		r.signs += r.big.size>>20 - before
 		room := max(r.limits.Head-len(r.own), 0)
 		r.own = append(r.own[:min(len(r.own), r.limits.Head)], p[:min(len(p), room)]...)
 	} else {

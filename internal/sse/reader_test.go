@@ -102,12 +102,13 @@ func TestReaderSaysWhoseTheIDIs(t *testing.T) {
 	}
 }
 
-// Events and comments show life, whatever else a server sends does not.
+// Events and comments show life, and so does each MiB of an event over the limit.
+// Whatever else a server sends does not.
 func TestReaderCountsSigns(t *testing.T) {
 	long := strings.Repeat("x", 5<<20)
 	for in, want := range map[string]int64{
 		"": 0, "\n\n\n": 0, "<html>\n\n": 0, "id: 1\n\n": 0, "event: x\n\n": 0, "retry: 5\n\n": 0, "data: x\n": 0, ":": 0,
-		":\n": 1, ": a\n: b\n": 2, "data\n\n": 1, "data: a\ndata: b\n\n": 1, ": a\ndata: b\n\n": 2, ":" + long + "\n": 1, "data:" + long + "\n\n": 1, "x" + long + "\n": 0,
+		":\n": 1, ": a\n: b\n": 2, "data\n\n": 1, "data: a\ndata: b\n\n": 1, ": a\ndata: b\n\n": 2, ":" + long + "\n": 1, "data:" + long + "\n\n": 1 + 5, "x" + long + "\n": 0,
 	} {
 		r := NewReader(strings.NewReader(in), wide)
 		if _, err := collect(t, r); !errors.Is(err, io.EOF) || r.Signs() != want {

@@ -103,6 +103,28 @@ func TestStreamOfSomethingElseIsNoticed(t *testing.T) {
 	}
 }
 
+// An event over the limit that takes minutes to come is progress: a connection that
+// ended there would meet it again and again.
+func TestSlowLargeEventIsTaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, Config{Dial: inMemory(func(c net.Conn) {
+			write(c, head+edit(1, t0)+"data: ")
+			for range 20 {
+				write(c, strings.Repeat("x", 1<<20))
+				time.Sleep(10 * time.Second)
+			}
+			write(c, "\n\n"+edit(2, t0+1))
+		})}, "http://192.0.2.1/v2/stream/recentchange")
+		out := newSink()
+		if err := s.Stream(t.Context(), event.Cursor{}, out.emit); err != nil {
+			t.Error(err)
+		}
+		if all := out.all(); len(all) != 3 || all[1].Kind != event.ReasonTooLarge || all[1].Size != 20<<20 || all[2].ID != uuid(2) {
+			t.Errorf("%d events, %v", len(all), out.ids())
+		}
+	})
+}
+
 // An answer that stays open is judged by its header, or by what came in a second.
 func TestOpenAnswerIsRefused(t *testing.T) {
 	for _, tt := range []struct {
