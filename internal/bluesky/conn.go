@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"strconv"
 	"time"
@@ -24,6 +25,9 @@ const (
 	// send one every 30 s), before it counts as dead: a peer can die without a FIN.
 	silence          = 45 * time.Second
 	handshakeTimeout = 15 * time.Second
+	// answerTimeout is how long an answer may take once it has begun. A web page
+	// that stays open would otherwise be waited for until the handshake times out.
+	answerTimeout = 2 * time.Second
 	// handshakeLimit is how many bytes a server may send before the stream is
 	// open, TLS included. Without it one endless header would fill the memory.
 	handshakeLimit = 256 << 10
@@ -115,14 +119,22 @@ func (s *Source) dial(ctx context.Context, h *host, u *url.URL) (*dialed, error)
 			return d.wire, nil
 		},
 	}
+	begun := false
+	trace := &httptrace.ClientTrace{GotFirstResponseByte: func() {
+		begun = true
+		_ = d.wire.SetDeadline(time.Now().Add(answerTimeout))
+	}}
 	//nolint:bodyclose // the library has closed the connection, or hands it on: its documentation asks for no more
-	ws, resp, err := dialer.DialContext(ctx, u.String(), http.Header{"User-Agent": {s.cfg.UserAgent}})
+	ws, resp, err := dialer.DialContext(httptrace.WithClientTrace(ctx, trace), u.String(), http.Header{"User-Agent": {s.cfg.UserAgent}})
 	if err != nil {
 		if d.stop != nil {
 			d.stop()
 		}
 		if ctx.Err() == nil && d.wire != nil && d.wire.budget <= 0 {
 			err = errHandshakeSize // which the parser of the answer hides
+		}
+		if begun && timedOut(err) {
+			err = fmt.Errorf("no whole answer for %s", answerTimeout)
 		}
 		return nil, dialError(ctx, h, resp, err)
 	}

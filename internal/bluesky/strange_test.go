@@ -3,8 +3,12 @@ package bluesky
 import (
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/gorilla/websocket"
 
@@ -60,5 +64,28 @@ func TestStrangeServerIsLeftOut(t *testing.T) {
 		if got := len(out.all()); got != want || err == nil || errors.As(err, &se) && se.Permanent {
 			t.Errorf("connection %d to the other server: %d events, %v; want %d", i, got, err, want)
 		}
+	}
+}
+
+// An answer that is no stream is refused soon, though it stays open.
+func TestOpenAnswerIsRefused(t *testing.T) {
+	for answer, want := range map[string]string{
+		"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 100000\r\n\r\n<html>":             "text/html",
+		"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 100000\r\n\r\ncome back later":              "come back later",
+		"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nX: and no end": "no whole answer for 2s",
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := open(t, Config{Dial: inMemory(t, func(p *rawPeer) {
+				_, _ = http.ReadRequest(p.br)
+				time.Sleep(10 * time.Second) // a slow start is no fault
+				p.send(answer)
+				_, _ = io.Copy(io.Discard, p.br)
+			})}, "ws://192.0.2.1/subscribe")
+			start := time.Now()
+			err := s.Stream(t.Context(), event.Cursor{}, newSink().emit)
+			if took := time.Since(start); took != 12*time.Second || err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("after %v: %v; want %q after 12 s", took, err, want)
+			}
+		})
 	}
 }
