@@ -21,9 +21,12 @@ import (
 
 const (
 	readBuffer = 64 << 10
-	// silence is how long a server may say nothing, not even a ping (v1 servers
-	// send one every 30 s), before it counts as dead: a peer can die without a FIN.
-	silence          = 45 * time.Second
+	// silence is how long a server may send no message and no ping (v1 servers send
+	// one every 30 s) before it counts as dead: a peer can die without a FIN.
+	silence = 45 * time.Second
+	// progress is how many bytes count as much as a message: a large one can take
+	// longer than that on a slow network.
+	progress         = 1 << 20
 	handshakeTimeout = 15 * time.Second
 	// answerTimeout is how long an answer may take once it has begun. A web page
 	// that stays open would otherwise be waited for until the handshake times out.
@@ -37,14 +40,18 @@ var errHandshakeSize = fmt.Errorf("over %d kB before the stream was open", hands
 
 // wire is the network connection under the WebSocket. It runs a hook right
 // before it reads, that is when everything received has been worked off, and
-// gives each read its deadline.
+// gives each read its deadline. Only a message, a ping, or a MiB of what may become
+// a message moves the deadline: other bytes do not show that the stream is alive.
 type wire struct {
 	net.Conn
 	r      io.Reader // the buffered conn under TLS, otherwise the conn itself
 	before func() error
 	failed error // what before returned
 	at     time.Time
-	budget int // bytes left for the handshake; open = no longer counted
+	heard  bool      // a message or a ping came since the last read
+	alive  time.Time // when one was worked off last
+	since  int       // bytes read since then
+	budget int       // bytes left for the handshake; open = no longer counted
 	open   bool
 }
 
@@ -79,10 +86,14 @@ func (w *wire) read(p []byte) (int, error) {
 		w.failed = err
 		return 0, err
 	}
-	if err := w.SetReadDeadline(time.Now().Add(silence)); err != nil {
+	if w.heard || w.since >= progress {
+		w.heard, w.alive, w.since = false, time.Now(), 0
+	}
+	if err := w.SetReadDeadline(w.alive.Add(silence)); err != nil {
 		return 0, err
 	}
 	n, err := w.Conn.Read(p)
+	w.since += n
 	w.at = time.Now()
 	return n, err
 }
@@ -138,7 +149,12 @@ func (s *Source) dial(ctx context.Context, h *host, u *url.URL) (*dialed, error)
 		}
 		return nil, dialError(ctx, h, resp, err)
 	}
-	d.ws, d.wire.open, d.origin = ws, true, upstream.Origin(resp.Header)
+	d.ws, d.wire.open, d.wire.heard, d.origin = ws, true, true, upstream.Origin(resp.Header)
+	pong := ws.PingHandler()
+	ws.SetPingHandler(func(data string) error {
+		d.wire.heard = true
+		return pong(data)
+	})
 	return d, nil
 }
 

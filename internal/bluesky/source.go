@@ -181,6 +181,7 @@ func (c *conn) run() error {
 		if err != nil {
 			return err
 		}
+		c.wire.heard = true
 		if err := c.take(kind, m); err != nil {
 			return err
 		}
@@ -332,7 +333,7 @@ func (c *conn) reason(ctx context.Context, err error) error {
 	case errors.As(err, &steer), errors.Is(err, errRenumbered):
 		return err
 	case timedOut(err):
-		return fmt.Errorf("stream from %s: no data and no ping for %s", c.host.addr, silence)
+		return fmt.Errorf("stream from %s: no message and no ping for %s", c.host.addr, silence)
 	case errors.As(err, &closed) && closed.Code == websocket.CloseAbnormalClosure:
 		return fmt.Errorf("stream from %s: closed without a close frame (1006): the server was restarted, or found this client too slow", c.host.addr)
 	}

@@ -89,3 +89,59 @@ func TestOpenAnswerIsRefused(t *testing.T) {
 		})
 	}
 }
+
+// Bytes alone are no sign of life: pongs that nobody asked for, the pieces of a
+// message that does not end.
+func TestStreamWithoutMessagesIsNoticed(t *testing.T) {
+	for name, drip := range map[string]string{"pongs": rawFrame(fin|opPong, "x"), "a message without an end": rawFrame(opContinue, "x")} {
+		for _, every := range []time.Duration{10 * time.Millisecond, 7 * time.Second} {
+			t.Run(name+" "+every.String(), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					s := open(t, Config{Dial: inMemory(t, func(p *rawPeer) {
+						p.upgrade()
+						go func() { _, _ = io.Copy(io.Discard, p.br) }()
+						p.send(rawFrame(fin|opText, v1(1, t0)))
+						time.Sleep(40 * time.Second)
+						p.send(rawFrame(fin|opPing, "") + rawFrame(opText, "{"))
+						if drip[0] == fin|opPong {
+							p.send(rawFrame(fin|opContinue, "}"))
+						}
+						for {
+							time.Sleep(every)
+							if _, err := io.WriteString(p.Conn, drip); err != nil {
+								return
+							}
+						}
+					})}, "ws://192.0.2.1/subscribe")
+					start, out := time.Now(), newSink()
+					err := s.Stream(t.Context(), event.Cursor{}, out.emit)
+					if took := time.Since(start); took != 85*time.Second || err == nil || !strings.Contains(err.Error(), "no message and no ping for 45s") {
+						t.Errorf("ended after %v with %v; want 1m25s and the reason", took, err)
+					}
+					time.Sleep(10 * time.Second) // the server notices
+				})
+			})
+		}
+	}
+}
+
+// A message that takes minutes to come is progress.
+func TestSlowLargeMessageIsTaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, Config{Dial: inMemory(t, func(p *rawPeer) {
+			p.upgrade()
+			go func() { _, _ = io.Copy(io.Discard, p.br) }()
+			p.send(rawFrame(fin|opText, v1(1, t0)) + rawFrame(opText, "{"))
+			for range 20 {
+				p.send(rawFrame(opContinue, strings.Repeat("x", 1<<20)))
+				time.Sleep(20 * time.Second)
+			}
+			p.send(rawFrame(fin|opContinue, "") + rawFrame(fin|opText, v1(2, t0+1)))
+		})}, "ws://192.0.2.1/subscribe")
+		out := newSink()
+		_ = s.Stream(t.Context(), event.Cursor{}, out.emit)
+		if all := out.all(); len(all) != 3 || all[1].Kind != event.ReasonTooLarge || all[1].Size != 20<<20+1 || all[2].ID != commitID(2) {
+			t.Errorf("%d events: %v", len(all), out.ids())
+		}
+	})
+}

@@ -273,7 +273,7 @@ func TestDeadPeerIsNoticed(t *testing.T) {
 		if took := time.Since(start); took != 150*time.Second+45*time.Second {
 			t.Errorf("ended after %v, want 3m15s", took)
 		}
-		if err == nil || !strings.Contains(err.Error(), "no data and no ping for 45s") {
+		if err == nil || !strings.Contains(err.Error(), "no message and no ping for 45s") {
 			t.Errorf("ended with %v", err)
 		}
 		if ids := out.ids(); len(ids) != 1 {
