@@ -143,7 +143,7 @@ func (s *Source) open(d *dialed, h *host, from event.Cursor, emit func(*event.Ba
 	}
 	c := &conn{dialed: d, host: h, hosts: s.hosts, track: newTrack(from, h, s.scope, d.origin), decode: NewDecoder(), emit: emit, meter: &s.meter, log: s.log, zstd: s.zstd}
 	d.wire.before = c.pass
-	h.probe.Open()
+	h.probe.Open(c.track.expect)
 	s.meter.Opened(h.addr, d.origin)
 	if from.Last != "" && !c.track.expect {
 		s.log.Warn("no check for a gap: the last event is outside what is asked for now", "source", Name, "before", from.Scope, "now", s.scope.String())

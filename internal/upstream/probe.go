@@ -10,25 +10,35 @@ const (
 	// strangers is how many events in a row, none of them understood, make a stream
 	// one that weir does not understand. A few bad events are normal.
 	strangers = 50
+	// manyStrangers is the same where a stream that was understood is resumed: the
+	// server can have a bad minute there, and each resume would begin in it.
+	manyStrangers = 2000
 	// maxHeld bounds the memory, in bytes, of events that are held back meanwhile.
 	maxHeld = event.MaxValue
 )
 
 // Probe keeps a stream that weir does not understand, such as that of another
 // service, from becoming dead letters one by one. A connection hands nothing on
-// while all that it brought is not understood. The first event that is releases
-// what was held; fifty in a row without one end the stream.
+// while nothing that it brought is understood. The first event that is releases
+// what was held; many in a row without one end the stream.
 //
 // What a connection holds when it ends is handed on, because a server may end it
 // at each bad event: the position must get past that. So the events in a row are
-// counted over connections. The zero value is ready to use. It is for one goroutine.
+// counted over connections. Call Open first. It is for one goroutine.
 type Probe struct {
 	row   int  // events that were not understood, since the last one that was, at the starts of connections
 	known bool // an event of this connection was understood
+	limit int
 }
 
-// Open begins a connection.
-func (p *Probe) Open() { p.known = false }
+// Open begins a connection. resumed says that it goes on after an event of the
+// same stream that was stored.
+func (p *Probe) Open(resumed bool) {
+	p.known, p.limit = false, strangers
+	if resumed {
+		p.limit = manyStrangers
+	}
+}
 
 // Take judges an event. It returns false when the stream must end; Refusal is the
 // reason then.
@@ -41,7 +51,7 @@ func (p *Probe) Take(ev *event.Event) bool {
 	case !p.known:
 		p.row++
 	}
-	return p.known || p.row < strangers
+	return p.known || p.row < p.limit
 }
 
 // Refusal returns the permanent error of a stream, of which ev is an example, and

@@ -10,7 +10,7 @@ import (
 
 // play feeds a probe with one letter an event: a stored one, a canary, m
 // malformed, u unknown, b binary, t too large, e an error of upstream's; | opens
-// another connection. It returns how many events were taken before the stream
+// another connection, and + one that resumes. It returns how many events were taken before the stream
 // had to end, or -1.
 func play(p *Probe, events string) int {
 	kinds := map[rune]event.Event{
@@ -20,8 +20,8 @@ func play(p *Probe, events string) int {
 	}
 	taken := 0
 	for _, letter := range events {
-		if letter == '|' {
-			p.Open()
+		if letter == '|' || letter == '+' {
+			p.Open(letter == '+')
 			continue
 		}
 		ev := kinds[letter]
@@ -46,6 +46,8 @@ func TestProbe(t *testing.T) {
 		{"canaries prove nothing", many("ms", 50), 98},
 		{"what every stream can have counts for nothing", many("et", 500), -1},
 		{"a good connection, then one of something else", "a|" + many("u", 50), 50},
+		{"a bad minute where a stream is resumed", "a+" + many("u", 1800) + "a+" + many("m", 1800) + "a", -1},
+		{"a stream that is resumed is another one now", "a+" + many("u", 5000), 2000},
 		{"a few at the start of every connection", many("mmma|", 100), -1},
 		{"a server that ends at each bad one, and brings good ones at times", many(many("m|", 49)+"a|", 10), -1},
 		{"a server that ends at each bad one, and brings nothing else", many("m|", 50), 49},

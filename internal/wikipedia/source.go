@@ -217,7 +217,7 @@ func (s *Source) stream(ctx context.Context, from event.Cursor, emit func(*event
 	now := time.Now()
 	c := &conn{source: s, body: resp.Body, dog: w, opened: now, alive: now, track: newTrack(from, s.addr, s.scope, origin), decode: NewDecoder(), emit: emit}
 	c.events = sse.NewReader(c, sse.Limits{Data: event.MaxValue, Head: event.MaxHead})
-	s.probe.Open()
+	s.probe.Open(c.track.waiting)
 	s.meter.Opened(s.addr, origin)
 	s.log.Info("stream open", "source", Name, "host", s.addr, "partitions", len(from.Partitions), "origin", origin)
 	if from.Last != "" && !c.track.waiting {
