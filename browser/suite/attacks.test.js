@@ -32,7 +32,7 @@ test('what others wrote stays text, in value, key and headers', async () => {
   await until('all rows', async () => await t.page.locator('.expand').count() === payloads.length);
   for (const b of await t.page.locator('.expand').all()) await b.click();
   await until('all opened', async () => await t.page.locator('.whole').count() === payloads.length);
-  for (const b of await t.page.locator('button:has-text("Tree or raw")').all()) await b.click();
+  for (const view of ['Hex', 'Raw']) for (const b of await t.page.locator(`button:text-is("${view}")`).all()) await b.click();
   const all = await t.page.locator('main').innerText();
   for (const p of payloads) assert.ok(all.includes(p), `${p} is not shown as it is`);
   const made = await t.page.evaluate(() => ({ owned: /** @type {any} */ (window).owned, elements: document.querySelectorAll('main img, main script, main svg:not(.spark), main iframe, main a[href^="javascript:"]').length }));

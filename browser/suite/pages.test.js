@@ -172,6 +172,88 @@ test('messages: a timestamp that is no time is shown as it is stored', async () 
   } finally { await t.close(); }
 });
 
+test('messages: the shown time can be asked for, wherever the reader is', async () => {
+  const { partition, offset } = await post('/topics/weir.dead-letters/messages', { key: 'when', value: '{"when":1}', headers: [], partition: 0 });
+  const sent = Date.parse((await (await fetch(`${weir.base}/api/v1/topics/weir.dead-letters/messages/${partition}/${offset}`)).json()).time);
+  // St. John's is three and a half hours behind UTC, without a clock change near a year's end; the wanted text comes from Intl.
+  const timezoneId = 'America/St_Johns';
+  const part = Object.fromEntries(new Intl.DateTimeFormat('en-CA', { timeZone: timezoneId, hourCycle: 'h23', year: 'numeric', month: '2-digit', day: '2-digit', hour: '2-digit', minute: '2-digit', second: '2-digit' }).formatToParts(sent).map((p) => [p.type, p.value]));
+  const shown = `${part.year}-${part.month}-${part.day} ${part.hour}:${part.minute}:${part.second}.${String(sent % 1000).padStart(3, '0')}`;
+  await tab(`/topics/weir.dead-letters/messages?from=offset&partition=${partition}&offset=${offset}`, async (page) => {
+    await page.waitForSelector('.expand');
+    assert.equal(await page.locator('tr.message time').first().innerText(), shown);
+    assert.match(await page.locator('tr.message time').first().getAttribute('title'), /^America\/St_Johns, UTC-0[23]:30\. In UTC: 2.*Z$/);
+    assert.match(await page.locator('label:has(input[name=time]) span').textContent(), /America\/St_Johns/);
+    for (const text of [shown, new Date(sent).toISOString()]) {
+      await page.selectOption('select[name=from]', 'time');
+      await page.fill('input[name=time]', text);
+      await page.click('button:has-text("Read")');
+      await until('the message at that time', async () => (await page.locator('td.value').allInnerTexts())[0] === '{"when":1}' && (await page.locator('.command code').innerText()).includes(`--since ${new Date(sent).toISOString()}`));
+      assert.equal(new URL(page.url()).searchParams.get('time'), new Date(sent).toISOString(), 'the address means the same everywhere');
+    }
+    await page.reload();
+    await until('the field to show local time again', async () => await page.inputValue('input[name=time]') === shown.replace(/\.000$/, ''));
+    const before = Date.now();
+    await page.fill('input[name=time]', '10m');
+    await page.click('button:has-text("Read")');
+    await until('ten minutes ago as an instant', async () => /--since 2\S+Z/.test(await page.locator('.command code').innerText()) && Date.parse(new URL(page.url()).searchParams.get('time')) >= before - 600_000);
+    assert.ok(Date.parse(new URL(page.url()).searchParams.get('time')) <= Date.now() - 600_000);
+    await page.fill('input[name=time]', 'tomorrow');
+    await page.click('button:has-text("Read")');
+    await page.waitForSelector('[role=alert] >> text=is not a time');
+  }, { timezoneId });
+});
+
+test('messages: a link to one opens it, in sight', async () => {
+  const { partition, offset } = await post('/topics/weir.dead-letters/messages', { key: 'linked', value: '{"linked":true}', headers: [], partition: 0 });
+  await tab(`/topics/weir.dead-letters/messages?partition=${partition}`, async (page) => {
+    const link = await page.locator(`tr.message:has([aria-label="Show message ${partition}:${offset}"]) td.num a`).getAttribute('href');
+    for (const open of [() => page.goto(link), () => page.click(`a[href="${link}"]`)]) {
+      await open();
+      await page.waitForSelector('.expand[aria-expanded=true]');
+      await until('the message in sight', () => page.evaluate(() => { const r = document.querySelector('.detail .json')?.getBoundingClientRect(); return !!r && r.top >= 0 && r.bottom <= window.innerHeight; }));
+      assert.equal(await page.locator('tr.message').count(), 1);
+    }
+    if (shots) await page.screenshot({ path: `${shots}/linked.png` });
+  }, { viewport: { width: 390, height: 800 } });
+});
+
+test('messages: bytes that are not text have a hex view', async () => {
+  const { partition, offset } = await post('/topics/weir.dead-letters/messages', { key: 'bytes', value: 'plain <b>text</b>', headers: [], partition: 0 });
+  const t = await openTab(browser, weir.base, '');
+  const long = Buffer.from(Array.from({ length: 5000 }, (_, i) => (i * 7 + 0x80) % 256));
+  let value = Buffer.concat([Buffer.from([0, 1, 0xfe, 0xff]), Buffer.from('<img src=x onerror=alert(1)>')]);
+  // The page's producer cannot send such bytes. This is how the API shows them (TestWire).
+  let changed = 0;
+  await t.page.route('**/api/v1/topics/*/messages?*', async (route) => {
+    const response = await route.fetch();
+    const body = await response.json();
+    for (const m of body.messages) { Object.assign(m, { value: null, value_base64: value.toString('base64'), value_size: value.length, key: null, key_base64: 'AP8=' }); changed++; }
+    await route.fulfill({ response, json: body });
+  });
+  const path = `/topics/weir.dead-letters/messages?from=offset&partition=${partition}&offset=${offset}&n=1`;
+  try {
+    await t.page.goto(path);
+    await t.page.waitForSelector('pre.hex');
+    assert.equal(await t.page.locator('pre.hex').nth(1).innerText(),
+      '00000000  00 01 fe ff 3c 69 6d 67  20 73 72 63 3d 78 20 6f  |....<img src=x o|\n00000010  6e 65 72 72 6f 72 3d 61  6c 65 72 74 28 31 29 3e  |nerror=alert(1)>|');
+    assert.equal(await t.page.locator('pre.hex').first().innerText(), '00000000  00 ff                                             |..|');
+    if (shots) await t.page.screenshot({ path: `${shots}/hex.png` });
+    value = long;
+    await t.page.reload();
+    await t.page.waitForSelector('text=The first 4,096 of 5,000 bytes');
+    assert.equal((await t.page.locator('pre.hex').nth(1).innerText()).split('\n').length, 256);
+    assert.equal(changed, 2);
+    await t.page.unrouteAll({ behavior: 'wait' });
+    await t.page.reload();
+    await t.page.waitForSelector('pre.raw:not(.hex)');
+    assert.equal(await t.page.locator('pre.raw').innerText(), 'plain <b>text</b>', 'text stays text');
+    await t.page.click('button:text-is("Hex")');
+    assert.match(await t.page.locator('pre.hex').innerText(), /^00000000  70 6c 61 69 6e 20 3c 62 {2}3e 74 65 78 74 3c 2f 62 {2}\|plain <b>text<\/b\|\n/);
+    assert.deepEqual(t.wrong, [], 'the browser complained');
+  } finally { await t.close(); }
+});
+
 test('live tail shows what is written, and pauses under the pointer', async () => {
   await tab('/topics/bluesky-events/messages?live=1', async (page) => {
     await page.waitForSelector('.messages tbody tr .expand');

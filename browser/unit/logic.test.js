@@ -26,6 +26,8 @@ const { mergePatch, keyed, count, rate, bytes, duration, hue } = await import(ne
 const { tokens, pickPaths } = await import(new URL('json.js', root).href);
 const { spread, onFront, decades } = await import(new URL('course.js', root).href);
 const { nice, scale } = await import(new URL('chart.js', root).href);
+const { parseTime, fieldTime, offset } = await import(new URL('time.js', root).href);
+const { hexDump, fromBase64 } = await import(new URL('message.js', root).href);
 const { weir, filterWord } = await import(new URL('ui.js', root).href);
 
 test('merge patches: the examples of RFC 7396', () => {
@@ -155,4 +157,33 @@ test('a shown command takes a text as a text and a name as a name', () => {
     assert.ok(new RegExp(word.slice(1, -1)).test('<' + text + '>'), word);
     assert.ok(!new RegExp('^(?:' + word.slice(1, -1) + ')$').test('a'), word);
   }
+});
+
+test('times: what is shown can be asked for, and means one instant', () => {
+  const zone = process.env.TZ;
+  try {
+    process.env.TZ = 'Europe/Berlin';
+    const now = Date.parse('2026-11-28T11:00:00Z'); // 12:00 in Berlin
+    for (const [text, want] of /** @type {[string, string|null][]} */ ([
+      ['2026-11-28 11:20:05', '2026-11-28T10:20:05Z'], ['2026-07-01 11:20:05.250', '2026-07-01T09:20:05.250Z'], ['2026-11-28T11:20', '2026-11-28T10:20:00Z'], ['2026-11-28', '2026-11-27T23:00:00Z'],
+      ['2026-11-28T11:20:05Z', '2026-11-28T11:20:05Z'], ['2026-11-28T11:20:05.123456789-03:30', '2026-11-28T14:50:05.123Z'], ['1764328805000', '2025-11-28T11:20:05Z'],
+      ['10m', '2026-11-28T10:50:00Z'], ['1h30m', '2026-11-28T09:30:00Z'], ['1.5d', '2026-11-26T23:00:00Z'], ['11:30', '2026-11-28T10:30:00Z'], ['13:30:10', '2026-11-27T12:30:10Z'],
+      ['2026-02-31', null], ['2026-11-28 24:00:00', null], ['2026-11-28 11:60', null], ['25:00', null], ['yesterday', null], ['', null], ['12', null], ['10 minutes', null],
+    ])) assert.equal(parseTime(text, now), want === null ? null : Date.parse(want), text);
+    for (const [at, shown] of [['2026-11-28T10:20:05Z', '2026-11-28 11:20:05'], ['2026-11-28T10:20:05.007Z', '2026-11-28 11:20:05.007'], ['2026-10-25T01:30:00Z', '2026-10-25T01:30:00.000Z']]) {
+      assert.equal(fieldTime(Date.parse(at)), shown);
+      assert.equal(parseTime(shown, now), Date.parse(at));
+    }
+    assert.deepEqual([offset(now), offset(Date.parse('2026-07-01T00:00:00Z'))], ['UTC+01:00', 'UTC+02:00']);
+    process.env.TZ = 'America/St_Johns';
+    assert.equal(offset(now), 'UTC-03:30');
+    assert.equal(parseTime('2026-11-28 11:20:05', now), Date.parse('2026-11-28T14:50:05Z'));
+  } finally { if (zone === undefined) delete process.env.TZ; else process.env.TZ = zone; }
+});
+
+test('bytes are dumped as hexdump -C does', () => {
+  assert.equal(hexDump(new Uint8Array()), '');
+  assert.equal(hexDump(fromBase64('AAH+/zxiPkh5fiAJCgD/gEE=')),
+    '00000000  00 01 fe ff 3c 62 3e 48  79 7e 20 09 0a 00 ff 80  |....<b>Hy~ .....|\n' +
+    '00000010  41                                                |A|');
 });

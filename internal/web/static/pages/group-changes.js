@@ -4,6 +4,7 @@
 
 import { el, put, count, many, duration, clock, visible, groupPath } from '../store.js';
 import { commandBar, confirmTyped, toast, badge, weir } from '../ui.js';
+import { parseTime, fieldTime, instant, zone } from '../time.js';
 
 /** @typedef {import('../app.js').App} App */
 
@@ -54,7 +55,7 @@ export function ownMembers(name, app, changed) {
 /** A reset: preview, typed confirmation. @param {string} name @param {App} app @param {() => void} changed */
 export function resetCard(name, app, changed) {
   const path = groupPath(name, '/reset');
-  const to = /** @type {HTMLInputElement} */ (el('input', { list: 'targets', value: 'earliest', 'aria-label': 'where to', size: 22, autocomplete: 'off' }));
+  const to = /** @type {HTMLInputElement} */ (el('input', { list: 'targets', value: 'earliest', 'aria-label': 'where to', size: 24, title: `earliest, latest, an offset, +N or -N, or a time in ${zone()} such as 2026-01-31 12:00:00, 15:04 or 2h (ago)`, autocomplete: 'off' }));
   const plan = el('div');
   /** @type {HTMLButtonElement|null} */
   let go = null;
@@ -65,9 +66,17 @@ export function resetCard(name, app, changed) {
     go.disabled = !!g && g.members > 0;
     put(why, go.disabled ? `not while it has ${many(g.members, 'member')}: stop them first, or their commits would undo it` : '');
   };
+  /** Where to, as the API takes it; a time stays the same instant until it is applied. */
+  const target = () => {
+    const text = to.value.trim();
+    const ms = /^[+-]?\d+$/.test(text) ? null : parseTime(text, Date.now());
+    if (ms === null) return text;
+    to.value = fieldTime(ms);
+    return instant(ms);
+  };
   const preview = async () => {
     try {
-      const a = await app.api(path, { to: to.value.trim(), confirm: '' });
+      const a = await app.api(path, { to: target(), confirm: '' });
       const changes = a.plan.changes || [];
       plan.replaceChildren(
         commandBar(a.command, a.requests).root,
@@ -81,7 +90,7 @@ export function resetCard(name, app, changed) {
   const apply = async () => {
     if (!await confirmTyped({ title: 'Reset this group?', body: el('p', null, `The group moves to ${to.value}. What it has counted from there on is counted anew.`), type: name, action: 'Reset' })) return;
     try {
-      await app.api(path, { to: to.value.trim(), confirm: name });
+      await app.api(path, { to: target(), confirm: name });
       toast('The group was reset');
       plan.replaceChildren();
       changed();

@@ -2,22 +2,16 @@
 // Messages: newest over all partitions by time, oldest, offset, time, live; a
 // filter that says how much it looked at; paging that loses nothing.
 
-import { el, put, count, bytes, stamp, visible } from '../store.js';
-import { commandBar, toast, teach, shellWord, weir, filterWord } from '../ui.js';
-import { oneLine, tree } from '../json.js';
+import { el, put, count } from '../store.js';
+import { commandBar, teach, shellWord, weir, filterWord } from '../ui.js';
+import { messageRow } from '../message.js';
+import { parseTime, fieldTime, instant, zone } from '../time.js';
 
 const fields = ['from', 'n', 'partition', 'offset', 'time', 'text', 'key', 'header', 'path', 'isolation'];
 const maxRows = 500;
 /** A live tail adds at most so many rows at once, and so often: more can be read by nobody. */
 const burst = 12;
 const pace = 500; // ms
-
-/** A header's value as text. @param {{value: string|null, value_base64?: string}} h */
-const headerText = (h) => h.value ?? (h.value_base64 ? 'base64 ' + h.value_base64 : 'null');
-
-/** A message's time, or the stored number where that is no time. @param {{time: string|null, timestamp?: string}} m */
-const when = (m) => m.time !== null ? stamp(Date.parse(m.time))
-  : el('span.out-of-range', { title: 'The stored timestamp is not a time in milliseconds between 1970 and 9999. Some producers send microseconds or nanoseconds.' }, m.timestamp, el('small', null, 'out of range'));
 
 /** @type {import('../app.js').Page} */
 export default {
@@ -40,7 +34,7 @@ export default {
     const download = /** @type {HTMLAnchorElement} */ (el('a.button', { download: '' }, 'Download'));
     const form = /** @type {HTMLFormElement} */ (el('form.filters', { onsubmit: (/** @type {Event} */ e) => { e.preventDefault(); setLive(false); go(false); } },
       select('from', 'From', [['newest', 'newest'], ['oldest', 'oldest'], ['offset', 'an offset'], ['time', 'a time']]),
-      input('offset', 'Offset', { inputmode: 'numeric', size: 9 }), input('time', 'Time', { placeholder: '2026-01-31T12:00:00Z', size: 20 }),
+      input('offset', 'Offset', { inputmode: 'numeric', size: 9 }), input('time', `Time, ${zone()}`, { placeholder: '2026-01-31 12:00:00 or 10m', title: `A date and time in ${zone()} as the list shows it, RFC 3339 such as 2026-01-31T12:00:00Z, a time of day, or how long ago: 10m, 2h, 3d`, size: 24 }),
       input('partition', 'Partition', { inputmode: 'numeric', size: 4 }),
       input('text', 'Text ( / )', { type: 'search', placeholder: 'in key, value or headers' }), input('key', 'Key', {}), input('header', 'Header', { placeholder: 'kind=create', size: 14 }),
       input('path', 'JSON path', { placeholder: '.commit.operation=delete' }),
@@ -50,12 +44,13 @@ export default {
     const fit = () => { f.offset.parentElement.hidden = f.from.value !== 'offset'; f.time.parentElement.hidden = f.from.value !== 'time'; };
     f.from.addEventListener('input', fit);
     fit();
+    settle();
     const progress = el('p.dim', { role: 'status' });
     const more = el('button.more', { type: 'button', hidden: true, onclick: () => go(true) }, 'More');
     const resume = el('button', { type: 'button', hidden: true, onclick: () => { box.scrollTop = 0; hover = false; if (app.paused) app.pause(); flush(true); } }, 'Resume');
     const rows = el('tbody');
     const box = el('div.scroll.messages', { tabindex: '0', role: 'region', 'aria-label': 'messages' },
-      el('table.rows', null, el('colgroup', null, ['expand', 'partition', 'offset', 'time', 'key', 'value', 'headers'].map((c) => el('col.c-' + c))), el('thead', null, el('tr', null, ['', 'Partition', 'Offset', 'Time', 'Key', 'Value', 'Headers'].map((t) => t ? el(t === 'Offset' || t === 'Partition' ? 'th.num' : 'th', { scope: 'col' }, t) : el('td')))), rows));
+      el('table.rows', null, el('colgroup', null, ['expand', 'partition', 'offset', 'time', 'key', 'value', 'headers'].map((c) => el('col.c-' + c))), el('thead', null, el('tr', null, ['', 'Partition', 'Offset', 'Time', 'Key', 'Value', 'Headers'].map((t) => t ? el(t === 'Offset' || t === 'Partition' ? 'th.num' : 'th', { scope: 'col', title: t === 'Time' ? `in ${zone()}` : null }, t, t === 'Time' ? el('small', null, ' ' + zone()) : null) : el('td')))), rows));
     const command = commandBar(weir('messages', name), ['ListOffsets', 'Fetch']);
     const none = el('div');
     root.append(el('h1', null, el('a', { href: base }, name), ' messages'), form, el('div.bar-row.progress', null, progress, resume), box, none, more, command.root);
@@ -77,6 +72,13 @@ export default {
     box.addEventListener('pointerleave', () => { hover = false; flush(); });
     box.addEventListener('scroll', () => { if (box.scrollTop <= 60) flush(); }, { passive: true });
 
+    /** Writes the time of the field as the list shows times: what was 10 minutes ago stays that instant. */
+    function settle() {
+      const ms = parseTime(f.time.value, Date.now());
+      if (ms !== null) f.time.value = fieldTime(ms);
+      return ms;
+    }
+
     function query() {
       const u = new URLSearchParams();
       for (const k of fields) {
@@ -85,6 +87,10 @@ export default {
       }
       if (u.get('from') !== 'offset') u.delete('offset');
       if (u.get('from') !== 'time') u.delete('time');
+      else {
+        const ms = settle();
+        if (ms !== null) u.set('time', instant(ms));
+      }
       return u;
     }
 
@@ -98,6 +104,11 @@ export default {
     async function go(/** @type {boolean} */ on) {
       const mine = ++round;
       const u = query();
+      if (f.from.value === 'time' && settle() === null) {
+        none.replaceChildren(el('p.alert', { role: 'alert' }, `“${f.time.value}” is not a time. Write a date and time in ${zone()} such as 2026-01-31 12:00:00, RFC 3339 such as 2026-01-31T12:00:00Z, a time of day such as 15:04, or how long ago: 10m, 2h, 3d.`));
+        rows.replaceChildren(); put(progress, ''); more.hidden = true;
+        return;
+      }
       if (!on) {
         history.replaceState(null, '', base + '/messages' + (u.size ? '?' + u : ''));
         rows.replaceChildren(); none.replaceChildren();
@@ -111,11 +122,13 @@ export default {
         if (mine !== round) return;
         scanned += a.scanned; matched += a.messages.length;
         cursor = a.cursor;
-        rows.append(...a.messages.map(row));
+        const added = list(a.messages);
+        rows.append(...added.map((r) => r.row));
         put(progress, `scanned ${count(scanned)}, matched ${count(matched)}` + (a.done ? '' : cursor ? ', and there is more' : ': the search was ended there, narrow it or read from a time'));
         put(more, f.from.value === 'newest' ? 'Older' : 'More');
         more.hidden = !cursor || a.done;
         command.set(a.command, a.requests);
+        if (!on && f.n.value === '1') openOne(added[0], a.messages[0]);
         if (a.unread) none.replaceChildren(el('p.alert', { role: 'alert' }, `Some partitions are left out: ${a.unread.join('; ')}`));
         else if (!rows.firstChild) none.replaceChildren(teach('No messages', scanned ? 'None of those that were looked at matches: widen the filter, or go on with More.' : 'This topic holds none there.'));
       } catch (e) { if (mine === round) { put(progress, ''); none.replaceChildren(el('p.alert', { role: 'alert' }, /** @type {Error} */ (e).message)); more.hidden = true; } }
@@ -152,46 +165,21 @@ export default {
       stopped = false;
       if (held.length > most) { skipped += held.length - most; held = held.slice(-most); }
       matched += held.length;
-      rows.prepend(...held.reverse().map(row));
+      rows.prepend(...list(held.reverse()).map((r) => r.row));
       held = [];
       came = 0;
       while (rows.childElementCount > maxRows) rows.lastElementChild?.remove();
       put(progress, `live · ${count(matched)} shown` + (skipped ? ` · a sample: ${count(skipped)} more went by` : ''));
     }
 
-    function row(/** @type {any} */ m) {
-      const link = `${base}/messages?partition=${m.partition}&offset=${m.offset}&from=offset&n=1`;
-      /** @type {HTMLElement|null} */
-      let detail = null;
-      const open = el('button.expand', { type: 'button', 'aria-expanded': 'false', 'aria-label': `Show message ${m.partition}:${m.offset}`, onclick: () => {
-        if (detail) { detail.remove(); detail = null; } else {
-          detail = el('tr.detail', null, el('td', { colspan: 7 }, whole(m)));
-          open.closest('tr')?.after(detail);
-        }
-        open.setAttribute('aria-expanded', String(!!detail));
-        put(open, detail ? '▾' : '▸');
-      } }, '▸');
-      return el('tr', null, el('td', null, open), el('td.num', null, m.partition), el('td.num', null, el('a', { href: link, title: 'a link to this message' }, count(m.offset))), el('td.nowrap', null, when(m)),
-        el('td.clip', null, m.key === null && !m.key_base64 ? el('i.dim', null, 'none') : visible(oneLine(m.key ?? 'base64 ' + m.key_base64, 60))),
-        el('td.clip.value', null, m.value === null && !m.value_base64 ? el('i.dim', null, 'null (a tombstone)') : visible(oneLine(m.value ?? 'base64 ' + m.value_base64, 300))),
-        el('td.clip', null, visible(oneLine(m.headers.map((/** @type {any} */ h) => h.name + '=' + headerText(h)).join(' '), 80))));
-    }
+    /** The rows of messages, in their order. @param {any[]} messages */
+    function list(messages) { return messages.map((m) => messageRow(m, { base, uncommitted: f.isolation.value === 'uncommitted' })); }
 
-    function whole(/** @type {any} */ m) {
-      const text = m.value ?? m.value_base64 ?? '';
-      const t = m.value !== null && !m.truncated ? tree(m.value) : null;
-      const raw = el('pre.raw', null, visible(text));
-      const at = `${base}/messages/${m.partition}/${m.offset}`;
-      const view = el('div', null, t || raw);
-      return el('div.whole', null,
-        el('div.actions', null,
-          t ? el('button', { type: 'button', onclick: () => view.replaceChildren(view.firstChild === t ? raw : t) }, 'Tree or raw') : null,
-          el('button', { type: 'button', onclick: () => navigator.clipboard.writeText(text).then(() => toast('Copied'), () => toast('The browser does not let pages copy here')) }, 'Copy value'),
-          el('a.button', { href: '/api/v1' + at + '/value', download: '' }, 'Download value, ' + bytes(m.value_size))),
-        m.truncated ? el('p.dim', null, `The first ${bytes(new Blob([text]).size)} of ${bytes(m.value_size)}: download the rest.`) : null,
-        el('table.headers', null, el('tr', null, el('th', { scope: 'row' }, 'key'), el('td.wrap', null, m.key === null ? (m.key_base64 ? 'base64 ' + m.key_base64 : 'none') : visible(m.key))),
-          m.headers.map((/** @type {any} */ h) => el('tr', null, el('th', { scope: 'row' }, visible(h.name)), el('td.wrap', null, visible(headerText(h)))))),
-        view);
+    /** Opens the message that this address names, and brings it into sight. @param {{row: HTMLElement, toggle: () => void}} one @param {any} m */
+    function openOne(one, m) {
+      if (!m || f.from.value !== 'offset' || f.offset.value !== String(m.offset)) return;
+      one.toggle();
+      one.row.scrollIntoView({ block: 'start' });
     }
 
     if (q.has('live')) setLive(true); else go(false);
