@@ -42,6 +42,14 @@ type engineConfig struct {
 	redis string
 }
 
+// fault returns why weir's own brokers take no records at present, or nil.
+func (e *engine) fault() error {
+	if e == nil || e.cluster == nil {
+		return nil
+	}
+	return e.cluster.Fault()
+}
+
 // openEngine locks the data directory and opens what lies in it. The brokers'
 // log and Redis's snapshot are read side by side.
 func (a *app) openEngine(ctx context.Context, cfg engineConfig) (*engine, error) {

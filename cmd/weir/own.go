@@ -38,6 +38,9 @@ type ownBrokers interface {
 	Run(ctx context.Context) error
 	Close() error
 
+	// Fault returns why the brokers take no records at present, with the way out, or nil.
+	Fault() error
+
 	engine() string
 	// overlay is what is known about them beyond the protocol.
 	overlay(ctx context.Context) (inspect.Overlay, error)
@@ -102,6 +105,9 @@ func (b apacheBrokers) overlay(context.Context) (inspect.Overlay, error) {
 	}
 	return o, nil
 }
+
+// Fault is nil: the reasons why processes ended are in the overlay.
+func (apacheBrokers) Fault() error { return nil }
 
 func (apacheBrokers) damage() []string { return nil } // the brokers repair their logs themselves
 

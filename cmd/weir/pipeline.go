@@ -30,7 +30,10 @@ type pipeline struct {
 	ingesters, counters []*part
 	closers             []func() error
 	own                 bool // the streams are simulated in this process
-	memberships         *memberships
+	// fault returns why the brokers of this process take no records, or nil; nil
+	// where they are not in this process.
+	fault       func() error
+	memberships *memberships
 
 	totals totals
 }
@@ -43,6 +46,7 @@ type line struct {
 	topics    []string         // that are counted
 	ingest    *ingest.Ingester // nil where only counted
 	part      *part            // of the ingester
+	fault     func() error     // as of the pipeline
 	meter     rateMeter
 
 	mu      sync.Mutex
@@ -56,7 +60,7 @@ func (p *pipeline) lineOf(s source) *line {
 			return l
 		}
 	}
-	l := &line{source: s, simulated: p.target.mode == modeSimulated}
+	l := &line{source: s, simulated: p.target.mode == modeSimulated, fault: p.fault}
 	p.lines = append(p.lines, l)
 	return l
 }
@@ -300,7 +304,8 @@ func (l *line) stream(now time.Time) stream {
 
 // trouble is what keeps a line's events from being stored or counted, with the way
 // out, and since when that is known; empty for nothing. What waits for the user
-// comes before what goes on by itself.
+// comes before what goes on by itself, and what the brokers of this process report
+// about themselves before what their clients conclude.
 func (l *line) trouble() (text string, since time.Time) {
 	if l.part != nil && l.part.failure() != nil {
 		return "stopped: " + l.part.failure().Error(), time.Time{}
@@ -321,7 +326,12 @@ func (l *line) trouble() (text string, since time.Time) {
 	}
 	if l.ingest != nil {
 		if is := l.ingest.Stats(); is.Waiting != "" {
-			return "waiting for Kafka: " + is.Waiting, is.WaitingSince
+			text, since = "waiting for Kafka: "+is.Waiting, is.WaitingSince
+		}
+	}
+	if l.fault != nil {
+		if fault := l.fault(); fault != nil {
+			text = "waiting for Kafka: " + fault.Error()
 		}
 	}
 	return text, since

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -132,7 +133,7 @@ func (ui *userInterface) open(ctx context.Context, t *target, e *engine, p *pipe
 		return err
 	}
 	ui.client = cl
-	wc := watch.Config{Inspector: insp, Version: "weir " + buildVersion().Version, Mode: t.mode, Engine: "external", Log: a.log}
+	wc := watch.Config{Inspector: insp, Version: "weir " + buildVersion().Version, Mode: t.mode, Engine: "external", Fault: e.fault, Log: a.log}
 	cfg := web.Config{Inspector: insp, Where: a.where(), Producer: &producer{cl: cl}, Log: a.log}
 	if e != nil && e.cluster != nil {
 		wc.Engine = e.cluster.engine()
@@ -172,7 +173,7 @@ func (ui *userInterface) open(ctx context.Context, t *target, e *engine, p *pipe
 	if cfg.Members != nil {
 		p.memberships.setNote(ui.watcher.Note)
 	}
-	cfg.Ready = func() error { return ready(ui.watcher.State()) }
+	cfg.Ready = func() error { return cmp.Or(e.fault(), ready(ui.watcher.State())) }
 	cfg.Metrics = metrics.Handler(ui.watcher.State, a.clients)
 	ui.server, err = web.New(cfg)
 	return err

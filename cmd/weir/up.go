@@ -94,7 +94,7 @@ func (a *app) runUp(ctx context.Context, cfg engineConfig, f *sourceFlags, why s
 	if e.redis == nil {
 		a.warnings(store)
 	}
-	p := &pipeline{app: a, target: t, store: store}
+	p := &pipeline{app: a, target: t, store: store, fault: e.fault}
 	defer func() { err = errors.Join(err, p.close()) }()
 	if err := p.simulate(f, bluesky.Name, wikipedia.Name); err != nil {
 		return err

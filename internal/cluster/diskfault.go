@@ -215,7 +215,9 @@ type room struct {
 	measured time.Time
 	total    int64
 	free     int64 // when measured, less what was accepted since
-	low      bool
+	// refused is the size of the largest request that was rejected and for which
+	// there has been no room since, in bytes; 0: none.
+	refused int64
 }
 
 const (
@@ -236,11 +238,12 @@ func (r *room) take(n int64) bool {
 	if time.Since(r.measured) > measureEvery || r.free-n < r.reserve() {
 		r.measure()
 	}
-	r.low = r.free-n < r.reserve()
-	if !r.low {
-		r.free -= n
+	if r.free-n < r.reserve() {
+		r.refused = max(r.refused, n, 1)
+		return false
 	}
-	return !r.low
+	r.free -= n
+	return true
 }
 
 func (r *room) measure() {
@@ -256,8 +259,7 @@ func (r *room) regained() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.measure()
-	r.low = r.free < r.reserve()
-	return !r.low
+	return r.free >= r.reserve()
 }
 
 // lacking returns the reason for which Produce requests are rejected now, or nil.
@@ -267,11 +269,13 @@ func (r *room) lacking() *DiskError {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.low {
+	if r.refused == 0 {
 		return nil
 	}
+	// Smaller requests may still fit. A client whose request does not has to wait.
 	r.measure()
-	if r.low = r.free < r.reserve(); !r.low {
+	if r.free-r.refused >= r.reserve() {
+		r.refused = 0
 		return nil
 	}
 	return &DiskError{Dir: r.dir, Free: r.free}

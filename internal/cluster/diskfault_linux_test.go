@@ -306,3 +306,29 @@ func TestTheReserve(t *testing.T) {
 		t.Errorf("%d faults, %+v", c.faults.Load(), l)
 	}
 }
+
+// A client whose request does not fit waits, even where a smaller request of another
+// client would fit: that is a fault until there is room for the larger one.
+func TestTheReserveIsShortOfARequest(t *testing.T) {
+	free := int64(maxReserve + 100)
+	r := room{dir: "/data", space: func(string) (int64, int64, error) { return 1 << 40, free, nil }}
+	if e := r.lacking(); e != nil {
+		t.Errorf("before any request the fault is %v", e)
+	}
+	if r.take(1000) {
+		t.Fatal("a request that does not fit was accepted")
+	}
+	if !r.take(10) {
+		t.Fatal("a request that fits was rejected")
+	}
+	if e := r.lacking(); e == nil || !strings.Contains(e.Error(), "/data") {
+		t.Errorf("while the larger request waits the fault is %v", e)
+	}
+	free = maxReserve + 1000
+	if e := r.lacking(); e != nil {
+		t.Errorf("there is room for it, and the fault is %v", e)
+	}
+	if !r.take(1000) {
+		t.Error("there is room for it, and it is rejected")
+	}
+}

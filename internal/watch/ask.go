@@ -269,8 +269,14 @@ func partitions(n int) string {
 	return strconv.Itoa(n) + " partitions"
 }
 
-// problem joins what the kinds of questions last failed with.
+// problem is the fault that the brokers report, from which questions fail too, or
+// joins what the kinds of questions last failed with.
 func (w *Watcher) problem() string {
+	if w.cfg.Fault != nil {
+		if fault := w.cfg.Fault(); fault != nil {
+			return fault.Error()
+		}
+	}
 	var out []string
 	for _, kind := range []string{"topics", "groups", "brokers"} {
 		if s := w.said[kind]; s != "" && !slices.Contains(out, s) {

@@ -6,6 +6,7 @@ import (
 	"hash/fnv"
 	"io"
 	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,7 +18,7 @@ import (
 // told before is no news.
 func (w *Watcher) news(old, next *State, before known) []Entry {
 	var out []Entry
-	if was, now := old.Cluster.Error, next.Cluster.Error; was != now && old.Time != 0 {
+	if was, now := old.Cluster.Error, next.Cluster.Error; !sameProblem(was, now) && old.Time != 0 {
 		if now != "" {
 			out = append(out, Entry{Kind: LogError, Text: now})
 		} else {
@@ -39,6 +40,15 @@ func (w *Watcher) news(old, next *State, before known) []Entry {
 		out[i].Time = next.Time
 	}
 	return out
+}
+
+// room is the part of a disk's fault that changes with every write.
+var room = regexp.MustCompile(`\(\d+ [kM]B free\)`)
+
+// sameProblem reports whether two texts name the same problem: a full disk is no
+// news each time that its free space changes.
+func sameProblem(a, b string) bool {
+	return a == b || room.ReplaceAllString(a, "") == room.ReplaceAllString(b, "")
 }
 
 func brokerNews(old, next *State) (out []Entry) {
@@ -242,7 +252,7 @@ func streamNews(old, next *State) (out []Entry) {
 			}
 		}
 		switch {
-		case now.Trouble == was.Trouble:
+		case sameProblem(now.Trouble, was.Trouble):
 		case now.Trouble == "":
 			add(LogInfo, "events are stored and counted again")
 		case now.State != "failed": // which is told above

@@ -35,6 +35,9 @@ type Config struct {
 	// Ingested returns how many events a stream's topic was ever given, -1 where
 	// that is unknown; nil for unknown everywhere.
 	Ingested func(ctx context.Context, stream string) int64
+	// Fault returns why the brokers take no records at present, with the way out, or
+	// nil; nil where this process does not run them.
+	Fault func() error
 	// Version, Mode and Engine are shown as they are.
 	Version, Mode, Engine string
 	// Interval is the least time between two versions; 0 means 500 ms.
