@@ -149,7 +149,7 @@ func (s *Server) broker(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	writeJSON(w, http.StatusOK, brokerAnswer{Broker: id, Config: config,
-		how: by(fmt.Sprintf("kafka-configs.sh --bootstrap-server BROKER --describe --all --entity-type brokers --entity-name %d", id), "DescribeConfigs")})
+		how: by(fmt.Sprintf("kafka-configs.sh --bootstrap-server %s --describe --all --entity-type brokers --entity-name %d", s.brokerAddress(id), id), "DescribeConfigs")})
 	return nil
 }
 

@@ -1,7 +1,10 @@
 package web
 
 import (
+	"maps"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -36,6 +39,21 @@ func (c command) shown(where []string) string {
 		quoted(c.args)
 	}
 	return strings.Join(out, " ")
+}
+
+// brokerAddress is where a command of another program connects: to a broker or,
+// where that is not known to be alive, to any that is.
+func (s *Server) brokerAddress(id int32) string {
+	brokers := s.cfg.Watch.State().Cluster.Brokers
+	if b := brokers[strconv.Itoa(int(id))]; b != nil && b.Alive {
+		return ShellWord(b.Address)
+	}
+	for _, name := range slices.Sorted(maps.Keys(brokers)) {
+		if b := brokers[name]; b.Alive {
+			return ShellWord(b.Address)
+		}
+	}
+	return "BROKER" // none is known yet
 }
 
 // filterWord writes a text that messages must contain as --filter reads it. A text

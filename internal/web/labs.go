@@ -113,13 +113,15 @@ func (s *Server) labs(w http.ResponseWriter, _ *http.Request) error {
 
 var errNoLabs = &statusError{http.StatusConflict, errors.New("labs run where weir keeps its own data: start one with weir up, or on a terminal with weir lab")}
 
-// labCommand returns the arguments of a lab's command line, and how a shell takes them.
-func (l *Labs) labCommand(name string, settings map[string]string) (args []string, shell string, err error) {
+// labCommand returns the arguments of a lab's command line, and how a shell takes
+// them, with the flags that say where its report is kept.
+func (l *Labs) labCommand(name string, settings map[string]string, where []string) (args []string, shell string, err error) {
 	i := slices.IndexFunc(l.List, func(x Lab) bool { return x.Name == name })
 	if i < 0 {
 		return nil, "", &statusError{http.StatusNotFound, fmt.Errorf("there is no lab called %q", name)}
 	}
-	args, shell = []string{"lab", name}, "weir lab "+name
+	args = []string{"lab", name}
+	c := command{words: "lab " + name}
 	left := len(settings)
 	for _, f := range l.List[i].Fields {
 		v, ok := settings[f.Name]
@@ -133,16 +135,19 @@ func (l *Labs) labCommand(name string, settings map[string]string) (args []strin
 			continue
 		}
 		args = append(args, "--"+f.Name+"="+v)
-		if f.Kind == "switch" && v == "true" {
-			shell += " --" + f.Name
-		} else {
-			shell += " --" + f.Name + " " + ShellWord(v)
+		switch {
+		case f.Kind != "switch":
+			c.flags = append(c.flags, "--"+f.Name, v)
+		case v == "true":
+			c.flags = append(c.flags, "--"+f.Name)
+		default:
+			c.flags = append(c.flags, "--"+f.Name+"="+v)
 		}
 	}
 	if left > 0 {
 		return nil, "", badRequest("%s has no such setting: /api/v1/labs lists them", name)
 	}
-	return args, shell, nil
+	return args, c.shown(where), nil
 }
 
 func (s *Server) labStart(w http.ResponseWriter, r *http.Request) error {
@@ -155,7 +160,7 @@ func (s *Server) labStart(w http.ResponseWriter, r *http.Request) error {
 		return errNoLabs
 	}
 	name := r.PathValue("lab")
-	args, shell, err := l.labCommand(name, req.Settings)
+	args, shell, err := l.labCommand(name, req.Settings, s.cfg.Where.Data)
 	if err != nil {
 		return err
 	}

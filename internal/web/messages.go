@@ -295,13 +295,13 @@ func (s *Server) produce(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, produceAnswer{Partition: partition, Offset: offset, how: by(produceCommand(rec, partition), "Metadata", "InitProducerId", "Produce")})
+	writeJSON(w, http.StatusOK, produceAnswer{Partition: partition, Offset: offset, how: by(produceCommand(rec, partition, s.brokerAddress(-1)), "Metadata", "InitProducerId", "Produce")})
 	return nil
 }
 
 // produceCommand writes the same record; a value that is long comes from a file.
-func produceCommand(r Record, partition int32) string {
-	c := fmt.Sprintf("kcat -P -b BROKER -t %s -p %d", ShellWord(r.Topic), partition)
+func produceCommand(r Record, partition int32, broker string) string {
+	c := fmt.Sprintf("kcat -P -b %s -t %s -p %d", broker, ShellWord(r.Topic), partition)
 	if r.Key != nil {
 		c += " -k " + ShellWord(string(r.Key))
 	}

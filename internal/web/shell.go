@@ -20,7 +20,10 @@ func ShellWord(s string) string {
 	for _, r := range s {
 		switch {
 		case unseen(r):
-			fmt.Fprintf(&b, `\U%08x`, r)
+			// Byte by byte: what bash makes of \U depends on the locale.
+			for _, c := range []byte(string(r)) {
+				fmt.Fprintf(&b, `\x%02x`, c)
+			}
 		case r == '\'' || r == '\\':
 			b.WriteByte('\\')
 			fallthrough

@@ -26,6 +26,7 @@ var static embed.FS
 
 // Watch is the live picture; *watch.Watcher.
 type Watch interface {
+	State() *watch.State
 	Snapshot() []byte
 	Subscribe() *watch.Subscription
 	History(names []string) watch.HistoryAnswer

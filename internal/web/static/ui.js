@@ -153,7 +153,7 @@ export class Sparks {
 export function shellWord(s) {
   if (/^[\w.,:/+@=-]+$/.test(s)) return s;
   if (!/[\p{Cc}\p{Cf}\p{Co}\u2028\u2029]/u.test(s)) return `'${s.replaceAll("'", "'\\''")}'`;
-  const escaped = s.replace(/['\\]/g, '\\$&').replace(/[\p{Cc}\p{Cf}\p{Co}\u2028\u2029]/gu, (c) => '\\U' + (c.codePointAt(0) || 0).toString(16).padStart(8, '0'));
+  const escaped = s.replace(/['\\]/g, '\\$&').replace(/[\p{Cc}\p{Cf}\p{Co}\u2028\u2029]/gu, (c) => [...new TextEncoder().encode(c)].map((b) => '\\x' + b.toString(16).padStart(2, '0')).join(''));
   return `$'${escaped}'`;
 }
 

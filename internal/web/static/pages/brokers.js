@@ -59,7 +59,7 @@ export default {
       if (box.firstChild) { box.replaceChildren(); return; }
       try {
         const a = await app.api('/brokers/' + id);
-        command.set(a.command.replace('BROKER', state?.cluster.brokers[id]?.address || 'BROKER'), a.requests);
+        command.set(a.command, a.requests);
         box.replaceChildren(el('div.scroll', { tabindex: '0', role: 'region', 'aria-label': 'configuration of broker ' + id }, el('table.rows', null, el('tbody', null, a.config.map((/** @type {any} */ c) => el('tr', null, el('th', { scope: 'row' }, c.name), el('td.wrap', null, c.sensitive ? '(hidden)' : c.value), el('td.dim', null, c.source)))))));
       } catch (e) { toast(/** @type {Error} */ (e).message, true); }
     };

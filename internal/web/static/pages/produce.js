@@ -46,7 +46,7 @@ export default {
       try {
         const a = await app.api(`/topics/${encodeURIComponent(topic.value)}/messages`, { key: key.value === '' ? null : key.value, value: value.value, headers: hs, partition: partition.value === '' ? null : Number(partition.value) });
         done.replaceChildren('Written to partition ', String(a.partition), ' at ', el('a', { href: `/topics/${encodeURIComponent(topic.value)}/messages?partition=${a.partition}&offset=${a.offset}&from=offset&n=1` }, 'offset ' + count(a.offset)));
-        command.set(a.command.replace('BROKER', address()), a.requests);
+        command.set(a.command, a.requests);
       } catch (err) { toast(/** @type {Error} */ (err).message, true); }
     } },
     el('label', null, 'Topic', topic), el('label', null, 'Key', key), pick, el('label', null, 'Value', value), el('label', null, 'Headers', headers), el('label', null, 'Partition', partition),
