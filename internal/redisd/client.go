@@ -31,8 +31,10 @@ type client struct {
 	// served is set when a complete request has arrived.
 	served atomic.Bool
 
-	multi      bool    // inside MULTI
-	queued     []shape // of what MULTI queues
+	multi      bool       // inside MULTI
+	queued     []shape    // of what MULTI queues
+	scripts    [][]string // that MULTI queues, and what they answer while EXEC runs
+	replies    [][]byte
 	subscribed bool
 }
 
@@ -127,7 +129,7 @@ func (c *client) handle(args []string) {
 	}
 	switch {
 	case cmd == "MULTI":
-		c.multi, c.queued = true, nil
+		c.multi, c.queued, c.scripts = true, nil, nil
 	case cmd == "EXEC" || cmd == "DISCARD":
 		c.multi = false
 	case (cmd == "SUBSCRIBE" || cmd == "PSUBSCRIBE") && !c.subscribed:
@@ -138,7 +140,11 @@ func (c *client) handle(args []string) {
 		return
 	}
 	if c.multi {
-		if message := refusal(cmd, args[1:]); message != "" {
+		message := refusal(cmd, args[1:])
+		if message == "" && scripting[cmd] {
+			message = malformed(args)
+		}
+		if message != "" {
 			c.refuse(message)
 			return
 		}
@@ -176,11 +182,17 @@ func (c *client) dispatch(args []string) {
 		}
 		defer c.recovered(cmd, true)
 	}
-	args = s.withLibraries(args)
 	if c.multi {
 		args = queueScan(args)
 	}
-	srv.Dispatch(c.peer, args)
+	switch {
+	case scripting[cmd]:
+		c.answerScript(args)
+	case cmd == "EXEC" && len(c.scripts) > 0:
+		c.exec(args)
+	default:
+		srv.Dispatch(c.peer, args)
+	}
 	if changes {
 		s.changes.Add(1)
 	}
@@ -265,6 +277,13 @@ func (o *outbox) rewrite(from int, change func([]byte) []byte) {
 	if !o.over && from < len(o.buf) {
 		o.buf = append(o.buf[:from], change(o.buf[from:])...)
 	}
+}
+
+// hold keeps what is written from being sent until the function that it returns is
+// called.
+func (o *outbox) hold() func() {
+	o.sending.Lock()
+	return o.sending.Unlock
 }
 
 // mute drops what is written, or no longer does.

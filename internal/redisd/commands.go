@@ -25,6 +25,7 @@ func init() { // the table would refer to itself
 			c.peer.WriteError("ERR SHUTDOWN is not served: stop weir instead")
 		}),
 		"COMMAND": (*client).command, "CLIENT": (*client).client, "HELLO": (*client).hello,
+		"SCRIPT": (*client).scriptKill,
 	}
 }
 

@@ -1,6 +1,6 @@
--- What Redis gives to scripts and miniredis does not. Comments stand on lines of their
--- own, and every line but those is joined to one, so that errors keep their line.
-(function()
+-- The libraries that Redis gives to scripts, beside those of Lua. The one argument is
+-- cjson.null.
+local null = ...
 local floor, abs, huge, ldexp, frexp = math.floor, math.abs, math.huge, math.ldexp, math.frexp
 local byte, char, sub, find, rep, format = string.byte, string.char, string.sub, string.find, string.rep, string.format
 local concat, type, pairs, select, tostring, tonumber, error = table.concat, type, pairs, select, tostring, tonumber, error
@@ -174,6 +174,16 @@ local function elements(fmt)
   end
 end
 
+-- packable returns a value in the type that struct.pack needs.
+local function packable(v, number, arg)
+  local t = type(v)
+  if number then v = tonumber(v) elseif t ~= "string" and t ~= "number" then v = nil end
+  if v == nil then
+    error("bad argument #" .. arg + 1 .. " to 'pack' (" .. (number and "number" or "string") .. " expected, got " .. t .. ")", 0)
+  end
+  return v
+end
+
 library("struct", {
   pack = function(fmt, ...)
     local out, arg = {}, 0
@@ -182,7 +192,7 @@ library("struct", {
       if c ~= "x" then
         arg = arg + 1
         v = select(arg, ...)
-        if v == nil then error("bad argument #" .. arg + 1 .. " to 'pack'", 0) end
+        v = packable(v, c ~= "s" and c ~= "c", arg)
       end
       if c == "x" then out[#out + 1] = "\0"
       elseif c == "s" then out[#out + 1] = tostring(v) .. "\0"
@@ -191,10 +201,9 @@ library("struct", {
         if size == 0 then size = #v end
         if #v < size then error("bad argument #" .. arg + 1 .. " to 'pack' (string too short)", 0) end
         out[#out + 1] = sub(v, 1, size)
-      elseif c == "f" then out[#out + 1] = real(tonumber(v), 8, 23, big)
-      elseif c == "d" then out[#out + 1] = real(tonumber(v), 11, 52, big)
+      elseif c == "f" then out[#out + 1] = real(v, 8, 23, big)
+      elseif c == "d" then out[#out + 1] = real(v, 11, 52, big)
       else
-        v = tonumber(v)
         out[#out + 1] = integer(v < 0 and -floor(-v) or floor(v), size, big)
       end
     end
@@ -378,8 +387,7 @@ library("cmsgpack", {
   end
 })
 
--- cjson: lua-cjson with its defaults. null is a table here, for a reply may hold one.
-local null = setmetatable({}, {__tostring = function() return "userdata: NULL" end})
+-- cjson: lua-cjson with its defaults.
 local escaped = {['"'] = '\\"', ["\\"] = "\\\\", ["/"] = "\\/", ["\b"] = "\\b", ["\f"] = "\\f", ["\n"] = "\\n", ["\r"] = "\\r", ["\t"] = "\\t"}
 local function quote(s)
   return '"' .. string.gsub(s, '[%c"\\/]', function(c) return escaped[c] or format("\\u%04x", byte(c)) end) .. '"'
@@ -399,7 +407,7 @@ local function jsonvalue(out, v, depth)
   elseif t ~= "table" then error("Cannot serialise " .. t .. ": type not supported", 0)
   else
     depth = depth + 1
-    if depth > 1000 then error("Cannot serialise, excessive depth (" .. depth .. ")", 0) end
+    if depth > 1000 then error("Cannot serialise, excessive nesting (" .. depth .. ")", 0) end
     local count, top = 0, 0
     for k in pairs(v) do
       if type(k) ~= "number" or k < 1 or k ~= floor(k) then top = 0 break end
@@ -530,4 +538,3 @@ library("cjson", {
     return v
   end
 })
-end)();

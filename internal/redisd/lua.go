@@ -1,89 +1,295 @@
 package redisd
 
 import (
+	"bytes"
+	"crypto/rand"
 	"crypto/sha1" //nolint:gosec // scripts are known by it; it guards nothing
-	_ "embed"
 	"encoding/hex"
-	"regexp"
+	"fmt"
+	"reflect"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
+
+	"github.com/alicebob/miniredis/v2/server"
+	lua "github.com/yuin/gopher-lua"
 )
 
-// miniredis' scripts have no bit, struct and cmsgpack, and a cjson that makes an array
-// of an empty table and does not know null. Scripts that name one of the four are run
-// with libraries in Lua in front of them; others run as they are, at no cost.
+// miniredis runs scripts without any limit: a script that does not end, or returns a
+// table that holds itself, would stop every client or the process. So scripts run here,
+// in the same interpreter, and miniredis serves the commands that they call.
 
-//go:embed libs.lua
-var libsLua string
+// scripting are the commands that this package answers itself, under the gate.
+var scripting = set("EVAL", "EVAL_RO", "EVALSHA", "EVALSHA_RO", "SCRIPT")
 
-// libraries is libs.lua in one line.
-var libraries = func() string {
-	var b strings.Builder
-	for l := range strings.Lines(libsLua) {
-		if l = strings.TrimSpace(l); !strings.HasPrefix(l, "--") {
-			b.WriteString(l + " ")
+// maxEvaluated bounds the scripts that EVAL leaves behind; a real Redis keeps as many.
+const maxEvaluated = 500
+
+// script is one compiled script.
+type script struct {
+	sha       string
+	proto     *lua.FunctionProto
+	libraries bool // it names one
+	loaded    bool // with SCRIPT LOAD: stays until SCRIPT FLUSH
+}
+
+// scriptStore holds the scripts that the server knows. All is under the gate.
+type scriptStore struct {
+	bySHA     map[string]*script
+	evaluated []string // by EVAL alone, the oldest first
+
+	// nested is miniredis' context of a running script.
+	nested any
+	// executing is the client whose EXEC runs, and secret what miniredis calls back with.
+	executing *client
+	secret    string
+}
+
+// hiddenPrefix begins the name of the command by which EXEC comes back to here.
+const hiddenPrefix = "WEIR.SCRIPT."
+
+// prepare registers the hidden command, and learns what miniredis' context of a script is.
+func (s *Server) prepare() error {
+	s.scripts = scriptStore{bySHA: map[string]*script{}, secret: hiddenPrefix + strings.ToUpper(rand.Text())}
+	err := s.redis.Server().Register(s.scripts.secret, func(p *server.Peer, _ string, args []string) {
+		if c := s.scripts.executing; c != nil && len(args) == 1 {
+			i, _ := strconv.Atoi(args[0])
+			c.replies = append(c.replies, s.script(c.scripts[i], p.Ctx, database(p.Ctx), c.peer.Resp3))
+		} else {
+			s.scripts.nested = p.Ctx
+		}
+		p.WriteBulk(s.scripts.secret)
+	})
+	if err != nil {
+		return err
+	}
+	in := s.internal()
+	if in.do(0, "EVAL", "return redis.call(unpack(ARGV))", "0", s.scripts.secret); s.scripts.nested == nil {
+		return fmt.Errorf("run a script: %w", in.err)
+	}
+	return nil
+}
+
+// answerScript answers a scripting command. The caller holds the gate. Inside MULTI
+// miniredis queues the call of the hidden command instead.
+func (c *client) answerScript(args []string) {
+	s := c.s
+	if c.multi {
+		c.scripts = append(c.scripts, args)
+		s.redis.Server().Dispatch(c.peer, []string{
+			"EVAL", "return redis.call(unpack(ARGV))", "0",
+			s.scripts.secret, strconv.Itoa(len(c.scripts) - 1),
+		})
+		return
+	}
+	s.redis.Lock()
+	defer s.redis.Unlock()
+	c.peer.WriteRaw(string(s.script(args, s.scripts.nested, database(c.peer.Ctx), c.peer.Resp3)))
+}
+
+// exec runs a transaction that has scripts in it, and puts their replies where
+// miniredis wrote the secret. The caller holds the gate.
+func (c *client) exec(args []string) {
+	s := c.s
+	defer c.out.hold()()
+	c.peer.Flush()
+	from := c.out.size()
+	s.scripts.executing = c
+	defer func() { s.scripts.executing, c.scripts, c.replies = nil, nil, nil }()
+	s.redis.Server().Dispatch(c.peer, args)
+	c.peer.Flush()
+	c.out.rewrite(from, func(reply []byte) []byte {
+		marker := fmt.Appendf(nil, "$%d\r\n%s\r\n", len(s.scripts.secret), s.scripts.secret)
+		for _, r := range c.replies {
+			reply = bytes.Replace(reply, marker, r, 1)
+		}
+		return reply
+	})
+}
+
+// database is the number of the database that a connection or a script has selected,
+// which miniredis keeps to itself.
+func database(ctx any) string {
+	if ctx == nil {
+		return "0"
+	}
+	return strconv.FormatInt(reflect.ValueOf(ctx).Elem().FieldByName("selectedDB").Int(), 10)
+}
+
+// malformed is the error for a scripting command that is not even queued, or "".
+func malformed(args []string) string {
+	least := 3
+	if strings.EqualFold(args[0], "SCRIPT") {
+		least = 2
+	}
+	if len(args) < least {
+		return "ERR wrong number of arguments for '" + strings.ToLower(args[0]) + "' command"
+	}
+	return ""
+}
+
+// script answers a scripting command. The caller holds the gate and miniredis' lock.
+func (s *Server) script(args []string, nested any, db string, resp3 bool) []byte {
+	if message := malformed(args); message != "" {
+		return errorReply(message)
+	}
+	cmd := strings.ToUpper(args[0])
+	if cmd == "SCRIPT" {
+		return s.manageScripts(args)
+	}
+	n, err := strconv.Atoi(args[2])
+	switch {
+	case err != nil:
+		return errorReply("ERR value is not an integer or out of range")
+	case n < 0:
+		return errorReply("ERR Number of keys can't be negative")
+	case n > len(args)-3:
+		return errorReply("ERR Number of keys can't be greater than number of args")
+	}
+	var sc *script
+	if strings.HasPrefix(cmd, "EVALSHA") {
+		if sc = s.scripts.bySHA[strings.ToLower(args[1])]; sc == nil {
+			return errorReply("NOSCRIPT No matching script. Please use EVAL.")
+		}
+	} else if sc, err = s.scripts.add(args[1], false); err != nil {
+		return errorReply(compileError(err))
+	}
+	return s.run(sc, nested, db, strings.HasSuffix(cmd, "_RO"), resp3, args[3:3+n], args[3+n:])
+}
+
+func compileError(err error) string {
+	return "ERR Error compiling script (new function): " + strings.TrimSpace(err.Error())
+}
+
+// add returns the script of a source, and keeps it.
+func (s *scriptStore) add(source string, load bool) (*script, error) {
+	sum := sha1.Sum([]byte(source)) //nolint:gosec // as above
+	sha := hex.EncodeToString(sum[:])
+	sc := s.bySHA[sha]
+	if sc == nil {
+		proto, err := compile(source, "user_script")
+		if err != nil {
+			return nil, err
+		}
+		sc = &script{sha: sha, proto: proto, libraries: namesLibrary.MatchString(source), loaded: load}
+		s.bySHA[sha] = sc
+		if !load {
+			s.evaluated = append(s.evaluated, sha)
+		}
+		if len(s.evaluated) > maxEvaluated {
+			delete(s.bySHA, s.evaluated[0])
+			s.evaluated = s.evaluated[1:]
 		}
 	}
-	return b.String()
-}()
-
-// maxCompiled bounds the scripts that are compiled together with the libraries, 1 MB
-// each, for miniredis keeps what it compiled for ever. A script beyond it is compiled
-// again with each call, by compileHere, which gets it as the last argument.
-const maxCompiled = 64
-
-const compileHere = ` local script, problem = loadstring(table.remove(ARGV)) if not script then error(problem) end return script()`
-
-var namesLibrary = regexp.MustCompile(`\b(bit|struct|cmsgpack|cjson)\b`)
-
-// withLibraries replaces EVAL and EVALSHA of a script that needs the libraries. miniredis
-// keeps the script itself, under the digest that clients know. The caller holds the gate.
-func (s *Server) withLibraries(args []string) []string {
-	if len(args) < 3 {
-		return args
+	if load && !sc.loaded {
+		sc.loaded = true
+		s.evaluated = slices.DeleteFunc(s.evaluated, func(e string) bool { return e == sha })
 	}
-	switch cmd := strings.ToUpper(args[0]); cmd {
-	case "SCRIPT":
-		if strings.EqualFold(args[1], "LOAD") && namesLibrary.MatchString(args[2]) {
-			s.scripts[digest(args[2])] = args[2]
+	return sc, nil
+}
+
+// manageScripts answers SCRIPT.
+func (s *Server) manageScripts(args []string) []byte {
+	switch sub := strings.ToUpper(args[1]); {
+	case sub == "LOAD" && len(args) == 3:
+		sc, err := s.scripts.add(args[2], true)
+		if err != nil {
+			return errorReply(compileError(err))
 		}
-	case "EVAL", "EVAL_RO":
-		if !namesLibrary.MatchString(args[1]) {
-			return args
-		}
-		sha := digest(args[1])
-		if s.scripts[sha] == "" || !s.knows(sha) {
-			if s.internal().do(0, "SCRIPT", "LOAD", args[1]) == nil {
-				return args // does not compile: EVAL says where
+		return fmt.Appendf(nil, "$%d\r\n%s\r\n", len(sc.sha), sc.sha)
+	case sub == "EXISTS" && len(args) > 2:
+		reply := fmt.Appendf(nil, "*%d\r\n", len(args)-2)
+		for _, sha := range args[2:] {
+			known := 0
+			if s.scripts.bySHA[strings.ToLower(sha)] != nil {
+				known = 1
 			}
-			s.scripts[sha] = args[1]
+			reply = fmt.Appendf(reply, ":%d\r\n", known)
 		}
-		return s.prepend(cmd, sha, args)
-	case "EVALSHA", "EVALSHA_RO":
-		if s.scripts[args[1]] != "" && s.knows(args[1]) {
-			return s.prepend(strings.Replace(cmd, "SHA", "", 1), args[1], args)
+		return reply
+	case sub == "FLUSH" && (len(args) == 2 || len(args) == 3 && (strings.EqualFold(args[2], "SYNC") || strings.EqualFold(args[2], "ASYNC"))):
+		s.scripts.bySHA, s.scripts.evaluated = map[string]*script{}, nil
+		return []byte("+OK\r\n")
+	case sub == "FLUSH":
+		return errorReply("ERR SCRIPT FLUSH only support SYNC|ASYNC option")
+	}
+	return errorReply("ERR unknown subcommand or wrong number of arguments for " + head(args) + ". Try SCRIPT HELP.")
+}
+
+// scriptKill answers SCRIPT KILL, which does not wait for the gate.
+func (c *client) scriptKill(args []string) bool {
+	if c.multi || len(args) != 2 || !strings.EqualFold(args[1], "KILL") {
+		return false
+	}
+	c.peer.WriteRaw(string(c.s.kill()))
+	return true
+}
+
+// library is the table redis.
+func (r *run) library(l *lua.LState) *lua.LTable {
+	t := l.SetFuncs(l.NewTable(), map[string]lua.LGFunction{
+		"call": r.call(true), "pcall": r.call(false),
+		"error_reply": single("err", func(s string) string {
+			s = strings.TrimPrefix(s, "-")
+			if !strings.Contains(s, " ") {
+				s = "ERR " + s
+			}
+			return s
+		}),
+		"status_reply": single("ok", func(s string) string { return s }),
+		"sha1hex": func(l *lua.LState) int {
+			sum := sha1.Sum([]byte(l.CheckString(1))) //nolint:gosec // as above
+			l.Push(lua.LString(hex.EncodeToString(sum[:])))
+			return 1
+		},
+		"log": func(l *lua.LState) int {
+			_, _ = l.CheckInt(1), l.CheckString(2)
+			return 0
+		},
+		"replicate_commands": func(l *lua.LState) int {
+			l.Push(lua.LTrue)
+			return 1
+		},
+		"set_repl": func(l *lua.LState) int {
+			_ = l.CheckInt(1)
+			return 0
+		},
+		"setresp": func(l *lua.LState) int {
+			if v := l.CheckInt(1); v != 2 && v != 3 {
+				l.RaiseError("RESP version must be 2 or 3.")
+			}
+			return 0
+		},
+	})
+	for i, level := range []string{"LOG_DEBUG", "LOG_VERBOSE", "LOG_NOTICE", "LOG_WARNING"} {
+		t.RawSetString(level, lua.LNumber(i))
+	}
+	for name, n := range map[string]int{"REPL_NONE": 0, "REPL_AOF": 1, "REPL_SLAVE": 2, "REPL_REPLICA": 2, "REPL_ALL": 3} {
+		t.RawSetString(name, lua.LNumber(n))
+	}
+	t.RawSetString("REDIS_VERSION", lua.LString(version))
+	return t
+}
+
+// single returns a table with one field, made of the one argument.
+func single(field string, change func(string) string) lua.LGFunction {
+	return func(l *lua.LState) int {
+		s, ok := l.Get(1).(lua.LString)
+		t := l.NewTable()
+		if !ok || l.GetTop() != 1 {
+			t.RawSetString("err", lua.LString("ERR wrong number or type of arguments"))
+		} else {
+			t.RawSetString(field, lua.LString(change(string(s))))
 		}
+		l.Push(t)
+		return 1
 	}
-	return args
 }
 
-// prepend returns the EVAL that runs a script behind the libraries.
-func (s *Server) prepend(cmd, sha string, args []string) []string {
-	script := s.scripts[sha]
-	if s.compiled[sha] || len(s.compiled) < maxCompiled {
-		s.compiled[sha] = true
-		return append([]string{cmd, libraries + script}, args[2:]...)
-	}
-	return slices.Concat([]string{cmd, libraries + compileHere}, args[2:], []string{script})
-}
+var started = time.Now()
 
-// knows reports whether miniredis has a script: SCRIPT FLUSH may have removed it.
-func (s *Server) knows(sha string) bool {
-	found := list(s.internal().do(0, "SCRIPT", "EXISTS", sha))
-	return len(found) == 1 && found[0] == 1
-}
-
-func digest(script string) string {
-	sum := sha1.Sum([]byte(script)) //nolint:gosec // as above
-	return hex.EncodeToString(sum[:])
+func clock(l *lua.LState) int {
+	l.Push(lua.LNumber(time.Since(started).Seconds()))
+	return 1
 }

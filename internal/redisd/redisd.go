@@ -17,11 +17,9 @@
 //   - RDB and AOF files: the snapshot has a format of its own, DUMP and RESTORE
 //     work for strings only;
 //   - in scripts: cjson's settings, struct's alignment (both are errors), negative zero,
-//     and a cjson.null that is userdata (it is a table); a script that returns a
-//     function ends its connection;
-//   - SCRIPT KILL and a time limit for scripts: a script that does not end stalls
-//     every client, and one that answers a table which contains itself takes the
-//     process down. Whoever may connect is trusted that far: loopback only;
+//     and replies in the form of RESP3 (redis.setresp). A script runs for 5 s (30 s
+//     if it wrote) and holds 256 MB at most, then it is stopped: what it wrote stays. One expression that joins
+//     strings of many megabytes can still use up the memory: who connects is trusted that far;
 //   - eviction: at MaxMemory commands that add data are refused;
 //   - durability of the last second: a kill -9 goes back to the last snapshot, an
 //     older state that was whole at one moment. weir's tallies hold their position
@@ -110,9 +108,9 @@ type Server struct {
 	ticked   time.Time    // how far TTLs have advanced; under gate
 	tickCost time.Duration
 
-	// Under gate: the scripts that need libraries, by digest, and which of them are compiled.
-	scripts  map[string]string
-	compiled map[string]bool
+	scripts     scriptStore
+	running     atomic.Pointer[run] // the script that runs
+	scriptLimit time.Duration
 
 	commands, connections atomic.Int64
 
@@ -143,7 +141,7 @@ func Open(cfg Config) (*Server, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	now := time.Now()
-	s := &Server{cfg: cfg, log: cfg.Log, redis: miniredis.NewMiniRedis(), begun: now, ticked: now, clients: map[*client]struct{}{}, scripts: map[string]string{}, compiled: map[string]bool{}, budget: intake.NewBudget(maxHeld)}
+	s := &Server{cfg: cfg, log: cfg.Log, redis: miniredis.NewMiniRedis(), begun: now, ticked: now, clients: map[*client]struct{}{}, scriptLimit: scriptLimit, budget: intake.NewBudget(maxHeld)}
 	s.status.last = now
 	// Dial is the one way to start miniredis without a listener of its own.
 	pipe, err := s.redis.Dial()
@@ -152,6 +150,10 @@ func Open(cfg Config) (*Server, error) {
 	}
 	_ = pipe.Close()
 	s.redis.Server().SetPreHook(s.guard)
+	if err := s.prepare(); err != nil {
+		s.redis.Close()
+		return nil, fmt.Errorf("start the embedded Redis: %w", err)
+	}
 	if cfg.Dir != "" {
 		if err := s.restore(); err != nil {
 			s.redis.Close()
