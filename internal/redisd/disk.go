@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 )
 
@@ -44,8 +45,35 @@ func (e *NewerError) Error() string {
 	return fmt.Sprintf("%s has format %d, and this weir knows formats up to %d: use the newer weir, or another --data directory", e.Path, e.Version, formatVersion)
 }
 
-// disk is where snapshots are.
-type disk struct{ dir string }
+// disk is where snapshots are. Tests replace its functions by ones that fail.
+type disk struct {
+	dir    string
+	create func(path string) (file, error)
+	rename func(from, to string) error
+}
+
+// file is what a snapshot is written to.
+type file interface {
+	io.WriteCloser
+	Sync() error
+}
+
+func newDisk(dir string) *disk {
+	return &disk{dir: dir, rename: os.Rename, create: func(path string) (file, error) {
+		return os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	}}
+}
+
+// explain says what failed on which disk, and what to do.
+func (d *disk) explain(err error) error {
+	switch {
+	case err == nil, errors.Is(err, errUnsteady):
+		return err
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return fmt.Errorf("the disk of %s is full: free some space, or enlarge the disk (%w)", d.dir, err)
+	}
+	return fmt.Errorf("a write to the disk of %s failed: check the disk (%w)", d.dir, err)
+}
 
 // savedState is what the newest file on disk holds.
 type savedState struct {
@@ -56,9 +84,8 @@ type savedState struct {
 
 // diskStatus is what INFO tells.
 type diskStatus struct {
-	last  time.Time // of the last snapshot that was written, or of the start
-	err   error     // of the last attempt
-	spoke time.Time
+	last time.Time // of the last snapshot that was written, or of the start
+	err  error     // of the last attempt
 }
 
 func (s *Server) diskStatus() diskStatus {
@@ -81,11 +108,11 @@ func (s *Server) restore() error {
 	if err := os.MkdirAll(s.cfg.Dir, 0o750); err != nil {
 		return fmt.Errorf("make the directory of the Redis snapshots: %w", err)
 	}
-	s.disk = &disk{dir: s.cfg.Dir}
+	s.disk = newDisk(s.cfg.Dir)
 	probe := filepath.Join(s.cfg.Dir, partialName)
 	f, err := os.OpenFile(probe, os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
-		return fmt.Errorf("the directory of the Redis snapshots cannot be written: %w", err)
+		return fmt.Errorf("the directory of the Redis snapshots cannot be written: %w", s.disk.explain(err))
 	}
 	_ = f.Close()
 	_ = os.Remove(probe)
@@ -155,7 +182,8 @@ func readSnapshot(path string) ([]byte, error) {
 	return b[headerSize:end], nil
 }
 
-// write makes body the current snapshot.
+// write makes body the current snapshot. After an error the snapshots are those from
+// before: a file that is not whole is removed, which also gives a full disk its room back.
 func (d *disk) write(body []byte) error {
 	header := make([]byte, 0, headerSize)
 	header = append(header, magic...)
@@ -166,29 +194,46 @@ func (d *disk) write(body []byte) error {
 	sum.Write(body)
 
 	partial := filepath.Join(d.dir, partialName)
-	f, err := os.OpenFile(partial, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err := d.fill(partial, header, body, sum.Sum(nil)); err != nil {
+		return errors.Join(err, removeIfExists(partial))
+	}
+	current := filepath.Join(d.dir, currentName)
+	err := d.rename(current, filepath.Join(d.dir, previousName))
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		err = d.rename(partial, current)
+	}
+	if err != nil {
+		return errors.Join(err, removeIfExists(partial))
+	}
+	return syncDir(d.dir)
+}
+
+// fill writes a file that is on the disk when it returns nil.
+func (d *disk) fill(path string, parts ...[]byte) error {
+	f, err := d.create(path)
 	if err != nil {
 		return err
 	}
-	for _, b := range [][]byte{header, body, sum.Sum(nil)} {
-		if _, err := f.Write(b); err != nil {
+	for _, p := range parts {
+		n, err := f.Write(p)
+		if err == nil && n < len(p) {
+			err = io.ErrShortWrite
+		}
+		if err != nil {
 			return errors.Join(err, f.Close())
 		}
 	}
 	if err := f.Sync(); err != nil {
 		return errors.Join(err, f.Close())
 	}
-	if err := f.Close(); err != nil {
+	return f.Close()
+}
+
+func removeIfExists(path string) error {
+	if err := os.Remove(path); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	current := filepath.Join(d.dir, currentName)
-	if err := os.Rename(current, filepath.Join(d.dir, previousName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	if err := os.Rename(partial, current); err != nil {
-		return err
-	}
-	return syncDir(d.dir)
+	return nil
 }
 
 // syncDir makes renames last. Some systems cannot sync a directory.
@@ -197,8 +242,11 @@ func syncDir(dir string) error {
 	if err != nil {
 		return err
 	}
-	_ = f.Sync()
-	return f.Close()
+	err = f.Sync()
+	if !errors.Is(err, syscall.EIO) && !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.EDQUOT) {
+		err = nil
+	}
+	return errors.Join(err, f.Close())
 }
 
 // save writes a snapshot where something changed; always also when asked to.
@@ -223,14 +271,19 @@ func (s *Server) save(always bool) error {
 			}
 		}
 	}
+	err = s.disk.explain(err)
 	s.stateMu.Lock()
 	defer s.stateMu.Unlock()
+	failed := s.status.err
 	s.status.err = err
+	switch {
+	case err == nil && failed != nil:
+		s.log.Info("redis: snapshots are written again", "dir", s.disk.dir)
+	case err != nil && failed == nil:
+		s.log.Error("redis: a snapshot could not be written; everything goes on in memory, and weir tries again. A crash now goes back to the last snapshot",
+			"error", err, "last", s.status.last.Format(time.RFC3339))
+	}
 	if err != nil {
-		if now := time.Now(); now.Sub(s.status.spoke) > 10*time.Second {
-			s.status.spoke = now
-			s.log.Error("redis: the snapshot could not be written; a crash now goes back further", "dir", s.disk.dir, "since", s.status.last, "error", err)
-		}
 		return err
 	}
 	s.status.last, s.saved.changes = time.Now(), changes
