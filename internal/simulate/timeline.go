@@ -4,11 +4,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -39,7 +41,14 @@ type TimelineConfig struct {
 	Limit int64
 	Log   *slog.Logger // nil discards
 
-	wall func() int64 // the machine's clock in Unix microseconds, for tests
+	// For tests: the machine's clock in Unix microseconds, and the file that is written.
+	wall   func() int64
+	create func(path string) (timelineFile, error)
+}
+
+type timelineFile interface {
+	io.WriteCloser
+	Sync() error
 }
 
 // Timeline says when events happen. Servers ask it how many events there are by
@@ -69,6 +78,7 @@ type Timeline struct {
 	shown    int64 // the latest time that was asked for
 	renewing bool
 	retry    int64 // after the file could not be written
+	failing  bool  // the file could not be written, and the log says so
 	closed   bool
 	changed  chan struct{} // closed when segs or horizon change
 }
@@ -93,6 +103,11 @@ func OpenTimeline(cfg TimelineConfig) (*Timeline, error) {
 	}
 	if t.wall == nil {
 		t.wall = func() int64 { return time.Now().UnixMicro() }
+	}
+	if t.cfg.create == nil {
+		t.cfg.create = func(path string) (timelineFile, error) {
+			return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600) //nolint:gosec // the user names the directory
+		}
 	}
 	if cfg.Path != "" {
 		if err := t.load(); err != nil {
@@ -171,28 +186,21 @@ func (t *Timeline) load() error {
 	return nil
 }
 
-// save replaces the file as a whole, or leaves the old one.
+// save replaces the file as a whole, or leaves the old one and nothing else.
 func (t *Timeline) save(segs Segments, horizon int64) error {
 	p, err := json.Marshal(savedTimeline{Version: 1, World: t.cfg.World, Segments: segs, Horizon: horizon})
 	if err != nil {
 		return err
 	}
 	tmp := t.cfg.Path + ".new"
-	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600) //nolint:gosec // the user names the directory
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(append(p, '\n'))
-	if err == nil {
-		err = f.Sync()
-	}
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	if err == nil {
+	if err = t.write(tmp, append(p, '\n')); err == nil {
 		err = os.Rename(tmp, t.cfg.Path) //nolint:gosec // the user names the directory
 	}
 	if err != nil {
+		_ = os.Remove(tmp) //nolint:gosec // the user names the directory
+		if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+			return fmt.Errorf("the disk is full: free some space, or enlarge it (%w)", err)
+		}
 		return err
 	}
 	// From here on the file is the new one, so an error would mislead: some file
@@ -202,6 +210,22 @@ func (t *Timeline) save(segs Segments, horizon int64) error {
 		_ = d.Close()
 	}
 	return nil
+}
+
+// write fills a file that is on the disk when it returns nil.
+func (t *Timeline) write(path string, p []byte) error {
+	f, err := t.cfg.create(path)
+	if err != nil {
+		return err
+	}
+	n, err := f.Write(p)
+	if err == nil && n < len(p) {
+		err = io.ErrShortWrite
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
 }
 
 // View is a timeline at one moment.
@@ -305,8 +329,16 @@ func (t *Timeline) renew() {
 		t.renewing = false
 		if err != nil {
 			t.retry = t.now() + retryUS
-			t.log.Error("timeline not saved, the simulated stream pauses", "err", err)
+			if !t.failing {
+				t.failing = true
+				t.log.Error("the timeline cannot be saved: the simulated stream pauses after the events that the file promises, until the file can be written again",
+					"path", t.cfg.Path, "promised_until", time.UnixMicro(t.horizon).UTC().Format(time.RFC3339), "error", err)
+			}
 			return
+		}
+		if t.failing {
+			t.failing = false
+			t.log.Info("the timeline is saved again, the simulated stream goes on", "path", t.cfg.Path)
 		}
 		t.horizon = max(t.horizon, horizon)
 		t.notify()
