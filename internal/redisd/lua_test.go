@@ -85,6 +85,15 @@ var scripts = []struct{ script, want string }{
 	{`return string.match('  trim  ', '^%s*(.-)%s*$') .. string.match('2026-01-02', '%d+-(%d+)') .. string.match('aaa', 'a-', 2) .. string.match('aXb', '%u')`, `trim01X`},
 	{`return tostring(pcall(string.find, 'a', '[')) .. tostring(pcall(string.find, 'a', '%')) .. tostring(pcall(string.find, 'a', '(')) .. tostring(pcall(string.gsub, 'abc', 'b', '%9'))`, `falsefalsefalsefalse`},
 	{`return table.concat({1, 2, 3}, ', ', 2, 3) .. table.concat({}, ',') .. tostring(pcall(table.concat, {1, 2}, ',', 1, 4)) .. string.rep('ab', 3)`, `2, 3falseababab`},
+	{`local function gen(n) return coroutine.wrap(function() for i = 1, n do coroutine.yield(i) end end) end
+local function twice(n) return coroutine.wrap(function() for x in gen(n) do coroutine.yield(x * 2) end end) end
+local r = {} for x in twice(3) do r[#r + 1] = x end return table.concat(r, ' ')`, `2 4 6`},
+	{`local co = coroutine.create(function() error('inside') end) local ok, e = coroutine.resume(co) return tostring(ok) .. e .. coroutine.status(co) .. tostring(coroutine.resume(co))`,
+		`falseuser_script:1: insidedeadfalse`},
+	{`local co = coroutine.create(function(a, b) local c = coroutine.yield(a + b) return c, 'end' end)
+return cjson.encode({coroutine.resume(co, 1, 2)}) .. cjson.encode({coroutine.resume(co, 'c')}) .. coroutine.status(co)`, `[true,3][true,"c","end"]dead`},
+	{`local ok, e = pcall(function() error({code = 7}) end) return tostring(ok) .. e.code .. tostring(select(2, pcall(error)))`, `false7nil`},
+	{`local ok, e = xpcall(function() error('x') end, function(m) return 'handled ' .. m end) return tostring(ok) .. e`, `falsehandled user_script:1: x`},
 	{`return loadstring('return 7')() .. tostring(loadstring('return +')) .. string.byte('abc', -1) .. select('#', unpack({1, nil, 3}, 1, 3))`, `7nil993`},
 }
 

@@ -73,6 +73,10 @@ var removed = []string{"dofile", "loadfile", "print", "module", "require", "newp
 // bounded replace functions of the base library.
 var bounded = map[string]lua.LGFunction{
 	"load": load, "loadstring": load, "pcall": pcall, "unpack": unpackTable,
+	"error": func(l *lua.LState) int { // without an argument, too
+		l.Error(l.Get(1), l.OptInt(2, 1))
+		return 0
+	},
 	"collectgarbage": func(l *lua.LState) int {
 		l.Push(lua.LNumber(0))
 		return 1
