@@ -278,7 +278,7 @@ func (s *Server) save(always bool) error {
 	s.status.err = err
 	switch {
 	case err == nil && failed != nil:
-		s.log.Info("redis: snapshots are written again", "dir", s.disk.dir)
+		s.log.Warn("redis: snapshots are written again", "dir", s.disk.dir) // at the level of the failure
 	case err != nil && failed == nil:
 		s.log.Error("redis: a snapshot could not be written; everything goes on in memory, and weir tries again. A crash now goes back to the last snapshot",
 			"error", err, "last", s.status.last.Format(time.RFC3339))

@@ -338,7 +338,7 @@ func (t *Timeline) renew() {
 		}
 		if t.failing {
 			t.failing = false
-			t.log.Info("the timeline is saved again, the simulated stream goes on", "path", t.cfg.Path)
+			t.log.Warn("the timeline is saved again, the simulated stream goes on", "path", t.cfg.Path) // at the level of the failure
 		}
 		t.horizon = max(t.horizon, horizon)
 		t.notify()
