@@ -94,6 +94,12 @@ local r = {} for x in twice(3) do r[#r + 1] = x end return table.concat(r, ' ')`
 return cjson.encode({coroutine.resume(co, 1, 2)}) .. cjson.encode({coroutine.resume(co, 'c')}) .. coroutine.status(co)`, `[true,3][true,"c","end"]dead`},
 	{`local ok, e = pcall(function() error({code = 7}) end) return tostring(ok) .. e.code .. tostring(select(2, pcall(error)))`, `false7nil`},
 	{`local ok, e = xpcall(function() error('x') end, function(m) return 'handled ' .. m end) return tostring(ok) .. e`, `falsehandled user_script:1: x`},
+	{`local function two() return 'x', 'y' end local function all(...) return '<' .. ... end
+return 'a' .. 1 .. two() .. (two()) .. 1.5 .. all('p', 'q') .. ('b' .. 'c') .. #('d' .. 'e') .. -('1' .. '2')`, `a1xx1.5<pbc2-12`},
+	{`local t = setmetatable({}, {__concat = function(a, b) return (type(a) == 'table' and 't' or a) .. '~' .. (type(b) == 'table' and 't' or b) end})
+return cjson.encode({t .. 'a', 'a' .. t, t .. t, 'x' .. 'y' .. t .. 'z' .. 'w', 1 .. t})`, `["t~a","a~t","t~t","xyt~zw","1~t"]`},
+	{`local s = '' for i = 1, 3 do s = s .. i .. ',' end local t = {k = 'v' .. 1, ['w' .. 2] = 'u'} return s .. t.k .. t.w2 .. ('a' .. 'b'):upper() .. (('a' .. 'b') == 'ab' and 'same' or 'other')`, `1,2,3,v1uABsame`},
+	{`local ok, e = pcall(function() return 'a' .. nil end) return tostring(ok) .. string.match(e, 'attempt to concatenate a nil value')`, `falseattempt to concatenate a nil value`},
 	{`return loadstring('return 7')() .. tostring(loadstring('return +')) .. string.byte('abc', -1) .. select('#', unpack({1, nil, 3}, 1, 3))`, `7nil993`},
 }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	lua "github.com/yuin/gopher-lua"
+	"github.com/yuin/gopher-lua/ast"
 	"github.com/yuin/gopher-lua/parse"
 )
 
@@ -29,14 +30,15 @@ func compile(source, name string) (proto *lua.FunctionProto, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if nested(reflect.ValueOf(chunk)) {
+	if walk(reflect.ValueOf(&chunk), name != "libs") {
 		return nil, fmt.Errorf("%s: chunk has too many syntax levels", name)
 	}
 	return lua.Compile(chunk, name)
 }
 
-// nested reports whether a syntax tree is too deep. It does not recurse itself.
-func nested(tree reflect.Value) bool {
+// walk reports whether a syntax tree is too deep, and makes the operator .. a call of
+// join where bound is set. It does not recurse itself.
+func walk(tree reflect.Value, bound bool) (deep bool) {
 	type node struct {
 		v     reflect.Value
 		depth int
@@ -49,9 +51,13 @@ func nested(tree reflect.Value) bool {
 		}
 		switch n.v.Kind() {
 		case reflect.Interface, reflect.Pointer:
-			if !n.v.IsNil() {
-				todo = append(todo, node{n.v.Elem(), n.depth})
+			if n.v.IsNil() {
+				continue
 			}
+			if op, ok := n.v.Interface().(*ast.StringConcatOpExpr); ok && bound && n.v.CanSet() {
+				n.v.Set(reflect.ValueOf(joining(op)))
+			}
+			todo = append(todo, node{n.v.Elem(), n.depth})
 		case reflect.Slice:
 			for i := range n.v.Len() {
 				todo = append(todo, node{n.v.Index(i), n.depth})
@@ -66,9 +72,34 @@ func nested(tree reflect.Value) bool {
 	return false
 }
 
-// removed are functions of gopher-lua that reach files or the process; a real Redis
-// has none of them.
-var removed = []string{"dofile", "loadfile", "print", "module", "require", "newproxy", "_printregs"}
+// joinName is the global by which scripts reach join. No script can write it as a name.
+const joinName = "\x00join"
+
+// joining is the call of join for a chain of the operator .. .
+func joining(op *ast.StringConcatOpExpr) ast.Expr {
+	call := &ast.FuncCallExpr{Func: &ast.IdentExpr{Value: joinName}, AdjustRet: true}
+	call.SetLine(op.Line())
+	call.SetLastLine(op.LastLine())
+	call.Func.SetLine(op.Line())
+	for more := true; more; {
+		call.Args = append(call.Args, op.Lhs)
+		last := op.Rhs
+		if op, more = last.(*ast.StringConcatOpExpr); !more {
+			call.Args = append(call.Args, last)
+		}
+		switch e := last.(type) { // an operand is one value
+		case *ast.FuncCallExpr:
+			e.AdjustRet = true
+		case *ast.Comma3Expr:
+			e.AdjustRet = true
+		}
+	}
+	return call
+}
+
+// removed are functions of gopher-lua that reach files, the process or other functions'
+// globals; a real Redis has none of them.
+var removed = []string{"getfenv", "setfenv", "dofile", "loadfile", "print", "module", "require", "newproxy", "_printregs"}
 
 // bounded replace functions of the base library.
 var bounded = map[string]lua.LGFunction{
@@ -77,6 +108,7 @@ var bounded = map[string]lua.LGFunction{
 		l.Error(l.Get(1), l.OptInt(2, 1))
 		return 0
 	},
+	joinName: join,
 	"collectgarbage": func(l *lua.LState) int {
 		l.Push(lua.LNumber(0))
 		return 1

@@ -2,6 +2,7 @@ package redisd
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -94,6 +95,58 @@ func concat(l *lua.LState) int {
 	}
 	l.Push(lua.LString(out.b))
 	return 1
+}
+
+// join is the operator .. of scripts, for two operands and more.
+func join(l *lua.LState) int {
+	n := l.GetTop()
+	texts := make([]string, 0, n) // from the right
+	size := 0
+	for i := n; i >= 1 && lua.LVCanConvToString(l.Get(i)); i-- {
+		text := lua.LVAsString(l.Get(i))
+		if size += len(text); size > maxLuaString {
+			tooLarge(l)
+		}
+		texts = append(texts, text)
+	}
+	next, right := n-1, l.Get(n)
+	if len(texts) > 1 {
+		next = n - len(texts)
+		slices.Reverse(texts)
+		right = lua.LString(strings.Join(texts, ""))
+	}
+	for i := next; i >= 1; i-- {
+		right = joinTwo(l, l.Get(i), right)
+	}
+	l.Push(right)
+	return 1
+}
+
+// joinTwo joins two values of which one may have a metamethod.
+func joinTwo(l *lua.LState, left, right lua.LValue) lua.LValue {
+	if lua.LVCanConvToString(left) && lua.LVCanConvToString(right) {
+		out := builder{l: l}
+		out.add(lua.LVAsString(left))
+		out.add(lua.LVAsString(right))
+		return lua.LString(out.b)
+	}
+	f := l.GetMetaField(left, "__concat")
+	if f == lua.LNil {
+		f = l.GetMetaField(right, "__concat")
+	}
+	if f == lua.LNil {
+		if lua.LVCanConvToString(left) {
+			left = right
+		}
+		l.RaiseError("attempt to concatenate a %s value", left.Type())
+	}
+	l.Push(f)
+	l.Push(left)
+	l.Push(right)
+	l.Call(2, 1)
+	v := l.Get(-1)
+	l.Pop(1)
+	return v
 }
 
 // from is the argument of string.find and string.match that says where to begin.

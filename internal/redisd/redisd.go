@@ -18,8 +18,7 @@
 //     work for strings only;
 //   - in scripts: cjson's settings, struct's alignment (both are errors), negative zero,
 //     and replies in the form of RESP3 (redis.setresp). A script runs for 5 s (30 s
-//     if it wrote) and holds 256 MB at most, then it is stopped: what it wrote stays. One expression that joins
-//     strings of many megabytes can still use up the memory: who connects is trusted that far;
+//     if it wrote) and holds 256 MB at most, then it is stopped: what it wrote stays;
 //   - eviction: at MaxMemory commands that add data are refused;
 //   - durability of the last second: a kill -9 goes back to the last snapshot, an
 //     older state that was whole at one moment. weir's tallies hold their position
