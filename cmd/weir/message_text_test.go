@@ -120,3 +120,16 @@ func TestWhenText(t *testing.T) {
 		}
 	}
 }
+
+func TestGapsArePrintedBeforeTheMessage(t *testing.T) {
+	var out bytes.Buffer
+	w := &messageWriter{out: &out, format: formatTable, screen: newScreen(newOutput(), false, "")}
+	m := inspect.Message{Topic: "t", Partition: 2, Offset: 122, Timestamp: time.UnixMilli(0), Value: []byte("v"), Gap: &inspect.Gap{First: 120, Last: 121, Markers: 2}}
+	if err := w.write(m); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(out.String(), "\n")
+	if len(lines) != 3 || lines[0] != "(offsets 120-121 hold no messages: 2 transaction markers)" || !strings.HasPrefix(lines[1], "2:122 ") {
+		t.Errorf("%q", lines)
+	}
+}

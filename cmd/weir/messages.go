@@ -29,7 +29,8 @@ A filter lets a message through if all of them match:
                      there is something
 
 The table has one line a message: partition:offset, time, headers, key, value;
-characters that could steer a terminal are shown as escapes. -o raw prints the
+characters that could steer a terminal are shown as escapes. On a terminal,
+offsets that hold no message are explained where one partition is read. -o raw prints the
 values' bytes as they are, each with a newline; -o jsonl loses nothing: text that
 is not UTF-8 is in key_base64 and value_base64.`
 
@@ -213,6 +214,8 @@ func (a *app) printMessages(ctx context.Context, i *inspect.Inspector, q inspect
 	out := bufio.NewWriterSize(a.stdout, 64<<10)
 	w := &messageWriter{out: out, format: a.output, screen: newScreen(a.stdout, a.env["NO_COLOR"] != "", a.env["TERM"])}
 	prog := newProgress(a.stderr)
+	// Readers compare offsets within one partition. A program that reads lines gets messages only.
+	q.Gaps = w.format == formatTable && w.screen.live() && len(q.Partitions) == 1
 	flush := func(inspect.Progress) { _ = out.Flush() } // the next write meets the same error
 	q.OnProgress = flush
 	if q.Filter != nil && !q.Follow {
@@ -289,6 +292,11 @@ func (w *messageWriter) write(m inspect.Message) error {
 	columns := 0
 	if w.screen.live() {
 		columns, _, _ = w.screen.size()
+	}
+	if m.Gap != nil {
+		if _, err := io.WriteString(w.out, w.screen.paint(dim, "("+m.Gap.String()+")")+"\n"); err != nil {
+			return err
+		}
 	}
 	_, err := io.WriteString(w.out, messageLine(m, w.screen, columns)+"\n")
 	return err

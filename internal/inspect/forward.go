@@ -17,7 +17,7 @@ const fetchBudget = 16 << 20
 // readerFor returns a reader whose fetches stay within the budget for n partitions.
 func (r *reading) readerFor(n int) *scan.Reader {
 	size := min(scan.DefaultFetchBytes, max(64<<10, fetchBudget/max(1, n)))
-	return scan.New(r.i.cfg.Client, scan.Options{Uncommitted: r.q.Uncommitted, FetchBytes: int32(size)})
+	return scan.New(r.i.cfg.Client, scan.Options{Uncommitted: r.q.Uncommitted, Gaps: r.q.Gaps && r.q.Filter == nil, FetchBytes: int32(size)})
 }
 
 // lane is one partition on its way to the merge.
@@ -28,12 +28,14 @@ type lane struct {
 	done      bool
 
 	matched []*kgo.Record // not delivered yet
-	next    int64         // offset after the chunk that matched came with
-	passed  int64         // the largest timestamp seen, in ms
+	gaps    map[int64]*Gap
+	next    int64 // offset after the chunk that matched came with
+	passed  int64 // the largest timestamp seen, in ms
 }
 
 type laneChunk struct {
 	matched          []*kgo.Record
+	gaps             map[int64]*Gap // before some of them
 	scanned, trimmed int64
 	next, passed     int64
 }
@@ -69,7 +71,9 @@ func (r *reading) forward(ctx context.Context) error {
 		default:
 			record := best.matched[0]
 			best.matched = best.matched[1:]
-			if err := r.deliver(message(record)); err != nil {
+			m := message(record)
+			m.Gap = best.gaps[m.Offset]
+			if err := r.deliver(m); err != nil {
 				return err
 			}
 			if len(best.matched) == 0 {
@@ -83,9 +87,10 @@ func (r *reading) forward(ctx context.Context) error {
 func (r *reading) feed(ctx context.Context, reader *scan.Reader, l *lane) {
 	defer close(l.chunks)
 	passed := int64(math.MinInt64)
+	var g gaps
 	stretch := scan.Stretch{Topic: r.q.Topic, Partition: l.partition, From: r.from[l.partition], To: r.to[l.partition]}
 	l.err = reader.Read(ctx, stretch, func(c scan.Chunk) error {
-		out := laneChunk{scanned: int64(len(c.Records)), trimmed: c.Trimmed, next: c.Next}
+		out := laneChunk{scanned: int64(len(c.Records)), trimmed: c.Trimmed, next: c.Next, gaps: g.before(c)}
 		for _, rec := range c.Records {
 			passed = max(passed, rec.Timestamp.UnixMilli())
 			if r.match(rec) {
@@ -128,7 +133,7 @@ func (r *reading) receive(l *lane) error {
 		l.done = true
 		return l.err
 	}
-	l.matched, l.next, l.passed = c.matched, c.next, c.passed
+	l.matched, l.gaps, l.next, l.passed = c.matched, c.gaps, c.next, c.passed
 	if r.progress.Next[l.partition] = l.next; len(l.matched) > 0 {
 		r.progress.Next[l.partition] = l.matched[0].Offset
 	}

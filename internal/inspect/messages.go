@@ -26,6 +26,8 @@ type Message struct {
 	// Key and Value are nil where the record has none, which differs from empty.
 	Key, Value []byte
 	Headers    []kgo.RecordHeader
+	// Gap is the offsets before it that hold no message (Query.Gaps); nil for none.
+	Gap *Gap
 }
 
 // TimeInRange reports whether the timestamp is a time from 1970 to the year 9999.
@@ -112,6 +114,9 @@ type Query struct {
 	// Partial reads the partitions whose leaders answer where others do not, and
 	// says so in Progress.Unread, instead of failing.
 	Partial bool
+	// Gaps explains the offsets that hold no message (Message.Gap). With a filter, or
+	// while following, nothing is explained.
+	Gaps bool
 	// Filter lets through what it matches; nil everything.
 	Filter *Filter
 	// MaxMessages and MaxBytes (of keys, values and headers) end reading once that

@@ -158,19 +158,30 @@ func (t *tail) search(ctx context.Context, reader *scan.Reader, s scan.Stretch, 
 	for hi := s.To; hi > s.From && t.want > 0 && t.left > 0 && !t.incomplete; step *= 4 {
 		lo := max(s.From, hi-min(step, hi, t.left))
 		window := tail{want: t.want, budget: t.budget, reached: lo}
+		var g gaps
 		err := reader.Read(ctx, scan.Stretch{Topic: s.Topic, Partition: s.Partition, From: lo, To: hi}, func(c scan.Chunk) error {
+			before := g.before(c)
 			for _, rec := range c.Records {
 				if t.oldest.IsZero() || rec.Timestamp.Before(t.oldest) {
 					t.oldest = rec.Timestamp
 				}
 				if match(rec) {
-					window.push(message(rec))
+					m := message(rec)
+					m.Gap = before[m.Offset]
+					window.push(m)
 				}
 			}
 			return saw(c)
 		})
 		if err != nil {
 			return err
+		}
+		if g.open != nil && len(t.messages) > 0 { // a gap across the border of two windows
+			if first := &t.messages[0]; first.Gap != nil {
+				first.Gap = g.open.with(*first.Gap)
+			} else {
+				first.Gap = g.open
+			}
 		}
 		t.prepend(window)
 		t.left -= hi - lo

@@ -30,6 +30,8 @@ type WireMessage struct {
 	// beginning is here.
 	ValueSize int  `json:"value_size"`
 	Truncated bool `json:"truncated,omitempty"`
+	// Gap is the offsets right before the message that hold none.
+	Gap *Gap `json:"gap,omitempty"`
 }
 
 // WireHeader is a header of a WireMessage.
@@ -41,7 +43,7 @@ type WireHeader struct {
 
 // Wire returns the message with at most limit bytes of its value; 0 means all.
 func (m *Message) Wire(limit int) WireMessage {
-	out := WireMessage{Topic: m.Topic, Partition: m.Partition, Offset: m.Offset, Headers: []WireHeader{}, ValueSize: len(m.Value)}
+	out := WireMessage{Topic: m.Topic, Partition: m.Partition, Offset: m.Offset, Headers: []WireHeader{}, ValueSize: len(m.Value), Gap: m.Gap}
 	if t := m.Timestamp.UTC(); m.TimeInRange() {
 		out.Time = &t
 	} else {

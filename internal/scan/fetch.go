@@ -68,7 +68,11 @@ func (r *Reader) decode(s Stretch, at int64, part *kmsg.FetchResponseTopicPartit
 		}
 		return Chunk{}, fmt.Errorf("%w: %w", errCorrupt, got.Err)
 	}
-	return Chunk{Records: records, Next: min(next, s.To)}, nil
+	c := Chunk{Records: records, Next: min(next, s.To)}
+	if r.opts.Gaps {
+		c.Gaps = r.gapsIn(s, at, c.Next, part, records)
+	}
+	return c, nil
 }
 
 // outOfRange finds out why a broker has nothing at an offset: what was deleted is

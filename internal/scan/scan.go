@@ -51,6 +51,9 @@ var (
 type Options struct {
 	// Uncommitted includes records of open and aborted transactions.
 	Uncommitted bool
+	// Gaps explains the offsets that hold no record (Chunk.Gaps), at the price of
+	// decoding such chunks twice.
+	Gaps bool
 	// FetchBytes is what one fetch asks for; 0 means DefaultFetchBytes.
 	FetchBytes int32
 	// Ahead is how many chunks are fetched before they are asked for; 0 means one,
@@ -92,6 +95,8 @@ type Chunk struct {
 	// Trimmed is how many offsets, right before the chunk, the broker deleted
 	// before they could be read (retention, DeleteRecords).
 	Trimmed int64
+	// Gaps are the offsets of the chunk that hold no record, in order (Options.Gaps).
+	Gaps []Gap
 }
 
 // Read calls each with the chunks of a stretch, in order, until To is reached or

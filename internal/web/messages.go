@@ -119,7 +119,7 @@ func (s *Server) messages(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	q.MaxMessages, q.MaxScanned, q.MaxBytes, q.Partial = n, scanBudget, 256<<20, true
+	q.MaxMessages, q.MaxScanned, q.MaxBytes, q.Partial, q.Gaps = n, scanBudget, 256<<20, true, true
 	list := []inspect.WireMessage{}
 	p, err := s.cfg.Inspector.Read(r.Context(), q, func(m inspect.Message) error {
 		list = append(list, m.Wire(shownValue))

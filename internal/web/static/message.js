@@ -66,6 +66,14 @@ export function messageRow(m, o) {
   return { row, toggle };
 }
 
+/** Explains the offsets before a message that hold none. @param {any} g the message's gap */
+export function gapText(g) {
+  const why = [[g.markers, 'transaction marker', 'transaction markers'], [g.aborted, 'record of an aborted transaction', 'records of aborted transactions'],
+    [g.missing, 'record that is no longer in the log (compaction)', 'records that are no longer in the log (compaction)']]
+    .filter(([n]) => n).map(([n, one, many]) => `${count(n)} ${n === 1 ? one : many}`);
+  return (g.first === g.last ? `Offset ${count(g.first)} holds no message: ` : `Offsets ${count(g.first)}–${count(g.last)} hold no messages: `) + why.join(', ');
+}
+
 /** A view in hex, with a note where it is not all. @param {Uint8Array} b @param {number} size of the whole */
 function hexView(b, size) {
   const shown = b.subarray(0, hexLimit);
@@ -94,6 +102,7 @@ function whole(m, base) {
     el('div.actions', null, buttons.length > 1 ? buttons : null,
       el('button', { type: 'button', onclick: () => navigator.clipboard.writeText(text).then(() => toast('Copied'), () => toast('The browser does not let pages copy here')) }, binary ? 'Copy value as base64' : 'Copy value'),
       el('a.button', { href: `/api/v1${base}/messages/${m.partition}/${m.offset}/value`, download: '' }, 'Download value, ' + bytes(m.value_size))),
+    m.gap ? el('p.dim', null, `Before it: ${gapText(m.gap).toLowerCase()}.`) : null,
     m.truncated && !binary ? el('p.dim', null, `The first ${bytes(new Blob([text]).size)} of ${bytes(m.value_size)}: download the rest.`) : null,
     el('table.headers', null, line('key', m.key_base64 ? hexBlock(m.key_base64) : visible(m.key ?? 'none')),
       m.headers.map((/** @type {any} */ h) => line(visible(h.name), h.value_base64 ? hexBlock(h.value_base64) : visible(h.value ?? 'null')))),

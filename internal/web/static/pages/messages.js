@@ -4,7 +4,7 @@
 
 import { el, put, count } from '../store.js';
 import { commandBar, teach, shellWord, weir, filterWord } from '../ui.js';
-import { messageRow } from '../message.js';
+import { messageRow, gapText } from '../message.js';
 import { parseTime, fieldTime, instant, zone } from '../time.js';
 
 const fields = ['from', 'n', 'partition', 'offset', 'time', 'text', 'key', 'header', 'path', 'isolation'];
@@ -123,7 +123,7 @@ export default {
         scanned += a.scanned; matched += a.messages.length;
         cursor = a.cursor;
         const added = list(a.messages);
-        rows.append(...added.map((r) => r.row));
+        rows.append(...added.flatMap((r, i) => withGap(r.row, a.messages[i])));
         put(progress, `scanned ${count(scanned)}, matched ${count(matched)}` + (a.done ? '' : cursor ? ', and there is more' : ': the search was ended there, narrow it or read from a time'));
         put(more, f.from.value === 'newest' ? 'Older' : 'More');
         more.hidden = !cursor || a.done;
@@ -174,6 +174,13 @@ export default {
 
     /** The rows of messages, in their order. @param {any[]} messages */
     function list(messages) { return messages.map((m) => messageRow(m, { base, uncommitted: f.isolation.value === 'uncommitted' })); }
+
+    /** A row with the offsets before it that hold no message, where one partition is shown. @param {HTMLElement} row @param {any} m */
+    function withGap(row, m) {
+      if (!m.gap || !/^\d+$/.test(f.partition.value.trim()) && app.state?.topics[name]?.partitions !== 1) return [row];
+      const gap = el('tr.gap', null, el('td'), el('td', { colspan: 6 }, gapText(m.gap)));
+      return f.from.value === 'newest' ? [row, gap] : [gap, row];
+    }
 
     /** Opens the message that this address names, and brings it into sight. @param {{row: HTMLElement, toggle: () => void}} one @param {any} m */
     function openOne(one, m) {
