@@ -7,6 +7,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"math"
 	"regexp"
 	"runtime"
 	"runtime/metrics"
@@ -120,7 +121,7 @@ func (r *run) watch(limit time.Duration) func() {
 	var (
 		mu    sync.Mutex
 		over  bool
-		first uint64
+		first = uint64(math.MaxUint64)
 		spent time.Duration
 		timer *time.Timer
 	)
@@ -135,9 +136,7 @@ func (r *run) watch(limit time.Duration) func() {
 		if r.wrote.Load() {
 			allowed = patience * limit
 		}
-		if first == 0 {
-			first = heap()
-		}
+		first = min(first, heap()) // what is collected meanwhile was not the script's
 		switch spent += every; {
 		case spent >= allowed:
 			r.stop(errScriptTime)
