@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -59,6 +60,27 @@ func (j *jetstream) behindTLS() {
 	j.settle(&w)
 	up.stop(t, syscall.SIGINT)
 	server.stop(t, syscall.SIGTERM)
+}
+
+// failover takes weir from one server to another. A Jetstream that is asked with a time
+// newer than its last sealed segment sends all of its active segment, an hour or more: what
+// is stored by then does not become stored twice.
+func (j *jetstream) failover() {
+	t := j.t
+	other := *j
+	other.address, other.data = "127.0.0.1:"+strconv.Itoa(freePort(t)), t.TempDir()
+	first, second := j.serve(), other.serve()
+	w := j.weir("ws://" + j.address + "/subscribe ws://" + other.address + "/subscribe")
+	up := w.up()
+	w.grows(4_000)
+
+	t.Log("the first server dies")
+	first.stop(t, syscall.SIGKILL)
+	waitFor(t, "the second one's replay", func() bool { return strings.Contains(up.out.tail(1<<20), "upstream sends again what nobody asked for") })
+	w.grows(500)
+	other.settle(&w)
+	up.stop(t, syscall.SIGINT)
+	second.stop(t, syscall.SIGTERM)
 }
 
 // outOfRetention keeps weir away until Jetstream serves its position no more: a gap

@@ -36,6 +36,7 @@ func TestJetstream(t *testing.T) {
 		"restarts":  (*jetstream).restarts,
 		"TLS":       (*jetstream).behindTLS,
 		"retention": (*jetstream).outOfRetention,
+		"failover":  (*jetstream).failover,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

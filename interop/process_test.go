@@ -145,8 +145,12 @@ type weir struct {
 
 func (w *weir) up() *process {
 	w.t.Helper()
-	p := start(w.t, "weir up", w.env, w.bin, "up", "--data", w.data, "--engine", engine(), "--ports", "0", "--listen", "off",
-		"--source", "live", "--bluesky-url", w.url, "--wikipedia-url", "http://127.0.0.1:9/none", "--collections", "*")
+	args := []string{"up", "--data", w.data, "--engine", engine(), "--ports", "0", "--listen", "off",
+		"--source", "live", "--wikipedia-url", "http://127.0.0.1:9/none", "--collections", "*"}
+	for url := range strings.SplitSeq(w.url, " ") {
+		args = append(args, "--bluesky-url", url)
+	}
+	p := start(w.t, "weir up", w.env, w.bin, args...)
 	w.t.Cleanup(func() { // in order: Java's processes would outlive a weir that is killed
 		if p.cmd.Process.Signal(syscall.SIGTERM) == nil {
 			<-p.done

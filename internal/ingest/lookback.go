@@ -123,7 +123,7 @@ func (s *session) lookBack(ctx context.Context, since int64, ranges []kafka.Rang
 	// more than storing does.
 	f.keep = min(max(f.keep, f.n+max(f.n, s.memory.spare)), f.limit)
 	f.since = since
-	s.cfg.Log.Info("upstream sends again what nobody asked for: read the topics back", "since", time.UnixMicro(since).UTC(),
+	s.cfg.Log.Warn("upstream sends again what nobody asked for: read the topics back", "since", time.UnixMicro(since).UTC(),
 		"records", r.records, "took", time.Since(began).Round(time.Millisecond))
 	return nil
 }
