@@ -125,15 +125,63 @@ func alterRefusal(r kmsg.IncrementalAlterConfigsRequestResource) *settingRefusal
 	for _, s := range r.Configs {
 		switch {
 		case s.Op == kmsg.IncrementalAlterConfigOpDelete:
-		case s.Value == nil:
-			return &settingRefusal{kerr.InvalidRequest.Code, "Null value not supported for " + s.Name}
-		case s.Op == kmsg.IncrementalAlterConfigOpSet:
-			if why := badSetting(s.Name, s.Value); why != "" {
-				return &settingRefusal{kerr.InvalidConfig.Code, why}
+		case s.Value == nil, s.Op == kmsg.IncrementalAlterConfigOpSet:
+			if no := setRefusal(s.Name, s.Value); no != nil {
+				return no
 			}
 		case s.Name != cleanupPolicy: // which stays where the topic does not exist
 			return &settingRefusal{kerr.InvalidConfig.Code, fmt.Sprintf("Can't append to %s or subtract from it: its type is not LIST", s.Name)}
 		}
+	}
+	return nil
+}
+
+// allowedSettings leaves out the topics whose settings Kafka refuses, from a request of the
+// older kind that replaces all settings of a topic.
+func allowedSettings(frame []byte, req *kmsg.AlterConfigsRequest) []byte {
+	refused := func(r kmsg.AlterConfigsRequestResource) bool { return alterAllRefusal(r) != nil }
+	if !slices.ContainsFunc(req.Resources, refused) {
+		return frame
+	}
+	rest := *req // what was asked for stays for the answer
+	rest.Resources = slices.DeleteFunc(slices.Clone(req.Resources), refused)
+	return replaceBody(frame, &rest)
+}
+
+// answerAlterAll answers for the topics that allowedSettings left out.
+func answerAlterAll(req *kmsg.AlterConfigsRequest, r *kmsg.AlterConfigsResponse) {
+	for _, res := range req.Resources {
+		if no := alterAllRefusal(res); no != nil {
+			a := kmsg.NewAlterConfigsResponseResource()
+			a.ErrorCode, a.ErrorMessage = no.code, &no.why
+			a.ResourceType, a.ResourceName = res.ResourceType, res.ResourceName
+			r.Resources = append(r.Resources, a)
+		}
+	}
+}
+
+// alterAllRefusal says why Kafka refuses the settings that are to replace a topic's; nil
+// where it does not.
+func alterAllRefusal(r kmsg.AlterConfigsRequestResource) *settingRefusal {
+	if r.ResourceType != kmsg.ConfigResourceTypeTopic {
+		return nil
+	}
+	for _, s := range r.Configs {
+		if no := setRefusal(s.Name, s.Value); no != nil {
+			return no
+		}
+	}
+	return nil
+}
+
+// setRefusal says why Kafka refuses to set a topic's setting to a value; nil where it does
+// not.
+func setRefusal(name string, value *string) *settingRefusal {
+	if value == nil {
+		return &settingRefusal{kerr.InvalidRequest.Code, "Null value not supported for " + name}
+	}
+	if why := badSetting(name, value); why != "" {
+		return &settingRefusal{kerr.InvalidConfig.Code, why}
 	}
 	return nil
 }

@@ -21,7 +21,8 @@ func inspected(key int16) bool {
 	switch kmsg.Key(key) {
 	case kmsg.CreateTopics, kmsg.DeleteTopics, kmsg.CreatePartitions, kmsg.AlterUserSCRAMCredentials,
 		kmsg.DeleteRecords, kmsg.OffsetForLeaderEpoch, kmsg.FindCoordinator, kmsg.EndTxn, kmsg.TxnOffsetCommit,
-		kmsg.ConsumerGroupHeartbeat, kmsg.OffsetFetch, kmsg.OffsetCommit, kmsg.InitProducerID, kmsg.IncrementalAlterConfigs, kmsg.Fetch:
+		kmsg.ConsumerGroupHeartbeat, kmsg.OffsetFetch, kmsg.OffsetCommit, kmsg.InitProducerID, kmsg.IncrementalAlterConfigs,
+		kmsg.AlterConfigs, kmsg.Fetch:
 		return true
 	}
 	return false
@@ -52,6 +53,8 @@ func (c *Cluster) before(b *broker, f flight, frame []byte) (_, reply []byte, er
 	case *kmsg.IncrementalAlterConfigsRequest:
 		reply, err := c.alter(ctx, b.id, frame, req)
 		return nil, reply, err
+	case *kmsg.AlterConfigsRequest:
+		return allowedSettings(frame, req), nil, nil
 	case *kmsg.OffsetCommitRequest:
 		return withoutInstance(frame, req), nil, nil
 	case *kmsg.InitProducerIDRequest:
@@ -61,9 +64,7 @@ func (c *Cluster) before(b *broker, f flight, frame []byte) (_, reply []byte, er
 	case *kmsg.EndTxnRequest:
 		return frame, nil, c.beginEnd(req)
 	case *kmsg.ConsumerGroupHeartbeatRequest:
-		if req.InstanceID != nil {
-			return nil, encodeResponse(f.corr, noStaticMembers(req)), nil
-		}
+		return leaveForGood(frame, req), nil, nil
 	}
 	switch kmsg.Key(f.key) {
 	case kmsg.CreateTopics, kmsg.DeleteTopics, kmsg.CreatePartitions, kmsg.AlterUserSCRAMCredentials:
@@ -109,13 +110,29 @@ func tooManyMore(req *kmsg.CreatePartitionsRequest) kmsg.Response {
 	return resp
 }
 
-// noStaticMembers refuses a static member of the new group protocol: the module
-// would leave its partitions with nobody when it comes back.
-func noStaticMembers(req *kmsg.ConsumerGroupHeartbeatRequest) kmsg.Response {
-	resp := req.ResponseKind().(*kmsg.ConsumerGroupHeartbeatResponse)
-	resp.ErrorCode = kerr.InvalidRequest.Code
-	resp.ErrorMessage = kmsg.StringPtr("this broker has no static members in the consumer protocol: leave out group.instance.id, or use group.protocol=classic")
-	return resp
+// The epochs with which a member of the new group protocol leaves (KIP-848).
+const (
+	epochLeaves      = -1
+	epochStaticLeave = -2 // a static member that is to come back
+)
+
+// leaveForGood makes of a static member that leaves for a while one that leaves. The
+// module would keep its partitions for it without end, and its rebalances meanwhile
+// would assign them to others, too.
+func leaveForGood(frame []byte, req *kmsg.ConsumerGroupHeartbeatRequest) []byte {
+	if req.MemberEpoch != epochStaticLeave {
+		return frame
+	}
+	leave := *req // what was asked for stays for the answer
+	leave.MemberEpoch = epochLeaves
+	return replaceBody(frame, &leave)
+}
+
+// answerHeartbeat answers a static member that left for a while as one.
+func answerHeartbeat(req *kmsg.ConsumerGroupHeartbeatRequest, r *kmsg.ConsumerGroupHeartbeatResponse) {
+	if r.ErrorCode == 0 && req.MemberEpoch == epochStaticLeave {
+		r.MemberEpoch = epochStaticLeave
+	}
 }
 
 // keepLast lowers a request to delete everything to everything but the last
@@ -201,6 +218,14 @@ func (c *Cluster) change(ctx context.Context, f flight) func(kmsg.Response) {
 	case kmsg.IncrementalAlterConfigs:
 		return func(r kmsg.Response) {
 			answerAlter(f.req.(*kmsg.IncrementalAlterConfigsRequest), r.(*kmsg.IncrementalAlterConfigsResponse))
+		}
+	case kmsg.AlterConfigs:
+		return func(r kmsg.Response) {
+			answerAlterAll(f.req.(*kmsg.AlterConfigsRequest), r.(*kmsg.AlterConfigsResponse))
+		}
+	case kmsg.ConsumerGroupHeartbeat:
+		return func(r kmsg.Response) {
+			answerHeartbeat(f.req.(*kmsg.ConsumerGroupHeartbeatRequest), r.(*kmsg.ConsumerGroupHeartbeatResponse))
 		}
 	case kmsg.ApiVersions:
 		return func(r kmsg.Response) { limitVersions(r.(*kmsg.ApiVersionsResponse)) }

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -146,20 +145,6 @@ func TestPartitionsHaveALimit(t *testing.T) {
 	r, err := adm.UpdatePartitions(testCtx(t), 1<<30, "t")
 	if err != nil || !errors.Is(r["t"].Err, kerr.InvalidPartitions) {
 		t.Errorf("2^30 partitions for a topic: %v, %v", err, r["t"].Err)
-	}
-}
-
-func TestStaticMembersOfTheNewProtocolAreRefused(t *testing.T) {
-	c := open(t, Config{})
-	req := kmsg.NewPtrConsumerGroupHeartbeatRequest()
-	req.Group, req.InstanceID, req.RebalanceTimeoutMillis = "g", kmsg.StringPtr("me"), 1000
-	req.SubscribedTopicNames = []string{"t"}
-	resp, err := req.RequestWith(testCtx(t), client(t, c.Addrs()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if resp.ErrorCode != kerr.InvalidRequest.Code || resp.ErrorMessage == nil || !strings.Contains(*resp.ErrorMessage, "classic") {
-		t.Errorf("answer %d %v: want a refusal that says the way out", resp.ErrorCode, resp.ErrorMessage)
 	}
 }
 

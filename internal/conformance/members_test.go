@@ -32,6 +32,7 @@ type member848 struct {
 	epoch            int32
 	owned            []int32 // acknowledged
 	assignor         string
+	instance         *string // of a static member
 }
 
 func (m *member848) try() *kmsg.ConsumerGroupHeartbeatResponse {
@@ -39,7 +40,7 @@ func (m *member848) try() *kmsg.ConsumerGroupHeartbeatResponse {
 	var resp *kmsg.ConsumerGroupHeartbeatResponse
 	settled(m.t, func() int16 {
 		req := kmsg.NewPtrConsumerGroupHeartbeatRequest()
-		req.Group, req.MemberID, req.MemberEpoch = m.group, m.id, m.epoch
+		req.Group, req.MemberID, req.MemberEpoch, req.InstanceID = m.group, m.id, m.epoch, m.instance
 		if m.epoch >= 0 {
 			req.RebalanceTimeoutMillis, req.SubscribedTopicNames, req.Topics = 60_000, []string{m.topic}, []kmsg.ConsumerGroupHeartbeatRequestTopic{}
 			if m.assignor != "" {
@@ -243,24 +244,54 @@ func TestServerSideAssignors(t *testing.T) {
 	}
 }
 
-// Static members of the new protocol (KIP-848).
+// A static member of the new protocol has its instance id for itself until it leaves, or
+// its session ends. One that leaves to come back finds what it had (KIP-848, "Static
+// membership").
 func TestStaticMembersOfTheNewProtocol(t *testing.T) {
 	t.Parallel()
-	req := kmsg.NewPtrConsumerGroupHeartbeatRequest()
-	instance := "one"
-	req.Group, req.MemberID, req.InstanceID, req.RebalanceTimeoutMillis = name(t), "a", &instance, 60_000
-	req.SubscribedTopicNames, req.Topics = []string{topic(t, 1)}, []kmsg.ConsumerGroupHeartbeatRequestTopic{}
-	var want *kerr.Error
-	if differs(t, "static-members") {
-		want = kerr.InvalidRequest
+	top, group, one := topic(t, 2), name(t), "one"
+	member := func(id string, instance *string) *member848 {
+		return &member848{t: t, group: group, topic: top, id: id, instance: instance}
 	}
-	code(t, "join", settled(t, func() int16 {
-		resp, err := req.RequestWith(testCtx(t), plain)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return resp.ErrorCode
-	}), want)
+	a, b := member("a", &one), member("b", nil)
+	share := func(a *member848) {
+		t.Helper()
+		eventually(t, func() string {
+			a.heartbeat()
+			b.heartbeat()
+			if len(a.owned) != 1 || len(b.owned) != 1 || slices.Equal(a.owned, b.owned) {
+				return fmt.Sprintf("%s has %v, b %v", a.id, a.owned, b.owned)
+			}
+			return ""
+		})
+	}
+	a.until(2)
+	share(a)
+	again := member("again", &one)
+	code(t, "another one joins with its instance id", again.try().ErrorCode, kerr.UnreleasedInstanceID)
+	other := *again
+	other.epoch = a.epoch
+	code(t, "another one speaks for it", other.try().ErrorCode, kerr.FencedInstanceID)
+	a.heartbeat() // is still a member
+
+	had := a.owned
+	a.epoch, a.owned = -2, nil
+	left := a.try()
+	code(t, "it leaves for a while", left.ErrorCode, nil)
+	equal(t, "epoch", left.MemberEpoch, -2)
+	if differs(t, "static-leave") {
+		b.until(2)
+		share(again)
+	} else {
+		b.heartbeat()
+		again.until(1)
+		b.heartbeat()
+		equal(t, "partitions of b", len(b.owned), 1)
+		equal(t, "the same partition", again.owned[0], had[0])
+	}
+	again.epoch, again.owned = -1, nil
+	code(t, "it leaves for good", again.try().ErrorCode, nil)
+	b.until(2)
 }
 
 // The classic protocol's refusals (KIP-62, KIP-394; protocol guide).

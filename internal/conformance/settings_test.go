@@ -101,10 +101,73 @@ func TestSettingsThatAreRefused(t *testing.T) {
 	becomes(t, top, "retention.ms", "1000000")
 }
 
+// The older request, which replaces all settings of a topic, refuses the same and then
+// changes nothing.
+func TestAllSettingsThatAreRefused(t *testing.T) {
+	t.Parallel()
+	top, ms := topic(t, 1, "segment.ms", "500000"), func(v string) *string { return &v }
+	for _, c := range []struct {
+		what, key string
+		value     *string
+		want      *kerr.Error
+	}{
+		{"a setting that does not exist", "retention.mss", ms("1000000"), kerr.InvalidConfig},
+		{"a value that is no number", "retention.ms", ms("abc"), kerr.InvalidConfig},
+		{"no value", "retention.ms", nil, kerr.InvalidRequest},
+	} {
+		answered(t, c.what, replace(t, top, kadm.AlterConfig{Name: "segment.ms", Value: ms("400000")}, kadm.AlterConfig{Name: c.key, Value: c.value}), c.want)
+	}
+	becomes(t, top, "segment.ms", "500000")
+	answered(t, "another setting", replace(t, top, change(kadm.SetConfig, "retention.ms", "1000000")), nil)
+	becomes(t, top, "retention.ms", "1000000")
+	becomes(t, top, "segment.ms", "604800000") // the default
+}
+
+// replace makes these the only settings of a topic, and returns the topic's error.
+func replace(t *testing.T, topic string, cs ...kadm.AlterConfig) error {
+	t.Helper()
+	rs, err := adm.AlterTopicConfigsState(testCtx(t), cs, topic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rs[0].Err
+}
+
+// Groups of Kafka Streams have a protocol of their own (KIP-1071), beside the classic one.
+func TestStreamsGroupsAreOffered(t *testing.T) {
+	t.Parallel()
+	for id, keys := range offered(t) {
+		want := !differs(t, "streams-groups")
+		equal(t, fmt.Sprintf("broker %d offers StreamsGroupHeartbeat", id), keys[kmsg.StreamsGroupHeartbeat], want)
+	}
+}
+
+// Commits are records of a topic that can be listed (protocol guide, "Group membership").
+func TestInternalTopics(t *testing.T) {
+	t.Parallel()
+	answered(t, "commit", commitAt(t, name(t), topic(t, 1), 1, ""), nil)
+	all, err := adm.ListTopicsWithInternal(testCtx(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "__consumer_offsets exists", all.Has("__consumer_offsets"), !differs(t, "internal-topics"))
+}
+
 // A cluster that collects no metrics of its clients does not offer to (KIP-714): a client
 // asks where telemetry is in the list of versions.
 func TestTelemetryIsNotOffered(t *testing.T) {
 	t.Parallel()
+	for id, keys := range offered(t) {
+		for _, key := range []kmsg.Key{kmsg.GetTelemetrySubscriptions, kmsg.PushTelemetry} {
+			equal(t, fmt.Sprintf("broker %d offers %s", id, key.Name()), keys[key], false)
+		}
+	}
+}
+
+// offered returns the requests that each broker offers.
+func offered(t *testing.T) map[int32]map[kmsg.Key]bool {
+	t.Helper()
+	all := map[int32]map[kmsg.Key]bool{}
 	for _, id := range brokers(t) {
 		req := kmsg.NewPtrApiVersionsRequest()
 		req.ClientSoftwareName, req.ClientSoftwareVersion = "weir", "1"
@@ -115,10 +178,10 @@ func TestTelemetryIsNotOffered(t *testing.T) {
 		if len(resp.ApiKeys) == 0 {
 			t.Fatalf("broker %d lists no requests", id)
 		}
+		all[id] = map[kmsg.Key]bool{}
 		for _, k := range resp.ApiKeys {
-			if key := kmsg.Key(k.ApiKey); key == kmsg.GetTelemetrySubscriptions || key == kmsg.PushTelemetry {
-				t.Errorf("broker %d offers %s", id, key.Name())
-			}
+			all[id][kmsg.Key(k.ApiKey)] = true
 		}
 	}
+	return all
 }
