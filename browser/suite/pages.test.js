@@ -291,7 +291,9 @@ test('live tail shows what is written, and pauses under the pointer', async () =
 test('a message of 4 MB does not freeze the tab', async () => {
   const { partition, offset } = await post('/topics/bluesky-events/messages', { key: 'large', value: JSON.stringify({ text: 'x'.repeat(4_000_000), list: Array.from({ length: 20_000 }, (_, i) => i) }), headers: [], partition: null });
   await tab(`/topics/bluesky-events/messages?from=offset&partition=${partition}&offset=${offset}&n=1`, async (page) => {
-    await page.waitForSelector('.expand');
+    await page.waitForSelector('text=/The first .* of/'); // a message that has its own address opens
+    await page.locator('.expand').first().click();
+    await page.waitForSelector('.detail', { state: 'detached' });
     const start = Date.now();
     await page.locator('.expand').first().click();
     await page.waitForSelector('text=/The first .* of/');
