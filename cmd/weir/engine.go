@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/weir-project/weir/internal/cluster/apache"
+	"github.com/weir-project/weir/internal/intake"
 	"github.com/weir-project/weir/internal/redisd"
 )
 
@@ -55,6 +56,10 @@ func (e *engine) fault() error {
 func (a *app) openEngine(ctx context.Context, cfg engineConfig) (*engine, error) {
 	if err := checkDescriptors(); err != nil {
 		return nil, err
+	}
+	if n, fewer := intake.Clients(); fewer {
+		a.log.Warn("few descriptors: the brokers, Redis and the web UI admit fewer clients; raise the limit with ulimit -n 20000",
+			"connections", n)
 	}
 	data, err := a.data()
 	if err != nil {

@@ -5,12 +5,13 @@ import (
 	"sync"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kmsg"
+
 	"github.com/weir-project/weir/internal/intake"
 )
 
-// maxHeld bounds the bytes of all requests to the three brokers that have not
-// arrived completely. It is above maxProduceFrame, so that every permitted
-// request can be received.
+// maxHeld bounds the bytes of all requests to the three brokers that were not
+// answered. One of them can be as large as maxProduceFrame.
 const maxHeld = 160 << 20
 
 // A frame that is larger than the connection's buffer is collected in chunks.
@@ -58,7 +59,6 @@ func (c *conn) hand(p []byte) int {
 	}
 	if c.left == 0 {
 		c.parts = nil
-		c.request.Done()
 	}
 	return n
 }
@@ -107,25 +107,71 @@ func (c *conn) begin() error {
 // complete ends the deadline, and protects the connection from displacement.
 func (c *conn) complete() {
 	_ = c.SetReadDeadline(time.Time{})
-	c.served.Store(true)
+	c.request.Arrived()
+	c.place.Begin()
 }
 
-// displace closes the oldest connection that never sent a complete request, if
-// the broker has no room for another one. Connections that stall can therefore
-// not keep other clients out.
-func (b *broker) displace() {
-	b.mu.Lock()
-	var oldest *conn
-	if len(b.conns) >= maxConns {
-		for c := range b.conns {
-			if !c.served.Load() && (oldest == nil || c.number < oldest.number) {
-				oldest = c
-			}
+// account returns the account of the connection's next request.
+func (c *conn) account() *intake.Request {
+	if c.place.Own() {
+		return c.b.c.budget.Own()
+	}
+	return c.b.c.budget.Request(c.reset)
+}
+
+// take notes a complete request that the module gets. If it has a response, what
+// it holds is counted until the module responds.
+func (c *conn) take(f flight, answered bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !answered {
+		c.place.End()
+		if len(c.flights) == 0 {
+			c.request.Work()
 		}
+		return
 	}
-	b.mu.Unlock()
-	if oldest != nil {
-		b.c.refused.Add(1)
-		oldest.reset()
+	if c.request.Counted() {
+		f.request, c.request = c.request, c.account()
 	}
+	if c.closed {
+		f.done()
+	}
+	c.flights = append(c.flights, f)
+	c.work()
+}
+
+// work notes which request of the connection the module works on: the first,
+// unless it waits for other clients. The caller holds mu.
+func (c *conn) work() {
+	if len(c.flights) == 0 {
+		return
+	}
+	switch kmsg.Key(c.flights[0].key) {
+	case kmsg.Fetch, kmsg.JoinGroup, kmsg.SyncGroup:
+	default:
+		c.flights[0].request.Work()
+	}
+}
+
+// done ends the account of the request.
+func (f *flight) done() {
+	f.request.Done()
+	f.request = nil
+}
+
+// sendBytes is how much of a response a client has to read within intake.Deadline.
+const sendBytes = 1 << 20
+
+// send writes a response. A client that does not read it loses its connection.
+func (c *conn) send(frame []byte) error {
+	for len(frame) > 0 {
+		n := min(len(frame), sendBytes)
+		_ = c.SetWriteDeadline(time.Now().Add(intake.Deadline))
+		if _, err := c.Conn.Write(frame[:n]); err != nil {
+			return err
+		}
+		frame = frame[n:]
+	}
+	return nil
 }

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -30,6 +31,12 @@ func stall(t *testing.T, addr string, sent int) {
 	if _, err := nc.Write(b); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// bare returns a broker with nothing behind it.
+func bare() *broker {
+	log := slog.New(slog.DiscardHandler)
+	return &broker{c: &Cluster{log: log, budget: intake.NewBudget(maxHeld)}, places: intake.NewPlaces("broker 0", 100, log)}
 }
 
 // allocated returns the bytes allocated since the process began.
@@ -88,7 +95,7 @@ func TestHalfRequestsHaveABound(t *testing.T) {
 
 func TestARequestHasADeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := &broker{c: &Cluster{log: slog.New(slog.DiscardHandler), budget: intake.NewBudget(maxHeld)}}
+		b := bare()
 		outside, inside := net.Pipe()
 		defer outside.Close()
 		c := newConn(b, inside)
@@ -111,10 +118,11 @@ func TestFramesPassUnchanged(t *testing.T) {
 			sent[i] = byte(i * 7)
 		}
 		copy(sent, frame(uint32(n-4), 0, 9, 0, 1, 'x', 0, 0, 0xff, 0xff))
-		b := &broker{c: &Cluster{log: slog.New(slog.DiscardHandler), budget: intake.NewBudget(maxHeld)}}
+		b := bare()
 		outside, inside := net.Pipe()
 		c := newConn(b, inside)
 		go func() { _, _ = outside.Write(append(sent, sent...)) }()
+		go func() { _, _ = io.Copy(io.Discard, outside) }()
 		for range 2 {
 			got := make([]byte, n)
 			for at := 0; at < n; {
@@ -127,9 +135,15 @@ func TestFramesPassUnchanged(t *testing.T) {
 			if string(got) != string(sent) {
 				t.Errorf("a frame of %d bytes arrived changed", n)
 			}
+			if n > chunkBytes && b.c.budget.Held() == 0 {
+				t.Errorf("a frame of %d bytes is not counted while the broker works on it", n)
+			}
+			if _, err := c.Write(append([]byte{0, 0, 0, 4}, sent[8:12]...)); err != nil {
+				t.Fatal(err)
+			}
 		}
 		if held := b.c.budget.Held(); held != 0 {
-			t.Errorf("%d bytes counted after a frame of %d", held, n)
+			t.Errorf("%d bytes counted after the response to a frame of %d", held, n)
 		}
 		_ = outside.Close()
 	}
@@ -152,7 +166,7 @@ func TestManyConnections(t *testing.T) {
 		defer nc.Close()
 		_, _ = nc.Write(frame(99<<20, 0, 9, 0, 1, 'x', 0, 0, 0))
 	}
-	until(t, "the broker is full", func() bool { return int(c.Refused()) >= n-maxConns })
+	until(t, "the broker is full", func() bool { return int(c.brokers[0].places.Displaced()) >= n-c.cfg.conns })
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	t.Logf("%d connections: %d MiB allocated, %d MiB of the system's memory", n, (allocated()-before)>>20, m.Sys>>20)

@@ -9,9 +9,11 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/weir-project/weir/internal/intake"
 )
 
-// maxConns bounds the client connections of one broker.
+// maxConns bounds the client connections of one broker where descriptors are plenty.
 const maxConns = 2000
 
 // acceptLogEvery bounds the log of a listener that cannot accept.
@@ -71,9 +73,8 @@ type broker struct {
 	sock    net.Listener // nil while dead
 	closing bool
 	conns   map[*conn]struct{}
-	// admitted counts the connections so far.
-	admitted uint64
-	wg       sync.WaitGroup // accept loop and connections
+	places  *intake.Places
+	wg      sync.WaitGroup // accept loop and connections
 }
 
 func (b *broker) inner() *door { return b.door.Load() }
@@ -142,7 +143,9 @@ func (b *broker) accept(sock net.Listener) {
 			if !temporary(err) {
 				return
 			}
-			// Out of file descriptors: waiting is all that helps.
+			if !errors.Is(err, syscall.ECONNABORTED) {
+				b.places.Displace() // out of file descriptors
+			}
 			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
 			if time.Since(logged) > acceptLogEvery {
 				logged = time.Now()
@@ -166,13 +169,15 @@ func temporary(err error) bool {
 }
 
 func (b *broker) admit(nc net.Conn) {
-	b.displace()
 	c := newConn(b, nc)
+	if c == nil {
+		abort(nc)
+		return
+	}
 	b.mu.Lock()
-	b.admitted++
-	c.number = b.admitted
-	if b.sock == nil || b.closing || len(b.conns) >= maxConns {
+	if b.sock == nil || b.closing {
 		b.mu.Unlock()
+		c.place.Leave()
 		abort(nc)
 		return
 	}

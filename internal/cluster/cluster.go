@@ -48,7 +48,7 @@ type Cluster struct {
 	mlog    *moduleLog
 	intents *intents // nil in memory
 	refused atomic.Int64
-	budget  *intake.Budget // of requests that are not complete
+	budget  *intake.Budget // of requests that were not answered
 
 	failed atomic.Pointer[DiskError] // set: nothing is acknowledged any more
 	outage atomic.Pointer[DiskError] // the failure for which the brokers are down, until they serve again
@@ -99,7 +99,7 @@ func Open(ctx context.Context, cfg Config) (_ *Cluster, err error) {
 		return nil, fmt.Errorf("open cluster: %w", err)
 	}
 	c := &Cluster{
-		cfg: cfg, log: cfg.Log, controller: moduleController, budget: intake.NewBudget(maxHeld),
+		cfg: cfg, log: cfg.Log, controller: moduleController, budget: intake.NewBudget(maxHeld - maxProduceFrame),
 		preferred: make(map[partition]int32), epochs: make(map[partition]int32), done: make(chan struct{}),
 		broken: make(chan struct{}, 1),
 	}
@@ -118,7 +118,10 @@ func Open(ctx context.Context, cfg Config) (_ *Cluster, err error) {
 		c.readEpochs()
 	}
 	for i, addr := range cfg.Addrs {
-		b := &broker{id: int32(i), c: c, bind: addr, conns: make(map[*conn]struct{})}
+		b := &broker{
+			id: int32(i), c: c, bind: addr, conns: make(map[*conn]struct{}),
+			places: intake.NewPlaces("broker "+strconv.Itoa(i), cfg.conns, cfg.Log),
+		}
 		if err := b.listen(); err != nil {
 			return nil, err
 		}

@@ -8,6 +8,8 @@ import (
 	"os"
 	"syscall"
 	"time"
+
+	"github.com/weir-project/weir/internal/intake"
 )
 
 // Size is the number of brokers in a cluster, with ids 0 to Size-1.
@@ -59,6 +61,9 @@ type Config struct {
 
 	// space is diskSpace outside tests.
 	space func(dir string) (total, free int64, err error)
+	// conns is how many connections a broker admits; 0 is the share of maxConns
+	// that the process's descriptors permit.
+	conns int
 }
 
 func (c Config) withDefaults() (Config, error) {
@@ -105,6 +110,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.space == nil {
 		c.space = diskSpace
+	}
+	if c.conns == 0 {
+		c.conns = intake.Share(maxConns)
 	}
 	return c, nil
 }

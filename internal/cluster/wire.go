@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"sync"
-	"sync/atomic"
 
 	"github.com/twmb/franz-go/pkg/kbin"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -39,8 +38,9 @@ var errFrame = errors.New("not a Kafka request")
 type flight struct {
 	key, version int16
 	corr         int32
-	node         int32        // the broker that was asked
-	req          kmsg.Request // only for the requests that are inspected
+	node         int32           // the broker that was asked
+	req          kmsg.Request    // only for the requests that are inspected
+	request      *intake.Request // nil for a small one
 }
 
 // conn is a client's connection. The broker module reads requests from it and
@@ -58,8 +58,7 @@ type conn struct {
 	request *intake.Request // counts the frame that arrives
 	parts   []*chunk        // of a frame that is larger than in's buffer
 	off     int             // how much of parts[0] is handed on
-	number  uint64          // in the order of admission
-	served  atomic.Bool     // a complete request has arrived
+	place   *intake.Place
 
 	mu      sync.Mutex
 	idle    *sync.Cond // signalled when flights shrinks or the connection closes
@@ -67,10 +66,15 @@ type conn struct {
 	closed  bool
 }
 
+// newConn returns nil when the broker has no place for another connection.
 func newConn(b *broker, nc net.Conn) *conn {
-	c := &conn{Conn: nc, b: b, in: bufio.NewReaderSize(nc, 4<<10)}
+	c := &conn{Conn: nc, b: b}
+	if c.place = b.places.Enter(nc.RemoteAddr(), c.reset); c.place == nil {
+		return nil
+	}
+	c.in = bufio.NewReaderSize(nc, 4<<10)
 	c.idle = sync.NewCond(&c.mu)
-	c.request = b.c.budget.Request(c.reset)
+	c.request = c.account()
 	return c
 }
 
@@ -79,12 +83,16 @@ func (c *conn) Close() error {
 	c.mu.Lock()
 	first := !c.closed
 	c.closed = true
+	for i := range c.flights {
+		c.flights[i].done()
+	}
 	c.idle.Broadcast()
 	c.mu.Unlock()
 	if !first {
 		return nil
 	}
 	err := c.Conn.Close()
+	c.place.Leave()
 	c.b.left(c)
 	return err
 }
@@ -124,6 +132,7 @@ func (c *conn) Read(p []byte) (int, error) {
 
 // next waits for a complete frame, checks it, and decides whether the module gets it.
 func (c *conn) next() error {
+	c.request.Done() // of a request without a response: the module has taken it
 	if err := c.begin(); err != nil {
 		return err
 	}
@@ -161,9 +170,7 @@ func (c *conn) next() error {
 		return err
 	}
 	c.complete()
-	if answered {
-		c.take(f)
-	}
+	c.take(f, answered)
 	return nil
 }
 
@@ -211,7 +218,7 @@ func (c *conn) inspect(f flight, n int) error {
 		return err
 	}
 	if reply == nil {
-		c.take(f)
+		c.take(f, true)
 		c.held = frame
 		return nil
 	}
@@ -219,6 +226,8 @@ func (c *conn) inspect(f flight, n int) error {
 	if !c.waitIdle() {
 		return net.ErrClosed
 	}
+	defer c.place.End()
+	c.request.Done()
 	return c.answer(f, reply)
 }
 
@@ -235,14 +244,7 @@ func (c *conn) answer(f flight, frame []byte) error {
 		c.reset()
 		return failed
 	}
-	_, err := c.Conn.Write(frame)
-	return err
-}
-
-func (c *conn) take(f flight) {
-	c.mu.Lock()
-	c.flights = append(c.flights, f)
-	c.mu.Unlock()
+	return c.send(frame)
 }
 
 // waitIdle waits until every request handed on is answered; false if the
@@ -264,6 +266,7 @@ func (c *conn) Write(p []byte) (int, error) {
 		return 0, fmt.Errorf("a response nobody asked for (%d bytes)", len(p))
 	}
 	f := c.flights[0]
+	c.flights[0].done()
 	c.mu.Unlock()
 	if corr := int32(binary.BigEndian.Uint32(p[4:])); corr != f.corr {
 		return 0, fmt.Errorf("response %d to request %d", corr, f.corr)
@@ -271,8 +274,10 @@ func (c *conn) Write(p []byte) (int, error) {
 	err := c.answer(f, p)
 	c.mu.Lock()
 	c.flights = append(c.flights[:0], c.flights[1:]...)
+	c.work()
 	c.idle.Broadcast()
 	c.mu.Unlock()
+	c.place.End()
 	if err != nil {
 		return 0, err
 	}

@@ -1,6 +1,6 @@
-// Package intake bounds the memory of requests that have arrived only in part.
-// It knows no protocol: a listener has one Budget, and each connection counts
-// against it what its request occupies until the request is complete.
+// Package intake bounds what clients can take of a server: the connections of a
+// listener, and the memory of requests that were not answered yet. It knows no
+// protocol. A listener has one Places and one Budget.
 package intake
 
 import (
@@ -17,26 +17,41 @@ const Free = 16 << 10
 // the last. Kafka and Redis clients give up on a request earlier than that.
 const Deadline = time.Minute
 
-// ErrClosed ends the request of a connection that the budget closed.
-var ErrClosed = errors.New("closed: too much memory is held by requests that are not complete")
+// A client stalls when nothing of its request has arrived for stalled, or when the
+// request has taken longer than slow without the server working on it. The time for
+// which it had to wait is not counted.
+const (
+	stalled = time.Second
+	slow    = 10 * time.Second
+)
 
-// Budget bounds the bytes of all requests of one listener that are not complete.
-// When a request would exceed the bound, the budget closes the connections whose
-// requests began first. A client that sends without a pause therefore outlives
-// every client that stalls. It is safe for concurrent use.
+// ErrClosed ends the request of a connection that the budget closed.
+var ErrClosed = errors.New("closed: the client stalls while requests hold too much memory")
+
+// Budget bounds the bytes of all requests of one listener that were not answered.
+// A request that would exceed the bound waits: the server reads no more of it until
+// others are answered. That is backpressure, not an error. Requests of clients
+// that stall are closed meanwhile, oldest first. The request that began first may
+// exceed the bound, so that there is always one that goes on. It is safe for
+// concurrent use.
 type Budget struct {
 	limit int64
 
-	mu     sync.Mutex
-	held   int64
-	begun  uint64
-	open   map[*Request]struct{}
-	closed int64
+	mu      sync.Mutex
+	done    sync.Cond // signalled when somebody who waits should look again
+	held    int64     // by all requests
+	working int64     // by those that the server works on
+	begun   uint64
+	open    map[*Request]struct{} // those that the server does not work on
+	closed  int64
+	waits   int64
 }
 
-// NewBudget returns a budget of limit bytes.
+// NewBudget returns a budget of limit bytes and one request.
 func NewBudget(limit int64) *Budget {
-	return &Budget{limit: limit, open: map[*Request]struct{}{}}
+	b := &Budget{limit: limit, open: map[*Request]struct{}{}}
+	b.done.L = &b.mu
+	return b
 }
 
 // Held returns the bytes that are counted now.
@@ -53,29 +68,48 @@ func (b *Budget) Closed() int64 {
 	return b.closed
 }
 
-// Request is the request that a connection currently receives, one after another.
-type Request struct {
-	budget *Budget
-	hangUp func()
-
-	size   int64 // used by the owner only
-	held   int64 // the rest is guarded by budget.mu
-	order  uint64
-	closed bool
+// Waits returns how often a request had to wait for others.
+func (b *Budget) Waits() int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.waits
 }
 
-// Request returns the account of one connection. hangUp closes the connection. It
-// is called from a goroutine of its own, and at most once.
+// Request is the account of one request from its first byte to its answer. After
+// Done it can be used for the next one. Its methods are called by one goroutine
+// at a time. Work and Done do nothing on nil.
+type Request struct {
+	budget *Budget // nil: only the size is known
+	hangUp func()
+
+	size    int64 // used by the owner only
+	held    int64 // the rest is guarded by budget.mu
+	order   uint64
+	began   time.Time
+	last    time.Time // when something arrived
+	waiting bool
+	arrived bool
+	working bool
+	closed  bool
+}
+
+// Request returns an account. hangUp closes the connection. It is called from a
+// goroutine of its own, and at most once.
 func (b *Budget) Request(hangUp func()) *Request {
 	return &Request{budget: b, hangUp: hangUp}
 }
 
+// Own returns an account that takes nothing from the budget: for the connections
+// of this process, which clients must not be able to stop.
+func (b *Budget) Own() *Request { return &Request{} }
+
 // Add counts n more bytes, before they are allocated or when they have arrived.
+// It may wait for other requests.
 func (r *Request) Add(n int) error {
 	before := max(r.size, Free)
 	r.size += int64(n)
 	more := r.size - before
-	if more <= 0 {
+	if more <= 0 || r.budget == nil {
 		return nil
 	}
 	b := r.budget
@@ -84,49 +118,112 @@ func (r *Request) Add(n int) error {
 	if r.closed {
 		return ErrClosed
 	}
+	r.last = time.Now()
 	if r.held == 0 {
 		b.begun++
-		r.order = b.begun
+		r.order, r.began = b.begun, r.last
 		b.open[r] = struct{}{}
+	}
+	if b.held+more > b.limit && !b.wait(r, more) {
+		return ErrClosed
 	}
 	r.held += more
 	b.held += more
-	for b.held > b.limit {
-		b.closeOldest()
-	}
-	if r.closed {
-		return ErrClosed
-	}
 	return nil
 }
 
-// closeOldest closes the connection whose request began first. Its bytes are no
-// longer counted: its owner drops them as soon as it reads again.
-func (b *Budget) closeOldest() {
-	var oldest *Request
+// wait waits until r may hold more bytes; false if its connection is closed.
+func (b *Budget) wait(r *Request, more int64) bool {
+	b.waits++
+	r.waiting = true
+	for !r.closed && b.held+more > b.limit {
+		oldest, closed := b.closeStalled()
+		if closed {
+			continue
+		}
+		if oldest == r && b.working == 0 {
+			break
+		}
+		wake := time.AfterFunc(stalled, b.done.Broadcast)
+		b.done.Wait()
+		wake.Stop()
+	}
+	now := time.Now()
+	r.waiting, r.began, r.last = false, r.began.Add(now.Sub(r.last)), now
+	return !r.closed
+}
+
+// closeStalled closes one connection whose client stalls, the oldest one, and
+// returns the oldest request of the other clients.
+func (b *Budget) closeStalled() (oldest *Request, closed bool) {
+	now := time.Now()
+	var stalls *Request
 	for r := range b.open {
-		if oldest == nil || r.order < oldest.order {
+		if !r.waiting && (!r.arrived && now.Sub(r.last) >= stalled || now.Sub(r.began) >= slow) {
+			if stalls == nil || r.order < stalls.order {
+				stalls = r
+			}
+		} else if oldest == nil || r.order < oldest.order {
 			oldest = r
 		}
 	}
-	oldest.closed = true
-	b.closed++
-	b.drop(oldest)
-	go oldest.hangUp()
+	if stalls != nil {
+		stalls.closed = true
+		b.closed++
+		b.drop(stalls) // its owner drops the bytes as soon as it reads again
+		go stalls.hangUp()
+	}
+	return oldest, stalls != nil
 }
 
 func (b *Budget) drop(r *Request) {
+	if r.working {
+		b.working -= r.held
+	}
 	b.held -= r.held
-	r.held = 0
+	r.held, r.arrived, r.working = 0, false, false
 	delete(b.open, r)
+	b.done.Broadcast()
 }
 
 // Size returns the bytes of the request so far.
 func (r *Request) Size() int64 { return r.size }
 
-// Done ends the request: it is complete, or its connection has ended.
+// Counted reports whether the request takes anything from the budget.
+func (r *Request) Counted() bool { return r != nil && r.budget != nil && r.size > Free }
+
+// Arrived notes that the request is complete.
+func (r *Request) Arrived() {
+	if r.Counted() {
+		r.budget.mu.Lock()
+		r.arrived = true
+		r.budget.mu.Unlock()
+	}
+}
+
+// Work notes that the server works on the request, and needs nothing from any
+// client for that. From now on others wait for it, and it is not closed.
+func (r *Request) Work() {
+	if !r.Counted() {
+		return
+	}
+	b := r.budget
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if r.working || r.closed {
+		return
+	}
+	r.working = true
+	b.working += r.held
+	delete(b.open, r)
+}
+
+// Done ends the request: it was answered, or its connection has ended.
 func (r *Request) Done() {
-	counted := r.size > Free
+	if r == nil {
+		return
+	}
+	counted := r.Counted()
 	r.size = 0
 	if !counted {
 		return

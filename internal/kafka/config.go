@@ -68,7 +68,7 @@ func (c Config) Options() ([]kgo.Opt, error) {
 		kgo.SeedBrokers(c.Brokers...),
 		kgo.ClientID(id),
 		kgo.SoftwareNameAndVersion("weir", "0"),
-		kgo.DialTimeout(dialTimeout),
+		kgo.DialTimeout(dialTimeout), // with TLS; options has the other dialer
 		kgo.BrokerMaxReadBytes(maxResponse),
 		kgo.FetchMaxBytes(maxFetch),
 		kgo.MaxDecompressBatchBytes(maxDecompressed),

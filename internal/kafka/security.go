@@ -16,6 +16,8 @@ import (
 	"github.com/twmb/franz-go/pkg/sasl"
 	"github.com/twmb/franz-go/pkg/sasl/plain"
 	"github.com/twmb/franz-go/pkg/sasl/scram"
+
+	"github.com/weir-project/weir/internal/intake"
 )
 
 // maxSecurityFile bounds a configuration, key or certificate file in bytes.
@@ -43,8 +45,11 @@ func (s *Security) String() string {
 func (s *Security) GoString() string { return s.String() }
 
 func (s *Security) options() (opts []kgo.Opt) {
+	if s == nil || s.tls == nil { // brokers of this process admit these connections always
+		opts = append(opts, kgo.Dialer(intake.Dialer{Timeout: dialTimeout}.DialContext))
+	}
 	if s == nil {
-		return nil
+		return opts
 	}
 	if s.tls != nil {
 		opts = append(opts, kgo.DialTLSConfig(s.tls))

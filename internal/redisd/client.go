@@ -8,10 +8,11 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/alicebob/miniredis/v2/server"
+
+	"github.com/weir-project/weir/internal/intake"
 )
 
 // Limits of what is sent to a client.
@@ -23,25 +24,38 @@ const (
 // client is one connection. miniredis writes replies while it holds its lock, so
 // they go to memory first: a client that does not read stalls nobody else.
 type client struct {
-	s    *Server
-	conn net.Conn
-	id   int64
-	peer *server.Peer
-	out  *outbox
-	// served is set when a complete request has arrived.
-	served atomic.Bool
+	s     *Server
+	conn  net.Conn
+	id    int64
+	peer  *server.Peer
+	out   *outbox
+	place *intake.Place
 
 	multi      bool       // inside MULTI
 	queued     []shape    // of what MULTI queues
 	scripts    [][]string // that MULTI queues, and what they answer while EXEC runs
 	replies    [][]byte
+	queue      *intake.Request // counts what MULTI queues
 	subscribed bool
 }
 
-func newClient(s *Server, conn net.Conn, id int64) *client {
-	c := &client{s: s, conn: conn, id: id, out: &outbox{conn: conn, kick: make(chan struct{}, 1), done: make(chan struct{})}}
+// newClient returns nil when the server has no place for another connection.
+func newClient(s *Server, conn net.Conn) *client {
+	c := &client{s: s, conn: conn, out: &outbox{conn: conn, kick: make(chan struct{}, 1), done: make(chan struct{})}}
 	c.peer = server.NewPeer(bufio.NewWriterSize(c.out, 4<<10))
+	if c.place = s.places.Enter(conn.RemoteAddr(), c.hangUp); c.place == nil {
+		return nil
+	}
+	c.queue = c.account()
 	return c
+}
+
+// account returns the account of a request.
+func (c *client) account() *intake.Request {
+	if c.place.Own() {
+		return c.s.budget.Own()
+	}
+	return c.s.budget.Request(c.hangUp)
 }
 
 // hangUp ends the connection; run returns soon after.
@@ -53,17 +67,16 @@ func (c *client) hangUp() {
 // run serves the connection until it ends. Requests are read by a goroutine of
 // their own, so that a command that blocks notices when its client is gone.
 func (c *client) run() {
-	requests := make(chan []string)
+	requests := make(chan call)
 	failed := make(chan error, 1)
 	done := make(chan struct{})
 	var reading sync.WaitGroup
 	reading.Go(func() {
 		defer close(requests)
 		q := &requestReader{
-			r: bufio.NewReaderSize(c.conn, 16<<10), request: c.s.budget.Request(c.hangUp),
-			deadline: c.conn.SetReadDeadline, served: func() { c.served.Store(true) },
+			r: bufio.NewReaderSize(c.conn, 16<<10), request: c.account(), deadline: c.conn.SetReadDeadline,
 		}
-		defer q.release()
+		defer func() { q.request.Done() }()
 		for {
 			args, err := q.next()
 			if err != nil {
@@ -71,25 +84,37 @@ func (c *client) run() {
 				c.peer.Close()
 				return
 			}
+			c.place.Begin()
+			r := call{args: args, size: q.request.Size()}
+			q.request.Arrived()
+			if q.request.Counted() {
+				r.request, q.request = q.request, c.account()
+			}
+			q.request.Done()
 			select {
-			case requests <- args:
+			case requests <- r:
 			case <-done:
+				r.request.Done()
 				return
 			}
 		}
 	})
-	for args := range requests {
-		c.handle(args)
+	for r := range requests {
+		c.handle(r)
+		r.request.Done()
 		c.peer.Flush()
 		if err := c.out.send(); err != nil || c.peer.Closed() && !c.readEnded(failed) {
 			break
 		}
+		c.place.End()
 	}
 	c.sayWhy(failed)
 	c.hangUp()
 	close(done)
-	for range requests { // a request that was on its way
+	for r := range requests { // a request that was on its way
+		r.request.Done()
 	}
+	c.queue.Done()
 	reading.Wait()
 	c.out.stop()
 	if c.subscribed { // miniredis keeps subscribers until they unsubscribe
@@ -116,13 +141,24 @@ func (c *client) sayWhy(failed chan error) {
 	}
 }
 
+// call is a request that has arrived.
+type call struct {
+	args    []string
+	size    int64
+	request *intake.Request // nil for a small one
+}
+
 // handle answers one request. Nothing that a client sends may end the process.
-func (c *client) handle(args []string) {
+func (c *client) handle(r call) {
+	args := r.args
 	c.s.commands.Add(1)
 	cmd := strings.ToUpper(args[0])
 	if len(cmd) > 64 {
 		c.peer.WriteError("ERR unknown command")
 		return
+	}
+	if !mayBlock[cmd] && !c.multi {
+		r.request.Work()
 	}
 	if answer, ok := own[cmd]; ok && answer(c, args) {
 		return
@@ -132,8 +168,10 @@ func (c *client) handle(args []string) {
 		c.multi, c.queued, c.scripts = true, nil, nil
 	case cmd == "EXEC" || cmd == "DISCARD":
 		c.multi = false
+		defer c.queue.Done()
 	case (cmd == "SUBSCRIBE" || cmd == "PSUBSCRIBE") && !c.subscribed:
 		c.subscribed = true
+		c.place.Begin() // it waits for messages from now on
 		c.out.push()
 	case c.s.full() && c.s.adds(cmd):
 		c.refuse("OOM command not allowed when used memory > 'maxmemory'.")
@@ -147,6 +185,13 @@ func (c *client) handle(args []string) {
 		if message != "" {
 			c.refuse(message)
 			return
+		}
+		if c.queue.Size()+r.size > maxRequest {
+			c.refuse(fmt.Sprintf("ERR transaction larger than %d bytes", maxRequest))
+			return
+		}
+		if c.queue.Add(int(r.size)) != nil {
+			return // the connection is closed
 		}
 	}
 	if c.peer.Resp3 && !c.subscribed {

@@ -103,7 +103,7 @@ func (s *Server) infoSections() []infoSection {
 			{"os", runtime.GOOS + " " + runtime.GOARCH}, {"arch_bits", strconv.Itoa(strconv.IntSize)},
 			{"tcp_port", port}, {"uptime_in_seconds", num(int64(up.Seconds()))}, {"uptime_in_days", num(int64(up.Hours() / 24))},
 		}},
-		{"Clients", [][2]string{{"connected_clients", strconv.Itoa(clients)}, {"maxclients", strconv.Itoa(maxClients)}, {"blocked_clients", num(int64(s.blocking.Load()))}}},
+		{"Clients", [][2]string{{"connected_clients", strconv.Itoa(clients)}, {"maxclients", strconv.Itoa(s.places.Limit())}, {"blocked_clients", num(int64(s.blocking.Load()))}}},
 		{"Memory", [][2]string{
 			{"used_memory", num(s.size.Load())}, {"used_memory_human", fmt.Sprintf("%.2fM", float64(s.size.Load())/(1<<20))},
 			{"used_memory_peak", num(s.size.Load())}, {"used_memory_rss", num(s.size.Load())},
@@ -198,7 +198,7 @@ func (s *Server) settings() [][2]string {
 	}
 	return [][2]string{
 		{"appendonly", "no"}, {"databases", strconv.Itoa(Databases)}, {"dir", s.cfg.Dir}, {"dbfilename", currentName},
-		{"maxclients", strconv.Itoa(maxClients)}, {"maxmemory", strconv.FormatInt(s.cfg.MaxMemory, 10)},
+		{"maxclients", strconv.Itoa(s.places.Limit())}, {"maxmemory", strconv.FormatInt(s.cfg.MaxMemory, 10)},
 		{"maxmemory-policy", "noeviction"}, {"proto-max-bulk-len", strconv.Itoa(maxRequest)}, {"save", save},
 		{"slave-read-only", "yes"}, {"timeout", "0"},
 	}

@@ -35,6 +35,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
@@ -51,7 +52,7 @@ const (
 	DefaultSnapshotEvery = time.Second
 	// DefaultMaxMemory bounds the data in bytes, as their snapshot measures it.
 	DefaultMaxMemory = 256 << 20
-	// maxClients bounds the connections.
+	// maxClients bounds the connections where descriptors are plenty.
 	maxClients = 2000
 	// acceptLogEvery bounds the log of a listener that cannot accept.
 	acceptLogEvery = 30 * time.Second
@@ -71,6 +72,11 @@ type Config struct {
 	// MaxMemory bounds the data in bytes; 0 is the default. It is looked at with
 	// each snapshot, so it can be exceeded by what arrives in between.
 	MaxMemory int64
+
+	// conns is how many connections are admitted; 0 is the share of maxClients that
+	// the process's descriptors permit. held bounds the bytes of requests; 0 is maxHeld.
+	conns int
+	held  int64
 }
 
 // ListenError says that the address cannot be bound.
@@ -113,7 +119,8 @@ type Server struct {
 
 	commands, connections atomic.Int64
 
-	budget *intake.Budget // of requests that are not complete
+	budget *intake.Budget // of requests that were not answered
+	places *intake.Places
 
 	saving  sync.Mutex
 	saved   savedState
@@ -139,8 +146,15 @@ func Open(cfg Config) (*Server, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
+	if cfg.conns == 0 {
+		cfg.conns = intake.Share(maxClients)
+	}
+	if cfg.held == 0 {
+		cfg.held = maxHeld
+	}
 	now := time.Now()
-	s := &Server{cfg: cfg, log: cfg.Log, redis: miniredis.NewMiniRedis(), begun: now, ticked: now, clients: map[*client]struct{}{}, scriptLimit: scriptLimit, budget: intake.NewBudget(maxHeld)}
+	s := &Server{cfg: cfg, log: cfg.Log, redis: miniredis.NewMiniRedis(), begun: now, ticked: now, clients: map[*client]struct{}{}, scriptLimit: scriptLimit,
+		budget: intake.NewBudget(cfg.held - maxRequest), places: intake.NewPlaces("redis", cfg.conns, cfg.Log)}
 	s.status.last = now
 	// Dial is the one way to start miniredis without a listener of its own.
 	pipe, err := s.redis.Dial()
@@ -232,6 +246,9 @@ func (s *Server) accept() {
 			if errors.Is(err, net.ErrClosed) {
 				return
 			}
+			if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
+				s.places.Displace()
+			}
 			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
 			if time.Since(logged) > acceptLogEvery {
 				logged = time.Now()
@@ -246,43 +263,28 @@ func (s *Server) accept() {
 	}
 }
 
-// displace closes the oldest connection that never sent a complete request, so
-// that connections that stall cannot keep other clients out.
-func (s *Server) displace() {
-	var oldest *client
-	for c := range s.clients {
-		if !c.served.Load() && (oldest == nil || c.id < oldest.id) {
-			oldest = c
-		}
-	}
-	if oldest != nil {
-		delete(s.clients, oldest)
-		oldest.hangUp()
-	}
-}
-
 // serve admits a connection, or rejects it when there are too many.
 func (s *Server) serve(conn net.Conn) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		_ = conn.Close()
-		return
-	}
-	if len(s.clients) >= maxClients {
-		s.displace()
-	}
-	if len(s.clients) >= maxClients {
+	c := newClient(s, conn)
+	if c == nil {
 		_ = conn.SetWriteDeadline(time.Now().Add(time.Second))
 		_, _ = conn.Write([]byte("-ERR max number of clients reached\r\n"))
 		_ = conn.Close()
 		return
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		c.place.Leave()
+		_ = conn.Close()
+		return
+	}
 	s.lastID++
-	c := newClient(s, conn, s.lastID)
+	c.id = s.lastID
 	s.clients[c] = struct{}{}
 	s.wg.Go(func() {
 		c.run()
+		c.place.Leave()
 		s.mu.Lock()
 		delete(s.clients, c)
 		s.mu.Unlock()

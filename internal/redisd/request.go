@@ -11,7 +11,7 @@ import (
 	"github.com/weir-project/weir/internal/intake"
 )
 
-// Limits of one request, and of all requests that have arrived only in part.
+// Limits of one request, and of all requests that were not answered.
 const (
 	maxRequest = 32 << 20 // bytes
 	maxArgs    = 1 << 18
@@ -33,12 +33,10 @@ type requestReader struct {
 	r        *bufio.Reader
 	request  *intake.Request
 	deadline func(time.Time) error // of the connection
-	served   func()                // called after each complete request
 }
 
-// next reads one request, of at least one argument.
+// next reads one request, of at least one argument. It is counted in q.request.
 func (q *requestReader) next() ([]string, error) {
-	q.release()
 	for {
 		first, err := q.r.Peek(1)
 		if err != nil {
@@ -59,14 +57,10 @@ func (q *requestReader) next() ([]string, error) {
 			return nil, err
 		}
 		if len(args) > 0 {
-			q.served()
 			return args, nil
 		}
 	}
 }
-
-// release gives back what the last request was accounted for.
-func (q *requestReader) release() { q.request.Done() }
 
 // account counts n bytes that have arrived against the limits.
 func (q *requestReader) account(n int) error {

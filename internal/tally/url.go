@@ -18,6 +18,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"github.com/weir-project/weir/internal/intake"
 )
 
 // DefaultDB is the database used where the URL names none. The original
@@ -252,6 +254,8 @@ func (l *location) options() (*redis.UniversalOptions, error) {
 	}
 	if l.tls {
 		o.TLSConfig, err = l.tlsConfig()
+	} else { // the embedded Redis of this process admits these connections always
+		o.Dialer = intake.Dialer{Timeout: o.DialTimeout}.DialContext
 	}
 	return o, err
 }

@@ -2,31 +2,38 @@ package web
 
 import (
 	"context"
+	"errors"
+	"io"
+	"log/slog"
 	"net"
 	"net/http"
-	"sync"
-	"sync/atomic"
+	"syscall"
+
+	"github.com/weir-project/weir/internal/intake"
 )
 
-// maxVisitors bounds the connections of the web server.
-const maxVisitors = 1000
+const (
+	// maxVisitors bounds the connections of the web server where descriptors are plenty.
+	maxVisitors = 1000
+	// maxBodies bounds the bytes of all request bodies that are being read.
+	maxBodies = 64 << 20
+)
 
-// visitors is a listener that admits maxVisitors connections. If there is no room
-// for another one, it closes the oldest connection that never sent a complete
-// request header, so that connections that stall keep nobody out.
+// visitors is a listener that admits a bounded number of connections.
 type visitors struct {
 	net.Listener
+	places *intake.Places
+	bodies *intake.Budget
+}
 
-	mu     sync.Mutex
-	number uint64
-	conns  map[*visitor]struct{}
+func newVisitors(l net.Listener, limit int, log *slog.Logger) *visitors {
+	return &visitors{Listener: l, places: intake.NewPlaces("web", limit, log), bodies: intake.NewBudget(maxBodies - maxBody)}
 }
 
 type visitor struct {
 	net.Conn
-	list   *visitors
-	number uint64
-	served atomic.Bool
+	list  *visitors
+	place *intake.Place
 }
 
 // Accept implements net.Listener.
@@ -34,45 +41,22 @@ func (l *visitors) Accept() (net.Conn, error) {
 	for {
 		nc, err := l.Listener.Accept()
 		if err != nil {
+			if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
+				l.places.Displace()
+			}
 			return nil, err // net/http waits and calls again if it can
 		}
-		if v := l.admit(nc); v != nil {
+		v := &visitor{Conn: nc, list: l}
+		if v.place = l.places.Enter(nc.RemoteAddr(), func() { _ = v.Close() }); v.place != nil {
 			return v, nil
 		}
 		_ = nc.Close()
 	}
 }
 
-func (l *visitors) admit(nc net.Conn) *visitor {
-	l.mu.Lock()
-	var oldest *visitor
-	if len(l.conns) >= maxVisitors {
-		for v := range l.conns {
-			if !v.served.Load() && (oldest == nil || v.number < oldest.number) {
-				oldest = v
-			}
-		}
-		if oldest == nil {
-			l.mu.Unlock()
-			return nil
-		}
-		delete(l.conns, oldest)
-	}
-	l.number++
-	v := &visitor{Conn: nc, list: l, number: l.number}
-	l.conns[v] = struct{}{}
-	l.mu.Unlock()
-	if oldest != nil {
-		_ = oldest.Conn.Close()
-	}
-	return v
-}
-
 // Close implements net.Conn.
 func (v *visitor) Close() error {
-	v.list.mu.Lock()
-	delete(v.list.conns, v)
-	v.list.mu.Unlock()
+	v.place.Leave()
 	return v.Conn.Close()
 }
 
@@ -82,12 +66,33 @@ func connContext(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, visitorKey{}, c)
 }
 
-// served marks the connection of each request that has arrived.
+// served marks the connection of each request whose header has arrived, and
+// counts its body.
 func served(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if v, ok := r.Context().Value(visitorKey{}).(*visitor); ok {
-			v.served.Store(true)
+			v.place.Begin()
+			defer v.place.End()
+			request := v.list.bodies.Request(func() { _ = v.Close() })
+			defer request.Done()
+			r.Body = &countedBody{ReadCloser: r.Body, request: request}
 		}
 		h.ServeHTTP(w, r)
 	})
+}
+
+// countedBody counts what was read of a request's body until its end. The handlers keep
+// no more than that in memory.
+type countedBody struct {
+	io.ReadCloser
+	request *intake.Request
+}
+
+// Read implements io.Reader.
+func (b *countedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if e := b.request.Add(n); e != nil {
+		return 0, e
+	}
+	return n, err
 }

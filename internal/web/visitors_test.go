@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -11,6 +12,8 @@ import (
 	"strconv"
 	"testing"
 	"time"
+
+	"github.com/weir-project/weir/internal/intake"
 )
 
 // stalled opens n connections to a server and sends part of a header on each. It
@@ -64,7 +67,7 @@ func getServed(t *testing.T, addr string) {
 
 // Connections that stall are displaced, and keep no other client out.
 func TestStalledConnectionsAreDisplaced(t *testing.T) {
-	getServed(t, stalled(t, maxVisitors+20))
+	getServed(t, stalled(t, intake.Share(maxVisitors)+20))
 }
 
 func TestManyConnections(t *testing.T) {
@@ -81,26 +84,37 @@ func TestManyConnections(t *testing.T) {
 	}
 }
 
-// Connections whose request has arrived are never displaced.
-func TestServedConnectionsStay(t *testing.T) {
-	l := &visitors{conns: map[*visitor]struct{}{}}
-	var first *visitor
-	for range maxVisitors {
-		a, b := net.Pipe()
-		defer b.Close()
-		v := l.admit(a)
-		v.served.Store(true)
-		if first == nil {
-			first = v
+// Bodies that were begun and not ended hold a bounded number of bytes.
+func TestBodiesHaveABound(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := newVisitors(l, 100, slog.New(slog.DiscardHandler))
+	ended := make(chan struct{}, 20)
+	srv := &http.Server{ReadHeaderTimeout: time.Minute, ConnContext: connContext, Handler: served(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() { ended <- struct{}{} }()
+		_, _ = io.ReadAll(r.Body)
+	}))}
+	go func() { _ = srv.Serve(list) }()
+	defer srv.Close()
+	const each, clients = 8 << 20, 12
+	for range clients {
+		nc, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
 		}
+		defer nc.Close()
+		fmt.Fprintf(nc, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", each+1)
+		go func() { _, _ = nc.Write(make([]byte, each)) }()
 	}
-	a, b := net.Pipe()
-	defer b.Close()
-	if l.admit(a) != nil {
-		t.Error("admitted one more than the bound")
+	for range clients - maxBodies/each { // those that began first are closed
+		<-ended
 	}
-	_ = first.Close()
-	if l.admit(a) == nil {
-		t.Error("refused, though there is room")
+	if n := list.bodies.Held(); n > maxBodies || list.bodies.Closed() == 0 {
+		t.Errorf("%d bytes held, %d connections closed", n, list.bodies.Closed())
+	}
+	if err := srv.Close(); err != nil {
+		t.Fatal(err)
 	}
 }

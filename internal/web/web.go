@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/weir-project/weir/internal/inspect"
+	"github.com/weir-project/weir/internal/intake"
 	"github.com/weir-project/weir/internal/watch"
 )
 
@@ -170,7 +171,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		ErrorLog:    slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelDebug),
 	}
 	done := make(chan error, 1)
-	go func() { done <- srv.Serve(&visitors{Listener: l, conns: map[*visitor]struct{}{}}) }()
+	go func() { done <- srv.Serve(newVisitors(l, intake.Share(maxVisitors), s.cfg.Log)) }()
 	select {
 	case err := <-done:
 		return fmt.Errorf("serve the user interface: %w", err)

@@ -1,0 +1,148 @@
+package intake
+
+import (
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// logEvery bounds the log of a listener that is full.
+const logEvery = 30 * time.Second
+
+// Places bounds the connections of one listener. When all places are taken, a new
+// connection takes the place of the one that has been idle for longest, so
+// connections that send nothing keep nobody out. If every connection waits for a
+// response, the new one is refused. Connections that this process opened with
+// Dialer are always admitted, and take no place. It is safe for concurrent use.
+type Places struct {
+	name  string
+	limit int
+	log   *slog.Logger
+	clock atomic.Int64 // orders what connections do
+
+	mu        sync.Mutex
+	taken     map[*Place]struct{}
+	displaced int64
+	refused   int64
+	logged    time.Time
+	unlogged  int64
+}
+
+// NewPlaces returns limit places for the listener that is called name in the log.
+func NewPlaces(name string, limit int, log *slog.Logger) *Places {
+	return &Places{name: name, limit: limit, log: log, taken: map[*Place]struct{}{}}
+}
+
+// Place is what one connection holds from its admission to its end.
+type Place struct {
+	of     *Places
+	hangUp func()
+	own    bool
+	busy   atomic.Int32
+	last   atomic.Int64 // when the connection was last admitted or answered
+}
+
+// Enter admits a connection from a remote address, or returns nil when there is
+// no room. hangUp closes the connection when another one displaces it. It is
+// called at most once, and may call Leave.
+func (p *Places) Enter(remote net.Addr, hangUp func()) *Place {
+	c := &Place{of: p, hangUp: hangUp, own: isOwn(remote)}
+	c.last.Store(p.clock.Add(1))
+	if c.own {
+		return c
+	}
+	p.mu.Lock()
+	var displaced *Place
+	if len(p.taken) >= p.limit {
+		if displaced = p.displace(); displaced == nil {
+			p.refused++
+			p.say()
+			p.mu.Unlock()
+			return nil
+		}
+	}
+	p.taken[c] = struct{}{}
+	p.mu.Unlock()
+	if displaced != nil {
+		displaced.hangUp()
+	}
+	return c
+}
+
+// Displace closes the connection that has been idle for longest, if there is one:
+// for a listener that is out of file descriptors.
+func (p *Places) Displace() {
+	p.mu.Lock()
+	displaced := p.displace()
+	p.mu.Unlock()
+	if displaced != nil {
+		displaced.hangUp()
+	}
+}
+
+// displace takes the place of the connection that has been idle for longest; nil
+// if none is idle.
+func (p *Places) displace() *Place {
+	var longest *Place
+	for c := range p.taken {
+		if c.busy.Load() == 0 && (longest == nil || c.last.Load() < longest.last.Load()) {
+			longest = c
+		}
+	}
+	if longest != nil {
+		delete(p.taken, longest)
+		p.displaced++
+		p.say()
+	}
+	return longest
+}
+
+// say logs at most every logEvery that the listener is full.
+func (p *Places) say() {
+	p.unlogged++
+	if now := time.Now(); now.Sub(p.logged) > logEvery {
+		p.log.Warn("too many connections: idle ones are closed, and new ones refused if none is idle",
+			"listener", p.name, "limit", p.limit, "closed_or_refused", p.unlogged)
+		p.logged, p.unlogged = now, 0
+	}
+}
+
+// Limit returns how many connections are admitted.
+func (p *Places) Limit() int { return p.limit }
+
+// Displaced returns how many connections were closed for others.
+func (p *Places) Displaced() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.displaced
+}
+
+// Refused returns how many connections were not admitted.
+func (p *Places) Refused() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.refused
+}
+
+// Own reports whether this process opened the connection.
+func (c *Place) Own() bool { return c.own }
+
+// Begin notes that a request has arrived completely. The connection is not
+// displaced until End has been called as often.
+func (c *Place) Begin() { c.busy.Add(1) }
+
+// End notes that a request was answered. The connection is idle from now on,
+// unless it waits for another response.
+func (c *Place) End() {
+	c.last.Store(c.of.clock.Add(1))
+	c.busy.Add(-1)
+}
+
+// Leave gives the place back. It may be called more than once.
+func (c *Place) Leave() {
+	c.of.mu.Lock()
+	delete(c.of.taken, c)
+	c.of.mu.Unlock()
+}
