@@ -51,7 +51,8 @@ type Config struct {
 	MaxBatches int64
 	// CheckEvery is how often Run applies retention; 0 is DefaultCheckEvery.
 	CheckEvery time.Duration
-	// SyncWrites makes every produce wait for the disk. Without it an acknowledged
+	// SyncWrites makes every produce wait for the disk. An fsync that fails is not
+	// noticed, because the module ignores its result. Without it an acknowledged
 	// record survives the death of the process at any moment, but not the loss of
 	// power: that is also how Apache Kafka is usually run, which then relies on
 	// replicas. Measured, it costs far more than anything else here.
