@@ -163,11 +163,18 @@ func (f *flight) done() {
 // sendBytes is how much of a response a client has to read within intake.Deadline.
 const sendBytes = 1 << 20
 
-// send writes a response. A client that does not read it loses its connection.
+// sendSlack saves most calls of SetWriteDeadline: a client may have that much longer.
+const sendSlack = 10 * time.Second
+
+// send writes a response. A client that does not read it loses its connection. One
+// goroutine at a time sends.
 func (c *conn) send(frame []byte) error {
 	for len(frame) > 0 {
 		n := min(len(frame), sendBytes)
-		_ = c.SetWriteDeadline(time.Now().Add(intake.Deadline))
+		if now := time.Now(); now.Sub(c.extended) > sendSlack {
+			c.extended = now
+			_ = c.SetWriteDeadline(now.Add(intake.Deadline + sendSlack))
+		}
 		if _, err := c.Conn.Write(frame[:n]); err != nil {
 			return err
 		}

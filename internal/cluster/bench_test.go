@@ -3,6 +3,7 @@ package cluster
 import (
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -14,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // resident returns VmRSS and VmHWM in megabytes, 0 where there is no /proc.
@@ -159,4 +161,29 @@ func moduleAlone(b *testing.B) ([]string, func()) {
 		b.Fatal(err)
 	}
 	return k.ListenAddrs(), k.Close
+}
+
+// BenchmarkRequest is one small request and its response, through the broker's
+// listener.
+func BenchmarkRequest(b *testing.B) {
+	c, err := Open(b.Context(), Config{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer c.Close()
+	nc, err := net.Dial("tcp", c.Addrs()[0])
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer nc.Close()
+	req := kmsg.NewPtrListGroupsRequest()
+	frame, answer := kmsg.NewRequestFormatter().AppendRequest(nil, req, 1), make([]byte, 4<<10)
+	for b.Loop() {
+		if _, err := nc.Write(frame); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := nc.Read(answer); err != nil {
+			b.Fatal(err)
+		}
+	}
 }

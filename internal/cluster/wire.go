@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kbin"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -59,6 +60,8 @@ type conn struct {
 	parts   []*chunk        // of a frame that is larger than in's buffer
 	off     int             // how much of parts[0] is handed on
 	place   *intake.Place
+
+	extended time.Time // when the deadline for sending was last set
 
 	mu      sync.Mutex
 	idle    *sync.Cond // signalled when flights shrinks or the connection closes

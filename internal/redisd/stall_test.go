@@ -138,3 +138,26 @@ func TestManyConnections(t *testing.T) {
 	setOK(t, s, 10)
 	setOK(t, s, 1<<20)
 }
+
+// BenchmarkRequest is one small request and its reply, through the listener.
+func BenchmarkRequest(b *testing.B) {
+	s, err := Open(Config{Addr: "127.0.0.1:0"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	nc, err := net.Dial("tcp", s.Addr())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer nc.Close()
+	answer := make([]byte, 64)
+	for b.Loop() {
+		if _, err := nc.Write([]byte("*1\r\n$4\r\nPING\r\n")); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := nc.Read(answer); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
