@@ -93,7 +93,7 @@ func TestRequestsInWorkHaveABound(t *testing.T) {
 		go func() { _, _ = nc.Write([]byte(set("SET", fmt.Sprint("k", i)))) }()
 		replies = append(replies, r)
 	}
-	reached := func() bool { return s.budget.Held() > bound-size }
+	reached := func() bool { return s.budget.Waits() > 0 }
 	for deadline := time.Now().Add(40 * time.Second); !reached() && time.Now().Before(deadline); {
 		time.Sleep(time.Millisecond)
 	}
