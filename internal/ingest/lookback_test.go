@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -25,11 +26,11 @@ type delivery []int
 // of a server whose clock is off has its stamp shifted.
 type sender struct {
 	script
-	todo  []delivery
-	skew  []time.Duration // of the server of each delivery
-	sent  int             // events so far
-	last  bool            // the end of the last delivery is the end of the test
-	batch func() int      // how many events the next batch has
+	todo []delivery
+	skew []time.Duration // of the server of each delivery
+	sent int             // events so far
+	last bool            // the end of the last delivery is the end of the test
+	seed uint64          // of the sizes of batches, up to 60
 }
 
 func (s *sender) Stream(ctx context.Context, from event.Cursor, emit func(*event.Batch) error) error {
@@ -39,11 +40,11 @@ func (s *sender) Stream(ctx context.Context, from event.Cursor, emit func(*event
 	}
 	d, skew := s.todo[0], s.skew[0]
 	s.todo, s.skew = s.todo[1:], s.skew[1:]
-	reached := from
+	reached, sizes := from, rand.New(rand.NewPCG(s.seed, 3))
 	for len(d) > 0 {
 		b := event.NewBatch()
 		b.Received = time.Now()
-		for range min(s.batch(), len(d)) {
+		for range min(1+sizes.IntN(60), len(d)) {
 			s.append(b, d[0])
 			e := &b.Events[len(b.Events)-1]
 			if e.TimeUS > 0 {
@@ -128,7 +129,7 @@ func replayRun(t *testing.T, rnd *rand.Rand, points []string) (late int, again i
 			missed[rnd.IntN(n)] = true
 		}
 		late = len(missed)
-		src := &sender{script: script{n: n, window: 30 * time.Second}, batch: func() int { return 1 + rnd.IntN(60) }}
+		src := &sender{script: script{n: n, window: 30 * time.Second}, seed: rnd.Uint64()}
 		var everything delivery
 		since := time.Duration(0) // hours ahead of this machine's clock, or behind it
 		if rnd.IntN(4) > 0 {
@@ -165,7 +166,8 @@ func replayRun(t *testing.T, rnd *rand.Rand, points []string) (late int, again i
 		rest := src.todo
 		for range 1 + rnd.IntN(4) {
 			hit := arm(plan{points[rnd.IntN(len(points))], 1 + rnd.IntN(4)})
-			r := w.run(w.forgetful(src, 1<<20))
+			sending := *src // what a dead ingester's source still does is its own
+			r := w.run(w.forgetful(&sending, 1<<20))
 			for range 1 + rnd.IntN(400) {
 				if time.Sleep(10 * time.Millisecond); hit() {
 					deaths++
@@ -181,12 +183,13 @@ func replayRun(t *testing.T, rnd *rand.Rand, points []string) (late int, again i
 				t.Errorf("%d events were too old to tell, and the topics hold everything", r.Stats().TooOld)
 			}
 			// What an ingester had taken and not stored comes again, as from a server that is asked.
-			src.todo = append([]delivery{}, rest...)
-			src.skew = make([]time.Duration, len(src.todo))
+			src.todo = rest
+			src.skew = make([]time.Duration, len(rest))
+			src.seed++
 		}
 		crash.SetHook(nil)
 		src.last = true
-		src.todo, src.skew = append(src.todo, everything), append(src.skew, 0)
+		src.todo, src.skew = append(slices.Clone(src.todo), everything), append(src.skew, 0)
 		r := w.run(w.forgetful(src, 1<<20))
 		until(t, "everything was sent and is committed", func() bool {
 			return r.Stats().Cursor.Seq == int64(n)
@@ -213,7 +216,7 @@ func follow(a, b int) (d delivery) {
 // after them, and returns what the ingester says of it.
 func tooOld(t *testing.T, w *world, limit int, change func()) ingest.Stats {
 	t.Helper()
-	src := &sender{script: script{n: 350, window: 30 * time.Second}, batch: func() int { return 20 }}
+	src := &sender{script: script{n: 350, window: 30 * time.Second}}
 	src.item = func(n int) item { return spaced(n, -10*time.Hour) }
 	src.todo, src.skew = []delivery{follow(0, 300)}, []time.Duration{0}
 	i := w.forgetful(src, limit)
