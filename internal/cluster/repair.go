@@ -28,73 +28,6 @@ import (
 // aborted (a WriteTxnMarkers request ends it, but leaves it on that list). So the
 // markers are written here, into the files.
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-// Layout of a record batch (message format v2), by Kafka's documentation.
-const (
-	batchHeader  = 61
-	batchPrefix  = 12 // first offset and length, which the length does not count
-	attrTxn      = 0x10
-	attrControl  = 0x20
-	indexVersion = 1
-	indexInTxn   = 1
-)
-
-// batch is what repair needs to know of one.
-type batch struct {
-	first, end  int64 // offsets, end exclusive
-	leaderEpoch int32
-	attributes  int16
-	producer    producer
-	sequence    int32 // of its first record
-	size        int   // of the whole batch
-}
-
-// parseBatch reads the batch at the head of raw; false if it is not whole or not sound.
-func parseBatch(raw []byte) (batch, bool) {
-	if len(raw) < batchHeader {
-		return batch{}, false
-	}
-	length := int(int32(binary.BigEndian.Uint32(raw[8:])))
-	if length < batchHeader-batchPrefix || length > len(raw)-batchPrefix {
-		return batch{}, false
-	}
-	size := batchPrefix + length
-	if crc32.Checksum(raw[21:size], castagnoli) != binary.BigEndian.Uint32(raw[17:]) {
-		return batch{}, false
-	}
-	return parseHeader(raw), true
-}
-
-// parseHeader reads the header of a batch, whatever it says.
-func parseHeader(raw []byte) batch {
-	first := int64(binary.BigEndian.Uint64(raw))
-	return batch{
-		first:       first,
-		end:         first + int64(int32(binary.BigEndian.Uint32(raw[23:]))) + 1,
-		leaderEpoch: int32(binary.BigEndian.Uint32(raw[12:])),
-		attributes:  int16(binary.BigEndian.Uint16(raw[21:])),
-		producer:    producer{int64(binary.BigEndian.Uint64(raw[43:])), int16(binary.BigEndian.Uint16(raw[51:]))},
-		sequence:    int32(binary.BigEndian.Uint32(raw[53:])),
-		size:        batchPrefix + int(int32(binary.BigEndian.Uint32(raw[8:]))),
-	}
-}
-
-func (b batch) control() bool { return b.attributes&attrControl != 0 }
-func (b batch) txn() bool     { return b.attributes&attrTxn != 0 && !b.control() }
-
-// index returns the entry that the module writes for the batch. The time stamp in
-// it is not read back.
-func (b batch) index() (e [indexEntry]byte) {
-	e[0] = indexVersion
-	binary.LittleEndian.PutUint32(e[2:], uint32(b.leaderEpoch))
-	if b.txn() {
-		e[14] = indexInTxn
-	}
-	e[1] = byte(crc32.Checksum(e[2:], castagnoli))
-	return e
-}
-
 // repair makes the log whole after a death, before the module reads it: batches
 // that were not written to their end are cut off (nobody heard of them), indexes
 // are completed, and open transactions are ended.
@@ -184,8 +117,9 @@ func (r *repairer) segment(s segment, next int64) error {
 		if !ok {
 			break
 		}
-		if want, known := indexedEpoch(had, len(index)); known {
-			if b, err = r.mend(path+".dat", raw[pos:], int64(pos), end, want); err != nil {
+		indexed, known := soundEntry(had, len(index))
+		if known {
+			if b, err = r.mend(path+".dat", raw[pos:], int64(pos), end, indexed.epoch()); err != nil {
 				return err
 			}
 		}
@@ -194,9 +128,9 @@ func (r *repairer) segment(s segment, next int64) error {
 		}
 		r.follow(b, raw[pos:pos+b.size])
 		e := b.index()
-		// The module's own entries carry a time stamp: keep those that agree.
-		if at := len(index); at+indexEntry <= len(had) && sameEntry(had[at:], e) {
-			e = [indexEntry]byte(had[at:])
+		// The module's own entries carry a time stamp: keep those that agree. The epoch does.
+		if known && indexed[14] == e[14] {
+			e = indexed
 		}
 		index = append(index, e[:]...)
 		pos, end = pos+b.size, b.end
@@ -216,30 +150,14 @@ func (r *repairer) segment(s segment, next int64) error {
 	return writeFileAtomic(path+".idx", index)
 }
 
-// magic is the version of the format of batches.
-const magic = 2
-
-// indexedEpoch returns the leader epoch that the index has for its entry at, in bytes; false where
-// there is no sound one.
-func indexedEpoch(index []byte, at int) (epoch int32, ok bool) {
-	if at+indexEntry > len(index) {
-		return 0, false
-	}
-	e := index[at : at+indexEntry]
-	if e[0] != indexVersion || e[1] != byte(crc32.Checksum(e[2:], castagnoli)) {
-		return 0, false
-	}
-	return int32(binary.LittleEndian.Uint32(e[2:])), true
-}
-
 // mend puts right what no checksum covers at the head of a batch that is otherwise sound, and that
 // the index knows: it was whole once. pos is where it stands in the file.
 func (r *repairer) mend(path string, raw []byte, pos, first int64, epoch int32) (batch, error) {
-	had := [17]byte(raw)
+	had := [unchecked]byte(raw)
 	binary.BigEndian.PutUint64(raw, uint64(first))
 	binary.BigEndian.PutUint32(raw[12:], uint32(epoch))
 	raw[16] = magic
-	if had == [17]byte(raw) {
+	if had == [unchecked]byte(raw) {
 		return parseHeader(raw), nil
 	}
 	r.c.log.Warn("log mended", "topic", r.p.topic, "partition", r.p.id, "offset", first)
@@ -247,55 +165,8 @@ func (r *repairer) mend(path string, raw []byte, pos, first int64, epoch int32) 
 	if err != nil {
 		return batch{}, err
 	}
-	_, err = f.WriteAt(raw[:17], pos)
+	_, err = f.WriteAt(raw[:unchecked], pos)
 	return parseHeader(raw), errors.Join(err, f.Sync(), f.Close())
-}
-
-// soundHeaders reports whether the headers of all batches fit each other: the offset,
-// the leader epoch and the version of a batch are under no checksum, and the module
-// believes them. It reads nothing else.
-func soundHeaders(parts logFiles) (bool, error) {
-	for _, p := range parts {
-		for _, s := range p.segments {
-			path := filepath.Join(p.dir, strconv.FormatInt(s.base, 10))
-			index, err := os.ReadFile(path + ".idx")
-			if err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return false, err
-			}
-			f, err := os.Open(path + ".dat")
-			if err != nil {
-				return false, err
-			}
-			sound, err := soundSegment(f, s, index)
-			if err := errors.Join(err, f.Close()); err != nil {
-				return false, err
-			}
-			if !sound {
-				return false, nil
-			}
-		}
-	}
-	return true, nil
-}
-
-func soundSegment(f *os.File, s segment, index []byte) (bool, error) {
-	var head [batchHeader]byte
-	next := s.base
-	for pos, entry := int64(0), 0; pos < s.data; entry += indexEntry {
-		if pos+batchHeader > s.data {
-			return false, nil
-		}
-		if _, err := f.ReadAt(head[:], pos); err != nil {
-			return false, err
-		}
-		b := parseHeader(head[:])
-		epoch, known := indexedEpoch(index, entry)
-		if b.first != next || known && b.leaderEpoch != epoch || head[16] != magic || b.size < batchHeader || b.end <= b.first {
-			return false, nil
-		}
-		pos, next = pos+int64(b.size), b.end
-	}
-	return true, nil
 }
 
 // follow keeps what outlives the batch: whether its transaction is open, and what
@@ -330,12 +201,6 @@ func commits(raw []byte) bool {
 		return false
 	}
 	return kmsg.ControlRecordKeyType(binary.BigEndian.Uint16(rec.Key[2:])) == kmsg.ControlRecordKeyTypeCommit
-}
-
-func sameEntry(had []byte, e [indexEntry]byte) bool {
-	return had[0] == e[0] && had[14] == e[14] &&
-		binary.LittleEndian.Uint32(had[2:]) == binary.LittleEndian.Uint32(e[2:]) &&
-		had[1] == byte(crc32.Checksum(had[2:indexEntry], castagnoli))
 }
 
 // cut shortens a segment to what is sound. The index is written after the batch
