@@ -141,7 +141,7 @@ func (t *track) add(b *event.Batch, index int, pos Pos) (gap bool) {
 // move takes the position along.
 func (t *track) move(ev *event.Event, index int, pos Pos) {
 	stored := ev.Route == event.Data || ev.Route == event.Account
-	if !stored && t.us.Sure() && !t.seq.Ahead(pos.Seq) && !t.us.Ahead(pos.TimeUS) {
+	if !stored && t.us.Sure() && !t.far(pos) {
 		return
 	}
 	bySeq, byTime := t.seq.Take(pos.Seq), t.us.Take(pos.TimeUS)
@@ -152,7 +152,7 @@ func (t *track) move(ev *event.Event, index int, pos Pos) {
 	case !stored:
 	case t.near(pos):
 		t.last, t.lastPos = index, pos
-	case t.seq.Ahead(pos.Seq) || t.us.Ahead(pos.TimeUS):
+	case t.far(pos):
 		if len(t.ahead) == maxAhead {
 			t.ahead = slices.Delete(t.ahead, 0, 1)
 		}
@@ -162,6 +162,9 @@ func (t *track) move(ev *event.Event, index int, pos Pos) {
 
 // near reports whether an event can be the witness of the position: one that a resume brings again.
 func (t *track) near(pos Pos) bool { return t.seq.Near(pos.Seq) && t.us.Near(pos.TimeUS) }
+
+// far reports whether an event stands so far ahead that others must confirm it.
+func (t *track) far(pos Pos) bool { return t.seq.Ahead(pos.Seq) || t.us.Ahead(pos.TimeUS) }
 
 // confirm takes the last of those events that stood too far ahead and no longer do.
 func (t *track) confirm() {
@@ -173,7 +176,7 @@ func (t *track) confirm() {
 		switch {
 		case t.near(w.pos):
 			t.cur.Last, t.lastPos, t.last = w.id, w.pos, -1
-		case t.seq.Ahead(w.pos.Seq) || t.us.Ahead(w.pos.TimeUS):
+		case t.far(w.pos):
 			rest = append(rest, w)
 		}
 	}
