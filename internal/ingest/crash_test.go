@@ -60,15 +60,10 @@ func points(t *testing.T) []string {
 	return list
 }
 
-// TestCrashSchedule lets ingesters die at random places, again and again, while
-// the source breaks its connection and sends events again: what is in Kafka is
-// the truth each time.
-func TestCrashSchedule(t *testing.T) {
-	seeds := 60
-	if testing.Short() {
-		seeds = 10
-	}
-	base := rand.Uint64()
+// baseSeed returns the seed to begin with, and how many follow: n, or 1 where one is replayed.
+func baseSeed(t *testing.T, n int) (base uint64, seeds int) {
+	t.Helper()
+	base, seeds = rand.Uint64(), n
 	if v := os.Getenv("WEIR_TEST_SEED"); v != "" { // replay one
 		var err error
 		if base, err = strconv.ParseUint(v, 10, 64); err != nil {
@@ -77,6 +72,18 @@ func TestCrashSchedule(t *testing.T) {
 		seeds = 1
 	}
 	t.Logf("base seed %d; replay one with WEIR_TEST_SEED", base)
+	return base, seeds
+}
+
+// TestCrashSchedule lets ingesters die at random places, again and again, while
+// the source breaks its connection and sends events again: what is in Kafka is
+// the truth each time.
+func TestCrashSchedule(t *testing.T) {
+	seeds := 60
+	if testing.Short() {
+		seeds = 10
+	}
+	base, seeds := baseSeed(t, seeds)
 	all := points(t)
 	fired := map[string]int{}
 	for n := range seeds {

@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"slices"
-	"strconv"
 	"testing"
 	"time"
 
@@ -73,16 +71,7 @@ func (s *sender) Stream(ctx context.Context, from event.Cursor, emit func(*event
 // are cut anywhere. Some events come for the first time in such a stretch, long after
 // those around them. Ingesters begin anew and die meanwhile. Each event is stored once.
 func TestHostsThatSendAgainWhatNobodyAskedFor(t *testing.T) {
-	seeds := 25
-	base := rand.Uint64()
-	if v := os.Getenv("WEIR_TEST_SEED"); v != "" { // replay one
-		var err error
-		if base, err = strconv.ParseUint(v, 10, 64); err != nil {
-			t.Fatal(err)
-		}
-		seeds = 1
-	}
-	t.Logf("base seed %d; replay one with WEIR_TEST_SEED", base)
+	base, seeds := baseSeed(t, 25)
 	all := points(t)
 	late, again, deaths := 0, int64(0), 0
 	for n := range seeds {
