@@ -112,12 +112,7 @@ func (c *conn) complete() {
 }
 
 // account returns the account of the connection's next request.
-func (c *conn) account() *intake.Request {
-	if c.place.Own() {
-		return c.b.c.budget.Own()
-	}
-	return c.b.c.budget.Request(c.reset)
-}
+func (c *conn) account() *intake.Request { return c.place.Account(c.b.c.budget) }
 
 // take notes a complete request that the module gets. If it has a response, what
 // it holds is counted until the module responds.

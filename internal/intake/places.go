@@ -45,8 +45,9 @@ type Place struct {
 }
 
 // Enter admits a connection from a remote address, or returns nil when there is
-// no room. hangUp closes the connection when another one displaces it. It is
-// called at most once, and may call Leave.
+// no room. hangUp closes the connection when another one displaces it, or when it
+// stalls while requests hold too much memory. It can be called more than once, and
+// may call Leave.
 func (p *Places) Enter(remote net.Addr, hangUp func()) *Place {
 	c := &Place{of: p, hangUp: hangUp, own: isOwn(remote)}
 	c.last.Store(p.clock.Add(1))
@@ -128,6 +129,15 @@ func (p *Places) Refused() int64 {
 
 // Own reports whether this process opened the connection.
 func (c *Place) Own() bool { return c.own }
+
+// Account returns the account of a request of the connection. Those of this process take
+// nothing from the budget.
+func (c *Place) Account(b *Budget) *Request {
+	if c.own {
+		return b.Own()
+	}
+	return b.Request(c.hangUp)
+}
 
 // Begin notes that a request has arrived completely. The connection is not
 // displaced until End has been called as often.

@@ -51,12 +51,7 @@ func newClient(s *Server, conn net.Conn) *client {
 }
 
 // account returns the account of a request.
-func (c *client) account() *intake.Request {
-	if c.place.Own() {
-		return c.s.budget.Own()
-	}
-	return c.s.budget.Request(c.hangUp)
-}
+func (c *client) account() *intake.Request { return c.place.Account(c.s.budget) }
 
 // hangUp ends the connection; run returns soon after.
 func (c *client) hangUp() {

@@ -73,7 +73,7 @@ func served(h http.Handler) http.Handler {
 		if v, ok := r.Context().Value(visitorKey{}).(*visitor); ok {
 			v.place.Begin()
 			defer v.place.End()
-			request := v.list.bodies.Request(func() { _ = v.Close() })
+			request := v.place.Account(v.list.bodies)
 			defer request.Done()
 			r.Body = &countedBody{ReadCloser: r.Body, request: request}
 		}
