@@ -150,7 +150,7 @@ test('messages: filter with what was scanned, older pages that lose nothing, a l
   });
 });
 
-test('messages: a timestamp that is no time is shown as it is stored', async () => {
+test('messages: a timestamp that is not a time is shown as it is stored', async () => {
   const { partition, offset } = await post('/topics/weir.dead-letters/messages', { key: 'stamp', value: '{}', headers: [], partition: 0 });
   const path = `/topics/weir.dead-letters/messages?from=offset&partition=${partition}&offset=${offset}&n=1`;
   const t = await openTab(browser, weir.base, '');

@@ -3,7 +3,7 @@ package bluesky
 import "github.com/weir-project/weir/internal/event"
 
 // Locate returns the position right after a stored event, made of its value and of the
-// host that sent it. ok is false for a value that is none of this source's. A number
+// host that sent it. ok is false for a value that is not one of this source's. A number
 // means something on its own host; without one, a resume is by time and with a margin.
 func Locate(value []byte, host string) (c event.Cursor, ok bool) {
 	b := event.NewBatch()

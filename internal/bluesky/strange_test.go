@@ -67,7 +67,7 @@ func TestStrangeServerIsLeftOut(t *testing.T) {
 	}
 }
 
-// An answer that is no stream is refused soon, though it stays open.
+// An answer that is not a stream is refused soon, though it stays open.
 func TestOpenAnswerIsRefused(t *testing.T) {
 	for answer, want := range map[string]string{
 		"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 100000\r\n\r\n<html>":             "text/html",
@@ -77,7 +77,7 @@ func TestOpenAnswerIsRefused(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			s := open(t, Config{Dial: inMemory(t, func(p *rawPeer) {
 				_, _ = http.ReadRequest(p.br)
-				time.Sleep(10 * time.Second) // a slow start is no fault
+				time.Sleep(10 * time.Second) // a slow start is not a fault
 				p.send(answer)
 				_, _ = io.Copy(io.Discard, p.br)
 			})}, "ws://192.0.2.1/subscribe")

@@ -112,7 +112,7 @@ func TestAllSettingsThatAreRefused(t *testing.T) {
 		want      *kerr.Error
 	}{
 		{"a setting that does not exist", "retention.mss", ms("1000000"), kerr.InvalidConfig},
-		{"a value that is no number", "retention.ms", ms("abc"), kerr.InvalidConfig},
+		{"a value that is not a number", "retention.ms", ms("abc"), kerr.InvalidConfig},
 		{"no value", "retention.ms", nil, kerr.InvalidRequest},
 	} {
 		answered(t, c.what, replace(t, top, kadm.AlterConfig{Name: "segment.ms", Value: ms("400000")}, kadm.AlterConfig{Name: c.key, Value: c.value}), c.want)

@@ -31,7 +31,7 @@ type PlanConfig struct {
 	Source string
 	Topics Topics
 	// Locate returns the position after an event, made of its stored value and of the
-	// host that sent it; ok is false for what is no event of the source.
+	// host that sent it; ok is false for what is not an event of the source.
 	Locate func(value []byte, host string) (at event.Cursor, ok bool)
 }
 

@@ -16,7 +16,7 @@ var own sync.Map // netip.AddrPort to nothing
 // Dialer opens connections that the listeners of this process admit always. A
 // connection to any other server is an ordinary one. The zero value can be used.
 type Dialer struct {
-	// Timeout bounds the time of opening; 0 is no bound.
+	// Timeout bounds the time of opening; 0 means no bound.
 	Timeout time.Duration
 }
 
