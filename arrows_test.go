@@ -52,7 +52,7 @@ var arrows = []arrow{
 }
 
 // standardOnly are the packages whose production code depends on the standard library alone.
-var standardOnly = []string{"internal/event", "internal/queue", "internal/jsonscan", "internal/sse", "internal/upstream", "internal/crash", "internal/intake"}
+var standardOnly = []string{"internal/event", "internal/queue", "internal/jsonscan", "internal/sse", "internal/upstream", "internal/crash", "internal/intake", "internal/visible"}
 
 func match(pattern, pkg string) bool {
 	ok, err := path.Match(pattern, pkg)

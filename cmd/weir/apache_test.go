@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/cluster/apache"
 )
 
@@ -48,7 +49,7 @@ func TestApache(t *testing.T) {
 	waitMore(t, env, sum(counted(t, env)["bluesky"])+500)
 	verified(t, env)
 	up.signal(t, syscall.SIGTERM)
-	if code := up.exit(t); code != exitOK {
+	if code := up.exit(t); code != cli.ExitOK {
 		t.Errorf("exit code %d:\n%s", code, up.out)
 	}
 	if left, _ := filepath.Glob(filepath.Join(dataOf(env), modeSimulated, apacheDir, "broker-*", "process.json")); len(left) > 0 {
@@ -89,7 +90,7 @@ func restartBroker(t *testing.T, env []string, id string) {
 	case <-time.After(apachePatience):
 		t.Fatalf("restart of broker %s does not end; stderr:\n%s", id, c.stderr)
 	}
-	if c.code != exitOK {
+	if c.code != cli.ExitOK {
 		t.Fatalf("restart of broker %s: exit code %d: %s", id, c.code, c.stderr)
 	}
 }
@@ -116,7 +117,7 @@ func within(t *testing.T, what string, ok func() bool) {
 func diesByItself(t *testing.T, env []string, up *child) {
 	stdout, stderr, code := weir(t, env, "brokers", "-o", "json")
 	var list []struct{ ID, PID int }
-	if err := json.Unmarshal([]byte(stdout), &list); err != nil || code != exitOK || len(list) != 3 || list[1].PID <= 1 {
+	if err := json.Unmarshal([]byte(stdout), &list); err != nil || code != cli.ExitOK || len(list) != 3 || list[1].PID <= 1 {
 		t.Fatalf("weir brokers: exit code %d, %v:\n%s%s", code, err, stdout, stderr)
 	}
 	if err := syscall.Kill(list[1].PID, syscall.SIGKILL); err != nil {
@@ -126,7 +127,7 @@ func diesByItself(t *testing.T, env []string, up *child) {
 	if stdout, _, _ := weir(t, env, "brokers"); !strings.Contains(stdout, "died: signal: killed") {
 		t.Errorf("weir brokers does not tell of it:\n%s", stdout)
 	}
-	if _, stderr, code := weir(t, env, "brokers", "kill", "2"); code != exitRuntime || !strings.Contains(stderr, "not running") {
+	if _, stderr, code := weir(t, env, "brokers", "kill", "2"); code != cli.ExitRuntime || !strings.Contains(stderr, "not running") {
 		t.Errorf("killing it again: exit code %d: %s", code, stderr)
 	}
 	restartBroker(t, env, "2")

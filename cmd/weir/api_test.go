@@ -17,6 +17,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/weir-project/weir/internal/cli"
 )
 
 // apiDoc is openapi.json of a running weir.
@@ -321,7 +323,7 @@ func callsAPI(t *testing.T, env []string, base string) {
 	}
 	get("/topics/{topic}/messages.jsonl", "/topics/weir.dead-letters/messages.jsonl?from=oldest&n=1")
 
-	cli := func(args ...string) any {
+	terminal := func(args ...string) any {
 		t.Helper()
 		stdout, stderr, _ := weir(t, env, append(args, "-o", "json")...)
 		if stdout == "" {
@@ -337,16 +339,16 @@ func callsAPI(t *testing.T, env []string, base string) {
 		}
 	}
 	moving := []string{"messages", "bytes", "high", "low", "stable", "lag", "lag_ns", "committed", "end", "last_record", "command", "requests", "note", "warnings", "groups"}
-	same("topics", dig(get("/topics", "/topics"), "topics"), cli("topics"), moving...)
-	same("topic", get("/topics/{topic}", "/topics/bluesky-accounts"), cli("topics", "bluesky-accounts"), moving...)
-	same("groups", dig(get("/groups", "/groups"), "groups"), cli("groups"), moving...)
-	same("group", get("/groups/{group}", "/groups/weir-wikipedia-counter"), cli("groups", "describe", "weir-wikipedia-counter"), append(moving, "own")...)
-	same("brokers", dig(get("/brokers", "/brokers"), "brokers"), cli("brokers"), moving...)
+	same("topics", dig(get("/topics", "/topics"), "topics"), terminal("topics"), moving...)
+	same("topic", get("/topics/{topic}", "/topics/bluesky-accounts"), terminal("topics", "bluesky-accounts"), moving...)
+	same("groups", dig(get("/groups", "/groups"), "groups"), terminal("groups"), moving...)
+	same("group", get("/groups/{group}", "/groups/weir-wikipedia-counter"), terminal("groups", "describe", "weir-wikipedia-counter"), append(moving, "own")...)
+	same("brokers", dig(get("/brokers", "/brokers"), "brokers"), terminal("brokers"), moving...)
 	get("/brokers/{broker}", "/brokers/1")
 	read := url.Values{"from": {"offset"}, "offset": {"0"}, "partition": {"0"}, "n": {"3"}}
 	same("messages", dig(get("/topics/{topic}/messages", "/topics/bluesky-events/messages?"+read.Encode()), "messages"),
-		cli("messages", "bluesky-events", "--offset", "0", "--partition", "0", "-n", "3"))
-	one := cli("messages", "weir.dead-letters", "--partition", fmt.Sprint(dig(hand, "partition")), "--offset", fmt.Sprint(dig(hand, "offset")), "-n", "1").([]any)
+		terminal("messages", "bluesky-events", "--offset", "0", "--partition", "0", "-n", "3"))
+	one := terminal("messages", "weir.dead-letters", "--partition", fmt.Sprint(dig(hand, "partition")), "--offset", fmt.Sprint(dig(hand, "offset")), "-n", "1").([]any)
 	same("message", get("/topics/{topic}/messages/{partition}/{offset}", at), one[0], "command", "requests")
 
 	post("/groups/{group}/reset", "/groups/weir-bluesky-counter/reset", `{"to":"earliest","topics":[],"partitions":[],"confirm":""}`)
@@ -371,7 +373,7 @@ func callsAPI(t *testing.T, env []string, base string) {
 		return dig(v, "running") == false
 	})
 	growing := []string{"scanned", "seconds", "events", "uncounted", "notes"}
-	same("verify", report, cli("verify"), growing...)
+	same("verify", report, terminal("verify"), growing...)
 
 	for path, ops := range a.doc["paths"].(map[string]any) {
 		for method := range ops.(map[string]any) {
@@ -408,11 +410,11 @@ func callsMembers(t *testing.T, env []string, post func(template, path, body str
 	// The command does the same, down to nobody, and back.
 	for _, c := range []struct{ verb, members string }{{"leave", "0"}, {"join", "1"}} {
 		stdout, stderr, code := weir(t, env, "groups", c.verb, "weir-bluesky-counter.accounts", "-o", "json")
-		if code != exitOK || fmt.Sprint(dig(decoded(t, stdout), "members")) != c.members {
+		if code != cli.ExitOK || fmt.Sprint(dig(decoded(t, stdout), "members")) != c.members {
 			t.Errorf("weir groups %s: exit code %d: %s%s", c.verb, code, stdout, stderr)
 		}
 	}
-	if _, stderr, code := weir(t, env, "groups", "join", "somebody-elses"); code != exitRuntime || !strings.Contains(stderr, "no counters of this weir") {
+	if _, stderr, code := weir(t, env, "groups", "join", "somebody-elses"); code != cli.ExitRuntime || !strings.Contains(stderr, "no counters of this weir") {
 		t.Errorf("joining a group of nobody: exit code %d: %s", code, stderr)
 	}
 }

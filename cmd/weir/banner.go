@@ -6,7 +6,9 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/tally"
+	"github.com/weir-project/weir/internal/visible"
 	"github.com/weir-project/weir/internal/web"
 )
 
@@ -14,8 +16,8 @@ import (
 // standard error: standard output is for data.
 func (a *app) banner(e *engine, mode, why string, from string) {
 	s := a.stderr
-	s.say("%s", s.paint(bold, "weir "+buildVersion().Version))
-	line := func(name, text string) { s.say("  %-9s %s", name, visible(text)) }
+	s.Linef("%s", s.Paint(cli.Bold, "weir "+buildVersion().Version))
+	line := func(name, text string) { s.Linef("  %-9s %s", name, visible.Text(text)) }
 	brokers := strings.Join(e.kafkaAddrs, ",")
 	if e.cluster == nil {
 		brokers += " (existing cluster, from " + a.given["kafka"] + ")"
@@ -46,16 +48,16 @@ func (a *app) banner(e *engine, mode, why string, from string) {
 		if why != "" {
 			text += "; " + why
 		}
-		s.say("  %s", s.paint(yellow, visible(text)))
+		s.Linef("  %s", s.Paint(cli.Yellow, visible.Text(text)))
 	}
 	if e.ui != nil {
-		s.say("  %-9s %s", "pages", s.paint(bold, e.ui.link()))
+		s.Linef("  %-9s %s", "pages", s.Paint(cli.Bold, e.ui.link()))
 		if e.ui.note != "" {
 			e.notes = append(e.notes, e.ui.note)
 		}
 	}
 	for _, n := range e.notes {
-		s.say("  note: %s", visible(n))
+		s.Linef("  note: %s", visible.Text(n))
 	}
 }
 
@@ -76,12 +78,12 @@ func (a *app) clusterBanner(e *engine, mode, why string) {
 // tryNext names three commands to type in another terminal, such that they find
 // this weir.
 func (a *app) tryNext(commands ...string) {
-	a.stderr.say("  try, in another terminal:")
+	a.stderr.Linef("  try, in another terminal:")
 	self := invocation()
 	for _, c := range commands {
-		a.stderr.say("    %s%s%s", self, strings.TrimPrefix(c, "weir"), a.sameData())
+		a.stderr.Linef("    %s%s%s", self, strings.TrimPrefix(c, "weir"), a.sameData())
 	}
-	a.stderr.say("  Ctrl-C stops")
+	a.stderr.Linef("  Ctrl-C stops")
 }
 
 // invocation is what to type to run this program again: weir where the shell finds

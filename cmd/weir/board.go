@@ -9,14 +9,14 @@ import (
 // a terminal, a plain line a stream every ten seconds otherwise. read is called
 // with the time and may take its own time: lines are never older than it.
 func (a *app) showStatus(ctx context.Context, read func(context.Context, time.Time) []stream) {
-	if a.stderr.live() {
+	if a.stderr.Live() {
 		tick := time.NewTicker(redrawEvery)
 		defer tick.Stop()
 		for {
-			a.stderr.status(statusLines(read(ctx, time.Now()))...)
+			a.stderr.Status(statusLines(read(ctx, time.Now()))...)
 			select {
 			case <-ctx.Done():
-				a.stderr.status()
+				a.stderr.Status()
 				return
 			case <-tick.C:
 			}
@@ -39,7 +39,7 @@ func (a *app) showStatus(ctx context.Context, read func(context.Context, time.Ti
 			}
 			last = now
 			for _, l := range lines {
-				a.stderr.say("%s %s", now.Format(time.TimeOnly), l)
+				a.stderr.Linef("%s %s", now.Format(time.TimeOnly), l)
 			}
 		}
 	}

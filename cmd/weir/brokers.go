@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/inspect"
 )
 
@@ -29,11 +30,11 @@ func newBrokers(a *app) *cobra.Command {
 		Example: `  weir brokers
   weir brokers kill 2
   weir brokers restart 2`,
-		Args: noSuchCommand,
+		Args: cli.NoSuchCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.listBrokers(cmd) },
 	}
 	a.clusterFlags(list, useKafka)
-	a.outputFlag(list, formatTable, formatJSON, formatJSONL)
+	a.outputFlag(list, cli.FormatTable, cli.FormatJSON, cli.FormatJSONL)
 	plain := &cobra.Command{
 		Use:     "list",
 		Short:   "List the brokers",
@@ -42,7 +43,7 @@ func newBrokers(a *app) *cobra.Command {
 		RunE:    func(cmd *cobra.Command, _ []string) error { return a.listBrokers(cmd) },
 	}
 	a.clusterFlags(plain, useKafka)
-	a.outputFlag(plain, formatTable, formatJSON, formatJSONL)
+	a.outputFlag(plain, cli.FormatTable, cli.FormatJSON, cli.FormatJSONL)
 	list.AddCommand(plain,
 		a.brokerAction("kill", "Kill a broker of the running weir", "killed"),
 		a.brokerAction("restart", "Restart a killed broker of the running weir", "restarted"))
@@ -61,8 +62,8 @@ func (a *app) listBrokers(cmd *cobra.Command) error {
 		for i, b := range list.Brokers {
 			lines[i] = b
 		}
-		return a.write(list.Brokers, lines, func() *table {
-			tb := newTable(">BROKER", "ADDRESS", ">PID", "STATE", ">LEADS", ">REPLICAS", ">SIZE", "")
+		return a.write(list.Brokers, lines, func() *cli.Table {
+			tb := cli.NewTable(">BROKER", "ADDRESS", ">PID", "STATE", ">LEADS", ">REPLICAS", ">SIZE", "")
 			for _, b := range list.Brokers {
 				state, role := "up", ""
 				if !b.Alive {
@@ -75,7 +76,7 @@ func (a *app) listBrokers(cmd *cobra.Command) error {
 				if b.Controller {
 					role = "controller"
 				}
-				tb.add(strconv.Itoa(int(b.ID)), b.Address, pid, state, b.Leads, b.Replicas, sizeOrUnknown(b.Bytes), role)
+				tb.Add(strconv.Itoa(int(b.ID)), b.Address, pid, state, b.Leads, b.Replicas, cli.SizeOrUnknown(b.Bytes), role)
 			}
 			return tb
 		})
@@ -98,15 +99,15 @@ func (a *app) sayLeaders(ctx context.Context) {
 		}
 		for _, b := range list.Brokers {
 			if b.Alive {
-				a.stderr.say("broker %d leads %d partitions", b.ID, b.Leads)
+				a.stderr.Linef("broker %d leads %d partitions", b.ID, b.Leads)
 			} else {
-				a.stderr.say("broker %d is down and leads %d partitions", b.ID, b.Leads)
+				a.stderr.Linef("broker %d is down and leads %d partitions", b.ID, b.Leads)
 			}
 		}
 		return nil
 	})
 	if err != nil {
-		a.stderr.say("the brokers did not say in time who leads what now; ask again with: weir brokers%s", a.sameData())
+		a.stderr.Linef("the brokers did not say in time who leads what now; ask again with: weir brokers%s", a.sameData())
 	}
 }
 
@@ -121,7 +122,7 @@ func (a *app) brokerAction(name, short, done string) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			id, err := strconv.ParseInt(args[0], 10, 32)
 			if err != nil || id < 0 {
-				return usageError("weir brokers lists them", "broker %q is not a number", args[0])
+				return cli.UsageError("weir brokers lists them", "broker %q is not a number", args[0])
 			}
 			dir, err := a.data()
 			if err != nil {
@@ -129,10 +130,10 @@ func (a *app) brokerAction(name, short, done string) *cobra.Command {
 			}
 			r := a.runningWeir(dir)
 			if r == nil {
-				return connectError("start one with weir up or weir cluster, or name its directory with --data", "no weir runs on %s", dir)
+				return cli.ConnectError("start one with weir up or weir cluster, or name its directory with --data", "no weir runs on %s", dir)
 			}
 			if !r.OwnKafka {
-				return runtimeError("use that cluster's own tools", "the brokers at %v are not weir's own, and cannot be killed or restarted by it", r.Kafka)
+				return cli.RuntimeError("use that cluster's own tools", "the brokers at %v are not weir's own, and cannot be killed or restarted by it", r.Kafka)
 			}
 			verb := name
 			if hard {
@@ -141,7 +142,7 @@ func (a *app) brokerAction(name, short, done string) *cobra.Command {
 			if err := controlPost(cmd.Context(), r.Control, fmt.Sprintf("/brokers/%d/%s", id, verb)); err != nil {
 				return fmt.Errorf("%s broker %d: %w", name, id, err)
 			}
-			a.stderr.say("broker %d %s", id, done)
+			a.stderr.Linef("broker %d %s", id, done)
 			a.sayLeaders(cmd.Context())
 			return nil
 		},

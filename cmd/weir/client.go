@@ -3,14 +3,15 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/inspect"
 	"github.com/weir-project/weir/internal/kafka"
 	"github.com/weir-project/weir/internal/tally"
+	"github.com/weir-project/weir/internal/visible"
 )
 
 // kafkaConfig is how this process talks to a cluster. id is what the cluster's
@@ -30,14 +31,14 @@ func (a *app) measured(brokers []string, id string) kafka.Config {
 func (a *app) openKafka(ctx context.Context, t *target, extra ...kgo.Opt) (*kgo.Client, error) {
 	cfg := a.measured(t.kafka, "weir-cli")
 	if err := cfg.Validate(); err != nil {
-		return nil, usageError("give brokers as host:port,host:port", "%s: %w", t.kafkaFrom, err)
+		return nil, cli.UsageError("give brokers as host:port,host:port", "%s: %w", t.kafkaFrom, err)
 	}
 	cl, err := cfg.Connect(ctx, extra...)
 	if ce, ok := errors.AsType[*kafka.ConnectError](err); ok && ce.Out != "" {
-		return nil, connectError(ce.Out+a.settingsFrom(t), "Kafka at %s (%s) does not let weir in: %w", strings.Join(t.kafka, ","), t.kafkaFrom, ce.Err)
+		return nil, cli.ConnectError(ce.Out+a.settingsFrom(t), "Kafka at %s (%s) does not let weir in: %w", strings.Join(t.kafka, ","), t.kafkaFrom, ce.Err)
 	}
 	if ce, ok := errors.AsType[*kafka.ConnectError](err); ok {
-		return nil, connectError(a.startHint("--kafka"), "no Kafka broker answers at %s (%s): %w", strings.Join(t.kafka, ","), t.kafkaFrom, brief(ce.Err))
+		return nil, cli.ConnectError(a.startHint("--kafka"), "no Kafka broker answers at %s (%s): %w", strings.Join(t.kafka, ","), t.kafkaFrom, cli.Brief(ce.Err))
 	}
 	return cl, err
 }
@@ -62,14 +63,14 @@ func (a *app) startHint(flag string) string {
 // openStore connects to the counts.
 func (a *app) openStore(ctx context.Context, t *target) (*tally.Store, error) {
 	if err := tally.CheckURL(t.redis); err != nil {
-		return nil, usageError("", "%s: %w", t.redisFrom, err)
+		return nil, cli.UsageError("", "%s: %w", t.redisFrom, err)
 	}
 	if t.redisFrom == "--redis" && tally.HasPassword(t.redis) {
-		a.stderr.say("warning: a password in an argument is seen by everybody on this machine: put the URL into WEIR_REDIS, or the password into %s or a file (?password_file=/path)", redisPasswordVariable)
+		a.stderr.Linef("warning: a password in an argument is seen by everybody on this machine: put the URL into WEIR_REDIS, or the password into %s or a file (?password_file=/path)", redisPasswordVariable)
 	}
 	s, err := tally.Open(ctx, tally.WithPassword(t.redis, a.env[redisPasswordVariable]))
 	if ce, ok := errors.AsType[*tally.ConnectError](err); ok {
-		return nil, connectError(a.startHint("--redis"), "no Redis answers at %s (%s): %w", ce.Addr, t.redisFrom, brief(ce.Err))
+		return nil, cli.ConnectError(a.startHint("--redis"), "no Redis answers at %s (%s): %w", ce.Addr, t.redisFrom, cli.Brief(ce.Err))
 	}
 	return s, err
 }
@@ -110,40 +111,13 @@ func (a *app) withInspector(ctx context.Context, do func(*inspect.Inspector, *ta
 	return do(i, t)
 }
 
-// brief is the innermost text of a network error: the layers above it repeat the
-// address.
-func brief(err error) error {
-	if errors.Is(err, context.DeadlineExceeded) {
-		return errors.New("no answer in time")
-	}
-	return errors.New(networkCause(err))
-}
-
 // notes tells what an answer came with: remarks about simulated replicas, and
 // what could not be found out.
 func (a *app) notes(note string, warnings []string) {
-	if note != "" && a.output == formatTable {
-		a.stderr.say("note: %s", visible(note))
+	if note != "" && a.output == cli.FormatTable {
+		a.stderr.Linef("note: %s", visible.Text(note))
 	}
 	for _, w := range warnings {
-		a.stderr.say("warning: %s", visible(w))
+		a.stderr.Linef("warning: %s", visible.Text(w))
 	}
-}
-
-func sizeOrUnknown(n int64) string {
-	if n < 0 {
-		return "?"
-	}
-	return sizeText(n)
-}
-
-func numberOrUnknown(n int64) string {
-	if n < 0 {
-		return "?"
-	}
-	return thousands(n)
-}
-
-func ids(list []int32) string {
-	return strings.Trim(strings.ReplaceAll(fmt.Sprint(list), " ", ","), "[]")
 }

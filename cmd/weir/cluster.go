@@ -79,7 +79,7 @@ func (a *app) runCluster(ctx context.Context, cfg engineConfig, why string, l *l
 	defer g.stop()
 	select {
 	case <-ctx.Done():
-		a.stderr.say("stopping")
+		a.stderr.Linef("stopping")
 		return nil
 	case <-g.ends:
 		return g.err()

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/kafka"
 )
 
@@ -61,7 +62,7 @@ func (a *app) find() (*target, error) {
 	}
 	if r := t.running; r != nil && r.KafkaConfig != "" && a.security == nil { // log in as it does
 		if a.security, err = kafka.ReadSecurity(r.KafkaConfig, a.env[passwordVariable]); err != nil {
-			return nil, usageError("give the same --kafka and --kafka-config as weir "+r.Command, "%w", err)
+			return nil, cli.UsageError("give the same --kafka and --kafka-config as weir "+r.Command, "%w", err)
 		}
 	}
 	if from := a.given["redis"]; from != "" {
@@ -86,7 +87,7 @@ func (a *app) runningWeir(dir string) *runtimeFile {
 		return found[0]
 	}
 	if a.given["kafka"] == "" {
-		a.stderr.say("two weirs run on %s; this is about the live one. For the simulated one: --kafka %s --redis %s",
+		a.stderr.Linef("two weirs run on %s; this is about the live one. For the simulated one: --kafka %s --redis %s",
 			dir, strings.Join(found[1].Kafka, ","), found[1].Redis)
 	}
 	return found[0]

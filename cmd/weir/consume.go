@@ -8,6 +8,9 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/weir-project/weir/internal/cli"
+	"github.com/weir-project/weir/internal/visible"
 )
 
 const consumeLong = `Counts the events of one stream by type, each exactly once, as a member of a
@@ -69,7 +72,7 @@ func (a *app) runConsume(ctx context.Context, s source, group string) (err error
 		return err
 	}
 	a.sayWhy(t.mode, "")
-	a.stderr.say("%s as group %s; Ctrl-C stops and prints the counts", s.topic, visible(group))
+	a.stderr.Linef("%s as group %s; Ctrl-C stops and prints the counts", s.topic, visible.Text(group))
 	watching := startGroup(ctx, &part{name: "assignment", run: p.sayAssignment})
 	defer watching.stop()
 	err = p.run(ctx, watching)
@@ -92,10 +95,10 @@ func (p *pipeline) sayAssignment(ctx context.Context) error {
 				slices.Sort(have)
 				now := "no partitions: the other members of the group have them all, or it is rebalancing"
 				if len(have) > 0 {
-					now = "partitions " + ids(have)
+					now = "partitions " + cli.IDs(have)
 				}
 				if before, ok := said[m.topic]; before != now && (ok || len(have) > 0) {
-					p.app.stderr.say("%s assigned of %s: %s", time.Now().Format(time.TimeOnly), m.topic, now)
+					p.app.stderr.Linef("%s assigned of %s: %s", time.Now().Format(time.TimeOnly), m.topic, now)
 					said[m.topic] = now
 				}
 			}
@@ -127,5 +130,5 @@ func (p *pipeline) printCounted(ctx context.Context) error {
 			}
 		}
 	}
-	return countTable(rows).write(p.app.stdout)
+	return countTable(rows).Write(p.app.stdout)
 }

@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/web"
 )
 
@@ -162,7 +163,7 @@ func controlAsk(ctx context.Context, method, socket, path string) ([]byte, error
 	}
 	res, err := client.Do(req)
 	if err != nil {
-		return nil, connectError("start it again with weir up or weir cluster", "the running weir does not answer on %s: %w", socket, brief(err))
+		return nil, cli.ConnectError("start it again with weir up or weir cluster", "the running weir does not answer on %s: %w", socket, cli.Brief(err))
 	}
 	defer res.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxControlAnswer))

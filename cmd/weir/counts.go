@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/weir-project/weir/internal/bluesky"
+	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/event"
 	"github.com/weir-project/weir/internal/kafka"
 	"github.com/weir-project/weir/internal/tally"
@@ -47,7 +48,7 @@ func newCounts(a *app) *cobra.Command {
 			}
 			defer store.Close()
 			if t.mode == modeSimulated {
-				a.stderr.say("simulated events")
+				a.stderr.Linef("simulated events")
 			}
 			if watch {
 				return a.watchCounts(ctx, store, group)
@@ -58,7 +59,7 @@ func newCounts(a *app) *cobra.Command {
 	a.clusterFlags(cmd, useRedis)
 	cmd.Flags().StringVar(&group, "group", "", "consumer `GROUP` (default: each source's counter; the table shows all groups)")
 	cmd.Flags().BoolVar(&watch, "watch", false, "print again every second until Ctrl-C")
-	a.outputFlag(cmd, formatTable, formatJSON, formatJSONL)
+	a.outputFlag(cmd, cli.FormatTable, cli.FormatJSON, cli.FormatJSONL)
 	_ = cmd.RegisterFlagCompletionFunc("group", a.completeGroups)
 	return cmd
 }
@@ -96,7 +97,7 @@ func sourceNamed(name string) (source, error) {
 			return s, nil
 		}
 	}
-	return source{}, usageError("the sources are bluesky and wikipedia", "source %q is unknown", name)
+	return source{}, cli.UsageError("the sources are bluesky and wikipedia", "source %q is unknown", name)
 }
 
 func sourceArgs(cmd *cobra.Command) *cobra.Command {
@@ -164,14 +165,14 @@ func countRows(all []tally.Tally, group string) []countRow {
 	return rows
 }
 
-func countTable(rows []countRow) *table {
-	t := newTable("TOPIC", "GROUP", "TYPE", ">EVENTS")
+func countTable(rows []countRow) *cli.Table {
+	t := cli.NewTable("TOPIC", "GROUP", "TYPE", ">EVENTS")
 	var sum int64
 	for i, r := range rows {
-		t.add(r.Topic, r.Group, r.Kind, r.Count)
+		t.Add(r.Topic, r.Group, r.Kind, r.Count)
 		sum += r.Count
 		if i+1 == len(rows) || rows[i+1].Topic != r.Topic || rows[i+1].Group != r.Group {
-			t.add(r.Topic, r.Group, "all", sum)
+			t.Add(r.Topic, r.Group, "all", sum)
 			sum = 0
 		}
 	}
@@ -188,15 +189,15 @@ func (a *app) printCounts(ctx context.Context, store *tally.Store, group string)
 
 func (a *app) showCounts(all []tally.Tally, group string) error {
 	rows := countRows(all, group)
-	if len(rows) == 0 && a.output == formatTable {
-		a.stderr.say("nothing is counted yet; weir up, or weir consume SOURCE, counts")
+	if len(rows) == 0 && a.output == cli.FormatTable {
+		a.stderr.Linef("nothing is counted yet; weir up, or weir consume SOURCE, counts")
 		return nil
 	}
 	lines := make([]any, len(rows))
 	for i, r := range rows {
 		lines[i] = r
 	}
-	return a.write(countsBySource(all, group), lines, func() *table { return countTable(rows) })
+	return a.write(countsBySource(all, group), lines, func() *cli.Table { return countTable(rows) })
 }
 
 // watchCounts prints the counts every second, in place on a terminal. While Redis
@@ -204,26 +205,27 @@ func (a *app) showCounts(all []tally.Tally, group string) error {
 func (a *app) watchCounts(ctx context.Context, store *tally.Store, group string) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	place := newScreen(a.stdout, true, a.env["TERM"])
-	defer place.keep()
-	inPlace := a.output == formatTable && place.live()
+	place := cli.NewScreen(a.stdout, true, a.env["TERM"])
+	defer place.Keep()
+	inPlace := a.output == cli.FormatTable && place.Live()
 	for lost := false; ; {
 		all, err := store.All(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return nil
 		case err != nil && !lost:
-			a.stderr.say("waiting for Redis, which does not answer: %s", oneLine(brief(err).Error()))
+			a.stderr.Linef("waiting for Redis, which does not answer: %s", cli.OneLine(cli.Brief(err).Error()))
 		case err == nil && lost:
-			a.stderr.say("Redis answers again")
+			a.stderr.Linef("Redis answers again")
 		}
 		lost = err != nil
 		if !lost {
-			show := a.showCounts
 			if inPlace {
-				show = place.showCounts
+				err = drawCounts(place, all, group)
+			} else {
+				err = a.showCounts(all, group)
 			}
-			if err := show(all, group); err != nil {
+			if err != nil {
 				return err
 			}
 		}
@@ -232,18 +234,18 @@ func (a *app) watchCounts(ctx context.Context, store *tally.Store, group string)
 			return nil
 		case <-tick.C:
 		}
-		if a.output == formatTable && !inPlace && !lost {
+		if a.output == cli.FormatTable && !inPlace && !lost {
 			fmt.Fprintln(a.stdout)
 		}
 	}
 }
 
-// showCounts draws the counts in place.
-func (s *screen) showCounts(all []tally.Tally, group string) error {
+// drawCounts draws the counts in place.
+func drawCounts(s *cli.Screen, all []tally.Tally, group string) error {
 	var b bytes.Buffer
-	if err := countTable(countRows(all, group)).write(&b); err != nil {
+	if err := countTable(countRows(all, group)).Write(&b); err != nil {
 		return err
 	}
-	s.status(strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")...)
+	s.Status(strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")...)
 	return nil
 }

@@ -8,9 +8,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/event"
 	"github.com/weir-project/weir/internal/ingest"
 	"github.com/weir-project/weir/internal/kafka"
+	"github.com/weir-project/weir/internal/visible"
 )
 
 const cursorLong = `A source's cursor says where in the stream weir goes on, and which sequence number
@@ -28,7 +30,7 @@ func newCursor(a *app) *cobra.Command {
 		Long:  cursorLong,
 		Example: `  weir cursor rebuild bluesky
   weir cursor show bluesky`,
-		Args: noSuchCommand,
+		Args: cli.NoSuchCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	show := &cobra.Command{
@@ -54,7 +56,7 @@ of this source meanwhile is fenced: stop it first.`,
 	for _, c := range []*cobra.Command{show, rebuild} {
 		sourceArgs(c)
 		a.clusterFlags(c, useKafka)
-		a.outputFlag(c, formatTable, formatJSON)
+		a.outputFlag(c, cli.FormatTable, cli.FormatJSON)
 	}
 	rebuild.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	noEnv(rebuild.Flags(), "yes")
@@ -87,14 +89,14 @@ func (a *app) showCursor(ctx context.Context, name string) error {
 			return err
 		}
 		if !found {
-			return runtimeError("weir up writes one; where the topics hold events already: weir cursor rebuild "+s.name, "%s has no cursor", s.name)
+			return cli.RuntimeError("weir up writes one; where the topics hold events already: weir cursor rebuild "+s.name, "%s has no cursor", s.name)
 		}
-		return a.write(rec, []any{rec}, func() *table {
+		return a.write(rec, []any{rec}, func() *cli.Table {
 			fmt.Fprintf(a.stdout, "%s goes on %s\nwritten %s by %s\n\n", s.name, positionText(&rec.Cursor),
-				timeText(rec.WrittenUS), visible(rec.Instance))
-			tb := newTable("TOPIC", ">NEXT NUMBER")
+				timeText(rec.WrittenUS), visible.Text(rec.Instance))
+			tb := cli.NewTable("TOPIC", ">NEXT NUMBER")
 			for _, topic := range sortedKeys(rec.Seqs) {
-				tb.add(topic, rec.Seqs[topic])
+				tb.Add(topic, rec.Seqs[topic])
 			}
 			return tb
 		})
@@ -103,33 +105,33 @@ func (a *app) showCursor(ctx context.Context, name string) error {
 
 func (a *app) rebuildCursor(ctx context.Context, name string, yes bool) error {
 	return a.withSource(ctx, name, func(s source, cfg kafka.Config) error {
-		a.stderr.say("reading the topics of %s", s.name)
+		a.stderr.Linef("reading the topics of %s", s.name)
 		plan, err := ingest.PlanCursor(ctx, ingest.PlanConfig{Kafka: cfg, Source: s.name, Locate: s.locate,
 			Topics: ingest.Topics{Data: s.topic, Account: s.account, DeadLetter: kafka.TopicDeadLetters}})
 		if err != nil {
 			return err
 		}
 		if plan.Problem == "" {
-			a.stderr.say("the cursor of %s fits what the topics hold: nothing to do", s.name)
+			a.stderr.Linef("the cursor of %s fits what the topics hold: nothing to do", s.name)
 			return a.writePlan(plan)
 		}
 		if err := a.showPlan(plan); err != nil {
 			return err
 		}
-		if err := a.confirm(fmt.Sprintf("Write this cursor of %s? [y/N] ", s.name), "y", yes); err != nil {
+		if err := cli.Confirm(a.stdin, a.stderr, fmt.Sprintf("Write this cursor of %s? [y/N] ", s.name), "y", yes); err != nil {
 			return err
 		}
 		if err := plan.Apply(ctx); err != nil {
 			return err
 		}
-		a.stderr.say("wrote the cursor of %s: start weir again, then weir verify", s.name)
+		a.stderr.Linef("wrote the cursor of %s: start weir again, then weir verify", s.name)
 		return a.writePlan(plan)
 	})
 }
 
 // writePlan prints a plan for programs.
 func (a *app) writePlan(plan *ingest.CursorPlan) error {
-	if a.output == formatTable {
+	if a.output == cli.FormatTable {
 		return nil
 	}
 	return a.write(plan, nil, nil)
@@ -137,24 +139,24 @@ func (a *app) writePlan(plan *ingest.CursorPlan) error {
 
 // showPlan prints what a rebuild would write, on standard error: it belongs to the question.
 func (a *app) showPlan(plan *ingest.CursorPlan) error {
-	a.stderr.say("the cursor of %s cannot be used: %s", plan.Source, plan.Problem)
-	tb := newTable("TOPIC", ">RECORDS", ">NEXT NUMBER NOW", ">NEXT NUMBER THEN")
+	a.stderr.Linef("the cursor of %s cannot be used: %s", plan.Source, plan.Problem)
+	tb := cli.NewTable("TOPIC", ">RECORDS", ">NEXT NUMBER NOW", ">NEXT NUMBER THEN")
 	var notes []string
 	for _, t := range plan.Topics {
-		tb.add(t.Topic, t.Records, t.Was, t.Next)
+		tb.Add(t.Topic, t.Records, t.Was, t.Next)
 		if t.Deleted > 0 {
 			notes = append(notes, fmt.Sprintf("%s records are no longer in %s (retention): the new cursor does not know their types, "+
-				"so weir verify can no longer recount them. The counts in Redis stay as they are.", thousands(t.Deleted), t.Topic))
+				"so weir verify can no longer recount them. The counts in Redis stay as they are.", cli.Thousands(t.Deleted), t.Topic))
 		}
 	}
-	if err := tb.write(a.stderr); err != nil {
+	if err := tb.Write(a.stderr); err != nil {
 		return err
 	}
 	from := "estimated from the newest events; events that come again from there are not stored again"
 	if plan.Exact {
 		from = "from the newest cursor that fits"
 	}
-	a.stderr.say("%s will go on %s (%s)", plan.Source, positionText(&plan.Cursor.Cursor), from)
+	a.stderr.Linef("%s will go on %s (%s)", plan.Source, positionText(&plan.Cursor.Cursor), from)
 	if at := &plan.Cursor.Cursor; !plan.Exact && !at.IsZero() && at.Last == "" {
 		notes = append(notes, "if the source no longer offers what came after that time, weir will not notice the gap")
 	}
@@ -162,7 +164,7 @@ func (a *app) showPlan(plan *ingest.CursorPlan) error {
 		notes = append(notes, "whether the stored events are live or simulated is no longer known: start weir with the same --source as before")
 	}
 	for _, n := range notes {
-		a.stderr.say("note: %s", n)
+		a.stderr.Linef("note: %s", n)
 	}
 	return nil
 }
@@ -177,10 +179,10 @@ func positionText(c *event.Cursor) string {
 		text += fmt.Sprintf(", number %d", c.Seq)
 	}
 	if c.Host != "" {
-		text += " of " + visible(c.Host)
+		text += " of " + visible.Text(c.Host)
 	}
 	if c.Origin != "" && !strings.HasPrefix(c.Origin, event.OriginLive) {
-		text += ", " + visible(c.Origin)
+		text += ", " + visible.Text(c.Origin)
 	}
 	return text
 }

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/weir-project/weir/internal/cli"
 )
 
 // TestCursorRebuild loses a source's cursor as a user can, and follows what weir says
@@ -21,15 +23,15 @@ func TestCursorRebuild(t *testing.T) {
 		before := sum(counted(t, env)["bluesky"])
 		p := start(t, env, "", "produce", "bluesky")
 		eventually(t, "more events are counted", func() bool { return sum(counted(t, env)["bluesky"]) >= before+more })
-		if code := p.stop(t); code != exitOK {
+		if code := p.stop(t); code != cli.ExitOK {
 			t.Fatalf("produce: exit code %d:\n%s", code, p.stderr)
 		}
 	}
-	if _, stderr, code := weir(t, env, "cursor", "show", "bluesky"); code != exitRuntime || !strings.Contains(stderr, "has no cursor") {
+	if _, stderr, code := weir(t, env, "cursor", "show", "bluesky"); code != cli.ExitRuntime || !strings.Contains(stderr, "has no cursor") {
 		t.Errorf("show without a cursor: exit code %d:\n%s", code, stderr)
 	}
 	produce(300)
-	if _, stderr, code := weir(t, env, "cursor", "rebuild", "bluesky", "--yes"); code != exitOK || !strings.Contains(stderr, "nothing to do") {
+	if _, stderr, code := weir(t, env, "cursor", "rebuild", "bluesky", "--yes"); code != cli.ExitOK || !strings.Contains(stderr, "nothing to do") {
 		t.Errorf("rebuild of a good cursor: exit code %d:\n%s", code, stderr)
 	}
 	good, _, _ := weir(t, env, "cursor", "show", "bluesky", "-o", "json")
@@ -39,21 +41,21 @@ func TestCursorRebuild(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, stderr, code := weir(t, env, "produce", "bluesky")
-	if code != exitRuntime || !strings.Contains(stderr, "has no cursor of bluesky") || !strings.Contains(stderr, "weir cursor rebuild bluesky") {
+	if code != cli.ExitRuntime || !strings.Contains(stderr, "has no cursor of bluesky") || !strings.Contains(stderr, "weir cursor rebuild bluesky") {
 		t.Errorf("produce without its cursor: exit code %d:\n%s", code, stderr)
 	}
-	if stdout, _, code := weir(t, env, "verify"); code != exitFailed || !strings.Contains(stdout, "WRONG") {
+	if stdout, _, code := weir(t, env, "verify"); code != cli.ExitFailed || !strings.Contains(stdout, "WRONG") {
 		t.Errorf("verify without the cursor: exit code %d:\n%s", code, stdout)
 	}
 	_, stderr, code = weir(t, env, "cursor", "rebuild", "bluesky")
-	if code != exitUsage || !strings.Contains(stderr, "add --yes") || !strings.Contains(stderr, "bluesky will go on after") {
+	if code != cli.ExitUsage || !strings.Contains(stderr, "add --yes") || !strings.Contains(stderr, "bluesky will go on after") {
 		t.Errorf("rebuild that nobody confirms: exit code %d:\n%s", code, stderr)
 	}
-	if _, _, code := weir(t, env, "cursor", "show", "bluesky"); code != exitRuntime {
+	if _, _, code := weir(t, env, "cursor", "show", "bluesky"); code != cli.ExitRuntime {
 		t.Errorf("a cursor was written without a confirmation: exit code %d", code)
 	}
 	stdout, stderr, code := weir(t, env, "cursor", "rebuild", "bluesky", "--yes", "-o", "json")
-	if code != exitOK {
+	if code != cli.ExitOK {
 		t.Fatalf("rebuild: exit code %d:\n%s", code, stderr)
 	}
 	var plan struct {
@@ -66,7 +68,7 @@ func TestCursorRebuild(t *testing.T) {
 	}
 	produce(300)
 	verified(t, env)
-	if code := consume.stop(t); code != exitOK {
+	if code := consume.stop(t); code != cli.ExitOK {
 		t.Errorf("consume: exit code %d:\n%s", code, consume.stderr)
 	}
 }

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/weir-project/weir/internal/cli"
 )
 
 // Modes of data: each has a directory of its own, so that live and simulated
@@ -39,7 +41,7 @@ func defaultDataDir(env map[string]string, goos string) (string, error) {
 	}
 	home := env["HOME"]
 	if home == "" {
-		return "", usageError("name a directory with --data", "no data directory: HOME is not set")
+		return "", cli.UsageError("name a directory with --data", "no data directory: HOME is not set")
 	}
 	if goos == "darwin" {
 		return filepath.Join(home, "Library", "Application Support", "weir"), nil
@@ -51,7 +53,7 @@ func defaultDataDir(env map[string]string, goos string) (string, error) {
 func (a *app) data() (string, error) {
 	dir := a.dataDir
 	if from := a.given["data"]; dir == "" && from != "" {
-		return "", usageError("name a directory, or leave it out for the default", "%s is empty", from)
+		return "", cli.UsageError("name a directory, or leave it out for the default", "%s is empty", from)
 	}
 	if dir == "" {
 		d, err := defaultDataDir(a.env, runtime.GOOS)
@@ -62,7 +64,7 @@ func (a *app) data() (string, error) {
 	}
 	abs, err := filepath.Abs(dir)
 	if err != nil {
-		return "", usageError("name a directory with --data", "data directory %s: %w", dir, err)
+		return "", cli.UsageError("name a directory with --data", "data directory %s: %w", dir, err)
 	}
 	return abs, nil
 }
@@ -104,13 +106,13 @@ func inUseError(dir string) error {
 	if r, err := readRuntime(dir); err == nil {
 		who = fmt.Sprintf("weir %s, process %d", r.Command, r.PID)
 	}
-	return runtimeError("stop that one, or choose another directory with --data", "data directory %s is in use by %s", dir, who)
+	return cli.RuntimeError("stop that one, or choose another directory with --data", "data directory %s is in use by %s", dir, who)
 }
 
 // dirError says what is wrong with a data directory in the user's words.
 func dirError(dir string, err error) error {
 	if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) { // no fault of the directory
-		return runtimeError(raiseDescriptors, "open data directory %s: %w", dir, err)
+		return cli.RuntimeError(raiseDescriptors, "open data directory %s: %w", dir, err)
 	}
 	cause := err
 	if pe, ok := errors.AsType[*fs.PathError](err); ok {
@@ -120,7 +122,7 @@ func dirError(dir string, err error) error {
 	if errors.Is(err, fs.ErrPermission) {
 		hint = "make it writable for you, or choose another directory with --data"
 	}
-	return runtimeError(hint, "data directory %s cannot be used: %w", dir, cause)
+	return cli.RuntimeError(hint, "data directory %s cannot be used: %w", dir, cause)
 }
 
 // runtimeFile is what a running weir tells the other commands: weir.json in the

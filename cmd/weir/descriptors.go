@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/weir-project/weir/internal/cli"
 )
 
 // minDescriptors is what weir needs to run brokers and Redis: about 170 for files
@@ -22,7 +24,7 @@ func checkDescriptors() error {
 		return fmt.Errorf("read the limit of open files: %w", err)
 	}
 	if uint64(l.Cur) < minDescriptors { //nolint:unconvert // signed on some systems
-		return runtimeError(raiseDescriptors, "weir may open only %d files and connections, and needs at least %d", l.Cur, minDescriptors)
+		return cli.RuntimeError(raiseDescriptors, "weir may open only %d files and connections, and needs at least %d", l.Cur, minDescriptors)
 	}
 	return nil
 }

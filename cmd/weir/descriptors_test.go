@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/weir-project/weir/internal/cli"
 )
 
 // With few descriptors the program ends at once, names the limit, and creates nothing.
@@ -22,7 +24,7 @@ func TestFewDescriptors(t *testing.T) {
 			cmd.Env = append(os.Environ(), asWeir+"=1")
 			out, err := cmd.CombinedOutput()
 			text := string(out)
-			if err == nil || cmd.ProcessState.ExitCode() != exitRuntime {
+			if err == nil || cmd.ProcessState.ExitCode() != cli.ExitRuntime {
 				t.Errorf("%s with %d descriptors: %v", command, limit, err)
 			}
 			if !strings.Contains(text, fmt.Sprintf("only %d files", limit)) || !strings.Contains(text, "ulimit -n 4096") ||
@@ -38,7 +40,7 @@ func TestFewDescriptors(t *testing.T) {
 
 func TestNoDescriptorsIsNoFaultOfTheDirectory(t *testing.T) {
 	var out strings.Builder
-	report(dirError("/data", &os.PathError{Op: "open", Path: "/data/lock", Err: unix.EMFILE}), &out)
+	cli.Report(dirError("/data", &os.PathError{Op: "open", Path: "/data/lock", Err: unix.EMFILE}), &out)
 	if text := out.String(); !strings.Contains(text, "ulimit -n 4096") || strings.Contains(text, "another directory") {
 		t.Errorf("says:\n%s", text)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/cluster/apache"
 	"github.com/weir-project/weir/internal/intake"
 	"github.com/weir-project/weir/internal/redisd"
@@ -87,16 +88,16 @@ func (e *engine) open(ctx context.Context, cfg engineConfig) error {
 	if err != nil {
 		return err
 	}
-	progress := newProgress(e.app.stderr)
-	defer progress.done()
+	progress := cli.NewProgress(e.app.stderr)
+	defer progress.Done()
 	var g errgroup.Group
 	if len(cfg.kafka) == 0 {
 		g.Go(func() (err error) {
-			e.cluster, err = e.openBrokers(ctx, cfg, addrs, progress.show)
+			e.cluster, err = e.openBrokers(ctx, cfg, addrs, progress.Show)
 			if taken := (*apache.PortError)(nil); errors.As(err, &taken) && !cfg.ports.given {
 				e.notes = append(e.notes, fmt.Sprintf("another program took %s while broker %d started, so the brokers took free ports", taken.Addr, taken.ID))
 				if addrs, err = apache.FreeAddrs(host, len(addrs)); err == nil {
-					e.cluster, err = e.openBrokers(ctx, cfg, addrs, progress.show)
+					e.cluster, err = e.openBrokers(ctx, cfg, addrs, progress.Show)
 				}
 			}
 			if err != nil {

@@ -19,6 +19,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 
 	"github.com/weir-project/weir/internal/bluesky"
+	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/wikipedia"
 )
 
@@ -87,7 +88,7 @@ func TestApacheFailover(t *testing.T) {
 		t.Logf("up:\n%s", text[max(0, len(text)-20000):])
 	}
 	r.up.signal(t, syscall.SIGTERM)
-	if code := r.up.exitWithin(t, apachePatience); code != exitOK {
+	if code := r.up.exitWithin(t, apachePatience); code != cli.ExitOK {
 		t.Errorf("exit code %d:\n%s", code, r.up.out)
 	}
 }
@@ -207,7 +208,7 @@ func (r *failoverRig) pid(id int32) int {
 	r.t.Helper()
 	stdout, stderr, code := weir(r.t, r.env, "brokers", "-o", "json")
 	var list []struct{ ID, PID int }
-	if err := json.Unmarshal([]byte(stdout), &list); err != nil || code != exitOK {
+	if err := json.Unmarshal([]byte(stdout), &list); err != nil || code != cli.ExitOK {
 		r.t.Fatalf("weir brokers: exit code %d, %v:\n%s%s", code, err, stdout, stderr)
 	}
 	for _, b := range list {
@@ -299,7 +300,7 @@ func (r *failoverRig) twoDown() {
 	r.recent()
 	told, killed := len(r.up.out.String()), time.Now()
 	for _, id := range []string{"1", "3"} {
-		if _, stderr, code := weir(t, r.env, "brokers", "kill", id, "--hard"); code != exitOK {
+		if _, stderr, code := weir(t, r.env, "brokers", "kill", id, "--hard"); code != cli.ExitOK {
 			t.Fatalf("kill: exit code %d: %s", code, stderr)
 		}
 	}

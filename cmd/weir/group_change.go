@@ -1,19 +1,18 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"fmt"
-	"io"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/count"
 	"github.com/weir-project/weir/internal/inspect"
 	"github.com/weir-project/weir/internal/tally"
+	"github.com/weir-project/weir/internal/visible"
 )
 
 const groupResetLong = `Moves a group's position, in Kafka and, for a group that weir counts with, in
@@ -81,7 +80,7 @@ func newGroupReplay(a *app) *cobra.Command {
 	flags.StringVar(&f.into, "into", "", "`GROUP` that counts again (default: the name with "+inspect.ReplaySuffix+")")
 	flags.BoolVar(&f.yes, "yes", false, "do not ask")
 	noEnv(flags, "yes")
-	a.outputFlag(cmd, formatTable, formatJSON, formatJSONL)
+	a.outputFlag(cmd, cli.FormatTable, cli.FormatJSON, cli.FormatJSONL)
 	_ = cmd.RegisterFlagCompletionFunc("topic", a.completeTopicFlag)
 	return cmd
 }
@@ -90,7 +89,7 @@ func newGroupReplay(a *app) *cobra.Command {
 func parseTarget(s string, now time.Time) (inspect.Target, error) {
 	switch s {
 	case "":
-		return inspect.Target{}, usageError("add --to oldest, latest, an offset, +N, -N or a time", "where to is missing")
+		return inspect.Target{}, cli.UsageError("add --to oldest, latest, an offset, +N, -N or a time", "where to is missing")
 	case "oldest", "earliest":
 		return inspect.ToEarliest(), nil
 	case "latest", "end":
@@ -104,7 +103,7 @@ func parseTarget(s string, now time.Time) (inspect.Target, error) {
 	}
 	at, err := parseSince(s, now)
 	if err != nil {
-		return inspect.Target{}, usageError("give oldest, latest, an offset, +N, -N or a time", "--to %q is none of these", s)
+		return inspect.Target{}, cli.UsageError("give oldest, latest, an offset, +N, -N or a time", "--to %q is none of these", s)
 	}
 	return inspect.ToTime(at), nil
 }
@@ -130,32 +129,32 @@ func (a *app) resetGroup(ctx context.Context, name string, f *groupChange) error
 		if len(plan.Active) > 0 {
 			return groupError(fmt.Errorf("%q: %w", name, inspect.ErrGroupActive))
 		}
-		if err := a.confirm(fmt.Sprintf("Type the group's name to reset it (%s): ", visible(name)), name, f.yes); err != nil {
+		if err := cli.Confirm(a.stdin, a.stderr, fmt.Sprintf("Type the group's name to reset it (%s): ", visible.Text(name)), name, f.yes); err != nil {
 			return err
 		}
 		if err := plan.Apply(ctx); err != nil {
 			return groupError(err)
 		}
-		a.stderr.say("reset %s", visible(name))
+		a.stderr.Linef("reset %s", visible.Text(name))
 		return nil
 	})
 }
 
 // showReset prints what a reset would do, on standard error: it belongs to the question.
 func (a *app) showReset(plan inspect.ResetPlan) error {
-	tb := newTable("TOPIC", ">PARTITION", ">FROM", ">TO", ">MOVES", ">COUNTS DROPPED")
+	tb := cli.NewTable("TOPIC", ">PARTITION", ">FROM", ">TO", ">MOVES", ">COUNTS DROPPED")
 	for _, c := range plan.Changes {
 		from, dropped := c.From, ""
 		if c.Tally != nil {
-			from, dropped = c.Tally.From, thousands(c.Tally.Dropped)
+			from, dropped = c.Tally.From, cli.Thousands(c.Tally.Dropped)
 		}
-		tb.add(c.Topic, c.Partition, numberOrUnknown(from), c.To, fmt.Sprintf("%+d", c.Delta), dropped)
+		tb.Add(c.Topic, c.Partition, cli.NumberOrUnknown(from), c.To, fmt.Sprintf("%+d", c.Delta), dropped)
 	}
-	if err := tb.write(a.stderr); err != nil {
+	if err := tb.Write(a.stderr); err != nil {
 		return err
 	}
 	for _, s := range plan.Skipped {
-		a.stderr.say("skipped %s", visible(s))
+		a.stderr.Linef("skipped %s", visible.Text(s))
 	}
 	return nil
 }
@@ -171,30 +170,30 @@ func (a *app) replayGroup(ctx context.Context, name string, f *groupChange) erro
 		if err != nil {
 			return groupError(err)
 		}
-		tb := newTable("TOPIC", ">PARTITION", ">FROM", ">TO", ">TRIMMED")
+		tb := cli.NewTable("TOPIC", ">PARTITION", ">FROM", ">TO", ">TRIMMED")
 		for _, p := range plan.Partitions {
-			tb.add(plan.Topic, p.Partition, p.From, p.Until, p.Trimmed)
+			tb.Add(plan.Topic, p.Partition, p.From, p.Until, p.Trimmed)
 		}
-		if err := tb.write(a.stderr); err != nil {
+		if err := tb.Write(a.stderr); err != nil {
 			return err
 		}
 		if plan.Drops > 0 {
-			a.stderr.say("the group %s has counted %s events, which are dropped", visible(plan.Into), thousands(plan.Drops))
+			a.stderr.Linef("the group %s has counted %s events, which are dropped", visible.Text(plan.Into), cli.Thousands(plan.Drops))
 		}
 		if len(plan.Active) > 0 {
 			return groupError(fmt.Errorf("%q: %w", plan.Into, inspect.ErrGroupActive))
 		}
-		if err := a.confirm(fmt.Sprintf("Count this again, as group %s? [y/N] ", visible(plan.Into)), "y", f.yes); err != nil {
+		if err := cli.Confirm(a.stdin, a.stderr, fmt.Sprintf("Count this again, as group %s? [y/N] ", visible.Text(plan.Into)), "y", f.yes); err != nil {
 			return err
 		}
 		if err := plan.Begin(ctx); err != nil {
 			return groupError(err)
 		}
-		prog := newProgress(a.stderr)
+		prog := cli.NewProgress(a.stderr)
 		result, err := a.replay(ctx, t, store, plan, func(left int64) {
-			prog.show(fmt.Sprintf("counting again: %s offsets to go", thousands(left)))
+			prog.Show(fmt.Sprintf("counting again: %s offsets to go", cli.Thousands(left)))
 		})
-		prog.done()
+		prog.Done()
 		if err != nil {
 			return err
 		}
@@ -250,10 +249,10 @@ func (a *app) printReplay(plan inspect.ReplayPlan, c inspect.Comparison) error {
 	for i, k := range c.Kinds {
 		lines[i] = k
 	}
-	err := a.write(c, lines, func() *table {
-		tb := newTable("TYPE", ">COUNTED", ">COUNTED AGAIN", ">DIFFERENCE")
+	err := a.write(c, lines, func() *cli.Table {
+		tb := cli.NewTable("TYPE", ">COUNTED", ">COUNTED AGAIN", ">DIFFERENCE")
 		for _, k := range c.Kinds {
-			tb.add(k.Kind, k.Original, k.Replay, k.Difference)
+			tb.Add(k.Kind, k.Original, k.Replay, k.Difference)
 		}
 		return tb
 	})
@@ -261,12 +260,12 @@ func (a *app) printReplay(plan inspect.ReplayPlan, c inspect.Comparison) error {
 		return err
 	}
 	if c.Trimmed > 0 {
-		a.stderr.say("%s offsets that were counted are no longer in the log", thousands(c.Trimmed))
+		a.stderr.Linef("%s offsets that were counted are no longer in the log", cli.Thousands(c.Trimmed))
 	}
 	if !c.Equal {
-		return &cliError{exitFailed, fmt.Errorf("the counts of %s and %s differ", plan.Group, plan.Into), "weir verify says what is wrong"}
+		return &cli.Error{Code: cli.ExitFailed, Err: fmt.Errorf("the counts of %s and %s differ", plan.Group, plan.Into), Hint: "weir verify says what is wrong"}
 	}
-	a.stderr.say("equal")
+	a.stderr.Linef("equal")
 	return nil
 }
 
@@ -278,22 +277,4 @@ func classifierOf(topic string) func([]byte) string {
 		}
 	}
 	return sources[0].classify
-}
-
-// confirm asks a question whose answer must be want. Where nobody can answer, it
-// is an error that names the flag.
-func (a *app) confirm(question, want string, yes bool) error {
-	if yes {
-		return nil
-	}
-	if !a.interactive() {
-		return usageError("add --yes", "this changes data and nobody is there to confirm it")
-	}
-	_, _ = io.WriteString(a.stderr.out, question)
-	answer, _ := bufio.NewReader(a.stdin).ReadString('\n')
-	answer = strings.TrimSpace(answer)
-	if !strings.EqualFold(answer, want) && (want != "y" || !strings.EqualFold(answer, "yes")) {
-		return runtimeError("nothing was changed", "not confirmed")
-	}
-	return nil
 }

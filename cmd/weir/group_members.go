@@ -8,6 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/weir-project/weir/internal/cli"
+	"github.com/weir-project/weir/internal/visible"
 	"github.com/weir-project/weir/internal/web"
 )
 
@@ -34,24 +36,24 @@ func newGroupMember(a *app, verb string) *cobra.Command {
 			}
 			r := a.runningWeir(dir)
 			if r == nil {
-				return connectError("start one with weir up, or name its directory with --data", "no weir runs on %s", dir)
+				return cli.ConnectError("start one with weir up, or name its directory with --data", "no weir runs on %s", dir)
 			}
 			body, err := controlAsk(cmd.Context(), http.MethodPost, r.Control, "/groups/"+url.PathEscape(args[0])+"/"+verb)
 			if err != nil {
-				return fmt.Errorf("%s %s: %w", verb, visible(args[0]), err)
+				return fmt.Errorf("%s %s: %w", verb, visible.Text(args[0]), err)
 			}
 			var result web.Rebalance
 			if err := json.Unmarshal(body, &result); err != nil {
 				return fmt.Errorf("answer of the running weir: %w", err)
 			}
-			return a.write(result, []any{result}, func() *table {
-				tb := newTable(">MEMBERS", ">HERE", ">PARTITIONS", ">MOVED", "MOVED PARTITIONS", ">STOOD STILL", ">SETTLED AFTER")
-				tb.add(result.Members, result.Own, result.Partitions, result.Moved, ids(result.MovedPartitions), fmt.Sprintf("%d ms", result.StoppedMS), fmt.Sprintf("%d ms", result.SettledMS))
+			return a.write(result, []any{result}, func() *cli.Table {
+				tb := cli.NewTable(">MEMBERS", ">HERE", ">PARTITIONS", ">MOVED", "MOVED PARTITIONS", ">STOOD STILL", ">SETTLED AFTER")
+				tb.Add(result.Members, result.Own, result.Partitions, result.Moved, cli.IDs(result.MovedPartitions), fmt.Sprintf("%d ms", result.StoppedMS), fmt.Sprintf("%d ms", result.SettledMS))
 				return tb
 			})
 		},
 	}
 	a.dataFlag(cmd)
-	a.outputFlag(cmd, formatTable, formatJSON, formatJSONL)
+	a.outputFlag(cmd, cli.FormatTable, cli.FormatJSON, cli.FormatJSONL)
 	return cmd
 }

@@ -7,7 +7,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/inspect"
+	"github.com/weir-project/weir/internal/visible"
 )
 
 const groupsLong = `Lists the consumer groups: who reads which topics, and how far behind.
@@ -25,7 +27,7 @@ func newGroups(a *app) *cobra.Command {
   weir groups replay weir-bluesky-counter
   weir groups reset weir-bluesky-counter --to oldest
   weir groups join weir-bluesky-counter     # one more counter in the running weir; leave takes one away`,
-		Args: noSuchCommand,
+		Args: cli.NoSuchCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.listGroups(cmd) },
 	}
 	list := &cobra.Command{
@@ -53,7 +55,7 @@ func newGroups(a *app) *cobra.Command {
 	}
 	for _, c := range []*cobra.Command{groups, list, describe} {
 		a.clusterFlags(c, useKafka)
-		a.outputFlag(c, formatTable, formatJSON, formatJSONL)
+		a.outputFlag(c, cli.FormatTable, cli.FormatJSON, cli.FormatJSONL)
 	}
 	groups.AddCommand(list, describe, newGroupReset(a), newGroupReplay(a), newGroupMember(a, "join"), newGroupMember(a, "leave"))
 	return groups
@@ -63,9 +65,9 @@ func newGroups(a *app) *cobra.Command {
 func groupError(err error) error {
 	switch {
 	case errors.Is(err, inspect.ErrNoGroup):
-		return runtimeError("weir groups lists what there is", "%w", err)
+		return cli.RuntimeError("weir groups lists what there is", "%w", err)
 	case errors.Is(err, inspect.ErrGroupActive):
-		return runtimeError("stop its members first (Ctrl-C in weir up or weir consume), so that none goes on from where it was", "%w", err)
+		return cli.RuntimeError("stop its members first (Ctrl-C in weir up or weir consume), so that none goes on from where it was", "%w", err)
 	}
 	return topicError(err)
 }
@@ -78,22 +80,22 @@ func (a *app) listGroups(cmd *cobra.Command) error {
 			return err
 		}
 		a.notes("", list.Warnings)
-		if len(list.Groups) == 0 && a.output == formatTable {
-			a.stderr.say("no groups yet; weir consume SOURCE makes one")
+		if len(list.Groups) == 0 && a.output == cli.FormatTable {
+			a.stderr.Linef("no groups yet; weir consume SOURCE makes one")
 			return nil
 		}
 		lines := make([]any, len(list.Groups))
 		for i, g := range list.Groups {
 			lines[i] = g
 		}
-		return a.write(list.Groups, lines, func() *table {
-			tb := newTable("GROUP", "STATE", ">MEMBERS", ">LAG", "TOPICS", "PROTOCOL")
+		return a.write(list.Groups, lines, func() *cli.Table {
+			tb := cli.NewTable("GROUP", "STATE", ">MEMBERS", ">LAG", "TOPICS", "PROTOCOL")
 			for _, g := range list.Groups {
 				state := g.State
 				if g.Error != "" {
 					state = g.Error
 				}
-				tb.add(g.Name, state, g.MemberCount, numberOrUnknown(g.Lag), strings.Join(g.Topics, ", "), g.Protocol)
+				tb.Add(g.Name, state, g.MemberCount, cli.NumberOrUnknown(g.Lag), strings.Join(g.Topics, ", "), g.Protocol)
 			}
 			return tb
 		})
@@ -101,35 +103,35 @@ func (a *app) listGroups(cmd *cobra.Command) error {
 }
 
 func (a *app) printGroup(d inspect.GroupDetail) error {
-	if a.output != formatTable {
+	if a.output != cli.FormatTable {
 		return a.write(d, []any{d}, nil)
 	}
-	fmt.Fprintf(a.stdout, "%s: %s, %s, %d members, lag %s\n", visible(d.Name), d.Type, d.State, d.MemberCount, numberOrUnknown(d.Lag))
+	fmt.Fprintf(a.stdout, "%s: %s, %s, %d members, lag %s\n", visible.Text(d.Name), d.Type, d.State, d.MemberCount, cli.NumberOrUnknown(d.Lag))
 	if d.Error != "" {
-		a.stderr.say("warning: %s", visible(d.Error))
+		a.stderr.Linef("warning: %s", visible.Text(d.Error))
 	}
 	if len(d.Members) > 0 {
-		members := newTable("MEMBER", "CLIENT", "HOST", "PARTITIONS")
+		members := cli.NewTable("MEMBER", "CLIENT", "HOST", "PARTITIONS")
 		for _, m := range d.Members {
 			var assigned []string
 			for _, topic := range sortedKeys(m.Assigned) {
-				assigned = append(assigned, topic+" "+ids(m.Assigned[topic]))
+				assigned = append(assigned, topic+" "+cli.IDs(m.Assigned[topic]))
 			}
-			members.add(m.ID, m.ClientID, m.Host, strings.Join(assigned, "; "))
+			members.Add(m.ID, m.ClientID, m.Host, strings.Join(assigned, "; "))
 		}
 		fmt.Fprintln(a.stdout)
-		if err := members.write(a.stdout); err != nil {
+		if err := members.Write(a.stdout); err != nil {
 			return err
 		}
 	}
-	parts := newTable("TOPIC", ">PARTITION", ">POSITION", ">END", ">LAG", "BEHIND", "MEMBER", "")
+	parts := cli.NewTable("TOPIC", ">PARTITION", ">POSITION", ">END", ">LAG", "BEHIND", "MEMBER", "")
 	for _, p := range d.Partitions {
 		behind := ""
 		if p.LagTime > 0 {
-			behind = durationText(p.LagTime)
+			behind = cli.DurationText(p.LagTime)
 		}
-		parts.add(p.Topic, p.Partition, numberOrUnknown(p.Committed), numberOrUnknown(p.End), numberOrUnknown(p.Lag), behind, p.Member, p.Error)
+		parts.Add(p.Topic, p.Partition, cli.NumberOrUnknown(p.Committed), cli.NumberOrUnknown(p.End), cli.NumberOrUnknown(p.Lag), behind, p.Member, p.Error)
 	}
 	fmt.Fprintln(a.stdout)
-	return parts.write(a.stdout)
+	return parts.Write(a.stdout)
 }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/weir-project/weir/internal/cli"
 )
 
 // healthPatience is how long a weir that is well may take to say so.
@@ -35,7 +37,7 @@ needs no token, and reads --listen as weir up does, so that one WEIR_LISTEN serv
 func askHealth(ctx context.Context, addr string) error {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
-		return usageError("give --listen as host:port, such as "+defaultListen, "nobody can be asked at %q: %w", addr, err)
+		return cli.UsageError("give --listen as host:port, such as "+defaultListen, "nobody can be asked at %q: %w", addr, err)
 	}
 	if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip.IsUnspecified() {
 		host = "127.0.0.1"
@@ -45,18 +47,18 @@ func askHealth(ctx context.Context, addr string) error {
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/healthz", nil)
 	if err != nil {
-		return usageError("give --listen as host:port, such as "+defaultListen, "nobody can be asked at %q: %w", addr, err)
+		return cli.UsageError("give --listen as host:port, such as "+defaultListen, "nobody can be asked at %q: %w", addr, err)
 	}
 	// A proxy of the environment knows nothing of this machine's own addresses.
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	resp, err := client.Do(req)
 	if err != nil {
-		return connectError("start it with weir up", "no weir answers at %s: %w", addr, err)
+		return cli.ConnectError("start it with weir up", "no weir answers at %s: %w", addr, err)
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, 64))
 	if err != nil || resp.StatusCode != http.StatusOK || string(body) != "ok\n" {
-		return connectError("something else listens there: give --listen where weir is", "what answers at %s with status %d is no weir", addr, resp.StatusCode)
+		return cli.ConnectError("something else listens there: give --listen where weir is", "what answers at %s with status %d is no weir", addr, resp.StatusCode)
 	}
 	return nil
 }

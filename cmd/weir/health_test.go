@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/weir-project/weir/internal/cli"
 )
 
 // status asks for a page, with a bearer token where one is given.
@@ -63,7 +65,7 @@ func TestListenEverywhere(t *testing.T) {
 		}
 	}
 	for _, listen := range []string{"127.0.0.1", "0.0.0.0", "[::]", ""} {
-		if _, stderr, code := weir(t, env, "health", "--listen", listen+":"+link.Port()); code != exitOK {
+		if _, stderr, code := weir(t, env, "health", "--listen", listen+":"+link.Port()); code != cli.ExitOK {
 			t.Errorf("health of %q: exit code %d: %s", listen, code, stderr)
 		}
 	}
@@ -75,14 +77,14 @@ func TestHealthOfNobody(t *testing.T) {
 	other := httptest.NewServer(http.NotFoundHandler())
 	addr := strings.TrimPrefix(other.URL, "http://")
 	env := testEnv(t)
-	if _, stderr, code := weir(t, env, "health", "--listen", addr); code != exitConnect || !strings.Contains(stderr, "no weir") {
+	if _, stderr, code := weir(t, env, "health", "--listen", addr); code != cli.ExitConnect || !strings.Contains(stderr, "no weir") {
 		t.Errorf("another program: exit code %d: %s", code, stderr)
 	}
 	other.Close()
-	if _, stderr, code := weir(t, append(env, "WEIR_LISTEN="+addr), "health"); code != exitConnect || !strings.Contains(stderr, "refused") {
+	if _, stderr, code := weir(t, append(env, "WEIR_LISTEN="+addr), "health"); code != cli.ExitConnect || !strings.Contains(stderr, "refused") {
 		t.Errorf("nobody: exit code %d: %s", code, stderr)
 	}
-	if _, stderr, code := weir(t, env, "health", "--listen", "off"); code != exitUsage || !strings.Contains(stderr, "host:port") {
+	if _, stderr, code := weir(t, env, "health", "--listen", "off"); code != cli.ExitUsage || !strings.Contains(stderr, "host:port") {
 		t.Errorf("off: exit code %d: %s", code, stderr)
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+
+	"github.com/weir-project/weir/internal/cli"
 )
 
 // TestKcat holds what weir says against librdkafka: the same events in the topics,
@@ -21,7 +23,7 @@ func TestKcat(t *testing.T) {
 	consume := start(t, env, "", "consume", "bluesky")
 	produce := start(t, env, "", "produce", "bluesky")
 	eventually(t, "events are counted", func() bool { return sum(counted(t, env)["bluesky"]) >= 500 })
-	if code := produce.stop(t); code != exitOK {
+	if code := produce.stop(t); code != cli.ExitOK {
 		t.Fatalf("produce: exit code %d:\n%s", code, produce.stderr)
 	}
 	stdout, _, _ := weir(t, env, "brokers", "-o", "json")
@@ -68,7 +70,7 @@ func TestKcat(t *testing.T) {
 			t.Errorf("weir counts %d %s, kcat reads %d", n, k, seen[k])
 		}
 	}
-	if code := consume.stop(t); code != exitOK {
+	if code := consume.stop(t); code != cli.ExitOK {
 		t.Errorf("consume: exit code %d:\n%s", code, consume.stderr)
 	}
 	report := verified(t, env)

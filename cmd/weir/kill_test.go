@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/cluster/apache"
 	"github.com/weir-project/weir/internal/event"
 	"github.com/weir-project/weir/internal/simulate"
@@ -82,7 +83,7 @@ func TestKill(t *testing.T) {
 	k.waitCounts(truth.Data, redis)
 	k.sameEvents(server, first, limit, addresses)
 	stdout, stderr, code := weir(t, k.env(), append([]string{"verify", "-o", "json"}, both...)...)
-	if code != exitOK {
+	if code != cli.ExitOK {
 		t.Errorf("weir verify: exit code %d:\n%s%s", code, stdout, stderr)
 	}
 	if t.Failed() {
@@ -236,7 +237,7 @@ type stored struct {
 func (k *killRun) topic(name string, addresses []string) []stored {
 	k.t.Helper()
 	stdout, stderr, code := weir(k.t, k.env(), append([]string{"messages", name, "--offset", "oldest", "-o", "raw"}, addresses...)...)
-	if code != exitOK {
+	if code != cli.ExitOK {
 		k.t.Fatalf("weir messages %s: exit code %d: %s", name, code, stderr)
 	}
 	var all []stored
@@ -269,7 +270,7 @@ func (k *killRun) firstStored(server *simulate.BlueskyServer, limit int64, addre
 	k.t.Helper()
 	eventually(k.t, "something is stored", func() bool {
 		stdout, _, code := weir(k.t, k.env(), append([]string{"messages", "bluesky-events", "-n", "1", "-o", "raw"}, addresses...)...)
-		return code == exitOK && stdout != ""
+		return code == cli.ExitOK && stdout != ""
 	})
 	all := append(k.topic("bluesky-events", addresses), k.topic("bluesky-accounts", addresses)...)
 	for i := range limit {
@@ -295,7 +296,7 @@ func (k *killRun) waitCounts(truth map[string]int64, redis string) {
 	for time.Now().Before(deadline) {
 		stdout, _, code := weir(k.t, k.env(), "counts", "-o", "json", "--redis", redis)
 		var all map[string]map[string]int64
-		if code == exitOK && json.Unmarshal([]byte(stdout), &all) == nil {
+		if code == cli.ExitOK && json.Unmarshal([]byte(stdout), &all) == nil {
 			if got = all["bluesky"]; sum(got) >= sum(truth) {
 				break
 			}

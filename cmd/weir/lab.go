@@ -15,8 +15,10 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/lab"
 	"github.com/weir-project/weir/internal/lab/record"
+	"github.com/weir-project/weir/internal/visible"
 )
 
 const labLong = `A lab is an experiment on the real pipeline that states a claim, measures, and judges
@@ -37,7 +39,7 @@ func newLab(a *app) *cobra.Command {
 		Long:  labLong,
 		Example: `  weir lab list
   weir lab backpressure --short`,
-		Args: noSuchCommand,
+		Args: cli.NoSuchCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	list := &cobra.Command{
@@ -61,7 +63,7 @@ func newLab(a *app) *cobra.Command {
 	}
 	for _, sub := range []*cobra.Command{list, compare} {
 		a.dataFlag(sub)
-		a.outputFlag(sub, formatTable, formatJSON)
+		a.outputFlag(sub, cli.FormatTable, cli.FormatJSON)
 	}
 	c.AddCommand(list, newLabBackpressure(a), newLabBatching(a), newLabParallel(a), newLabGroups(a), newLabPersistence(a), newLabReplay(a), newLabFailover(a), newLabAll(a), compare)
 	return c
@@ -90,8 +92,8 @@ func (a *app) listLabs() error {
 	for _, e := range lab.All() {
 		labs = append(labs, known{e.Name(), e.Claim()})
 	}
-	if a.output == formatJSON {
-		return writeJSON(a.stdout, struct {
+	if a.output == cli.FormatJSON {
+		return cli.WriteJSON(a.stdout, struct {
 			Labs    []known       `json:"labs"`
 			Reports []record.Kept `json:"reports"`
 		}{labs, kept})
@@ -104,26 +106,26 @@ func (a *app) listLabs() error {
 	}
 	fmt.Fprintln(a.stdout)
 	if len(kept) == 0 {
-		a.stderr.say("no reports yet: weir lab backpressure --short makes one in less than a minute")
+		a.stderr.Linef("no reports yet: weir lab backpressure --short makes one in less than a minute")
 		return nil
 	}
-	tb := newTable("REPORT", "VERDICT", "WHEN")
+	tb := cli.NewTable("REPORT", "VERDICT", "WHEN")
 	now := time.Now()
 	for _, k := range kept {
 		if k.Err != "" {
-			tb.add(k.Name, "cannot be read", "")
+			tb.Add(k.Name, "cannot be read", "")
 			continue
 		}
-		tb.add(k.Name, string(k.Verdict), agoText(k.Started, now))
+		tb.Add(k.Name, string(k.Verdict), cli.AgoText(k.Started, now))
 	}
-	return tb.write(a.stdout)
+	return tb.Write(a.stdout)
 }
 
 // wrap breaks text into lines of at most width columns, between words.
 func wrap(text string, width int) (lines []string) {
 	line := ""
 	for _, w := range strings.Fields(text) {
-		if line != "" && textWidth(line)+1+textWidth(w) > width {
+		if line != "" && visible.Width(line)+1+visible.Width(w) > width {
 			lines = append(lines, line)
 			line = ""
 		}
@@ -151,9 +153,9 @@ func (a *app) performLabOn(ctx context.Context, e lab.Experiment, engine string)
 	case lab.Holds:
 		return nil
 	case lab.DoesNotHold:
-		return &cliError{exitFailed, fmt.Errorf("the claim does not hold: %s", r.Reason), ""}
+		return &cli.Error{Code: cli.ExitFailed, Err: fmt.Errorf("the claim does not hold: %s", r.Reason)}
 	}
-	return &cliError{exitUnclear, fmt.Errorf("inconclusive: %s", r.Reason), ""}
+	return &cli.Error{Code: cli.ExitUnclear, Err: fmt.Errorf("inconclusive: %s", r.Reason)}
 }
 
 // measureLab runs an experiment and returns its report and the directory that keeps it.
@@ -170,21 +172,21 @@ func (a *app) measureLab(ctx context.Context, e lab.Experiment, engine string) (
 		return nil, "", err
 	}
 	if err := e.Check(); err != nil {
-		return nil, "", usageError("see weir lab "+e.Name()+" --help", "%w", err)
+		return nil, "", cli.UsageError("see weir lab "+e.Name()+" --help", "%w", err)
 	}
-	prog := newProgress(a.stderr)
-	defer context.AfterFunc(ctx, func() { a.stderr.say("stopping %s, which takes some seconds", e.Name()) })()
+	prog := cli.NewProgress(a.stderr)
+	defer context.AfterFunc(ctx, func() { a.stderr.Linef("stopping %s, which takes some seconds", e.Name()) })()
 	ctx, live, stop := a.liveLab(ctx)
 	defer stop()
-	r, kept, err := lab.Perform(ctx, lab.Config{Dir: dir, Version: buildVersion().Version, Log: a.log, Progress: prog.show,
+	r, kept, err := lab.Perform(ctx, lab.Config{Dir: dir, Version: buildVersion().Version, Log: a.log, Progress: prog.Show,
 		Engine: engine, KafkaCache: cache, KafkaHome: a.env["KAFKA_HOME"], Live: live}, e)
-	prog.done()
+	prog.Done()
 	busy, isBusy := errors.AsType[*lab.BusyError](err)
 	switch {
 	case isBusy:
-		return nil, "", runtimeError("wait for that one, or choose another directory with --data", "%w", busy)
+		return nil, "", cli.RuntimeError("wait for that one, or choose another directory with --data", "%w", busy)
 	case err != nil && ctx.Err() != nil:
-		return nil, "", &cliError{exitUnclear, errors.New("stopped before there was a verdict; nothing is left of it"), ""}
+		return nil, "", &cli.Error{Code: cli.ExitUnclear, Err: errors.New("stopped before there was a verdict; nothing is left of it")}
 	case errors.Is(err, os.ErrPermission):
 		return nil, "", dirError(dir, err)
 	case err != nil:
@@ -196,39 +198,39 @@ func (a *app) measureLab(ctx context.Context, e lab.Experiment, engine string) (
 // printLab prints a report.
 func (a *app) printLab(r *lab.Report, kept string) error {
 	switch a.output {
-	case formatJSONL:
+	case cli.FormatJSONL:
 		return nil // its last line was the end
-	case formatJSON:
+	case cli.FormatJSON:
 		short := *r
 		short.Lines = nil // in report.json
-		return writeJSON(a.stdout, struct {
+		return cli.WriteJSON(a.stdout, struct {
 			Directory string `json:"directory"`
 			*lab.Report
 		}{kept, &short})
 	}
 	for _, group := range measureGroups(r.Measures) {
-		if err := measureTable(group).write(a.stdout); err != nil {
+		if err := measureTable(group).Write(a.stdout); err != nil {
 			return err
 		}
 		fmt.Fprintln(a.stdout)
 	}
-	tb := newTable("VERDICT", "CASE", "CLAIM", "EXPECTED", "MEASURED")
+	tb := cli.NewTable("VERDICT", "CASE", "CLAIM", "EXPECTED", "MEASURED")
 	for _, c := range r.Checks {
-		tb.add(string(c.Verdict), c.Case, c.Claim, c.Want, c.Got)
+		tb.Add(string(c.Verdict), c.Case, c.Claim, c.Want, c.Got)
 	}
-	if err := tb.write(a.stdout); err != nil {
+	if err := tb.Write(a.stdout); err != nil {
 		return err
 	}
-	fmt.Fprintf(a.stdout, "\nsource: %s; brokers: %s\n", visible(r.Source), r.Engine)
+	fmt.Fprintf(a.stdout, "\nsource: %s; brokers: %s\n", visible.Text(r.Source), r.Engine)
 	fmt.Fprintln(a.stdout)
 	for _, line := range wrap("claim: "+r.Claim, 100) {
-		fmt.Fprintln(a.stdout, visible(line))
+		fmt.Fprintln(a.stdout, visible.Text(line))
 	}
-	fmt.Fprintf(a.stdout, "%s: %s\n", strings.ToUpper(string(r.Verdict)), visible(r.Reason))
+	fmt.Fprintf(a.stdout, "%s: %s\n", strings.ToUpper(string(r.Verdict)), visible.Text(r.Reason))
 	for _, n := range r.Notes {
-		a.stderr.say("note: %s", visible(n))
+		a.stderr.Linef("note: %s", visible.Text(n))
 	}
-	a.stderr.say("kept in %s: report.json, plot.svg", shortHome(kept, a.env))
+	a.stderr.Linef("kept in %s: report.json, plot.svg", shortHome(kept, a.env))
 	return nil
 }
 
@@ -253,7 +255,7 @@ func measureGroups(all []lab.Measure) (out [][]lab.Measure) {
 }
 
 // measureTable has a column for each case, or for each figure where there are more cases.
-func measureTable(all []lab.Measure) *table {
+func measureTable(all []lab.Measure) *cli.Table {
 	var cases, names []string
 	value := map[[2]string]lab.Measure{}
 	for _, m := range all {
@@ -275,14 +277,14 @@ func measureTable(all []lab.Measure) *table {
 	for _, c := range columns {
 		head = append(head, ">"+strings.ToUpper(c))
 	}
-	tb := newTable(head...)
+	tb := cli.NewTable(head...)
 	for _, r := range rows {
 		row := []any{r}
 		for _, c := range columns {
 			m, ok := value[key(r, c)]
 			row = append(row, measureText(m, ok))
 		}
-		tb.add(row...)
+		tb.Add(row...)
 	}
 	return tb
 }
@@ -294,11 +296,11 @@ func measureText(m record.Measure, ok bool) string {
 	}
 	switch m.Unit {
 	case "bytes":
-		return sizeText(int64(m.Value))
+		return cli.SizeText(int64(m.Value))
 	case "events", "partitions", "requests", "commits":
-		return thousands(int64(m.Value))
+		return cli.Thousands(int64(m.Value))
 	case "events/s":
-		return rateText(m.Value) + "/s"
+		return cli.RateText(m.Value) + "/s"
 	case "times":
 		return fmt.Sprintf("%.0f times", m.Value)
 	case "ms":
@@ -322,7 +324,7 @@ func (a *app) report(name string) (*record.Report, error) {
 	}
 	r, err := record.Read(path)
 	if err != nil {
-		return nil, usageError("weir lab list has the names of the reports", "%w", err)
+		return nil, cli.UsageError("weir lab list has the names of the reports", "%w", err)
 	}
 	return r, nil
 }
@@ -338,20 +340,20 @@ func (a *app) compareLabs(nameA, nameB string) error {
 	}
 	c, err := record.Compare(ra, rb)
 	if err != nil {
-		return usageError("name two reports of one lab", "%w", err)
+		return cli.UsageError("name two reports of one lab", "%w", err)
 	}
-	return a.write(c, nil, func() *table {
+	return a.write(c, nil, func() *cli.Table {
 		for _, s := range c.Settings {
-			a.stderr.say("differs: %s", visible(s))
+			a.stderr.Linef("differs: %s", visible.Text(s))
 		}
 		onlyA, onlyB := c.Alone()
 		for i, only := range [][]string{onlyA, onlyB} {
 			if len(only) > 0 {
-				a.stderr.say("only in %c: %s", 'A'+rune(i), visible(strings.Join(only, ", ")))
+				a.stderr.Linef("only in %c: %s", 'A'+rune(i), visible.Text(strings.Join(only, ", ")))
 			}
 		}
-		tb := newTable("CASE", "MEASURED", ">A", ">B", ">B/A")
-		tb.add("", "verdict", string(c.Verdicts[0]), string(c.Verdicts[1]), "")
+		tb := cli.NewTable("CASE", "MEASURED", ">A", ">B", ">B/A")
+		tb.Add("", "verdict", string(c.Verdicts[0]), string(c.Verdicts[1]), "")
 		for _, d := range c.Differences {
 			if slices.Contains(onlyA, d.Case) || slices.Contains(onlyB, d.Case) {
 				continue
@@ -360,7 +362,7 @@ func (a *app) compareLabs(nameA, nameB string) error {
 			if d.A != nil && d.B != nil && *d.A != 0 && !math.IsInf(*d.B / *d.A, 0) {
 				ratio = fmt.Sprintf("%.2f", *d.B / *d.A)
 			}
-			tb.add(d.Case, d.Name, differenceText(d.A, d.Unit), differenceText(d.B, d.Unit), ratio)
+			tb.Add(d.Case, d.Name, differenceText(d.A, d.Unit), differenceText(d.B, d.Unit), ratio)
 		}
 		return tb
 	})

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/lab"
 )
 
@@ -63,7 +64,7 @@ func newLabAll(a *app) *cobra.Command {
 	}
 	_ = cmd.RegisterFlagCompletionFunc("engine", cobra.FixedCompletions(lab.Engines(), cobra.ShellCompDirectiveNoFileComp))
 	a.dataFlag(cmd)
-	a.outputFlag(cmd, formatTable, formatJSON)
+	a.outputFlag(cmd, cli.FormatTable, cli.FormatJSON)
 	a.logFlag(cmd)
 	return cmd
 }
@@ -77,7 +78,7 @@ func (a *app) performLabs(ctx context.Context, all []lab.Experiment, engine stri
 	results := make([]labResult, 0, len(all))
 	var stopped error
 	for i, e := range all {
-		a.stderr.say("lab %d of %d: %s", i+1, len(all), e.Name())
+		a.stderr.Linef("lab %d of %d: %s", i+1, len(all), e.Name())
 		r, kept, err := a.measureLab(ctx, e, engine)
 		if ctx.Err() != nil {
 			break
@@ -89,27 +90,27 @@ func (a *app) performLabs(ctx context.Context, all []lab.Experiment, engine stri
 		x := labResult{Lab: e.Name(), Directory: kept}
 		if err != nil {
 			x.Error = err.Error()
-			a.stderr.say("%s could not be carried out: %v", e.Name(), err)
+			a.stderr.Linef("%s could not be carried out: %v", e.Name(), err)
 		} else {
 			x.Verdict, x.Seconds, x.Reason = r.Verdict, r.Seconds, r.Reason
-			a.stderr.say("%s: %s, after %.0f s", e.Name(), r.Verdict, r.Seconds)
+			a.stderr.Linef("%s: %s, after %.0f s", e.Name(), r.Verdict, r.Seconds)
 		}
 		results = append(results, x)
 	}
 	if ctx.Err() != nil {
-		stopped = &cliError{exitUnclear, fmt.Errorf("stopped after %d of %d labs; nothing is left of the one that was under way", len(results), len(all)), ""}
+		stopped = &cli.Error{Code: cli.ExitUnclear, Err: fmt.Errorf("stopped after %d of %d labs; nothing is left of the one that was under way", len(results), len(all))}
 	}
-	if stopped != nil && len(results) == 0 && a.output == formatTable {
+	if stopped != nil && len(results) == 0 && a.output == cli.FormatTable {
 		return stopped
 	}
-	err := a.write(results, nil, func() *table {
-		tb := newTable("LAB", "VERDICT", ">TOOK", "REASON")
+	err := a.write(results, nil, func() *cli.Table {
+		tb := cli.NewTable("LAB", "VERDICT", ">TOOK", "REASON")
 		for _, x := range results {
 			if x.Error != "" {
-				tb.add(x.Lab, "not carried out", "", x.Error)
+				tb.Add(x.Lab, "not carried out", "", x.Error)
 				continue
 			}
-			tb.add(x.Lab, string(x.Verdict), fmt.Sprintf("%.0f s", x.Seconds), x.Reason)
+			tb.Add(x.Lab, string(x.Verdict), fmt.Sprintf("%.0f s", x.Seconds), x.Reason)
 		}
 		return tb
 	})
@@ -141,9 +142,9 @@ func worstOf(results []labResult) error {
 	err := fmt.Errorf("of %d labs %d do not hold, %d could not be carried out, %d are inconclusive", len(results), no, failed, unclear)
 	switch {
 	case no > 0:
-		return &cliError{exitFailed, err, "the reasons are in the table"}
+		return &cli.Error{Code: cli.ExitFailed, Err: err, Hint: "the reasons are in the table"}
 	case failed > 0:
-		return runtimeError("the reasons are in the table", "%w", err)
+		return cli.RuntimeError("the reasons are in the table", "%w", err)
 	}
-	return &cliError{exitUnclear, err, "on a machine that is less busy they may be clear"}
+	return &cli.Error{Code: cli.ExitUnclear, Err: err, Hint: "on a machine that is less busy they may be clear"}
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/lab"
 )
 
@@ -19,17 +20,17 @@ func TestLabAllWorst(t *testing.T) {
 		results []labResult
 		want    int
 	}{
-		{"all hold", []labResult{holds, holds}, exitOK},
-		{"one is inconclusive", []labResult{holds, unclear}, exitUnclear},
-		{"one does not hold", []labResult{unclear, not, failed, holds}, exitFailed},
-		{"one could not run", []labResult{unclear, failed, holds}, exitRuntime},
+		{"all hold", []labResult{holds, holds}, cli.ExitOK},
+		{"one is inconclusive", []labResult{holds, unclear}, cli.ExitUnclear},
+		{"one does not hold", []labResult{unclear, not, failed, holds}, cli.ExitFailed},
+		{"one could not run", []labResult{unclear, failed, holds}, cli.ExitRuntime},
 	} {
 		err := worstOf(tt.results)
-		code := exitOK
-		if c, ok := errors.AsType[*cliError](err); ok {
-			code = c.code
+		code := cli.ExitOK
+		if c, ok := errors.AsType[*cli.Error](err); ok {
+			code = c.Code
 		}
-		if code != tt.want || (err == nil) != (tt.want == exitOK) {
+		if code != tt.want || (err == nil) != (tt.want == cli.ExitOK) {
 			t.Errorf("%s: exit code %d (%v), want %d", tt.name, code, err, tt.want)
 		}
 	}
@@ -54,9 +55,9 @@ func TestLabAllBesideAnother(t *testing.T) {
 	data := t.TempDir()
 	inside := &scripted{"inside", func(ctx context.Context) error {
 		var out, msgs strings.Builder
-		a := &app{stdout: &out, stderr: newScreen(&msgs, true, "dumb"), env: map[string]string{"WEIR_DATA": data}, output: formatTable, dataDir: data}
+		a := &app{stdout: &out, stderr: cli.NewScreen(&msgs, true, "dumb"), env: map[string]string{"WEIR_DATA": data}, output: cli.FormatTable, dataDir: data}
 		err := a.performLabs(ctx, []lab.Experiment{&scripted{"first", nil}, &scripted{"second", nil}}, lab.EngineEmbedded)
-		if c, ok := errors.AsType[*cliError](err); !ok || c.code != exitRuntime || !strings.Contains(err.Error(), "another lab is running (inside") || out.Len() > 0 || strings.Contains(msgs.String(), "second") {
+		if c, ok := errors.AsType[*cli.Error](err); !ok || c.Code != cli.ExitRuntime || !strings.Contains(err.Error(), "another lab is running (inside") || out.Len() > 0 || strings.Contains(msgs.String(), "second") {
 			t.Errorf("err = %v, printed %q and %q", err, out.String(), msgs.String())
 		}
 		return nil
@@ -72,14 +73,14 @@ func TestLabAllGoesOn(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var out, msgs strings.Builder
 	data := t.TempDir()
-	a := &app{stdout: &out, stderr: newScreen(&msgs, true, "dumb"), env: map[string]string{"WEIR_DATA": data}, output: formatJSON, dataDir: data}
+	a := &app{stdout: &out, stderr: cli.NewScreen(&msgs, true, "dumb"), env: map[string]string{"WEIR_DATA": data}, output: cli.FormatJSON, dataDir: data}
 	err := a.performLabs(ctx, []lab.Experiment{
 		&scripted{"first", func(context.Context) error { return errors.New("no brokers") }},
 		&scripted{"second", func(context.Context) error { return nil }}, // without a check nothing is shown
 		&scripted{"third", func(ctx context.Context) error { cancel(); <-ctx.Done(); return ctx.Err() }},
 		&scripted{"fourth", func(context.Context) error { t.Error("it runs although it was stopped"); return nil }},
 	}, lab.EngineEmbedded)
-	if c, ok := errors.AsType[*cliError](err); !ok || c.code != exitUnclear || !strings.Contains(err.Error(), "stopped after 2 of 4") {
+	if c, ok := errors.AsType[*cli.Error](err); !ok || c.Code != cli.ExitUnclear || !strings.Contains(err.Error(), "stopped after 2 of 4") {
 		t.Errorf("err = %v", err)
 	}
 	var results []labResult

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/lab"
 	"github.com/weir-project/weir/internal/queue"
 	"github.com/weir-project/weir/internal/simulate"
@@ -77,12 +78,12 @@ func newLabBackpressure(a *app) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if f.short {
 				if cmd.Flags().Changed("preset") && preset != lab.PresetShort {
-					return usageError("leave out one of them: --short is --preset short", "--preset %s and --short contradict each other", preset)
+					return cli.UsageError("leave out one of them: --short is --preset short", "--preset %s and --short contradict each other", preset)
 				}
 				preset = lab.PresetShort
 			}
 			if _, ok := f.presets[preset]; !ok {
-				return usageError("choose one of "+strings.Join(presets, ", "), "there is no preset called %q", preset)
+				return cli.UsageError("choose one of "+strings.Join(presets, ", "), "there is no preset called %q", preset)
 			}
 			f.apply(cmd, preset)
 			var err error
@@ -94,7 +95,7 @@ func newLabBackpressure(a *app) *cobra.Command {
 			for _, name := range policies {
 				p, err := queue.ParsePolicy(name)
 				if err != nil {
-					return usageError("see weir lab backpressure --help", "%w", err)
+					return cli.UsageError("see weir lab backpressure --help", "%w", err)
 				}
 				s.Policies = append(s.Policies, p)
 			}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/lab"
 )
 
@@ -62,7 +63,7 @@ func newLabBatching(a *app) *cobra.Command {
 			}
 			for _, name := range []string{"kafka", "kafka-config"} {
 				if topic == "" && a.given[name] == "--"+name { // a variable is for other commands, too
-					return usageError("add --from-topic TOPIC, or leave out --"+name, "--%s says where the records of --from-topic are: nothing else is read from there", name)
+					return cli.UsageError("add --from-topic TOPIC, or leave out --"+name, "--%s says where the records of --from-topic are: nothing else is read from there", name)
 				}
 			}
 			if topic != "" {
@@ -78,7 +79,7 @@ func newLabBatching(a *app) *cobra.Command {
 			for _, text := range settings {
 				p, err := lab.ParseProducerSetting(text)
 				if err != nil {
-					return usageError("see weir lab batching --help", "--setting %s: %w", text, err)
+					return cli.UsageError("see weir lab batching --help", "--setting %s: %w", text, err)
 				}
 				s.Producers = append(s.Producers, p)
 			}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/lab"
 )
 
@@ -52,7 +53,7 @@ func newLabFailover(a *app) *cobra.Command {
 			for _, name := range cases {
 				c, ok := failoverCases[strings.TrimSpace(name)]
 				if !ok {
-					return usageError("see weir lab failover --help", "there is no case called %q: choose some of %s", name, strings.Join(failoverNames, ", "))
+					return cli.UsageError("see weir lab failover --help", "there is no case called %q: choose some of %s", name, strings.Join(failoverNames, ", "))
 				}
 				s.Cases = append(s.Cases, c)
 			}
@@ -83,5 +84,5 @@ func checkLabEngine(engine string) error {
 			return nil
 		}
 	}
-	return usageError("choose one of "+strings.Join(lab.Engines(), ", "), "%w", fmt.Errorf("--engine %s is unknown", engine))
+	return cli.UsageError("choose one of "+strings.Join(lab.Engines(), ", "), "%w", fmt.Errorf("--engine %s is unknown", engine))
 }

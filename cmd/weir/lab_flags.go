@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/lab"
 )
 
@@ -69,14 +70,14 @@ func (f *labFlags) upstream(ctx context.Context, a *app, cmd *cobra.Command, mad
 		return nil, err
 	}
 	if why != "" {
-		a.stderr.say("%s: the stream is simulated", why)
+		a.stderr.Linef("%s: the stream is simulated", why)
 	}
 	if mode == modeSimulated {
 		return nil, nil
 	}
 	for _, name := range made {
 		if cmd.Flags().Changed(name) && f.source.source != sourceAuto {
-			return nil, usageError("leave out one of them: what comes live is what it is", "--%s and a live stream contradict each other", name)
+			return nil, cli.UsageError("leave out one of them: what comes live is what it is", "--%s and a live stream contradict each other", name)
 		}
 	}
 	return &lab.Upstream{URLs: f.source.blueskyURLs, Collections: f.source.collections}, nil

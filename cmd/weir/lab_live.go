@@ -9,13 +9,15 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/lab"
+	"github.com/weir-project/weir/internal/visible"
 )
 
 // labFlags adds the flags that every lab has.
 func (a *app) labFlags(cmd *cobra.Command) {
 	a.dataFlag(cmd)
-	a.outputFlag(cmd, formatTable, formatJSON, formatJSONL)
+	a.outputFlag(cmd, cli.FormatTable, cli.FormatJSON, cli.FormatJSONL)
 	a.logFlag(cmd)
 	cmd.Flags().BoolVar(&a.labControl, labControl, false, `read settings to change while it runs from standard input, as JSON lines: {"set":"policy","value":"block"}; its end stops the lab`)
 	noEnv(cmd.Flags(), labControl)
@@ -45,7 +47,7 @@ func (a *app) control(in io.Reader, live *lab.Live, stop func()) {
 			err = live.Set(c.Set, c.Value)
 		}
 		if err != nil {
-			a.stderr.say("not changed: %s", visible(err.Error()))
+			a.stderr.Linef("not changed: %s", visible.Text(err.Error()))
 		}
 	}
 }
@@ -54,12 +56,12 @@ func (a *app) control(in io.Reader, live *lab.Live, stop func()) {
 // context that it runs in.
 func (a *app) liveLab(ctx context.Context) (context.Context, *lab.Live, func()) {
 	listen := func(lab.Update) {}
-	if a.output == formatJSONL {
+	if a.output == cli.FormatJSONL {
 		var once sync.Once
 		enc := json.NewEncoder(a.stdout)
 		listen = func(u lab.Update) {
 			if err := enc.Encode(u); err != nil {
-				once.Do(func() { a.stderr.say("nobody reads the output any more: %v", err) })
+				once.Do(func() { a.stderr.Linef("nobody reads the output any more: %v", err) })
 			}
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/lab"
 	"github.com/weir-project/weir/internal/web"
 )
@@ -22,7 +23,7 @@ func TestLabFindsWhatIsBroken(t *testing.T) {
 	}
 	env := testEnv(t, "WEIR_DATA="+t.TempDir())
 	stdout, stderr, code := weir(t, env, append(smallLab, "--break", "lose", "-o", "json")...)
-	if code != exitFailed || !strings.Contains(stderr, "the claim does not hold: drop-newest: every loss is counted") {
+	if code != cli.ExitFailed || !strings.Contains(stderr, "the claim does not hold: drop-newest: every loss is counted") {
 		t.Fatalf("exit code %d, stderr:\n%s", code, stderr)
 	}
 	var r struct {
@@ -42,11 +43,11 @@ func TestLabFindsWhatIsBroken(t *testing.T) {
 	}
 	name := filepath.Base(r.Directory)
 	stdout, _, code = weir(t, env, "lab", "list")
-	if code != exitOK || !strings.Contains(stdout, name+"  does not hold") {
+	if code != cli.ExitOK || !strings.Contains(stdout, name+"  does not hold") {
 		t.Errorf("list: exit code %d\n%s", code, stdout)
 	}
 	stdout, _, code = weir(t, env, "lab", "compare", name, r.Directory)
-	if code != exitOK || !strings.Contains(stdout, "1.00") {
+	if code != cli.ExitOK || !strings.Contains(stdout, "1.00") {
 		t.Errorf("compare: exit code %d\n%s", code, stdout)
 	}
 }
@@ -56,10 +57,10 @@ func TestLabStoppedIsInconclusive(t *testing.T) {
 	c := start(t, testEnv(t, "WEIR_DATA="+data), "", smallLab...)
 	c.stderr.waitFor(t, "upstream begins", startPatience)
 	_, stderr, code := weir(t, testEnv(t, "WEIR_DATA="+data), smallLab...)
-	if code != exitRuntime || !strings.Contains(stderr, "another lab is running (backpressure, process") {
+	if code != cli.ExitRuntime || !strings.Contains(stderr, "another lab is running (backpressure, process") {
 		t.Errorf("a second lab: exit code %d, stderr:\n%s", code, stderr)
 	}
-	if code := c.stop(t); code != exitUnclear {
+	if code := c.stop(t); code != cli.ExitUnclear {
 		t.Errorf("exit code %d, stderr:\n%s", code, c.stderr)
 	}
 	entries, err := os.ReadDir(filepath.Join(data, labsDir))
@@ -79,7 +80,7 @@ func TestLabWrongUse(t *testing.T) {
 	} {
 		data := t.TempDir()
 		_, stderr, code := weir(t, testEnv(t, "WEIR_DATA="+data, "WEIR_RATE=5"), args...)
-		if code != exitUsage || !strings.Contains(stderr, want) {
+		if code != cli.ExitUsage || !strings.Contains(stderr, want) {
 			t.Errorf("%v: exit code %d, stderr:\n%s", args, code, stderr)
 		}
 		if entries, _ := os.ReadDir(data); len(entries) != 0 {
@@ -101,14 +102,14 @@ func TestLabPersistence(t *testing.T) {
 		says string
 		code int
 	}{
-		{nil, "HOLDS: all 10", exitOK},
-		{[]string{"--break", "forget", "--kills", "1"}, "DOES NOT HOLD: kill everything: every committed record", exitFailed},
-		{[]string{"--break", "spare", "--kills", "1"}, "INCONCLUSIVE", exitUnclear},
+		{nil, "HOLDS: all 10", cli.ExitOK},
+		{[]string{"--break", "forget", "--kills", "1"}, "DOES NOT HOLD: kill everything: every committed record", cli.ExitFailed},
+		{[]string{"--break", "spare", "--kills", "1"}, "INCONCLUSIVE", cli.ExitUnclear},
 	} {
 		// A process of its own: the lab starts others of the same program.
 		c := spawn(t, testEnv(t, "WEIR_DATA="+t.TempDir()), append([]string{"lab", "persistence", "--short"}, tt.args...)...)
 		code := c.exitWithin(t, labPatience)
-		if code != tt.code && code != exitUnclear || code == tt.code && !strings.Contains(c.out.String(), tt.says) {
+		if code != tt.code && code != cli.ExitUnclear || code == tt.code && !strings.Contains(c.out.String(), tt.says) {
 			t.Errorf("%v: exit code %d\n%s", tt.args, code, c.out)
 		}
 	}
@@ -119,7 +120,7 @@ func TestLabEndsWithItsControl(t *testing.T) {
 	data := t.TempDir()
 	c := start(t, testEnv(t, "WEIR_DATA="+data), `{"set":"colour","value":"blue"}`+"\n", append(smallLab, "--control", "-o", "jsonl")...)
 	code := c.wait(t)
-	if code != exitUnclear || !strings.Contains(c.stderr.String(), "not changed: colour:") {
+	if code != cli.ExitUnclear || !strings.Contains(c.stderr.String(), "not changed: colour:") {
 		t.Errorf("exit code %d, stderr:\n%s", code, c.stderr)
 	}
 	lines := strings.Split(strings.TrimSpace(c.stdout.String()), "\n")
@@ -148,7 +149,7 @@ func TestEveryLabRunsFromThePages(t *testing.T) {
 			t.Errorf("%s: %d bytes of text, %d settings", x.Name, len(x.Text), len(x.Fields))
 		}
 		c, _, err := commands.Find([]string{x.Name})
-		if err != nil || c.Flags().Lookup(labControl) == nil || !strings.Contains(c.Flags().Lookup("output").Usage, formatJSONL) {
+		if err != nil || c.Flags().Lookup(labControl) == nil || !strings.Contains(c.Flags().Lookup("output").Usage, cli.FormatJSONL) {
 			t.Errorf("%s cannot be followed or controlled", x.Name)
 		}
 	}

@@ -12,6 +12,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/pflag"
+
+	"github.com/weir-project/weir/internal/cli"
 )
 
 // defaultListen is where the pages are.
@@ -43,7 +45,7 @@ func (l *listenFlag) given() bool { return l.app.given["listen"] != "" }
 func (l *listenFlag) open() (net.Listener, string, error) {
 	host, _, err := net.SplitHostPort(l.addr)
 	if err != nil {
-		return nil, "", usageError("give --listen as host:port, such as "+defaultListen+", or off", "web pages cannot be at %q: %w", l.addr, err)
+		return nil, "", cli.UsageError("give --listen as host:port, such as "+defaultListen+", or off", "web pages cannot be at %q: %w", l.addr, err)
 	}
 	ln, err := net.Listen("tcp", l.addr)
 	note := ""
@@ -52,7 +54,7 @@ func (l *listenFlag) open() (net.Listener, string, error) {
 		ln, err = net.Listen("tcp", net.JoinHostPort(host, "0"))
 	}
 	if err != nil {
-		return nil, "", runtimeError("stop what uses it, or give another --listen", "the web pages cannot be at %s: %w", l.addr, err)
+		return nil, "", cli.RuntimeError("stop what uses it, or give another --listen", "the web pages cannot be at %s: %w", l.addr, err)
 	}
 	return ln, note, nil
 }
@@ -77,7 +79,7 @@ func (l *listenFlag) guard() (uiGuard, error) {
 	for _, h := range l.hosts {
 		name := strings.TrimSuffix(strings.ToLower(strings.TrimSpace(h)), ".")
 		if _, err := netip.ParseAddr(name); err == nil || !hostName.MatchString(name) {
-			return g, usageError("give the names alone, such as weir.example.org; addresses are answered to anyway", "--allow-host %q is no host name", h)
+			return g, cli.UsageError("give the names alone, such as weir.example.org; addresses are answered to anyway", "--allow-host %q is no host name", h)
 		}
 		g.hosts = append(g.hosts, name)
 	}
@@ -87,20 +89,20 @@ func (l *listenFlag) guard() (uiGuard, error) {
 	const draw = "write one with: openssl rand -hex 24 > FILE"
 	f, err := os.Open(l.tokenFile)
 	if err != nil {
-		return g, usageError(draw, "--token-file: %w", err)
+		return g, cli.UsageError(draw, "--token-file: %w", err)
 	}
 	defer f.Close()
 	text, err := io.ReadAll(io.LimitReader(f, maxToken+2)) // a line's end, which may be two bytes, is not the token's
 	if err != nil {
-		return g, usageError(draw, "--token-file: %w", err)
+		return g, cli.UsageError(draw, "--token-file: %w", err)
 	}
 	g.token = strings.TrimRight(string(text), "\r\n")
 	if n := len(g.token); n < minToken || n > maxToken {
-		return g, usageError(draw, "--token-file: %s holds %s, and a token has %d to %d characters", l.tokenFile, sizeOfToken(n), minToken, maxToken)
+		return g, cli.UsageError(draw, "--token-file: %s holds %s, and a token has %d to %d characters", l.tokenFile, sizeOfToken(n), minToken, maxToken)
 	}
 	for _, c := range []byte(g.token) {
 		if c <= ' ' || c > '~' {
-			return g, usageError(draw, "--token-file: %s holds more than one line, or characters that a token cannot have", l.tokenFile)
+			return g, cli.UsageError(draw, "--token-file: %s holds more than one line, or characters that a token cannot have", l.tokenFile)
 		}
 	}
 	return g, nil

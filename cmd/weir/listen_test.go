@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/weir-project/weir/internal/cli"
 )
 
 // askedAs is the status of a page that is asked for under a host name.
@@ -60,7 +62,7 @@ func TestTokenFile(t *testing.T) {
 			t.Errorf("as %s with token %q: %d, want %d", c.name, c.token, got, c.want)
 		}
 	}
-	if code := up.stop(t); code != exitOK || strings.Contains(up.stderr.String()+up.stdout.String(), "hidden") {
+	if code := up.stop(t); code != cli.ExitOK || strings.Contains(up.stderr.String()+up.stdout.String(), "hidden") {
 		t.Errorf("exit code %d:\n%s", code, up.stderr)
 	}
 }
@@ -96,7 +98,7 @@ func TestTokenFileRefuses(t *testing.T) {
 			continue
 		}
 		var out strings.Builder
-		if code := report(err, &out); code != exitUsage || !strings.Contains(out.String(), c.want) {
+		if code := cli.Report(err, &out); code != cli.ExitUsage || !strings.Contains(out.String(), c.want) {
 			t.Errorf("%s: exit code %d, %s", c.name, code, out.String())
 		}
 	}

@@ -9,6 +9,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -16,6 +17,8 @@ import (
 	"runtime/debug"
 	"syscall"
 	"time"
+
+	"github.com/weir-project/weir/internal/cli"
 )
 
 // gcPercent lets the heap grow threefold between collections. weir's live heap is
@@ -31,6 +34,9 @@ const (
 
 // echoTime is how soon after the first signal another of its kind is the same one.
 const echoTime = 200 * time.Millisecond
+
+// errStopped is the cause of a context that a signal cancelled.
+var errStopped = errors.New("stopped by a signal")
 
 func main() {
 	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
@@ -49,10 +55,10 @@ func main() {
 		}
 		// Draining can wait for a broker that is gone; the second signal is the
 		// user saying that they do not want to.
-		os.Exit(exitAborted)
+		os.Exit(cli.ExitAborted)
 	}()
 	err := run(ctx, os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr)
-	os.Exit(report(err, os.Stderr))
+	os.Exit(cli.Report(err, os.Stderr))
 }
 
 // run is the whole program: args without the program's name, environ as
@@ -68,7 +74,7 @@ func run(ctx context.Context, args, environ []string, stdin io.Reader, stdout, s
 	root.SetErr(stderr)
 	cmd, err := root.ExecuteContextC(ctx)
 	if err != nil && !a.started { // cobra's own complaints about flags and arguments
-		return asUsage(cmd, err)
+		return cli.AsUsage(cmd, err)
 	}
 	return err
 }

@@ -13,6 +13,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"go.uber.org/goleak"
+
+	"github.com/weir-project/weir/internal/cli"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -109,7 +111,7 @@ func start(t *testing.T, env []string, stdin string, args ...string) *command {
 	c := &command{stdout: newOutput(), stderr: newOutput(), cancel: cancel, done: make(chan struct{})}
 	go func() {
 		defer close(c.done)
-		c.code = report(run(ctx, args, env, strings.NewReader(stdin), c.stdout, c.stderr), c.stderr)
+		c.code = cli.Report(run(ctx, args, env, strings.NewReader(stdin), c.stdout, c.stderr), c.stderr)
 	}()
 	t.Cleanup(func() { c.stop(t) })
 	return c
@@ -174,7 +176,7 @@ func TestHelp(t *testing.T) {
 			return
 		}
 		stdout, _, code := weir(t, testEnv(t), append(path[1:], "--help")...)
-		if code != exitOK {
+		if code != cli.ExitOK {
 			t.Errorf("%s --help: exit code %d", c.CommandPath(), code)
 		}
 		golden(t, filepath.Join("help", strings.Join(path, "-")+".txt"), stdout)

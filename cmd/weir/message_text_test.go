@@ -10,7 +10,9 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/inspect"
+	"github.com/weir-project/weir/internal/visible"
 )
 
 // hostile is what a post can hold to take over the terminal of whoever reads it.
@@ -33,15 +35,15 @@ func steers(s string) bool {
 
 func TestMessageLineIsHarmless(t *testing.T) {
 	for _, columns := range []int{0, 1, 20, 80, 400} {
-		line := messageLine(hostileRecord(), &screen{}, columns)
+		line := messageLine(hostileRecord(), &cli.Screen{}, columns)
 		if steers(line) {
 			t.Errorf("%d columns: %q", columns, line)
 		}
-		if columns >= 30 && textWidth(line) > columns {
-			t.Errorf("%d columns: the line takes %d", columns, textWidth(line))
+		if columns >= 30 && visible.Width(line) > columns {
+			t.Errorf("%d columns: the line takes %d", columns, visible.Width(line))
 		}
 	}
-	if !strings.Contains(messageLine(hostileRecord(), &screen{}, 0), `\x1b]0;pwned\x07`) {
+	if !strings.Contains(messageLine(hostileRecord(), &cli.Screen{}, 0), `\x1b]0;pwned\x07`) {
 		t.Error("what was sent cannot be told any more")
 	}
 }
@@ -54,9 +56,9 @@ func TestMessageLineShowsKeyAndValue(t *testing.T) {
 			Headers: []kgo.RecordHeader{{Key: "kind", Value: []byte("create")}, {Key: "seq", Value: []byte("123456")}, {Key: "host", Value: []byte("jetstream1.us-east.example")}}},
 		"long key": {Partition: 3, Offset: 12345678, Key: []byte("enwiki " + strings.Repeat("a long title ", 20)), Value: []byte(`{"did":1}`)},
 	} {
-		line := messageLine(m, &screen{}, 80)
-		if !strings.Contains(line, string(m.Key[:7])) || !strings.Contains(line, `{"did":`) || textWidth(line) > 80 {
-			t.Errorf("%s: %d columns: %s", name, textWidth(line), line)
+		line := messageLine(m, &cli.Screen{}, 80)
+		if !strings.Contains(line, string(m.Key[:7])) || !strings.Contains(line, `{"did":`) || visible.Width(line) > 80 {
+			t.Errorf("%s: %d columns: %s", name, visible.Width(line), line)
 		}
 	}
 }
@@ -123,7 +125,7 @@ func TestWhenText(t *testing.T) {
 
 func TestGapsArePrintedBeforeTheMessage(t *testing.T) {
 	var out bytes.Buffer
-	w := &messageWriter{out: &out, format: formatTable, screen: newScreen(newOutput(), false, "")}
+	w := &messageWriter{out: &out, format: cli.FormatTable, screen: cli.NewScreen(newOutput(), false, "")}
 	m := inspect.Message{Topic: "t", Partition: 2, Offset: 122, Timestamp: time.UnixMilli(0), Value: []byte("v"), Gap: &inspect.Gap{First: 120, Last: 121, Markers: 2}}
 	if err := w.write(m); err != nil {
 		t.Fatal(err)

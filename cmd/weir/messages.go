@@ -14,7 +14,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/inspect"
+	"github.com/weir-project/weir/internal/visible"
 )
 
 const messagesLong = `Prints messages of a topic: the newest ones over all partitions, merged by time,
@@ -64,8 +66,8 @@ func newMessages(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if a.output == formatJSON && f.follow {
-				return usageError("use -o jsonl", "-o json is one document, which --follow never ends")
+			if a.output == cli.FormatJSON && f.follow {
+				return cli.UsageError("use -o jsonl", "-o json is one document, which --follow never ends")
 			}
 			return a.withInspector(ctx, func(i *inspect.Inspector, _ *target) error {
 				return a.printMessages(ctx, i, q)
@@ -81,7 +83,7 @@ func newMessages(a *app) *cobra.Command {
 	flags.StringArrayVar(&f.filters, "filter", nil, "only messages that match `EXPR`; can be given several times")
 	flags.BoolVarP(&f.follow, "follow", "f", false, "go on with new messages until Ctrl-C")
 	flags.BoolVar(&f.uncommitted, "uncommitted", false, "also messages of transactions that are open or were aborted")
-	a.outputFlag(cmd, formatTable, formatJSONL, formatJSON, formatRaw)
+	a.outputFlag(cmd, cli.FormatTable, cli.FormatJSONL, cli.FormatJSON, cli.FormatRaw)
 	return cmd
 }
 
@@ -90,14 +92,14 @@ func (f *messageFlags) query(topic string, counted bool, now time.Time) (inspect
 	q := inspect.Query{Topic: topic, Partitions: f.partitions, Follow: f.follow, Uncommitted: f.uncommitted}
 	for _, p := range f.partitions {
 		if p < 0 {
-			return q, usageError("weir topics TOPIC lists them", "partition %d is negative", p)
+			return q, cli.UsageError("weir topics TOPIC lists them", "partition %d is negative", p)
 		}
 	}
 	if f.newest < 0 {
-		return q, usageError("give a number of messages", "--newest %d is negative", f.newest)
+		return q, cli.UsageError("give a number of messages", "--newest %d is negative", f.newest)
 	}
 	if f.offset != "" && f.since != "" {
-		return q, usageError("leave out one of them", "--offset and --since both say where to begin")
+		return q, cli.UsageError("leave out one of them", "--offset and --since both say where to begin")
 	}
 	var err error
 	if q.Filter, err = parseFilters(f.filters); err != nil {
@@ -133,7 +135,7 @@ func parseOffset(s string) (inspect.Start, error) {
 	}
 	n, err := strconv.ParseInt(s, 10, 64)
 	if err != nil {
-		return inspect.Start{}, usageError("give a number, oldest or end", "--offset %q is not an offset", s)
+		return inspect.Start{}, cli.UsageError("give a number, oldest or end", "--offset %q is not an offset", s)
 	}
 	return inspect.AtOffset(n), nil
 }
@@ -163,7 +165,7 @@ func parseSince(s string, now time.Time) (time.Time, error) {
 			return t, nil
 		}
 	}
-	return time.Time{}, usageError("write 10m, 2h or 3d (ago), 15:04, or 2006-01-02T15:04:05Z", "%q is not a time", s)
+	return time.Time{}, cli.UsageError("write 10m, 2h or 3d (ago), 15:04, or 2006-01-02T15:04:05Z", "%q is not a time", s)
 }
 
 // parseFilters reads --filter as the help describes it.
@@ -173,14 +175,14 @@ func parseFilters(exprs []string) (*inspect.Filter, error) {
 	}
 	f := &inspect.Filter{}
 	twice := func(what string) error {
-		return usageError("use a regular expression, /one.*two/", "two filters for %s", what)
+		return cli.UsageError("use a regular expression, /one.*two/", "two filters for %s", what)
 	}
 	for _, e := range exprs {
 		header, isHeader := strings.CutPrefix(e, "header:")
 		key, isKey := strings.CutPrefix(e, "key=")
 		switch {
 		case e == "":
-			return nil, usageError("see weir messages --help", "a filter is empty")
+			return nil, cli.UsageError("see weir messages --help", "a filter is empty")
 		case isHeader:
 			f.Headers = append(f.Headers, header)
 		case isKey:
@@ -203,7 +205,7 @@ func parseFilters(exprs []string) (*inspect.Filter, error) {
 		}
 	}
 	if err := f.Check(); err != nil {
-		return nil, usageError("see weir messages --help", "filter: %w", err)
+		return nil, cli.UsageError("see weir messages --help", "filter: %w", err)
 	}
 	return f, nil
 }
@@ -212,16 +214,16 @@ func parseFilters(exprs []string) (*inspect.Filter, error) {
 // because an empty answer alone does not tell a wrong filter from a short topic.
 func (a *app) printMessages(ctx context.Context, i *inspect.Inspector, q inspect.Query) error {
 	out := bufio.NewWriterSize(a.stdout, 64<<10)
-	w := &messageWriter{out: out, format: a.output, screen: newScreen(a.stdout, a.env["NO_COLOR"] != "", a.env["TERM"])}
-	prog := newProgress(a.stderr)
+	w := &messageWriter{out: out, format: a.output, screen: cli.NewScreen(a.stdout, a.env["NO_COLOR"] != "", a.env["TERM"])}
+	prog := cli.NewProgress(a.stderr)
 	// Readers compare offsets within one partition. A program that reads lines gets messages only.
-	q.Gaps = w.format == formatTable && w.screen.live() && len(q.Partitions) == 1
+	q.Gaps = w.format == cli.FormatTable && w.screen.Live() && len(q.Partitions) == 1
 	flush := func(inspect.Progress) { _ = out.Flush() } // the next write meets the same error
 	q.OnProgress = flush
 	if q.Filter != nil && !q.Follow {
 		q.OnProgress = func(p inspect.Progress) {
 			flush(p)
-			prog.show(fmt.Sprintf("scanned %s, matched %s", thousands(p.Scanned), thousands(p.Matched)))
+			prog.Show(fmt.Sprintf("scanned %s, matched %s", cli.Thousands(p.Scanned), cli.Thousands(p.Matched)))
 		}
 	}
 	p, err := i.Read(ctx, q, func(m inspect.Message) error {
@@ -233,7 +235,7 @@ func (a *app) printMessages(ctx context.Context, i *inspect.Inspector, q inspect
 		}
 		return nil
 	})
-	prog.done()
+	prog.Done()
 	if err != nil {
 		return topicError(err)
 	}
@@ -241,15 +243,15 @@ func (a *app) printMessages(ctx context.Context, i *inspect.Inspector, q inspect
 		return fmt.Errorf("write output: %w", err)
 	}
 	if q.Filter != nil {
-		a.stderr.say("scanned %s, matched %s", thousands(p.Scanned), thousands(p.Matched))
+		a.stderr.Linef("scanned %s, matched %s", cli.Thousands(p.Scanned), cli.Thousands(p.Matched))
 	} else if p.Matched == 0 && !q.Follow {
-		a.stderr.say("%s", nothingThere(q.Topic, p))
+		a.stderr.Linef("%s", nothingThere(q.Topic, p))
 	}
 	if p.Trimmed > 0 {
-		a.stderr.say("%s offsets were deleted by retention while reading", thousands(p.Trimmed))
+		a.stderr.Linef("%s offsets were deleted by retention while reading", cli.Thousands(p.Trimmed))
 	}
 	if p.Incomplete {
-		a.stderr.say("some of the newest messages were left out: they are too large to hold all of them")
+		a.stderr.Linef("some of the newest messages were left out: they are too large to hold all of them")
 	}
 	return nil
 }
@@ -258,26 +260,26 @@ func (a *app) printMessages(ctx context.Context, i *inspect.Inspector, q inspect
 func nothingThere(topic string, p inspect.Progress) string {
 	var ends []string
 	for _, id := range slices.Sorted(maps.Keys(p.End)) {
-		ends = append(ends, fmt.Sprintf("%d at offset %s", id, thousands(p.End[id])))
+		ends = append(ends, fmt.Sprintf("%d at offset %s", id, cli.Thousands(p.End[id])))
 	}
-	return fmt.Sprintf("no messages in %s from there on; the partitions end: %s", visible(topic), strings.Join(ends, ", "))
+	return fmt.Sprintf("no messages in %s from there on; the partitions end: %s", visible.Text(topic), strings.Join(ends, ", "))
 }
 
 // messageWriter prints messages in one format.
 type messageWriter struct {
 	out    io.Writer
 	format string
-	screen *screen
+	screen *cli.Screen
 	n      int
 }
 
 func (w *messageWriter) write(m inspect.Message) error {
 	w.n++
 	switch w.format {
-	case formatRaw:
+	case cli.FormatRaw:
 		_, err := w.out.Write(append(m.Value[:len(m.Value):len(m.Value)], '\n'))
 		return err
-	case formatJSON:
+	case cli.FormatJSON:
 		open := ","
 		if w.n == 1 {
 			open = "["
@@ -286,24 +288,20 @@ func (w *messageWriter) write(m inspect.Message) error {
 			return err
 		}
 		return writeMessageJSON(w.out, m)
-	case formatJSONL:
+	case cli.FormatJSONL:
 		return writeMessageJSON(w.out, m)
 	}
-	columns := 0
-	if w.screen.live() {
-		columns, _, _ = w.screen.size()
-	}
 	if m.Gap != nil {
-		if _, err := io.WriteString(w.out, w.screen.paint(dim, "("+m.Gap.String()+")")+"\n"); err != nil {
+		if _, err := io.WriteString(w.out, w.screen.Paint(cli.Dim, "("+m.Gap.String()+")")+"\n"); err != nil {
 			return err
 		}
 	}
-	_, err := io.WriteString(w.out, messageLine(m, w.screen, columns)+"\n")
+	_, err := io.WriteString(w.out, messageLine(m, w.screen, w.screen.Columns())+"\n")
 	return err
 }
 
 func (w *messageWriter) end() error {
-	if w.format != formatJSON {
+	if w.format != cli.FormatJSON {
 		return nil
 	}
 	text := "]\n"

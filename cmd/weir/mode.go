@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/weir-project/weir/internal/bluesky"
+	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/simulate"
 	"github.com/weir-project/weir/internal/wikipedia"
 )
@@ -72,23 +73,23 @@ func (f *sourceFlags) check() error {
 		return err
 	}
 	if !(f.rate >= simulate.MinRate && f.rate <= simulate.MaxRate) {
-		return usageError("choose a --rate in between", "--rate %v is not between %v and %v events a second", f.rate, simulate.MinRate, simulate.MaxRate)
+		return cli.UsageError("choose a --rate in between", "--rate %v is not between %v and %v events a second", f.rate, simulate.MinRate, simulate.MaxRate)
 	}
 	if _, err := bluesky.New(bluesky.Config{URLs: f.blueskyURLs, Collections: f.collections}); err != nil {
-		return usageError("see weir up --help", "%w", err)
+		return cli.UsageError("see weir up --help", "%w", err)
 	}
 	if _, err := wikipedia.New(wikipedia.Config{URL: f.wikipediaURL}); err != nil {
-		return usageError("see weir up --help", "%w", err)
+		return cli.UsageError("see weir up --help", "%w", err)
 	}
 	return nil
 }
 
 func (f *sourceFlags) checkMode() error {
 	if !slices.Contains([]string{sourceAuto, modeLive, modeSimulated}, f.source) {
-		return usageError("choose one of auto, live, simulated", "--source %s is unknown", f.source)
+		return cli.UsageError("choose one of auto, live, simulated", "--source %s is unknown", f.source)
 	}
 	if f.source == modeSimulated && f.explicitURL() {
-		return usageError("leave out one of them: simulated events come from inside, and nothing is dialled", "--source simulated and a URL contradict each other")
+		return cli.UsageError("leave out one of them: simulated events come from inside, and nothing is dialled", "--source simulated and a URL contradict each other")
 	}
 	return nil
 }

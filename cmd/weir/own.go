@@ -12,9 +12,11 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/cluster"
 	"github.com/weir-project/weir/internal/cluster/apache"
 	"github.com/weir-project/weir/internal/inspect"
+	"github.com/weir-project/weir/internal/visible"
 )
 
 // Values of --engine.
@@ -115,7 +117,7 @@ func (apacheBrokers) damage() []string { return nil } // the brokers repair thei
 // from another terminal or from a page.
 type loudBrokers struct {
 	ownBrokers
-	screen *screen
+	screen *cli.Screen
 }
 
 func (b loudBrokers) Kill(ctx context.Context, id int32) error {
@@ -132,7 +134,7 @@ func (b loudBrokers) Restart(ctx context.Context, id int32) error {
 
 func (b loudBrokers) report(id int32, what string, err error) error {
 	if err == nil {
-		b.screen.say("%s broker %d %s", time.Now().Format(time.TimeOnly), id, what)
+		b.screen.Linef("%s broker %d %s", time.Now().Format(time.TimeOnly), id, what)
 	}
 	return err
 }
@@ -145,10 +147,10 @@ func engineFlag(flags *pflag.FlagSet, engine *string) {
 // checkEngine refuses what contradicts itself, before anything is opened.
 func (a *app) checkEngine(engine string) error {
 	if !slices.Contains([]string{engineEmbedded, engineApache}, engine) {
-		return usageError("choose one of embedded, apache", "--engine %s is unknown", engine)
+		return cli.UsageError("choose one of embedded, apache", "--engine %s is unknown", engine)
 	}
 	if from := a.given["kafka"]; engine == engineApache && from != "" {
-		return usageError("leave out one of them", "--engine apache starts brokers, and %s names others", from)
+		return cli.UsageError("leave out one of them", "--engine apache starts brokers, and %s names others", from)
 	}
 	return nil
 }
@@ -178,7 +180,7 @@ func (e *engine) openBrokers(ctx context.Context, cfg engineConfig, addrs []stri
 
 // brokerDied tells of a broker that nobody stopped.
 func (e *engine) brokerDied(b apache.Broker) {
-	e.app.stderr.say("%s", e.app.stderr.paint(yellow, visible(fmt.Sprintf("broker %d %s; weir brokers restart %d%s starts it again, what it printed is in %s",
+	e.app.stderr.Linef("%s", e.app.stderr.Paint(cli.Yellow, visible.Text(fmt.Sprintf("broker %d %s; weir brokers restart %d%s starts it again, what it printed is in %s",
 		b.ID, b.Reason, b.ID, e.app.sameData(), shortHome(b.LogFile, e.app.env)))))
 }
 
@@ -225,7 +227,7 @@ func cacheDir(env map[string]string, goos string) (string, error) {
 	}
 	home := env["HOME"]
 	if home == "" {
-		return "", usageError("set HOME or XDG_CACHE_HOME", "no cache directory for Apache Kafka: HOME is not set")
+		return "", cli.UsageError("set HOME or XDG_CACHE_HOME", "no cache directory for Apache Kafka: HOME is not set")
 	}
 	if goos == "darwin" {
 		return filepath.Join(home, "Library", "Caches", "weir"), nil

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/inspect"
 )
 
@@ -37,8 +38,8 @@ func TestParseSince(t *testing.T) {
 		if want.IsZero() != (err != nil) || !got.Equal(want) {
 			t.Errorf("%q is %v (%v), want %v", in, got, err, want)
 		}
-		if err != nil && exitCode(err) != exitUsage {
-			t.Errorf("%q: exit code %d", in, exitCode(err))
+		if err != nil && cli.ExitCode(err) != cli.ExitUsage {
+			t.Errorf("%q: exit code %d", in, cli.ExitCode(err))
 		}
 	}
 }
@@ -52,7 +53,7 @@ func TestParseFilters(t *testing.T) {
 		t.Errorf("got %+v", f)
 	}
 	for _, bad := range [][]string{{""}, {"a", "b"}, {"/a/", "/b/"}, {"key=a", "key=b"}, {"/(/"}} {
-		if _, err := parseFilters(bad); exitCode(err) != exitUsage {
+		if _, err := parseFilters(bad); cli.ExitCode(err) != cli.ExitUsage {
 			t.Errorf("%q: %v", bad, err)
 		}
 	}
@@ -252,7 +253,7 @@ func TestDefaultDataDir(t *testing.T) {
 			t.Errorf("%v on %s: %q, %v, want %q", c.env, c.goos, got, err, c.want)
 		}
 	}
-	if _, err := defaultDataDir(nil, "linux"); exitCode(err) != exitUsage {
+	if _, err := defaultDataDir(nil, "linux"); cli.ExitCode(err) != cli.ExitUsage {
 		t.Errorf("no HOME: %v", err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 
 	"github.com/weir-project/weir/internal/bluesky"
+	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/event"
 	"github.com/weir-project/weir/internal/ingest"
 	"github.com/weir-project/weir/internal/kafka"
@@ -84,7 +85,7 @@ func (a *app) newSource(name string, f *sourceFlags) (eventSource, error) {
 		if f.dictionary != "" {
 			var err error
 			if cfg.Dictionary, err = os.ReadFile(f.dictionary); err != nil {
-				return nil, usageError("give the file zstd_dictionary of Jetstream's source", "--zstd-dictionary: %w", err)
+				return nil, cli.UsageError("give the file zstd_dictionary of Jetstream's source", "--zstd-dictionary: %w", err)
 			}
 			cfg.Compress = true
 		}
@@ -163,7 +164,7 @@ func (p *pipeline) run(ctx context.Context, own *group) error {
 	hide()
 	board.Wait()
 	if ctx.Err() != nil {
-		p.app.stderr.say("stopping: what is under way is stored and counted")
+		p.app.stderr.Linef("stopping: what is under way is stored and counted")
 	}
 	in.stop()
 	if len(p.counters) > 0 && len(p.ingesters) > 0 {
@@ -185,12 +186,12 @@ func (p *pipeline) watch(ctx context.Context, in, out, own *group) error {
 			if in.failed() { // the errors are returned: they are said once
 				return nil
 			}
-			p.app.stderr.say("%s stopped, the rest goes on: %s", end.name, oneLine(end.failure().Error()))
+			p.app.stderr.Linef("%s stopped, the rest goes on: %s", end.name, cli.OneLine(end.failure().Error()))
 		case end := <-out.ends:
 			if out.failed() {
 				return nil
 			}
-			p.app.stderr.say("%s stopped, the rest goes on: %s", end.name, oneLine(end.failure().Error()))
+			p.app.stderr.Linef("%s stopped, the rest goes on: %s", end.name, cli.OneLine(end.failure().Error()))
 		}
 	}
 }
@@ -344,7 +345,7 @@ func sourceState(is ingest.Stats, now time.Time) (text string, trouble bool) {
 	case is.LastError != "" && !src.Connected:
 		return is.LastError, true
 	case src.Connected && src.Reconnects > 0:
-		return fmt.Sprintf("%s, reconnected %s", src.Host, agoText(src.Since, now)), false
+		return fmt.Sprintf("%s, reconnected %s", src.Host, cli.AgoText(src.Since, now)), false
 	case src.Connected:
 		return src.Host, false
 	case src.LastError != "":

@@ -9,6 +9,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/pflag"
+
+	"github.com/weir-project/weir/internal/cli"
 )
 
 // host is where everything listens: loopback, because neither Kafka nor Redis
@@ -89,7 +91,7 @@ func (p *ports) address(port int, what string) (addr, note string, err error) {
 		cause = "needs privileges"
 	}
 	if p.given {
-		return "", "", runtimeError("stop what uses it, or give other --ports (0 for any free ones)",
+		return "", "", cli.RuntimeError("stop what uses it, or give other --ports (0 for any free ones)",
 			"port %d for %s %s", port, what, cause)
 	}
 	return net.JoinHostPort(host, "0"), fmt.Sprintf("port %d %s, so %s took a free one", port, cause, what), nil

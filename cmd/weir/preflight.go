@@ -9,8 +9,10 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/kafka"
 	"github.com/weir-project/weir/internal/tally"
+	"github.com/weir-project/weir/internal/visible"
 	"github.com/weir-project/weir/internal/web"
 )
 
@@ -64,7 +66,7 @@ func newPreflight(a *app) *cobra.Command {
 	a.clusterFlags(cmd, useKafka, useRedis)
 	cmd.Flags().StringVar(&group, "group", "", "consumer `GROUP` of weir consume (default: the source's counter)")
 	_ = cmd.RegisterFlagCompletionFunc("group", a.completeGroups)
-	a.outputFlag(cmd, formatTable, formatJSON, formatJSONL)
+	a.outputFlag(cmd, cli.FormatTable, cli.FormatJSON, cli.FormatJSONL)
 	a.logFlag(cmd)
 	return cmd
 }
@@ -75,7 +77,7 @@ func purposeOf(args []string, group string) (kafka.Purpose, error) {
 		return everything(), nil
 	}
 	if len(args) < 2 || args[0] != "produce" && args[0] != "consume" {
-		return kafka.Purpose{}, usageError("such as weir preflight produce bluesky, or no argument for all that weir up needs",
+		return kafka.Purpose{}, cli.UsageError("such as weir preflight produce bluesky, or no argument for all that weir up needs",
 			"want produce or consume, and a stream")
 	}
 	s, err := sourceNamed(args[1])
@@ -136,7 +138,7 @@ func (a *app) prepareTopics(ctx context.Context, cl *kgo.Client, t *target, p ka
 		}
 	}
 	if missing > 0 && a.env[testPrefix+"PREFLIGHT"] != "off" {
-		return runtimeError("what is missing stands above, with the commands that add it; weir preflight says it again",
+		return cli.RuntimeError("what is missing stands above, with the commands that add it; weir preflight says it again",
 			"the cluster at %s does not allow what this needs", strings.Join(t.kafka, ","))
 	}
 	return kafka.EnsureTopics(ctx, cl, p.Specs()...)
@@ -172,7 +174,7 @@ func ofRedis(f tally.Finding) finding {
 // delete counts, or that forbids what counting needs, is no error here.
 func (a *app) redisFindings(ctx context.Context, t *target) ([]finding, error) {
 	if t.running == nil && a.given["redis"] == "" {
-		a.stderr.say("note: no Redis is judged: none is named with --redis")
+		a.stderr.Linef("note: no Redis is judged: none is named with --redis")
 		return nil, nil
 	}
 	store, err := a.openStore(ctx, t)
@@ -202,11 +204,11 @@ func (a *app) redisFindings(ctx context.Context, t *target) ([]finding, error) {
 func (a *app) sayFinding(f finding) {
 	head := f.Severity
 	if f.Severity == kafka.Breaks.String() {
-		head = a.stderr.paint(yellow, head)
+		head = a.stderr.Paint(cli.Yellow, head)
 	}
-	a.stderr.say("%s: %s", head, visible(f.Where+": "+f.Cause+"; "+f.Out))
+	a.stderr.Linef("%s: %s", head, visible.Text(f.Where+": "+f.Cause+"; "+f.Out))
 	if f.Run != "" {
-		a.stderr.say("    %s", visible(f.Run))
+		a.stderr.Linef("    %s", visible.Text(f.Run))
 	}
 }
 
@@ -247,7 +249,7 @@ func (a *app) printFindings(all []finding) error {
 			breaks++
 		}
 	}
-	if a.output != formatTable {
+	if a.output != cli.FormatTable {
 		if err := a.write(all, lines, nil); err != nil {
 			return err
 		}
@@ -258,9 +260,9 @@ func (a *app) printFindings(all []finding) error {
 				if f.Severity != severity.String() {
 					continue
 				}
-				fmt.Fprintf(&text, "%s  %s\n  %s\n  → %s\n", strings.ToUpper(f.Severity), visible(f.Where), visible(f.Cause), visible(f.Out))
+				fmt.Fprintf(&text, "%s  %s\n  %s\n  → %s\n", strings.ToUpper(f.Severity), visible.Text(f.Where), visible.Text(f.Cause), visible.Text(f.Out))
 				if f.Run != "" {
-					fmt.Fprintf(&text, "    %s\n", visible(f.Run))
+					fmt.Fprintf(&text, "    %s\n", visible.Text(f.Run))
 				}
 				text.WriteByte('\n')
 			}
@@ -270,13 +272,13 @@ func (a *app) printFindings(all []finding) error {
 		}
 		switch {
 		case len(all) == 0:
-			a.stderr.say("nothing breaks the promise, and nothing differs from what weir would have made")
+			a.stderr.Linef("nothing breaks the promise, and nothing differs from what weir would have made")
 		case breaks == 0:
-			a.stderr.say("nothing breaks the promise; %d things differ from what weir would have made", len(all))
+			a.stderr.Linef("nothing breaks the promise; %d things differ from what weir would have made", len(all))
 		}
 	}
 	if breaks > 0 {
-		return &cliError{exitFailed, fmt.Errorf("the promise would not hold here: %d of %d findings break it; they stand first", breaks, len(all)), ""}
+		return &cli.Error{Code: cli.ExitFailed, Err: fmt.Errorf("the promise would not hold here: %d of %d findings break it; they stand first", breaks, len(all))}
 	}
 	return nil
 }

@@ -7,6 +7,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/weir-project/weir/internal/cli"
 )
 
 // child is a real process of the program, started once.
@@ -78,14 +80,14 @@ func TestSignals(t *testing.T) {
 	produce.signal(t, syscall.SIGTERM)
 	produce.out.waitFor(t, "stopping", startPatience)
 	produce.signal(t, os.Interrupt)
-	if code := produce.exit(t); code != exitAborted {
-		t.Errorf("a second signal: exit code %d, want %d:\n%s", code, exitAborted, produce.out)
+	if code := produce.exit(t); code != cli.ExitAborted {
+		t.Errorf("a second signal: exit code %d, want %d:\n%s", code, cli.ExitAborted, produce.out)
 	}
 
 	up := spawn(t, env, "up")
 	up.out.waitFor(t, "Ctrl-C stops", startPatience)
 	up.signal(t, syscall.SIGTERM)
-	if code := up.exit(t); code != exitOK {
+	if code := up.exit(t); code != cli.ExitOK {
 		t.Errorf("a first signal: exit code %d:\n%s", code, up.out)
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
+
+	"github.com/weir-project/weir/internal/cli"
 )
 
 const produceLong = `Reads one stream and writes its events to Kafka, each exactly once: the position
@@ -75,7 +77,7 @@ func (a *app) runProduce(ctx context.Context, s source, f *sourceFlags) (err err
 		return err
 	}
 	a.sayWhy(t.mode, why)
-	a.stderr.say("%s → %s at %s; Ctrl-C stops", s.name, s.topic, joinAddresses(t.kafka))
+	a.stderr.Linef("%s → %s at %s; Ctrl-C stops", s.name, s.topic, joinAddresses(t.kafka))
 	err = p.run(ctx, nil)
 	return errors.Join(err, p.printProduced(s))
 }
@@ -84,15 +86,15 @@ func (a *app) runProduce(ctx context.Context, s source, f *sourceFlags) (err err
 func (p *pipeline) printProduced(s source) error {
 	is := p.lineOf(s).ingest.Stats()
 	v := map[string]int64{"events": is.Events, "rejected": is.Rejects, "gaps": is.Gaps, "duplicates": is.Duplicates, "too_old": is.TooOld}
-	tb := newTable("STORED IN THIS RUN", ">EVENTS")
-	tb.add("events", v["events"])
-	tb.add("dropped as duplicates", v["duplicates"])
+	tb := cli.NewTable("STORED IN THIS RUN", ">EVENTS")
+	tb.Add("events", v["events"])
+	tb.Add("dropped as duplicates", v["duplicates"])
 	if n := v["too_old"]; n > 0 {
-		tb.add("not stored: sent again, too old to tell", n)
+		tb.Add("not stored: sent again, too old to tell", n)
 	}
-	tb.add("dead letters", v["rejected"])
-	tb.add("gaps", v["gaps"])
-	if err := tb.write(p.app.stdout); err != nil {
+	tb.Add("dead letters", v["rejected"])
+	tb.Add("gaps", v["gaps"])
+	if err := tb.Write(p.app.stdout); err != nil {
 		return fmt.Errorf("write output: %w", err)
 	}
 	return nil

@@ -10,6 +10,9 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/weir-project/weir/internal/cli"
+	"github.com/weir-project/weir/internal/visible"
 )
 
 // terminal is a real pseudo-terminal with a process of the program on it.
@@ -86,14 +89,14 @@ func TestTerminal(t *testing.T) {
 	up.out.waitFor(t, "\x1b[2A\r\x1b[J", startPatience) // two lines, drawn again
 	waitCounted(t, env, 50)
 	up.typeLine(t, "\x03")
-	if code := up.exit(t); code != exitOK {
+	if code := up.exit(t); code != cli.ExitOK {
 		t.Errorf("Ctrl-C: exit code %d:\n%q", code, up.out)
 	}
 	up.out.waitFor(t, "weir-bluesky-counter", time.Second)
 	for block := range strings.SplitSeq(up.out.String(), "\x1b[J") {
 		for line := range strings.Lines(block) {
-			if line = strings.TrimRight(line, "\r\n"); strings.HasPrefix(line, "bluesky   (sim") && textWidth(line) >= columns {
-				t.Errorf("a status line takes %d of %d columns: %q", textWidth(line), columns, line)
+			if line = strings.TrimRight(line, "\r\n"); strings.HasPrefix(line, "bluesky   (sim") && visible.Width(line) >= columns {
+				t.Errorf("a status line takes %d of %d columns: %q", visible.Width(line), columns, line)
 			}
 		}
 	}
@@ -108,21 +111,21 @@ func TestTerminal(t *testing.T) {
 	no := onTerminal(t, env, columns, args...)
 	no.out.waitFor(t, "Type the group's name", startPatience)
 	no.typeLine(t, "y")
-	if code := no.exit(t); code != exitRuntime || sum(counted(t, env)["wikipedia"]) != before {
+	if code := no.exit(t); code != cli.ExitRuntime || sum(counted(t, env)["wikipedia"]) != before {
 		t.Errorf("the wrong answer: exit code %d:\n%s", code, no.out)
 	}
 	yes := onTerminal(t, env, columns, args...)
 	yes.out.waitFor(t, "Type the group's name", startPatience)
 	yes.typeLine(t, "weir-wikipedia-counter")
-	if code := yes.exit(t); code != exitOK || sum(counted(t, env)["wikipedia"]) != 0 {
+	if code := yes.exit(t); code != cli.ExitOK || sum(counted(t, env)["wikipedia"]) != 0 {
 		t.Errorf("the right answer: exit code %d:\n%s", code, yes.out)
 	}
 	messages := onTerminal(t, env, columns, "messages", "bluesky-events", "-n", "5")
-	if code := messages.exit(t); code != exitOK {
+	if code := messages.exit(t); code != cli.ExitOK {
 		t.Errorf("messages: exit code %d:\n%s", code, messages.out)
 	}
 	for line := range strings.Lines(messages.out.String()) {
-		if textWidth(strings.TrimRight(line, "\r\n")) > columns {
+		if visible.Width(strings.TrimRight(line, "\r\n")) > columns {
 			t.Errorf("a message takes more than a line: %q", line)
 		}
 	}

@@ -10,7 +10,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/event"
+	"github.com/weir-project/weir/internal/visible"
 )
 
 const rateLong = `Receives one stream and throws it away: how many events and bytes arrive a second,
@@ -51,7 +53,7 @@ func newRate(a *app) *cobra.Command {
 	f.simulatedFlags(cmd.Flags())
 	cmd.Flags().DurationVar(&limit, "for", 0, "how long; 0 is until Ctrl-C")
 	noEnv(cmd.Flags(), "for")
-	a.outputFlag(cmd, formatTable, formatJSON, formatJSONL)
+	a.outputFlag(cmd, cli.FormatTable, cli.FormatJSON, cli.FormatJSONL)
 	a.logFlag(cmd)
 	return cmd
 }
@@ -132,10 +134,10 @@ func (a *app) printRates(ctx context.Context, name string, m *receiver, ended <-
 	}
 	finish := func() error {
 		s := sample(time.Now(), start, m.events.Load(), m.source.Status().Bytes)
-		if a.output == formatJSON {
-			return writeJSON(a.stdout, s)
+		if a.output == cli.FormatJSON {
+			return cli.WriteJSON(a.stdout, s)
 		}
-		a.stderr.say("%s: %s events in %.0f s, %s/s on average", name, thousands(s.Events), s.Seconds, rateText(s.PerSecond))
+		a.stderr.Linef("%s: %s events in %.0f s, %s/s on average", name, cli.Thousands(s.Events), s.Seconds, cli.RateText(s.PerSecond))
 		return nil
 	}
 	for {
@@ -144,7 +146,7 @@ func (a *app) printRates(ctx context.Context, name string, m *receiver, ended <-
 			return finish()
 		case err := <-ended:
 			if err != nil {
-				return connectError("check the URL, or try again later", "%s: %w", name, err)
+				return cli.ConnectError("check the URL, or try again later", "%s: %w", name, err)
 			}
 			return finish()
 		case now := <-tick.C:
@@ -160,10 +162,10 @@ func (a *app) printRates(ctx context.Context, name string, m *receiver, ended <-
 
 func (a *app) printRate(s rateSample) error {
 	switch a.output {
-	case formatJSON: // one document, at the end
+	case cli.FormatJSON: // one document, at the end
 		return nil
-	case formatJSONL:
-		return writeJSONL(a.stdout, s)
+	case cli.FormatJSONL:
+		return cli.WriteJSONL(a.stdout, s)
 	}
 	state := s.Host
 	if !s.Connected {
@@ -172,6 +174,6 @@ func (a *app) printRate(s rateSample) error {
 			state += ": " + s.Error
 		}
 	}
-	_, err := fmt.Fprintf(a.stdout, "%-10s %9s/s %11s/s  %s\n", s.Source, rateText(s.PerSecond), sizeText(int64(float64(s.Bytes)/max(s.Seconds, 1e-9))), visible(state))
+	_, err := fmt.Fprintf(a.stdout, "%-10s %9s/s %11s/s  %s\n", s.Source, cli.RateText(s.PerSecond), cli.SizeText(int64(float64(s.Bytes)/max(s.Seconds, 1e-9))), visible.Text(state))
 	return err
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/tally"
 )
 
@@ -163,11 +164,11 @@ func TestRedisSentinel(t *testing.T) {
 	// Until every counter has found its way back, verify says that Redis has lost counts.
 	within(t, "nothing is lost, doubled or miscounted", func() bool {
 		_, _, code := weir(t, env, "verify")
-		return code == exitOK
+		return code == cli.ExitOK
 	})
 	verified(t, env)
 	up.signal(t, syscall.SIGTERM)
-	if code := up.exitWithin(t, apachePatience); code != exitOK {
+	if code := up.exitWithin(t, apachePatience); code != cli.ExitOK {
 		t.Errorf("exit code %d", code)
 	}
 	if t.Failed() {
@@ -214,13 +215,13 @@ func TestRedisCluster(t *testing.T) {
 		if !denied {
 			defer func(up *child) {
 				up.signal(t, syscall.SIGTERM)
-				if code := up.exitWithin(t, apachePatience); code != exitOK || strings.Contains(up.out.String(), "hidden-redis") {
+				if code := up.exitWithin(t, apachePatience); code != cli.ExitOK || strings.Contains(up.out.String(), "hidden-redis") {
 					t.Errorf("exit code %d:\n%s", code, up.out)
 				}
 			}(up)
 			break
 		}
-		if code := up.exitWithin(t, apachePatience); code != exitRuntime || rules == 5 {
+		if code := up.exitWithin(t, apachePatience); code != cli.ExitRuntime || rules == 5 {
 			t.Fatalf("exit code %d after %d rules:\n%s", code, rules, up.out)
 		}
 		rule, _, _ = strings.Cut(rule, "\n")

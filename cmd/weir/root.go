@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/kafka"
 	"github.com/weir-project/weir/internal/metrics"
 )
@@ -20,7 +21,7 @@ import (
 type app struct {
 	stdin  io.Reader
 	stdout io.Writer
-	stderr *screen
+	stderr *cli.Screen
 	env    map[string]string
 	log    *slog.Logger
 
@@ -61,7 +62,7 @@ func newApp(environ []string, stdin io.Reader, stdout, stderr io.Writer) *app {
 			a.env[k] = v
 		}
 	}
-	a.stderr = newScreen(stderr, a.env["NO_COLOR"] != "", a.env["TERM"])
+	a.stderr = cli.NewScreen(stderr, a.env["NO_COLOR"] != "", a.env["TERM"])
 	a.log = slog.New(slog.DiscardHandler)
 	setCrash(a.env)
 	return a
@@ -104,10 +105,10 @@ func newRoot(a *app) *cobra.Command {
   weir counts --watch                 # in another terminal`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          noSuchCommand,
+		Args:          cli.NoSuchCommand,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.SetFlagErrorFunc(suggestFlag)
+	root.SetFlagErrorFunc(cli.SuggestFlag)
 	root.CompletionOptions.HiddenDefaultCmd = false
 	root.AddGroup(&cobra.Group{ID: "run", Title: "Run:"}, &cobra.Group{ID: "look", Title: "Look:"},
 		&cobra.Group{ID: "more", Title: "More:"})
@@ -151,7 +152,7 @@ func (a *app) prepare(root, cmd *cobra.Command) error {
 	if f := cmd.Flags().Lookup("output"); f != nil {
 		formats := strings.Split(f.Annotations["formats"][0], ",")
 		if !slices.Contains(formats, a.output) {
-			return usageError("choose one of "+strings.Join(formats, ", "), "output format %q is unknown to weir %s", a.output, cmd.Name())
+			return cli.UsageError("choose one of "+strings.Join(formats, ", "), "output format %q is unknown to weir %s", a.output, cmd.Name())
 		}
 	}
 	if err := a.openLog(); err != nil {
@@ -189,7 +190,7 @@ func (a *app) bindEnv(flags *pflag.FlagSet) error {
 			return
 		}
 		if e := flags.Set(f.Name, v); e != nil {
-			err = usageError("unset it, or give --"+f.Name, "%s=%s: %w", name, v, e)
+			err = cli.UsageError("unset it, or give --"+f.Name, "%s=%s: %w", name, v, e)
 			return
 		}
 		a.given[f.Name] = name
@@ -216,7 +217,7 @@ func (a *app) unknownVariables(root *cobra.Command) error {
 	known[passwordVariable], known[redisPasswordVariable] = true, true
 	for _, name := range sortedKeys(a.env) {
 		if strings.HasPrefix(name, "WEIR_") && !strings.HasPrefix(name, testPrefix) && !known[name] {
-			return usageError("unset it; every flag of weir has a variable, such as WEIR_DATA for --data", "environment variable %s is unknown", name)
+			return cli.UsageError("unset it; every flag of weir has a variable, such as WEIR_DATA for --data", "environment variable %s is unknown", name)
 		}
 	}
 	return nil
@@ -244,11 +245,11 @@ func (a *app) openSecurity() error {
 	}
 	from := a.given["kafka-config"]
 	if a.given["kafka"] == "" {
-		return usageError("name that cluster with --kafka", "%s is about a cluster that --kafka names, and none is named", from)
+		return cli.UsageError("name that cluster with --kafka", "%s is about a cluster that --kafka names, and none is named", from)
 	}
 	s, err := kafka.ReadSecurity(a.kafkaSettings, a.env[passwordVariable])
 	if err != nil {
-		return usageError("see Kafka's documentation of clients, security.protocol", "%s: %w", from, err)
+		return cli.UsageError("see Kafka's documentation of clients, security.protocol", "%s: %w", from, err)
 	}
 	a.security = s
 	return nil
@@ -299,7 +300,7 @@ func (a *app) logFlag(cmd *cobra.Command) {
 func (a *app) openLog() error {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(a.logLevel)); err != nil {
-		return usageError("choose one of debug, info, warn, error", "log level %q is unknown", a.logLevel)
+		return cli.UsageError("choose one of debug, info, warn, error", "log level %q is unknown", a.logLevel)
 	}
 	a.log = slog.New(newCalmHandler(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: level})))
 	return nil
@@ -307,17 +308,17 @@ func (a *app) openLog() error {
 
 // output writes v in the format that was asked for: the table made by toTable, or
 // JSON of v; as JSON lines, one line for each element of lines.
-func (a *app) write(v any, lines []any, toTable func() *table) error {
+func (a *app) write(v any, lines []any, toTable func() *cli.Table) error {
 	switch a.output {
-	case formatJSON:
-		return writeJSON(a.stdout, v)
-	case formatJSONL:
+	case cli.FormatJSON:
+		return cli.WriteJSON(a.stdout, v)
+	case cli.FormatJSONL:
 		for _, l := range lines {
-			if err := writeJSONL(a.stdout, l); err != nil {
+			if err := cli.WriteJSONL(a.stdout, l); err != nil {
 				return fmt.Errorf("write output: %w", err)
 			}
 		}
 		return nil
 	}
-	return toTable().write(a.stdout)
+	return toTable().Write(a.stdout)
 }

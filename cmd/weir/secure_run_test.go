@@ -18,6 +18,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/redisd"
 )
 
@@ -47,7 +48,7 @@ func (c *secureCluster) job(t *testing.T, l login) {
 
 	// Without permissions: it ends, and says which.
 	_, stderr, code := weir(t, env, "produce", "bluesky")
-	if seen.WriteString(stderr); code != exitRuntime || !strings.Contains(stderr, "does not allow") || !strings.Contains(stderr, "--transactional-id weir-ingest-bluesky") {
+	if seen.WriteString(stderr); code != cli.ExitRuntime || !strings.Contains(stderr, "does not allow") || !strings.Contains(stderr, "--transactional-id weir-ingest-bluesky") {
 		t.Fatalf("produce without permissions: exit code %d:\n%s", code, stderr)
 	}
 	// "What produces and counts one stream" needs less than all: the proof comes later.
@@ -66,7 +67,7 @@ func (c *secureCluster) job(t *testing.T, l login) {
 	}
 	for _, p := range []*child{produce, consume} {
 		p.signal(t, syscall.SIGTERM)
-		if code := p.exitWithin(t, apachePatience); code != exitOK {
+		if code := p.exitWithin(t, apachePatience); code != cli.ExitOK {
 			t.Errorf("exit code %d", code)
 		}
 		seen.WriteString(p.out.String())
@@ -77,14 +78,14 @@ func (c *secureCluster) job(t *testing.T, l login) {
 	within(t, "both streams are counted", func() bool { return sum(counted(t, env)["wikipedia"]) >= 20 })
 	c.pages(t, up.out.String(), &seen)
 	up.signal(t, syscall.SIGTERM)
-	if code := up.exitWithin(t, apachePatience); code != exitOK {
+	if code := up.exitWithin(t, apachePatience); code != cli.ExitOK {
 		t.Errorf("up: exit code %d:\n%s", code, up.out)
 	}
 	seen.WriteString(up.out.String())
 	verified(t, env)
 	for _, args := range [][]string{{"topics"}, {"topics", "bluesky-events"}, {"messages", "bluesky-events", "-n", "3"}, {"groups", "describe", "weir-bluesky-counter"}, {"verify"}, {"preflight"}} {
 		stdout, stderr, code := weir(t, env, args...)
-		if code != exitOK {
+		if code != cli.ExitOK {
 			t.Errorf("%s: exit code %d:\n%s%s", args, code, stdout, stderr)
 		}
 		seen.WriteString(stdout + stderr)
@@ -140,7 +141,7 @@ func (c *secureCluster) grant(t *testing.T, l login, env []string, seen *strings
 			}
 		}
 		breaks := slices.ContainsFunc(all, func(f finding) bool { return f.Severity == "promise-breaking" })
-		if (code == exitFailed) != breaks || !breaks && code != exitOK {
+		if (code == cli.ExitFailed) != breaks || !breaks && code != cli.ExitOK {
 			t.Errorf("exit code %d with %s", code, stdout)
 		}
 		if len(lines) == 0 {
@@ -352,7 +353,7 @@ func (c *secureCluster) refused(t *testing.T) {
 			env := testEnv(t, "WEIR_KAFKA="+strings.Join(c.addresses(r.listener), ","), "WEIR_KAFKA_CONFIG="+file)
 			stdout, stderr, code := weir(t, env, "verify", "--log-level", "debug")
 			i := strings.LastIndex("\n"+stderr, "\nweir: ")
-			if i < 0 || code != exitConnect {
+			if i < 0 || code != cli.ExitConnect {
 				t.Fatalf("exit code %d:\n%s%s", code, stdout, stderr)
 			}
 			cause, out, _ := strings.Cut(stderr[i:], "\n")

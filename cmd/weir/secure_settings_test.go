@@ -9,6 +9,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 
+	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/redisd"
 )
 
@@ -79,7 +80,7 @@ func (c *secureCluster) settings(t *testing.T) {
 		where := "topic " + s.topic
 		within(t, s.topic+" "+s.key+" is told of", func() bool {
 			found, code := c.preflight(t, env)
-			return has(found, s.severity, where, s.cause) && code == exitFailed
+			return has(found, s.severity, where, s.cause) && code == cli.ExitFailed
 		})
 		found, _ := c.preflight(t, env)
 		for _, f := range found {
@@ -93,7 +94,7 @@ func (c *secureCluster) settings(t *testing.T) {
 		})
 	}
 	c.deleteTopics()
-	if found, code := c.preflight(t, env); code != exitOK {
+	if found, code := c.preflight(t, env); code != cli.ExitOK {
 		t.Errorf("of a cluster as weir would make it: exit code %d: %+v", code, found)
 	}
 }

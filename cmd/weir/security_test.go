@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kfake"
+
+	"github.com/weir-project/weir/internal/cli"
 )
 
 // TestKafkaConfig: a cluster that asks who one is, with the password in the file or
@@ -30,11 +32,11 @@ func TestKafkaConfig(t *testing.T) {
 		code   int
 		stdout string
 	}{
-		{"no settings", at, exitConnect, ""},
-		{"no password", append(at, "WEIR_KAFKA_CONFIG="+file), exitUsage, ""},
-		{"wrong password", append(at, "WEIR_KAFKA_CONFIG="+file, "WEIR_KAFKA_PASSWORD=hiddem"), exitConnect, ""},
-		{"password", append(at, "WEIR_KAFKA_CONFIG="+file, "WEIR_KAFKA_PASSWORD=hidden"), exitOK, "mine"},
-		{"no cluster", []string{"WEIR_KAFKA_CONFIG=" + file, "WEIR_KAFKA_PASSWORD=hidden"}, exitUsage, ""},
+		{"no settings", at, cli.ExitConnect, ""},
+		{"no password", append(at, "WEIR_KAFKA_CONFIG="+file), cli.ExitUsage, ""},
+		{"wrong password", append(at, "WEIR_KAFKA_CONFIG="+file, "WEIR_KAFKA_PASSWORD=hiddem"), cli.ExitConnect, ""},
+		{"password", append(at, "WEIR_KAFKA_CONFIG="+file, "WEIR_KAFKA_PASSWORD=hidden"), cli.ExitOK, "mine"},
+		{"no cluster", []string{"WEIR_KAFKA_CONFIG=" + file, "WEIR_KAFKA_PASSWORD=hidden"}, cli.ExitUsage, ""},
 	} {
 		stdout, stderr, code := weir(t, testEnv(t, c.more...), "topics")
 		if code != c.code || !strings.Contains(stdout, c.stdout) || strings.Contains(stdout+stderr, "hidde") {
@@ -47,10 +49,10 @@ func TestKafkaConfig(t *testing.T) {
 	up := start(t, env, "", "up", "--kafka", strings.Join(cluster.ListenAddrs(), ","), "--kafka-config", file)
 	up.stderr.waitFor(t, "Ctrl-C stops", startPatience)
 	waitCounted(t, env, 100)
-	if stdout, stderr, code := weir(t, env, "topics"); code != exitOK || !strings.Contains(stdout, "bluesky-events") {
+	if stdout, stderr, code := weir(t, env, "topics"); code != cli.ExitOK || !strings.Contains(stdout, "bluesky-events") {
 		t.Errorf("topics of the running weir: exit code %d:\n%s%s", code, stdout, stderr)
 	}
-	if code := up.stop(t); code != exitOK || strings.Contains(up.stderr.String(), "hidden") {
+	if code := up.stop(t); code != cli.ExitOK || strings.Contains(up.stderr.String(), "hidden") {
 		t.Errorf("exit code %d:\n%s", code, up.stderr)
 	}
 }

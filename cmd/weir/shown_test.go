@@ -77,7 +77,7 @@ func TestShownCommandsDoTheSame(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cli := func(args []string) string {
+	terminal := func(args []string) string {
 		t.Helper()
 		out := newOutput()
 		if err := run(context.WithoutCancel(t.Context()), args, []string{"HOME=" + t.TempDir()}, strings.NewReader(""), out, newOutput()); err != nil {
@@ -98,7 +98,7 @@ func TestShownCommandsDoTheSame(t *testing.T) {
 	} {
 		answer, args := shownCommand(t, s, "GET", "/topics/events/messages?"+filter, "")
 		slices.Sort(want)
-		for what, text := range map[string]string{"the API": answer, "the command": cli(append(args, "-o", "json"))} {
+		for what, text := range map[string]string{"the API": answer, "the command": terminal(append(args, "-o", "json"))} {
 			if what == "the command" {
 				text = `{"messages":` + text + `}`
 			}
@@ -116,10 +116,10 @@ func TestShownCommandsDoTheSame(t *testing.T) {
 			}
 		}
 	}
-	testShownReset(t, s, kadm.NewClient(cl), cli, topic, group)
+	testShownReset(t, s, kadm.NewClient(cl), terminal, topic, group)
 }
 
-func testShownReset(t *testing.T, s http.Handler, admin *kadm.Client, cli func([]string) string, topic, group string) {
+func testShownReset(t *testing.T, s http.Handler, admin *kadm.Client, terminal func([]string) string, topic, group string) {
 	offsets := kadm.Offsets{}
 	for p := range int32(3) {
 		offsets.AddOffset(topic, p, 3, -1)
@@ -129,7 +129,7 @@ func testShownReset(t *testing.T, s http.Handler, admin *kadm.Client, cli func([
 	}
 	_, args := shownCommand(t, s, "POST", "/groups/"+url.PathEscape(group)+"/reset", `{"to":"-2","topics":["events"],"partitions":[0,2]}`)
 	at := slices.Index(args, "--")
-	cli(slices.Insert(args, at, "--yes"))
+	terminal(slices.Insert(args, at, "--yes"))
 	after, err := admin.FetchOffsets(t.Context(), group)
 	if err != nil {
 		t.Fatal(err)
@@ -140,7 +140,7 @@ func testShownReset(t *testing.T, s http.Handler, admin *kadm.Client, cli func([
 		}
 	}
 	_, args = shownCommand(t, s, "GET", "/groups/"+url.PathEscape(group), "")
-	if out := cli(args); !strings.Contains(out, group) && !strings.Contains(out, topic) {
+	if out := terminal(args); !strings.Contains(out, group) && !strings.Contains(out, topic) {
 		t.Errorf("%q prints %s", args, out)
 	}
 }

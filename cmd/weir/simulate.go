@@ -11,7 +11,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/weir-project/weir/internal/bluesky"
+	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/simulate"
+	"github.com/weir-project/weir/internal/visible"
 	"github.com/weir-project/weir/internal/web"
 	"github.com/weir-project/weir/internal/wikipedia"
 )
@@ -56,7 +58,7 @@ func newSimulate(a *app) *cobra.Command {
 func (a *app) runSimulate(ctx context.Context, f *sourceFlags, listen, faults string) (err error) {
 	plan, err := simulate.ParsePlan(faults)
 	if err != nil {
-		return usageError("see weir simulate --help", "%w", err)
+		return cli.UsageError("see weir simulate --help", "%w", err)
 	}
 	data, err := a.data()
 	if err != nil {
@@ -70,27 +72,27 @@ func (a *app) runSimulate(ctx context.Context, f *sourceFlags, listen, faults st
 		return err
 	}
 	defer func() { err = errors.Join(err, u.close()) }()
-	a.stderr.say("%s", a.stderr.paint(bold, "weir simulate"))
-	a.stderr.say("  bluesky    %s  %s/s (%s)", u.blueskyURL(), rateText(f.rate), visible(strings.Join(f.collections, ", ")))
-	a.stderr.say("  wikipedia  %s  %s/s", u.wikipediaURL(), rateText(wikipediaRate(f.rate)))
-	a.stderr.say("  seed       %d", f.seed)
-	a.stderr.say("  try, in another terminal (with a data directory of its own, because these events are no live ones):")
-	a.stderr.say("    weir up --data %s --bluesky-url %s --wikipedia-url %s", web.ShellWord(filepath.Join(data, "simulate", "weir")), u.blueskyURL(), u.wikipediaURL())
-	a.stderr.say("  Ctrl-C stops")
+	a.stderr.Linef("%s", a.stderr.Paint(cli.Bold, "weir simulate"))
+	a.stderr.Linef("  bluesky    %s  %s/s (%s)", u.blueskyURL(), cli.RateText(f.rate), visible.Text(strings.Join(f.collections, ", ")))
+	a.stderr.Linef("  wikipedia  %s  %s/s", u.wikipediaURL(), cli.RateText(wikipediaRate(f.rate)))
+	a.stderr.Linef("  seed       %d", f.seed)
+	a.stderr.Linef("  try, in another terminal (with a data directory of its own, because these events are no live ones):")
+	a.stderr.Linef("    weir up --data %s --bluesky-url %s --wikipedia-url %s", web.ShellWord(filepath.Join(data, "simulate", "weir")), u.blueskyURL(), u.wikipediaURL())
+	a.stderr.Linef("  Ctrl-C stops")
 	<-ctx.Done()
 	return a.printServed(u)
 }
 
 // printServed prints what was served and which faults happened.
 func (a *app) printServed(u *upstreams) error {
-	tb := newTable("STREAM", "WHAT", ">EVENTS")
-	tb.add(bluesky.Name, "happened", u.bluesky.Tip())
-	tb.add(wikipedia.Name, "happened", u.wikipedia.Tip())
+	tb := cli.NewTable("STREAM", "WHAT", ">EVENTS")
+	tb.Add(bluesky.Name, "happened", u.bluesky.Tip())
+	tb.Add(wikipedia.Name, "happened", u.wikipedia.Tip())
 	for _, name := range []string{bluesky.Name, wikipedia.Name} {
 		fired := u.faults[name].Fired()
 		for _, fault := range slices.Sorted(maps.Keys(fired)) {
-			tb.add(name, "fault "+fault, fired[fault])
+			tb.Add(name, "fault "+fault, fired[fault])
 		}
 	}
-	return tb.write(a.stdout)
+	return tb.Write(a.stdout)
 }

@@ -5,11 +5,12 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/weir-project/weir/internal/cli"
 )
 
 // probeTime bounds how long `--source auto` waits for a sign of life.
@@ -52,8 +53,10 @@ func reachable(ctx context.Context, urls []string) error {
 	for _, u := range urls {
 		go func() {
 			err := probe(ctx, u)
-			if err != nil {
-				err = fmt.Errorf("%s: %s", hostOf(u), networkCause(err))
+			if errors.Is(err, context.DeadlineExceeded) {
+				err = fmt.Errorf("%s: no answer within %v", hostOf(u), probeTime)
+			} else if err != nil {
+				err = fmt.Errorf("%s: %w", hostOf(u), cli.Brief(err))
 			}
 			causes <- err
 		}()
@@ -75,22 +78,4 @@ func hostOf(rawURL string) string {
 		return rawURL
 	}
 	return u.Host
-}
-
-// networkCause is the innermost reason of a failed request, without the layers
-// that repeat the address.
-func networkCause(err error) string {
-	if errors.Is(err, context.DeadlineExceeded) {
-		return "no answer within " + probeTime.String()
-	}
-	if dns, ok := errors.AsType[*net.DNSError](err); ok {
-		return "name lookup: " + dns.Err
-	}
-	if op, ok := errors.AsType[*net.OpError](err); ok {
-		return op.Err.Error()
-	}
-	if ue, ok := errors.AsType[*url.Error](err); ok {
-		return ue.Err.Error()
-	}
-	return err.Error()
 }

@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/weir-project/weir/internal/cli"
+	"github.com/weir-project/weir/internal/visible"
 )
 
 // stream is what the status line of one stream shows at one moment.
@@ -34,12 +37,12 @@ func (s stream) text() string {
 	if s.simulated {
 		b.WriteString("(simulated) ")
 	}
-	fmt.Fprintf(&b, "%8s/s", rateText(s.rate))
+	fmt.Fprintf(&b, "%8s/s", cli.RateText(s.rate))
 	if s.total >= 0 {
-		fmt.Fprintf(&b, "  total %13s", thousands(s.total))
+		fmt.Fprintf(&b, "  total %13s", cli.Thousands(s.total))
 	}
 	if s.lag >= 0 {
-		fmt.Fprintf(&b, "  lag %7s", thousands(s.lag))
+		fmt.Fprintf(&b, "  lag %7s", cli.Thousands(s.lag))
 	}
 	if s.capacity > 0 {
 		fmt.Fprintf(&b, "  queue %3d%%", (100*s.queued+s.capacity-1)/s.capacity)
@@ -50,7 +53,7 @@ func (s stream) text() string {
 		} else {
 			b.WriteString("  ")
 		}
-		b.WriteString(visible(s.state))
+		b.WriteString(visible.Text(s.state))
 	}
 	return b.String()
 }
@@ -82,31 +85,3 @@ func (r *rateMeter) observe(now time.Time, count int64) float64 {
 	}
 	return float64(count-r.count[0]) / span.Seconds()
 }
-
-// progress tells of work that takes longer than a second: nothing before that,
-// then what is being done. On a terminal one line that is redrawn.
-type progress struct {
-	screen *screen
-	start  time.Time
-	last   time.Time
-}
-
-func newProgress(s *screen) *progress { return &progress{screen: s, start: time.Now()} }
-
-// show tells what is being done now.
-func (p *progress) show(text string) {
-	now := time.Now()
-	if now.Sub(p.start) < time.Second {
-		return
-	}
-	if p.screen.live() {
-		p.screen.status("… " + visible(text))
-		return
-	}
-	if now.Sub(p.last) >= time.Second {
-		p.last = now
-		p.screen.say("… %s", visible(text))
-	}
-}
-
-func (p *progress) done() { p.screen.status() }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"strings"
 	"testing"
 	"time"
 )
@@ -47,21 +46,5 @@ func TestRateMeter(t *testing.T) {
 	}
 	if len(r.at) > 16 {
 		t.Errorf("%d samples are kept", len(r.at))
-	}
-}
-
-func TestProgressWaitsASecond(t *testing.T) {
-	var b strings.Builder
-	p := newProgress(&screen{out: &b})
-	p.show("early")
-	if b.Len() != 0 {
-		t.Errorf("at once: %q", b.String())
-	}
-	p.start = p.start.Add(-2 * time.Second)
-	p.show("reading\x1b[2J")
-	p.show("too soon after")
-	p.done()
-	if got, want := b.String(), "… reading\\x1b[2J\n"; got != want {
-		t.Errorf("got %q, want %q", got, want)
 	}
 }

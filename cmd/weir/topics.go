@@ -7,7 +7,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/inspect"
+	"github.com/weir-project/weir/internal/visible"
 )
 
 const topicsLong = `Lists the topics of the cluster, or describes one: its partitions with their
@@ -45,14 +47,14 @@ func newTopics(a *app) *cobra.Command {
 		},
 	}
 	a.clusterFlags(cmd, useKafka)
-	a.outputFlag(cmd, formatTable, formatJSON, formatJSONL)
+	a.outputFlag(cmd, cli.FormatTable, cli.FormatJSON, cli.FormatJSONL)
 	return cmd
 }
 
 // topicError adds the way out to an unknown topic.
 func topicError(err error) error {
 	if errors.Is(err, inspect.ErrNoTopic) {
-		return runtimeError("weir topics lists what there is", "%w", err)
+		return cli.RuntimeError("weir topics lists what there is", "%w", err)
 	}
 	return err
 }
@@ -63,10 +65,10 @@ func (a *app) printTopics(list inspect.TopicList) error {
 	for i, t := range list.Topics {
 		lines[i] = t
 	}
-	return a.write(list.Topics, lines, func() *table {
-		tb := newTable("TOPIC", ">PARTITIONS", ">REPLICAS", ">MESSAGES", ">SIZE", "STATE")
+	return a.write(list.Topics, lines, func() *cli.Table {
+		tb := cli.NewTable("TOPIC", ">PARTITIONS", ">REPLICAS", ">MESSAGES", ">SIZE", "STATE")
 		for _, t := range list.Topics {
-			tb.add(t.Name, t.Partitions, t.Replicas, t.Messages, sizeOrUnknown(t.Bytes), topicState(t))
+			tb.Add(t.Name, t.Partitions, t.Replicas, t.Messages, cli.SizeOrUnknown(t.Bytes), topicState(t))
 		}
 		return tb
 	})
@@ -86,40 +88,40 @@ func topicState(t inspect.Topic) string {
 
 func (a *app) printTopic(d inspect.TopicDetail) error {
 	a.notes(d.Note, d.Warnings)
-	if a.output != formatTable {
+	if a.output != cli.FormatTable {
 		return a.write(d, []any{d}, nil)
 	}
 	last := "none"
 	if !d.LastRecord.IsZero() {
-		last = agoText(d.LastRecord, time.Now())
+		last = cli.AgoText(d.LastRecord, time.Now())
 	}
-	fmt.Fprintf(a.stdout, "%s: %s messages, %s, last record %s\n\n", visible(d.Name), thousands(d.Messages), sizeOrUnknown(d.Bytes), last)
-	parts := newTable(">PARTITION", ">LEADER", "REPLICAS", "IN SYNC", ">LOW", ">HIGH", ">STABLE", "")
+	fmt.Fprintf(a.stdout, "%s: %s messages, %s, last record %s\n\n", visible.Text(d.Name), cli.Thousands(d.Messages), cli.SizeOrUnknown(d.Bytes), last)
+	parts := cli.NewTable(">PARTITION", ">LEADER", "REPLICAS", "IN SYNC", ">LOW", ">HIGH", ">STABLE", "")
 	for _, p := range d.Parts {
-		parts.add(p.ID, numberOrUnknown(int64(p.Leader)), ids(p.Replicas), ids(p.ISR), numberOrUnknown(p.Low), numberOrUnknown(p.High), numberOrUnknown(p.Stable), p.Error)
+		parts.Add(p.ID, cli.NumberOrUnknown(int64(p.Leader)), cli.IDs(p.Replicas), cli.IDs(p.ISR), cli.NumberOrUnknown(p.Low), cli.NumberOrUnknown(p.High), cli.NumberOrUnknown(p.Stable), p.Error)
 	}
-	if err := parts.write(a.stdout); err != nil {
+	if err := parts.Write(a.stdout); err != nil {
 		return err
 	}
 	if len(d.Groups) > 0 {
-		groups := newTable("GROUP", "STATE", ">MEMBERS", ">LAG")
+		groups := cli.NewTable("GROUP", "STATE", ">MEMBERS", ">LAG")
 		for _, g := range d.Groups {
-			groups.add(g.Name, g.State, g.Members, numberOrUnknown(g.Lag))
+			groups.Add(g.Name, g.State, g.Members, cli.NumberOrUnknown(g.Lag))
 		}
 		fmt.Fprintln(a.stdout)
-		if err := groups.write(a.stdout); err != nil {
+		if err := groups.Write(a.stdout); err != nil {
 			return err
 		}
 	}
-	settings := newTable("SETTING", "VALUE", "FROM")
+	settings := cli.NewTable("SETTING", "VALUE", "FROM")
 	for _, s := range d.Config {
 		if s.Source != "default" {
-			settings.add(s.Name, s.Value, s.Source)
+			settings.Add(s.Name, s.Value, s.Source)
 		}
 	}
-	if len(settings.rows) == 0 {
+	if settings.Empty() {
 		return nil
 	}
 	fmt.Fprintln(a.stdout)
-	return settings.write(a.stdout)
+	return settings.Write(a.stdout)
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/cluster"
 	"github.com/weir-project/weir/internal/inspect"
 	"github.com/weir-project/weir/internal/kafka"
@@ -65,7 +66,7 @@ func (a *app) runUI(ctx context.Context, l *listenFlag) (err error) {
 		if a.given["redis"] != "" {
 			return err
 		}
-		a.stderr.say("without counts: %s", oneLine(err.Error()))
+		a.stderr.Linef("without counts: %s", cli.OneLine(err.Error()))
 		store = nil
 	} else {
 		defer store.Close()
@@ -75,7 +76,7 @@ func (a *app) runUI(ctx context.Context, l *listenFlag) (err error) {
 		return err
 	}
 	defer ui.close()
-	a.stderr.say("weir shows %s at %s", strings.Join(t.kafka, ","), ui.link())
+	a.stderr.Linef("weir shows %s at %s", strings.Join(t.kafka, ","), ui.link())
 	g := startGroup(ctx, ui.parts()...)
 	defer g.stop()
 	select {

@@ -18,6 +18,8 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/weir-project/weir/internal/cli"
 )
 
 // unusualRig is the real program on three real brokers and a real Redis, one
@@ -131,7 +133,7 @@ func (r *unusualRig) goesOn(stream string) {
 
 func (r *unusualRig) must(args ...string) {
 	r.t.Helper()
-	if stdout, stderr, code := weir(r.t, r.env, args...); code != exitOK {
+	if stdout, stderr, code := weir(r.t, r.env, args...); code != cli.ExitOK {
 		r.t.Fatalf("weir %v: exit code %d:\n%s%s", args, code, stdout, stderr)
 	}
 }
@@ -177,7 +179,7 @@ func TestApacheUnusual(t *testing.T) {
 	step("a broker's disk is full", r.diskFull)
 	step("a topic is deleted and created again", r.recreated)
 	r.up.signal(t, syscall.SIGTERM)
-	if code := r.up.exitWithin(t, apachePatience); code != exitOK {
+	if code := r.up.exitWithin(t, apachePatience); code != cli.ExitOK {
 		t.Errorf("exit code %d:\n%s", code, r.up.out)
 	}
 }
@@ -312,7 +314,7 @@ func (r *unusualRig) recreated() {
 	r.goesOn("wikipedia")
 	r.goesOn("bluesky")
 	stdout, _, code := weir(r.t, r.env, "verify", "-o", "json")
-	if code != exitFailed {
+	if code != cli.ExitFailed {
 		r.t.Errorf("weir verify of a topic that was deleted: exit code %d:\n%s", code, stdout)
 	}
 }

@@ -8,13 +8,15 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/weir-project/weir/internal/cli"
 )
 
 // counted is the JSON of weir counts.
 func counted(t *testing.T, env []string, args ...string) map[string]map[string]int64 {
 	t.Helper()
 	stdout, stderr, code := weir(t, env, append([]string{"counts", "-o", "json"}, args...)...)
-	if code != exitOK {
+	if code != cli.ExitOK {
 		t.Fatalf("weir counts: exit code %d: %s", code, stderr)
 	}
 	var all map[string]map[string]int64
@@ -48,7 +50,7 @@ func verified(t *testing.T, env []string) map[string]any {
 	if err := json.Unmarshal([]byte(stdout), &report); err != nil {
 		t.Fatalf("weir verify printed %q: %v\n%s", stdout, err, stderr)
 	}
-	if code != exitOK || report["ok"] != true {
+	if code != cli.ExitOK || report["ok"] != true {
 		t.Errorf("weir verify: exit code %d:\n%s%s", code, stdout, stderr)
 	}
 	return report
@@ -83,7 +85,7 @@ func TestUp(t *testing.T) {
 	t.Run("groups", func(t *testing.T) { groupsChange(t, env) })
 
 	before := counted(t, env)
-	if code := up.stop(t); code != exitOK {
+	if code := up.stop(t); code != cli.ExitOK {
 		t.Fatalf("exit code %d:\n%s", code, up.stderr)
 	}
 	for _, want := range []string{"create", "edit", "weir-bluesky-counter"} {
@@ -94,7 +96,7 @@ func TestUp(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(dataOf(env), modeSimulated, runtimeName)); err == nil {
 		t.Error("the runtime file stays behind")
 	}
-	if _, stderr, code := weir(t, append(env, "WEIR_REDIS=redis://127.0.0.1:1"), "counts"); code != exitConnect {
+	if _, stderr, code := weir(t, append(env, "WEIR_REDIS=redis://127.0.0.1:1"), "counts"); code != cli.ExitConnect {
 		t.Errorf("counts without a weir: exit code %d: %s", code, stderr)
 	}
 
@@ -138,7 +140,7 @@ func looks(t *testing.T, env []string) {
 		{"messages bluesky-events --since 1h --filter header:kind=create -n 2", "kind=create"},
 	} {
 		stdout, stderr, code := weir(t, env, strings.Fields(c.args)...)
-		if code != exitOK || !strings.Contains(stdout, c.table) {
+		if code != cli.ExitOK || !strings.Contains(stdout, c.table) {
 			t.Errorf("weir %s: exit code %d, want %q in:\n%s%s", c.args, code, c.table, stdout, stderr)
 		}
 		if strings.Contains(stdout, "\x1b") {
@@ -146,7 +148,7 @@ func looks(t *testing.T, env []string) {
 		}
 		var v any
 		stdout, stderr, code = weir(t, env, strings.Fields(c.args+" -o json")...)
-		if err := json.Unmarshal([]byte(stdout), &v); err != nil || code != exitOK {
+		if err := json.Unmarshal([]byte(stdout), &v); err != nil || code != cli.ExitOK {
 			t.Errorf("weir %s -o json: exit code %d, %v:\n%s%s", c.args, code, err, stdout, stderr)
 		}
 		stdout, _, code = weir(t, env, strings.Fields(c.args+" -o jsonl")...)
@@ -155,7 +157,7 @@ func looks(t *testing.T, env []string) {
 				t.Errorf("weir %s -o jsonl: %v: %s", c.args, err, line)
 			}
 		}
-		if stdout == "" || code != exitOK {
+		if stdout == "" || code != cli.ExitOK {
 			t.Errorf("weir %s -o jsonl: exit code %d, printed %q", c.args, code, stdout)
 		}
 	}
@@ -166,10 +168,10 @@ func looks(t *testing.T, env []string) {
 	if err := json.Unmarshal([]byte(stdout), &post); err != nil || post.DID == "" {
 		t.Errorf("-o raw: %v: %q", err, stdout)
 	}
-	if _, stderr, code := weir(t, env, "topics", "no-such-topic"); code != exitRuntime || !strings.Contains(stderr, "weir topics lists") {
+	if _, stderr, code := weir(t, env, "topics", "no-such-topic"); code != cli.ExitRuntime || !strings.Contains(stderr, "weir topics lists") {
 		t.Errorf("an unknown topic: exit code %d: %s", code, stderr)
 	}
-	if _, stderr, code := weir(t, env, "groups", "describe", "nobody"); code != exitRuntime || !strings.Contains(stderr, "weir groups lists") {
+	if _, stderr, code := weir(t, env, "groups", "describe", "nobody"); code != cli.ExitRuntime || !strings.Contains(stderr, "weir groups lists") {
 		t.Errorf("an unknown group: exit code %d: %s", code, stderr)
 	}
 	for _, c := range []struct{ args, want string }{
@@ -189,20 +191,20 @@ func killsAndRestarts(t *testing.T, env []string) {
 		stdout, _, _ := weir(t, env, "brokers")
 		return stdout
 	}
-	if _, stderr, code := weir(t, env, "brokers", "kill", "7"); code != exitRuntime {
+	if _, stderr, code := weir(t, env, "brokers", "kill", "7"); code != cli.ExitRuntime {
 		t.Errorf("killing broker 7: exit code %d: %s", code, stderr)
 	}
-	if _, stderr, code := weir(t, env, "brokers", "kill", "2"); code != exitOK || !strings.Contains(stderr, "broker 2 is down and leads 0 partitions") {
+	if _, stderr, code := weir(t, env, "brokers", "kill", "2"); code != cli.ExitOK || !strings.Contains(stderr, "broker 2 is down and leads 0 partitions") {
 		t.Fatalf("exit code %d: %s", code, stderr)
 	}
 	if s := state(); strings.Count(s, "up") != 2 || strings.Count(s, "killed") != 1 {
 		t.Errorf("after the kill:\n%s", s)
 	}
-	if _, _, code := weir(t, env, "brokers", "kill", "2"); code != exitRuntime {
+	if _, _, code := weir(t, env, "brokers", "kill", "2"); code != cli.ExitRuntime {
 		t.Errorf("killing it twice: exit code %d", code)
 	}
 	waitCounted(t, env, 100)
-	if _, stderr, code := weir(t, env, "brokers", "restart", "2"); code != exitOK {
+	if _, stderr, code := weir(t, env, "brokers", "restart", "2"); code != cli.ExitOK {
 		t.Fatalf("exit code %d: %s", code, stderr)
 	}
 	if s := state(); strings.Contains(s, "killed") {
@@ -214,7 +216,7 @@ func killsAndRestarts(t *testing.T, env []string) {
 
 // groupsChange replays a group, and resets one that nobody uses.
 func groupsChange(t *testing.T, env []string) {
-	if _, stderr, code := weir(t, env, "groups", "replay", "weir-wikipedia-counter"); code != exitUsage || !strings.Contains(stderr, "--yes") {
+	if _, stderr, code := weir(t, env, "groups", "replay", "weir-wikipedia-counter"); code != cli.ExitUsage || !strings.Contains(stderr, "--yes") {
 		t.Errorf("a replay that nobody confirms: exit code %d: %s", code, stderr)
 	}
 	joined, _, code := weir(t, env, "groups", "join", "weir-wikipedia-counter", "-o", "json")
@@ -222,23 +224,23 @@ func groupsChange(t *testing.T, env []string) {
 		Moved           int
 		MovedPartitions []int32 `json:"moved_partitions"`
 	}
-	if err := json.Unmarshal([]byte(joined), &change); err != nil || code != exitOK || change.Moved == 0 || len(change.MovedPartitions) != change.Moved {
+	if err := json.Unmarshal([]byte(joined), &change); err != nil || code != cli.ExitOK || change.Moved == 0 || len(change.MovedPartitions) != change.Moved {
 		t.Errorf("join: exit code %d, %v:\n%s", code, err, joined)
 	}
-	if _, stderr, code := weir(t, env, "groups", "leave", "weir-wikipedia-counter"); code != exitOK {
+	if _, stderr, code := weir(t, env, "groups", "leave", "weir-wikipedia-counter"); code != cli.ExitOK {
 		t.Errorf("leave: exit code %d: %s", code, stderr)
 	}
 	stdout, stderr, code := weir(t, env, "groups", "replay", "weir-wikipedia-counter", "--yes")
-	if code != exitOK || !strings.Contains(stderr, "equal") || !strings.Contains(stdout, "edit") {
+	if code != cli.ExitOK || !strings.Contains(stderr, "equal") || !strings.Contains(stdout, "edit") {
 		t.Errorf("replay: exit code %d:\n%s%s", code, stdout, stderr)
 	}
-	if _, stderr, code := weir(t, env, "groups", "reset", "weir-wikipedia-counter", "--to", "oldest", "--yes"); code != exitRuntime || !strings.Contains(stderr, "stop") {
+	if _, stderr, code := weir(t, env, "groups", "reset", "weir-wikipedia-counter", "--to", "oldest", "--yes"); code != cli.ExitRuntime || !strings.Contains(stderr, "stop") {
 		t.Errorf("resetting a group at work: exit code %d: %s", code, stderr)
 	}
-	if _, stderr, code := weir(t, env, "groups", "reset", "weir-wikipedia-counter.replay", "--to", "oldest"); code != exitUsage || !strings.Contains(stderr, "--yes") {
+	if _, stderr, code := weir(t, env, "groups", "reset", "weir-wikipedia-counter.replay", "--to", "oldest"); code != cli.ExitUsage || !strings.Contains(stderr, "--yes") {
 		t.Errorf("a reset that nobody confirms: exit code %d: %s", code, stderr)
 	}
-	if _, stderr, code := weir(t, env, "groups", "reset", "weir-wikipedia-counter.replay", "--to", "oldest", "--yes"); code != exitOK {
+	if _, stderr, code := weir(t, env, "groups", "reset", "weir-wikipedia-counter.replay", "--to", "oldest", "--yes"); code != cli.ExitOK {
 		t.Errorf("reset: exit code %d: %s", code, stderr)
 	}
 	if n := sum(counted(t, env, "--group", "weir-wikipedia-counter.replay")["wikipedia"]); n != 0 {
@@ -266,16 +268,16 @@ func TestSeparateCommands(t *testing.T) {
 	}
 	waitCountedGroup("weir-bluesky-counter", "bluesky", 100)
 	waitCountedGroup("mine", "wikipedia", 20)
-	if _, stderr, code := weir(t, env, "produce", "bluesky"); code != exitRuntime || !strings.Contains(stderr, "simulates bluesky") {
+	if _, stderr, code := weir(t, env, "produce", "bluesky"); code != cli.ExitRuntime || !strings.Contains(stderr, "simulates bluesky") {
 		t.Errorf("a second simulation of one stream: exit code %d: %s", code, stderr)
 	}
 	for _, c := range all[:2] {
-		if code := c.stop(t); code != exitOK || !strings.Contains(c.stdout.String(), "STORED") {
+		if code := c.stop(t); code != cli.ExitOK || !strings.Contains(c.stdout.String(), "STORED") {
 			t.Errorf("produce: exit code %d:\n%s%s", code, c.stdout, c.stderr)
 		}
 	}
 	for _, c := range all[2:] {
-		if code := c.stop(t); code != exitOK || !strings.Contains(c.stdout.String(), "all") {
+		if code := c.stop(t); code != cli.ExitOK || !strings.Contains(c.stdout.String(), "all") {
 			t.Errorf("consume: exit code %d:\n%s%s", code, c.stdout, c.stderr)
 		}
 	}
@@ -293,17 +295,17 @@ func TestOneStreamFails(t *testing.T) {
 	up := start(t, env, "", "up", "--bluesky-url", url, "--wikipedia-url", forbidden.URL+"/v2/stream/recentchange")
 	up.stderr.waitFor(t, "wikipedia stopped", startPatience)
 	eventually(t, "bluesky is counted", func() bool { return sum(counted(t, env)["bluesky"]) >= 100 })
-	if code := up.stop(t); code != exitConnect || !strings.Contains(up.stderr.String(), "403") {
+	if code := up.stop(t); code != cli.ExitConnect || !strings.Contains(up.stderr.String(), "403") {
 		t.Errorf("exit code %d:\n%s", code, up.stderr)
 	}
-	if code := sim.stop(t); code != exitOK || !strings.Contains(sim.stdout.String(), "happened") {
+	if code := sim.stop(t); code != cli.ExitOK || !strings.Contains(sim.stdout.String(), "happened") {
 		t.Errorf("simulate: exit code %d:\n%s%s", code, sim.stdout, sim.stderr)
 	}
 
 	// The topics now hold the events of seed 1: no others may join them.
 	_, url = startSimulate(t, "2")
 	_, stderr, code := weir(t, env, "up", "--bluesky-url", url, "--wikipedia-url", forbidden.URL+"/v2/stream/recentchange")
-	if code == exitOK || !strings.Contains(stderr, "simulated:1") || !strings.Contains(stderr, "simulated:2") || !strings.Contains(stderr, "--data") {
+	if code == cli.ExitOK || !strings.Contains(stderr, "simulated:1") || !strings.Contains(stderr, "simulated:2") || !strings.Contains(stderr, "--data") {
 		t.Errorf("events of another origin: exit code %d:\n%s", code, stderr)
 	}
 }

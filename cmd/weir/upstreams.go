@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/weir-project/weir/internal/bluesky"
+	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/simulate"
 	"github.com/weir-project/weir/internal/wikipedia"
 )
@@ -85,9 +86,9 @@ func openUpstreams(cfg upstreamConfig) (_ *upstreams, err error) {
 	l, err := cfg.listen()
 	if err != nil {
 		if errors.Is(err, unix.EADDRINUSE) {
-			return nil, runtimeError("stop what uses it, or choose another --listen address", "address %s is taken by another program", cfg.addr)
+			return nil, cli.RuntimeError("stop what uses it, or choose another --listen address", "address %s is taken by another program", cfg.addr)
 		}
-		return nil, usageError("give --listen as host:port", "listen on %s: %w", cfg.addr, err)
+		return nil, cli.UsageError("give --listen as host:port", "listen on %s: %w", cfg.addr, err)
 	}
 	u.addr = l.Addr().String()
 	u.server = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(cfg.log.Handler(), slog.LevelDebug)}
@@ -126,12 +127,12 @@ func (u *upstreams) timeline(cfg upstreamConfig, name string, rate float64, vari
 	}
 	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		_ = lock.Close()
-		return nil, runtimeError("stop that one, or choose another directory with --data", "another process simulates %s in %s", name, cfg.dir)
+		return nil, cli.RuntimeError("stop that one, or choose another directory with --data", "another process simulates %s in %s", name, cfg.dir)
 	}
 	u.closers = append(u.closers, lock.Close)
 	t, err := simulate.OpenTimeline(simulate.TimelineConfig{Path: path, World: fmt.Sprintf("%s:%d", name, cfg.seed), Rate: rate, Variant: variant, Log: cfg.log})
 	if err != nil {
-		return nil, runtimeError("choose another directory with --data, or the seed and rate that fit", "simulated %s: %w", name, err)
+		return nil, cli.RuntimeError("choose another directory with --data, or the seed and rate that fit", "simulated %s: %w", name, err)
 	}
 	u.closers = append(u.closers, t.Close)
 	return t, nil
@@ -140,7 +141,7 @@ func (u *upstreams) timeline(cfg upstreamConfig, name string, rate float64, vari
 func (u *upstreams) openBluesky(cfg upstreamConfig, world *simulate.World, mux *http.ServeMux) error {
 	// Before the timeline: what it is opened with stays in its file.
 	if _, err := world.Bluesky(cfg.collections...); err != nil {
-		return usageError("see weir simulate --help", "%w", err)
+		return cli.UsageError("see weir simulate --help", "%w", err)
 	}
 	t, err := u.timeline(cfg, bluesky.Name, cfg.rate, simulate.MixOf(cfg.collections))
 	if err != nil {
@@ -148,7 +149,7 @@ func (u *upstreams) openBluesky(cfg upstreamConfig, world *simulate.World, mux *
 	}
 	s, err := simulate.NewBluesky(simulate.BlueskyConfig{World: world, Timeline: t, Faults: u.faults[bluesky.Name], Log: cfg.log})
 	if err != nil {
-		return usageError("see weir simulate --help", "%w", err)
+		return cli.UsageError("see weir simulate --help", "%w", err)
 	}
 	u.bluesky = s
 	u.closers = append(u.closers, s.Close)
@@ -163,7 +164,7 @@ func (u *upstreams) openWikipedia(cfg upstreamConfig, world *simulate.World, mux
 	}
 	s, err := simulate.NewWikipedia(simulate.WikipediaConfig{World: world, Timeline: t, Faults: u.faults[wikipedia.Name], Log: cfg.log})
 	if err != nil {
-		return usageError("see weir simulate --help", "%w", err)
+		return cli.UsageError("see weir simulate --help", "%w", err)
 	}
 	u.wikipedia = s
 	u.closers = append(u.closers, s.Close)

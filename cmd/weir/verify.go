@@ -8,8 +8,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/tally"
 	"github.com/weir-project/weir/internal/verify"
+	"github.com/weir-project/weir/internal/visible"
 )
 
 const verifyLong = `Reads the topics from end to end and recounts them. Compares the recount with the
@@ -34,7 +36,7 @@ func newVerify(a *app) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.runVerify(cmd.Context()) },
 	}
 	a.clusterFlags(cmd, useKafka, useRedis)
-	a.outputFlag(cmd, formatTable, formatJSON, formatJSONL)
+	a.outputFlag(cmd, cli.FormatTable, cli.FormatJSON, cli.FormatJSONL)
 	a.logFlag(cmd)
 	return cmd
 }
@@ -59,15 +61,15 @@ func (a *app) runVerify(ctx context.Context) error {
 		return err
 	}
 	a.sayWhy(t.mode, "")
-	prog := newProgress(a.stderr)
+	prog := cli.NewProgress(a.stderr)
 	report, err := verify.Run(ctx, cfg, func(p verify.Progress) {
 		text := p.Stage
 		if p.Total > 0 {
-			text = fmt.Sprintf("%s: %d%% of %s", p.Stage, 100*p.Scanned/p.Total, thousands(p.Total))
+			text = fmt.Sprintf("%s: %d%% of %s", p.Stage, 100*p.Scanned/p.Total, cli.Thousands(p.Total))
 		}
-		prog.show(text)
+		prog.Show(text)
 	})
-	prog.done()
+	prog.Done()
 	if err != nil {
 		return err
 	}
@@ -117,14 +119,14 @@ func (a *app) printReport(r verify.Report) error {
 			*verify.SourceReport
 		}{r.Sources[i].Name, &r.Sources[i]})
 	}
-	err := a.write(r, lines, func() *table {
-		tb := newTable("SOURCE", "VERDICT", ">EVENTS", ">LOST", ">DOUBLED", ">MISCOUNTED", ">FAULTS", ">GAPS", ">DEAD LETTERS", ">UNCOUNTED")
+	err := a.write(r, lines, func() *cli.Table {
+		tb := cli.NewTable("SOURCE", "VERDICT", ">EVENTS", ">LOST", ">DOUBLED", ">MISCOUNTED", ">FAULTS", ">GAPS", ">DEAD LETTERS", ">UNCOUNTED")
 		for _, s := range r.Sources {
 			verdict := "ok"
 			if !s.OK {
 				verdict = "WRONG"
 			}
-			tb.add(s.Name, verdict, s.Events, s.Lost, s.Doubled, s.Miscounted, s.Faults+s.Disordered, s.Gaps, s.DeadLetters, s.Uncounted)
+			tb.Add(s.Name, verdict, s.Events, s.Lost, s.Doubled, s.Miscounted, s.Faults+s.Disordered, s.Gaps, s.DeadLetters, s.Uncounted)
 		}
 		return tb
 	})
@@ -133,10 +135,10 @@ func (a *app) printReport(r verify.Report) error {
 	}
 	a.explainReport(r)
 	if !r.OK {
-		return &cliError{exitFailed, errors.New("verification failed: see the problems above"), ""}
+		return &cli.Error{Code: cli.ExitFailed, Err: errors.New("verification failed: see the problems above")}
 	}
-	if a.output == formatTable {
-		a.stderr.say("nothing lost, doubled or miscounted: %s records read in %.1f s", thousands(r.Scanned), r.Elapsed.Seconds())
+	if a.output == cli.FormatTable {
+		a.stderr.Linef("nothing lost, doubled or miscounted: %s records read in %.1f s", cli.Thousands(r.Scanned), r.Elapsed.Seconds())
 	}
 	return nil
 }
@@ -144,7 +146,7 @@ func (a *app) printReport(r verify.Report) error {
 // explainReport says on standard error what the table's numbers are about.
 func (a *app) explainReport(r verify.Report) {
 	for _, n := range r.Notes {
-		a.stderr.say("note: %s", visible(n))
+		a.stderr.Linef("note: %s", visible.Text(n))
 	}
 	for _, s := range r.Sources {
 		shown := map[string]int64{}
@@ -156,20 +158,20 @@ func (a *app) explainReport(r verify.Report) {
 			if p.Offset >= 0 {
 				where += fmt.Sprintf(" offset %d", p.Offset)
 			}
-			a.stderr.say("%s %s: %s: %s", s.Name, p.What, visible(where), visible(p.Text))
+			a.stderr.Linef("%s %s: %s: %s", s.Name, p.What, visible.Text(where), visible.Text(p.Text))
 			shown[p.What]++
 		}
 		if n := shown["doubled"]; s.Doubled > n {
-			a.stderr.say("%s doubled: %s events in all are stored more than once; the first %d are shown", s.Name, thousands(s.Doubled), n)
+			a.stderr.Linef("%s doubled: %s events in all are stored more than once; the first %d are shown", s.Name, cli.Thousands(s.Doubled), n)
 		}
 		if s.Foreign > 0 {
-			a.stderr.say("note: %s: %s of the events were written by other programs: recounted, but not checked for loss", s.Name, thousands(s.Foreign))
+			a.stderr.Linef("note: %s: %s of the events were written by other programs: recounted, but not checked for loss", s.Name, cli.Thousands(s.Foreign))
 		}
 		if s.Trimmed > 0 {
-			a.stderr.say("note: %s: %s events were deleted by retention", s.Name, thousands(s.Trimmed))
+			a.stderr.Linef("note: %s: %s events were deleted by retention", s.Name, cli.Thousands(s.Trimmed))
 		}
 		for _, n := range s.Notes {
-			a.stderr.say("note: %s: %s", s.Name, visible(n))
+			a.stderr.Linef("note: %s: %s", s.Name, visible.Text(n))
 		}
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/weir-project/weir/internal/cli"
 )
 
 // dialOf connects a plain client to the brokers of the environment.
@@ -54,7 +56,7 @@ func TestVerifyFails(t *testing.T) {
 	}
 	byHand(stored[0])
 	stdout, stderr, code := weir(t, env, "verify")
-	if code != exitFailed || !strings.Contains(stdout, "WRONG") || strings.Contains(stderr, "nothing lost") {
+	if code != cli.ExitFailed || !strings.Contains(stdout, "WRONG") || strings.Contains(stderr, "nothing lost") {
 		t.Errorf("weir verify after one record was written again: exit code %d\n%s%s", code, stdout, stderr)
 	}
 	byHand(stored[1])
@@ -69,7 +71,7 @@ func TestVerifyFails(t *testing.T) {
 	if err := json.Unmarshal([]byte(stdout), &report); err != nil {
 		t.Fatal(err)
 	}
-	if b := report.Bluesky; code != exitFailed || report.OK || b.OK || b.Doubled != 2 || b.Lost != 0 || b.Miscounted != 0 {
+	if b := report.Bluesky; code != cli.ExitFailed || report.OK || b.OK || b.Doubled != 2 || b.Lost != 0 || b.Miscounted != 0 {
 		t.Errorf("weir verify after two records were written again: exit code %d\n%s", code, stdout)
 	}
 }

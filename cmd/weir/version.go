@@ -6,6 +6,8 @@ import (
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
+
+	"github.com/weir-project/weir/internal/cli"
 )
 
 // version is set by the linker for a release (-X main.version=v1.2.3).
@@ -61,13 +63,13 @@ func newVersion(a *app) *cobra.Command {
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			v := buildVersion()
-			if a.output == formatTable {
+			if a.output == cli.FormatTable {
 				_, err := fmt.Fprintf(a.stdout, "weir %s (%s, %s; franz-go %s, kfake %s)\n", v.Version, v.Go, v.Platform, v.Kgo, v.Kfake)
 				return err
 			}
 			return a.write(v, []any{v}, nil)
 		},
 	}
-	a.outputFlag(cmd, formatTable, formatJSON, formatJSONL)
+	a.outputFlag(cmd, cli.FormatTable, cli.FormatJSON, cli.FormatJSONL)
 	return cmd
 }

@@ -2,16 +2,16 @@ package main
 
 import (
 	"context"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
+	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/inspect"
 	"github.com/weir-project/weir/internal/tally"
+	"github.com/weir-project/weir/internal/visible"
 )
 
 // drainTime bounds what is still asked of Kafka or Redis after a signal.
@@ -33,7 +33,7 @@ func (a *app) sayWhy(mode, why string) {
 	if why != "" {
 		text += ": " + why
 	}
-	a.stderr.say("%s", a.stderr.paint(yellow, visible(text)))
+	a.stderr.Linef("%s", a.stderr.Paint(cli.Yellow, visible.Text(text)))
 }
 
 // simulate serves the named streams inside this process where events are
@@ -58,13 +58,7 @@ func (p *pipeline) simulate(f *sourceFlags, names ...string) error {
 	return nil
 }
 
-func joinAddresses(addrs []string) string { return visible(strings.Join(addrs, ",")) }
-
-// interactive reports whether somebody can answer a question.
-func (a *app) interactive() bool {
-	f, ok := a.stdin.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
-}
+func joinAddresses(addrs []string) string { return visible.Text(strings.Join(addrs, ",")) }
 
 // completeTopicFlag suggests topics for a flag, whatever the arguments.
 func (a *app) completeTopicFlag(cmd *cobra.Command, _ []string, toComplete string) ([]cobra.Completion, cobra.ShellCompDirective) {

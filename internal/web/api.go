@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/weir-project/weir/internal/inspect"
 	"github.com/weir-project/weir/internal/watch"
@@ -217,11 +216,6 @@ func target(to string) (inspect.Target, error) {
 		return inspect.ToTime(t), nil
 	}
 	return inspect.Target{}, badRequest("to is %q: give earliest, latest, an offset, +N, -N, or a time like 2006-01-02T15:04:05Z", to)
-}
-
-// unseen reports a character that hides, ends a line or turns text around.
-func unseen(r rune) bool {
-	return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Co) || r == 0x2028 || r == 0x2029
 }
 
 func body(w http.ResponseWriter, r *http.Request, v any) error {

@@ -3,6 +3,8 @@ package web
 import (
 	"fmt"
 	"strings"
+
+	"github.com/weir-project/weir/internal/visible"
 )
 
 // ShellWord quotes what a shell would take apart, and shows what hides in it.
@@ -13,13 +15,13 @@ func ShellWord(s string) string {
 	if plain {
 		return s
 	}
-	if strings.IndexFunc(s, unseen) < 0 {
+	if strings.IndexFunc(s, visible.Hidden) < 0 {
 		return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 	}
 	var b strings.Builder // in which nothing hides: a name can be anybody's
 	for _, r := range s {
 		switch {
-		case unseen(r):
+		case visible.Hidden(r):
 			// Byte by byte: what bash makes of \U depends on the locale.
 			for _, c := range []byte(string(r)) {
 				fmt.Fprintf(&b, `\x%02x`, c)

@@ -1,7 +1,6 @@
-package main
+package visible
 
 import (
-	"strings"
 	"testing"
 )
 
@@ -20,7 +19,7 @@ func TestVisible(t *testing.T) {
 		{"nul\x00del\x7f", `nul\x00del\x7f`},
 		{"para\u2029line\u2028", `para\u2029line\u2028`},
 	} {
-		if got := visible(c.in); got != c.want {
+		if got := Text(c.in); got != c.want {
 			t.Errorf("visible(%q) = %q, want %q", c.in, got, c.want)
 		}
 	}
@@ -42,42 +41,12 @@ func TestClip(t *testing.T) {
 		{"anything", 0, ""},
 		{"anything", 1, "…"},
 	} {
-		got := clip(c.in, c.columns)
+		got := Clip(c.in, c.columns)
 		if got != c.want {
 			t.Errorf("clip(%q, %d) = %q, want %q", c.in, c.columns, got, c.want)
 		}
-		if textWidth(got) > max(c.columns, 0) {
-			t.Errorf("clip(%q, %d) takes %d columns", c.in, c.columns, textWidth(got))
-		}
-	}
-}
-
-func TestTable(t *testing.T) {
-	tb := newTable("TOPIC", ">EVENTS", "LAST")
-	tb.add("bluesky-events", int64(1234567), "hostile\x1b[31m")
-	tb.add("日本語", -5, "")
-	var b strings.Builder
-	if err := tb.write(&b); err != nil {
-		t.Fatal(err)
-	}
-	want := "" +
-		"TOPIC              EVENTS  LAST\n" +
-		"bluesky-events  1,234,567  hostile\\x1b[31m\n" +
-		"日本語                 -5\n"
-	if b.String() != want {
-		t.Errorf("got\n%s\nwant\n%s", b.String(), want)
-	}
-}
-
-func TestNumbers(t *testing.T) {
-	for n, want := range map[int64]string{0: "0", 999: "999", 1000: "1,000", -1234567: "-1,234,567", -100: "-100"} {
-		if got := thousands(n); got != want {
-			t.Errorf("thousands(%d) = %s, want %s", n, got, want)
-		}
-	}
-	for n, want := range map[int64]string{0: "0 B", 1023: "1023 B", 1024: "1.0 KiB", 1048575: "1.0 MiB", 5 << 30: "5.0 GiB"} {
-		if got := sizeText(n); got != want {
-			t.Errorf("sizeText(%d) = %s, want %s", n, got, want)
+		if Width(got) > max(c.columns, 0) {
+			t.Errorf("clip(%q, %d) takes %d columns", c.in, c.columns, Width(got))
 		}
 	}
 }

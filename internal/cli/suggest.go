@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"fmt"
@@ -8,19 +8,20 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// noSuchCommand rejects arguments of a command that only has subcommands, and names
+// NoSuchCommand rejects arguments of a command that only has subcommands, and names
 // the subcommands that are spelled like the first one.
-func noSuchCommand(cmd *cobra.Command, args []string) error {
+func NoSuchCommand(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
 	cmd.SuggestionsMinimumDistance = 2
-	return usageError(suggestion(cmd.SuggestionsFor(args[0]), "see "+cmd.CommandPath()+" --help"),
+	return UsageError(suggestion(cmd.SuggestionsFor(args[0]), "see "+cmd.CommandPath()+" --help"),
 		"unknown command %q for %q", args[0], cmd.CommandPath())
 }
 
-// suggestFlag adds the flags that are spelled like an unknown one.
-func suggestFlag(cmd *cobra.Command, err error) error {
+// SuggestFlag adds to cobra's error about an unknown flag the flags that are spelled
+// like it.
+func SuggestFlag(cmd *cobra.Command, err error) error {
 	name, ok := strings.CutPrefix(err.Error(), "unknown flag: --")
 	if !ok {
 		return err
@@ -34,7 +35,7 @@ func suggestFlag(cmd *cobra.Command, err error) error {
 	for _, s := range names.SuggestionsFor(name) {
 		flags = append(flags, "--"+s)
 	}
-	return usageError(suggestion(flags, "see "+cmd.CommandPath()+" --help"), "%w", err)
+	return UsageError(suggestion(flags, "see "+cmd.CommandPath()+" --help"), "%w", err)
 }
 
 // suggestion asks whether one of names was meant; without names it is otherwise.

@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"strings"
@@ -75,21 +75,21 @@ func (v *vt) text() string {
 	return b.String()
 }
 
-func newTestScreen(v *vt) *screen {
-	return &screen{out: v, size: func() (int, int, bool) { return v.columns, 24, true }}
+func newTestScreen(v *vt) *Screen {
+	return &Screen{out: v, size: func() (int, int, bool) { return v.columns, 24, true }}
 }
 
 func TestScreenRedrawsInPlace(t *testing.T) {
 	v := &vt{columns: 20}
 	s := newTestScreen(v)
-	s.say("banner")
-	s.status("bluesky 1", "wikipedia 1")
-	s.say("a log line")
-	s.status("bluesky 2", "wikipedia 2 that is too long for it")
+	s.Linef("banner")
+	s.Status("bluesky 1", "wikipedia 1")
+	s.Linef("a log line")
+	s.Status("bluesky 2", "wikipedia 2 that is too long for it")
 	if got, want := v.text(), "banner\na log line\nbluesky 2\nwikipedia 2 that i…\n"; got != want {
 		t.Errorf("got\n%swant\n%s", got, want)
 	}
-	s.status()
+	s.Status()
 	if got, want := v.text(), "banner\na log line\n"; got != want {
 		t.Errorf("after the block went: got\n%swant\n%s", got, want)
 	}
@@ -98,10 +98,10 @@ func TestScreenRedrawsInPlace(t *testing.T) {
 func TestScreenSurvivesNarrowing(t *testing.T) {
 	v := &vt{columns: 40}
 	s := newTestScreen(v)
-	s.say("top")
-	s.status(strings.Repeat("x", 35), "short")
+	s.Linef("top")
+	s.Status(strings.Repeat("x", 35), "short")
 	v.resize(10) // the first line now takes four rows
-	s.status("one", "two")
+	s.Status("one", "two")
 	if got, want := v.text(), "top\none\ntwo\n"; got != want {
 		t.Errorf("got\n%swant\n%s", got, want)
 	}
@@ -109,9 +109,9 @@ func TestScreenSurvivesNarrowing(t *testing.T) {
 
 func TestScreenWithoutTerminal(t *testing.T) {
 	var b strings.Builder
-	s := newScreen(&b, false, "xterm")
-	s.status("never seen")
-	s.say("%s", s.paint(bold, "plain"))
+	s := NewScreen(&b, false, "xterm")
+	s.Status("never seen")
+	s.Linef("%s", s.Paint(Bold, "plain"))
 	if got, want := b.String(), "plain\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}

@@ -1,19 +1,22 @@
-package main
+// Package visible says which characters hide from a reader or steer a terminal, writes
+// them as escapes, and measures text in the columns of a terminal. Standard library only.
+package visible
 
 import (
+	"fmt"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 )
 
-// visible returns s with everything that could steer a terminal or deceive its
+// Text returns s with every character that could steer a terminal or deceive its
 // reader written as an escape: control characters (C0, C1, DEL), invisible and
 // bidirectional formatting, tag characters, line and paragraph separators, and
 // bytes that are not UTF-8. Post text is hostile.
-func visible(s string) string {
+func Text(s string) string {
 	clean := true
 	for _, r := range s {
-		if r == utf8.RuneError || hidden(r) {
+		if r == utf8.RuneError || Hidden(r) {
 			clean = false
 			break
 		}
@@ -32,7 +35,7 @@ func visible(s string) string {
 			b.WriteString(`\t`)
 		case r == '\r':
 			b.WriteString(`\r`)
-		case !hidden(r):
+		case !Hidden(r):
 			b.WriteRune(r)
 		case r < 0x80:
 			writeHex(&b, `\x`, uint32(r), 2)
@@ -45,10 +48,10 @@ func visible(s string) string {
 	return b.String()
 }
 
-// hidden reports whether a rune must not reach a terminal as it is. The
+// Hidden reports whether a rune must not reach a terminal unescaped. The
 // zero-width joiner and the variation selectors stay: they are parts of emoji and
 // of several scripts, and move nothing.
-func hidden(r rune) bool {
+func Hidden(r rune) bool {
 	switch {
 	case r < 0x20, r >= 0x7f && r < 0xa0: // C0, DEL, C1: 0x9b begins a control sequence
 		return true
@@ -103,8 +106,8 @@ func runeWidth(r rune) int {
 	return 1
 }
 
-// textWidth is how many columns a terminal gives s, which must be visible text.
-func textWidth(s string) int {
+// Width is how many columns a terminal gives s, which must be visible text.
+func Width(s string) int {
 	n := 0
 	for _, r := range s {
 		n += runeWidth(r)
@@ -112,8 +115,8 @@ func textWidth(s string) int {
 	return n
 }
 
-// clip shortens s to at most columns columns, with an ellipsis where it cuts.
-func clip(s string, columns int) string {
+// Clip shortens s to at most columns columns, with an ellipsis where it cuts.
+func Clip(s string, columns int) string {
 	if columns <= 0 {
 		return ""
 	}
@@ -129,4 +132,25 @@ func clip(s string, columns int) string {
 		}
 	}
 	return s
+}
+
+// EscapeJSON writes the hidden characters of JSON text as \u escapes. They can only
+// stand inside strings, so the text keeps its meaning.
+func EscapeJSON(s string) string {
+	if strings.IndexFunc(s, Hidden) < 0 {
+		return s
+	}
+	var b strings.Builder
+	for _, r := range s {
+		switch {
+		case !Hidden(r):
+			b.WriteRune(r)
+		case r < 0x10000:
+			fmt.Fprintf(&b, `\u%04x`, r)
+		default:
+			r -= 0x10000
+			fmt.Fprintf(&b, `\u%04x\u%04x`, 0xd800+(r>>10), 0xdc00+(r&0x3ff))
+		}
+	}
+	return b.String()
 }

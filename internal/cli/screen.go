@@ -1,4 +1,7 @@
-package main
+// Package cli is the terminal: a screen with status lines, tables, progress, the
+// question before a change, and errors with an exit code and a hint. It knows no
+// command and no feature of weir.
+package cli
 
 import (
 	"bytes"
@@ -8,12 +11,14 @@ import (
 	"sync"
 
 	"golang.org/x/term"
+
+	"github.com/weir-project/weir/internal/visible"
 )
 
-// screen is standard error: log lines and messages scroll by, and on a terminal
+// Screen is standard error: log lines and messages scroll by, and on a terminal
 // a block of status lines stays below them, redrawn in place. It is safe for
 // concurrent use. On anything but a terminal nothing is ever redrawn.
-type screen struct {
+type Screen struct {
 	mu    sync.Mutex
 	out   io.Writer
 	size  func() (columns, rows int, ok bool) // nil where there is no terminal
@@ -23,9 +28,10 @@ type screen struct {
 	drawn []int    // columns taken by each line that is on the terminal now
 }
 
-// newScreen wraps w. noColor is the user's wish (NO_COLOR), term the TERM variable.
-func newScreen(w io.Writer, noColor bool, termName string) *screen {
-	s := &screen{out: w}
+// NewScreen writes to w. noColor is whether the variable NO_COLOR is set, termName the
+// variable TERM.
+func NewScreen(w io.Writer, noColor bool, termName string) *Screen {
+	s := &Screen{out: w}
 	f, ok := w.(*os.File)
 	if !ok || termName == "dumb" || !term.IsTerminal(int(f.Fd())) {
 		return s
@@ -38,11 +44,20 @@ func newScreen(w io.Writer, noColor bool, termName string) *screen {
 	return s
 }
 
-// live reports whether status lines are redrawn in place.
-func (s *screen) live() bool { return s.size != nil }
+// Live reports whether status lines are redrawn in place.
+func (s *Screen) Live() bool { return s.size != nil }
+
+// Columns is the terminal's width; 0 where there is no terminal.
+func (s *Screen) Columns() int {
+	if !s.Live() {
+		return 0
+	}
+	columns, _, _ := s.size()
+	return columns
+}
 
 // Write lets p scroll by above the status lines. It must end a line.
-func (s *screen) Write(p []byte) (int, error) {
+func (s *Screen) Write(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.drawn) == 0 {
@@ -58,17 +73,17 @@ func (s *screen) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// say writes one line.
-func (s *screen) say(format string, args ...any) {
+// Linef writes one line; the newline is added.
+func (s *Screen) Linef(format string, args ...any) {
 	fmt.Fprintf(s, format+"\n", args...)
 }
 
-// status shows lines as the status block, in place of the lines before. With no
+// Status shows lines as the status block, in place of the lines before. With no
 // lines the block goes away.
-func (s *screen) status(lines ...string) {
+func (s *Screen) Status(lines ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.live() {
+	if !s.Live() {
 		return
 	}
 	var b bytes.Buffer
@@ -78,8 +93,8 @@ func (s *screen) status(lines ...string) {
 	_, _ = s.out.Write(b.Bytes()) // a status line that cannot be shown is no reason to stop
 }
 
-// keep leaves the status block where it is, as text that scrolls from now on.
-func (s *screen) keep() {
+// Keep leaves the status block where it is, as text that scrolls from now on.
+func (s *Screen) Keep() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.block, s.drawn = nil, nil
@@ -88,7 +103,7 @@ func (s *screen) keep() {
 // erase moves to where the block began and clears everything below. A terminal
 // that became narrower has wrapped the lines, so the rows to go up are counted
 // with today's width.
-func (s *screen) erase(b *bytes.Buffer) {
+func (s *Screen) erase(b *bytes.Buffer) {
 	if len(s.drawn) == 0 {
 		return
 	}
@@ -106,7 +121,7 @@ func (s *screen) erase(b *bytes.Buffer) {
 
 // draw writes the block, each line cut to the terminal's width so that it cannot
 // wrap, and no more lines than the terminal has rows.
-func (s *screen) draw(b *bytes.Buffer) {
+func (s *Screen) draw(b *bytes.Buffer) {
 	columns, rows, ok := s.size()
 	if !ok {
 		columns, rows = 80, 24
@@ -117,16 +132,16 @@ func (s *screen) draw(b *bytes.Buffer) {
 	}
 	for _, line := range lines {
 		// The last column stays free: some terminals wrap when it is written.
-		line = clip(line, columns-1)
-		s.drawn = append(s.drawn, textWidth(line))
+		line = visible.Clip(line, columns-1)
+		s.drawn = append(s.drawn, visible.Width(line))
 		b.WriteString(line)
 		b.WriteByte('\n')
 	}
 }
 
-// paint colours text for a terminal; plain text otherwise. Only for text that
+// Paint colours text for a terminal; plain text otherwise. Only for text that
 // scrolls: status lines are cut by columns, which escapes would confuse.
-func (s *screen) paint(code, text string) string {
+func (s *Screen) Paint(code, text string) string {
 	if !s.color {
 		return text
 	}
@@ -135,7 +150,7 @@ func (s *screen) paint(code, text string) string {
 
 // Colours, as SGR codes.
 const (
-	bold   = "1"
-	dim    = "2"
-	yellow = "33"
+	Bold   = "1"
+	Dim    = "2"
+	Yellow = "33"
 )
