@@ -22,7 +22,7 @@ func exported(t *testing.T) map[string][]string {
 	s := &watch.State{
 		Cluster: watch.Cluster{Brokers: map[string]*watch.Broker{"0": {Alive: true}}},
 		Streams: map[string]*watch.Stream{"bluesky": {Counts: map[string]int64{"create": 1},
-			Local: watch.Local{State: "connected", LastEvent: 1, Queue: &watch.Queue{Dropped: map[string]int64{"sample": 1}},
+			Local: watch.Local{State: "connected", LastEvent: 1, Queue: &watch.Queue{},
 				Measured: watch.Measured{Commit: &latency.Histogram{}, EndToEnd: &latency.Histogram{}, Sink: &latency.Histogram{}}}}},
 		Groups: map[string]*watch.Group{"g": {LagSeconds: &seconds}},
 	}

@@ -10,7 +10,7 @@ import (
 
 	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/lab"
-	"github.com/weir-project/weir/internal/queue"
+	"github.com/weir-project/weir/internal/lab/overflow"
 	"github.com/weir-project/weir/internal/simulate"
 )
 
@@ -93,7 +93,7 @@ func newLabBackpressure(a *app) *cobra.Command {
 			s.Slow = lab.Stage(slow)
 			s.Policies = nil
 			for _, name := range policies {
-				p, err := queue.ParsePolicy(name)
+				p, err := overflow.ParsePolicy(name)
 				if err != nil {
 					return cli.UsageError("see weir lab backpressure --help", "%w", err)
 				}
@@ -102,7 +102,7 @@ func newLabBackpressure(a *app) *cobra.Command {
 			return a.performLabOn(cmd.Context(), &s, f.engine)
 		},
 	}
-	names, stages := policyNames(queue.Policies()), []string{}
+	names, stages := policyNames(overflow.Policies()), []string{}
 	for _, p := range lab.Stages() {
 		stages = append(stages, string(p))
 	}
@@ -131,7 +131,7 @@ func newLabBackpressure(a *app) *cobra.Command {
 	return cmd
 }
 
-func policyNames(policies []queue.Policy) (names []string) {
+func policyNames(policies []overflow.Policy) (names []string) {
 	for _, p := range policies {
 		names = append(names, p.String())
 	}

@@ -25,7 +25,6 @@ import (
 	"github.com/weir-project/weir/internal/kafka"
 	"github.com/weir-project/weir/internal/latency"
 	"github.com/weir-project/weir/internal/metrics"
-	"github.com/weir-project/weir/internal/queue"
 	"github.com/weir-project/weir/internal/tally"
 	"github.com/weir-project/weir/internal/verify"
 	"github.com/weir-project/weir/internal/watch"
@@ -366,8 +365,7 @@ func (p *pipeline) local() map[string]watch.Local {
 		w := watch.Local{
 			State: "connecting", Host: s.Source.Host, Origin: s.Source.Origin, LastError: s.Source.LastError, Reconnects: s.Source.Reconnects,
 			Duplicates: s.Duplicates, TooOld: s.TooOld, Gaps: s.Gaps, Rejects: s.Rejects, Skipped: s.Skipped, Members: len(l.counters()),
-			Queue: &watch.Queue{Events: s.Queue.Events, MaxEvents: s.Queue.MaxEvents, Bytes: s.Queue.Bytes, MaxBytes: s.Queue.MaxBytes, BlockedMS: s.Queue.Blocked.Milliseconds(),
-				Policy: s.Queue.Policy.String(), Dropped: map[string]int64{}},
+			Queue:    &watch.Queue{Events: s.Queue.Events, MaxEvents: s.Queue.MaxEvents, Bytes: s.Queue.Bytes, MaxBytes: s.Queue.MaxBytes, BlockedMS: s.Queue.Blocked.Milliseconds()},
 			Measured: watch.Measured{Commit: &s.Latency},
 		}
 		if !s.Source.Since.IsZero() {
@@ -385,9 +383,6 @@ func (p *pipeline) local() map[string]watch.Local {
 		text, since := l.trouble()
 		if w.Trouble = text; !since.IsZero() {
 			w.TroubleSince = since.UnixMilli()
-		}
-		for _, policy := range queue.Policies()[1:] { // the first drops nothing
-			w.Queue.Dropped[policy.String()] = s.Queue.Dropped[policy]
 		}
 		l.measured(&w.Measured)
 		all[l.source.name] = w

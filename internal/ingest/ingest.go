@@ -64,7 +64,6 @@ type Topics struct {
 const (
 	DefaultQueueEvents = 50_000
 	DefaultQueueBytes  = 32 << 20
-	DefaultSpillBytes  = 1 << 30
 	// DefaultPace trades latency at low rates for the price of a transaction, in
 	// CPU for everybody and, on the embedded broker, in memory for good.
 	DefaultPace = 200 * time.Millisecond
@@ -107,18 +106,6 @@ type Config struct {
 	// QueueEvents and QueueBytes bound what waits between source and Kafka.
 	QueueEvents int
 	QueueBytes  int64
-	// Policy says what happens when the queue is full; SetPolicy changes it.
-	Policy queue.Policy
-	// SpillDir and SpillBytes are where the policy Spill puts events, in an existing
-	// directory, and how much of its disk; without a directory Spill is Block. What is
-	// spilled is not committed: after a crash it comes again from upstream.
-	SpillDir   string
-	SpillBytes int64
-	// Work is done with each batch between the queue and Kafka, for experiments: it
-	// may take its time, and must leave the events as they are. While it works on one
-	// batch, those before are committed. nil is the way without a detour. When
-	// ctx ends it must return.
-	Work func(ctx context.Context, events []event.Event)
 	// Pace is the shortest time between the beginnings of two transactions,
 	// unless EagerEvents or half of MaxBytes wait. An event after a pause does
 	// not wait.
@@ -146,8 +133,10 @@ type Ingester struct {
 
 	mu    sync.Mutex
 	stats Stats
-	told  time.Time // when a wait was last logged
-	queue queueStats
+	told  time.Time    // when a wait was last logged
+	queue *queue.Queue // nil while there is none
+	// blocked is how long earlier queues were full.
+	blocked time.Duration
 }
 
 // New checks the configuration and returns an ingester that has done nothing yet.
@@ -167,13 +156,12 @@ func New(cfg Config) (*Ingester, error) {
 	}
 	cfg.QueueEvents = orDefault(cfg.QueueEvents, DefaultQueueEvents)
 	cfg.QueueBytes = orDefault(cfg.QueueBytes, DefaultQueueBytes)
-	cfg.SpillBytes = orDefault(cfg.SpillBytes, DefaultSpillBytes)
 	cfg.Pace = orDefault(cfg.Pace, DefaultPace)
 	cfg.EagerEvents = orDefault(cfg.EagerEvents, DefaultEagerEvents)
 	cfg.MaxEvents = orDefault(cfg.MaxEvents, DefaultMaxEvents)
 	cfg.MaxBytes = orDefault(cfg.MaxBytes, DefaultMaxBytes)
 	cfg.Log = cfg.Log.With("source", cfg.Source.Name())
-	return &Ingester{cfg: cfg, partition: p, instance: newInstance(), memory: usual, queue: queueStats{policy: cfg.Policy}}, nil
+	return &Ingester{cfg: cfg, partition: p, instance: newInstance(), memory: usual}, nil
 }
 
 func orDefault[T int | int64 | time.Duration](v, def T) T {

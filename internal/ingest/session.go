@@ -45,8 +45,6 @@ type session struct {
 	tx, other *transaction
 	flight    chan landing
 	fail      context.CancelFunc
-	// workErr is why the work ended early; it is read when its queue is closed.
-	workErr error
 
 	began time.Time // the last transaction
 }
@@ -275,26 +273,18 @@ func (s *session) claim(ctx context.Context) error {
 // stream runs the source and commits what it delivers, until ctx is cancelled and
 // everything is committed, or something fails.
 func (s *session) stream(ctx, op context.Context) error {
-	first := queue.New(s.cfg.QueueEvents, s.cfg.QueueBytes)
-	if s.cfg.SpillDir != "" {
-		first.SpillTo(s.cfg.SpillDir, s.cfg.SpillBytes)
-	}
-	s.setQueue(first)
-	defer first.Discard()
+	q := queue.New(s.cfg.QueueEvents, s.cfg.QueueBytes)
+	s.setQueue(q)
+	defer q.Discard()
 	defer s.setQueue(nil)
-	q, worked := s.work(op, first)
-	defer func() {
-		first.Close()
-		worked()
-	}()
 	s.setState(StateRunning, nil)
 
 	up, cancel := context.WithCancel(ctx)
 	ended := make(chan error, 1)
 	from := s.rec.Cursor.Clone()
 	go func() {
-		defer first.Close()
-		ended <- s.upstream(up, from, first)
+		defer q.Close()
+		ended <- s.upstream(up, from, q)
 	}()
 	var err error
 	defer cancel()
@@ -310,10 +300,7 @@ func (s *session) stream(ctx, op context.Context) error {
 	select {
 	case upErr := <-ended:
 		if errors.Is(err, queue.ErrClosed) {
-			// nil after a cancellation
-			if err = upErr; s.workErr != nil {
-				err = s.workErr
-			}
+			err = upErr // nil after a cancellation
 		}
 	case <-time.After(drainTimeout):
 		s.cfg.Log.Warn("the source did not stop in time")

@@ -60,65 +60,28 @@ type Stats struct {
 	Source  event.SourceStatus
 }
 
-// queueStats is the present queue and what earlier ones have seen.
-type queueStats struct {
-	q       *queue.Queue
-	blocked time.Duration // of earlier queues
-	dropped queue.Drops   // of earlier queues
-	spilled queue.Spilled // of earlier queues: Total and Err
-	policy  queue.Policy  // of all queues from now on
-}
-
 // Stats returns a snapshot. It is cheap and safe for concurrent use.
 func (i *Ingester) Stats() Stats {
 	i.mu.Lock()
-	s, q := i.stats, i.queue
+	s, q, blocked := i.stats, i.queue, i.blocked
 	i.mu.Unlock()
 	s.Source = i.cfg.Source.Status()
-	s.Queue = queue.Stats{MaxEvents: i.cfg.QueueEvents, MaxBytes: i.cfg.QueueBytes, Policy: q.policy}
-	if q.q != nil {
-		s.Queue = q.q.Stats()
+	s.Queue = queue.Stats{MaxEvents: i.cfg.QueueEvents, MaxBytes: i.cfg.QueueBytes}
+	if q != nil {
+		s.Queue = q.Stats()
 	}
-	s.Queue.Blocked += q.blocked
-	s.Queue.Spilled.Total += q.spilled.Total
-	if s.Queue.Spilled.Err == "" {
-		s.Queue.Spilled.Err = q.spilled.Err
-	}
-	for p, n := range q.dropped {
-		s.Queue.Dropped[p] += n
-	}
+	s.Queue.Blocked += blocked
 	return s
-}
-
-// SetPolicy changes what happens while the queue is full, at once.
-func (i *Ingester) SetPolicy(p queue.Policy) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	i.queue.policy = p
-	if i.queue.q != nil {
-		i.queue.q.SetPolicy(p)
-	}
 }
 
 // setQueue makes q the queue that Stats shows; nil means that there is none.
 func (i *Ingester) setQueue(q *queue.Queue) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if i.queue.q != nil {
-		old := i.queue.q.Stats()
-		i.queue.blocked += old.Blocked
-		i.queue.spilled.Total += old.Spilled.Total
-		if old.Spilled.Err != "" {
-			i.queue.spilled.Err = old.Spilled.Err
-		}
-		for p, n := range old.Dropped {
-			i.queue.dropped[p] += n
-		}
+	if i.queue != nil {
+		i.blocked += i.queue.Stats().Blocked
 	}
-	if q != nil {
-		q.SetPolicy(i.queue.policy)
-	}
-	i.queue.q = q
+	i.queue = q
 }
 
 func (i *Ingester) setState(s State, err error) {

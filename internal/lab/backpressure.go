@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/weir-project/weir/internal/event"
-	"github.com/weir-project/weir/internal/queue"
+	"github.com/weir-project/weir/internal/lab/overflow"
 	"github.com/weir-project/weir/internal/simulate"
 )
 
@@ -52,7 +52,7 @@ const (
 // Backpressure is the experiment of a stage that is too slow: what becomes of the
 // events that are offered beyond what it can do, by policy.
 type Backpressure struct {
-	Policies []queue.Policy `json:"-"`
+	Policies []overflow.Policy `json:"-"`
 	// Queue is the bound in events of the queue between socket and workers.
 	Queue int `json:"queue"`
 	// QueueBytes is its bound in bytes: whichever is reached first. MaxQueueBytes is far
@@ -81,9 +81,9 @@ type Backpressure struct {
 func Presets() map[string]Backpressure {
 	threaded, io, play := DefaultBackpressure(), DefaultBackpressure(), DefaultBackpressure()
 	io.Workers, io.Rate, io.Offer = 1, 500, 36*time.Second
-	play.Policies, play.Queue, play.Rate, play.Offer = []queue.Policy{queue.Block}, 2000, 800, time.Minute
+	play.Policies, play.Queue, play.Rate, play.Offer = []overflow.Policy{overflow.Block}, 2000, 800, time.Minute
 	live := DefaultBackpressure()
-	live.Policies, live.Queue, live.Workers, live.Work = []queue.Policy{queue.Block, queue.DropNewest, queue.Spill}, MinQueue, 1, 100*time.Millisecond
+	live.Policies, live.Queue, live.Workers, live.Work = []overflow.Policy{overflow.Block, overflow.DropNewest, overflow.Spill}, MinQueue, 1, 100*time.Millisecond
 	live.Rate, live.Offer = 100, 30*time.Second
 	return map[string]Backpressure{PresetThreaded: threaded, PresetIO: io, PresetPlay: play, PresetLive: live, PresetShort: ShortBackpressure()}
 }
@@ -104,7 +104,7 @@ const (
 // DefaultBackpressure is the project's that weir goes back to: a queue of 10,000
 // and four workers of 10 ms, offered five times what those can do.
 func DefaultBackpressure() Backpressure {
-	return Backpressure{Policies: queue.Policies(), Queue: 10_000, QueueBytes: MaxQueueBytes, Workers: 4, Work: 10 * time.Millisecond, Rate: 2000, Offer: 12 * time.Second, Seed: 1,
+	return Backpressure{Policies: overflow.Policies(), Queue: 10_000, QueueBytes: MaxQueueBytes, Workers: 4, Work: 10 * time.Millisecond, Rate: 2000, Offer: 12 * time.Second, Seed: 1,
 		Slow: SlowWork, Spill: 32 << 20}
 }
 
@@ -180,7 +180,7 @@ func (s *Backpressure) Check() error {
 		return fmt.Errorf("a spill of %d bytes is not between %d and %d", s.Spill, MinSpill, MaxSpill)
 	case s.Break == BreakSlow && s.Slow != SlowWork:
 		return fmt.Errorf("--break %s makes workers slow: it needs --slow %s", BreakSlow, SlowWork)
-	case s.Break == BreakForget && (!slices.Contains(s.Policies, queue.Spill) || !s.Slow.beforeKafka()):
+	case s.Break == BreakForget && (!slices.Contains(s.Policies, overflow.Spill) || !s.Slow.beforeKafka()):
 		return fmt.Errorf("--break %s is about what comes back from disk: it needs the policy spill, and a slow stage before Kafka", BreakForget)
 	case s.Break != "" && !slices.Contains(Breaks(), s.Break):
 		return noSuch("way to break", s.Break, Breaks())
@@ -245,8 +245,9 @@ const bytesPerEvent = 230
 const bytesInQueue = 850
 
 // rig says what runs under a policy.
-func (s *Backpressure) rig(p queue.Policy, w *workers) rigConfig {
-	c := rigConfig{live: s.Live, offer: s.Offer, seed: s.Seed, rate: s.Rate, events: s.events(), queue: s.Queue, queueBytes: s.QueueBytes, policy: p, lossy: s.Break == BreakLose, slow: s.Slow, spill: s.Spill}
+func (s *Backpressure) rig(p overflow.Policy, w *workers) rigConfig {
+	c := rigConfig{live: s.Live, offer: s.Offer, seed: s.Seed, rate: s.Rate, events: s.events(), lossy: s.Break == BreakLose, slow: s.Slow,
+		overflow: &overflow.Config{Events: s.Queue, Bytes: s.QueueBytes, Policy: p, DiskBytes: s.Spill}}
 	switch s.Slow {
 	case SlowBroker:
 		c.perSecond = int64(s.capacity() * bytesPerEvent)
@@ -255,7 +256,7 @@ func (s *Backpressure) rig(p queue.Policy, w *workers) rigConfig {
 	case SlowRedis:
 		c.delay = s.Work
 	default:
-		c.work = w.do
+		c.overflow.Work = w.do
 	}
 	if s.Break == BreakIdle {
 		c.perSecond, c.delay = 1<<30, 0

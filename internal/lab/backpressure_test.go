@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/weir-project/weir/internal/event"
-	"github.com/weir-project/weir/internal/queue"
+	"github.com/weir-project/weir/internal/lab/overflow"
 	"github.com/weir-project/weir/internal/simulate"
 )
 
@@ -25,13 +25,13 @@ func TestImpossibleSettings(t *testing.T) {
 	}
 	for want, change := range map[string]func(*Backpressure){
 		"no policy":              func(s *Backpressure) { s.Policies = nil },
-		"named twice":            func(s *Backpressure) { s.Policies = []queue.Policy{queue.Block, queue.Spill, queue.Block} },
+		"named twice":            func(s *Backpressure) { s.Policies = []overflow.Policy{overflow.Block, overflow.Spill, overflow.Block} },
 		"queue of 511":           func(s *Backpressure) { s.Queue = MinQueue - 1 },
 		"0 workers":              func(s *Backpressure) { s.Workers = 0 },
 		"65 workers":             func(s *Backpressure) { s.Workers = 65 },
 		`stage called "x"`:       func(s *Backpressure) { s.Slow = "x" },
 		"queue of 9 bytes":       func(s *Backpressure) { s.QueueBytes = 9 },
-		"needs the policy spill": func(s *Backpressure) { s.Break, s.Policies = BreakForget, []queue.Policy{queue.Block} },
+		"needs the policy spill": func(s *Backpressure) { s.Break, s.Policies = BreakForget, []overflow.Policy{overflow.Block} },
 		"spill of 1 bytes":       func(s *Backpressure) { s.Spill = 1 },
 		"needs --slow work":      func(s *Backpressure) { s.Slow, s.Break = SlowBroker, BreakSlow },
 		"work of 0s":             func(s *Backpressure) { s.Work = 0 },
@@ -99,20 +99,20 @@ func TestWorkersStopAtOnce(t *testing.T) {
 }
 
 // good is an observation with which everything holds.
-func good(p queue.Policy) (*Backpressure, *observation) {
+func good(p overflow.Policy) (*Backpressure, *observation) {
 	s := ShortBackpressure()
 	o := &observation{policy: p, events: 4000, truth: simulate.Truth{Events: 4010, Skipped: 6, Again: 4}, early: true, finished: true,
 		socketBlocked: time.Second, rssBefore: 50 << 20}
 	o.stored = 4000
-	if p == queue.Spill {
+	if p == overflow.Spill {
 		o.finalQueue.Spilled.Total = 1400
 	}
-	if p != queue.Block && p != queue.Spill {
+	if p != overflow.Block && p != overflow.Spill {
 		o.stored = 2600
 		o.finalQueue.Dropped[p] = 1400
 	}
 	o.counted = o.stored
-	if p != queue.Spill {
+	if p != overflow.Spill {
 		o.finalQueue.Blocked = time.Second
 	}
 	for i := range 101 { // 10 s at 400/s, the queue full from 2 s to 8 s
@@ -120,7 +120,7 @@ func good(p queue.Policy) (*Backpressure, *observation) {
 		x := sample{at: at, offered: min(4000, int64(1000*at)), worked: int64(400 * at), control: int64(100 * at), stored: int64(400 * at), rss: 60 << 20}
 		x.queue.Events = int(min(1, at/2, max(0, (10-at)/2)) * 1000)
 		x.queue.Bytes = int64(x.queue.Events) * 500
-		if p == queue.Block {
+		if p == overflow.Block {
 			x.upstream = max(0, x.offered-x.worked-1000)
 		}
 		o.samples = append(o.samples, x)
@@ -129,7 +129,7 @@ func good(p queue.Policy) (*Backpressure, *observation) {
 }
 
 func TestJudgement(t *testing.T) {
-	judge := func(p queue.Policy, change func(*Backpressure, *observation)) *Report {
+	judge := func(p overflow.Policy, change func(*Backpressure, *observation)) *Report {
 		s, o := good(p)
 		change(s, o)
 		r := &Report{}
@@ -138,83 +138,83 @@ func TestJudgement(t *testing.T) {
 		r.judge()
 		return r
 	}
-	for _, p := range queue.Policies() {
+	for _, p := range overflow.Policies() {
 		if r := judge(p, func(*Backpressure, *observation) {}); r.Verdict != Holds {
 			t.Fatalf("%v: a good observation: %s", p, r.Reason)
 		}
 	}
 	for name, c := range map[string]struct {
-		policy queue.Policy
+		policy overflow.Policy
 		want   Verdict
 		change func(*Backpressure, *observation)
 	}{
-		"block loses one":             {queue.Block, DoesNotHold, func(_ *Backpressure, o *observation) { o.stored--; o.counted-- }},
-		"block loses one and says so": {queue.Block, DoesNotHold, func(_ *Backpressure, o *observation) { o.stored--; o.counted--; o.finalQueue.Dropped[0]++ }},
-		"one uncounted drop":          {queue.DropNewest, DoesNotHold, func(_ *Backpressure, o *observation) { o.finalQueue.Dropped[queue.DropNewest]-- }},
-		"one drop too many counted":   {queue.DropOldest, DoesNotHold, func(_ *Backpressure, o *observation) { o.finalQueue.Dropped[queue.DropOldest]++ }},
-		"counted with another policy": {queue.Sample, DoesNotHold, func(_ *Backpressure, o *observation) {
-			o.finalQueue.Dropped[queue.Sample]--
-			o.finalQueue.Dropped[queue.DropOldest]++
+		"block loses one":             {overflow.Block, DoesNotHold, func(_ *Backpressure, o *observation) { o.stored--; o.counted-- }},
+		"block loses one and says so": {overflow.Block, DoesNotHold, func(_ *Backpressure, o *observation) { o.stored--; o.counted--; o.finalQueue.Dropped[0]++ }},
+		"one uncounted drop":          {overflow.DropNewest, DoesNotHold, func(_ *Backpressure, o *observation) { o.finalQueue.Dropped[overflow.DropNewest]-- }},
+		"one drop too many counted":   {overflow.DropOldest, DoesNotHold, func(_ *Backpressure, o *observation) { o.finalQueue.Dropped[overflow.DropOldest]++ }},
+		"counted with another policy": {overflow.Sample, DoesNotHold, func(_ *Backpressure, o *observation) {
+			o.finalQueue.Dropped[overflow.Sample]--
+			o.finalQueue.Dropped[overflow.DropOldest]++
 		}},
-		"far too much dropped": {queue.DropNewest, DoesNotHold, func(_ *Backpressure, o *observation) {
-			o.stored, o.counted, o.finalQueue.Dropped[queue.DropNewest] = 1000, 1000, 3000
+		"far too much dropped": {overflow.DropNewest, DoesNotHold, func(_ *Backpressure, o *observation) {
+			o.stored, o.counted, o.finalQueue.Dropped[overflow.DropNewest] = 1000, 1000, 3000
 		}},
-		"spill loses one":          {queue.Spill, DoesNotHold, func(_ *Backpressure, o *observation) { o.stored--; o.counted-- }},
-		"spill makes it wait":      {queue.Spill, DoesNotHold, func(_ *Backpressure, o *observation) { o.finalQueue.Blocked = time.Second }},
-		"spill leaves some":        {queue.Spill, DoesNotHold, func(_ *Backpressure, o *observation) { o.finalQueue.Spilled.Events = 1 }},
-		"spill takes too much":     {queue.Spill, DoesNotHold, func(_ *Backpressure, o *observation) { o.samples[50].queue.Spilled.Bytes = 64 << 20 }},
-		"nothing was spilled":      {queue.Spill, Inconclusive, func(_ *Backpressure, o *observation) { o.finalQueue.Spilled.Total = 0 }},
-		"a disk refuses":           {queue.Spill, Inconclusive, func(_ *Backpressure, o *observation) { o.finalQueue.Spilled.Err = "no space left" }},
-		"a consumer is never slow": {queue.Block, Inconclusive, func(s *Backpressure, o *observation) { s.Slow = SlowConsumer }},
-		"changed by hand": {queue.Block, Holds, func(_ *Backpressure, o *observation) {
+		"spill loses one":          {overflow.Spill, DoesNotHold, func(_ *Backpressure, o *observation) { o.stored--; o.counted-- }},
+		"spill makes it wait":      {overflow.Spill, DoesNotHold, func(_ *Backpressure, o *observation) { o.finalQueue.Blocked = time.Second }},
+		"spill leaves some":        {overflow.Spill, DoesNotHold, func(_ *Backpressure, o *observation) { o.finalQueue.Spilled.Events = 1 }},
+		"spill takes too much":     {overflow.Spill, DoesNotHold, func(_ *Backpressure, o *observation) { o.samples[50].queue.Spilled.Bytes = 64 << 20 }},
+		"nothing was spilled":      {overflow.Spill, Inconclusive, func(_ *Backpressure, o *observation) { o.finalQueue.Spilled.Total = 0 }},
+		"a disk refuses":           {overflow.Spill, Inconclusive, func(_ *Backpressure, o *observation) { o.finalQueue.Spilled.Err = "no space left" }},
+		"a consumer is never slow": {overflow.Block, Inconclusive, func(s *Backpressure, o *observation) { s.Slow = SlowConsumer }},
+		"changed by hand": {overflow.Block, Holds, func(_ *Backpressure, o *observation) {
 			o.change("policy", "sample")
-			o.stored, o.counted, o.finalQueue.Dropped[queue.Sample] = 3900, 3900, 100
+			o.stored, o.counted, o.finalQueue.Dropped[overflow.Sample] = 3900, 3900, 100
 		}},
-		"changed by hand, uncounted": {queue.Block, DoesNotHold, func(_ *Backpressure, o *observation) { o.change("policy", "sample"); o.stored, o.counted = 3900, 3900 }},
-		"changed by hand, dropped by another": {queue.Block, DoesNotHold, func(_ *Backpressure, o *observation) {
+		"changed by hand, uncounted": {overflow.Block, DoesNotHold, func(_ *Backpressure, o *observation) { o.change("policy", "sample"); o.stored, o.counted = 3900, 3900 }},
+		"changed by hand, dropped by another": {overflow.Block, DoesNotHold, func(_ *Backpressure, o *observation) {
 			o.change("policy", "drop-newest")
-			o.stored, o.counted, o.finalQueue.Dropped[queue.Sample] = 3900, 3900, 100
+			o.stored, o.counted, o.finalQueue.Dropped[overflow.Sample] = 3900, 3900, 100
 		}},
-		"doubled":            {queue.Block, DoesNotHold, func(_ *Backpressure, o *observation) { o.stored++; o.twice++; o.counted++ }},
-		"made up":            {queue.Block, DoesNotHold, func(_ *Backpressure, o *observation) { o.stored++; o.foreign++; o.counted++ }},
-		"out of order":       {queue.Block, DoesNotHold, func(_ *Backpressure, o *observation) { o.late++ }},
-		"miscounted":         {queue.Sample, DoesNotHold, func(_ *Backpressure, o *observation) { o.counted++ }},
-		"the socket goes on": {queue.Block, DoesNotHold, func(_ *Backpressure, o *observation) { o.socketBlocked = 0 }},
-		"the reader goes on": {queue.Block, DoesNotHold, func(_ *Backpressure, o *observation) { o.finalQueue.Blocked = 0 }},
-		"upstream keeps nothing": {queue.Block, DoesNotHold, func(_ *Backpressure, o *observation) {
+		"doubled":            {overflow.Block, DoesNotHold, func(_ *Backpressure, o *observation) { o.stored++; o.twice++; o.counted++ }},
+		"made up":            {overflow.Block, DoesNotHold, func(_ *Backpressure, o *observation) { o.stored++; o.foreign++; o.counted++ }},
+		"out of order":       {overflow.Block, DoesNotHold, func(_ *Backpressure, o *observation) { o.late++ }},
+		"miscounted":         {overflow.Sample, DoesNotHold, func(_ *Backpressure, o *observation) { o.counted++ }},
+		"the socket goes on": {overflow.Block, DoesNotHold, func(_ *Backpressure, o *observation) { o.socketBlocked = 0 }},
+		"the reader goes on": {overflow.Block, DoesNotHold, func(_ *Backpressure, o *observation) { o.finalQueue.Blocked = 0 }},
+		"upstream keeps nothing": {overflow.Block, DoesNotHold, func(_ *Backpressure, o *observation) {
 			for i := range o.samples {
 				o.samples[i].upstream = 0
 			}
 		}},
-		"full in bytes": {queue.Block, Holds, func(s *Backpressure, o *observation) {
+		"full in bytes": {overflow.Block, Holds, func(s *Backpressure, o *observation) {
 			s.Queue, s.QueueBytes = 2000, 1<<20
 			for i := range o.samples {
 				o.samples[i].queue.Bytes = int64(o.samples[i].queue.Events) * (1 << 20) / 1000
 			}
 		}},
-		"over the bound in bytes": {queue.Block, DoesNotHold, func(s *Backpressure, o *observation) {
+		"over the bound in bytes": {overflow.Block, DoesNotHold, func(s *Backpressure, o *observation) {
 			s.QueueBytes = 1 << 20
 			o.samples[50].queue.Bytes = 2 << 20
 		}},
-		"over the bound": {queue.Block, DoesNotHold, func(_ *Backpressure, o *observation) { o.samples[50].queue.Events = 1001 }},
-		"memory grows":   {queue.Block, DoesNotHold, func(_ *Backpressure, o *observation) { o.samples[50].rss = 500 << 20 }},
-		"slower than theory": {queue.Block, DoesNotHold, func(_ *Backpressure, o *observation) {
+		"over the bound": {overflow.Block, DoesNotHold, func(_ *Backpressure, o *observation) { o.samples[50].queue.Events = 1001 }},
+		"memory grows":   {overflow.Block, DoesNotHold, func(_ *Backpressure, o *observation) { o.samples[50].rss = 500 << 20 }},
+		"slower than theory": {overflow.Block, DoesNotHold, func(_ *Backpressure, o *observation) {
 			for i := range o.samples {
 				o.samples[i].worked = o.samples[i].worked * 7 / 8
 			}
 		}},
-		"faster than theory": {queue.Block, DoesNotHold, func(s *Backpressure, _ *observation) { s.Work = 11 * time.Millisecond }},
-		"slower than theory on a busy machine": {queue.Block, Inconclusive, func(s *Backpressure, o *observation) {
+		"faster than theory": {overflow.Block, DoesNotHold, func(s *Backpressure, _ *observation) { s.Work = 11 * time.Millisecond }},
+		"slower than theory on a busy machine": {overflow.Block, Inconclusive, func(s *Backpressure, o *observation) {
 			for i := range o.samples {
 				o.samples[i].worked, o.samples[i].control = o.samples[i].worked*3/4, o.samples[i].control*9/10
 			}
 		}},
-		"connected too late": {queue.Block, Inconclusive, func(_ *Backpressure, o *observation) { o.early, o.stored = false, 1 }},
-		"begun again":        {queue.Block, Inconclusive, func(_ *Backpressure, o *observation) { o.restarts, o.stored = 1, 1 }},
-		"still moving":       {queue.Block, Inconclusive, func(_ *Backpressure, o *observation) { o.finished, o.stored = false, 1 }},
-		"no load":            {queue.Block, Inconclusive, func(s *Backpressure, _ *observation) { s.Queue = 2000 }},
-		"no fault":           {queue.Block, Inconclusive, func(s *Backpressure, _ *observation) { s.Break = BreakLose }},
-		"nothing happened":   {queue.Block, Inconclusive, func(_ *Backpressure, o *observation) { o.samples = nil }},
+		"connected too late": {overflow.Block, Inconclusive, func(_ *Backpressure, o *observation) { o.early, o.stored = false, 1 }},
+		"begun again":        {overflow.Block, Inconclusive, func(_ *Backpressure, o *observation) { o.restarts, o.stored = 1, 1 }},
+		"still moving":       {overflow.Block, Inconclusive, func(_ *Backpressure, o *observation) { o.finished, o.stored = false, 1 }},
+		"no load":            {overflow.Block, Inconclusive, func(s *Backpressure, _ *observation) { s.Queue = 2000 }},
+		"no fault":           {overflow.Block, Inconclusive, func(s *Backpressure, _ *observation) { s.Break = BreakLose }},
+		"nothing happened":   {overflow.Block, Inconclusive, func(_ *Backpressure, o *observation) { o.samples = nil }},
 	} {
 		if r := judge(c.policy, c.change); r.Verdict != c.want {
 			t.Errorf("%s: %s (%s), want %s", name, r.Verdict, r.Reason, c.want)
@@ -223,7 +223,7 @@ func TestJudgement(t *testing.T) {
 }
 
 // small is the quickest setting that shows something.
-func small(policies ...queue.Policy) *Backpressure {
+func small(policies ...overflow.Policy) *Backpressure {
 	s := ShortBackpressure()
 	s.Policies, s.Queue, s.Rate, s.Offer = policies, MinQueue, 1300, 1200*time.Millisecond
 	return &s
@@ -265,7 +265,7 @@ const throughputClaim = "throughput is workers / time of the work"
 // TestTheRealPipeline is the claim itself. Whatever the machine does, what is exact
 // must hold.
 func TestTheRealPipeline(t *testing.T) {
-	r := perform(t, small(queue.Policies()...))
+	r := perform(t, small(overflow.Policies()...))
 	if len(r.Checks) < 4*5 && r.Verdict == Holds {
 		t.Errorf("only %d checks", len(r.Checks))
 	}
@@ -288,7 +288,7 @@ func TestTheRealPipeline(t *testing.T) {
 }
 
 func TestALossThatNobodyCountsIsFound(t *testing.T) {
-	for _, p := range []queue.Policy{queue.Block, queue.DropNewest} {
+	for _, p := range []overflow.Policy{overflow.Block, overflow.DropNewest} {
 		s := small(p)
 		s.Break = BreakLose
 		r := perform(t, s)
@@ -299,7 +299,7 @@ func TestALossThatNobodyCountsIsFound(t *testing.T) {
 }
 
 func TestWorkersThatAreTooSlowAreFound(t *testing.T) {
-	s := small(queue.DropOldest)
+	s := small(overflow.DropOldest)
 	s.Break = BreakSlow
 	if r := perform(t, s); r.Verdict != DoesNotHold || !strings.Contains(failed(r), throughputClaim) {
 		t.Errorf("%s\n%s", r.Verdict, failed(r))
@@ -309,19 +309,19 @@ func TestWorkersThatAreTooSlowAreFound(t *testing.T) {
 // TestEveryStageCanBeBroken breaks what is behind the queue, too.
 func TestEveryStageCanBeBroken(t *testing.T) {
 	for _, tt := range []struct {
-		policy  queue.Policy
+		policy  overflow.Policy
 		breakIt string
 		slow    Stage
 		want    Verdict
 		says    string
 	}{
-		{queue.Spill, BreakForget, SlowWork, DoesNotHold, "nothing is lost"},
-		{queue.Block, BreakMiscount, SlowConsumer, DoesNotHold, "Redis counts what Kafka holds"},
-		{queue.Block, BreakMiscount, SlowRedis, DoesNotHold, "Redis counts what Kafka holds"},
-		{queue.Block, BreakIdle, SlowConsumer, Inconclusive, "the consumer is behind"},
-		{queue.Block, BreakIdle, SlowRedis, Inconclusive, "the stage is slow"},
+		{overflow.Spill, BreakForget, SlowWork, DoesNotHold, "nothing is lost"},
+		{overflow.Block, BreakMiscount, SlowConsumer, DoesNotHold, "Redis counts what Kafka holds"},
+		{overflow.Block, BreakMiscount, SlowRedis, DoesNotHold, "Redis counts what Kafka holds"},
+		{overflow.Block, BreakIdle, SlowConsumer, Inconclusive, "the consumer is behind"},
+		{overflow.Block, BreakIdle, SlowRedis, Inconclusive, "the stage is slow"},
 		// On a busy machine the queue is full for a moment, and more passes than may.
-		{queue.Block, BreakIdle, SlowBroker, "", ""},
+		{overflow.Block, BreakIdle, SlowBroker, "", ""},
 	} {
 		s := small(tt.policy)
 		s.Break, s.Slow = tt.breakIt, tt.slow
@@ -333,7 +333,7 @@ func TestEveryStageCanBeBroken(t *testing.T) {
 
 // TestAQueueBoundedInBytes is full long before it has as many events as it may.
 func TestAQueueBoundedInBytes(t *testing.T) {
-	s := small(queue.Block, queue.DropNewest)
+	s := small(overflow.Block, overflow.DropNewest)
 	s.Queue, s.QueueBytes, s.Workers, s.Rate, s.Offer = 20_000, MinQueueBytes, 8, 2000, 2*time.Second
 	r := perform(t, s)
 	for _, c := range r.Checks {
@@ -354,7 +354,7 @@ func TestStoppedInTheMiddle(t *testing.T) {
 	dir := t.TempDir()
 	var once sync.Once
 	var stopped time.Time
-	s := small(queue.Block)
+	s := small(overflow.Block)
 	_, _, err := Perform(ctx, Config{Dir: dir, Progress: func(line string) {
 		if strings.Contains(line, "offered") {
 			once.Do(func() { stopped = time.Now(); cancel() })

@@ -6,16 +6,16 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/weir-project/weir/internal/queue"
+	"github.com/weir-project/weir/internal/lab/overflow"
 )
 
 // byHand is what somebody has changed while a case ran. A case is named after it: a
 // report that still called it by its first policy would say what is not true.
 type byHand struct {
 	mu     sync.Mutex
-	set    []queue.Policy // after the first one, in their order
-	others []string       // names of other settings that were changed
-	shown  string         // the name that points have now; of the goroutine that watches
+	set    []overflow.Policy // after the first one, in their order
+	others []string          // names of other settings that were changed
+	shown  string            // the name that points have now; of the goroutine that watches
 }
 
 // change notes a setting that is changed.
@@ -23,7 +23,7 @@ func (o *observation) change(name, value string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if name == "policy" {
-		p, _ := queue.ParsePolicy(value) // one of the names
+		p, _ := overflow.ParsePolicy(value) // one of the names
 		o.set = append(o.set, p)
 	} else if !slices.Contains(o.others, name) {
 		o.others = append(o.others, name)
@@ -37,10 +37,10 @@ func (o *observation) touched() bool {
 }
 
 // policies are all that were set, each once, in their order.
-func (o *observation) policies() []queue.Policy {
+func (o *observation) policies() []overflow.Policy {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	out := []queue.Policy{o.policy}
+	out := []overflow.Policy{o.policy}
 	for _, p := range o.set {
 		if !slices.Contains(out, p) {
 			out = append(out, p)
@@ -86,7 +86,7 @@ func (o *observation) changes() string {
 }
 
 // byPolicy lists how many events each of these policies dropped.
-func byPolicy(d queue.Drops, of []queue.Policy) string {
+func byPolicy(d overflow.Drops, of []overflow.Policy) string {
 	var parts []string
 	for _, p := range of {
 		parts = append(parts, fmt.Sprintf("%d by %s", d[p], p))

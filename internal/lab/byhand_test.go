@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/weir-project/weir/internal/queue"
+	"github.com/weir-project/weir/internal/lab/overflow"
 )
 
 func TestACaseIsNamedAfterWhatWasSet(t *testing.T) {
@@ -20,7 +20,7 @@ func TestACaseIsNamedAfterWhatWasSet(t *testing.T) {
 		"block (workers, work changed)":  {{"workers", "3"}, {"work", "5"}, {"workers", "4"}},
 		"block → sample (pause changed)": {{"pause", "paused"}, {"policy", "sample"}},
 	} {
-		s, o := good(queue.Block)
+		s, o := good(overflow.Block)
 		for _, c := range set {
 			o.change(c[0], c[1])
 		}
@@ -89,7 +89,7 @@ func TestThePolicyIsChangedByHand(t *testing.T) {
 		<-full
 		set <- live.Set("policy", "drop-oldest")
 	}()
-	s := small(queue.Block)
+	s := small(overflow.Block)
 	s.Offer = 4 * time.Second
 	r, _, err := Perform(t.Context(), Config{Dir: t.TempDir(), Live: live}, s)
 	if err != nil {

@@ -3,7 +3,7 @@ package lab
 import (
 	"fmt"
 
-	"github.com/weir-project/weir/internal/queue"
+	"github.com/weir-project/weir/internal/lab/overflow"
 )
 
 const (
@@ -141,7 +141,7 @@ func (s *Backpressure) judge(r *Report, o *observation) {
 	if o.restarts > 0 { // what was dropped meanwhile is delivered again
 		r.unknown(of, "the ingester is not started again", "0 restarts", fmt.Sprint(o.restarts))
 	}
-	if s.Slow.beforeKafka() && o.policy == queue.Spill && o.finalQueue.Spilled.Total == 0 && !o.touched() {
+	if s.Slow.beforeKafka() && o.policy == overflow.Spill && o.finalQueue.Spilled.Total == 0 && !o.touched() {
 		load("the load reaches the disk", "at least 1 event spilled", "0")
 	}
 	if o.finalQueue.Spilled.Err != "" {
@@ -184,9 +184,9 @@ const notWaiting = 0.01
 func (s *Backpressure) judgePolicy(r *Report, o *observation, f figures) {
 	of := o.name()
 	switch o.policy {
-	case queue.Block:
+	case overflow.Block:
 		s.judgeBlock(r, o, f)
-	case queue.Spill:
+	case overflow.Spill:
 		r.check(of, "the disk is the buffer: the reader never waits, and the disk's share is kept", fmt.Sprintf("0 s, <= %d KiB", (s.Spill+spillBlur)>>10),
 			fmt.Sprintf("%.2f s, %d events and %d KiB at most", f.blocked, o.finalQueue.Spilled.Total, f.peakDisk>>10), f.blocked < notWaiting && f.peakDisk <= s.Spill+spillBlur)
 		r.check(of, "nothing is left on disk", "0 events", fmt.Sprint(o.finalQueue.Spilled.Events), o.finalQueue.Spilled.Events == 0)
@@ -225,16 +225,16 @@ func (s *Backpressure) leastLag() int64 {
 }
 
 // leastPeak is how full the queue must have been for a case to show anything.
-func (s *Backpressure) leastPeak(p queue.Policy) int {
-	if p == queue.Sample { // it never fills: it settles where what is admitted is what goes
+func (s *Backpressure) leastPeak(p overflow.Policy) int {
+	if p == overflow.Sample { // it never fills: it settles where what is admitted is what goes
 		return s.Queue * 6 / 10
 	}
 	return s.Queue - batchEvents
 }
 
 // leastPeakBytes is the same in bytes: either bound fills it.
-func (s *Backpressure) leastPeakBytes(p queue.Policy) int64 {
-	if p == queue.Sample {
+func (s *Backpressure) leastPeakBytes(p overflow.Policy) int64 {
+	if p == overflow.Sample {
 		return s.QueueBytes * 6 / 10
 	}
 	return s.QueueBytes - batchBytes
@@ -267,10 +267,10 @@ func (s *Backpressure) judgeLoss(r *Report, o *observation, f figures) {
 		s.judgeContents(r, o)
 		return
 	}
-	if o.policy == queue.Block || o.policy == queue.Spill && dropped.Total() == 0 {
+	if o.policy == overflow.Block || o.policy == overflow.Spill && dropped.Total() == 0 {
 		r.check(of, "nothing is lost", fmt.Sprintf("%d stored", o.offered()), fmt.Sprintf("%d stored, %d missing", o.stored, missing), missing == 0)
 		want = 0
-	} else if o.policy != queue.Spill && s.Slow == SlowWork && s.Live == nil { // a live load comes in waves
+	} else if o.policy != overflow.Spill && s.Slow == SlowWork && s.Live == nil { // a live load comes in waves
 		s.judgeAmount(r, o, f, missing)
 	}
 	r.check(of, "every loss is counted with the policy that dropped it", fmt.Sprintf("%d dropped by %s, 0 by others", want, o.policy),
@@ -293,7 +293,7 @@ func (s *Backpressure) judgeContents(r *Report, o *observation) {
 func (s *Backpressure) judgeAmount(r *Report, o *observation, f figures, missing int64) {
 	least := (s.Rate-f.rate)*s.Offer.Seconds() - s.held(f)
 	most := least
-	if o.policy == queue.Sample {
+	if o.policy == overflow.Sample {
 		most += s.held(f) / 2
 	}
 	blur := capacityBelow*s.capacity()*s.Offer.Seconds() + batchEvents

@@ -16,7 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/weir-project/weir/internal/kafka"
-	"github.com/weir-project/weir/internal/queue"
+	"github.com/weir-project/weir/internal/lab/overflow"
 	"github.com/weir-project/weir/internal/simulate"
 )
 
@@ -34,7 +34,7 @@ type sample struct {
 	at                                          float64 // seconds since event 0
 	offered, received, worked, stored, upstream int64
 	control                                     int64 // what an undisturbed worker has done
-	queue                                       queue.Stats
+	queue                                       overflow.Stats
 	rss                                         int64
 	kernel                                      kernel
 	counted                                     int64
@@ -45,7 +45,7 @@ type sample struct {
 
 // observation is what was seen of one policy.
 type observation struct {
-	policy   queue.Policy
+	policy   overflow.Policy
 	events   int64 // that were offered
 	truth    simulate.Truth
 	origin   string // of a live source's events, as it says
@@ -59,7 +59,7 @@ type observation struct {
 	reconnects, duplicates       int64
 	restarts, rejects, gaps      int64
 	rssBefore                    int64
-	finalQueue                   queue.Stats
+	finalQueue                   overflow.Stats
 	slowed                       int64 // bytes, records or requests that a slow stage other than work let wait
 	byHand
 
@@ -78,7 +78,7 @@ type contents struct {
 
 // observe runs the pipeline under one policy from the first event until everything
 // has come to rest.
-func (s *Backpressure) observe(ctx context.Context, b *Bench, p queue.Policy, show func(string)) (_ *observation, err error) {
+func (s *Backpressure) observe(ctx context.Context, b *Bench, p overflow.Policy, show func(string)) (_ *observation, err error) {
 	show("opening brokers, Redis and upstream")
 	runtime.GC() // what the case before has left is not this one's memory
 	o := &observation{policy: p, events: s.events()}
@@ -92,9 +92,9 @@ func (s *Backpressure) observe(ctx context.Context, b *Bench, p queue.Policy, sh
 	w := newWorkers(s.Workers, work)
 	cfg := s.rig(p, w)
 	var disk *forgetful
-	if s.Break == BreakForget && p == queue.Spill {
-		disk = &forgetful{work: cfg.work}
-		cfg.work = disk.do
+	if s.Break == BreakForget && p == overflow.Spill {
+		disk = &forgetful{work: cfg.overflow.Work}
+		cfg.overflow.Work = disk.do
 	}
 	g, err := openRig(ctx, b, cfg)
 	if err != nil {
@@ -106,7 +106,7 @@ func (s *Backpressure) observe(ctx context.Context, b *Bench, p queue.Policy, sh
 	}
 	o.rssBefore = residentBytes()
 	if disk != nil {
-		disk.spilled = func() bool { return g.ingest.Stats().Queue.Spilled.Events > 0 }
+		disk.spilled = func() bool { return g.overflow.Stats().Spilled.Events > 0 }
 	}
 	tail := startTail(ctx, g.kafka)
 	control, stopControl := startControl(ctx, s.Work)
@@ -224,7 +224,7 @@ func (o *observation) tell(b *Bench, s *Backpressure, w *workers, x *sample) {
 func (o *observation) sample(g *rig, w *workers, now time.Time) sample {
 	is := g.ingest.Stats()
 	x := sample{at: now.Sub(g.start).Seconds(), received: is.Source.Frames, worked: w.done.Load(),
-		stored: is.Events, queue: is.Queue, rss: residentBytes()}
+		stored: is.Events, queue: g.overflow.Stats(), rss: residentBytes()}
 	x.offered, x.over = g.tip(o.events)
 	if g.noted == nil {
 		x.upstream = max(0, x.offered-x.received)
@@ -245,7 +245,7 @@ func (o *observation) sample(g *rig, w *workers, now time.Time) sample {
 // ending notes what counters say after the end.
 func (o *observation) ending(g *rig) {
 	is := g.ingest.Stats()
-	o.finalQueue = is.Queue
+	o.finalQueue = g.overflow.Stats()
 	if g.noted != nil {
 		o.events, _ = g.noted.tip()
 		o.truth, o.origin = simulate.Truth{Events: o.events}, is.Source.Origin

@@ -13,7 +13,6 @@ import (
 	"github.com/weir-project/weir/internal/event"
 	"github.com/weir-project/weir/internal/ingest"
 	"github.com/weir-project/weir/internal/kafka"
-	"github.com/weir-project/weir/internal/queue"
 )
 
 // slot is where a record lies in the topic.
@@ -82,7 +81,7 @@ type parallelRun struct {
 func (s *Parallel) open(ctx context.Context, b *Bench) (_ *parallelRun, err error) {
 	b.Progress("opening brokers, Redis and upstream")
 	fold := func(src ingest.Source) ingest.Source { return &folded{src, s.Keys} }
-	g, err := openRig(ctx, b, rigConfig{seed: s.Seed, rate: parallelOffer, events: s.Events, queue: 10_000, policy: queue.Block, wrap: fold})
+	g, err := openRig(ctx, b, rigConfig{seed: s.Seed, rate: parallelOffer, events: s.Events, queue: 10_000, wrap: fold})
 	if err != nil {
 		return nil, err
 	}

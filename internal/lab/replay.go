@@ -14,7 +14,6 @@ import (
 	"github.com/weir-project/weir/internal/bluesky"
 	"github.com/weir-project/weir/internal/count"
 	"github.com/weir-project/weir/internal/kafka"
-	"github.com/weir-project/weir/internal/queue"
 	"github.com/weir-project/weir/internal/simulate"
 )
 
@@ -119,7 +118,7 @@ type replaySeen struct {
 // Run implements Experiment.
 func (s *Replay) Run(ctx context.Context, b *Bench, r *Report) (err error) {
 	b.Progress("opening brokers, Redis and upstream")
-	g, err := openRig(ctx, b, rigConfig{live: s.Live, offer: s.Offer, seed: s.Seed, rate: s.Rate, events: s.events(), queue: 10_000, policy: queue.Block})
+	g, err := openRig(ctx, b, rigConfig{live: s.Live, offer: s.Offer, seed: s.Seed, rate: s.Rate, events: s.events(), queue: 10_000})
 	if err != nil {
 		return err
 	}

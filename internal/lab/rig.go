@@ -1,7 +1,6 @@
 package lab
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,7 +18,7 @@ import (
 	"github.com/weir-project/weir/internal/event"
 	"github.com/weir-project/weir/internal/ingest"
 	"github.com/weir-project/weir/internal/kafka"
-	"github.com/weir-project/weir/internal/queue"
+	"github.com/weir-project/weir/internal/lab/overflow"
 	"github.com/weir-project/weir/internal/redisd"
 	"github.com/weir-project/weir/internal/simulate"
 	"github.com/weir-project/weir/internal/tally"
@@ -42,17 +41,15 @@ type rigConfig struct {
 	rate   float64
 	events int64
 	queue  int
-	// queueBytes bounds it in bytes, too; 0 is far above what its events take.
-	queueBytes int64
-	policy     queue.Policy
-	work       func(context.Context, []event.Event)
-	lossy      bool
+	// overflow, where it is not nil, is put between source and ingester; queue is not
+	// used then.
+	overflow *overflow.Config
+	lossy    bool
 	// slow makes another stage than work slow: by perSecond bytes between producer
 	// and brokers, or by delay for each record that is consumed or each request to Redis.
 	slow      Stage
 	perSecond int64
 	delay     time.Duration
-	spill     int64 // bytes of disk
 	// wrap, where it is not nil, is put around the source.
 	wrap func(ingest.Source) ingest.Source
 }
@@ -73,8 +70,9 @@ type rig struct {
 	timeline *simulate.Timeline
 	sockets  *sockets
 	source   *bluesky.Source
-	noted    *noted // with a live upstream, instead of server and timeline
-	lossy    *lossy // nil unless asked for
+	noted    *noted           // with a live upstream, instead of server and timeline
+	lossy    *lossy           // nil unless asked for
+	overflow *overflow.Source // nil unless asked for
 	ingest   *ingest.Ingester
 	counters []*count.Counter
 	start    time.Time // when event 0 happens
@@ -218,15 +216,21 @@ func (g *rig) pipeline(side context.Context, b *Bench, cfg rigConfig) (err error
 		g.lossy = &lossy{Source: src}
 		src = g.lossy
 	}
+	if cfg.overflow != nil {
+		over := *cfg.overflow
+		over.Dir = g.dir
+		g.overflow = overflow.NewSource(src, over)
+		src, cfg.queue = g.overflow, workedEvents
+	}
 	producing, small := g.kafka, 0
 	if cfg.slow == SlowBroker {
 		g.throttle = &throttle{perSecond: cfg.perSecond}
 		producing.Opts = append(slices.Clone(producing.Opts), g.throttle.dialer())
 		small = throttledEvents // a transaction must fit into its timeout
 	}
-	g.ingest, err = ingest.New(ingest.Config{Kafka: producing, Source: src, MaxEvents: small, SpillDir: g.dir, SpillBytes: cfg.spill, Origin: origin,
+	g.ingest, err = ingest.New(ingest.Config{Kafka: producing, Source: src, MaxEvents: small, Origin: origin,
 		Topics:      ingest.Topics{Data: kafka.TopicBluesky, Account: kafka.TopicBlueskyAccounts, DeadLetter: kafka.TopicDeadLetters},
-		QueueEvents: cfg.queue, QueueBytes: cmp.Or(cfg.queueBytes, MaxQueueBytes), Policy: cfg.policy, Work: cfg.work, Log: b.Log})
+		QueueEvents: cfg.queue, QueueBytes: MaxQueueBytes, Log: b.Log})
 	if err != nil {
 		return err
 	}
@@ -244,6 +248,10 @@ func (g *rig) pipeline(side context.Context, b *Bench, cfg rigConfig) (err error
 	}
 	return nil
 }
+
+// workedEvents bounds what waits between an overflow and its ingester: little, because the
+// overflow is what is bounded on purpose.
+const workedEvents = 512
 
 // throttledEvents is how many events a transaction has at most that goes through a
 // slow connection.

@@ -5,13 +5,13 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/weir-project/weir/internal/queue"
+	"github.com/weir-project/weir/internal/lab/overflow"
 )
 
 // offer lets policy, workers and the time of the work be changed while a case runs.
 func (o *observation) offer(b *Bench, s *Backpressure, g *rig, w *workers) (withdraw func()) {
 	var names []string
-	for _, p := range queue.Policies() {
+	for _, p := range overflow.Policies() {
 		names = append(names, p.String())
 	}
 	var all []func()
@@ -23,8 +23,8 @@ func (o *observation) offer(b *Bench, s *Backpressure, g *rig, w *workers) (with
 		}))
 	}
 	add(Control{Name: "policy", Label: "policy", Values: names, Value: o.policy.String()}, func(v string) {
-		p, _ := queue.ParsePolicy(v) // one of the names
-		g.ingest.SetPolicy(p)
+		p, _ := overflow.ParsePolicy(v) // one of the names
+		g.overflow.SetPolicy(p)
 	})
 	if s.Slow == SlowWork {
 		add(Control{Name: "workers", Label: "workers", Min: 1, Max: MaxWorkers, Value: strconv.Itoa(s.Workers)}, func(v string) {
@@ -87,7 +87,7 @@ func (o *observation) tanks(s *Backpressure, w *workers, x *sample) []Tank {
 		out = out[1:]
 		out[0].Capacity /= 2
 	}
-	if x.queue.Policy == queue.Spill || x.queue.Spilled.Total > 0 {
+	if x.queue.Policy == overflow.Spill || x.queue.Spilled.Total > 0 {
 		out = append(out, Tank{Name: "disk", Level: float64(x.queue.Spilled.Bytes), Capacity: float64(x.queue.Spilled.MaxBytes), Unit: "bytes",
 			Note: fmt.Sprintf("%d events", x.queue.Spilled.Events)})
 	}

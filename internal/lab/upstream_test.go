@@ -15,7 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/weir-project/weir/internal/kafka"
-	"github.com/weir-project/weir/internal/queue"
+	"github.com/weir-project/weir/internal/lab/overflow"
 	"github.com/weir-project/weir/internal/simulate"
 )
 
@@ -73,7 +73,7 @@ func TestLiveBackpressure(t *testing.T) {
 		{"an uncounted loss, of little", 100, func(s *Backpressure) { s.Break = BreakLose }, DoesNotHold, "is counted"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			s := small(queue.DropNewest)
+			s := small(overflow.DropNewest)
 			s.Live, s.Offer = liveServer(t, tt.rate), 2*time.Second
 			tt.do(s)
 			r := perform(t, s)

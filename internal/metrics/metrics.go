@@ -47,7 +47,6 @@ var (
 	queueDepth  = desc("queue_depth", "Events in the queue between socket and Kafka.", "source")
 	queueMax    = desc("queue_capacity", "Events that the queue holds at most.", "source")
 	blocked     = desc("queue_blocked_seconds_total", "How long the socket waited for the queue.", "source")
-	dropped     = desc("dropped_total", "Events dropped because the queue was full.", "source", "stage", "policy")
 	latencies   = desc("produce_latency_seconds", "From an event's arrival at the socket to the commit of its transaction.", "source")
 	endToEnd    = desc("end_to_end_latency_seconds", "From an event's arrival at the socket to the answer of the Redis that counted it.", "source")
 	sink        = desc("sink_latency_seconds", "How long Redis took for each call that counts.", "source")
@@ -65,7 +64,7 @@ var (
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{connected, waiting, reconnects, lastEvent, ingested, counted, duplicates, tooOld, gaps, rejects, queueDepth, queueMax,
-		blocked, dropped, latencies, endToEnd, sink, groupLag, groupLagSec, rebalances, members, brokerUp, brokerLeads, under, clusterOK, watched} {
+		blocked, latencies, endToEnd, sink, groupLag, groupLagSec, rebalances, members, brokerUp, brokerLeads, under, clusterOK, watched} {
 		ch <- d
 	}
 }
@@ -134,9 +133,6 @@ func (c *collector) stream(name string, st *watch.Stream, gauge, total metric) {
 		gauge(queueDepth, float64(q.Events), name)
 		gauge(queueMax, float64(q.MaxEvents), name)
 		total(blocked, float64(q.BlockedMS)/1000, name)
-		for policy, n := range q.Dropped {
-			total(dropped, float64(n), name, "queue", policy)
-		}
 	}
 }
 

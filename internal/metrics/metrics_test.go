@@ -37,7 +37,7 @@ func full() *watch.State {
 			"bluesky": {
 				Total: 120, Counts: map[string]int64{"create": 90, "delete": 7},
 				Local: watch.Local{State: "connected", LastEvent: 1_700_000_000_125, Reconnects: 2, Trouble: "waiting for Kafka: broker 2 does not answer", Duplicates: 3, TooOld: 6, Gaps: 1, Rejects: 5,
-					Queue:    &watch.Queue{Events: 11, MaxEvents: 50000, BlockedMS: 2500, Dropped: map[string]int64{"drop-newest": 3, "sample": 0}},
+					Queue:    &watch.Queue{Events: 11, MaxEvents: 50000, BlockedMS: 2500},
 					Measured: watch.Measured{Commit: measured(), EndToEnd: &latency.Histogram{}}},
 			},
 			// Ingested by another process: nothing is said that only that one knows.
@@ -68,10 +68,6 @@ weir_cluster_up 1
 weir_counted_events_total{kind="create",source="bluesky"} 90
 weir_counted_events_total{kind="delete",source="bluesky"} 7
 weir_counted_events_total{kind="edit",source="wikipedia"} 6
-# HELP weir_dropped_total Events dropped because the queue was full.
-# TYPE weir_dropped_total counter
-weir_dropped_total{policy="drop-newest",source="bluesky",stage="queue"} 3
-weir_dropped_total{policy="sample",source="bluesky",stage="queue"} 0
 # HELP weir_end_to_end_latency_seconds From an event's arrival at the socket to the answer of the Redis that counted it.
 # TYPE weir_end_to_end_latency_seconds histogram
 ENDTOEND

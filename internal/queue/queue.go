@@ -1,8 +1,7 @@
 // Package queue is the bounded first-in first-out queue between a socket and
-// Kafka. It owns how much may wait there, in events and in bytes, and what
-// happens when it is full: the reader blocks, so that the socket stops and
-// upstream becomes the buffer, or a policy drops events and counts them. It knows
-// nothing of sockets and Kafka.
+// Kafka. It owns how much may wait there, in events and in bytes. When it is full,
+// the reader of the socket waits, and upstream becomes the buffer. It knows nothing
+// of sockets and Kafka.
 package queue
 
 import (
@@ -38,13 +37,6 @@ type Queue struct {
 	closed  bool
 	want    level // what the getter waits for
 
-	spill *spill // nil where nothing may be spilled
-	err   error  // what was spilled cannot be read back
-
-	policy  Policy
-	credit  float64 // of Sample: a whole one admits an event
-	dropped Drops
-
 	blocked time.Duration // finished waits of putters
 	waiting int           // putters that wait now
 	since   time.Time     // when waiting last became nonzero
@@ -66,11 +58,6 @@ type Stats struct {
 	// Blocked is how long putters have waited for space since the start,
 	// including waits that go on.
 	Blocked time.Duration
-	Policy  Policy
-	// Dropped counts events by the policy that dropped them.
-	Dropped Drops
-	// Spilled is what waits on disk, behind Events.
-	Spilled Spilled
 }
 
 // New returns a queue that holds at most maxEvents events and maxBytes bytes
@@ -81,9 +68,8 @@ func New(maxEvents int, maxBytes int64) *Queue {
 		ready: make(chan struct{}, 1), space: make(chan struct{}, 1)}
 }
 
-// Put takes ownership of b and blocks until there is space for it, or drops what
-// the policy says. It returns ErrClosed, or the context's error, and then b still
-// belongs to the caller.
+// Put takes ownership of b and blocks until there is space for it. It returns
+// ErrClosed, or the context's error, and then b still belongs to the caller.
 func (q *Queue) Put(ctx context.Context, b *event.Batch) error {
 	q.mu.Lock()
 	for !q.admits(b) {
@@ -99,35 +85,17 @@ func (q *Queue) Put(ctx context.Context, b *event.Batch) error {
 	if q.closed {
 		return ErrClosed
 	}
-	switch {
-	case q.onDisk():
-		q.behind(b)
-	case q.policy == Block || q.fitsWhole(b):
-		q.add(b)
-	default:
-		q.shed(b)
-	}
+	q.add(b)
 	if q.reached() {
 		notify(q.ready)
 	}
 	return nil
 }
 
-// admits reports whether Put need not wait, called with the lock held: only Block
-// waits, while the queue is full. A closed queue admits so that Put stops waiting.
+// admits reports whether Put need not wait, called with the lock held. A closed queue
+// admits so that Put stops waiting.
 func (q *Queue) admits(b *event.Batch) bool {
-	return q.closed || q.policy != Block || q.empty() && !q.onDisk() ||
-		!q.onDisk() && q.events+len(b.Events) <= q.maxEvents && q.bytes+int64(b.Bytes()) <= q.maxBytes
-}
-
-// fitsWhole reports whether a policy that drops has nothing to do with b. Sample
-// begins at half full.
-func (q *Queue) fitsWhole(b *event.Batch) bool {
-	events, bytes := q.maxEvents, q.maxBytes
-	if q.policy == Sample {
-		events, bytes = events/2, bytes/2
-	}
-	return q.events+len(b.Events) <= events && q.bytes+int64(b.Bytes()) <= bytes
+	return q.closed || q.empty() || q.events+len(b.Events) <= q.maxEvents && q.bytes+int64(b.Bytes()) <= q.maxBytes
 }
 
 // waitForSpace gives up the lock until something was taken.
@@ -205,7 +173,7 @@ func (q *Queue) empty() bool { return q.head == len(q.batches) }
 // reached reports whether what the getter waits for is there. Any batch will do
 // for one event: a batch can consist of a cursor.
 func (q *Queue) reached() bool {
-	return !q.empty() && (q.want.events <= 1 || q.onDisk() || q.events >= q.want.events || q.bytes >= q.want.bytes)
+	return !q.empty() && (q.want.events <= 1 || q.events >= q.want.events || q.bytes >= q.want.bytes)
 }
 
 // Get returns the oldest batch, and waits for one if there is none. It returns
@@ -225,7 +193,7 @@ func (q *Queue) Get(ctx context.Context) (*event.Batch, error) {
 func (q *Queue) TryGet() (*event.Batch, bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.empty() || q.err != nil {
+	if q.empty() {
 		return nil, false
 	}
 	b := q.batches[q.head]
@@ -235,7 +203,6 @@ func (q *Queue) TryGet() (*event.Batch, bool) {
 	}
 	q.events -= len(b.Events)
 	q.bytes -= int64(b.Bytes())
-	q.refill()
 	notify(q.space)
 	return b, true
 }
@@ -251,12 +218,10 @@ func (q *Queue) Wait(ctx context.Context, events int, bytes int64, limit time.Du
 	case <-q.ready: // of an earlier wait
 	default:
 	}
-	empty, closed, broken := q.empty(), q.closed, q.err
+	empty, closed := q.empty(), q.closed
 	enough := q.reached() || q.waiting > 0 || closed
 	q.mu.Unlock()
 	switch {
-	case broken != nil:
-		return broken
 	case closed && empty:
 		return ErrClosed
 	case enough:
@@ -289,27 +254,19 @@ func (q *Queue) Close() {
 	notify(q.space)
 }
 
-// Discard gives up what still waits, also on disk: nothing comes out of the queue from
-// now on. It closes the queue, and is idempotent.
+// Discard gives up the events that still wait, and closes the queue. It is idempotent.
 func (q *Queue) Discard() {
 	q.Close()
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.batches, q.head, q.events, q.bytes = nil, 0, 0, 0
-	if q.spill != nil {
-		q.spill.discard()
-	}
 }
 
 // Stats returns the state now.
 func (q *Queue) Stats() Stats {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	s := Stats{Events: q.events, MaxEvents: q.maxEvents, Bytes: q.bytes, MaxBytes: q.maxBytes, Blocked: q.blocked,
-		Policy: q.policy, Dropped: q.dropped}
-	if q.spill != nil {
-		s.Spilled = q.spill.stats()
-	}
+	s := Stats{Events: q.events, MaxEvents: q.maxEvents, Bytes: q.bytes, MaxBytes: q.maxBytes, Blocked: q.blocked}
 	if q.waiting > 0 {
 		s.Blocked += time.Since(q.since)
 	}

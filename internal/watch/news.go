@@ -217,18 +217,6 @@ func members(n int) string {
 	return fmt.Sprintf("%d members", n)
 }
 
-// queueNews is about a queue's policy, and what it begins to cost.
-func queueNews(now, was *Queue, add func(kind, format string, args ...any)) {
-	if now.Policy != was.Policy {
-		add(LogPolicy, "a full queue has the policy %q from now on (it was %q)", now.Policy, was.Policy)
-	}
-	for _, policy := range slices.Sorted(maps.Keys(now.Dropped)) {
-		if n := now.Dropped[policy]; n > 0 && was.Dropped[policy] == 0 {
-			add(LogGap, "the queue is full and drops events, by its policy %q", policy)
-		}
-	}
-}
-
 func streamNews(old, next *State) (out []Entry) {
 	for _, name := range slices.Sorted(maps.Keys(next.Streams)) {
 		now, was := next.Streams[name], old.Streams[name]
@@ -260,9 +248,6 @@ func streamNews(old, next *State) (out []Entry) {
 		}
 		if now.Gaps > was.Gaps {
 			add(LogGap, "upstream no longer offers some events: %d gaps by now", now.Gaps)
-		}
-		if now.Queue != nil && was.Queue != nil {
-			queueNews(now.Queue, was.Queue, add)
 		}
 		if now.Redis != was.Redis {
 			if now.Redis != "ok" {

@@ -115,10 +115,6 @@ type Queue struct {
 	Bytes     int64 `json:"bytes"`
 	MaxBytes  int64 `json:"max_bytes"`
 	BlockedMS int64 `json:"blocked_ms"` // how long it was full, ever
-	// Policy says what happens to events while it is full, Dropped how many it has
-	// cost by now, by policy.
-	Policy  string           `json:"policy"`
-	Dropped map[string]int64 `json:"dropped"`
 }
 
 // Measured is what this process has measured of a stream since it started; nil
@@ -185,7 +181,6 @@ const (
 	LogReconnect = "reconnect"
 	LogGap       = "gap"
 	LogTopic     = "topic"
-	LogPolicy    = "policy"
 	LogError     = "error"
 	LogInfo      = "info"
 )

@@ -122,7 +122,7 @@ class StreamView {
     if (s.queue) {
       const level = Math.max(s.queue.bytes / Math.max(1, s.queue.max_bytes), s.queue.events / Math.max(1, s.queue.max_events));
       this.tank.style.blockSize = (level * 100).toFixed(1) + '%';
-      this.queue.set(Math.round(level * 100) + ' %', [`${many(s.queue.events, 'event')}, ${bytes(s.queue.bytes)}`, s.queue.blocked_ms ? `was full for ${duration(s.queue.blocked_ms / 1000)}` : 'never full so far', dropped(s.queue)]);
+      this.queue.set(Math.round(level * 100) + ' %', [`${many(s.queue.events, 'event')}, ${bytes(s.queue.bytes)}`, s.queue.blocked_ms ? `was full for ${duration(s.queue.blocked_ms / 1000)}` : 'never full so far']);
       attr(this.queue.root, 'class', 'stage ' + (level > 0.9 ? 'hot' : ''));
     } else this.queue.set('–', ['not in this process', '']);
     this.kafka.set(rate(s.rate), [s.latency_ms ? `committed in ${duration(s.latency_ms.p50 / 1000)}, 99 % in ${duration(s.latency_ms.p99 / 1000)}` : '', oddities(s)]);
@@ -249,12 +249,6 @@ function stage(title, hint) {
 function oddities(s) {
   const odd = [[s.duplicates, 'duplicate'], [s.too_old, 'old repeat'], [s.rejects, 'reject'], [s.gaps, 'gap']].filter(([n]) => n).map(([n, what]) => many(n, what));
   return odd.length ? odd.join(', ') : 'no duplicate, reject or gap';
-}
-
-/** @param {any} q */
-function dropped(q) {
-  const all = Object.entries(q.dropped || {}).filter(([, n]) => n).map(([policy, n]) => `${count(n)} dropped (${policy})`);
-  return all.join(', ') || (q.policy && q.policy !== 'block' ? 'policy ' + q.policy : '');
 }
 
 function arrow() { return el('span.arrow', { 'aria-hidden': 'true' }, '→'); }

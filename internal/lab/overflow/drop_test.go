@@ -1,20 +1,64 @@
-package queue_test
+package overflow_test
 
 import (
+	"context"
 	"math/rand/v2"
 	"os"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/weir-project/weir/internal/event"
-	"github.com/weir-project/weir/internal/queue"
+	"github.com/weir-project/weir/internal/lab/overflow"
 )
 
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var zeros = make([]byte, 1<<20)
+
+// batch returns a batch of n events of size bytes each, numbered from first.
+func batch(first, n, size int) *event.Batch {
+	b := event.NewBatch()
+	for i := range n {
+		v := b.Copy(zeros[:size])
+		*b.Add() = event.Event{Route: event.Data, Value: v, TimeUS: int64(first + i)}
+	}
+	b.Cursor = event.Cursor{Seq: int64(first + n)}
+	b.Received = time.Unix(int64(first), 0)
+	return b
+}
+
+func mustPut(t *testing.T, q *overflow.Queue, b *event.Batch) {
+	t.Helper()
+	if err := q.Put(t.Context(), b); err != nil {
+		t.Fatalf("put: %v", err)
+	}
+}
+
+func mustGet(t *testing.T, q *overflow.Queue) *event.Batch {
+	t.Helper()
+	b, err := q.Get(t.Context())
+	if err != nil {
+		t.Fatalf("get: %v", err)
+	}
+	return b
+}
+
+// oldest returns the oldest batch if there is one.
+func oldest(q *overflow.Queue) (*event.Batch, bool) {
+	if s := q.Stats(); s.Events+s.Spilled.Events == 0 {
+		return nil, false
+	}
+	b, err := q.Get(context.Background())
+	return b, err == nil
+}
+
 // drain takes everything that waits and returns the numbers of the events.
-func drain(q *queue.Queue) (numbers []int64, last event.Cursor) {
+func drain(q *overflow.Queue) (numbers []int64, last event.Cursor) {
 	for {
-		b, ok := q.TryGet()
+		b, ok := oldest(q)
 		if !ok {
 			return numbers, last
 		}
@@ -36,14 +80,14 @@ func increasing(t *testing.T, numbers []int64) {
 
 func TestWhatIsDroppedIsCountedByItsPolicy(t *testing.T) {
 	const capacity, n = 100, 1000
-	for _, p := range queue.Policies()[1:] {
+	for _, p := range overflow.Policies()[1:] {
 		for _, size := range []int{1, 7, 64, 250} { // a batch over the capacity, too
-			q := queue.New(capacity, 1<<30)
+			q := overflow.New(capacity, 1<<30)
 			q.SpillTo(t.TempDir(), 5000)
 			q.SetPolicy(p)
 			for i := 0; i < n; i += size {
 				mustPut(t, q, batch(i, min(size, n-i), 10))
-				if s := q.Stats(); s.Events > max(capacity, size) || p != queue.DropOldest && p != queue.Spill && s.Events > capacity {
+				if s := q.Stats(); s.Events > max(capacity, size) || p != overflow.DropOldest && p != overflow.Spill && s.Events > capacity {
 					t.Fatalf("%v: %d events wait, bound %d", p, s.Events, capacity)
 				}
 			}
@@ -65,9 +109,9 @@ func TestWhatIsDroppedIsCountedByItsPolicy(t *testing.T) {
 
 func TestPoliciesKeepWhatTheySay(t *testing.T) {
 	const capacity, n = 100, 1000
-	got := map[queue.Policy][]int64{}
-	for _, p := range queue.Policies()[1:] {
-		q := queue.New(capacity, 1<<30)
+	got := map[overflow.Policy][]int64{}
+	for _, p := range overflow.Policies()[1:] {
+		q := overflow.New(capacity, 1<<30)
 		q.SpillTo(t.TempDir(), 1<<30)
 		q.SetPolicy(p)
 		for i := 0; i < n; i += 5 {
@@ -75,17 +119,17 @@ func TestPoliciesKeepWhatTheySay(t *testing.T) {
 		}
 		got[p], _ = drain(q)
 	}
-	if g := got[queue.DropNewest]; len(g) != capacity || g[0] != 0 || g[capacity-1] != capacity-1 {
+	if g := got[overflow.DropNewest]; len(g) != capacity || g[0] != 0 || g[capacity-1] != capacity-1 {
 		t.Errorf("drop-newest keeps %v, want the first %d", g, capacity)
 	}
-	if g := got[queue.DropOldest]; len(g) != capacity || g[0] != n-capacity || g[capacity-1] != n-1 {
+	if g := got[overflow.DropOldest]; len(g) != capacity || g[0] != n-capacity || g[capacity-1] != n-1 {
 		t.Errorf("drop-oldest keeps %v, want the last %d", g, capacity)
 	}
-	if g := got[queue.Spill]; len(g) != n {
+	if g := got[overflow.Spill]; len(g) != n {
 		t.Errorf("spill keeps %d of %d", len(g), n)
 	}
 	// Half is admitted before sampling begins; of the rest some, further and further apart.
-	g := got[queue.Sample]
+	g := got[overflow.Sample]
 	if len(g) < capacity*3/4 || g[capacity/2-1] != capacity/2-1 || g[len(g)-1] < 3*capacity/2 {
 		t.Errorf("sample keeps %v", g)
 	}
@@ -93,8 +137,8 @@ func TestPoliciesKeepWhatTheySay(t *testing.T) {
 
 func TestDropsBoundBytes(t *testing.T) {
 	const bound = 10_000
-	for _, p := range queue.Policies()[1:] {
-		q := queue.New(1<<30, bound)
+	for _, p := range overflow.Policies()[1:] {
+		q := overflow.New(1<<30, bound)
 		q.SpillTo(t.TempDir(), bound)
 		q.SetPolicy(p)
 		for i := range 100 {
@@ -113,8 +157,8 @@ func TestDropsBoundBytes(t *testing.T) {
 }
 
 func TestAGapIsNeverDroppedAndASkipIsNoLoss(t *testing.T) {
-	for _, p := range queue.Policies()[1:] {
-		q := queue.New(4, 1<<30)
+	for _, p := range overflow.Policies()[1:] {
+		q := overflow.New(4, 1<<30)
 		q.SpillTo(t.TempDir(), 100)
 		q.SetPolicy(p)
 		for i := range 10 {
@@ -125,7 +169,7 @@ func TestAGapIsNeverDroppedAndASkipIsNoLoss(t *testing.T) {
 		s := q.Stats()
 		gaps, data := 0, int64(0)
 		for {
-			b, ok := q.TryGet()
+			b, ok := oldest(q)
 			if !ok {
 				break
 			}
@@ -149,19 +193,19 @@ func TestAGapIsNeverDroppedAndASkipIsNoLoss(t *testing.T) {
 
 func TestAPolicyChangesWhileAPutterWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := queue.New(10, 1<<30)
+		q := overflow.New(10, 1<<30)
 		mustPut(t, q, batch(0, 10, 10))
 		put := make(chan error)
 		go func() { put <- q.Put(t.Context(), batch(10, 5, 10)) }()
 		time.Sleep(time.Second)
-		q.SetPolicy(queue.DropOldest)
+		q.SetPolicy(overflow.DropOldest)
 		if err := <-put; err != nil {
 			t.Fatal(err)
 		}
-		if s := q.Stats(); s.Dropped[queue.DropOldest] != 5 || s.Events != 10 || s.Blocked != time.Second || s.Policy != queue.DropOldest {
+		if s := q.Stats(); s.Dropped[overflow.DropOldest] != 5 || s.Events != 10 || s.Blocked != time.Second || s.Policy != overflow.DropOldest {
 			t.Errorf("stats = %+v, want 5 dropped after a second", s)
 		}
-		q.SetPolicy(queue.Block)
+		q.SetPolicy(overflow.Block)
 		go func() { put <- q.Put(t.Context(), batch(15, 5, 10)) }()
 		synctest.Wait()
 		if s := q.Stats(); s.Dropped.Total() != 5 {
@@ -179,18 +223,18 @@ func TestRandomTraffic(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 0))
-	q := queue.New(50, 4000)
+	q := overflow.New(50, 4000)
 	dir := t.TempDir()
 	q.SpillTo(dir, 20_000)
 	var got []int64
 	next := 0
 	for range 5000 {
-		q.SetPolicy(queue.Policies()[1+r.IntN(4)])
+		q.SetPolicy(overflow.Policies()[1+r.IntN(4)])
 		n := 1 + r.IntN(20)
 		mustPut(t, q, batch(next, n, 1+r.IntN(100)))
 		next += n
 		for r.IntN(3) == 0 {
-			if b, ok := q.TryGet(); ok {
+			if b, ok := oldest(q); ok {
 				for _, e := range b.Events {
 					got = append(got, e.TimeUS)
 				}
@@ -201,7 +245,7 @@ func TestRandomTraffic(t *testing.T) {
 	rest, cursor := drain(q)
 	got = append(got, rest...)
 	increasing(t, got)
-	if lost := int64(next - len(got)); s.Dropped.Total() != lost || s.Dropped[queue.Block] != 0 {
+	if lost := int64(next - len(got)); s.Dropped.Total() != lost || s.Dropped[overflow.Block] != 0 {
 		t.Errorf("%d of %d are missing, counted %v", lost, next, s.Dropped)
 	}
 	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 0 || s.Spilled.Total == 0 {
@@ -214,12 +258,12 @@ func TestRandomTraffic(t *testing.T) {
 
 func TestPolicyNames(t *testing.T) {
 	for i, name := range []string{"block", "drop-newest", "drop-oldest", "sample", "spill"} {
-		p, err := queue.ParsePolicy(name)
+		p, err := overflow.ParsePolicy(name)
 		if err != nil || int(p) != i || p.String() != name {
 			t.Errorf("%q is %v, %v", name, p, err)
 		}
 	}
-	if _, err := queue.ParsePolicy("keep"); err == nil {
+	if _, err := overflow.ParsePolicy("keep"); err == nil {
 		t.Error("an unknown policy is accepted")
 	}
 }

@@ -1,0 +1,285 @@
+package overflow
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/weir-project/weir/internal/event"
+)
+
+// ErrClosed is returned by Put on a closed queue, and by Get when a closed one is empty.
+var ErrClosed = errors.New("queue is closed")
+
+// ErrSpill is wrapped by the error of Get when events cannot be read back from disk. Events
+// are missing from then on: the stream must begin again from the last cursor handed over.
+var ErrSpill = errors.New("spilled events cannot be read back from disk")
+
+// batchBytes is how large a batch becomes at most that Get puts together of several, in bytes.
+const batchBytes = 120 << 10
+
+// Queue holds batches in the order in which they were put, in memory and, behind those, on
+// disk. It is for one goroutine that puts and one that gets; the rest is safe for any.
+type Queue struct {
+	maxEvents int
+	maxBytes  int64
+
+	mu      sync.Mutex
+	changed *sync.Cond
+	chunks  []*chunk
+	events  int
+	bytes   int64
+	disk    *disk // nil without a directory
+	err     error // why the disk cannot be read back
+	closed  bool
+
+	policy  Policy
+	credit  float64 // of Sample: a whole one admits an event
+	dropped Drops
+
+	blocked time.Duration // finished waits of the putter
+	since   time.Time     // when its present wait began; zero when it does not wait
+}
+
+// chunk is a batch that waits. It has memory of its own, as much as its events need: batches
+// from the pool would hold 128 KiB each, however small they are.
+type chunk struct {
+	Events   []event.Event
+	Cursor   event.Cursor
+	Host     string
+	Received time.Time
+}
+
+// size is how many bytes of memory an event takes.
+func size(e *event.Event) int64 { return int64(len(e.Key) + len(e.Value) + len(e.ID)) }
+
+func (c *chunk) bytes() (n int64) {
+	for i := range c.Events {
+		n += size(&c.Events[i])
+	}
+	return n
+}
+
+// copyOf copies a batch, which the caller may release then.
+func copyOf(b *event.Batch) *chunk {
+	c := &chunk{Events: make([]event.Event, len(b.Events)), Cursor: b.Cursor, Host: b.Host, Received: b.Received}
+	for i, e := range b.Events {
+		e.Key, e.Value, e.ID = bytes.Clone(e.Key), bytes.Clone(e.Value), bytes.Clone(e.ID)
+		c.Events[i] = e
+	}
+	return c
+}
+
+// appendTo appends the chunk to a batch.
+func (c *chunk) appendTo(b *event.Batch) {
+	own := func(p []byte) []byte {
+		if p == nil { // a record's nil key means none
+			return nil
+		}
+		return b.Copy(p)
+	}
+	for _, e := range c.Events {
+		e.Key, e.Value, e.ID = own(e.Key), own(e.Value), own(e.ID)
+		*b.Add() = e
+	}
+	b.Cursor, b.Host = c.Cursor, c.Host
+	if b.Received.IsZero() {
+		b.Received = c.Received
+	}
+}
+
+// sameUpstream reports whether both chunks come from the same server.
+func (c *chunk) sameUpstream(d *chunk) bool {
+	return c.Cursor.Host == d.Cursor.Host && c.Cursor.Origin == d.Cursor.Origin && c.Host == d.Host
+}
+
+// Stats is the state of a queue at one moment, and what it has done since the start.
+type Stats struct {
+	// Events and Bytes are those that wait in memory.
+	Events, MaxEvents int
+	Bytes, MaxBytes   int64
+	// Blocked is how long the source has waited for space, including a wait that goes on.
+	Blocked time.Duration
+	Policy  Policy
+	// Dropped counts events by the policy that dropped them.
+	Dropped Drops
+	// Spilled is what waits on disk, behind Events.
+	Spilled Spilled
+}
+
+// New returns a queue that holds at most maxEvents events and maxBytes bytes in memory. A
+// batch that is larger than that by itself is admitted when the queue is empty.
+func New(maxEvents int, maxBytes int64) *Queue {
+	q := &Queue{maxEvents: max(maxEvents, 1), maxBytes: max(maxBytes, 1)}
+	q.changed = sync.NewCond(&q.mu)
+	return q
+}
+
+// SpillTo lets the policy Spill use at most maxBytes of disk in a directory, which must
+// exist. It must be called before the queue is used.
+func (q *Queue) SpillTo(dir string, maxBytes int64) { q.disk = &disk{dir: dir, maxBytes: maxBytes} }
+
+// SetPolicy changes what happens from now on. A source that waits goes on under any policy
+// but Block. An invalid policy, and Spill without a directory, are Block.
+func (q *Queue) SetPolicy(p Policy) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if p >= policies || p == Spill && q.disk == nil {
+		p = Block
+	}
+	q.policy = p
+	q.changed.Broadcast()
+}
+
+// wait gives up the lock, which is held, until ok returns true or ctx ends.
+func (q *Queue) wait(ctx context.Context, ok func() bool) error {
+	defer context.AfterFunc(ctx, func() {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		q.changed.Broadcast()
+	})()
+	for !ok() {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		q.changed.Wait()
+	}
+	return nil
+}
+
+// Put takes ownership of b. It waits until there is space for it, or drops what the policy
+// says. It returns ErrClosed, or the context's error, and then b still belongs to the caller.
+func (q *Queue) Put(ctx context.Context, b *event.Batch) error {
+	c := copyOf(b)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	admitted := func() bool {
+		return q.closed || q.policy != Block || !q.onDisk() && (len(q.chunks) == 0 || q.fits(c, 1))
+	}
+	if !admitted() {
+		q.since = time.Now()
+		err := q.wait(ctx, admitted)
+		q.blocked += time.Since(q.since)
+		q.since = time.Time{}
+		if err != nil {
+			return err
+		}
+	}
+	if q.closed {
+		return ErrClosed
+	}
+	b.Release()
+	q.apply(c)
+	q.changed.Broadcast()
+	return nil
+}
+
+// fits reports whether the chunk fits into a share of the memory.
+func (q *Queue) fits(c *chunk, share float64) bool {
+	return float64(q.events+len(c.Events)) <= share*float64(q.maxEvents) && float64(q.bytes+c.bytes()) <= share*float64(q.maxBytes)
+}
+
+// add puts a chunk behind the others in memory.
+func (q *Queue) add(c *chunk) {
+	if n := len(q.chunks); len(c.Events) == 0 && n > 0 && q.chunks[n-1].sameUpstream(c) {
+		q.chunks[n-1].Cursor = c.Cursor
+		return
+	}
+	q.chunks = append(q.chunks, c)
+	q.events += len(c.Events)
+	q.bytes += c.bytes()
+}
+
+// Get returns the oldest events, of one server and with the cursor behind them, and waits
+// for some if there are none. It returns ErrClosed when the queue is closed and empty, an
+// error that wraps ErrSpill, or the context's error.
+func (q *Queue) Get(ctx context.Context) (*event.Batch, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if err := q.wait(ctx, func() bool { return len(q.chunks) > 0 || q.closed || q.err != nil }); err != nil {
+		return nil, err
+	}
+	switch {
+	case q.err != nil:
+		return nil, q.err
+	case len(q.chunks) == 0:
+		return nil, ErrClosed
+	}
+	b, first := event.NewBatch(), q.chunks[0]
+	for len(q.chunks) > 0 {
+		c := q.chunks[0]
+		if c != first && (int64(b.Bytes())+c.bytes() > batchBytes || !c.sameUpstream(first)) {
+			break
+		}
+		q.chunks[0], q.chunks = nil, q.chunks[1:]
+		q.events -= len(c.Events)
+		q.bytes -= c.bytes()
+		c.appendTo(b)
+	}
+	q.refill()
+	q.changed.Broadcast()
+	return b, nil
+}
+
+// onDisk reports whether events wait on disk: then new ones go behind them.
+func (q *Queue) onDisk() bool { return q.disk != nil && len(q.disk.entries) > 0 }
+
+// refill moves chunks from disk into the memory that is free.
+func (q *Queue) refill() {
+	for q.onDisk() && q.err == nil {
+		if n := q.disk.entries[0]; len(q.chunks) > 0 && (q.events+n.events > q.maxEvents || q.bytes+n.memory > q.maxBytes) {
+			return
+		}
+		c, err := q.disk.read()
+		if err != nil {
+			q.err = fmt.Errorf("%w: %w", ErrSpill, err)
+			return
+		}
+		q.add(c)
+	}
+}
+
+// Close ends the queue: Put fails from now on, Get returns what is left and then ErrClosed.
+// It is idempotent.
+func (q *Queue) Close() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.closed = true
+	q.changed.Broadcast()
+}
+
+// Discard gives up the events that wait, also on disk, and closes the queue. It is idempotent.
+func (q *Queue) Discard() {
+	q.Close()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.chunks, q.events, q.bytes = nil, 0, 0
+	if q.disk != nil {
+		q.disk.discard()
+	}
+}
+
+// open makes an empty queue of a closed one. Its counts go on.
+func (q *Queue) open() {
+	q.Discard()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.closed, q.err = false, nil
+}
+
+// Stats returns the state now.
+func (q *Queue) Stats() Stats {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	s := Stats{Events: q.events, MaxEvents: q.maxEvents, Bytes: q.bytes, MaxBytes: q.maxBytes, Blocked: q.blocked, Policy: q.policy, Dropped: q.dropped}
+	if q.disk != nil {
+		s.Spilled = q.disk.stats()
+	}
+	if !q.since.IsZero() {
+		s.Blocked += time.Since(q.since)
+	}
+	return s
+}
