@@ -97,7 +97,7 @@ func (r *reading) exactTimes(ctx context.Context, fetches kgo.Fetches) {
 		for _, rec := range p.Records {
 			at[rec.Offset] = rec
 		}
-		s := scan.Stretch{Topic: p.Topic, Partition: p.Partition, From: p.Records[0].Offset, To: p.Records[len(p.Records)-1].Offset + 1}
+		s := scan.Range{TopicPartition: scan.TopicPartition{Topic: p.Topic, Partition: p.Partition}, From: p.Records[0].Offset, To: p.Records[len(p.Records)-1].Offset + 1}
 		// Where this fails, the records are shown with the time that the client gave them.
 		_ = r.readerFor(1).Read(ctx, s, func(c scan.Chunk) error {
 			for _, exact := range c.Records {

@@ -88,7 +88,7 @@ func (r *reading) feed(ctx context.Context, reader *scan.Reader, l *lane) {
 	defer close(l.chunks)
 	passed := int64(math.MinInt64)
 	var g gaps
-	stretch := scan.Stretch{Topic: r.q.Topic, Partition: l.partition, From: r.from[l.partition], To: r.to[l.partition]}
+	stretch := scan.Range{TopicPartition: scan.TopicPartition{Topic: r.q.Topic, Partition: l.partition}, From: r.from[l.partition], To: r.to[l.partition]}
 	l.err = reader.Read(ctx, stretch, func(c scan.Chunk) error {
 		out := laneChunk{scanned: int64(len(c.Records)), trimmed: c.Trimmed, next: c.Next, gaps: g.before(c)}
 		for _, rec := range c.Records {

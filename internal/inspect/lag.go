@@ -231,7 +231,7 @@ func (i *Inspector) look(ctx context.Context, p *GroupPartition, stable kadm.Lis
 		found int64
 		first time.Time
 	)
-	stretch := scan.Stretch{Topic: p.Topic, Partition: p.Partition, From: max(p.Committed, p.Low), To: s.Offset}
+	stretch := scan.Range{TopicPartition: scan.TopicPartition{Topic: p.Topic, Partition: p.Partition}, From: max(p.Committed, p.Low), To: s.Offset}
 	err := i.reader.Read(ctx, stretch, func(c scan.Chunk) error {
 		if len(c.Records) > 0 && found == 0 {
 			first = c.Records[0].Timestamp

@@ -49,7 +49,7 @@ func (r *reading) newest(ctx context.Context) error {
 		}
 		tails[p] = t
 		g.Go(func() error {
-			return t.search(in, reader, scan.Stretch{Topic: r.q.Topic, Partition: p, From: r.low[p], To: r.to[p]}, r.match, func(c scan.Chunk) error {
+			return t.search(in, reader, scan.Range{TopicPartition: scan.TopicPartition{Topic: r.q.Topic, Partition: p}, From: r.low[p], To: r.to[p]}, r.match, func(c scan.Chunk) error {
 				mu.Lock()
 				defer mu.Unlock()
 				if err := r.scanned(int64(len(c.Records)), c.Trimmed); err != nil && !errors.Is(err, errLimit) {
@@ -153,13 +153,13 @@ func (t *tail) ended() bool { return t.want > 0 && (t.left <= 0 || t.incomplete)
 
 // search steps back from the end of a stretch until it has found what is wanted:
 // how many messages lie between two offsets is known only after reading them.
-func (t *tail) search(ctx context.Context, reader *scan.Reader, s scan.Stretch, match func(*kgo.Record) bool, saw func(scan.Chunk) error) error {
+func (t *tail) search(ctx context.Context, reader *scan.Reader, s scan.Range, match func(*kgo.Record) bool, saw func(scan.Chunk) error) error {
 	step := max(t.want, firstStep)
 	for hi := s.To; hi > s.From && t.want > 0 && t.left > 0 && !t.incomplete; step *= 4 {
 		lo := max(s.From, hi-min(step, hi, t.left))
 		window := tail{want: t.want, budget: t.budget, reached: lo}
 		var g gaps
-		err := reader.Read(ctx, scan.Stretch{Topic: s.Topic, Partition: s.Partition, From: lo, To: hi}, func(c scan.Chunk) error {
+		err := reader.Read(ctx, scan.Range{TopicPartition: scan.TopicPartition{Topic: s.Topic, Partition: s.Partition}, From: lo, To: hi}, func(c scan.Chunk) error {
 			before := g.before(c)
 			for _, rec := range c.Records {
 				if t.oldest.IsZero() || rec.Timestamp.Before(t.oldest) {

@@ -124,7 +124,7 @@ func (i *Inspector) replayPartitions(ctx context.Context, plan *ReplayPlan, coun
 			return err
 		}
 		last := tail{want: 1, budget: newestBudget, left: math.MaxInt64}
-		err = last.search(ctx, reader, scan.Stretch{Topic: plan.Topic, Partition: t.Partition, From: lo, To: hi},
+		err = last.search(ctx, reader, scan.Range{TopicPartition: scan.TopicPartition{Topic: plan.Topic, Partition: t.Partition}, From: lo, To: hi},
 			func(*kgo.Record) bool { return true }, func(scan.Chunk) error { return nil })
 		if err != nil {
 			return err
@@ -309,7 +309,7 @@ func (c *comparing) add(ctx context.Context, a, b tally.Tally, low int64) error 
 // away.
 func (c *comparing) recount(ctx context.Context, partition int32, from, to, sign int64) error {
 	reader := scan.New(c.p.i.cfg.Client, scan.Options{})
-	return reader.Read(ctx, scan.Stretch{Topic: c.p.Topic, Partition: partition, From: from, To: to}, func(chunk scan.Chunk) error {
+	return reader.Read(ctx, scan.Range{TopicPartition: scan.TopicPartition{Topic: c.p.Topic, Partition: partition}, From: from, To: to}, func(chunk scan.Chunk) error {
 		for _, r := range chunk.Records {
 			c.replay[scan.Kind(r, c.classify)] += sign
 		}

@@ -89,46 +89,43 @@ func (e *CursorError) Error() string {
 // there is waited for, because it may hold the cursor that counts. A record that
 // does not parse, or is from a newer version, is a *CursorError.
 func ReadCursor(ctx context.Context, c Config, source string) (rec CursorRecord, found bool, err error) {
-	p, err := Partition(source)
-	if err != nil {
-		return CursorRecord{}, false, err
-	}
-	return readCursor(ctx, c, source, p, Bounds)
+	return readCursor(ctx, c, source, Bounds)
 }
 
 // PeekCursor is ReadCursor without waiting: it returns the last cursor whose
-// transaction is committed by now and not below an open one. It tells who writes,
-// and is no position to go on from.
+// transaction is committed by now and not below an open one. It shows who writes,
+// and nothing may go on from it.
 func PeekCursor(ctx context.Context, c Config, source string) (rec CursorRecord, found bool, err error) {
-	p, err := Partition(source)
-	if err != nil {
-		return CursorRecord{}, false, err
-	}
-	return readCursor(ctx, c, source, p, stableBounds)
+	return readCursor(ctx, c, source, StableBounds)
 }
 
-func readCursor(ctx context.Context, c Config, source string, p int32,
-	bounds func(context.Context, *kgo.Client, ...string) (map[TopicPartition]Bound, error),
-) (rec CursorRecord, found bool, err error) {
-	cl, err := c.NewClient()
-	if err != nil {
-		return CursorRecord{}, false, err
+// errNoCursorPartition says that the cursor topic, or the source's partition of it, does not exist.
+var errNoCursorPartition = fmt.Errorf("topic %s has no partition for the source's cursor", TopicCursors)
+
+type listBoundsFunc = func(context.Context, *kgo.Client, ...string) (map[TopicPartition]Bound, error)
+
+// readCursor looks at the end of the partition first: until the log is compacted it holds
+// a cursor of every transaction there ever was.
+func readCursor(ctx context.Context, c Config, source string, list listBoundsFunc) (rec CursorRecord, found bool, err error) {
+	err = c.withCursors(ctx, source, list, func(cl *kgo.Client, all Range) error {
+		var last *kgo.Record
+		for n := int64(256); last == nil && all.To > all.From; n *= 16 {
+			end := Range{TopicPartition: all.TopicPartition, From: max(all.From, all.To-n), To: all.To}
+			if err := c.scan(ctx, cl, []Range{end}, func(r *kgo.Record) error { last = r; return nil }); err != nil {
+				return fmt.Errorf("read cursor: %w", err)
+			}
+			all.To = end.From
+		}
+		if last != nil && last.Value != nil {
+			rec, err = decodeCursor(source, last)
+			found = err == nil
+		}
+		return err
+	})
+	if errors.Is(err, errNoCursorPartition) {
+		err = fmt.Errorf("read the cursor of %s: %w", source, err)
 	}
-	defer cl.Close()
-	all, err := bounds(ctx, cl, TopicCursors)
-	if err != nil {
-		return CursorRecord{}, false, err
-	}
-	b, ok := all[TopicPartition{TopicCursors, p}]
-	if !ok {
-		return CursorRecord{}, false, fmt.Errorf("topic %s has no partition %d, which is where %s keeps its cursor", TopicCursors, p, source)
-	}
-	last, err := lastRecord(ctx, c, p, b)
-	if err != nil || last == nil || last.Value == nil {
-		return CursorRecord{}, false, err
-	}
-	rec, err = decodeCursor(source, last)
-	return rec, err == nil, err
+	return rec, found, err
 }
 
 // BestCursor returns the newest usable cursor that the cursor topic still holds of a
@@ -136,55 +133,45 @@ func readCursor(ctx context.Context, c Config, source string, p int32,
 // it. found is false when there is none. A record from a newer version is a
 // *CursorError: it may be the one that counts.
 func BestCursor(ctx context.Context, c Config, source string) (best CursorRecord, found bool, err error) {
-	p, err := Partition(source)
-	if err != nil {
-		return CursorRecord{}, false, err
-	}
-	cl, err := c.NewClient()
-	if err != nil {
-		return CursorRecord{}, false, err
-	}
-	defer cl.Close()
-	all, err := Bounds(ctx, cl, TopicCursors)
-	if err != nil {
-		return CursorRecord{}, false, err
-	}
-	tp := TopicPartition{TopicCursors, p}
-	err = Scan(ctx, c, []Range{{tp, all[tp].Start, all[tp].End}}, func(r *kgo.Record) error {
-		rec, err := decodeCursor(source, r)
-		var ce *CursorError
-		switch {
-		case errors.As(err, &ce) && ce.Out == useNewer:
-			return err
-		case err == nil && (!found || rec.WrittenUS >= best.WrittenUS):
-			best, found = rec, true
-		}
-		return nil
+	err = c.withCursors(ctx, source, Bounds, func(cl *kgo.Client, all Range) error {
+		return c.scan(ctx, cl, []Range{all}, func(r *kgo.Record) error {
+			rec, err := decodeCursor(source, r)
+			if ce, ok := errors.AsType[*CursorError](err); ok && ce.Out == useNewer {
+				return err
+			}
+			if err == nil && (!found || rec.WrittenUS >= best.WrittenUS) {
+				best, found = rec, true
+			}
+			return nil
+		})
 	})
-	if err != nil {
+	if err != nil && !errors.Is(err, errNoCursorPartition) {
 		return CursorRecord{}, false, fmt.Errorf("read cursors: %w", err)
 	}
 	return best, found, nil
 }
 
-// lastRecord returns the last committed record of a partition of the cursor
-// topic, nil if there is none. It looks at the end first: until the log is
-// compacted it holds a cursor of every transaction there ever was.
-func lastRecord(ctx context.Context, c Config, p int32, b Bound) (last *kgo.Record, err error) {
-	to := b.End
-	for n := int64(256); last == nil && to > b.Start; n *= 16 {
-		from := max(b.Start, to-n)
-		r := Range{TopicPartition{TopicCursors, p}, from, to}
-		err := Scan(ctx, c, []Range{r}, func(r *kgo.Record) error {
-			last = r
-			return nil
-		})
-		if err != nil {
-			return nil, fmt.Errorf("read cursor: %w", err)
-		}
-		to = from
+// withCursors runs do on the partition of the cursor topic that belongs to a source.
+func (c Config) withCursors(ctx context.Context, source string, list listBoundsFunc, do func(*kgo.Client, Range) error) error {
+	p, err := Partition(source)
+	if err != nil {
+		return err
 	}
-	return last, nil
+	cl, err := c.NewClient()
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	all, err := list(ctx, cl, TopicCursors)
+	if err != nil {
+		return err
+	}
+	tp := TopicPartition{Topic: TopicCursors, Partition: p}
+	b, ok := all[tp]
+	if !ok {
+		return errNoCursorPartition
+	}
+	return do(cl, Range{TopicPartition: tp, From: b.Start, To: b.End})
 }
 
 // decodeCursor checks a record of the cursor topic.

@@ -75,7 +75,7 @@ func newestSeqs(ctx context.Context, c Config, parts map[TopicPartition]Bound) (
 		var ranges []Range
 		for tp, b := range left {
 			from := max(b.Start, b.End-look)
-			ranges = append(ranges, Range{tp, from, b.End})
+			ranges = append(ranges, Range{TopicPartition: tp, From: from, To: b.End})
 			left[tp] = Bound{b.Start, from}
 			if from == b.Start {
 				delete(left, tp)
@@ -83,7 +83,7 @@ func newestSeqs(ctx context.Context, c Config, parts map[TopicPartition]Bound) (
 		}
 		err := Scan(ctx, c, ranges, func(r *kgo.Record) error {
 			if seq, ok := Seq(r); ok {
-				delete(left, TopicPartition{r.Topic, r.Partition})
+				delete(left, TopicPartition{Topic: r.Topic, Partition: r.Partition})
 				if n, ok := newest[r.Topic]; !ok || seq > n.seq {
 					newest[r.Topic] = numbered{r, seq}
 				}

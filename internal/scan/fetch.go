@@ -15,7 +15,7 @@ import (
 var errCorrupt = errors.New("corrupt batch")
 
 // fetch asks the partition's leader once for what follows offset at.
-func (r *Reader) fetch(ctx context.Context, s Stretch, at int64, where place) (Chunk, error) {
+func (r *Reader) fetch(ctx context.Context, s Range, at int64, where place) (Chunk, error) {
 	req := kmsg.NewPtrFetchRequest()
 	req.MaxWaitMillis, req.MinBytes, req.MaxBytes = fetchWaitMS, 1, r.opts.FetchBytes
 	req.SessionEpoch = -1 // a fetch session would make the broker remember what is asked only once
@@ -53,7 +53,7 @@ func (r *Reader) fetch(ctx context.Context, s Stretch, at int64, where place) (C
 	return r.decode(s, at, part, isolation)
 }
 
-func (r *Reader) decode(s Stretch, at int64, part *kmsg.FetchResponseTopicPartition, isolation kgo.IsolationLevel) (Chunk, error) {
+func (r *Reader) decode(s Range, at int64, part *kmsg.FetchResponseTopicPartition, isolation kgo.IsolationLevel) (Chunk, error) {
 	got, next := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{
 		Offset: at, IsolationLevel: isolation, Topic: s.Topic, Partition: s.Partition,
 	}, part, r.unpack, nil)
@@ -77,7 +77,7 @@ func (r *Reader) decode(s Stretch, at int64, part *kmsg.FetchResponseTopicPartit
 
 // outOfRange finds out why a broker has nothing at an offset: what was deleted is
 // skipped and reported, what never was is an error.
-func (r *Reader) outOfRange(ctx context.Context, s Stretch, at int64) (Chunk, error) {
+func (r *Reader) outOfRange(ctx context.Context, s Range, at int64) (Chunk, error) {
 	starts, err := kadm.NewClient(r.cl).ListStartOffsets(ctx, s.Topic)
 	if err != nil {
 		return Chunk{}, fmt.Errorf("list start offset: %w", err)

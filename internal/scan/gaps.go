@@ -28,7 +28,7 @@ type Gap struct {
 
 // gapsIn explains the offsets from at to next (not included) that records lack. The
 // batches are decoded once more, with everything in them.
-func (r *Reader) gapsIn(s Stretch, at, next int64, part *kmsg.FetchResponseTopicPartition, records []*kgo.Record) []Gap {
+func (r *Reader) gapsIn(s Range, at, next int64, part *kmsg.FetchResponseTopicPartition, records []*kgo.Record) []Gap {
 	if int64(len(records)) == next-at {
 		return nil
 	}

@@ -1,10 +1,10 @@
-// Package scan reads exact stretches of a topic's partitions: from one offset to
-// another, in order, with a position that is known even where the last offsets of
-// a stretch hold no records (transaction markers, aborted or compacted batches). A
-// consumer that is handed records cannot tell "nothing more" from "not yet" there.
-// The package owns fetching, finding leaders and giving up; what the records mean
-// is the caller's. It joins no group, commits nothing and never follows a log
-// that grows: that is what a Kafka consumer is for.
+// Package scan reads ranges of offsets of a topic's partitions, in order. The reader
+// knows how far it is even where the last offsets of a range hold no records
+// (transaction markers, aborted or compacted batches). A consumer, which only gets
+// records, cannot tell "nothing more" from "not yet" there. The package fetches, finds
+// leaders, waits and fails in the end. It knows nothing of what the records mean, joins
+// no group, commits nothing and never follows a log that grows: use a Kafka consumer
+// for that.
 package scan
 
 import (
@@ -32,17 +32,18 @@ const (
 	fetchWaitMS  = 250 // how long a broker may wait for data that must be there
 	firstBackoff = 20 * time.Millisecond
 	lastBackoff  = 500 * time.Millisecond
-	patience     = 20 * time.Second // without progress, then the stretch is given up
+	patience     = 20 * time.Second // without progress, then reading fails
+	quiet        = 5 * time.Second  // without progress, then Options.Waiting is called
 )
 
 // Errors that callers branch on.
 var (
 	// ErrNoTopic is in the chain where the topic or the partition does not exist.
 	ErrNoTopic = errors.New("no such topic or partition")
-	// ErrStalled is in the chain where a partition offered nothing for twenty
-	// seconds although records had been promised.
-	ErrStalled = errors.New("nothing arrives")
-	// ErrTruncated is in the chain where the log ends before the stretch does: the
+	// ErrStalled is in the chain where a partition offered nothing for Options.Patience
+	// although records had been promised.
+	ErrStalled = errors.New("nothing came; a transaction may be open, or a broker away")
+	// ErrTruncated is in the chain where the log ends before the range does: the
 	// broker lost records, or the topic was created again.
 	ErrTruncated = errors.New("the log is shorter than it was")
 )
@@ -56,12 +57,17 @@ type Options struct {
 	Gaps bool
 	// FetchBytes is what one fetch asks for; 0 means DefaultFetchBytes.
 	FetchBytes int32
+	// Patience is how long a partition may offer nothing although records are promised:
+	// a transaction is open, or a broker is away. 0 means twenty seconds.
+	Patience time.Duration
+	// Waiting is called for a partition that has offered nothing for five seconds. May be nil.
+	Waiting func(Range)
 	// Ahead is how many chunks are fetched before they are asked for; 0 means one,
 	// below 0 none.
 	Ahead int
 }
 
-// Reader reads stretches of partitions. It is safe for concurrent use.
+// Reader reads ranges of partitions. It is safe for concurrent use.
 type Reader struct {
 	cl     *kgo.Client
 	opts   Options
@@ -73,21 +79,17 @@ func New(cl *kgo.Client, opts Options) *Reader {
 	if opts.FetchBytes <= 0 {
 		opts.FetchBytes = DefaultFetchBytes
 	}
+	if opts.Patience == 0 {
+		opts.Patience = patience
+	}
 	if opts.Ahead == 0 {
 		opts.Ahead = 1
 	}
 	return &Reader{cl: cl, opts: opts, unpack: newBounded(maxBatch)}
 }
 
-// Stretch names the offsets From (included) to To (not included) of a partition.
-type Stretch struct {
-	Topic     string
-	Partition int32
-	From, To  int64
-}
-
 // Chunk is what one fetch brought. Its records are in the order of their offsets
-// and all below Stretch.To; they stay valid as long as they are referred to.
+// and all below Range.To; they stay valid as long as they are referred to.
 type Chunk struct {
 	Records []*kgo.Record
 	// Next is the offset after everything that this chunk covers.
@@ -99,10 +101,10 @@ type Chunk struct {
 	Gaps []Gap
 }
 
-// Read calls each with the chunks of a stretch, in order, until To is reached or
-// each returns an error, which Read returns as it is. In a read-committed reader
-// To must not be above the last stable offset.
-func (r *Reader) Read(ctx context.Context, s Stretch, each func(Chunk) error) error {
+// Read calls each with the chunks of a range, in order, until To is reached or
+// each returns an error, which Read returns as it is. A reader of committed records
+// waits for a transaction that is open inside the range.
+func (r *Reader) Read(ctx context.Context, s Range, each func(Chunk) error) error {
 	if s.From >= s.To {
 		return nil
 	}
@@ -136,12 +138,13 @@ func (r *Reader) Read(ctx context.Context, s Stretch, each func(Chunk) error) er
 }
 
 // fetchAll is Read without fetching ahead.
-func (r *Reader) fetchAll(ctx context.Context, s Stretch, each func(Chunk) error) error {
+func (r *Reader) fetchAll(ctx context.Context, s Range, each func(Chunk) error) error {
 	var (
 		at       = s.From
 		place    place
 		backoff  = firstBackoff
 		progress = time.Now()
+		told     bool
 		err      error
 	)
 	for at < s.To {
@@ -156,7 +159,7 @@ func (r *Reader) fetchAll(ctx context.Context, s Stretch, each func(Chunk) error
 			if err := each(c); err != nil {
 				return err
 			}
-			at, backoff, progress = c.Next, firstBackoff, time.Now()
+			at, backoff, progress, told = c.Next, firstBackoff, time.Now(), false
 			continue
 		}
 		if ctx.Err() != nil {
@@ -165,9 +168,13 @@ func (r *Reader) fetchAll(ctx context.Context, s Stretch, each func(Chunk) error
 		if err != nil && !temporary(err) {
 			return fmt.Errorf("read %s partition %d at offset %d: %w", s.Topic, s.Partition, at, err)
 		}
-		if time.Since(progress) > patience {
+		if !told && r.opts.Waiting != nil && time.Since(progress) > quiet {
+			told = true
+			r.opts.Waiting(s)
+		}
+		if time.Since(progress) > r.opts.Patience {
 			if err == nil {
-				err = fmt.Errorf("%w between its offsets %d and %d", ErrStalled, at, s.To)
+				err = fmt.Errorf("between its offsets %d and %d, %w", at, s.To, ErrStalled)
 			}
 			return fmt.Errorf("read %s partition %d: %w", s.Topic, s.Partition, err)
 		}
@@ -210,7 +217,7 @@ type place struct {
 }
 
 // find asks the cluster for the partition's leader.
-func (r *Reader) find(ctx context.Context, s Stretch) (place, error) {
+func (r *Reader) find(ctx context.Context, s Range) (place, error) {
 	req := kmsg.NewPtrMetadataRequest()
 	t := kmsg.NewMetadataRequestTopic()
 	t.Topic = kmsg.StringPtr(s.Topic)

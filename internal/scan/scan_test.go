@@ -54,7 +54,7 @@ func write(t *testing.T, cl *kgo.Client, values ...string) {
 func read(t *testing.T, r *scan.Reader, from, to int64) (values []string, next, trimmed int64) {
 	t.Helper()
 	next = from
-	err := r.Read(t.Context(), scan.Stretch{Topic: "t", From: from, To: to}, func(c scan.Chunk) error {
+	err := r.Read(t.Context(), scan.Range{TopicPartition: scan.TopicPartition{Topic: "t"}, From: from, To: to}, func(c scan.Chunk) error {
 		if c.Next <= next {
 			t.Errorf("a chunk goes from %d to %d", next, c.Next)
 		}
@@ -73,7 +73,7 @@ func read(t *testing.T, r *scan.Reader, from, to int64) (values []string, next, 
 	return values, next, trimmed
 }
 
-func TestExactStretch(t *testing.T) {
+func TestExactRange(t *testing.T) {
 	_, cl := newCluster(t)
 	// One batch of ten, and single ones.
 	var batch []*kgo.Record
@@ -140,26 +140,26 @@ func TestNotThere(t *testing.T) {
 	write(t, cl, "a")
 	r := scan.New(cl, scan.Options{})
 	none := func(scan.Chunk) error { return nil }
-	for want, s := range map[error]scan.Stretch{
-		scan.ErrNoTopic:   {Topic: "nope", To: 1},
-		scan.ErrTruncated: {Topic: "t", From: 5, To: 9},
+	for want, s := range map[error]scan.Range{
+		scan.ErrNoTopic:   {TopicPartition: scan.TopicPartition{Topic: "nope"}, To: 1},
+		scan.ErrTruncated: {TopicPartition: scan.TopicPartition{Topic: "t"}, From: 5, To: 9},
 	} {
 		if err := r.Read(t.Context(), s, none); !errors.Is(err, want) {
 			t.Errorf("%+v: %v", s, err)
 		}
 	}
-	if err := r.Read(t.Context(), scan.Stretch{Topic: "t", Partition: 7, To: 1}, none); !errors.Is(err, scan.ErrNoTopic) {
+	if err := r.Read(t.Context(), scan.Range{TopicPartition: scan.TopicPartition{Topic: "t", Partition: 7}, To: 1}, none); !errors.Is(err, scan.ErrNoTopic) {
 		t.Error(err)
 	}
 	// Records that were promised and do not come are waited for until ctx ends.
 	ctx, cancel := context.WithCancel(t.Context())
 	seen := 0
-	err := r.Read(ctx, scan.Stretch{Topic: "t", To: 2}, func(scan.Chunk) error { seen++; cancel(); return nil })
+	err := r.Read(ctx, scan.Range{TopicPartition: scan.TopicPartition{Topic: "t"}, To: 2}, func(scan.Chunk) error { seen++; cancel(); return nil })
 	if !errors.Is(err, context.Canceled) || seen != 1 {
 		t.Errorf("%v after %d chunks", err, seen)
 	}
 	mine := errors.New("mine")
-	if err := r.Read(t.Context(), scan.Stretch{Topic: "t", To: 1}, func(scan.Chunk) error { return mine }); err != mine {
+	if err := r.Read(t.Context(), scan.Range{TopicPartition: scan.TopicPartition{Topic: "t"}, To: 1}, func(scan.Chunk) error { return mine }); err != mine {
 		t.Error(err)
 	}
 }
@@ -172,7 +172,7 @@ func TestLeaderMoves(t *testing.T) {
 	var moved, broke atomic.Int32
 	r := scan.New(cl, scan.Options{FetchBytes: 1, Ahead: -1}) // a batch at a time
 	var got []string
-	err := r.Read(t.Context(), scan.Stretch{Topic: "t", To: 4}, func(chunk scan.Chunk) error {
+	err := r.Read(t.Context(), scan.Range{TopicPartition: scan.TopicPartition{Topic: "t"}, To: 4}, func(chunk scan.Chunk) error {
 		for _, rec := range chunk.Records {
 			got = append(got, string(rec.Value))
 		}
@@ -258,7 +258,7 @@ func TestCompactedTail(t *testing.T) {
 	c.Compact()
 	var got []string
 	next := int64(0)
-	err := scan.New(cl, scan.Options{}).Read(t.Context(), scan.Stretch{Topic: "c", To: 18}, func(chunk scan.Chunk) error {
+	err := scan.New(cl, scan.Options{}).Read(t.Context(), scan.Range{TopicPartition: scan.TopicPartition{Topic: "c"}, To: 18}, func(chunk scan.Chunk) error {
 		for _, rec := range chunk.Records {
 			got = append(got, string(rec.Value))
 		}

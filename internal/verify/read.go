@@ -98,7 +98,7 @@ func (v *verifier) identify(ctx context.Context, scan func(context.Context) erro
 
 func (v *verifier) scanPart(ctx context.Context, reader *scan.Reader, p *part) error {
 	at := p.low
-	s := scan.Stretch{Topic: p.topic, Partition: p.id, From: p.low, To: p.end}
+	s := scan.Range{TopicPartition: scan.TopicPartition{Topic: p.topic, Partition: p.id}, From: p.low, To: p.end}
 	return reader.Read(ctx, s, func(c scan.Chunk) error {
 		b := event.NewBatch()
 		defer b.Release()
