@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/alicebob/miniredis/v2/server"
 	lua "github.com/yuin/gopher-lua"
@@ -162,13 +161,18 @@ func compileError(err error) string {
 	return "ERR Error compiling script (new function): " + strings.TrimSpace(err.Error())
 }
 
+// digest is the name of a script.
+func digest(source string) string {
+	sum := sha1.Sum([]byte(source)) //nolint:gosec // as above
+	return hex.EncodeToString(sum[:])
+}
+
 // add returns the script of a source, and keeps it.
 func (s *scriptStore) add(source string, load bool) (*script, error) {
-	sum := sha1.Sum([]byte(source)) //nolint:gosec // as above
-	sha := hex.EncodeToString(sum[:])
+	sha := digest(source)
 	sc := s.bySHA[sha]
 	if sc == nil {
-		proto, err := compile(source, "user_script")
+		proto, err := compile(source, "user_script", true)
 		if err != nil {
 			return nil, err
 		}
@@ -224,72 +228,4 @@ func (c *client) scriptKill(args []string) bool {
 	}
 	c.peer.WriteRaw(string(c.s.kill()))
 	return true
-}
-
-// library is the table redis.
-func (r *run) library(l *lua.LState) *lua.LTable {
-	t := l.SetFuncs(l.NewTable(), map[string]lua.LGFunction{
-		"call": r.call(true), "pcall": r.call(false),
-		"error_reply": single("err", func(s string) string {
-			s = strings.TrimPrefix(s, "-")
-			if !strings.Contains(s, " ") {
-				s = "ERR " + s
-			}
-			return s
-		}),
-		"status_reply": single("ok", func(s string) string { return s }),
-		"sha1hex": func(l *lua.LState) int {
-			sum := sha1.Sum([]byte(l.CheckString(1))) //nolint:gosec // as above
-			l.Push(lua.LString(hex.EncodeToString(sum[:])))
-			return 1
-		},
-		"log": func(l *lua.LState) int {
-			_, _ = l.CheckInt(1), l.CheckString(2)
-			return 0
-		},
-		"replicate_commands": func(l *lua.LState) int {
-			l.Push(lua.LTrue)
-			return 1
-		},
-		"set_repl": func(l *lua.LState) int {
-			_ = l.CheckInt(1)
-			return 0
-		},
-		"setresp": func(l *lua.LState) int {
-			if v := l.CheckInt(1); v != 2 && v != 3 {
-				l.RaiseError("RESP version must be 2 or 3.")
-			}
-			return 0
-		},
-	})
-	for i, level := range []string{"LOG_DEBUG", "LOG_VERBOSE", "LOG_NOTICE", "LOG_WARNING"} {
-		t.RawSetString(level, lua.LNumber(i))
-	}
-	for name, n := range map[string]int{"REPL_NONE": 0, "REPL_AOF": 1, "REPL_SLAVE": 2, "REPL_REPLICA": 2, "REPL_ALL": 3} {
-		t.RawSetString(name, lua.LNumber(n))
-	}
-	t.RawSetString("REDIS_VERSION", lua.LString(version))
-	return t
-}
-
-// single returns a table with one field, made of the one argument.
-func single(field string, change func(string) string) lua.LGFunction {
-	return func(l *lua.LState) int {
-		s, ok := l.Get(1).(lua.LString)
-		t := l.NewTable()
-		if !ok || l.GetTop() != 1 {
-			t.RawSetString("err", lua.LString("ERR wrong number or type of arguments"))
-		} else {
-			t.RawSetString(field, lua.LString(change(string(s))))
-		}
-		l.Push(t)
-		return 1
-	}
-}
-
-var started = time.Now()
-
-func clock(l *lua.LState) int {
-	l.Push(lua.LNumber(time.Since(started).Seconds()))
-	return 1
 }

@@ -1,11 +1,11 @@
 package redisd
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"reflect"
 	"strings"
+	"time"
 
 	lua "github.com/yuin/gopher-lua"
 	"github.com/yuin/gopher-lua/ast"
@@ -16,8 +16,17 @@ import (
 // gopher-lua compiles them by recursion.
 const maxNesting = 10_000
 
-// compile compiles a script. Errors say the line.
-func compile(source, name string) (proto *lua.FunctionProto, err error) {
+// mustCompile compiles a part of this package.
+func mustCompile(source, name string) *lua.FunctionProto {
+	proto, err := compile(source, name, false)
+	if err != nil {
+		panic(err)
+	}
+	return proto
+}
+
+// compile compiles a script, with a bounded operator .. where bound is set. Errors say the line.
+func compile(source, name string, bound bool) (proto *lua.FunctionProto, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("%v", r)
@@ -30,7 +39,7 @@ func compile(source, name string) (proto *lua.FunctionProto, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if walk(reflect.ValueOf(&chunk), name != "libs") {
+	if walk(reflect.ValueOf(&chunk), bound) {
 		return nil, fmt.Errorf("%s: chunk has too many syntax levels", name)
 	}
 	return lua.Compile(chunk, name)
@@ -101,17 +110,12 @@ func joining(op *ast.StringConcatOpExpr) ast.Expr {
 // globals; a real Redis has none of them.
 var removed = []string{"getfenv", "setfenv", "dofile", "loadfile", "print", "module", "require", "newproxy", "_printregs"}
 
-// bounded replace functions of the base library.
+// bounded replace functions of the base library; base.lua has more of them.
 var bounded = map[string]lua.LGFunction{
-	"load": load, "loadstring": load, "pcall": pcall, "unpack": unpackTable,
+	"loadstring": loadString, "pcall": pcall, joinName: join,
 	"error": func(l *lua.LState) int { // without an argument, too
 		l.Error(l.Get(1), l.OptInt(2, 1))
 		return 0
-	},
-	joinName: join,
-	"collectgarbage": func(l *lua.LState) int {
-		l.Push(lua.LNumber(0))
-		return 1
 	},
 }
 
@@ -140,24 +144,6 @@ func pcall(l *lua.LState) int {
 	return 2
 }
 
-func unpackTable(l *lua.LState) int {
-	t, i := l.CheckTable(1), l.OptInt(2, 1)
-	j := t.Len()
-	if l.Get(3) != lua.LNil {
-		j = l.CheckInt(3)
-	}
-	if i > j {
-		return 0
-	}
-	if uint64(j)-uint64(i) >= maxResults {
-		l.RaiseError("too many results to unpack")
-	}
-	for k := i; k <= j; k++ {
-		l.Push(t.RawGetInt(k))
-	}
-	return j - i + 1
-}
-
 // open gives a new state what a script finds in Redis.
 func (r *run) open(l *lua.LState, keys, args []string) {
 	for _, f := range []lua.LGFunction{lua.OpenBase, lua.OpenTable, lua.OpenString, lua.OpenMath, lua.OpenCoroutine} {
@@ -169,80 +155,33 @@ func (r *run) open(l *lua.LState, keys, args []string) {
 	}
 	l.SetFuncs(l.GetGlobal("string").(*lua.LTable), boundedStrings)
 	l.SetField(l.GetGlobal("table"), "concat", l.NewFunction(concat))
-	boundCoroutines(l)
 	for name, f := range bounded {
 		l.SetGlobal(name, l.NewFunction(f))
 	}
 	l.SetGlobal("os", l.SetFuncs(l.NewTable(), map[string]lua.LGFunction{"clock": clock}))
 	l.SetGlobal("KEYS", texts(l, keys))
 	l.SetGlobal("ARGV", texts(l, args))
-	redis := r.library(l)
+	redis := l.SetFuncs(l.NewTable(), map[string]lua.LGFunction{"call": r.call(true), "pcall": r.call(false), "sha1hex": sha1hex})
+	redis.RawSetString("REDIS_VERSION", lua.LString(version))
 	l.SetGlobal("redis", redis)
-	l.SetGlobal("server", redis)
+	include(l, base, redis, lua.LNumber(maxResults), lua.LNumber(maxResumes), lua.LNumber(maxSource))
 	if r.script.libraries {
-		proto, err := libraries()
-		if err != nil {
-			panic(err) // libs.lua is part of the program
-		}
 		null := l.NewUserData()
 		null.Metatable = l.SetFuncs(l.NewTable(), map[string]lua.LGFunction{"__tostring": func(l *lua.LState) int {
 			l.Push(lua.LString("userdata: NULL"))
 			return 1
 		}})
-		l.Push(l.NewFunctionFromProto(proto))
-		l.Push(null)
-		l.Call(1, 0)
+		include(l, libraries, null)
 	}
-	guardGlobals(l)
 }
 
-// maxResumes bounds the coroutines that wait for each other, as in Lua.
-const maxResumes = 190
-
-// boundCoroutines replaces coroutine.resume and coroutine.wrap: each coroutine that is
-// resumed inside another one takes part of Go's stack.
-func boundCoroutines(l *lua.LState) {
-	lib := l.GetGlobal("coroutine").(*lua.LTable)
-	create := lib.RawGetString("create").(*lua.LFunction).GFunction
-	original := lib.RawGetString("resume").(*lua.LFunction).GFunction
-	depth := 0
-	resume := func(l *lua.LState) int {
-		if depth++; depth > maxResumes {
-			depth--
-			l.RaiseError("C stack overflow")
-		}
-		defer func() { depth-- }()
-		return original(l)
+// include runs a part of this package that is written in Lua.
+func include(l *lua.LState, part func() *lua.FunctionProto, args ...lua.LValue) {
+	l.Push(l.NewFunctionFromProto(part()))
+	for _, a := range args {
+		l.Push(a)
 	}
-	l.SetFuncs(lib, map[string]lua.LGFunction{
-		"resume": resume,
-		"wrap": func(l *lua.LState) int {
-			create(l)
-			co := l.Get(-1)
-			l.Push(l.NewFunction(func(l *lua.LState) int {
-				l.Insert(co, 1)
-				n := resume(l)
-				if !lua.LVAsBool(l.Get(-n)) {
-					l.Error(l.Get(-1), 0)
-				}
-				return n - 1
-			}))
-			return 1
-		},
-	})
-}
-
-// guardGlobals makes a name that is not defined an error, as Redis does.
-func guardGlobals(l *lua.LState) {
-	say := func(what string) lua.LGFunction {
-		return func(l *lua.LState) int {
-			l.RaiseError("Script attempted to %s global variable '%s'", what, l.ToStringMeta(l.Get(2)))
-			return 0
-		}
-	}
-	l.G.Global.Metatable = l.SetFuncs(l.NewTable(), map[string]lua.LGFunction{
-		"__index": say("access nonexistent"), "__newindex": say("create"),
-	})
+	l.Call(len(args), 0)
 }
 
 func texts(l *lua.LState, values []string) *lua.LTable {
@@ -253,31 +192,25 @@ func texts(l *lua.LState, values []string) *lua.LTable {
 	return t
 }
 
-// load is loadstring, and load, which takes a function that returns pieces.
-func load(l *lua.LState) int {
-	var source bytes.Buffer
-	if f, ok := l.Get(1).(*lua.LFunction); ok {
-		for {
-			l.Push(f)
-			l.Call(0, 1)
-			piece := l.Get(-1)
-			l.Pop(1)
-			if lua.LVIsFalse(piece) || piece.String() == "" {
-				break
-			}
-			if source.WriteString(piece.String()); source.Len() > maxLuaString {
-				tooLarge(l)
-			}
-		}
-	} else {
-		source.WriteString(l.CheckString(1))
-	}
-	proto, err := compile(source.String(), l.OptString(2, "user_script"))
+func loadString(l *lua.LState) int {
+	proto, err := compile(l.CheckString(1), l.OptString(2, "user_script"), true)
 	if err != nil {
 		l.Push(lua.LNil)
 		l.Push(lua.LString(strings.TrimSpace(err.Error())))
 		return 2
 	}
 	l.Push(l.NewFunctionFromProto(proto))
+	return 1
+}
+
+func sha1hex(l *lua.LState) int {
+	l.Push(lua.LString(digest(l.CheckString(1))))
+	return 1
+}
+
+var started = time.Now()
+
+func clock(l *lua.LState) int {
+	l.Push(lua.LNumber(time.Since(started).Seconds()))
 	return 1
 }

@@ -36,6 +36,7 @@ const (
 	maxRegisters = 128 << 10 // values on Lua's stack
 	maxResults   = 8000      // values that one function returns
 	maxSource    = 1 << 20
+	maxResumes   = 190 // coroutines that wait for each other
 )
 
 func init() {
@@ -44,12 +45,17 @@ func init() {
 	lua.MaxArrayIndex = 1 << 22
 }
 
+//go:embed base.lua
+var baseLua string
+
 //go:embed libs.lua
 var libsLua string
 
-// libraries are bit, struct, cmsgpack and cjson. Scripts that name one get all.
+// The parts of this package that are written in Lua: what every script finds, and bit,
+// struct, cmsgpack and cjson. Scripts that name one of these four get all of them.
 var (
-	libraries    = sync.OnceValues(func() (*lua.FunctionProto, error) { return compile(libsLua, "libs") })
+	base         = sync.OnceValue(func() *lua.FunctionProto { return mustCompile(baseLua, "base") })
+	libraries    = sync.OnceValue(func() *lua.FunctionProto { return mustCompile(libsLua, "libs") })
 	namesLibrary = regexp.MustCompile(`\b(bit|struct|cmsgpack|cjson)\b`)
 )
 
