@@ -98,7 +98,8 @@ func (c *client) run() {
 		c.handle(r)
 		r.request.Done()
 		c.peer.Flush()
-		if err := c.out.send(); err != nil || c.peer.Closed() && !c.readEnded(failed) {
+		// A client that has ended its side still gets the answers to what it sent before.
+		if err := c.out.send(); err != nil || c.peer.Closed() && len(failed) == 0 {
 			break
 		}
 		c.place.End()
@@ -117,10 +118,6 @@ func (c *client) run() {
 		c.dispatch([]string{"PUNSUBSCRIBE"})
 	}
 }
-
-// readEnded reports whether the client's side has ended: then the requests that
-// it sent before are still answered.
-func (c *client) readEnded(failed chan error) bool { return len(failed) > 0 }
 
 // sayWhy tells a client what was wrong with its request.
 func (c *client) sayWhy(failed chan error) {
@@ -194,6 +191,22 @@ func (c *client) handle(r call) {
 		return
 	}
 	c.dispatch(args)
+}
+
+// rewritten lets answer write a reply, and changes it before it is sent. No other goroutine
+// may send meanwhile.
+func (c *client) rewritten(answer func(), change func(reply []byte) []byte) {
+	c.peer.Flush()
+	c.out.mu.Lock()
+	from := len(c.out.buf)
+	c.out.mu.Unlock()
+	answer()
+	c.peer.Flush()
+	c.out.mu.Lock()
+	defer c.out.mu.Unlock()
+	if from < len(c.out.buf) {
+		c.out.buf = append(c.out.buf[:from], change(c.out.buf[from:])...)
+	}
 }
 
 // mayBlock are the commands that can wait for others.
@@ -275,10 +288,9 @@ type outbox struct {
 	kick chan struct{} // something was written
 	done chan struct{}
 
-	mu    sync.Mutex
-	buf   []byte
-	over  bool
-	muted bool
+	mu   sync.Mutex
+	buf  []byte
+	over bool
 
 	sending sync.Mutex
 	spare   []byte
@@ -291,7 +303,7 @@ func (o *outbox) Write(p []byte) (int, error) {
 	if len(o.buf)+len(p) > maxReply {
 		o.over, o.buf = true, nil
 	}
-	if !o.over && !o.muted {
+	if !o.over {
 		o.buf = append(o.buf, p...)
 	}
 	o.mu.Unlock()
@@ -300,37 +312,6 @@ func (o *outbox) Write(p []byte) (int, error) {
 	default:
 	}
 	return len(p), nil
-}
-
-// size is how much waits to be sent.
-func (o *outbox) size() int {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return len(o.buf)
-}
-
-// rewrite changes what was written since size was from. change returns its argument
-// where nothing is to be changed, and leaves it as it is.
-func (o *outbox) rewrite(from int, change func([]byte) []byte) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if !o.over && from < len(o.buf) {
-		o.buf = append(o.buf[:from], change(o.buf[from:])...)
-	}
-}
-
-// hold keeps what is written from being sent until the function that it returns is
-// called.
-func (o *outbox) hold() func() {
-	o.sending.Lock()
-	return o.sending.Unlock
-}
-
-// mute drops what is written, or no longer does.
-func (o *outbox) mute(on bool) {
-	o.mu.Lock()
-	o.muted = on
-	o.mu.Unlock()
 }
 
 var errSlow = errors.New("the client does not read its replies")

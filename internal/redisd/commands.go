@@ -2,7 +2,7 @@ package redisd
 
 import (
 	"fmt"
-	"path"
+	"net"
 	"runtime"
 	"slices"
 	"strconv"
@@ -45,11 +45,10 @@ func outside(answer func(*client, []string)) func(*client, []string) bool {
 // without one of its commands.
 func (c *client) refuse(message string) {
 	if c.multi {
-		c.peer.Flush()
-		c.out.mute(true)
-		c.dispatch([]string{"GET"}) // the wrong number of arguments
-		c.peer.Flush()
-		c.out.mute(false)
+		c.out.sending.Lock()
+		defer c.out.sending.Unlock()
+		wrong := func() { c.dispatch([]string{"GET"}) } // the wrong number of arguments
+		c.rewritten(wrong, func([]byte) []byte { return nil })
 	}
 	c.peer.WriteError(message)
 }
@@ -59,82 +58,73 @@ const version = "8.4.0"
 
 // info answers INFO [section ...].
 func (c *client) info(args []string) {
-	want := map[string]bool{}
-	for _, a := range args[1:] {
-		want[strings.ToLower(a)] = true
+	wanted := func(section string) bool {
+		return len(args) == 1 || slices.ContainsFunc(args[1:], func(a string) bool {
+			return slices.Contains([]string{"all", "default", "everything", strings.ToLower(section)}, strings.ToLower(a))
+		})
 	}
-	all := len(want) == 0 || want["all"] || want["default"] || want["everything"]
-	var b strings.Builder
+	var sections []string
 	for _, sec := range c.s.infoSections() {
-		if !all && !want[strings.ToLower(sec.name)] {
-			continue
-		}
-		if b.Len() > 0 {
-			b.WriteString("\r\n")
-		}
-		fmt.Fprintf(&b, "# %s\r\n", sec.name)
-		for _, l := range sec.lines {
-			fmt.Fprintf(&b, "%s:%s\r\n", l[0], l[1])
+		if wanted(sec.name) {
+			text := "# " + sec.name + "\r\n"
+			for i := 0; i < len(sec.pairs); i += 2 {
+				text += fmt.Sprintf("%v:%v\r\n", sec.pairs[i], sec.pairs[i+1])
+			}
+			sections = append(sections, text)
 		}
 	}
-	c.peer.WriteBulk(b.String())
+	c.peer.WriteBulk(strings.Join(sections, "\r\n"))
 }
 
+// infoSection is a part of INFO: names and values alternately.
 type infoSection struct {
 	name  string
-	lines [][2]string
+	pairs []any
 }
 
 func (s *Server) infoSections() []infoSection {
-	up := time.Since(s.begun)
-	st := s.diskStatus()
-	bgsave := "ok"
+	up, st, bgsave, size := time.Since(s.begun), s.diskStatus(), "ok", s.size.Load()
 	if st.err != nil {
 		bgsave = "err"
 	}
 	s.mu.Lock()
 	clients := len(s.clients)
 	s.mu.Unlock()
-	_, port, _ := strings.Cut(s.Addr()[strings.LastIndexByte(s.Addr(), ']')+1:], ":")
-	num := func(n int64) string { return strconv.FormatInt(n, 10) }
-	sections := []infoSection{
-		{"Server", [][2]string{
-			{"redis_version", version}, {"redis_mode", "standalone"}, {"weir_embedded", "1"},
-			{"os", runtime.GOOS + " " + runtime.GOARCH}, {"arch_bits", strconv.Itoa(strconv.IntSize)},
-			{"tcp_port", port}, {"uptime_in_seconds", num(int64(up.Seconds()))}, {"uptime_in_days", num(int64(up.Hours() / 24))},
+	_, port, _ := net.SplitHostPort(s.Addr())
+	return []infoSection{
+		{"Server", []any{
+			"redis_version", version, "redis_mode", "standalone", "weir_embedded", 1,
+			"os", runtime.GOOS + " " + runtime.GOARCH, "arch_bits", strconv.IntSize,
+			"tcp_port", port, "uptime_in_seconds", int64(up.Seconds()), "uptime_in_days", int64(up.Hours() / 24),
 		}},
-		{"Clients", [][2]string{{"connected_clients", strconv.Itoa(clients)}, {"maxclients", strconv.Itoa(s.places.Limit())}, {"blocked_clients", num(int64(s.blocking.Load()))}}},
-		{"Memory", [][2]string{
-			{"used_memory", num(s.size.Load())}, {"used_memory_human", fmt.Sprintf("%.2fM", float64(s.size.Load())/(1<<20))},
-			{"used_memory_peak", num(s.size.Load())}, {"used_memory_rss", num(s.size.Load())},
-			{"maxmemory", num(s.cfg.MaxMemory)}, {"maxmemory_policy", "noeviction"}, {"mem_fragmentation_ratio", "1.00"},
+		{"Clients", []any{"connected_clients", clients, "maxclients", s.places.Limit(), "blocked_clients", s.blocking.Load()}},
+		{"Memory", []any{
+			"used_memory", size, "used_memory_human", fmt.Sprintf("%.2fM", float64(size)/(1<<20)), "used_memory_peak", size, "used_memory_rss", size,
+			"maxmemory", s.cfg.MaxMemory, "maxmemory_policy", "noeviction", "mem_fragmentation_ratio", "1.00",
 		}},
-		{"Persistence", [][2]string{
-			{"loading", "0"}, {"rdb_changes_since_last_save", num(s.unsaved())}, {"rdb_bgsave_in_progress", "0"},
-			{"rdb_last_save_time", num(st.last.Unix())}, {"rdb_last_bgsave_status", bgsave}, {"aof_enabled", "0"},
+		{"Persistence", []any{
+			"loading", 0, "rdb_changes_since_last_save", s.unsaved(), "rdb_bgsave_in_progress", 0,
+			"rdb_last_save_time", st.last.Unix(), "rdb_last_bgsave_status", bgsave, "aof_enabled", 0,
 		}},
-		{"Stats", [][2]string{{"total_connections_received", num(s.connections.Load())}, {"total_commands_processed", num(s.commands.Load())}, {"evicted_keys", "0"}}},
-		{"Replication", [][2]string{{"role", "master"}, {"connected_slaves", "0"}}},
-		{"Cluster", [][2]string{{"cluster_enabled", "0"}}},
+		{"Stats", []any{"total_connections_received", s.connections.Load(), "total_commands_processed", s.commands.Load(), "evicted_keys", 0}},
+		{"Replication", []any{"role", "master", "connected_slaves", 0}},
+		{"Cluster", []any{"cluster_enabled", 0}},
+		{"Keyspace", s.keyspace()},
 	}
-	return append(sections, infoSection{"Keyspace", s.keyspace()})
 }
 
 // keyspace counts the keys by database.
-func (s *Server) keyspace() [][2]string {
+func (s *Server) keyspace() (pairs []any) {
 	s.gate.Lock()
 	defer s.gate.Unlock()
 	in := s.internal()
-	var out [][2]string
 	for db := range Databases {
-		n, _ := in.do(db, "DBSIZE").(int)
-		if n == 0 {
-			continue
+		if n, _ := in.do(db, "DBSIZE").(int); n > 0 {
+			expires, ttl := s.ttls(db)
+			pairs = append(pairs, fmt.Sprintf("db%d", db), fmt.Sprintf("keys=%d,expires=%d,avg_ttl=%d", n, expires, ttl.Milliseconds()))
 		}
-		expires, ttl := s.ttls(db)
-		out = append(out, [2]string{"db" + strconv.Itoa(db), fmt.Sprintf("keys=%d,expires=%d,avg_ttl=%d", n, expires, ttl.Milliseconds())})
 	}
-	return out
+	return pairs
 }
 
 // ttls counts the keys of a database that expire, and averages how long they have
@@ -165,20 +155,16 @@ func (c *client) config(args []string) {
 		c.peer.WriteError("ERR CONFIG " + head(args) + " is not served; only CONFIG GET is")
 		return
 	}
-	var found [][2]string
-	for _, kv := range c.s.settings() {
-		if slices.ContainsFunc(args[2:], func(p string) bool {
-			ok, err := path.Match(strings.ToLower(p), kv[0])
-			return ok && err == nil
-		}) {
-			found = append(found, kv)
+	found, settings := []string(nil), c.s.settings()
+	for i := 0; i < len(settings); i += 2 {
+		if slices.ContainsFunc(args[2:], func(p string) bool { return match(strings.ToLower(p), settings[i]) }) {
+			found = append(found, settings[i:i+2]...)
 		}
 	}
 	c.peer.Block(func(w *server.Writer) {
-		w.WriteMapLen(len(found))
-		for _, kv := range found {
-			w.WriteBulk(kv[0])
-			w.WriteBulk(kv[1])
+		w.WriteMapLen(len(found) / 2)
+		for _, text := range found {
+			w.WriteBulk(text)
 		}
 	})
 }
@@ -191,16 +177,17 @@ func head(args []string) string {
 	return strconv.QuoteToASCII(args[1][:min(len(args[1]), 32)])
 }
 
-func (s *Server) settings() [][2]string {
+// settings are what CONFIG GET knows: names and values alternately.
+func (s *Server) settings() []string {
 	save := ""
 	if s.cfg.Dir != "" {
 		save = fmt.Sprintf("%d 1", max(1, int(s.cfg.SnapshotEvery.Seconds())))
 	}
-	return [][2]string{
-		{"appendonly", "no"}, {"databases", strconv.Itoa(Databases)}, {"dir", s.cfg.Dir}, {"dbfilename", currentName},
-		{"maxclients", strconv.Itoa(s.places.Limit())}, {"maxmemory", strconv.FormatInt(s.cfg.MaxMemory, 10)},
-		{"maxmemory-policy", "noeviction"}, {"proto-max-bulk-len", strconv.Itoa(maxRequest)}, {"save", save},
-		{"slave-read-only", "yes"}, {"timeout", "0"},
+	return []string{
+		"appendonly", "no", "databases", strconv.Itoa(Databases), "dir", s.cfg.Dir, "dbfilename", currentName,
+		"maxclients", strconv.Itoa(s.places.Limit()), "maxmemory", strconv.FormatInt(s.cfg.MaxMemory, 10),
+		"maxmemory-policy", "noeviction", "proto-max-bulk-len", strconv.Itoa(maxRequest), "save", save,
+		"slave-read-only", "yes", "timeout", "0",
 	}
 }
 
@@ -326,9 +313,7 @@ func refusal(cmd string, args []string) string {
 		if len(args) > 1 && strings.HasPrefix(args[1], "-") {
 			return "ERR invalid cursor"
 		}
-	case "SELECT":
-		dbs = args
-	case "SWAPDB":
+	case "SELECT", "SWAPDB":
 		dbs = args
 	case "MOVE":
 		dbs = args[min(1, len(args)):]

@@ -1,6 +1,7 @@
 package redisd
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -19,54 +20,40 @@ type decoder struct {
 
 var errShort = errors.New("the data end early")
 
-func (d *decoder) fail(err error) {
-	if d.err == nil {
-		d.err = err
+// take returns the next n bytes, or nil after an error.
+func (d *decoder) take(n int, ok bool) []byte {
+	if !ok || n > len(d.b) {
+		d.err, d.b = cmp.Or(d.err, errShort), nil
+		return nil
 	}
-	d.b = nil
+	taken := d.b[:n]
+	d.b = d.b[n:]
+	return taken
 }
 
 func (d *decoder) num() int64 {
 	n, size := binary.Varint(d.b)
-	if size <= 0 {
-		d.fail(errShort)
-		return 0
-	}
-	d.b = d.b[size:]
+	d.take(size, size > 0)
 	return n
 }
 
 // count reads a number of things of at least one byte each.
 func (d *decoder) count() int {
 	n, size := binary.Uvarint(d.b)
-	if size <= 0 || n > uint64(len(d.b)) {
-		d.fail(errShort)
+	if d.take(size, size > 0 && n <= uint64(len(d.b))) == nil {
 		return 0
 	}
-	d.b = d.b[size:]
 	return int(n)
 }
 
 func (d *decoder) byte() byte {
-	if len(d.b) == 0 {
-		d.fail(errShort)
-		return 0
+	if b := d.take(1, true); b != nil {
+		return b[0]
 	}
-	c := d.b[0]
-	d.b = d.b[1:]
-	return c
+	return 0
 }
 
-func (d *decoder) str() string {
-	n := d.count()
-	if n > len(d.b) {
-		d.fail(errShort)
-		return ""
-	}
-	s := string(d.b[:n])
-	d.b = d.b[n:]
-	return s
-}
+func (d *decoder) str() string { return string(d.take(d.count(), true)) }
 
 func (d *decoder) strs() []string {
 	l := make([]string, d.count())
@@ -77,23 +64,33 @@ func (d *decoder) strs() []string {
 }
 
 func (d *decoder) float() float64 {
-	if len(d.b) < 8 {
-		d.fail(errShort)
+	if b := d.take(8, true); b != nil {
+		return math.Float64frombits(binary.BigEndian.Uint64(b))
+	}
+	return 0
+}
+
+// left reads when something expires, and returns how long that is from now: 0 for never,
+// negative where it has expired.
+func (d *decoder) left(s *Server) time.Duration {
+	expiry := d.num()
+	if expiry <= 0 {
 		return 0
 	}
-	f := math.Float64frombits(binary.BigEndian.Uint64(d.b))
-	d.b = d.b[8:]
-	return f
+	s.expiring.Store(true)
+	if left := time.UnixMilli(expiry).Sub(s.ticked); left > 0 {
+		return left
+	}
+	return -1
 }
 
 // load puts a snapshot's data into the empty server.
 func (s *Server) load(body []byte) error {
 	d := &decoder{b: body}
-	now := s.ticked
 	in := s.internal()
 	for len(d.b) > 0 && d.err == nil {
 		db := d.count()
-		typ, key, expiry := d.byte(), d.str(), d.num()
+		typ, key, left := d.byte(), d.str(), d.left(s)
 		if d.err != nil {
 			break
 		}
@@ -101,60 +98,54 @@ func (s *Server) load(body []byte) error {
 			return fmt.Errorf("database %d does not exist", db)
 		}
 		rdb := s.redis.DB(db)
-		if err := loadKey(d, in, rdb, db, typ, key, now); err != nil {
+		if err := loadKey(d, in, rdb, db, typ, key); err != nil {
 			return fmt.Errorf("key %q of database %d: %w", key, db, err)
 		}
-		if expiry > 0 && d.err == nil {
-			s.expiring.Store(true)
-			if left := time.UnixMilli(expiry).Sub(now); left > 0 {
-				rdb.SetTTL(key, left)
-			} else {
-				rdb.Del(key)
-			}
+		switch {
+		case d.err != nil:
+		case left > 0:
+			rdb.SetTTL(key, left)
+		case left < 0:
+			rdb.Del(key)
 		}
 	}
 	return errors.Join(d.err, in.err)
 }
 
-func loadKey(d *decoder, in *internal, rdb *miniredis.RedisDB, db int, typ byte, key string, now time.Time) error {
+func loadKey(d *decoder, in *internal, rdb *miniredis.RedisDB, db int, typ byte, key string) error {
+	var err error
 	switch typ {
 	case typeString:
-		return rdb.Set(key, d.str())
+		err = rdb.Set(key, d.str())
 	case typeHash:
-		for range d.count() {
-			f, v, expiry := d.str(), d.str(), d.num()
+		for n := d.count(); n > 0 && d.err == nil; n-- {
+			field, value, left := d.str(), d.str(), d.left(in.s)
 			if d.err != nil {
-				return d.err
+				break
 			}
-			rdb.HSet(key, f, v)
-			if expiry > 0 {
-				in.s.expiring.Store(true)
-				if left := time.UnixMilli(expiry).Sub(now); left > 0 {
-					rdb.HExpire(key, f, left)
-				} else {
-					rdb.HDel(key, f)
-				}
+			rdb.HSet(key, field, value)
+			switch {
+			case left > 0:
+				rdb.HExpire(key, field, left)
+			case left < 0:
+				rdb.HDel(key, field)
 			}
 		}
-		return nil
 	case typeList:
-		_, err := rdb.Push(key, d.strs()...)
-		return err
+		_, err = rdb.Push(key, d.strs()...)
 	case typeSet:
-		_, err := rdb.SetAdd(key, d.strs()...)
-		return err
+		_, err = rdb.SetAdd(key, d.strs()...)
 	case typeZSet:
-		for range d.count() {
-			m, score := d.str(), d.float()
-			if _, err := rdb.ZAdd(key, score, m); err != nil {
-				return err
-			}
+		for n := d.count(); n > 0 && err == nil; n-- {
+			member, score := d.str(), d.float()
+			_, err = rdb.ZAdd(key, score, member)
 		}
-		return nil
 	case typeStream:
-		return loadStream(d, in, rdb, db, key)
+		err = loadStream(d, in, rdb, db, key)
+	default:
+		err = fmt.Errorf("unknown type %d", typ)
 	}
-	return fmt.Errorf("unknown type %d", typ)
+	return err
 }
 
 func loadStream(d *decoder, in *internal, rdb *miniredis.RedisDB, db int, key string) error {

@@ -91,14 +91,11 @@ func (c *client) answerScript(args []string) {
 // miniredis wrote the secret. The caller holds the gate.
 func (c *client) exec(args []string) {
 	s := c.s
-	defer c.out.hold()()
-	c.peer.Flush()
-	from := c.out.size()
+	c.out.sending.Lock()
+	defer c.out.sending.Unlock()
 	s.scripts.executing = c
 	defer func() { s.scripts.executing, c.scripts, c.replies = nil, nil, nil }()
-	s.redis.Server().Dispatch(c.peer, args)
-	c.peer.Flush()
-	c.out.rewrite(from, func(reply []byte) []byte {
+	c.rewritten(func() { s.redis.Server().Dispatch(c.peer, args) }, func(reply []byte) []byte {
 		marker := fmt.Appendf(nil, "$%d\r\n%s\r\n", len(s.scripts.secret), s.scripts.secret)
 		for _, r := range c.replies {
 			reply = bytes.Replace(reply, marker, r, 1)

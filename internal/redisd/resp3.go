@@ -2,6 +2,7 @@ package redisd
 
 import (
 	"bytes"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,36 +22,29 @@ const (
 
 // shapeOf returns the form of the reply to a request.
 func shapeOf(args []string) shape {
-	has := func(option string) bool {
-		return slices.ContainsFunc(args[1:], func(a string) bool { return strings.EqualFold(a, option) })
-	}
+	option := ""
 	switch strings.ToUpper(args[0]) {
 	case "XREAD", "XREADGROUP":
 		return asMap
 	case "ZRANGE", "ZREVRANGE", "ZRANGEBYSCORE", "ZREVRANGEBYSCORE", "ZRANDMEMBER", "ZUNION", "ZINTER", "ZDIFF":
-		if has("WITHSCORES") {
-			return inPairs
-		}
+		option = "WITHSCORES"
 	case "HRANDFIELD":
-		if has("WITHVALUES") {
-			return inPairs
-		}
+		option = "WITHVALUES"
 	case "ZPOPMIN", "ZPOPMAX":
 		if len(args) > 2 { // a count; one member alone is flat in both
 			return inPairs
 		}
+	}
+	if option != "" && slices.ContainsFunc(args[1:], func(a string) bool { return strings.EqualFold(a, option) }) {
+		return inPairs
 	}
 	return asIs
 }
 
 // inShape lets miniredis answer a client that speaks RESP3.
 func (c *client) inShape(args []string) {
-	c.peer.Flush()
-	from := c.out.size()
 	queueing := c.multi
-	c.dispatch(args)
-	c.peer.Flush()
-	c.out.rewrite(from, func(reply []byte) []byte {
+	c.rewritten(func() { c.dispatch(args) }, func(reply []byte) []byte {
 		switch {
 		case queueing && bytes.HasPrefix(reply, []byte("+QUEUED")):
 			c.queued = append(c.queued, shapeOf(args))
@@ -64,106 +58,94 @@ func (c *client) inShape(args []string) {
 
 // reshapeEach gives each element of an array its form.
 func reshapeEach(reply []byte, shapes []shape) []byte {
-	n, at := header(reply)
-	if n != len(shapes) {
+	elements, ok := elementsOf(reply)
+	if !ok || len(elements) != len(shapes) {
 		return reshape(reply, asIs)
 	}
-	out := slices.Clone(reply[:at])
-	for _, s := range shapes {
-		end := skip(reply, at)
-		if end < 0 {
-			return reply
-		}
-		out, at = append(out, reshape(reply[at:end], s)...), end
+	out := fmt.Appendf(nil, "*%d\r\n", len(elements))
+	for i, e := range elements {
+		out = append(out, reshape(e, shapes[i])...)
 	}
-	return append(out, reply[at:]...)
+	return out
 }
 
 // reshape gives one reply its form. What does not look as expected, such as an error,
 // stays as it is.
 func reshape(reply []byte, s shape) []byte {
-	n, at := header(reply)
-	if n < 0 {
-		if string(reply) == "*-1\r\n" { // RESP2's null array: a list without elements to those who read RESP3
-			return []byte("_\r\n")
-		}
-		return reply
+	if string(reply) == "*-1\r\n" { // RESP2's null array: a list without elements to those who read RESP3
+		return []byte("_\r\n")
 	}
-	var out []byte
-	switch s {
-	case asMap:
-		out = append(out, "%"+strconv.Itoa(n)+"\r\n"...)
-		for range n {
-			size, inside := header(reply[at:])
-			end := skip(reply, at)
-			if size != 2 || end < 0 {
+	elements, ok := elementsOf(reply)
+	switch {
+	case !ok:
+	case s == asMap:
+		out := fmt.Appendf(nil, "%%%d\r\n", len(elements))
+		for _, e := range elements {
+			pair, ok := elementsOf(e)
+			if !ok || len(pair) != 2 {
 				return reply
 			}
-			out, at = append(out, reply[at+inside:end]...), end
+			out = append(append(out, pair[0]...), pair[1]...)
 		}
-	case inPairs:
-		out = append(out, "*"+strconv.Itoa(n/2)+"\r\n"...)
-		for range n / 2 {
-			end := skip(reply, skip(reply, at))
-			if end < 0 {
-				return reply
+		return out
+	case s == inPairs:
+		out := fmt.Appendf(nil, "*%d\r\n", len(elements)/2)
+		for i, e := range elements {
+			if i%2 == 0 {
+				out = append(out, "*2\r\n"...)
 			}
-			out, at = append(append(out, "*2\r\n"...), reply[at:end]...), end
+			out = append(out, e...)
 		}
-	default:
-		return reply
+		return out
 	}
-	return append(out, reply[at:]...)
+	return reply
 }
 
-// header returns the number of elements of the array that b begins with and where the
-// first begins, or -1 for anything else, a null array included.
-func header(b []byte) (n, first int) {
+// elementsOf returns the elements of the array that a reply is, if it is one.
+func elementsOf(reply []byte) (elements [][]byte, ok bool) {
+	head, rest, _ := bytes.Cut(reply, []byte("\r\n"))
+	if len(head) == 0 || head[0] != '*' {
+		return nil, false
+	}
+	n, err := strconv.Atoi(string(head[1:]))
+	for ok = err == nil && n >= 0; n > 0 && ok; n-- {
+		size := sizeOf(rest)
+		if ok = size > 0; ok {
+			elements, rest = append(elements, rest[:size]), rest[size:]
+		}
+	}
+	return elements, ok
+}
+
+// sizeOf returns how many bytes the value takes that b begins with, or 0 where it is not whole.
+func sizeOf(b []byte) int {
 	end := bytes.Index(b, []byte("\r\n"))
-	if end < 0 || b[0] != '*' {
-		return -1, 0
+	if end < 1 {
+		return 0
 	}
+	size := end + 2
 	n, err := strconv.Atoi(string(b[1:end]))
-	if err != nil {
-		return -1, 0
-	}
-	return n, end + 2
-}
-
-// skip returns where the value that begins at a place ends, or -1 where there is none.
-func skip(b []byte, at int) int {
-	if at < 0 || at >= len(b) {
-		return -1
-	}
-	end := bytes.Index(b[at:], []byte("\r\n"))
-	if end < 0 {
-		return -1
-	}
-	next := at + end + 2
-	n, err := strconv.Atoi(string(b[at+1 : at+end]))
-	switch b[at] {
+	switch b[0] {
 	case '$', '=':
-		if err != nil {
-			return -1
-		}
 		if n >= 0 {
-			next += n + 2
+			size += n + 2
 		}
-	case '*', '%', '~', '>':
-		if err != nil {
-			return -1
-		}
-		if b[at] == '%' {
+	case '*', '~', '>', '%':
+		if b[0] == '%' {
 			n *= 2
 		}
 		for ; n > 0; n-- {
-			if next = skip(b, next); next < 0 {
-				return -1
+			element := sizeOf(b[size:])
+			if element == 0 {
+				return 0
 			}
+			size += element
 		}
+	default:
+		err = nil
 	}
-	if next > len(b) {
-		return -1
+	if err != nil || size > len(b) {
+		return 0
 	}
-	return next
+	return size
 }

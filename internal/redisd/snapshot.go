@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -75,67 +76,51 @@ func (s *Server) encodeKey(e *encoder, in *internal, d *miniredis.RedisDB, db in
 	e.str(k)
 	ttl := d.TTL(k)
 	e.expiry(ttl, s.ticked)
+	expiring = ttl > 0
+	var list []string
 	switch typ {
 	case typeString:
-		v, err := d.Get(k)
-		if err != nil {
-			return false, err
-		}
+		var v string
+		v, err = d.Get(k)
 		e.str(v)
 	case typeHash:
-		fields, err := d.HKeys(k)
-		if err != nil {
-			return false, err
-		}
-		e.count(len(fields))
-		for _, f := range fields {
+		list, err = d.HKeys(k)
+		e.count(len(list))
+		for _, f := range list {
 			e.str(f)
 			e.str(d.HGet(k, f))
-			fttl := d.HTTL(k, f)
-			e.expiry(fttl, s.ticked)
-			expiring = expiring || fttl > 0
+			ttl := d.HTTL(k, f)
+			e.expiry(ttl, s.ticked)
+			expiring = expiring || ttl > 0
 		}
 	case typeList:
-		l, err := d.List(k)
-		if err != nil {
-			return false, err
-		}
-		e.strs(l)
+		list, err = d.List(k)
+		e.strs(list)
 	case typeSet:
-		l, err := d.Members(k)
-		if err != nil {
-			return false, err
-		}
-		e.strs(l)
+		list, err = d.Members(k)
+		e.strs(list)
 	case typeZSet:
-		z, err := d.SortedSet(k)
-		if err != nil {
-			return false, err
-		}
-		members := make([]string, 0, len(z))
-		for m := range z {
-			members = append(members, m)
-		}
-		slices.Sort(members)
-		e.count(len(members))
-		for _, m := range members {
+		var scores map[string]float64
+		scores, err = d.SortedSet(k)
+		e.count(len(scores))
+		for _, m := range slices.Sorted(maps.Keys(scores)) {
 			e.str(m)
-			e.float(z[m])
+			e.float(scores[m])
 		}
 	case typeStream:
-		return ttl > 0, s.encodeStream(e, in, db, k)
+		err = s.encodeStream(e, in, db, k)
 	}
-	return expiring || ttl > 0, nil
+	return expiring, err
 }
 
 // expiry keeps when a key expires. It is reckoned from the moment that miniredis
 // has been told about, so that it stays the same while the TTL counts down.
 func (e *encoder) expiry(ttl time.Duration, now time.Time) {
-	if ttl <= 0 {
-		e.num(0)
-		return
+	var at int64
+	if ttl > 0 {
+		at = max(1, now.Add(ttl).UnixMilli())
 	}
-	e.num(max(1, now.Add(ttl).UnixMilli()))
+	e.num(at)
 }
 
 // encodeStream keeps the entries, the last id, and each group with its consumers
@@ -167,10 +152,7 @@ func (s *Server) encodeStream(e *encoder, in *internal, db int, k string) error 
 		for _, c := range consumers {
 			e.str(text(pairs(c)["name"]))
 		}
-		var pending []any
-		if n, _ := p["pending"].(int); n > 0 {
-			pending = list(in.do(db, "XPENDING", k, name, "-", "+", strconv.Itoa(math.MaxInt32)))
-		}
+		pending := list(in.do(db, "XPENDING", k, name, "-", "+", strconv.Itoa(math.MaxInt32)))
 		e.count(len(pending))
 		for _, x := range pending {
 			row := list(x)
