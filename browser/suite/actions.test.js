@@ -40,9 +40,9 @@ test('members join and leave from the page: lanes recolour, the stop is measured
     await page.waitForSelector('[aria-label=rebalances] tbody tr');
     await shot(page, 'group-two-members', { fullPage: true });
     await page.click('button:has-text("Remove a member")');
-    await page.waitForSelector('text=/a member was removed here, 1 member now/');
+    await page.waitForSelector('text=/a member was removed from the page, 1 member now/');
     await until('one colour again', async () => new Set(await colours(page)).size === 1);
-    const log = (await api('/log')).entries.map((e) => e.text).filter((t) => t.includes('was added here') || t.includes('was removed here'));
+    const log = (await api('/log')).entries.map((e) => e.text).filter((t) => t.includes('was added from the page') || t.includes('was removed from the page'));
     assert.equal(log.length, 2, log.join('\n'));
     assert.match(log[0], /stood still for \d+ ms/);
   });
@@ -202,6 +202,6 @@ test('a group of weir itself is reset from the page: members out, reset, back in
     await page.waitForSelector('.toast >> text=was reset');
     assert.ok((await api('/groups/' + accounts)).partitions.every((p) => p.committed === 0));
     await page.click('button:has-text("Add a member")');
-    await page.waitForSelector('text=/a member was added here, 1 member now/');
+    await page.waitForSelector('text=/a member was added from the page, 1 member now/');
   });
 });

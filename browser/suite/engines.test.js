@@ -35,7 +35,7 @@ test('Apache Kafka: the overview is live, a member joins, messages are read and 
     await page.goto('/groups/weir-bluesky-counter');
     await page.waitForSelector('.lane .flag-name');
     await page.click('button:has-text("Add a member")');
-    await page.waitForSelector('text=/a member was added here, 2 members now/');
+    await page.waitForSelector('text=/a member was added from the page, 2 members now/');
     if (shots) await page.screenshot({ path: `${shots}/apache-group.png`, fullPage: true });
     await page.goto('/topics/bluesky-events/messages?n=5');
     await until('five messages', async () => await page.locator('.expand').count() === 5);

@@ -345,6 +345,8 @@ func callsAPI(t *testing.T, env []string, base string) {
 	same("group", get("/groups/{group}", "/groups/weir-wikipedia-counter"), terminal("groups", "describe", "weir-wikipedia-counter"), append(moving, "own")...)
 	same("brokers", dig(get("/brokers", "/brokers"), "brokers"), terminal("brokers"), moving...)
 	get("/brokers/{broker}", "/brokers/1")
+	get("/brokers/changes", "/brokers/changes")
+	post("/log", "/log", `{"kind":"lab","text":"lab batching was started from a terminal"}`)
 	read := url.Values{"from": {"offset"}, "offset": {"0"}, "partition": {"0"}, "n": {"3"}}
 	same("messages", dig(get("/topics/{topic}/messages", "/topics/bluesky-events/messages?"+read.Encode()), "messages"),
 		terminal("messages", "bluesky-events", "--offset", "0", "--partition", "0", "-n", "3"))

@@ -50,7 +50,7 @@ func (a *app) banner(e *engine, mode, why string, from string) {
 		}
 		s.Linef("  %s", s.Paint(cli.Yellow, visible.Text(text)))
 	}
-	if e.ui != nil {
+	if e.ui.listener != nil {
 		s.Linef("  %-9s %s", "pages", s.Paint(cli.Bold, e.ui.link()))
 		if e.ui.note != "" {
 			e.notes = append(e.notes, e.ui.note)

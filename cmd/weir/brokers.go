@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 
 	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/inspect"
+	"github.com/weir-project/weir/internal/web"
 )
 
 const brokersLong = `Lists the brokers of the cluster. Those of a running weir can be killed and
@@ -124,27 +126,7 @@ func (a *app) brokerAction(name, short, done string) *cobra.Command {
 			if err != nil || id < 0 {
 				return cli.UsageError("weir brokers lists them", "broker %q is not a number", args[0])
 			}
-			dir, err := a.data()
-			if err != nil {
-				return err
-			}
-			r := a.runningWeir(dir)
-			if r == nil {
-				return cli.ConnectError("start one with weir up or weir cluster, or name its directory with --data", "no weir runs on %s", dir)
-			}
-			if !r.OwnKafka {
-				return cli.RuntimeError("use that cluster's own tools", "the brokers at %v are not weir's own, and cannot be killed or restarted by it", r.Kafka)
-			}
-			verb := name
-			if hard {
-				verb = "kill-hard"
-			}
-			if err := controlPost(cmd.Context(), r.Control, fmt.Sprintf("/brokers/%d/%s", id, verb)); err != nil {
-				return fmt.Errorf("%s broker %d: %w", name, id, err)
-			}
-			a.stderr.Linef("broker %d %s", id, done)
-			a.sayLeaders(cmd.Context())
-			return nil
+			return a.changeBroker(cmd.Context(), int32(id), name, done, hard)
 		},
 	}
 	a.dataFlag(cmd)
@@ -154,3 +136,60 @@ func (a *app) brokerAction(name, short, done string) *cobra.Command {
 	}
 	return cmd
 }
+
+// changeBroker kills or restarts a broker of the running weir, and shows how long
+// producers waited.
+func (a *app) changeBroker(ctx context.Context, id int32, verb, done string, hard bool) error {
+	c, err := a.runningActions()
+	if err != nil {
+		return err
+	}
+	if r := c.running; !r.OwnKafka {
+		return cli.RuntimeError("use that cluster's own tools", "the brokers at %v are not weir's own, and cannot be killed or restarted by it", r.Kafka)
+	}
+	var body any
+	if verb == "kill" {
+		body = web.KillRequest{Hard: hard}
+	}
+	var change web.ChangeAnswer
+	if err := c.post(ctx, fmt.Sprintf("/brokers/%d/%s", id, verb), body, &change); err != nil {
+		return fmt.Errorf("%s broker %d: %w", verb, id, err)
+	}
+	a.stderr.Linef("broker %d %s, which took %d ms", id, done, change.TookMS)
+	a.sayLeaders(ctx)
+	return a.sayPause(ctx, c, id)
+}
+
+// sayPause waits until the pause of producers around a change has been measured, and
+// prints it. Ctrl-C ends the waiting: the change is made, and the weir goes on measuring.
+func (a *app) sayPause(ctx context.Context, c *actions, id int32) error {
+	prog := cli.NewProgress(a.stderr)
+	defer prog.Done()
+	for {
+		var list web.ChangesAnswer
+		if err := c.get(ctx, "/brokers/changes", &list); err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return err
+		}
+		i := slices.IndexFunc(list.Changes, func(x web.BrokerChange) bool { return x.Broker == id })
+		if i < 0 {
+			return nil // so many changes since
+		}
+		if !list.Changes[i].Measuring {
+			prog.Done()
+			a.stderr.Linef("%s", list.Changes[i].Pause())
+			return nil
+		}
+		prog.Show("measuring how long producers wait (Ctrl-C ends the waiting, not the measurement)")
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(pauseEvery):
+		}
+	}
+}
+
+// pauseEvery is how often it is asked whether a pause has been measured.
+const pauseEvery = 200 * time.Millisecond

@@ -84,10 +84,8 @@ func (a *app) openInspector(ctx context.Context, t *target, extra ...kgo.Opt) (*
 	}
 	cfg := inspect.Config{Client: cl, NewConsumer: a.kafkaConfig(t.kafka, "weir-cli").NewClient}
 	if t.running != nil && t.running.OwnKafka {
-		socket := t.running.Control
-		cfg.Overlay = func(ctx context.Context) (o inspect.Overlay, err error) {
-			return o, controlGet(ctx, socket, "/overlay", &o)
-		}
+		c := actionsOf(t.running)
+		cfg.Overlay = func(ctx context.Context) (o inspect.Overlay, err error) { return o, c.get(ctx, "/overlay", &o) }
 	}
 	i, err := inspect.New(cfg)
 	if err != nil {

@@ -2,178 +2,116 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
-	"strconv"
-	"strings"
-	"sync/atomic"
+	"net/url"
 	"time"
 
 	"github.com/weir-project/weir/internal/cli"
+	"github.com/weir-project/weir/internal/inspect"
+	"github.com/weir-project/weir/internal/watch"
 	"github.com/weir-project/weir/internal/web"
 )
 
-// maxSocketPath is the longest path of a unix socket that every system takes:
-// sun_path has 108 bytes on Linux and 104 on macOS, with a zero at the end.
-const maxSocketPath = 103
-
-// control serves the control API: HTTP on a unix socket that only the user can
-// open. It is how `weir brokers` reaches into a running weir.
-type control struct {
-	path   string
-	tmpDir string // where the socket lies when the data directory's path is too long
-	server *http.Server
-	done   chan struct{}
-	// members is set when there are counters whose number can be changed.
-	members atomic.Pointer[memberships]
+// actions are the operations of a weir as a command asks for them: of the one that runs,
+// over its control socket, or of this process where none does.
+type actions struct {
+	client  *web.Client
+	running *runtimeFile // nil where this process does it
+	close   func()
 }
 
-// openControl listens on a socket in dir, or in a temporary directory of its own
-// when the path would be too long. own is nil where the brokers are not ours.
-func openControl(dir string, own ownBrokers) (*control, error) {
-	c := &control{path: filepath.Join(dir, controlName), done: make(chan struct{})}
-	if len(c.path) > maxSocketPath {
-		tmp, err := os.MkdirTemp("", "weir-") // 0700: nobody else reaches what is in it
-		if err != nil {
-			return nil, fmt.Errorf("open control socket: %w", err)
-		}
-		c.tmpDir, c.path = tmp, filepath.Join(tmp, controlName)
-	}
-	_ = os.Remove(c.path) // left by a process that was killed; the directory's lock is ours
-	l, err := net.Listen("unix", c.path)
+// actionsOf returns the operations of a running weir.
+func actionsOf(r *runtimeFile) *actions {
+	return &actions{client: web.Dial(r.Control, r.Version), running: r, close: func() {}}
+}
+
+// runningActions returns the operations of the weir that runs on the data directory.
+func (a *app) runningActions() (*actions, error) {
+	dir, err := a.data()
 	if err != nil {
-		c.removeTmp()
-		return nil, fmt.Errorf("open control socket: %w", err)
+		return nil, err
 	}
-	if err := os.Chmod(c.path, 0o600); err != nil {
-		_ = l.Close()
-		c.removeTmp()
-		return nil, fmt.Errorf("protect control socket: %w", err)
+	if r := a.runningWeir(dir); r != nil {
+		return actionsOf(r), nil
 	}
-	c.server = &http.Server{Handler: controlHandler(own, c.members.Load), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 30 * time.Second, MaxHeaderBytes: 8 << 10}
-	go func() {
-		defer close(c.done)
-		_ = c.server.Serve(l) // returns ErrServerClosed from close
-	}()
-	return c, nil
+	return nil, cli.ConnectError("start one with weir up or weir cluster, or name its directory with --data", "no weir runs on %s", dir)
 }
 
-func (c *control) close() {
-	_ = c.server.Close() // a request under way belongs to a weir that is stopping
-	<-c.done
-	c.removeTmp()
-}
-
-func (c *control) removeTmp() {
-	if c.tmpDir != "" {
-		_ = os.RemoveAll(c.tmpDir)
+// groupActions returns the operations that change groups of a target: of the weir that
+// runs on it, which logs them and shows them on its page, or of this process.
+func (a *app) groupActions(ctx context.Context, t *target) (*actions, error) {
+	if r := t.running; r != nil && t.redis == r.Redis {
+		return actionsOf(r), nil
 	}
-}
-
-func controlHandler(own ownBrokers, members func() *memberships) http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("POST /v1/groups/{group}/join", controlMembers(members, (*memberships).Add))
-	mux.HandleFunc("POST /v1/groups/{group}/leave", controlMembers(members, (*memberships).Remove))
-	act := func(do func(context.Context, int32) error) http.HandlerFunc {
-		return func(w http.ResponseWriter, r *http.Request) {
-			id, err := strconv.ParseInt(r.PathValue("id"), 10, 32)
-			if err != nil {
-				http.Error(w, "a broker is named by its number", http.StatusBadRequest)
-				return
-			}
-			if err := do(r.Context(), int32(id)); err != nil {
-				http.Error(w, err.Error(), http.StatusConflict)
-				return
-			}
-			w.WriteHeader(http.StatusNoContent)
-		}
-	}
-	if own != nil {
-		mux.HandleFunc("GET /v1/overlay", func(w http.ResponseWriter, r *http.Request) {
-			o, err := own.overlay(r.Context())
-			if err != nil {
-				http.Error(w, err.Error(), http.StatusServiceUnavailable)
-				return
-			}
-			w.Header().Set("Content-Type", "application/json")
-			_ = json.NewEncoder(w).Encode(o) // an asker that is gone needs no answer
-		})
-		mux.HandleFunc("POST /v1/brokers/{id}/kill", act(own.Kill))
-		mux.HandleFunc("POST /v1/brokers/{id}/kill-hard", act(own.KillHard))
-		mux.HandleFunc("POST /v1/brokers/{id}/restart", act(own.Restart))
-	}
-	return mux
-}
-
-// controlMembers changes how many counters of this process are in a group.
-func controlMembers(members func() *memberships, do func(*memberships, context.Context, string) (web.Rebalance, error)) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		ms := members()
-		if ms == nil {
-			http.Error(w, "no counters run in this weir: weir consume SOURCE starts one in a process of its own", http.StatusConflict)
-			return
-		}
-		result, err := do(ms, context.WithoutCancel(r.Context()), r.PathValue("group"))
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusConflict)
-			return
-		}
-		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(result) // an asker that is gone needs no answer
-	}
-}
-
-// controlPost asks a running weir to do something; path is below /v1.
-func controlPost(ctx context.Context, socket, path string) error {
-	_, err := controlAsk(ctx, http.MethodPost, socket, path)
-	return err
-}
-
-// controlGet asks a running weir for something and decodes the answer.
-func controlGet(ctx context.Context, socket, path string, answer any) error {
-	body, err := controlAsk(ctx, http.MethodGet, socket, path)
+	i, cl, err := a.openInspector(ctx, t)
 	if err != nil {
+		return nil, err
+	}
+	store, err := a.openStore(ctx, t)
+	if err != nil {
+		cl.Close()
+		return nil, err
+	}
+	closeBoth := func() { _ = store.Close(); cl.Close() }
+	w, err := watch.New(watch.Config{Inspector: i, Log: a.log})
+	if err != nil {
+		closeBoth()
+		return nil, err
+	}
+	s, err := web.New(web.Config{Watch: w, Inspector: i, Tallies: store, Where: a.where(), Log: a.log,
+		Replay: func(ctx context.Context, plan inspect.ReplayPlan, progress func(int64)) (inspect.Comparison, error) {
+			return a.replay(ctx, t, store, plan, progress)
+		}})
+	if err != nil {
+		closeBoth()
+		return nil, err
+	}
+	return &actions{client: web.NewClient(s), close: func() { s.Close(); closeBoth() }}, nil
+}
+
+// get asks for something, post for a change.
+func (c *actions) get(ctx context.Context, path string, answer any) error {
+	return c.ask(ctx, http.MethodGet, path, nil, answer)
+}
+
+func (c *actions) post(ctx context.Context, path string, body, answer any) error {
+	return c.ask(ctx, http.MethodPost, path, body, answer)
+}
+
+// ask asks for an operation below /api/v1.
+func (c *actions) ask(ctx context.Context, method, path string, body, answer any) error {
+	err := c.client.Ask(ctx, method, "/api/v1"+path, body, answer)
+	refused, ok := errors.AsType[*web.RefusedError](err)
+	switch {
+	case err == nil || ctx.Err() != nil:
+		return err
+	case ok && (refused.Status == http.StatusBadGateway || refused.Status == http.StatusServiceUnavailable):
+		return cli.ConnectError("", "%w", err)
+	case ok || c.running == nil:
 		return err
 	}
-	if err := json.Unmarshal(body, answer); err != nil {
-		return fmt.Errorf("answer of the running weir: %w", err)
-	}
-	return nil
+	return cli.ConnectError("start it again with weir up or weir cluster", "the running weir does not answer on %s: %w", c.running.Control, cli.Brief(err))
 }
 
-// maxControlAnswer bounds what a control socket can make a command hold, in bytes.
-const maxControlAnswer = 4 << 20
+// groupPath is the path of an operation on a group, whatever its name is.
+func groupPath(name, operation string) string {
+	return "/groups/_/" + operation + "?group=" + url.QueryEscape(name)
+}
 
-func controlAsk(ctx context.Context, method, socket, path string) ([]byte, error) {
-	client := &http.Client{Transport: &http.Transport{
-		DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", socket)
-		},
-	}, Timeout: 30 * time.Second}
-	req, err := http.NewRequestWithContext(ctx, method, "http://weir/v1"+path, nil)
-	if err != nil {
-		return nil, fmt.Errorf("ask the running weir: %w", err)
+// noteLab adds to the log of the weir that runs on the data directory, if there is one,
+// what a lab does in a process of its own.
+func (a *app) noteLab(ctx context.Context, data, text string) {
+	r := a.runningWeir(data)
+	if r == nil {
+		return
 	}
-	res, err := client.Do(req)
-	if err != nil {
-		return nil, cli.ConnectError("start it again with weir up or weir cluster", "the running weir does not answer on %s: %w", socket, cli.Brief(err))
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	if err := actionsOf(r).post(ctx, "/log", web.NoteRequest{Kind: watch.LogLab, Text: text}, nil); err != nil {
+		a.log.Debug("lab not noted", "error", err)
 	}
-	defer res.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(res.Body, maxControlAnswer))
-	if err != nil {
-		return nil, fmt.Errorf("ask the running weir: %w", err)
-	}
-	if res.StatusCode/100 != 2 {
-		return nil, errors.New(strings.TrimSpace(string(body)))
-	}
-	return body, nil
 }
 
 // controlAnswers reports whether a weir listens on the socket: a process id can

@@ -12,8 +12,10 @@ import (
 
 	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/cluster/apache"
+	"github.com/weir-project/weir/internal/inspect"
 	"github.com/weir-project/weir/internal/intake"
 	"github.com/weir-project/weir/internal/redisd"
+	"github.com/weir-project/weir/internal/web"
 )
 
 // engine is what `up` and `cluster` share: a mode's data directory with weir's
@@ -24,7 +26,7 @@ type engine struct {
 	home    *home
 	cluster ownBrokers     // nil with an existing cluster
 	redis   *redisd.Server // nil with an existing Redis
-	control *control
+	control *web.Socket
 	ui      *userInterface // nil without web pages
 
 	kafkaAddrs []string
@@ -158,7 +160,11 @@ func (e *engine) addresses(cfg engineConfig) (brokers []string, redisAddr string
 
 // announce opens the control socket and writes the runtime file.
 func (e *engine) announce(cfg engineConfig) error {
-	c, err := openControl(e.home.dir, e.cluster)
+	var overlay func(context.Context) (inspect.Overlay, error)
+	if e.cluster != nil {
+		overlay = e.cluster.overlay
+	}
+	c, err := web.OpenSocket(e.home.path(controlName), overlay)
 	if err != nil {
 		return err
 	}
@@ -173,7 +179,7 @@ func (e *engine) announce(cfg engineConfig) error {
 	}
 	return e.home.writeRuntime(&runtimeFile{
 		PID: os.Getpid(), Command: cfg.command, Mode: cfg.mode, Version: buildVersion().Version, Started: time.Now().UTC().Truncate(time.Second),
-		Kafka: e.kafkaAddrs, Redis: e.redisURL, Control: c.path, OwnKafka: e.cluster != nil, Engine: kind, KafkaConfig: settings,
+		Kafka: e.kafkaAddrs, Redis: e.redisURL, Control: c.Path, OwnKafka: e.cluster != nil, Engine: kind, KafkaConfig: settings,
 	})
 }
 
@@ -194,7 +200,7 @@ func (e *engine) parts() []*part {
 func (e *engine) close() error {
 	e.home.removeRuntime()
 	if e.control != nil {
-		e.control.close()
+		e.control.Close()
 	}
 	var errs []error
 	if e.cluster != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/weir-project/weir/internal/inspect"
 	"github.com/weir-project/weir/internal/tally"
 	"github.com/weir-project/weir/internal/visible"
+	"github.com/weir-project/weir/internal/web"
 )
 
 const groupResetLong = `Moves a group's position, in Kafka and, for a group that weir counts with, in
@@ -108,36 +110,56 @@ func parseTarget(s string, now time.Time) (inspect.Target, error) {
 	return inspect.ToTime(at), nil
 }
 
+// targetText is --to as the API takes it: a time that is relative to now becomes a fixed one.
+func targetText(s string, now time.Time) (string, error) {
+	if _, err := parseTarget(s, now); err != nil {
+		return "", err
+	}
+	if _, err := strconv.ParseInt(s, 10, 64); err == nil {
+		return s, nil
+	}
+	if at, err := parseSince(s, now); err == nil {
+		return at.Format(time.RFC3339Nano), nil
+	}
+	return s, nil
+}
+
 func (a *app) resetGroup(ctx context.Context, name string, f *groupChange) error {
-	to, err := parseTarget(f.to, time.Now())
+	to, err := targetText(f.to, time.Now())
 	if err != nil {
 		return err
 	}
-	return a.withInspector(ctx, func(i *inspect.Inspector, t *target) error {
-		store, err := a.openStore(ctx, t)
-		if err != nil {
-			return err
-		}
-		defer store.Close()
-		plan, err := i.PlanReset(ctx, inspect.ResetQuery{Group: name, Topics: f.topics, Partitions: f.partitions, To: to, Tallies: store})
-		if err != nil {
-			return groupError(err)
-		}
-		if err := a.showReset(plan); err != nil {
-			return err
-		}
-		if len(plan.Active) > 0 {
-			return groupError(fmt.Errorf("%q: %w", name, inspect.ErrGroupActive))
-		}
-		if err := cli.Confirm(a.stdin, a.stderr, fmt.Sprintf("Type the group's name to reset it (%s): ", visible.Text(name)), name, f.yes); err != nil {
-			return err
-		}
-		if err := plan.Apply(ctx); err != nil {
-			return groupError(err)
-		}
-		a.stderr.Linef("reset %s", visible.Text(name))
-		return nil
-	})
+	t, err := a.find()
+	if err != nil {
+		return err
+	}
+	c, err := a.groupActions(ctx, t)
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	reset := func(confirm string) (answer web.ResetAnswer, err error) {
+		body := web.ResetRequest{To: to, Topics: f.topics, Partitions: f.partitions, Confirm: confirm}
+		return answer, groupError(c.post(ctx, groupPath(name, "reset"), body, &answer))
+	}
+	answer, err := reset("")
+	if err != nil {
+		return err
+	}
+	if err := a.showReset(answer.Plan); err != nil {
+		return err
+	}
+	if len(answer.Plan.Active) > 0 {
+		return groupError(fmt.Errorf("%q: %w", name, inspect.ErrGroupActive))
+	}
+	if err := cli.Confirm(a.stdin, a.stderr, fmt.Sprintf("Type the group's name to reset it (%s): ", visible.Text(name)), name, f.yes); err != nil {
+		return err
+	}
+	if _, err := reset(name); err != nil {
+		return err
+	}
+	a.stderr.Linef("reset %s", visible.Text(name))
+	return nil
 }
 
 // showReset prints what a reset would do, on standard error: it belongs to the question.
@@ -160,46 +182,79 @@ func (a *app) showReset(plan inspect.ResetPlan) error {
 }
 
 func (a *app) replayGroup(ctx context.Context, name string, f *groupChange) error {
-	return a.withInspector(ctx, func(i *inspect.Inspector, t *target) error {
-		store, err := a.openStore(ctx, t)
-		if err != nil {
-			return err
-		}
-		defer store.Close()
-		plan, err := i.PlanReplay(ctx, inspect.ReplayQuery{Group: name, Into: f.into, Topic: f.topic, Tallies: store})
-		if err != nil {
-			return groupError(err)
-		}
-		tb := cli.NewTable("TOPIC", ">PARTITION", ">FROM", ">TO", ">TRIMMED")
-		for _, p := range plan.Partitions {
-			tb.Add(plan.Topic, p.Partition, p.From, p.Until, p.Trimmed)
-		}
-		if err := tb.Write(a.stderr); err != nil {
-			return err
-		}
-		if plan.Drops > 0 {
-			a.stderr.Linef("the group %s has counted %s events, which are dropped", visible.Text(plan.Into), cli.Thousands(plan.Drops))
-		}
-		if len(plan.Active) > 0 {
-			return groupError(fmt.Errorf("%q: %w", plan.Into, inspect.ErrGroupActive))
-		}
-		if err := cli.Confirm(a.stdin, a.stderr, fmt.Sprintf("Count this again, as group %s? [y/N] ", visible.Text(plan.Into)), "y", f.yes); err != nil {
-			return err
-		}
-		if err := plan.Begin(ctx); err != nil {
-			return groupError(err)
-		}
-		prog := cli.NewProgress(a.stderr)
-		result, err := a.replay(ctx, t, store, plan, func(left int64) {
-			prog.Show(fmt.Sprintf("counting again: %s offsets to go", cli.Thousands(left)))
-		})
-		prog.Done()
-		if err != nil {
-			return err
-		}
-		return a.printReplay(plan, result)
-	})
+	t, err := a.find()
+	if err != nil {
+		return err
+	}
+	c, err := a.groupActions(ctx, t)
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	replay := func(confirm string) (answer web.ReplayAnswer, err error) {
+		body := web.ReplayRequest{Topic: f.topic, Into: f.into, Confirm: confirm}
+		return answer, groupError(c.post(ctx, groupPath(name, "replay"), body, &answer))
+	}
+	answer, err := replay("")
+	if err != nil {
+		return err
+	}
+	plan := answer.Plan
+	tb := cli.NewTable("TOPIC", ">PARTITION", ">FROM", ">TO", ">TRIMMED")
+	for _, p := range plan.Partitions {
+		tb.Add(plan.Topic, p.Partition, p.From, p.Until, p.Trimmed)
+	}
+	if err := tb.Write(a.stderr); err != nil {
+		return err
+	}
+	if plan.Drops > 0 {
+		a.stderr.Linef("the group %s has counted %s events, which are dropped", visible.Text(plan.Into), cli.Thousands(plan.Drops))
+	}
+	if len(plan.Active) > 0 {
+		return groupError(fmt.Errorf("%q: %w", plan.Into, inspect.ErrGroupActive))
+	}
+	if err := cli.Confirm(a.stdin, a.stderr, fmt.Sprintf("Count this again, as group %s? [y/N] ", visible.Text(plan.Into)), "y", f.yes); err != nil {
+		return err
+	}
+	if _, err := replay(name); err != nil {
+		return err
+	}
+	result, err := a.followReplay(ctx, c, name)
+	if err != nil {
+		return err
+	}
+	return a.printReplay(plan, *result)
 }
+
+// followReplay shows how far a replay is until it has ended.
+func (a *app) followReplay(ctx context.Context, c *actions, name string) (*inspect.Comparison, error) {
+	prog := cli.NewProgress(a.stderr)
+	defer prog.Done()
+	for {
+		var state web.ReplayState
+		err := c.get(ctx, groupPath(name, "replay"), &state)
+		switch {
+		case ctx.Err() != nil && c.running != nil:
+			return nil, cli.RuntimeError("its page of the group shows the result", "stopped waiting; the running weir goes on with the replay")
+		case ctx.Err() != nil:
+			return nil, errors.New("the replay was stopped before its end; start it again to compare")
+		case err != nil:
+			return nil, err
+		case state.Error != "":
+			return nil, errors.New(state.Error)
+		case state.Result != nil:
+			return state.Result, nil
+		}
+		prog.Show(fmt.Sprintf("counting again: %s offsets to go", cli.Thousands(state.Left)))
+		select {
+		case <-ctx.Done():
+		case <-time.After(replayEvery):
+		}
+	}
+}
+
+// replayEvery is how often it is asked how far a replay is.
+const replayEvery = 200 * time.Millisecond
 
 // replay counts a plan that has begun to its end, and compares.
 func (a *app) replay(ctx context.Context, t *target, store *tally.Store, plan inspect.ReplayPlan, progress func(left int64)) (inspect.Comparison, error) {

@@ -1,10 +1,7 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
-	"net/http"
-	"net/url"
 
 	"github.com/spf13/cobra"
 
@@ -30,22 +27,16 @@ func newGroupMember(a *app, verb string) *cobra.Command {
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: onlyFirst(a.completeGroups),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			dir, err := a.data()
+			c, err := a.runningActions()
 			if err != nil {
 				return err
 			}
-			r := a.runningWeir(dir)
-			if r == nil {
-				return cli.ConnectError("start one with weir up, or name its directory with --data", "no weir runs on %s", dir)
-			}
-			body, err := controlAsk(cmd.Context(), http.MethodPost, r.Control, "/groups/"+url.PathEscape(args[0])+"/"+verb)
-			if err != nil {
+			operation := map[string]string{"join": "members/add", "leave": "members/remove"}[verb]
+			var answer web.RebalanceAnswer
+			if err := c.post(cmd.Context(), groupPath(args[0], operation), nil, &answer); err != nil {
 				return fmt.Errorf("%s %s: %w", verb, visible.Text(args[0]), err)
 			}
-			var result web.Rebalance
-			if err := json.Unmarshal(body, &result); err != nil {
-				return fmt.Errorf("answer of the running weir: %w", err)
-			}
+			result := answer.Rebalance
 			return a.write(result, []any{result}, func() *cli.Table {
 				tb := cli.NewTable(">MEMBERS", ">HERE", ">PARTITIONS", ">MOVED", "MOVED PARTITIONS", ">STOOD STILL", ">SETTLED AFTER")
 				tb.Add(result.Members, result.Own, result.Partitions, result.Moved, cli.IDs(result.MovedPartitions), fmt.Sprintf("%d ms", result.StoppedMS), fmt.Sprintf("%d ms", result.SettledMS))

@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/weir-project/weir/internal/count"
 	"github.com/weir-project/weir/internal/inspect"
-	"github.com/weir-project/weir/internal/watch"
 	"github.com/weir-project/weir/internal/web"
 )
 
@@ -24,8 +24,6 @@ const (
 	// asked meanwhile who has what.
 	lookEvery = 5 * time.Millisecond
 	askEvery  = 50 * time.Millisecond
-	// keptRebalances is how many are remembered of a group.
-	keptRebalances = 10
 )
 
 // member is one counter of this process: a member of its group.
@@ -82,17 +80,7 @@ type memberships struct {
 	p      *pipeline
 	change sync.Mutex // held through a change
 
-	mu   sync.Mutex
-	out  *group // runs the counters; nil before
-	past map[string][]web.Rebalance
-	note func(watch.Entry) // nil without pages
-}
-
-// setNote says who is told of changes.
-func (ms *memberships) setNote(note func(watch.Entry)) {
-	ms.mu.Lock()
-	defer ms.mu.Unlock()
-	ms.note = note
+	out atomic.Pointer[group] // runs the counters; nil before
 }
 
 // of returns the line and the topic that a group of this process counts.
@@ -113,16 +101,13 @@ func (ms *memberships) Own(group string) *web.OwnMembers {
 	if !ok {
 		return nil
 	}
-	o := &web.OwnMembers{Topic: topic, Source: l.source.name, IDs: []string{}, Rebalances: []web.Rebalance{}}
+	o := &web.OwnMembers{Topic: topic, Source: l.source.name, IDs: []string{}}
 	for _, m := range l.membersOf(group) {
 		o.Members++
 		if id := m.counter.MemberID(); id != "" {
 			o.IDs = append(o.IDs, id)
 		}
 	}
-	ms.mu.Lock()
-	defer ms.mu.Unlock()
-	o.Rebalances = append(o.Rebalances, ms.past[group]...)
 	return o
 }
 
@@ -149,7 +134,7 @@ func (ms *memberships) Add(ctx context.Context, group string) (web.Rebalance, er
 		l.setMembers(func(all []*member) []*member { return append(all, m) })
 		return nil
 	})
-	return ms.done(r)
+	return r.out, r.err
 }
 
 // Remove stops the counter that came last, and returns when every partition is
@@ -171,7 +156,7 @@ func (ms *memberships) Remove(ctx context.Context, group string) (web.Rebalance,
 		l.setMembers(func(all []*member) []*member { return slices.DeleteFunc(all, func(x *member) bool { return x == m }) })
 		return nil
 	})
-	return ms.done(r)
+	return r.out, r.err
 }
 
 // begin takes the turn for a change.
@@ -180,9 +165,7 @@ func (ms *memberships) begin(group string) (*line, string, *group, error) {
 	if !ok {
 		return nil, "", nil, fmt.Errorf("the members of %q are no counters of this weir: start or stop them where they run", group)
 	}
-	ms.mu.Lock()
-	out := ms.out
-	ms.mu.Unlock()
+	out := ms.out.Load()
 	if out == nil {
 		return nil, "", nil, errors.New("the counters are not started yet")
 	}
@@ -190,24 +173,6 @@ func (ms *memberships) begin(group string) (*line, string, *group, error) {
 		return nil, "", nil, errors.New("a change of members is under way: wait for its end")
 	}
 	return l, topic, out, nil
-}
-
-// done remembers and tells a change.
-func (ms *memberships) done(r *rebalance) (web.Rebalance, error) {
-	if r.err != nil {
-		return web.Rebalance{}, r.err
-	}
-	ms.mu.Lock()
-	ms.past[r.m.group] = append([]web.Rebalance{r.out}, ms.past[r.m.group]...)
-	if len(ms.past[r.m.group]) > keptRebalances {
-		ms.past[r.m.group] = ms.past[r.m.group][:keptRebalances]
-	}
-	note := ms.note
-	ms.mu.Unlock()
-	if note != nil {
-		note(watch.Entry{Kind: watch.LogRebalance, Group: r.m.group, Text: "group " + r.m.group + ": " + r.out.Text()})
-	}
-	return r.out, nil
 }
 
 // rebalance watches one change of members from its beginning until every

@@ -13,6 +13,7 @@ import (
 
 	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/inspect"
+	"github.com/weir-project/weir/internal/web"
 )
 
 func TestParseSince(t *testing.T) {
@@ -193,12 +194,12 @@ func TestFind(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer h.close()
-	c, err := openControl(h.dir, nil)
+	c, err := web.OpenSocket(h.path(controlName), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.close()
-	if err := h.writeRuntime(&runtimeFile{PID: os.Getpid(), Command: "up", Mode: modeLive, Kafka: []string{"127.0.0.1:5"}, Redis: "redis://127.0.0.1:6/1", Control: c.path}); err != nil {
+	defer c.Close()
+	if err := h.writeRuntime(&runtimeFile{PID: os.Getpid(), Command: "up", Mode: modeLive, Kafka: []string{"127.0.0.1:5"}, Redis: "redis://127.0.0.1:6/1", Control: c.Path}); err != nil {
 		t.Fatal(err)
 	}
 	if got := find(nil, nil); got.running == nil || got.kafka[0] != "127.0.0.1:5" || got.redis != "redis://127.0.0.1:6/1" || got.mode != modeLive {
@@ -210,7 +211,7 @@ func TestFind(t *testing.T) {
 	if got := find(nil, map[string]string{"redis": "WEIR_REDIS"}); got.kafka[0] != "127.0.0.1:5" || got.redis != "redis://10.0.0.2/1" || got.redisFrom != "WEIR_REDIS" {
 		t.Errorf("WEIR_REDIS: %+v", got)
 	}
-	info, err := os.Stat(c.path)
+	info, err := os.Stat(c.Path)
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("the control socket can be opened by others: %v, %v", info, err)
 	}
@@ -222,18 +223,18 @@ func TestLongControlPath(t *testing.T) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	c, err := openControl(dir, nil)
+	c, err := web.OpenSocket(filepath.Join(dir, controlName), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(c.path) > maxSocketPath || !controlAnswers(c.path) {
-		t.Errorf("nobody answers on %s", c.path)
+	if len(c.Path) > web.MaxSocketPath || !controlAnswers(c.Path) {
+		t.Errorf("nobody answers on %s", c.Path)
 	}
-	parent := filepath.Dir(c.path)
+	parent := filepath.Dir(c.Path)
 	if info, err := os.Stat(parent); err != nil || info.Mode().Perm() != 0o700 {
 		t.Errorf("%s: %v, %v", parent, info, err)
 	}
-	c.close()
+	c.Close()
 	if _, err := os.Stat(parent); !os.IsNotExist(err) {
 		t.Errorf("%s stays behind: %v", parent, err)
 	}

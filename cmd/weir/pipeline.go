@@ -153,9 +153,7 @@ func (p *pipeline) run(ctx context.Context, own *group) error {
 	}
 	in, out := startGroup(ctx, p.ingesters...), startGroup(ctx, p.counters...)
 	if p.memberships != nil {
-		p.memberships.mu.Lock()
-		p.memberships.out = out
-		p.memberships.mu.Unlock()
+		p.memberships.out.Store(out)
 	}
 	show, hide := context.WithCancel(ctx)
 	var board sync.WaitGroup

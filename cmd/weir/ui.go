@@ -56,6 +56,9 @@ func newUI(a *app) *cobra.Command {
 }
 
 func (a *app) runUI(ctx context.Context, l *listenFlag) (err error) {
+	if l.addr == "off" {
+		return cli.UsageError("leave it out, or give an address", "weir ui serves pages, and --listen off switches them off")
+	}
 	t, err := a.find()
 	if err != nil {
 		return err
@@ -90,7 +93,7 @@ func (a *app) runUI(ctx context.Context, l *listenFlag) (err error) {
 type userInterface struct {
 	app      *app
 	client   *kgo.Client
-	listener net.Listener
+	listener net.Listener // nil where the pages are switched off
 	watcher  *watch.Watcher
 	server   *web.Server
 	token    string
@@ -100,23 +103,25 @@ type userInterface struct {
 
 // openUI listens, and makes the watch and the server; parts runs them. e and p are
 // nil where the cluster and the pipeline are other processes', store where there
-// are no counts. It returns nil where the pages are switched off.
-func (a *app) openUI(ctx context.Context, t *target, e *engine, p *pipeline, store *tally.Store, l *listenFlag) (*userInterface, error) {
-	if l.addr == "off" {
-		return nil, nil
-	}
+// are no counts. Where the pages are switched off, the server answers on the control
+// socket alone.
+func (a *app) openUI(ctx context.Context, t *target, e *engine, p *pipeline, store *tally.Store, l *listenFlag) (_ *userInterface, err error) {
+	ui := &userInterface{app: a}
 	guard, err := l.guard()
 	if err != nil {
 		return nil, err
 	}
-	ln, note, err := l.open()
-	if err != nil {
-		return nil, err
+	if l.addr != "off" {
+		if ui.listener, ui.note, err = l.open(); err != nil {
+			return nil, err
+		}
 	}
-	ui := &userInterface{app: a, listener: ln, note: note}
 	if err := ui.open(ctx, t, e, p, store, guard); err != nil {
 		ui.close()
 		return nil, err
+	}
+	if e != nil {
+		e.control.Handle(ui.server.Control())
 	}
 	return ui, nil
 }
@@ -125,7 +130,7 @@ func (ui *userInterface) open(ctx context.Context, t *target, e *engine, p *pipe
 	a := ui.app
 	ui.token = guard.token
 	// Who names a host has something in front that others can reach.
-	if addr, err := netip.ParseAddrPort(ui.listener.Addr().String()); guard.token == "" && (err != nil || !addr.Addr().IsLoopback() || len(guard.hosts) > 0) {
+	if ui.listener != nil && guard.token == "" && (len(guard.hosts) > 0 || !onLoopback(ui.listener)) {
 		ui.token, ui.asked = rand.Text(), true
 	}
 	insp, cl, err := a.openInspectorOf(ctx, t, e)
@@ -170,13 +175,16 @@ func (ui *userInterface) open(ctx context.Context, t *target, e *engine, p *pipe
 		return err
 	}
 	cfg.Watch, cfg.Token, cfg.Hosts = ui.watcher, ui.token, guard.hosts
-	if cfg.Members != nil {
-		p.memberships.setNote(ui.watcher.Note)
-	}
 	cfg.Ready = func() error { return cmp.Or(e.fault(), ready(ui.watcher.State())) }
 	cfg.Metrics = metrics.Handler(ui.watcher.State, a.clients)
 	ui.server, err = web.New(cfg)
 	return err
+}
+
+// onLoopback reports whether a listener can be reached from this machine alone.
+func onLoopback(l net.Listener) bool {
+	addr, err := netip.ParseAddrPort(l.Addr().String())
+	return err == nil && addr.Addr().IsLoopback()
 }
 
 // where returns the flags with which another command finds what the pages show. A
@@ -324,20 +332,20 @@ func (ui *userInterface) link() string {
 }
 
 func (ui *userInterface) parts() []*part {
-	if ui == nil {
-		return nil
+	parts := []*part{{name: "web pages", run: func(ctx context.Context) error { return ui.server.Serve(ctx, ui.listener) }}}
+	if ui.listener != nil { // nobody looks at the live picture otherwise
+		parts = append(parts, &part{name: "watch", run: ui.watcher.Run})
 	}
-	return []*part{
-		{name: "watch", run: ui.watcher.Run},
-		{name: "web pages", run: func(ctx context.Context) error { return ui.server.Serve(ctx, ui.listener) }},
-	}
+	return parts
 }
 
 func (ui *userInterface) close() {
-	if ui == nil {
-		return
+	if ui.server != nil {
+		ui.server.Close()
 	}
-	_ = ui.listener.Close() // closed already when it was served
+	if ui.listener != nil {
+		_ = ui.listener.Close() // closed already when it was served
+	}
 	if ui.client != nil {
 		ui.client.Close()
 	}

@@ -7,7 +7,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/weir-project/weir/internal/bluesky"
-	"github.com/weir-project/weir/internal/web"
 	"github.com/weir-project/weir/internal/wikipedia"
 )
 
@@ -107,8 +106,7 @@ func (a *app) runUp(ctx context.Context, cfg engineConfig, f *sourceFlags, why s
 			return err
 		}
 	}
-	p.memberships = &memberships{p: p, past: map[string][]web.Rebalance{}}
-	e.control.members.Store(p.memberships)
+	p.memberships = &memberships{p: p}
 	ui, err := a.openUI(ctx, t, e, p, store, l)
 	if err != nil {
 		return err

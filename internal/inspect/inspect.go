@@ -34,6 +34,15 @@ var (
 	ErrGroupActive = errors.New("the group has members")
 )
 
+// PlanError says why a reset or a replay cannot be planned as it was asked for, and
+// what to ask for instead.
+type PlanError struct{ Reason string }
+
+// Error returns the reason.
+func (e *PlanError) Error() string { return e.Reason }
+
+func notAsAsked(format string, args ...any) error { return &PlanError{fmt.Sprintf(format, args...)} }
+
 // defaultTimeout bounds one question to one broker: a killed broker must not hold
 // up the answer of the others.
 const defaultTimeout = 4 * time.Second

@@ -75,7 +75,7 @@ func (i *Inspector) planReplay(ctx context.Context, q ReplayQuery) (ReplayPlan, 
 		plan.Into = q.Group + ReplaySuffix
 	}
 	if plan.Into == plan.Group {
-		return plan, errors.New("a group cannot be replayed into itself: reset it instead")
+		return plan, notAsAsked("a group cannot be replayed into itself: reset it instead")
 	}
 	counted, err := countedTopics(ctx, q.Tallies, q.Group)
 	if err != nil {
@@ -86,11 +86,11 @@ func (i *Inspector) planReplay(ctx context.Context, q ReplayQuery) (ReplayPlan, 
 	case len(names) == 0:
 		return plan, fmt.Errorf("%w with counts in Redis: only what weir counted can be counted again", ErrNoGroup)
 	case plan.Topic == "" && len(names) > 1:
-		return plan, fmt.Errorf("it counts several topics, name one of %s", strings.Join(names, ", "))
+		return plan, notAsAsked("it counts several topics, name one of %s", strings.Join(names, ", "))
 	case plan.Topic == "":
 		plan.Topic = names[0]
 	case counted[plan.Topic] == nil:
-		return plan, fmt.Errorf("it has counted nothing in topic %q, but in %s", plan.Topic, strings.Join(names, ", "))
+		return plan, notAsAsked("it has counted nothing in topic %q, but in %s", plan.Topic, strings.Join(names, ", "))
 	}
 	earlier, err := q.Tallies.Partitions(ctx, plan.Into, plan.Topic)
 	if err != nil {

@@ -119,14 +119,14 @@ func (i *Inspector) PlanReset(ctx context.Context, q ResetQuery) (ResetPlan, err
 func (i *Inspector) planReset(ctx context.Context, q ResetQuery) (ResetPlan, error) {
 	plan := ResetPlan{Group: q.Group, i: i, tallies: q.Tallies}
 	if q.To.mode == targetNone {
-		return plan, errors.New("say where to: earliest, latest, a time, an offset or a number of offsets")
+		return plan, notAsAsked("say where to: earliest, latest, a time, an offset or a number of offsets")
 	}
 	detail, err := i.Group(ctx, q.Group)
 	if err != nil && !errors.Is(err, ErrNoGroup) {
 		return plan, err
 	}
 	if detail.Type == TypeShare {
-		return plan, errors.New("a share group has no single position to reset")
+		return plan, notAsAsked("a share group has no single position to reset")
 	}
 	plan.Active = detail.Members
 	counted, err := countedTopics(ctx, q.Tallies, q.Group)
@@ -165,7 +165,7 @@ func (i *Inspector) planReset(ctx context.Context, q ResetQuery) (ResetPlan, err
 		plan.Skipped = append(plan.Skipped, skipped...)
 	}
 	if len(plan.Changes) == 0 && len(plan.Skipped) > 0 {
-		return plan, errors.New("the group has no committed offset to count from: give earliest, latest, a time or an offset")
+		return plan, notAsAsked("the group has no committed offset to count from: give earliest, latest, a time or an offset")
 	}
 	return plan, nil
 }

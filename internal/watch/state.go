@@ -182,6 +182,7 @@ const (
 	LogGap       = "gap"
 	LogTopic     = "topic"
 	LogError     = "error"
+	LogLab       = "lab"
 	LogInfo      = "info"
 )
 

@@ -46,7 +46,7 @@ type (
 	}
 	brokersAnswer struct {
 		inspect.BrokerList
-		// Changes are what was done to brokers here, the newest first.
+		// Changes are what was done to brokers of this weir, the newest first.
 		Changes []BrokerChange `json:"changes"`
 		// Differences are where this engine behaves otherwise than Apache Kafka.
 		Differences []Difference `json:"differences"`
@@ -57,28 +57,35 @@ type (
 		Config []inspect.Setting `json:"config"`
 		how
 	}
-	// changeAnswer is what killing or restarting a broker has cost.
-	changeAnswer struct {
+	// ChangesAnswer is what was done to brokers, the newest first.
+	ChangesAnswer struct {
+		Changes []BrokerChange `json:"changes"`
+	}
+	// ChangeAnswer is how long killing or restarting a broker took.
+	ChangeAnswer struct {
 		TookMS int64 `json:"took_ms"`
 		how
 	}
-	resetAnswer struct {
+	// ResetAnswer is what a reset changes, or has changed where it was confirmed.
+	ResetAnswer struct {
 		Plan    inspect.ResetPlan `json:"plan"`
 		Applied bool              `json:"applied"`
 		how
 	}
-	rebalanceAnswer struct {
+	// RebalanceAnswer is what a change of members has stopped.
+	RebalanceAnswer struct {
 		Rebalance
 		Text string `json:"text"`
 		how
 	}
-	replayAnswer struct {
+	// ReplayAnswer is what a replay counts again, or has begun to where it was confirmed.
+	ReplayAnswer struct {
 		Plan    inspect.ReplayPlan `json:"plan"`
 		Started bool               `json:"started"`
 		how
 	}
-	// replayStateAnswer is how the last replay of a group stands.
-	replayStateAnswer struct {
+	// ReplayState is how the last replay of a group stands.
+	ReplayState struct {
 		Running bool   `json:"running"`
 		Into    string `json:"into"`
 		Topic   string `json:"topic"`
@@ -140,6 +147,8 @@ type (
 	verifyReported any
 	errorAnswer    struct {
 		Error string `json:"error"` // cause and way out
+		// Code is by what a program knows some errors: no_topic, no_group, group_active, no_operation.
+		Code string `json:"code,omitempty"`
 	}
 )
 

@@ -15,13 +15,14 @@ import (
 // maxBody bounds what an action may be sent: a record by hand is the largest.
 const maxBody = 10 << 20
 
-// api lists the operations; openapi.json is made from this list.
-func (s *Server) api() []route {
+// operations lists the operations; openapi.json is made from this list.
+func (s *Server) operations() []route {
 	return []route{
 		{"GET", "/api/v1/state", "The live state: cluster, streams, topics, groups", s.state},
 		{"GET", "/api/v1/live", "The live state as Server-Sent Events: snapshot, patch (RFC 7396), log", s.live},
 		{"GET", "/api/v1/history", "An hour of named series, two seconds apart (?series=NAME, repeatable)", s.history},
 		{"GET", "/api/v1/log", "What happened, in plain words (?limit=N)", s.log},
+		{"POST", "/api/v1/log", "Add a line to it: what another command of weir does", s.note},
 		{"GET", "/api/v1/topics", "All topics", s.topics},
 		{"GET", "/api/v1/topics/{topic}", "One topic: partitions, configuration, groups", s.topic},
 		{"GET", "/api/v1/topics/{topic}/messages", "Messages (?from=newest|oldest|offset|time&n=&partition=&offset=&time=&text=&key=&header=&path=&isolation=&cursor=)", s.messages},
@@ -39,6 +40,7 @@ func (s *Server) api() []route {
 		{"POST", "/api/v1/groups/{group}/members/add", "Start one more counter of this process in a group of its own", s.memberAdd},
 		{"POST", "/api/v1/groups/{group}/members/remove", "Stop a counter of this process", s.memberRemove},
 		{"GET", "/api/v1/brokers", "All brokers", s.brokers},
+		{"GET", "/api/v1/brokers/changes", "What was done to brokers, and how long producers waited", s.brokerChanges},
 		{"GET", "/api/v1/brokers/{broker}", "One broker's configuration", s.broker},
 		{"POST", "/api/v1/brokers/{broker}/kill", "Kill a broker of weir's own cluster", s.kill},
 		{"POST", "/api/v1/brokers/{broker}/restart", "Restart a broker of weir's own cluster", s.restart},
@@ -78,6 +80,29 @@ func (s *Server) log(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	writeJSON(w, http.StatusOK, logAnswer{Entries: s.cfg.Watch.Log(int(limit))})
+	return nil
+}
+
+// NoteRequest is the body of a line for the log.
+type NoteRequest struct {
+	Kind string `json:"kind"` // lab
+	Text string `json:"text"` // up to 500 bytes
+}
+
+// maxNote bounds the text of a note, in bytes.
+const maxNote = 500
+
+// note adds what another command does, which this process cannot see by itself.
+func (s *Server) note(w http.ResponseWriter, r *http.Request) error {
+	var req NoteRequest
+	if err := body(w, r, &req); err != nil {
+		return err
+	}
+	if req.Kind != watch.LogLab || req.Text == "" || len(req.Text) > maxNote {
+		return badRequest("a note has the kind %q and a text of 1 to %d bytes", watch.LogLab, maxNote)
+	}
+	s.cfg.Watch.Note(watch.Entry{Kind: req.Kind, Text: req.Text})
+	writeJSON(w, http.StatusOK, logAnswer{Entries: s.cfg.Watch.Log(1)})
 	return nil
 }
 
@@ -123,7 +148,9 @@ func (s *Server) group(w http.ResponseWriter, r *http.Request) error {
 	}
 	var own *OwnMembers
 	if s.cfg.Members != nil {
-		own = s.cfg.Members.Own(d.Name)
+		if own = s.cfg.Members.Own(d.Name); own != nil {
+			own.Rebalances = s.actions.rebalancesOf(d.Name)
+		}
 	}
 	writeJSON(w, http.StatusOK, groupAnswer{GroupDetail: d, Own: own, how: by(command{words: "groups describe", args: []string{d.Name}}.shown(s.cfg.Where.Kafka), describeRequests(d.Type)...)})
 	return nil
@@ -134,7 +161,7 @@ func (s *Server) brokers(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, brokersAnswer{list, s.pauses.list(), append([]Difference{}, s.cfg.Differences...), by(command{words: "brokers"}.shown(s.cfg.Where.Kafka), "Metadata", "DescribeLogDirs")})
+	writeJSON(w, http.StatusOK, brokersAnswer{list, s.actions.brokerChanges(), append([]Difference{}, s.cfg.Differences...), by(command{words: "brokers"}.shown(s.cfg.Where.Kafka), "Metadata", "DescribeLogDirs")})
 	return nil
 }
 
@@ -152,8 +179,8 @@ func (s *Server) broker(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// resetRequest is the body of a reset.
-type resetRequest struct {
+// ResetRequest is the body of a reset.
+type ResetRequest struct {
 	To         string   `json:"to"` // earliest, latest, an offset, +N, -N, or a time
 	Topics     []string `json:"topics"`
 	Partitions []int32  `json:"partitions"`
@@ -161,7 +188,7 @@ type resetRequest struct {
 }
 
 func (s *Server) reset(w http.ResponseWriter, r *http.Request) error {
-	var req resetRequest
+	var req ResetRequest
 	if err := body(w, r, &req); err != nil {
 		return err
 	}
@@ -185,7 +212,7 @@ func (s *Server) reset(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 		applied = true
-		s.cfg.Watch.Note(watch.Entry{Kind: watch.LogRebalance, Group: group, Text: fmt.Sprintf("group %s was reset here to %s", group, req.To)})
+		s.cfg.Watch.Note(watch.Entry{Kind: watch.LogRebalance, Group: group, Text: fmt.Sprintf("group %s was reset to %s from %s", group, req.To, origin(r))})
 	}
 	c := command{words: "groups reset", args: []string{group}, flags: []string{"--to", strings.Replace(req.To, "earliest", "oldest", 1)}}
 	for _, t := range req.Topics {
@@ -194,7 +221,7 @@ func (s *Server) reset(w http.ResponseWriter, r *http.Request) error {
 	for _, p := range req.Partitions {
 		c.flags = append(c.flags, "--partition", strconv.Itoa(int(p)))
 	}
-	writeJSON(w, http.StatusOK, resetAnswer{Plan: plan, Applied: applied, how: by(c.shown(s.cfg.Where.Redis), "Metadata", "ListOffsets", "OffsetFetch", "OffsetCommit")})
+	writeJSON(w, http.StatusOK, ResetAnswer{Plan: plan, Applied: applied, how: by(c.shown(s.cfg.Where.Redis), "Metadata", "ListOffsets", "OffsetFetch", "OffsetCommit")})
 	return nil
 }
 

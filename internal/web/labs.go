@@ -164,7 +164,7 @@ func (s *Server) labStart(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := s.lab.start(serverContext(r), l, name, args, shell); err != nil {
+	if err := s.lab.start(s.work.ctx, l, name, args, shell); err != nil {
 		return err
 	}
 	writeJSON(w, http.StatusOK, labStarted{Lab: name, how: by(shell, ownProcess)})

@@ -2,9 +2,10 @@ package web
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
+
+	"github.com/weir-project/weir/internal/watch"
 )
 
 // Members changes how many counters of this process are in a consumer group.
@@ -23,7 +24,7 @@ type OwnMembers struct {
 	IDs     []string `json:"ids"`
 	Topic   string   `json:"topic"`
 	Source  string   `json:"source"` // what weir consume is given to do the same in another process
-	// Rebalances that were asked for here, the newest first.
+	// Rebalances are the changes of members that this weir was asked for, the newest first.
 	Rebalances []Rebalance `json:"rebalances"`
 }
 
@@ -31,6 +32,8 @@ type OwnMembers struct {
 type Rebalance struct {
 	Time   int64  `json:"time"`   // Unix milliseconds, of its beginning
 	Change string `json:"change"` // added or removed
+	// From is where it was asked for: the page, or a terminal.
+	From string `json:"from"`
 	// Members are the group's afterwards, Own those of this process.
 	Members    int `json:"members"`
 	Own        int `json:"own"`
@@ -49,7 +52,7 @@ type Rebalance struct {
 
 // Text is a rebalance in words.
 func (r Rebalance) Text() string {
-	s := fmt.Sprintf("a member was %s here, %s now: ", r.Change, plural(r.Members, "member"))
+	s := fmt.Sprintf("a member was %s from %s, %s now: ", r.Change, r.From, plural(r.Members, "member"))
 	switch {
 	case r.Members == 0:
 		return s + "nobody counts"
@@ -79,13 +82,16 @@ func (s *Server) memberRemove(w http.ResponseWriter, r *http.Request) error {
 func (s *Server) changeMembers(w http.ResponseWriter, r *http.Request, verb string, requests []string, do func(Members, context.Context, string) (Rebalance, error)) error {
 	group := groupName(r)
 	if s.cfg.Members == nil || s.cfg.Members.Own(group) == nil {
-		return &statusError{http.StatusConflict, errors.New("the members of this group are no counters of this weir: start or stop them where they run")}
+		return conflict("the members of %q are no counters of this weir: start or stop them where they run", group)
 	}
-	// What is begun is measured to its end, also when nobody looks any more.
-	result, err := do(s.cfg.Members, serverContext(r), group)
+	// What is begun is measured to its end, also when nobody waits for it any more.
+	result, err := do(s.cfg.Members, s.work.ctx, group)
 	if err != nil {
 		return &statusError{http.StatusConflict, err}
 	}
-	writeJSON(w, http.StatusOK, rebalanceAnswer{Rebalance: result, Text: result.Text(), how: by(command{words: "groups " + verb, args: []string{group}}.shown(s.cfg.Where.Data), requests...)})
+	result.From = origin(r)
+	s.actions.addRebalance(group, result)
+	s.cfg.Watch.Note(watch.Entry{Kind: watch.LogRebalance, Group: group, Text: "group " + group + ": " + result.Text()})
+	writeJSON(w, http.StatusOK, RebalanceAnswer{Rebalance: result, Text: result.Text(), how: by(command{words: "groups " + verb, args: []string{group}}.shown(s.cfg.Where.Data), requests...)})
 	return nil
 }

@@ -3,7 +3,6 @@ package web
 import (
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -282,7 +281,7 @@ func (s *Server) produce(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if s.cfg.Producer == nil {
-		return &statusError{http.StatusConflict, errors.New("nothing can be written from here: this weir only looks")}
+		return conflict("nothing can be written from here: this weir only looks")
 	}
 	rec := Record{Topic: r.PathValue("topic"), Partition: -1, Value: []byte(req.Value), Headers: req.Headers}
 	if req.Partition != nil {
@@ -316,7 +315,7 @@ func produceCommand(r Record, partition int32, broker string) string {
 
 func (s *Server) partition(w http.ResponseWriter, r *http.Request) error {
 	if s.cfg.Producer == nil {
-		return &statusError{http.StatusConflict, errors.New("nothing can be written from here: this weir only looks")}
+		return conflict("nothing can be written from here: this weir only looks")
 	}
 	hash, partition, err := s.cfg.Producer.PartitionOf(r.Context(), r.PathValue("topic"), []byte(r.URL.Query().Get("key")))
 	if err != nil {

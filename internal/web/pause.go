@@ -26,11 +26,13 @@ const (
 	keptChanges = 10
 )
 
-// BrokerChange is what was done to a broker here, and how long producers waited.
+// BrokerChange is what was done to a broker of this weir, and how long producers waited.
 type BrokerChange struct {
 	Time   int64  `json:"time"` // Unix milliseconds
 	Broker int32  `json:"broker"`
 	Change string `json:"change"` // killed, killed hard or restarted
+	// From is where it was asked for: the page, or a terminal.
+	From   string `json:"from"`
 	TookMS int64  `json:"took_ms"`
 	// Measuring says that producers are still being watched.
 	Measuring bool `json:"measuring"`
@@ -42,32 +44,61 @@ type BrokerChange struct {
 	Stream  string `json:"stream"`
 }
 
-// pauses keeps the changes of brokers and the measurement under way.
-type pauses struct {
-	mu      sync.Mutex
-	wg      sync.WaitGroup
-	changes []*BrokerChange // the newest first
-	cancel  context.CancelFunc
+// actions are what was done to brokers and groups, and the measurement under way.
+type actions struct {
+	mu         sync.Mutex
+	brokers    []*BrokerChange        // the newest first
+	rebalances map[string][]Rebalance // by group, the newest first
+	cancel     context.CancelFunc     // ends the measurement of the change before
 }
 
-func (p *pauses) list() []BrokerChange {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	out := make([]BrokerChange, len(p.changes))
-	for i, c := range p.changes {
+func (a *actions) brokerChanges() []BrokerChange {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	out := make([]BrokerChange, len(a.brokers))
+	for i, c := range a.brokers {
 		out[i] = *c
 	}
 	return out
 }
 
-// killRequest is the body of a kill; it may be left out.
-type killRequest struct {
+func (a *actions) addBroker(c *BrokerChange, took int64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	c.TookMS = took
+	a.brokers = append([]*BrokerChange{c}, a.brokers...)
+	a.brokers = a.brokers[:min(keptChanges, len(a.brokers))]
+}
+
+func (a *actions) rebalancesOf(group string) []Rebalance {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return append([]Rebalance{}, a.rebalances[group]...)
+}
+
+func (a *actions) addRebalance(group string, r Rebalance) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.rebalances == nil {
+		a.rebalances = map[string][]Rebalance{}
+	}
+	list := append([]Rebalance{r}, a.rebalances[group]...)
+	a.rebalances[group] = list[:min(keptChanges, len(list))]
+}
+
+func (s *Server) brokerChanges(w http.ResponseWriter, _ *http.Request) error {
+	writeJSON(w, http.StatusOK, ChangesAnswer{Changes: s.actions.brokerChanges()})
+	return nil
+}
+
+// KillRequest is the body of a kill; it may be left out.
+type KillRequest struct {
 	// Hard kills at once, as a machine that dies, and not in order.
 	Hard bool `json:"hard"`
 }
 
 func (s *Server) kill(w http.ResponseWriter, r *http.Request) error {
-	var req killRequest
+	var req KillRequest
 	if r.ContentLength != 0 {
 		if err := body(w, r, &req); err != nil {
 			return err
@@ -89,25 +120,25 @@ func (s *Server) changeBroker(w http.ResponseWriter, r *http.Request, verb, flag
 		return err
 	}
 	if s.cfg.Brokers == nil {
-		return &statusError{http.StatusConflict, fmt.Errorf("%s broker %d: this cluster is not weir's own: use its own tools", verb, id)}
+		return conflict("%s broker %d: this cluster is not weir's own: use its own tools", verb, id)
 	}
-	c := &BrokerChange{Time: time.Now().UnixMilli(), Broker: id, Change: past, PauseMS: -1, UsualMS: -1}
-	m := s.watchAcks(serverContext(r), c)
+	c := &BrokerChange{Time: time.Now().UnixMilli(), Broker: id, Change: past, From: origin(r), PauseMS: -1, UsualMS: -1}
+	m := s.watchAcks(c)
 	start := time.Now()
 	if err := do(s.cfg.Brokers, r.Context(), id); err != nil {
 		m.done(false)
 		return &statusError{http.StatusConflict, err}
 	}
 	took := time.Since(start).Milliseconds()
-	s.pauses.mu.Lock()
-	c.TookMS = took
-	s.pauses.changes = append([]*BrokerChange{c}, s.pauses.changes...)
-	s.pauses.changes = s.pauses.changes[:min(keptChanges, len(s.pauses.changes))]
-	s.pauses.mu.Unlock()
-	s.cfg.Watch.Note(watch.Entry{Kind: watch.LogBroker, Broker: strconv.Itoa(int(id)), Text: fmt.Sprintf("broker %d was %s here, which took %d ms", id, past, took)})
+	s.actions.addBroker(c, took)
+	s.noteBroker(c, "broker %d was %s from %s, which took %d ms", id, past, c.From, took)
 	m.done(true)
-	writeJSON(w, http.StatusOK, changeAnswer{TookMS: took, how: by(command{words: fmt.Sprintf("brokers %s %d%s", verb, id, flag)}.shown(s.cfg.Where.Data), "none: connections are reset, leaders and coordinators move")})
+	writeJSON(w, http.StatusOK, ChangeAnswer{TookMS: took, how: by(command{words: fmt.Sprintf("brokers %s %d%s", verb, id, flag)}.shown(s.cfg.Where.Data), "none: connections are reset, leaders and coordinators move")})
 	return nil
+}
+
+func (s *Server) noteBroker(c *BrokerChange, format string, args ...any) {
+	s.cfg.Watch.Note(watch.Entry{Kind: watch.LogBroker, Broker: strconv.Itoa(int(c.Broker)), Text: fmt.Sprintf(format, args...)})
 }
 
 // ackWatch watches acknowledgements from before a change on.
@@ -126,22 +157,22 @@ func (m *ackWatch) done(made bool) {
 
 // watchAcks begins to watch the producers of this process. A watch of an earlier
 // change ends: what follows is this one's.
-func (s *Server) watchAcks(ctx context.Context, c *BrokerChange) *ackWatch {
+func (s *Server) watchAcks(c *BrokerChange) *ackWatch {
 	m := &ackWatch{s: s, c: c}
 	if s.cfg.Acks == nil {
 		return m
 	}
 	m.changed = make(chan bool, 1)
 	c.Measuring = true
-	ctx, cancel := context.WithTimeout(ctx, watchAtMost)
-	p := &s.pauses
+	ctx, cancel := context.WithTimeout(s.work.ctx, watchAtMost)
+	p := &s.actions
 	p.mu.Lock()
 	if p.cancel != nil {
 		p.cancel()
 	}
 	p.cancel = cancel
 	p.mu.Unlock()
-	p.wg.Go(func() {
+	s.work.wg.Go(func() {
 		defer cancel()
 		m.run(ctx)
 	})
@@ -230,7 +261,7 @@ func (m *ackWatch) settled(ctx context.Context) bool {
 
 // finish tells the longest pause. A stream that still waits has waited until now.
 func (m *ackWatch) finish(streams map[string]*acked, now time.Time, tooLong bool) {
-	p := &m.s.pauses
+	p := &m.s.actions
 	p.mu.Lock()
 	m.c.Measuring = false
 	for name, a := range streams {
@@ -248,7 +279,14 @@ func (m *ackWatch) finish(streams map[string]*acked, now time.Time, tooLong bool
 	c := *m.c
 	p.mu.Unlock()
 	if c.PauseMS >= 0 {
-		m.s.cfg.Watch.Note(watch.Entry{Kind: watch.LogBroker, Broker: strconv.Itoa(int(c.Broker)), Text: fmt.Sprintf("broker %d was %s: no transaction of %s was acknowledged for %d ms at most (usually every %d ms)",
-			c.Broker, c.Change, c.Stream, c.PauseMS, c.UsualMS)})
+		m.s.noteBroker(&c, "broker %d was %s: %s", c.Broker, c.Change, c.Pause())
 	}
+}
+
+// Pause says in words how long producers waited.
+func (c BrokerChange) Pause() string {
+	if c.PauseMS < 0 {
+		return "the pause was not measured, since this weir stores no events"
+	}
+	return fmt.Sprintf("no transaction of %s was acknowledged for %d ms at most (usually every %d ms)", c.Stream, c.PauseMS, c.UsualMS)
 }

@@ -1,8 +1,8 @@
 package web
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -10,12 +10,12 @@ import (
 	"time"
 
 	"github.com/weir-project/weir/internal/inspect"
+	"github.com/weir-project/weir/internal/watch"
 )
 
 // replayer runs one replay at a time, and keeps how the last one ended.
 type replayer struct {
 	mu             sync.Mutex
-	wg             sync.WaitGroup
 	running        bool
 	plan           *inspect.ReplayPlan
 	left           int64
@@ -24,10 +24,11 @@ type replayer struct {
 	started, ended time.Time
 }
 
-// replayRequest is the body of a replay.
-type replayRequest struct {
-	Topic   string `json:"topic"` // may be empty where the group counts only one
-	Confirm string `json:"confirm"`
+// ReplayRequest is the body of a replay.
+type ReplayRequest struct {
+	Topic   string `json:"topic"`          // may be empty where the group counts only one
+	Into    string `json:"into,omitempty"` // the group that counts again; empty for the usual name
+	Confirm string `json:"confirm"`        // the group's name begins the replay
 }
 
 var replayRequests = []string{"Metadata", "ListOffsets", "Fetch", "OffsetCommit", "JoinGroup", "SyncGroup", "Heartbeat", "LeaveGroup"}
@@ -42,22 +43,22 @@ func (s *Server) replayCommand(group, topic string) string {
 
 // replay plans a replay, and begins it when it is confirmed.
 func (s *Server) replay(w http.ResponseWriter, r *http.Request) error {
-	var req replayRequest
+	var req ReplayRequest
 	if err := body(w, r, &req); err != nil {
 		return err
 	}
 	group := groupName(r)
 	if s.cfg.Replay == nil || s.cfg.Tallies == nil {
-		return &statusError{http.StatusConflict, errors.New("a replay counts into Redis, and there is none: give --redis")}
+		return conflict("a replay counts into Redis, and there is none: give --redis")
 	}
 	if req.Confirm != "" && req.Confirm != group {
 		return badRequest("confirm is not the group's name: type %q", group)
 	}
-	plan, err := s.cfg.Inspector.PlanReplay(r.Context(), inspect.ReplayQuery{Group: group, Topic: req.Topic, Tallies: s.cfg.Tallies})
+	plan, err := s.cfg.Inspector.PlanReplay(r.Context(), inspect.ReplayQuery{Group: group, Into: req.Into, Topic: req.Topic, Tallies: s.cfg.Tallies})
 	if err != nil {
-		return &statusError{http.StatusConflict, err}
+		return err
 	}
-	answer := replayAnswer{Plan: plan, how: by(s.replayCommand(group, plan.Topic), replayRequests...)}
+	answer := ReplayAnswer{Plan: plan, how: by(s.replayCommand(group, plan.Topic), replayRequests...)}
 	if req.Confirm != "" {
 		if err := s.beginReplay(r, plan); err != nil {
 			return err
@@ -69,53 +70,74 @@ func (s *Server) replay(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) beginReplay(r *http.Request, plan inspect.ReplayPlan) error {
-	v := &s.replays
-	v.mu.Lock()
-	if v.running {
-		v.mu.Unlock()
-		return &statusError{http.StatusConflict, fmt.Errorf("group %s is being replayed: wait for its end", v.plan.Group)}
-	}
-	v.running, v.plan, v.left, v.result, v.err, v.started = true, &plan, 0, nil, "", time.Now()
-	for _, p := range plan.Partitions {
-		v.left += p.Until - p.From
-	}
-	v.wg.Add(1)
-	v.mu.Unlock()
-	end := func(c *inspect.Comparison, err error) {
-		v.mu.Lock()
-		defer v.mu.Unlock()
-		v.running, v.result, v.ended = false, c, time.Now()
-		if err != nil {
-			v.err = err.Error()
-		}
-	}
-	if err := plan.Begin(r.Context()); err != nil {
-		end(nil, err)
-		v.wg.Done()
+	if err := s.replays.start(&plan); err != nil {
 		return err
 	}
-	ctx := serverContext(r) // it outlives the request, and ends with the server
-	go func() {
-		defer v.wg.Done()
-		c, err := s.cfg.Replay(ctx, plan, func(left int64) {
-			v.mu.Lock()
-			v.left = left
-			v.mu.Unlock()
-		})
-		if err != nil {
-			end(nil, err)
+	if err := plan.Begin(r.Context()); err != nil {
+		s.replays.end(nil, err)
+		return err
+	}
+	note := func(format string, args ...any) {
+		text := "replay of group " + plan.Group + " into " + plan.Into + " " + fmt.Sprintf(format, args...)
+		s.cfg.Watch.Note(watch.Entry{Kind: watch.LogInfo, Group: plan.Group, Topic: plan.Topic, Text: text})
+	}
+	note("was started from %s", origin(r))
+	s.work.wg.Go(func() { // it outlives the request, and ends with the server
+		c, err := s.cfg.Replay(s.work.ctx, plan, s.replays.progress)
+		switch {
+		case err != nil:
+			s.replays.end(nil, err)
+			note("failed: %v", err)
 			return
+		case c.Equal:
+			note("ended: both have the same counts")
+		default:
+			note("ended: the counts differ")
 		}
-		end(&c, nil)
-	}()
+		s.replays.end(&c, nil)
+	})
 	return nil
+}
+
+// start begins a replay, unless one runs.
+func (v *replayer) start(plan *inspect.ReplayPlan) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.running {
+		return conflict("group %s is being replayed: wait until that has ended", v.plan.Group)
+	}
+	v.running, v.plan, v.left, v.result, v.err, v.started = true, plan, planned(plan), nil, "", time.Now()
+	return nil
+}
+
+func (v *replayer) progress(left int64) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.left = left
+}
+
+func (v *replayer) end(c *inspect.Comparison, err error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.running, v.result, v.ended = false, c, time.Now()
+	if err != nil {
+		v.err = err.Error()
+	}
+}
+
+// planned is how many offsets a plan counts again.
+func planned(plan *inspect.ReplayPlan) (n int64) {
+	for _, p := range plan.Partitions {
+		n += p.Until - p.From
+	}
+	return n
 }
 
 // replayState says how the last replay of a group stands: both counts by kind, as
 // they are now, and the comparison when it has ended.
 func (s *Server) replayState(w http.ResponseWriter, r *http.Request) error {
 	group := groupName(r)
-	a := replayStateAnswer{Kinds: []replayKind{}, how: by(s.replayCommand(group, ""), replayRequests...)}
+	a := ReplayState{Kinds: []replayKind{}, how: by(s.replayCommand(group, ""), replayRequests...)}
 	v := &s.replays
 	v.mu.Lock()
 	plan := v.plan
@@ -130,10 +152,7 @@ func (s *Server) replayState(w http.ResponseWriter, r *http.Request) error {
 		a.Ended = v.ended.UnixMilli()
 	}
 	v.mu.Unlock()
-	a.Into, a.Topic, a.Command = plan.Into, plan.Topic, s.replayCommand(group, plan.Topic)
-	for _, p := range plan.Partitions {
-		a.Total += p.Until - p.From
-	}
+	a.Into, a.Topic, a.Command, a.Total = plan.Into, plan.Topic, s.replayCommand(group, plan.Topic), planned(plan)
 	var err error
 	a.Kinds, err = s.replayKinds(r.Context(), *plan)
 	if err != nil {
@@ -167,13 +186,7 @@ func (s *Server) replayKinds(ctx context.Context, plan inspect.ReplayPlan) ([]re
 		out = append(out, k)
 	}
 	slices.SortFunc(out, func(a, b replayKind) int {
-		if a.Counted != b.Counted {
-			return int(min(1, max(-1, b.Counted-a.Counted)))
-		}
-		if a.Kind < b.Kind {
-			return -1
-		}
-		return 1
+		return cmp.Or(cmp.Compare(b.Counted, a.Counted), cmp.Compare(a.Kind, b.Kind))
 	})
 	return out, nil
 }

@@ -1,8 +1,6 @@
 package web
 
 import (
-	"context"
-	"errors"
 	"net/http"
 	"sync"
 	"time"
@@ -11,7 +9,6 @@ import (
 // verifier runs one proof at a time, and keeps what the last one found.
 type verifier struct {
 	mu       sync.Mutex
-	wg       sync.WaitGroup
 	running  bool
 	progress any
 	report   any
@@ -19,8 +16,6 @@ type verifier struct {
 	started  time.Time
 	ended    time.Time
 }
-
-func (v *verifier) wait() { v.wg.Wait() }
 
 func (s *Server) verifyState(w http.ResponseWriter, _ *http.Request) error {
 	v := &s.verify
@@ -39,22 +34,18 @@ func (s *Server) verifyState(w http.ResponseWriter, _ *http.Request) error {
 
 func (s *Server) verifyRun(w http.ResponseWriter, r *http.Request) error {
 	if s.cfg.Verify == nil {
-		return &statusError{http.StatusConflict, errors.New("the proof needs the counts, and there is no Redis: give --redis")}
+		return conflict("the proof needs the counts, and there is no Redis: give --redis")
 	}
 	v := &s.verify
 	v.mu.Lock()
 	if v.running {
 		v.mu.Unlock()
-		return &statusError{http.StatusConflict, errors.New("the proof is already running: wait for its end")}
+		return conflict("the proof is already running: wait until it has ended")
 	}
 	v.running, v.progress, v.report, v.err, v.started = true, nil, nil, "", time.Now()
-	v.wg.Add(1)
 	v.mu.Unlock()
-	// It outlives the request that asked for it, and ends with the server.
-	ctx := serverContext(r)
-	go func() {
-		defer v.wg.Done()
-		report, err := s.cfg.Verify(ctx, func(p any) {
+	s.work.wg.Go(func() { // it outlives the request that asked for it, and ends with the server
+		report, err := s.cfg.Verify(s.work.ctx, func(p any) {
 			v.mu.Lock()
 			v.progress = p
 			v.mu.Unlock()
@@ -65,17 +56,6 @@ func (s *Server) verifyRun(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			v.err = err.Error()
 		}
-	}()
+	})
 	return s.verifyState(w, r)
 }
-
-// serverContext is the context of the server that a request came to.
-func serverContext(r *http.Request) context.Context {
-	if ctx, ok := r.Context().Value(serveKey{}).(context.Context); ok {
-		return ctx
-	}
-	return context.WithoutCancel(r.Context())
-}
-
-// serveKey is where Serve leaves its own context for what outlives a request.
-type serveKey struct{}

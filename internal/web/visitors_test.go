@@ -28,6 +28,7 @@ func stalled(t *testing.T, n int) string {
 	ended := make(chan error, 1)
 	s := &Server{handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "served") })}
 	s.cfg.Log = slog.New(slog.DiscardHandler)
+	s.work.open()
 	go func() { ended <- s.Serve(ctx, l) }()
 	t.Cleanup(func() {
 		stop()

@@ -8,13 +8,13 @@ package web
 import (
 	"context"
 	"embed"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/weir-project/weir/internal/inspect"
@@ -109,9 +109,11 @@ type Where struct {
 type Server struct {
 	cfg     Config
 	handler http.Handler
+	api     *http.ServeMux
+	work    work
 	verify  verifier
 	replays replayer
-	pauses  pauses
+	actions actions
 	lab     labRun
 	tails   tails
 	routes  []route
@@ -124,7 +126,8 @@ type route struct {
 	handle       func(w http.ResponseWriter, r *http.Request) error
 }
 
-// New checks the configuration and returns a server that listens nowhere yet.
+// New checks the configuration and returns a server that listens nowhere yet. Serve
+// or Close ends what it does besides answering.
 func New(cfg Config) (*Server, error) {
 	if cfg.Watch == nil || cfg.Inspector == nil {
 		return nil, errors.New("serve the user interface: no watch or no inspector given")
@@ -132,19 +135,19 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{cfg: cfg}
+	s := &Server{cfg: cfg, api: http.NewServeMux()}
+	s.work.open()
 	files, err := fs.Sub(static, "static")
 	if err != nil {
 		return nil, fmt.Errorf("serve the user interface: %w", err)
 	}
-	mux := http.NewServeMux()
-	s.routes = s.api()
+	s.routes = s.operations()
 	for _, r := range s.routes {
-		mux.Handle(r.method+" "+r.path, s.wrap(r.handle))
+		s.api.Handle(r.method+" "+r.path, s.operation(r))
 	}
-	mux.Handle("/api/", s.wrap(func(http.ResponseWriter, *http.Request) error {
-		return &statusError{http.StatusNotFound, errors.New("no such operation: /api/v1/openapi.json lists them all")}
-	}))
+	s.api.Handle("/", answered(func(http.ResponseWriter, *http.Request) error { return errNoOperation }))
+	mux := http.NewServeMux()
+	mux.Handle("/api/", s.api)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", s.ready)
 	if cfg.Metrics != nil {
@@ -162,13 +165,24 @@ func New(cfg Config) (*Server, error) {
 // ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
 
-// Serve answers on l until ctx ends. Live streams end with it.
+// Close ends live streams and what was begun besides answering, and waits for it.
+func (s *Server) Close() {
+	s.work.close()
+	s.lab.wg.Wait()
+}
+
+// Serve answers on l until ctx ends, and closes the server. Without a listener it
+// waits for ctx: the operations can still be asked for by Control.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	defer s.Close()
+	if l == nil {
+		<-ctx.Done()
+		return nil
+	}
 	srv := &http.Server{
 		Handler: served(s), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second,
 		IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10, ConnContext: connContext,
-		BaseContext: func(net.Listener) context.Context { return context.WithValue(ctx, serveKey{}, ctx) },
-		ErrorLog:    slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelDebug),
+		ErrorLog: slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelDebug),
 	}
 	done := make(chan error, 1)
 	go func() { done <- srv.Serve(newVisitors(l, intake.Share(maxVisitors), s.cfg.Log)) }()
@@ -177,18 +191,13 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		return fmt.Errorf("serve the user interface: %w", err)
 	case <-ctx.Done():
 	}
-	// ctx is the base of every request's context, so the live streams end by themselves.
+	s.work.cancel() // live streams end by themselves
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()
 	if err := srv.Shutdown(stop); err != nil {
 		_ = srv.Close()
 	}
-	err := <-done
-	s.verify.wait()
-	s.replays.wg.Wait()
-	s.pauses.wg.Wait()
-	s.lab.wg.Wait()
-	if !errors.Is(err, http.ErrServerClosed) {
+	if err := <-done; !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve the user interface: %w", err)
 	}
 	return nil
@@ -204,47 +213,66 @@ func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
 	fmt.Fprintln(w, "ready")
 }
 
-// statusError is an error with the HTTP status it is answered with.
-type statusError struct {
-	status int
-	err    error
-}
-
-func (e *statusError) Error() string { return e.err.Error() }
-func (e *statusError) Unwrap() error { return e.err }
-
-func badRequest(format string, args ...any) error {
-	return &statusError{http.StatusBadRequest, fmt.Errorf(format, args...)}
-}
-
-// wrap turns the error of a handler into an answer: {"error": "cause: way out"}.
-func (s *Server) wrap(handle func(http.ResponseWriter, *http.Request) error) http.Handler {
+// answered makes a handler of one that returns an error.
+func answered(handle func(http.ResponseWriter, *http.Request) error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		err := handle(w, r)
-		if err == nil || r.Context().Err() != nil {
-			return
+		if err := handle(w, r); err != nil && r.Context().Err() == nil {
+			writeError(w, err)
 		}
-		status := http.StatusBadGateway // the cluster or Redis did not do what was asked
-		var known *statusError
-		switch {
-		case errors.As(err, &known):
-			status = known.status
-		case errors.Is(err, inspect.ErrNoTopic), errors.Is(err, inspect.ErrNoGroup):
-			status = http.StatusNotFound
-		case errors.Is(err, inspect.ErrGroupActive):
-			status = http.StatusConflict
-		}
-		writeJSON(w, status, map[string]string{"error": err.Error()})
 	})
 }
 
-func writeJSON(w http.ResponseWriter, status int, v any) {
-	b, err := json.Marshal(v)
-	if err != nil {
-		status, b = http.StatusInternalServerError, []byte(`{"error":"the answer cannot be encoded"}`)
+// operation serves one operation of the API. What it does ends when the server closes,
+// and Close waits for changes that are under way.
+func (s *Server) operation(rt route) http.Handler {
+	return answered(func(w http.ResponseWriter, r *http.Request) error {
+		if rt.method != http.MethodGet && !s.work.begin() {
+			return errStopping
+		}
+		if rt.method != http.MethodGet {
+			defer s.work.wg.Done()
+		}
+		ctx, cancel := context.WithCancel(r.Context())
+		defer cancel()
+		defer context.AfterFunc(s.work.ctx, cancel)()
+		err := rt.handle(w, r.WithContext(ctx))
+		if err != nil && s.work.ctx.Err() != nil {
+			return errStopping
+		}
+		return err
+	})
+}
+
+var errStopping = &statusError{http.StatusServiceUnavailable, errors.New("this weir is stopping")}
+
+// work is what a server does besides answering. It ends with the server.
+type work struct {
+	ctx    context.Context
+	cancel context.CancelFunc
+
+	mu     sync.Mutex
+	closed bool
+	wg     sync.WaitGroup
+}
+
+func (w *work) open() { w.ctx, w.cancel = context.WithCancel(context.Background()) }
+
+// begin counts a change that is under way; false where the server is closed. Nothing
+// is added to wg without one, so that Wait never races with Add.
+func (w *work) begin() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.closed {
+		w.wg.Add(1)
 	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(status)
-	_, _ = w.Write(append(b, '\n'))
+	return !w.closed
+}
+
+// close ends what is under way and waits for it.
+func (w *work) close() {
+	w.cancel()
+	w.mu.Lock()
+	w.closed = true
+	w.mu.Unlock()
+	w.wg.Wait()
 }

@@ -379,7 +379,7 @@ func TestBrokerActions(t *testing.T) {
 		t.Errorf("%d %s, killed %v", status, body, brokers.killed)
 	}
 	log := get(t, srv.URL+"/api/v1/log", 200)["entries"].([]any)
-	if len(log) == 0 || !strings.Contains(fmt.Sprint(log[len(log)-1]), "broker 1 was killed here") {
+	if len(log) == 0 || !strings.Contains(fmt.Sprint(log[len(log)-1]), "broker 1 was killed from the page") {
 		t.Errorf("the log says %v", log)
 	}
 	if status, _, _ := request(t, "POST", srv.URL+"/api/v1/brokers/9/kill", "", nil); status != 409 {

@@ -10,14 +10,15 @@ export default {
   mount(root, _p, app) {
     /** @type {any} */
     let state = null;
+    let running = 'unknown';
     const note = el('p.facts');
     const cards = el('div.cards');
     const result = el('p', { role: 'status' });
     const command = commandBar(weir('brokers', ''), ['Metadata', 'DescribeLogDirs']);
     const past = el('tbody');
-    const changes = el('section.card', { hidden: true, 'aria-label': 'what was done here' }, el('h2', null, 'What was done here, and how long producers waited'),
+    const changes = el('section.card', { hidden: true, 'aria-label': 'kills and restarts' }, el('h2', null, 'Kills and restarts, and how long producers waited'),
       el('div.scroll', { tabindex: '0', role: 'region', 'aria-label': 'changes' }, el('table.rows', null, el('thead', null, el('tr', null,
-        ['When', 'Broker', 'Was', 'Took', 'Longest without an acknowledgement', 'Usually', 'Stream'].map((t, i) => el(i > 2 && i < 6 ? 'th.num' : 'th', { scope: 'col' }, t)))), past)));
+        ['When', 'Broker', 'Was', 'From', 'Took', 'Longest without an acknowledgement', 'Usually', 'Stream'].map((t, i) => el(i > 3 && i < 7 ? 'th.num' : 'th', { scope: 'col' }, t)))), past)));
     const other = el('tbody');
     const differences = el('details.card', { hidden: true }, el('summary', null, 'Where this engine differs from Apache Kafka'),
       el('div.scroll', { tabindex: '0', role: 'region', 'aria-label': 'differences from Apache Kafka' }, el('table.rows.wordy', null, el('thead', null, el('tr', null,
@@ -27,23 +28,24 @@ export default {
     /** @type {any} */
     let timer = 0;
     let closed = false;
-    /** What was done, until the pause is known. */
+    /** What was done, from here or a terminal, until the pause is known. */
     const measured = async () => {
       clearTimeout(timer);
       try {
-        const answer = await app.api('/brokers');
+        const list = (await app.api('/brokers/changes')).changes;
         if (closed) return;
-        const list = answer.changes;
-        differences.hidden = !answer.differences.length;
-        if (!other.firstChild) other.replaceChildren(...answer.differences.map((/** @type {any} */ d) => el('tr', null, el('th.wrap', { scope: 'row' }, words(d.behaviour)),
-          [d.apache, d.embedded, d.learner].map((t) => el('td.wrap', null, words(t))))));
         changes.hidden = !list.length;
         const time = (/** @type {any} */ c, /** @type {number} */ n) => c.measuring ? 'measuring…' : n < 0 ? 'nothing is produced here' : count(n) + ' ms';
-        past.replaceChildren(...list.map((/** @type {any} */ c) => el('tr', null, el('td.nowrap', null, clock(c.time)), el('td', null, el('span.chip.' + hue(c.broker + 6), null, c.broker)), el('td', null, c.change), el('td.num', null, count(c.took_ms) + ' ms'),
+        past.replaceChildren(...list.map((/** @type {any} */ c) => el('tr', null, el('td.nowrap', null, clock(c.time)), el('td', null, el('span.chip.' + hue(c.broker + 6), null, c.broker)), el('td', null, c.change), el('td', null, c.from), el('td.num', null, count(c.took_ms) + ' ms'),
           el(c.pause_ms > 1000 ? 'td.num.badtext' : 'td.num', null, time(c, c.pause_ms)), el('td.num', null, c.usual_ms < 0 ? '–' : `every ${count(c.usual_ms)} ms`), el('td', null, c.stream || '–'))));
         if (list.some((/** @type {any} */ c) => c.measuring)) timer = setTimeout(measured, 500);
       } catch { timer = setTimeout(measured, 2000); }
     };
+    app.api('/brokers').then((answer) => {
+      differences.hidden = !answer.differences.length;
+      other.replaceChildren(...answer.differences.map((/** @type {any} */ d) => el('tr', null, el('th.wrap', { scope: 'row' }, words(d.behaviour)),
+        [d.apache, d.embedded, d.learner].map((t) => el('td.wrap', null, words(t))))));
+    }).catch(() => {});
     const act = async (/** @type {string} */ id, /** @type {string} */ verb, /** @type {boolean} */ hard = false) => {
       if (verb === 'kill' && !await confirmTyped({ title: `Kill broker ${id}${hard ? ' at once' : ''}?`, body: el('p', null, hard ? 'The process is killed as a machine that dies: the others notice only when its session ends. Restart brings it back.' : 'Its connections break and its partitions move to the others. Clients go on. Restart brings it back.'), type: 'broker ' + id, action: 'Kill' })) return;
       put(result, `${verb === 'kill' ? 'killing' : 'restarting'} broker ${id}…`);
@@ -54,7 +56,6 @@ export default {
         measured();
       } catch (e) { put(result, ''); toast(/** @type {Error} */ (e).message, true); }
     };
-    measured();
     const showConfig = async (/** @type {string} */ id, /** @type {HTMLElement} */ box) => {
       if (box.firstChild) { box.replaceChildren(); return; }
       try {
@@ -69,6 +70,9 @@ export default {
         state = s;
         put(note, [`cluster ${state.cluster.id || '?'}`, `engine: ${state.engine}`, state.note].filter(Boolean).join(' · '));
         const own = state.engine !== 'external';
+        const now = Object.keys(state.cluster.brokers).filter((id) => state.cluster.brokers[id].alive).join();
+        if (now !== running) measured(); // somebody may have killed or restarted one
+        running = now;
         keyed(cards, Object.keys(state.cluster.brokers).sort((a, b) => Number(a) - Number(b)), (id) => id, (id) => {
           const box = el('div');
           return el('section.card.broker', { 'aria-label': 'broker ' + id },

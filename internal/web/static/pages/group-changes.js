@@ -22,7 +22,7 @@ export function ownMembers(name, app, changed) {
   const other = el('p.dim');
   const past = el('tbody');
   const table = el('div.scroll', { tabindex: '0', role: 'region', 'aria-label': 'rebalances', hidden: true },
-    el('table.rows', null, head(['Rebalance', 'A member was', ['Members'], ['Changed hands'], ['Stood still'], ['All counted again after']]), past));
+    el('table.rows', null, head(['Rebalance', 'A member was', 'From', ['Members'], ['Changed hands'], ['Stood still'], ['All counted again after']]), past));
   const root = el('div', { hidden: true }, other, el('p.actions', null, add, remove), said, table, command.root);
   let busy = false;
   let own = 0;
@@ -47,7 +47,7 @@ export function ownMembers(name, app, changed) {
       allow();
       put(other, `${many(own, 'member')} of this group ${own === 1 ? 'runs' : 'run'} here. In a terminal, as a process of its own: weir consume ${o.source}`);
       table.hidden = !o.rebalances.length;
-      past.replaceChildren(...o.rebalances.map((/** @type {any} */ r) => el('tr', null, el('td.nowrap', null, clock(r.time)), el('td', null, r.change), el('td.num', null, r.members),
+      past.replaceChildren(...o.rebalances.map((/** @type {any} */ r) => el('tr', null, el('td.nowrap', null, clock(r.time)), el('td', null, r.change), el('td', null, r.from), el('td.num', null, r.members),
         el('td.num', null, `${r.moved} of ${r.partitions || r.moved}`), el('td.num', null, r.moved ? ms(r.stopped_ms) : '–'), el('td.num', null, r.members ? (r.settled ? '' : 'not after ') + ms(r.settled_ms) : 'nobody counts'))));
     } };
 }
