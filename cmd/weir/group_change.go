@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -87,47 +86,13 @@ func newGroupReplay(a *app) *cobra.Command {
 	return cmd
 }
 
-// parseTarget reads --to.
-func parseTarget(s string, now time.Time) (inspect.Target, error) {
-	switch s {
-	case "":
-		return inspect.Target{}, cli.UsageError("add --to oldest, latest, an offset, +N, -N or a time", "where to is missing")
-	case "oldest", "earliest":
-		return inspect.ToEarliest(), nil
-	case "latest", "end":
-		return inspect.ToLatest(), nil
-	}
-	if n, err := strconv.ParseInt(s, 10, 64); err == nil {
-		if s[0] == '+' || s[0] == '-' {
-			return inspect.By(n), nil
-		}
-		return inspect.ToOffset(n), nil
-	}
-	at, err := parseSince(s, now)
-	if err != nil {
-		return inspect.Target{}, cli.UsageError("give oldest, latest, an offset, +N, -N or a time", "--to %q is none of these", s)
-	}
-	return inspect.ToTime(at), nil
-}
-
-// targetText is --to as the API takes it: a time that is relative to now becomes a fixed one.
-func targetText(s string, now time.Time) (string, error) {
-	if _, err := parseTarget(s, now); err != nil {
-		return "", err
-	}
-	if _, err := strconv.ParseInt(s, 10, 64); err == nil {
-		return s, nil
-	}
-	if at, err := parseSince(s, now); err == nil {
-		return at.Format(time.RFC3339Nano), nil
-	}
-	return s, nil
-}
-
 func (a *app) resetGroup(ctx context.Context, name string, f *groupChange) error {
-	to, err := targetText(f.to, time.Now())
+	if f.to == "" {
+		return cli.UsageError("add --to oldest, latest, an offset, +N, -N or a time", "where to is missing")
+	}
+	to, err := inspect.ParseTarget(f.to, time.Now())
 	if err != nil {
-		return err
+		return cli.UsageError("", "--to %w", err)
 	}
 	t, err := a.find()
 	if err != nil {
@@ -139,7 +104,7 @@ func (a *app) resetGroup(ctx context.Context, name string, f *groupChange) error
 	}
 	defer c.close()
 	reset := func(confirm string) (answer web.ResetAnswer, err error) {
-		body := web.ResetRequest{To: to, Topics: f.topics, Partitions: f.partitions, Confirm: confirm}
+		body := web.ResetRequest{To: to.String(), Topics: f.topics, Partitions: f.partitions, Confirm: confirm}
 		return answer, groupError(c.post(ctx, groupPath(name, "reset"), body, &answer))
 	}
 	answer, err := reset("")

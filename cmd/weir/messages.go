@@ -8,7 +8,6 @@ import (
 	"io"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -102,18 +101,18 @@ func (f *messageFlags) query(topic string, counted bool, now time.Time) (inspect
 		return q, cli.UsageError("leave out one of them", "--offset and --since both say where to begin")
 	}
 	var err error
-	if q.Filter, err = parseFilters(f.filters); err != nil {
-		return q, err
+	if q.Filter, err = inspect.ParseFilter(f.filters); err != nil {
+		return q, cli.UsageError("see weir messages --help", "--filter: %w", err)
 	}
 	switch {
 	case f.offset != "":
-		if q.From, err = parseOffset(f.offset); err != nil {
-			return q, err
+		if q.From, err = inspect.ParseStart(f.offset); err != nil {
+			return q, cli.UsageError("", "--offset %w", err)
 		}
 	case f.since != "":
-		at, err := parseSince(f.since, now)
+		at, err := inspect.ParseTime(f.since, now)
 		if err != nil {
-			return q, err
+			return q, cli.UsageError("", "--since %w", err)
 		}
 		q.From = inspect.AtTime(at)
 	default:
@@ -124,90 +123,6 @@ func (f *messageFlags) query(topic string, counted bool, now time.Time) (inspect
 		q.MaxMessages = f.newest
 	}
 	return q, nil
-}
-
-func parseOffset(s string) (inspect.Start, error) {
-	switch s {
-	case "oldest", "earliest", "beginning":
-		return inspect.Oldest(), nil
-	case "end", "latest":
-		return inspect.End(), nil
-	}
-	n, err := strconv.ParseInt(s, 10, 64)
-	if err != nil {
-		return inspect.Start{}, cli.UsageError("give a number, oldest or end", "--offset %q is not an offset", s)
-	}
-	return inspect.AtOffset(n), nil
-}
-
-// parseSince reads a time as people write it: how long ago, a time of day, or a
-// full one. A time of day that has not come yet today was yesterday.
-func parseSince(s string, now time.Time) (time.Time, error) {
-	if d, err := time.ParseDuration(s); err == nil && d >= 0 {
-		return now.Add(-d), nil
-	}
-	if days, ok := strings.CutSuffix(s, "d"); ok {
-		if n, err := strconv.ParseFloat(days, 64); err == nil && n >= 0 && n < 36500 {
-			return now.Add(-time.Duration(n * 24 * float64(time.Hour))), nil
-		}
-	}
-	for _, layout := range []string{time.TimeOnly, "15:04"} {
-		if t, err := time.ParseInLocation(layout, s, now.Location()); err == nil {
-			t = time.Date(now.Year(), now.Month(), now.Day(), t.Hour(), t.Minute(), t.Second(), 0, now.Location())
-			if t.After(now) {
-				t = t.AddDate(0, 0, -1)
-			}
-			return t, nil
-		}
-	}
-	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05", time.DateTime, "2006-01-02T15:04", time.DateOnly} {
-		if t, err := time.ParseInLocation(layout, s, now.Location()); err == nil {
-			return t, nil
-		}
-	}
-	return time.Time{}, cli.UsageError("write 10m, 2h or 3d (ago), 15:04, or 2006-01-02T15:04:05Z", "%q is not a time", s)
-}
-
-// parseFilters reads --filter as the help describes it.
-func parseFilters(exprs []string) (*inspect.Filter, error) {
-	if len(exprs) == 0 {
-		return nil, nil
-	}
-	f := &inspect.Filter{}
-	twice := func(what string) error {
-		return cli.UsageError("use a regular expression, /one.*two/", "two filters for %s", what)
-	}
-	for _, e := range exprs {
-		header, isHeader := strings.CutPrefix(e, "header:")
-		key, isKey := strings.CutPrefix(e, "key=")
-		switch {
-		case e == "":
-			return nil, cli.UsageError("see weir messages --help", "a filter is empty")
-		case isHeader:
-			f.Headers = append(f.Headers, header)
-		case isKey:
-			if f.Key != nil {
-				return nil, twice("the key")
-			}
-			f.Key = &key
-		case e[0] == '.':
-			f.Paths = append(f.Paths, e)
-		case len(e) > 2 && e[0] == '/' && e[len(e)-1] == '/':
-			if f.Regexp != "" {
-				return nil, twice("an expression")
-			}
-			f.Regexp = e[1 : len(e)-1]
-		default:
-			if f.Contains != "" {
-				return nil, twice("a text")
-			}
-			f.Contains = e
-		}
-	}
-	if err := f.Check(); err != nil {
-		return nil, cli.UsageError("see weir messages --help", "filter: %w", err)
-	}
-	return f, nil
 }
 
 // printMessages reads and prints. With a filter it says how many were looked at,

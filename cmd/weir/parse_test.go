@@ -16,56 +16,12 @@ import (
 	"github.com/weir-project/weir/internal/web"
 )
 
-func TestParseSince(t *testing.T) {
-	zone := time.FixedZone("here", 2*3600)
-	now := time.Date(2026, 11, 22, 14, 30, 0, 0, zone)
-	for in, want := range map[string]time.Time{
-		"10m":                  now.Add(-10 * time.Minute),
-		"0s":                   now,
-		"1.5d":                 now.Add(-36 * time.Hour),
-		"14:00":                time.Date(2026, 11, 22, 14, 0, 0, 0, zone),
-		"23:59:58":             time.Date(2026, 11, 21, 23, 59, 58, 0, zone), // not come yet: yesterday's
-		"2026-11-01":           time.Date(2026, 11, 1, 0, 0, 0, 0, zone),
-		"2026-11-01 07:08":     {},
-		"2026-11-01T07:08":     time.Date(2026, 11, 1, 7, 8, 0, 0, zone),
-		"2026-11-01T07:08:09Z": time.Date(2026, 11, 1, 7, 8, 9, 0, time.UTC),
-		"-10m":                 {},
-		"-1d":                  {},
-		"1e9d":                 {},
-		"25:00":                {},
-		"":                     {},
-	} {
-		got, err := parseSince(in, now)
-		if want.IsZero() != (err != nil) || !got.Equal(want) {
-			t.Errorf("%q is %v (%v), want %v", in, got, err, want)
-		}
-		if err != nil && cli.ExitCode(err) != cli.ExitUsage {
-			t.Errorf("%q: exit code %d", in, cli.ExitCode(err))
-		}
-	}
-}
-
-func TestParseFilters(t *testing.T) {
-	f, err := parseFilters([]string{"word", "/a+/", "key=did:plc:x", "header:kind=create", "header:seq", ".commit.operation=delete"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if f.Contains != "word" || f.Regexp != "a+" || *f.Key != "did:plc:x" || strings.Join(f.Headers, " ") != "kind=create seq" || strings.Join(f.Paths, " ") != ".commit.operation=delete" {
-		t.Errorf("got %+v", f)
-	}
-	for _, bad := range [][]string{{""}, {"a", "b"}, {"/a/", "/b/"}, {"key=a", "key=b"}, {"/(/"}} {
-		if _, err := parseFilters(bad); cli.ExitCode(err) != cli.ExitUsage {
-			t.Errorf("%q: %v", bad, err)
-		}
-	}
-}
-
 func TestQueryFlags(t *testing.T) {
 	now := time.Now()
 	for _, c := range []struct {
 		f       messageFlags
 		counted bool
-		from    inspect.Start
+		from    inspect.Target
 		max     int64
 	}{
 		{messageFlags{newest: 10}, false, inspect.Newest(10), 0},

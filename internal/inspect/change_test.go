@@ -28,13 +28,13 @@ func TestResetPlan(t *testing.T) {
 		to   inspect.Target
 		want [3]row
 	}{
-		"earliest":  {inspect.ToEarliest(), [3]row{{10, 3, -7}, {5, 0, -5}, {-1, 0, 0}}},
-		"latest":    {inspect.ToLatest(), [3]row{{10, 15, 5}, {5, 15, 10}, {-1, 0, 0}}},
-		"time":      {inspect.ToTime(epoch.Add(20 * time.Millisecond)), [3]row{{10, 10, 0}, {5, 10, 5}, {-1, 0, 0}}},
-		"too late":  {inspect.ToTime(epoch.Add(time.Hour)), [3]row{{10, 15, 5}, {5, 15, 10}, {-1, 0, 0}}},
-		"offset":    {inspect.ToOffset(7), [3]row{{10, 7, -3}, {5, 7, 2}, {-1, 0, 0}}},
-		"too small": {inspect.ToOffset(1), [3]row{{10, 3, -7}, {5, 1, -4}, {-1, 0, 0}}},
-		"too large": {inspect.ToOffset(99), [3]row{{10, 15, 5}, {5, 15, 10}, {-1, 0, 0}}},
+		"earliest":  {inspect.Oldest(), [3]row{{10, 3, -7}, {5, 0, -5}, {-1, 0, 0}}},
+		"latest":    {inspect.End(), [3]row{{10, 15, 5}, {5, 15, 10}, {-1, 0, 0}}},
+		"time":      {inspect.AtTime(epoch.Add(20 * time.Millisecond)), [3]row{{10, 10, 0}, {5, 10, 5}, {-1, 0, 0}}},
+		"too late":  {inspect.AtTime(epoch.Add(time.Hour)), [3]row{{10, 15, 5}, {5, 15, 10}, {-1, 0, 0}}},
+		"offset":    {inspect.AtOffset(7), [3]row{{10, 7, -3}, {5, 7, 2}, {-1, 0, 0}}},
+		"too small": {inspect.AtOffset(1), [3]row{{10, 3, -7}, {5, 1, -4}, {-1, 0, 0}}},
+		"too large": {inspect.AtOffset(99), [3]row{{10, 15, 5}, {5, 15, 10}, {-1, 0, 0}}},
 	} {
 		plan, err := b.PlanReset(t.Context(), inspect.ResetQuery{Group: "g", To: test.to})
 		if err != nil {
@@ -56,7 +56,7 @@ func TestResetPlan(t *testing.T) {
 	}
 	// -1 ms is a time before 1970, not Kafka's name for the end of the log.
 	for ms := int64(-5); ms < 0; ms++ {
-		plan, err := b.PlanReset(t.Context(), inspect.ResetQuery{Group: "g", To: inspect.ToTime(time.UnixMilli(ms))})
+		plan, err := b.PlanReset(t.Context(), inspect.ResetQuery{Group: "g", To: inspect.AtTime(time.UnixMilli(ms))})
 		if err != nil || plan.Changes[0].To != 3 || plan.Changes[1].To != 0 {
 			t.Errorf("%d ms: %+v %v", ms, plan, err)
 		}
@@ -70,8 +70,8 @@ func TestResetPlan(t *testing.T) {
 	for name, q := range map[string]inspect.ResetQuery{
 		"no target":   {Group: "g"},
 		"no position": {Group: "g", To: inspect.By(1), Partitions: []int32{2}},
-		"no topics":   {Group: "nope", To: inspect.ToEarliest()},
-		"no topic":    {Group: "g", Topics: []string{"nope"}, To: inspect.ToEarliest()},
+		"no topics":   {Group: "nope", To: inspect.Oldest()},
+		"no topic":    {Group: "g", Topics: []string{"nope"}, To: inspect.Oldest()},
 	} {
 		if _, err := b.PlanReset(t.Context(), q); err == nil {
 			t.Errorf("%s: no error", name)
@@ -101,7 +101,7 @@ func TestResetApply(t *testing.T) {
 	b.commit("g", 0, 4)
 	b.count(store, "g", "", 0, 0, 8, map[string]int64{"create": 8}) // Redis is ahead of Kafka: it is the truth
 	b.count(store, "untouched", "", 0, 0, 8, map[string]int64{"create": 8})
-	plan, err := b.PlanReset(t.Context(), inspect.ResetQuery{Group: "g", To: inspect.ToOffset(2), Tallies: store})
+	plan, err := b.PlanReset(t.Context(), inspect.ResetQuery{Group: "g", To: inspect.AtOffset(2), Tallies: store})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,12 +138,12 @@ func TestResetWhileActive(t *testing.T) {
 	b.write(at(0, 1))
 	b.commit("g", 0, 1)
 	b.count(store, "g", "", 0, 0, 1, map[string]int64{"create": 1})
-	early, err := b.PlanReset(t.Context(), inspect.ResetQuery{Group: "g", To: inspect.ToEarliest(), Tallies: store})
+	early, err := b.PlanReset(t.Context(), inspect.ResetQuery{Group: "g", To: inspect.Oldest(), Tallies: store})
 	if err != nil {
 		t.Fatal(err)
 	}
 	cl := b.join(t.Context(), "g", kgo.ClientID("busy"))
-	plan, err := b.PlanReset(t.Context(), inspect.ResetQuery{Group: "g", To: inspect.ToEarliest(), Tallies: store})
+	plan, err := b.PlanReset(t.Context(), inspect.ResetQuery{Group: "g", To: inspect.Oldest(), Tallies: store})
 	if err != nil || len(plan.Active) != 1 {
 		t.Fatalf("%+v %v", plan, err)
 	}

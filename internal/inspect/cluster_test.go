@@ -217,7 +217,7 @@ func TestShareGroup(t *testing.T) {
 		cl.PollFetches(pollCtx)
 		done()
 	}
-	if _, err := b.PlanReset(t.Context(), inspect.ResetQuery{Group: "shared", Topics: []string{topic}, To: inspect.ToEarliest()}); err == nil {
+	if _, err := b.PlanReset(t.Context(), inspect.ResetQuery{Group: "shared", Topics: []string{topic}, To: inspect.Oldest()}); err == nil {
 		t.Error("planned to reset a share group")
 	}
 }

@@ -84,6 +84,10 @@ type GroupPartition struct {
 	// Member is the id of the member that has the partition, or empty.
 	Member string `json:"member,omitempty"`
 	Error  string `json:"error,omitempty"`
+
+	// share is set for a share group. The coordinator knows its lag: what such a group
+	// has not consumed is not one range of offsets.
+	share bool
 }
 
 // Groups lists all groups with their lag, ordered by name.

@@ -24,11 +24,6 @@ const (
 	lookTimeout = 2 * time.Second
 )
 
-type topicPartition struct {
-	topic     string
-	partition int32
-}
-
 // positions fills in the partitions of the groups: where they stand and how far
 // they lag. times are the groups of which the age of what they lag is looked up.
 func (i *Inspector) positions(ctx context.Context, set *groupSet, times map[string]bool) error {
@@ -62,11 +57,7 @@ func (i *Inspector) positions(ctx context.Context, set *groupSet, times map[stri
 		for n := range set.details[k].Partitions {
 			p := &set.details[k].Partitions[n]
 			p.bounds(low, high)
-			share := p.Member == shareMember
-			if share {
-				p.Member = ""
-			}
-			exact := p.Lag <= exactBelow && !share
+			exact := p.Lag <= exactBelow && !p.share
 			if p.Lag <= 0 || !exact && !aged || exact && !aged && i.seen.fill(p) {
 				continue
 			}
@@ -83,19 +74,19 @@ func (i *Inspector) positions(ctx context.Context, set *groupSet, times map[stri
 // last: of hundreds of groups most stand still. It is safe for concurrent use.
 type seen struct {
 	mu    sync.Mutex
-	after map[topicPartition]stretch
+	after map[scan.TopicPartition]counted
 }
 
-type stretch struct{ from, to, messages int64 }
+type counted struct{ from, to, messages int64 }
 
 // maxSeen bounds what is remembered.
 const maxSeen = 100_000
 
-// fill replaces the lag by what is remembered of this very stretch.
+// fill replaces the lag by what is remembered of exactly these offsets.
 func (s *seen) fill(p *GroupPartition) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	known, ok := s.after[topicPartition{p.Topic, p.Partition}]
+	known, ok := s.after[scan.TopicPartition{Topic: p.Topic, Partition: p.Partition}]
 	if !ok || known.from != max(p.Committed, p.Low) || known.to != p.End {
 		return false
 	}
@@ -110,14 +101,10 @@ func (s *seen) add(p *GroupPartition, messages int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.after == nil || len(s.after) >= maxSeen {
-		s.after = map[topicPartition]stretch{}
+		s.after = map[scan.TopicPartition]counted{}
 	}
-	s.after[topicPartition{p.Topic, p.Partition}] = stretch{max(p.Committed, p.Low), p.End, messages}
+	s.after[scan.TopicPartition{Topic: p.Topic, Partition: p.Partition}] = counted{max(p.Committed, p.Low), p.End, messages}
 }
-
-// shareMember marks partitions of share groups while they are loaded: what such a
-// group has not consumed is no stretch of offsets.
-const shareMember = "\x00share"
 
 // committed lists the committed offsets, and the partitions that members have
 // been assigned without any.
@@ -142,11 +129,11 @@ func (i *Inspector) committed(ctx context.Context, set *groupSet) {
 	}
 	for k := range set.details {
 		d := &set.details[k]
-		owner := map[topicPartition]string{}
+		owner := map[scan.TopicPartition]string{}
 		for _, m := range d.Members {
 			for t, ps := range m.Assigned {
 				for _, p := range ps {
-					owner[topicPartition{t, p}] = m.ID
+					owner[scan.TopicPartition{Topic: t, Partition: p}] = m.ID
 				}
 			}
 		}
@@ -157,7 +144,7 @@ func (i *Inspector) committed(ctx context.Context, set *groupSet) {
 		f := fetched[d.Name]
 		d.failed(f.Err)
 		f.Fetched.Each(func(o kadm.OffsetResponse) {
-			key := topicPartition{o.Topic, o.Partition}
+			key := scan.TopicPartition{Topic: o.Topic, Partition: o.Partition}
 			p := GroupPartition{Topic: o.Topic, Partition: o.Partition, Committed: o.At, LagTime: Unknown, Member: owner[key]}
 			if o.Err != nil {
 				p.Error = o.Err.Error()
@@ -168,7 +155,7 @@ func (i *Inspector) committed(ctx context.Context, set *groupSet) {
 			}
 		})
 		for key, id := range owner {
-			d.Partitions = append(d.Partitions, GroupPartition{Topic: key.topic, Partition: key.partition, Committed: Unknown, LagTime: Unknown, Member: id})
+			d.Partitions = append(d.Partitions, GroupPartition{Topic: key.Topic, Partition: key.Partition, Committed: Unknown, LagTime: Unknown, Member: id})
 		}
 	}
 }
@@ -177,7 +164,7 @@ func (d *GroupDetail) shareOffsets(o kadm.DescribedShareGroupOffsets) {
 	d.failed(o.Err)
 	for _, parts := range o.Offsets {
 		for _, s := range parts {
-			p := GroupPartition{Topic: s.Topic, Partition: s.Partition, Committed: s.StartOffset, Lag: s.Lag, LagTime: Unknown, Member: shareMember}
+			p := GroupPartition{Topic: s.Topic, Partition: s.Partition, Committed: s.StartOffset, Lag: s.Lag, LagTime: Unknown, share: true}
 			if s.Err != nil {
 				p.Error = s.Err.Error()
 			}
@@ -200,7 +187,7 @@ func (p *GroupPartition) bounds(low, high kadm.ListedOffsets) {
 		return
 	}
 	p.Low, p.End = lo.Offset, hi.Offset
-	if p.Member == shareMember && p.Lag != Unknown {
+	if p.share && p.Lag != Unknown {
 		if p.Lag == 0 {
 			p.LagTime = 0
 		}

@@ -49,60 +49,12 @@ func message(r *kgo.Record) Message {
 		AppendTime: r.Attrs.TimestampType() == 1, Key: r.Key, Value: r.Value, Headers: r.Headers}
 }
 
-// Start is where reading begins. The zero value is the oldest message.
-type Start struct {
-	mode startMode
-	n    int64
-	at   time.Time
-	each map[int32]int64
-}
-
-type startMode uint8
-
-const (
-	startOldest startMode = iota
-	startNewest
-	startOffset
-	startTime
-	startEnd
-	startEach
-)
-
-// Oldest begins with the first message of every partition.
-func Oldest() Start { return Start{} }
-
-// Newest reads the n newest messages over all partitions, merged by time: the
-// last n of each partition are the candidates, and those with the latest timestamps
-// are chosen, as far as the order within each partition, which is kept, allows.
-// With a filter, the n newest that match.
-func Newest(n int64) Start { return Start{mode: startNewest, n: n} }
-
-// NewestBefore is Newest of what lies before an offset in each partition, such as
-// Progress.Before of a page before. Partitions that are absent are not read.
-func NewestBefore(n int64, offsets map[int32]int64) Start {
-	return Start{mode: startNewest, n: n, each: offsets}
-}
-
-// AtOffset begins at an offset in every partition; a negative one counts from
-// each partition's end.
-func AtOffset(n int64) Start { return Start{mode: startOffset, n: n} }
-
-// AtTime begins in every partition at the first message that is not older than t.
-func AtTime(t time.Time) Start { return Start{mode: startTime, at: t} }
-
-// End begins after the last message: of use with Follow only.
-func End() Start { return Start{mode: startEnd} }
-
-// AtPositions begins at an offset for each partition, such as Progress.Next of a
-// page before. Partitions that are absent are not read.
-func AtPositions(offsets map[int32]int64) Start { return Start{mode: startEach, each: offsets} }
-
 // Query says what to read.
 type Query struct {
 	Topic string
 	// Partitions restricts to these; empty means all.
 	Partitions []int32
-	From       Start
+	From       Target
 	// Until ends each partition before its first message that is not older. Zero
 	// means the end that the partition has when reading begins.
 	Until time.Time
@@ -179,9 +131,9 @@ func (i *Inspector) Read(ctx context.Context, q Query, each func(Message) error)
 		return Progress{}, fmt.Errorf("read messages: %w", err)
 	}
 	switch {
-	case q.From.mode == startNewest:
+	case q.From.mode == targetNewest:
 		err = r.newest(ctx)
-	case q.From.mode != startEnd:
+	case q.From.mode != targetEnd:
 		err = r.forward(ctx)
 	}
 	if err == nil && q.Follow {
@@ -226,7 +178,7 @@ func (i *Inspector) begin(ctx context.Context, q Query, each func(Message) error
 		return nil, errors.New("following has no end: leave out either")
 	case q.Follow && i.cfg.NewConsumer == nil:
 		return nil, errors.New("following is not configured")
-	case q.From.mode == startNewest && q.From.n < 0:
+	case q.From.mode == targetNewest && q.From.n < 0:
 		return nil, fmt.Errorf("newest %d messages: a number below 0", q.From.n)
 	}
 	var err error
@@ -250,7 +202,7 @@ func (i *Inspector) begin(ctx context.Context, q Query, each func(Message) error
 // choose returns the partitions that a query reads, in order.
 func choose(d kadm.TopicDetail, q Query) ([]int32, error) {
 	want := q.Partitions
-	if q.From.mode == startEach && len(want) == 0 {
+	if q.From.mode == targetEach && len(want) == 0 {
 		for p := range q.From.each {
 			want = append(want, p)
 		}
@@ -302,7 +254,7 @@ func (r *reading) bounds(ctx context.Context) error {
 		r.leaveOut(low, high)
 	}
 	var after, until kadm.ListedOffsets
-	if r.q.From.mode == startTime {
+	if r.q.From.mode == targetTime {
 		if after, err = r.i.offsetsAfter(ctx, r.q.From.at, r.q.Topic); err != nil {
 			return fmt.Errorf("list offsets by time: %w", err)
 		}
@@ -320,29 +272,10 @@ func (r *reading) bounds(ctx context.Context) error {
 		if o, ok := until.Lookup(r.q.Topic, p); ok && o.Err == nil && o.Offset >= 0 {
 			hi = min(hi, o.Offset)
 		}
-		from := lo
-		switch r.q.From.mode {
-		case startOffset:
-			if from = r.q.From.n; from < 0 {
-				from += hi
-			}
-		case startTime:
-			from = hi
-			if o, ok := after.Lookup(r.q.Topic, p); ok && o.Err == nil && o.Offset >= 0 {
-				from = o.Offset
-			}
-		case startEnd:
-			from = hi
-		case startEach:
-			var ok bool
-			if from, ok = r.q.From.each[p]; !ok {
-				from = hi
-			}
-		}
-		if r.q.From.mode == startNewest && r.q.From.each != nil {
+		if r.q.From.mode == targetNewest && r.q.From.each != nil {
 			hi = max(lo, min(hi, r.q.From.each[p]))
 		}
-		from = min(max(from, lo), hi)
+		from := r.q.From.in(r.q.Topic, p, lo, hi, Unknown, after)
 		r.low[p], r.from[p], r.to[p] = lo, from, hi
 		r.progress.Next[p], r.progress.End[p] = from, hi
 	}

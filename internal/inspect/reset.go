@@ -7,10 +7,10 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 
+	"github.com/weir-project/weir/internal/scan"
 	"github.com/weir-project/weir/internal/tally"
 )
 
@@ -20,39 +20,6 @@ type Tallies interface {
 	Partitions(ctx context.Context, group, topic string) (map[int32]tally.Tally, error)
 	Reset(ctx context.Context, group, topic string, partition int32, topicID string, offset int64) error
 }
-
-// Target is where a reset moves a group.
-type Target struct {
-	mode   targetMode
-	offset int64
-	at     time.Time
-}
-
-type targetMode uint8
-
-const (
-	targetNone targetMode = iota
-	targetEarliest
-	targetLatest
-	targetTime
-	targetOffset
-	targetBy
-)
-
-// ToEarliest moves to the first message that is retained.
-func ToEarliest() Target { return Target{mode: targetEarliest} }
-
-// ToLatest moves to the end: what is there now is never consumed.
-func ToLatest() Target { return Target{mode: targetLatest} }
-
-// ToTime moves to the first message that is not older than t.
-func ToTime(t time.Time) Target { return Target{mode: targetTime, at: t} }
-
-// ToOffset moves to an offset.
-func ToOffset(n int64) Target { return Target{mode: targetOffset, offset: n} }
-
-// By moves by n offsets from where the group stands, back if n is negative.
-func By(n int64) Target { return Target{mode: targetBy, offset: n} }
 
 // ResetQuery says what to reset.
 type ResetQuery struct {
@@ -144,9 +111,9 @@ func (i *Inspector) planReset(ctx context.Context, q ResetQuery) (ResetPlan, err
 	if len(topics) == 0 {
 		return plan, fmt.Errorf("%w, or it has no position in any topic: name the topics", ErrNoGroup)
 	}
-	committed := map[topicPartition]int64{}
+	committed := map[scan.TopicPartition]int64{}
 	for _, p := range detail.Partitions {
-		committed[topicPartition{p.Topic, p.Partition}] = p.Committed
+		committed[scan.TopicPartition{Topic: p.Topic, Partition: p.Partition}] = p.Committed
 	}
 	meta, err := i.Metadata(ctx, topics...)
 	if err != nil {
@@ -193,7 +160,7 @@ func countedTopics(ctx context.Context, store Tallies, group string) (map[string
 }
 
 // changes plans one topic, and names the partitions that stay as they are.
-func (i *Inspector) changes(ctx context.Context, q ResetQuery, d kadm.TopicDetail, committed map[topicPartition]int64, counted map[int32]tally.Tally) (out []Change, skipped []string, err error) {
+func (i *Inspector) changes(ctx context.Context, q ResetQuery, d kadm.TopicDetail, committed map[scan.TopicPartition]int64, counted map[int32]tally.Tally) (out []Change, skipped []string, err error) {
 	parts, err := choose(d, Query{Topic: d.Topic, Partitions: q.Partitions})
 	if err != nil {
 		return nil, nil, err
@@ -214,7 +181,7 @@ func (i *Inspector) changes(ctx context.Context, q ResetQuery, d kadm.TopicDetai
 			return nil, nil, err
 		}
 		c := Change{Topic: d.Topic, Partition: p, From: Unknown}
-		if at, ok := committed[topicPartition{d.Topic, p}]; ok {
+		if at, ok := committed[scan.TopicPartition{Topic: d.Topic, Partition: p}]; ok {
 			c.From = at
 		}
 		stands := c.From
@@ -233,11 +200,7 @@ func (i *Inspector) changes(ctx context.Context, q ResetQuery, d kadm.TopicDetai
 			skipped = append(skipped, fmt.Sprintf("%s partition %d: no committed offset to count from", d.Topic, p))
 			continue
 		}
-		c.To = q.To.resolve(d.Topic, p, stands, hi, after)
-		if q.To.mode == targetEarliest {
-			c.To = lo
-		}
-		c.To = min(max(c.To, lo), hi)
+		c.To = q.To.in(d.Topic, p, lo, hi, stands, after)
 		if stands == Unknown {
 			stands = lo // where a group without a position begins
 		}
@@ -245,25 +208,6 @@ func (i *Inspector) changes(ctx context.Context, q ResetQuery, d kadm.TopicDetai
 		out = append(out, c)
 	}
 	return out, skipped, nil
-}
-
-// resolve returns the offset that a target means in a partition, before it is
-// moved into what is retained.
-func (t Target) resolve(topic string, p int32, stands, hi int64, after kadm.ListedOffsets) int64 {
-	switch t.mode {
-	case targetLatest:
-		return hi
-	case targetTime:
-		if o, ok := after.Lookup(topic, p); ok && o.Err == nil && o.Offset >= 0 {
-			return o.Offset
-		}
-		return hi
-	case targetOffset:
-		return t.offset
-	case targetBy:
-		return stands + t.offset
-	}
-	return 0
 }
 
 // Apply carries the plan out. It refuses with ErrGroupActive while the group has

@@ -78,7 +78,7 @@ func TestTimesOutOfRange(t *testing.T) {
 			b.writeStamps(2, zipped, now+20)
 			b.writeStamps(2, zipped, micros+1, micros+2)
 			want := []int64{now, now + 10, now + 20, now + 30, far, micros, micros + 1, micros + 2, nanos}
-			for name, from := range map[string]inspect.Start{"oldest": inspect.Oldest(), "newest": inspect.Newest(9)} {
+			for name, from := range map[string]inspect.Target{"oldest": inspect.Oldest(), "newest": inspect.Newest(9)} {
 				var got []int64
 				_, err := b.Read(t.Context(), inspect.Query{Topic: topic, From: from}, func(m inspect.Message) error {
 					got = append(got, m.Timestamp.UnixMilli())

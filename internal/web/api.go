@@ -192,9 +192,9 @@ func (s *Server) reset(w http.ResponseWriter, r *http.Request) error {
 	if err := body(w, r, &req); err != nil {
 		return err
 	}
-	to, err := target(req.To)
+	to, err := inspect.ParseTarget(req.To, time.Now())
 	if err != nil {
-		return err
+		return badRequest("to %v", err)
 	}
 	group := groupName(r)
 	plan, err := s.cfg.Inspector.PlanReset(r.Context(), inspect.ResetQuery{
@@ -223,26 +223,6 @@ func (s *Server) reset(w http.ResponseWriter, r *http.Request) error {
 	}
 	writeJSON(w, http.StatusOK, ResetAnswer{Plan: plan, Applied: applied, how: by(c.shown(s.cfg.Where.Redis), "Metadata", "ListOffsets", "OffsetFetch", "OffsetCommit")})
 	return nil
-}
-
-// target reads where a reset goes to.
-func target(to string) (inspect.Target, error) {
-	switch to {
-	case "earliest", "oldest":
-		return inspect.ToEarliest(), nil
-	case "latest", "end":
-		return inspect.ToLatest(), nil
-	}
-	if n, err := strconv.ParseInt(to, 10, 64); err == nil {
-		if strings.HasPrefix(to, "+") || strings.HasPrefix(to, "-") {
-			return inspect.By(n), nil
-		}
-		return inspect.ToOffset(n), nil
-	}
-	if t, err := time.Parse(time.RFC3339, to); err == nil {
-		return inspect.ToTime(t), nil
-	}
-	return inspect.Target{}, badRequest("to is %q: give earliest, latest, an offset, +N, -N, or a time like 2006-01-02T15:04:05Z", to)
 }
 
 func body(w http.ResponseWriter, r *http.Request, v any) error {

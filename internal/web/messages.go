@@ -83,14 +83,14 @@ func query(r *http.Request) (q inspect.Query, n int64, err error) {
 // olderCursor begins a cursor that leads to older messages; others lead to newer ones.
 const olderCursor = "older."
 
-// moment reads a time: Unix milliseconds or RFC 3339.
+// moment reads a time: Unix milliseconds, or as inspect.ParseTime does.
 func moment(s string) (time.Time, error) {
 	if ms, err := strconv.ParseInt(s, 10, 64); err == nil {
 		return time.UnixMilli(ms), nil
 	}
-	t, err := time.Parse(time.RFC3339, s)
+	t, err := inspect.ParseTime(s, time.Now())
 	if err != nil {
-		return t, badRequest("time is %q: give Unix milliseconds, or 2006-01-02T15:04:05Z", s)
+		return t, badRequest("time %v, or Unix milliseconds", err)
 	}
 	return t, nil
 }
