@@ -64,7 +64,7 @@ func TestSegmentsReachFar(t *testing.T) {
 // Whatever crashes, clocks and changes do: an index and a stamp that anyone can
 // have seen stay together for good, and time without the program is no backlog.
 func TestTimelineNeverGivesAnIndexOrAStampTwice(t *testing.T) {
-	for seed := range uint64(40) {
+	for seed := range uint64(rounds(40)) {
 		synctest.Test(t, func(t *testing.T) { crashTimeline(t, seed) })
 	}
 }
