@@ -25,6 +25,8 @@ var arrows = []arrow{
 	{from: "internal/*", to: "cmd/*", why: "only cmd wires"},
 	{from: "*/*", to: "internal/oracle", why: "tests only"},
 	{from: "internal/*", to: "internal/cluster", why: "the engine boundary is the Kafka protocol", except: []string{"internal/cluster", "internal/lab"}},
+	{from: "internal/*", to: "internal/cluster/*", why: "one interface for both engines", except: []string{"internal/cluster", "internal/lab"}},
+	{from: "internal/cluster/*", to: "internal/cluster", why: "an engine does not know what it has in common with the other"},
 	{from: "internal/*", to: "internal/redisd", why: "the boundary is the Redis protocol", except: []string{"internal/redisd", "internal/lab"}},
 	{from: "internal/*", to: "internal/simulate", why: "production code cannot tell a simulated stream", except: []string{"internal/simulate", "internal/lab"}},
 	{from: "internal/event", to: "internal/*", why: "event is the bottom of the house", except: []string{"internal/event"}},

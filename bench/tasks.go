@@ -17,7 +17,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/weir-project/weir/internal/bluesky"
-	"github.com/weir-project/weir/internal/cluster"
+	"github.com/weir-project/weir/internal/cluster/embedded"
 	"github.com/weir-project/weir/internal/count"
 	"github.com/weir-project/weir/internal/event"
 	"github.com/weir-project/weir/internal/ingest"
@@ -365,7 +365,7 @@ func oneProcess(ctx context.Context, s settings, counting bool) (_ result, err e
 	if err != nil {
 		return result{}, err
 	}
-	c, err := cluster.Open(ctx, cluster.Config{Dir: filepath.Join(dir, "kafka")})
+	c, err := embedded.Open(ctx, embedded.Config{Dir: filepath.Join(dir, "kafka")})
 	if err != nil {
 		return result{}, err
 	}

@@ -20,7 +20,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/weir-project/weir/internal/cluster"
+	"github.com/weir-project/weir/internal/cluster/embedded"
 )
 
 type crowd struct {
@@ -47,7 +47,7 @@ func main() {
 }
 
 func (c *crowd) run(ctx context.Context) error {
-	brokers, err := cluster.Open(ctx, cluster.Config{})
+	brokers, err := embedded.Open(ctx, embedded.Config{})
 	if err != nil {
 		return err
 	}

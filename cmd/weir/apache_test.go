@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/weir-project/weir/internal/cli"
-	"github.com/weir-project/weir/internal/cluster/apache"
+	"github.com/weir-project/weir/internal/cluster"
 )
 
 // apachePatience is how long three Java processes on a loaded machine may take for
@@ -52,7 +52,7 @@ func TestApache(t *testing.T) {
 	if code := up.exit(t); code != cli.ExitOK {
 		t.Errorf("exit code %d:\n%s", code, up.out)
 	}
-	if left, _ := filepath.Glob(filepath.Join(dataOf(env), modeSimulated, apacheDir, "broker-*", "process.json")); len(left) > 0 {
+	if left, _ := filepath.Glob(filepath.Join(dataOf(env), modeSimulated, cluster.Apache, "broker-*", "process.json")); len(left) > 0 {
 		t.Errorf("brokers outlived an orderly stop: %v", left)
 	}
 	if t.Failed() {
@@ -74,7 +74,7 @@ func apacheEnv(t *testing.T, mode string, more ...string) []string {
 	env := testEnv(t, append([]string{"XDG_CACHE_HOME=" + cache, "KAFKA_HOME=" + os.Getenv("KAFKA_HOME"), "JAVA_HOME=" + os.Getenv("JAVA_HOME"),
 		"WEIR_ENGINE=apache"}, more...)...)
 	t.Cleanup(func() {
-		if err := apache.StopOrphans(context.Background(), filepath.Join(dataOf(env), mode, apacheDir), nil); err != nil {
+		if err := cluster.StopOrphans(context.Background(), filepath.Join(dataOf(env), mode), nil); err != nil {
 			t.Error(err)
 		}
 	})

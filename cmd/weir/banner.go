@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/weir-project/weir/internal/cli"
+	"github.com/weir-project/weir/internal/cluster"
 	"github.com/weir-project/weir/internal/tally"
 	"github.com/weir-project/weir/internal/visible"
 	"github.com/weir-project/weir/internal/web"
@@ -22,7 +23,7 @@ func (a *app) banner(e *engine, mode, why string, from string) {
 	if e.cluster == nil {
 		brokers += " (existing cluster, from " + a.given["kafka"] + ")"
 	}
-	if e.cluster != nil && e.cluster.engine() == engineApache {
+	if e.cluster != nil && e.cluster.Name() == cluster.Apache {
 		brokers += " (Apache Kafka)"
 	}
 	line("kafka", brokers)

@@ -29,7 +29,6 @@ const (
 	lockName    = "lock"
 	runtimeName = "weir.json"
 	controlName = "control.sock"
-	kafkaDir    = "kafka"
 	redisDir    = "redis"
 )
 

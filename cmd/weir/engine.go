@@ -4,14 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/weir-project/weir/internal/cli"
-	"github.com/weir-project/weir/internal/cluster/apache"
+	"github.com/weir-project/weir/internal/cluster"
 	"github.com/weir-project/weir/internal/inspect"
 	"github.com/weir-project/weir/internal/intake"
 	"github.com/weir-project/weir/internal/redisd"
@@ -24,7 +26,7 @@ import (
 type engine struct {
 	app     *app
 	home    *home
-	cluster ownBrokers     // nil with an existing cluster
+	cluster cluster.Engine // nil with an existing cluster
 	redis   *redisd.Server // nil with an existing Redis
 	control *web.Socket
 	ui      *userInterface // nil without web pages
@@ -96,11 +98,9 @@ func (e *engine) open(ctx context.Context, cfg engineConfig) error {
 	if len(cfg.kafka) == 0 {
 		g.Go(func() (err error) {
 			e.cluster, err = e.openBrokers(ctx, cfg, addrs, progress.Show)
-			if taken := (*apache.PortError)(nil); errors.As(err, &taken) && !cfg.ports.given {
+			if taken := (*cluster.PortError)(nil); errors.As(err, &taken) && !cfg.ports.given {
 				e.notes = append(e.notes, fmt.Sprintf("another program took %s while broker %d started, so the brokers took free ports", taken.Addr, taken.ID))
-				if addrs, err = apache.FreeAddrs(host, len(addrs)); err == nil {
-					e.cluster, err = e.openBrokers(ctx, cfg, addrs, progress.Show)
-				}
+				e.cluster, err = e.openBrokers(ctx, cfg, slices.Repeat([]string{net.JoinHostPort(host, "0")}, len(addrs)), progress.Show)
 			}
 			if err != nil {
 				return err
@@ -124,7 +124,7 @@ func (e *engine) open(ctx context.Context, cfg engineConfig) error {
 		return err
 	}
 	if e.cluster != nil {
-		e.notes = append(e.notes, e.cluster.damage()...)
+		e.notes = append(e.notes, e.cluster.Damage()...)
 	}
 	return e.announce(cfg)
 }
@@ -143,13 +143,10 @@ func (e *engine) addresses(cfg engineConfig) (brokers []string, redisAddr string
 	}
 	if len(cfg.kafka) == 0 {
 		for i, p := range cfg.ports.brokers {
-			if cfg.engine == engineApache {
+			if cfg.engine == cluster.Apache {
 				i++ // Kafka's own numbers begin at 1
 			}
 			brokers = append(brokers, choose(p, fmt.Sprintf("broker %d", i)))
-		}
-		if err == nil && cfg.engine == engineApache {
-			brokers, err = concrete(brokers)
 		}
 	}
 	if cfg.redis == "" {
@@ -162,7 +159,7 @@ func (e *engine) addresses(cfg engineConfig) (brokers []string, redisAddr string
 func (e *engine) announce(cfg engineConfig) error {
 	var overlay func(context.Context) (inspect.Overlay, error)
 	if e.cluster != nil {
-		overlay = e.cluster.overlay
+		overlay = overlayOf(e.cluster)
 	}
 	c, err := web.OpenSocket(e.home.path(controlName), overlay)
 	if err != nil {
@@ -171,7 +168,7 @@ func (e *engine) announce(cfg engineConfig) error {
 	e.control = c
 	kind, settings := "", ""
 	if e.cluster != nil {
-		kind = e.cluster.engine()
+		kind = e.cluster.Name()
 	} else if e.app.kafkaSettings != "" {
 		if settings, err = filepath.Abs(e.app.kafkaSettings); err != nil {
 			return fmt.Errorf("write runtime file: %w", err)

@@ -19,7 +19,7 @@ import (
 	"time"
 
 	"github.com/weir-project/weir/internal/cli"
-	"github.com/weir-project/weir/internal/cluster/apache"
+	"github.com/weir-project/weir/internal/cluster"
 	"github.com/weir-project/weir/internal/event"
 	"github.com/weir-project/weir/internal/simulate"
 )
@@ -123,7 +123,7 @@ func blueskyWorld(t *testing.T, limit int64) (*simulate.BlueskyServer, string) {
 func freePorts(t *testing.T, n int) []int {
 	t.Helper()
 	ports := make([]int, n)
-	addrs, err := apache.FreeAddrs("127.0.0.1", n)
+	addrs, err := cluster.FreeAddrs("127.0.0.1", n)
 	if err != nil {
 		t.Fatal(err)
 	}

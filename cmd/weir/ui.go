@@ -141,9 +141,9 @@ func (ui *userInterface) open(ctx context.Context, t *target, e *engine, p *pipe
 	wc := watch.Config{Inspector: insp, Version: "weir " + buildVersion().Version, Mode: t.mode, Engine: "external", Fault: e.fault, Log: a.log}
 	cfg := web.Config{Inspector: insp, Where: a.where(), Producer: &producer{cl: cl}, Log: a.log}
 	if e != nil && e.cluster != nil {
-		wc.Engine = e.cluster.engine()
+		wc.Engine = e.cluster.Name()
 		cfg.Brokers = e.cluster
-		if wc.Engine == engineEmbedded {
+		if wc.Engine == cluster.Embedded {
 			for _, d := range cluster.Differences() {
 				cfg.Differences = append(cfg.Differences, web.Difference(d))
 			}
@@ -308,7 +308,7 @@ func (a *app) openInspectorOf(ctx context.Context, t *target, e *engine) (*inspe
 		return nil, nil, err
 	}
 	i, err := inspect.New(inspect.Config{Client: cl, NewConsumer: a.kafkaConfig(t.kafka, "weir-ui").NewClient,
-		Overlay: e.cluster.overlay})
+		Overlay: overlayOf(e.cluster)})
 	if err != nil {
 		cl.Close()
 		return nil, nil, err

@@ -20,6 +20,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/weir-project/weir/internal/cli"
+	"github.com/weir-project/weir/internal/cluster"
 )
 
 // unusualRig is the real program on three real brokers and a real Redis, one
@@ -56,7 +57,7 @@ func newUnusualRig(t *testing.T) *unusualRig {
 	t.Cleanup(func() { _ = r.redis.Close() })
 	r.startRedis()
 	t.Cleanup(func() { r.stopRedis() })
-	r.mountDisk(filepath.Join(dataOf(env), modeSimulated, apacheDir, "broker-2", "data"))
+	r.mountDisk(filepath.Join(dataOf(env), modeSimulated, cluster.Apache, "broker-2", "data"))
 	clock, preload := newBrokerClock(t)
 	r.clock = clock
 	r.up = spawn(t, append(preload, env...), "up")

@@ -12,6 +12,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/weir-project/weir/internal/cluster"
 )
 
 // kill ends a broker without warning. When the test is over, however it ended, all
@@ -24,25 +26,25 @@ func kill(t *testing.T, id int32) (restart func()) {
 		ctx, cancel := context.WithTimeout(context.Background(), patience) // the test's has ended
 		defer cancel()
 		if t.Failed() {
-			t.Log(kafka.report())
+			t.Log(report())
 		}
 		if !up {
-			if err := kafka.restart(ctx, id); err != nil {
+			if err := kafka.Restart(ctx, id); err != nil {
 				t.Error(err)
 			}
 		}
 		reopenClients(t) // whose connections to the dead broker are found broken by the next request only
 		if err := whole(ctx); err != nil {
-			t.Errorf("%v\n%s", err, kafka.report())
+			t.Errorf("%v\n%s", err, report())
 		}
 	})
-	if err := kafka.kill(testCtx(t), id); err != nil {
+	if err := kafka.KillHard(testCtx(t), id); err != nil {
 		t.Fatal(err)
 	}
 	return func() {
 		t.Helper()
 		up = true
-		if err := kafka.restart(testCtx(t), id); err != nil {
+		if err := kafka.Restart(testCtx(t), id); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -86,7 +88,7 @@ func missing(ctx context.Context) string {
 			}
 		}
 	}
-	if !kafka.apache || len(moved) == 0 {
+	if kafka.Name() == cluster.Embedded || len(moved) == 0 {
 		return ""
 	}
 	_, err = adm.ElectLeaders(ctx, kadm.ElectPreferredReplica, moved)

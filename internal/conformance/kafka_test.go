@@ -30,7 +30,7 @@ func differs(t *testing.T, id string) bool {
 	if _, ok := cluster.DifferenceOf(id); !ok {
 		t.Fatalf("cluster.Differences has no %q", id)
 	}
-	return !kafka.apache
+	return kafka.Name() == cluster.Embedded
 }
 
 func testCtx(t *testing.T) context.Context {
@@ -71,7 +71,7 @@ func client(t *testing.T, opts ...kgo.Opt) *kgo.Client {
 
 func newClient(opts ...kgo.Opt) (*kgo.Client, error) {
 	return kgo.NewClient(append([]kgo.Opt{
-		kgo.SeedBrokers(kafka.addrs...),
+		kgo.SeedBrokers(kafka.Addrs()...),
 		kgo.RetryBackoffFn(func(int) time.Duration { return 20 * time.Millisecond }),
 		kgo.MetadataMinAge(20 * time.Millisecond),
 		kgo.FetchMaxWait(100 * time.Millisecond),

@@ -18,21 +18,10 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/weir-project/weir/internal/cluster"
-	"github.com/weir-project/weir/internal/cluster/apache"
 )
 
-// engine is all that the tests know of the brokers besides their protocol.
-type engine struct {
-	apache  bool
-	addrs   []string
-	kill    func(ctx context.Context, id int32) error // without warning, as a machine dies
-	restart func(ctx context.Context, id int32) error
-	report  func() string // what the brokers are and last said
-	close   func() error
-}
-
 // kafka is the cluster that all tests share.
-var kafka *engine
+var kafka cluster.Engine
 
 func TestMain(m *testing.M) {
 	code, err := run(m)
@@ -49,27 +38,27 @@ func run(m *testing.M) (code int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	open := openEmbedded
-	if os.Getenv("WEIR_TEST_KAFKA") == "apache" {
-		open = openApache
-	}
 	if kafka, err = open(dir); err != nil {
 		return 0, err // what the brokers printed stays in dir
 	}
+	ctx, stop := context.WithCancel(context.Background())
+	ran := make(chan error, 1)
+	go func() { ran <- kafka.Run(ctx) }()
 	defer func() {
 		closeClients()
-		err = errors.Join(err, kafka.close(), goleak.Find(), os.RemoveAll(dir))
+		stop()
+		err = errors.Join(err, <-ran, kafka.Close(), goleak.Find(), os.RemoveAll(dir))
 	}()
 	if err := openClients(); err != nil {
 		return 0, err
 	}
-	if !kafka.apache {
+	if kafka.Name() == cluster.Embedded {
 		if err := setBrokers(brokerSettings); err != nil {
 			return 0, err
 		}
 	}
 	if err := coordinators(); err != nil {
-		return 0, fmt.Errorf("%w\n%s", err, kafka.report())
+		return 0, fmt.Errorf("%w\n%s", err, report())
 	}
 	// Most of them wait for something, most of the time.
 	flag.Parse()
@@ -100,18 +89,22 @@ func coordinators() error {
 	return whole(ctx)
 }
 
-func openEmbedded(dir string) (*engine, error) {
-	c, err := cluster.Open(context.Background(), cluster.Config{Dir: dir, CheckEvery: 100 * time.Millisecond})
-	if err != nil {
+// open starts the brokers of the engine that the environment asks for.
+func open(dir string) (cluster.Engine, error) {
+	name := cluster.Embedded
+	if os.Getenv("WEIR_TEST_KAFKA") == cluster.Apache {
+		name = cluster.Apache
+	}
+	properties := maps.Clone(brokerSettings)
+	maps.Copy(properties, apacheSettings)
+	cache, err := os.UserCacheDir()
+	if err != nil && name == cluster.Apache {
 		return nil, err
 	}
-	ctx, stop := context.WithCancel(context.Background())
-	ran := make(chan error, 1)
-	go func() { ran <- c.Run(ctx) }()
-	return &engine{addrs: c.Addrs(), kill: c.Kill, restart: c.Restart, report: func() string { return "" }, close: func() error {
-		stop()
-		return errors.Join(<-ran, c.Close())
-	}}, nil
+	return cluster.Open(context.Background(), name, cluster.Config{
+		Dir: dir, CheckEvery: 100 * time.Millisecond, Cache: filepath.Join(cache, "weir"), Home: os.Getenv("KAFKA_HOME"),
+		Properties: properties, Bound: true, Progress: func(s string) { fmt.Fprintln(os.Stderr, s) },
+	})
 }
 
 // brokerSettings make both engines do within a test what they otherwise do within
@@ -147,34 +140,16 @@ func setBrokers(values map[string]string) error {
 	return rs[0].Err
 }
 
-func openApache(dir string) (*engine, error) {
-	addrs, err := apache.FreeAddrs("127.0.0.1", 3)
+// report says what became of the brokers, with the end of what each process printed.
+func report() string {
+	brokers, err := kafka.Brokers(context.Background())
 	if err != nil {
-		return nil, err
+		return err.Error()
 	}
-	properties := maps.Clone(brokerSettings)
-	maps.Copy(properties, apacheSettings)
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return nil, err
+	var all strings.Builder
+	for _, b := range brokers {
+		printed, err := os.ReadFile(b.LogFile)
+		fmt.Fprintf(&all, "broker %d: alive %t %s (%v); it printed:\n%s\n", b.ID, b.Alive, b.Reason, err, printed[max(0, len(printed)-4000):])
 	}
-	c, err := apache.Open(context.Background(), apache.Config{
-		Dir: dir, Cache: filepath.Join(cache, "weir"), Addrs: addrs, Home: os.Getenv("KAFKA_HOME"), Properties: properties, Bound: true,
-		Progress: func(s string) { fmt.Fprintln(os.Stderr, s) },
-	})
-	if err != nil {
-		return nil, err
-	}
-	return &engine{apache: true, addrs: addrs, restart: c.Restart, close: c.Close, report: func() string { return lastOf(c.Brokers()) },
-		kill: func(ctx context.Context, id int32) error { return c.Kill(ctx, id, true) }}, nil
-}
-
-// lastOf tells what became of brokers, with the end of what each printed.
-func lastOf(brokers []apache.Broker) string {
-	var b strings.Builder
-	for _, br := range brokers {
-		printed, err := os.ReadFile(br.LogFile)
-		fmt.Fprintf(&b, "broker %d: alive %t %s (%v); it printed:\n%s\n", br.ID, br.Alive, br.Reason, err, printed[max(0, len(printed)-4000):])
-	}
-	return b.String()
+	return all.String()
 }

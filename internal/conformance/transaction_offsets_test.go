@@ -110,7 +110,7 @@ func TestConsumeTransformProduce(t *testing.T) {
 	for i := range n {
 		produce(t, in, 0, fmt.Sprint(i))
 	}
-	s, err := kgo.NewGroupTransactSession(kgo.SeedBrokers(kafka.addrs...), kgo.TransactionalID(name(t)), kgo.ConsumerGroup(group), kgo.ConsumeTopics(in),
+	s, err := kgo.NewGroupTransactSession(kgo.SeedBrokers(kafka.Addrs()...), kgo.TransactionalID(name(t)), kgo.ConsumerGroup(group), kgo.ConsumeTopics(in),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.DefaultProduceTopic(out), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxWait(100*time.Millisecond))
 	if err != nil {
 		t.Fatal(err)

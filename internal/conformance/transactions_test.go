@@ -11,6 +11,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/weir-project/weir/internal/cluster"
 )
 
 // Each transaction ends with a control record in every partition that it wrote
@@ -278,7 +280,7 @@ func TestFirstVersionOfTransactions(t *testing.T) {
 		})
 	}
 	refused := v11("too early")
-	if kerr.ErrorForCode(refused) == kerr.TransactionAbortable && kafka.apache {
+	if kerr.ErrorForCode(refused) == kerr.TransactionAbortable && kafka.Name() == cluster.Apache {
 		// A broker asks the coordinator for many transactions at once, and answers all of
 		// them in the words of the first one's version (AddPartitionsToTxnManager).
 		refused = kerr.InvalidTxnState.Code

@@ -68,9 +68,6 @@ func (i *Inspector) BrokersAndSizes(ctx context.Context) (BrokerList, map[string
 	}
 	over, warnings := i.overlay(ctx)
 	sizes, more := i.logSizes(ctx, meta)
-	for name, n := range over.TopicBytes {
-		sizes.topic[name] = n
-	}
 	list := BrokerList{Cluster: meta.Cluster, Note: over.Note, Warnings: append(warnings, more...)}
 	for _, d := range meta.Brokers {
 		b := Broker{ID: d.NodeID, Address: net.JoinHostPort(d.Host, strconv.Itoa(int(d.Port))), Controller: d.NodeID == meta.Controller, Alive: true, Bytes: Unknown}
@@ -89,9 +86,6 @@ func (i *Inspector) BrokersAndSizes(ctx context.Context) (BrokerList, map[string
 			}
 		})
 		if n, known := sizes.broker[d.NodeID]; known {
-			b.Bytes = n
-		}
-		if n, known := over.BrokerBytes[d.NodeID]; known {
 			b.Bytes = n
 		}
 		list.Brokers = append(list.Brokers, b)

@@ -61,7 +61,7 @@ type Config struct {
 }
 
 // Overlay is what is known about a cluster besides what it says about itself: the
-// embedded one names killed brokers as if they lived and invents sizes.
+// embedded one names killed brokers as if they ran.
 type Overlay struct {
 	// Alive says by broker id whether it runs; brokers that are absent are taken
 	// to run.
@@ -73,9 +73,6 @@ type Overlay struct {
 	// those that do not run do not.
 	PIDs    map[int32]int
 	Reasons map[int32]string
-	// BrokerBytes and TopicBytes are sizes on disk, in bytes.
-	BrokerBytes map[int32]int64
-	TopicBytes  map[string]int64
 	// Note is said beside brokers and replicas, such as that replication is
 	// simulated.
 	Note string

@@ -92,7 +92,7 @@ func (i *Inspector) Topics(ctx context.Context) (TopicList, error) {
 	sizes, more := i.logSizes(ctx, meta)
 	list.Note, list.Warnings = over.Note, append(warnings, more...)
 	for _, d := range meta.Topics {
-		list.Topics = append(list.Topics, topic(d, low, high, sizes, over))
+		list.Topics = append(list.Topics, topic(d, low, high, sizes))
 	}
 	slices.SortFunc(list.Topics, func(a, b Topic) int { return strings.Compare(a.Name, b.Name) })
 	return list, nil
@@ -117,7 +117,7 @@ func (i *Inspector) bothEnds(ctx context.Context, meta kadm.Metadata) (low, high
 	return low, high
 }
 
-func topic(d kadm.TopicDetail, low, high kadm.ListedOffsets, sizes logBytes, over Overlay) Topic {
+func topic(d kadm.TopicDetail, low, high kadm.ListedOffsets, sizes logBytes) Topic {
 	t := Topic{Name: d.Topic, Internal: d.IsInternal, Partitions: len(d.Partitions), Bytes: Unknown}
 	if d.ID != (kadm.TopicID{}) {
 		t.ID = uuid(d.ID)
@@ -145,9 +145,6 @@ func topic(d kadm.TopicDetail, low, high kadm.ListedOffsets, sizes logBytes, ove
 		t.Messages += hi.Offset - lo.Offset
 	}
 	if n, known := sizes.topic[d.Topic]; known {
-		t.Bytes = n
-	}
-	if n, known := over.TopicBytes[d.Topic]; known {
 		t.Bytes = n
 	}
 	return t
@@ -219,7 +216,7 @@ func (i *Inspector) topic(ctx context.Context, name string, groups bool) (TopicD
 		warn(3, err)
 	})
 	all.Wait()
-	detail.Topic, detail.Note = topic(d, low, high, sizes, over), over.Note
+	detail.Topic, detail.Note = topic(d, low, high, sizes), over.Note
 	for _, p := range d.Partitions.Sorted() {
 		detail.Parts = append(detail.Parts, partition(p, low, high, stable))
 	}

@@ -23,7 +23,7 @@ import (
 type batchingRun struct {
 	s      *Batching
 	b      *Bench
-	e      engine
+	e      *engine
 	kafka  kafka.Config
 	cl     *kgo.Client
 	admin  *kadm.Client
@@ -45,7 +45,7 @@ func (s *Batching) own(ctx context.Context, b *Bench) ([]payload, error) {
 }
 
 // open connects, and makes the events before anything is measured.
-func (s *Batching) open(ctx context.Context, b *Bench, e engine, own []payload) (*batchingRun, error) {
+func (s *Batching) open(ctx context.Context, b *Bench, e *engine, own []payload) (*batchingRun, error) {
 	x := &batchingRun{s: s, b: b, e: e, events: own, kafka: kafka.Config{Brokers: e.Addrs(), ClientID: "weir-lab", Log: b.Log}}
 	var err error
 	if x.made, err = payloads(s.Seed, max(s.Flood, int(s.Rate*s.Offer.Seconds()), commitHighRate*int(commitTime/time.Second)+1)); err != nil {
@@ -432,8 +432,9 @@ func (x *batchingRun) cpu() time.Duration {
 	var u syscall.Rusage
 	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u) // cannot fail with these arguments
 	all := time.Duration(u.Utime.Nano() + u.Stime.Nano())
-	if a, ok := x.e.(apacheEngine); ok {
-		for _, b := range a.Brokers() {
+	brokers, _ := x.e.Brokers(context.Background()) // cannot fail where they are processes
+	for _, b := range brokers {
+		if b.PID != 0 {
 			all += processCPU(b.PID)
 		}
 	}

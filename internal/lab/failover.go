@@ -169,14 +169,14 @@ func (s *Failover) Run(ctx context.Context, b *Bench, r *Report) (err error) {
 }
 
 // simulated says that an engine cannot really refuse.
-func simulated(e engine) string {
+func simulated(e *engine) string {
 	if e.real() {
 		return ""
 	}
 	return " (simulated: Apache Kafka answers " + notEnoughReplicas + ")"
 }
 
-// failoverNotes say what the engine can and cannot show.
+// failoverNotes say what the *engine can and cannot show.
 func failoverNotes(real bool) []string {
 	if real {
 		return []string{

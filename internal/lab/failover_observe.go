@@ -26,7 +26,7 @@ const notEnoughReplicas = "NOT_ENOUGH_REPLICAS"
 type failoverRun struct {
 	*failoverSeen
 	s     *Failover
-	e     engine
+	e     *engine
 	topic string
 	kafka kafka.Config
 	admin *kadm.Client
@@ -40,7 +40,7 @@ type failoverRun struct {
 }
 
 // observe runs one case.
-func (s *Failover) observe(ctx context.Context, b *Bench, e engine, c FailoverCase, index int, show func(string)) (_ *failoverSeen, err error) {
+func (s *Failover) observe(ctx context.Context, b *Bench, e *engine, c FailoverCase, index int, show func(string)) (_ *failoverSeen, err error) {
 	f := &failoverRun{s: s, e: e, topic: fmt.Sprintf("lab-failover-%d", index), begin: time.Now(), b: b,
 		kafka:        kafka.Config{Brokers: e.Addrs(), ClientID: "weir-lab", Log: b.Log},
 		failoverSeen: &failoverSeen{of: c, real: e.real(), acked: make(map[int64]float64), consumed: make(map[int64]float64)}}
@@ -323,7 +323,7 @@ func (f *failoverRun) fault(ctx context.Context, show func(string)) error {
 
 // holdFollowers stops the processes of all replicas but the leader, and returns
 // what lets them go on.
-func holdFollowers(e engine, p kadm.PartitionDetail) (release func() error, err error) {
+func holdFollowers(e *engine, p kadm.PartitionDetail) (release func() error, err error) {
 	var held []int32
 	release = func() (err error) {
 		for _, id := range held {
@@ -347,7 +347,7 @@ func holdFollowers(e engine, p kadm.PartitionDetail) (release func() error, err 
 // kill kills the leader without warning.
 func (f *failoverRun) kill(ctx context.Context, id int32) error {
 	f.killed = f.now()
-	if err := f.e.Kill(ctx, id, true); err != nil {
+	if err := f.e.KillHard(ctx, id); err != nil {
 		return err
 	}
 	f.down, f.dead = true, !f.e.Alive(ctx, id)

@@ -48,7 +48,7 @@ type groupsRun struct {
 func (g *groupsRun) now() float64 { return time.Since(g.begin).Seconds() }
 
 // observe carries it out.
-func (s *Groups) observe(ctx context.Context, b *Bench, e engine) (_ *groupsSeen, err error) {
+func (s *Groups) observe(ctx context.Context, b *Bench, e *engine) (_ *groupsSeen, err error) {
 	g := &groupsRun{s: s, b: b, real: e.real(), begin: time.Now(), counters: map[string][]*counter{},
 		groupsSeen: &groupsSeen{rate: s.Rate, hold: s.Hold.Seconds(), ends: map[int32]int64{}, truth: map[string]int64{}},
 		kafka:      kafka.Config{Brokers: e.Addrs(), ClientID: "weir-lab", Log: b.Log}}

@@ -18,7 +18,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/weir-project/weir/internal/cluster/apache"
+	"github.com/weir-project/weir/internal/cluster"
 	"github.com/weir-project/weir/internal/kafka"
 	"github.com/weir-project/weir/internal/tally"
 )
@@ -52,7 +52,7 @@ func (w *whole) told(n int64) {
 }
 
 func (s *Persistence) open(b *Bench) (*whole, error) {
-	addrs, err := apache.FreeAddrs("127.0.0.1", 4)
+	addrs, err := cluster.FreeAddrs("127.0.0.1", 4)
 	if err != nil {
 		return nil, err
 	}
@@ -121,10 +121,10 @@ func (w *whole) end(s os.Signal) (error, error) {
 // destroy kills everything: the process, and the brokers that are processes of their own.
 func (w *whole) destroy(ctx context.Context) (how error, err error) {
 	how, err = w.end(os.Kill)
-	dirs, globErr := filepath.Glob(filepath.Join(w.dir, "*", apacheDir))
+	dirs, globErr := filepath.Glob(filepath.Join(w.dir, "*"))
 	err = errors.Join(err, globErr)
 	for _, dir := range dirs {
-		err = errors.Join(err, apache.StopOrphans(ctx, dir, nil))
+		err = errors.Join(err, cluster.StopOrphans(ctx, dir, nil))
 	}
 	return how, err
 }
@@ -150,7 +150,7 @@ func (w *whole) counts(ctx context.Context, n int64, show func(string)) (int64, 
 		}
 	}()
 	long := patience
-	if w.b.Engine == EngineApache {
+	if w.b.Engine == cluster.Apache {
 		long *= 2 // three Java processes start first
 	}
 	for end := time.Now().Add(long); time.Now().Before(end); {

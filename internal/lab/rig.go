@@ -57,7 +57,7 @@ type rigConfig struct {
 // rig is a whole pipeline in its own directory: a simulated upstream behind a real
 // socket, source, queue, ingester, brokers, counters, Redis.
 type rig struct {
-	brokers  engine
+	brokers  *engine
 	redis    *redisd.Server
 	store    *tally.Store
 	throttle *throttle     // with SlowBroker

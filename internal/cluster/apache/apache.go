@@ -33,8 +33,8 @@ type Config struct {
 	Dir string
 	// Cache holds the jars that Maven fetches, shared by all data directories.
 	Cache string
-	// Addrs are the three brokers' client addresses, host:port, ports not 0:
-	// they are written into the brokers' configuration.
+	// Addrs are the three brokers' client addresses, host:port; port 0 is a free port.
+	// nil means three free ports of 127.0.0.1.
 	Addrs []string
 	// Home is an unpacked official distribution, whose jars are used instead of
 	// fetching any. Usually the environment's KAFKA_HOME; empty means none.
@@ -98,8 +98,9 @@ func (e *PortError) Error() string {
 // answer. A start takes 5 to 10 s on two cores; the first one fetches 55 MB. The error
 // is a *PortError where another program took a broker's port meanwhile.
 func Open(ctx context.Context, cfg Config) (*Cluster, error) {
-	if len(cfg.Addrs) != nodes {
-		return nil, fmt.Errorf("start Apache Kafka: %d addresses given, want %d", len(cfg.Addrs), nodes)
+	var err error
+	if cfg.Addrs, err = concrete(cfg.Addrs); err != nil {
+		return nil, fmt.Errorf("start Apache Kafka: %w", err)
 	}
 	if cfg.Progress == nil {
 		cfg.Progress = func(string) {}
@@ -305,6 +306,28 @@ func (c *Cluster) Restart(ctx context.Context, id int32) error {
 			return fmt.Errorf("it does not answer yet: %w", ctx.Err())
 		}
 	}
+}
+
+// Pause stops a broker's process from running.
+func (c *Cluster) Pause(id int32) error { return c.signal(id, pauseSignal) }
+
+// Resume lets a paused broker go on.
+func (c *Cluster) Resume(id int32) error { return c.signal(id, resumeSignal) }
+
+func (c *Cluster) signal(id int32, s os.Signal) error {
+	n, err := c.node(id)
+	if err != nil {
+		return err
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.cmd == nil {
+		return fmt.Errorf("broker %d is not running", id)
+	}
+	if err := n.cmd.Process.Signal(s); err != nil {
+		return fmt.Errorf("signal broker %d: %w", id, err)
+	}
+	return nil
 }
 
 func (c *Cluster) node(id int32) (*node, error) {

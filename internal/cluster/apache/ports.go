@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 )
 
@@ -30,6 +32,29 @@ func FreeAddrs(host string, n int) ([]string, error) {
 			addrs = append(addrs, addr)
 		} else if !errors.Is(err, syscall.EADDRINUSE) || tries > highestPort-lowestPort {
 			return nil, fmt.Errorf("find a free port: %w", err)
+		}
+	}
+	return addrs, nil
+}
+
+// concrete gives every address with port 0 a free port: what a broker listens on is
+// written into its configuration before it starts.
+func concrete(addrs []string) ([]string, error) {
+	if addrs == nil {
+		return FreeAddrs("127.0.0.1", nodes)
+	}
+	if len(addrs) != nodes {
+		return nil, fmt.Errorf("%d addresses given, want %d", len(addrs), nodes)
+	}
+	addrs = slices.Clone(addrs)
+	for i, addr := range addrs {
+		if host, ok := strings.CutSuffix(addr, ":0"); ok {
+			free, err := FreeAddrs(strings.Trim(host, "[]"), nodes)
+			if err != nil {
+				return nil, err
+			}
+			// One of as many as there are brokers is in no other's address.
+			addrs[i] = free[slices.IndexFunc(free, func(f string) bool { return !slices.Contains(addrs, f) })]
 		}
 	}
 	return addrs, nil

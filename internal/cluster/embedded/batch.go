@@ -1,0 +1,142 @@
+package embedded
+
+import (
+	"encoding/binary"
+	"errors"
+	"hash/crc32"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// Layout of a record batch (message format v2), by Kafka's documentation.
+const (
+	batchHeader  = 61
+	batchPrefix  = 12 // first offset and length, which the length does not count
+	magic        = 2  // version of the format
+	unchecked    = 17 // bytes at the head that the checksum does not cover
+	attrTxn      = 0x10
+	attrControl  = 0x20
+	indexVersion = 1
+	indexInTxn   = 1
+)
+
+// batch is what repair needs to know of one.
+type batch struct {
+	first, end  int64 // offsets, end exclusive
+	leaderEpoch int32
+	attributes  int16
+	producer    producer
+	sequence    int32 // of its first record
+	size        int   // of the whole batch
+}
+
+// parseBatch reads the batch at the head of raw; false if it is not whole or not sound.
+func parseBatch(raw []byte) (batch, bool) {
+	if len(raw) < batchHeader {
+		return batch{}, false
+	}
+	length := int(int32(binary.BigEndian.Uint32(raw[8:])))
+	if length < batchHeader-batchPrefix || length > len(raw)-batchPrefix {
+		return batch{}, false
+	}
+	size := batchPrefix + length
+	if crc32.Checksum(raw[21:size], castagnoli) != binary.BigEndian.Uint32(raw[17:]) {
+		return batch{}, false
+	}
+	return parseHeader(raw), true
+}
+
+// parseHeader reads the header of a batch, whatever it says.
+func parseHeader(raw []byte) batch {
+	first := int64(binary.BigEndian.Uint64(raw))
+	return batch{
+		first:       first,
+		end:         first + int64(int32(binary.BigEndian.Uint32(raw[23:]))) + 1,
+		leaderEpoch: int32(binary.BigEndian.Uint32(raw[12:])),
+		attributes:  int16(binary.BigEndian.Uint16(raw[21:])),
+		producer:    producer{int64(binary.BigEndian.Uint64(raw[43:])), int16(binary.BigEndian.Uint16(raw[51:]))},
+		sequence:    int32(binary.BigEndian.Uint32(raw[53:])),
+		size:        batchPrefix + int(int32(binary.BigEndian.Uint32(raw[8:]))),
+	}
+}
+
+func (b batch) control() bool { return b.attributes&attrControl != 0 }
+func (b batch) txn() bool     { return b.attributes&attrTxn != 0 && !b.control() }
+
+// entry is what the index of a segment has for a batch.
+type entry [indexEntry]byte
+
+func (e entry) epoch() int32 { return int32(binary.LittleEndian.Uint32(e[2:])) }
+
+// soundEntry returns the entry that begins at a byte of an index; false where there is none
+// that is whole and sound.
+func soundEntry(index []byte, at int) (e entry, ok bool) {
+	if at+indexEntry > len(index) {
+		return e, false
+	}
+	e = entry(index[at:])
+	return e, e[0] == indexVersion && e[1] == byte(crc32.Checksum(e[2:], castagnoli))
+}
+
+// index returns the entry that the module writes for the batch. The time stamp in
+// it is not read back.
+func (b batch) index() (e entry) {
+	e[0] = indexVersion
+	binary.LittleEndian.PutUint32(e[2:], uint32(b.leaderEpoch))
+	if b.txn() {
+		e[14] = indexInTxn
+	}
+	e[1] = byte(crc32.Checksum(e[2:], castagnoli))
+	return e
+}
+
+// soundHeaders reports whether the headers of all batches fit each other: the offset,
+// the leader epoch and the version of a batch are under no checksum, and the module
+// believes them. It reads nothing else.
+func soundHeaders(parts logFiles) (bool, error) {
+	for _, p := range parts {
+		for _, s := range p.segments {
+			path := filepath.Join(p.dir, strconv.FormatInt(s.base, 10))
+			index, err := os.ReadFile(path + ".idx")
+			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return false, err
+			}
+			f, err := os.Open(path + ".dat")
+			if err != nil {
+				return false, err
+			}
+			sound, err := soundSegment(f, s, index)
+			if err := errors.Join(err, f.Close()); err != nil {
+				return false, err
+			}
+			if !sound {
+				return false, nil
+			}
+		}
+	}
+	return true, nil
+}
+
+func soundSegment(f *os.File, s segment, index []byte) (bool, error) {
+	var head [batchHeader]byte
+	next := s.base
+	for pos, at := int64(0), 0; pos < s.data; at += indexEntry {
+		if pos+batchHeader > s.data {
+			return false, nil
+		}
+		if _, err := f.ReadAt(head[:], pos); err != nil {
+			return false, err
+		}
+		b := parseHeader(head[:])
+		indexed, known := soundEntry(index, at)
+		if b.first != next || known && b.leaderEpoch != indexed.epoch() || head[16] != magic || b.size < batchHeader || b.end <= b.first {
+			return false, nil
+		}
+		pos, next = pos+int64(b.size), b.end
+	}
+	return true, nil
+}

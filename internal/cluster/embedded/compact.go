@@ -1,0 +1,140 @@
+package embedded
+
+import (
+	"context"
+	"math"
+	"sync"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+const (
+	// minTrim is how many offsets a compacted partition may hold before its head
+	// is looked at.
+	minTrim = 2000
+	// maxCompactKeys bounds the keys that are followed in one partition.
+	maxCompactKeys = 100_000
+)
+
+// trimmer keeps compacted topics small without compacting. The module's
+// compaction rewrites the files in place, which a crash turns into a loss of the
+// cursors, and stops the whole cluster meanwhile. What can be done safely is to
+// delete the head: everything before the oldest record that is still the newest
+// of its key. With a handful of keys that are written all the time, as cursors
+// are, that is everything.
+type trimmer struct {
+	mu    sync.Mutex // held by Enforce
+	state map[partition]*compacting
+}
+
+// compacting is how far a compacted partition was read.
+type compacting struct {
+	next   int64            // offset to read on from
+	newest map[string]int64 // offset of the newest committed record by key
+	given  bool             // too many keys: given up
+}
+
+// forget drops the state of partitions that are gone.
+func (t *trimmer) forget(parts []retained) {
+	exists := make(map[partition]bool, len(parts))
+	for _, p := range parts {
+		exists[p.partition] = p.policy.compact
+	}
+	for p := range t.state {
+		if !exists[p] {
+			delete(t.state, p)
+		}
+	}
+}
+
+// compact raises p's deletion point to what is superseded.
+func (t *trimmer) compact(ctx context.Context, c *Cluster, p *retained) error {
+	if p.limit-p.start < minTrim {
+		return nil
+	}
+	s := t.state[p.partition]
+	if s == nil || s.next > p.end { // new, or made anew under the same name
+		s = &compacting{next: p.start, newest: make(map[string]int64)}
+		if t.state == nil {
+			t.state = make(map[partition]*compacting)
+		}
+		t.state[p.partition] = s
+	}
+	if s.given {
+		return nil
+	}
+	if err := s.read(ctx, c, p); err != nil {
+		return err
+	}
+	if len(s.newest) > maxCompactKeys {
+		c.log.Warn("compacted topic not trimmed: too many keys", "topic", p.topic, "partition", p.id, "keys", len(s.newest))
+		s.given, s.newest = true, nil
+		return nil
+	}
+	oldest := s.next
+	for _, offset := range s.newest {
+		oldest = min(oldest, offset)
+	}
+	if len(s.newest) > 0 {
+		p.raise(oldest)
+	}
+	return nil
+}
+
+// read follows the committed records of the partition up to the last stable offset.
+func (s *compacting) read(ctx context.Context, c *Cluster, p *retained) error {
+	s.next = max(s.next, p.start)
+	opts := kgo.ProcessFetchPartitionOpts{
+		KeepControlRecords: true, IsolationLevel: kgo.ReadCommitted(), Topic: p.topic, Partition: p.id,
+	}
+	for s.next < p.limit {
+		rp, err := fetchOne(ctx, c, p.leader, p.partition, s.next)
+		if err != nil {
+			return err
+		}
+		opts.Offset = s.next
+		got, next := kgo.ProcessFetchPartition(opts, rp, kgo.DefaultDecompressor(), nil)
+		if got.Err != nil {
+			return got.Err
+		}
+		for _, r := range got.Records {
+			if !r.Attrs.IsControl() && r.Key != nil {
+				s.newest[string(r.Key)] = r.Offset
+			}
+		}
+		if next <= s.next {
+			return nil
+		}
+		s.next = next
+		if len(s.newest) > maxCompactKeys {
+			return nil
+		}
+	}
+	return nil
+}
+
+func fetchOne(ctx context.Context, c *Cluster, leader int32, p partition, from int64) (*kmsg.FetchResponseTopicPartition, error) {
+	req := kmsg.NewPtrFetchRequest()
+	req.Version = 11
+	// Only the partition's limit is a small one: see shareLimit.
+	req.MaxBytes, req.IsolationLevel, req.SessionEpoch = math.MaxInt32, 1, -1
+	t := kmsg.NewFetchRequestTopic()
+	t.Topic = p.topic
+	rp := kmsg.NewFetchRequestTopicPartition()
+	rp.Partition, rp.FetchOffset, rp.PartitionMaxBytes, rp.CurrentLeaderEpoch = p.id, from, 1<<20, -1
+	t.Partitions = append(t.Partitions, rp)
+	req.Topics = append(req.Topics, t)
+	resp, err := ask[*kmsg.FetchResponse](ctx, c, leader, req)
+	if err != nil {
+		return nil, err
+	}
+	if err := kerr.ErrorForCode(resp.ErrorCode); err != nil {
+		return nil, err
+	}
+	if len(resp.Topics) != 1 || len(resp.Topics[0].Partitions) != 1 {
+		return nil, kerr.UnknownTopicOrPartition
+	}
+	return &resp.Topics[0].Partitions[0], nil
+}

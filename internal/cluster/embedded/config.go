@@ -1,0 +1,174 @@
+package embedded
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/weir-project/weir/internal/intake"
+)
+
+// Size is the number of brokers in a cluster, with ids 0 to Size-1.
+const Size = 3
+
+// Defaults of Config.
+const (
+	DefaultLogCap       = int64(1) << 30
+	DefaultSegmentBytes = int64(8) << 20
+	DefaultMaxBatches   = 300_000
+	DefaultCheckEvery   = 10 * time.Second
+)
+
+// Config says where a cluster lives and what it may use. The zero value is a
+// cluster in memory on three free ports of 127.0.0.1.
+type Config struct {
+	// Dir is the data directory, created when missing. Empty keeps everything in
+	// memory: for tests, and gone after Close.
+	Dir string
+	// Addrs are the host:port to listen on, one for each broker; port 0 is any
+	// free port. nil is 127.0.0.1:0 three times. The brokers tell clients the
+	// address that they are bound to; one bound to every interface tells 127.0.0.1.
+	Addrs []string
+	// Log receives what an operator should know. nil discards it.
+	Log *slog.Logger
+	// Progress is called with one line about every half second while Open takes
+	// longer than a second. It may be called from another goroutine, but not
+	// after Open has returned. nil is allowed.
+	Progress func(line string)
+	// LogCap is the most bytes that the partitions may hold on disk together,
+	// beyond which Run deletes the oldest segments; 0 is DefaultLogCap.
+	// Compacted topics count, and are never trimmed for it.
+	LogCap int64
+	// SegmentBytes is the size at which a partition starts a new file, for topics
+	// that do not say; 0 is DefaultSegmentBytes. Retention deletes whole files.
+	SegmentBytes int64
+	// MaxBatches bounds the record batches of all partitions together, because
+	// the broker keeps about 88 bytes of heap for each; 0 is DefaultMaxBatches.
+	MaxBatches int64
+	// CheckEvery is how often Run applies retention; 0 is DefaultCheckEvery.
+	CheckEvery time.Duration
+	// SyncWrites makes every produce wait for the disk. An fsync that fails is not
+	// noticed, because the module ignores its result. Without it an acknowledged
+	// record survives the death of the process at any moment, but not the loss of
+	// power: that is also how Apache Kafka is usually run, which then relies on
+	// replicas. Measured, it costs far more than anything else here.
+	SyncWrites bool
+	// Listen makes the sockets; nil is net.Listen.
+	Listen func(network, address string) (net.Listener, error)
+
+	// space is diskSpace outside tests.
+	space func(dir string) (total, free int64, err error)
+	// conns is how many connections a broker admits; 0 is the share of maxConns
+	// that the process's descriptors permit.
+	conns int
+}
+
+func (c Config) withDefaults() (Config, error) {
+	if c.Addrs == nil {
+		c.Addrs = []string{"127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"}
+	}
+	if len(c.Addrs) != Size {
+		return c, fmt.Errorf("%d broker addresses given, %d needed", len(c.Addrs), Size)
+	}
+	seen := make(map[string]bool)
+	for _, a := range c.Addrs {
+		_, port, err := net.SplitHostPort(a)
+		if err != nil {
+			return c, &AddrError{Addr: a, Err: fmt.Errorf("want host:port: %w", err)}
+		}
+		if port != "0" && seen[a] {
+			return c, &AddrError{Addr: a, Err: errors.New("given for two brokers")}
+		}
+		seen[a] = true
+	}
+	if c.LogCap < 0 || c.SegmentBytes < 0 || c.MaxBatches < 0 || c.CheckEvery < 0 {
+		return c, errors.New("a limit of the cluster is negative")
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Progress == nil {
+		c.Progress = func(string) {}
+	}
+	if c.LogCap == 0 {
+		c.LogCap = DefaultLogCap
+	}
+	if c.SegmentBytes == 0 {
+		c.SegmentBytes = DefaultSegmentBytes
+	}
+	if c.MaxBatches == 0 {
+		c.MaxBatches = DefaultMaxBatches
+	}
+	if c.CheckEvery == 0 {
+		c.CheckEvery = DefaultCheckEvery
+	}
+	if c.Listen == nil {
+		c.Listen = net.Listen
+	}
+	if c.space == nil {
+		c.space = diskSpace
+	}
+	if c.conns == 0 {
+		c.conns = intake.Share(maxConns)
+	}
+	return c, nil
+}
+
+// AddrError says which address could not be listened on.
+type AddrError struct {
+	Addr string // as configured
+	Err  error
+}
+
+func (e *AddrError) Error() string {
+	if e.InUse() {
+		return fmt.Sprintf("listen on %s: another program uses this port; stop it, or choose another one", e.Addr)
+	}
+	return fmt.Sprintf("listen on %s: %v", e.Addr, e.Err)
+}
+
+func (e *AddrError) Unwrap() error { return e.Err }
+
+// InUse reports whether another socket holds the address: a default then gives
+// way to a free port.
+func (e *AddrError) InUse() bool { return errors.Is(e.Err, syscall.EADDRINUSE) }
+
+// LockedError says that a running process uses the data directory.
+type LockedError struct {
+	Dir string
+	PID int // 0 when the holder did not leave it
+}
+
+func (e *LockedError) Error() string {
+	who := "another weir"
+	if e.PID > 0 {
+		who = fmt.Sprintf("another weir (process %d)", e.PID)
+	}
+	return fmt.Sprintf("data directory %s is in use by %s; stop it, or choose another --data directory", e.Dir, who)
+}
+
+// FormatError says why a data directory cannot be opened.
+type FormatError struct {
+	Dir    string
+	Reason string // what is wrong, and the way out
+	Newer  bool   // whether a newer version wrote it
+}
+
+func (e *FormatError) Error() string {
+	return fmt.Sprintf("data directory %s: %s", e.Dir, e.Reason)
+}
+
+// notWritable adds the way out to an error of the file system.
+func notWritable(dir string, err error) error {
+	if errors.Is(err, os.ErrPermission) || errors.Is(err, syscall.EROFS) {
+		return fmt.Errorf("data directory %s is not writable: %w; change its owner, or choose another --data directory", dir, err)
+	}
+	if isFull(err) {
+		return &DiskError{Dir: dir, Free: -1, Err: err}
+	}
+	return fmt.Errorf("data directory %s: %w", dir, err)
+}

@@ -1,0 +1,30 @@
+//go:build unix
+
+package embedded
+
+import (
+	"errors"
+	"os"
+	"syscall"
+)
+
+// tryLock takes an exclusive lock on f that ends with the process, however it
+// ends. held reports that somebody else has it.
+func tryLock(f *os.File) (held bool, err error) {
+	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		return true, nil
+	}
+	return false, err
+}
+
+// diskSpace returns the size of the file system that holds dir and what is left
+// of it, in bytes.
+func diskSpace(dir string) (total, free int64, err error) {
+	var s syscall.Statfs_t
+	if err := syscall.Statfs(dir, &s); err != nil {
+		return 0, 0, err
+	}
+	size := int64(s.Bsize) //nolint:unconvert // its type differs between systems
+	return int64(s.Blocks) * size, int64(s.Bavail) * size, nil
+}

@@ -1,0 +1,180 @@
+package embedded
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+)
+
+// Truncation is a stretch of the log, or of a state file, that a start found
+// damaged: a bit that flipped, or a write that the machine lost. The broker cannot
+// serve what follows the damage in the same file.
+type Truncation struct {
+	// File is the damaged file, relative to the data directory.
+	File string
+	// Topic and Partition are set when File is a piece of a partition's log.
+	Topic     string
+	Partition int32
+	// Bytes is how much was cut off.
+	Bytes int64
+	// KeptAs is where a state file was moved that could not be read at all.
+	KeptAs string
+	// From is the first offset that is gone, To the first one after it that is
+	// not; To is -1 when the damage reaches the end of the partition, whose
+	// offsets from From on will be given out again. Both are -1 for a state file.
+	From, To int64
+
+	located bool
+}
+
+func (t Truncation) String() string {
+	if t.KeptAs != "" {
+		return fmt.Sprintf("%s was damaged and is kept as %s; weir goes on without it", t.File, t.KeptAs)
+	}
+	if t.Topic == "" {
+		return fmt.Sprintf("%s: %d damaged bytes dropped", t.File, t.Bytes)
+	}
+	to := "the end"
+	if t.To >= 0 {
+		to = fmt.Sprint(t.To)
+	}
+	return fmt.Sprintf("%s/%d: %d damaged bytes dropped, offsets %d to %s are gone", t.Topic, t.Partition, t.Bytes, t.From, to)
+}
+
+// moduleLog is the module's logger. The module reports damage and failures to
+// save nowhere else, so they are picked out of it; the tests of both would fail
+// if the module changed its words.
+type moduleLog struct {
+	log    *slog.Logger
+	failed func(error) // is called with every write that failed
+
+	mu    sync.Mutex
+	found []Truncation
+	saves []error
+}
+
+func (l *moduleLog) Logf(level kfake.LogLevel, format string, args ...any) {
+	switch level {
+	case kfake.LogLevelError:
+		line := fmt.Sprintf(format, args...)
+		l.log.Error("broker", "detail", line)
+		if strings.HasPrefix(format, "endTx: failed to persist") {
+			l.failed(errors.New(line))
+		}
+		if strings.HasPrefix(format, "persist to disk") || strings.HasPrefix(format, "save session state") {
+			l.mu.Lock()
+			l.saves = append(l.saves, errors.New(line))
+			l.mu.Unlock()
+		}
+	case kfake.LogLevelWarn:
+		l.notice(format, args)
+		if failedWrite(format) {
+			l.failed(fmt.Errorf(format, args...))
+		}
+		if strings.HasPrefix(format, "txn: EndTxn slow") { // 5 ms are slow to it: on a busy machine, every commit
+			l.log.Debug("broker", "detail", fmt.Sprintf(format, args...))
+			return
+		}
+		l.log.Warn("broker", "detail", fmt.Sprintf(format, args...))
+	default:
+		// Info is one line for each request that a client got wrong.
+	}
+}
+
+// failedWrite recognizes the warnings about data that the module could not write.
+func failedWrite(format string) bool {
+	return hasPrefix(format, "persist ", "compact groups.log", "compact pids.log", "rebuildSegments") ||
+		strings.HasSuffix(format, ": truncate: %v") || strings.HasSuffix(format, ": open for truncate: %v")
+}
+
+func hasPrefix(s string, prefixes ...string) bool {
+	return slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(s, p) })
+}
+
+func containsAny(s string, parts ...string) bool {
+	return slices.ContainsFunc(parts, func(p string) bool { return strings.Contains(s, p) })
+}
+
+// forgetSaves drops the errors of a module that was closed after a failed write.
+func (l *moduleLog) forgetSaves() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.saves = nil
+}
+
+// notice picks the damage out of what the module says while it loads.
+func (l *moduleLog) notice(format string, args []any) {
+	switch {
+	case strings.HasSuffix(format, "segment %d: truncating %d corrupt bytes") && len(args) == 4:
+		topic, ok0 := args[0].(string)
+		part, ok1 := args[1].(int32)
+		base, ok2 := args[2].(int64)
+		n, ok3 := args[3].(int)
+		if ok0 && ok1 && ok2 && ok3 {
+			l.add(Truncation{File: segmentPath(topic, part, base), Topic: topic, Partition: part, Bytes: int64(n), From: base, To: -1})
+		}
+	case strings.HasSuffix(format, ".log: discarding %d corrupt trailing bytes") && len(args) == 1:
+		if n, ok := args[0].(int); ok {
+			file, _, _ := strings.Cut(format, ":")
+			l.add(Truncation{File: logName + "/" + file, Bytes: int64(n), From: -1, To: -1})
+		}
+	}
+}
+
+func (l *moduleLog) add(t Truncation) {
+	l.mu.Lock()
+	l.found = append(l.found, t)
+	l.mu.Unlock()
+}
+
+// locate completes what the module said: it names the file and not the offsets.
+// The file has been cut by then, so what is lost begins where it ends.
+func (l *moduleLog) locate(dir string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := range l.found {
+		t := &l.found[i]
+		if t.Topic == "" || t.To >= 0 || t.located {
+			continue
+		}
+		t.located = true
+		path := filepath.Join(dir, t.File)
+		raw, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		for b, ok := parseBatch(raw); ok; b, ok = parseBatch(raw) {
+			t.From, raw = b.end, raw[b.size:]
+		}
+		segs, err := scanSegments(filepath.Dir(path))
+		if err != nil {
+			return err
+		}
+		for _, s := range segs {
+			if s.base > t.From {
+				t.To = s.base
+				break
+			}
+		}
+	}
+	return nil
+}
+
+func (l *moduleLog) list() []Truncation {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return append([]Truncation(nil), l.found...)
+}
+
+func (l *moduleLog) saveError() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return errors.Join(l.saves...)
+}

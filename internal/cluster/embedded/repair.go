@@ -1,0 +1,389 @@
+package embedded
+
+import (
+	"cmp"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"golang.org/x/sync/errgroup"
+)
+
+// After a death the module replays the log and takes every open transaction for
+// aborted, but in memory only. A record of that which lasts has to be in the log
+// before the module reads it, for two reasons: the next start would otherwise
+// meet the end marker of a later transaction of the same producer and show the
+// uncommitted records as committed; and a transaction whose commit had begun has
+// to be committed, which the module cannot do any more once it has listed it as
+// aborted (a WriteTxnMarkers request ends it, but leaves it on that list). So the
+// markers are written here, into the files.
+
+// repair makes the log whole after a death, before the module reads it: batches
+// that were not written to their end are cut off (nobody heard of them), indexes
+// are completed, and open transactions are ended.
+func (c *Cluster) repair(ctx context.Context, log string, commits map[producer]intent) error {
+	if err := c.repairState(log); err != nil {
+		return err
+	}
+	parts, err := scanSizes(log)
+	if err != nil {
+		return err
+	}
+	// Largest first, so that the two workers end together.
+	slices.SortFunc(parts, func(a, b partitionFiles) int { return cmp.Compare(len(b.segments), len(a.segments)) })
+	work, ctx := errgroup.WithContext(ctx)
+	work.SetLimit(2)
+	repairers := make([]*repairer, len(parts))
+	for i, p := range parts {
+		r := &repairer{c: c, p: p, commits: commits, open: make(map[int64]opened), windows: make(map[int64]*seqWindow)}
+		repairers[i] = r
+		work.Go(func() error {
+			if err := r.run(ctx); err != nil {
+				return fmt.Errorf("%s/%d: %w", p.topic, p.id, err)
+			}
+			return nil
+		})
+	}
+	if err := work.Wait(); err != nil {
+		return err
+	}
+	return writeWindows(log, repairers)
+}
+
+// opened is a transaction of which no end was found yet.
+type opened struct {
+	producer
+	first int64 // offset of its first record in this partition
+}
+
+// repairer repairs one partition.
+type repairer struct {
+	c       *Cluster
+	p       partitionFiles
+	commits map[producer]intent
+	buf     []byte
+	open    map[int64]opened // open transactions by producer id
+	windows map[int64]*seqWindow
+	last    batch
+	lastSeg string // path of the last segment with a batch, without extension
+	left    snapshot
+}
+
+func (r *repairer) run(ctx context.Context) error {
+	for i, s := range r.p.segments {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		next := int64(-1)
+		if i+1 < len(r.p.segments) {
+			next = r.p.segments[i+1].base
+		}
+		if err := r.segment(s, next); err != nil {
+			return err
+		}
+	}
+	if err := r.end(); err != nil {
+		return err
+	}
+	return r.writeSnapshot()
+}
+
+// segment checks one file. next is where the one after it begins, -1 for the last.
+func (r *repairer) segment(s segment, next int64) error {
+	path := filepath.Join(r.p.dir, strconv.FormatInt(s.base, 10))
+	raw, err := r.read(path+".dat", s.data)
+	if err != nil {
+		return err
+	}
+	had, err := os.ReadFile(path + ".idx")
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	var index []byte
+	kept := snapshotSegment{BaseOffset: s.base}
+	pos, end := 0, s.base
+	for {
+		b, ok := parseBatch(raw[pos:])
+		if !ok {
+			break
+		}
+		indexed, known := soundEntry(had, len(index))
+		if known {
+			if b, err = r.mend(path+".dat", raw[pos:], int64(pos), end, indexed.epoch()); err != nil {
+				return err
+			}
+		}
+		if b.first != end || raw[pos+16] != magic {
+			break
+		}
+		r.follow(b, raw[pos:pos+b.size])
+		e := b.index()
+		// The module's own entries carry a time stamp: keep those that agree. The epoch does.
+		if known && indexed[14] == e[14] {
+			e = indexed
+		}
+		index = append(index, e[:]...)
+		pos, end = pos+b.size, b.end
+		r.last, r.lastSeg = b, path
+		kept.cover(b.leaderEpoch, pos == b.size)
+	}
+	kept.Size = int64(pos)
+	r.left.Segments = append(r.left.Segments, kept)
+	if pos < len(raw) {
+		if err := r.cut(path, int64(pos), int64(len(raw)-pos), end, next, len(had) > len(index)); err != nil {
+			return err
+		}
+	}
+	if string(index) == string(had) {
+		return nil
+	}
+	return writeFileAtomic(path+".idx", index)
+}
+
+// mend puts right what no checksum covers at the head of a batch that is otherwise sound, and that
+// the index knows: it was whole once. pos is where it stands in the file.
+func (r *repairer) mend(path string, raw []byte, pos, first int64, epoch int32) (batch, error) {
+	had := [unchecked]byte(raw)
+	binary.BigEndian.PutUint64(raw, uint64(first))
+	binary.BigEndian.PutUint32(raw[12:], uint32(epoch))
+	raw[16] = magic
+	if had == [unchecked]byte(raw) {
+		return parseHeader(raw), nil
+	}
+	r.c.log.Warn("log mended", "topic", r.p.topic, "partition", r.p.id, "offset", first)
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return batch{}, err
+	}
+	_, err = f.WriteAt(raw[:unchecked], pos)
+	return parseHeader(raw), errors.Join(err, f.Sync(), f.Close())
+}
+
+// follow keeps what outlives the batch: whether its transaction is open, and what
+// its producer may send again.
+func (r *repairer) follow(b batch, raw []byte) {
+	id := b.producer.id
+	switch {
+	case b.control():
+		if o, ok := r.open[id]; ok && !commits(raw) {
+			r.left.Aborted = append(r.left.Aborted, snapshotAborted{Producer: id, First: o.first, Last: b.first})
+		}
+		delete(r.open, id)
+	case b.txn():
+		if _, ok := r.open[id]; !ok {
+			r.open[id] = opened{b.producer, b.first}
+		}
+	case id >= 0:
+		w := r.windows[id]
+		if w == nil {
+			w = new(seqWindow)
+			r.windows[id] = w
+		}
+		w.add(b)
+	}
+}
+
+// commits reports whether a control batch ends its transaction with a commit. One
+// that cannot be read aborts, as in the module.
+func commits(raw []byte) bool {
+	var rec kmsg.Record
+	if err := rec.ReadFrom(raw[batchHeader:]); err != nil || len(rec.Key) < 4 {
+		return false
+	}
+	return kmsg.ControlRecordKeyType(binary.BigEndian.Uint16(rec.Key[2:])) == kmsg.ControlRecordKeyTypeCommit
+}
+
+// cut shortens a segment to what is sound. The index is written after the batch
+// and before the acknowledgement: if it knows of more batches than were found,
+// or if this is not the file that was being written, records were lost.
+func (r *repairer) cut(path string, size, n, from, next int64, known bool) error {
+	if err := os.Truncate(path+".dat", size); err != nil {
+		return err
+	}
+	if known || next >= 0 {
+		file, err := filepath.Rel(r.c.dir.path, path+".dat")
+		if err != nil {
+			return err
+		}
+		r.c.mlog.add(Truncation{File: file, Topic: r.p.topic, Partition: r.p.id, Bytes: n, From: from, To: next, located: true})
+		r.c.log.Warn("log damaged", "topic", r.p.topic, "partition", r.p.id, "bytes", n, "from", from, "to", next)
+		return nil
+	}
+	r.c.log.Info("unfinished write cut off", "topic", r.p.topic, "partition", r.p.id, "bytes", n, "offset", from)
+	return nil
+}
+
+func (r *repairer) read(path string, size int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if int64(cap(r.buf)) < size {
+		r.buf = make([]byte, size)
+	}
+	r.buf = r.buf[:size]
+	n, err := f.ReadAt(r.buf, 0)
+	if int64(n) < size {
+		return nil, err
+	}
+	return r.buf, nil
+}
+
+// end writes the markers that are missing at the end of the log.
+func (r *repairer) end() error {
+	if len(r.open) == 0 {
+		return nil
+	}
+	ids := make([]int64, 0, len(r.open))
+	for id := range r.open {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	var data, index []byte
+	offset := r.last.end
+	for _, id := range ids {
+		o := r.open[id]
+		_, commit := r.commits[o.producer]
+		raw := marker(o.producer, commit, offset, r.last.leaderEpoch)
+		b, ok := parseBatch(raw)
+		if !ok {
+			return errors.New("a marker of ours is not sound")
+		}
+		e := b.index()
+		data, index = append(data, raw...), append(index, e[:]...)
+		if !commit {
+			r.left.Aborted = append(r.left.Aborted, snapshotAborted{Producer: id, First: o.first, Last: offset})
+		}
+		offset++
+		r.c.log.Info("transaction ended", "topic", r.p.topic, "partition", r.p.id, "producer_id", id, "commit", commit)
+	}
+	// In the module's order, so that a death in between is what the loop above mends.
+	if err := appendFile(r.lastSeg+".dat", data); err != nil {
+		return err
+	}
+	if err := appendFile(r.lastSeg+".idx", index); err != nil {
+		return err
+	}
+	r.last.end = offset
+	for i := range r.left.Segments {
+		if seg := &r.left.Segments[i]; filepath.Join(r.p.dir, strconv.FormatInt(seg.BaseOffset, 10)) == r.lastSeg {
+			seg.Size += int64(len(data))
+		}
+	}
+	return nil
+}
+
+// marker is the control batch that ends a transaction.
+func marker(p producer, commit bool, offset int64, leaderEpoch int32) []byte {
+	key := kmsg.ControlRecordKey{Type: kmsg.ControlRecordKeyTypeAbort}
+	if commit {
+		key.Type = kmsg.ControlRecordKeyTypeCommit
+	}
+	end := kmsg.EndTxnMarker{}
+	rec := kmsg.Record{Key: key.AppendTo(nil), Value: end.AppendTo(nil)}
+	rec.Length = int32(len(rec.AppendTo(nil)) - 1) // the length itself takes one byte
+	now := time.Now().UnixMilli()
+	b := kmsg.RecordBatch{
+		FirstOffset: offset, PartitionLeaderEpoch: leaderEpoch, Magic: 2,
+		Attributes: attrControl | attrTxn, FirstTimestamp: now, MaxTimestamp: now,
+		ProducerID: p.id, ProducerEpoch: p.epoch, FirstSequence: -1,
+		NumRecords: 1, Records: rec.AppendTo(nil),
+	}
+	b.Length = int32(len(b.AppendTo(nil)) - batchPrefix)
+	b.CRC = int32(crc32.Checksum(b.AppendTo(nil)[21:], castagnoli))
+	return b.AppendTo(nil)
+}
+
+func appendFile(path string, data []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	return errors.Join(err, f.Close())
+}
+
+// recoverTxns finishes what repair began, with the module running and no client
+// in: positions of the transactions that were committed, and an epoch for every
+// transactional id that fences whoever used it before the death.
+func (c *Cluster) recoverTxns(ctx context.Context, commits map[producer]intent) error {
+	for _, in := range commits {
+		if err := c.commitStaged(ctx, in); err != nil {
+			return err
+		}
+	}
+	txns, err := c.transactions(ctx)
+	if err != nil {
+		return err
+	}
+	for _, t := range txns {
+		// Twice: the module takes an EndTxn that is one epoch behind for the retry
+		// of one that it has answered, and would confirm a commit of what repair
+		// has aborted.
+		for range 2 {
+			if err := c.fence(ctx, t.TransactionalID); err != nil {
+				return err
+			}
+		}
+	}
+	return c.intents.reset()
+}
+
+func (c *Cluster) fence(ctx context.Context, id string) error {
+	req := kmsg.NewPtrInitProducerIDRequest()
+	req.Version = 4
+	req.TransactionalID = &id
+	req.TransactionTimeoutMillis = 60_000
+	req.ProducerID, req.ProducerEpoch = -1, -1
+	resp, err := ask[*kmsg.InitProducerIDResponse](ctx, c, c.coordinatorOf(id), req)
+	if err == nil {
+		err = kerr.ErrorForCode(resp.ErrorCode)
+	}
+	if err != nil {
+		return fmt.Errorf("fence %q: %w", id, err)
+	}
+	return nil
+}
+
+func (c *Cluster) commitStaged(ctx context.Context, in intent) error {
+	groups := make(map[string][]stagedOffset)
+	for _, o := range in.Offsets {
+		groups[o.Group] = append(groups[o.Group], o)
+	}
+	for group, offsets := range groups {
+		req := kmsg.NewPtrOffsetCommitRequest()
+		req.Version = 7
+		req.Group, req.Generation = group, -1
+		for _, o := range offsets {
+			t := kmsg.NewOffsetCommitRequestTopic()
+			t.Topic = o.Topic
+			p := kmsg.NewOffsetCommitRequestTopicPartition()
+			p.Partition, p.Offset, p.LeaderEpoch, p.Metadata = o.Partition, o.Offset, o.LeaderEpoch, o.Metadata
+			t.Partitions = append(t.Partitions, p)
+			req.Topics = append(req.Topics, t)
+		}
+		resp, err := ask[*kmsg.OffsetCommitResponse](ctx, c, c.coordinatorOf(group), req)
+		if err != nil {
+			return fmt.Errorf("commit offsets of group %q: %w", group, err)
+		}
+		for _, t := range resp.Topics {
+			for _, p := range t.Partitions {
+				if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
+					c.log.Warn("offset of a transaction not committed", "group", group, "topic", t.Topic, "partition", p.Partition, "error", err)
+				}
+			}
+		}
+	}
+	return nil
+}

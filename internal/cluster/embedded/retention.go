@@ -1,0 +1,349 @@
+package embedded
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// Run applies retention every Config.CheckEvery until ctx ends or the cluster is
+// closed, then returns nil. A pass that fails is logged and tried again.
+func (c *Cluster) Run(ctx context.Context) error {
+	tick := time.NewTicker(c.cfg.CheckEvery)
+	defer tick.Stop()
+	for {
+		if err := c.Enforce(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, ErrClosed) {
+			c.log.Warn("retention", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-c.done:
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// Enforce deletes what is over: records older than a topic's retention.ms, whole
+// segments beyond its retention.bytes, superseded records at the head of a
+// compacted topic, and the oldest segments of all others beyond LogCap and
+// MaxBatches. Every partition keeps its last record, because one with none would
+// start again at offset 0 after a restart; no open transaction is cut.
+func (c *Cluster) Enforce(ctx context.Context) error {
+	c.trim.mu.Lock()
+	defer c.trim.mu.Unlock()
+	parts, err := c.retained(ctx)
+	if err != nil {
+		return fmt.Errorf("apply retention: %w", err)
+	}
+	now := time.Now()
+	var errs []error
+	for i := range parts {
+		p := &parts[i]
+		err := c.expire(ctx, p, now)
+		if p.policy.compact {
+			err = errors.Join(err, c.trim.compact(ctx, c, p))
+		}
+		// A leader that moved meanwhile is met again in the next pass.
+		if err != nil && !kerr.IsRetriable(err) {
+			errs = append(errs, fmt.Errorf("apply retention to %s/%d: %w", p.topic, p.id, err))
+		}
+		if p.policy.delete {
+			p.shrink()
+		}
+	}
+	c.trim.forget(parts)
+	fit(parts, c.cfg.LogCap, c.cfg.MaxBatches)
+	for i := range parts {
+		errs = append(errs, c.deleteTo(&parts[i]))
+	}
+	return errors.Join(errs...)
+}
+
+func (c *Cluster) deleteTo(p *retained) error {
+	if p.to <= p.start {
+		return nil
+	}
+	err := c.module(func(k *kfake.Cluster) error { return k.DeleteRecords(p.topic, p.id, p.to) })
+	if errors.Is(err, kerr.OffsetOutOfRange) || errors.Is(err, kerr.UnknownTopicOrPartition) {
+		return nil // a client deleted records, or the topic, meanwhile
+	}
+	if err != nil {
+		return fmt.Errorf("delete records of %s/%d: %w", p.topic, p.id, err)
+	}
+	c.log.Debug("records deleted", "topic", p.topic, "partition", p.id, "from", p.start, "to", p.to)
+	return nil
+}
+
+// policy is what the configuration of a topic says about keeping records.
+type policy struct {
+	compact, delete bool
+	ms, bytes       int64 // negative: for ever
+}
+
+// retained is a partition and how far its head is to be deleted.
+type retained struct {
+	partition
+	leader     int32
+	policy     policy
+	segments   []segment
+	start, end int64 // first offset, and the one after the last
+	limit      int64 // what must stay: the last record, open transactions
+	to         int64 // result: delete what is below
+}
+
+// retained describes every partition.
+func (c *Cluster) retained(ctx context.Context) ([]retained, error) {
+	all, err := c.topology(ctx)
+	if err != nil {
+		return nil, err
+	}
+	policies, err := c.policies(ctx, all)
+	if err != nil {
+		return nil, err
+	}
+	files := make(map[partition][]segment)
+	if c.dir != nil {
+		sizes, err := scanSizes(c.dir.file(logName))
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range sizes {
+			files[f.partition] = f.segments
+		}
+	}
+	var parts []retained
+	for _, p := range all {
+		info := c.partitionInfo(p.partition)
+		if info == nil || info.HighWatermark == 0 {
+			continue
+		}
+		parts = append(parts, retained{
+			partition: p.partition, leader: p.leader, policy: policies[p.topic], segments: files[p.partition],
+			start: info.LogStartOffset, end: info.HighWatermark, to: info.LogStartOffset,
+			limit: min(info.LastStableOffset, info.HighWatermark-1),
+		})
+	}
+	return parts, nil
+}
+
+// policies reads the effective configuration of every topic, the dynamic
+// configuration of the brokers included.
+func (c *Cluster) policies(ctx context.Context, all []placed) (map[string]policy, error) {
+	out := make(map[string]policy)
+	if len(all) == 0 {
+		return out, nil
+	}
+	req := kmsg.NewPtrDescribeConfigsRequest()
+	req.Version = 4
+	for i, p := range all {
+		if i > 0 && all[i-1].topic == p.topic {
+			continue
+		}
+		r := kmsg.NewDescribeConfigsRequestResource()
+		r.ResourceType, r.ResourceName = kmsg.ConfigResourceTypeTopic, p.topic
+		req.Resources = append(req.Resources, r)
+	}
+	resp, err := ask[*kmsg.DescribeConfigsResponse](ctx, c, 0, req)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range resp.Resources {
+		if r.ErrorCode != 0 {
+			continue // deleted meanwhile
+		}
+		values := make(map[string]string)
+		for _, e := range r.Configs {
+			if e.Value != nil {
+				values[e.Name] = *e.Value
+			}
+		}
+		out[r.ResourceName] = policyOf(values)
+	}
+	return out, nil
+}
+
+func policyOf(values map[string]string) policy {
+	number := func(topicKey, brokerKey string) int64 {
+		v := values[topicKey]
+		// A broker's dynamic value is listed under its own name, beside the default.
+		if b := values[brokerKey]; b != "" && (v == "" || v == defaultRetention[topicKey]) {
+			v = b
+		}
+		n, err := strconv.ParseInt(v, 10, 64)
+		if err != nil {
+			return -1
+		}
+		return n
+	}
+	cleanup := values["cleanup.policy"]
+	p := policy{
+		compact: strings.Contains(cleanup, "compact"),
+		ms:      number("retention.ms", "log.retention.ms"),
+		bytes:   number("retention.bytes", "log.retention.bytes"),
+	}
+	p.delete = !p.compact || strings.Contains(cleanup, "delete")
+	return p
+}
+
+// defaultRetention are the module's defaults, which are Kafka's.
+var defaultRetention = map[string]string{"retention.ms": "604800000", "retention.bytes": "-1"}
+
+// raise moves the deletion point up, never beyond the limit.
+func (p *retained) raise(to int64) { p.to = max(p.to, min(to, p.limit)) }
+
+// expire applies retention.ms: everything before the first record that is young
+// enough goes.
+func (c *Cluster) expire(ctx context.Context, p *retained, now time.Time) error {
+	if !p.policy.delete || p.policy.ms < 0 || p.limit <= p.start {
+		return nil
+	}
+	req := kmsg.NewPtrListOffsetsRequest()
+	req.Version = 7
+	req.ReplicaID = -2 // any broker may answer
+	t := kmsg.NewListOffsetsRequestTopic()
+	t.Topic = p.topic
+	rp := kmsg.NewListOffsetsRequestTopicPartition()
+	rp.Partition, rp.CurrentLeaderEpoch = p.id, -1
+	rp.Timestamp = max(now.UnixMilli()-p.policy.ms, 0)
+	t.Partitions = append(t.Partitions, rp)
+	req.Topics = append(req.Topics, t)
+	resp, err := ask[*kmsg.ListOffsetsResponse](ctx, c, 0, req)
+	if err != nil {
+		return err
+	}
+	for _, t := range resp.Topics {
+		for _, r := range t.Partitions {
+			switch err := kerr.ErrorForCode(r.ErrorCode); {
+			case errors.Is(err, kerr.UnknownTopicOrPartition):
+			case err != nil:
+				return err
+			case r.Offset < 0: // none is young enough
+				p.raise(p.limit)
+			default:
+				p.raise(r.Offset)
+			}
+		}
+	}
+	return nil
+}
+
+// shrink applies retention.bytes as Kafka does: a whole segment goes when what
+// follows it is enough.
+func (p *retained) shrink() {
+	if p.policy.bytes < 0 {
+		return
+	}
+	var total int64
+	for _, s := range p.segments {
+		total += s.data
+	}
+	for i := 0; i+1 < len(p.segments) && total-p.segments[i].data >= p.policy.bytes; i++ {
+		total -= p.segments[i].data
+		p.raise(p.segments[i+1].base)
+	}
+}
+
+// kept returns the bytes and batches that stay with the present deletion point.
+func (p *retained) kept() (bytes, batches int64) {
+	for i, s := range p.segments {
+		end := p.end
+		if i+1 < len(p.segments) {
+			end = p.segments[i+1].base
+		}
+		if end <= p.to {
+			continue
+		}
+		bytes += s.bytes
+		batches += s.live(end, p.to)
+	}
+	return bytes, batches
+}
+
+// live estimates the batches of a segment that ends at end and keeps what is not
+// below to: the module forgets the others, the index file does not.
+func (s segment) live(end, to int64) int64 {
+	if to <= s.base || end <= s.base {
+		return s.batches
+	}
+	return s.batches * (end - to) / (end - s.base)
+}
+
+// fit raises the deletion points until everything together is within the limits:
+// oldest segments first, whatever partition they belong to. When no whole segment
+// is left to delete, batches still count against memory, so the partition with
+// the most of them loses the older half of its current segment.
+func fit(parts []retained, maxBytes, maxBatches int64) {
+	var bytes, batches int64
+	type old struct {
+		p    *retained
+		next int64
+		seg  segment
+	}
+	var olds []old
+	for i := range parts {
+		p := &parts[i]
+		b, n := p.kept()
+		bytes, batches = bytes+b, batches+n
+		if !p.policy.delete {
+			continue
+		}
+		for j := 0; j+1 < len(p.segments); j++ {
+			if next := p.segments[j+1].base; next > p.to && next <= p.limit {
+				olds = append(olds, old{p, next, p.segments[j]})
+			}
+		}
+	}
+	slices.SortStableFunc(olds, func(a, b old) int { return a.seg.modified.Compare(b.seg.modified) })
+	for _, o := range olds {
+		if bytes <= maxBytes && batches <= maxBatches {
+			return
+		}
+		if o.next <= o.p.to {
+			continue
+		}
+		batches -= o.seg.live(o.next, o.p.to)
+		bytes -= o.seg.bytes
+		o.p.raise(o.next)
+	}
+	thin(parts, batches-maxBatches)
+}
+
+// thin deletes inside of current segments until excess batches are gone.
+func thin(parts []retained, excess int64) {
+	for range 64 {
+		if excess <= 0 {
+			return
+		}
+		most := slices.MaxFunc(parts, func(a, b retained) int {
+			return cmp.Compare(a.thinnable(), b.thinnable())
+		})
+		i := slices.IndexFunc(parts, func(p retained) bool { return p.partition == most.partition })
+		p := &parts[i]
+		if p.thinnable() < 100 {
+			return // compacted topics and open transactions hold the rest
+		}
+		_, before := p.kept()
+		p.raise(p.to + (p.end-p.to+1)/2)
+		_, after := p.kept()
+		excess -= before - after
+	}
+}
+
+func (p retained) thinnable() int64 {
+	if !p.policy.delete || p.limit <= p.to {
+		return -1
+	}
+	_, n := p.kept()
+	return n
+}

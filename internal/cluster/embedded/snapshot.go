@@ -1,0 +1,144 @@
+package embedded
+
+import (
+	"encoding/json"
+	"math"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// What the module writes when it is closed, and would have liked to find after a
+// death. Repair has read everything anyway, so it leaves both files: with the
+// first the module reads one segment at a time, instead of holding the whole log
+// in memory; with the second an idempotent producer that outlives the brokers may
+// send again what it got no answer to, without it being written twice. Both are
+// hints: a module that does not understand them falls back to its own ways.
+
+// snapshotVersion is the module's, of the pinned version.
+const snapshotVersion = 1
+
+// snapshot is a partition's snapshot.json.
+type snapshot struct {
+	Version   int               `json:"version"`
+	End       int64             `json:"high_watermark"`
+	Stable    int64             `json:"last_stable_offset"`
+	Start     int64             `json:"log_start_offset"`
+	Epoch     int32             `json:"epoch"`
+	Leader    int32             `json:"leader_node,omitempty"`
+	CreatedAt time.Time         `json:"created_at"`
+	Aborted   []snapshotAborted `json:"aborted_txns,omitempty"`
+	Segments  []snapshotSegment `json:"segments"`
+}
+
+type snapshotAborted struct {
+	Producer int64 `json:"producer_id"`
+	First    int64 `json:"first_offset"`
+	Last     int64 `json:"last_offset"`
+}
+
+type snapshotSegment struct {
+	BaseOffset int64 `json:"base_offset"`
+	Size       int64 `json:"size"`
+	MinEpoch   int32 `json:"min_epoch,omitempty"`
+	MaxEpoch   int32 `json:"max_epoch,omitempty"`
+}
+
+func (s *snapshotSegment) cover(epoch int32, first bool) {
+	if first {
+		s.MinEpoch, s.MaxEpoch = epoch, epoch
+	}
+	s.MinEpoch, s.MaxEpoch = min(s.MinEpoch, epoch), max(s.MaxEpoch, epoch)
+}
+
+func (r *repairer) writeSnapshot() error {
+	if r.lastSeg == "" {
+		return nil // nothing in it
+	}
+	path := filepath.Join(r.p.dir, "snapshot.json")
+	var old snapshot
+	if raw, err := os.ReadFile(path); err == nil {
+		_ = json.Unmarshal(raw, &old) // one that cannot be read says nothing
+	}
+	s := &r.left
+	s.Version, s.End, s.Stable, s.Epoch = snapshotVersion, r.last.end, r.last.end, max(r.last.leaderEpoch, old.Epoch)
+	// The start only ever moves up: records that were deleted before the last
+	// close stay deleted.
+	s.Start = max(r.p.segments[0].base, min(old.Start, s.End-1))
+	s.Leader, s.CreatedAt = old.Leader, old.CreatedAt
+	if s.CreatedAt.IsZero() {
+		s.CreatedAt = r.p.segments[0].modified
+	}
+	raw, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	return writeFileAtomic(path, raw)
+}
+
+// seqWindow is what is remembered of an idempotent producer in a partition: its last
+// batches, by which one that comes again is recognized.
+type seqWindow struct {
+	epoch   int16
+	entries [5]windowEntry
+	at      uint8 // where the next one goes
+	count   uint8
+	next    int32 // sequence number that is expected
+}
+
+type windowEntry struct {
+	First  int32 `json:"first_seq"`
+	Next   int32 `json:"next_seq"`
+	Offset int64 `json:"offset"`
+}
+
+func (w *seqWindow) add(b batch) {
+	if w.count > 0 && b.producer.epoch != w.epoch {
+		*w = seqWindow{}
+	}
+	w.epoch = b.producer.epoch
+	w.next = int32((int64(b.sequence) + b.end - b.first) % math.MaxInt32)
+	w.entries[w.at] = windowEntry{b.sequence, w.next, b.first}
+	w.at = (w.at + 1) % uint8(len(w.entries))
+	w.count = min(w.count+1, uint8(len(w.entries)))
+}
+
+// windowsFile is the module's seq_windows.json.
+type windowsFile struct {
+	Version int          `json:"version"`
+	Windows []windowLine `json:"windows"`
+}
+
+type windowLine struct {
+	Producer  int64          `json:"pid"`
+	Topic     string         `json:"topic"`
+	Partition int32          `json:"partition"`
+	Entries   [5]windowEntry `json:"entries"`
+	Count     uint8          `json:"count"`
+	At        uint8          `json:"at"`
+	Epoch     int16          `json:"epoch"`
+	Seen      bool           `json:"seen"`
+	Next      int32          `json:"next_seq"`
+}
+
+// writeWindows replaces what the last close left, which a producer that went on
+// since would be refused by.
+func writeWindows(log string, parts []*repairer) error {
+	if len(parts) == 0 {
+		return nil
+	}
+	f := windowsFile{Version: snapshotVersion}
+	for _, r := range parts {
+		for id, w := range r.windows {
+			f.Windows = append(f.Windows, windowLine{
+				Producer: id, Topic: r.p.topic, Partition: r.p.id, Entries: w.entries,
+				Count: w.count, At: w.at, Epoch: w.epoch, Seen: true, Next: w.next,
+			})
+		}
+	}
+	raw, err := json.Marshal(f)
+	if err != nil {
+		return err
+	}
+	return writeFileAtomic(filepath.Join(log, "seq_windows.json"), raw)
+}
