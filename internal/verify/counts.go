@@ -14,14 +14,14 @@ func (s *source) counts(st *stream, given bool) {
 		return
 	}
 	groups := map[string]*groupCheck{}
-	for _, l := range st.lanes() {
+	for _, l := range st.portions() {
 		for _, t := range l.p.tallies {
 			g := groups[t.Group]
 			if g == nil {
-				g = &groupCheck{s: s, st: st, group: t.Group, byLane: map[*lane]*tallyCheck{}}
+				g = &groupCheck{s: s, st: st, group: t.Group, byPortion: map[*portion]*tallyCheck{}}
 				groups[t.Group] = g
 			}
-			g.byLane[l] = t
+			g.byPortion[l] = t
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(groups)) {
@@ -37,7 +37,7 @@ func (s *source) position(st *stream) {
 		return
 	}
 	var without, uncounted int64
-	for _, l := range st.lanes() {
+	for _, l := range st.portions() {
 		next := int64(0)
 		for _, t := range l.p.tallies {
 			if t.main {
@@ -64,18 +64,18 @@ func (s *source) position(st *stream) {
 
 // groupCheck checks what one group has counted of one topic.
 type groupCheck struct {
-	s      *source
-	st     *stream
-	group  string
-	byLane map[*lane]*tallyCheck
+	s         *source
+	st        *stream
+	group     string
+	byPortion map[*portion]*tallyCheck
 }
 
 func (g *groupCheck) check() {
-	var trimmed []*lane
+	var trimmed []*portion
 	known := map[string]int64{} // differences found in single partitions, by kind
 	whole := true               // every partition can take part in the sum over all
-	for _, l := range g.st.lanes() {
-		t := g.byLane[l]
+	for _, l := range g.st.portions() {
+		t := g.byPortion[l]
 		switch {
 		case t == nil:
 			whole = whole && l.p.low == 0
@@ -98,7 +98,7 @@ func (g *groupCheck) check() {
 }
 
 // contradiction reports a tally that cannot be of this log, once it is told.
-func (g *groupCheck) contradiction(l *lane, t *tallyCheck) bool {
+func (g *groupCheck) contradiction(l *portion, t *tallyCheck) bool {
 	switch {
 	case t.TopicID != "" && g.st.topicID != "" && t.TopicID != g.st.topicID:
 		g.s.fault(l.p.topic, l.p.id, "group %s counted a topic of the same name that was deleted: this one was created again", g.group)
@@ -113,18 +113,17 @@ func (g *groupCheck) contradiction(l *lane, t *tallyCheck) bool {
 	return true
 }
 
-func (g *groupCheck) miscounted(l *lane, d difference) {
-	g.s.report.Miscounted += abs(d.stored - d.real)
-	g.s.problem("miscounted", l.p.topic, l.p.id, -1, fmt.Sprintf("group %s has counted %d of %q, there are %d", g.group, d.stored, d.kind, d.real))
+func (g *groupCheck) miscounted(l *portion, d difference) {
+	g.s.miscounted(d.stored-d.real, l.p.topic, l.p.id, "group %s has counted %d of %q, there are %d", g.group, d.stored, d.kind, d.real)
 }
 
 // trimmed checks tallies whose first records are no longer in the log. What the
 // retained records say is a lower bound; the cursor's cumulative counts settle
 // the rest where nobody else wrote to the topic: what was ever written is what was
 // counted and what is still to be counted.
-func (g *groupCheck) trimmed(lanes []*lane, known map[string]int64, whole bool) {
-	for _, l := range lanes {
-		t := g.byLane[l]
+func (g *groupCheck) trimmed(portions []*portion, known map[string]int64, whole bool) {
+	for _, l := range portions {
+		t := g.byPortion[l]
 		for _, kind := range slices.Sorted(maps.Keys(t.in)) {
 			if n := t.in[kind]; len(t.in) < maxKinds && t.Counts[kind] < n && t.Counts["(other)"] == 0 {
 				g.miscounted(l, difference{kind, t.Counts[kind], n})
@@ -132,15 +131,15 @@ func (g *groupCheck) trimmed(lanes []*lane, known map[string]int64, whole bool) 
 			}
 		}
 		if gone := t.Sum() - sum(t.in); gone > l.p.low-t.Start {
-			g.s.report.Miscounted += gone - (l.p.low - t.Start)
-			g.s.problem("miscounted", l.p.topic, l.p.id, -1, fmt.Sprintf("group %s has counted %d events more than are kept, but only %d offsets were deleted", g.group, gone, l.p.low-t.Start))
+			g.s.miscounted(gone-(l.p.low-t.Start), l.p.topic, l.p.id,
+				"group %s has counted %d events more than are kept, but only %d offsets were deleted", g.group, gone, l.p.low-t.Start)
 			return
 		}
 	}
 	if why := g.unsettled(whole); why != "" {
 		var n int64
-		for _, l := range lanes {
-			t := g.byLane[l]
+		for _, l := range portions {
+			t := g.byPortion[l]
 			n += t.Sum() - sum(t.in)
 		}
 		g.s.report.Unverifiable += n
@@ -148,27 +147,25 @@ func (g *groupCheck) trimmed(lanes []*lane, known map[string]int64, whole bool) 
 		return
 	}
 	counted := map[string]int64{}
-	for _, l := range g.st.lanes() {
-		t := g.byLane[l]
-		if t == nil {
-			for kind, c := range l.kinds {
-				counted[kind] += c.before
-			}
+	add := func(counts map[string]int64, sign int64) {
+		for kind, n := range counts {
+			counted[kind] += sign * n
+		}
+	}
+	for _, l := range g.st.portions() {
+		if t := g.byPortion[l]; t != nil {
+			add(t.Counts, 1)
+			add(t.tail, 1)
 			continue
 		}
-		for kind, n := range t.Counts {
-			counted[kind] += n
-		}
-		for kind, n := range t.tail {
-			counted[kind] += n
+		for kind, c := range l.kinds {
+			counted[kind] += c.before
 		}
 	}
-	for kind, n := range known { // told already
-		counted[kind] -= n
-	}
+	add(known, -1) // reported already
 	for _, d := range differ(counted, g.st.counts) {
-		g.s.report.Miscounted += abs(d.stored - d.real)
-		g.s.problem("miscounted", g.st.topic.Name, -1, -1, fmt.Sprintf("group %s has counted, or has yet to count, %d of %q; %d were ever written", g.group, d.stored, d.kind, d.real))
+		g.s.miscounted(d.stored-d.real, g.st.topic.Name, -1,
+			"group %s has counted, or has yet to count, %d of %q; %d were ever written", g.group, d.stored, d.kind, d.real)
 	}
 }
 
@@ -176,7 +173,7 @@ func (g *groupCheck) trimmed(lanes []*lane, known map[string]int64, whole bool) 
 // can.
 func (g *groupCheck) unsettled(whole bool) string {
 	var foreign int64
-	for _, l := range g.st.lanes() {
+	for _, l := range g.st.portions() {
 		foreign += l.foreign
 		if l.p.end < l.p.high {
 			return "a transaction is open"

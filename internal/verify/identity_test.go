@@ -16,9 +16,9 @@ import (
 // smallBlock holds a few identities only, so that short tests use the file.
 const smallBlock = blockHead + 5*entryBytes
 
-func newLanes(s *identities, n int) {
+func newPortions(s *identities, n int) {
 	for i := range n {
-		s.lanes = append(s.lanes, &lane{p: &part{topic: "t", id: int32(i)}})
+		s.portions = append(s.portions, &portion{p: &partition{topic: "t", id: int32(i)}})
 	}
 }
 
@@ -38,10 +38,10 @@ func TestIdentities(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			const lanes = 4
+			const portions = 4
 			dir := t.TempDir()
 			s := newIdentities(dir, smallBlock, test.limit)
-			newLanes(s, lanes)
+			newPortions(s, portions)
 			r := rand.New(rand.NewPCG(1, 2))
 			of := make([]int, 0, test.events+test.copies) // the event of each record
 			for n := range test.events {
@@ -51,25 +51,25 @@ func TestIdentities(t *testing.T) {
 				of = append(of, r.IntN(test.events))
 			}
 			r.Shuffle(len(of), func(i, k int) { of[i], of[k] = of[k], of[i] })
-			// Record i has offset i of lane i mod lanes: the first in the order of lanes
+			// Record i has offset i of portion i mod portions: the first in the order of portions
 			// and offsets is the original, all others are copies.
 			first := map[int]int{}
-			before := func(a, b int) bool { return a%lanes < b%lanes || a%lanes == b%lanes && a < b }
+			before := func(a, b int) bool { return a%portions < b%portions || a%portions == b%portions && a < b }
 			for i, n := range of {
 				if f, ok := first[n]; !ok || before(i, f) {
 					first[n] = i
 				}
 			}
-			want := make([]int64, lanes)
+			want := make([]int64, portions)
 			for i, n := range of {
 				if first[n] != i {
-					want[i%lanes]++
+					want[i%portions]++
 				}
 			}
 			var wg sync.WaitGroup
-			for l := range lanes {
+			for l := range portions {
 				wg.Go(func() {
-					for i := l; i < len(of); i += lanes {
+					for i := l; i < len(of); i += portions {
 						if err := s.add(fmt.Appendf(nil, "event-%d", of[i]), uint32(l), int64(i)); err != nil {
 							t.Error(err)
 						}
@@ -86,12 +86,12 @@ func TestIdentities(t *testing.T) {
 			if err := s.compare(t.Context(), 2); err != nil {
 				t.Fatal(err)
 			}
-			for i, l := range s.lanes {
+			for i, l := range s.portions {
 				if l.doubled != want[i] || len(l.copies) != int(min(want[i], maxProblems)) {
 					t.Errorf("partition %d: %d copies, want %d; %d examples", i, l.doubled, want[i], len(l.copies))
 				}
 				for k, c := range l.copies {
-					if of[c.offset] != of[c.at] || c.offset%lanes != int64(i) || c.at%lanes != int64(c.earlier.p.id) || !before(int(c.at), int(c.offset)) {
+					if of[c.offset] != of[c.at] || c.offset%portions != int64(i) || c.at%portions != int64(c.earlier.p.id) || !before(int(c.at), int(c.offset)) {
 						t.Errorf("partition %d: %d is said to repeat %d of partition %d", i, c.offset, c.at, c.earlier.p.id)
 					}
 					if k > 0 && c.offset <= l.copies[k-1].offset {
@@ -118,7 +118,7 @@ func TestTemporaryDiskFull(t *testing.T) {
 	s.file.need = 3 << 30
 	s.file.f = full
 	defer s.close()
-	newLanes(s, 1)
+	newPortions(s, 1)
 	var failed error
 	for n := 0; failed == nil && n < 10_000; n++ {
 		failed = s.add(fmt.Appendf(nil, "event-%d", n), 0, int64(n))
@@ -139,7 +139,7 @@ func BenchmarkIdentities(b *testing.B) {
 	const events = 4_000_000
 	for b.Loop() {
 		s := newIdentities(b.TempDir(), blockBytes, tableEntries)
-		newLanes(s, 2)
+		newPortions(s, 2)
 		var peak uint64
 		stop, done := make(chan struct{}), make(chan struct{})
 		go func() {

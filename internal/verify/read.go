@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"golang.org/x/sync/errgroup"
 
@@ -15,6 +16,20 @@ import (
 	"github.com/weir-project/weir/internal/kafka"
 	"github.com/weir-project/weir/internal/scan"
 )
+
+// read reads everything that is compared.
+func (v *verifier) read(ctx context.Context) error {
+	cl, err := v.cfg.Kafka.NewClient()
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	v.client, v.admin = cl, kadm.NewClient(cl)
+	if err := v.readSnapshot(ctx); err != nil {
+		return err
+	}
+	return v.identify(ctx)
+}
 
 // progressEvery is how often progress is told at most.
 const progressEvery = 200 * time.Millisecond
@@ -54,16 +69,16 @@ func (v *verifier) scan(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(v.cfg.Workers)
 	// The longest first: the last one to end is then a short one.
-	slices.SortFunc(v.parts, func(a, b *part) int { return cmp.Compare(b.end-b.low, a.end-a.low) })
+	slices.SortFunc(v.parts, func(a, b *partition) int { return cmp.Compare(b.end-b.low, a.end-a.low) })
 	for _, p := range v.parts {
 		g.Go(func() error { return v.scanPart(ctx, reader, p) })
 	}
 	return g.Wait()
 }
 
-// identify finds events that are stored more than once: it runs scan, which keeps
-// their identities, and compares these.
-func (v *verifier) identify(ctx context.Context, scan func(context.Context) error) (err error) {
+// identify reads every partition, which keeps the identities of events, and compares these
+// to find events that are stored more than once.
+func (v *verifier) identify(ctx context.Context) (err error) {
 	for _, s := range v.sources {
 		if v.cfg.SkipValues {
 			break
@@ -74,14 +89,14 @@ func (v *verifier) identify(ctx context.Context, scan func(context.Context) erro
 			if st.topic.NewIdentify == nil {
 				continue
 			}
-			for _, l := range st.lanes() {
+			for _, l := range st.portions() {
 				l.join(ids)
 				ids.file.need += (l.p.end - l.p.low) * entryBytes
 			}
 		}
 		s.ids = ids
 	}
-	if err := scan(ctx); err != nil {
+	if err := v.scan(ctx); err != nil {
 		return err
 	}
 	for _, s := range v.sources {
@@ -96,7 +111,7 @@ func (v *verifier) identify(ctx context.Context, scan func(context.Context) erro
 	return nil
 }
 
-func (v *verifier) scanPart(ctx context.Context, reader *scan.Reader, p *part) error {
+func (v *verifier) scanPart(ctx context.Context, reader *scan.Reader, p *partition) error {
 	at := p.low
 	s := scan.Range{TopicPartition: scan.TopicPartition{Topic: p.topic, Partition: p.id}, From: p.low, To: p.end}
 	return reader.Read(ctx, s, func(c scan.Chunk) error {
@@ -104,12 +119,12 @@ func (v *verifier) scanPart(ctx context.Context, reader *scan.Reader, p *part) e
 		defer b.Release()
 		if c.Trimmed > 0 {
 			p.low = max(p.low, at+c.Trimmed)
-			for _, l := range p.lanes {
+			for _, l := range p.portions {
 				l.hole()
 			}
 		}
 		for _, r := range c.Records {
-			if l := p.lane(r); l != nil {
+			if l := p.portion(r); l != nil {
 				if err := l.record(r, !v.cfg.SkipValues, b); err != nil {
 					return err
 				}
@@ -121,17 +136,17 @@ func (v *verifier) scanPart(ctx context.Context, reader *scan.Reader, p *part) e
 	})
 }
 
-// lane returns the lane of a record: a data topic has one, the dead-letter topic
+// portion returns the portion of a record: a data topic has one, the dead-letter topic
 // one for each source, nil for a record of none.
-func (p *part) lane(r *kgo.Record) *lane {
-	if len(p.lanes) == 1 && !p.lanes[0].st.dead {
-		return p.lanes[0]
+func (p *partition) portion(r *kgo.Record) *portion {
+	if len(p.portions) == 1 && !p.portions[0].st.dead {
+		return p.portions[0]
 	}
 	for i := range r.Headers {
 		if r.Headers[i].Key != kafka.HeaderSource {
 			continue
 		}
-		for _, l := range p.lanes {
+		for _, l := range p.portions {
 			if l.st.source.Name == string(r.Headers[i].Value) {
 				return l
 			}

@@ -66,18 +66,18 @@ func (w *seqWriter) add(seq int64) (again bool) {
 }
 
 // stretch is the numbers from first to last, both included.
-type stretch struct{ first, last int64 }
+type seqRange struct{ first, last int64 }
 
 // missing counts the numbers from from up to but not including to that are not in
-// the set, and returns the first few stretches of them. Nothing may write
+// the set, and returns the first few ranges of them. Nothing may write
 // meanwhile.
-func (s *seqSet) missing(from, to int64, examples int) (count int64, out []stretch) {
+func (s *seqSet) missing(from, to int64, examples int) (count int64, out []seqRange) {
 	add := func(first, last int64) {
 		count += last - first + 1
 		if n := len(out); n > 0 && out[n-1].last == first-1 {
 			out[n-1].last = last
 		} else if n < examples {
-			out = append(out, stretch{first, last})
+			out = append(out, seqRange{first, last})
 		}
 	}
 	if from >= to {
@@ -101,7 +101,7 @@ func (s *seqSet) missing(from, to int64, examples int) (count int64, out []stret
 	return count, out
 }
 
-// missing calls add for the stretches that are missing in a chunk, which begins
+// missing calls add for the ranges that are missing in a chunk, which begins
 // at base, between two numbers.
 func (c *seqChunk) missing(base, from, to int64, add func(first, last int64)) {
 	for at := from; at < to; {

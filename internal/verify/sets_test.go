@@ -38,24 +38,24 @@ func TestSeqSet(t *testing.T) {
 			from, to = rnd.Int64N(100), chunkBits+rnd.Int64N(100)
 		}
 		var want int64
-		var stretches []stretch
+		var ranges []seqRange
 		for n := from; n < to; n++ {
 			if has[n] {
 				continue
 			}
 			want++
-			if k := len(stretches); k > 0 && stretches[k-1].last == n-1 {
-				stretches[k-1].last = n
+			if k := len(ranges); k > 0 && ranges[k-1].last == n-1 {
+				ranges[k-1].last = n
 			} else {
-				stretches = append(stretches, stretch{n, n})
+				ranges = append(ranges, seqRange{n, n})
 			}
 		}
 		got, examples := set.missing(from, to, 1<<20)
-		if got != want || !slices.Equal(examples, stretches) {
-			t.Fatalf("seed %d: missing %d in [%d,%d), want %d\n%v\n%v", seed, got, from, to, want, examples, stretches)
+		if got != want || !slices.Equal(examples, ranges) {
+			t.Fatalf("seed %d: missing %d in [%d,%d), want %d\n%v\n%v", seed, got, from, to, want, examples, ranges)
 		}
-		if _, few := set.missing(from, to, 2); !slices.Equal(few, stretches[:min(2, len(stretches))]) {
-			t.Fatalf("seed %d: examples %v of %v", seed, few, stretches)
+		if _, few := set.missing(from, to, 2); !slices.Equal(few, ranges[:min(2, len(ranges))]) {
+			t.Fatalf("seed %d: examples %v of %v", seed, few, ranges)
 		}
 	}
 }

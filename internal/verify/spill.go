@@ -13,7 +13,7 @@ const (
 	// one in memory for each bucket.
 	blockBytes = 32 << 10
 	blockHead  = 8  // the place of the bucket's block before it
-	entryBytes = 28 // hash, lane, offset
+	entryBytes = 28 // hash, portion, offset
 	noBlock    = -1
 )
 
@@ -100,7 +100,7 @@ type bucket struct {
 	buf []byte
 }
 
-func (b *bucket) add(file *spill, e identity) error {
+func (b *bucket) add(file *spill, h hash, at place) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.buf == nil {
@@ -108,17 +108,16 @@ func (b *bucket) add(file *spill, e identity) error {
 		b.follow(noBlock)
 	}
 	if len(b.buf) == cap(b.buf) {
-		at, err := file.write(b.buf)
+		before, err := file.write(b.buf)
 		if err != nil {
 			return err
 		}
 		b.buf = b.buf[:blockHead]
-		b.follow(at)
+		b.follow(before)
 	}
-	b.buf = binary.LittleEndian.AppendUint64(b.buf, e.hi)
-	b.buf = binary.LittleEndian.AppendUint64(b.buf, e.lo)
-	b.buf = binary.LittleEndian.AppendUint32(b.buf, e.lane)
-	b.buf = binary.LittleEndian.AppendUint64(b.buf, uint64(e.offset))
+	b.buf = append(b.buf, h[:]...)
+	b.buf = binary.LittleEndian.AppendUint32(b.buf, at.portion)
+	b.buf = binary.LittleEndian.AppendUint64(b.buf, uint64(at.offset))
 	return nil
 }
 
@@ -129,15 +128,12 @@ func (b *bucket) follow(at int64) {
 
 // each calls f for every identity, the latest block first. Nothing may add
 // meanwhile.
-func (b *bucket) each(file *spill, f func(identity) error) error {
+func (b *bucket) each(file *spill, f func(hash, place) error) error {
 	for block := b.buf; len(block) > 0; {
-		for at := blockHead; at < len(block); at += entryBytes {
-			p := block[at : at+entryBytes]
-			e := identity{
-				hi: binary.LittleEndian.Uint64(p), lo: binary.LittleEndian.Uint64(p[8:]),
-				lane: binary.LittleEndian.Uint32(p[16:]), offset: int64(binary.LittleEndian.Uint64(p[20:])),
-			}
-			if err := f(e); err != nil {
+		for i := blockHead; i < len(block); i += entryBytes {
+			p := block[i : i+entryBytes]
+			at := place{binary.LittleEndian.Uint32(p[16:]), int64(binary.LittleEndian.Uint64(p[20:]))}
+			if err := f(hash(p[:16]), at); err != nil {
 				return err
 			}
 		}

@@ -16,8 +16,6 @@ import (
 	"runtime"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
-
 	"github.com/weir-project/weir/internal/event"
 	"github.com/weir-project/weir/internal/kafka"
 	"github.com/weir-project/weir/internal/tally"
@@ -122,7 +120,7 @@ type SourceReport struct {
 	// Miscounted is by how much counts differ from what they count, summed over
 	// kinds, partitions and groups without regard to the sign.
 	Miscounted int64 `json:"miscounted"`
-	// Gaps is how many stretches upstream no longer offered, DeadLetters how many
+	// Gaps is how many ranges upstream no longer offered, DeadLetters how many
 	// frames were set aside, by Reasons. Neither is a fault: they are told.
 	Gaps        int64            `json:"gaps"`
 	DeadLetters int64            `json:"dead_letters"`
@@ -163,22 +161,13 @@ const maxProblems = 10
 func Run(ctx context.Context, cfg Config, progress func(Progress)) (Report, error) {
 	begun := time.Now()
 	v, err := newVerifier(cfg, progress)
+	if err == nil {
+		err = v.read(ctx)
+	}
 	if err != nil {
 		return Report{}, fmt.Errorf("verify: %w", err)
 	}
-	cl, err := cfg.Kafka.NewClient()
-	if err != nil {
-		return Report{}, fmt.Errorf("verify: %w", err)
-	}
-	defer cl.Close()
-	v.client, v.admin = cl, kadm.NewClient(cl)
-	if err := v.take(ctx); err != nil {
-		return Report{}, fmt.Errorf("verify: %w", err)
-	}
-	if err := v.identify(ctx, v.scan); err != nil {
-		return Report{}, fmt.Errorf("verify: %w", err)
-	}
-	report := v.judge()
+	report := v.conclude()
 	report.Elapsed = time.Since(begun)
 	return report, nil
 }

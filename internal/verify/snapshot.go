@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -22,7 +23,7 @@ type verifier struct {
 	report func(Progress)
 
 	sources []*source
-	parts   []*part
+	parts   []*partition
 	counter progressCounter
 	notes   []string
 }
@@ -51,22 +52,22 @@ type stream struct {
 	before, after int64
 	counts        map[string]int64 // the cursor's, as of before
 	seqs          *seqSet
-	parts         []*part
+	parts         []*partition
 	committed     map[int32]int64 // offsets of its group in Kafka
 }
 
 // part is a partition of a topic, bounded.
-type part struct {
-	topic   string
-	id      int32
-	low     int64 // first offset that is retained
-	high    int64 // high watermark
-	end     int64 // where the scan ends: high, or lower where a transaction hides the rest
-	tallies []*tallyCheck
-	lanes   []*lane
+type partition struct {
+	topic    string
+	id       int32
+	low      int64 // first offset that is retained
+	high     int64 // high watermark
+	end      int64 // where the scan ends: high, or lower where a transaction hides the rest
+	tallies  []*tallyCheck
+	portions []*portion
 }
 
-// take fixes what is verified. The order is what makes it true of a system that
+// readSnapshot fixes what is verified. The order is what makes it true of a system that
 // goes on working:
 //
 //  1. offsets that groups committed to Kafka, then the tallies: a counter commits
@@ -77,7 +78,7 @@ type part struct {
 //     visible in every partition at the same moment);
 //  4. the cursors again: nothing below those ends can have been committed without
 //     them.
-func (v *verifier) take(ctx context.Context) error {
+func (v *verifier) readSnapshot(ctx context.Context) error {
 	v.stage("reading positions")
 	if err := v.topics(ctx); err != nil {
 		return err
@@ -86,23 +87,21 @@ func (v *verifier) take(ctx context.Context) error {
 		return err
 	}
 	var tallies []tally.Tally
+	var err error
 	if v.cfg.Tallies != nil {
-		var err error
-		if tallies, err = v.cfg.Tallies.All(ctx); err != nil {
-			return err
-		}
+		tallies, err = v.cfg.Tallies.All(ctx)
 	}
-	if err := v.cursors(ctx, false); err != nil {
-		return err
+	if err == nil {
+		err = v.cursors(ctx, false)
 	}
-	if err := v.ends(ctx); err != nil {
-		return err
+	if err == nil {
+		err = v.ends(ctx)
 	}
-	if err := v.cursors(ctx, true); err != nil {
-		return err
+	if err == nil {
+		err = v.cursors(ctx, true)
 	}
 	v.assign(tallies)
-	return nil
+	return err
 }
 
 // all returns every stream, those of the dead-letter topic last.
@@ -120,11 +119,9 @@ func (v *verifier) all() []*stream {
 // names returns the names of the topics that exist, each once.
 func (v *verifier) names() []string {
 	var out []string
-	dead := false
 	for _, st := range v.all() {
-		if st.exists && (!st.dead || !dead) {
+		if st.exists && !slices.Contains(out, st.topic.Name) {
 			out = append(out, st.topic.Name)
-			dead = dead || st.dead
 		}
 	}
 	return out
@@ -133,12 +130,10 @@ func (v *verifier) names() []string {
 // topics finds out which topics exist.
 func (v *verifier) topics(ctx context.Context) error {
 	var names []string
-	for _, s := range v.sources {
-		for _, st := range s.streams {
-			names = append(names, st.topic.Name)
-		}
+	for _, st := range v.all() {
+		names = append(names, st.topic.Name)
 	}
-	meta, err := v.admin.Metadata(ctx, append(names, kafka.TopicDeadLetters)...)
+	meta, err := v.admin.Metadata(ctx, names...)
 	if err != nil {
 		return fmt.Errorf("list topics: %w", err)
 	}
@@ -160,25 +155,23 @@ func (v *verifier) topics(ctx context.Context) error {
 
 // committedOffsets reads where the counting groups stand in Kafka.
 func (v *verifier) committedOffsets(ctx context.Context) error {
-	for _, s := range v.sources {
-		for _, st := range s.streams {
-			st.committed = map[int32]int64{}
-			if st.topic.Group == "" || !st.exists {
-				continue
-			}
-			offsets, err := v.admin.FetchOffsets(ctx, st.topic.Group)
-			if errors.Is(err, kerr.GroupIDNotFound) {
-				continue
-			}
-			if err != nil {
-				return fmt.Errorf("offsets of group %s: %w", st.topic.Group, err)
-			}
-			offsets.Each(func(o kadm.OffsetResponse) {
-				if o.Topic == st.topic.Name && o.Err == nil && o.At >= 0 {
-					st.committed[o.Partition] = o.At
-				}
-			})
+	for _, st := range v.all() {
+		st.committed = map[int32]int64{}
+		if st.topic.Group == "" || !st.exists {
+			continue
 		}
+		offsets, err := v.admin.FetchOffsets(ctx, st.topic.Group)
+		if errors.Is(err, kerr.GroupIDNotFound) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("offsets of group %s: %w", st.topic.Group, err)
+		}
+		offsets.Each(func(o kadm.OffsetResponse) {
+			if o.Topic == st.topic.Name && o.Err == nil && o.At >= 0 {
+				st.committed[o.Partition] = o.At
+			}
+		})
 	}
 	return nil
 }
@@ -225,7 +218,7 @@ func (v *verifier) cursor(ctx context.Context, name string) (kafka.CursorRecord,
 	return rec, found, nil
 }
 
-// ends fixes the stretch of every partition, and waits for transactions that are
+// ends fixes the seqRange of every partition, and waits for transactions that are
 // open inside of it.
 func (v *verifier) ends(ctx context.Context) error {
 	names := v.names()
@@ -244,16 +237,16 @@ func (v *verifier) ends(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("list start offsets: %w", err)
 	}
-	byPart := map[string]map[int32]*part{}
+	byPart := map[string]map[int32]*partition{}
 	for topic, offsets := range high {
-		byPart[topic] = map[int32]*part{}
+		byPart[topic] = map[int32]*partition{}
 		for id, h := range offsets {
 			l, okL := low.Lookup(topic, id)
 			s, okS := stable.Lookup(topic, id)
 			if err := errors.Join(h.Err, l.Err, s.Err); err != nil || !okL || !okS {
 				return fmt.Errorf("list offsets of %s partition %d: %w", topic, id, err)
 			}
-			p := &part{topic: topic, id: id, low: l.Offset, high: h.Offset, end: min(h.Offset, s.Offset)}
+			p := &partition{topic: topic, id: id, low: l.Offset, high: h.Offset, end: min(h.Offset, s.Offset)}
 			byPart[topic][id] = p
 			v.parts = append(v.parts, p)
 			v.counter.total += max(0, p.end-p.low)
@@ -262,7 +255,7 @@ func (v *verifier) ends(ctx context.Context) error {
 	for _, st := range v.all() {
 		for _, p := range byPart[st.topic.Name] {
 			st.parts = append(st.parts, p)
-			p.lanes = append(p.lanes, newLane(st, p))
+			p.portions = append(p.portions, newPortion(st, p))
 		}
 	}
 	return nil
@@ -297,38 +290,32 @@ func (v *verifier) stable(ctx context.Context, names []string, high kadm.ListedO
 	}
 }
 
-// assign gives the tallies to the partitions that they count.
+// assign gives the counts to the partitions that they are of.
 func (v *verifier) assign(tallies []tally.Tally) {
-	for _, s := range v.sources {
-		for _, st := range s.streams {
-			counted := map[int32]bool{}
-			for k := range tallies {
-				t := &tallies[k]
-				if t.Topic != st.topic.Name {
-					continue
-				}
-				check := &tallyCheck{Tally: t, main: t.Group == st.topic.Group, in: map[string]int64{}, tail: map[string]int64{}}
-				if p := st.part(t.Partition); p != nil {
-					p.tallies = append(p.tallies, check)
-					counted[t.Partition] = counted[t.Partition] || check.main
-				} else {
-					s.problem("faults", st.topic.Name, t.Partition, -1,
-						fmt.Sprintf("group %s has counted %d events of a partition that does not exist: the topic was deleted, or created again with fewer partitions", t.Group, t.Sum()))
-					s.report.Faults++
-				}
+	for _, st := range v.all() {
+		if st.dead {
+			continue
+		}
+		byID := map[int32]*partition{}
+		for _, p := range st.parts {
+			byID[p.id] = p
+			p.portions[0].uncountedAll = v.cfg.Tallies != nil && st.topic.Group != ""
+		}
+		for k := range tallies {
+			t := &tallies[k]
+			if t.Topic != st.topic.Name {
+				continue
 			}
-			for _, p := range st.parts {
-				p.lanes[0].uncountedAll = v.cfg.Tallies != nil && st.topic.Group != "" && !counted[p.id]
+			p := byID[t.Partition]
+			if p == nil {
+				st.source.fault(t.Topic, t.Partition, "group %s has counted %d events of a partition that does not exist: the topic was deleted, or created again with fewer partitions", t.Group, t.Sum())
+				continue
+			}
+			main := t.Group == st.topic.Group
+			p.tallies = append(p.tallies, &tallyCheck{Tally: t, main: main, in: map[string]int64{}, tail: map[string]int64{}})
+			if main {
+				p.portions[0].uncountedAll = false
 			}
 		}
 	}
-}
-
-func (st *stream) part(id int32) *part {
-	for _, p := range st.parts {
-		if p.id == id {
-			return p
-		}
-	}
-	return nil
 }

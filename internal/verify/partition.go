@@ -3,6 +3,7 @@ package verify
 import (
 	"fmt"
 	"math"
+	"strconv"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -12,14 +13,14 @@ import (
 	"github.com/weir-project/weir/internal/tally"
 )
 
-// maxNames bounds the kinds of a lane that are told apart; whoever writes to the
+// maxNames bounds the kinds of a portion that are told apart; whoever writes to the
 // topic chooses them.
 const maxNames = 50_000
 
-// lane is what one partition holds of one stream. One goroutine fills it.
-type lane struct {
+// portion is what one partition holds of one stream. One goroutine fills it.
+type portion struct {
 	st *stream
-	p  *part
+	p  *partition
 
 	records, foreign, oddSeq int64
 	seqs                     seqWriter
@@ -31,9 +32,9 @@ type lane struct {
 	last                     *kindCell
 	lastName                 string
 	ids                      *identities // nil: events are not identified
-	index                    uint32      // in ids.lanes
+	index                    uint32      // in ids.portions
 	identify                 Identify
-	problems                 []Problem
+	problems                 examples
 	uncountedAll             bool // its group has no tally of the partition
 	uncounted                int64
 	trimmed                  bool // the log does not begin with its first record
@@ -55,47 +56,38 @@ type tallyCheck struct {
 	behind   int64 // records from Next on
 }
 
-func newLane(st *stream, p *part) *lane {
+func newPortion(st *stream, p *partition) *portion {
 	if st.seqs == nil {
 		st.seqs = newSeqSet()
 	}
-	return &lane{st: st, p: p, seqs: seqWriter{set: st.seqs}, firstSeq: -1, lastSeq: -1, kinds: map[string]*kindCell{}, trimmed: p.low > 0}
+	return &portion{st: st, p: p, seqs: seqWriter{set: st.seqs}, firstSeq: -1, lastSeq: -1, kinds: map[string]*kindCell{}, trimmed: p.low > 0}
 }
 
-// join gives the lane what it needs to find events that are stored more than once.
-func (l *lane) join(ids *identities) {
+// join gives the portion what it needs to find events that are stored more than once.
+func (l *portion) join(ids *identities) {
 	l.identify, l.ids = l.st.topic.NewIdentify(), ids
-	l.index = uint32(len(ids.lanes))
-	ids.lanes = append(ids.lanes, l)
+	l.index = uint32(len(ids.portions))
+	ids.portions = append(ids.portions, l)
 }
 
 // problem keeps an example.
-func (l *lane) problem(what string, offset int64, format string, args ...any) {
-	n := 0
-	for i := range l.problems {
-		if l.problems[i].What == what {
-			n++
-		}
-	}
-	if n < maxProblems {
-		l.problems = append(l.problems, Problem{what, l.p.topic, l.p.id, offset, fmt.Sprintf(format, args...)})
-	}
+func (l *portion) problem(what string, offset int64, format string, args ...any) {
+	l.problems.add(what, l.p.topic, l.p.id, offset, format, args...)
 }
 
 // record takes one record. b is scratch memory of the goroutine.
-func (l *lane) record(r *kgo.Record, values bool, b *event.Batch) error {
+func (l *portion) record(r *kgo.Record, values bool, b *event.Batch) error {
 	l.records++
 	seq, state := seqOf(r)
 	kind := scan.Kind(r, l.st.topic.Classify)
 	before, again := false, false
-	switch state {
-	case seqNone:
-		l.foreign++
-	case seqOdd:
-		l.foreign++
-		l.oddSeq++
-	default:
+	if state == seqGood {
 		before, again = l.sequence(r, seq)
+	} else {
+		l.foreign++
+	}
+	if state == seqOdd {
+		l.oddSeq++
 	}
 	cell := l.cell(kind)
 	cell.all++
@@ -111,7 +103,7 @@ func (l *lane) record(r *kgo.Record, values bool, b *event.Batch) error {
 
 // sequence checks a record's number and reports whether it is below the cursor's,
 // and whether it was there before.
-func (l *lane) sequence(r *kgo.Record, seq int64) (before, again bool) {
+func (l *portion) sequence(r *kgo.Record, seq int64) (before, again bool) {
 	if l.st.source.found && seq >= l.st.after {
 		l.beyond++
 		l.problem("faults", r.Offset, "seq %d, but the cursor says that the next one is %d: the cursor is behind its topic, and the ingester would write events again", seq, l.st.after)
@@ -132,27 +124,25 @@ func (l *lane) sequence(r *kgo.Record, seq int64) (before, again bool) {
 }
 
 // cell returns the counts of a kind without allocating for one that is known.
-func (l *lane) cell(kind string) *kindCell {
+func (l *portion) cell(kind string) *kindCell {
 	if l.last != nil && l.lastName == kind {
 		return l.last
 	}
 	c := l.kinds[kind]
+	if c == nil && len(l.kinds) >= maxNames {
+		kind = event.OtherKind
+		c = l.kinds[kind]
+	}
 	if c == nil {
-		if len(l.kinds) >= maxNames {
-			kind = event.OtherKind
-			c = l.kinds[kind]
-		}
-		if c == nil {
-			c = &kindCell{}
-			l.kinds[kind] = c
-		}
+		c = &kindCell{}
+		l.kinds[kind] = c
 	}
 	l.last, l.lastName = c, kind
 	return c
 }
 
 // tallies recounts what the partition's tallies claim.
-func (l *lane) tallies(offset int64, kind string, ours, before bool) {
+func (l *portion) tallies(offset int64, kind string, ours, before bool) {
 	if l.uncountedAll {
 		l.uncounted++
 	}
@@ -173,7 +163,7 @@ func (l *lane) tallies(offset int64, kind string, ours, before bool) {
 }
 
 // value checks what the record's value says.
-func (l *lane) value(r *kgo.Record, kind string, b *event.Batch) error {
+func (l *portion) value(r *kgo.Record, kind string, b *event.Batch) error {
 	if got := scan.Bounded(l.st.topic.Classify(r.Value)); got != kind {
 		l.mislabelled++
 		l.problem("miscounted", r.Offset, "its header says %q, its value %q", kind, got)
@@ -189,7 +179,7 @@ func (l *lane) value(r *kgo.Record, kind string, b *event.Batch) error {
 }
 
 // copyText names the earlier record of an event that is stored again.
-func (l *lane) copyText(c copied) string {
+func (l *portion) copyText(c copied) string {
 	where := ""
 	switch {
 	case c.earlier.p.topic != l.p.topic:
@@ -201,14 +191,14 @@ func (l *lane) copyText(c copied) string {
 }
 
 // hole notes that offsets were deleted before they could be read.
-func (l *lane) hole() {
+func (l *portion) hole() {
 	// Whatever was read before says nothing about what the hole held.
 	l.trimmed, l.firstSeq = true, -1
 }
 
 // below is the sequence number below which a missing one may have been trimmed
 // from this partition: 0 where nothing was.
-func (l *lane) below() int64 {
+func (l *portion) below() int64 {
 	if !l.trimmed {
 		return 0
 	}
@@ -236,15 +226,12 @@ func seqOf(r *kgo.Record) (int64, seqState) {
 			continue
 		}
 		text := r.Headers[i].Value
-		if len(text) == 0 || len(text) > 18 || text[0] == '0' && len(text) > 1 {
+		if len(text) == 0 || len(text) > 18 || text[0] < '0' || text[0] == '0' && len(text) > 1 {
 			return 0, seqOdd
 		}
-		var n int64
-		for _, c := range text {
-			if c < '0' || c > '9' {
-				return 0, seqOdd
-			}
-			n = 10*n + int64(c-'0')
+		n, err := strconv.ParseInt(string(text), 10, 64)
+		if err != nil {
+			return 0, seqOdd
 		}
 		return n, seqGood
 	}

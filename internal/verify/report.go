@@ -10,8 +10,8 @@ import (
 	"github.com/weir-project/weir/internal/kafka"
 )
 
-// judge draws the conclusions from what was read.
-func (v *verifier) judge() Report {
+// conclude compares what was read.
+func (v *verifier) conclude() Report {
 	report := Report{OK: true, Scanned: v.counter.records, Notes: v.notes}
 	for _, s := range v.sources {
 		for _, st := range s.streams {
@@ -41,36 +41,50 @@ func (s *source) note(format string, args ...any) {
 	s.report.Notes = append(s.report.Notes, fmt.Sprintf(format, args...))
 }
 
-// problem keeps an example of what is wrong.
-func (s *source) problem(what, topic string, partition int32, offset int64, text string) {
+// examples are some of the problems that were found, at most maxProblems of each What.
+type examples []Problem
+
+// add keeps an example.
+func (e *examples) add(what, topic string, partition int32, offset int64, format string, args ...any) {
 	n := 0
-	for i := range s.report.Problems {
-		if s.report.Problems[i].What == what {
+	for i := range *e {
+		if (*e)[i].What == what {
 			n++
 		}
 	}
 	if n < maxProblems {
-		s.report.Problems = append(s.report.Problems, Problem{what, topic, partition, offset, text})
+		*e = append(*e, Problem{what, topic, partition, offset, fmt.Sprintf(format, args...)})
 	}
+}
+
+// problem keeps an example of what is wrong with a source; partition is -1 for no single one.
+func (s *source) problem(what, topic string, partition int32, format string, args ...any) {
+	(*examples)(&s.report.Problems).add(what, topic, partition, -1, format, args...)
 }
 
 // fault counts a contradiction and keeps it as an example.
 func (s *source) fault(topic string, partition int32, format string, args ...any) {
 	s.report.Faults++
-	s.problem("faults", topic, partition, -1, fmt.Sprintf(format, args...))
+	s.problem("faults", topic, partition, format, args...)
 }
 
-// lanes returns a stream's lanes, one for each partition.
-func (st *stream) lanes() []*lane {
-	var out []*lane
+// miscounted adds a difference of counts, and keeps it as an example.
+func (s *source) miscounted(by int64, topic string, partition int32, format string, args ...any) {
+	s.report.Miscounted += max(by, -by)
+	s.problem("miscounted", topic, partition, format, args...)
+}
+
+// portions returns a stream's portions, one for each partition.
+func (st *stream) portions() []*portion {
+	var out []*portion
 	for _, p := range st.parts {
-		for _, l := range p.lanes {
+		for _, l := range p.portions {
 			if l.st == st {
 				out = append(out, l)
 			}
 		}
 	}
-	slices.SortFunc(out, func(a, b *lane) int { return int(a.p.id) - int(b.p.id) })
+	slices.SortFunc(out, func(a, b *portion) int { return int(a.p.id) - int(b.p.id) })
 	return out
 }
 
@@ -78,7 +92,7 @@ func (st *stream) lanes() []*lane {
 func (s *source) collect(st *stream) {
 	r := &s.report
 	var foreign, odd int64
-	for _, l := range st.lanes() {
+	for _, l := range st.portions() {
 		if !st.dead {
 			r.Events += l.records
 			r.Foreign += l.foreign
@@ -88,10 +102,10 @@ func (s *source) collect(st *stream) {
 		r.Miscounted += l.mislabelled
 		r.Faults += l.beyond
 		for _, p := range l.problems {
-			s.problem(p.What, p.Topic, p.Partition, p.Offset, p.Text)
+			(*examples)(&r.Problems).add(p.What, p.Topic, p.Partition, p.Offset, "%s", p.Text)
 		}
 		for _, c := range l.copies {
-			s.problem("doubled", l.p.topic, l.p.id, c.offset, l.copyText(c))
+			(*examples)(&r.Problems).add("doubled", l.p.topic, l.p.id, c.offset, "%s", l.copyText(c))
 		}
 		foreign, odd = foreign+l.foreign, odd+l.oddSeq
 		if st.dead {
@@ -121,7 +135,7 @@ func (s *source) sequences(st *stream) {
 	if !st.exists {
 		if st.before > 0 {
 			s.report.Lost += st.before
-			s.problem("lost", st.topic.Name, -1, -1, fmt.Sprintf("the topic does not exist, but the cursor says that %d events were written to it", st.before))
+			s.problem("lost", st.topic.Name, -1, "the topic does not exist, but the cursor says that %d events were written to it", st.before)
 		} else if !st.dead {
 			s.note("%s: the topic does not exist yet", st.topic.Name)
 		}
@@ -134,7 +148,7 @@ func (s *source) sequences(st *stream) {
 		offsets      int64                  // that were trimmed
 		numbered, at int64                  = 0, -1
 	)
-	for _, l := range st.lanes() {
+	for _, l := range st.portions() {
 		numbered += l.records - l.foreign
 		at = max(at, l.lastSeq)
 		if b := l.below(); b > 0 {
@@ -162,12 +176,16 @@ func (s *source) sequences(st *stream) {
 	lost, examples := st.seqs.missing(below, hidden, maxProblems)
 	unseen, _ := st.seqs.missing(hidden, to, 0)
 	if trimmed > offsets { // more than ever fitted into what was deleted
-		s.problem("lost", st.topic.Name, -1, -1, fmt.Sprintf("%d events are missing below seq %d, but only %d offsets were deleted", trimmed, below, offsets))
+		s.problem("lost", st.topic.Name, -1, "%d events are missing below seq %d, but only %d offsets were deleted", trimmed, below, offsets)
 		lost, trimmed = lost+trimmed-offsets, offsets
 	}
 	s.report.Lost += lost
 	for _, e := range examples {
-		s.problem("lost", st.topic.Name, -1, -1, missingText(e, to))
+		if e.first == e.last {
+			s.problem("lost", st.topic.Name, -1, "seq %d is missing (the next to write is %d)", e.first, to)
+		} else {
+			s.problem("lost", st.topic.Name, -1, "seq %d to %d are missing (the next to write is %d)", e.first, e.last, to)
+		}
 	}
 	s.report.Unverifiable += unseen
 	if unseen > 0 {
@@ -179,28 +197,17 @@ func (s *source) sequences(st *stream) {
 	}
 }
 
-func missingText(e stretch, to int64) string {
-	if e.first == e.last {
-		return fmt.Sprintf("seq %d is missing (the next to write is %d)", e.first, to)
-	}
-	return fmt.Sprintf("seq %d to %d are missing (the next to write is %d)", e.first, e.last, to)
-}
-
 // cumulative holds the counts in the cursor against its numbers and the topic.
 func (s *source) cumulative(st *stream) {
 	if !s.found {
 		return
 	}
-	var sum int64
-	for _, n := range st.counts {
-		sum += n
-	}
-	if sum != st.before {
-		s.fault(st.topic.Name, -1, "the cursor has counted %d events and numbered %d", sum, st.before)
+	if n := sum(st.counts); n != st.before {
+		s.fault(st.topic.Name, -1, "the cursor has counted %d events and numbered %d", n, st.before)
 		return
 	}
 	recount := map[string]int64{}
-	for _, l := range st.lanes() {
+	for _, l := range st.portions() {
 		if l.below() > 0 || l.p.end < l.p.high {
 			return
 		}
@@ -212,8 +219,7 @@ func (s *source) cumulative(st *stream) {
 		return // told already, and the reason why these differ
 	}
 	for _, d := range differ(st.counts, recount) {
-		s.report.Miscounted += abs(d.stored - d.real)
-		s.problem("miscounted", st.topic.Name, -1, -1, fmt.Sprintf("the cursor has counted %d of %q, the topic holds %d", d.stored, d.kind, d.real))
+		s.miscounted(d.stored-d.real, st.topic.Name, -1, "the cursor has counted %d of %q, the topic holds %d", d.stored, d.kind, d.real)
 	}
 }
 
@@ -265,5 +271,3 @@ func sum(m map[string]int64) (n int64) {
 	}
 	return n
 }
-
-func abs(n int64) int64 { return max(n, -n) }
