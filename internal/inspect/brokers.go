@@ -60,7 +60,7 @@ func (i *Inspector) Brokers(ctx context.Context) (BrokerList, error) {
 }
 
 // BrokersAndSizes lists the brokers, ordered by id, and the size of each topic's log
-// in bytes, where that is told.
+// in bytes, where the brokers report it.
 func (i *Inspector) BrokersAndSizes(ctx context.Context) (BrokerList, map[string]int64, error) {
 	meta, err := i.Metadata(ctx)
 	if err != nil {
@@ -144,7 +144,7 @@ func sourceName(s kmsg.ConfigSource) string {
 	return strings.ToLower(s.String())
 }
 
-// logBytes are sizes that brokers told, in bytes: all that a broker holds, and of
+// logBytes are the sizes that brokers reported, in bytes: all that a broker holds, and of
 // each topic one copy (the leaders').
 type logBytes struct {
 	broker map[int32]int64

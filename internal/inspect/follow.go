@@ -135,13 +135,13 @@ func merge(fetches kgo.Fetches) []*kgo.Record {
 
 // skipTrimmed moves positions below the log's start there.
 func (r *reading) skipTrimmed(ctx context.Context) error {
-	low, high, err := r.i.watermarks(ctx, r.q.Topic)
+	bounds, err := r.i.boundsOf(ctx, r.q.Topic, LogStarts, LogEnds)
 	if err != nil {
 		return err
 	}
 	moved := false
 	for _, p := range r.parts {
-		lo, hi, err := pair(low, high, r.q.Topic, p)
+		lo, hi, err := bounds.of(r.q.Topic, p)
 		if err != nil {
 			return err
 		}

@@ -288,22 +288,28 @@ func (d *GroupDetail) failed(err error) bool {
 	return err != nil
 }
 
+// joined adds a member and returns its partitions by topic, to fill in.
+func (d *GroupDetail) joined(id string, instance *string, client, host string) map[string][]int32 {
+	m := Member{ID: id, ClientID: client, Host: strings.TrimPrefix(host, "/"), Assigned: map[string][]int32{}} // Kafka puts a slash there
+	if instance != nil {
+		m.InstanceID = *instance
+	}
+	d.Members = append(d.Members, m)
+	return m.Assigned
+}
+
 func (d *GroupDetail) fromClassic(g kadm.DescribedGroup) {
 	if d.failed(g.Err) {
 		return
 	}
 	d.State, d.Protocol = g.State, g.Protocol
 	for _, m := range g.Members {
-		member := Member{ID: m.MemberID, ClientID: m.ClientID, Host: host(m.ClientHost), Assigned: map[string][]int32{}}
-		if m.InstanceID != nil {
-			member.InstanceID = *m.InstanceID
-		}
+		assigned := d.joined(m.MemberID, m.InstanceID, m.ClientID, m.ClientHost)
 		if a, ok := m.Assigned.AsConsumer(); ok {
 			for _, t := range a.Topics {
-				member.Assigned[t.Topic] = slices.Sorted(slices.Values(t.Partitions))
+				assigned[t.Topic] = slices.Sorted(slices.Values(t.Partitions))
 			}
 		}
-		d.Members = append(d.Members, member)
 	}
 }
 
@@ -314,14 +320,10 @@ func (d *GroupDetail) fromConsumer(g *kmsg.ConsumerGroupDescribeResponseGroup) {
 	d.State, d.Protocol = g.State, g.AssignorName
 	for k := range g.Members {
 		m := &g.Members[k]
-		member := Member{ID: m.MemberID, ClientID: m.ClientID, Host: host(m.ClientHost), Assigned: map[string][]int32{}}
-		if m.InstanceID != nil {
-			member.InstanceID = *m.InstanceID
-		}
+		assigned := d.joined(m.MemberID, m.InstanceID, m.ClientID, m.ClientHost)
 		for _, t := range m.Assignment.TopicPartitions {
-			member.Assigned[t.Topic] = slices.Sorted(slices.Values(t.Partitions))
+			assigned[t.Topic] = slices.Sorted(slices.Values(t.Partitions))
 		}
-		d.Members = append(d.Members, member)
 	}
 }
 
@@ -372,15 +374,7 @@ func (d *GroupDetail) fromShare(g kadm.DescribedShareGroup) {
 	}
 	d.State, d.Protocol = g.GroupState, g.Assignor
 	for _, m := range g.Members {
-		d.Members = append(d.Members, Member{ID: m.MemberID, ClientID: m.ClientID, Host: host(m.ClientHost), Assigned: assigned(m.Assignment)})
+		assigned := d.joined(m.MemberID, nil, m.ClientID, m.ClientHost)
+		m.Assignment.EachPartitions(func(t string, ps []int32) { assigned[t] = slices.Sorted(slices.Values(ps)) })
 	}
 }
-
-func assigned(s kadm.TopicsSet) map[string][]int32 {
-	out := map[string][]int32{}
-	s.EachPartitions(func(t string, ps []int32) { out[t] = slices.Sorted(slices.Values(ps)) })
-	return out
-}
-
-// host returns a client's address without the slash that Kafka puts before it.
-func host(s string) string { return strings.TrimPrefix(s, "/") }

@@ -1,10 +1,9 @@
-// Package inspect answers what people ask of a Kafka cluster: which brokers,
-// topics, partitions, groups and messages there are, and how far behind the
-// groups stand. It also plans what changes a group: a reset of its position, a
-// replay into a second group. It reads everything from the cluster (and tallies
-// from their store) at the moment it is asked and keeps nothing, so what it says
-// is true whichever processes run. It owns no presentation and starts no brokers;
-// what only the embedded cluster knows comes in as an Overlay.
+// Package inspect reads what a Kafka UI shows: brokers, topics, partitions, groups with
+// their lag, and messages. It also plans the changes of a group: a reset of its committed
+// offsets, and a replay into a second group. It reads everything from the cluster, and
+// counts from Redis, at the moment of the call and keeps nothing. So its results are right
+// whichever processes run. It formats nothing and starts no brokers. What only the
+// embedded cluster knows comes in as an Overlay.
 package inspect
 
 import (
@@ -21,7 +20,7 @@ import (
 	"github.com/weir-project/weir/internal/scan"
 )
 
-// Unknown is a size, lag or offset that the cluster does not tell.
+// Unknown is a size, lag or offset that the cluster does not report.
 const Unknown = -1
 
 // Errors that callers branch on.
@@ -54,7 +53,7 @@ type Config struct {
 	// NewConsumer makes the client that follows a topic; kafka.Config.NewClient
 	// fits. Nil makes Query.Follow an error.
 	NewConsumer func(extra ...kgo.Opt) (*kgo.Client, error)
-	// Overlay adds what the cluster's protocol does not tell. May be nil.
+	// Overlay adds what Kafka's protocol does not report. May be nil.
 	Overlay func(context.Context) (Overlay, error)
 	// Timeout bounds one question to one broker; 0 means 4 s.
 	Timeout time.Duration
@@ -73,7 +72,7 @@ type Overlay struct {
 	// those that do not run do not.
 	PIDs    map[int32]int
 	Reasons map[int32]string
-	// Note is said beside brokers and replicas, such as that replication is
+	// Note is shown beside brokers and replicas, such as that replication is
 	// simulated.
 	Note string
 }

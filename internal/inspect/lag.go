@@ -16,7 +16,7 @@ import (
 
 const (
 	// exactBelow is up to how many offsets behind the messages are counted rather
-	// than the offsets: every transaction ends with a marker, which is no message.
+	// than the offsets: every transaction ends with a marker, which is not a message.
 	exactBelow = 16
 	// lookups is how many partitions are looked into at once.
 	lookups = 8
@@ -44,25 +44,20 @@ func (i *Inspector) positions(ctx context.Context, set *groupSet, times map[stri
 	if err != nil {
 		return fmt.Errorf("list offsets: %w", err)
 	}
-	var low, high, stable kadm.ListedOffsets
-	var all sync.WaitGroup
-	all.Go(func() { low = i.Offsets(ctx, meta, LogStarts) })
-	all.Go(func() { high = i.Offsets(ctx, meta, LogEnds) })
-	all.Go(func() { stable = i.Offsets(ctx, meta, LastStable) })
-	all.Wait()
+	at := i.bounds(ctx, meta, LogStarts, LogEnds, LastStable)
 	var g errgroup.Group
 	g.SetLimit(lookups)
 	for k := range set.details {
 		aged := times[set.details[k].Name]
 		for n := range set.details[k].Partitions {
 			p := &set.details[k].Partitions[n]
-			p.bounds(low, high)
+			p.bounds(at)
 			exact := p.Lag <= exactBelow && !p.share
 			if p.Lag <= 0 || !exact && !aged || exact && !aged && i.seen.fill(p) {
 				continue
 			}
 			g.Go(func() error {
-				i.look(ctx, p, stable, exact, aged)
+				i.look(ctx, p, at.stable, exact, aged)
 				return nil
 			})
 		}
@@ -174,9 +169,9 @@ func (d *GroupDetail) shareOffsets(o kadm.DescribedShareGroupOffsets) {
 }
 
 // bounds fills in the watermarks and the lag by offsets.
-func (p *GroupPartition) bounds(low, high kadm.ListedOffsets) {
-	lo, okLo := low.Lookup(p.Topic, p.Partition)
-	hi, okHi := high.Lookup(p.Topic, p.Partition)
+func (p *GroupPartition) bounds(at bounds) {
+	lo, okLo := at.low.Lookup(p.Topic, p.Partition)
+	hi, okHi := at.high.Lookup(p.Topic, p.Partition)
 	err := errors.Join(lo.Err, hi.Err)
 	if !okLo || !okHi {
 		err = kerr.UnknownTopicOrPartition

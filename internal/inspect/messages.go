@@ -1,12 +1,10 @@
 package inspect
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -72,7 +70,7 @@ type Query struct {
 	// Filter lets through what it matches; nil everything.
 	Filter *Filter
 	// MaxMessages and MaxBytes (of keys, values and headers) end reading once that
-	// much was handed over, MaxScanned once that much was looked at (with Newest, in
+	// much was returned, MaxScanned once that much was looked at (with Newest, in
 	// equal shares of the partitions). 0 means no limit; MaxBytes lets one larger
 	// message through.
 	MaxMessages, MaxBytes, MaxScanned int64
@@ -91,8 +89,8 @@ const (
 
 // Progress is how far reading came.
 type Progress struct {
-	// Scanned is how many messages were looked at, Matched how many were handed
-	// over, Bytes their size.
+	// Scanned is how many messages were looked at, Matched how many were
+	// returned, Bytes their size.
 	Scanned int64 `json:"scanned"`
 	Matched int64 `json:"matched"`
 	Bytes   int64 `json:"bytes"`
@@ -123,8 +121,8 @@ var errLimit = errors.New("limit reached")
 
 // Read calls each with the messages of a query. Newest are in the order of their
 // timestamps; the rest is merged by time as far as the order within each
-// partition, which is kept, allows. The end of ctx is no error: Progress.Stopped
-// says so. An unknown topic or partition is ErrNoTopic.
+// partition, which is kept, allows. When ctx ends, Read
+// returns no failure: Progress.Stopped is StoppedCancelled. An unknown topic or partition is ErrNoTopic.
 func (i *Inspector) Read(ctx context.Context, q Query, each func(Message) error) (Progress, error) {
 	r, err := i.begin(ctx, q, each)
 	if err != nil {
@@ -220,11 +218,11 @@ func choose(d kadm.TopicDetail, q Query) ([]int32, error) {
 }
 
 // leaveOut gives up the partitions whose leaders do not answer, unless that is all.
-func (r *reading) leaveOut(low, high kadm.ListedOffsets) {
+func (r *reading) leaveOut(at bounds) {
 	var kept []int32
 	var why []string
 	for _, p := range r.parts {
-		if _, _, err := pair(low, high, r.q.Topic, p); err != nil {
+		if _, _, err := at.of(r.q.Topic, p); err != nil {
 			why = append(why, err.Error())
 		} else {
 			kept = append(kept, p)
@@ -241,17 +239,13 @@ func (r *reading) bounds(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("list offsets: %w", err)
 	}
-	var low, high kadm.ListedOffsets
 	end := LastStable
 	if r.q.Uncommitted {
 		end = LogEnds
 	}
-	var both sync.WaitGroup
-	both.Go(func() { low = r.i.Offsets(ctx, meta, LogStarts) })
-	both.Go(func() { high = r.i.Offsets(ctx, meta, end) })
-	both.Wait()
+	at := r.i.bounds(ctx, meta, LogStarts, end)
 	if r.q.Partial {
-		r.leaveOut(low, high)
+		r.leaveOut(at)
 	}
 	var after, until kadm.ListedOffsets
 	if r.q.From.mode == targetTime {
@@ -265,7 +259,7 @@ func (r *reading) bounds(ctx context.Context) error {
 		}
 	}
 	for _, p := range r.parts {
-		lo, hi, err := pair(low, high, r.q.Topic, p)
+		lo, hi, err := at.of(r.q.Topic, p)
 		if err != nil {
 			return err
 		}
@@ -280,18 +274,6 @@ func (r *reading) bounds(ctx context.Context) error {
 		r.progress.Next[p], r.progress.End[p] = from, hi
 	}
 	return nil
-}
-
-func pair(low, high kadm.ListedOffsets, topic string, p int32) (lo, hi int64, err error) {
-	l, okLo := low.Lookup(topic, p)
-	h, okHi := high.Lookup(topic, p)
-	if err := cmp.Or(l.Err, h.Err); err != nil {
-		return 0, 0, fmt.Errorf("list offsets of partition %d: %w", p, err)
-	}
-	if !okLo || !okHi {
-		return 0, 0, fmt.Errorf("list offsets of partition %d: no answer", p)
-	}
-	return l.Offset, h.Offset, nil
 }
 
 // deliver hands a message over and checks the limits.

@@ -3,19 +3,20 @@ package inspect
 import (
 	"cmp"
 	"context"
-	"slices"
+	"fmt"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
-	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/weir-project/weir/internal/scan"
 )
 
 // OffsetKind is which offsets of logs are asked for.
 type OffsetKind int
 
-// The kinds of offsets.
+// Values of an OffsetKind.
 const (
 	LogStarts  OffsetKind = iota // the first that is retained
 	LogEnds                      // the high watermark
@@ -83,42 +84,53 @@ func note(list kadm.ListedOffsets, o kadm.ListedOffset) {
 	parts[o.Partition] = o
 }
 
-// Metadata asks any broker within the timeout; no topics means all of them. kadm's own
-// answers from a cache that is up to seconds old, or fills up with some topics only.
+// Metadata asks any broker within the timeout; no topics means all of them.
 func (i *Inspector) Metadata(ctx context.Context, topics ...string) (kadm.Metadata, error) {
 	ctx, cancel := context.WithTimeout(ctx, i.cfg.Timeout)
 	defer cancel()
-	req := kmsg.NewPtrMetadataRequest()
-	req.AllowAutoTopicCreation = false
-	for _, name := range topics {
-		t := kmsg.NewMetadataRequestTopic()
-		t.Topic = kmsg.StringPtr(name)
-		req.Topics = append(req.Topics, t)
+	m, _, err := scan.Metadata(ctx, i.cfg.Client, scan.MetadataRequest(topics...))
+	return m, err
+}
+
+// bounds are the offsets that partitions held at one moment. What was not asked for is nil.
+type bounds struct{ low, high, stable kadm.ListedOffsets }
+
+// bounds lists offsets of the kinds, all at once. Errors of single partitions are in the results.
+func (i *Inspector) bounds(ctx context.Context, meta kadm.Metadata, kinds ...OffsetKind) (b bounds) {
+	var all sync.WaitGroup
+	for _, k := range kinds {
+		to := map[OffsetKind]*kadm.ListedOffsets{LogStarts: &b.low, LogEnds: &b.high, LastStable: &b.stable}[k]
+		all.Go(func() { *to = i.Offsets(ctx, meta, k) })
 	}
-	resp, err := req.RequestWith(ctx, i.cfg.Client)
+	all.Wait()
+	return b
+}
+
+// boundsOf is bounds of topics by their names.
+func (i *Inspector) boundsOf(ctx context.Context, topic string, kinds ...OffsetKind) (bounds, error) {
+	meta, err := i.Metadata(ctx, topic)
 	if err != nil {
-		return kadm.Metadata{}, err
+		return bounds{}, fmt.Errorf("list offsets: %w", err)
 	}
-	m := kadm.Metadata{Controller: resp.ControllerID, Topics: make(kadm.TopicDetails, len(resp.Topics))}
-	if resp.ClusterID != nil {
-		m.Cluster = *resp.ClusterID
+	return i.bounds(ctx, meta, kinds...), nil
+}
+
+// of returns the first offset of a partition and its end: the high watermark, or the last
+// stable offset where that was asked for instead.
+func (b bounds) of(topic string, p int32) (low, end int64, err error) {
+	ends := b.high
+	if ends == nil {
+		ends = b.stable
 	}
-	for _, b := range resp.Brokers {
-		m.Brokers = append(m.Brokers, kgo.BrokerMetadata{NodeID: b.NodeID, Host: b.Host, Port: b.Port, Rack: b.Rack})
+	l, okLow := b.low.Lookup(topic, p)
+	e, okEnd := ends.Lookup(topic, p)
+	if err := cmp.Or(l.Err, e.Err); err != nil {
+		return 0, 0, fmt.Errorf("list offsets of partition %d: %w", p, err)
 	}
-	slices.SortFunc(m.Brokers, func(a, b kgo.BrokerMetadata) int { return cmp.Compare(a.NodeID, b.NodeID) })
-	for _, t := range resp.Topics {
-		if t.Topic == nil {
-			continue
-		}
-		d := kadm.TopicDetail{Topic: *t.Topic, ID: t.TopicID, IsInternal: t.IsInternal, Partitions: make(kadm.PartitionDetails, len(t.Partitions)), Err: kerr.ErrorForCode(t.ErrorCode)}
-		for _, p := range t.Partitions {
-			d.Partitions[p.Partition] = kadm.PartitionDetail{Topic: d.Topic, Partition: p.Partition, Leader: p.Leader, LeaderEpoch: p.LeaderEpoch,
-				Replicas: p.Replicas, ISR: p.ISR, OfflineReplicas: p.OfflineReplicas, Err: kerr.ErrorForCode(p.ErrorCode)}
-		}
-		m.Topics[d.Topic] = d
+	if !okLow || !okEnd {
+		return 0, 0, fmt.Errorf("list offsets of partition %d: no answer", p)
 	}
-	return m, nil
+	return l.Offset, e.Offset, nil
 }
 
 // offsetsAfter lists by partition the first offset whose message is not older than

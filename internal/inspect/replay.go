@@ -45,13 +45,13 @@ type ReplayPlan struct {
 	tallies Tallies
 }
 
-// ReplayPartition is the stretch of a partition that is counted again.
+// ReplayPartition is the offset range of a partition that is counted again.
 type ReplayPartition struct {
 	Partition int32 `json:"partition"`
 	// Start and Next bound what the group had counted when the plan was made.
 	Start int64 `json:"start"`
 	Next  int64 `json:"next"`
-	// From is where the replay begins: Start, or later where the log was trimmed.
+	// From is where the replay begins: Start, or later where retention deleted records.
 	From int64 `json:"from"`
 	// Until is the offset after the last message that there was, and at least
 	// Next: the replay has caught up when it has come there.
@@ -109,17 +109,13 @@ func (i *Inspector) planReplay(ctx context.Context, q ReplayQuery) (ReplayPlan, 
 
 // replayPartitions fills in what each partition counts again.
 func (i *Inspector) replayPartitions(ctx context.Context, plan *ReplayPlan, counted map[int32]tally.Tally) error {
-	low, _, err := i.watermarks(ctx, plan.Topic)
+	at, err := i.boundsOf(ctx, plan.Topic, LogStarts, LastStable)
 	if err != nil {
 		return err
 	}
-	stable, err := i.admin.ListCommittedOffsets(ctx, plan.Topic)
-	if err != nil {
-		return fmt.Errorf("list last stable offsets: %w", err)
-	}
 	reader := scan.New(i.cfg.Client, scan.Options{Ahead: -1})
 	for _, t := range slices.SortedFunc(maps.Values(counted), func(a, b tally.Tally) int { return int(a.Partition) - int(b.Partition) }) {
-		lo, hi, err := pair(low, stable, plan.Topic, t.Partition)
+		lo, hi, err := at.of(plan.Topic, t.Partition)
 		if err != nil {
 			return err
 		}
@@ -142,7 +138,7 @@ func (i *Inspector) replayPartitions(ctx context.Context, plan *ReplayPlan, coun
 	return nil
 }
 
-// Begin sets the group Into to the beginning of each stretch, without counts. It
+// Begin sets the group Into to the beginning of each offset range, without counts. It
 // refuses with ErrGroupActive while Into has members. The replayed group is not
 // touched.
 func (p ReplayPlan) Begin(ctx context.Context) error {
@@ -197,8 +193,8 @@ func (p ReplayPlan) Remaining(ctx context.Context) (int64, error) {
 // Comparison sets the counts of a group beside those of its replay.
 type Comparison struct {
 	Kinds []KindRow `json:"kinds"`
-	// Equal says that every kind has the same count in both, over the same stretch
-	// of every partition.
+	// Equal says that every event type has the same count in both, over the same offset
+	// range of every partition.
 	Equal bool `json:"equal"`
 	// Trimmed is how many offsets the group had counted that are no longer in the
 	// log. Where there are any, Equal says that the differences can be theirs: none
@@ -209,17 +205,17 @@ type Comparison struct {
 	Adjusted int64 `json:"adjusted"`
 }
 
-// KindRow is one kind of a Comparison.
+// KindRow is one event type of a Comparison.
 type KindRow struct {
 	Kind string `json:"kind"`
 	// Original is the group's count, Replay the count of the replay over the same
-	// stretch, Difference the first minus the second.
+	// offset range, Difference the first minus the second.
 	Original   int64 `json:"original"`
 	Replay     int64 `json:"replay"`
 	Difference int64 `json:"difference"`
 }
 
-// Compare reads both tallies as they are now and compares them by kind. Both may
+// Compare reads the counts of both groups as they are now and compares them by event type. Both may
 // still be counting: where one is ahead, what lies between their positions is
 // recounted from the log. classify is what records without a `kind` header count as.
 func (p ReplayPlan) Compare(ctx context.Context, classify func([]byte) string) (Comparison, error) {
@@ -239,7 +235,7 @@ func (p ReplayPlan) compare(ctx context.Context, classify func([]byte) string) (
 	if err != nil {
 		return Comparison{}, err
 	}
-	low, _, err := p.i.watermarks(ctx, p.Topic)
+	at, err := p.i.boundsOf(ctx, p.Topic, LogStarts, LogEnds)
 	if err != nil {
 		return Comparison{}, err
 	}
@@ -248,13 +244,13 @@ func (p ReplayPlan) compare(ctx context.Context, classify func([]byte) string) (
 		a, okA := original[part.Partition]
 		b, okB := replay[part.Partition]
 		if !okA || !okB {
-			return Comparison{}, fmt.Errorf("partition %d: its tally is gone", part.Partition)
+			return Comparison{}, fmt.Errorf("partition %d: its counts are no longer in Redis", part.Partition)
 		}
-		lo, ok := low.Lookup(p.Topic, part.Partition)
-		if !ok || lo.Err != nil {
-			return Comparison{}, fmt.Errorf("partition %d: list start offset: %w", part.Partition, lo.Err)
+		low, _, err := at.of(p.Topic, part.Partition)
+		if err != nil {
+			return Comparison{}, err
 		}
-		if err := c.add(ctx, a, b, lo.Offset); err != nil {
+		if err := c.add(ctx, a, b, low); err != nil {
 			return Comparison{}, err
 		}
 	}

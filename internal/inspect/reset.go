@@ -14,7 +14,7 @@ import (
 	"github.com/weir-project/weir/internal/tally"
 )
 
-// Tallies is where weir's counter groups keep counts and positions; *tally.Store.
+// Tallies is where weir's counter groups keep counts and stored offsets; *tally.Store.
 type Tallies interface {
 	All(ctx context.Context) ([]tally.Tally, error)
 	Partitions(ctx context.Context, group, topic string) (map[int32]tally.Tally, error)
@@ -41,20 +41,20 @@ type Change struct {
 	// From is the committed offset, Unknown where there is none.
 	From int64 `json:"from"`
 	To   int64 `json:"to"`
-	// Delta is To minus where the group stood (Tally.From, where it has a tally):
+	// Delta is To minus where the group stood (Tally.From, where it has counts):
 	// above 0 messages are skipped, below 0 they are consumed again.
 	Delta int64 `json:"delta"`
 	// Tally is set where counts are kept of the group: its position is the truth.
 	Tally *TallyChange `json:"tally,omitempty"`
 }
 
-// TallyChange is what a reset does to a tally.
+// TallyChange is what a reset does to the counts of a partition in Redis.
 type TallyChange struct {
 	// From is the offset that was to be counted next, Unknown where the partition
-	// has no tally yet.
+	// has no counts yet.
 	From int64 `json:"from"`
 	// Dropped is how many events were counted: counting begins anew, so that the
-	// counts are again those of one stretch of the log.
+	// counts are again those of one offset range.
 	Dropped int64 `json:"dropped"`
 	topicID string
 }
@@ -165,7 +165,7 @@ func (i *Inspector) changes(ctx context.Context, q ResetQuery, d kadm.TopicDetai
 	if err != nil {
 		return nil, nil, err
 	}
-	low, high, err := i.watermarks(ctx, d.Topic)
+	at, err := i.boundsOf(ctx, d.Topic, LogStarts, LogEnds)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -176,13 +176,13 @@ func (i *Inspector) changes(ctx context.Context, q ResetQuery, d kadm.TopicDetai
 		}
 	}
 	for _, p := range parts {
-		lo, hi, err := pair(low, high, d.Topic, p)
+		lo, hi, err := at.of(d.Topic, p)
 		if err != nil {
 			return nil, nil, err
 		}
 		c := Change{Topic: d.Topic, Partition: p, From: Unknown}
-		if at, ok := committed[scan.TopicPartition{Topic: d.Topic, Partition: p}]; ok {
-			c.From = at
+		if offset, ok := committed[scan.TopicPartition{Topic: d.Topic, Partition: p}]; ok {
+			c.From = offset
 		}
 		stands := c.From
 		if counted != nil {
@@ -212,7 +212,7 @@ func (i *Inspector) changes(ctx context.Context, q ResetQuery, d kadm.TopicDetai
 
 // Apply carries the plan out. It refuses with ErrGroupActive while the group has
 // members. Kafka goes first, since it refuses by itself when a member has come
-// meanwhile; should the tallies then fail, planning and applying again repairs it.
+// meanwhile; should Redis then fail, planning and applying again repairs it.
 func (p ResetPlan) Apply(ctx context.Context) error {
 	if err := p.i.idle(ctx, p.Group); err != nil {
 		return fmt.Errorf("reset group: %w", err)
@@ -229,7 +229,7 @@ func (p ResetPlan) Apply(ctx context.Context) error {
 			continue
 		}
 		if err := p.tallies.Reset(ctx, p.Group, c.Topic, c.Partition, c.Tally.topicID, c.To); err != nil {
-			return fmt.Errorf("reset group %q: Kafka's offsets are moved, the tally of %s partition %d is not; reset again: %w", p.Group, c.Topic, c.Partition, err)
+			return fmt.Errorf("reset group %q: Kafka's offsets are moved, the counts of %s partition %d are not; reset again: %w", p.Group, c.Topic, c.Partition, err)
 		}
 	}
 	return nil

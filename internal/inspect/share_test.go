@@ -24,7 +24,7 @@ func TestShareGroupsNameNoMember(t *testing.T) {
 func TestLagOfNamedMember(t *testing.T) {
 	p := GroupPartition{Topic: "t", Member: "\x00share", Committed: 3}
 	at := func(n int64) kadm.ListedOffsets { return kadm.ListedOffsets{"t": {0: {Topic: "t", Offset: n}}} }
-	p.bounds(at(0), at(10))
+	p.bounds(bounds{low: at(0), high: at(10)})
 	if p.Lag != 7 {
 		t.Errorf("lag %d, want 7", p.Lag)
 	}

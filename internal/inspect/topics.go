@@ -87,37 +87,18 @@ func (i *Inspector) Topics(ctx context.Context) (TopicList, error) {
 	if len(names) == 0 {
 		return list, nil
 	}
-	low, high := i.bothEnds(ctx, meta)
+	at := i.bounds(ctx, meta, LogStarts, LogEnds)
 	over, warnings := i.overlay(ctx)
 	sizes, more := i.logSizes(ctx, meta)
 	list.Note, list.Warnings = over.Note, append(warnings, more...)
 	for _, d := range meta.Topics {
-		list.Topics = append(list.Topics, topic(d, low, high, sizes))
+		list.Topics = append(list.Topics, topic(d, at, sizes))
 	}
 	slices.SortFunc(list.Topics, func(a, b Topic) int { return strings.Compare(a.Name, b.Name) })
 	return list, nil
 }
 
-// watermarks lists the low and high watermarks of all partitions of topics. Errors
-// of single partitions are in the results.
-func (i *Inspector) watermarks(ctx context.Context, topics ...string) (low, high kadm.ListedOffsets, err error) {
-	meta, err := i.Metadata(ctx, topics...)
-	if err != nil {
-		return nil, nil, fmt.Errorf("list offsets: %w", err)
-	}
-	low, high = i.bothEnds(ctx, meta)
-	return low, high, nil
-}
-
-func (i *Inspector) bothEnds(ctx context.Context, meta kadm.Metadata) (low, high kadm.ListedOffsets) {
-	var both sync.WaitGroup
-	both.Go(func() { low = i.Offsets(ctx, meta, LogStarts) })
-	both.Go(func() { high = i.Offsets(ctx, meta, LogEnds) })
-	both.Wait()
-	return low, high
-}
-
-func topic(d kadm.TopicDetail, low, high kadm.ListedOffsets, sizes logBytes) Topic {
+func topic(d kadm.TopicDetail, at bounds, sizes logBytes) Topic {
 	t := Topic{Name: d.Topic, Internal: d.IsInternal, Partitions: len(d.Partitions), Bytes: Unknown}
 	if d.ID != (kadm.TopicID{}) {
 		t.ID = uuid(d.ID)
@@ -133,8 +114,8 @@ func topic(d kadm.TopicDetail, low, high kadm.ListedOffsets, sizes logBytes) Top
 		if p.Leader < 0 {
 			t.Offline++
 		}
-		lo, okLo := low.Lookup(d.Topic, p.Partition)
-		hi, okHi := high.Lookup(d.Topic, p.Partition)
+		lo, okLo := at.low.Lookup(d.Topic, p.Partition)
+		hi, okHi := at.high.Lookup(d.Topic, p.Partition)
 		if err := errors.Join(lo.Err, hi.Err); err != nil || !okLo || !okHi {
 			t.Error = fmt.Sprintf("partition %d: offsets unknown", p.Partition)
 			if err != nil {
@@ -177,20 +158,19 @@ func (i *Inspector) topic(ctx context.Context, name string, groups bool) (TopicD
 	}
 	// Everything at once: a broker that does not answer costs its time once.
 	var (
-		low, high, stable kadm.ListedOffsets
-		over              Overlay
-		sizes             logBytes
-		warnings          [4][]string
-		detail            TopicDetail
-		all               sync.WaitGroup
+		at       bounds
+		over     Overlay
+		sizes    logBytes
+		warnings [4][]string
+		detail   TopicDetail
+		all      sync.WaitGroup
 	)
 	warn := func(n int, err error) {
 		if err != nil {
 			warnings[n] = append(warnings[n], err.Error())
 		}
 	}
-	all.Go(func() { low, high = i.bothEnds(ctx, meta) })
-	all.Go(func() { stable = i.Offsets(ctx, meta, LastStable) })
+	all.Go(func() { at = i.bounds(ctx, meta, LogStarts, LogEnds, LastStable) })
 	all.Go(func() {
 		var more []string
 		over, warnings[0] = i.overlay(ctx)
@@ -216,9 +196,9 @@ func (i *Inspector) topic(ctx context.Context, name string, groups bool) (TopicD
 		warn(3, err)
 	})
 	all.Wait()
-	detail.Topic, detail.Note = topic(d, low, high, sizes), over.Note
+	detail.Topic, detail.Note = topic(d, at, sizes), over.Note
 	for _, p := range d.Partitions.Sorted() {
-		detail.Parts = append(detail.Parts, partition(p, low, high, stable))
+		detail.Parts = append(detail.Parts, partition(p, at))
 	}
 	detail.Warnings = slices.Concat(warnings[:]...)
 	return detail, nil
@@ -248,13 +228,13 @@ func found(meta kadm.Metadata, name string) (kadm.TopicDetail, error) {
 	return d, nil
 }
 
-func partition(p kadm.PartitionDetail, low, high, stable kadm.ListedOffsets) Partition {
+func partition(p kadm.PartitionDetail, at bounds) Partition {
 	out := Partition{ID: p.Partition, Leader: p.Leader, Replicas: p.Replicas, ISR: p.ISR, Low: Unknown, High: Unknown, Stable: Unknown}
 	errs := []error{p.Err}
 	for _, o := range []struct {
 		listed kadm.ListedOffsets
 		dst    *int64
-	}{{low, &out.Low}, {high, &out.High}, {stable, &out.Stable}} {
+	}{{at.low, &out.Low}, {at.high, &out.High}, {at.stable, &out.Stable}} {
 		if l, ok := o.listed.Lookup(p.Topic, p.Partition); ok && l.Err == nil {
 			*o.dst = l.Offset
 		} else {

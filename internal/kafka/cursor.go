@@ -26,13 +26,13 @@ type CursorRecord struct {
 	Cursor event.Cursor `json:"cursor"`
 	// Seqs is the next sequence number by topic.
 	Seqs map[string]int64 `json:"seqs"`
-	// Counts is how many records were ever committed, by topic and kind. Beyond
+	// Counts is how many records were ever committed, by topic and event type. Beyond
 	// MaxKinds names per topic the rest is under event.OtherKind.
 	Counts map[string]map[string]int64 `json:"counts"`
 	// Gaps is how many gaps were ever recorded.
 	Gaps int64 `json:"gaps,omitempty"`
-	// Instance names the process that wrote the record, for an ingester that was
-	// fenced to tell a successor from a timeout.
+	// Instance names the process that wrote the record, so that an ingester that was
+	// fenced can distinguish a successor from a timeout.
 	Instance string `json:"instance"`
 	// WrittenUS is the writer's clock, in Unix microseconds.
 	WrittenUS int64 `json:"written_us"`
@@ -42,7 +42,7 @@ type CursorRecord struct {
 // record is written with every transaction.
 const MaxKinds = 1000
 
-// Add counts n more records of a kind in a topic.
+// Add counts n more records of an event type in a topic.
 func (r *CursorRecord) Add(topic, kind string, n int64) {
 	if r.Counts == nil {
 		r.Counts = map[string]map[string]int64{}

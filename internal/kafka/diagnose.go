@@ -219,7 +219,7 @@ func tlsCause(err error, host string) (cause, out string) {
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		return fmt.Sprintf("its certificate is valid from %s to %s, and it is %s", day(invalid.Cert.NotBefore), day(invalid.Cert.NotAfter), day(time.Now())), "renew the brokers' certificate, or set this machine's clock"
 	case errors.As(err, &unknown):
-		return fmt.Sprintf("its certificate is signed by %s, which is not trusted here", authority(unknown.Cert)), "name that authority's certificate with ssl.ca.location in the file of --kafka-config"
+		return fmt.Sprintf("its certificate is signed by %s, which is not trusted here", authority(unknown.Cert)), "name the certificate of that certificate authority (CA) with ssl.ca.location in the file of --kafka-config"
 	case errors.As(err, &invalid):
 		return "its certificate cannot be used: " + invalid.Error(), "give the brokers another certificate"
 	case strings.Contains(err.Error(), "remote error: tls:"):
@@ -249,7 +249,7 @@ func namesOf(c *x509.Certificate) string {
 
 func authority(c *x509.Certificate) string {
 	if c == nil {
-		return "an authority"
+		return "an unknown certificate authority (CA)"
 	}
 	return fmt.Sprintf("%q", c.Issuer.String())
 }

@@ -39,8 +39,8 @@ type UnavailableError struct {
 
 func (e *UnavailableError) Error() string { return e.Cause + "; " + e.Out }
 
-// LogWaiting is the message of every line of the log about a Kafka that does not do
-// its part: the parts of a program say the same, so that it can be told once.
+// LogWaiting is the message of every log line about a Kafka that does not work at present.
+// All parts of the program use the same message, so that the log shows it once.
 const LogWaiting = "waiting for Kafka; nothing is lost, it goes on by itself"
 
 const (
@@ -50,10 +50,10 @@ const (
 	answerTimeout  = time.Second
 )
 
-// Explain finds out why the cluster does not take or give records of the topics,
-// by asking it: who answers, who leads, what is in sync and how much has to be.
-// Error codes do not tell: a leader that waits for a replica which died says that
-// a request timed out, and one that has died says nothing. The result is an
+// Explain finds out why the cluster does not accept or return records of the topics. It
+// asks which brokers answer, which of them lead, how many replicas are in sync, and how
+// many have to be. Error codes do not show this: a leader that waits for a replica which
+// was killed reports a timeout, and a killed leader reports nothing. The result is an
 // *UnavailableError, or nil where the cluster looks well. It takes at most 4 s.
 func Explain(ctx context.Context, c Config, topics ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, explainTimeout)

@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/weir-project/weir/internal/scan"
 )
 
 // Severity says how much a Finding matters.
@@ -22,7 +23,7 @@ type Severity uint8
 const (
 	// Different from what weir would have made; the promise holds.
 	Different Severity = iota + 1
-	// Breaks the promise: events can be lost, doubled or refused.
+	// Breaks the promise: events can be lost, duplicated or rejected.
 	Breaks
 )
 
@@ -44,7 +45,7 @@ type Finding struct {
 	Cause string
 	// Out says what to do about it.
 	Out string
-	// Run is the command that does it, word by word; nil where it is no single one.
+	// Run is the command that does it, word by word; nil where one command is not enough.
 	Run []string
 	// Denied is set where the client lacks a permission without which the purpose
 	// cannot be served at all.
@@ -133,7 +134,7 @@ type mend struct {
 
 // Preflight checks whether a cluster, and those of the purpose's topics that exist
 // in it, can keep the promise, and whether the client may do what the purpose
-// needs. What the cluster does not tell is not judged. cl is a client of c. The
+// needs. What the cluster does not report is not checked. cl is a client of c. The
 // findings that break the promise come first, missing permissions before all.
 func (c Config) Preflight(ctx context.Context, cl *kgo.Client, p Purpose) ([]Finding, error) {
 	specs := p.Specs()
@@ -194,35 +195,19 @@ func (f Finding) rank() int {
 }
 
 // lookAt asks for topics, whether they may be seen or not, and for what is allowed
-// with each. kadm ends with the first that is hidden.
+// with each.
 func lookAt(ctx context.Context, cl *kgo.Client, names []string) (kadm.Metadata, map[string]topicAccess, error) {
-	req := kmsg.NewPtrMetadataRequest()
+	req := scan.MetadataRequest(names...)
 	req.IncludeTopicAuthorizedOperations = true
-	for _, n := range names {
-		t := kmsg.NewMetadataRequestTopic()
-		t.Topic = kmsg.StringPtr(n)
-		req.Topics = append(req.Topics, t)
-	}
-	resp, err := req.RequestWith(ctx, cl)
+	md, resp, err := scan.Metadata(ctx, cl, req)
 	if err != nil {
-		return kadm.Metadata{}, nil, fmt.Errorf("ask for topics: %w", err)
+		return md, nil, fmt.Errorf("ask for topics: %w", err)
 	}
-	md, access := kadm.Metadata{Topics: kadm.TopicDetails{}}, map[string]topicAccess{}
-	for _, b := range resp.Brokers {
-		md.Brokers = append(md.Brokers, kgo.BrokerMetadata{NodeID: b.NodeID, Host: b.Host, Port: b.Port, Rack: b.Rack})
-	}
+	access := map[string]topicAccess{}
 	for _, t := range resp.Topics {
-		if t.Topic == nil {
-			continue
-		}
-		d := kadm.TopicDetail{Topic: *t.Topic, ID: t.TopicID, Partitions: kadm.PartitionDetails{}, Err: kerr.ErrorForCode(t.ErrorCode)}
-		for _, p := range t.Partitions {
-			d.Partitions[p.Partition] = kadm.PartitionDetail{Topic: d.Topic, Partition: p.Partition, Leader: p.Leader, Replicas: p.Replicas, ISR: p.ISR}
-		}
-		md.Topics[d.Topic] = d
-		access[d.Topic] = topicAccess{
-			known: t.AuthorizedOperations != math.MinInt32, allowed: t.AuthorizedOperations,
-			hidden: errors.Is(d.Err, kerr.TopicAuthorizationFailed), absent: errors.Is(d.Err, kerr.UnknownTopicOrPartition),
+		if t.Topic != nil {
+			access[*t.Topic] = topicAccess{known: t.AuthorizedOperations != math.MinInt32, allowed: t.AuthorizedOperations,
+				hidden: t.ErrorCode == kerr.TopicAuthorizationFailed.Code, absent: t.ErrorCode == kerr.UnknownTopicOrPartition.Code}
 		}
 	}
 	return md, access, nil

@@ -75,7 +75,7 @@ func (c Config) access(ctx context.Context, cl *kgo.Client, p Purpose) ([]Findin
 	}
 	var groups []string
 	for _, g := range p.Groups {
-		// No member has this name, so that nobody's heart beats.
+		// No member has this ID, so this heartbeat renews no session.
 		req := kmsg.NewPtrHeartbeatRequest()
 		req.Group, req.MemberID = g, "weir-preflight"
 		resp, err := req.RequestWith(probe, cl)
@@ -156,7 +156,7 @@ func (c Config) topicAccess(have map[string]topicAccess, p Purpose) []Finding {
 	if len(unmade) > 0 {
 		m := c.allow([]string{"Create"}, each("--topic", unmade)...)
 		out = append(out, Finding{Severity: Different, Run: m.run,
-			Cause: fmt.Sprintf("whether topic %s exists is not told to %s", strings.Join(unmade, ", "), c.principal()),
+			Cause: fmt.Sprintf("%s may not see whether topic %s exists", c.principal(), strings.Join(unmade, ", ")),
 			Out:   "those that do not exist have to be made, or weir be allowed to, which is only needed then"})
 	}
 	if len(unseen) > 0 {

@@ -202,7 +202,7 @@ var brokerRules = []rule{
 	{"log.message.timestamp.type", Different, with(absentTopic, is("LogAppendTime")),
 		"topics are made with it: records get the broker's clock instead of the event's time", "CreateTime"},
 	{"log.retention.ms", Breaks, with(absentTopic, below(rebuildTime.Milliseconds())),
-		"topics are made with it: an ingester that starts again does not find its last minutes, and stores twice what upstream repeats", "604800000"},
+		"topics are made with it: an ingester that starts again does not find its last minutes, and stores duplicates of what upstream repeats", "604800000"},
 	{"auto.create.topics.enable", Different, with(absentTopic, is("true")),
 		"a program that asks for a topic of weir before weir has made it makes it, with the cluster's defaults; weir itself never does", ""},
 	{"offsets.retention.minutes", Different, below(24 * 60),

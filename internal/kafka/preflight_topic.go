@@ -145,7 +145,7 @@ func (t topicCheck) retention() []Finding {
 	case err != nil || ms < 0:
 	case keeps < rebuildTime:
 		out = append(out, t.finding(Breaks, longer,
-			"it keeps records for %v (retention.ms): an ingester that starts again does not find its last %v, and stores twice what upstream repeats of them", keeps, rebuildTime))
+			"it keeps records for %v (retention.ms): an ingester that starts again does not find its last %v, and stores duplicates of what upstream repeats of them", keeps, rebuildTime))
 	case keeps < stream.replay:
 		out = append(out, t.finding(Breaks, longer,
 			"it keeps records for %v by their events' time (retention.ms), and upstream offers again what was missed in %v: after an outage events arrive too old to be kept, and can be deleted before they are counted", keeps, stream.replay))

@@ -41,7 +41,7 @@ func (s *Security) String() string {
 	return s.protocol + " " + s.mechanism.Name()
 }
 
-// GoString is String, so that %#v tells no secret either.
+// GoString is String, so that %#v shows no secret either.
 func (s *Security) GoString() string { return s.String() }
 
 func (s *Security) options() (opts []kgo.Opt) {

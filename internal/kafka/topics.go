@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/weir-project/weir/internal/scan"
 )
 
 // Topics that weir writes. The two data topics carry the names that the original
@@ -154,12 +155,7 @@ func waitForLeaders(ctx context.Context, cl *kgo.Client, names []string) error {
 	if len(names) == 0 {
 		return nil
 	}
-	req := kmsg.NewPtrMetadataRequest()
-	for _, n := range names {
-		t := kmsg.NewMetadataRequestTopic()
-		t.Topic = kmsg.StringPtr(n)
-		req.Topics = append(req.Topics, t)
-	}
+	req := scan.MetadataRequest(names...)
 	ctx, cancel := context.WithTimeout(ctx, leadersPatience)
 	defer cancel()
 	for {
@@ -202,7 +198,7 @@ func led(md *kmsg.MetadataResponse) bool {
 }
 
 // MaxBytes returns the max.message.bytes of topics, in bytes and by name: at most
-// MaxMessageBytes, and the default of Kafka where the cluster does not tell.
+// MaxMessageBytes, and the default of Kafka where the cluster does not report it.
 func MaxBytes(ctx context.Context, cl *kgo.Client, topics ...string) (map[string]int, error) {
 	out := make(map[string]int, len(topics))
 	for _, t := range topics {

@@ -28,8 +28,8 @@ func Kind(r *kgo.Record, classify func(value []byte) string) string {
 	return event.MalformedKind
 }
 
-// Bounded is the name under which a kind is counted: kinds come from whoever
-// writes to the topic.
+// Bounded is the name under which an event type is counted. Any program can write any
+// event type to a topic.
 func Bounded(kind string) string {
 	switch {
 	case !utf8.ValidString(kind):

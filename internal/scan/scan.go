@@ -1,7 +1,7 @@
 // Package scan reads ranges of offsets of a topic's partitions, in order. The reader
 // knows how far it is even where the last offsets of a range hold no records
 // (transaction markers, aborted or compacted batches). A consumer, which only gets
-// records, cannot tell "nothing more" from "not yet" there. The package fetches, finds
+// records, cannot distinguish "nothing more" from "not yet" there. The package fetches, finds
 // leaders, waits and fails in the end. It knows nothing of what the records mean, joins
 // no group, commits nothing and never follows a log that grows: use a Kafka consumer
 // for that.
@@ -15,7 +15,6 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // Limits on what one fetch can make the program hold, in bytes.
@@ -218,32 +217,21 @@ type place struct {
 
 // find asks the cluster for the partition's leader.
 func (r *Reader) find(ctx context.Context, s Range) (place, error) {
-	req := kmsg.NewPtrMetadataRequest()
-	t := kmsg.NewMetadataRequestTopic()
-	t.Topic = kmsg.StringPtr(s.Topic)
-	req.Topics = append(req.Topics, t)
-	resp, err := req.RequestWith(ctx, r.cl)
+	meta, _, err := Metadata(ctx, r.cl, MetadataRequest(s.Topic))
+	topic := meta.Topics[s.Topic]
+	if err == nil {
+		err = topic.Err
+	}
+	p, ok := topic.Partitions[s.Partition]
+	switch {
+	case errors.Is(err, kerr.UnknownTopicOrPartition), err == nil && !ok:
+		return place{}, ErrNoTopic
+	case err == nil && p.Leader < 0:
+		err = kerr.LeaderNotAvailable
+	}
 	if err != nil {
 		return place{}, fmt.Errorf("find leader: %w", err)
 	}
-	for i := range resp.Topics {
-		topic := &resp.Topics[i]
-		if topic.ErrorCode == kerr.UnknownTopicOrPartition.Code {
-			return place{}, ErrNoTopic
-		}
-		if err := kerr.ErrorForCode(topic.ErrorCode); err != nil {
-			return place{}, fmt.Errorf("find leader: %w", err)
-		}
-		for _, p := range topic.Partitions {
-			if p.Partition != s.Partition {
-				continue
-			}
-			if p.Leader < 0 {
-				return place{}, fmt.Errorf("find leader: %w", kerr.LeaderNotAvailable)
-			}
-			id := topic.TopicID
-			return place{leader: p.Leader, id: &id}, nil
-		}
-	}
-	return place{}, ErrNoTopic
+	id := [16]byte(topic.ID)
+	return place{leader: p.Leader, id: &id}, nil
 }

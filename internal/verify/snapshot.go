@@ -218,42 +218,34 @@ func (v *verifier) cursor(ctx context.Context, name string) (kafka.CursorRecord,
 	return rec, found, nil
 }
 
-// ends fixes the seqRange of every partition, and waits for transactions that are
+// ends fixes the offset range of every partition, and waits for transactions that are
 // open inside of it.
 func (v *verifier) ends(ctx context.Context) error {
 	names := v.names()
 	if len(names) == 0 {
 		return nil
 	}
-	high, err := v.admin.ListEndOffsets(ctx, names...)
-	if err != nil {
-		return fmt.Errorf("list end offsets: %w", err)
-	}
-	stable, err := v.stable(ctx, names, high)
+	bounds, err := kafka.Bounds(ctx, v.client, names...)
 	if err != nil {
 		return err
 	}
-	low, err := v.admin.ListStartOffsets(ctx, names...)
+	stable, err := v.stable(ctx, names, bounds)
 	if err != nil {
-		return fmt.Errorf("list start offsets: %w", err)
+		return err
 	}
-	byPart := map[string]map[int32]*partition{}
-	for topic, offsets := range high {
-		byPart[topic] = map[int32]*partition{}
-		for id, h := range offsets {
-			l, okL := low.Lookup(topic, id)
-			s, okS := stable.Lookup(topic, id)
-			if err := errors.Join(h.Err, l.Err, s.Err); err != nil || !okL || !okS {
-				return fmt.Errorf("list offsets of %s partition %d: %w", topic, id, err)
-			}
-			p := &partition{topic: topic, id: id, low: l.Offset, high: h.Offset, end: min(h.Offset, s.Offset)}
-			byPart[topic][id] = p
-			v.parts = append(v.parts, p)
-			v.counter.total += max(0, p.end-p.low)
+	byTopic := map[string][]*partition{}
+	for tp, b := range bounds {
+		s, ok := stable[tp]
+		if !ok {
+			return fmt.Errorf("list offsets of %s partition %d: no last stable offset", tp.Topic, tp.Partition)
 		}
+		p := &partition{topic: tp.Topic, id: tp.Partition, low: b.Start, high: b.End, end: min(b.End, s.End)}
+		byTopic[tp.Topic] = append(byTopic[tp.Topic], p)
+		v.parts = append(v.parts, p)
+		v.counter.total += max(0, p.end-p.low)
 	}
 	for _, st := range v.all() {
-		for _, p := range byPart[st.topic.Name] {
+		for _, p := range byTopic[st.topic.Name] {
 			st.parts = append(st.parts, p)
 			p.portions = append(p.portions, newPortion(st, p))
 		}
@@ -263,19 +255,19 @@ func (v *verifier) ends(ctx context.Context) error {
 
 // stable returns the last stable offsets as soon as they have reached high
 // everywhere, or when patience is at its end.
-func (v *verifier) stable(ctx context.Context, names []string, high kadm.ListedOffsets) (kadm.ListedOffsets, error) {
+func (v *verifier) stable(ctx context.Context, names []string, high map[kafka.TopicPartition]kafka.Bound) (map[kafka.TopicPartition]kafka.Bound, error) {
 	giveUp := time.Now().Add(v.cfg.Patience)
 	for wait := 10 * time.Millisecond; ; wait = min(2*wait, 500*time.Millisecond) {
-		stable, err := v.admin.ListCommittedOffsets(ctx, names...)
+		stable, err := kafka.StableBounds(ctx, v.client, names...)
 		if err != nil {
-			return nil, fmt.Errorf("list last stable offsets: %w", err)
+			return nil, err
 		}
 		behind := 0
-		high.Each(func(h kadm.ListedOffset) {
-			if s, ok := stable.Lookup(h.Topic, h.Partition); ok && s.Offset < h.Offset {
+		for tp, s := range stable {
+			if s.End < high[tp].End {
 				behind++
 			}
-		})
+		}
 		if behind == 0 || time.Now().After(giveUp) {
 			return stable, nil
 		}
