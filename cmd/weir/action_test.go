@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+	"log/slog"
 	"net/http"
 	"path/filepath"
 	"regexp"
@@ -8,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/weir-project/weir/internal/cli"
+	"github.com/weir-project/weir/internal/lab"
+	"github.com/weir-project/weir/internal/lab/record"
 	"github.com/weir-project/weir/internal/watch"
 	"github.com/weir-project/weir/internal/web"
 )
@@ -84,5 +88,44 @@ func TestActionsFromATerminal(t *testing.T) {
 				t.Errorf("exit code %d:\n%s", code, up.stderr)
 			}
 		})
+	}
+}
+
+// TestLabsFromATerminalAreLogged: the weir that runs on the data directory logs the start,
+// the end and the verdict of a lab that another process runs.
+func TestLabsFromATerminalAreLogged(t *testing.T) {
+	t.Parallel()
+	env := testEnv(t, "WEIR_RATE=100")
+	up := start(t, env, "", "cluster", "--listen", "off")
+	up.stderr.waitFor(t, "Ctrl-C stops", startPatience)
+	c := start(t, env, "", smallLab...)
+	c.stderr.waitFor(t, "upstream begins", startPatience)
+	c.stop(t)
+	dir := filepath.Join(strings.TrimPrefix(env[0], "HOME="), ".local/share/weir")
+	a := &app{dataDir: dir, log: slog.New(slog.DiscardHandler), labControl: true}
+	begun, ended := a.noteLab(t.Context(), "batching")
+	begun()
+	begun()
+	ended(&lab.Report{Report: record.Report{Verdict: lab.DoesNotHold}}, nil)
+	_, refused := a.noteLab(t.Context(), "groups")
+	refused(nil, errors.New("another lab is running"))
+	running, err := readRuntime(filepath.Join(dir, modeSimulated))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log struct{ Entries []watch.Entry }
+	if err := actionsOf(running).get(t.Context(), "/log?limit=500", &log); err != nil {
+		t.Fatal(err)
+	}
+	var text string
+	for _, e := range log.Entries {
+		text += e.Kind + ": " + e.Text + "\n"
+	}
+	if !regexp.MustCompile(`^lab: lab backpressure, started from a terminal, runs
+lab: lab backpressure, started from a terminal, ended after \d+s without a verdict
+lab: lab batching, started from the page, runs
+lab: lab batching, started from the page, ended after \d+s: the claim does not hold
+$`).MatchString(text) {
+		t.Errorf("the log says\n%s", text)
 	}
 }

@@ -3,13 +3,16 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/url"
+	"sync"
 	"time"
 
 	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/inspect"
+	"github.com/weir-project/weir/internal/lab"
 	"github.com/weir-project/weir/internal/watch"
 	"github.com/weir-project/weir/internal/web"
 )
@@ -100,19 +103,46 @@ func groupPath(name, operation string) string {
 	return "/groups/_/" + operation + "?group=" + url.QueryEscape(name)
 }
 
-// noteLab adds to the log of the weir that runs on the data directory, if there is one,
-// what a lab does in a process of its own.
-func (a *app) noteLab(ctx context.Context, data, text string) {
-	r := a.runningWeir(data)
-	if r == nil {
-		return
+// noteLab returns what logs a lab in the weir that runs on the data directory, if there is
+// one: what a process of its own does is not seen there otherwise. begun is called when
+// the lab runs, as often as it likes, ended with the verdict.
+func (a *app) noteLab(ctx context.Context, name string) (begun func(), ended func(*lab.Report, error)) {
+	from := "a terminal"
+	if a.labControl { // as the page starts it
+		from = "the page"
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-	defer cancel()
-	if err := actionsOf(r).post(ctx, "/log", web.NoteRequest{Kind: watch.LogLab, Text: text}, nil); err != nil {
-		a.log.Debug("lab not noted", "error", err)
+	note := func(format string, args ...any) {
+		dir, err := a.data()
+		if err != nil {
+			return
+		}
+		r := a.runningWeir(dir)
+		if r == nil {
+			return
+		}
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		text := "lab " + name + ", started from " + from + ", " + fmt.Sprintf(format, args...)
+		if err := actionsOf(r).post(ctx, "/log", web.NoteRequest{Kind: watch.LogLab, Text: text}, nil); err != nil {
+			a.log.Debug("lab not noted", "error", err)
+		}
+	}
+	var once sync.Once
+	var start time.Time
+	begun = func() { once.Do(func() { start = time.Now(); note("runs") }) }
+	return begun, func(r *lab.Report, err error) {
+		once.Do(func() {}) // a lab that was refused has not run
+		switch took := time.Since(start).Round(time.Second); {
+		case start.IsZero():
+		case err != nil:
+			note("ended after %s without a verdict", took)
+		default:
+			note("ended after %s: the claim %s", took, verdictWords[r.Verdict])
+		}
 	}
 }
+
+var verdictWords = map[lab.Verdict]string{lab.Holds: "holds", lab.DoesNotHold: "does not hold", lab.Inconclusive: "was not decided"}
 
 // controlAnswers reports whether a weir listens on the socket: a process id can
 // have been given to another process since.

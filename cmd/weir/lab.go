@@ -178,8 +178,10 @@ func (a *app) measureLab(ctx context.Context, e lab.Experiment, engine string) (
 	defer context.AfterFunc(ctx, func() { a.stderr.Linef("stopping %s, which takes some seconds", e.Name()) })()
 	ctx, live, stop := a.liveLab(ctx)
 	defer stop()
-	r, kept, err := lab.Perform(ctx, lab.Config{Dir: dir, Version: buildVersion().Version, Log: a.log, Progress: prog.Show,
+	begun, ended := a.noteLab(ctx, e.Name())
+	r, kept, err := lab.Perform(ctx, lab.Config{Dir: dir, Version: buildVersion().Version, Log: a.log, Progress: func(text string) { begun(); prog.Show(text) },
 		Engine: engine, KafkaCache: cache, KafkaHome: a.env["KAFKA_HOME"], Live: live}, e)
+	ended(r, err)
 	prog.Done()
 	busy, isBusy := errors.AsType[*lab.BusyError](err)
 	switch {

@@ -14,7 +14,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/weir-project/weir/internal/inspect"
-	"github.com/weir-project/weir/internal/tally"
 )
 
 // Limits on what asking may cost.
@@ -227,20 +226,14 @@ func (w *Watcher) askStreams(ctx context.Context) *streamsAnswer {
 }
 
 func (w *Watcher) addCounts(ctx context.Context, cfg StreamConfig, c *streamCounts) error {
-	for _, topic := range append([]string{cfg.Topic}, cfg.More...) {
-		var parts map[int32]tally.Tally
-		parts, err := w.cfg.Tallies.Partitions(ctx, cfg.Group, topic)
-		if err != nil {
-			return err
-		}
-		for _, t := range parts {
-			for kind, n := range t.Counts {
-				c.counts[kind] += n
-				c.counted += n
-			}
+	parts, err := w.cfg.Tallies.Partitions(ctx, cfg.Group, cfg.Topic)
+	for _, t := range parts {
+		for kind, n := range t.Counts {
+			c.counts[kind] += n
+			c.counted += n
 		}
 	}
-	return nil
+	return err
 }
 
 // silent says in words which brokers do not tell the ends of logs that they lead.

@@ -14,8 +14,6 @@ import (
 // StreamConfig names one of weir's streams.
 type StreamConfig struct {
 	Name, Topic, Group string
-	// More are further topics that the same group counts (account events).
-	More []string
 }
 
 // Tallies is where the counts are; *tally.Store.

@@ -33,6 +33,10 @@ type asset struct {
 
 const page = "index.html"
 
+// routed are the first words of paths that the router in the browser knows. What
+// follows can be any name, such as one that looks like a file's.
+var routed = []string{"topics", "groups", "brokers", "produce", "verify", "labs"}
+
 // newAssets packs the files. The page names where, the flags with which its commands find
 // this cluster.
 func newAssets(files fs.FS, where Where) (*assets, error) {
@@ -116,10 +120,11 @@ func (a *assets) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	name := strings.TrimPrefix(path.Clean(r.URL.Path), "/")
 	name, kept := strings.CutPrefix(name, a.prefix)
 	f, ok := a.files[name]
+	first, _, _ := strings.Cut(name, "/")
 	switch {
 	case ok && kept:
 		w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
-	case !ok && (kept || path.Ext(name) != "" && !strings.Contains(name, "topics/") && !strings.Contains(name, "groups/")):
+	case !ok && (kept || path.Ext(name) != "" && !slices.Contains(routed, first)):
 		http.NotFound(w, r)
 		return
 	default:

@@ -117,6 +117,8 @@ func TestGuards(t *testing.T) {
 		{"a change by a GET", "GET", reset, nil, 404},
 		{"no such file", "GET", srv.URL + "/none.js", nil, 404},
 		{"a page of the router", "GET", srv.URL + "/topics/a.b-c", nil, 200},
+		{"a page below a name that looks like a file's", "GET", srv.URL + "/groups/a.js/b.js", nil, 200},
+		{"no such file below a directory called topics", "GET", srv.URL + "/old/topics/app.js", nil, 404},
 		{"a file above the root", "GET", srv.URL + "/../web.go", nil, 307},
 	} {
 		status, h, body := request(t, c.method, c.url, "{}", c.headers)
