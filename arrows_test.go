@@ -54,7 +54,7 @@ var arrows = []arrow{
 }
 
 // standardOnly are the packages whose production code depends on the standard library alone.
-var standardOnly = []string{"internal/event", "internal/queue", "internal/jsonscan", "internal/sse", "internal/upstream", "internal/crash", "internal/intake", "internal/visible"}
+var standardOnly = []string{"internal/event", "internal/queue", "internal/jsonscan", "internal/sse", "internal/upstream", "internal/crash", "internal/intake", "internal/visible", "internal/atomicfile", "internal/disk"}
 
 func match(pattern, pkg string) bool {
 	ok, err := path.Match(pattern, pkg)

@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/weir-project/weir/internal/atomicfile"
 )
 
 // votersOf returns the controllers' addresses as controller.quorum.voters wants them.
@@ -105,10 +107,7 @@ func clusterID(dir string) (string, error) {
 		}
 	}
 	id := base64.RawURLEncoding.EncodeToString(raw)
-	if err := os.WriteFile(file+".tmp", []byte(id+"\n"), 0o600); err != nil {
-		return "", fmt.Errorf("write the cluster id: %w", err)
-	}
-	if err := os.Rename(file+".tmp", file); err != nil {
+	if err := atomicfile.Write(file, []byte(id+"\n"), 0o600); err != nil {
 		return "", fmt.Errorf("write the cluster id: %w", err)
 	}
 	return id, nil

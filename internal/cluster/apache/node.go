@@ -13,7 +13,8 @@ import (
 	"sync"
 	"syscall"
 
-	"golang.org/x/sys/unix"
+	"github.com/weir-project/weir/internal/atomicfile"
+	"github.com/weir-project/weir/internal/disk"
 )
 
 // jvm holds the flags that give a broker the least memory and the shortest start:
@@ -127,11 +128,7 @@ const fullBelow = 16 << 20
 // fullDisk says that a directory's disk is full, or nothing: a broker that cannot
 // write ends without a word of it that a user would see.
 func fullDisk(dir string) string {
-	var s unix.Statfs_t
-	if err := unix.Statfs(dir, &s); err != nil {
-		return ""
-	}
-	if free := s.Bavail * uint64(s.Bsize); free < fullBelow {
+	if _, free, err := disk.Space(dir); err == nil && free < fullBelow {
 		return fmt.Sprintf(", because its disk is full (%d KiB are free at %s): make room there first", free>>10, dir)
 	}
 	return ""
@@ -217,8 +214,5 @@ func (n *node) remember(pid int) error {
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(n.record()+".tmp", b, 0o600); err != nil {
-		return err
-	}
-	return os.Rename(n.record()+".tmp", n.record())
+	return atomicfile.Write(n.record(), b, 0o600)
 }

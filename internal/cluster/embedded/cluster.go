@@ -21,7 +21,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
 	"runtime/debug"
 	"strconv"
 	"sync"
@@ -421,12 +420,4 @@ func megabytes(n int64) string {
 		return strconv.FormatInt(n>>10, 10) + " kB"
 	}
 	return strconv.FormatInt(n>>20, 10) + " MB"
-}
-
-// removeIfExists is os.Remove without the complaint.
-func removeIfExists(path string) error {
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	return nil
 }

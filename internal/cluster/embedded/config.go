@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/weir-project/weir/internal/disk"
 	"github.com/weir-project/weir/internal/intake"
 )
 
@@ -60,7 +61,7 @@ type Config struct {
 	// Listen makes the sockets; nil is net.Listen.
 	Listen func(network, address string) (net.Listener, error)
 
-	// space is diskSpace outside tests.
+	// space is disk.Space outside tests.
 	space func(dir string) (total, free int64, err error)
 	// conns is how many connections a broker admits; 0 is the share of maxConns
 	// that the process's descriptors permit.
@@ -110,7 +111,7 @@ func (c Config) withDefaults() (Config, error) {
 		c.Listen = net.Listen
 	}
 	if c.space == nil {
-		c.space = diskSpace
+		c.space = disk.Space
 	}
 	if c.conns == 0 {
 		c.conns = intake.Share(maxConns)

@@ -32,7 +32,9 @@ func child() bool {
 	if at := os.Getenv("WEIR_TEST_CLUSTER_DIES_AT"); at != "" {
 		crash.SetHook(func(point string) {
 			if point == at {
-				_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+				if self, err := os.FindProcess(os.Getpid()); err == nil {
+					_ = self.Kill()
+				}
 				select {}
 			}
 		})

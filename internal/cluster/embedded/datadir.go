@@ -9,6 +9,9 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"github.com/weir-project/weir/internal/atomicfile"
+	"github.com/weir-project/weir/internal/disk"
 )
 
 // formatVersion is the layout of the data directory. It rises when an older weir
@@ -57,7 +60,7 @@ func openDataDir(path string) (_ *dataDir, err error) {
 			_ = d.lock.Close()
 		}
 	}()
-	held, err := tryLock(d.lock)
+	held, err := disk.Lock(d.lock)
 	if err != nil {
 		return nil, notWritable(path, err)
 	}
@@ -76,7 +79,7 @@ func openDataDir(path string) (_ *dataDir, err error) {
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return nil, notWritable(path, err)
 	}
-	if err := writeFileAtomic(d.file(uncleanName), []byte(pid)); err != nil {
+	if err := atomicfile.Write(d.file(uncleanName), []byte(pid), 0o644); err != nil {
 		return nil, notWritable(path, err)
 	}
 	return d, nil
@@ -135,7 +138,7 @@ func (d *dataDir) create() error {
 	if err != nil {
 		return err
 	}
-	if err := writeFileAtomic(d.file(formatName), raw); err != nil {
+	if err := atomicfile.Write(d.file(formatName), raw, 0o644); err != nil {
 		return notWritable(d.path, err)
 	}
 	return nil
@@ -171,31 +174,4 @@ func (d *dataDir) close(clean bool) error {
 		err = os.Remove(d.file(uncleanName))
 	}
 	return errors.Join(err, d.lock.Close())
-}
-
-// writeFileAtomic replaces the file or leaves the old one, whenever the process
-// or the machine dies.
-func writeFileAtomic(path string, data []byte) (err error) {
-	tmp := path + ".tmp"
-	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(tmp, path); err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	// Some file systems cannot sync a directory; the rename stands either way.
-	_ = dir.Sync()
-	return dir.Close()
 }

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/weir-project/weir/internal/disk"
 )
 
 // The layout of the module's directory, as of the pinned version: a directory
@@ -177,7 +179,7 @@ func (c *Cluster) answerLogDirs(r *kmsg.DescribeLogDirsResponse) {
 			bytes[p.partition] += s.bytes
 		}
 	}
-	total, free, err := diskSpace(c.dir.path)
+	total, free, err := disk.Space(c.dir.path)
 	if err != nil {
 		total, free = -1, -1
 	}

@@ -2,7 +2,6 @@ package embedded
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"syscall"
@@ -11,6 +10,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/weir-project/weir/internal/atomicfile"
 )
 
 // The module logs a write that failed and goes on: a transaction's marker is then
@@ -50,7 +51,7 @@ func (e *DiskError) Full() bool { return e.Err == nil || isFull(e.Err) }
 // isFull also looks at the text, because the module logs errors instead of
 // returning them.
 func isFull(err error) bool {
-	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || containsAny(err.Error(), syscall.ENOSPC.Error(), syscall.EDQUOT.Error())
+	return atomicfile.Full(err) || containsAny(err.Error(), syscall.ENOSPC.Error(), syscall.EDQUOT.Error())
 }
 
 // Fault returns why the brokers do not accept records at the moment, as a

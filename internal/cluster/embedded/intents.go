@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/weir-project/weir/internal/atomicfile"
 	"github.com/weir-project/weir/internal/crash"
 )
 
@@ -63,7 +64,7 @@ func (c *Cluster) openIntents() (map[producer]intent, error) {
 	path := c.dir.file(intentsName)
 	if !c.dir.unclean {
 		// Closed in order: the module saved its open transactions itself.
-		if err := removeIfExists(path); err != nil {
+		if err := atomicfile.Remove(path); err != nil {
 			return nil, err
 		}
 	}

@@ -13,6 +13,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/weir-project/weir/internal/atomicfile"
 )
 
 // placed is a partition and where the module has it.
@@ -253,7 +255,7 @@ func (c *Cluster) writeEpochs(all []placed) error {
 	if err != nil {
 		return err
 	}
-	if err := writeFileAtomic(c.dir.file(epochsName), raw); err != nil {
+	if err := atomicfile.Write(c.dir.file(epochsName), raw, 0o644); err != nil {
 		return fmt.Errorf("write leader epochs: %w", err)
 	}
 	return nil

@@ -17,6 +17,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/weir-project/weir/internal/atomicfile"
 )
 
 // After a death the module replays the log and takes every open transaction for
@@ -147,7 +149,7 @@ func (r *repairer) segment(s segment, next int64) error {
 	if string(index) == string(had) {
 		return nil
 	}
-	return writeFileAtomic(path+".idx", index)
+	return atomicfile.Write(path+".idx", index, 0o644)
 }
 
 // mend puts right what no checksum covers at the head of a batch that is otherwise sound, and that

@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/weir-project/weir/internal/atomicfile"
 )
 
 // What the module writes when it is closed, and would have liked to find after a
@@ -73,7 +75,7 @@ func (r *repairer) writeSnapshot() error {
 	if err != nil {
 		return err
 	}
-	return writeFileAtomic(path, raw)
+	return atomicfile.Write(path, raw, 0o644)
 }
 
 // seqWindow is what is remembered of an idempotent producer in a partition: its last
@@ -140,5 +142,5 @@ func writeWindows(log string, parts []*repairer) error {
 	if err != nil {
 		return err
 	}
-	return writeFileAtomic(filepath.Join(log, "seq_windows.json"), raw)
+	return atomicfile.Write(filepath.Join(log, "seq_windows.json"), raw, 0o644)
 }

@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/kfake"
+
+	"github.com/weir-project/weir/internal/atomicfile"
 )
 
 // spareFiles are the module's files without which the log can be served. The
@@ -71,7 +73,7 @@ func (c *Cluster) setAside(name string) error {
 // session_state.json holds transactions that were open at a close; repair has
 // aborted them.
 func (c *Cluster) repairState(log string) error {
-	if err := removeIfExists(filepath.Join(log, "session_state.json")); err != nil {
+	if err := atomicfile.Remove(filepath.Join(log, "session_state.json")); err != nil {
 		return err
 	}
 	for _, name := range []string{"groups.log", "pids.log"} {

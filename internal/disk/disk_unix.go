@@ -1,6 +1,6 @@
 //go:build unix
 
-package embedded
+package disk
 
 import (
 	"errors"
@@ -8,9 +8,9 @@ import (
 	"syscall"
 )
 
-// tryLock takes an exclusive lock on f that ends with the process, however it
-// ends. held reports that somebody else has it.
-func tryLock(f *os.File) (held bool, err error) {
+// Lock takes an exclusive lock on f that ends with the process, however it ends, or when
+// f is closed. held reports that another process has it.
+func Lock(f *os.File) (held bool, err error) {
 	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	if errors.Is(err, syscall.EWOULDBLOCK) {
 		return true, nil
@@ -18,9 +18,9 @@ func tryLock(f *os.File) (held bool, err error) {
 	return false, err
 }
 
-// diskSpace returns the size of the file system that holds dir and what is left
-// of it, in bytes.
-func diskSpace(dir string) (total, free int64, err error) {
+// Space returns the size of the file system that holds dir and what is left of it, in
+// bytes.
+func Space(dir string) (total, free int64, err error) {
 	var s syscall.Statfs_t
 	if err := syscall.Statfs(dir, &s); err != nil {
 		return 0, 0, err

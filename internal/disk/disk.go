@@ -1,0 +1,3 @@
+// Package disk asks the operating system about the disk: locks of files and the room
+// that is left.
+package disk
