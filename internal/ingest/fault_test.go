@@ -187,6 +187,49 @@ func TestCommitOfUnknownOutcome(t *testing.T) {
 	}
 }
 
+// lingering is a source that goes on for a minute after it has to stop, once, as one does
+// whose connection hangs. It notes how many calls of Stream there are at once.
+type lingering struct {
+	ingest.Source
+	calls, most, late atomic.Int64
+}
+
+func (l *lingering) Stream(ctx context.Context, from event.Cursor, emit func(*event.Batch) error) error {
+	l.most.Store(max(l.most.Load(), l.calls.Add(1)))
+	defer l.calls.Add(-1)
+	err := l.Source.Stream(ctx, from, emit)
+	if ctx.Err() != nil && l.late.Add(1) == 1 {
+		time.Sleep(time.Minute)
+	}
+	return err
+}
+
+// TestSourceThatDoesNotStop makes sessions end while the source hangs: the next session waits
+// for it, since a source allows one call of Stream at a time, and the state says why.
+func TestSourceThatDoesNotStop(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		src := &script{n: 500, size: 10, margin: 25, pause: 10 * time.Millisecond}
+		l := &lingering{Source: src}
+		r := w.run(w.ingester(l))
+		until(t, "some events are committed", func() bool { return r.Stats().Cursor.Seq > 100 })
+		h := w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.EndTxn}, Err: kerr.InvalidTxnState, Count: 1})
+		until(t, "the state says what hangs", func() bool {
+			return strings.Contains(r.Stats().LastError, "bluesky did not stop within 5s")
+		})
+		if s := r.Stats().State; s != ingest.StateWaiting {
+			t.Errorf("state %q while the source hangs", s)
+		}
+		r.drain(t, 500)
+		if h.Hits() != 1 || l.late.Load() == 0 {
+			t.Fatalf("the fault fired %d times, and the source hung %d times", h.Hits(), l.late.Load())
+		}
+		if n := l.most.Load(); n != 1 {
+			t.Errorf("%d calls of Stream at once", n)
+		}
+		w.verify(src, 500)
+	})
+}
+
 // TestTakeover starts a second ingester beside the first: the second goes on, the
 // first says who has taken over, and ends.
 func TestTakeover(t *testing.T) {

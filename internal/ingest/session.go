@@ -297,15 +297,34 @@ func (s *session) stream(ctx, op context.Context) error {
 		err = failed
 	}
 	cancel()
-	select {
-	case upErr := <-ended:
-		if errors.Is(err, queue.ErrClosed) {
-			err = upErr // nil after a cancellation
-		}
-	case <-time.After(drainTimeout):
-		s.cfg.Log.Warn("the source did not stop in time")
+	upErr, stopped := s.stopped(ctx, ended)
+	if stopped && errors.Is(err, queue.ErrClosed) {
+		err = upErr // nil after a cancellation
 	}
 	return err
+}
+
+// stopped waits until the source has returned after its context was cancelled. The next
+// session calls the same Source, which allows one call of Stream at a time: two at once would
+// mix their positions. So a session lasts for as long as its source hangs, and says so. A
+// source that still hangs when the ingester itself is to end is left behind.
+func (s *session) stopped(ctx context.Context, ended <-chan error) (error, bool) {
+	late := time.NewTimer(drainTimeout)
+	defer late.Stop()
+	select {
+	case err := <-ended:
+		return err, true
+	case <-late.C:
+	}
+	err := fmt.Errorf("%s did not stop within %v: ingest goes on when it has", s.cfg.Source.Name(), drainTimeout)
+	s.cfg.Log.Warn("the source does not stop", "error", err)
+	s.setState(StateWaiting, err)
+	select {
+	case err := <-ended:
+		return err, true
+	case <-ctx.Done():
+		return nil, false
+	}
 }
 
 // next waits for events and begins to commit one transaction of them, as soon as the

@@ -18,7 +18,7 @@ const (
 	StateStarting State = "starting"
 	// StateRunning: the source is being streamed (or reconnected).
 	StateRunning State = "running"
-	// StateWaiting: Kafka does not do its part; LastError says why.
+	// StateWaiting: Kafka does not do its part, or the source does not stop; LastError says why.
 	StateWaiting State = "waiting for Kafka"
 	// StateStopped: cancelled and drained.
 	StateStopped State = "stopped"
