@@ -17,6 +17,7 @@ import (
 
 	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/lab"
+	"github.com/weir-project/weir/internal/lab/kit"
 	"github.com/weir-project/weir/internal/lab/record"
 	"github.com/weir-project/weir/internal/visible"
 )
@@ -89,7 +90,7 @@ func (a *app) listLabs() error {
 		Claim string `json:"claim"`
 	}
 	var labs []known
-	for _, e := range lab.All() {
+	for _, e := range kit.All() {
 		labs = append(labs, known{e.Name(), e.Claim()})
 	}
 	if a.output == cli.FormatJSON {
@@ -150,9 +151,9 @@ func (a *app) performLabOn(ctx context.Context, e lab.Experiment, engine string)
 		return fmt.Errorf("write output: %w", err)
 	}
 	switch r.Verdict {
-	case lab.Holds:
+	case record.Holds:
 		return nil
-	case lab.DoesNotHold:
+	case record.DoesNotHold:
 		return &cli.Error{Code: cli.ExitFailed, Err: fmt.Errorf("the claim does not hold: %s", r.Reason)}
 	}
 	return &cli.Error{Code: cli.ExitUnclear, Err: fmt.Errorf("inconclusive: %s", r.Reason)}
@@ -238,7 +239,7 @@ func (a *app) printLab(r *lab.Report, kept string) error {
 
 // measureGroups parts figures by what kind of case they are of: by the first figure of
 // each case.
-func measureGroups(all []lab.Measure) (out [][]lab.Measure) {
+func measureGroups(all []record.Measure) (out [][]record.Measure) {
 	first := map[string]string{} // by case
 	group := map[string]int{}    // by first figure
 	for _, m := range all {
@@ -257,9 +258,9 @@ func measureGroups(all []lab.Measure) (out [][]lab.Measure) {
 }
 
 // measureTable has a column for each case, or for each figure where there are more cases.
-func measureTable(all []lab.Measure) *cli.Table {
+func measureTable(all []record.Measure) *cli.Table {
 	var cases, names []string
-	value := map[[2]string]lab.Measure{}
+	value := map[[2]string]record.Measure{}
 	for _, m := range all {
 		if !slices.Contains(cases, m.Case) {
 			cases = append(cases, m.Case)

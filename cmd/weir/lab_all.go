@@ -9,6 +9,8 @@ import (
 
 	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/lab"
+	"github.com/weir-project/weir/internal/lab/kit"
+	"github.com/weir-project/weir/internal/lab/record"
 )
 
 const labAllLong = `Runs every lab, one after the other, and ends with one table of verdicts. A lab that
@@ -20,10 +22,10 @@ Exit code 0: every claim holds; 4: one does not; 1: a lab could not be carried o
 
 // labResult is what came of one lab of all.
 type labResult struct {
-	Lab     string      `json:"lab"`
-	Verdict lab.Verdict `json:"verdict,omitempty"`
-	Seconds float64     `json:"seconds"`
-	Reason  string      `json:"reason,omitempty"`
+	Lab     string         `json:"lab"`
+	Verdict record.Verdict `json:"verdict,omitempty"`
+	Seconds float64        `json:"seconds"`
+	Reason  string         `json:"reason,omitempty"`
 	// Directory keeps its report; Error says why there is none.
 	Directory string `json:"directory,omitempty"`
 	Error     string `json:"error,omitempty"`
@@ -42,12 +44,12 @@ func newLabAll(a *app) *cobra.Command {
   weir lab all --short --engine apache -o json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			all := lab.All()
+			all := kit.All()
 			if short {
-				all = lab.Short()
+				all = kit.Short()
 			}
 			for _, e := range all {
-				if p, ok := e.(*lab.Persistence); ok {
+				if p, ok := e.(*kit.Persistence); ok {
 					if err := ownProgram(p); err != nil {
 						return err
 					}
@@ -130,9 +132,9 @@ func worstOf(results []labResult) error {
 		switch {
 		case x.Error != "":
 			failed++
-		case x.Verdict == lab.DoesNotHold:
+		case x.Verdict == record.DoesNotHold:
 			no++
-		case x.Verdict != lab.Holds:
+		case x.Verdict != record.Holds:
 			unclear++
 		}
 	}

@@ -10,11 +10,12 @@ import (
 
 	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/lab"
+	"github.com/weir-project/weir/internal/lab/record"
 )
 
 func TestLabAllWorst(t *testing.T) {
 	t.Parallel()
-	holds, not, unclear, failed := labResult{Verdict: lab.Holds}, labResult{Verdict: lab.DoesNotHold}, labResult{Verdict: lab.Inconclusive}, labResult{Error: "no Java"}
+	holds, not, unclear, failed := labResult{Verdict: record.Holds}, labResult{Verdict: record.DoesNotHold}, labResult{Verdict: record.Inconclusive}, labResult{Error: "no Java"}
 	for _, tt := range []struct {
 		name    string
 		results []labResult
@@ -87,7 +88,7 @@ func TestLabAllGoesOn(t *testing.T) {
 	if err := json.Unmarshal([]byte(out.String()), &results); err != nil {
 		t.Fatalf("%v in %s", err, out.String())
 	}
-	if len(results) != 2 || !strings.Contains(results[0].Error, "no brokers") || results[1].Verdict != lab.Inconclusive || results[1].Directory == "" {
+	if len(results) != 2 || !strings.Contains(results[0].Error, "no brokers") || results[1].Verdict != record.Inconclusive || results[1].Directory == "" {
 		t.Errorf("results = %+v", results)
 	}
 	if entries, _ := os.ReadDir(data + "/" + labsDir); len(entries) != 2 { // the lock, and a report

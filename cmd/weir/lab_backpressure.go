@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/weir-project/weir/internal/cli"
-	"github.com/weir-project/weir/internal/lab"
+	"github.com/weir-project/weir/internal/lab/kit"
 	"github.com/weir-project/weir/internal/lab/overflow"
 	"github.com/weir-project/weir/internal/simulate"
 )
@@ -45,7 +45,7 @@ The page docs/labs/backpressure.md says what to watch.
 Exit code 0: the claim holds; 4: it does not; 5: inconclusive.`
 
 func newLabBackpressure(a *app) *cobra.Command {
-	s := lab.DefaultBackpressure()
+	s := kit.DefaultBackpressure()
 	var (
 		f        labFlags
 		policies []string
@@ -53,7 +53,7 @@ func newLabBackpressure(a *app) *cobra.Command {
 		slow     string
 	)
 	f.presets = map[string]map[string]func(){}
-	for name, def := range lab.Presets() {
+	for name, def := range kit.Presets() {
 		f.presets[name] = map[string]func(){
 			"queue":    func() { s.Queue = def.Queue },
 			"workers":  func() { s.Workers = def.Workers },
@@ -63,7 +63,7 @@ func newLabBackpressure(a *app) *cobra.Command {
 			"policies": func() { policies = policyNames(def.Policies) },
 		}
 	}
-	presets := slices.Sorted(maps.Keys(lab.Presets()))
+	presets := slices.Sorted(maps.Keys(kit.Presets()))
 	cmd := &cobra.Command{
 		Use:   "backpressure",
 		Short: "A stage that is too slow: block, or drop and count",
@@ -77,10 +77,10 @@ func newLabBackpressure(a *app) *cobra.Command {
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if f.short {
-				if cmd.Flags().Changed("preset") && preset != lab.PresetShort {
+				if cmd.Flags().Changed("preset") && preset != kit.PresetShort {
 					return cli.UsageError("leave out one of them: --short is --preset short", "--preset %s and --short contradict each other", preset)
 				}
-				preset = lab.PresetShort
+				preset = kit.PresetShort
 			}
 			if _, ok := f.presets[preset]; !ok {
 				return cli.UsageError("choose one of "+strings.Join(presets, ", "), "there is no preset called %q", preset)
@@ -90,7 +90,7 @@ func newLabBackpressure(a *app) *cobra.Command {
 			if s.Live, err = f.upstream(cmd.Context(), a, cmd, "rate", "seed"); err != nil {
 				return err
 			}
-			s.Slow = lab.Stage(slow)
+			s.Slow = kit.Stage(slow)
 			s.Policies = nil
 			for _, name := range policies {
 				p, err := overflow.ParsePolicy(name)
@@ -103,11 +103,11 @@ func newLabBackpressure(a *app) *cobra.Command {
 		},
 	}
 	names, stages := policyNames(overflow.Policies()), []string{}
-	for _, p := range lab.Stages() {
+	for _, p := range kit.Stages() {
 		stages = append(stages, string(p))
 	}
 	fl := cmd.Flags()
-	fl.StringVar(&preset, "preset", lab.PresetThreaded, "`NAME` of settings to begin with: "+strings.Join(presets, ", "))
+	fl.StringVar(&preset, "preset", kit.PresetThreaded, "`NAME` of settings to begin with: "+strings.Join(presets, ", "))
 	fl.StringSliceVar(&policies, "policies", names, "`LIST` of policies to try, in this order")
 	fl.IntVar(&s.Queue, "queue", s.Queue, "`EVENTS` that the queue holds at most")
 	fl.Int64Var(&s.QueueBytes, "queue-bytes", s.QueueBytes, "`BYTES` that the queue holds at most: whichever bound is reached first")
@@ -118,15 +118,15 @@ func newLabBackpressure(a *app) *cobra.Command {
 	fl.Float64Var(&s.Rate, "rate", s.Rate, "`EVENTS` per second that upstream offers")
 	fl.DurationVar(&s.Offer, "time", s.Offer, "`TIME` for which upstream offers them")
 	fl.Int64Var(&s.Seed, "seed", s.Seed, "`NUMBER` that the events are made from")
-	between(fl, "queue", lab.MinQueue, lab.MaxQueue)
-	between(fl, "queue-bytes", lab.MinQueueBytes, lab.MaxQueueBytes)
-	between(fl, "workers", 1, lab.MaxWorkers)
-	between(fl, "work", lab.MinWork, lab.MaxWork)
-	between(fl, "spill-bytes", lab.MinSpill, lab.MaxSpill)
-	between(fl, "rate", simulate.MinRate, lab.MaxOffer)
-	between(fl, "time", time.Second, lab.MaxCase)
+	between(fl, "queue", kit.MinQueue, kit.MaxQueue)
+	between(fl, "queue-bytes", kit.MinQueueBytes, kit.MaxQueueBytes)
+	between(fl, "workers", 1, kit.MaxWorkers)
+	between(fl, "work", kit.MinWork, kit.MaxWork)
+	between(fl, "spill-bytes", kit.MinSpill, kit.MaxSpill)
+	between(fl, "rate", simulate.MinRate, kit.MaxOffer)
+	between(fl, "time", time.Second, kit.MaxCase)
 	f.addSource(cmd)
-	f.add(a, cmd, "a queue of 1,000 and 1,000 events/s for 4 s: about a minute in all; the same as --preset short", &s.Break, lab.Breaks(),
+	f.add(a, cmd, "a queue of 1,000 and 1,000 events/s for 4 s: about a minute in all; the same as --preset short", &s.Break, kit.Breaks(),
 		map[string][]string{"policies": names, "preset": presets, "slow": stages})
 	return cmd
 }

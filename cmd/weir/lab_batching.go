@@ -6,7 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/weir-project/weir/internal/cli"
-	"github.com/weir-project/weir/internal/lab"
+	"github.com/weir-project/weir/internal/lab/kit"
 )
 
 const labBatchingLong = `What it costs to send records one way or another. Simulated Bluesky events are written
@@ -31,13 +31,13 @@ The page docs/labs/batching.md says what to watch.
 Exit code 0: the claim holds; 4: it does not; 5: inconclusive.`
 
 func newLabBatching(a *app) *cobra.Command {
-	s := lab.DefaultBatching()
+	s := kit.DefaultBatching()
 	var (
 		f        labFlags
 		settings []string
 		topic    string
 	)
-	def := lab.ShortBatching()
+	def := kit.ShortBatching()
 	f.presets = map[string]map[string]func(){shortForm: {
 		"rate":    func() { s.Rate = def.Rate },
 		"time":    func() { s.Offer = def.Offer },
@@ -71,13 +71,13 @@ func newLabBatching(a *app) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				s.From = &lab.FromTopic{Kafka: a.kafkaConfig(t.kafka, "weir-lab"), Topic: topic}
+				s.From = &kit.FromTopic{Kafka: a.kafkaConfig(t.kafka, "weir-lab"), Topic: topic}
 			}
 			if len(settings) > 0 {
 				s.Producers = nil
 			}
 			for _, text := range settings {
-				p, err := lab.ParseProducerSetting(text)
+				p, err := kit.ParseProducerSetting(text)
 				if err != nil {
 					return cli.UsageError("see weir lab batching --help", "--setting %s: %w", text, err)
 				}
@@ -94,16 +94,16 @@ func newLabBatching(a *app) *cobra.Command {
 	fl.IntVar(&s.Rounds, "rounds", s.Rounds, "`NUMBER` of times that everything is measured, in turns")
 	fl.DurationVar(&s.Within, "within", s.Within, "`TIME` that the p99 of the chosen setting may take")
 	fl.Int64Var(&s.Seed, "seed", s.Seed, "`NUMBER` that the events are made from")
-	between(fl, "rate", float64(lab.MinBatchingRate), lab.MaxBatchingRate)
-	between(fl, "time", lab.MinBatchingTime, lab.MaxBatchingTime)
-	between(fl, "flood", lab.MinFlood, lab.MaxFlood)
-	between(fl, "rounds", 1, lab.MaxBatchingRounds)
-	between(fl, "within", time.Millisecond, lab.MaxLinger)
+	between(fl, "rate", float64(kit.MinBatchingRate), kit.MaxBatchingRate)
+	between(fl, "time", kit.MinBatchingTime, kit.MaxBatchingTime)
+	between(fl, "flood", kit.MinFlood, kit.MaxFlood)
+	between(fl, "rounds", 1, kit.MaxBatchingRounds)
+	between(fl, "within", time.Millisecond, kit.MaxLinger)
 	f.addSource(cmd)
 	fl.StringVar(&topic, "from-topic", "", "`TOPIC` whose newest records are written instead of simulated ones: of the running weir, or of --kafka")
 	fl.StringSliceVar(&a.kafka, "kafka", nil, "`ADDRS` of Kafka brokers that have --from-topic, as host:port,host:port (default: the running weir's)")
 	fl.StringVar(&a.kafkaSettings, "kafka-config", "", "`FILE` with security.protocol and what belongs to it, as Kafka's own clients read it")
 	_ = cmd.MarkFlagFilename("kafka-config", "properties", "conf")
-	f.add(a, cmd, "eight settings at 1,000 events/s for a second, once: less than a minute on the embedded engine", &s.Break, lab.BatchingBreaks(), nil)
+	f.add(a, cmd, "eight settings at 1,000 events/s for a second, once: less than a minute on the embedded engine", &s.Break, kit.BatchingBreaks(), nil)
 	return cmd
 }

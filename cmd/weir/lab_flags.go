@@ -12,6 +12,7 @@ import (
 
 	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/lab"
+	"github.com/weir-project/weir/internal/lab/kit"
 )
 
 // labFlags is what the command of every lab has.
@@ -58,7 +59,7 @@ func (f *labFlags) addSource(cmd *cobra.Command) {
 
 // upstream decides on the live stream, nil for the simulated one. made are the flags of
 // simulated streams, which a live one contradicts.
-func (f *labFlags) upstream(ctx context.Context, a *app, cmd *cobra.Command, made ...string) (*lab.Upstream, error) {
+func (f *labFlags) upstream(ctx context.Context, a *app, cmd *cobra.Command, made ...string) (*kit.Upstream, error) {
 	if !cmd.Flags().Changed("source") && f.source.explicitURL() {
 		f.source.source = modeLive
 	}
@@ -80,7 +81,7 @@ func (f *labFlags) upstream(ctx context.Context, a *app, cmd *cobra.Command, mad
 			return nil, cli.UsageError("leave out one of them: what comes live is what it is", "--%s and a live stream contradict each other", name)
 		}
 	}
-	return &lab.Upstream{URLs: f.source.blueskyURLs, Collections: f.source.collections}, nil
+	return &kit.Upstream{URLs: f.source.blueskyURLs, Collections: f.source.collections}, nil
 }
 
 // apply applies a preset, but for the flags that the user gave.

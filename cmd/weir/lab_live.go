@@ -11,6 +11,7 @@ import (
 
 	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/lab"
+	"github.com/weir-project/weir/internal/lab/record"
 	"github.com/weir-project/weir/internal/visible"
 )
 
@@ -55,11 +56,11 @@ func (a *app) control(in io.Reader, live *lab.Live, stop func()) {
 // liveLab returns what tells and controls a lab in the way that flags ask for, and the
 // context that it runs in.
 func (a *app) liveLab(ctx context.Context) (context.Context, *lab.Live, func()) {
-	listen := func(lab.Update) {}
+	listen := func(record.Update) {}
 	if a.output == cli.FormatJSONL {
 		var once sync.Once
 		enc := json.NewEncoder(a.stdout)
-		listen = func(u lab.Update) {
+		listen = func(u record.Update) {
 			if err := enc.Encode(u); err != nil {
 				once.Do(func() { a.stderr.Linef("nobody reads the output any more: %v", err) })
 			}

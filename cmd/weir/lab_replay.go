@@ -3,7 +3,7 @@ package main
 import (
 	"github.com/spf13/cobra"
 
-	"github.com/weir-project/weir/internal/lab"
+	"github.com/weir-project/weir/internal/lab/kit"
 )
 
 const replayLong = `A consumer group goes back to the beginning of the log while events go on coming in,
@@ -19,9 +19,9 @@ weir groups replay. The page docs/labs/replay.md says what to watch.
 Exit code 0: the claim holds; 4: it does not; 5: inconclusive.`
 
 func newLabReplay(a *app) *cobra.Command {
-	s := lab.DefaultReplay()
+	s := kit.DefaultReplay()
 	var f labFlags
-	def := lab.ShortReplay()
+	def := kit.ShortReplay()
 	f.presets = map[string]map[string]func(){shortForm: {
 		"rate": func() { s.Rate = def.Rate },
 		"time": func() { s.Offer = def.Offer },
@@ -47,9 +47,9 @@ func newLabReplay(a *app) *cobra.Command {
 	fl.Float64Var(&s.Rate, "rate", s.Rate, "`EVENTS` per second that upstream offers")
 	fl.DurationVar(&s.Offer, "time", s.Offer, "`TIME` for which upstream offers them")
 	fl.Int64Var(&s.Seed, "seed", s.Seed, "`NUMBER` that the events are made from")
-	between(fl, "rate", float64(lab.MinReplayRate), lab.MaxOffer)
-	between(fl, "time", lab.MinReplayOffer, lab.MaxCase)
+	between(fl, "rate", float64(kit.MinReplayRate), kit.MaxOffer)
+	between(fl, "time", kit.MinReplayOffer, kit.MaxCase)
 	f.addSource(cmd)
-	f.add(a, cmd, "1,000 events/s for 4 s", &s.Break, lab.ReplayBreaks(), nil)
+	f.add(a, cmd, "1,000 events/s for 4 s", &s.Break, kit.ReplayBreaks(), nil)
 	return cmd
 }

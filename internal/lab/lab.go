@@ -1,7 +1,7 @@
-// Package lab runs experiments on the real pipeline: each states a claim, measures,
-// and judges itself. It owns the frame that experiments share (the lock, the
-// temporary directory, the report, the plot, the verdict) and the experiments. It
-// does not own a terminal: what a user sees of one is cmd's.
+// Package lab is the frame of experiments on the real pipeline: each states a claim,
+// measures, and judges itself. The frame owns what all of them have (the lock, the
+// temporary directory, the report, the plot, the verdict) and imports none of them. The
+// terminal belongs to cmd.
 //
 // An experiment never passes because nothing happened: where the load was not
 // reached or the fault did not fire, its verdict is Inconclusive.
@@ -20,48 +20,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/weir-project/weir/internal/cluster"
 	"github.com/weir-project/weir/internal/lab/record"
-)
-
-// What an experiment tells and leaves behind is package record's, for those who show it
-// and run none.
-
-type (
-	// Verdict is record.Verdict.
-	Verdict = record.Verdict
-	// Check is record.Check.
-	Check = record.Check
-	// Measure is record.Measure.
-	Measure = record.Measure
-	// Line is record.Line.
-	Line = record.Line
-	// Mark is record.Mark.
-	Mark = record.Mark
-	// Point is record.Point.
-	Point = record.Point
-	// Tank is record.Tank.
-	Tank = record.Tank
-	// Control is record.Control.
-	Control = record.Control
-	// End is record.End.
-	End = record.End
-	// Update is record.Update.
-	Update = record.Update
-	// Picture is record.Picture.
-	Picture = record.Picture
-	// Kept is record.Kept.
-	Kept = record.Kept
-	// Comparison is record.Comparison.
-	Comparison = record.Comparison
-	// Tradeoff is record.Tradeoff.
-	Tradeoff = record.Tradeoff
-)
-
-// The verdicts.
-const (
-	Holds        = record.Holds
-	DoesNotHold  = record.DoesNotHold
-	Inconclusive = record.Inconclusive
 )
 
 // Report is all that an experiment found out, while it is being filled in.
@@ -73,49 +33,49 @@ type Report struct {
 
 // Measure adds a figure.
 func (r *Report) Measure(of, name string, value float64, unit string) {
-	r.Measures = append(r.Measures, Measure{Case: of, Name: name, Value: value, Unit: unit})
+	r.Measures = append(r.Measures, record.Measure{Case: of, Name: name, Value: value, Unit: unit})
 	if l := r.live; l != nil {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		l.tell(Update{Measure: &r.Measures[len(r.Measures)-1]})
+		l.tell(record.Update{Measure: &r.Measures[len(r.Measures)-1]})
 	}
 }
 
 // add adds a check.
-func (r *Report) add(c Check) {
+func (r *Report) add(c record.Check) {
 	r.Checks = append(r.Checks, c)
 	if l := r.live; l != nil {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		l.tell(Update{Check: &c})
+		l.tell(record.Update{Check: &c})
 	}
 }
 
-// check adds a part of the claim that holds or does not.
-func (r *Report) check(of, claim, want, got string, ok bool) {
-	v := DoesNotHold
+// Check adds a part of the claim that holds or does not.
+func (r *Report) Check(of, claim, want, got string, ok bool) {
+	v := record.DoesNotHold
 	if ok {
-		v = Holds
+		v = record.Holds
 	}
-	r.add(Check{Case: of, Claim: claim, Want: want, Got: got, Verdict: v})
+	r.add(record.Check{Case: of, Claim: claim, Want: want, Got: got, Verdict: v})
 }
 
-// unknown adds a condition without which a case proves nothing.
-func (r *Report) unknown(of, condition, want, got string) {
-	r.add(Check{Case: of, Claim: condition, Want: want, Got: got, Verdict: Inconclusive})
+// Unknown adds a condition without which a case proves nothing.
+func (r *Report) Unknown(of, condition, want, got string) {
+	r.add(record.Check{Case: of, Claim: condition, Want: want, Got: got, Verdict: record.Inconclusive})
 }
 
-// judge makes the verdict of the checks: one that does not hold decides, then one
+// Conclude makes the verdict of the checks: one that does not hold decides, then one
 // that is inconclusive. Without any check nothing was shown.
-func (r *Report) judge() {
-	r.Verdict = Inconclusive
+func (r *Report) Conclude() {
+	r.Verdict = record.Inconclusive
 	r.Reason = "nothing was checked"
 	if len(r.Checks) == 0 {
 		return
 	}
-	for _, v := range []Verdict{DoesNotHold, Inconclusive} {
+	for _, v := range []record.Verdict{record.DoesNotHold, record.Inconclusive} {
 		var n int
-		var first *Check
+		var first *record.Check
 		for i := range r.Checks {
 			if r.Checks[i].Verdict == v {
 				if n++; first == nil {
@@ -133,7 +93,7 @@ func (r *Report) judge() {
 		}
 		return
 	}
-	r.Verdict = Holds
+	r.Verdict = record.Holds
 	r.Reason = fmt.Sprintf("all %d checks agree with what was measured", len(r.Checks))
 }
 
@@ -163,18 +123,26 @@ type Experiment interface {
 	Run(ctx context.Context, b *Bench, r *Report) error
 }
 
-// All returns the experiments with their default settings.
-func All() []Experiment {
-	b, a, w, g := DefaultBackpressure(), DefaultBatching(), DefaultParallel(), DefaultGroups()
-	p, r, f := DefaultPersistence(), DefaultReplay(), DefaultFailover()
-	return []Experiment{&b, &a, &w, &g, &p, &r, &f}
-}
+// Engines that experiments run on.
+const (
+	EngineEmbedded = cluster.Embedded
+	EngineApache   = cluster.Apache
+)
 
-// Short returns the experiments of All in their short form.
-func Short() []Experiment {
-	b, a, w, g := ShortBackpressure(), ShortBatching(), ShortParallel(), ShortGroups()
-	p, r, f := ShortPersistence(), ShortReplay(), ShortFailover()
-	return []Experiment{&b, &a, &w, &g, &p, &r, &f}
+// Engines lists them.
+func Engines() []string { return cluster.Engines() }
+
+// What a report says of where its events came from.
+const (
+	SourceLive      = "live"
+	SourceSimulated = "simulated"
+)
+
+// Sourced is an Experiment that knows where its events come from; those of others are
+// simulated.
+type Sourced interface {
+	// Source is SourceLive, SourceSimulated, or says in a few words what it has instead.
+	Source() string
 }
 
 // Config says where and how experiments run.
@@ -253,13 +221,13 @@ func Perform(ctx context.Context, cfg Config, e Experiment) (r *Report, dir stri
 		r.Source = x.Source()
 	}
 	live.mu.Lock()
-	live.tell(Update{Source: r.Source})
+	live.tell(record.Update{Source: r.Source})
 	live.mu.Unlock()
 	progress := func(line string) {
 		cfg.Progress(line)
 		live.mu.Lock()
 		defer live.mu.Unlock()
-		live.tell(Update{Progress: line})
+		live.tell(record.Update{Progress: line})
 	}
 	if err := e.Run(ctx, &Bench{Dir: work, Log: cfg.Log, Progress: progress,
 		Engine: cfg.Engine, KafkaCache: cfg.KafkaCache, KafkaHome: cfg.KafkaHome, live: live}, r); err != nil {
@@ -272,7 +240,7 @@ func Perform(ctx context.Context, cfg Config, e Experiment) (r *Report, dir stri
 	live.mu.Lock()
 	r.Lines, r.Marks = live.picture.Merge(r.Lines), live.picture.Marks
 	live.mu.Unlock()
-	r.judge()
+	r.Conclude()
 	if dir, err = keep(cfg.Dir, r); err != nil {
 		return nil, "", err
 	}
@@ -344,7 +312,7 @@ func keep(dir string, r *Report) (_ string, err error) {
 	if err := os.WriteFile(filepath.Join(tmp, record.ReportName), append(body, '\n'), 0o600); err != nil {
 		return "", fmt.Errorf("write report: %w", err)
 	}
-	svg, err := plotReport(r)
+	svg, err := Plot(r)
 	if err != nil {
 		return "", err
 	}

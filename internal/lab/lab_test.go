@@ -54,9 +54,9 @@ func TestAReportIsKeptAndReadBack(t *testing.T) {
 		if got := left(t, b.Dir); len(got) != 0 {
 			t.Errorf("the experiment's directory holds %v", got)
 		}
-		r.check("a", "one is one", "1", "1", true)
+		r.Check("a", "one is one", "1", "1", true)
 		r.Measure("a", "size", 5, "bytes")
-		r.Lines = []Line{{Case: "a", Panel: "size", X: []float64{0, 1, 2}, Y: []float64{1, 5, 2}}, {Case: "b<&>", Panel: "size", X: []float64{0, 1}, Y: []float64{0, 1}}}
+		r.Lines = []record.Line{{Case: "a", Panel: "size", X: []float64{0, 1, 2}, Y: []float64{1, 5, 2}}, {Case: "b<&>", Panel: "size", X: []float64{0, 1}, Y: []float64{0, 1}}}
 		return os.WriteFile(filepath.Join(b.Dir, "x"), []byte("x"), 0o600)
 	}})
 	if err != nil {
@@ -66,11 +66,11 @@ func TestAReportIsKeptAndReadBack(t *testing.T) {
 		t.Errorf("left are %v, want the report alone", got)
 	}
 	again, err := record.Read(kept)
-	if err != nil || again.Verdict != Holds || r.Verdict != Holds || again.Version != "1.2.3" || len(again.Measures) != 1 || len(again.Lines) != 2 {
+	if err != nil || again.Verdict != record.Holds || r.Verdict != record.Holds || again.Version != "1.2.3" || len(again.Measures) != 1 || len(again.Lines) != 2 {
 		t.Errorf("read back %+v, %v", again, err)
 	}
 	list, err := record.List(dir)
-	if err != nil || len(list) != 1 || list[0].Verdict != Holds || list[0].Name != filepath.Base(kept) {
+	if err != nil || len(list) != 1 || list[0].Verdict != record.Holds || list[0].Name != filepath.Base(kept) {
 		t.Errorf("list = %+v, %v", list, err)
 	}
 	svg, err := os.Open(filepath.Join(kept, record.PlotName))
@@ -102,7 +102,7 @@ func TestNothingIsLeftOfWhatHasNoVerdict(t *testing.T) {
 	for name, run := range map[string]func(context.Context, *Bench, *Report) error{
 		"an error": func(context.Context, *Bench, *Report) error { return broken },
 		"stopped": func(_ context.Context, _ *Bench, r *Report) error {
-			r.check("a", "one is one", "1", "1", true)
+			r.Check("a", "one is one", "1", "1", true)
 			cancel()
 			return nil
 		},
@@ -155,31 +155,18 @@ func TestImpossibleSettingsTouchNothing(t *testing.T) {
 func TestJudge(t *testing.T) {
 	for _, c := range []struct {
 		checks string // h, d, i: a check each
-		want   Verdict
-	}{{"", Inconclusive}, {"h", Holds}, {"hh", Holds}, {"hi", Inconclusive}, {"hd", DoesNotHold}, {"id", DoesNotHold}, {"di", DoesNotHold}} {
+		want   record.Verdict
+	}{{"", record.Inconclusive}, {"h", record.Holds}, {"hh", record.Holds}, {"hi", record.Inconclusive}, {"hd", record.DoesNotHold}, {"id", record.DoesNotHold}, {"di", record.DoesNotHold}} {
 		var r Report
 		for _, k := range c.checks {
 			if k == 'i' {
-				r.unknown("case", "claim", "x", "y")
+				r.Unknown("case", "claim", "x", "y")
 			} else {
-				r.check("case", "claim", "x", "y", k == 'h')
+				r.Check("case", "claim", "x", "y", k == 'h')
 			}
 		}
-		if r.judge(); r.Verdict != c.want || r.Reason == "" {
+		if r.Conclude(); r.Verdict != c.want || r.Reason == "" {
 			t.Errorf("%q: %s (%s), want %s", c.checks, r.Verdict, r.Reason, c.want)
-		}
-	}
-}
-
-func TestEveryLabHasAShortForm(t *testing.T) {
-	t.Parallel()
-	all, short := All(), Short()
-	if len(all) != len(short) {
-		t.Fatalf("%d labs have %d short forms", len(all), len(short))
-	}
-	for i, e := range all {
-		if e.Name() != short[i].Name() {
-			t.Errorf("lab %d is %s, its short form %s", i, e.Name(), short[i].Name())
 		}
 	}
 }

@@ -16,29 +16,29 @@ import (
 // Live is one that nobody listens to. It is safe for concurrent use.
 type Live struct {
 	mu      sync.Mutex // guards the rest, and makes updates come one at a time
-	listen  func(Update)
-	picture Picture
+	listen  func(record.Update)
+	picture record.Picture
 	start   time.Time
 	begun   map[string]time.Time // of each case
 	offered []offer
 }
 
 type offer struct {
-	Control
+	record.Control
 	set func(value string) error
 }
 
 // NewLive returns a Live that calls listen with each update, in their order, one at a
 // time. listen may be nil; it must be quick, and must not call Set.
-func NewLive(listen func(Update)) *Live {
+func NewLive(listen func(record.Update)) *Live {
 	if listen == nil {
-		listen = func(Update) {}
+		listen = func(record.Update) {}
 	}
 	return &Live{listen: listen, start: time.Now(), begun: map[string]time.Time{}}
 }
 
 // tell takes an update in and passes it on. The lock is held.
-func (l *Live) tell(u Update) {
+func (l *Live) tell(u record.Update) {
 	u.At = time.Since(l.start).Seconds()
 	l.picture.Add(u)
 	l.listen(u)
@@ -74,7 +74,7 @@ func (l *Live) Set(name, value string) error {
 		return nil
 	}
 	if err := o.set(value); err != nil {
-		l.tell(Update{Progress: fmt.Sprintf("%s not changed: %v", o.Label, err)})
+		l.tell(record.Update{Progress: fmt.Sprintf("%s not changed: %v", o.Label, err)})
 		return err
 	}
 	o.Value = value
@@ -83,13 +83,13 @@ func (l *Live) Set(name, value string) error {
 		text += " " + o.Unit
 	}
 	of := l.picture.Case
-	l.tell(Update{Mark: &Mark{Case: of, X: max(0, l.x(of)), Text: text}, Controls: l.controls()})
+	l.tell(record.Update{Mark: &record.Mark{Case: of, X: max(0, l.x(of)), Text: text}, Controls: l.controls()})
 	return nil
 }
 
 // controls lists what is offered; never nil. The lock is held.
-func (l *Live) controls() []Control {
-	out := make([]Control, len(l.offered))
+func (l *Live) controls() []record.Control {
+	out := make([]record.Control, len(l.offered))
 	for i, o := range l.offered {
 		out[i] = o.Control
 	}
@@ -100,14 +100,14 @@ func (l *Live) controls() []Control {
 func (l *Live) finish(r *Report, dir string, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	e := &End{Directory: dir}
+	e := &record.End{Directory: dir}
 	if err != nil {
 		e.Error = err.Error()
 	} else {
 		e.Verdict, e.Reason = r.Verdict, r.Reason
 	}
 	l.offered = nil
-	l.tell(Update{End: e, Controls: []Control{}})
+	l.tell(record.Update{End: e, Controls: []record.Control{}})
 }
 
 // Begin tells that a case of the experiment begins. Its points and marks are placed in
@@ -116,7 +116,7 @@ func (b *Bench) Begin(of string, at time.Time) {
 	b.live.mu.Lock()
 	defer b.live.mu.Unlock()
 	b.live.begun[of] = at
-	b.live.tell(Update{Begin: of})
+	b.live.tell(record.Update{Begin: of})
 }
 
 // Rename gives a case that has begun another name, which says what was really set.
@@ -124,7 +124,7 @@ func (b *Bench) Rename(from, to string) {
 	b.live.mu.Lock()
 	defer b.live.mu.Unlock()
 	b.live.begun[to] = b.live.begun[from]
-	b.live.tell(Update{Rename: &record.Rename{From: from, To: to}})
+	b.live.tell(record.Update{Rename: &record.Rename{From: from, To: to}})
 }
 
 // Point adds a figure of a case, as it is now, to a line of a panel: to what is shown
@@ -132,31 +132,31 @@ func (b *Bench) Rename(from, to string) {
 // line keeps a few hundred points evenly over its time, so that any number may be added;
 // ten a second are plenty.
 func (b *Bench) Point(of, panel string, y float64) {
-	b.Points(of, Point{Panel: panel, Y: y})
+	b.Points(of, record.Point{Panel: panel, Y: y})
 }
 
 // Points is Point for several lines of one case at one moment, by panel; their order is that
 // of the panels. What is no number is left out.
-func (b *Bench) Points(of string, points ...Point) {
+func (b *Bench) Points(of string, points ...record.Point) {
 	b.live.mu.Lock()
 	defer b.live.mu.Unlock()
 	x := b.live.x(of)
 	if x < 0 {
 		return
 	}
-	points = slices.DeleteFunc(points, func(p Point) bool { return math.IsNaN(p.Y) || math.IsInf(p.Y, 0) }) // JSON has neither
+	points = slices.DeleteFunc(points, func(p record.Point) bool { return math.IsNaN(p.Y) || math.IsInf(p.Y, 0) }) // JSON has neither
 	for i := range points {
 		points[i].Case, points[i].X = of, x
 	}
-	b.live.tell(Update{Points: points})
+	b.live.tell(record.Update{Points: points})
 }
 
 // Tradeoff tells where a setting lies between two costs by now. The report's are what the
 // experiment puts there.
-func (b *Bench) Tradeoff(t Tradeoff) {
+func (b *Bench) Tradeoff(t record.Tradeoff) {
 	b.live.mu.Lock()
 	defer b.live.mu.Unlock()
-	b.live.tell(Update{Tradeoff: &t})
+	b.live.tell(record.Update{Tradeoff: &t})
 }
 
 // Mark tells that something happens to a case now, as "broker 2 killed": a line across
@@ -164,14 +164,14 @@ func (b *Bench) Tradeoff(t Tradeoff) {
 func (b *Bench) Mark(of, text string) {
 	b.live.mu.Lock()
 	defer b.live.mu.Unlock()
-	b.live.tell(Update{Mark: &Mark{Case: of, X: max(0, b.live.x(of)), Text: text}})
+	b.live.tell(record.Update{Mark: &record.Mark{Case: of, X: max(0, b.live.x(of)), Text: text}})
 }
 
 // Tanks shows all stages of a pipeline as they are now. It is not part of the report.
-func (b *Bench) Tanks(tanks []Tank) {
+func (b *Bench) Tanks(tanks []record.Tank) {
 	b.live.mu.Lock()
 	defer b.live.mu.Unlock()
-	b.live.tell(Update{Tanks: tanks})
+	b.live.tell(record.Update{Tanks: tanks})
 }
 
 // Became tells that a setting that is offered has another value now without having been
@@ -183,7 +183,7 @@ func (b *Bench) Became(name, value string) {
 	for i := range l.offered {
 		if o := &l.offered[i]; o.Name == name && o.Value != value {
 			o.Value = value
-			l.tell(Update{Controls: l.controls()})
+			l.tell(record.Update{Controls: l.controls()})
 		}
 	}
 }
@@ -192,19 +192,19 @@ func (b *Bench) Became(name, value string) {
 // allowed values only, one at a time, from any goroutine; it must be quick, and must
 // not use the Bench. A setting that was changed by hand is a mark on the chart; what an
 // experiment claims must then be about what was really set.
-func (b *Bench) Offer(c Control, set func(value string) error) (withdraw func()) {
+func (b *Bench) Offer(c record.Control, set func(value string) error) (withdraw func()) {
 	l := b.live
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.offered = append(slices.DeleteFunc(l.offered, func(o offer) bool { return o.Name == c.Name }), offer{c, set})
-	l.tell(Update{Controls: l.controls()})
+	l.tell(record.Update{Controls: l.controls()})
 	return func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		n := len(l.offered)
 		l.offered = slices.DeleteFunc(l.offered, func(o offer) bool { return o.Name == c.Name })
 		if len(l.offered) < n {
-			l.tell(Update{Controls: l.controls()})
+			l.tell(record.Update{Controls: l.controls()})
 		}
 	}
 }

@@ -9,13 +9,15 @@ import (
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
+
+	"github.com/weir-project/weir/internal/lab/record"
 )
 
-// markFront marks those that nobody beats.
-func markFront(all []Tradeoff) {
+// MarkFront marks those that nobody beats.
+func MarkFront(all []record.Tradeoff) {
 	for i := range all {
 		a := &all[i]
-		a.Front = !slices.ContainsFunc(all, func(b Tradeoff) bool {
+		a.Front = !slices.ContainsFunc(all, func(b record.Tradeoff) bool {
 			return b.X <= a.X && b.Y <= a.Y && (b.X < a.X || b.Y < a.Y)
 		})
 	}
@@ -54,7 +56,7 @@ func tradeoffs(r *Report) (*plot.Plot, error) {
 	p.Add(plotter.NewGrid())
 	front := plotter.XYs{}
 	labels := &names{}
-	for _, t := range slices.SortedFunc(slices.Values(r.Tradeoffs), func(a, b Tradeoff) int {
+	for _, t := range slices.SortedFunc(slices.Values(r.Tradeoffs), func(a, b record.Tradeoff) int {
 		if a.X < b.X {
 			return -1
 		}

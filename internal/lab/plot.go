@@ -38,9 +38,9 @@ var setFont = sync.OnceFunc(func() {
 	plotter.DefaultFont = plot.DefaultFont
 })
 
-// plotReport draws a report as one SVG: its settings between two costs, and its lines, a
+// Plot draws a report as one SVG: its settings between two costs, and its lines, a
 // panel above the other on the same axis of time.
-func plotReport(r *Report) ([]byte, error) {
+func Plot(r *Report) ([]byte, error) {
 	setFont()
 	lines, key, err := panels(r)
 	if err != nil {

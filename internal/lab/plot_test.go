@@ -6,20 +6,22 @@ import (
 	"testing"
 
 	"gonum.org/v1/plot/vg"
+
+	"github.com/weir-project/weir/internal/lab/record"
 )
 
 // TestPlotSaysWhatIsWhat has more cases than a row of the key holds, and marks at one place.
 func TestPlotSaysWhatIsWhat(t *testing.T) {
 	t.Parallel()
 	r := &Report{}
-	r.Lab, r.Verdict = "l", Holds
+	r.Lab, r.Verdict = "l", record.Holds
 	for i := range 12 {
 		of := fmt.Sprintf("a case with a long name, number %d", i)
-		r.Lines = append(r.Lines, Line{Case: of, Panel: "queue", X: []float64{0, 10}, Y: []float64{0, float64(i)}}, Line{Case: of, Panel: "dropped", X: []float64{0, 10}, Y: []float64{1, 2}})
-		r.Marks = append(r.Marks, Mark{Case: of, X: 5, Text: "everybody stops"})
+		r.Lines = append(r.Lines, record.Line{Case: of, Panel: "queue", X: []float64{0, 10}, Y: []float64{0, float64(i)}}, record.Line{Case: of, Panel: "dropped", X: []float64{0, 10}, Y: []float64{1, 2}})
+		r.Marks = append(r.Marks, record.Mark{Case: of, X: 5, Text: "everybody stops"})
 	}
-	r.Marks = append(r.Marks, Mark{X: 9, Text: "everybody stops"}, Mark{X: 9.9, Text: "the end"})
-	svg, err := plotReport(r)
+	r.Marks = append(r.Marks, record.Mark{X: 9, Text: "everybody stops"}, record.Mark{X: 9.9, Text: "the end"})
+	svg, err := Plot(r)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,171 @@
+package kit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// errCut is what a client sees of a connection that was cut.
+var errCut = errors.New("the lab has cut this connection")
+
+// delivery is a way to write through a network that cuts connections.
+type delivery string
+
+const (
+	deliverSafe  delivery = "cut, idempotent"
+	deliverOnce  delivery = "cut, acks=1"
+	deliverNever delivery = "cut, acks=0"
+)
+
+func deliveries() []delivery { return []delivery{deliverSafe, deliverOnce, deliverNever} }
+
+func (d delivery) setting() ProducerSetting {
+	s := BaseSetting()
+	s.Linger = 5 * time.Millisecond
+	switch d {
+	case deliverOnce:
+		s.Acks, s.Idempotent = "1", false
+	case deliverNever:
+		s.Acks, s.Idempotent = "0", false
+	}
+	return s
+}
+
+// deliverySeen is what was seen of one.
+type deliverySeen struct {
+	of                delivery
+	written, refused  int64
+	swallowed, voided int64 // requests that did not arrive, and answers that did not come back
+	stock
+}
+
+// deliver writes through a network that swallows requests and loses answers.
+func (x *batchingRun) deliver(ctx context.Context, d delivery) (*deliverySeen, error) {
+	x.b.Begin(string(d), time.Now())
+	x.b.Progress(string(d) + ": writing through connections that are cut")
+	topic, err := x.topic(ctx)
+	if err != nil {
+		return nil, err
+	}
+	n := &cutter{every: 6}
+	if x.s.Break == BreakIdle {
+		n.every = 0
+	}
+	cl, err := x.kafka.NewClient(append(d.setting().options(), kgo.DefaultProduceTopic(topic), kgo.Dialer(n.dial))...)
+	if err != nil {
+		return nil, err
+	}
+	defer cl.Close()
+	w := &numbered{cl: cl, events: x.events}
+	if err := w.pace(ctx, 1000, time.Second); err != nil {
+		return nil, err
+	}
+	if err := cl.Flush(ctx); err != nil {
+		return nil, fmt.Errorf("wait for acknowledgements: %w", err)
+	}
+	o := &deliverySeen{of: d, written: w.next, refused: w.refusals()}
+	n.mu.Lock()
+	o.swallowed, o.voided = n.swallowed, n.voided
+	n.mu.Unlock()
+	if x.s.Break == BreakTwice && d == deliverSafe {
+		w.next -= 3
+		for range 3 {
+			w.write(ctx, time.Time{})
+		}
+		if err := cl.Flush(ctx); err != nil {
+			return nil, fmt.Errorf("break: %w", err)
+		}
+	}
+	if err := x.replicated(ctx, topic); err != nil {
+		return nil, err
+	}
+	o.stock, err = x.readBack(ctx, topic, o.written)
+	return o, err
+}
+
+// replicated waits until every replica has what the leaders have. Consumers are shown no more
+// than that, and a producer with acks=1 has not waited for it: what is on its way to the
+// followers is not lost. A record in each partition that all have acknowledged comes after
+// whatever was there.
+func (x *batchingRun) replicated(ctx context.Context, topic string) error {
+	cl, err := x.kafka.NewClient(kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	var last []*kgo.Record
+	for p := range int32(groupPartitions) {
+		last = append(last, &kgo.Record{Topic: topic, Partition: p})
+	}
+	if err := cl.ProduceSync(ctx, last...).FirstErr(); err != nil {
+		return fmt.Errorf("wait for the replicas of %s: %w", topic, err)
+	}
+	return nil
+}
+
+// cutter is a network that cuts a connection at every so many Produce requests: in turns
+// it swallows the request, and loses the answer.
+type cutter struct {
+	every int // 0: never
+
+	mu                sync.Mutex
+	requests          int
+	swallow           bool // the last one was swallowed
+	swallowed, voided int64
+}
+
+func (n *cutter) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	c, err := new(net.Dialer).DialContext(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	return &cutConn{Conn: c, n: n}, nil
+}
+
+type cutConn struct {
+	net.Conn
+	n    *cutter
+	mute bool // the next answer does not arrive; n.mu guards it
+}
+
+// Write implements net.Conn. A client writes each request in one call.
+func (c *cutConn) Write(p []byte) (int, error) {
+	if apiKey(p) != kmsg.Produce {
+		return c.Conn.Write(p)
+	}
+	c.n.mu.Lock()
+	c.n.requests++
+	cut := c.n.every > 0 && c.n.requests%c.n.every == 0
+	if cut {
+		c.n.swallow = !c.n.swallow
+		if c.n.swallow {
+			c.n.swallowed++
+			c.n.mu.Unlock()
+			_ = c.Close() // as if the cable had been pulled: the client believes it was sent
+			return len(p), nil
+		}
+		c.mute = true
+	}
+	c.n.mu.Unlock()
+	return c.Conn.Write(p)
+}
+
+// Read implements net.Conn.
+func (c *cutConn) Read(p []byte) (int, error) {
+	k, err := c.Conn.Read(p)
+	c.n.mu.Lock()
+	defer c.n.mu.Unlock()
+	if c.mute && k > 0 {
+		c.n.voided++
+		_ = c.Close() // the answer is there, and nobody shall see it
+		return 0, errCut
+	}
+	return k, err
+}

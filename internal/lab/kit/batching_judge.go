@@ -1,0 +1,256 @@
+package kit
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/weir-project/weir/internal/lab"
+	"github.com/weir-project/weir/internal/lab/record"
+)
+
+// batchHead is the size in bytes of what comes before the records of a batch, from
+// Kafka's message format, version 2.
+const batchHead = 61
+
+// embeddedFrame is how many bytes the embedded engine's log has in front of each batch.
+const embeddedFrame = 15
+
+// brokersOfLab is how many brokers a producer sends to.
+const brokersOfLab = 3
+
+// judgeProducers adds figures and checks of the settings.
+func (s *Batching) judgeProducers(r *lab.Report, all []*producerSeen) {
+	for _, o := range all {
+		of := o.of.String()
+		r.Measure(of, "latency p50", quantile(o.latency, 0.5), "ms")
+		r.Measure(of, "latency p99", quantile(o.latency, 0.99), "ms")
+		r.Measure(of, "CPU per event", o.cpuPerEvent(), "µs")
+		r.Measure(of, "throughput", float64(o.flood)/max(o.floodSeconds, 1e-9), "events/s")
+		r.Measure(of, "events per request", float64(o.paced)/float64(max(1, o.requests)), "events")
+		r.Measure(of, "bytes per event", float64(o.wire.packed+batchHead*o.wire.batches)/float64(max(1, o.written)), "bytes")
+	}
+	for _, o := range all {
+		s.judgeProducer(r, o)
+	}
+	judgeLingers(r, all)
+	judgeCodecs(r, all)
+}
+
+// judgeProducer adds what is claimed of one setting.
+func (s *Batching) judgeProducer(r *lab.Report, o *producerSeen) {
+	of := o.of.String()
+	if o.short || o.paced == 0 {
+		r.Unknown(of, "events are offered at the rate", fmt.Sprintf("%.0f/s", s.Rate), fmt.Sprintf("%.0f/s", float64(o.paced)/max(o.seconds, 1e-9)))
+		return
+	}
+	if o.of.safe() {
+		r.Check(of, "every record is there once, and in its key's order", "0 lost, 0 doubled, 0 late, 0 refused",
+			fmt.Sprintf("%d lost, %d doubled, %d late, %d refused", o.lost, o.doubled, o.late, o.refused), o.lost+o.doubled+o.late+o.refused == 0)
+		head := int64(batchHead)
+		if !o.real {
+			head += embeddedFrame
+		}
+		want := o.wire.packed + head*o.wire.batches
+		r.Check(of, fmt.Sprintf("what was sent and what is on disk add up: %d bytes for each batch, and its records", head), fmt.Sprint(want), fmt.Sprint(o.disk), want == o.disk)
+	}
+	least := (o.wire.plain + int64(o.of.Batch) - 1) / int64(o.of.Batch)
+	r.Check(of, "no batch is larger than it may be, so there are as many as that takes", fmt.Sprintf("at most %d bytes, at least %d batches", o.of.Batch, least),
+		fmt.Sprintf("%d bytes, %d batches", o.wire.largest, o.wire.batches), o.wire.largest <= int64(o.of.Batch) && o.wire.batches >= least)
+	if o.of.Linger < 5*time.Millisecond {
+		return
+	}
+	most := o.mostRequests()
+	r.Check(of, "a broker is sent to once per linger at most, and when a batch is full", fmt.Sprintf("at most %d requests", most), fmt.Sprint(o.requests), o.requests <= most)
+	if o.of.Linger >= 20*time.Millisecond && o.of.Acks != "0" && o.of.Batch >= BaseSetting().Batch {
+		quarter := milliseconds(o.of.Linger) / 4
+		r.Check(of, "who waits for others waits: half of the records for more than a quarter of the linger", fmt.Sprintf("p50 over %.0f ms", quarter),
+			fmt.Sprintf("%.0f ms", quantile(o.latency, 0.5)), quantile(o.latency, 0.5) > quarter)
+	}
+}
+
+// mostRequests bounds the requests of what was offered at the rate. A broker's batches
+// leave together, a linger after the first record of any; and whenever one is full. Two
+// more per broker and round: the first, and the last one that is flushed.
+func (o *producerSeen) mostRequests() int64 {
+	perBroker := int64(o.seconds/o.of.Linger.Seconds()) + 2*int64(max(1, int(o.seconds)))
+	// A batch is full where the next record does not fit: half full is a safe bound.
+	full := o.wire.plain * o.paced / max(1, o.written) / int64(o.of.Batch/2)
+	return brokersOfLab*perBroker + full + 1
+}
+
+// judgeLingers compares settings that differ in nothing but their linger.
+func judgeLingers(r *lab.Report, all []*producerSeen) {
+	var same []*producerSeen
+	for _, o := range all {
+		x := o.of
+		x.Linger = BaseSetting().Linger
+		if x == BaseSetting() && !o.short {
+			same = append(same, o)
+		}
+	}
+	slices.SortFunc(same, func(a, b *producerSeen) int { return int(a.of.Linger - b.of.Linger) })
+	var hidden []string
+	for i := 1; i < len(same); i++ {
+		a, b := same[i-1], same[i]
+		if p50 := quantile(a.latency, 0.5); p50 > milliseconds(b.of.Linger) {
+			// Then records wait for the brokers anyway, and requests are as rare as answers: a
+			// linger that is shorter than that changes nothing, in either direction.
+			hidden = append(hidden, fmt.Sprintf("%v (p50 of %s: %.0f ms)", b.of.Linger, a.of, p50))
+			if len(hidden) == len(same)-1 {
+				r.Unknown(b.of.String(), "brokers answer sooner than the longest linger", fmt.Sprintf("p50 of %s under %v", a.of, b.of.Linger), fmt.Sprintf("%.0f ms", p50))
+			}
+			continue
+		}
+		r.Check(b.of.String(), "a longer linger never makes more requests of the same records", fmt.Sprintf("at most %d (of %s), give or take a tenth", a.requests, a.of),
+			fmt.Sprint(b.requests), float64(b.requests) <= 1.1*float64(a.requests))
+	}
+	if len(hidden) > 0 {
+		r.Notes = append(r.Notes, "brokers took longer to answer than these lingers last, so that they make no difference here: "+strings.Join(hidden, ", "))
+	}
+}
+
+// judgeCodecs compares bytes before and after compression.
+func judgeCodecs(r *lab.Report, all []*producerSeen) {
+	for _, o := range all {
+		of := o.of.String()
+		if o.of.Compression == "none" {
+			r.Check(of, "nothing is compressed", fmt.Sprint(o.wire.plain), fmt.Sprint(o.wire.packed), o.wire.packed == o.wire.plain)
+			continue
+		}
+		r.Check(of, o.of.Compression+" makes these events smaller", fmt.Sprintf("less than %d", o.wire.plain), fmt.Sprint(o.wire.packed), o.wire.packed < o.wire.plain)
+	}
+}
+
+// judge adds figures and checks of a network that cuts connections.
+func (o *deliverySeen) judge(r *lab.Report) {
+	of := string(o.of)
+	r.Measure(of, "written", float64(o.written), "events")
+	r.Measure(of, "lost", float64(o.lost), "events")
+	r.Measure(of, "doubled", float64(o.doubled), "events")
+	answers := o.of != deliverNever // nobody waits for one there
+	if o.swallowed == 0 || answers && o.voided == 0 {
+		r.Unknown(of, "requests are swallowed and answers lost", "at least 1 each", fmt.Sprintf("%d, %d", o.swallowed, o.voided))
+		return
+	}
+	switch o.of {
+	case deliverSafe:
+		r.Check(of, "every record is there once, and in its key's order", "0 lost, 0 doubled, 0 late", fmt.Sprintf("%d lost, %d doubled, %d late", o.lost, o.doubled, o.late), o.lost+o.doubled+o.late == 0)
+	case deliverOnce:
+		r.Check(of, "nothing is lost", "0", fmt.Sprint(o.lost), o.lost == 0)
+		r.Check(of, "what was written and not answered is written again", "at least 1 doubled", fmt.Sprint(o.doubled), o.doubled > 0)
+	case deliverNever:
+		r.Check(of, "what was swallowed is lost, and reported as written", "at least 1 lost, 0 refused", fmt.Sprintf("%d lost, %d refused", o.lost, o.refused), o.lost > 0 && o.refused == 0)
+	}
+}
+
+// judgeCommits adds figures and checks of commits.
+func judgeCommits(r *lab.Report, all []*commitSeen) {
+	find := func(c committing, rate float64) *commitSeen {
+		return all[slices.IndexFunc(all, func(o *commitSeen) bool { return o.of == c && o.rate == rate })]
+	}
+	for _, o := range all {
+		load := " at " + o.load()
+		r.Measure(string(o.of), "latency p50"+load, quantile(o.latency, 0.5), "ms")
+		r.Measure(string(o.of), "commits"+load, float64(o.commits), "commits")
+		if o.rate == commitHighRate {
+			r.Measure(string(o.of), "CPU per event"+load, o.cpuPerEvent(), "µs")
+		}
+	}
+	conditions := len(r.Checks)
+	for _, o := range all {
+		if !o.finished || o.restarts > 0 {
+			r.Unknown(string(o.of), "every event is committed in time, at "+o.load(), fmt.Sprintf("%d, 0 restarts", o.events), fmt.Sprintf("%d, %d restarts", o.stored, o.restarts))
+		}
+	}
+	if len(r.Checks) > conditions {
+		return
+	}
+	for _, o := range all {
+		r.Check(string(o.of), "every event can be read once, at "+o.load(), fmt.Sprintf("%d, 0 twice", o.events), fmt.Sprintf("%d, %d twice", o.stored, o.foreign), o.stored == o.events && o.foreign == 0)
+	}
+	of := string(commitAdaptive)
+	adaptive, rarely := find(commitAdaptive, commitLowRate), find(commitRarely, commitLowRate)
+	a, b := quantile(adaptive.latency, 0.5), quantile(rarely.latency, 0.5)
+	r.Check(of, "when little comes, half of it is readable sooner than with long commits", fmt.Sprintf("less than %.0f ms", b), fmt.Sprintf("%.0f ms", a), a < b)
+	adaptive, often := find(commitAdaptive, commitHighRate), find(commitOften, commitHighRate)
+	most := adaptive.mostCommits()
+	r.Check(of, "when much comes, it is committed once per pace, or when there is much", fmt.Sprintf("at most %d commits", most), fmt.Sprint(adaptive.commits), adaptive.commits <= most)
+	r.Check(of, "when much comes, an event costs no more CPU than with short commits", fmt.Sprintf("at most %.1f µs, and a tenth", often.cpuPerEvent()), fmt.Sprintf("%.1f µs", adaptive.cpuPerEvent()),
+		adaptive.cpuPerEvent() <= 1.1*often.cpuPerEvent())
+}
+
+func (o *commitSeen) load() string { return fmt.Sprintf("%.0f/s", o.rate) }
+
+func (o *commitSeen) cpuPerEvent() float64 {
+	return float64(o.cpu.Microseconds()) / float64(max(1, o.events))
+}
+
+// mostCommits bounds the commits of weir's own pace: they are a pace apart, unless
+// enough events wait. Nothing says how long a busy machine takes for all, so that
+// time is what was measured: from the first event to the last that could be read.
+func (o *commitSeen) mostCommits() int64 {
+	return int64(o.took()/ingestPace.Seconds()) + o.events/ingestEager + 2*max(1, int64(o.seconds/commitTime.Seconds()))
+}
+
+func (o *producerSeen) tradeoff() record.Tradeoff {
+	return record.Tradeoff{Case: o.of.String(), X: quantile(o.latency, 0.99), Y: o.cpuPerEvent()}
+}
+
+// choose finds the front and a setting on it, and says why.
+func (s *Batching) choose(r *lab.Report, all []*producerSeen) {
+	for _, o := range all {
+		if len(o.latency) > 0 {
+			r.Tradeoffs = append(r.Tradeoffs, o.tradeoff())
+		}
+	}
+	lab.MarkFront(r.Tradeoffs)
+	within := milliseconds(s.Within)
+	var best *record.Tradeoff
+	for i := range r.Tradeoffs {
+		t := &r.Tradeoffs[i]
+		o := all[slices.IndexFunc(all, func(o *producerSeen) bool { return o.of.String() == t.Case })]
+		if o.of.safe() && (best == nil || better(t, best, within)) {
+			best = t
+		}
+	}
+	if best == nil {
+		r.Notes = append(r.Notes, "no setting is chosen: none of those that were tried keeps what it acknowledged (acks=all with idempotence)")
+		return
+	}
+	best.Chosen = true
+	o := all[slices.IndexFunc(all, func(o *producerSeen) bool { return o.of.String() == best.Case })]
+	why := fmt.Sprintf("the least CPU of those that lose and double nothing and acknowledge 99 %% within %.0f ms", within)
+	if best.X > within {
+		why = fmt.Sprintf("none of those that lose and double nothing acknowledges 99 %% within %.0f ms; this one comes closest", within)
+	}
+	r.Notes = append(r.Notes, fmt.Sprintf("chosen is %s (%s): %s, with %.1f µs of CPU for an event and a p99 of %.0f ms", best.Case, o.of.words(), why, best.Y, best.X))
+	var front, unsafe []string
+	for _, t := range r.Tradeoffs {
+		o := all[slices.IndexFunc(all, func(o *producerSeen) bool { return o.of.String() == t.Case })]
+		if t.Front && !t.Chosen {
+			front = append(front, fmt.Sprintf("%s (%.1f µs, %.0f ms)", t.Case, t.Y, t.X))
+			if !o.of.safe() {
+				unsafe = append(unsafe, t.Case)
+			}
+		}
+	}
+	if len(front) > 0 {
+		r.Notes = append(r.Notes, "also on the front, better at one and worse at the other: "+strings.Join(front, ", "))
+	}
+	if len(unsafe) > 0 {
+		r.Notes = append(r.Notes, "cheap or quick because it promises less, and not to be chosen for that: "+strings.Join(unsafe, ", "))
+	}
+}
+
+// better says whether a safe setting is to be chosen rather than another one.
+func better(a, b *record.Tradeoff, within float64) bool {
+	switch inA, inB := a.X <= within, b.X <= within; {
+	case inA != inB:
+		return inA
+	case inA:
+		return a.Y < b.Y
+	}
+	return a.X < b.X
+}

@@ -1,0 +1,9 @@
+//go:build !linux
+
+package kit
+
+import "syscall"
+
+// childAttributes are of a process that is killed: a group of its own, so that the
+// terminal's Ctrl-C reaches the experiment alone.
+func childAttributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }

@@ -1,0 +1,96 @@
+package kit
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/weir-project/weir/internal/kafka"
+	"github.com/weir-project/weir/internal/lab"
+)
+
+// Bounds of one's own records, that batching writes again and again.
+const (
+	maxOwn = 20_000
+	// recordTime is for how long a live stream is recorded.
+	recordTime = 30 * time.Second
+	// ownValue bounds a record's value in bytes: what batches may have at most.
+	ownValue = 512 << 10
+)
+
+// FromTopic is a topic whose newest records an experiment writes again. It is only read.
+type FromTopic struct {
+	Kafka kafka.Config `json:"-"`
+	Topic string       `json:"topic"`
+}
+
+// read reads the newest n records, as evenly from the partitions as they have them. What
+// has no value, or one larger than a batch may be, is left out.
+func (f *FromTopic) read(ctx context.Context, b *lab.Bench, n int64) ([]payload, error) {
+	b.Progress("reading records of " + f.Topic)
+	cl, err := f.Kafka.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer cl.Close()
+	bounds, err := kafka.Bounds(ctx, cl, f.Topic)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", f.Topic, err)
+	}
+	if len(bounds) == 0 {
+		return nil, fmt.Errorf("there is no topic %s at %s: weir topics lists those of the running weir", f.Topic, strings.Join(f.Kafka.Brokers, ","))
+	}
+	var ranges []kafka.Range
+	for tp, o := range bounds {
+		if from := max(o.Start, o.End-n/int64(len(bounds))); o.End > from {
+			ranges = append(ranges, kafka.Range{TopicPartition: tp, From: from, To: o.End})
+		}
+	}
+	type dated struct {
+		payload
+		at time.Time
+	}
+	var found []dated
+	size := 0
+	err = kafka.Scan(ctx, f.Kafka, ranges, func(r *kgo.Record) error {
+		if len(r.Value) == 0 || len(r.Value) > ownValue || size >= maxRecordBytes {
+			return nil
+		}
+		size += len(r.Key) + len(r.Value)
+		found = append(found, dated{payload{key: bytes.Clone(r.Key), value: bytes.Clone(r.Value)}, r.Timestamp})
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", f.Topic, err)
+	}
+	if len(found) == 0 {
+		return nil, fmt.Errorf("the topic %s has no records that could be written again: give one that has some", f.Topic)
+	}
+	slices.SortStableFunc(found, func(a, b dated) int { return a.at.Compare(b.at) }) // as they came
+	out := make([]payload, len(found))
+	for i := range found {
+		out[i] = found[i].payload
+	}
+	return out, nil
+}
+
+// ownNotes say what one's own records were.
+func (x *batchingRun) ownNotes() []string {
+	if x.s.Live == nil && x.s.From == nil {
+		return nil
+	}
+	size := 0
+	for i := range x.events {
+		size += len(x.events[i].value)
+	}
+	text := fmt.Sprintf("producers wrote %d records (%s), %d bytes each on average, again and again; the commits of weir's ingester are measured with simulated events", len(x.events), x.s.Source(), size/len(x.events))
+	if len(x.events) < fewRecords {
+		text += fmt.Sprintf("; fewer than %d of them repeat within a batch, which flatters compression", fewRecords)
+	}
+	return []string{text}
+}

@@ -1,0 +1,269 @@
+package kit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/weir-project/weir/internal/lab"
+)
+
+// A ParallelWay is a way to work on one topic's records with more than one worker.
+type ParallelWay string
+
+// The ways. One worker alone is always measured, to compare with.
+const (
+	// WayThreads is one consumer that hands records to workers of its own.
+	WayThreads ParallelWay = "threads"
+	// WayMembers is a consumer group of several members with one worker each.
+	WayMembers ParallelWay = "members"
+	// WayShare is a share group of more members than there are partitions.
+	WayShare ParallelWay = "share"
+)
+
+// ParallelWays lists them.
+func ParallelWays() []ParallelWay { return []ParallelWay{WayThreads, WayMembers, WayShare} }
+
+// Ways to break the parallel experiment on purpose.
+const (
+	// BreakScatter hands records to workers in turn where it should go by key.
+	BreakScatter = "scatter"
+	// BreakAgain works on one record in fifty a second time.
+	BreakAgain = "again"
+	// BreakForgive acknowledges the poison record when it comes for the third time.
+	BreakForgive = "forgive"
+	// BreakAlone lets no more members join than there are partitions.
+	BreakAlone = "alone"
+)
+
+// ParallelBreaks lists the ways to break it.
+func ParallelBreaks() []string {
+	return []string{BreakScatter, BreakAgain, BreakForgive, BreakAlone}
+}
+
+// Limits of Parallel's settings.
+const (
+	MinParallelEvents = 300
+	MaxParallelEvents = 20_000
+	MinThreads        = 2
+	MinSharers        = parallelPartitions + 1 // more than there are partitions
+	MaxMembers        = 24
+	MinKeys           = 20
+	MaxKeys           = 10_000
+)
+
+// Parallel is the experiment of work that takes long, done by more than one worker:
+// threads of one consumer, members of a consumer group, members of a share group.
+type Parallel struct {
+	Ways []ParallelWay `json:"ways"`
+	// Events is how many the simulated Bluesky offers, most of which are posts.
+	Events int64 `json:"events"`
+	// Work is how long a worker is busy with one record.
+	Work time.Duration `json:"-"`
+	// Workers is how many threads the one consumer has.
+	Workers int `json:"workers"`
+	// Members are the sizes of the consumer group, one after the other.
+	Members []int `json:"members"`
+	// Sharers is how many members the share group has.
+	Sharers int `json:"sharers"`
+	// Keys is how many accounts the posts come from: few, so that there are several
+	// posts of one account at hand.
+	Keys int   `json:"keys"`
+	Seed int64 `json:"seed"`
+	// Break is empty, or a way to break the experiment on purpose.
+	Break string `json:"break,omitempty"`
+}
+
+// DefaultParallel takes a minute and a half.
+func DefaultParallel() Parallel {
+	return Parallel{Ways: ParallelWays(), Events: 2000, Work: 10 * time.Millisecond, Workers: 8, Members: []int{2, 3, 6, 7}, Sharers: 12, Keys: 300, Seed: 1}
+}
+
+// ShortParallel is the same claim in half a minute.
+func ShortParallel() Parallel {
+	s := DefaultParallel()
+	s.Events, s.Members = 600, []int{3, 7}
+	return s
+}
+
+// Name implements Experiment.
+func (s *Parallel) Name() string { return "parallel" }
+
+// Claim implements Experiment.
+func (s *Parallel) Claim() string {
+	return "Slow work is done in as long as its busiest worker needs. Threads that share records out by key keep the order of every key, a pool that does not loses it. " +
+		"A consumer group has no use for more members than partitions: the rest are idle. A share group has, acknowledges record by record, delivers what is released again, " +
+		"gives a poison record up after its limit, and gives up order."
+}
+
+// Settings implements Experiment.
+func (s *Parallel) Settings() any {
+	return struct {
+		*Parallel
+		WorkMS float64 `json:"work_ms"`
+	}{s, milliseconds(s.Work)}
+}
+
+// Check implements Experiment.
+func (s *Parallel) Check() error {
+	if len(s.Ways) == 0 {
+		return fmt.Errorf("no way to try: choose some of %s", listed(ParallelWays()))
+	}
+	for i, w := range s.Ways {
+		if !slices.Contains(ParallelWays(), w) {
+			return fmt.Errorf("there is no way called %q: choose some of %s", w, listed(ParallelWays()))
+		}
+		if slices.Contains(s.Ways[:i], w) {
+			return fmt.Errorf("%q is named twice", w)
+		}
+	}
+	if err := s.checkMembers(); err != nil {
+		return err
+	}
+	switch {
+	case s.Events < MinParallelEvents || s.Events > MaxParallelEvents:
+		return fmt.Errorf("%d events are not between %d and %d", s.Events, MinParallelEvents, MaxParallelEvents)
+	case s.Work < 2*time.Millisecond || s.Work > MaxWork:
+		return fmt.Errorf("work of %v is not between 2ms and %v", s.Work, MaxWork)
+	case s.Workers < MinThreads || s.Workers > MaxWorkers:
+		return fmt.Errorf("%d workers are not between %d and %d", s.Workers, MinThreads, MaxWorkers)
+	case s.Sharers < MinSharers || s.Sharers > MaxMembers:
+		return fmt.Errorf("a share group of %d is not between %d, one more than there are partitions, and %d", s.Sharers, MinSharers, MaxMembers)
+	case s.Keys < MinKeys || s.Keys > MaxKeys:
+		return fmt.Errorf("%d keys are not between %d and %d", s.Keys, MinKeys, MaxKeys)
+	case s.Break != "" && !slices.Contains(ParallelBreaks(), s.Break):
+		return noSuch("way to break", s.Break, ParallelBreaks())
+	}
+	if t := time.Duration(s.Events) * s.Work; t > MaxCase {
+		return fmt.Errorf("%d events of %v each take one worker %v, longer than a lab may (%v): fewer events, or less work", s.Events, s.Work, t, MaxCase)
+	}
+	return s.checkBreak()
+}
+
+func (s *Parallel) checkMembers() error {
+	if len(s.Members) == 0 && slices.Contains(s.Ways, WayMembers) {
+		return errors.New("no size of the consumer group is given: name some, such as 3,6,7")
+	}
+	for i, n := range s.Members {
+		if n < 2 || n > MaxMembers {
+			return fmt.Errorf("a group of %d members is not between 2 and %d: one worker alone is always measured", n, MaxMembers)
+		}
+		if slices.Contains(s.Members[:i], n) {
+			return fmt.Errorf("a group of %d members is named twice", n)
+		}
+	}
+	return nil
+}
+
+// checkBreak refuses to break what is not tried.
+func (s *Parallel) checkBreak() error {
+	way, ok := map[string]ParallelWay{BreakScatter: WayThreads, BreakForgive: WayShare, BreakAlone: WayMembers}[s.Break]
+	if ok && !slices.Contains(s.Ways, way) {
+		return fmt.Errorf("breaking by %q needs the way %q, which is not among %q", s.Break, way, s.Ways)
+	}
+	if s.Break == BreakAlone && slices.Max(s.Members) <= parallelPartitions {
+		return fmt.Errorf("breaking by %q needs more members than the topic's %d partitions", s.Break, parallelPartitions)
+	}
+	return nil
+}
+
+// parallelPartitions is how many partitions the topic of Bluesky's posts has.
+const parallelPartitions = 6
+
+// Run implements Experiment.
+func (s *Parallel) Run(ctx context.Context, b *lab.Bench, r *lab.Report) (err error) {
+	p, err := s.open(ctx, b)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, p.close()) }()
+	if !p.log.judge(r) {
+		return ctx.Err()
+	}
+	var base *parallelSeen
+	cases := s.cases()
+	for i, c := range cases {
+		p.show = func(text string) { b.Progress(fmt.Sprintf("%d of %d  %-18s  %s", i+1, len(cases), c.name, text)) }
+		o, err := c.run(p, ctx, c)
+		if err != nil {
+			return fmt.Errorf("%s: %w", c.name, err)
+		}
+		if base == nil {
+			base = o
+		}
+		s.measure(r, base, o)
+		s.judge(r, base, o)
+	}
+	r.Notes = s.notes(p.log, b.Engine)
+	return ctx.Err()
+}
+
+// parallelCase is one way with one number of workers.
+type parallelCase struct {
+	name    string
+	workers int
+	run     func(*parallelRun, context.Context, parallelCase) (*parallelSeen, error)
+	promise promise
+}
+
+// promise is what a way promises of order.
+type promise int
+
+const (
+	keepsOrder promise = iota
+	losesOrder         // threads that take whatever comes next
+	sharesOut          // a share group
+)
+
+// caseOne is the case that others are compared with.
+const caseOne = "1 worker"
+
+func (s *Parallel) cases() []parallelCase {
+	out := []parallelCase{{caseOne, 1, (*parallelRun).threads, keepsOrder}}
+	if slices.Contains(s.Ways, WayThreads) {
+		out = append(out, parallelCase{fmt.Sprintf("%d threads by key", s.Workers), s.Workers, (*parallelRun).threads, keepsOrder},
+			parallelCase{fmt.Sprintf("%d threads, any", s.Workers), s.Workers, (*parallelRun).threads, losesOrder})
+	}
+	if slices.Contains(s.Ways, WayMembers) {
+		for _, n := range s.Members {
+			out = append(out, parallelCase{fmt.Sprintf("%d members", n), n, (*parallelRun).members, keepsOrder})
+		}
+	}
+	if slices.Contains(s.Ways, WayShare) {
+		out = append(out, parallelCase{fmt.Sprintf("%d share", s.Sharers), s.Sharers, (*parallelRun).share, sharesOut})
+	}
+	return out
+}
+
+// notes say what follows.
+func (s *Parallel) notes(log *backlog, engine string) []string {
+	most := int64(0)
+	for _, n := range log.partitions {
+		most = max(most, n)
+	}
+	notes := []string{
+		fmt.Sprintf("%d records of %d keys lie in %d partitions, the fullest of which has %d: a consumer group of any size is at most %.1f times as fast as one worker",
+			len(log.records), log.keys(), len(log.partitions), most, float64(len(log.records))/float64(most)),
+		fmt.Sprintf("one worker of %v does %.0f records/s; to keep up with R records/s takes R × %v workers, rounded up, and more where keys are uneven", s.Work, 1/s.Work.Seconds(), s.Work),
+	}
+	if slices.Contains(s.Ways, WayShare) {
+		where := "Apache Kafka writes every state to an internal topic with three replicas"
+		if engine != lab.EngineApache {
+			where = "the embedded engine keeps that state in memory; --engine apache pays for it in an internal topic with three replicas"
+		}
+		notes = append(notes, fmt.Sprintf("the brokers of a share group remember the state of every record that is under way, and members ask for %d at a time: %s", shareAtOnce, where))
+	}
+	return notes
+}
+
+// speed is how many times as fast as the base a case was.
+func speed(base, o *parallelSeen) float64 {
+	b, e := base.elapsed(), o.elapsed()
+	if b == 0 || e == 0 {
+		return math.NaN()
+	}
+	return b / e
+}

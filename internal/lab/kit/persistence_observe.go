@@ -1,0 +1,463 @@
+package kit
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/weir-project/weir/internal/cluster"
+	"github.com/weir-project/weir/internal/kafka"
+	"github.com/weir-project/weir/internal/lab"
+	"github.com/weir-project/weir/internal/tally"
+)
+
+// counted says which group counts which topic of a whole weir.
+var countedBy = map[string]string{
+	kafka.TopicBluesky:         kafka.GroupBluesky,
+	kafka.TopicBlueskyAccounts: accountGroup,
+	kafka.TopicWikipedia:       kafka.GroupWikipedia,
+}
+
+// whole is a weir up in a process of its own.
+type whole struct {
+	s     *Persistence
+	b     *lab.Bench
+	shown time.Time
+	dir   string
+	addrs []string // three brokers and Redis
+	kafka kafka.Config
+	log   bytes.Buffer // what the process printed; read when it has ended
+	cmd   *exec.Cmd
+	ended chan error
+}
+
+// told shows a count as it is now.
+func (w *whole) told(n int64) {
+	if time.Since(w.shown) >= tellEvery {
+		w.shown = time.Now()
+		w.b.Point(caseKill, "counted (events)", float64(n))
+	}
+}
+
+func (s *Persistence) open(b *lab.Bench) (*whole, error) {
+	addrs, err := cluster.FreeAddrs("127.0.0.1", 4)
+	if err != nil {
+		return nil, err
+	}
+	return &whole{s: s, b: b, dir: filepath.Join(b.Dir, "weir"), addrs: addrs, kafka: kafka.Config{Brokers: addrs[:3], ClientID: "weir-lab", Log: b.Log}}, nil
+}
+
+func (w *whole) command(ctx context.Context, args ...string) *exec.Cmd {
+	args = append(append(append([]string{}, w.s.Program[1:]...), args...), "--data", w.dir)
+	return exec.CommandContext(ctx, w.s.Program[0], args...)
+}
+
+// start starts it.
+func (w *whole) start() error {
+	ports := make([]string, len(w.addrs))
+	for i, a := range w.addrs {
+		_, ports[i], _ = net.SplitHostPort(a)
+	}
+	// Not bound to a context: it is killed, or asked to end.
+	cmd := w.command(context.Background(), append([]string{"up", "--engine", w.b.Engine, "--listen", "off", "--ports", strings.Join(ports, ",")}, w.s.streams()...)...)
+	w.log.Reset()
+	cmd.Stdout, cmd.Stderr = &w.log, &w.log
+	cmd.SysProcAttr = childAttributes()
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("start weir: %w", err)
+	}
+	w.cmd, w.ended = cmd, make(chan error, 1)
+	go func() { w.ended <- cmd.Wait() }()
+	return nil
+}
+
+// streams are the arguments that say where events come from.
+func (s *Persistence) streams() []string {
+	if s.Live == nil {
+		return []string{"--source", lab.SourceSimulated, "--rate", fmt.Sprint(s.Rate)}
+	}
+	args := []string{"--source", lab.SourceLive, "--collections", strings.Join(s.Live.Collections, ",")}
+	if len(s.Live.URLs) > 0 {
+		args = append(args, "--bluesky-url", strings.Join(s.Live.URLs, ","))
+	}
+	if s.WikipediaURL != "" {
+		args = append(args, "--wikipedia-url", s.WikipediaURL)
+	}
+	return args
+}
+
+// end sends a signal and waits for the end, which it returns.
+func (w *whole) end(s os.Signal) (error, error) {
+	if w.cmd == nil {
+		return nil, nil
+	}
+	err := w.cmd.Process.Signal(s)
+	if errors.Is(err, os.ErrProcessDone) {
+		err = nil
+	}
+	var how error
+	select {
+	case how = <-w.ended:
+	case <-time.After(patience):
+		err = errors.Join(errors.New("weir did not end within a minute when asked, and was killed"), w.cmd.Process.Kill())
+		how = <-w.ended
+	}
+	w.cmd = nil
+	return how, err
+}
+
+// destroy kills everything: the process, and the brokers that are processes of their own.
+func (w *whole) destroy(ctx context.Context) (how error, err error) {
+	how, err = w.end(os.Kill)
+	dirs, globErr := filepath.Glob(filepath.Join(w.dir, "*"))
+	err = errors.Join(err, globErr)
+	for _, dir := range dirs {
+		err = errors.Join(err, cluster.StopOrphans(ctx, dir, nil))
+	}
+	return how, err
+}
+
+// answers reports whether anybody listens on one of its addresses.
+func (w *whole) answers() bool {
+	for _, a := range w.addrs {
+		if c, err := net.DialTimeout("tcp", a, time.Second); err == nil {
+			_ = c.Close()
+			return true
+		}
+	}
+	return false
+}
+
+// counts waits until more than n events are counted and returns how many are;
+// false when that takes too long or the process has ended.
+func (w *whole) counts(ctx context.Context, n int64, show func(string)) (int64, bool, error) {
+	var store *tally.Store
+	defer func() {
+		if store != nil {
+			_ = store.Close()
+		}
+	}()
+	long := patience
+	if w.b.Engine == cluster.Apache {
+		long *= 2 // three Java processes start first
+	}
+	for end := time.Now().Add(long); time.Now().Before(end); {
+		select {
+		case how := <-w.ended:
+			w.ended <- how // for whoever asks next
+			return 0, false, fmt.Errorf("weir ended by itself (%w): %s", how, lastLine(w.log.String()))
+		default:
+		}
+		if store == nil {
+			store, _ = tally.Open(ctx, "redis://"+w.addrs[3]+"/1") // not yet: try again
+		}
+		if store != nil {
+			sum, err := total(ctx, store)
+			if err == nil {
+				w.told(sum)
+			}
+			if err == nil && sum > n {
+				return sum, true, nil
+			}
+			show(fmt.Sprintf("%d events counted", sum))
+		}
+		if err := wait(ctx, sampleEvery); err != nil {
+			return 0, false, err
+		}
+	}
+	return 0, false, nil
+}
+
+func lastLine(s string) string {
+	lines := strings.Split(strings.TrimSpace(s), "\n")
+	return lines[len(lines)-1]
+}
+
+// total is the number of events counted in all topics.
+func total(ctx context.Context, store *tally.Store) (n int64, err error) {
+	for topic, group := range countedBy {
+		kinds, err := store.Totals(ctx, group, topic)
+		if err != nil {
+			return 0, err
+		}
+		n += sum(kinds)
+	}
+	return n, nil
+}
+
+// place is where a record lies.
+type place struct {
+	topic     string
+	partition int32
+	offset    int64
+}
+
+// state is what must not be less after a kill.
+type state struct {
+	records map[place][sha256.Size]byte
+	events  map[place][sha256.Size]byte // of the value alone: upstream's bytes
+	kinds   map[place]string
+	offsets map[string]int64 // committed, by group, topic and partition
+}
+
+// read reads everything that is committed, and the groups' committed offsets.
+func (w *whole) read(ctx context.Context) (*state, error) {
+	cl, err := w.kafka.NewClient()
+	if err != nil {
+		return nil, err
+	}
+	defer cl.Close()
+	admin := kadm.NewClient(cl)
+	st := &state{records: map[place][sha256.Size]byte{}, events: map[place][sha256.Size]byte{}, kinds: map[place]string{}, offsets: map[string]int64{}}
+	for _, group := range countedBy {
+		all, err := admin.FetchOffsets(ctx, group)
+		if err != nil {
+			return nil, fmt.Errorf("read the offsets of %s: %w", group, err)
+		}
+		all.Each(func(o kadm.OffsetResponse) {
+			st.offsets[fmt.Sprintf("%s %s/%d", group, o.Topic, o.Partition)] = o.At
+		})
+	}
+	topics := []string{kafka.TopicBluesky, kafka.TopicBlueskyAccounts, kafka.TopicWikipedia, kafka.TopicDeadLetters}
+	starts, err := admin.ListStartOffsets(ctx, topics...)
+	if err != nil {
+		return nil, err
+	}
+	ends, err := admin.ListCommittedOffsets(ctx, topics...)
+	if err != nil {
+		return nil, err
+	}
+	var ranges []kafka.Range
+	ends.Each(func(e kadm.ListedOffset) {
+		from, _ := starts.Lookup(e.Topic, e.Partition)
+		if e.Err == nil && e.Offset > from.Offset {
+			ranges = append(ranges, kafka.Range{TopicPartition: kafka.TopicPartition{Topic: e.Topic, Partition: e.Partition}, From: from.Offset, To: e.Offset})
+		}
+	})
+	err = kafka.Scan(ctx, w.kafka, ranges, func(r *kgo.Record) error {
+		at := place{r.Topic, r.Partition, r.Offset}
+		st.records[at], st.events[at] = digest(r), sha256.Sum256(r.Value)
+		for _, h := range r.Headers {
+			if h.Key == kafka.HeaderKind {
+				st.kinds[at] = string(h.Value)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read the log: %w", err)
+	}
+	return st, nil
+}
+
+// digest is of all that a consumer gets.
+func digest(r *kgo.Record) [sha256.Size]byte {
+	h := sha256.New()
+	fmt.Fprintf(h, "%d %d %d %d ", r.Timestamp.UnixMilli(), len(r.Key), len(r.Value), len(r.Headers))
+	h.Write(r.Key)
+	h.Write(r.Value)
+	for _, x := range r.Headers {
+		fmt.Fprintf(h, "%d %s %d ", len(x.Key), x.Key, len(x.Value))
+		h.Write(x.Value)
+	}
+	return [sha256.Size]byte(h.Sum(nil))
+}
+
+// compare notes what is less than before.
+func (x *round) compare(before, after *state) {
+	for at, d := range before.records {
+		switch got, ok := after.records[at]; {
+		case !ok:
+			x.gone++
+		case got != d:
+			x.changed++
+		}
+	}
+	for of, offset := range before.offsets {
+		if after.offsets[of] < offset {
+			x.back++
+		}
+	}
+}
+
+// observe kills everything as often as asked.
+func (s *Persistence) observe(ctx context.Context, b *lab.Bench) (_ *persistenceSeen, err error) {
+	w, err := s.open(b)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		_, e := w.destroy(context.WithoutCancel(ctx)) // whatever is left of it
+		err = errors.Join(err, e)
+	}()
+	o := &persistenceSeen{}
+	at := func(i int, text string) { b.Progress(fmt.Sprintf("kill %d of %d  %s", i+1, s.Kills, text)) }
+	b.Begin(caseKill, time.Now())
+	at(0, "starting weir")
+	if err := w.start(); err != nil {
+		return nil, err
+	}
+	counted, ok, err := w.counts(ctx, 0, func(string) {})
+	for i := 0; i < s.Kills && err == nil && ok; i++ {
+		var x round
+		want := counted + int64(s.Rate*s.Between.Seconds())
+		if _, ok, err = w.counts(ctx, want, func(t string) { at(i, t) }); err != nil || !ok {
+			break
+		}
+		before, err := w.read(ctx)
+		if err != nil {
+			return nil, err
+		}
+		x.records = int64(len(before.records))
+		// What is counted until the kill, which follows at once, is not what is counted
+		// after it: Redis answers before the brokers do.
+		if counted, _, err = w.counts(ctx, 0, func(string) {}); err != nil {
+			return nil, err
+		}
+		counted += int64(s.Rate / 5)
+		if s.Break != BreakSpare {
+			at(i, "killing everything")
+			b.Mark(caseKill, fmt.Sprintf("kill %d: brokers, Redis, producers, consumers", i+1))
+			how, err := w.destroy(ctx)
+			if err != nil {
+				return nil, err
+			}
+			x.killed = bySignal(how, syscall.SIGKILL) && !w.answers()
+			if s.Break == BreakForget {
+				if err := forget(w.dir); err != nil {
+					return nil, err
+				}
+			}
+			if err := w.start(); err != nil {
+				return nil, err
+			}
+		}
+		began := time.Now()
+		// More than before: Redis may have lost its last second, and then counts again.
+		if counted, ok, err = w.counts(ctx, counted, func(t string) { at(i, "started again: "+t) }); err != nil {
+			return nil, err
+		}
+		x.first = time.Since(began).Seconds()
+		b.Mark(caseKill, fmt.Sprintf("counting again after %.1f s", x.first))
+		after, err := w.read(ctx)
+		if err != nil {
+			return nil, err
+		}
+		x.compare(before, after)
+		o.rounds = append(o.rounds, x)
+	}
+	if err != nil {
+		return nil, err
+	}
+	o.finished = ok
+	b.Progress("comparing with weir verify, and ending in order")
+	return o, w.finish(ctx, o)
+}
+
+func bySignal(how error, s syscall.Signal) bool {
+	exit, ok := errors.AsType[*exec.ExitError](how)
+	if !ok {
+		return false
+	}
+	status, ok := exit.Sys().(syscall.WaitStatus)
+	return ok && status.Signaled() && status.Signal() == s
+}
+
+// forget removes a file of the log that holds records: the damage that the
+// experiment must find.
+func forget(dir string) error {
+	var largest string
+	var size int64
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.Contains(filepath.Dir(path), kafka.TopicBluesky) {
+			return err
+		}
+		if info, err := d.Info(); err == nil && info.Size() > size {
+			largest, size = path, info.Size()
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("break: %w", err)
+	}
+	if largest == "" {
+		return errors.New("break: no file of the log was found")
+	}
+	return os.Remove(largest)
+}
+
+// finish compares counts with the log, asks weir verify, and ends the process.
+func (w *whole) finish(ctx context.Context, o *persistenceSeen) error {
+	if err := w.recount(ctx, o); err != nil {
+		return err
+	}
+	out, err := w.command(ctx, "verify", "-o", "json").CombinedOutput()
+	o.verified, o.verify = err == nil, "ok"
+	if err != nil {
+		o.verify = fmt.Sprintf("%v: %s", err, lastLine(string(out)))
+	}
+	how, err := w.end(syscall.SIGINT)
+	o.orderly = how == nil
+	return err
+}
+
+// recount counts the log up to where Redis says that it has counted.
+func (w *whole) recount(ctx context.Context, o *persistenceSeen) error {
+	store, err := tally.Open(ctx, "redis://"+w.addrs[3]+"/1")
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	tallies := map[string]map[int32]tally.Tally{}
+	for topic, group := range countedBy {
+		if tallies[topic], err = store.Partitions(ctx, group, topic); err != nil {
+			return err
+		}
+	}
+	st, err := w.read(ctx)
+	if err != nil {
+		return err
+	}
+	seen := map[[sha256.Size]byte]bool{}
+	recount := map[string]int64{} // by topic and kind, difference to Redis
+	for topic, all := range tallies {
+		for _, t := range all {
+			for kind, n := range t.Counts {
+				recount[topic+" "+kind] -= n
+				o.counted += n
+			}
+		}
+	}
+	for at, d := range st.events {
+		if at.topic == kafka.TopicDeadLetters {
+			continue
+		}
+		o.records++
+		if seen[d] {
+			o.doubled++
+		}
+		seen[d] = true
+		if t, ok := tallies[at.topic][at.partition]; ok && at.offset >= t.Start && at.offset < t.Next {
+			recount[at.topic+" "+st.kinds[at]]++
+		}
+	}
+	for _, n := range recount {
+		if n != 0 {
+			o.miscounted++
+		}
+	}
+	return nil
+}

@@ -1,0 +1,424 @@
+package kit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/weir-project/weir/internal/bluesky"
+	"github.com/weir-project/weir/internal/count"
+	"github.com/weir-project/weir/internal/kafka"
+	"github.com/weir-project/weir/internal/lab"
+	"github.com/weir-project/weir/internal/simulate"
+)
+
+// Ways to break the replay experiment on purpose.
+const (
+	// BreakSkip rewinds to a little after the beginning.
+	BreakSkip = "skip"
+	// BreakStay does not rewind.
+	BreakStay = "stay"
+)
+
+// ReplayBreaks lists the ways to break it.
+func ReplayBreaks() []string { return []string{BreakSkip, BreakStay} }
+
+// Limits of Replay's settings.
+const (
+	MinReplayRate  = 50
+	MinReplayOffer = 2 * time.Second
+	skipped        = 5 // offsets that BreakSkip leaves out of each partition
+)
+
+// replayGroup counts again what the live group counts.
+const replayGroup = kafka.GroupBluesky + ".replay"
+
+// Replay is the experiment of a consumer group that goes back to the beginning
+// while events go on coming in, and while another group goes on counting them.
+type Replay struct {
+	// Rate is the events per second that upstream offers, for the time Offer.
+	Rate  float64       `json:"rate"`
+	Offer time.Duration `json:"-"`
+	Seed  int64         `json:"seed"`
+	// Live is where events come from for the time Offer, whatever their Rate; nil for
+	// the simulated stream.
+	Live *Upstream `json:"live,omitempty"`
+	// Break is empty, or a way to break the experiment on purpose.
+	Break string `json:"break,omitempty"`
+}
+
+// DefaultReplay has enough events that refilling can be watched.
+func DefaultReplay() Replay { return Replay{Rate: 2000, Offer: 20 * time.Second, Seed: 1} }
+
+// ShortReplay is the same claim in ten seconds.
+func ShortReplay() Replay {
+	s := DefaultReplay()
+	s.Rate, s.Offer = 1000, 4*time.Second
+	return s
+}
+
+// Name implements Experiment.
+func (s *Replay) Name() string { return "replay" }
+
+// Source implements Sourced.
+func (s *Replay) Source() string { return s.Live.name() }
+
+// Claim implements Experiment.
+func (s *Replay) Claim() string {
+	return "Reading changes nothing, so a group can go back: it refills to exactly the same counts from the same log, as fast as it can read, " +
+		"while events go on coming in and another group goes on counting them, untouched."
+}
+
+// Settings implements Experiment.
+func (s *Replay) Settings() any {
+	return struct {
+		*Replay
+		OfferSeconds float64 `json:"offer_s"`
+		Events       int64   `json:"events"`
+	}{s, s.Offer.Seconds(), s.events()}
+}
+
+func (s *Replay) events() int64 { return int64(s.Rate * s.Offer.Seconds()) }
+
+// Check implements Experiment.
+func (s *Replay) Check() error {
+	switch {
+	case !(s.Rate >= MinReplayRate && s.Rate <= MaxOffer):
+		return fmt.Errorf("a rate of %v is not between %d and %d events a second", s.Rate, MinReplayRate, MaxOffer)
+	case s.Offer < MinReplayOffer || s.Offer > MaxCase:
+		return fmt.Errorf("a time of %v is not between %v and %v", s.Offer, MinReplayOffer, MaxCase)
+	case s.Break != "" && !slices.Contains(ReplayBreaks(), s.Break):
+		return noSuch("way to break", s.Break, ReplayBreaks())
+	}
+	return s.Live.check()
+}
+
+// replaySeen is what was seen.
+type replaySeen struct {
+	truth map[string]int64 // by kind, of the data topic
+	// live and again are what the two groups have counted at the end, records what
+	// the topic holds.
+	live, again map[string]int64
+	records     int64
+	// before is how much had been counted again when it was rewound, after right
+	// thereafter; during is how much the live group counted from then on.
+	before, after, during int64
+	shrunk                bool // the live group's counts once became less
+	finished              bool
+	refill                float64 // seconds
+	refilled              int64   // events
+
+}
+
+// Run implements Experiment.
+func (s *Replay) Run(ctx context.Context, b *lab.Bench, r *lab.Report) (err error) {
+	b.Progress("opening brokers, Redis and upstream")
+	g, err := openRig(ctx, b, rigConfig{live: s.Live, offer: s.Offer, seed: s.Seed, rate: s.Rate, events: s.events(), queue: 10_000})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, g.close()) }()
+	o, err := s.observe(ctx, b, g)
+	if err != nil {
+		return err
+	}
+	s.measure(r, o)
+	s.judge(r, o)
+	return ctx.Err()
+}
+
+// again is the group that counts a second time, while it runs.
+type again struct {
+	stop context.CancelFunc
+	wg   sync.WaitGroup
+}
+
+func startAgain(ctx context.Context, b *lab.Bench, g *rig) (*again, error) {
+	c, err := count.New(count.Config{Kafka: g.kafka, Store: g.store, Topic: kafka.TopicBluesky, Group: replayGroup, Classify: bluesky.Classify, Log: b.Log})
+	if err != nil {
+		return nil, err
+	}
+	a := &again{}
+	ctx, a.stop = context.WithCancel(ctx)
+	a.wg.Go(func() {
+		if err := c.Run(ctx); err != nil {
+			b.Log.Error("counter ended", "group", replayGroup, "error", err)
+		}
+	})
+	return a, nil
+}
+
+func (a *again) end() {
+	a.stop()
+	a.wg.Wait()
+}
+
+// observe lets the second group begin when half of the events have come, rewinds it
+// when it has caught up, and waits until both groups have counted everything.
+func (s *Replay) observe(ctx context.Context, b *lab.Bench, g *rig) (*replaySeen, error) {
+	o := &replaySeen{}
+	w := &replayWatch{o: o, g: g, b: b}
+	if s.Live == nil {
+		o.truth = simulate.Count(g.server.Items(0, s.events())).Data
+	}
+	half := sum(o.truth) / 2
+	b.Begin(caseAgain, g.start)
+	b.Begin(caseLive, g.start)
+	begun := func() bool { return w.live >= half }
+	if s.Live != nil { // how many there will be nobody knows
+		begun = func() bool { return time.Since(g.start) >= s.Offer/2 && w.live > 0 }
+	}
+	if ok, err := w.until(ctx, begun); err != nil || !ok {
+		return o, err
+	}
+	if s.Live != nil {
+		half = w.live
+	}
+	b.Mark(caseAgain, "a second group begins at offset 0")
+	a, err := startAgain(ctx, b, g)
+	if err != nil {
+		return nil, err
+	}
+	ok, err := w.until(ctx, func() bool { return w.again >= half })
+	a.end()
+	if err != nil || !ok {
+		return o, err
+	}
+	if err := s.rewind(ctx, w); err != nil {
+		return nil, err
+	}
+	b.Mark(caseAgain, "it is rewound to offset 0")
+	from, began := w.live, time.Now()
+	if a, err = startAgain(ctx, b, g); err != nil {
+		return nil, err
+	}
+	defer a.end()
+	target := w.live // what there was when it began
+	if ok, err = w.until(ctx, func() bool { return w.again >= target }); err != nil || !ok {
+		return o, err
+	}
+	b.Mark(caseAgain, "it has caught up")
+	o.refill, o.refilled = time.Since(began).Seconds(), w.again-o.after
+	ok, err = w.until(ctx, func() bool { return w.all() && w.live >= sum(o.truth) })
+	if o.during = w.live - from; err != nil || !ok {
+		return o, err
+	}
+	// What would be too much comes with a commit that is under way.
+	if err := g.stopIngest(); err != nil {
+		return nil, err
+	}
+	return o, o.ending(ctx, w)
+}
+
+// rewind sets the second group back to the beginning of the log.
+func (s *Replay) rewind(ctx context.Context, w *replayWatch) error {
+	before, err := w.g.store.Partitions(ctx, replayGroup, kafka.TopicBluesky)
+	if err != nil {
+		return err
+	}
+	for p, t := range before {
+		w.o.before += sum(t.Counts)
+		to := t.Start
+		switch s.Break {
+		case BreakSkip:
+			to += skipped
+		case BreakStay:
+			continue
+		}
+		if err := w.g.store.Reset(ctx, replayGroup, kafka.TopicBluesky, p, t.TopicID, to); err != nil {
+			return fmt.Errorf("rewind: %w", err)
+		}
+	}
+	after, err := w.g.store.Totals(ctx, replayGroup, kafka.TopicBluesky)
+	if err != nil {
+		return err
+	}
+	w.o.after = sum(after)
+	return nil
+}
+
+// ending reads what the topic holds, and what both groups have counted once they
+// are past its last records.
+func (o *replaySeen) ending(ctx context.Context, w *replayWatch) error {
+	last, err := o.read(ctx, w.g)
+	if err != nil {
+		return err
+	}
+	var broken error
+	o.finished, err = w.until(ctx, func() bool {
+		for group, counts := range map[string]*map[string]int64{kafka.GroupBluesky: &o.live, replayGroup: &o.again} {
+			all, err := w.g.store.Partitions(ctx, group, kafka.TopicBluesky)
+			if err != nil {
+				broken = err
+				return true
+			}
+			*counts = map[string]int64{}
+			for p, offset := range last {
+				t := all[p]
+				if t.Next <= offset {
+					return false
+				}
+				for k, n := range t.Counts {
+					(*counts)[k] += n
+				}
+			}
+		}
+		return true
+	})
+	return errors.Join(err, broken)
+}
+
+// read counts the topic's records and returns the last offset of each partition.
+func (o *replaySeen) read(ctx context.Context, g *rig) (last map[int32]int64, err error) {
+	cl, err := g.kafka.NewClient()
+	if err != nil {
+		return nil, err
+	}
+	defer cl.Close()
+	bounds, err := kafka.Bounds(ctx, cl, kafka.TopicBluesky)
+	if err != nil {
+		return nil, err
+	}
+	var ranges []kafka.Range
+	for tp, b := range bounds {
+		if b.End > b.Start {
+			ranges = append(ranges, kafka.Range{TopicPartition: tp, From: b.Start, To: b.End})
+		}
+	}
+	last = map[int32]int64{}
+	err = kafka.Scan(ctx, g.kafka, ranges, func(r *kgo.Record) error {
+		o.records++
+		last[r.Partition] = r.Offset
+		return nil
+	})
+	return last, err
+}
+
+func sum(counts map[string]int64) (n int64) {
+	for c := range maps.Values(counts) {
+		n += c
+	}
+	return n
+}
+
+// replayWatch reads the counts of both groups again and again.
+type replayWatch struct {
+	o           *replaySeen
+	g           *rig
+	b           *lab.Bench
+	live, again int64
+	shown, told time.Time
+}
+
+// all reports whether upstream has offered everything; what a live one did is the truth.
+func (w *replayWatch) all() bool {
+	if w.g.noted == nil {
+		return true
+	}
+	_, over := w.g.noted.tip()
+	if over {
+		w.o.truth = w.g.noted.kinds()
+	}
+	return over
+}
+
+// until notes the counts until ok says so. It reports false when nothing has moved
+// for as long as anybody waits.
+func (w *replayWatch) until(ctx context.Context, ok func() bool) (bool, error) {
+	tick := time.NewTicker(sampleEvery)
+	defer tick.Stop()
+	for moved := time.Now(); ; {
+		live, err := w.g.store.Totals(ctx, kafka.GroupBluesky, kafka.TopicBluesky)
+		if err != nil {
+			return false, err
+		}
+		again, err := w.g.store.Totals(ctx, replayGroup, kafka.TopicBluesky)
+		if err != nil {
+			return false, err
+		}
+		l, a := sum(live), sum(again)
+		w.o.shrunk = w.o.shrunk || l < w.live
+		if l != w.live || a != w.again {
+			moved = time.Now()
+		}
+		w.live, w.again = l, a
+		if time.Since(w.told) >= tellEvery {
+			w.told = time.Now()
+			w.b.Point(caseLive, "counted (events)", float64(l))
+			w.b.Point(caseAgain, "counted (events)", float64(a))
+		}
+		if time.Since(w.shown) > 200*time.Millisecond {
+			w.shown = time.Now()
+			of := ""
+			if w.g.noted == nil {
+				of = fmt.Sprintf(", of %d", sum(w.o.truth))
+			}
+			w.b.Progress(fmt.Sprintf("live %d, counted again %d%s", l, a, of))
+		}
+		if ok() {
+			return true, nil
+		}
+		if time.Since(moved) > patience/2 {
+			return false, nil
+		}
+		select {
+		case <-ctx.Done():
+			return false, ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
+
+const (
+	caseLive  = "live"
+	caseAgain = "again"
+)
+
+// measure adds figures.
+func (s *Replay) measure(r *lab.Report, o *replaySeen) {
+	r.Measure(caseLive, "counted", float64(sum(o.live)), "events")
+	r.Measure(caseAgain, "counted", float64(sum(o.again)), "events")
+	r.Measure(caseAgain, "counted before the rewind", float64(o.before), "events")
+	r.Measure(caseAgain, "refilled", float64(o.refilled), "events")
+	if o.refill > 0 {
+		r.Measure(caseAgain, "refilled in", o.refill, "s")
+		r.Measure(caseAgain, "speed", float64(o.refilled)/o.refill, "events/s")
+		r.Measure(caseLive, "counted after the rewind", float64(o.during), "events")
+	}
+}
+
+// judge adds the checks.
+func (s *Replay) judge(r *lab.Report, o *replaySeen) {
+	conditions := len(r.Checks)
+	if !o.finished {
+		r.Unknown(caseLive, "every event is counted in time", fmt.Sprintf("%d, twice", sum(o.truth)), "no more came for half a minute")
+	}
+	if o.before == 0 || o.after > 0 {
+		r.Unknown(caseAgain, "the group is rewound", "some counted before, 0 thereafter", fmt.Sprintf("%d, %d", o.before, o.after))
+	}
+	if o.during == 0 {
+		r.Unknown(caseLive, "events go on coming in when the other group has gone back", "at least 1 counted", "0")
+	}
+	if len(r.Checks) > conditions {
+		return
+	}
+	r.Check(caseLive, "the live group is not touched: it never counts less, and ends with what happened", fmt.Sprint(sorted(o.truth)),
+		fmt.Sprintf("%v, once less: %v", sorted(o.live), o.shrunk), maps.Equal(o.live, o.truth) && !o.shrunk)
+	r.Check(caseAgain, "the group that went back has the same counts of every kind", fmt.Sprint(sorted(o.live)), fmt.Sprint(sorted(o.again)), maps.Equal(o.again, o.live))
+	r.Check(caseAgain, "reading has added and removed nothing", fmt.Sprintf("%d records", sum(o.truth)), fmt.Sprintf("%d records", o.records), o.records == sum(o.truth))
+}
+
+// sorted lists counts by name.
+func sorted(counts map[string]int64) []string {
+	var out []string
+	for _, k := range slices.Sorted(maps.Keys(counts)) {
+		out = append(out, fmt.Sprintf("%s %d", k, counts[k]))
+	}
+	return out
+}

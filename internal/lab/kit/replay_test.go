@@ -1,0 +1,82 @@
+package kit
+
+import (
+	"maps"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/weir-project/weir/internal/lab"
+	"github.com/weir-project/weir/internal/lab/record"
+)
+
+// seenReplay is a replay in which everything went as it should.
+func seenReplay() *replaySeen {
+	counts := map[string]int64{"create": 90, "delete": 10}
+	return &replaySeen{truth: counts, live: maps.Clone(counts), again: maps.Clone(counts), records: 100, before: 50, during: 5, refilled: 60, refill: 0.1, finished: true}
+}
+
+func TestReplayJudge(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name string
+		do   func(*replaySeen)
+		want record.Verdict
+		says string
+	}{
+		{"as it should be", func(*replaySeen) {}, record.Holds, "all 3"},
+		{"one less the second time", func(o *replaySeen) { o.again["delete"]-- }, record.DoesNotHold, "delete 9"},
+		{"a kind too many", func(o *replaySeen) { o.again["edit"] = 1 }, record.DoesNotHold, "edit 1"},
+		{"the live group lost one", func(o *replaySeen) { o.live["create"]--; o.again["create"]-- }, record.DoesNotHold, "create 89"},
+		{"the live group went back as well", func(o *replaySeen) { o.shrunk = true }, record.DoesNotHold, "once less: true"},
+		{"the log grew", func(o *replaySeen) { o.records++ }, record.DoesNotHold, "101 records"},
+		{"not rewound", func(o *replaySeen) { o.after = 50 }, record.Inconclusive, "50, 50"},
+		{"nothing to rewind", func(o *replaySeen) { o.before = 0 }, record.Inconclusive, "0, 0"},
+		{"nothing came meanwhile", func(o *replaySeen) { o.during = 0 }, record.Inconclusive, "at least 1"},
+		{"it did not end", func(o *replaySeen) { o.finished = false }, record.Inconclusive, "half a minute"},
+	} {
+		o := seenReplay()
+		tt.do(o)
+		s, r := ShortReplay(), &lab.Report{}
+		s.measure(r, o)
+		s.judge(r, o)
+		if r.Conclude(); r.Verdict != tt.want || !strings.Contains(r.Reason, tt.says) {
+			t.Errorf("%s: %s: %s; want %s with %q", tt.name, r.Verdict, r.Reason, tt.want, tt.says)
+		}
+	}
+}
+
+func TestReplaySettings(t *testing.T) {
+	t.Parallel()
+	def, short := DefaultReplay(), ShortReplay()
+	for _, s := range []Replay{def, short} {
+		if err := s.Check(); err != nil {
+			t.Error(err)
+		}
+	}
+	for says, do := range map[string]func(*Replay){
+		"a rate":    func(s *Replay) { s.Rate = nan() },
+		"a time of": func(s *Replay) { s.Offer = 0 },
+		`"burn"`:    func(s *Replay) { s.Break = "burn" },
+	} {
+		s := DefaultReplay()
+		do(&s)
+		if err := s.Check(); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("want an error with %q, got %v", says, err)
+		}
+	}
+}
+
+// TestReplay runs it, and breaks it: then it must say so.
+func TestReplay(t *testing.T) {
+	if os.Getenv("WEIR_TEST_KAFKA") != "" {
+		t.Skip("of the embedded engine only")
+	}
+	for breakage, want := range map[string]record.Verdict{"": record.Holds, BreakSkip: record.DoesNotHold, BreakStay: record.Inconclusive} {
+		s := ShortReplay()
+		s.Break = breakage
+		if r := performOn(t, &s); r.Verdict != want && r.Verdict != record.Inconclusive {
+			t.Errorf("%q: %s: %s; want %s", breakage, r.Verdict, r.Reason, want)
+		}
+	}
+}

@@ -1,0 +1,100 @@
+package kit
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/weir-project/weir/internal/lab"
+	"github.com/weir-project/weir/internal/lab/overflow"
+	"github.com/weir-project/weir/internal/lab/record"
+)
+
+// offer lets policy, workers and the time of the work be changed while a case runs.
+func (o *observation) offer(b *lab.Bench, s *Backpressure, g *rig, w *workers) (withdraw func()) {
+	var names []string
+	for _, p := range overflow.Policies() {
+		names = append(names, p.String())
+	}
+	var all []func()
+	add := func(c record.Control, set func(string)) {
+		all = append(all, b.Offer(c, func(value string) error {
+			o.change(c.Name, value)
+			set(value)
+			return nil
+		}))
+	}
+	add(record.Control{Name: "policy", Label: "policy", Values: names, Value: o.policy.String()}, func(v string) {
+		p, _ := overflow.ParsePolicy(v) // one of the names
+		g.overflow.SetPolicy(p)
+	})
+	if s.Slow == SlowWork {
+		add(record.Control{Name: "workers", Label: "workers", Min: 1, Max: MaxWorkers, Value: strconv.Itoa(s.Workers)}, func(v string) {
+			n, _ := strconv.ParseFloat(v, 64) // within the bounds
+			w.number.Store(int64(n))
+		})
+		add(record.Control{Name: "work", Label: "work per event", Min: milliseconds(MinWork), Max: 100, Unit: "ms", Value: strconv.FormatFloat(milliseconds(s.Work), 'f', -1, 64)}, func(v string) {
+			ms, _ := strconv.ParseFloat(v, 64)
+			w.work.Store(int64(ms * float64(time.Millisecond)))
+		})
+		add(record.Control{Name: "pause", Label: "workers are", Values: []string{"working", "paused"}, Value: "working"}, func(v string) { w.paused.Store(v == "paused") })
+	}
+	return func() {
+		for _, f := range all {
+			f()
+		}
+	}
+}
+
+// rateOver is how far back in seconds a tank's rates look.
+const rateOver = 1.0
+
+// tanks are the stages as they are at a sample, which is the last one.
+func (o *observation) tanks(s *Backpressure, w *workers, x *sample) []record.Tank {
+	past := x
+	for i := len(o.samples) - 1; i >= 0 && x.at-o.samples[i].at <= rateOver; i-- {
+		past = &o.samples[i]
+	}
+	rate := func(of func(*sample) int64) float64 {
+		if x.at <= past.at {
+			return 0
+		}
+		return float64(of(x)-of(past)) / (x.at - past.at)
+	}
+	offered, received := rate(func(x *sample) int64 { return x.offered }), rate(func(x *sample) int64 { return x.received })
+	stored, counted := rate(func(x *sample) int64 { return x.stored }), rate(func(x *sample) int64 { return x.counted })
+	worked := stored
+	held := func(x *sample) int64 { // read, and neither in the queue nor stored nor dropped
+		return max(0, x.received-int64(x.queue.Events)-int64(x.queue.Spilled.Events)-x.stored-x.queue.Dropped.Total())
+	}
+	if s.Slow == SlowWork {
+		worked = rate(func(x *sample) int64 { return x.worked })
+	}
+	socket := record.Tank{Name: "socket", Level: float64(x.kernel.sending + x.kernel.receiving), Capacity: 4 * socketBuffer, Unit: "bytes", In: offered, Out: received}
+	if x.kernel.stopped > 100*time.Millisecond {
+		socket.Note = fmt.Sprintf("upstream has been trying to write for %.1f s", x.kernel.stopped.Seconds())
+	}
+	fetched := rate(func(x *sample) int64 { return x.fetched })
+	q := record.Tank{Name: "queue", Bytes: float64(x.queue.Bytes), MaxBytes: float64(x.queue.MaxBytes), Level: float64(x.queue.Events), Capacity: float64(x.queue.MaxEvents), Unit: "events", In: received, Out: worked,
+		Lost: x.queue.Dropped.Total(), Note: x.queue.Policy.String()}
+	producer := record.Tank{Name: "producer", Level: float64(held(x)), Unit: "events", In: worked, Out: stored}
+	if s.Slow == SlowWork {
+		producer.Note = fmt.Sprintf("%d workers × %.3g ms", w.number.Load(), milliseconds(time.Duration(w.work.Load())))
+		if w.paused.Load() {
+			producer.Note = "paused"
+		}
+	}
+	out := []record.Tank{{Name: "upstream", Level: float64(x.upstream), Unit: "events", In: offered, Out: received}, socket, q}
+	if s.Live != nil { // what waits there nobody here knows
+		out = out[1:]
+		out[0].Capacity /= 2
+	}
+	if x.queue.Policy == overflow.Spill || x.queue.Spilled.Total > 0 {
+		out = append(out, record.Tank{Name: "disk", Level: float64(x.queue.Spilled.Bytes), Capacity: float64(x.queue.Spilled.MaxBytes), Unit: "bytes",
+			Note: fmt.Sprintf("%d events", x.queue.Spilled.Events)})
+	}
+	return append(out, producer,
+		record.Tank{Name: "kafka", Level: float64(x.stored - x.fetched), Unit: "events", In: stored, Out: fetched, Note: fmt.Sprintf("%d stored", x.stored)},
+		record.Tank{Name: "consumer", Level: float64(max(0, x.fetched-x.counted)), Unit: "events", In: fetched, Out: counted, Note: "fetched, not yet counted"},
+		record.Tank{Name: "redis", Level: float64(x.counted), Unit: "events", In: counted, Note: "counted"})
+}

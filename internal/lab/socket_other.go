@@ -1,8 +1,0 @@
-//go:build !linux
-
-package lab
-
-import "net"
-
-func unsent(*net.TCPConn) int64 { return 0 }
-func unread(*net.TCPConn) int64 { return 0 }
