@@ -106,7 +106,7 @@ func TestLabsFromATerminalAreLogged(t *testing.T) {
 	begun, ended := a.noteLab(t.Context(), "batching")
 	begun()
 	begun()
-	ended(&lab.Report{Report: record.Report{Verdict: lab.DoesNotHold}}, nil)
+	ended(&lab.Report{Report: record.Report{Verdict: record.DoesNotHold}}, nil)
 	_, refused := a.noteLab(t.Context(), "groups")
 	refused(nil, errors.New("another lab is running"))
 	running, err := readRuntime(filepath.Join(dir, modeSimulated))

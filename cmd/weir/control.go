@@ -13,6 +13,7 @@ import (
 	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/inspect"
 	"github.com/weir-project/weir/internal/lab"
+	"github.com/weir-project/weir/internal/lab/record"
 	"github.com/weir-project/weir/internal/watch"
 	"github.com/weir-project/weir/internal/web"
 )
@@ -142,7 +143,7 @@ func (a *app) noteLab(ctx context.Context, name string) (begun func(), ended fun
 	}
 }
 
-var verdictWords = map[lab.Verdict]string{lab.Holds: "holds", lab.DoesNotHold: "does not hold", lab.Inconclusive: "was not decided"}
+var verdictWords = map[record.Verdict]string{record.Holds: "holds", record.DoesNotHold: "does not hold", record.Inconclusive: "was not decided"}
 
 // controlAnswers reports whether a weir listens on the socket: a process id can
 // have been given to another process since.

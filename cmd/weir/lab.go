@@ -17,7 +17,6 @@ import (
 
 	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/lab"
-	"github.com/weir-project/weir/internal/lab/kit"
 	"github.com/weir-project/weir/internal/lab/record"
 	"github.com/weir-project/weir/internal/visible"
 )
@@ -90,7 +89,7 @@ func (a *app) listLabs() error {
 		Claim string `json:"claim"`
 	}
 	var labs []known
-	for _, e := range kit.All() {
+	for _, e := range allLabs(false) {
 		labs = append(labs, known{e.Name(), e.Claim()})
 	}
 	if a.output == cli.FormatJSON {

@@ -9,7 +9,11 @@ import (
 
 	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/lab"
+	"github.com/weir-project/weir/internal/lab/failover"
+	"github.com/weir-project/weir/internal/lab/groups"
 	"github.com/weir-project/weir/internal/lab/kit"
+	"github.com/weir-project/weir/internal/lab/parallel"
+	"github.com/weir-project/weir/internal/lab/persistence"
 	"github.com/weir-project/weir/internal/lab/record"
 )
 
@@ -44,12 +48,9 @@ func newLabAll(a *app) *cobra.Command {
   weir lab all --short --engine apache -o json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			all := kit.All()
-			if short {
-				all = kit.Short()
-			}
+			all := allLabs(short)
 			for _, e := range all {
-				if p, ok := e.(*kit.Persistence); ok {
+				if p, ok := e.(*persistence.Lab); ok {
 					if err := ownProgram(p); err != nil {
 						return err
 					}
@@ -149,4 +150,15 @@ func worstOf(results []labResult) error {
 		return cli.RuntimeError("the reasons are in the table", "%w", err)
 	}
 	return &cli.Error{Code: cli.ExitUnclear, Err: err, Hint: "on a machine that is less busy they may be clear"}
+}
+
+// allLabs returns the experiments with their default settings, or in their short form.
+func allLabs(short bool) []lab.Experiment {
+	b, a, w, g := kit.DefaultBackpressure(), kit.DefaultBatching(), parallel.Default(), groups.Default()
+	p, r, f := persistence.Default(), kit.DefaultReplay(), failover.Default()
+	if short {
+		b, a, w, g = kit.ShortBackpressure(), kit.ShortBatching(), parallel.Short(), groups.Short()
+		p, r, f = persistence.Short(), kit.ShortReplay(), failover.Short()
+	}
+	return []lab.Experiment{&b, &a, &w, &g, &p, &r, &f}
 }

@@ -8,7 +8,7 @@ import (
 
 	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/lab"
-	"github.com/weir-project/weir/internal/lab/kit"
+	"github.com/weir-project/weir/internal/lab/failover"
 )
 
 const failoverLong = `What a producer loses, and how long everybody stands still, when the broker dies that
@@ -29,12 +29,12 @@ The page docs/labs/failover.md says what to watch.
 Exit code 0: the claim holds; 4: it does not; 5: inconclusive.`
 
 func newLabFailover(a *app) *cobra.Command {
-	s := kit.DefaultFailover()
+	s := failover.Default()
 	var (
 		f     labFlags
 		cases []string
 	)
-	def := kit.ShortFailover()
+	def := failover.Short()
 	f.presets = map[string]map[string]func(){shortForm: {
 		"rate":   func() { s.Rate = def.Rate },
 		"before": func() { s.Before = def.Before },
@@ -67,7 +67,7 @@ func newLabFailover(a *app) *cobra.Command {
 	fl.DurationVar(&s.Before, "before", s.Before, "`TIME` for which they are written before the leader dies")
 	fl.DurationVar(&s.After, "after", s.After, "`TIME` for which they are written when they are acknowledged again")
 	fl.DurationVar(&s.Hold, "hold", s.Hold, "`TIME` for which followers are held before the leader dies, 1s to 4s (apache only)")
-	f.add(a, cmd, "200 records/s, and a second before and after: about ten seconds on the embedded engine", &s.Break, kit.FailoverBreaks(),
+	f.add(a, cmd, "200 records/s, and a second before and after: about ten seconds on the embedded engine", &s.Break, failover.Breaks(),
 		map[string][]string{"cases": failoverNames})
 	return cmd
 }
@@ -75,7 +75,7 @@ func newLabFailover(a *app) *cobra.Command {
 // failoverNames are what users call the cases: no blanks, no commas.
 var (
 	failoverNames = []string{"0", "1", "all", "every"}
-	failoverCases = map[string]kit.FailoverCase{"0": kit.AcksNone, "1": kit.AcksLeader, "all": kit.AcksAll, "every": kit.AcksEvery}
+	failoverCases = map[string]failover.Case{"0": failover.AcksNone, "1": failover.AcksLeader, "all": failover.AcksAll, "every": failover.AcksEvery}
 )
 
 // checkLabEngine refuses an engine that there is not.

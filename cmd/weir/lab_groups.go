@@ -5,7 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/weir-project/weir/internal/lab/kit"
+	"github.com/weir-project/weir/internal/lab/groups"
 )
 
 const labGroupsLong = `Consumer groups: how they do not feel each other, and what their members feel.
@@ -27,18 +27,18 @@ The page docs/labs/groups.md says what to watch.
 Exit code 0: the claim holds; 4: it does not; 5: inconclusive.`
 
 func newLabGroups(a *app) *cobra.Command {
-	s := kit.DefaultGroups()
+	s := groups.Default()
 	var (
 		f         labFlags
 		protocols []string
 	)
-	def := kit.ShortGroups()
+	def := groups.Short()
 	f.presets = map[string]map[string]func(){shortForm: {
 		"rate":  func() { s.Rate = def.Rate },
 		"pause": func() { s.Hold = def.Hold },
 	}}
 	var names []string
-	for _, p := range kit.Protocols() {
+	for _, p := range groups.Protocols() {
 		names = append(names, string(p))
 	}
 	cmd := &cobra.Command{
@@ -57,7 +57,7 @@ func newLabGroups(a *app) *cobra.Command {
 			}
 			s.Protocols = nil
 			for _, p := range protocols {
-				s.Protocols = append(s.Protocols, kit.Protocol(strings.TrimSpace(p)))
+				s.Protocols = append(s.Protocols, groups.Protocol(strings.TrimSpace(p)))
 			}
 			return a.performLabOn(cmd.Context(), &s, f.engine)
 		},
@@ -68,11 +68,11 @@ func newLabGroups(a *app) *cobra.Command {
 	fl.DurationVar(&s.Hold, "pause", s.Hold, "`TIME` for which one group is paused")
 	fl.DurationVar(&s.Play, "play", s.Play, "`TIME` for which the groups go on afterwards; on the lab's page you pause them, and add, remove and kill members")
 	fl.Int64Var(&s.Seed, "seed", s.Seed, "`NUMBER` that the events are made from")
-	between(fl, "rate", float64(kit.MinGroupsRate), kit.MaxGroupsRate)
-	between(fl, "pause", kit.MinGroupsHold, kit.MaxGroupsHold)
-	between(fl, "play", 0, kit.MaxGroupsPlay)
+	between(fl, "rate", float64(groups.MinRate), groups.MaxRate)
+	between(fl, "pause", groups.MinHold, groups.MaxHold)
+	between(fl, "play", 0, groups.MaxPlay)
 	f.addSource(cmd)
-	f.add(a, cmd, "600 events/s and a pause of 2 s: half a minute on the embedded engine", &s.Break, kit.GroupsBreaks(),
+	f.add(a, cmd, "600 events/s and a pause of 2 s: half a minute on the embedded engine", &s.Break, groups.Breaks(),
 		map[string][]string{"protocols": names})
 	return cmd
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/weir-project/weir/internal/lab/kit"
+	"github.com/weir-project/weir/internal/lab/parallel"
 )
 
 const parallelLong = `Work that takes 10 ms a record, done by more than one worker. One topic of six
@@ -27,18 +28,18 @@ The page docs/labs/parallel.md says what to watch.
 Exit code 0: the claim holds; 4: it does not; 5: inconclusive.`
 
 func newLabParallel(a *app) *cobra.Command {
-	s := kit.DefaultParallel()
+	s := parallel.Default()
 	var (
 		f     labFlags
 		ways  []string
 		names []string
 	)
-	def := kit.ShortParallel()
+	def := parallel.Short()
 	f.presets = map[string]map[string]func(){shortForm: {
 		"events":  func() { s.Events = def.Events },
 		"members": func() { s.Members = def.Members },
 	}}
-	for _, w := range kit.ParallelWays() {
+	for _, w := range parallel.Ways() {
 		names = append(names, string(w))
 	}
 	cmd := &cobra.Command{
@@ -53,7 +54,7 @@ func newLabParallel(a *app) *cobra.Command {
 			f.applyShort(cmd)
 			s.Ways = nil
 			for _, name := range ways {
-				s.Ways = append(s.Ways, kit.ParallelWay(strings.TrimSpace(name)))
+				s.Ways = append(s.Ways, parallel.Way(strings.TrimSpace(name)))
 			}
 			return a.performLabOn(cmd.Context(), &s, f.engine)
 		},
@@ -65,12 +66,12 @@ func newLabParallel(a *app) *cobra.Command {
 	fl.IntVar(&s.Workers, "workers", s.Workers, "`NUMBER` of threads of the one consumer, 2 to 64")
 	fl.IntSliceVar(&s.Members, "members", s.Members, "`LIST` of sizes of the consumer group, 2 to 24 each")
 	fl.IntVar(&s.Sharers, "sharers", s.Sharers, "`NUMBER` of members of the share group, 7 to 24")
-	fl.IntVar(&s.Keys, "keys", s.Keys, fmt.Sprintf("`NUMBER` of accounts that the posts come from, %d to %d: the fewer, the more uneven", kit.MinKeys, kit.MaxKeys))
+	fl.IntVar(&s.Keys, "keys", s.Keys, fmt.Sprintf("`NUMBER` of accounts that the posts come from, %d to %d: the fewer, the more uneven", parallel.MinKeys, parallel.MaxKeys))
 	fl.Int64Var(&s.Seed, "seed", s.Seed, "`NUMBER` that the events are made from")
-	between(fl, "workers", kit.MinThreads, kit.MaxWorkers)
+	between(fl, "workers", parallel.MinThreads, kit.MaxWorkers)
 	between(fl, "work", kit.MinWork, kit.MaxWork)
-	between(fl, "sharers", kit.MinSharers, kit.MaxMembers)
-	between(fl, "keys", kit.MinKeys, kit.MaxKeys)
-	f.add(a, cmd, "600 events, groups of 3 and 7 members: half a minute", &s.Break, kit.ParallelBreaks(), map[string][]string{"ways": names})
+	between(fl, "sharers", parallel.MinSharers, parallel.MaxMembers)
+	between(fl, "keys", parallel.MinKeys, parallel.MaxKeys)
+	f.add(a, cmd, "600 events, groups of 3 and 7 members: half a minute", &s.Break, parallel.Breaks(), map[string][]string{"ways": names})
 	return cmd
 }

@@ -6,7 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/weir-project/weir/internal/lab/kit"
+	"github.com/weir-project/weir/internal/lab/persistence"
 )
 
 const persistenceLong = `What was committed stays. weir up runs in a process of its own, brokers, Redis,
@@ -23,9 +23,9 @@ The page docs/labs/persistence.md says what to watch.
 Exit code 0: the claim holds; 4: it does not; 5: inconclusive.`
 
 func newLabPersistence(a *app) *cobra.Command {
-	s := kit.DefaultPersistence()
+	s := persistence.Default()
 	var f labFlags
-	def := kit.ShortPersistence()
+	def := persistence.Short()
 	f.presets = map[string]map[string]func(){shortForm: {
 		"kills":   func() { s.Kills = def.Kills },
 		"between": func() { s.Between = def.Between },
@@ -56,17 +56,17 @@ func newLabPersistence(a *app) *cobra.Command {
 	fl.IntVar(&s.Kills, "kills", s.Kills, "`NUMBER` of times that everything is killed, 1 to 20")
 	fl.DurationVar(&s.Between, "between", s.Between, "`TIME` worth of events that are counted before each kill")
 	fl.Float64Var(&s.Rate, "rate", s.Rate, "`EVENTS` per second of the simulated Bluesky")
-	between(fl, "kills", 1, kit.MaxKills)
-	between(fl, "between", kit.MinBetween, kit.MaxBetween)
-	between(fl, "rate", float64(kit.MinPersistenceRate), kit.MaxPersistenceRate)
+	between(fl, "kills", 1, persistence.MaxKills)
+	between(fl, "between", persistence.MinBetween, persistence.MaxBetween)
+	between(fl, "rate", float64(persistence.MinRate), persistence.MaxRate)
 	f.addSource(cmd)
 	f.source.wikipediaFlag(fl)
-	f.add(a, cmd, "two kills, a second apart: about twenty seconds", &s.Break, kit.PersistenceBreaks(), nil)
+	f.add(a, cmd, "two kills, a second apart: about twenty seconds", &s.Break, persistence.Breaks(), nil)
 	return cmd
 }
 
 // ownProgram makes the program that is killed this one.
-func ownProgram(s *kit.Persistence) error {
+func ownProgram(s *persistence.Lab) error {
 	self, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("find the program to start: %w", err)

@@ -11,7 +11,6 @@ import (
 
 	"github.com/weir-project/weir/docs/labs"
 	"github.com/weir-project/weir/internal/lab"
-	"github.com/weir-project/weir/internal/lab/kit"
 	"github.com/weir-project/weir/internal/web"
 )
 
@@ -25,7 +24,7 @@ func (a *app) labsForUI(data string) *web.Labs {
 	l := &web.Labs{Program: []string{self}, Data: data, Dir: filepath.Join(data, labsDir)}
 	own := &app{}
 	commands := newLab(own).Commands() // flags write to an app: not to this one
-	for _, e := range kit.All() {
+	for _, e := range allLabs(false) {
 		i := slices.IndexFunc(commands, func(c *cobra.Command) bool { return c.Name() == e.Name() })
 		if i < 0 {
 			continue

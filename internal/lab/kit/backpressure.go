@@ -120,7 +120,7 @@ func ShortBackpressure() Backpressure {
 func (s *Backpressure) Name() string { return "backpressure" }
 
 // Source implements Sourced.
-func (s *Backpressure) Source() string { return s.Live.name() }
+func (s *Backpressure) Source() string { return s.Live.Name() }
 
 // Claim implements Experiment.
 func (s *Backpressure) Claim() string {
@@ -141,10 +141,10 @@ func (s *Backpressure) Settings() any {
 		OfferSeconds float64 `json:"offer_s"`
 		Events       int64   `json:"events"`
 		Capacity     float64 `json:"capacity_per_s"`
-	}{names, s, milliseconds(s.Work), s.Offer.Seconds(), s.events(), s.capacity()}
+	}{names, s, Milliseconds(s.Work), s.Offer.Seconds(), s.events(), s.capacity()}
 }
 
-func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+func Milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
 // capacity is what theory says that the workers can do, in events per second.
 func (s *Backpressure) capacity() float64 { return float64(s.Workers) / s.Work.Seconds() }
@@ -176,7 +176,7 @@ func (s *Backpressure) Check() error {
 	case s.Offer < time.Second || s.Offer > MaxCase:
 		return fmt.Errorf("a time of %v is not between 1s and %v", s.Offer, MaxCase)
 	case !slices.Contains(Stages(), s.Slow):
-		return fmt.Errorf("there is no stage called %q to slow down: choose one of %s", s.Slow, listed(Stages()))
+		return fmt.Errorf("there is no stage called %q to slow down: choose one of %s", s.Slow, Listed(Stages()))
 	case s.Spill < MinSpill || s.Spill > MaxSpill:
 		return fmt.Errorf("a spill of %d bytes is not between %d and %d", s.Spill, MinSpill, MaxSpill)
 	case s.Break == BreakSlow && s.Slow != SlowWork:
@@ -184,9 +184,9 @@ func (s *Backpressure) Check() error {
 	case s.Break == BreakForget && (!slices.Contains(s.Policies, overflow.Spill) || !s.Slow.beforeKafka()):
 		return fmt.Errorf("--break %s is about what comes back from disk: it needs the policy spill, and a slow stage before Kafka", BreakForget)
 	case s.Break != "" && !slices.Contains(Breaks(), s.Break):
-		return noSuch("way to break", s.Break, Breaks())
+		return NoSuch("way to break", s.Break, Breaks())
 	}
-	if err := s.Live.check(); err != nil {
+	if err := s.Live.Check(); err != nil {
 		return err
 	}
 	if s.Slow == SlowRedis || s.Live != nil {
@@ -246,21 +246,21 @@ const bytesPerEvent = 230
 const bytesInQueue = 850
 
 // rig says what runs under a policy.
-func (s *Backpressure) rig(p overflow.Policy, w *workers) rigConfig {
-	c := rigConfig{live: s.Live, offer: s.Offer, seed: s.Seed, rate: s.Rate, events: s.events(), lossy: s.Break == BreakLose, slow: s.Slow,
-		overflow: &overflow.Config{Events: s.Queue, Bytes: s.QueueBytes, Policy: p, DiskBytes: s.Spill}}
+func (s *Backpressure) rig(p overflow.Policy, w *Workers) StackConfig {
+	c := StackConfig{Live: s.Live, Offer: s.Offer, Seed: s.Seed, Rate: s.Rate, Events: s.events(), Lossy: s.Break == BreakLose, Slow: s.Slow,
+		Overflow: &overflow.Config{Events: s.Queue, Bytes: s.QueueBytes, Policy: p, DiskBytes: s.Spill}}
 	switch s.Slow {
 	case SlowBroker:
-		c.perSecond = int64(s.capacity() * bytesPerEvent)
+		c.PerSecond = int64(s.capacity() * bytesPerEvent)
 	case SlowConsumer:
-		c.delay = s.Work / time.Duration(s.Workers)
+		c.Delay = s.Work / time.Duration(s.Workers)
 	case SlowRedis:
-		c.delay = s.Work
+		c.Delay = s.Work
 	default:
-		c.overflow.Work = w.do
+		c.Overflow.Work = w.Do
 	}
 	if s.Break == BreakIdle {
-		c.perSecond, c.delay = 1<<30, 0
+		c.PerSecond, c.Delay = 1<<30, 0
 	}
 	return c
 }

@@ -77,11 +77,11 @@ func TestWorkersTakeTheTimeThatTheoryGivesThem(t *testing.T) {
 		{100, 1, 4, time.Second}, // one account: nobody can help
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			w := newWorkers(c.workers, 10*time.Millisecond)
+			w := NewWorkers(c.workers, 10*time.Millisecond)
 			start := time.Now()
-			w.do(t.Context(), events(c.n, c.keys))
-			if got := time.Since(start); got != c.want || w.done.Load() != int64(c.n) {
-				t.Errorf("%+v: %v for %d", c, got, w.done.Load())
+			w.Do(t.Context(), events(c.n, c.keys))
+			if got := time.Since(start); got != c.want || w.Done.Load() != int64(c.n) {
+				t.Errorf("%+v: %v for %d", c, got, w.Done.Load())
 			}
 		})
 	}
@@ -90,12 +90,12 @@ func TestWorkersTakeTheTimeThatTheoryGivesThem(t *testing.T) {
 func TestWorkersStopAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		w := newWorkers(4, time.Second)
+		w := NewWorkers(4, time.Second)
 		start := time.Now()
 		time.AfterFunc(2500*time.Millisecond, cancel)
-		w.do(ctx, events(100, 2))
-		if got := time.Since(start); got != 2500*time.Millisecond || w.done.Load() != 4 {
-			t.Errorf("stopped after %v with %d done", got, w.done.Load())
+		w.Do(ctx, events(100, 2))
+		if got := time.Since(start); got != 2500*time.Millisecond || w.Done.Load() != 4 {
+			t.Errorf("stopped after %v with %d done", got, w.Done.Load())
 		}
 	})
 }

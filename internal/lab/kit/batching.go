@@ -83,7 +83,7 @@ func (s *Batching) Source() string {
 	if s.From != nil {
 		return "records of the topic " + s.From.Topic
 	}
-	return s.Live.name()
+	return s.Live.Name()
 }
 
 // Claim implements Experiment.
@@ -104,7 +104,7 @@ func (s *Batching) Settings() any {
 		Names        []string `json:"names"`
 		OfferSeconds float64  `json:"offer_s"`
 		WithinMS     float64  `json:"within_ms"`
-	}{s, names, s.Offer.Seconds(), milliseconds(s.Within)}
+	}{s, names, s.Offer.Seconds(), Milliseconds(s.Within)}
 }
 
 // Check implements Experiment.
@@ -132,11 +132,11 @@ func (s *Batching) Check() error {
 	case s.Within < time.Millisecond || s.Within > MaxLinger:
 		return fmt.Errorf("a latency of %v to be within is not between 1ms and %v", s.Within, MaxLinger)
 	case s.Break != "" && !slices.Contains(BatchingBreaks(), s.Break):
-		return noSuch("way to break", s.Break, BatchingBreaks())
+		return NoSuch("way to break", s.Break, BatchingBreaks())
 	case s.Live != nil && s.From != nil:
 		return errors.New("records of a topic and of a live stream contradict each other: leave out one of them")
 	}
-	return s.Live.check()
+	return s.Live.Check()
 }
 
 // Run implements Experiment.
@@ -151,7 +151,7 @@ func (s *Batching) run(ctx context.Context, b *lab.Bench, r *lab.Report, ways []
 		return err
 	}
 	b.Progress("starting three brokers")
-	e, err := openEngine(ctx, b, nil)
+	e, err := OpenEngine(ctx, b, nil)
 	if err != nil {
 		return err
 	}

@@ -134,9 +134,9 @@ func (x *batchingRun) commit(ctx context.Context, o *commitSeen) (err error) {
 	ended := make(chan error, 1)
 	go func() { ended <- ing.Run(run) }()
 	total := int64(len(src.events))
-	end := time.Now().Add(patience)
+	end := time.Now().Add(Patience)
 	for time.Now().Before(end) && err == nil && tail.count() < total {
-		err = wait(ctx, 2*time.Millisecond)
+		err = Wait(ctx, 2*time.Millisecond)
 	}
 	var used, took time.Duration
 	if first := src.first.Load(); first != nil {
@@ -166,7 +166,7 @@ func (x *batchingRun) commit(ctx context.Context, o *commitSeen) (err error) {
 
 // pacedSource hands over events as they are due, or at fixed times.
 type pacedSource struct {
-	events []payload
+	events []Payload
 	rate   float64
 	every  time.Duration // 0: at once
 	lead   time.Duration // before the first
@@ -194,7 +194,7 @@ func (*pacedSource) Status() event.SourceStatus { return event.SourceStatus{} }
 
 // Stream implements ingest.Source.
 func (p *pacedSource) Stream(ctx context.Context, from event.Cursor, emit func(*event.Batch) error) error {
-	if err := wait(ctx, p.lead); err != nil {
+	if err := Wait(ctx, p.lead); err != nil {
 		return err
 	}
 	p.first.CompareAndSwap(nil, &moment{time.Now(), p.cpu()})
@@ -216,7 +216,7 @@ func (p *pacedSource) Stream(ctx context.Context, from event.Cursor, emit func(*
 		for ; next < due; next++ {
 			x := &p.events[next]
 			at := start.Add(time.Duration(float64(next+1) / p.rate * float64(time.Second)))
-			*b.Add() = event.Event{Route: event.Data, Kind: x.kind, Key: b.Copy(x.key), Value: b.Copy(x.value), ID: b.CopyString(x.id), TimeUS: at.UnixMicro()}
+			*b.Add() = event.Event{Route: event.Data, Kind: x.Kind, Key: b.Copy(x.Key), Value: b.Copy(x.Value), ID: b.CopyString(x.ID), TimeUS: at.UnixMicro()}
 		}
 		b.Cursor = event.Cursor{Host: "lab:0", Seq: from.Seq + int64(next), TimeUS: time.Now().UnixMicro()}
 		if err := emit(b); err != nil {
@@ -256,7 +256,7 @@ func (x *batchingRun) tail(ctx context.Context, topic string, tell func(oldest f
 			t.mu.Lock()
 			fetches.EachRecord(func(r *kgo.Record) {
 				// The first millisecond is the timestamp's.
-				age := math.Max(0, milliseconds(now.Sub(r.Timestamp)))
+				age := math.Max(0, Milliseconds(now.Sub(r.Timestamp)))
 				t.ms, oldest = append(t.ms, age), max(oldest, age)
 				if t.seen[string(r.Value)] {
 					t.twice++

@@ -137,7 +137,7 @@ type cutConn struct {
 
 // Write implements net.Conn. A client writes each request in one call.
 func (c *cutConn) Write(p []byte) (int, error) {
-	if apiKey(p) != kmsg.Produce {
+	if APIKey(p) != kmsg.Produce {
 		return c.Conn.Write(p)
 	}
 	c.n.mu.Lock()

@@ -24,8 +24,8 @@ const brokersOfLab = 3
 func (s *Batching) judgeProducers(r *lab.Report, all []*producerSeen) {
 	for _, o := range all {
 		of := o.of.String()
-		r.Measure(of, "latency p50", quantile(o.latency, 0.5), "ms")
-		r.Measure(of, "latency p99", quantile(o.latency, 0.99), "ms")
+		r.Measure(of, "latency p50", Quantile(o.latency, 0.5), "ms")
+		r.Measure(of, "latency p99", Quantile(o.latency, 0.99), "ms")
 		r.Measure(of, "CPU per event", o.cpuPerEvent(), "µs")
 		r.Measure(of, "throughput", float64(o.flood)/max(o.floodSeconds, 1e-9), "events/s")
 		r.Measure(of, "events per request", float64(o.paced)/float64(max(1, o.requests)), "events")
@@ -64,9 +64,9 @@ func (s *Batching) judgeProducer(r *lab.Report, o *producerSeen) {
 	most := o.mostRequests()
 	r.Check(of, "a broker is sent to once per linger at most, and when a batch is full", fmt.Sprintf("at most %d requests", most), fmt.Sprint(o.requests), o.requests <= most)
 	if o.of.Linger >= 20*time.Millisecond && o.of.Acks != "0" && o.of.Batch >= BaseSetting().Batch {
-		quarter := milliseconds(o.of.Linger) / 4
+		quarter := Milliseconds(o.of.Linger) / 4
 		r.Check(of, "who waits for others waits: half of the records for more than a quarter of the linger", fmt.Sprintf("p50 over %.0f ms", quarter),
-			fmt.Sprintf("%.0f ms", quantile(o.latency, 0.5)), quantile(o.latency, 0.5) > quarter)
+			fmt.Sprintf("%.0f ms", Quantile(o.latency, 0.5)), Quantile(o.latency, 0.5) > quarter)
 	}
 }
 
@@ -94,7 +94,7 @@ func judgeLingers(r *lab.Report, all []*producerSeen) {
 	var hidden []string
 	for i := 1; i < len(same); i++ {
 		a, b := same[i-1], same[i]
-		if p50 := quantile(a.latency, 0.5); p50 > milliseconds(b.of.Linger) {
+		if p50 := Quantile(a.latency, 0.5); p50 > Milliseconds(b.of.Linger) {
 			// Then records wait for the brokers anyway, and requests are as rare as answers: a
 			// linger that is shorter than that changes nothing, in either direction.
 			hidden = append(hidden, fmt.Sprintf("%v (p50 of %s: %.0f ms)", b.of.Linger, a.of, p50))
@@ -152,7 +152,7 @@ func judgeCommits(r *lab.Report, all []*commitSeen) {
 	}
 	for _, o := range all {
 		load := " at " + o.load()
-		r.Measure(string(o.of), "latency p50"+load, quantile(o.latency, 0.5), "ms")
+		r.Measure(string(o.of), "latency p50"+load, Quantile(o.latency, 0.5), "ms")
 		r.Measure(string(o.of), "commits"+load, float64(o.commits), "commits")
 		if o.rate == commitHighRate {
 			r.Measure(string(o.of), "CPU per event"+load, o.cpuPerEvent(), "µs")
@@ -172,7 +172,7 @@ func judgeCommits(r *lab.Report, all []*commitSeen) {
 	}
 	of := string(commitAdaptive)
 	adaptive, rarely := find(commitAdaptive, commitLowRate), find(commitRarely, commitLowRate)
-	a, b := quantile(adaptive.latency, 0.5), quantile(rarely.latency, 0.5)
+	a, b := Quantile(adaptive.latency, 0.5), Quantile(rarely.latency, 0.5)
 	r.Check(of, "when little comes, half of it is readable sooner than with long commits", fmt.Sprintf("less than %.0f ms", b), fmt.Sprintf("%.0f ms", a), a < b)
 	adaptive, often := find(commitAdaptive, commitHighRate), find(commitOften, commitHighRate)
 	most := adaptive.mostCommits()
@@ -195,7 +195,7 @@ func (o *commitSeen) mostCommits() int64 {
 }
 
 func (o *producerSeen) tradeoff() record.Tradeoff {
-	return record.Tradeoff{Case: o.of.String(), X: quantile(o.latency, 0.99), Y: o.cpuPerEvent()}
+	return record.Tradeoff{Case: o.of.String(), X: Quantile(o.latency, 0.99), Y: o.cpuPerEvent()}
 }
 
 // choose finds the front and a setting on it, and says why.
@@ -206,7 +206,7 @@ func (s *Batching) choose(r *lab.Report, all []*producerSeen) {
 		}
 	}
 	lab.MarkFront(r.Tradeoffs)
-	within := milliseconds(s.Within)
+	within := Milliseconds(s.Within)
 	var best *record.Tradeoff
 	for i := range r.Tradeoffs {
 		t := &r.Tradeoffs[i]

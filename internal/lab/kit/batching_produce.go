@@ -24,32 +24,32 @@ import (
 type batchingRun struct {
 	s      *Batching
 	b      *lab.Bench
-	e      *engine
+	e      *Engine
 	kafka  kafka.Config
 	cl     *kgo.Client
 	admin  *kadm.Client
-	events []payload // that producers write
-	made   []payload // simulated ones, different from each other, that weir ingests
+	events []Payload // that producers write
+	made   []Payload // simulated ones, different from each other, that weir ingests
 	topics int       // made so far
 	warm   bool      // brokers are: what is measured counts
 }
 
 // own reads or records the records that producers write, nil where they are simulated.
-func (s *Batching) own(ctx context.Context, b *lab.Bench) ([]payload, error) {
+func (s *Batching) own(ctx context.Context, b *lab.Bench) ([]Payload, error) {
 	switch {
 	case s.From != nil:
 		return s.From.read(ctx, b, maxOwn)
 	case s.Live != nil:
-		return s.Live.record(ctx, b, maxOwn, recordTime)
+		return s.Live.Record(ctx, b, maxOwn, recordTime)
 	}
 	return nil, nil
 }
 
 // open connects, and makes the events before anything is measured.
-func (s *Batching) open(ctx context.Context, b *lab.Bench, e *engine, own []payload) (*batchingRun, error) {
+func (s *Batching) open(ctx context.Context, b *lab.Bench, e *Engine, own []Payload) (*batchingRun, error) {
 	x := &batchingRun{s: s, b: b, e: e, events: own, kafka: kafka.Config{Brokers: e.Addrs(), ClientID: "weir-lab", Log: b.Log}}
 	var err error
-	if x.made, err = payloads(s.Seed, max(s.Flood, int(s.Rate*s.Offer.Seconds()), commitHighRate*int(commitTime/time.Second)+1)); err != nil {
+	if x.made, err = Payloads(s.Seed, max(s.Flood, int(s.Rate*s.Offer.Seconds()), commitHighRate*int(commitTime/time.Second)+1)); err != nil {
 		return nil, err
 	}
 	if own == nil {
@@ -156,7 +156,7 @@ func (x *batchingRun) producers(ctx context.Context) ([]*producerSeen, error) {
 	seen := make([]*producerSeen, len(x.s.Producers))
 	order := make([]int, len(seen))
 	for i, p := range x.s.Producers {
-		seen[i], order[i] = &producerSeen{of: p, real: x.e.real()}, i
+		seen[i], order[i] = &producerSeen{of: p, real: x.e.Real()}, i
 	}
 	x.b.Progress("warming up")
 	for range maxWarmUps {
@@ -164,7 +164,7 @@ func (x *batchingRun) producers(ctx context.Context) ([]*producerSeen, error) {
 		if err := x.producer(ctx, warm); err != nil {
 			return nil, err
 		}
-		if slices.Sort(warm.latency); quantile(warm.latency, 0.99) < warmLatency {
+		if slices.Sort(warm.latency); Quantile(warm.latency, 0.99) < warmLatency {
 			break
 		}
 	}
@@ -234,8 +234,8 @@ func (x *batchingRun) producer(ctx context.Context, o *producerSeen) error {
 	}
 	o.flood, o.floodSeconds = o.flood+int64(x.s.Flood), o.floodSeconds+time.Since(start).Seconds()
 	// The client tells of a batch a moment after its records are acknowledged.
-	for end := time.Now().Add(patience); meter.seen().records < w.next-w.refusals() && time.Now().Before(end); {
-		if err := wait(ctx, time.Millisecond); err != nil {
+	for end := time.Now().Add(Patience); meter.seen().records < w.next-w.refusals() && time.Now().Before(end); {
+		if err := Wait(ctx, time.Millisecond); err != nil {
 			return err
 		}
 	}
@@ -316,7 +316,7 @@ const numberHeader = "n"
 // numbered writes events with a number each.
 type numbered struct {
 	cl     *kgo.Client
-	events []payload
+	events []Payload
 	next   int64
 	tell   func() // called twice a second at a rate; nil for nobody
 
@@ -331,7 +331,7 @@ func (w *numbered) write(ctx context.Context, due time.Time) {
 	x := &w.events[int(w.next)%len(w.events)]
 	n := binary.AppendVarint(nil, w.next)
 	w.next++
-	w.cl.Produce(context.WithoutCancel(ctx), &kgo.Record{Key: x.key, Value: x.value, Headers: []kgo.RecordHeader{{Key: numberHeader, Value: n}}}, func(_ *kgo.Record, err error) {
+	w.cl.Produce(context.WithoutCancel(ctx), &kgo.Record{Key: x.Key, Value: x.Value, Headers: []kgo.RecordHeader{{Key: numberHeader, Value: n}}}, func(_ *kgo.Record, err error) {
 		took := time.Since(due)
 		w.mu.Lock()
 		defer w.mu.Unlock()
@@ -339,7 +339,7 @@ func (w *numbered) write(ctx context.Context, due time.Time) {
 		case err != nil:
 			w.refused++
 		case !due.IsZero():
-			w.latency = append(w.latency, milliseconds(took))
+			w.latency = append(w.latency, Milliseconds(took))
 		}
 	})
 }

@@ -104,7 +104,7 @@ func (s ProducerSetting) check() error {
 	case s.Batch < minBatch || s.Batch > maxBatch:
 		return fmt.Errorf("a batch of %d bytes is not between %d and %d, which is what brokers accept", s.Batch, minBatch, maxBatch)
 	case !slices.Contains(Codecs(), s.Compression):
-		return noSuch("compression", s.Compression, Codecs())
+		return NoSuch("compression", s.Compression, Codecs())
 	case s.Acks != "all" && s.Acks != "1" && s.Acks != "0":
 		return fmt.Errorf("acks=%s: want all, 1 or 0", s.Acks)
 	case s.Idempotent && s.Acks != "all":

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/weir-project/weir/internal/lab"
+	"github.com/weir-project/weir/internal/lab/labtest"
 	"github.com/weir-project/weir/internal/lab/record"
 )
 
@@ -21,7 +22,7 @@ func seenBatching() []*producerSeen {
 		if p.Compression == "none" {
 			o.wire.packed = o.wire.plain
 		}
-		latency := milliseconds(p.Linger)/2 + 1
+		latency := Milliseconds(p.Linger)/2 + 1
 		if p.Linger == 0 {
 			o.requests, o.cpu = 900, 150*time.Millisecond
 		} else if p.Linger > 100*time.Millisecond {
@@ -229,7 +230,7 @@ func TestBatching(t *testing.T) {
 	if os.Getenv("WEIR_TEST_KAFKA") != "" && os.Getenv("WEIR_TEST_LAB") != "full" {
 		s.Producers = s.Producers[:3] // what differs there is how brokers answer and replicate
 	}
-	if r := performOn(t, &s); r.Verdict == record.DoesNotHold || len(r.Checks) < 20 {
+	if r := labtest.Perform(t, &s); r.Verdict == record.DoesNotHold || len(r.Checks) < 20 {
 		t.Errorf("%s: %s", r.Verdict, r.Reason)
 	}
 }
@@ -252,7 +253,7 @@ func TestBrokenBatching(t *testing.T) {
 			s := ShortBatching()
 			s.Break, s.Flood = breakage, 1000
 			s.Producers = s.Producers[1:3] // linger=0 and 200ms
-			if r := performOn(t, producing{&s}); r.Verdict != want {
+			if r := labtest.Perform(t, producing{&s}); r.Verdict != want {
 				t.Errorf("%s: %s; want %s", r.Verdict, r.Reason, want)
 			}
 		})

@@ -13,6 +13,16 @@ import (
 	"github.com/weir-project/weir/internal/kafka"
 )
 
+// Ways to break a lab on purpose that several have.
+const (
+	// BreakTwice writes some records a second time.
+	BreakTwice = "twice"
+	// BreakIdle leaves out what the lab is about.
+	BreakIdle = "idle"
+	// BreakForget loses something without counting it.
+	BreakForget = "forget"
+)
+
 // forgetful is a disk that loses one event in a hundred of those that come while
 // something is spilled, and tells nobody: what the lab must find. It stands where events
 // leave the queue, before the work.
@@ -37,12 +47,12 @@ func (f *forgetful) do(ctx context.Context, events []event.Event) {
 }
 
 // noSuch refuses a choice that there is not.
-func noSuch[T ~string](what string, got T, all []T) error {
-	return fmt.Errorf("there is no %s called %q: choose one of %s", what, got, listed(all))
+func NoSuch[T ~string](what string, got T, all []T) error {
+	return fmt.Errorf("there is no %s called %q: choose one of %s", what, got, Listed(all))
 }
 
 // listed names what there is to choose from.
-func listed[T ~string](all []T) string {
+func Listed[T ~string](all []T) string {
 	names := make([]string, len(all))
 	for i, x := range all {
 		names[i] = string(x)
@@ -52,28 +62,31 @@ func listed[T ~string](all []T) string {
 
 // miscount lets Redis forget what a partition has counted, and returns how many events
 // that were.
-func (g *rig) miscount(ctx context.Context) (int64, error) {
-	all, err := g.store.Partitions(ctx, kafka.GroupBluesky, kafka.TopicBluesky)
+func (g *Stack) miscount(ctx context.Context) (int64, error) {
+	all, err := g.Store.Partitions(ctx, kafka.GroupBluesky, kafka.TopicBluesky)
 	if err != nil {
 		return 0, err
 	}
 	for p, t := range all {
-		if n := sum(t.Counts); n > 0 {
-			return n, g.store.Reset(ctx, kafka.GroupBluesky, kafka.TopicBluesky, p, t.TopicID, t.Next)
+		if n := Sum(t.Counts); n > 0 {
+			return n, g.Store.Reset(ctx, kafka.GroupBluesky, kafka.TopicBluesky, p, t.TopicID, t.Next)
 		}
 	}
 	return 0, errors.New("break: no partition has counted anything")
 }
 
 // fetchMeter is a hook of consumers that counts the records they have from brokers.
-type fetchMeter struct{ records atomic.Int64 }
+type fetchMeter struct{ Records atomic.Int64 }
 
 // OnFetchRecordBuffered implements kgo.HookFetchRecordBuffered.
-func (m *fetchMeter) OnFetchRecordBuffered(*kgo.Record) { m.records.Add(1) }
+func (m *fetchMeter) OnFetchRecordBuffered(*kgo.Record) { m.Records.Add(1) }
 
 // OnFetchRecordUnbuffered implements kgo.HookFetchRecordUnbuffered.
 func (m *fetchMeter) OnFetchRecordUnbuffered(_ *kgo.Record, polled bool) {
 	if !polled { // thrown away, and fetched again
-		m.records.Add(-1)
+		m.Records.Add(-1)
 	}
 }
+
+// groupPartitions is how many partitions batching writes to.
+const groupPartitions = 6

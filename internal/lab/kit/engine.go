@@ -9,15 +9,15 @@ import (
 	"github.com/weir-project/weir/internal/lab"
 )
 
-// engine is three brokers that belong to one experiment, with their background work.
-type engine struct {
+// Engine is three brokers that belong to one experiment, with their background work.
+type Engine struct {
 	cluster.Engine
 	stop func()
 }
 
-// openEngine starts the brokers that the bench asks for, with their data in the
+// OpenEngine starts the brokers that the bench asks for, with their data in the
 // experiment's directory, on free ports. Properties are for Apache Kafka alone.
-func openEngine(ctx context.Context, b *lab.Bench, properties map[string]string) (*engine, error) {
+func OpenEngine(ctx context.Context, b *lab.Bench, properties map[string]string) (*Engine, error) {
 	c, err := cluster.Open(ctx, b.Engine, cluster.Config{Dir: b.Dir, Log: b.Log, CheckEvery: time.Second,
 		Cache: b.KafkaCache, Home: b.KafkaHome, Bound: true, Properties: properties, Progress: b.Progress})
 	if err != nil {
@@ -29,19 +29,20 @@ func openEngine(ctx context.Context, b *lab.Bench, properties map[string]string)
 		defer close(ended)
 		_ = c.Run(run) // logs what goes wrong
 	}()
-	return &engine{c, func() { stop(); <-ended }}, nil
+	return &Engine{c, func() { stop(); <-ended }}, nil
 }
 
 // Alive reports whether a broker runs.
-func (e *engine) Alive(ctx context.Context, id int32) bool {
+func (e *Engine) Alive(ctx context.Context, id int32) bool {
 	all, err := e.Brokers(ctx)
 	return err == nil && slices.ContainsFunc(all, func(b cluster.Broker) bool { return b.ID == id && b.Alive })
 }
 
-// real reports whether brokers are processes, each with a disk of its own.
-func (e *engine) real() bool { return e.Name() == cluster.Apache }
+// Real reports whether brokers are processes, each with a disk of its own.
+func (e *Engine) Real() bool { return e.Name() == cluster.Apache }
 
-func (e *engine) Close() error {
+// Close stops them.
+func (e *Engine) Close() error {
 	e.stop()
 	return e.Engine.Close()
 }

@@ -57,7 +57,7 @@ func (o *observation) figures(s *Backpressure) figures {
 		x := &o.samples[i]
 		f.peak, f.peakBytes = max(f.peak, x.queue.Events), max(f.peakBytes, x.queue.Bytes)
 		f.peakUpstream, f.peakRSS = max(f.peakUpstream, x.upstream), max(f.peakRSS, x.rss)
-		f.peakKernel[0], f.peakKernel[1] = max(f.peakKernel[0], x.kernel.sending), max(f.peakKernel[1], x.kernel.receiving)
+		f.peakKernel[0], f.peakKernel[1] = max(f.peakKernel[0], x.kernel.Sending), max(f.peakKernel[1], x.kernel.Receiving)
 		f.peakDisk, f.peakLag = max(f.peakDisk, x.queue.Spilled.Bytes), max(f.peakLag, x.stored-x.counted)
 		if f.firstDrop == 0 && x.queue.Dropped.Total() > 0 {
 			f.firstDrop = x.at
@@ -100,9 +100,9 @@ func (s *Backpressure) measure(r *lab.Report, o *observation) {
 		r.Measure(of, "throughput", f.rate, "events/s")
 	}
 	if len(o.latency) > 0 {
-		r.Measure(of, "latency p50", quantile(o.latency, 0.50), "ms")
-		r.Measure(of, "latency p90", quantile(o.latency, 0.90), "ms")
-		r.Measure(of, "latency p99", quantile(o.latency, 0.99), "ms")
+		r.Measure(of, "latency p50", Quantile(o.latency, 0.50), "ms")
+		r.Measure(of, "latency p90", Quantile(o.latency, 0.90), "ms")
+		r.Measure(of, "latency p99", Quantile(o.latency, 0.99), "ms")
 	}
 	r.Measure(of, "peak queue", float64(f.peak), "events")
 	r.Measure(of, "peak queue in bytes", float64(f.peakBytes), "bytes")

@@ -22,12 +22,6 @@ import (
 	"github.com/weir-project/weir/internal/simulate"
 )
 
-// sampleEvery is how often the state is noted.
-const sampleEvery = 20 * time.Millisecond
-
-// tellEvery is how often it is told.
-const tellEvery = 100 * time.Millisecond
-
 // settled is how long nothing may have moved before what is still missing is lost.
 const settled = 2 * time.Second
 
@@ -38,7 +32,7 @@ type sample struct {
 	control                                     int64 // what an undisturbed worker has done
 	queue                                       overflow.Stats
 	rss                                         int64
-	kernel                                      kernel
+	kernel                                      Kernel
 	counted                                     int64
 	fetched                                     int64 // by the counters, from the brokers
 	over                                        bool  // offered is all that there will be
@@ -91,29 +85,29 @@ func (s *Backpressure) observe(ctx context.Context, b *lab.Bench, p overflow.Pol
 	case BreakIdle:
 		work = 0
 	}
-	w := newWorkers(s.Workers, work)
+	w := NewWorkers(s.Workers, work)
 	cfg := s.rig(p, w)
 	var disk *forgetful
 	if s.Break == BreakForget && p == overflow.Spill {
-		disk = &forgetful{work: cfg.overflow.Work}
-		cfg.overflow.Work = disk.do
+		disk = &forgetful{work: cfg.Overflow.Work}
+		cfg.Overflow.Work = disk.do
 	}
-	g, err := openRig(ctx, b, cfg)
+	g, err := OpenStack(ctx, b, cfg)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, g.close()) }()
-	if g.noted == nil {
-		o.truth = simulate.Count(g.server.Items(0, o.events))
+	defer func() { err = errors.Join(err, g.Close()) }()
+	if g.Noted == nil {
+		o.truth = simulate.Count(g.Server.Items(0, o.events))
 	}
-	o.rssBefore = residentBytes()
+	o.rssBefore = ResidentBytes()
 	if disk != nil {
-		disk.spilled = func() bool { return g.overflow.Stats().Spilled.Events > 0 }
+		disk.spilled = func() bool { return g.Overflow.Stats().Spilled.Events > 0 }
 	}
-	tail := startTail(ctx, g.kafka)
-	control, stopControl := startControl(ctx, s.Work)
+	tail := startTail(ctx, g.Kafka)
+	control, stopControl := StartControl(ctx, s.Work)
 	o.shown = p.String()
-	b.Begin(o.shown, g.start)
+	b.Begin(o.shown, g.Start)
 	withdraw := o.offer(b, s, g, w)
 	err = o.watch(ctx, s, b, g, w, control, show)
 	withdraw()
@@ -124,7 +118,7 @@ func (s *Backpressure) observe(ctx context.Context, b *lab.Bench, p overflow.Pol
 		return nil, err
 	}
 	show("reading back what was stored")
-	if err := g.stopIngest(); err != nil {
+	if err := g.StopIngest(); err != nil {
 		return nil, err
 	}
 	o.ending(g)
@@ -138,9 +132,9 @@ func (s *Backpressure) observe(ctx context.Context, b *lab.Bench, p overflow.Pol
 	}
 	switch s.Break {
 	case BreakLose:
-		o.fired = g.lossy.lost.Load()
+		o.fired = g.Lossy.Lost.Load()
 	case BreakSlow:
-		o.fired = w.done.Load()
+		o.fired = w.Done.Load()
 	case BreakIdle:
 		o.fired = 1
 	case BreakForget:
@@ -152,8 +146,8 @@ func (s *Backpressure) observe(ctx context.Context, b *lab.Bench, p overflow.Pol
 }
 
 // watch notes the state until nothing moves any more.
-func (o *observation) watch(ctx context.Context, s *Backpressure, b *lab.Bench, g *rig, w, control *workers, show func(string)) error {
-	tick := time.NewTicker(sampleEvery)
+func (o *observation) watch(ctx context.Context, s *Backpressure, b *lab.Bench, g *Stack, w, control *Workers, show func(string)) error {
+	tick := time.NewTicker(SampleEvery)
 	defer tick.Stop()
 	moved, shown, told := time.Now(), time.Time{}, time.Time{}
 	var last sample
@@ -164,21 +158,21 @@ func (o *observation) watch(ctx context.Context, s *Backpressure, b *lab.Bench, 
 		case <-tick.C:
 		}
 		now := time.Now()
-		if since := now.Sub(g.start); since < 0 {
-			st := g.source.Status()
-			o.early = st.Connected && st.Since.Before(g.start)
-			o.rssBefore = max(o.rssBefore, residentBytes())
+		if since := now.Sub(g.Start); since < 0 {
+			st := g.Source.Status()
+			o.early = st.Connected && st.Since.Before(g.Start)
+			o.rssBefore = max(o.rssBefore, ResidentBytes())
 			show(fmt.Sprintf("upstream begins in %.1f s", -since.Seconds()))
 			continue
 		}
 		x := o.sample(g, w, now)
-		x.control = control.done.Load()
+		x.control = control.Done.Load()
 		o.samples = append(o.samples, x)
 		if x.received != last.received || x.worked != last.worked || x.stored != last.stored || x.queue.Events != last.queue.Events || x.counted != last.counted || x.passed != last.passed {
 			moved = now
 		}
 		last = x
-		if now.Sub(told) >= tellEvery {
+		if now.Sub(told) >= TellEvery {
 			told = now
 			o.rename(b)
 			o.tell(b, s, w, &x)
@@ -189,28 +183,28 @@ func (o *observation) watch(ctx context.Context, s *Backpressure, b *lab.Bench, 
 				x.queue.Events, x.queue.MaxEvents, x.stored, x.queue.Dropped.Total()))
 		}
 		over := x.over
-		if g.noted != nil {
+		if g.Noted != nil {
 			o.events, o.early = x.offered, true
 		}
 		longest := time.Duration(1.6*float64(o.events)/s.capacity()*float64(time.Second)) + s.Offer + 20*time.Second
-		if over && x.stored+x.queue.Dropped.Total() >= o.events && g.counted() >= x.stored || over && now.Sub(moved) > settled {
+		if over && x.stored+x.queue.Dropped.Total() >= o.events && g.Counted() >= x.stored || over && now.Sub(moved) > settled {
 			o.finished = true
 			return nil
 		}
 		if o.touched() {
 			longest = MaxCase
-			if w.paused.Load() {
+			if w.Paused.Load() {
 				moved = now // it stands still because it shall
 			}
 		}
-		if now.Sub(g.start) > longest {
+		if now.Sub(g.Start) > longest {
 			return nil
 		}
 	}
 }
 
 // tell adds a sample to the course of its case.
-func (o *observation) tell(b *lab.Bench, s *Backpressure, w *workers, x *sample) {
+func (o *observation) tell(b *lab.Bench, s *Backpressure, w *Workers, x *sample) {
 	b.Tanks(o.tanks(s, w, x))
 	b.Points(o.shown,
 		record.Point{Panel: "queue (events)", Y: float64(x.queue.Events)},
@@ -218,50 +212,50 @@ func (o *observation) tell(b *lab.Bench, s *Backpressure, w *workers, x *sample)
 		record.Point{Panel: "dropped (events)", Y: float64(x.queue.Dropped.Total())},
 		record.Point{Panel: "stored (events)", Y: float64(x.stored)},
 		record.Point{Panel: "waiting in Kafka (events)", Y: float64(x.stored - x.counted)},
-		record.Point{Panel: "in the kernel (KiB)", Y: float64(x.kernel.sending+x.kernel.receiving) / (1 << 10)},
+		record.Point{Panel: "in the kernel (KiB)", Y: float64(x.kernel.Sending+x.kernel.Receiving) / (1 << 10)},
 		record.Point{Panel: "memory of the process (MiB)", Y: float64(x.rss) / (1 << 20)})
 }
 
 // sample reads the state.
-func (o *observation) sample(g *rig, w *workers, now time.Time) sample {
-	is := g.ingest.Stats()
-	x := sample{at: now.Sub(g.start).Seconds(), received: is.Source.Frames, worked: w.done.Load(),
-		stored: is.Events, queue: g.overflow.Stats(), rss: residentBytes()}
-	x.offered, x.over = g.tip(o.events)
-	if g.noted == nil {
+func (o *observation) sample(g *Stack, w *Workers, now time.Time) sample {
+	is := g.Ingest.Stats()
+	x := sample{at: now.Sub(g.Start).Seconds(), received: is.Source.Frames, worked: w.Done.Load(),
+		stored: is.Events, queue: g.Overflow.Stats(), rss: ResidentBytes()}
+	x.offered, x.over = g.Tip(o.events)
+	if g.Noted == nil {
 		x.upstream = max(0, x.offered-x.received)
 	} else {
 		x.received = x.offered // what waits upstream is not known
 	}
-	x.kernel, x.counted = g.sockets.kernel(), g.counted()
-	x.fetched = min(x.stored, max(x.counted, g.fetched.records.Load()))
-	if g.throttle != nil {
-		x.passed, x.worked = g.throttle.passed.Load(), x.stored
+	x.kernel, x.counted = g.Sockets.Kernel(), g.Counted()
+	x.fetched = min(x.stored, max(x.counted, g.Fetched.Records.Load()))
+	if g.Throttle != nil {
+		x.passed, x.worked = g.Throttle.Passed.Load(), x.stored
 	}
-	if g.busy != nil {
-		x.passed = g.busy.done.Load()
+	if g.Busy != nil {
+		x.passed = g.Busy.Done.Load()
 	}
 	return x
 }
 
 // ending notes what counters say after the end.
-func (o *observation) ending(g *rig) {
-	is := g.ingest.Stats()
-	o.finalQueue = g.overflow.Stats()
-	if g.noted != nil {
-		o.events, _ = g.noted.tip()
+func (o *observation) ending(g *Stack) {
+	is := g.Ingest.Stats()
+	o.finalQueue = g.Overflow.Stats()
+	if g.Noted != nil {
+		o.events, _ = g.Noted.Tip()
 		o.truth, o.origin = simulate.Truth{Events: o.events}, is.Source.Origin
 	}
 	o.reconnects, o.duplicates, o.restarts = is.Source.Reconnects, is.Duplicates, is.Restarts
 	o.rejects, o.gaps = is.Rejects, is.Gaps
-	o.socketBlocked, o.socketLongest = g.sockets.times()
+	o.socketBlocked, o.socketLongest = g.Sockets.Times()
 	switch {
-	case g.throttle != nil:
-		o.slowed = g.throttle.passed.Load()
-	case g.busy != nil:
-		o.slowed = g.busy.done.Load()
-	case g.proxy != nil:
-		o.slowed = g.proxy.passed.Load()
+	case g.Throttle != nil:
+		o.slowed = g.Throttle.Passed.Load()
+	case g.Busy != nil:
+		o.slowed = g.Busy.Done.Load()
+	case g.Proxy != nil:
+		o.slowed = g.Proxy.Passed.Load()
 	}
 }
 
@@ -269,13 +263,13 @@ func (o *observation) ending(g *rig) {
 func (o *observation) offered() int64 { return o.truth.Events - o.truth.Skipped - o.truth.Again }
 
 // read compares what the topics hold with the truth.
-func (o *observation) read(ctx context.Context, g *rig) (err error) {
+func (o *observation) read(ctx context.Context, g *Stack) (err error) {
 	index, keys := g.offered(o.events)
 	there := make([]bool, o.events)
 	newest := make(map[string]int64) // by topic and key
-	o.counted, err = g.stored(ctx, func(topic string, value []byte) {
+	o.counted, err = g.ReadBack(ctx, func(topic string, value []byte) {
 		o.stored++
-		i, ok := index[parse(value).id]
+		i, ok := index[Parse(value).ID]
 		switch {
 		case !ok:
 			o.foreign++
@@ -301,23 +295,15 @@ func (o *observation) read(ctx context.Context, g *rig) (err error) {
 }
 
 // offered is every event by its identity, numbered, and the key of each number.
-func (g *rig) offered(events int64) (index map[string]int64, keys []string) {
-	if g.noted != nil { // nothing is noted any more
-		return g.noted.index, g.noted.keys
+func (g *Stack) offered(events int64) (index map[string]int64, keys []string) {
+	if g.Noted != nil { // nothing is noted any more
+		return g.Noted.Index, g.Noted.Keys
 	}
 	index, keys = make(map[string]int64, events), make([]string, events)
-	for it := range g.server.Items(0, events) {
+	for it := range g.Server.Items(0, events) {
 		index[it.Identity], keys[it.Index] = it.Index, it.Key
 	}
 	return index, keys
-}
-
-// eachRecord adapts fn to records.
-func eachRecord(fn func(topic string, value []byte)) func(*kgo.Record) error {
-	return func(r *kgo.Record) error {
-		fn(r.Topic, r.Value)
-		return nil
-	}
 }
 
 // tail is a reader of its own, as any consumer: it notes how old events are when
@@ -342,7 +328,7 @@ func startTail(ctx context.Context, cfg kafka.Config) *tail {
 			fetches := cl.PollFetches(ctx)
 			now := time.Now()
 			fetches.EachRecord(func(r *kgo.Record) {
-				t.ms = append(t.ms, milliseconds(now.Sub(r.Timestamp)))
+				t.ms = append(t.ms, Milliseconds(now.Sub(r.Timestamp)))
 			})
 		}
 	})
@@ -358,7 +344,7 @@ func (t *tail) stop() []float64 {
 }
 
 // quantile of sorted values: the smallest that at least the share q does not exceed.
-func quantile(sorted []float64, q float64) float64 {
+func Quantile(sorted []float64, q float64) float64 {
 	if len(sorted) == 0 {
 		return math.NaN()
 	}
@@ -368,7 +354,7 @@ func quantile(sorted []float64, q float64) float64 {
 
 // residentBytes is how much memory of this process is in RAM; where the system does
 // not tell, what the runtime has of it.
-func residentBytes() int64 {
+func ResidentBytes() int64 {
 	if body, err := os.ReadFile("/proc/self/statm"); err == nil {
 		if f := strings.Fields(string(body)); len(f) > 1 {
 			if pages, err := strconv.ParseInt(f[1], 10, 64); err == nil {

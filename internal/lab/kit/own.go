@@ -31,7 +31,7 @@ type FromTopic struct {
 
 // read reads the newest n records, as evenly from the partitions as they have them. What
 // has no value, or one larger than a batch may be, is left out.
-func (f *FromTopic) read(ctx context.Context, b *lab.Bench, n int64) ([]payload, error) {
+func (f *FromTopic) read(ctx context.Context, b *lab.Bench, n int64) ([]Payload, error) {
 	b.Progress("reading records of " + f.Topic)
 	cl, err := f.Kafka.Connect(ctx)
 	if err != nil {
@@ -52,7 +52,7 @@ func (f *FromTopic) read(ctx context.Context, b *lab.Bench, n int64) ([]payload,
 		}
 	}
 	type dated struct {
-		payload
+		Payload
 		at time.Time
 	}
 	var found []dated
@@ -62,7 +62,7 @@ func (f *FromTopic) read(ctx context.Context, b *lab.Bench, n int64) ([]payload,
 			return nil
 		}
 		size += len(r.Key) + len(r.Value)
-		found = append(found, dated{payload{key: bytes.Clone(r.Key), value: bytes.Clone(r.Value)}, r.Timestamp})
+		found = append(found, dated{Payload{Key: bytes.Clone(r.Key), Value: bytes.Clone(r.Value)}, r.Timestamp})
 		return nil
 	})
 	if err != nil {
@@ -72,9 +72,9 @@ func (f *FromTopic) read(ctx context.Context, b *lab.Bench, n int64) ([]payload,
 		return nil, fmt.Errorf("the topic %s has no records that could be written again: give one that has some", f.Topic)
 	}
 	slices.SortStableFunc(found, func(a, b dated) int { return a.at.Compare(b.at) }) // as they came
-	out := make([]payload, len(found))
+	out := make([]Payload, len(found))
 	for i := range found {
-		out[i] = found[i].payload
+		out[i] = found[i].Payload
 	}
 	return out, nil
 }
@@ -86,7 +86,7 @@ func (x *batchingRun) ownNotes() []string {
 	}
 	size := 0
 	for i := range x.events {
-		size += len(x.events[i].value)
+		size += len(x.events[i].Value)
 	}
 	text := fmt.Sprintf("producers wrote %d records (%s), %d bytes each on average, again and again; the commits of weir's ingester are measured with simulated events", len(x.events), x.s.Source(), size/len(x.events))
 	if len(x.events) < fewRecords {

@@ -9,26 +9,26 @@ import (
 )
 
 // payload is one record to write, made before anything is measured.
-type payload struct {
-	key, value []byte
-	kind, id   string // that it counts as, and that tells it from others; from the simulation, not parsed
+type Payload struct {
+	Key, Value []byte
+	Kind, ID   string // that it counts as, and that tells it from others; from the simulation, not parsed
 }
 
 // payloads makes n events of the simulated Bluesky as its Jetstream would send them,
 // those that a correct reader stores in the data topic.
-func payloads(seed int64, n int) ([]payload, error) {
-	world, err := simulate.NewWorld(seed).Bluesky(collections...)
+func Payloads(seed int64, n int) ([]Payload, error) {
+	world, err := simulate.NewWorld(seed).Bluesky(Collections...)
 	if err != nil {
 		return nil, fmt.Errorf("make events: %w", err)
 	}
 	start := time.Now().UnixMicro()
-	out := make([]payload, 0, n)
+	out := make([]Payload, 0, n)
 	for i := int64(0); len(out) < n; i++ {
 		it := world.At(i)
 		if it.Route != event.Data || it.Again {
 			continue
 		}
-		out = append(out, payload{key: []byte(it.Key), value: world.AppendFrame(nil, i, start+i, 0), kind: it.Kind, id: it.Identity})
+		out = append(out, Payload{Key: []byte(it.Key), Value: world.AppendFrame(nil, i, start+i, 0), Kind: it.Kind, ID: it.Identity})
 	}
 	return out, nil
 }

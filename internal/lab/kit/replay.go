@@ -67,7 +67,7 @@ func ShortReplay() Replay {
 func (s *Replay) Name() string { return "replay" }
 
 // Source implements Sourced.
-func (s *Replay) Source() string { return s.Live.name() }
+func (s *Replay) Source() string { return s.Live.Name() }
 
 // Claim implements Experiment.
 func (s *Replay) Claim() string {
@@ -94,9 +94,9 @@ func (s *Replay) Check() error {
 	case s.Offer < MinReplayOffer || s.Offer > MaxCase:
 		return fmt.Errorf("a time of %v is not between %v and %v", s.Offer, MinReplayOffer, MaxCase)
 	case s.Break != "" && !slices.Contains(ReplayBreaks(), s.Break):
-		return noSuch("way to break", s.Break, ReplayBreaks())
+		return NoSuch("way to break", s.Break, ReplayBreaks())
 	}
-	return s.Live.check()
+	return s.Live.Check()
 }
 
 // replaySeen is what was seen.
@@ -119,11 +119,11 @@ type replaySeen struct {
 // Run implements Experiment.
 func (s *Replay) Run(ctx context.Context, b *lab.Bench, r *lab.Report) (err error) {
 	b.Progress("opening brokers, Redis and upstream")
-	g, err := openRig(ctx, b, rigConfig{live: s.Live, offer: s.Offer, seed: s.Seed, rate: s.Rate, events: s.events(), queue: 10_000})
+	g, err := OpenStack(ctx, b, StackConfig{Live: s.Live, Offer: s.Offer, Seed: s.Seed, Rate: s.Rate, Events: s.events(), Queue: 10_000})
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, g.close()) }()
+	defer func() { err = errors.Join(err, g.Close()) }()
 	o, err := s.observe(ctx, b, g)
 	if err != nil {
 		return err
@@ -139,8 +139,8 @@ type again struct {
 	wg   sync.WaitGroup
 }
 
-func startAgain(ctx context.Context, b *lab.Bench, g *rig) (*again, error) {
-	c, err := count.New(count.Config{Kafka: g.kafka, Store: g.store, Topic: kafka.TopicBluesky, Group: replayGroup, Classify: bluesky.Classify, Log: b.Log})
+func startAgain(ctx context.Context, b *lab.Bench, g *Stack) (*again, error) {
+	c, err := count.New(count.Config{Kafka: g.Kafka, Store: g.Store, Topic: kafka.TopicBluesky, Group: replayGroup, Classify: bluesky.Classify, Log: b.Log})
 	if err != nil {
 		return nil, err
 	}
@@ -161,18 +161,18 @@ func (a *again) end() {
 
 // observe lets the second group begin when half of the events have come, rewinds it
 // when it has caught up, and waits until both groups have counted everything.
-func (s *Replay) observe(ctx context.Context, b *lab.Bench, g *rig) (*replaySeen, error) {
+func (s *Replay) observe(ctx context.Context, b *lab.Bench, g *Stack) (*replaySeen, error) {
 	o := &replaySeen{}
 	w := &replayWatch{o: o, g: g, b: b}
 	if s.Live == nil {
-		o.truth = simulate.Count(g.server.Items(0, s.events())).Data
+		o.truth = simulate.Count(g.Server.Items(0, s.events())).Data
 	}
-	half := sum(o.truth) / 2
-	b.Begin(caseAgain, g.start)
-	b.Begin(caseLive, g.start)
+	half := Sum(o.truth) / 2
+	b.Begin(caseAgain, g.Start)
+	b.Begin(caseLive, g.Start)
 	begun := func() bool { return w.live >= half }
 	if s.Live != nil { // how many there will be nobody knows
-		begun = func() bool { return time.Since(g.start) >= s.Offer/2 && w.live > 0 }
+		begun = func() bool { return time.Since(g.Start) >= s.Offer/2 && w.live > 0 }
 	}
 	if ok, err := w.until(ctx, begun); err != nil || !ok {
 		return o, err
@@ -205,12 +205,12 @@ func (s *Replay) observe(ctx context.Context, b *lab.Bench, g *rig) (*replaySeen
 	}
 	b.Mark(caseAgain, "it has caught up")
 	o.refill, o.refilled = time.Since(began).Seconds(), w.again-o.after
-	ok, err = w.until(ctx, func() bool { return w.all() && w.live >= sum(o.truth) })
+	ok, err = w.until(ctx, func() bool { return w.all() && w.live >= Sum(o.truth) })
 	if o.during = w.live - from; err != nil || !ok {
 		return o, err
 	}
 	// What would be too much comes with a commit that is under way.
-	if err := g.stopIngest(); err != nil {
+	if err := g.StopIngest(); err != nil {
 		return nil, err
 	}
 	return o, o.ending(ctx, w)
@@ -218,12 +218,12 @@ func (s *Replay) observe(ctx context.Context, b *lab.Bench, g *rig) (*replaySeen
 
 // rewind sets the second group back to the beginning of the log.
 func (s *Replay) rewind(ctx context.Context, w *replayWatch) error {
-	before, err := w.g.store.Partitions(ctx, replayGroup, kafka.TopicBluesky)
+	before, err := w.g.Store.Partitions(ctx, replayGroup, kafka.TopicBluesky)
 	if err != nil {
 		return err
 	}
 	for p, t := range before {
-		w.o.before += sum(t.Counts)
+		w.o.before += Sum(t.Counts)
 		to := t.Start
 		switch s.Break {
 		case BreakSkip:
@@ -231,15 +231,15 @@ func (s *Replay) rewind(ctx context.Context, w *replayWatch) error {
 		case BreakStay:
 			continue
 		}
-		if err := w.g.store.Reset(ctx, replayGroup, kafka.TopicBluesky, p, t.TopicID, to); err != nil {
+		if err := w.g.Store.Reset(ctx, replayGroup, kafka.TopicBluesky, p, t.TopicID, to); err != nil {
 			return fmt.Errorf("rewind: %w", err)
 		}
 	}
-	after, err := w.g.store.Totals(ctx, replayGroup, kafka.TopicBluesky)
+	after, err := w.g.Store.Totals(ctx, replayGroup, kafka.TopicBluesky)
 	if err != nil {
 		return err
 	}
-	w.o.after = sum(after)
+	w.o.after = Sum(after)
 	return nil
 }
 
@@ -253,7 +253,7 @@ func (o *replaySeen) ending(ctx context.Context, w *replayWatch) error {
 	var broken error
 	o.finished, err = w.until(ctx, func() bool {
 		for group, counts := range map[string]*map[string]int64{kafka.GroupBluesky: &o.live, replayGroup: &o.again} {
-			all, err := w.g.store.Partitions(ctx, group, kafka.TopicBluesky)
+			all, err := w.g.Store.Partitions(ctx, group, kafka.TopicBluesky)
 			if err != nil {
 				broken = err
 				return true
@@ -275,8 +275,8 @@ func (o *replaySeen) ending(ctx context.Context, w *replayWatch) error {
 }
 
 // read counts the topic's records and returns the last offset of each partition.
-func (o *replaySeen) read(ctx context.Context, g *rig) (last map[int32]int64, err error) {
-	cl, err := g.kafka.NewClient()
+func (o *replaySeen) read(ctx context.Context, g *Stack) (last map[int32]int64, err error) {
+	cl, err := g.Kafka.NewClient()
 	if err != nil {
 		return nil, err
 	}
@@ -292,7 +292,7 @@ func (o *replaySeen) read(ctx context.Context, g *rig) (last map[int32]int64, er
 		}
 	}
 	last = map[int32]int64{}
-	err = kafka.Scan(ctx, g.kafka, ranges, func(r *kgo.Record) error {
+	err = kafka.Scan(ctx, g.Kafka, ranges, func(r *kgo.Record) error {
 		o.records++
 		last[r.Partition] = r.Offset
 		return nil
@@ -300,7 +300,7 @@ func (o *replaySeen) read(ctx context.Context, g *rig) (last map[int32]int64, er
 	return last, err
 }
 
-func sum(counts map[string]int64) (n int64) {
+func Sum(counts map[string]int64) (n int64) {
 	for c := range maps.Values(counts) {
 		n += c
 	}
@@ -310,7 +310,7 @@ func sum(counts map[string]int64) (n int64) {
 // replayWatch reads the counts of both groups again and again.
 type replayWatch struct {
 	o           *replaySeen
-	g           *rig
+	g           *Stack
 	b           *lab.Bench
 	live, again int64
 	shown, told time.Time
@@ -318,12 +318,12 @@ type replayWatch struct {
 
 // all reports whether upstream has offered everything; what a live one did is the truth.
 func (w *replayWatch) all() bool {
-	if w.g.noted == nil {
+	if w.g.Noted == nil {
 		return true
 	}
-	_, over := w.g.noted.tip()
+	_, over := w.g.Noted.Tip()
 	if over {
-		w.o.truth = w.g.noted.kinds()
+		w.o.truth = w.g.Noted.Kinds()
 	}
 	return over
 }
@@ -331,24 +331,24 @@ func (w *replayWatch) all() bool {
 // until notes the counts until ok says so. It reports false when nothing has moved
 // for as long as anybody waits.
 func (w *replayWatch) until(ctx context.Context, ok func() bool) (bool, error) {
-	tick := time.NewTicker(sampleEvery)
+	tick := time.NewTicker(SampleEvery)
 	defer tick.Stop()
 	for moved := time.Now(); ; {
-		live, err := w.g.store.Totals(ctx, kafka.GroupBluesky, kafka.TopicBluesky)
+		live, err := w.g.Store.Totals(ctx, kafka.GroupBluesky, kafka.TopicBluesky)
 		if err != nil {
 			return false, err
 		}
-		again, err := w.g.store.Totals(ctx, replayGroup, kafka.TopicBluesky)
+		again, err := w.g.Store.Totals(ctx, replayGroup, kafka.TopicBluesky)
 		if err != nil {
 			return false, err
 		}
-		l, a := sum(live), sum(again)
+		l, a := Sum(live), Sum(again)
 		w.o.shrunk = w.o.shrunk || l < w.live
 		if l != w.live || a != w.again {
 			moved = time.Now()
 		}
 		w.live, w.again = l, a
-		if time.Since(w.told) >= tellEvery {
+		if time.Since(w.told) >= TellEvery {
 			w.told = time.Now()
 			w.b.Point(caseLive, "counted (events)", float64(l))
 			w.b.Point(caseAgain, "counted (events)", float64(a))
@@ -356,15 +356,15 @@ func (w *replayWatch) until(ctx context.Context, ok func() bool) (bool, error) {
 		if time.Since(w.shown) > 200*time.Millisecond {
 			w.shown = time.Now()
 			of := ""
-			if w.g.noted == nil {
-				of = fmt.Sprintf(", of %d", sum(w.o.truth))
+			if w.g.Noted == nil {
+				of = fmt.Sprintf(", of %d", Sum(w.o.truth))
 			}
 			w.b.Progress(fmt.Sprintf("live %d, counted again %d%s", l, a, of))
 		}
 		if ok() {
 			return true, nil
 		}
-		if time.Since(moved) > patience/2 {
+		if time.Since(moved) > Patience/2 {
 			return false, nil
 		}
 		select {
@@ -382,8 +382,8 @@ const (
 
 // measure adds figures.
 func (s *Replay) measure(r *lab.Report, o *replaySeen) {
-	r.Measure(caseLive, "counted", float64(sum(o.live)), "events")
-	r.Measure(caseAgain, "counted", float64(sum(o.again)), "events")
+	r.Measure(caseLive, "counted", float64(Sum(o.live)), "events")
+	r.Measure(caseAgain, "counted", float64(Sum(o.again)), "events")
 	r.Measure(caseAgain, "counted before the rewind", float64(o.before), "events")
 	r.Measure(caseAgain, "refilled", float64(o.refilled), "events")
 	if o.refill > 0 {
@@ -397,7 +397,7 @@ func (s *Replay) measure(r *lab.Report, o *replaySeen) {
 func (s *Replay) judge(r *lab.Report, o *replaySeen) {
 	conditions := len(r.Checks)
 	if !o.finished {
-		r.Unknown(caseLive, "every event is counted in time", fmt.Sprintf("%d, twice", sum(o.truth)), "no more came for half a minute")
+		r.Unknown(caseLive, "every event is counted in time", fmt.Sprintf("%d, twice", Sum(o.truth)), "no more came for half a minute")
 	}
 	if o.before == 0 || o.after > 0 {
 		r.Unknown(caseAgain, "the group is rewound", "some counted before, 0 thereafter", fmt.Sprintf("%d, %d", o.before, o.after))
@@ -408,14 +408,14 @@ func (s *Replay) judge(r *lab.Report, o *replaySeen) {
 	if len(r.Checks) > conditions {
 		return
 	}
-	r.Check(caseLive, "the live group is not touched: it never counts less, and ends with what happened", fmt.Sprint(sorted(o.truth)),
-		fmt.Sprintf("%v, once less: %v", sorted(o.live), o.shrunk), maps.Equal(o.live, o.truth) && !o.shrunk)
-	r.Check(caseAgain, "the group that went back has the same counts of every kind", fmt.Sprint(sorted(o.live)), fmt.Sprint(sorted(o.again)), maps.Equal(o.again, o.live))
-	r.Check(caseAgain, "reading has added and removed nothing", fmt.Sprintf("%d records", sum(o.truth)), fmt.Sprintf("%d records", o.records), o.records == sum(o.truth))
+	r.Check(caseLive, "the live group is not touched: it never counts less, and ends with what happened", fmt.Sprint(Sorted(o.truth)),
+		fmt.Sprintf("%v, once less: %v", Sorted(o.live), o.shrunk), maps.Equal(o.live, o.truth) && !o.shrunk)
+	r.Check(caseAgain, "the group that went back has the same counts of every kind", fmt.Sprint(Sorted(o.live)), fmt.Sprint(Sorted(o.again)), maps.Equal(o.again, o.live))
+	r.Check(caseAgain, "reading has added and removed nothing", fmt.Sprintf("%d records", Sum(o.truth)), fmt.Sprintf("%d records", o.records), o.records == Sum(o.truth))
 }
 
 // sorted lists counts by name.
-func sorted(counts map[string]int64) []string {
+func Sorted(counts map[string]int64) []string {
 	var out []string
 	for _, k := range slices.Sorted(maps.Keys(counts)) {
 		out = append(out, fmt.Sprintf("%s %d", k, counts[k]))

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/weir-project/weir/internal/lab"
+	"github.com/weir-project/weir/internal/lab/labtest"
 	"github.com/weir-project/weir/internal/lab/record"
 )
 
@@ -75,7 +76,7 @@ func TestReplay(t *testing.T) {
 	for breakage, want := range map[string]record.Verdict{"": record.Holds, BreakSkip: record.DoesNotHold, BreakStay: record.Inconclusive} {
 		s := ShortReplay()
 		s.Break = breakage
-		if r := performOn(t, &s); r.Verdict != want && r.Verdict != record.Inconclusive {
+		if r := labtest.Perform(t, &s); r.Verdict != want && r.Verdict != record.Inconclusive {
 			t.Errorf("%q: %s: %s; want %s", breakage, r.Verdict, r.Reason, want)
 		}
 	}

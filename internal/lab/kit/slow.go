@@ -14,19 +14,19 @@ import (
 
 // workers are the slow stage: each is busy with one event for a fixed time. Two
 // events of one key are never worked on at once nor out of order.
-type workers struct {
-	number atomic.Int64          // of workers, 1 to MaxWorkers: from the next batch on
-	work   atomic.Int64          // how long one is busy, a Duration
-	paused atomic.Bool           // nobody begins with another event
+type Workers struct {
+	Number atomic.Int64          // of workers, 1 to MaxWorkers: from the next batch on
+	Work   atomic.Int64          // how long one is busy, a Duration
+	Paused atomic.Bool           // nobody begins with another event
 	free   [MaxWorkers]time.Time // of each worker: when it was, or will be, done
 	fired  [MaxWorkers]time.Time // when the timer of its last work has fired
-	done   atomic.Int64
+	Done   atomic.Int64
 }
 
-func newWorkers(n int, work time.Duration) *workers {
-	w := &workers{}
-	w.number.Store(int64(n))
-	w.work.Store(int64(work))
+func NewWorkers(n int, work time.Duration) *Workers {
+	w := &Workers{}
+	w.Number.Store(int64(n))
+	w.Work.Store(int64(work))
 	return w
 }
 
@@ -34,7 +34,7 @@ func newWorkers(n int, work time.Duration) *workers {
 const pauseLook = 20 * time.Millisecond
 
 // do works through events, which are in order.
-func (w *workers) do(ctx context.Context, events []event.Event) {
+func (w *Workers) Do(ctx context.Context, events []event.Event) {
 	before := make([]int, len(events)) // the event before with the same key, or -1
 	last := make(map[string]int, len(events))
 	ended := make([]chan struct{}, len(events))
@@ -47,7 +47,7 @@ func (w *workers) do(ctx context.Context, events []event.Event) {
 	}
 	var next atomic.Int64
 	var wg sync.WaitGroup
-	for n := range int(w.number.Load()) {
+	for n := range int(w.Number.Load()) {
 		wg.Go(func() {
 			for i := int(next.Add(1)) - 1; i < len(events) && ctx.Err() == nil; i = int(next.Add(1)) - 1 {
 				if p := before[i]; p >= 0 { // taken before, so somebody is at it
@@ -57,9 +57,9 @@ func (w *workers) do(ctx context.Context, events []event.Event) {
 						return
 					}
 				}
-				w.one(ctx, n)
+				w.One(ctx, n)
 				if ctx.Err() == nil {
-					w.done.Add(1)
+					w.Done.Add(1)
 				}
 				close(ended[i])
 			}
@@ -78,11 +78,11 @@ const (
 // one is the work on one event. A timer that fires late, as on a machine that is busy
 // with other things, must not make the worker slower than it claims to be: the next
 // work begins when this one should have ended, unless the worker was idle in between.
-func (w *workers) one(ctx context.Context, n int) {
-	for w.paused.Load() && wait(ctx, pauseLook) == nil {
+func (w *Workers) One(ctx context.Context, n int) {
+	for w.Paused.Load() && Wait(ctx, pauseLook) == nil {
 		continue
 	}
-	work := time.Duration(w.work.Load())
+	work := time.Duration(w.Work.Load())
 	start := time.Now()
 	if late := start.Sub(w.free[n]); late > 0 && (late < work/2 || late < lateMost && start.Sub(w.fired[n]) < idleAfter) {
 		start = w.free[n]
@@ -99,15 +99,15 @@ func (w *workers) one(ctx context.Context, n int) {
 
 // startControl starts a worker that has nothing to do with the pipeline: what it does
 // less than it should, the machine's clock does to all workers.
-func startControl(ctx context.Context, work time.Duration) (w *workers, stop func()) {
-	w = newWorkers(1, work)
+func StartControl(ctx context.Context, work time.Duration) (w *Workers, stop func()) {
+	w = NewWorkers(1, work)
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		for ctx.Err() == nil {
-			w.one(ctx, 0)
-			w.done.Add(1)
+			w.One(ctx, 0)
+			w.Done.Add(1)
 		}
 	}()
 	return w, func() {
@@ -144,7 +144,7 @@ func (s *sockets) await(ctx context.Context) error {
 		s.first = c
 		done <- err
 	}()
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, Patience)
 	defer cancel()
 	select {
 	case err := <-done:
@@ -209,28 +209,28 @@ func (t *timed) Write(p []byte) (int, error) {
 	return n, err
 }
 
-func (s *sockets) times() (blocked, longest time.Duration) {
+func (s *sockets) Times() (blocked, longest time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.blocked, s.longest
 }
 
 // kernel is what waits in the kernel between upstream and the reader.
-type kernel struct {
+type Kernel struct {
 	// sending and receiving are the bytes that wait in the buffers of the writing
 	// and of the reading side; 0 where the system does not tell.
-	sending, receiving int64
+	Sending, Receiving int64
 	// stopped is how long the write under way has been going on.
-	stopped time.Duration
+	Stopped time.Duration
 }
 
-func (s *sockets) kernel() kernel {
+func (s *sockets) Kernel() Kernel {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var k kernel
-	k.sending, k.receiving = unsent(s.server), unread(s.client)
+	var k Kernel
+	k.Sending, k.Receiving = unsent(s.server), unread(s.client)
 	if !s.writing.IsZero() {
-		k.stopped = time.Since(s.writing)
+		k.Stopped = time.Since(s.writing)
 	}
 	return k
 }
@@ -254,7 +254,7 @@ func (s *sockets) dial(ctx context.Context, network, addr string) (net.Conn, err
 // lab must find.
 type lossy struct {
 	ingest.Source
-	seen, lost atomic.Int64
+	seen, Lost atomic.Int64
 }
 
 // Stream implements ingest.Source.
@@ -263,7 +263,7 @@ func (l *lossy) Stream(ctx context.Context, from event.Cursor, emit func(*event.
 		left := b.Events[:0]
 		for _, e := range b.Events {
 			if l.seen.Add(1)%100 == 0 {
-				l.lost.Add(1)
+				l.Lost.Add(1)
 				continue
 			}
 			left = append(left, e)

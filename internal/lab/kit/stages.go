@@ -38,7 +38,7 @@ func (s Stage) beforeKafka() bool { return s == SlowWork || s == SlowBroker }
 // throttle lets bytes pass at a rate. It is safe for concurrent use.
 type throttle struct {
 	perSecond int64
-	passed    atomic.Int64
+	Passed    atomic.Int64
 
 	mu   sync.Mutex
 	free time.Time // when what was let pass has passed
@@ -54,8 +54,8 @@ func (t *throttle) take(n int) {
 	t.free = t.free.Add(time.Duration(float64(n) / float64(t.perSecond) * float64(time.Second)))
 	until := t.free
 	t.mu.Unlock()
-	_ = wait(context.Background(), time.Until(until)) // a connection that is closed meanwhile refuses what comes then
-	t.passed.Add(int64(n))
+	_ = Wait(context.Background(), time.Until(until)) // a connection that is closed meanwhile refuses what comes then
+	t.Passed.Add(int64(n))
 }
 
 // dialer connects clients of Kafka through the throttle, in their direction of
@@ -94,7 +94,7 @@ type busyConsumer struct {
 	work time.Duration
 	mu   sync.Mutex    // both topics have one consumer, in the end
 	debt time.Duration // what is to be slept
-	done atomic.Int64
+	Done atomic.Int64
 }
 
 // OnFetchRecordUnbuffered implements kgo.HookFetchRecordUnbuffered.
@@ -104,10 +104,10 @@ func (b *busyConsumer) OnFetchRecordUnbuffered(_ *kgo.Record, polled bool) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.done.Add(1)
+	b.Done.Add(1)
 	if b.debt += b.work; b.debt > 2*time.Millisecond { // a shorter sleep takes longer than asked
 		start := time.Now()
-		_ = wait(context.Background(), b.debt) // milliseconds
+		_ = Wait(context.Background(), b.debt) // milliseconds
 		b.debt -= time.Since(start)
 	}
 }
@@ -117,7 +117,7 @@ type proxy struct {
 	ln     net.Listener
 	to     string
 	delay  time.Duration
-	passed atomic.Int64 // pieces of requests
+	Passed atomic.Int64 // pieces of requests
 
 	mu    sync.Mutex
 	conns map[net.Conn]bool
@@ -154,8 +154,16 @@ func (p *proxy) accept() {
 		p.mu.Lock()
 		p.conns[c], p.conns[s] = true, true
 		p.mu.Unlock()
-		p.wg.Go(func() { p.pipe(s, c, p.delay) })
-		p.wg.Go(func() { p.pipe(c, s, 0) })
+		p.wg.Go(func() {
+			var answers sync.WaitGroup
+			answers.Go(func() { p.pipe(c, s, 0) })
+			p.pipe(s, c, p.delay)
+			answers.Wait()
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			delete(p.conns, c)
+			delete(p.conns, s)
+		})
 	}
 }
 
@@ -168,8 +176,8 @@ func (p *proxy) pipe(to, from net.Conn, delay time.Duration) {
 		n, err := from.Read(buf)
 		if n > 0 {
 			if delay > 0 {
-				_ = wait(context.Background(), delay) // at most a second
-				p.passed.Add(1)
+				_ = Wait(context.Background(), delay) // at most a second
+				p.Passed.Add(1)
 			}
 			if _, err := to.Write(buf[:n]); err != nil {
 				return

@@ -11,7 +11,7 @@ import (
 )
 
 // offer lets policy, workers and the time of the work be changed while a case runs.
-func (o *observation) offer(b *lab.Bench, s *Backpressure, g *rig, w *workers) (withdraw func()) {
+func (o *observation) offer(b *lab.Bench, s *Backpressure, g *Stack, w *Workers) (withdraw func()) {
 	var names []string
 	for _, p := range overflow.Policies() {
 		names = append(names, p.String())
@@ -26,18 +26,18 @@ func (o *observation) offer(b *lab.Bench, s *Backpressure, g *rig, w *workers) (
 	}
 	add(record.Control{Name: "policy", Label: "policy", Values: names, Value: o.policy.String()}, func(v string) {
 		p, _ := overflow.ParsePolicy(v) // one of the names
-		g.overflow.SetPolicy(p)
+		g.Overflow.SetPolicy(p)
 	})
 	if s.Slow == SlowWork {
 		add(record.Control{Name: "workers", Label: "workers", Min: 1, Max: MaxWorkers, Value: strconv.Itoa(s.Workers)}, func(v string) {
 			n, _ := strconv.ParseFloat(v, 64) // within the bounds
-			w.number.Store(int64(n))
+			w.Number.Store(int64(n))
 		})
-		add(record.Control{Name: "work", Label: "work per event", Min: milliseconds(MinWork), Max: 100, Unit: "ms", Value: strconv.FormatFloat(milliseconds(s.Work), 'f', -1, 64)}, func(v string) {
+		add(record.Control{Name: "work", Label: "work per event", Min: Milliseconds(MinWork), Max: 100, Unit: "ms", Value: strconv.FormatFloat(Milliseconds(s.Work), 'f', -1, 64)}, func(v string) {
 			ms, _ := strconv.ParseFloat(v, 64)
-			w.work.Store(int64(ms * float64(time.Millisecond)))
+			w.Work.Store(int64(ms * float64(time.Millisecond)))
 		})
-		add(record.Control{Name: "pause", Label: "workers are", Values: []string{"working", "paused"}, Value: "working"}, func(v string) { w.paused.Store(v == "paused") })
+		add(record.Control{Name: "pause", Label: "workers are", Values: []string{"working", "paused"}, Value: "working"}, func(v string) { w.Paused.Store(v == "paused") })
 	}
 	return func() {
 		for _, f := range all {
@@ -50,7 +50,7 @@ func (o *observation) offer(b *lab.Bench, s *Backpressure, g *rig, w *workers) (
 const rateOver = 1.0
 
 // tanks are the stages as they are at a sample, which is the last one.
-func (o *observation) tanks(s *Backpressure, w *workers, x *sample) []record.Tank {
+func (o *observation) tanks(s *Backpressure, w *Workers, x *sample) []record.Tank {
 	past := x
 	for i := len(o.samples) - 1; i >= 0 && x.at-o.samples[i].at <= rateOver; i-- {
 		past = &o.samples[i]
@@ -70,17 +70,17 @@ func (o *observation) tanks(s *Backpressure, w *workers, x *sample) []record.Tan
 	if s.Slow == SlowWork {
 		worked = rate(func(x *sample) int64 { return x.worked })
 	}
-	socket := record.Tank{Name: "socket", Level: float64(x.kernel.sending + x.kernel.receiving), Capacity: 4 * socketBuffer, Unit: "bytes", In: offered, Out: received}
-	if x.kernel.stopped > 100*time.Millisecond {
-		socket.Note = fmt.Sprintf("upstream has been trying to write for %.1f s", x.kernel.stopped.Seconds())
+	socket := record.Tank{Name: "socket", Level: float64(x.kernel.Sending + x.kernel.Receiving), Capacity: 4 * socketBuffer, Unit: "bytes", In: offered, Out: received}
+	if x.kernel.Stopped > 100*time.Millisecond {
+		socket.Note = fmt.Sprintf("upstream has been trying to write for %.1f s", x.kernel.Stopped.Seconds())
 	}
 	fetched := rate(func(x *sample) int64 { return x.fetched })
 	q := record.Tank{Name: "queue", Bytes: float64(x.queue.Bytes), MaxBytes: float64(x.queue.MaxBytes), Level: float64(x.queue.Events), Capacity: float64(x.queue.MaxEvents), Unit: "events", In: received, Out: worked,
 		Lost: x.queue.Dropped.Total(), Note: x.queue.Policy.String()}
 	producer := record.Tank{Name: "producer", Level: float64(held(x)), Unit: "events", In: worked, Out: stored}
 	if s.Slow == SlowWork {
-		producer.Note = fmt.Sprintf("%d workers × %.3g ms", w.number.Load(), milliseconds(time.Duration(w.work.Load())))
-		if w.paused.Load() {
+		producer.Note = fmt.Sprintf("%d workers × %.3g ms", w.Number.Load(), Milliseconds(time.Duration(w.Work.Load())))
+		if w.Paused.Load() {
 			producer.Note = "paused"
 		}
 	}

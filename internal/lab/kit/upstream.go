@@ -27,22 +27,22 @@ type Upstream struct {
 }
 
 // check says what is wrong with it.
-func (u *Upstream) check() error {
+func (u *Upstream) Check() error {
 	if u == nil {
 		return nil
 	}
-	_, err := u.source(bluesky.Config{})
+	_, err := u.Source(bluesky.Config{})
 	return err
 }
 
 // source makes the source of it.
-func (u *Upstream) source(cfg bluesky.Config) (*bluesky.Source, error) {
+func (u *Upstream) Source(cfg bluesky.Config) (*bluesky.Source, error) {
 	cfg.URLs, cfg.Collections = u.URLs, u.Collections
 	return bluesky.New(cfg)
 }
 
 // name is what a report calls it.
-func (u *Upstream) name() string {
+func (u *Upstream) Name() string {
 	if u == nil {
 		return lab.SourceSimulated
 	}
@@ -51,14 +51,14 @@ func (u *Upstream) name() string {
 
 // stored is what the lab itself reads in a stored event, with the standard library: the
 // pipeline's own decoder is under test.
-type stored struct {
-	id   string // simulate.Item's Identity; empty for what is no event
-	kind string
-	key  string
+type Event struct {
+	ID   string // simulate.Item's Identity; empty for what is no event
+	Kind string
+	Key  string
 }
 
 // parse reads a value.
-func parse(value []byte) stored {
+func Parse(value []byte) Event {
 	var m struct {
 		DID, Kind string
 		Commit    struct{ Collection, RKey, Operation, Rev string }
@@ -66,17 +66,17 @@ func parse(value []byte) stored {
 		Identity  struct{ Seq int64 }
 	}
 	if json.Unmarshal(value, &m) != nil || m.DID == "" {
-		return stored{}
+		return Event{}
 	}
 	if m.Kind == "commit" {
-		return stored{strings.Join([]string{m.DID, m.Commit.Collection, m.Commit.RKey, m.Commit.Operation, m.Commit.Rev}, "/"), m.Commit.Operation, m.DID}
+		return Event{strings.Join([]string{m.DID, m.Commit.Collection, m.Commit.RKey, m.Commit.Operation, m.Commit.Rev}, "/"), m.Commit.Operation, m.DID}
 	}
-	return stored{m.DID + "/" + m.Kind + "/" + strconv.FormatInt(max(m.Account.Seq, m.Identity.Seq), 10), m.Kind, m.DID}
+	return Event{m.DID + "/" + m.Kind + "/" + strconv.FormatInt(max(m.Account.Seq, m.Identity.Seq), 10), m.Kind, m.DID}
 }
 
 // noted is a live source whose events are noted before they come to the queue: what it
 // hands over for a time is what there is to be stored. Then it is not read any more.
-type noted struct {
+type Noted struct {
 	ingest.Source
 	offer time.Duration
 
@@ -85,18 +85,18 @@ type noted struct {
 
 	mu    sync.Mutex
 	first time.Time
-	index map[string]int64 // by identity, in the order of their coming
-	keys  []string
+	Index map[string]int64 // by identity, in the order of their coming
+	Keys  []string
 	data  map[string]int64 // by kind, of the data topic
 	over  bool             // nothing comes any more
 }
 
-func newNoted(src ingest.Source, offer time.Duration) *noted {
-	return &noted{Source: src, offer: offer, begun: make(chan struct{}), ended: make(chan struct{}), index: map[string]int64{}, data: map[string]int64{}}
+func newNoted(src ingest.Source, offer time.Duration) *Noted {
+	return &Noted{Source: src, offer: offer, begun: make(chan struct{}), ended: make(chan struct{}), Index: map[string]int64{}, data: map[string]int64{}}
 }
 
 // Stream implements ingest.Source.
-func (n *noted) Stream(ctx context.Context, from event.Cursor, emit func(*event.Batch) error) error {
+func (n *Noted) Stream(ctx context.Context, from event.Cursor, emit func(*event.Batch) error) error {
 	reading, stop := context.WithCancel(ctx)
 	defer stop()
 	go func() {
@@ -123,7 +123,7 @@ func (n *noted) Stream(ctx context.Context, from event.Cursor, emit func(*event.
 }
 
 // note takes in what is stored of a batch, but for what came before.
-func (n *noted) note(b *event.Batch) {
+func (n *Noted) note(b *event.Batch) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for i := range b.Events {
@@ -136,27 +136,27 @@ func (n *noted) note(b *event.Batch) {
 			close(n.begun)
 			time.AfterFunc(n.offer, func() { close(n.ended) })
 		}
-		x := parse(e.Value)
-		if _, again := n.index[x.id]; again {
+		x := Parse(e.Value)
+		if _, again := n.Index[x.ID]; again {
 			continue
 		}
-		n.index[x.id] = int64(len(n.keys))
-		n.keys = append(n.keys, x.key)
+		n.Index[x.ID] = int64(len(n.Keys))
+		n.Keys = append(n.Keys, x.Key)
 		if e.Route == event.Data {
-			n.data[x.kind]++
+			n.data[x.Kind]++
 		}
 	}
 }
 
 // tip is how many events have come, and whether no more will.
-func (n *noted) tip() (events int64, over bool) {
+func (n *Noted) Tip() (events int64, over bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return int64(len(n.keys)), n.over
+	return int64(len(n.Keys)), n.over
 }
 
 // kinds counts what is to be in the data topic.
-func (n *noted) kinds() map[string]int64 {
+func (n *Noted) Kinds() map[string]int64 {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	out := make(map[string]int64, len(n.data))
@@ -167,25 +167,25 @@ func (n *noted) kinds() map[string]int64 {
 }
 
 // await waits for the first event.
-func (n *noted) await(ctx context.Context) error {
+func (n *Noted) await(ctx context.Context) error {
 	select {
 	case <-n.begun:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-time.After(patience):
+	case <-time.After(Patience):
 	}
 	return n.silent()
 }
 
 // silent says why there is no event.
-func (n *noted) silent() error {
+func (n *Noted) silent() error {
 	st := n.Status()
 	why := "it is connected, and nothing comes"
 	if st.LastError != "" {
 		why = st.LastError
 	}
-	return fmt.Errorf("no event came from the live stream %s within %v: %s", st.Host, patience, why)
+	return fmt.Errorf("no event came from the live stream %s within %v: %s", st.Host, Patience, why)
 }
 
 // Bounds of what is recorded before it is written again.
@@ -201,16 +201,16 @@ var errEnough = errors.New("enough is recorded")
 
 // record reads events of the data topic from the live stream, until there are n, or a
 // bound on their bytes is reached, or the time is over, which begins with the first.
-func (u *Upstream) record(ctx context.Context, b *lab.Bench, n int, during time.Duration) ([]payload, error) {
-	src, err := u.source(bluesky.Config{Log: b.Log})
+func (u *Upstream) Record(ctx context.Context, b *lab.Bench, n int, during time.Duration) ([]Payload, error) {
+	src, err := u.Source(bluesky.Config{Log: b.Log})
 	if err != nil {
 		return nil, err
 	}
-	var out []payload
+	var out []Payload
 	var bytes int
 	seen := map[string]bool{}
 	rec := newNoted(src, during)
-	reading, stop := context.WithTimeout(ctx, patience+during)
+	reading, stop := context.WithTimeout(ctx, Patience+during)
 	defer stop()
 	go func() {
 		select {
@@ -226,12 +226,12 @@ func (u *Upstream) record(ctx context.Context, b *lab.Bench, n int, during time.
 			rec.note(batch)
 			for i := range batch.Events {
 				e := &batch.Events[i]
-				x := parse(e.Value)
-				if e.Route != event.Data || x.id == "" || seen[x.id] || len(out) >= n || bytes >= maxRecordBytes {
+				x := Parse(e.Value)
+				if e.Route != event.Data || x.ID == "" || seen[x.ID] || len(out) >= n || bytes >= maxRecordBytes {
 					continue
 				}
-				seen[x.id] = true
-				out = append(out, payload{key: append([]byte(nil), e.Key...), value: append([]byte(nil), e.Value...), kind: x.kind, id: x.id})
+				seen[x.ID] = true
+				out = append(out, Payload{Key: append([]byte(nil), e.Key...), Value: append([]byte(nil), e.Value...), Kind: x.Kind, ID: x.ID})
 				bytes += len(e.Key) + len(e.Value)
 			}
 			b.Progress(fmt.Sprintf("recording the live stream: %d of %d records", len(out), n))
@@ -244,7 +244,7 @@ func (u *Upstream) record(ctx context.Context, b *lab.Bench, n int, during time.
 		if errors.Is(err, errEnough) {
 			break
 		}
-		_ = wait(reading, time.Second) // it ends with the time
+		_ = Wait(reading, time.Second) // it ends with the time
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, err

@@ -5,10 +5,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -16,40 +14,15 @@ import (
 
 	"github.com/weir-project/weir/internal/kafka"
 	"github.com/weir-project/weir/internal/lab"
+	"github.com/weir-project/weir/internal/lab/labtest"
 	"github.com/weir-project/weir/internal/lab/overflow"
 	"github.com/weir-project/weir/internal/lab/record"
-	"github.com/weir-project/weir/internal/simulate"
 )
 
-// liveServer is a Jetstream that the lab does not know from inside: it is dialled over a
-// real WebSocket.
+// liveServer is a Jetstream that the lab does not know from inside.
 func liveServer(t *testing.T, rate float64) *Upstream {
 	t.Helper()
-	if os.Getenv("WEIR_TEST_LAB") == "" {
-		t.Skip("measures for some seconds: WEIR_TEST_LAB=1 go test -run Live ./internal/lab")
-	}
-	tl, err := simulate.OpenTimeline(simulate.TimelineConfig{World: "bluesky:7", Rate: rate, Variant: simulate.MixOf(collections)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	server, err := simulate.NewBluesky(simulate.BlueskyConfig{World: simulate.NewWorld(7), Timeline: tl})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(context.Background())
-	var wg sync.WaitGroup
-	wg.Go(func() { _ = server.Serve(ctx, ln) })
-	t.Cleanup(func() {
-		stop()
-		_ = server.Close()
-		wg.Wait()
-		_ = tl.Close()
-	})
-	return &Upstream{URLs: []string{"ws://" + ln.Addr().String() + "/subscribe"}, Collections: collections}
+	return &Upstream{URLs: []string{labtest.LiveServer(t, rate)}, Collections: Collections}
 }
 
 // verdicts are the verdicts of a claim by case.
@@ -104,23 +77,18 @@ func TestLiveReplay(t *testing.T) {
 	for breakage, want := range map[string]record.Verdict{"": record.Holds, BreakSkip: record.DoesNotHold} {
 		s := ShortReplay()
 		s.Live, s.Break = live, breakage
-		if r := performOn(t, &s); r.Verdict != want || r.Source != lab.SourceLive {
+		if r := labtest.Perform(t, &s); r.Verdict != want || r.Source != lab.SourceLive {
 			t.Errorf("%q: %s: %s; want %s", breakage, r.Verdict, r.Reason, want)
 		}
 	}
 }
 
-// TestLiveRecords has groups and batching write what a live stream brought.
+// TestLiveRecords has batching write what a live stream brought.
 func TestLiveRecords(t *testing.T) {
 	live := liveServer(t, 10_000)
-	g := ShortGroups()
-	g.Live, g.Protocols = live, []Protocol{Cooperative}
-	if r := performOn(t, &g); r.Verdict == record.DoesNotHold || r.Source != lab.SourceLive || len(r.Checks) < 5 {
-		t.Errorf("groups: %s: %s", r.Verdict, r.Reason)
-	}
 	b := ShortBatching()
 	b.Live, b.Flood, b.Producers = live, 1000, b.Producers[:2]
-	r := performOn(t, producing{&b})
+	r := labtest.Perform(t, producing{&b})
 	if r.Verdict == record.DoesNotHold || len(r.Checks) < 10 || !strings.Contains(strings.Join(r.Notes, "\n"), "producers wrote 20000 records (live)") {
 		t.Errorf("batching: %s: %s, notes %q", r.Verdict, r.Reason, r.Notes)
 	}
@@ -128,10 +96,10 @@ func TestLiveRecords(t *testing.T) {
 
 // TestALiveStreamThatIsSilent says why nothing comes.
 func TestALiveStreamThatIsSilent(t *testing.T) {
-	u := &Upstream{URLs: []string{"ws://127.0.0.1:1/subscribe"}, Collections: collections}
+	u := &Upstream{URLs: []string{"ws://127.0.0.1:1/subscribe"}, Collections: Collections}
 	ctx, stop := context.WithTimeout(t.Context(), time.Second)
 	defer stop()
-	if _, err := u.record(ctx, &lab.Bench{Progress: func(string) {}}, 10, time.Second); err == nil {
+	if _, err := u.Record(ctx, &lab.Bench{Progress: func(string) {}}, 10, time.Second); err == nil {
 		t.Error("there are records of nobody")
 	}
 	u.URLs = []string{"http://127.0.0.1:1"}
@@ -147,7 +115,7 @@ func TestOwnRecords(t *testing.T) {
 		t.Skip("measures for some seconds: WEIR_TEST_LAB=1 go test -run OwnRecords ./internal/lab")
 	}
 	b := &lab.Bench{Dir: t.TempDir(), Log: slog.New(slog.DiscardHandler), Progress: func(string) {}}
-	e, err := openEngine(t.Context(), b, nil)
+	e, err := OpenEngine(t.Context(), b, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -173,7 +141,7 @@ func TestOwnRecords(t *testing.T) {
 	}
 	s := ShortBatching()
 	s.From, s.Flood, s.Producers = &FromTopic{Kafka: cfg, Topic: "mine"}, 1000, s.Producers[:1]
-	r := performOn(t, producing{&s})
+	r := labtest.Perform(t, producing{&s})
 	notes := strings.Join(r.Notes, "\n")
 	if r.Verdict == record.DoesNotHold || r.Source != "records of the topic mine" || !strings.Contains(notes, "wrote 300 records") || !strings.Contains(notes, "800 bytes each") || !strings.Contains(notes, "flatters compression") {
 		t.Errorf("%s: %s, source %q, notes %q", r.Verdict, r.Reason, r.Source, notes)

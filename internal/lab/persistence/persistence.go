@@ -1,40 +1,45 @@
-package kit
+// Package persistence is the lab of killing everything at once, brokers, Redis, producers and
+// consumers, without warning, and starting it again; and of the log's retention, which alone
+// may remove records.
+package persistence
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"time"
 
 	"github.com/weir-project/weir/internal/lab"
+	"github.com/weir-project/weir/internal/lab/kit"
 	"github.com/weir-project/weir/internal/lab/record"
 )
 
 // Ways to break the persistence experiment on purpose.
 const (
-	// BreakForget removes the first file of the log while everything is down.
-	BreakForget = "forget"
-	// BreakSpare kills nothing.
-	BreakSpare = "spare"
+	// breakForget removes the first file of the log while everything is down.
+	breakForget = "forget"
+	// breakSpare kills nothing.
+	breakSpare = "spare"
 )
 
-// PersistenceBreaks lists the ways to break it.
-func PersistenceBreaks() []string { return []string{BreakForget, BreakSpare} }
+// Breaks lists the ways to break it.
+func Breaks() []string { return []string{breakForget, breakSpare} }
 
 // Limits of Persistence's settings.
 const (
-	MinPersistenceRate = 20
-	MaxPersistenceRate = 5000
-	MaxKills           = 20
-	MinBetween         = 500 * time.Millisecond
-	MaxBetween         = time.Minute
+	MinRate    = 20
+	MaxRate    = 5000
+	MaxKills   = 20
+	MinBetween = 500 * time.Millisecond
+	MaxBetween = time.Minute
 )
 
-// Persistence is the experiment of killing everything at once, brokers, Redis,
+// Lab is the experiment of killing everything at once, brokers, Redis,
 // producers and consumers, without warning, and starting it again; and of the log's
 // retention, which is the only thing that may remove what was written.
-type Persistence struct {
+type Lab struct {
 	// Program is what runs weir: its path, and arguments that come first.
 	Program []string `json:"-"`
 	// Rate is the events per second of the simulated Bluesky.
@@ -44,60 +49,60 @@ type Persistence struct {
 	Between time.Duration `json:"-"`
 	// Live is where weir's Bluesky comes from, whatever the Rate; nil for the simulated
 	// streams. WikipediaURL is its Wikipedia's, empty for the public one.
-	Live         *Upstream `json:"live,omitempty"`
-	WikipediaURL string    `json:"wikipedia_url,omitempty"`
+	Live         *kit.Upstream `json:"live,omitempty"`
+	WikipediaURL string        `json:"wikipedia_url,omitempty"`
 	// Break is empty, or a way to break the experiment on purpose.
 	Break string `json:"break,omitempty"`
 }
 
-// DefaultPersistence kills everything five times.
-func DefaultPersistence() Persistence {
-	return Persistence{Rate: 500, Kills: 5, Between: 4 * time.Second}
+// Default kills everything five times.
+func Default() Lab {
+	return Lab{Rate: 500, Kills: 5, Between: 4 * time.Second}
 }
 
-// ShortPersistence is the same claim in the least time.
-func ShortPersistence() Persistence {
-	s := DefaultPersistence()
+// Short is the same claim in the least time.
+func Short() Lab {
+	s := Default()
 	s.Kills, s.Between = 2, time.Second
 	return s
 }
 
 // Name implements Experiment.
-func (s *Persistence) Name() string { return "persistence" }
+func (s *Lab) Name() string { return "persistence" }
 
 // Source implements Sourced.
-func (s *Persistence) Source() string { return s.Live.name() }
+func (s *Lab) Source() string { return s.Live.Name() }
 
 // Claim implements Experiment.
-func (s *Persistence) Claim() string {
+func (s *Lab) Claim() string {
 	return "What was committed stays: after everything was killed at once and started again, every record is at its offset with its bytes, " +
-		"no group's position went back, counts are those of the log, and streams go on where they were. " +
-		"Only retention removes records: whole segments from the oldest on, and offsets are never given twice."
+		"no group's committed offset went back, the counts are those of the log, and streams go on where they were. " +
+		"Only retention removes records: whole segments, the oldest first, and no offset is used twice."
 }
 
 // Settings implements Experiment.
-func (s *Persistence) Settings() any {
+func (s *Lab) Settings() any {
 	return struct {
-		*Persistence
+		*Lab
 		BetweenSeconds float64 `json:"between_s"`
 	}{s, s.Between.Seconds()}
 }
 
 // Check implements Experiment.
-func (s *Persistence) Check() error {
+func (s *Lab) Check() error {
 	switch {
-	case !(s.Rate >= MinPersistenceRate && s.Rate <= MaxPersistenceRate):
-		return fmt.Errorf("a rate of %v is not between %d and %d events a second", s.Rate, MinPersistenceRate, MaxPersistenceRate)
+	case !(s.Rate >= MinRate && s.Rate <= MaxRate):
+		return fmt.Errorf("a rate of %v is not between %d and %d events a second", s.Rate, MinRate, MaxRate)
 	case s.Kills < 1 || s.Kills > MaxKills:
 		return fmt.Errorf("%d kills are not between 1 and %d", s.Kills, MaxKills)
 	case s.Between < MinBetween || s.Between > MaxBetween:
 		return fmt.Errorf("a time of %v between kills is not between %v and %v", s.Between, MinBetween, MaxBetween)
-	case s.Break != "" && !slices.Contains(PersistenceBreaks(), s.Break):
-		return noSuch("way to break", s.Break, PersistenceBreaks())
+	case s.Break != "" && !slices.Contains(Breaks(), s.Break):
+		return kit.NoSuch("way to break", s.Break, Breaks())
 	case len(s.Program) == 0:
 		return errors.New("no program to kill")
 	}
-	return s.Live.check()
+	return s.Live.Check()
 }
 
 // Cases of the experiment.
@@ -107,9 +112,12 @@ const (
 )
 
 // Run implements Experiment.
-func (s *Persistence) Run(ctx context.Context, b *lab.Bench, r *lab.Report) error {
-	if s.Break == BreakForget && b.Engine == lab.EngineApache {
-		return fmt.Errorf("breaking by %q is for the embedded engine: a file that one broker lost is on two others", s.Break)
+func (s *Lab) Run(ctx context.Context, b *lab.Bench, r *lab.Report) error {
+	if runtime.GOOS == "windows" {
+		return errors.New("the lab persistence kills and signals processes, which needs Linux or macOS")
+	}
+	if s.Break == breakForget && b.Engine == lab.EngineApache {
+		return fmt.Errorf("breaking by %q is for the embedded engine: a file that one broker loses is also on two others", s.Break)
 	}
 	o, err := s.observe(ctx, b)
 	if err != nil {
@@ -139,8 +147,8 @@ type round struct {
 	first float64
 }
 
-// persistenceSeen is what was seen of all rounds.
-type persistenceSeen struct {
+// seen is what was seen of all rounds.
+type seen struct {
 	rounds []round
 	// records is how many the topics held at the end, doubled how many of them were
 	// there already; miscounted how many counts in Redis differ from the log.
@@ -154,7 +162,7 @@ type persistenceSeen struct {
 }
 
 // measure adds figures.
-func (s *Persistence) measure(r *lab.Report, o *persistenceSeen) {
+func (s *Lab) measure(r *lab.Report, o *seen) {
 	var slowest float64
 	l := record.Line{Case: caseKill, Panel: "from start to the first new count (s)"}
 	for i, x := range o.rounds {
@@ -169,12 +177,12 @@ func (s *Persistence) measure(r *lab.Report, o *persistenceSeen) {
 }
 
 // judge adds the checks.
-func (s *Persistence) judge(r *lab.Report, o *persistenceSeen) {
+func (s *Lab) judge(r *lab.Report, o *seen) {
 	conditions := len(r.Checks)
 	var gone, changed, back int64
 	for i, x := range o.rounds {
 		if !x.killed {
-			r.Unknown(caseKill, fmt.Sprintf("kill %d of %d", i+1, s.Kills), "ended by SIGKILL, nobody answers", "something went on")
+			r.Unknown(caseKill, fmt.Sprintf("kill %d of %d", i+1, s.Kills), "ended by SIGKILL, nothing answers", "something went on")
 		}
 		if x.records == 0 {
 			r.Unknown(caseKill, fmt.Sprintf("kill %d of %d has something to destroy", i+1, s.Kills), "at least 1 record", "0")
@@ -193,8 +201,8 @@ func (s *Persistence) judge(r *lab.Report, o *persistenceSeen) {
 	if !o.finished {
 		return
 	}
-	r.Check(caseKill, "no event is there twice", fmt.Sprintf("%d different", o.records), fmt.Sprintf("%d doubled", o.doubled), o.doubled == 0)
+	r.Check(caseKill, "no event is stored twice", fmt.Sprintf("%d different", o.records), fmt.Sprintf("%d duplicated", o.doubled), o.doubled == 0)
 	r.Check(caseKill, "Redis counts what the log holds", "0 differences", fmt.Sprintf("%d, of %d events", o.miscounted, o.counted), o.miscounted == 0 && o.counted > 0)
-	r.Check(caseKill, "weir verify finds nothing lost, doubled or miscounted", "ok", o.verify, o.verified)
-	r.Check(caseKill, "it ends in order when asked", "exit code 0", fmt.Sprintf("in order: %v", o.orderly), o.orderly)
+	r.Check(caseKill, "weir verify finds nothing lost, duplicated or miscounted", "ok", o.verify, o.verified)
+	r.Check(caseKill, "weir shuts down cleanly when asked", "exit code 0", fmt.Sprintf("cleanly: %v", o.orderly), o.orderly)
 }

@@ -1,4 +1,4 @@
-package kit
+package groups
 
 import (
 	"context"
@@ -12,9 +12,10 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/weir-project/weir/internal/kafka"
+	"github.com/weir-project/weir/internal/lab/kit"
 )
 
-// readEvent is one record that a member was given.
+// readEvent is one record that a member received.
 type readEvent struct {
 	at        float64 // seconds since the run began
 	partition int32
@@ -22,7 +23,7 @@ type readEvent struct {
 	member    int
 }
 
-// handover is a partition that a member was given, or told to give up.
+// handover is a partition that was assigned to a member, or revoked.
 type handover struct {
 	at        float64
 	partition int32
@@ -42,11 +43,11 @@ type deathSeen struct {
 	done, acked, tried map[int32]int64
 }
 
-// groupRun is a group of one protocol while it runs.
-type groupRun struct {
+// group is a group of one protocol while it runs.
+type group struct {
 	protocol Protocol // what is claimed of it
 	used     Protocol // what its members use
-	name     string   // of the group
+	name     string
 	kafka    kafka.Config
 	now      func() float64
 	breakage string
@@ -57,53 +58,50 @@ type groupRun struct {
 	reads   []readEvent
 	moves   []handover
 	deaths  []deathSeen
-	members []*groupMember // that live, in the order of their coming
+	members []*member // that live, in the order in which they joined
 	born    int
 	void    string          // why nothing can be claimed; empty where it can
-	newest  map[int32]int64 // of what was read, and one more, by partition
-	// caughtUp says that nothing much was unread at a time.
+	newest  map[int32]int64 // one beyond the newest record read, by partition
+	// caughtUp says that almost nothing was unread at some time.
 	caughtUp bool
-	left     int // requests to leave that members wrote who left
+	left     int // requests to leave that members wrote when they left
 }
 
-// groupMember is one member: one client and one loop that reads, notes and commits.
-type groupMember struct {
-	g      *groupRun
+// member is one client and one loop that reads, notes and commits.
+type member struct {
+	g      *group
 	number int // from 1
 	cl     *kgo.Client
-	net    *mortal
+	net    *kit.Network
 	stop   context.CancelFunc
 	ended  chan struct{}
 
 	// g.mu guards these.
 	owned              map[int32]bool
 	done, acked, tried map[int32]int64
-	answered           time.Time      // when the client last told what became of a commit
+	answered           time.Time      // when the client last reported the result of a commit
 	skip               map[int32]bool // the next record is left out, on purpose
 }
 
 // join adds a member. It returns at once.
-func (g *groupRun) join(ctx context.Context) error {
+func (g *group) join(ctx context.Context) error {
 	g.mu.Lock()
 	g.born++
-	m := &groupMember{g: g, number: g.born, net: newMortal(), ended: make(chan struct{}), owned: map[int32]bool{},
+	m := &member{g: g, number: g.born, net: kit.NewNetwork(), ended: make(chan struct{}), owned: map[int32]bool{},
 		done: map[int32]int64{}, acked: map[int32]int64{}, tried: map[int32]int64{}, skip: map[int32]bool{}}
 	g.mu.Unlock()
-	opts := append(g.used.options(), m.net.option(),
-		kgo.ConsumerGroup(g.name), kgo.ConsumeTopics(groupsTopic),
-		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
-		kgo.SessionTimeout(groupSession), kgo.HeartbeatInterval(groupHeartbeat), kgo.RebalanceTimeout(20*time.Second),
-		kgo.FetchMaxWait(100*time.Millisecond),
-		kgo.AutoCommitMarks(), kgo.AutoCommitInterval(groupCommit), kgo.BlockRebalanceOnPoll(),
+	cfg := g.kafka
+	cfg.ClientID = fmt.Sprintf("%s-%d", g.name, m.number)
+	cl, err := cfg.NewClient(append(g.used.options(), m.net.Option(),
+		kgo.ConsumerGroup(g.name), kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.SessionTimeout(session), kgo.HeartbeatInterval(heartbeat), kgo.RebalanceTimeout(20*time.Second), kgo.FetchMaxWait(100*time.Millisecond),
+		kgo.AutoCommitMarks(), kgo.AutoCommitInterval(commitEvery), kgo.BlockRebalanceOnPoll(),
 		kgo.AutoCommitCallback(func(_ *kgo.Client, req *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse, err error) {
 			m.committed(req, resp, err)
 		}),
-		kgo.OnPartitionsAssigned(func(_ context.Context, _ *kgo.Client, given map[string][]int32) { m.given(given[groupsTopic]) }),
-		kgo.OnPartitionsRevoked(func(ctx context.Context, _ *kgo.Client, lost map[string][]int32) { m.revoked(ctx, lost[groupsTopic]) }),
-		kgo.OnPartitionsLost(func(_ context.Context, _ *kgo.Client, lost map[string][]int32) { m.expelled(lost[groupsTopic]) }))
-	cfg := g.kafka
-	cfg.ClientID = fmt.Sprintf("%s-%d", g.name, m.number)
-	cl, err := cfg.NewClient(opts...)
+		kgo.OnPartitionsAssigned(func(_ context.Context, _ *kgo.Client, given map[string][]int32) { m.given(given[topic]) }),
+		kgo.OnPartitionsRevoked(func(ctx context.Context, _ *kgo.Client, lost map[string][]int32) { m.revoked(ctx, lost[topic]) }),
+		kgo.OnPartitionsLost(func(_ context.Context, _ *kgo.Client, lost map[string][]int32) { m.expelled(lost[topic]) }))...)
 	if err != nil {
 		return fmt.Errorf("join %s: %w", g.name, err)
 	}
@@ -116,22 +114,22 @@ func (g *groupRun) join(ctx context.Context) error {
 	return nil
 }
 
-// run reads until ctx ends. The client commits by itself what is marked as done, and
-// does not keep the loop waiting while the group decides who has what.
-func (m *groupMember) run(ctx context.Context) {
+// run reads until ctx ends. The client commits marked records by itself, and does not keep
+// the loop waiting while the group decides on the assignment.
+func (m *member) run(ctx context.Context) {
 	defer close(m.ended)
 	for ctx.Err() == nil {
-		m.take(m.cl.PollRecords(ctx, 500))
+		m.note(m.cl.PollRecords(ctx, 500))
 		m.cl.AllowRebalance()
 	}
 }
 
-// take notes what was fetched; noting is all the work there is.
-func (m *groupMember) take(fetches kgo.Fetches) {
+// note notes what was fetched; that is all the work there is.
+func (m *member) note(fetches kgo.Fetches) {
 	at := m.g.now()
 	m.g.mu.Lock()
 	fetches.EachRecord(func(r *kgo.Record) {
-		if _, ok := m.done[r.Partition]; !ok { // where it goes on is where the group had committed
+		if _, ok := m.done[r.Partition]; !ok { // it goes on where the group had committed
 			m.acked[r.Partition], m.tried[r.Partition] = r.Offset, r.Offset
 		}
 		m.done[r.Partition] = r.Offset + 1
@@ -146,8 +144,8 @@ func (m *groupMember) take(fetches kgo.Fetches) {
 	m.cl.MarkCommitRecords(fetches.Records()...)
 }
 
-// committed notes what the brokers said of a commit.
-func (m *groupMember) committed(req *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse, err error) {
+// committed notes the brokers' answer to a commit.
+func (m *member) committed(req *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse, err error) {
 	m.g.mu.Lock()
 	defer m.g.mu.Unlock()
 	m.answered = time.Now()
@@ -168,15 +166,15 @@ func (m *groupMember) committed(req *kmsg.OffsetCommitRequest, resp *kmsg.Offset
 	}
 }
 
-func (m *groupMember) given(ids []int32) {
+func (m *member) given(ids []int32) {
 	at := m.g.now()
 	m.g.mu.Lock()
 	defer m.g.mu.Unlock()
 	for _, p := range ids {
 		m.owned[p] = true
-		delete(m.done, p)
-		delete(m.acked, p)
-		delete(m.tried, p)
+		for _, of := range []map[int32]int64{m.done, m.acked, m.tried} {
+			delete(of, p)
+		}
 		if m.g.breakage == BreakSkip && m.number > 1 {
 			m.skip[p] = true
 		}
@@ -184,33 +182,33 @@ func (m *groupMember) given(ids []int32) {
 	}
 }
 
-// revoked commits what is done and lets go. Nothing is in hand: rebalances are kept
-// out between a poll and the end of what is done with it.
-func (m *groupMember) revoked(ctx context.Context, ids []int32) {
+// revoked commits and lets go. No record is in hand: rebalances wait until a poll's records
+// are noted.
+func (m *member) revoked(ctx context.Context, ids []int32) {
 	if len(ids) > 0 && m.g.breakage != BreakForget {
-		ctx, cancel := context.WithTimeout(ctx, groupSession)
+		ctx, cancel := context.WithTimeout(ctx, session)
 		err := m.cl.CommitMarkedOffsets(ctx)
 		cancel()
-		if err != nil && !m.net.cut() {
-			m.g.trouble(fmt.Sprintf("member %d could not commit what it gave up: %v", m.number, err))
+		if err != nil && !m.net.IsCut() {
+			m.g.disturbed(fmt.Sprintf("member %d could not commit its revoked partitions: %v", m.number, err))
 		}
 	}
 	m.lost(ids)
 }
 
-// expelled is called where the brokers took a member for dead.
-func (m *groupMember) expelled(ids []int32) {
+// expelled is called where the brokers have removed a member from the group.
+func (m *member) expelled(ids []int32) {
 	m.g.mu.Lock()
 	owns := len(m.owned) > 0
 	m.g.mu.Unlock()
-	if owns && !m.net.cut() {
-		m.g.trouble(fmt.Sprintf("member %d was taken for dead: the machine was too busy to send heartbeats", m.number))
+	if owns && !m.net.IsCut() {
+		m.g.disturbed(fmt.Sprintf("the session of member %d expired: the machine was too busy to send heartbeats", m.number))
 	}
 	m.lost(ids)
 }
 
-// trouble notes what makes every claim about the group void.
-func (g *groupRun) trouble(why string) {
+// disturbed notes why no claim about the group can be checked.
+func (g *group) disturbed(why string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.void == "" {
@@ -218,7 +216,7 @@ func (g *groupRun) trouble(why string) {
 	}
 }
 
-func (m *groupMember) lost(ids []int32) {
+func (m *member) lost(ids []int32) {
 	at := m.g.now()
 	m.g.mu.Lock()
 	defer m.g.mu.Unlock()
@@ -230,56 +228,65 @@ func (m *groupMember) lost(ids []int32) {
 	}
 }
 
-// leave ends a membership in order.
-func (g *groupRun) leave(m *groupMember) {
-	m.stop()
-	<-m.ended
-	m.goodbye(groupSession)
+// leave lets a member leave the group cleanly.
+func (g *group) leave(m *member) {
+	m.stopReading()
+	m.leaveGroup(session)
 	m.cl.CloseAllowingRebalance()
-	_, leaves := m.net.saw()
+	_, leaves := m.net.Seen()
 	g.remove(m)
 	g.mu.Lock()
 	g.left += leaves
 	g.mu.Unlock()
 }
 
-func (g *groupRun) remove(m *groupMember) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.members = slices.DeleteFunc(g.members, func(x *groupMember) bool { return x == m })
-}
-
-// kill cuts a member off. It had partitions and records that it had not committed.
-func (g *groupRun) kill(m *groupMember) {
-	if g.breakage == BreakIdle {
-		m.stop()
-		<-m.ended
-		m.goodbye(groupSession)
-	}
-	m.net.kill()
-	at := g.now()
-	g.remove(m)
+func (m *member) stopReading() {
 	m.stop()
 	<-m.ended
+}
+
+// leaveGroup leaves the group. Whether the request was written, the network has seen.
+func (m *member) leaveGroup(within time.Duration) {
+	ctx, cancel := context.WithTimeout(context.Background(), within)
+	defer cancel()
+	_ = m.cl.LeaveGroupContext(ctx)
+}
+
+func (g *group) remove(m *member) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.members = slices.DeleteFunc(g.members, func(x *member) bool { return x == m })
+}
+
+// kill cuts a member off. It had partitions, and records that it had not committed.
+func (g *group) kill(m *member) {
+	if g.breakage == kit.BreakIdle {
+		m.stopReading()
+		m.leaveGroup(session)
+	}
+	m.net.Cut()
+	at := g.now()
+	g.remove(m)
+	m.stopReading()
 	g.mu.Lock()
 	owned := m.owned
-	m.owned = map[int32]bool{} // what the client says from now on is of no interest
+	m.owned = map[int32]bool{} // what the client reports from now on does not count
 	g.mu.Unlock()
 	// A client takes its time to give up on brokers that it cannot reach.
 	g.burials.Go(func() { g.bury(m, at, owned) })
 }
 
 // bury notes what there is to know of a member that was cut off.
-func (g *groupRun) bury(m *groupMember, at float64, owned map[int32]bool) {
-	m.goodbye(10 * time.Millisecond) // which it cannot say
+func (g *group) bury(m *member, at float64, owned map[int32]bool) {
+	m.leaveGroup(10 * time.Millisecond) // which it cannot
 	m.cl.CloseAllowingRebalance()
-	beat, leaves := m.net.saw()
+	beat, leaves := m.net.Seen()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	d := deathSeen{member: m.number, at: at, beat: g.now() - time.Since(beat).Seconds(), leaves: leaves,
 		done: map[int32]int64{}, acked: map[int32]int64{}, tried: map[int32]int64{}}
-	// A client that is closed tells nothing of the commit that it waits for.
-	doubtful := m.net.committed().After(m.answered)
+	// A client that is closed does not report the commit that it waits for.
+	doubtful := m.net.LastCommit().After(m.answered)
 	for p := range owned {
 		if n, ok := m.done[p]; ok {
 			d.done[p], d.acked[p], d.tried[p] = n, m.acked[p], m.tried[p]
@@ -291,22 +298,15 @@ func (g *groupRun) bury(m *groupMember, at float64, owned map[int32]bool) {
 	g.deaths = append(g.deaths, d)
 }
 
-// goodbye leaves the group. Whether that was said is seen by what was written.
-func (m *groupMember) goodbye(within time.Duration) {
-	ctx, cancel := context.WithTimeout(context.Background(), within)
-	defer cancel()
-	_ = m.cl.LeaveGroupContext(ctx)
-}
-
 // alive returns the members.
-func (g *groupRun) alive() []*groupMember {
+func (g *group) alive() []*member {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return slices.Clone(g.members)
 }
 
 // close ends all memberships.
-func (g *groupRun) close() {
+func (g *group) close() {
 	var wg sync.WaitGroup
 	for _, m := range g.alive() {
 		wg.Go(func() { g.leave(m) })
@@ -315,8 +315,8 @@ func (g *groupRun) close() {
 	g.burials.Wait()
 }
 
-// owners is who has which partition, where exactly one has.
-func (g *groupRun) owners() map[int32]int {
+// owners is which member has which partition, where exactly one has.
+func (g *group) owners() map[int32]int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	out := map[int32]int{}
@@ -333,11 +333,11 @@ func (g *groupRun) owners() map[int32]int {
 	return out
 }
 
-// settled reports whether every partition has an owner, members have as many as each
-// other, give or take one, and each owner has read something since it was given it.
-func (g *groupRun) settled() bool {
+// settled reports whether every partition has an owner, members have as many as each other,
+// give or take one, and each owner has read something of its partitions.
+func (g *group) settled() bool {
 	owners := g.owners()
-	if len(owners) < groupPartitions {
+	if len(owners) < partitions {
 		return false
 	}
 	load := map[int]int{}
@@ -348,13 +348,13 @@ func (g *groupRun) settled() bool {
 	for _, m := range g.alive() {
 		id, n := m.cl.GroupMetadata()
 		if id == "" || n <= 0 || generation > 0 && n != generation {
-			return false // somebody has not heard of the last change yet
+			return false // a member does not know the last change yet
 		}
 		generation = n
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	least, most := groupPartitions, 0
+	least, most := partitions, 0
 	for _, m := range g.members {
 		least, most = min(least, load[m.number]), max(most, load[m.number])
 		for p := range m.owned {
@@ -366,9 +366,9 @@ func (g *groupRun) settled() bool {
 	return most-least <= 1
 }
 
-// uncommitted is the member that has most partitions of which it has read something
-// that it has not committed; nil where nobody has.
-func (g *groupRun) uncommitted() (victim *groupMember) {
+// uncommitted is the member with the most partitions of which it has read something that it
+// has not committed; nil where no member has.
+func (g *group) uncommitted() (victim *member) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	most := 0
@@ -384,4 +384,22 @@ func (g *groupRun) uncommitted() (victim *groupMember) {
 		}
 	}
 	return victim
+}
+
+// readAll reports whether members have received the last record of each partition.
+func (g *group) readAll(ends map[int32]int64) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	done := map[int32]int64{}
+	for _, m := range g.members {
+		for p, n := range m.done {
+			done[p] = max(done[p], n)
+		}
+	}
+	for p, end := range ends {
+		if done[p] < end {
+			return false
+		}
+	}
+	return true
 }

@@ -1,4 +1,4 @@
-package kit
+package parallel
 
 import (
 	"cmp"
@@ -26,7 +26,7 @@ const (
 )
 
 // accepted lists what was worked, by slot.
-func (o *parallelSeen) accepted() map[slot][]attempt {
+func (o *seen) accepted() map[slot][]attempt {
 	out := make(map[slot][]attempt, len(o.log.records))
 	for _, a := range o.attempts {
 		if a.accepted {
@@ -42,7 +42,7 @@ type workTally struct {
 	overtaken               int // records that a worker began before one of the same key, that lies before, was done
 }
 
-func (o *parallelSeen) tally() workTally {
+func (o *seen) tally() workTally {
 	var t workTally
 	done := o.accepted()
 	ends := map[string]float64{} // of each key: when all that is before has ended
@@ -72,7 +72,7 @@ func (o *parallelSeen) tally() workTally {
 
 // elapsed is from when the first record was begun until the last one was done, in
 // seconds; 0 for nothing.
-func (o *parallelSeen) elapsed() float64 {
+func (o *seen) elapsed() float64 {
 	if len(o.attempts) == 0 {
 		return 0
 	}
@@ -87,7 +87,7 @@ func (o *parallelSeen) elapsed() float64 {
 }
 
 // loads is how many attempts each worker made.
-func (o *parallelSeen) loads() []int {
+func (o *seen) loads() []int {
 	out := make([]int, o.workers)
 	for _, a := range o.attempts {
 		out[a.worker]++
@@ -96,12 +96,12 @@ func (o *parallelSeen) loads() []int {
 }
 
 // busiest is what the worker with the most attempts needs for them, in seconds.
-func (o *parallelSeen) busiest(work time.Duration) float64 {
+func (o *seen) busiest(work time.Duration) float64 {
 	return float64(slices.Max(o.loads())) * work.Seconds()
 }
 
 // idle is how many workers did nothing.
-func (o *parallelSeen) idle() (n int) {
+func (o *seen) idle() (n int) {
 	for _, x := range o.loads() {
 		if x == 0 {
 			n++
@@ -111,7 +111,7 @@ func (o *parallelSeen) idle() (n int) {
 }
 
 // measure adds a case's figures and lines.
-func (s *Parallel) measure(r *lab.Report, base, o *parallelSeen) {
+func (s *Lab) measure(r *lab.Report, base, o *seen) {
 	t, of := o.tally(), o.name
 	loads := o.loads()
 	r.Measure(of, "worked", float64(len(o.accepted())), "events")
@@ -129,7 +129,7 @@ func (s *Parallel) measure(r *lab.Report, base, o *parallelSeen) {
 
 // deliveries are the broker's counts of a record's deliveries, in the order in which
 // they came.
-func (o *parallelSeen) deliveries(of slot) (counts []int32) {
+func (o *seen) deliveries(of slot) (counts []int32) {
 	var all []attempt
 	for _, a := range o.attempts {
 		if a.slot == of {
@@ -144,7 +144,7 @@ func (o *parallelSeen) deliveries(of slot) (counts []int32) {
 }
 
 // judge adds the checks of a case.
-func (s *Parallel) judge(r *lab.Report, base, o *parallelSeen) {
+func (s *Lab) judge(r *lab.Report, base, o *seen) {
 	of, t := o.name, o.tally()
 	if len(o.attempts) == 0 {
 		r.Unknown(of, "records are worked", "at least 1", "0")
@@ -161,7 +161,7 @@ func (s *Parallel) judge(r *lab.Report, base, o *parallelSeen) {
 	default:
 		r.Check(of, "every record is worked exactly once", fmt.Sprintf("%d worked; 0 missing, 0 twice, 0 foreign", n),
 			fmt.Sprintf("%d worked; %d missing, %d twice, %d foreign", len(o.accepted()), t.missing, t.twice, t.foreign), t.missing+t.twice+t.foreign == 0)
-		r.Check(of, "the group's committed position is at the end", "0 behind", fmt.Sprintf("%d behind", o.behind), o.behind == 0)
+		r.Check(of, "the group's committed offsets are at the end", "0 behind", fmt.Sprintf("%d behind", o.behind), o.behind == 0)
 	}
 	s.judgeOrder(r, o, t)
 	if o.described != nil {
@@ -174,22 +174,22 @@ func sortedInts(all []int) []int { return slices.Sorted(slices.Values(all)) }
 
 // judgeOrder adds what becomes of order. That it is lost where nobody keeps it is
 // shown, not promised.
-func (s *Parallel) judgeOrder(r *lab.Report, o *parallelSeen, t workTally) {
-	const overtaken = "%d of %d begun before one that lies before was done"
+func (s *Lab) judgeOrder(r *lab.Report, o *seen, t workTally) {
+	const overtaken = "%d of %d begun before an earlier one was done"
 	got := fmt.Sprintf(overtaken, t.overtaken, len(o.log.records))
 	switch {
 	case o.promise == keepsOrder:
 		r.Check(o.name, "records of a key are worked one after the other, in the log's order", "0 overtaken", got, t.overtaken == 0)
 	case t.overtaken > 0:
-		r.Check(o.name, "nobody keeps the order of a key", "more than 0 overtaken", got, true)
+		r.Check(o.name, "nothing keeps the order of a key", "more than 0 overtaken", got, true)
 	default:
-		r.Unknown(o.name, "records of a key meet, so that order can be lost", "more than 0 overtaken", got)
+		r.Unknown(o.name, "records of a key meet, so that their order can be lost", "more than 0 overtaken", got)
 	}
 }
 
 // judgeMembers adds who of a consumer group has nothing to do.
-func (s *Parallel) judgeMembers(r *lab.Report, o *parallelSeen) {
-	want := max(0, o.workers-parallelPartitions)
+func (s *Lab) judgeMembers(r *lab.Report, o *seen) {
+	want := max(0, o.workers-partitions)
 	if len(o.described) != o.workers {
 		r.Unknown(o.name, "all members join", fmt.Sprint(o.workers), fmt.Sprint(len(o.described)))
 		return
@@ -207,7 +207,7 @@ func (s *Parallel) judgeMembers(r *lab.Report, o *parallelSeen) {
 // judgeTime adds what theory says of the speed, on a machine on which a worker without
 // a pipeline does all that it should. On a busy one everything takes longer by as much as
 // that worker does.
-func (s *Parallel) judgeTime(r *lab.Report, base, o *parallelSeen) {
+func (s *Lab) judgeTime(r *lab.Report, base, o *seen) {
 	const claim = "it takes as long as the busiest worker needs"
 	busiest, took, pace := o.busiest(s.Work), o.elapsed(), min(1, max(0.01, o.control))
 	least, most := busiest*(1-busyBelow), (busiest*(1+busyAbove)+busyStart.Seconds())/pace
@@ -230,10 +230,10 @@ func (s *Parallel) judgeTime(r *lab.Report, base, o *parallelSeen) {
 }
 
 // judgeShare adds what a share group promises.
-func (s *Parallel) judgeShare(r *lab.Report, o *parallelSeen, t workTally) {
+func (s *Lab) judgeShare(r *lab.Report, o *seen, t workTally) {
 	of, n := o.name, len(o.log.records)
 	if o.refused > 0 { // such a record comes again, and nobody can tell which it was
-		r.Unknown(of, "brokers take every acknowledgement", "0 refused", fmt.Sprint(o.refused))
+		r.Unknown(of, "brokers accept every acknowledgement", "0 refused", fmt.Sprint(o.refused))
 		return
 	}
 	r.Check(of, "every record but the poison is acknowledged exactly once", fmt.Sprintf("%d; 0 missing, 0 twice, 0 foreign", n-1),
@@ -255,7 +255,7 @@ func (s *Parallel) judgeShare(r *lab.Report, o *parallelSeen, t workTally) {
 			wrong++
 		}
 	}
-	r.Check(of, "what is released comes again, counted; the rest comes once", fmt.Sprintf("%d twice, 0 otherwise", len(o.release)),
+	r.Check(of, "a released record comes again, counted; every other record comes once", fmt.Sprintf("%d twice, 0 otherwise", len(o.release)),
 		fmt.Sprintf("%d twice, %d otherwise", again, wrong), again == len(o.release) && wrong == 0)
 	var want []int32
 	for i := range o.limit {
@@ -263,7 +263,7 @@ func (s *Parallel) judgeShare(r *lab.Report, o *parallelSeen, t workTally) {
 	}
 	got := o.deliveries(o.poison)
 	r.Check(of, "the poison record is delivered up to the limit, then given up", fmt.Sprint(want), fmt.Sprint(got), slices.Equal(got, want))
-	r.Check(of, "the rest goes on: the group has nothing left", "0 behind", fmt.Sprintf("%d behind", o.behind), o.finished && o.behind == 0)
+	r.Check(of, "the other records are not held up: the group has nothing left", "0 behind", fmt.Sprintf("%d behind", o.behind), o.finished && o.behind == 0)
 	r.Check(of, "more workers than partitions work", fmt.Sprintf("all %d on %d partitions", o.workers, len(o.log.partitions)),
 		fmt.Sprintf("%d", o.workers-o.idle()), o.idle() == 0 && o.workers > len(o.log.partitions))
 }

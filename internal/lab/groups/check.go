@@ -1,4 +1,4 @@
-package kit
+package groups
 
 import (
 	"cmp"
@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/weir-project/weir/internal/lab"
+	"github.com/weir-project/weir/internal/lab/kit"
 )
 
 // What is done to the groups, in this order.
@@ -19,8 +20,8 @@ const (
 	stepDie   = "die"
 )
 
-// groupsSeen is what was seen.
-type groupsSeen struct {
+// seen is what was seen.
+type seen struct {
 	rate, hold float64
 	// sent is what was acknowledged, truth by kind, ends by partition.
 	sent  int64
@@ -161,7 +162,7 @@ func longest(stops map[int32]float64, moved map[int32]bool) (ofMoved, ofStayed f
 }
 
 // step finds a protocol's step.
-func (o *groupsSeen) step(p Protocol, kind string) *stepSeen {
+func (o *seen) step(p Protocol, kind string) *stepSeen {
 	i := slices.IndexFunc(o.steps, func(s stepSeen) bool { return s.protocol == p && s.kind == kind })
 	if i < 0 {
 		return nil
@@ -170,9 +171,9 @@ func (o *groupsSeen) step(p Protocol, kind string) *stepSeen {
 }
 
 // measure adds figures.
-func (s *Groups) measure(r *lab.Report, o *groupsSeen) {
-	r.Measure(steadyGroup, "counted", float64(sum(o.steady)), "events")
-	r.Measure(slowGroup, "counted", float64(sum(o.slow)), "events")
+func (s *Lab) measure(r *lab.Report, o *seen) {
+	r.Measure(steadyGroup, "counted", float64(kit.Sum(o.steady)), "events")
+	r.Measure(slowGroup, "counted", float64(kit.Sum(o.slow)), "events")
 	r.Measure(steadyGroup, "largest lag in the pause", float64(o.steadyPeak), "events")
 	r.Measure(slowGroup, "largest lag in the pause", float64(o.slowPeak), "events")
 	if o.drainedAt > o.resumedAt {
@@ -197,7 +198,7 @@ func (s *Groups) measure(r *lab.Report, o *groupsSeen) {
 			if len(moved) > 0 {
 				r.Measure(of, kind+": stop of what moved", 1000*ofMoved, "ms")
 			}
-			if len(moved) < groupPartitions {
+			if len(moved) < partitions {
 				r.Measure(of, kind+": stop of what stayed", 1000*ofStayed, "ms")
 			}
 		}
@@ -205,9 +206,9 @@ func (s *Groups) measure(r *lab.Report, o *groupsSeen) {
 }
 
 // judge adds the checks.
-func (s *Groups) judge(r *lab.Report, o *groupsSeen) {
+func (s *Lab) judge(r *lab.Report, o *seen) {
 	if o.stuck != "" {
-		r.Unknown(slowGroup, "everything comes about in time: "+o.stuck, "within a minute or so", "not yet")
+		r.Unknown(slowGroup, "everything happens in time: "+o.stuck, "within a minute or so", "not yet")
 		return
 	}
 	s.judgeIndependence(r, o)
@@ -218,47 +219,47 @@ func (s *Groups) judge(r *lab.Report, o *groupsSeen) {
 }
 
 // judgeIndependence adds what is claimed of the two groups that count.
-func (s *Groups) judgeIndependence(r *lab.Report, o *groupsSeen) {
+func (s *Lab) judgeIndependence(r *lab.Report, o *seen) {
 	if least := int64(o.rate * o.hold); o.slowPeak < least {
 		r.Unknown(slowGroup, "it falls behind", fmt.Sprintf("a lag of %d", least), fmt.Sprint(o.slowPeak))
 		return
 	}
 	from, to := o.atPause, o.atResume
 	want := from.lag + to.written - from.written
-	r.Check(slowGroup, "it stands still while it is paused, and falls behind by what is written", fmt.Sprintf("position %d, lag %d", from.next, want),
-		fmt.Sprintf("position %d, lag %d", to.next, to.lag), to.next == from.next && to.lag == want)
+	r.Check(slowGroup, "while paused it stands still, and its lag grows by the records written", fmt.Sprintf("offset %d, lag %d", from.next, want),
+		fmt.Sprintf("offset %d, lag %d", to.next, to.lag), to.next == from.next && to.lag == want)
 	bound := int64(o.rate * o.hold / 2)
 	r.Check(steadyGroup, "the other group does not fall behind meanwhile", fmt.Sprintf("at most %d", bound), fmt.Sprint(o.steadyPeak), o.steadyPeak <= bound)
 	for group, counts := range map[string]map[string]int64{steadyGroup: o.steady, slowGroup: o.slow} {
-		claim := "it has counted every event once, by kind"
+		claim := "it has counted every event exactly once, by event type"
 		if group == steadyGroup {
-			claim += ", although one of its members died"
+			claim += ", although one of its members was killed"
 			if !o.counterDied || o.counterLeaves > 0 {
-				r.Unknown(group, "one of its members dies", "cut off without a word", fmt.Sprintf("%v, %d requests to leave", o.counterDied, o.counterLeaves))
+				r.Unknown(group, "one of its members is killed", "cut off, without a request to leave", fmt.Sprintf("%v, %d requests to leave", o.counterDied, o.counterLeaves))
 			}
 		}
-		r.Check(group, claim, fmt.Sprint(sorted(o.truth)), fmt.Sprint(sorted(counts)), maps.Equal(counts, o.truth))
+		r.Check(group, claim, fmt.Sprint(kit.Sorted(o.truth)), fmt.Sprint(kit.Sorted(counts)), maps.Equal(counts, o.truth))
 	}
 }
 
 // judgeProtocol adds what is claimed of one protocol.
-func (s *Groups) judgeProtocol(r *lab.Report, o *groupsSeen, p *protocolSeen) {
+func (s *Lab) judgeProtocol(r *lab.Report, o *seen, p *protocolSeen) {
 	of := string(p.protocol)
 	if p.void != "" {
-		r.Unknown(of, "no member is disturbed", "nothing but what the lab does", p.void)
+		r.Unknown(of, "no member is disturbed", "only the lab's own changes", p.void)
 		return
 	}
 	t := p.count(o.ends)
-	r.Check(of, "every record is read, and for the first time in its partition's order", "0 lost, 0 late", fmt.Sprintf("%d lost, %d late", t.lost, t.late), t.lost == 0 && t.late == 0)
-	r.Check(of, "nothing is made up", "0", fmt.Sprint(t.foreign), t.foreign == 0)
+	r.Check(of, "every record is read, and in its partition's order when it is read first", "0 lost, 0 late", fmt.Sprintf("%d lost, %d late", t.lost, t.late), t.lost == 0 && t.late == 0)
+	r.Check(of, "no record is foreign", "0", fmt.Sprint(t.foreign), t.foreign == 0)
 	r.Check(of, "at the end everything is committed", ordered(o.ends), ordered(p.committed), maps.Equal(o.ends, p.committed))
 	least, most, outside := p.redone(t.doubled)
-	r.Check(of, "read twice is what the dead had not committed, and nothing else", fmt.Sprintf("%d to %d, 0 others", least, most),
+	r.Check(of, "only records that a killed member had not committed are read twice", fmt.Sprintf("%d to %d, 0 others", least, most),
 		fmt.Sprintf("%d, %d others", len(t.doubled), outside), outside == 0 && int64(len(t.doubled)) >= least && int64(len(t.doubled)) <= most)
 	for _, kind := range []string{stepJoin, stepLeave} {
 		st := o.step(p.protocol, kind)
-		if st == nil || len(st.before) < groupPartitions {
-			r.Unknown(of, "a member comes and one goes", "all six partitions owned before", fmt.Sprint(st))
+		if st == nil || len(st.before) < partitions {
+			r.Unknown(of, "a member joins and one leaves", "all six partitions owned before", fmt.Sprint(st))
 			continue
 		}
 		revoked, moved := p.during(st)
@@ -267,23 +268,23 @@ func (s *Groups) judgeProtocol(r *lab.Report, o *groupsSeen, p *protocolSeen) {
 			continue
 		}
 		if p.protocol == Eager {
-			r.Check(of, kind+": every partition is told to stop, whether it moves or not", "6 of 6", fmt.Sprintf("%d of 6, %d moved", len(revoked), len(moved)), len(revoked) == groupPartitions)
+			r.Check(of, kind+": every partition is revoked, whether it moves or not", "6 of 6", fmt.Sprintf("%d of 6, %d moved", len(revoked), len(moved)), len(revoked) == partitions)
 			continue
 		}
-		r.Check(of, kind+": only partitions that move are told to stop", ids(moved), ids(revoked), maps.Equal(revoked, moved))
+		r.Check(of, kind+": only partitions that move are revoked", ids(moved), ids(revoked), maps.Equal(revoked, moved))
 	}
 	if st := o.step(p.protocol, stepSeven); st != nil {
 		owners := map[int]bool{}
 		for _, m := range st.after {
 			owners[m] = true
 		}
-		r.Check(of, "of seven members on six partitions one has nothing to do", "6 with one each, 1 idle", fmt.Sprintf("%d with some, %d idle", len(owners), st.members-len(owners)),
-			st.members == groupPartitions+1 && len(owners) == groupPartitions)
+		r.Check(of, "with seven members on six partitions one is idle", "6 with one each, 1 idle", fmt.Sprintf("%d with some, %d idle", len(owners), st.members-len(owners)),
+			st.members == partitions+1 && len(owners) == partitions)
 	}
 }
 
 // judgeDeaths adds what is claimed of members that die, beside those that leave.
-func (s *Groups) judgeDeaths(r *lab.Report, o *groupsSeen) {
+func (s *Lab) judgeDeaths(r *lab.Report, o *seen) {
 	for i := range o.protocols {
 		p := &o.protocols[i]
 		of := string(p.protocol)
@@ -292,22 +293,22 @@ func (s *Groups) judgeDeaths(r *lab.Report, o *groupsSeen) {
 		case p.void != "":
 			continue // said already
 		case st == nil || leave == nil || len(p.deaths) == 0:
-			r.Unknown(of, "a member dies", "1", "0")
+			r.Unknown(of, "a member is killed", "1", "0")
 			continue
 		case p.deaths[0].leaves > 0:
-			r.Unknown(of, "a member dies without a word", "0 requests to leave", fmt.Sprint(p.deaths[0].leaves))
+			r.Unknown(of, "a member is killed without a request to leave", "0 requests to leave", fmt.Sprint(p.deaths[0].leaves))
 			continue
 		case p.left == 0:
-			r.Unknown(of, "a member that leaves says so", "a request to leave", "none")
+			r.Unknown(of, "a member that leaves sends a request to leave", "a request to leave", "none")
 			continue
 		}
 		d := &p.deaths[0]
 		taken := p.taken(d)
-		r.Check(of, "a death is noticed when the session has passed since its last heartbeat, not before", fmt.Sprintf("after at least %.1f s", 0.9*groupSession.Seconds()),
-			fmt.Sprintf("after %.1f s", taken-d.beat), taken-d.beat >= 0.9*groupSession.Seconds())
+		r.Check(of, "the group notices a killed member when its session has expired, not before", fmt.Sprintf("after at least %.1f s", 0.9*session.Seconds()),
+			fmt.Sprintf("after %.1f s", taken-d.beat), taken-d.beat >= 0.9*session.Seconds())
 		_, movedThen := p.during(leave)
 		left, _ := longest(p.stops(leave), movedThen)
-		r.Check(of, "one that says goodbye stops its partitions for less than one that dies", fmt.Sprintf("less than %.1f s", taken-d.at), fmt.Sprintf("%.1f s", left), left < taken-d.at)
+		r.Check(of, "a member that leaves cleanly stops its partitions for a shorter time than one that is killed", fmt.Sprintf("less than %.1f s", taken-d.at), fmt.Sprintf("%.1f s", left), left < taken-d.at)
 	}
 }
 
@@ -322,7 +323,7 @@ func (p *protocolSeen) taken(d *deathSeen) float64 {
 }
 
 // notes say in words what was seen.
-func (s *Groups) notes(o *groupsSeen) []string {
+func (s *Lab) notes(o *seen) []string {
 	var out []string
 	for i := range o.protocols {
 		p := &o.protocols[i]
@@ -332,7 +333,7 @@ func (s *Groups) notes(o *groupsSeen) []string {
 		}
 		revoked, moved := p.during(st)
 		ofMoved, ofStayed := longest(p.stops(st), moved)
-		out = append(out, fmt.Sprintf("%s, when the third member came: %d of 6 partitions were told to stop, %d moved; what moved stood still for %.0f ms, what stayed for %.0f ms",
+		out = append(out, fmt.Sprintf("%s, when the third member joined: %d of 6 partitions were revoked, %d moved; those that moved stood still for %.0f ms, the others for %.0f ms",
 			p.protocol, len(revoked), len(moved), 1000*ofMoved, 1000*ofStayed))
 	}
 	return out

@@ -1,9 +1,8 @@
-package kit
+package persistence
 
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -15,25 +14,16 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kgo"
-
 	"github.com/weir-project/weir/internal/cluster"
 	"github.com/weir-project/weir/internal/kafka"
 	"github.com/weir-project/weir/internal/lab"
+	"github.com/weir-project/weir/internal/lab/kit"
 	"github.com/weir-project/weir/internal/tally"
 )
 
-// counted says which group counts which topic of a whole weir.
-var countedBy = map[string]string{
-	kafka.TopicBluesky:         kafka.GroupBluesky,
-	kafka.TopicBlueskyAccounts: accountGroup,
-	kafka.TopicWikipedia:       kafka.GroupWikipedia,
-}
-
 // whole is a weir up in a process of its own.
 type whole struct {
-	s     *Persistence
+	s     *Lab
 	b     *lab.Bench
 	shown time.Time
 	dir   string
@@ -46,13 +36,13 @@ type whole struct {
 
 // told shows a count as it is now.
 func (w *whole) told(n int64) {
-	if time.Since(w.shown) >= tellEvery {
+	if time.Since(w.shown) >= kit.TellEvery {
 		w.shown = time.Now()
 		w.b.Point(caseKill, "counted (events)", float64(n))
 	}
 }
 
-func (s *Persistence) open(b *lab.Bench) (*whole, error) {
+func (s *Lab) open(b *lab.Bench) (*whole, error) {
 	addrs, err := cluster.FreeAddrs("127.0.0.1", 4)
 	if err != nil {
 		return nil, err
@@ -85,7 +75,7 @@ func (w *whole) start() error {
 }
 
 // streams are the arguments that say where events come from.
-func (s *Persistence) streams() []string {
+func (s *Lab) streams() []string {
 	if s.Live == nil {
 		return []string{"--source", lab.SourceSimulated, "--rate", fmt.Sprint(s.Rate)}
 	}
@@ -111,7 +101,7 @@ func (w *whole) end(s os.Signal) (error, error) {
 	var how error
 	select {
 	case how = <-w.ended:
-	case <-time.After(patience):
+	case <-time.After(kit.Patience):
 		err = errors.Join(errors.New("weir did not end within a minute when asked, and was killed"), w.cmd.Process.Kill())
 		how = <-w.ended
 	}
@@ -129,6 +119,9 @@ func (w *whole) destroy(ctx context.Context) (how error, err error) {
 	}
 	return how, err
 }
+
+// redis is the address of the counts.
+func (w *whole) redis() string { return "redis://" + w.addrs[3] + "/1" }
 
 // answers reports whether anybody listens on one of its addresses.
 func (w *whole) answers() bool {
@@ -150,8 +143,8 @@ func (w *whole) counts(ctx context.Context, n int64, show func(string)) (int64, 
 			_ = store.Close()
 		}
 	}()
-	long := patience
-	if w.b.Engine == cluster.Apache {
+	long := kit.Patience
+	if w.b.Engine == lab.EngineApache {
 		long *= 2 // three Java processes start first
 	}
 	for end := time.Now().Add(long); time.Now().Before(end); {
@@ -162,7 +155,7 @@ func (w *whole) counts(ctx context.Context, n int64, show func(string)) (int64, 
 		default:
 		}
 		if store == nil {
-			store, _ = tally.Open(ctx, "redis://"+w.addrs[3]+"/1") // not yet: try again
+			store, _ = tally.Open(ctx, w.redis()) // not yet: try again
 		}
 		if store != nil {
 			sum, err := total(ctx, store)
@@ -174,7 +167,7 @@ func (w *whole) counts(ctx context.Context, n int64, show func(string)) (int64, 
 			}
 			show(fmt.Sprintf("%d events counted", sum))
 		}
-		if err := wait(ctx, sampleEvery); err != nil {
+		if err := kit.Wait(ctx, kit.SampleEvery); err != nil {
 			return 0, false, err
 		}
 	}
@@ -186,115 +179,8 @@ func lastLine(s string) string {
 	return lines[len(lines)-1]
 }
 
-// total is the number of events counted in all topics.
-func total(ctx context.Context, store *tally.Store) (n int64, err error) {
-	for topic, group := range countedBy {
-		kinds, err := store.Totals(ctx, group, topic)
-		if err != nil {
-			return 0, err
-		}
-		n += sum(kinds)
-	}
-	return n, nil
-}
-
-// place is where a record lies.
-type place struct {
-	topic     string
-	partition int32
-	offset    int64
-}
-
-// state is what must not be less after a kill.
-type state struct {
-	records map[place][sha256.Size]byte
-	events  map[place][sha256.Size]byte // of the value alone: upstream's bytes
-	kinds   map[place]string
-	offsets map[string]int64 // committed, by group, topic and partition
-}
-
-// read reads everything that is committed, and the groups' committed offsets.
-func (w *whole) read(ctx context.Context) (*state, error) {
-	cl, err := w.kafka.NewClient()
-	if err != nil {
-		return nil, err
-	}
-	defer cl.Close()
-	admin := kadm.NewClient(cl)
-	st := &state{records: map[place][sha256.Size]byte{}, events: map[place][sha256.Size]byte{}, kinds: map[place]string{}, offsets: map[string]int64{}}
-	for _, group := range countedBy {
-		all, err := admin.FetchOffsets(ctx, group)
-		if err != nil {
-			return nil, fmt.Errorf("read the offsets of %s: %w", group, err)
-		}
-		all.Each(func(o kadm.OffsetResponse) {
-			st.offsets[fmt.Sprintf("%s %s/%d", group, o.Topic, o.Partition)] = o.At
-		})
-	}
-	topics := []string{kafka.TopicBluesky, kafka.TopicBlueskyAccounts, kafka.TopicWikipedia, kafka.TopicDeadLetters}
-	starts, err := admin.ListStartOffsets(ctx, topics...)
-	if err != nil {
-		return nil, err
-	}
-	ends, err := admin.ListCommittedOffsets(ctx, topics...)
-	if err != nil {
-		return nil, err
-	}
-	var ranges []kafka.Range
-	ends.Each(func(e kadm.ListedOffset) {
-		from, _ := starts.Lookup(e.Topic, e.Partition)
-		if e.Err == nil && e.Offset > from.Offset {
-			ranges = append(ranges, kafka.Range{TopicPartition: kafka.TopicPartition{Topic: e.Topic, Partition: e.Partition}, From: from.Offset, To: e.Offset})
-		}
-	})
-	err = kafka.Scan(ctx, w.kafka, ranges, func(r *kgo.Record) error {
-		at := place{r.Topic, r.Partition, r.Offset}
-		st.records[at], st.events[at] = digest(r), sha256.Sum256(r.Value)
-		for _, h := range r.Headers {
-			if h.Key == kafka.HeaderKind {
-				st.kinds[at] = string(h.Value)
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("read the log: %w", err)
-	}
-	return st, nil
-}
-
-// digest is of all that a consumer gets.
-func digest(r *kgo.Record) [sha256.Size]byte {
-	h := sha256.New()
-	fmt.Fprintf(h, "%d %d %d %d ", r.Timestamp.UnixMilli(), len(r.Key), len(r.Value), len(r.Headers))
-	h.Write(r.Key)
-	h.Write(r.Value)
-	for _, x := range r.Headers {
-		fmt.Fprintf(h, "%d %s %d ", len(x.Key), x.Key, len(x.Value))
-		h.Write(x.Value)
-	}
-	return [sha256.Size]byte(h.Sum(nil))
-}
-
-// compare notes what is less than before.
-func (x *round) compare(before, after *state) {
-	for at, d := range before.records {
-		switch got, ok := after.records[at]; {
-		case !ok:
-			x.gone++
-		case got != d:
-			x.changed++
-		}
-	}
-	for of, offset := range before.offsets {
-		if after.offsets[of] < offset {
-			x.back++
-		}
-	}
-}
-
 // observe kills everything as often as asked.
-func (s *Persistence) observe(ctx context.Context, b *lab.Bench) (_ *persistenceSeen, err error) {
+func (s *Lab) observe(ctx context.Context, b *lab.Bench) (_ *seen, err error) {
 	w, err := s.open(b)
 	if err != nil {
 		return nil, err
@@ -303,7 +189,7 @@ func (s *Persistence) observe(ctx context.Context, b *lab.Bench) (_ *persistence
 		_, e := w.destroy(context.WithoutCancel(ctx)) // whatever is left of it
 		err = errors.Join(err, e)
 	}()
-	o := &persistenceSeen{}
+	o := &seen{}
 	at := func(i int, text string) { b.Progress(fmt.Sprintf("kill %d of %d  %s", i+1, s.Kills, text)) }
 	b.Begin(caseKill, time.Now())
 	at(0, "starting weir")
@@ -328,7 +214,7 @@ func (s *Persistence) observe(ctx context.Context, b *lab.Bench) (_ *persistence
 			return nil, err
 		}
 		counted += int64(s.Rate / 5)
-		if s.Break != BreakSpare {
+		if s.Break != breakSpare {
 			at(i, "killing everything")
 			b.Mark(caseKill, fmt.Sprintf("kill %d: brokers, Redis, producers, consumers", i+1))
 			how, err := w.destroy(ctx)
@@ -336,7 +222,7 @@ func (s *Persistence) observe(ctx context.Context, b *lab.Bench) (_ *persistence
 				return nil, err
 			}
 			x.killed = bySignal(how, syscall.SIGKILL) && !w.answers()
-			if s.Break == BreakForget {
+			if s.Break == breakForget {
 				if err := forget(w.dir); err != nil {
 					return nil, err
 				}
@@ -363,7 +249,7 @@ func (s *Persistence) observe(ctx context.Context, b *lab.Bench) (_ *persistence
 		return nil, err
 	}
 	o.finished = ok
-	b.Progress("comparing with weir verify, and ending in order")
+	b.Progress("comparing with weir verify, and shutting down")
 	return o, w.finish(ctx, o)
 }
 
@@ -400,7 +286,7 @@ func forget(dir string) error {
 }
 
 // finish compares counts with the log, asks weir verify, and ends the process.
-func (w *whole) finish(ctx context.Context, o *persistenceSeen) error {
+func (w *whole) finish(ctx context.Context, o *seen) error {
 	if err := w.recount(ctx, o); err != nil {
 		return err
 	}
@@ -412,52 +298,4 @@ func (w *whole) finish(ctx context.Context, o *persistenceSeen) error {
 	how, err := w.end(syscall.SIGINT)
 	o.orderly = how == nil
 	return err
-}
-
-// recount counts the log up to where Redis says that it has counted.
-func (w *whole) recount(ctx context.Context, o *persistenceSeen) error {
-	store, err := tally.Open(ctx, "redis://"+w.addrs[3]+"/1")
-	if err != nil {
-		return err
-	}
-	defer store.Close()
-	tallies := map[string]map[int32]tally.Tally{}
-	for topic, group := range countedBy {
-		if tallies[topic], err = store.Partitions(ctx, group, topic); err != nil {
-			return err
-		}
-	}
-	st, err := w.read(ctx)
-	if err != nil {
-		return err
-	}
-	seen := map[[sha256.Size]byte]bool{}
-	recount := map[string]int64{} // by topic and kind, difference to Redis
-	for topic, all := range tallies {
-		for _, t := range all {
-			for kind, n := range t.Counts {
-				recount[topic+" "+kind] -= n
-				o.counted += n
-			}
-		}
-	}
-	for at, d := range st.events {
-		if at.topic == kafka.TopicDeadLetters {
-			continue
-		}
-		o.records++
-		if seen[d] {
-			o.doubled++
-		}
-		seen[d] = true
-		if t, ok := tallies[at.topic][at.partition]; ok && at.offset >= t.Start && at.offset < t.Next {
-			recount[at.topic+" "+st.kinds[at]]++
-		}
-	}
-	for _, n := range recount {
-		if n != 0 {
-			o.miscounted++
-		}
-	}
-	return nil
 }

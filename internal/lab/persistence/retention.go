@@ -1,4 +1,4 @@
-package kit
+package persistence
 
 import (
 	"context"
@@ -9,17 +9,18 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/weir-project/weir/internal/kafka"
 	"github.com/weir-project/weir/internal/lab"
+	"github.com/weir-project/weir/internal/lab/kit"
 	"github.com/weir-project/weir/internal/lab/record"
 )
 
 // What is written to see retention at work: several times what may stay. A segment
 // of 1 MiB is the smallest that Apache Kafka accepts.
 const (
+	topic            = "lab-retention"
 	retentionSegment = 1 << 20
 	retentionBytes   = 3 << 20
 	retentionWritten = 12 << 20
@@ -41,13 +42,12 @@ type retentionSeen struct {
 // not.
 func observeRetention(ctx context.Context, b *lab.Bench) (_ *retentionSeen, err error) {
 	b.Progress("retention  starting brokers")
-	e, err := openEngine(ctx, b, map[string]string{"log.retention.check.interval.ms": "1000"})
+	e, err := kit.OpenEngine(ctx, b, map[string]string{"log.retention.check.interval.ms": "1000"})
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, e.Close()) }()
-	cfg := kafka.Config{Brokers: e.Addrs(), ClientID: "weir-lab", Log: b.Log}
-	const topic = "lab-retention"
+	cfg := kit.Kafka(b, e)
 	cl, err := cfg.NewClient(kgo.DefaultProduceTopic(topic), kgo.ProducerBatchCompression(kgo.NoCompression()), kgo.MaxBufferedRecords(64))
 	if err != nil {
 		return nil, err
@@ -71,79 +71,60 @@ func observeRetention(ctx context.Context, b *lab.Bench) (_ *retentionSeen, err 
 		}
 	}
 	b.Progress("retention  waiting for the oldest segments to go")
-	if err := o.settle(ctx, b, admin, topic); err != nil {
+	if err := o.settle(ctx, b, cl); err != nil {
 		return nil, err
 	}
-	return o, o.read(ctx, cfg, topic)
+	return o, o.read(ctx, cfg, cl)
 }
 
-// settle waits until the low watermark has moved and then stayed for some passes.
-func (o *retentionSeen) settle(ctx context.Context, b *lab.Bench, admin *kadm.Client, topic string) error {
+// settle waits until the low watermark has moved and then stayed for a while.
+func (o *retentionSeen) settle(ctx context.Context, b *lab.Bench, cl *kgo.Client) error {
 	quiet := time.Now()
-	for end := time.Now().Add(patience); time.Now().Before(end); {
-		lows, err := admin.ListStartOffsets(ctx, topic)
-		if err != nil {
-			return err
+	var failed error
+	ok, err := kit.Until(ctx, func() bool {
+		bounds, err := kafka.Bounds(ctx, cl, topic)
+		if failed = err; err != nil {
+			return true
 		}
-		highs, err := admin.ListEndOffsets(ctx, topic)
-		if err != nil {
-			return err
-		}
-		low, _ := lows.Lookup(topic, 0)
-		high, _ := highs.Lookup(topic, 0)
-		if low.Offset != o.low {
+		at := bounds[kafka.TopicPartition{Topic: topic}]
+		if at.Start != o.low {
 			quiet = time.Now()
 		}
-		o.low, o.high = low.Offset, high.Offset
+		o.low, o.high = at.Start, at.End
 		b.Points(caseRetention, record.Point{Panel: "low watermark (offset)", Y: float64(o.low)}, record.Point{Panel: "high watermark (offset)", Y: float64(o.high)})
-		if o.low > 0 && time.Since(quiet) > 3*time.Second {
-			o.trimmed = true
-			return nil
-		}
-		if err := wait(ctx, 50*time.Millisecond); err != nil {
-			return err
-		}
-	}
-	return nil
+		return o.low > 0 && time.Since(quiet) > 3*time.Second
+	})
+	o.trimmed = ok && failed == nil
+	return errors.Join(err, failed)
 }
 
 // read reads what is kept, and asks for what is not.
-func (o *retentionSeen) read(ctx context.Context, cfg kafka.Config, topic string) error {
-	if o.high > o.low {
-		of := kafka.Range{TopicPartition: kafka.TopicPartition{Topic: topic}, From: o.low, To: o.high}
-		err := kafka.Scan(ctx, cfg, []kafka.Range{of}, func(r *kgo.Record) error {
-			if o.inside < 0 {
-				o.inside = r.Offset
-			}
-			n := int64(-1)
-			if len(r.Value) >= 8 {
-				n = int64(binary.BigEndian.Uint64(r.Value))
-			}
-			if n != r.Offset {
-				n = -1
-			}
-			o.kept, o.bytes = append(o.kept, n), o.bytes+int64(len(r.Value))
-			return nil
-		})
-		if err != nil {
-			return fmt.Errorf("read what is kept: %w", err)
+func (o *retentionSeen) read(ctx context.Context, cfg kafka.Config, cl *kgo.Client) error {
+	err := kit.ReadBack(ctx, cfg, cl, func(r *kgo.Record) {
+		if o.inside < 0 {
+			o.inside = r.Offset
 		}
+		n := int64(-1)
+		if len(r.Value) >= 8 && binary.BigEndian.Uint64(r.Value) == uint64(r.Offset) {
+			n = r.Offset
+		}
+		o.kept, o.bytes = append(o.kept, n), o.bytes+int64(len(r.Value))
+	}, topic)
+	if err != nil {
+		return err
 	}
-	cl, err := cfg.NewClient(kgo.ConsumeResetOffset(kgo.NoResetOffset()),
+	late, err := cfg.NewClient(kgo.ConsumeResetOffset(kgo.NoResetOffset()),
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {0: kgo.NewOffset().At(0)}}))
 	if err != nil {
 		return err
 	}
-	defer cl.Close()
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer late.Close()
+	ctx, cancel := context.WithTimeout(ctx, kit.Patience)
 	defer cancel()
-	fetches := cl.PollFetches(ctx)
+	fetches := late.PollFetches(ctx)
 	o.behind = fmt.Sprintf("%d records", fetches.NumRecords())
 	if err := fetches.Err(); err != nil {
-		o.behind = err.Error()
-		if e, ok := errors.AsType[*kerr.Error](err); ok {
-			o.behind = e.Message
-		}
+		o.behind = kit.ErrorName(err)
 	}
 	return nil
 }
@@ -163,22 +144,22 @@ func (o *retentionSeen) judge(r *lab.Report) {
 		r.Unknown(of, "retention removes something", "a low watermark above 0 that stays", fmt.Sprintf("%d after a minute", o.low))
 		return
 	}
-	r.Check(of, "what was written keeps its offsets: the high watermark is the number of records", fmt.Sprint(o.written), fmt.Sprint(o.high), o.high == o.written)
+	r.Check(of, "records keep their offsets: the high watermark is the number of records written", fmt.Sprint(o.written), fmt.Sprint(o.high), o.high == o.written)
 	wrong := int64(0)
 	for i, n := range o.kept {
 		if n != o.low+int64(i) {
 			wrong++
 		}
 	}
-	r.Check(of, "only the oldest are gone: from the low watermark on everything is there", fmt.Sprintf("%d records, 0 wrong", o.high-o.low),
+	r.Check(of, "only the oldest records are gone: all from the low watermark on are there", fmt.Sprintf("%d records, 0 wrong", o.high-o.low),
 		fmt.Sprintf("%d records, %d wrong", len(o.kept), wrong), int64(len(o.kept)) == o.high-o.low && wrong == 0 && o.inside == o.low)
 	// Segments are removed whole, and never so that less than retention.bytes stays;
 	// what records take beyond their values is below 5% here. The newest segment may
 	// still be written to, and is on top.
 	least, most := int64(retentionBytes)*95/100, int64(retentionBytes+2*retentionSegment)
-	r.Check(of, "no more is removed than must be", fmt.Sprintf("%d to %d KiB kept", least>>10, most>>10), fmt.Sprintf("%d KiB", o.bytes>>10),
+	r.Check(of, "no more records are removed than necessary", fmt.Sprintf("%d to %d KiB kept", least>>10, most>>10), fmt.Sprintf("%d KiB", o.bytes>>10),
 		o.bytes >= least && o.bytes <= most)
-	r.Check(of, "who is behind is told so, and not served something else", offsetOutOfRange, o.behind, o.behind == offsetOutOfRange)
+	r.Check(of, "a reader of a removed offset gets an error, not other records", offsetOutOfRange, o.behind, o.behind == offsetOutOfRange)
 }
 
 // offsetOutOfRange is what a reader of a removed offset is answered.

@@ -1,4 +1,4 @@
-package kit
+package groups
 
 import (
 	"context"
@@ -16,10 +16,9 @@ type wish struct {
 	pause    bool     // of the slow group
 }
 
-// play leaves the groups to whoever watches, for a while: the slow one can be paused,
-// and members of the others come, go and die. What is claimed of counts and records
-// stays claimed.
-func (g *groupsRun) play(ctx context.Context) error {
+// play lets the reader change the groups for a while: pause the slow one, and add, remove
+// and kill members of the others. The claims about counts and records stay.
+func (g *run) play(ctx context.Context) error {
 	if g.s.Play <= 0 {
 		return nil
 	}
@@ -28,7 +27,7 @@ func (g *groupsRun) play(ctx context.Context) error {
 	defer withdraw()
 	end := g.now() + g.s.Play.Seconds()
 	var failed error
-	err := g.until(ctx, "yours to play with", func(int64, int64) bool {
+	err := g.until(ctx, "change the groups by hand", func(int64, int64) bool {
 		select {
 		case w := <-wishes:
 			failed = g.fulfil(ctx, w)
@@ -36,10 +35,10 @@ func (g *groupsRun) play(ctx context.Context) error {
 		}
 		return failed != nil || g.now() >= end
 	})
-	g.stuck = "" // it ends when its time is over
-	if err == nil {
-		err = failed
+	if errors.Is(err, errStuck) { // it ends when its time is over
+		g.stuck, err = "", nil
 	}
+	err = errors.Join(err, failed)
 	if err == nil && len(g.counters[slowGroup]) == 0 {
 		err = g.count(slowGroup)
 	}
@@ -53,13 +52,13 @@ const (
 )
 
 // offer offers the controls.
-func (g *groupsRun) offer(wishes chan<- wish) (withdraw func()) {
+func (g *run) offer(wishes chan<- wish) (withdraw func()) {
 	ask := func(w wish) error {
 		select {
 		case wishes <- w:
 			return nil
 		default:
-			return errors.New("too much at once: wait until the last wishes are fulfilled")
+			return errors.New("too many changes at once: wait until the last ones are done")
 		}
 	}
 	withdraws := []func(){g.b.Offer(record.Control{Name: "slow", Label: "the slow group", Values: []string{goesOn, paused}, Value: goesOn},
@@ -67,11 +66,11 @@ func (g *groupsRun) offer(wishes chan<- wish) (withdraw func()) {
 	for _, x := range g.groups {
 		p := x.protocol
 		withdraws = append(withdraws,
-			g.b.Offer(record.Control{Name: membersControl(p), Label: "members of " + string(p), Min: 1, Max: maxGroupMembers, Unit: "members", Value: strconv.Itoa(len(x.alive()))},
+			g.b.Offer(record.Control{Name: membersControl(p), Label: "members of " + string(p), Min: 1, Max: maxMembers, Unit: "members", Value: strconv.Itoa(len(x.alive()))},
 				func(v string) error {
 					n, err := strconv.Atoi(v)
 					if err != nil {
-						return fmt.Errorf("%q members are no whole number", v)
+						return fmt.Errorf("%q is not a number of members", v)
 					}
 					return ask(wish{protocol: p, members: n})
 				}),
@@ -88,24 +87,24 @@ func (g *groupsRun) offer(wishes chan<- wish) (withdraw func()) {
 func membersControl(p Protocol) string { return "members-" + string(p) }
 func killControl(p Protocol) string    { return "kill-" + string(p) }
 
-// maxGroupMembers bounds what a reader can ask for.
-const maxGroupMembers = 8
+// maxMembers bounds what a reader can ask for.
+const maxMembers = 8
 
-func (g *groupsRun) offerDeath(x *groupRun, ask func(wish) error) (withdraw func()) {
-	return g.b.Offer(record.Control{Name: killControl(x.protocol), Label: "who dies in " + string(x.protocol), Values: []string{nobody, "a member"}, Value: nobody},
+func (g *run) offerDeath(x *group, ask func(wish) error) (withdraw func()) {
+	return g.b.Offer(record.Control{Name: killControl(x.protocol), Label: "killed in " + string(x.protocol), Values: []string{nobody, "a member"}, Value: nobody},
 		func(v string) error {
 			switch {
 			case v == nobody:
 				return nil
 			case len(x.alive()) < 2:
-				return errors.New("the last member stays: nobody would take its partitions over")
+				return errors.New("the last member stays: no other member could take its partitions over")
 			}
 			return ask(wish{protocol: x.protocol})
 		})
 }
 
 // fulfil does what was asked for.
-func (g *groupsRun) fulfil(ctx context.Context, w wish) error {
+func (g *run) fulfil(ctx context.Context, w wish) error {
 	if w.protocol == "" {
 		have := g.counters[slowGroup]
 		switch {
@@ -126,7 +125,7 @@ func (g *groupsRun) fulfil(ctx context.Context, w wish) error {
 		if w.members == 0 {
 			var err error
 			if len(x.alive()) > 1 { // the last one is not taken
-				err = g.die(ctx, x)
+				err = g.killOne(ctx, x)
 			}
 			g.b.Became(killControl(x.protocol), nobody)
 			g.b.Became(membersControl(x.protocol), strconv.Itoa(len(x.alive())))

@@ -11,10 +11,10 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// mortal is the network of one client, which can be cut for good without warning: to
+// Network is the network of one client, which can be cut for good without warning: to
 // the brokers that is what the death of its process or its machine looks like. It
 // reads the requests that pass, so that nobody has to take its word for it.
-type mortal struct {
+type Network struct {
 	mu     sync.Mutex
 	conns  map[net.Conn]struct{}
 	dead   bool
@@ -23,12 +23,12 @@ type mortal struct {
 	commit time.Time // the last commit of positions that was written
 }
 
-func newMortal() *mortal { return &mortal{conns: map[net.Conn]struct{}{}} }
+func NewNetwork() *Network { return &Network{conns: map[net.Conn]struct{}{}} }
 
 // option makes a client use this network.
-func (m *mortal) option() kgo.Opt { return kgo.Dialer(m.dial) }
+func (m *Network) Option() kgo.Opt { return kgo.Dialer(m.dial) }
 
-func (m *mortal) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+func (m *Network) dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	c, err := new(net.Dialer).DialContext(ctx, network, addr)
 	if err != nil {
 		return nil, err
@@ -40,11 +40,11 @@ func (m *mortal) dial(ctx context.Context, network, addr string) (net.Conn, erro
 		return nil, net.ErrClosed
 	}
 	m.conns[c] = struct{}{}
-	return &mortalConn{Conn: c, m: m}, nil
+	return &networkConn{Conn: c, m: m}, nil
 }
 
 // kill cuts every connection, and there will be none.
-func (m *mortal) kill() {
+func (m *Network) Cut() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.dead = true
@@ -55,39 +55,39 @@ func (m *mortal) kill() {
 }
 
 // cut reports whether it was killed.
-func (m *mortal) cut() bool {
+func (m *Network) IsCut() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.dead
 }
 
 // saw returns when the last heartbeat was written, and how many requests to leave.
-func (m *mortal) saw() (beat time.Time, leaves int) {
+func (m *Network) Seen() (beat time.Time, leaves int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.beat, m.leaves
 }
 
 // committed returns when the last commit of positions was written.
-func (m *mortal) committed() time.Time {
+func (m *Network) LastCommit() time.Time {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.commit
 }
 
-type mortalConn struct {
+type networkConn struct {
 	net.Conn
-	m *mortal
+	m *Network
 }
 
 // Write implements net.Conn. A client writes each request in one call.
-func (c *mortalConn) Write(p []byte) (int, error) {
+func (c *networkConn) Write(p []byte) (int, error) {
 	c.m.mu.Lock()
 	if c.m.dead {
 		c.m.mu.Unlock()
 		return 0, net.ErrClosed
 	}
-	switch apiKey(p) {
+	switch APIKey(p) {
 	case kmsg.LeaveGroup:
 		c.m.leaves++
 	case kmsg.OffsetCommit:
@@ -106,7 +106,7 @@ func (c *mortalConn) Write(p []byte) (int, error) {
 }
 
 // Close implements net.Conn.
-func (c *mortalConn) Close() error {
+func (c *networkConn) Close() error {
 	c.m.mu.Lock()
 	delete(c.m.conns, c.Conn)
 	c.m.mu.Unlock()
@@ -114,7 +114,7 @@ func (c *mortalConn) Close() error {
 }
 
 // apiKey is the kind of a request: what follows its length. -1 for what is none.
-func apiKey(frame []byte) kmsg.Key {
+func APIKey(frame []byte) kmsg.Key {
 	if len(frame) < 8 {
 		return -1
 	}

@@ -1,6 +1,6 @@
-//go:build !linux
+//go:build !linux && !windows
 
-package kit
+package persistence
 
 import "syscall"
 

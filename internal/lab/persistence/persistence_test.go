@@ -1,6 +1,7 @@
-package kit
+package persistence
 
 import (
+	"math"
 	"strings"
 	"testing"
 
@@ -8,8 +9,8 @@ import (
 	"github.com/weir-project/weir/internal/lab/record"
 )
 
-func seenPersistence() *persistenceSeen {
-	return &persistenceSeen{rounds: []round{{records: 10, killed: true, first: 1}, {records: 20, killed: true, first: 2}},
+func seenPersistence() *seen {
+	return &seen{rounds: []round{{records: 10, killed: true, first: 1}, {records: 20, killed: true, first: 2}},
 		records: 30, counted: 30, verify: "ok", verified: true, orderly: true, finished: true}
 }
 
@@ -17,27 +18,27 @@ func TestPersistenceJudge(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name string
-		do   func(*persistenceSeen)
+		do   func(*seen)
 		want record.Verdict
 		says string
 	}{
-		{"as it should be", func(*persistenceSeen) {}, record.Holds, "all 6"},
-		{"a record is gone", func(o *persistenceSeen) { o.rounds[0].gone = 1 }, record.DoesNotHold, "1 gone"},
-		{"a record is another", func(o *persistenceSeen) { o.rounds[1].changed = 1 }, record.DoesNotHold, "1 changed"},
-		{"gone, and it never came back", func(o *persistenceSeen) { o.rounds[1].gone = 2; o.finished = false }, record.DoesNotHold, "2 gone"},
-		{"a group went back", func(o *persistenceSeen) { o.rounds[1].back = 1 }, record.DoesNotHold, "1 partitions"},
-		{"one twice", func(o *persistenceSeen) { o.doubled = 1 }, record.DoesNotHold, "1 doubled"},
-		{"counts differ", func(o *persistenceSeen) { o.miscounted = 1 }, record.DoesNotHold, "1, of 30"},
-		{"nothing counted", func(o *persistenceSeen) { o.counted = 0 }, record.DoesNotHold, "of 0"},
-		{"verify disagrees", func(o *persistenceSeen) { o.verified, o.verify = false, "1 lost" }, record.DoesNotHold, "1 lost"},
-		{"it does not end", func(o *persistenceSeen) { o.orderly = false }, record.DoesNotHold, "in order: false"},
-		{"one was not killed", func(o *persistenceSeen) { o.rounds[0].killed = false }, record.Inconclusive, "something went on"},
-		{"nothing to destroy", func(o *persistenceSeen) { o.rounds[0].records = 0 }, record.Inconclusive, "at least 1 record"},
-		{"killed once only", func(o *persistenceSeen) { o.rounds = o.rounds[:1] }, record.Inconclusive, "1 times"},
+		{"as it should be", func(*seen) {}, record.Holds, "all 6"},
+		{"a record is gone", func(o *seen) { o.rounds[0].gone = 1 }, record.DoesNotHold, "1 gone"},
+		{"a record is another", func(o *seen) { o.rounds[1].changed = 1 }, record.DoesNotHold, "1 changed"},
+		{"gone, and it never came back", func(o *seen) { o.rounds[1].gone = 2; o.finished = false }, record.DoesNotHold, "2 gone"},
+		{"a group went back", func(o *seen) { o.rounds[1].back = 1 }, record.DoesNotHold, "1 partitions"},
+		{"one twice", func(o *seen) { o.doubled = 1 }, record.DoesNotHold, "1 duplicated"},
+		{"counts differ", func(o *seen) { o.miscounted = 1 }, record.DoesNotHold, "1, of 30"},
+		{"nothing counted", func(o *seen) { o.counted = 0 }, record.DoesNotHold, "of 0"},
+		{"verify disagrees", func(o *seen) { o.verified, o.verify = false, "1 lost" }, record.DoesNotHold, "1 lost"},
+		{"it does not end", func(o *seen) { o.orderly = false }, record.DoesNotHold, "cleanly: false"},
+		{"one was not killed", func(o *seen) { o.rounds[0].killed = false }, record.Inconclusive, "something went on"},
+		{"nothing to destroy", func(o *seen) { o.rounds[0].records = 0 }, record.Inconclusive, "at least 1 record"},
+		{"killed once only", func(o *seen) { o.rounds = o.rounds[:1] }, record.Inconclusive, "1 times"},
 	} {
 		o := seenPersistence()
 		tt.do(o)
-		s, r := ShortPersistence(), &lab.Report{}
+		s, r := Short(), &lab.Report{}
 		s.measure(r, o)
 		s.judge(r, o)
 		if r.Conclude(); r.Verdict != tt.want || !strings.Contains(r.Reason, tt.says) {
@@ -75,15 +76,15 @@ func TestRetentionJudge(t *testing.T) {
 
 func TestPersistenceSettings(t *testing.T) {
 	t.Parallel()
-	for says, do := range map[string]func(*Persistence){
-		"":           func(*Persistence) {},
-		"a rate":     func(s *Persistence) { s.Rate = nan() },
-		"0 kills":    func(s *Persistence) { s.Kills = 0 },
-		"a time of":  func(s *Persistence) { s.Between = 0 },
-		`"burn"`:     func(s *Persistence) { s.Break = "burn" },
-		"no program": func(s *Persistence) { s.Program = nil },
+	for says, do := range map[string]func(*Lab){
+		"":           func(*Lab) {},
+		"a rate":     func(s *Lab) { s.Rate = math.NaN() },
+		"0 kills":    func(s *Lab) { s.Kills = 0 },
+		"a time of":  func(s *Lab) { s.Between = 0 },
+		`"burn"`:     func(s *Lab) { s.Break = "burn" },
+		"no program": func(s *Lab) { s.Program = nil },
 	} {
-		s := DefaultPersistence()
+		s := Default()
 		s.Program = []string{"weir"}
 		do(&s)
 		if err := s.Check(); (err == nil) != (says == "") || err != nil && !strings.Contains(err.Error(), says) {

@@ -1,4 +1,6 @@
-package kit
+// Package parallel is the lab of work that takes long, done by more than one worker: threads
+// of one consumer, members of a consumer group, members of a share group.
+package parallel
 
 import (
 	"context"
@@ -9,23 +11,24 @@ import (
 	"time"
 
 	"github.com/weir-project/weir/internal/lab"
+	"github.com/weir-project/weir/internal/lab/kit"
 )
 
-// A ParallelWay is a way to work on one topic's records with more than one worker.
-type ParallelWay string
+// Way is a way to work on one topic's records with more than one worker.
+type Way string
 
 // The ways. One worker alone is always measured, to compare with.
 const (
 	// WayThreads is one consumer that hands records to workers of its own.
-	WayThreads ParallelWay = "threads"
+	WayThreads Way = "threads"
 	// WayMembers is a consumer group of several members with one worker each.
-	WayMembers ParallelWay = "members"
+	WayMembers Way = "members"
 	// WayShare is a share group of more members than there are partitions.
-	WayShare ParallelWay = "share"
+	WayShare Way = "share"
 )
 
-// ParallelWays lists them.
-func ParallelWays() []ParallelWay { return []ParallelWay{WayThreads, WayMembers, WayShare} }
+// Ways lists them.
+func Ways() []Way { return []Way{WayThreads, WayMembers, WayShare} }
 
 // Ways to break the parallel experiment on purpose.
 const (
@@ -39,26 +42,26 @@ const (
 	BreakAlone = "alone"
 )
 
-// ParallelBreaks lists the ways to break it.
-func ParallelBreaks() []string {
+// Breaks lists the ways to break it.
+func Breaks() []string {
 	return []string{BreakScatter, BreakAgain, BreakForgive, BreakAlone}
 }
 
 // Limits of Parallel's settings.
 const (
-	MinParallelEvents = 300
-	MaxParallelEvents = 20_000
-	MinThreads        = 2
-	MinSharers        = parallelPartitions + 1 // more than there are partitions
-	MaxMembers        = 24
-	MinKeys           = 20
-	MaxKeys           = 10_000
+	MinEvents  = 300
+	MaxEvents  = 20_000
+	MinThreads = 2
+	MinSharers = partitions + 1 // more than there are partitions
+	MaxMembers = 24
+	MinKeys    = 20
+	MaxKeys    = 10_000
 )
 
-// Parallel is the experiment of work that takes long, done by more than one worker:
+// Lab is the experiment of work that takes long, done by more than one worker:
 // threads of one consumer, members of a consumer group, members of a share group.
-type Parallel struct {
-	Ways []ParallelWay `json:"ways"`
+type Lab struct {
+	Ways []Way `json:"ways"`
 	// Events is how many the simulated Bluesky offers, most of which are posts.
 	Events int64 `json:"events"`
 	// Work is how long a worker is busy with one record.
@@ -77,73 +80,65 @@ type Parallel struct {
 	Break string `json:"break,omitempty"`
 }
 
-// DefaultParallel takes a minute and a half.
-func DefaultParallel() Parallel {
-	return Parallel{Ways: ParallelWays(), Events: 2000, Work: 10 * time.Millisecond, Workers: 8, Members: []int{2, 3, 6, 7}, Sharers: 12, Keys: 300, Seed: 1}
+// Default takes a minute and a half.
+func Default() Lab {
+	return Lab{Ways: Ways(), Events: 2000, Work: 10 * time.Millisecond, Workers: 8, Members: []int{2, 3, 6, 7}, Sharers: 12, Keys: 300, Seed: 1}
 }
 
-// ShortParallel is the same claim in half a minute.
-func ShortParallel() Parallel {
-	s := DefaultParallel()
+// Short is the same claim in half a minute.
+func Short() Lab {
+	s := Default()
 	s.Events, s.Members = 600, []int{3, 7}
 	return s
 }
 
 // Name implements Experiment.
-func (s *Parallel) Name() string { return "parallel" }
+func (s *Lab) Name() string { return "parallel" }
 
 // Claim implements Experiment.
-func (s *Parallel) Claim() string {
-	return "Slow work is done in as long as its busiest worker needs. Threads that share records out by key keep the order of every key, a pool that does not loses it. " +
-		"A consumer group has no use for more members than partitions: the rest are idle. A share group has, acknowledges record by record, delivers what is released again, " +
-		"gives a poison record up after its limit, and gives up order."
+func (s *Lab) Claim() string {
+	return "The busiest worker decides how long the job takes. Threads that get records by key keep the order of every key; a pool that takes any record loses it. " +
+		"A consumer group cannot use more members than partitions: the others are idle. A share group can: it acknowledges record by record, delivers released records again, " +
+		"gives a poison record up after its limit, and does not keep order."
 }
 
 // Settings implements Experiment.
-func (s *Parallel) Settings() any {
+func (s *Lab) Settings() any {
 	return struct {
-		*Parallel
+		*Lab
 		WorkMS float64 `json:"work_ms"`
-	}{s, milliseconds(s.Work)}
+	}{s, kit.Milliseconds(s.Work)}
 }
 
 // Check implements Experiment.
-func (s *Parallel) Check() error {
-	if len(s.Ways) == 0 {
-		return fmt.Errorf("no way to try: choose some of %s", listed(ParallelWays()))
-	}
-	for i, w := range s.Ways {
-		if !slices.Contains(ParallelWays(), w) {
-			return fmt.Errorf("there is no way called %q: choose some of %s", w, listed(ParallelWays()))
-		}
-		if slices.Contains(s.Ways[:i], w) {
-			return fmt.Errorf("%q is named twice", w)
-		}
+func (s *Lab) Check() error {
+	if err := kit.Choose("way", s.Ways, Ways()); err != nil {
+		return err
 	}
 	if err := s.checkMembers(); err != nil {
 		return err
 	}
 	switch {
-	case s.Events < MinParallelEvents || s.Events > MaxParallelEvents:
-		return fmt.Errorf("%d events are not between %d and %d", s.Events, MinParallelEvents, MaxParallelEvents)
-	case s.Work < 2*time.Millisecond || s.Work > MaxWork:
-		return fmt.Errorf("work of %v is not between 2ms and %v", s.Work, MaxWork)
-	case s.Workers < MinThreads || s.Workers > MaxWorkers:
-		return fmt.Errorf("%d workers are not between %d and %d", s.Workers, MinThreads, MaxWorkers)
+	case s.Events < MinEvents || s.Events > MaxEvents:
+		return fmt.Errorf("%d events are not between %d and %d", s.Events, MinEvents, MaxEvents)
+	case s.Work < 2*time.Millisecond || s.Work > kit.MaxWork:
+		return fmt.Errorf("work of %v is not between 2ms and %v", s.Work, kit.MaxWork)
+	case s.Workers < MinThreads || s.Workers > kit.MaxWorkers:
+		return fmt.Errorf("%d workers are not between %d and %d", s.Workers, MinThreads, kit.MaxWorkers)
 	case s.Sharers < MinSharers || s.Sharers > MaxMembers:
 		return fmt.Errorf("a share group of %d is not between %d, one more than there are partitions, and %d", s.Sharers, MinSharers, MaxMembers)
 	case s.Keys < MinKeys || s.Keys > MaxKeys:
 		return fmt.Errorf("%d keys are not between %d and %d", s.Keys, MinKeys, MaxKeys)
-	case s.Break != "" && !slices.Contains(ParallelBreaks(), s.Break):
-		return noSuch("way to break", s.Break, ParallelBreaks())
+	case s.Break != "" && !slices.Contains(Breaks(), s.Break):
+		return kit.NoSuch("way to break", s.Break, Breaks())
 	}
-	if t := time.Duration(s.Events) * s.Work; t > MaxCase {
-		return fmt.Errorf("%d events of %v each take one worker %v, longer than a lab may (%v): fewer events, or less work", s.Events, s.Work, t, MaxCase)
+	if t := time.Duration(s.Events) * s.Work; t > kit.MaxCase {
+		return fmt.Errorf("%d events of %v each take one worker %v, longer than a lab may (%v): fewer events, or less work", s.Events, s.Work, t, kit.MaxCase)
 	}
 	return s.checkBreak()
 }
 
-func (s *Parallel) checkMembers() error {
+func (s *Lab) checkMembers() error {
 	if len(s.Members) == 0 && slices.Contains(s.Ways, WayMembers) {
 		return errors.New("no size of the consumer group is given: name some, such as 3,6,7")
 	}
@@ -159,22 +154,22 @@ func (s *Parallel) checkMembers() error {
 }
 
 // checkBreak refuses to break what is not tried.
-func (s *Parallel) checkBreak() error {
-	way, ok := map[string]ParallelWay{BreakScatter: WayThreads, BreakForgive: WayShare, BreakAlone: WayMembers}[s.Break]
+func (s *Lab) checkBreak() error {
+	way, ok := map[string]Way{BreakScatter: WayThreads, BreakForgive: WayShare, BreakAlone: WayMembers}[s.Break]
 	if ok && !slices.Contains(s.Ways, way) {
 		return fmt.Errorf("breaking by %q needs the way %q, which is not among %q", s.Break, way, s.Ways)
 	}
-	if s.Break == BreakAlone && slices.Max(s.Members) <= parallelPartitions {
-		return fmt.Errorf("breaking by %q needs more members than the topic's %d partitions", s.Break, parallelPartitions)
+	if s.Break == BreakAlone && slices.Max(s.Members) <= partitions {
+		return fmt.Errorf("breaking by %q needs more members than the topic's %d partitions", s.Break, partitions)
 	}
 	return nil
 }
 
-// parallelPartitions is how many partitions the topic of Bluesky's posts has.
-const parallelPartitions = 6
+// partitions is how many partitions the topic of Bluesky's posts has.
+const partitions = 6
 
 // Run implements Experiment.
-func (s *Parallel) Run(ctx context.Context, b *lab.Bench, r *lab.Report) (err error) {
+func (s *Lab) Run(ctx context.Context, b *lab.Bench, r *lab.Report) (err error) {
 	p, err := s.open(ctx, b)
 	if err != nil {
 		return err
@@ -183,11 +178,11 @@ func (s *Parallel) Run(ctx context.Context, b *lab.Bench, r *lab.Report) (err er
 	if !p.log.judge(r) {
 		return ctx.Err()
 	}
-	var base *parallelSeen
+	var base *seen
 	cases := s.cases()
 	for i, c := range cases {
 		p.show = func(text string) { b.Progress(fmt.Sprintf("%d of %d  %-18s  %s", i+1, len(cases), c.name, text)) }
-		o, err := c.run(p, ctx, c)
+		o, err := c.how(p, ctx, c)
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.name, err)
 		}
@@ -201,11 +196,11 @@ func (s *Parallel) Run(ctx context.Context, b *lab.Bench, r *lab.Report) (err er
 	return ctx.Err()
 }
 
-// parallelCase is one way with one number of workers.
-type parallelCase struct {
+// way is one way with one number of workers.
+type way struct {
 	name    string
 	workers int
-	run     func(*parallelRun, context.Context, parallelCase) (*parallelSeen, error)
+	how     func(*run, context.Context, way) (*seen, error)
 	promise promise
 }
 
@@ -221,25 +216,25 @@ const (
 // caseOne is the case that others are compared with.
 const caseOne = "1 worker"
 
-func (s *Parallel) cases() []parallelCase {
-	out := []parallelCase{{caseOne, 1, (*parallelRun).threads, keepsOrder}}
+func (s *Lab) cases() []way {
+	out := []way{{caseOne, 1, (*run).threads, keepsOrder}}
 	if slices.Contains(s.Ways, WayThreads) {
-		out = append(out, parallelCase{fmt.Sprintf("%d threads by key", s.Workers), s.Workers, (*parallelRun).threads, keepsOrder},
-			parallelCase{fmt.Sprintf("%d threads, any", s.Workers), s.Workers, (*parallelRun).threads, losesOrder})
+		out = append(out, way{fmt.Sprintf("%d threads by key", s.Workers), s.Workers, (*run).threads, keepsOrder},
+			way{fmt.Sprintf("%d threads, any", s.Workers), s.Workers, (*run).threads, losesOrder})
 	}
 	if slices.Contains(s.Ways, WayMembers) {
 		for _, n := range s.Members {
-			out = append(out, parallelCase{fmt.Sprintf("%d members", n), n, (*parallelRun).members, keepsOrder})
+			out = append(out, way{fmt.Sprintf("%d members", n), n, (*run).members, keepsOrder})
 		}
 	}
 	if slices.Contains(s.Ways, WayShare) {
-		out = append(out, parallelCase{fmt.Sprintf("%d share", s.Sharers), s.Sharers, (*parallelRun).share, sharesOut})
+		out = append(out, way{fmt.Sprintf("%d share", s.Sharers), s.Sharers, (*run).share, sharesOut})
 	}
 	return out
 }
 
 // notes say what follows.
-func (s *Parallel) notes(log *backlog, engine string) []string {
+func (s *Lab) notes(log *backlog, engine string) []string {
 	most := int64(0)
 	for _, n := range log.partitions {
 		most = max(most, n)
@@ -260,7 +255,7 @@ func (s *Parallel) notes(log *backlog, engine string) []string {
 }
 
 // speed is how many times as fast as the base a case was.
-func speed(base, o *parallelSeen) float64 {
+func speed(base, o *seen) float64 {
 	b, e := base.elapsed(), o.elapsed()
 	if b == 0 || e == 0 {
 		return math.NaN()

@@ -1,4 +1,4 @@
-package kit
+package persistence
 
 import "syscall"
 

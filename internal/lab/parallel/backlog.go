@@ -1,4 +1,4 @@
-package kit
+package parallel
 
 import (
 	"context"
@@ -14,6 +14,7 @@ import (
 	"github.com/weir-project/weir/internal/ingest"
 	"github.com/weir-project/weir/internal/kafka"
 	"github.com/weir-project/weir/internal/lab"
+	"github.com/weir-project/weir/internal/lab/kit"
 )
 
 // slot is where a record lies in the topic.
@@ -30,26 +31,26 @@ type logged struct {
 
 // backlog is what the topic holds before any work begins.
 type backlog struct {
-	want       map[string]bool // identities of what upstream offered
+	want       map[string]bool // identities of the events that upstream offered
 	records    []logged        // by partition, in the log's order
 	partitions map[int32]int64 // records of each
 	ends       map[int32]int64 // one beyond the last record of each
 }
 
+// keys is how many different keys the records have.
 func (l *backlog) keys() int {
-	seen := map[string]bool{}
+	there := map[string]bool{}
 	for _, r := range l.records {
-		seen[r.key] = true
+		there[r.key] = true
 	}
-	return len(seen)
+	return len(there)
 }
 
 // judge checks that the backlog is what happened, without which nothing is shown.
 func (l *backlog) judge(r *lab.Report) bool {
 	const of = "backlog"
 	there, foreign := map[string]bool{}, 0
-	home := map[string]int32{}
-	split := map[string]bool{}
+	home, split := map[string]int32{}, map[string]bool{}
 	for _, x := range l.records {
 		if !l.want[x.identity] || there[x.identity] {
 			foreign++
@@ -61,59 +62,47 @@ func (l *backlog) judge(r *lab.Report) bool {
 		home[x.key] = x.partition
 	}
 	ok := len(there) == len(l.want) && foreign == 0 && len(l.want) > 0
-	r.Check(of, "the topic holds every post that happened, once", fmt.Sprintf("%d", len(l.want)), fmt.Sprintf("%d, %d of them doubled or foreign", len(l.records), foreign), ok)
+	r.Check(of, "the topic holds every post that happened, exactly once", fmt.Sprint(len(l.want)), fmt.Sprintf("%d, %d of them duplicated or foreign", len(l.records), foreign), ok)
 	r.Check(of, "all records of a key lie in one partition", "0 keys in two", fmt.Sprintf("%d of %d", len(split), len(home)), len(split) == 0)
 	return ok && len(split) == 0
 }
 
-// parallelRun is the experiment while it runs.
-type parallelRun struct {
-	*Parallel
-	b     *lab.Bench
-	g     *rig
-	admin *kadm.Client
-	cl    *kgo.Client
-	log   *backlog
-	group int // number of the next group
-	show  func(string)
-}
+// offerRate is the events per second that upstream offers while the topic fills.
+const offerRate = 2000
 
 // open fills the topic through the pipeline.
-func (s *Parallel) open(ctx context.Context, b *lab.Bench) (_ *parallelRun, err error) {
+func (s *Lab) open(ctx context.Context, b *lab.Bench) (_ *run, err error) {
 	b.Progress("opening brokers, Redis and upstream")
 	fold := func(src ingest.Source) ingest.Source { return &folded{src, s.Keys} }
-	g, err := openRig(ctx, b, rigConfig{seed: s.Seed, rate: parallelOffer, events: s.Events, queue: 10_000, wrap: fold})
+	g, err := kit.OpenStack(ctx, b, kit.StackConfig{Seed: s.Seed, Rate: offerRate, Events: s.Events, Queue: 10_000, Wrap: fold})
 	if err != nil {
 		return nil, err
 	}
-	p := &parallelRun{Parallel: s, b: b, g: g, show: b.Progress}
+	p := &run{Lab: s, b: b, g: g, show: b.Progress}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, p.close())
 		}
 	}()
-	if p.cl, err = g.kafka.NewClient(); err != nil {
+	if p.cl, err = g.Kafka.NewClient(); err != nil {
 		return nil, err
 	}
 	p.admin = kadm.NewClient(p.cl)
 	return p, p.load(ctx)
 }
 
-// parallelOffer is the events per second that upstream offers while the topic fills.
-const parallelOffer = 2000
-
-func (p *parallelRun) close() error {
+func (p *run) close() error {
 	if p.cl != nil {
 		p.cl.Close()
 	}
-	return p.g.close()
+	return p.g.Close()
 }
 
 // load waits until all events are stored, and reads them.
-func (p *parallelRun) load(ctx context.Context) error {
+func (p *run) load(ctx context.Context) error {
 	l := &backlog{want: map[string]bool{}, partitions: map[int32]int64{}, ends: map[int32]int64{}}
-	all := int64(0)
-	for it := range p.g.server.Items(0, p.Events) {
+	all, n := int64(0), int64(0)
+	for it := range p.g.Server.Items(0, p.Events) {
 		if it.Again || it.Route == event.Skip {
 			continue
 		}
@@ -122,47 +111,29 @@ func (p *parallelRun) load(ctx context.Context) error {
 			l.want[it.Identity] = true
 		}
 	}
-	for end := time.Now().Add(patience + 2*time.Duration(p.Events/parallelOffer)*time.Second); ; {
-		n := p.g.ingest.Stats().Events
-		p.b.Progress(fmt.Sprintf("filling the topic: %d of %d events", n, all))
-		if n >= all {
-			break
-		}
+	for end := time.Now().Add(kit.Patience + 2*time.Duration(p.Events/offerRate)*time.Second); n < all; {
 		if time.Now().After(end) {
 			return fmt.Errorf("only %d of %d events were stored in time", n, all)
 		}
-		if err := wait(ctx, sampleEvery); err != nil {
+		if err := kit.Wait(ctx, kit.SampleEvery); err != nil {
 			return err
 		}
+		n = p.g.Ingest.Stats().Events
+		p.b.Progress(fmt.Sprintf("filling the topic: %d of %d events", n, all))
 	}
-	if err := p.g.stopIngest(); err != nil {
+	if err := p.g.StopIngest(); err != nil {
 		return err
-	}
-	bounds, err := kafka.Bounds(ctx, p.cl, kafka.TopicBluesky)
-	if err != nil {
-		return err
-	}
-	var ranges []kafka.Range
-	for tp, b := range bounds {
-		if b.End > b.Start {
-			ranges = append(ranges, kafka.Range{TopicPartition: tp, From: b.Start, To: b.End})
-		}
-	}
-	err = kafka.Scan(ctx, p.g.kafka, ranges, func(r *kgo.Record) error {
-		l.records = append(l.records, logged{slot{r.Partition, r.Offset}, string(r.Key), parse(r.Value).id})
-		l.partitions[r.Partition]++
-		l.ends[r.Partition] = r.Offset + 1
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("read the backlog: %w", err)
 	}
 	p.log = l
-	return nil
+	return kit.ReadBack(ctx, p.g.Kafka, p.cl, func(r *kgo.Record) {
+		l.records = append(l.records, logged{slot{r.Partition, r.Offset}, string(r.Key), kit.Parse(r.Value).ID})
+		l.partitions[r.Partition]++
+		l.ends[r.Partition] = r.Offset + 1
+	}, kafka.TopicBluesky)
 }
 
-// folded is a source whose events come from a few accounts only: an account of many
-// is taken for one of few. Upstream's bytes stay what they are.
+// folded is a source whose events come from a few accounts only: it maps many accounts to a
+// few keys. Upstream's bytes stay as they are.
 type folded struct {
 	ingest.Source
 	keys int

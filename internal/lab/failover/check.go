@@ -1,0 +1,217 @@
+package failover
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/weir-project/weir/internal/lab"
+	"github.com/weir-project/weir/internal/lab/record"
+)
+
+// seen is what was seen of one case. Records are numbered from 0; times are in seconds
+// since the case began.
+type seen struct {
+	of   Case
+	real bool // brokers are processes with a disk each
+	sent int64
+	// acked is when the producer was told that a record is written; absent where it was not.
+	acked map[int64]float64
+	// stored is the topic in its order, afterwards.
+	stored []int64
+	// consumed is when a consumer first received each of them.
+	consumed map[int64]float64
+	// held and killed are when the followers were paused and the leader killed; moved is
+	// when another broker led, back when all replicas were in sync again.
+	held, killed, moved, back float64
+	dead                      bool // the killed broker was seen to be gone
+	leader, successor         int32
+	finished                  bool // records were acknowledged again, and all replicas came back into sync
+
+	// restarting is when the broker was started again; degraded is since when fewer
+	// replicas were in sync than required. Both only under AcksEvery.
+	degraded, restarting float64
+	probe                string // the answer to a producer that does not wait, meanwhile
+}
+
+// loss is what follows from what was seen.
+type loss struct {
+	lost    []int64 // acknowledged and not stored, ascending
+	doubled int64   // stored more than once
+	foreign int64   // stored and never sent
+	late    int64   // stored after a later one
+}
+
+func (o *seen) loss() loss {
+	var l loss
+	there := make(map[int64]bool, len(o.stored))
+	newest := int64(-1)
+	for _, n := range o.stored {
+		switch {
+		case n < 0 || n >= o.sent:
+			l.foreign++
+			continue
+		case there[n]:
+			l.doubled++
+			continue // a copy is always late
+		case n < newest:
+			l.late++
+		}
+		there[n] = true
+		newest = max(newest, n)
+	}
+	for n := range o.acked {
+		if !there[n] {
+			l.lost = append(l.lost, n)
+		}
+	}
+	slices.Sort(l.lost)
+	return l
+}
+
+// pause is the longest time between two of the times that ends after the fault.
+func pause(times []float64, fault float64) float64 {
+	sorted := slices.Sorted(slices.Values(times))
+	longest := 0.0
+	for i := 1; i < len(sorted); i++ {
+		if sorted[i] > fault {
+			longest = max(longest, sorted[i]-sorted[i-1])
+		}
+	}
+	return longest
+}
+
+// times are those of a map from records to times.
+func times(of map[int64]float64) []float64 { return slices.Collect(maps.Values(of)) }
+
+// between counts the times in [from, to).
+func between(of map[int64]float64, from, to float64) (n int) {
+	for _, t := range of {
+		if t >= from && t < to {
+			n++
+		}
+	}
+	return n
+}
+
+// measure adds a case's figures and lines.
+func (s *Lab) measure(r *lab.Report, o *seen) {
+	l, of := o.loss(), string(o.of)
+	for _, m := range []record.Measure{
+		{Name: "sent", Value: float64(o.sent), Unit: "events"},
+		{Name: "acknowledged", Value: float64(len(o.acked)), Unit: "events"},
+		{Name: "stored", Value: float64(len(o.stored)), Unit: "events"},
+		{Name: "acknowledged and lost", Value: float64(len(l.lost)), Unit: "events"},
+		{Name: "stored twice", Value: float64(l.doubled), Unit: "events"},
+		{Name: "producer's pause", Value: 1000 * pause(times(o.acked), o.killed), Unit: "ms"},
+		{Name: "consumer's pause", Value: 1000 * pause(times(o.consumed), o.killed), Unit: "ms"},
+		{Name: "new leader after", Value: 1000 * (o.moved - o.killed), Unit: "ms"},
+		{Name: "all in sync after", Value: o.back - o.killed, Unit: "s"},
+	} {
+		r.Measure(of, m.Name, m.Value, m.Unit)
+	}
+	r.Lines = append(r.Lines, perSecond(of, ackedPanel, times(o.acked)), perSecond(of, consumedPanel, times(o.consumed)))
+}
+
+// Panels of a case.
+const (
+	ackedPanel    = "acknowledged (records/s)"
+	consumedPanel = "consumed (records/s)"
+)
+
+// perSecond makes a line of how many of the times fall into each tenth of a second.
+func perSecond(of, panel string, times []float64) record.Line {
+	const width = 0.1
+	l := record.Line{Case: of, Panel: panel}
+	var counts []float64
+	for _, t := range times {
+		i := int(max(0, t) / width)
+		for len(counts) <= i {
+			counts = append(counts, 0)
+		}
+		counts[i]++
+	}
+	for i, n := range counts {
+		l.X, l.Y = append(l.X, (float64(i)+0.5)*width), append(l.Y, n/width)
+	}
+	return l
+}
+
+// judge adds the checks of a case.
+func (s *Lab) judge(r *lab.Report, o *seen) {
+	of := string(o.of)
+	conditions := len(r.Checks)
+	if n, least := between(o.acked, 0, o.killed), int(s.Rate*s.Before.Seconds()/10); n < least {
+		r.Unknown(of, "records are written before the fault", fmt.Sprintf("at least %d acknowledged", least), fmt.Sprint(n))
+	}
+	if !o.dead || o.successor == o.leader {
+		r.Unknown(of, "the leader is killed and another broker leads", fmt.Sprintf("broker %d gone, another leads", o.leader),
+			fmt.Sprintf("gone: %v, broker %d leads", o.dead, o.successor))
+	}
+	if !o.finished {
+		r.Unknown(of, "the cluster recovers", "acknowledged and in sync again", "not in time")
+	}
+	if len(r.Checks) > conditions {
+		return
+	}
+	l := o.loss()
+	acked, consumed := between(o.acked, o.moved, 1e9), between(o.consumed, o.moved, 1e9)
+	r.Check(of, "producers and consumers go on by themselves", "records after the new leader", fmt.Sprintf("%d acknowledged, %d consumed", acked, consumed),
+		acked > 0 && consumed > 0)
+	lost := fmt.Sprintf("%d lost", len(l.lost))
+	switch {
+	case o.of == AcksAll || o.of == AcksEvery:
+		r.Check(of, "no acknowledged record is lost", fmt.Sprintf("all %d stored", len(o.acked)), lost, len(l.lost) == 0)
+		got := fmt.Sprintf("%d, %d, %d", l.doubled, l.foreign, l.late)
+		r.Check(of, "no record is duplicated, foreign or out of order", "0, 0, 0", got, got == "0, 0, 0")
+	case o.real:
+		s.judgeWeak(r, o, l)
+	case o.of == AcksLeader: // one copy, which survives
+		r.Check(of, "with one copy that survives its broker no acknowledged record is lost", "0 lost", lost, len(l.lost) == 0)
+		fallthrough
+	default:
+		s.noForeign(r, o, l)
+	}
+	if o.of == AcksEvery && o.real { // the embedded engine has no replicas to miss
+		s.judgeEvery(r, o)
+	}
+}
+
+func (s *Lab) noForeign(r *lab.Report, o *seen, l loss) {
+	r.Check(string(o.of), "no record is foreign", "0", fmt.Sprint(l.foreign), l.foreign == 0)
+}
+
+// judgeWeak adds what holds where only the leader, or no broker, acknowledges.
+func (s *Lab) judgeWeak(r *lab.Report, o *seen, l loss) {
+	of := string(o.of)
+	if between(o.acked, o.held+holdBlur.Seconds(), o.killed) == 0 {
+		r.Unknown(of, "the leader acknowledges while its followers do not fetch", "at least once", "never")
+		return
+	}
+	r.Check(of, "records that only the killed leader had are lost, although it acknowledged them", "at least 1", fmt.Sprint(len(l.lost)), len(l.lost) > 0)
+	read := 0
+	for _, n := range l.lost {
+		if at, ok := o.consumed[n]; ok && at < o.killed {
+			read++
+		}
+	}
+	r.Check(of, "no record that a consumer had read is lost: consumers see only what all in-sync replicas have", "0 lost", fmt.Sprint(read), read == 0)
+	s.noForeign(r, o, l)
+}
+
+// holdBlur is how long after they are paused followers may still receive what they had
+// asked for: replica.fetch.wait.max.ms.
+const holdBlur = 500 * time.Millisecond
+
+// judgeEvery adds what requiring every replica costs.
+func (s *Lab) judgeEvery(r *lab.Report, o *seen) {
+	of := string(o.of)
+	if o.degraded == 0 {
+		r.Unknown(of, "the killed replica leaves the in-sync replicas", "fewer than 3 in sync", "still 3")
+		return
+	}
+	n := between(o.acked, o.degraded, o.restarting)
+	r.Check(of, "no producer can write while a required replica is missing", "0 acknowledged, NOT_ENOUGH_REPLICAS",
+		fmt.Sprintf("%d acknowledged in %.1f s, %s", n, o.restarting-o.degraded, o.probe), n == 0 && o.probe == notEnoughReplicas)
+}

@@ -1,0 +1,466 @@
+package groups
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/weir-project/weir/internal/bluesky"
+	"github.com/weir-project/weir/internal/count"
+	"github.com/weir-project/weir/internal/kafka"
+	"github.com/weir-project/weir/internal/lab"
+	"github.com/weir-project/weir/internal/lab/kit"
+	"github.com/weir-project/weir/internal/tally"
+)
+
+const (
+	topic = "lab-groups"
+	// steadyGroup and slowGroup count, as weir's own groups do.
+	steadyGroup = "lab-steady"
+	slowGroup   = "lab-slow"
+)
+
+// run is the experiment while it runs.
+type run struct {
+	*seen
+	s     *Lab
+	b     *lab.Bench
+	begin time.Time
+	kafka kafka.Config
+	admin *kadm.Client
+	store *tally.Store
+
+	mu           sync.Mutex // guards what the producer notes: ends, sent and truth of seen, and failed
+	failed       error
+	stopProducer func() error
+	counters     map[string][]*counter // by group
+	groups       []*group
+	closers      []func()
+}
+
+func (g *run) now() float64 { return time.Since(g.begin).Seconds() }
+
+// observe carries it out.
+func (s *Lab) observe(ctx context.Context, b *lab.Bench, e *kit.Engine) (_ *seen, err error) {
+	g := &run{s: s, b: b, begin: time.Now(), counters: map[string][]*counter{}, kafka: kit.Kafka(b, e),
+		seen: &seen{rate: s.Rate, hold: s.Hold.Seconds(), ends: map[int32]int64{}, truth: map[string]int64{}}}
+	defer func() {
+		for _, c := range slices.Backward(g.closers) {
+			c()
+		}
+	}()
+	b.Begin(steadyGroup, g.begin)
+	b.Begin(slowGroup, g.begin)
+	if err := g.open(ctx, e); err != nil {
+		return nil, err
+	}
+	for _, step := range []func(context.Context) error{g.independence, g.membership, g.play, g.ending} {
+		if err := step(ctx); err != nil && !errors.Is(err, errStuck) {
+			return nil, err
+		}
+		if g.stuck != "" {
+			break
+		}
+	}
+	return g.seen, ctx.Err()
+}
+
+// open makes the topic, Redis and the producer.
+func (g *run) open(ctx context.Context, e *kit.Engine) error {
+	cl, err := g.kafka.NewClient()
+	if err != nil {
+		return err
+	}
+	g.closers = append(g.closers, cl.Close)
+	g.admin = kadm.NewClient(cl)
+	if !e.Real() {
+		if err := quicken(ctx, g.admin); err != nil {
+			return err
+		}
+	}
+	if err := kafka.EnsureTopics(ctx, cl, kafka.TopicSpec{Name: topic, Partitions: partitions}); err != nil {
+		return err
+	}
+	redis, err := kit.OpenRedis(ctx, g.b.Dir, g.b.Log)
+	if err != nil {
+		return err
+	}
+	g.closers = append(g.closers, func() { _ = redis.Close() }) // its data is of no more use
+	g.store = redis.Store
+	events, err := g.s.events(ctx, g.b)
+	if err != nil {
+		return err
+	}
+	if err := g.produce(ctx, events); err != nil {
+		return err
+	}
+	g.closers = append(g.closers, func() { _ = g.stopProducer() })
+	return nil
+}
+
+// The events are written again and again; a live stream is recorded for a while.
+const (
+	eventsWritten = 4096
+	recordTime    = 10 * time.Second
+)
+
+func (s *Lab) events(ctx context.Context, b *lab.Bench) ([]kit.Payload, error) {
+	if s.Live != nil {
+		return s.Live.Record(ctx, b, eventsWritten, recordTime)
+	}
+	return kit.Payloads(s.Seed, eventsWritten)
+}
+
+// produce writes events until stopProducer is called. Acknowledged records are the truth.
+func (g *run) produce(ctx context.Context, events []kit.Payload) error {
+	cl, err := g.kafka.NewClient(kgo.DefaultProduceTopic(topic), kgo.ProducerLinger(5*time.Millisecond), kgo.MaxBufferedRecords(1<<20))
+	if err != nil {
+		return err
+	}
+	of := func(n int64) *kit.Payload { return &events[n%int64(len(events))] }
+	load := kit.Load{Client: cl, Rate: g.s.Rate,
+		Record: func(n int64) *kgo.Record { return &kgo.Record{Key: of(n).Key, Value: of(n).Value} },
+		Acked: func(n int64, r *kgo.Record, err error) {
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			if err != nil {
+				g.failed = errors.Join(g.failed, err)
+				return
+			}
+			g.sent++
+			g.truth[of(n).Kind]++
+			g.ends[r.Partition] = max(g.ends[r.Partition], r.Offset+1)
+		}}
+	going, stop := context.WithCancel(context.WithoutCancel(ctx))
+	ended := make(chan error, 1)
+	go func() { ended <- load.Run(going) }()
+	g.stopProducer = sync.OnceValue(func() error {
+		stop()
+		if err := errors.Join(<-ended, g.failed); err != nil {
+			return fmt.Errorf("write events: %w", err)
+		}
+		return nil
+	})
+	return nil
+}
+
+// counter is one member of a group that counts.
+type counter struct {
+	net   *kit.Network
+	stop  context.CancelFunc
+	ended chan struct{}
+}
+
+// count adds a member to a counting group.
+func (g *run) count(group string) error {
+	m := &counter{net: kit.NewNetwork(), ended: make(chan struct{})}
+	cfg := g.kafka
+	cfg.Opts = []kgo.Opt{m.net.Option()}
+	c, err := count.New(count.Config{Kafka: cfg, Store: g.store, Topic: topic, Group: group, Classify: bluesky.Classify}) // without a log: one is cut off on purpose
+	if err != nil {
+		return err
+	}
+	var ctx context.Context
+	ctx, m.stop = context.WithCancel(context.Background())
+	go func() {
+		defer close(m.ended)
+		if err := c.Run(ctx); err != nil {
+			g.b.Log.Error("counter ended", "group", group, "error", err)
+		}
+	}()
+	g.counters[group] = append(g.counters[group], m)
+	g.closers = append(g.closers, m.end)
+	return nil
+}
+
+func (c *counter) end() {
+	c.stop()
+	<-c.ended
+}
+
+// standing is where a counting group stands: all partitions together.
+type standing struct{ lag, next, written int64 }
+
+// standing reads it. The acknowledged records are read last, so that no lag is too small.
+func (g *run) standing(ctx context.Context, group string) (s standing, err error) {
+	parts, err := g.store.Partitions(ctx, group, topic)
+	if err != nil {
+		return s, err
+	}
+	for _, t := range parts {
+		s.next += t.Next
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, end := range g.ends {
+		s.lag += end
+	}
+	s.lag -= s.next
+	s.written = g.sent
+	return s, nil
+}
+
+// errStuck ends the run where something did not happen in time: seen.stuck says what.
+var errStuck = errors.New("something did not happen in time")
+
+// until waits until ok returns true, and notes the lags meanwhile. Where nothing comes of it
+// in time it keeps the reason and returns errStuck.
+func (g *run) until(ctx context.Context, what string, ok func(steady, slow int64) bool) error {
+	end, shown := time.Now().Add(kit.Patience+g.s.Hold+g.s.Play), time.Time{}
+	for {
+		steady, err := g.standing(ctx, steadyGroup)
+		if err != nil {
+			return err
+		}
+		slow, err := g.standing(ctx, slowGroup)
+		if err != nil {
+			return err
+		}
+		done := ok(steady.lag, slow.lag)
+		if done || time.Since(shown) >= kit.TellEvery {
+			shown = time.Now()
+			g.tell(what, max(0, steady.lag), max(0, slow.lag)) // below 0 is what was counted before its acknowledgement
+		}
+		switch {
+		case done:
+			return nil
+		case time.Now().After(end):
+			g.stuck = what
+			return errStuck
+		}
+		if err := kit.Wait(ctx, kit.SampleEvery); err != nil {
+			return err
+		}
+	}
+}
+
+// lagPanel and unreadPanel are the diagrams.
+const (
+	lagPanel    = "lag (records)"
+	unreadPanel = "not yet read, by protocol (records)"
+)
+
+// tell shows the lags. Those of the protocols' groups are shown once they were small for the
+// first time: beside the backlog that they begin with, nothing else would be visible.
+func (g *run) tell(what string, steady, slow int64) {
+	g.b.Point(steadyGroup, lagPanel, float64(steady))
+	g.b.Point(slowGroup, lagPanel, float64(slow))
+	g.b.Progress(fmt.Sprintf("%s: lags are steady %d, slow %d", what, steady, slow))
+	g.mu.Lock()
+	ends := maps.Clone(g.ends)
+	g.mu.Unlock()
+	for _, x := range g.groups {
+		x.mu.Lock()
+		unread := int64(0)
+		for p, end := range ends {
+			unread += max(0, end-x.newest[p])
+		}
+		x.caughtUp = x.caughtUp || float64(unread) < g.rate/4
+		show := x.caughtUp
+		x.mu.Unlock()
+		if show {
+			g.b.Point(string(x.protocol), unreadPanel, float64(unread))
+		}
+	}
+}
+
+// independence pauses one of two groups, and lets it go on.
+func (g *run) independence(ctx context.Context) error {
+	if err := errors.Join(g.count(steadyGroup), g.count(slowGroup)); err != nil {
+		return err
+	}
+	enough := int64(g.s.Rate / 2)
+	if err := g.until(ctx, "both groups count", func(steady, slow int64) bool {
+		return g.written() > 2*enough && steady < enough && slow < enough
+	}); err != nil {
+		return err
+	}
+	g.counters[slowGroup][0].end()
+	g.counters[slowGroup] = nil
+	g.pausedAt = g.now()
+	g.b.Mark(slowGroup, "paused")
+	var err error
+	if g.atPause, err = g.standing(ctx, slowGroup); err != nil {
+		return err
+	}
+	resume := g.pausedAt + g.s.Hold.Seconds()
+	if err := g.until(ctx, "slow is paused", func(steady, slow int64) bool {
+		g.steadyPeak, g.slowPeak = max(g.steadyPeak, steady), max(g.slowPeak, slow)
+		return g.now() >= resume && float64(g.slowPeak) >= g.s.Rate*g.s.Hold.Seconds()
+	}); err != nil {
+		return err
+	}
+	if g.atResume, err = g.standing(ctx, slowGroup); err != nil {
+		return err
+	}
+	g.resumedAt = g.now()
+	g.b.Mark(slowGroup, "goes on")
+	if err := g.count(slowGroup); err != nil {
+		return err
+	}
+	err = g.until(ctx, "slow catches up", func(steady, slow int64) bool {
+		g.steadyPeak = max(g.steadyPeak, steady)
+		return slow <= enough
+	})
+	g.drainedAt = g.now()
+	g.b.Mark(slowGroup, "has caught up")
+	return err
+}
+
+// written is how many records are acknowledged.
+func (g *run) written() int64 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.sent
+}
+
+// membership lets members join, leave and be killed in a group of each protocol at the same
+// time, and one of the steady group's counters, too.
+func (g *run) membership(ctx context.Context) error {
+	for _, p := range g.s.Protocols {
+		x := &group{protocol: p, used: p, name: "lab-" + string(p), kafka: g.kafka, now: g.now, breakage: g.s.Break, newest: map[int32]int64{}}
+		if g.s.Break == BreakEager {
+			x.used = Eager
+		}
+		g.groups = append(g.groups, x)
+		g.closers = append(g.closers, x.close)
+		g.b.Begin(string(p), g.begin)
+	}
+	join := func(n int) func(*group) error {
+		return func(x *group) (err error) {
+			for range n {
+				err = errors.Join(err, x.join(context.WithoutCancel(ctx)))
+			}
+			return err
+		}
+	}
+	leave := func(x *group) error {
+		x.leave(x.alive()[0])
+		return nil
+	}
+	nothing := func() error { return nil }
+	for _, step := range []struct {
+		kind, says string
+		do         func(*group) error
+		counters   func() error
+	}{
+		{stepStart, "two members begin", join(2), nothing},
+		{stepJoin, "a third member joins", join(1), func() error { return g.count(steadyGroup) }},
+		{stepLeave, "a member leaves", leave, nothing},
+		{stepSeven, "five more join: seven on six partitions", join(5), nothing},
+		{stepDie, "a member is killed", func(x *group) error { return g.killOne(ctx, x) }, g.killCounter},
+	} {
+		if err := g.step(ctx, step.kind, step.says, step.do, step.counters); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// step does something to every group and waits until all have settled.
+func (g *run) step(ctx context.Context, kind, says string, do func(*group) error, counters func() error) error {
+	steps := make([]stepSeen, len(g.groups))
+	errs := make([]error, len(g.groups)+1)
+	var wg sync.WaitGroup
+	for i, x := range g.groups {
+		steps[i] = stepSeen{protocol: x.protocol, kind: kind, began: g.now(), before: x.owners()}
+		g.b.Mark(string(x.protocol), says)
+		wg.Go(func() { errs[i] = do(x) })
+	}
+	errs[len(g.groups)] = counters()
+	wg.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	err := g.until(ctx, says, func(int64, int64) bool {
+		all := true
+		for i, x := range g.groups {
+			if steps[i].settled == 0 && x.settled() {
+				steps[i].settled = g.now()
+				g.b.Mark(string(x.protocol), "settled")
+			}
+			all = all && steps[i].settled > 0
+		}
+		return all
+	})
+	if err != nil {
+		return err
+	}
+	for i, x := range g.groups {
+		steps[i].after, steps[i].members = x.owners(), len(x.alive())
+	}
+	g.steps = append(g.steps, steps...)
+	return nil
+}
+
+// killOne kills the member of a group that has the most uncommitted records. Where none has
+// any it kills none, which the checks find.
+func (g *run) killOne(ctx context.Context, x *group) error {
+	for end := time.Now().Add(kit.Patience); time.Now().Before(end); {
+		if m := x.uncommitted(); m != nil {
+			x.kill(m)
+			return nil
+		}
+		if err := kit.Wait(ctx, time.Millisecond); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// killCounter cuts off the first counter of the steady group; the second one goes on.
+func (g *run) killCounter() error {
+	c := g.counters[steadyGroup][0]
+	c.net.Cut()
+	_, g.counterLeaves = c.net.Seen()
+	g.counterDied = true
+	g.b.Mark(steadyGroup, "a counter is killed")
+	c.stop() // it gives up on brokers that it cannot reach
+	return nil
+}
+
+// ending stops writing, lets all groups read to the end, and takes stock.
+func (g *run) ending(ctx context.Context) error {
+	if err := g.until(ctx, "members settle", func(int64, int64) bool {
+		return !slices.ContainsFunc(g.groups, func(x *group) bool { return !x.settled() })
+	}); err != nil {
+		return err
+	}
+	if err := g.stopProducer(); err != nil {
+		return err
+	}
+	if err := g.until(ctx, "reading to the end", func(steady, slow int64) bool {
+		return steady <= 0 && slow <= 0 && !slices.ContainsFunc(g.groups, func(x *group) bool { return !x.readAll(g.ends) })
+	}); err != nil {
+		return err
+	}
+	g.b.Progress("reading what groups have committed and counted")
+	for _, x := range g.groups {
+		x.close()
+		committed, err := g.admin.FetchOffsets(ctx, x.name)
+		if err != nil {
+			return fmt.Errorf("read what %s has committed: %w", x.name, err)
+		}
+		p := protocolSeen{protocol: x.protocol, void: x.void, reads: x.reads, moves: x.moves, deaths: x.deaths, left: x.left, committed: map[int32]int64{}}
+		for id := range g.ends {
+			if o, ok := committed.Lookup(topic, id); ok {
+				p.committed[id] = o.At
+			}
+		}
+		g.protocols = append(g.protocols, p)
+	}
+	for group, into := range map[string]*map[string]int64{steadyGroup: &g.steady, slowGroup: &g.slow} {
+		var err error
+		if *into, err = g.store.Totals(ctx, group, topic); err != nil {
+			return err
+		}
+	}
+	return nil
+}

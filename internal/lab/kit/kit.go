@@ -1,0 +1,187 @@
+// Package kit is what labs share: a whole pipeline with brokers, Redis and upstream of its
+// own, clients that write and read, faults, and what is read back. Labs that are not yet
+// packages of their own stand here, too.
+package kit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/weir-project/weir/internal/kafka"
+	"github.com/weir-project/weir/internal/lab"
+	"github.com/weir-project/weir/internal/redisd"
+	"github.com/weir-project/weir/internal/tally"
+)
+
+const (
+	// Patience is how long a cluster may take to do what it will do: elect, shrink and grow
+	// the in-sync replicas, acknowledge again. Beyond that a case is inconclusive.
+	Patience = 60 * time.Second
+	// SampleEvery is how often a lab looks at the state, TellEvery how often it shows it.
+	SampleEvery = 20 * time.Millisecond
+	TellEvery   = 100 * time.Millisecond
+)
+
+// Wait waits for a time, or until ctx ends, whose error it returns.
+func Wait(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Until waits until ok returns true; false when Patience is over first.
+func Until(ctx context.Context, ok func() bool) (bool, error) {
+	for end := time.Now().Add(Patience); ; {
+		if ok() {
+			return true, ctx.Err()
+		}
+		if time.Now().After(end) {
+			return false, ctx.Err()
+		}
+		if err := Wait(ctx, SampleEvery); err != nil {
+			return false, err
+		}
+	}
+}
+
+// Kafka is how a lab's clients reach its brokers.
+func Kafka(b *lab.Bench, e *Engine) kafka.Config {
+	return kafka.Config{Brokers: e.Addrs(), ClientID: "weir-lab", Log: b.Log}
+}
+
+// ErrorName is the name of a broker's error, such as NOT_ENOUGH_REPLICAS, or an error's text.
+func ErrorName(err error) string {
+	if e, ok := errors.AsType[*kerr.Error](err); ok {
+		return e.Message
+	}
+	return err.Error()
+}
+
+// Load writes records at a rate.
+type Load struct {
+	Client *kgo.Client
+	Rate   float64 // records per second
+	// Drop gives records up rather than wait while the client's buffer is full.
+	Drop bool
+	// Record makes record n, from 0. Sent, where it is not nil, is called with the number of
+	// records that are due, before they are written. Acked is called for each with its error.
+	Record func(n int64) *kgo.Record
+	Sent   func(n int64)
+	Acked  func(n int64, r *kgo.Record, err error)
+}
+
+// Run writes as many records as are due until ctx ends, waits for those under way, and closes
+// the client.
+func (l Load) Run(ctx context.Context) error {
+	defer l.Client.Close()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	produce, under := l.Client.Produce, context.WithoutCancel(ctx) // a record under way shall be settled
+	if l.Drop {
+		produce = l.Client.TryProduce
+	}
+	for start, n := time.Now(), int64(0); ; {
+		select {
+		case <-ctx.Done():
+			flush, cancel := context.WithTimeout(under, Patience)
+			defer cancel()
+			return l.Client.Flush(flush)
+		case <-tick.C:
+		}
+		due := int64(time.Since(start).Seconds() * l.Rate)
+		if l.Sent != nil {
+			l.Sent(due)
+		}
+		for ; n < due; n++ {
+			i := n
+			produce(under, l.Record(i), func(r *kgo.Record, err error) { l.Acked(i, r, err) })
+		}
+	}
+}
+
+// ReadBack reads all records that topics hold.
+func ReadBack(ctx context.Context, cfg kafka.Config, cl *kgo.Client, fn func(*kgo.Record), topics ...string) error {
+	bounds, err := kafka.Bounds(ctx, cl, topics...)
+	if err != nil {
+		return err
+	}
+	var ranges []kafka.Range
+	for tp, b := range bounds {
+		if b.End > b.Start {
+			ranges = append(ranges, kafka.Range{TopicPartition: tp, From: b.Start, To: b.End})
+		}
+	}
+	err = kafka.Scan(ctx, cfg, ranges, func(r *kgo.Record) error {
+		fn(r)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("read back what was stored: %w", err)
+	}
+	return nil
+}
+
+// Redis is an embedded Redis and a client of it.
+type Redis struct {
+	Store *tally.Store
+	URL   string
+	// Close ends both.
+	Close func() error
+}
+
+// OpenRedis starts a Redis with its data in a directory.
+func OpenRedis(ctx context.Context, dir string, log *slog.Logger) (*Redis, error) {
+	s, err := redisd.Open(redisd.Config{Addr: "127.0.0.1:0", Dir: filepath.Join(dir, "redis"), Log: log})
+	if err != nil {
+		return nil, fmt.Errorf("open Redis: %w", err)
+	}
+	run, stop := context.WithCancel(context.WithoutCancel(ctx))
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = s.Run(run) // logs what goes wrong
+	}()
+	r := &Redis{URL: s.URL()}
+	r.Close = func() (err error) {
+		if r.Store != nil {
+			err = r.Store.Close()
+		}
+		stop()
+		<-ended
+		return errors.Join(err, s.Close())
+	}
+	if r.Store, err = tally.Open(ctx, r.URL); err != nil {
+		return nil, errors.Join(err, r.Close())
+	}
+	return r, nil
+}
+
+// Choose checks a choice of several among all: it is an error when nothing is chosen, when a
+// name is unknown, or when one is named twice.
+func Choose[T ~string](what string, got, all []T) error {
+	if len(got) == 0 {
+		return fmt.Errorf("no %s to try: choose some of %q", what, all)
+	}
+	for i, x := range got {
+		if !slices.Contains(all, x) {
+			return fmt.Errorf("there is no %s called %q: choose some of %q", what, x, all)
+		}
+		if slices.Contains(got[:i], x) {
+			return fmt.Errorf("the %s %q is named twice", what, x)
+		}
+	}
+	return nil
+}
