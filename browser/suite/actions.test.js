@@ -85,7 +85,7 @@ test('a replay counts the log again beside the live count, until both are equal'
     assert.ok(await go.isDisabled());
     await page.fill('dialog input', group);
     await go.click();
-    await page.waitForSelector('text=/Equal: over the same stretch/', { timeout: 60_000 });
+    await page.waitForSelector('text=/Equal: both counts are the same over the same offset range/', { timeout: 60_000 });
     const rows = await page.locator('table.replay tbody tr').allInnerTexts();
     assert.ok(rows.length >= 1 && rows.every((r) => /\t0$/.test(r)), rows.join('\n'));
     assert.match(rows[0], /create\t[0-9,]{3,}\t[0-9,]{3,}/);

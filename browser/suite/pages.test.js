@@ -146,7 +146,7 @@ test('messages: filter with what was scanned, older pages that lose nothing, a l
     assert.match(page.url(), /path=.n%3D7/, 'the address is the state');
     await page.fill('input[name=path]', '.n=77');
     await page.click('button:has-text("Read")');
-    await page.waitForSelector('text=None of those that were looked at matches');
+    await page.waitForSelector('text=No scanned message matches');
   });
 });
 
@@ -372,8 +372,8 @@ test('a broker is killed and restarted from the page, and the overview tells', {
 
 test('verify runs to its verdict', { timeout: 60_000 }, async () => {
   await tab('/verify', async (page) => {
-    await page.click('button:has-text("Run the proof")');
-    await page.waitForSelector('text=Nothing lost, nothing doubled, nothing miscounted', { timeout: 45_000 });
+    await page.click('button:has-text("Run verify")');
+    await page.waitForSelector('text=Nothing lost, nothing duplicated, nothing miscounted', { timeout: 45_000 });
     assert.match(await page.locator('.rows tbody tr').first().innerText(), /events.*\t[0-9,]{3,}/);
     if (shots) await page.screenshot({ path: `${shots}/verify-report.png` });
   });

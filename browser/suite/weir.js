@@ -101,5 +101,5 @@ export const pages = [
   { name: 'group', path: '/groups/weir-bluesky-counter', ready: '.lane .flag-name' },
   { name: 'brokers', path: '/brokers', ready: '.broker >> text=alive' },
   { name: 'produce', path: '/produce?topic=bluesky-events', ready: '.pick-lanes .chip' },
-  { name: 'verify', path: '/verify', ready: 'text=Run the proof' },
+  { name: 'verify', path: '/verify', ready: 'text=Run verify' },
 ];

@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -38,7 +39,7 @@ type inbox struct {
 	got answers
 }
 
-// answers are what was told since the last version; nil for nothing new.
+// answers are what has come in since the last version; nil for nothing new.
 type answers struct {
 	topics  *topicsAnswer
 	groups  *groupsAnswer
@@ -98,15 +99,7 @@ func (b *inbox) take() answers {
 // giveBack returns answers that were not drawn, unless newer ones have come.
 func (b *inbox) giveBack(old answers) {
 	b.put(func(a *answers) {
-		if a.groups == nil {
-			a.groups = old.groups
-		}
-		if a.brokers == nil {
-			a.brokers = old.brokers
-		}
-		if a.streams == nil {
-			a.streams = old.streams
-		}
+		a.groups, a.brokers, a.streams = cmp.Or(a.groups, old.groups), cmp.Or(a.brokers, old.brokers), cmp.Or(a.streams, old.streams)
 	})
 }
 
@@ -202,7 +195,7 @@ func (w *Watcher) askGroups(ctx context.Context, turn int) *groupsAnswer {
 	return &groupsAnswer{at: time.Now(), list: list, warnings: warnings, err: err}
 }
 
-// askBrokers asks for what is costly or told by the running process only.
+// askBrokers asks for what is costly, or known to the running process only.
 func (w *Watcher) askBrokers(ctx context.Context) *brokersAnswer {
 	list, sizes, err := w.cfg.Inspector.BrokersAndSizes(ctx)
 	return &brokersAnswer{list: list, sizes: sizes, err: err}
@@ -236,7 +229,7 @@ func (w *Watcher) addCounts(ctx context.Context, cfg StreamConfig, c *streamCoun
 	return err
 }
 
-// silent says in words which brokers do not tell the ends of logs that they lead.
+// silent describes which brokers do not return the log ends of partitions that they lead.
 func silent(a *topicsAnswer) string {
 	unknown := map[int32]int{}
 	for name, m := range a.meta.Topics {
@@ -249,7 +242,7 @@ func silent(a *topicsAnswer) string {
 	}
 	var out []string
 	for id, n := range unknown {
-		out = append(out, "broker "+strconv.Itoa(int(id))+" does not answer for "+partitions(n)+" that it leads: what it told last is shown")
+		out = append(out, "broker "+strconv.Itoa(int(id))+" does not answer for "+partitions(n)+" that it leads: the last known values are shown")
 	}
 	slices.Sort(out)
 	return strings.Join(out, "; ")

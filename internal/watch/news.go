@@ -14,8 +14,8 @@ import (
 	"github.com/weir-project/weir/internal/inspect"
 )
 
-// news says in plain words what changed between two versions. What had not been
-// told before is no news.
+// news describes in plain words what changed between two versions. A first answer is
+// not a change.
 func (w *Watcher) news(old, next *State, before known) []Entry {
 	var out []Entry
 	if was, now := old.Cluster.Error, next.Cluster.Error; !sameProblem(was, now) && old.Time != 0 {
@@ -111,7 +111,7 @@ func (w *Watcher) leaderNews() []Entry {
 	})
 	leader := func(id int32) string {
 		if id < 0 {
-			return "nobody"
+			return "no leader"
 		}
 		return "broker " + strconv.Itoa(int(id))
 	}
@@ -147,7 +147,7 @@ func groupNews(old, next *State) (out []Entry) {
 		case now.State != was.State:
 			out = append(out, Entry{Kind: LogRebalance, Group: name, Text: "group " + name + " " + became(now)})
 		case now.Rebalances > was.Rebalances:
-			out = append(out, Entry{Kind: LogRebalance, Group: name, Text: fmt.Sprintf("group %s rebalanced: its partitions are shared out anew among %s", name, members(now.Members))})
+			out = append(out, Entry{Kind: LogRebalance, Group: name, Text: fmt.Sprintf("group %s rebalanced: its partitions are assigned again to %s", name, members(now.Members))})
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(old.Groups)) {
@@ -158,7 +158,7 @@ func groupNews(old, next *State) (out []Entry) {
 	return out
 }
 
-// settled reports whether a group is not just sharing out its partitions.
+// settled reports whether a group is not in a rebalance.
 func settled(g *Group) bool {
 	switch g.State {
 	case "PreparingRebalance", "CompletingRebalance", "Assigning", "Reconciling":
@@ -175,7 +175,7 @@ func (w *Watcher) rebalanced(name string, now, was *Group, d *inspect.GroupDetai
 		return now.Members != was.Members
 	}
 	if !settled(now) {
-		return false // it is told when it is over
+		return false // it is logged when it is over
 	}
 	before, known := w.members[name]
 	digest := digestMembers(d.Members)
@@ -183,7 +183,7 @@ func (w *Watcher) rebalanced(name string, now, was *Group, d *inspect.GroupDetai
 	return known && (digest != before || !settled(was))
 }
 
-// digestMembers tells who has which partitions.
+// digestMembers is a digest of the members and their partitions.
 func digestMembers(list []inspect.Member) uint64 {
 	list = slices.SortedFunc(slices.Values(list), func(a, b inspect.Member) int { return strings.Compare(a.ID, b.ID) })
 	h := fnv.New64a()
@@ -202,9 +202,9 @@ func became(g *Group) string {
 	case "Stable":
 		return "has settled, with " + members(g.Members)
 	case "PreparingRebalance", "CompletingRebalance", "Assigning", "Reconciling":
-		return "rebalances: its partitions are shared out anew"
+		return "rebalances: its partitions are assigned again"
 	case "Empty":
-		return "has no members: nobody reads for it"
+		return "has no members, so nothing reads its topics"
 	default:
 		return "is " + g.State + " now"
 	}
@@ -243,7 +243,7 @@ func streamNews(old, next *State) (out []Entry) {
 		case sameProblem(now.Trouble, was.Trouble):
 		case now.Trouble == "":
 			add(LogInfo, "events are stored and counted again")
-		case now.State != "failed": // which is told above
+		case now.State != "failed": // which is logged above
 			add(LogError, "%s", now.Trouble)
 		}
 		if now.Gaps > was.Gaps {

@@ -52,26 +52,16 @@ type document struct {
 // newDocument encodes a state in pieces.
 func newDocument(s *State) (*document, error) {
 	d := &document{sections: map[string]map[string][]byte{}}
-	section := func(name string, entries any) error {
-		out := map[string][]byte{}
+	for name, entries := range map[string]any{"streams": s.Streams, "topics": s.Topics, "groups": s.Groups} {
+		section := map[string][]byte{}
 		for it := reflect.ValueOf(entries).MapRange(); it.Next(); {
 			b, err := json.Marshal(it.Value().Interface())
 			if err != nil {
-				return fmt.Errorf("encode the state's %s: %w", name, err)
+				return nil, fmt.Errorf("encode the state's %s: %w", name, err)
 			}
-			out[it.Key().String()] = b
+			section[it.Key().String()] = b
 		}
-		d.sections[name] = out
-		return nil
-	}
-	if err := section("streams", s.Streams); err != nil {
-		return nil, err
-	}
-	if err := section("topics", s.Topics); err != nil {
-		return nil, err
-	}
-	if err := section("groups", s.Groups); err != nil {
-		return nil, err
+		d.sections[name] = section
 	}
 	head := *s
 	head.Streams, head.Topics, head.Groups = nil, nil, nil

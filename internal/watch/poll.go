@@ -17,11 +17,11 @@ type topicPartition struct {
 	partition int32
 }
 
-// applyTopics makes the topics of what was told of them.
+// applyTopics makes the topics from an answer.
 func (w *Watcher) applyTopics(a *topicsAnswer) {
 	if a.err != nil {
 		w.said["topics"] = a.err.Error()
-		w.keepTopics()
+		w.changeTopics(func(_ string, t *Topic) { t.Rate = 0 })
 		return
 	}
 	w.said["topics"] = silent(a)
@@ -50,13 +50,12 @@ func (w *Watcher) applyTopics(a *topicsAnswer) {
 	}
 }
 
-// keepTopics goes on with copies of the topics of before: what is published is
-// never changed, and who reads them can still change.
-func (w *Watcher) keepTopics() {
+// changeTopics changes copies of all topics: what is published is never changed.
+func (w *Watcher) changeTopics(change func(name string, t *Topic)) {
 	topics := make(map[string]*Topic, len(w.next.Topics))
 	for name, t := range w.next.Topics {
 		c := *t
-		c.Rate = 0
+		change(name, &c)
 		topics[name] = &c
 	}
 	w.next.Topics = topics
@@ -103,16 +102,14 @@ func (w *Watcher) topic(now time.Time, m kadm.TopicDetail, ends map[int32]kadm.L
 		t.Error = "the leader of " + partitions(silent) + " does not answer"
 	}
 	if known < len(m.Partitions) || known == 0 {
-		// No sum: of some partitions nothing was ever told.
+		// No sum: the ends of some partitions were never known.
 		if was != nil {
 			t.Messages, t.Rate, t.Last = was.Messages, was.Rate, was.Last
 		}
 		return t
 	}
-	if tr := w.rates["topic/"+m.Topic]; tr == nil || tr.value != end {
-		if tr != nil {
-			w.moved[m.Topic] = now
-		}
+	if tr := w.rates["topic/"+m.Topic]; tr != nil && tr.value != end {
+		w.moved[m.Topic] = now
 	}
 	t.Rate = w.rate(now, "topic/"+m.Topic, end)
 	t.Last = millis(w.moved[m.Topic])
@@ -137,7 +134,7 @@ func (w *Watcher) forgetTopic(name string, t *Topic) {
 	}
 }
 
-// brokers keeps what only applyBrokers finds out.
+// brokers takes addresses and leaders from metadata, and keeps what only applyBrokers finds out.
 func (w *Watcher) brokers(meta kadm.Metadata, leads map[int32]int) map[string]*Broker {
 	all := map[string]*Broker{}
 	for id, was := range w.next.Cluster.Brokers {
@@ -158,7 +155,7 @@ func (w *Watcher) brokers(meta kadm.Metadata, leads map[int32]int) map[string]*B
 	return all
 }
 
-// applyBrokers fills in what was told of the brokers.
+// applyBrokers makes the brokers from an answer.
 func (w *Watcher) applyBrokers(a *brokersAnswer) {
 	if a.err != nil {
 		w.said["brokers"] = "the brokers cannot be listed: " + a.err.Error()
@@ -179,22 +176,18 @@ func (w *Watcher) applyBrokers(a *brokersAnswer) {
 	}
 	w.next.Cluster.Brokers = all
 	w.next.Note = a.list.Note
-	topics := make(map[string]*Topic, len(w.next.Topics))
-	for name, t := range w.next.Topics {
-		c := *t
+	w.changeTopics(func(name string, t *Topic) {
 		if n, ok := a.sizes[name]; ok {
-			c.Bytes = n
+			t.Bytes = n
 		}
-		topics[name] = &c
-	}
-	w.next.Topics = topics
+	})
 }
 
 // maxPositions bounds how many positions of groups the state holds; a group beyond
 // shows its own on its page.
 const maxPositions = 20_000
 
-// applyGroups makes the groups of what was told of them.
+// applyGroups makes the groups from an answer.
 func (w *Watcher) applyGroups(a *groupsAnswer) {
 	if a.err != nil {
 		w.said["groups"] = "the groups cannot be listed: " + a.err.Error()
@@ -315,15 +308,10 @@ func (w *Watcher) pace(now time.Time, name string, g *Group) {
 	}
 }
 
-// lagPerTopic tells each topic who reads it.
+// lagPerTopic adds to each topic the groups that read it.
 func (w *Watcher) lagPerTopic() {
-	topics := make(map[string]*Topic, len(w.next.Topics))
-	for name, t := range w.next.Topics {
-		c := *t // what is published is never changed
-		c.Groups, c.Lag = []string{}, 0
-		topics[name] = &c
-	}
-	w.next.Topics = topics
+	w.changeTopics(func(_ string, t *Topic) { t.Groups, t.Lag = []string{}, 0 })
+	topics := w.next.Topics
 	for name, g := range w.next.Groups {
 		for _, topic := range g.Topics {
 			t := topics[topic]
@@ -348,7 +336,7 @@ func finishedReplay(name string, g *Group) bool {
 }
 
 // applyStreams joins what the cluster, Redis and this process know of each stream;
-// a is nil where Redis told nothing new.
+// a is nil where nothing new came from Redis.
 func (w *Watcher) applyStreams(now time.Time, a *streamsAnswer) {
 	var local map[string]Local
 	if w.cfg.Local != nil {

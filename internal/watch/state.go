@@ -33,10 +33,10 @@ type State struct {
 type Cluster struct {
 	ID         string `json:"id"`
 	Controller int32  `json:"controller"`
-	// Error says what the cluster does not tell, and which broker does not answer;
-	// that is then shown as of the last time it was told.
+	// Error says what the cluster did not return, and which broker does not answer;
+	// the last known values are shown then.
 	Error string `json:"error"`
-	// TopicsTime and GroupsTime are when topics and groups were last told, in Unix
+	// TopicsTime and GroupsTime are when topics and groups were last read, in Unix
 	// milliseconds: a large cluster, or one that answers slowly, is asked less often.
 	TopicsTime int64              `json:"topics_time"`
 	GroupsTime int64              `json:"groups_time"`
@@ -49,7 +49,7 @@ type Broker struct {
 	Alive      bool   `json:"alive"`
 	Controller bool   `json:"controller"`
 	Leaders    int    `json:"leaders"` // partitions that it leads
-	// Bytes is the size of its log, -1 where nobody tells.
+	// Bytes is the size of its log, -1 where it is unknown.
 	Bytes  int64  `json:"bytes"`
 	Reason string `json:"reason"` // why it is not alive
 }
@@ -91,7 +91,7 @@ type Local struct {
 	TroubleSince int64  `json:"trouble_since"`
 	Queue        *Queue `json:"queue"`
 	Duplicates   int64  `json:"duplicates"`
-	// TooOld counts what upstream sent again unasked and that was too old to tell from a duplicate.
+	// TooOld counts what upstream sent again unasked and that was too old to be compared with the topics.
 	TooOld  int64 `json:"too_old"`
 	Gaps    int64 `json:"gaps"`
 	Rejects int64 `json:"rejects"`
@@ -143,7 +143,7 @@ type Topic struct {
 	UnderReplicated int `json:"under_replicated"`
 	// Messages is the number of offsets retained: markers of transactions count.
 	Messages int64    `json:"messages"`
-	Bytes    int64    `json:"bytes"` // -1 where nobody tells
+	Bytes    int64    `json:"bytes"` // -1 where it is unknown
 	Rate     float64  `json:"rate"`  // offsets/s
 	Last     int64    `json:"last"`  // when the end last moved, in Unix milliseconds, 0 for not since the watch began
 	Groups   []string `json:"groups"`

@@ -16,7 +16,7 @@ type StreamConfig struct {
 	Name, Topic, Group string
 }
 
-// Tallies is where the counts are; *tally.Store.
+// Tallies reads the counts in Redis; *tally.Store.
 type Tallies interface {
 	Partitions(ctx context.Context, group, topic string) (map[int32]tally.Tally, error)
 }
@@ -113,7 +113,7 @@ func New(cfg Config) (*Watcher, error) {
 	return w, nil
 }
 
-// Run watches until ctx ends. A cluster that cannot be asked is no error: it is shown.
+// Run watches until ctx ends. It shows a cluster that does not answer, and returns no error.
 // Topics, groups, brokers and counts are asked for independently, so that the one
 // that is slow holds up none of the others.
 func (w *Watcher) Run(ctx context.Context) error {
@@ -134,8 +134,8 @@ func (w *Watcher) Run(ctx context.Context) error {
 	}
 }
 
-// known says what has been told at least once: what is told for the first time is
-// no news.
+// known says which answers have come at least once: a first answer changes nothing, so
+// the log does not report it.
 type known struct{ topics, groups, brokers bool }
 
 // draw makes one version of the state of what was answered since the one before,

@@ -93,14 +93,14 @@ type (
 		Left  int64        `json:"left"`
 		Total int64        `json:"total"`
 		Kinds []replayKind `json:"kinds"`
-		// Result is the comparison over the same stretch of the log; null before the end.
+		// Result is the comparison over the same offset range; null before the end.
 		Result  *inspect.Comparison `json:"result"`
 		Error   string              `json:"error"`
 		Started int64               `json:"started"` // Unix milliseconds, 0 for never
 		Ended   int64               `json:"ended"`
 		how
 	}
-	// replayKind are the counts of a kind as they are now: live, and again.
+	// replayKind holds the counts of an event type as they are now: live, and again.
 	replayKind struct {
 		Kind    string `json:"kind"`
 		Counted int64  `json:"counted"`

@@ -15,49 +15,6 @@ import (
 // maxBody bounds what an action may be sent: a record by hand is the largest.
 const maxBody = 10 << 20
 
-// operations lists the operations; openapi.json is made from this list.
-func (s *Server) operations() []route {
-	return []route{
-		{"GET", "/api/v1/state", "The live state: cluster, streams, topics, groups", s.state},
-		{"GET", "/api/v1/live", "The live state as Server-Sent Events: snapshot, patch (RFC 7396), log", s.live},
-		{"GET", "/api/v1/history", "An hour of named series, two seconds apart (?series=NAME, repeatable)", s.history},
-		{"GET", "/api/v1/log", "What happened, in plain words (?limit=N)", s.log},
-		{"POST", "/api/v1/log", "Add a line to it: what another command of weir does", s.note},
-		{"GET", "/api/v1/topics", "All topics", s.topics},
-		{"GET", "/api/v1/topics/{topic}", "One topic: partitions, configuration, groups", s.topic},
-		{"GET", "/api/v1/topics/{topic}/messages", "Messages (?from=newest|oldest|offset|time&n=&partition=&offset=&time=&text=&key=&header=&path=&isolation=&cursor=)", s.messages},
-		{"GET", "/api/v1/topics/{topic}/messages.jsonl", "The same messages as JSON lines to keep", s.download},
-		{"GET", "/api/v1/topics/{topic}/messages/{partition}/{offset}", "One message", s.message},
-		{"GET", "/api/v1/topics/{topic}/messages/{partition}/{offset}/value", "One message's value, its bytes as they are", s.value},
-		{"GET", "/api/v1/topics/{topic}/tail", "New messages as Server-Sent Events, sampled at high rates", s.tail},
-		{"POST", "/api/v1/topics/{topic}/messages", "Write one record: key, value, headers, partition", s.produce},
-		{"GET", "/api/v1/topics/{topic}/partition", "The partition that a key chooses (?key=)", s.partition},
-		{"GET", "/api/v1/groups", "All consumer groups with their lag", s.groups},
-		{"GET", "/api/v1/groups/{group}", "One group: members, positions", s.group},
-		{"POST", "/api/v1/groups/{group}/reset", "Plan a reset; carry it out when confirm is the group's name", s.reset},
-		{"GET", "/api/v1/groups/{group}/replay", "How the last replay of a group stands", s.replayState},
-		{"POST", "/api/v1/groups/{group}/replay", "Plan a replay; begin it when confirm is the group's name", s.replay},
-		{"POST", "/api/v1/groups/{group}/members/add", "Start one more counter of this process in a group of its own", s.memberAdd},
-		{"POST", "/api/v1/groups/{group}/members/remove", "Stop a counter of this process", s.memberRemove},
-		{"GET", "/api/v1/brokers", "All brokers", s.brokers},
-		{"GET", "/api/v1/brokers/changes", "What was done to brokers, and how long producers waited", s.brokerChanges},
-		{"GET", "/api/v1/brokers/{broker}", "One broker's configuration", s.broker},
-		{"POST", "/api/v1/brokers/{broker}/kill", "Kill a broker of weir's own cluster", s.kill},
-		{"POST", "/api/v1/brokers/{broker}/restart", "Restart a broker of weir's own cluster", s.restart},
-		{"GET", "/api/v1/verify", "The proof: whether it runs, how far it is, what it found", s.verifyState},
-		{"POST", "/api/v1/verify", "Run the proof", s.verifyRun},
-		{"GET", "/api/v1/labs", "The labs with their settings, which one runs, and the kept reports", s.labs},
-		{"GET", "/api/v1/labs/live", "The lab that runs, or ran last, as Server-Sent Events: its picture, then updates", s.labLive},
-		{"POST", "/api/v1/labs/{lab}/start", "Run a lab in a process of its own", s.labStart},
-		{"POST", "/api/v1/labs/stop", "Stop the lab that runs: nothing of it is kept", s.labStop},
-		{"POST", "/api/v1/labs/set", "Change a setting that the lab offers while it runs", s.labSet},
-		{"GET", "/api/v1/labs/reports/{report}", "A kept report", s.labReport},
-		{"GET", "/api/v1/labs/reports/{report}/plot.svg", "Its plot", s.labPlot},
-		{"GET", "/api/v1/labs/compare", "Two reports of one lab side by side (?a=&b=)", s.labCompare},
-		{"GET", "/api/v1/openapi.json", "This list as an OpenAPI document", s.openAPI},
-	}
-}
-
 func (s *Server) state(w http.ResponseWriter, _ *http.Request) error {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
@@ -70,8 +27,7 @@ func (s *Server) history(w http.ResponseWriter, r *http.Request) error {
 	if len(names) == 0 || len(names) > 64 {
 		return badRequest("%d series asked for: name 1 to 64 with ?series=", len(names))
 	}
-	writeJSON(w, http.StatusOK, s.cfg.Watch.History(names))
-	return nil
+	return reply(w, s.cfg.Watch.History(names))
 }
 
 func (s *Server) log(w http.ResponseWriter, r *http.Request) error {
@@ -79,8 +35,7 @@ func (s *Server) log(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, logAnswer{Entries: s.cfg.Watch.Log(int(limit))})
-	return nil
+	return reply(w, logAnswer{Entries: s.cfg.Watch.Log(int(limit))})
 }
 
 // NoteRequest is the body of a line for the log.
@@ -99,11 +54,10 @@ func (s *Server) note(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if req.Kind != watch.LogLab || req.Text == "" || len(req.Text) > maxNote {
-		return badRequest("a note has the kind %q and a text of 1 to %d bytes", watch.LogLab, maxNote)
+		return badRequest("a note is of %q and has a text of 1 to %d bytes", watch.LogLab, maxNote)
 	}
 	s.cfg.Watch.Note(watch.Entry{Kind: req.Kind, Text: req.Text})
-	writeJSON(w, http.StatusOK, logAnswer{Entries: s.cfg.Watch.Log(1)})
-	return nil
+	return reply(w, logAnswer{Entries: s.cfg.Watch.Log(1)})
 }
 
 func (s *Server) topics(w http.ResponseWriter, r *http.Request) error {
@@ -111,8 +65,7 @@ func (s *Server) topics(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, topicsAnswer{list, by(command{words: "topics"}.shown(s.cfg.Where.Kafka), "Metadata", "ListOffsets", "DescribeLogDirs")})
-	return nil
+	return reply(w, topicsAnswer{list, by(command{words: "topics"}.shown(s.cfg.Where.Kafka), "Metadata", "ListOffsets", "DescribeLogDirs")})
 }
 
 func (s *Server) topic(w http.ResponseWriter, r *http.Request) error {
@@ -128,8 +81,7 @@ func (s *Server) topic(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, topicAnswer{d, by(command{words: "topics", args: []string{d.Name}}.shown(s.cfg.Where.Kafka), "Metadata", "ListOffsets", "DescribeConfigs", "DescribeGroups", "OffsetFetch")})
-	return nil
+	return reply(w, topicAnswer{d, by(command{words: "topics", args: []string{d.Name}}.shown(s.cfg.Where.Kafka), "Metadata", "ListOffsets", "DescribeConfigs", "DescribeGroups", "OffsetFetch")})
 }
 
 func (s *Server) groups(w http.ResponseWriter, r *http.Request) error {
@@ -137,8 +89,7 @@ func (s *Server) groups(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, groupsAnswer{list, by(command{words: "groups"}.shown(s.cfg.Where.Kafka), "ListGroups", "DescribeGroups", "OffsetFetch", "ListOffsets")})
-	return nil
+	return reply(w, groupsAnswer{list, by(command{words: "groups"}.shown(s.cfg.Where.Kafka), "ListGroups", "DescribeGroups", "OffsetFetch", "ListOffsets")})
 }
 
 func (s *Server) group(w http.ResponseWriter, r *http.Request) error {
@@ -152,8 +103,7 @@ func (s *Server) group(w http.ResponseWriter, r *http.Request) error {
 			own.Rebalances = s.actions.rebalancesOf(d.Name)
 		}
 	}
-	writeJSON(w, http.StatusOK, groupAnswer{GroupDetail: d, Own: own, how: by(command{words: "groups describe", args: []string{d.Name}}.shown(s.cfg.Where.Kafka), describeRequests(d.Type)...)})
-	return nil
+	return reply(w, groupAnswer{GroupDetail: d, Own: own, how: by(command{words: "groups describe", args: []string{d.Name}}.shown(s.cfg.Where.Kafka), describeRequests(d.Type)...)})
 }
 
 func (s *Server) brokers(w http.ResponseWriter, r *http.Request) error {
@@ -161,8 +111,7 @@ func (s *Server) brokers(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, brokersAnswer{list, s.actions.brokerChanges(), append([]Difference{}, s.cfg.Differences...), by(command{words: "brokers"}.shown(s.cfg.Where.Kafka), "Metadata", "DescribeLogDirs")})
-	return nil
+	return reply(w, brokersAnswer{list, s.actions.brokerChanges(), append([]Difference{}, s.cfg.Differences...), by(command{words: "brokers"}.shown(s.cfg.Where.Kafka), "Metadata", "DescribeLogDirs")})
 }
 
 func (s *Server) broker(w http.ResponseWriter, r *http.Request) error {
@@ -174,9 +123,8 @@ func (s *Server) broker(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, brokerAnswer{Broker: id, Config: config,
+	return reply(w, brokerAnswer{Broker: id, Config: config,
 		how: by(fmt.Sprintf("kafka-configs.sh --bootstrap-server %s --describe --all --entity-type brokers --entity-name %d", s.brokerAddress(id), id), "DescribeConfigs")})
-	return nil
 }
 
 // ResetRequest is the body of a reset.
@@ -221,8 +169,7 @@ func (s *Server) reset(w http.ResponseWriter, r *http.Request) error {
 	for _, p := range req.Partitions {
 		c.flags = append(c.flags, "--partition", strconv.Itoa(int(p)))
 	}
-	writeJSON(w, http.StatusOK, ResetAnswer{Plan: plan, Applied: applied, how: by(c.shown(s.cfg.Where.Redis), "Metadata", "ListOffsets", "OffsetFetch", "OffsetCommit")})
-	return nil
+	return reply(w, ResetAnswer{Plan: plan, Applied: applied, how: by(c.shown(s.cfg.Where.Redis), "Metadata", "ListOffsets", "OffsetFetch", "OffsetCommit")})
 }
 
 func body(w http.ResponseWriter, r *http.Request, v any) error {

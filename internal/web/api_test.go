@@ -16,13 +16,8 @@ func TestOpenAPINamesEveryOperation(t *testing.T) {
 	served := map[string]bool{}
 	for _, r := range srv.Config.Handler.(*Server).routes {
 		served[r.method+" "+r.path] = true
-		if _, ok := contracts[r.method+" "+r.path]; !ok {
-			t.Errorf("%s %s has no contract: name its answer in schema.go", r.method, r.path)
-		}
-	}
-	for c := range contracts {
-		if !served[c] {
-			t.Errorf("the contract of %s is of no operation", c)
+		if r.contract.answer == nil && r.contract.content == "" {
+			t.Errorf("%s %s has no contract: name its answer in api.go", r.method, r.path)
 		}
 	}
 	paths := get(t, srv.URL+"/api/v1/openapi.json", 200)["paths"].(map[string]any)

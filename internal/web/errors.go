@@ -65,6 +65,12 @@ func writeError(w http.ResponseWriter, err error) {
 	writeJSON(w, status, answer)
 }
 
+// reply answers with a value as JSON.
+func reply(w http.ResponseWriter, v any) error {
+	writeJSON(w, http.StatusOK, v)
+	return nil
+}
+
 func writeJSON(w http.ResponseWriter, status int, v any) {
 	b, err := json.Marshal(v)
 	if err != nil {

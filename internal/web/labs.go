@@ -107,8 +107,7 @@ func (s *Server) labs(w http.ResponseWriter, _ *http.Request) error {
 		slices.Reverse(kept)
 		a.Labs, a.Reports, a.Running = l.List, append(a.Reports, kept...), s.lab.name()
 	}
-	writeJSON(w, http.StatusOK, a)
-	return nil
+	return reply(w, a)
 }
 
 var errNoLabs = &statusError{http.StatusConflict, errors.New("labs run where weir keeps its own data: start one with weir up, or on a terminal with weir lab")}
@@ -167,8 +166,7 @@ func (s *Server) labStart(w http.ResponseWriter, r *http.Request) error {
 	if err := s.lab.start(s.work.ctx, l, name, args, shell); err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, labStarted{Lab: name, how: by(shell, ownProcess)})
-	return nil
+	return reply(w, labStarted{Lab: name, how: by(shell, ownProcess)})
 }
 
 func (s *Server) labStop(w http.ResponseWriter, _ *http.Request) error {
@@ -176,8 +174,7 @@ func (s *Server) labStop(w http.ResponseWriter, _ *http.Request) error {
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, labStarted{Lab: name, how: by("Ctrl-C", ownProcess)})
-	return nil
+	return reply(w, labStarted{Lab: name, how: by("Ctrl-C", ownProcess)})
 }
 
 func (s *Server) labSet(w http.ResponseWriter, r *http.Request) error {
@@ -189,8 +186,7 @@ func (s *Server) labSet(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, labStarted{Lab: name, how: by(setCommand(name, req), ownProcess)})
-	return nil
+	return reply(w, labStarted{Lab: name, how: by(setCommand(name, req), ownProcess)})
 }
 
 // setCommand is how a terminal changes a setting of a lab that it starts itself.
@@ -240,8 +236,7 @@ func (s *Server) labReport(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, reportAnswer{rep, by(command{words: "lab list"}.shown(s.cfg.Where.Data), fromFiles)})
-	return nil
+	return reply(w, reportAnswer{rep, by(command{words: "lab list"}.shown(s.cfg.Where.Data), fromFiles)})
 }
 
 // maxPlot bounds a plot that is read back, in bytes.
@@ -284,6 +279,5 @@ func (s *Server) labCompare(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return badRequest("%v", err)
 	}
-	writeJSON(w, http.StatusOK, compareAnswer{*c, by(command{words: "lab compare", args: []string{a, b}}.shown(s.cfg.Where.Data), fromFiles)})
-	return nil
+	return reply(w, compareAnswer{*c, by(command{words: "lab compare", args: []string{a, b}}.shown(s.cfg.Where.Data), fromFiles)})
 }

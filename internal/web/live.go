@@ -15,8 +15,8 @@ import (
 // does not read is let go, and gets a snapshot when it returns.
 const writeTimeout = 10 * time.Second
 
-// aliveEvery is how often a stream that has nothing to say says that it lives: pages
-// tell a cluster that answers slowly from a weir that is gone.
+// aliveEvery is how often an idle stream sends a sign of life, so that pages can
+// distinguish a slow cluster from a weir that has ended.
 const aliveEvery = 2 * time.Second
 
 // stream is a Server-Sent Events answer.

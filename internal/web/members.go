@@ -92,6 +92,5 @@ func (s *Server) changeMembers(w http.ResponseWriter, r *http.Request, verb stri
 	result.From = origin(r)
 	s.actions.addRebalance(group, result)
 	s.cfg.Watch.Note(watch.Entry{Kind: watch.LogRebalance, Group: group, Text: "group " + group + ": " + result.Text()})
-	writeJSON(w, http.StatusOK, RebalanceAnswer{Rebalance: result, Text: result.Text(), how: by(command{words: "groups " + verb, args: []string{group}}.shown(s.cfg.Where.Data), requests...)})
-	return nil
+	return reply(w, RebalanceAnswer{Rebalance: result, Text: result.Text(), how: by(command{words: "groups " + verb, args: []string{group}}.shown(s.cfg.Where.Data), requests...)})
 }

@@ -141,9 +141,8 @@ func (s *Server) messages(w http.ResponseWriter, r *http.Request) error {
 		}
 		cursor = prefix + base64.RawURLEncoding.EncodeToString(b)
 	}
-	writeJSON(w, http.StatusOK, messagesAnswer{Messages: list, Scanned: p.Scanned, Matched: p.Matched, Cursor: cursor, Done: done, Unread: p.Unread,
+	return reply(w, messagesAnswer{Messages: list, Scanned: p.Scanned, Matched: p.Matched, Cursor: cursor, Done: done, Unread: p.Unread,
 		how: by(s.messagesCommand(r, n), "Metadata", "ListOffsets", "Fetch")})
-	return nil
 }
 
 // messagesCommand is the command line that prints the same.
@@ -216,8 +215,7 @@ func (s *Server) message(w http.ResponseWriter, r *http.Request) error {
 	}
 	c := command{words: "messages", args: []string{m.Topic}, flags: []string{"--partition", strconv.Itoa(int(m.Partition)),
 		"--offset", strconv.FormatInt(m.Offset, 10), "-n", "1", "--uncommitted", "-o", "jsonl"}}
-	writeJSON(w, http.StatusOK, messageAnswer{WireMessage: m.Wire(shownValue), how: by(c.shown(s.cfg.Where.Kafka), "Metadata", "ListOffsets", "Fetch")})
-	return nil
+	return reply(w, messageAnswer{WireMessage: m.Wire(shownValue), how: by(c.shown(s.cfg.Where.Kafka), "Metadata", "ListOffsets", "Fetch")})
 }
 
 // value sends the bytes as a file to keep: whatever they are, no page is made of them.
@@ -294,8 +292,7 @@ func (s *Server) produce(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, produceAnswer{Partition: partition, Offset: offset, how: by(produceCommand(rec, partition, s.brokerAddress(-1)), "Metadata", "InitProducerId", "Produce")})
-	return nil
+	return reply(w, produceAnswer{Partition: partition, Offset: offset, how: by(produceCommand(rec, partition, s.brokerAddress(-1)), "Metadata", "InitProducerId", "Produce")})
 }
 
 // produceCommand writes the same record; a value that is long comes from a file.
@@ -321,6 +318,5 @@ func (s *Server) partition(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, partitionAnswer{Hash: hash, Partition: partition})
-	return nil
+	return reply(w, partitionAnswer{Hash: hash, Partition: partition})
 }

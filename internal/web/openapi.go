@@ -16,7 +16,7 @@ func (s *Server) openAPI(w http.ResponseWriter, _ *http.Request) error {
 	failed := object{"description": "cause and way out", "content": object{"application/json": object{"schema": types.of(reflect.TypeFor[errorAnswer]())}}}
 	paths := map[string]object{}
 	for _, r := range s.routes {
-		c := contracts[r.method+" "+r.path]
+		c := r.contract
 		op := object{"summary": r.summary, "parameters": parameters(r.path, c.query),
 			"responses": object{"200": object{"description": "as the summary says", "content": content(types, c)}, "default": failed}}
 		if c.body != nil {

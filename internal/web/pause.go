@@ -44,7 +44,7 @@ type BrokerChange struct {
 	Stream  string `json:"stream"`
 }
 
-// actions are what was done to brokers and groups, and the measurement under way.
+// actions are what was done to brokers and groups, and the current measurement.
 type actions struct {
 	mu         sync.Mutex
 	brokers    []*BrokerChange        // the newest first
@@ -87,13 +87,12 @@ func (a *actions) addRebalance(group string, r Rebalance) {
 }
 
 func (s *Server) brokerChanges(w http.ResponseWriter, _ *http.Request) error {
-	writeJSON(w, http.StatusOK, ChangesAnswer{Changes: s.actions.brokerChanges()})
-	return nil
+	return reply(w, ChangesAnswer{Changes: s.actions.brokerChanges()})
 }
 
 // KillRequest is the body of a kill; it may be left out.
 type KillRequest struct {
-	// Hard kills at once, as a machine that dies, and not in order.
+	// Hard kills the process at once, as when a machine fails.
 	Hard bool `json:"hard"`
 }
 
@@ -133,8 +132,7 @@ func (s *Server) changeBroker(w http.ResponseWriter, r *http.Request, verb, flag
 	s.actions.addBroker(c, took)
 	s.noteBroker(c, "broker %d was %s from %s, which took %d ms", id, past, c.From, took)
 	m.done(true)
-	writeJSON(w, http.StatusOK, ChangeAnswer{TookMS: took, how: by(command{words: fmt.Sprintf("brokers %s %d%s", verb, id, flag)}.shown(s.cfg.Where.Data), "none: connections are reset, leaders and coordinators move")})
-	return nil
+	return reply(w, ChangeAnswer{TookMS: took, how: by(command{words: fmt.Sprintf("brokers %s %d%s", verb, id, flag)}.shown(s.cfg.Where.Data), "none: connections are reset, leaders and coordinators move")})
 }
 
 func (s *Server) noteBroker(c *BrokerChange, format string, args ...any) {

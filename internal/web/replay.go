@@ -49,7 +49,7 @@ func (s *Server) replay(w http.ResponseWriter, r *http.Request) error {
 	}
 	group := groupName(r)
 	if s.cfg.Replay == nil || s.cfg.Tallies == nil {
-		return conflict("a replay counts into Redis, and there is none: give --redis")
+		return conflict("a replay counts into Redis, and no Redis is known: give --redis")
 	}
 	if req.Confirm != "" && req.Confirm != group {
 		return badRequest("confirm is not the group's name: type %q", group)
@@ -65,8 +65,7 @@ func (s *Server) replay(w http.ResponseWriter, r *http.Request) error {
 		}
 		answer.Started = true
 	}
-	writeJSON(w, http.StatusOK, answer)
-	return nil
+	return reply(w, answer)
 }
 
 func (s *Server) beginReplay(r *http.Request, plan inspect.ReplayPlan) error {
@@ -143,8 +142,7 @@ func (s *Server) replayState(w http.ResponseWriter, r *http.Request) error {
 	plan := v.plan
 	if plan == nil || plan.Group != group {
 		v.mu.Unlock()
-		writeJSON(w, http.StatusOK, a)
-		return nil
+		return reply(w, a)
 	}
 	a.Running, a.Left, a.Result, a.Error = v.running, v.left, v.result, v.err
 	a.Started = v.started.UnixMilli()
@@ -158,8 +156,7 @@ func (s *Server) replayState(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, a)
-	return nil
+	return reply(w, a)
 }
 
 func (s *Server) replayKinds(ctx context.Context, plan inspect.ReplayPlan) ([]replayKind, error) {

@@ -63,8 +63,7 @@ func OpenSocket(path string, overlay func(context.Context) (inspect.Overlay, err
 			if err != nil {
 				return &statusError{http.StatusServiceUnavailable, err}
 			}
-			writeJSON(w, http.StatusOK, o)
-			return nil
+			return reply(w, o)
 		}))
 	}
 	s.server = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 30 * time.Second, MaxHeaderBytes: 8 << 10}
@@ -86,7 +85,7 @@ func (s *Socket) pass(w http.ResponseWriter, r *http.Request) {
 	writeError(w, &statusError{http.StatusServiceUnavailable, errors.New("this weir is still starting: try again in a moment")})
 }
 
-// Close ends requests that are under way: they belong to a weir that is stopping.
+// Close also ends the requests in progress: they belong to a weir that is stopping.
 func (s *Socket) Close() {
 	_ = s.server.Close()
 	<-s.done

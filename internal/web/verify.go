@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// verifier runs one proof at a time, and keeps what the last one found.
+// verifier runs one verification at a time, and keeps what the last one found.
 type verifier struct {
 	mu       sync.Mutex
 	running  bool
@@ -28,19 +28,18 @@ func (s *Server) verifyState(w http.ResponseWriter, _ *http.Request) error {
 		a.Ended = v.ended.UnixMilli()
 	}
 	v.mu.Unlock()
-	writeJSON(w, http.StatusOK, a)
-	return nil
+	return reply(w, a)
 }
 
 func (s *Server) verifyRun(w http.ResponseWriter, r *http.Request) error {
 	if s.cfg.Verify == nil {
-		return conflict("the proof needs the counts, and there is no Redis: give --redis")
+		return conflict("verification needs the counts in Redis, and no Redis is known: give --redis")
 	}
 	v := &s.verify
 	v.mu.Lock()
 	if v.running {
 		v.mu.Unlock()
-		return conflict("the proof is already running: wait until it has ended")
+		return conflict("a verification is already running: wait until it has ended")
 	}
 	v.running, v.progress, v.report, v.err, v.started = true, nil, nil, "", time.Now()
 	v.mu.Unlock()

@@ -35,9 +35,9 @@ type Watch interface {
 	Note(e watch.Entry)
 }
 
-// Brokers kills and restarts brokers of an own cluster.
+// Brokers kills and restarts the brokers that weir runs.
 type Brokers interface {
-	// Kill stops a broker in order, KillHard as a machine that dies.
+	// Kill lets a broker shut down, KillHard ends it at once, as when a machine fails.
 	Kill(ctx context.Context, id int32) error
 	KillHard(ctx context.Context, id int32) error
 	Restart(ctx context.Context, id int32) error
@@ -67,9 +67,9 @@ type Config struct {
 	Where Where
 	// Tallies is nil where there is no Redis.
 	Tallies inspect.Tallies
-	// Brokers is nil where the cluster is not weir's own.
+	// Brokers is nil where weir does not run the brokers.
 	Brokers Brokers
-	// Differences are where weir's own cluster is not as Apache Kafka.
+	// Differences are where the embedded brokers differ from Apache Kafka.
 	Differences []Difference
 	// Acks says by stream when a transaction of this process was last acknowledged;
 	// nil where nothing is produced here.
@@ -78,7 +78,7 @@ type Config struct {
 	Members Members
 	// Producer is nil where nothing may be written.
 	Producer Producer
-	// Verify runs the proof and reports progress; nil where it cannot run.
+	// Verify compares topics and counts, and reports progress; nil where it cannot run.
 	Verify func(ctx context.Context, progress func(any)) (report any, err error)
 	// Replay counts a plan that has begun to its end and compares; nil where it cannot.
 	Replay func(ctx context.Context, plan inspect.ReplayPlan, progress func(left int64)) (inspect.Comparison, error)
@@ -117,13 +117,6 @@ type Server struct {
 	lab     labRun
 	tails   tails
 	routes  []route
-}
-
-// route is one operation of the API.
-type route struct {
-	method, path string
-	summary      string
-	handle       func(w http.ResponseWriter, r *http.Request) error
 }
 
 // New checks the configuration and returns a server that listens nowhere yet. Serve

@@ -42,7 +42,7 @@ const app = {
   async api(path, body) {
     const r = await fetch('/api/v1' + path, body === undefined ? {} : { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) });
     let answer;
-    try { answer = await r.json(); } catch { throw new Error(`the answer of weir cannot be read (HTTP ${r.status})`); }
+    try { answer = await r.json(); } catch { throw new Error(`weir's answer cannot be read (HTTP ${r.status})`); }
     if (!r.ok) throw new Error(answer.error || `HTTP ${r.status}`);
     return answer;
   },

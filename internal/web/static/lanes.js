@@ -15,7 +15,7 @@ export class Lanes {
   constructor(o) {
     this.o = o;
     this.body = el('div.lanes', { role: 'rowgroup' });
-    const head = el('div.lane-head', { role: 'row' }, ['', 'leader', 'what is retained; a flag is where a group reads, and how far behind', 'end', 'rate'].map((t, i) => el(i > 2 ? 'span.num' : 'span', { role: 'columnheader' }, t || 'lane')));
+    const head = el('div.lane-head', { role: 'row' }, ['', 'leader', 'the retained offsets; a flag shows a group\'s committed offset and lag', 'end', 'rate'].map((t, i) => el(i > 2 ? 'span.num' : 'span', { role: 'columnheader' }, t || 'lane')));
     this.table = el('div', { role: 'table', 'aria-label': 'partitions of ' + o.topic }, el('div', { role: 'rowgroup' }, head), this.body);
     this.legend = el('p.flag-legend');
     this.more = /** @type {HTMLButtonElement} */ (el('button', { type: 'button', hidden: true, onclick: () => { this.most += some; } }));
@@ -87,7 +87,7 @@ export class Lanes {
         attr(f, 'class', 'flag ' + (g.hues?.[l.partition] || g.hue) + (g.members[l.partition] ? '' : ' nobody'));
         const member = g.members[l.partition];
         put(/** @type {Node} */ (f.firstElementChild), (member ? member.split(' ')[0] : '·') + (lag ? ' −' + count(lag) : ''));
-        attr(f, 'title', `${g.name} at ${count(position)}, ${count(lag)} behind; ${member ? 'read by member ' + member : 'read by nobody'}`);
+        attr(f, 'title', `${g.name} at ${count(position)}, ${count(lag)} behind; ${member ? 'read by member ' + member : 'no member reads it'}`);
       });
   }
 }

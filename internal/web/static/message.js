@@ -100,7 +100,7 @@ function whole(m, base) {
   const line = (/** @type {any} */ name, /** @type {any} */ value) => el('tr', null, el('th', { scope: 'row' }, name), el('td.wrap', null, value));
   return el('div.whole', null,
     el('div.actions', null, buttons.length > 1 ? buttons : null,
-      el('button', { type: 'button', onclick: () => navigator.clipboard.writeText(text).then(() => toast('Copied'), () => toast('The browser does not let pages copy here')) }, binary ? 'Copy value as base64' : 'Copy value'),
+      el('button', { type: 'button', onclick: () => navigator.clipboard.writeText(text).then(() => toast('Copied'), () => toast('The browser does not let this page copy')) }, binary ? 'Copy value as base64' : 'Copy value'),
       el('a.button', { href: `/api/v1${base}/messages/${m.partition}/${m.offset}/value`, download: '' }, 'Download value, ' + bytes(m.value_size))),
     m.gap ? el('p.dim', null, `Before it: ${gapText(m.gap).toLowerCase()}.`) : null,
     m.truncated && !binary ? el('p.dim', null, `The first ${bytes(new Blob([text]).size)} of ${bytes(m.value_size)}: download the rest.`) : null,

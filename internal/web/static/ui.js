@@ -179,7 +179,7 @@ export function filterWord(text) {
 export function commandBar(command, requests) {
   const code = el('code', null, command);
   const copy = el('button', { type: 'button', title: 'Copy the command', onclick: async () => {
-    try { await navigator.clipboard.writeText(code.textContent || ''); toast('Copied'); } catch { toast('The browser does not let pages copy here'); }
+    try { await navigator.clipboard.writeText(code.textContent || ''); toast('Copied'); } catch { toast('The browser does not let this page copy'); }
   } }, 'Copy');
   const behind = el('span.requests', null, requests && requests.length ? 'Kafka: ' + requests.join(', ') : '');
   const root = el('div.command', null, el('span.prompt', { 'aria-hidden': 'true' }, '$'), code, copy, behind);

@@ -1,5 +1,5 @@
 // @ts-check
-// The brokers: who leads what, and what happens when one dies.
+// The brokers: which partitions each leads, and what happens when one is killed.
 
 import { el, put, attr, keyed, count, bytes, hue, clock } from '../store.js';
 import { badge, commandBar, confirmTyped, toast, weir } from '../ui.js';
@@ -47,7 +47,7 @@ export default {
         [d.apache, d.embedded, d.learner].map((t) => el('td.wrap', null, words(t))))));
     }).catch(() => {});
     const act = async (/** @type {string} */ id, /** @type {string} */ verb, /** @type {boolean} */ hard = false) => {
-      if (verb === 'kill' && !await confirmTyped({ title: `Kill broker ${id}${hard ? ' at once' : ''}?`, body: el('p', null, hard ? 'The process is killed as a machine that dies: the others notice only when its session ends. Restart brings it back.' : 'Its connections break and its partitions move to the others. Clients go on. Restart brings it back.'), type: 'broker ' + id, action: 'Kill' })) return;
+      if (verb === 'kill' && !await confirmTyped({ title: `Kill broker ${id}${hard ? ' at once' : ''}?`, body: el('p', null, hard ? 'The process ends at once, as when a machine fails: the other brokers notice when its session ends. Restart starts it again.' : 'Its connections break, and other brokers take over its partitions. Clients go on. Restart starts it again.'), type: 'broker ' + id, action: 'Kill' })) return;
       put(result, `${verb === 'kill' ? 'killing' : 'restarting'} broker ${id}…`);
       try {
         const a = await app.api(`/brokers/${id}/${verb}`, verb === 'kill' ? { hard } : {});

@@ -1,6 +1,6 @@
 // @ts-check
-// What can be done to a group: more or fewer of weir's own counters, a reset that
-// shows what it would do first, a replay that counts everything once more.
+// Changes of a group: add and remove weir's counters, reset it after a preview, replay
+// the log as a second group.
 
 import { el, put, count, many, duration, clock, visible, groupPath } from '../store.js';
 import { commandBar, confirmTyped, toast, badge, weir } from '../ui.js';
@@ -29,7 +29,7 @@ export function ownMembers(name, app, changed) {
   const allow = () => { add.disabled = busy || own >= 16; remove.disabled = busy || own === 0; };
   async function change(/** @type {string} */ verb) {
     busy = true; allow();
-    put(said, verb === 'add' ? 'a member joins: partitions are shared out anew…' : 'a member leaves: the others take over…');
+    put(said, verb === 'add' ? 'a member joins, and the group rebalances…' : 'a member leaves, and the others take over its partitions…');
     try {
       const a = await app.api(path(verb), {});
       put(said, a.text);
@@ -64,7 +64,7 @@ export function resetCard(name, app, changed) {
   const allow = (/** @type {any} */ g) => {
     if (!go || !why) return;
     go.disabled = !!g && g.members > 0;
-    put(why, go.disabled ? `not while it has ${many(g.members, 'member')}: stop them first, or their commits would undo it` : '');
+    put(why, go.disabled ? `not while it has ${many(g.members, 'member')}: stop them first, or their commits undo the reset` : '');
   };
   /** Where to, as the API takes it; a time stays the same instant until it is applied. */
   const target = () => {
@@ -88,7 +88,7 @@ export function resetCard(name, app, changed) {
     } catch (e) { plan.replaceChildren(el('p.alert', { role: 'alert' }, /** @type {Error} */ (e).message)); }
   };
   const apply = async () => {
-    if (!await confirmTyped({ title: 'Reset this group?', body: el('p', null, `The group moves to ${to.value}. What it has counted from there on is counted anew.`), type: name, action: 'Reset' })) return;
+    if (!await confirmTyped({ title: 'Reset this group?', body: el('p', null, `The group moves to ${to.value}, and counts again from there.`), type: name, action: 'Reset' })) return;
     try {
       await app.api(path, { to: target(), confirm: name });
       toast('The group was reset');
@@ -96,7 +96,7 @@ export function resetCard(name, app, changed) {
       changed();
     } catch (e) { toast(/** @type {Error} */ (e).message, true); }
   };
-  const root = el('section.card', null, el('h2', null, 'Reset'), el('p.dim', null, 'Only while the group has no members. A preview comes first; nothing changes before its name is typed.'),
+  const root = el('section.card', null, el('h2', null, 'Reset'), el('p.dim', null, 'A group can be reset while it has no members. First you see a preview. Nothing changes until you type the group\'s name.'),
     el('div.bar-row', null, el('label', null, 'Move to ', to), el('datalist', { id: 'targets' }, ['earliest', 'latest', '-1000'].map((v) => el('option', { value: v }))), el('button', { type: 'button', onclick: preview }, 'Preview')), plan);
   return { root, allow };
 }
@@ -108,7 +108,7 @@ export function replayCard(name, app) {
   const plan = el('div');
   const start = /** @type {HTMLButtonElement} */ (el('button', { type: 'button', onclick: preview }, 'Preview the replay'));
   const command = commandBar(weir('groups replay', name), ['ListOffsets', 'Fetch', 'OffsetCommit', 'JoinGroup']);
-  const root = el('section.card', null, el('h2', null, 'Replay'), el('p.dim', null, 'Counts the whole log once more, into a second group, while this one goes on. The second column refills until both are equal: nothing was lost, doubled or miscounted.'),
+  const root = el('section.card', null, el('h2', null, 'Replay'), el('p.dim', null, 'Counts the whole log again as a second group, while this group goes on. When both columns are equal, nothing was lost, duplicated or miscounted.'),
     el('p.actions', null, start), plan, box, command.root);
   /** @type {any} */
   let timer = 0;
@@ -127,7 +127,7 @@ export function replayCard(name, app) {
     } catch (e) { plan.replaceChildren(el('p.alert', { role: 'alert' }, /** @type {Error} */ (e).message)); }
   }
   async function begin() {
-    if (!await confirmTyped({ title: 'Count all of it again?', body: el('p', null, 'The group itself goes on and is not touched. A second group reads the log from its beginning.'), type: name, action: 'Replay' })) return;
+    if (!await confirmTyped({ title: 'Count all of it again?', body: el('p', null, 'The group itself goes on unchanged. A second group reads the log from its beginning.'), type: name, action: 'Replay' })) return;
     try { await app.api(path, { topic: '', confirm: name }); plan.replaceChildren(); poll(); } catch (e) { toast(/** @type {Error} */ (e).message, true); }
   }
   async function poll() {
@@ -144,7 +144,7 @@ export function replayCard(name, app) {
     const r = a.result;
     const verdict = a.error ? el('p.alert', { role: 'alert' }, a.error)
       : a.running ? el('p', { role: 'status' }, `counting again: ${count(a.left)} of ${count(a.total)} offsets to go`)
-      : r && r.equal ? el('p', { role: 'status' }, badge('ok', 'Equal: over the same stretch of the log both counts are the same'), ` in ${duration((a.ended - a.started) / 1000)}` + (r.trimmed ? `; ${count(r.trimmed)} counted offsets are no longer in the log` : ''))
+      : r && r.equal ? el('p', { role: 'status' }, badge('ok', 'Equal: both counts are the same over the same offset range'), ` in ${duration((a.ended - a.started) / 1000)}` + (r.trimmed ? `; ${count(r.trimmed)} counted offsets are no longer in the log` : ''))
       : el('p', { role: 'status' }, badge('bad', 'The counts differ'), ': weir verify says what is wrong');
     const rows = r && !a.running ? r.kinds.map((/** @type {any} */ k) => [k.kind, k.original, k.replay, k.difference]) : a.kinds.map((/** @type {any} */ k) => [k.kind, k.counted, k.again, null]);
     box.replaceChildren(verdict, el('div.scroll', { tabindex: '0', role: 'region', 'aria-label': 'replay' }, el('table.rows.replay', null, head(['Type', [a.running ? 'Counted, live' : 'Counted'], ['Counted again'], [''], ['Difference']]),

@@ -9,9 +9,9 @@ import { stateOf, trendOf, typeOf } from './groups.js';
 import { ownMembers, resetCard, replayCard } from './group-changes.js';
 
 const explain = /** @type {Record<string, string>} */ ({
-  classic: 'The members elect one that shares out the partitions; each partition has one reader.',
-  consumer: 'The coordinator shares out the partitions; each partition has one reader.',
-  share: 'Members read the same partitions together and acknowledge record by record. The position is where the records begin that are not finished.',
+  classic: 'The members elect a leader, and it assigns the partitions. Each partition has one reader.',
+  consumer: 'The coordinator assigns the partitions. Each partition has one reader.',
+  share: 'Members read the same partitions together and acknowledge single records. The start offset is that of the first record that is not finished.',
 });
 
 /** The hue of a member, by its place in the list. @param {number} i from 1 */
@@ -114,7 +114,7 @@ export default {
     return {
       update(state) {
         const g = state.groups[name];
-        if (!g) { put(facts, 'There is no such group now.'); return; }
+        if (!g) { put(facts, 'This group does not exist any more.'); return; }
         reset.allow(g);
         if (members0 >= 0 && members0 !== g.members) load(); // who has what is told at once
         members0 = g.members;

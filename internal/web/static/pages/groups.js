@@ -28,11 +28,11 @@ export default {
     /** @type {Table<any>} */
     const table = new Table({
       label: 'groups', key: (g) => g.name, href: (g) => groupPath(g.name),
-      empty: () => teach('No group', 'A consumer that joins a group shows here: weir consume bluesky, or any Kafka client.'),
+      empty: () => teach('No group', 'Groups appear here when a consumer joins one: weir consume bluesky, or any Kafka client.'),
       columns: [
         { title: 'Group', sort: (g) => g.name, cell: (e, g) => put(e, g.name) },
         { title: 'State', sort: (g) => g.state, cell: (e, g) => { if (e.dataset.s !== g.state + g.error) { e.dataset.s = g.state + g.error; e.replaceChildren(g.error ? badge('bad', g.error) : badge(/** @type {any} */ (stateOf(g)), g.state)); } } },
-        { title: 'Type', sort: (g) => g.type, hint: 'who shares out the partitions', cell: (e, g) => put(e, typeOf(g)) },
+        { title: 'Type', sort: (g) => g.type, hint: 'the protocol that assigns the partitions', cell: (e, g) => put(e, typeOf(g)) },
         { title: 'Members', num: true, sort: (g) => g.members, cell: (e, g) => put(e, g.members) },
         { title: 'Consumed', num: true, sort: (g) => g.rate, cell: (e, g) => put(e, rate(g.rate)) },
         { title: 'Lag', num: true, sort: (g) => g.lag, cell: (e, g) => put(e, count(g.lag)) },

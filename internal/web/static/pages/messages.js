@@ -130,7 +130,7 @@ export default {
         command.set(a.command, a.requests);
         if (!on && f.n.value === '1') openOne(added[0], a.messages[0]);
         if (a.unread) none.replaceChildren(el('p.alert', { role: 'alert' }, `Some partitions are left out: ${a.unread.join('; ')}`));
-        else if (!rows.firstChild) none.replaceChildren(teach('No messages', scanned ? 'None of those that were looked at matches: widen the filter, or go on with More.' : 'This topic holds none there.'));
+        else if (!rows.firstChild) none.replaceChildren(teach('No messages', scanned ? 'No scanned message matches. Change the filter, or continue with More.' : 'The topic holds no messages there.'));
       } catch (e) { if (mine === round) { put(progress, ''); none.replaceChildren(el('p.alert', { role: 'alert' }, /** @type {Error} */ (e).message)); more.hidden = true; } }
     }
 

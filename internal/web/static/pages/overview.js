@@ -17,7 +17,7 @@ export default {
   mount(root, _params, app) {
     const streams = el('div.streams');
     const log = el('ol.log');
-    const logEmpty = el('p.dim', null, 'Nothing yet. Rebalances, leader moves, reconnects and gaps are told here: try weir brokers kill 2.');
+    const logEmpty = el('p.dim', null, 'Nothing yet. Rebalances, new leaders, reconnects and gaps appear here. Try: weir brokers kill 2');
     const none = el('div');
     root.append(el('h1.sr', null, 'Overview'), none, streams, el('section.card', null, el('h2', null, 'What happened'), logEmpty, el('div.log-box', { role: 'log', 'aria-label': 'what happened', tabindex: '0' }, log)));
     /** @type {Map<string, StreamView>} */
@@ -29,7 +29,7 @@ export default {
         const names = Object.keys(state.streams).sort();
         keyed(streams, names, (n) => n, (n) => { const v = new StreamView(n, app); views.set(n, v); return v.root; }, (_e, n) => views.get(n)?.update(state, app.log));
         if (names.length) none.replaceChildren();
-        else if (!none.firstChild) none.appendChild(teach('No streams here', 'weir up brings two; this page then shows them from socket to count.'));
+        else if (!none.firstChild) none.appendChild(teach('No streams here', 'Start weir up: it runs two streams, and this page shows them from the socket to the counts.'));
         if (entries.length || !lines.length) {
           lines = app.log.slice(-60).reverse();
           keyed(log, lines, (e) => String(e.id), (e) => el('li.k-' + e.kind, null, el('time', null, clock(e.time)), ' ', el('b', null, e.kind), ' ', visible(e.text)), () => {});
@@ -50,7 +50,7 @@ class StreamView {
     this.queue = stage('Queue', 'bounded: when it is full, the socket stops');
     this.kafka = stage('Kafka', 'transactions: events and cursor together');
     this.count = stage('Counters', 'a consumer group');
-    this.redis = stage('Redis', 'counts and position, in one step');
+    this.redis = stage('Redis', 'counts and offsets, in one step');
     this.tank = el('div.fill');
     this.queue.root.appendChild(el('div.tank', { 'aria-hidden': 'true' }, this.tank));
     this.trouble = el('p.alert', { role: 'alert', hidden: true });
@@ -211,7 +211,7 @@ class StreamView {
     keyed(this.tail, this.rows, (m) => m.partition + ':' + m.offset, (m) => el('li', null,
       el('a', { href: `/topics/${encodeURIComponent(topic)}/messages?partition=${m.partition}&offset=${m.offset}&from=offset&n=1` }, `${m.partition}:${m.offset}`), ' ',
       el('b', null, visible(m.kind)), ' ', gist(m.value)), () => {});
-    put(this.tailNote, this.skipped ? `a sample: ${count(this.skipped)} more went by` : '\u00a0');
+    put(this.tailNote, this.skipped ? `a sample: ${count(this.skipped)} more are not shown` : '\u00a0');
   }
 
   close() {

@@ -51,7 +51,7 @@ export default {
     } },
     el('label', null, 'Topic', topic), el('label', null, 'Key', key), pick, el('label', null, 'Value', value), el('label', null, 'Headers', headers), el('label', null, 'Partition', partition),
     el('p.actions', null, el('button.primary', { type: 'submit' }, 'Write the record')), done);
-    root.append(el('h1', null, 'Produce'), el('p.dim', null, 'A record of your own is counted like any other, and verify tells it apart: it has no sequence number.'), el('section.card.narrow', null, form), command.root);
+    root.append(el('h1', null, 'Produce'), el('p.dim', null, 'weir counts your record like any other. weir verify lists it separately, because it has no sequence number.'), el('section.card.narrow', null, form), command.root);
     return {
       update(state) {
         const names = Object.keys(state.topics).filter((n) => !state.topics[n].internal && !n.startsWith('__') && n !== 'weir.cursors').sort();

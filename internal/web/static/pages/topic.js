@@ -37,7 +37,7 @@ export default {
     root.append(
       el('h1', null, name), facts, problem,
       el('p.actions', null, el('a.button', { href: path + '/messages' }, 'Messages'), el('a.button', { href: path + '/messages?live=1' }, 'Live tail'), el('a.button', { href: '/produce?topic=' + encodeURIComponent(name) }, 'Produce')),
-      el('section.card', null, el('h2', null, 'Partitions'), lanes.root, el('p.dim', null, 'A flag is where a group stands, and the gap to the right end is its lag. The bar is what the log retains.')),
+      el('section.card', null, el('h2', null, 'Partitions'), lanes.root, el('p.dim', null, 'A flag is a group\'s committed offset, and the distance to the right end is its lag. The bar is what the log retains.')),
       el('section.card', null, chart.root),
       el('section.card', null, el('h2', null, 'Consumers'), el('div.scroll', { tabindex: '0', role: 'region', 'aria-label': 'consumers' }, el('table.rows', null, el('thead', null, el('tr', null, ['Group', 'State', 'Members', 'Lag'].map((t, i) => el(i > 1 ? 'th.num' : 'th', { scope: 'col' }, t)))), groups))),
       el('section.card', null, el('h2', null, 'Replicas and offsets'), parts.root),
@@ -62,7 +62,7 @@ export default {
     return {
       update(state) {
         const t = state.topics[name];
-        if (!t) { put(facts, 'There is no such topic now.'); return; }
+        if (!t) { put(facts, 'This topic does not exist any more.'); return; }
         put(facts, `${count(t.messages)} messages retained · ${rate(t.rate)} · ${bytes(t.bytes)} · ${t.partitions} partitions · ${t.replicas} replicas` + (last ? ` · last record ${stamp(new Date(last).getTime())}` : '') + (state.note ? ` · ${state.note}` : ''));
         chart.push(state.time, { [`topic/${name}/rate`]: t.rate });
         const flags = flagsOf(state, name);
@@ -76,7 +76,7 @@ export default {
           put(tr.children[2], x ? x.members : '?');
           put(tr.children[3], x ? count(x.lag) : '?');
         });
-        if (!t.groups.length && !groups.firstChild) groups.appendChild(el('tr', null, el('td', { colspan: 4 }, teach('Nobody reads this', 'A consumer group that reads it is shown here, with its flags above.'))));
+        if (!t.groups.length && !groups.firstChild) groups.appendChild(el('tr', null, el('td', { colspan: 4 }, teach('Nobody reads this', 'Consumer groups that read it appear here, and their flags above.'))));
       },
       unmount() { clearInterval(timer); chart.close(); parts.close(); },
     };

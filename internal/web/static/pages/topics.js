@@ -19,16 +19,16 @@ export default {
     /** @type {Table<any>} */
     const table = new Table({
       label: 'topics', key: (t) => t.name, href: (t) => '/topics/' + encodeURIComponent(t.name),
-      empty: () => teach('No topic', 'None matches, or there is none yet: weir up makes bluesky-events and wikipedia-edits.'),
+      empty: () => teach('No topic', 'No topic matches, or none exists yet: weir up creates bluesky-events and wikipedia-edits.'),
       columns: [
         { title: 'Topic', sort: (t) => t.name, cell: (e, t) => put(e, t.name) },
-        { title: 'Rate', num: true, sort: (t) => t.rate, hint: 'offsets per second, the markers of transactions included', cell: (e, t) => put(e, rate(t.rate)) },
+        { title: 'Rate', num: true, sort: (t) => t.rate, hint: 'offsets per second, including transaction markers', cell: (e, t) => put(e, rate(t.rate)) },
         { title: 'Last 5 min', hint: 'the rate of the last five minutes', cell: (e, t) => sparks.draw(e, t.name) },
-        { title: 'Messages', num: true, sort: (t) => t.messages, hint: 'offsets retained, the markers of transactions included', cell: (e, t) => put(e, count(t.messages)) },
+        { title: 'Messages', num: true, sort: (t) => t.messages, hint: 'retained offsets, including transaction markers', cell: (e, t) => put(e, count(t.messages)) },
         { title: 'Size', num: true, sort: (t) => t.bytes, cell: (e, t) => put(e, bytes(t.bytes)) },
         { title: 'Partitions', num: true, sort: (t) => t.partitions, cell: (e, t) => put(e, count(t.partitions)) },
         { title: 'Replicas', num: true, sort: (t) => t.replicas, cell: (e, t) => put(e, t.under_replicated ? `${t.replicas}, ${t.under_replicated} under-replicated` : t.replicas) },
-        { title: 'Last record', num: true, sort: (t) => t.last, hint: 'when the end last moved, as seen from here', cell: (e, t) => put(e, t.last ? ago(t.last, state.time) : '–') },
+        { title: 'Last record', num: true, sort: (t) => t.last, hint: 'when the last record was seen to arrive', cell: (e, t) => put(e, t.last ? ago(t.last, state.time) : '–') },
         { title: 'Groups', sort: (t) => t.groups.length, cell: (e, t) => put(e, t.groups.length ? t.groups.slice(0, 3).join(', ') + (t.groups.length > 3 ? ` and ${t.groups.length - 3} more` : '') : '–') },
         { title: 'Lag', num: true, sort: (t) => t.lag, cell: (e, t) => put(e, t.groups.length ? count(t.lag) : '–') },
         { title: 'State', cell: (e, t) => { const s = t.error || (t.under_replicated ? `${t.under_replicated} under-replicated` : ''); if (e.dataset.s !== s || !e.firstChild) { e.dataset.s = s; e.replaceChildren(t.error ? badge('bad', s) : s ? badge('warn', s) : badge('ok', 'ok')); } } },

@@ -1,5 +1,5 @@
 // @ts-check
-// The proof: run it, watch it scan, read the verdict.
+// Verification: start it, see how far it is, read the verdict.
 
 import { el, put, count, duration, stamp } from '../store.js';
 import { badge, commandBar, toast, weir } from '../ui.js';
@@ -8,7 +8,7 @@ import { badge, commandBar, toast, weir } from '../ui.js';
 export default {
   title: () => 'Verify',
   mount(root, _p, app) {
-    const run = /** @type {HTMLButtonElement} */ (el('button.primary', { type: 'button', onclick: start }, 'Run the proof'));
+    const run = /** @type {HTMLButtonElement} */ (el('button.primary', { type: 'button', onclick: start }, 'Run verify'));
     const progress = el('p', { role: 'status' });
     const verdict = el('div');
     let shown = '';
@@ -38,16 +38,16 @@ export default {
       if (!v.report) { verdict.replaceChildren(); return; }
       const sources = Object.entries(v.report).filter(([, s]) => s && typeof s === 'object' && 'events' in /** @type {any} */ (s));
       const lines = ['events', 'lost', 'doubled', 'miscounted', 'gaps', 'dead_letters', 'foreign', 'disordered', 'trimmed', 'unverifiable', 'uncounted'];
-      const meaning = /** @type {Record<string, string>} */ ({ events: 'in the log, by their sequence numbers', lost: 'numbers that are missing', doubled: 'numbers that are there twice', miscounted: 'counts that a recount does not bear out', gaps: 'noted while the source could not be followed',
-        dead_letters: 'kept aside, because they could not be read', foreign: 'written by other programs', disordered: 'out of their order', trimmed: 'deleted by retention before this run', unverifiable: 'nothing is left to hold them against', uncounted: 'not counted yet' });
+      const meaning = /** @type {Record<string, string>} */ ({ events: 'in the log, by their sequence numbers', lost: 'numbers that are missing', doubled: 'numbers that are stored more than once', miscounted: 'counts that differ from a recount', gaps: 'ranges that upstream no longer offered',
+        dead_letters: 'stored separately, because they could not be decoded', foreign: 'written by other programs', disordered: 'not in order', trimmed: 'deleted by retention before this run', unverifiable: 'the records to compare them with are deleted', uncounted: 'not counted yet' });
       const faults = new Set(['lost', 'doubled', 'miscounted', 'disordered']);
       verdict.replaceChildren(
-        el('section.card.narrow', null, el('h2', null, v.report.ok ? badge('ok', 'Nothing lost, nothing doubled, nothing miscounted') : badge('bad', 'Something is wrong')),
+        el('section.card.narrow', null, el('h2', null, v.report.ok ? badge('ok', 'Nothing lost, nothing duplicated, nothing miscounted') : badge('bad', 'Verification failed: see the numbers in red')),
           el('table.rows', null, el('thead', null, el('tr', null, el('th', { scope: 'col' }, ''), sources.map(([n]) => el('th.num', { scope: 'col' }, n)))),
             el('tbody', null, lines.map((k) => el('tr', null, el('th', { scope: 'row' }, k.replace('_', ' ') + ' ', el('span.dim.meaning', null, meaning[k] || '')), sources.map(([, s]) => { const n = /** @type {any} */ (s)[k]; return el(faults.has(k) && n > 0 ? 'td.num.badtext' : 'td.num', null, n === undefined ? '–' : count(n)); }))))),
           sources.flatMap(([n, s]) => (/** @type {any} */ (s).findings || /** @type {any} */ (s).notes || []).map((/** @type {any} */ x) => el('p.dim', null, `${n}: ${typeof x === 'string' ? x : x.text || JSON.stringify(x)}`)))));
     }
-    root.append(el('h1', null, 'Verify'), el('p.dim', null, 'Reads the topics from end to end and holds three statements against each other: the dense sequence numbers of the events, the counts in the cursor that was stored in the same transactions, and the counts in Redis.'),
+    root.append(el('h1', null, 'Verify'), el('p.dim', null, 'Reads the topics from start to end and compares three things: the sequence numbers of the events, the counts in the cursor that the same transactions stored, and the counts in Redis.'),
       el('p.actions', null, run), progress, verdict, commandBar(weir('verify', ''), ['ListOffsets', 'Fetch']).root);
     poll();
     return { unmount() { clearTimeout(timer); } };
