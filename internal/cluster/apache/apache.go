@@ -273,9 +273,6 @@ func (c *Cluster) Kill(ctx context.Context, id int32, hard bool) error {
 	if err != nil {
 		return err
 	}
-	if alive, reason := n.state(); !alive {
-		return fmt.Errorf("it is not running: it is %s", reason)
-	}
 	return n.stop(ctx, hard)
 }
 
@@ -284,9 +281,6 @@ func (c *Cluster) Restart(ctx context.Context, id int32) error {
 	n, err := c.node(id)
 	if err != nil {
 		return err
-	}
-	if alive, _ := n.state(); alive {
-		return errors.New("it is running")
 	}
 	if err := n.start(false); err != nil {
 		return err
@@ -361,18 +355,9 @@ func (c *Cluster) Close() error {
 	defer cancel()
 	var g errgroup.Group
 	for _, n := range c.nodes {
-		if n == nil {
-			continue
+		if n != nil {
+			g.Go(func() error { return n.close(ctx) })
 		}
-		g.Go(func() error {
-			if alive, _ := n.state(); !alive {
-				return nil
-			}
-			if err := n.stop(ctx, false); err != nil {
-				return n.stop(context.Background(), true)
-			}
-			return nil
-		})
 	}
 	return g.Wait()
 }

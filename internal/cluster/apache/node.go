@@ -2,6 +2,7 @@ package apache
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -37,6 +38,7 @@ type node struct {
 	ended  chan struct{} // closed when cmd's process has ended
 	asked  string        // the end was ordered: what is then said of it
 	reason string        // why there is no process
+	closed bool          // it never starts again
 }
 
 func (n *node) config() string  { return filepath.Join(n.dir, "server.properties") }
@@ -55,12 +57,19 @@ func (n *node) format(ctx context.Context, clusterID string) error {
 	return nil
 }
 
-// start starts the process.
+// start starts the process, unless it runs. That is decided under the lock: of two
+// restarts at once, from a page and a terminal, one starts a process.
 // A fresh log leaves out what an earlier run printed; one that is gone on with tells
 // why the broker had to be started again.
 func (n *node) start(freshLog bool) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	switch {
+	case n.closed:
+		return errors.New("the cluster is closed")
+	case n.cmd != nil:
+		return errors.New("it is running")
+	}
 	mode := os.O_APPEND
 	if freshLog {
 		mode = os.O_TRUNC
@@ -157,10 +166,28 @@ func (n *node) broker() Broker {
 func (n *node) state() (alive bool, reason string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.cmd == nil && n.reason == "" {
-		return false, "never started"
+	if n.cmd == nil {
+		return false, cmp.Or(n.reason, neverStarted)
 	}
-	return n.cmd != nil, n.reason
+	return true, ""
+}
+
+const neverStarted = "never started"
+
+// close ends the process, with SIGKILL when ctx ends first, and lets no other start.
+func (n *node) close(ctx context.Context) error {
+	n.mu.Lock()
+	n.closed = true
+	runs := n.cmd != nil
+	n.mu.Unlock()
+	if !runs || n.stop(ctx, false) == nil {
+		return nil
+	}
+	err := n.stop(context.Background(), true)
+	if alive, _ := n.state(); !alive {
+		return nil
+	}
+	return err
 }
 
 func (n *node) pid() int {
@@ -172,22 +199,27 @@ func (n *node) pid() int {
 	return n.cmd.Process.Pid
 }
 
-// stop ends the process and waits for that.
+// stop ends the process and waits for that. It is an error when none runs.
 func (n *node) stop(ctx context.Context, hard bool) error {
+	sig, asked := syscall.SIGTERM, "stopped"
+	if hard {
+		sig, asked = syscall.SIGKILL, "killed"
+	}
 	n.mu.Lock()
 	if n.cmd == nil {
-		n.mu.Unlock()
-		return nil
-	}
-	sig := syscall.SIGTERM
-	n.asked = "stopped"
-	if hard {
-		sig, n.asked = syscall.SIGKILL, "killed"
+		defer n.mu.Unlock()
+		return fmt.Errorf("it is not running: it is %s", cmp.Or(n.reason, neverStarted))
 	}
 	err := n.cmd.Process.Signal(sig)
+	if errors.Is(err, os.ErrProcessDone) {
+		err = nil
+	}
+	if err == nil {
+		n.asked = asked
+	}
 	ended := n.ended
 	n.mu.Unlock()
-	if err != nil && !errors.Is(err, os.ErrProcessDone) {
+	if err != nil {
 		return fmt.Errorf("stop broker %d: %w", n.id, err)
 	}
 	select {
