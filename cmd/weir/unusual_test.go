@@ -204,7 +204,7 @@ func (r *unusualRig) redisEmpty() {
 	r.says("waiting for Redis: ")
 	r.startRedis()
 	r.goesOn("bluesky")
-	r.up.out.waitFor(r.t, "the tally was gone; counting again from what is stored now", apachePatience)
+	r.up.out.waitFor(r.t, "the counts in Redis were gone; counting again from the offset that is stored now", apachePatience)
 	within(r.t, "all is counted again", func() bool { return sum(counted(r.t, r.env)["bluesky"]) >= before })
 	verified(r.t, r.env)
 }

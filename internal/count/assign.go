@@ -59,13 +59,13 @@ func (m *member) joined() {
 func (m *member) trouble(err error) {
 	var ke *kafkaError
 	if errors.As(err, &ke) {
-		m.c.meter.kafka.note(ke.err) // the observer finds the cause, and tells it
+		m.c.meter.kafka.note(ke.err) // the observer finds the cause and reports it
 		return
 	}
 	m.c.meter.redis.failed(m.log, err)
 }
 
-// kafkaError tells errors of Kafka from those of Redis.
+// kafkaError marks an error of Kafka, in contrast to one of Redis.
 type kafkaError struct{ err error }
 
 func (e *kafkaError) Error() string { return e.err.Error() }
@@ -184,7 +184,7 @@ func (m *member) begin(ctx context.Context) {
 		case placed[i].stopped != "":
 			p.stopped, p.stored, p.reseek = placed[i].stopped, placed[i].stored, false
 		default:
-			m.log.Warn("the tally was gone; counting again from what is stored now", "partition", p.id, "position", placed[i].stored.Next)
+			m.log.Warn("the counts in Redis were gone; counting again from the offset that is stored now", "partition", p.id, "position", placed[i].stored.Next)
 			p.stored, p.confirmed = placed[i].stored, placed[i].confirmed
 		}
 	}

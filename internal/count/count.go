@@ -1,14 +1,14 @@
 // Package count consumes one topic as a member of a consumer group and keeps the
-// number of events by kind, exactly once: the position that counts is stored in
+// number of events by type, exactly once: the position that counts is stored in
 // the same Redis hash as the counts (internal/tally) and moves with them in one
 // step. The offsets that are committed to Kafka follow behind, so that every
 // Kafka tool shows the group's lag; nothing is ever read from them.
 //
-// It owns the consumer, what is counted as which kind, and when a partition must
+// It owns the consumer, what is counted as which event type, and when a partition must
 // stop rather than go on from a guess. It does not own the topic, nor the scripts.
 //
 // Invariants:
-//   - a partition's position comes from the tally and from nowhere else: not from
+//   - a partition's position comes from the counts in Redis and from nowhere else: not from
 //     Kafka's committed offsets, not from a reset policy;
 //   - a batch begins where the batch before ended, whatever the first record's
 //     offset is: transaction markers and compaction leave gaps;
@@ -58,7 +58,7 @@ const (
 
 // pace is how often and how long; tests are in more of a hurry.
 type pace struct {
-	// check is how often stored positions are read again where nothing was
+	// check is how often stored offsets are read again where nothing was
 	// counted, and how often the log's bounds and the topic's id are looked at.
 	check time.Duration
 	// commit is how often offsets are committed to Kafka at most.
@@ -188,7 +188,7 @@ func (m *member) options() []kgo.Opt {
 		kgo.ConsumeTopics(topic),
 		kgo.Balancers(kgo.CooperativeStickyBalancer()),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
-		// Positions come from the tally; a position that the log does not have is
+		// Positions come from the counts in Redis; a position that the log does not have is
 		// an error to show, never a reason to jump.
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
 		// Markers at the end of the log must move the position too, or an idle

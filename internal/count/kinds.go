@@ -19,7 +19,7 @@ const maxNames = 4 * tally.MaxKinds
 // kinds counts by kind without allocating for a kind that it has seen before:
 // names are allocated once and live on between batches.
 type kinds struct {
-	last  *kindCount // most records are of the kind of the record before
+	last  *kindCount // most records are of the event type of the record before
 	names map[string]*kindCount
 	used  []*kindCount // with n above 0
 	total int64

@@ -38,7 +38,7 @@ func (m *member) loop(ctx context.Context) error {
 	}
 }
 
-// ended reports whether Run was asked to stop, which is no error.
+// ended reports whether Run was asked to stop, which is not an error.
 func ended(ctx context.Context) bool { return ctx.Err() != nil }
 
 // poll returns what has arrived, or nothing at the time of the next check or of
@@ -182,7 +182,7 @@ func (m *member) settle(parts []*partition, batches []tally.Batch, results []tal
 	}
 }
 
-// goTo takes over a stored position. fetched is where the client reads on from:
+// goTo takes over a stored offset. fetched is where the client reads on from:
 // a seek there is needless. The caller holds m.mu.
 func (m *member) goTo(p *partition, stored tally.Position, fetched int64) {
 	p.drop()

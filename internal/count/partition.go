@@ -18,8 +18,8 @@ type partition struct {
 	// topicID is the id of the topic that the client reads, empty where the
 	// cluster has none.
 	topicID string
-	// stored is what the tally holds as far as is known. stored.Next is the
-	// position; it is not Found while a tally has to be begun.
+	// stored is what Redis holds as far as is known. stored.Next is the
+	// position; it is not Found while Redis holds no counts yet.
 	stored tally.Position
 	// confirmed is when Redis last said so.
 	confirmed time.Time
@@ -89,7 +89,7 @@ func (m *member) fetchFailed(p *partition, err error) {
 		return
 	}
 	if p == nil {
-		m.c.meter.kafka.note(err) // the observer finds the cause, and tells it
+		m.c.meter.kafka.note(err) // the observer finds the cause and reports it
 		return
 	}
 	if p.stopped != "" {
@@ -130,7 +130,7 @@ func outOfLog(next, start, end int64) string {
 	return ""
 }
 
-// changed reports whether two states of a tally differ.
+// changed reports whether two states of a hash of counts differ.
 func changed(a, b tally.Position) bool {
 	return a.Next != b.Next || a.Start != b.Start || a.TopicID != b.TopicID || a.Found != b.Found || (a.Err == nil) != (b.Err == nil)
 }

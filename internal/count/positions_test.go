@@ -50,7 +50,7 @@ func TestUnusablePositionsStopOnePartition(t *testing.T) {
 			r.position(0, "2")
 		}, "deleted from the log"},
 		"beyond the end":   {func(r *rig) { r.position(0, "5000") }, "the log ends at offset"},
-		"not a number":     {func(r *rig) { r.position(0, "many") }, "no number"},
+		"not a number":     {func(r *rig) { r.position(0, "many") }, "not a number"},
 		"of another type":  {func(r *rig) { r.raw.Set(ctx, "weir:tally:counter:events:0", "x", 0) }, "holds a string"},
 		"of another topic": {func(r *rig) { r.raw.HSet(ctx, "weir:tally:counter:events:0", "topic_id", "other", "next", "1") }, "created again"},
 	} {

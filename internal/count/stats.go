@@ -17,9 +17,9 @@ import (
 type Stats struct {
 	Topic, Group string
 	// Events and Batches count what was applied since the process started; a rate
-	// is the difference of two readings. The totals are in the tally.
+	// is the difference of two readings. The totals are in Redis.
 	Events, Batches int64
-	// Refusals counts how often the stored position was not the expected one:
+	// Refusals counts how often the stored offset was not the expected one:
 	// another member, a lost reply, an older Redis.
 	Refusals int64
 	// Rebalances counts assignments, the first one included.

@@ -116,7 +116,7 @@ func (m *member) outsideGroup() error {
 	return fmt.Errorf("group %s: %w", m.c.cfg.Group, m.session)
 }
 
-// check acts on the last observation, and compares the stored positions of
+// check acts on the last observation, and compares the stored offsets of
 // partitions for which nothing was counted lately with the ones in memory: a
 // Redis that lost its tail is noticed within a second, also when nothing arrives.
 // It returns errAnew where only a new client can go on.
@@ -167,7 +167,7 @@ func (m *member) check(ctx context.Context) error {
 			m.goTo(p, s, -1)
 		case s.Next != p.stored.Next || s.Found != p.stored.Found:
 			m.c.meter.refusals.Add(1)
-			m.log.Warn("the stored position changed; going on from there", "partition", id, "position", p.stored.Next, "stored", s.Next, "found", s.Found)
+			m.log.Warn("the stored offset changed; going on from there", "partition", id, "position", p.stored.Next, "stored", s.Next, "found", s.Found)
 			m.goTo(p, s, p.stored.Next)
 		default:
 			p.stored = s

@@ -82,7 +82,7 @@ type savedState struct {
 	any     bool
 }
 
-// diskStatus is what INFO tells.
+// diskStatus is what INFO reports.
 type diskStatus struct {
 	last time.Time // of the last snapshot that was written, or of the start
 	err  error     // of the last attempt

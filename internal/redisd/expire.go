@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// miniredis counts TTLs down only when it is told that time has passed, and then
+// miniredis counts TTLs down only when FastForward is called, and then
 // looks at every key. So time is passed on only while some key may have a TTL,
 // and so often that it takes at most 2 % of one core.
 const (

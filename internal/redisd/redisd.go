@@ -21,7 +21,7 @@
 //     if it wrote) and holds 256 MB at most, then it is stopped: what it wrote stays;
 //   - eviction: at MaxMemory commands that add data are refused;
 //   - durability of the last second: a kill -9 goes back to the last snapshot, an
-//     older state that was whole at one moment. weir's tallies hold their position
+//     older state that was whole at one moment. weir's counts hold their position
 //     in Kafka with them, so what is missing is counted again.
 package redisd
 

@@ -12,7 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Store is a connection to the Redis that holds tallies: one server, the primary
+// Store is a connection to the Redis that holds counts: one server, the primary
 // that Sentinels name, or a Redis Cluster. It is safe for concurrent use.
 type Store struct {
 	client  redis.UniversalClient
@@ -24,7 +24,7 @@ type Store struct {
 	findings []Finding
 }
 
-// Finding is something about a Redis that is no error, but that a user should know
+// Finding is a fact about a Redis that is not an error, but that a user should know
 // before trusting it with counts.
 type Finding struct {
 	// Breaks is set where counts can be lost; else something merely differs.
@@ -112,7 +112,7 @@ func (s *Store) Close() error {
 // Addr is where the URL points, without credentials: host:port, several with commas.
 func (s *Store) Addr() string { return s.addr }
 
-// Findings are what Open found that is no error: missing persistence, settings that
+// Findings are what Open found that is not an error: missing persistence, settings that
 // could not be read.
 func (s *Store) Findings() []Finding { return s.findings }
 
@@ -130,7 +130,7 @@ func (s *Store) eachPrimary(ctx context.Context, do func(ctx context.Context, c 
 	case *redis.Client:
 		return do(ctx, c)
 	}
-	return errors.New("internal error: a Redis client of an unknown kind")
+	return errors.New("internal error: unknown type of Redis client")
 }
 
 // primary is one server that is written, and what it says of itself.
@@ -175,10 +175,10 @@ func (s *Store) check(ctx context.Context, kind urlKind) error {
 	return nil
 }
 
-// errKind is in the chain where the URL names another kind of server than there is.
-var errKind = errors.New("the URL names another kind of server")
+// errKind is in the chain where the URL names another type of server than there is.
+var errKind = errors.New("the URL names another type of server")
 
-// checkKind refuses a server of another kind than the URL says.
+// checkKind rejects a server that is of another type than the URL says.
 func (s *Store) checkKind(kind urlKind, info map[string]string) error {
 	switch {
 	case info["redis_mode"] == "sentinel":
@@ -238,7 +238,7 @@ func (s *Store) checkSettings(ctx context.Context, p primary) error {
 	switch {
 	case !ok:
 		s.find(false, "allow CONFIG GET or INFO, or make sure that it is noeviction",
-			"Redis at %s does not tell its maxmemory-policy (CONFIG and INFO are forbidden or not served): under another one than noeviction it can delete counts when memory is short", at)
+			"weir cannot read the maxmemory-policy of Redis at %s (CONFIG and INFO are forbidden or not served): under a policy other than noeviction, Redis can delete counts when memory is short", at)
 	case policy != "noeviction":
 		return &PolicyError{Addr: at, Policy: policy}
 	}
@@ -259,7 +259,7 @@ func (s *Store) checkSettings(ctx context.Context, p primary) error {
 			"Redis at %s keeps nothing on disk (appendonly is no, save is empty): after its restart everything is counted again from what Kafka keeps, and what retention has deleted by then is gone from the counts", at)
 	default:
 		s.find(false, "make sure that it does",
-			"Redis at %s does not tell whether it keeps data on disk (CONFIG is forbidden): if it does not, everything is counted again from what Kafka keeps after its restart", at)
+			"weir cannot read whether Redis at %s keeps data on disk (CONFIG is forbidden): if it does not, weir counts everything that Kafka keeps again after a restart of Redis", at)
 	}
 	if info["rdb_last_bgsave_status"] == "err" {
 		s.find(true, "see its log", "Redis at %s could not write its last snapshot", at)
@@ -281,9 +281,7 @@ func (s *Store) find(breaks bool, out, format string, args ...any) {
 // that the server could not be reached.
 func (s *Store) explain(err error) error {
 	switch {
-	case err == nil, errors.Is(err, context.Canceled):
-		return err
-	case errors.Is(err, errKind):
+	case err == nil, errors.Is(err, context.Canceled), errors.Is(err, errKind):
 		return err
 	case strings.Contains(err.Error(), "all sentinels"): // of the library: none of them told the primary's address
 		switch {
@@ -298,26 +296,33 @@ func (s *Store) explain(err error) error {
 	case redis.HasErrorPrefix(err, "NOPERM"):
 		return s.denied(err)
 	case strings.Contains(err.Error(), "cluster support disabled"):
-		return fmt.Errorf("redis at %s is no Redis Cluster; name it as redis://host:port/db", s.addr)
+		return fmt.Errorf("redis at %s is not a Redis Cluster; name it as redis://host:port/db", s.addr)
 	case !isReply(err):
 		if cause, out := tlsCause(err); cause != "" {
-			return &ConnectError{Addr: s.addr, Err: fmt.Errorf("%s; %s", cause, out)}
+			err = fmt.Errorf("%s; %s", cause, out)
 		}
 		return &ConnectError{Addr: s.addr, Err: err}
-	case slices.ContainsFunc([]string{"LOADING", "CLUSTERDOWN", "MASTERDOWN", "TRYAGAIN"}, func(p string) bool { return redis.HasErrorPrefix(err, p) }):
-		return &ConnectError{Addr: s.addr, Err: err}
-	case redis.HasErrorPrefix(err, "READONLY"):
-		return fmt.Errorf("redis at %s is a read-only replica (%w); name its primary with --redis", s.addr, err)
-	case redis.HasErrorPrefix(err, "OOM"):
-		return fmt.Errorf("redis at %s is out of memory (%w); raise its maxmemory", s.addr, err)
-	case redis.HasErrorPrefix(err, "MISCONF"):
-		return fmt.Errorf("redis at %s cannot write its snapshot and refuses writes (%w); see its log", s.addr, err)
-	case redis.HasErrorPrefix(err, "NOREPLICAS"):
-		return fmt.Errorf("redis at %s has too few replicas and refuses writes (%w); start them, or lower its min-replicas-to-write", s.addr, err)
-	case redis.HasErrorPrefix(err, "DB index"):
-		return fmt.Errorf("redis at %s has no such database (%w); name another one in the URL's path", s.addr, err)
+	}
+	for _, x := range explanations {
+		if redis.HasErrorPrefix(err, x.prefix) {
+			if x.text == "" {
+				return &ConnectError{Addr: s.addr, Err: err}
+			}
+			return fmt.Errorf("redis at %s "+x.text, s.addr, err)
+		}
 	}
 	return fmt.Errorf("redis at %s: %w", s.addr, err)
+}
+
+// explanations are what errors of a server mean, by how they begin; without a text the server
+// cannot be used at present.
+var explanations = []struct{ prefix, text string }{
+	{prefix: "LOADING"}, {prefix: "CLUSTERDOWN"}, {prefix: "MASTERDOWN"}, {prefix: "TRYAGAIN"},
+	{"READONLY", "is a read-only replica (%w); name its primary with --redis"},
+	{"OOM", "is out of memory (%w); raise its maxmemory"},
+	{"MISCONF", "cannot write its snapshot and refuses writes (%w); see its log"},
+	{"NOREPLICAS", "has too few replicas and refuses writes (%w); start them, or lower its min-replicas-to-write"},
+	{"DB index", "has no such database (%w); name another one in the URL's path"},
 }
 
 // PermissionError says what the user of the URL may not do and has to.
@@ -339,11 +344,15 @@ func (s *Store) permissionError(lacks []string) *PermissionError {
 	if user == "" {
 		user = "default"
 	}
-	e := &PermissionError{Addr: s.addr, User: user, Lacks: lacks, Rule: "redis-cli ACL SETUSER " + user}
+	e := &PermissionError{Addr: s.addr, User: user, Rule: "redis-cli ACL SETUSER " + user}
 	if slices.Contains(lacks, lacksKeys) {
 		e.Rule += " '~" + prefix + "*'"
 	}
 	for _, c := range lacks {
+		if slices.Contains(e.Lacks, c) {
+			continue
+		}
+		e.Lacks = append(e.Lacks, c)
 		if c != lacksKeys {
 			e.Rule += " '+" + c + "'"
 		}
@@ -372,7 +381,7 @@ func (s *Store) denied(err error) error {
 	return s.permissionError([]string{m[1]})
 }
 
-// probeScript tries what the other scripts do with a key that is no tally, and
+// probeScript tries what the other scripts do with a key that is not a hash of counts, and
 // leaves nothing behind. Answers the commands that failed, and why. Without DEL
 // nothing is written. HINCRBY comes first and fails: a server that is out of memory
 // lets a script go on that has begun to write.
@@ -443,7 +452,7 @@ func (s *Store) checkPermissions(ctx context.Context) error {
 		if slices.Contains(lacks, "hgetall") { // nor can the keys
 			lacks = append(lacks, lacksKeys)
 		}
-		return s.permissionError(unique(lacks))
+		return s.permissionError(lacks)
 	}
 	inside, err := c.EvalSha(ctx, probeScript.Hash(), []string{k}).StringSlice()
 	if err := note("evalsha", err); err != nil {
@@ -463,18 +472,7 @@ func (s *Store) checkPermissions(ctx context.Context) error {
 		}
 	}
 	if len(lacks) > 0 {
-		return s.permissionError(unique(lacks))
+		return s.permissionError(lacks)
 	}
 	return nil
-}
-
-// unique is the list without what comes again, in its order.
-func unique(list []string) []string {
-	var out []string
-	for _, s := range list {
-		if !slices.Contains(out, s) {
-			out = append(out, s)
-		}
-	}
-	return out
 }

@@ -1,6 +1,7 @@
 package tally
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -19,11 +20,11 @@ type Tally struct {
 	Next, Start int64
 	// TopicID is the UUID of the topic that was counted, or empty.
 	TopicID string
-	// Counts are the events by kind.
+	// Counts are the events by type.
 	Counts map[string]int64
 }
 
-// Sum is the number of events of all kinds.
+// Sum is the number of events of all types.
 func (t *Tally) Sum() int64 {
 	var n int64
 	for _, c := range t.Counts {
@@ -32,8 +33,8 @@ func (t *Tally) Sum() int64 {
 	return n
 }
 
-// Totals returns the events by kind of a group and topic, summed over the
-// partitions; empty where nothing was counted. A key that is no tally is an
+// Totals returns the events by event type of a group and topic, summed over the
+// partitions; empty where nothing was counted. A key that is not a hash of counts is an
 // error (ErrGarbage), not a smaller sum.
 func (s *Store) Totals(ctx context.Context, group, topic string) (map[string]int64, error) {
 	parts, err := s.Partitions(ctx, group, topic)
@@ -49,7 +50,7 @@ func (s *Store) Totals(ctx context.Context, group, topic string) (map[string]int
 	return sums, nil
 }
 
-// Partitions returns the tallies of a group and topic by partition.
+// Partitions returns the counts of a group and topic by partition.
 func (s *Store) Partitions(ctx context.Context, group, topic string) (map[int32]Tally, error) {
 	all, err := s.scan(ctx, prefix+escapeGlob(group)+":"+escapeGlob(topic)+":*")
 	if err != nil {
@@ -67,7 +68,7 @@ func (s *Store) Partitions(ctx context.Context, group, topic string) (map[int32]
 // All returns every tally, ordered by group, topic and partition.
 func (s *Store) All(ctx context.Context) ([]Tally, error) { return s.scan(ctx, prefix+"*") }
 
-// scan reads the tallies whose keys match. SCAN may name a key twice, and a key
+// scan reads the counts whose keys match. SCAN may name a key twice, and a key
 // can be gone when it is read.
 func (s *Store) scan(ctx context.Context, match string) ([]Tally, error) {
 	found := map[string]struct{}{}
@@ -88,24 +89,18 @@ func (s *Store) scan(ctx context.Context, match string) ([]Tally, error) {
 		}
 	})
 	if err != nil {
-		return nil, fmt.Errorf("list tallies: %w", s.explain(err))
+		return nil, fmt.Errorf("list counts: %w", s.explain(err))
 	}
 	var out []Tally
 	for keys := range slices.Chunk(slices.Collect(maps.Keys(found)), 256) {
 		part, err := s.read(ctx, keys)
 		if err != nil {
-			return nil, fmt.Errorf("read tallies: %w", err)
+			return nil, fmt.Errorf("read counts: %w", err)
 		}
 		out = append(out, part...)
 	}
 	slices.SortFunc(out, func(a, b Tally) int {
-		if c := strings.Compare(a.Group, b.Group); c != 0 {
-			return c
-		}
-		if c := strings.Compare(a.Topic, b.Topic); c != 0 {
-			return c
-		}
-		return int(a.Partition) - int(b.Partition)
+		return cmp.Or(cmp.Compare(a.Group, b.Group), cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
 	})
 	return out, nil
 }
@@ -142,13 +137,10 @@ func (s *Store) read(ctx context.Context, keys []string) ([]Tally, error) {
 
 func parseTally(k string, fields map[string]string) (Tally, error) {
 	group, topic, partition, _ := parseKey(k)
-	t := Tally{Group: group, Topic: topic, Partition: partition, TopicID: fields[fieldTopicID], Counts: make(map[string]int64, len(fields))}
-	var ok bool
-	if t.Next, ok = offset(fields[fieldNext]); !ok {
-		return t, garbageField(k, fieldNext, fields[fieldNext])
-	}
-	if t.Start, ok = offset(fields[fieldStart]); !ok {
-		return t, garbageField(k, fieldStart, fields[fieldStart])
+	p := stored(k, fields[fieldNext], fields[fieldStart], fields[fieldTopicID])
+	t := Tally{Group: group, Topic: topic, Partition: partition, Next: p.Next, Start: p.Start, TopicID: p.TopicID, Counts: make(map[string]int64, len(fields))}
+	if p.Err != nil {
+		return t, p.Err
 	}
 	for f, v := range fields {
 		kind, isCount := strings.CutPrefix(f, kindPrefix)

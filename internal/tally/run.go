@@ -107,12 +107,11 @@ func (r reply) result(k string, b *Batch) Result {
 	case statusAbsent:
 		return Result{Outcome: Absent, Err: fmt.Errorf("%s partition %d: %w", b.Topic, b.Partition, ErrAbsent)}
 	}
-	next, ok := offset(r[1])
-	start, ok2 := offset(r[2])
-	if !ok || !ok2 {
-		return Result{Outcome: Garbage, Err: garbageField(k, fieldNext, r[1])}
+	p := stored(k, r[1], r[2], r[3])
+	if p.Err != nil {
+		return Result{Outcome: Garbage, Err: p.Err}
 	}
-	res := Result{Stored: Position{Next: next, Start: start, TopicID: r[3], Found: true}}
+	res := Result{Stored: p}
 	switch r[0] {
 	case statusApplied:
 		res.Outcome = Applied
@@ -121,7 +120,7 @@ func (r reply) result(k string, b *Batch) Result {
 		res.Err = fmt.Errorf("%s partition %d was counted as topic id %s and is now %s: %w", b.Topic, b.Partition, r[3], b.TopicID, ErrOtherTopic)
 	case statusStale:
 		res.Outcome = Stale
-		res.Err = fmt.Errorf("%s partition %d: counted from %d, stored is %d: %w", b.Topic, b.Partition, b.From, next, ErrStale)
+		res.Err = fmt.Errorf("%s partition %d: counted from %d, stored is %d: %w", b.Topic, b.Partition, b.From, p.Next, ErrStale)
 	default:
 		res = Result{Outcome: Garbage, Err: fmt.Errorf("script answered status %q: %w", r[0], ErrGarbage)}
 	}

@@ -2,7 +2,7 @@ package tally
 
 import "github.com/redis/go-redis/v9"
 
-// Fields of a hash. Counts have the prefix so that a kind called "next" cannot
+// Fields of a hash. Counts have the prefix so that an event type called "next" cannot
 // be taken for the position.
 const (
 	fieldNext    = "next"
@@ -21,9 +21,9 @@ const (
 // batches because the embedded server spends more on beginning a script than on
 // running it.
 //
-// KEYS are the hashes. ARGV: the most kinds, the field of the kind "(other)", a
+// KEYS are the hashes. ARGV: the most event types, the field of the event type "(other)", a
 // field that is always admitted (that of "(malformed)"), then for each key: from,
-// next, topic id, the number of kinds, and field and count alternately.
+// next, topic id, the number of event types, and field and count alternately.
 // Answers one {status, next, start, topic id} for each key; the status is one of
 // the constants below.
 var applyScript = redis.NewScript(luaShape + `
@@ -103,7 +103,7 @@ const (
 	statusGarbage = "garbage"
 )
 
-// luaShape reads the three fields and refuses a key that is not a tally.
+// luaShape reads the three fields and refuses a key that is not a hash of counts.
 const luaShape = `
 local function digits(v)
   return v == '0' or string.find(v, '^[1-9]%d*$') ~= nil

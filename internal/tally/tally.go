@@ -1,5 +1,5 @@
 // Package tally keeps the counts of one consumer group in Redis: for each topic
-// and partition one hash that holds the number of events by kind AND the offset
+// and partition one hash that holds the number of events by type AND the offset
 // that is counted next, so that whatever happens to Redis (an eviction, a
 // restore, a failover) happens to both. It owns the names of the keys, the
 // scripts, and the checks of the server's settings. It reads no Kafka: who owns
@@ -22,7 +22,7 @@ import (
 	"github.com/weir-project/weir/internal/event"
 )
 
-// MaxKinds is how many distinct kinds one hash counts by name. Kinds come from
+// MaxKinds is how many distinct event types one hash counts by name. Event types come from
 // whoever writes to the topic; the rest is counted as event.OtherKind.
 const MaxKinds = 1000
 
@@ -69,7 +69,7 @@ type Batch struct {
 	From int64
 	// Next is the offset after everything that this batch covers. At least From.
 	Next int64
-	// Counts are the events by kind, each above 0 and at most 1e15. A kind longer
+	// Counts are the events by type, each above 0 and at most 1e15. A type longer
 	// than event.MaxKind bytes, or not UTF-8, is counted as event.OtherKind.
 	Counts map[string]int64
 }
@@ -81,15 +81,15 @@ type Outcome uint8
 const (
 	// Applied: counts and position moved together.
 	Applied Outcome = iota + 1
-	// Stale: the stored position is not From. Ahead: another member owns the
+	// Stale: the stored offset is not From. Ahead: another member owns the
 	// partition, or an earlier reply was lost; behind: Redis lost its tail. Either
-	// way the answer is to go on from the stored position.
+	// way the answer is to go on from the stored offset.
 	Stale
-	// Absent: there is no tally. Redis lost it, or Begin was not called.
+	// Absent: Redis holds no counts. It lost them, or Begin was not called.
 	Absent
-	// OtherTopic: the tally belongs to a topic of the same name with another id.
+	// OtherTopic: the counts belong to a topic of the same name with another id.
 	OtherTopic
-	// Garbage: the key is no tally, or a field is no number. Err says which.
+	// Garbage: the key is not a hash of counts, or a field is not a number. Err says which.
 	Garbage
 )
 
@@ -101,7 +101,7 @@ type Position struct {
 	TopicID string
 	// Found is false where nothing is stored; then the rest is zero.
 	Found bool
-	// Err is set where what is stored is no tally (errors.Is ErrGarbage).
+	// Err is set where what is stored is not a hash of counts (errors.Is ErrGarbage).
 	Err error
 }
 
@@ -116,14 +116,14 @@ type Result struct {
 
 // Errors that callers branch on.
 var (
-	// ErrGarbage is in the chain where a key that should hold a tally holds
-	// something else, or a field of it is no number.
-	ErrGarbage = errors.New("not a tally")
-	// ErrOtherTopic is in the chain where a tally belongs to a topic that was
+	// ErrGarbage is in the chain where a key that should hold a hash of counts holds
+	// something else, or a field of it is not a number.
+	ErrGarbage = errors.New("it does not hold counts of weir")
+	// ErrOtherTopic is in the chain where a hash of counts belongs to a topic that was
 	// deleted and created again under its name.
 	ErrOtherTopic = errors.New("the topic was created again under the same name")
 	// ErrStale is in the chain of a refusal because of the position.
-	ErrStale = errors.New("stored position differs")
+	ErrStale = errors.New("stored offset differs")
 	// ErrAbsent is in the chain of a refusal because nothing is stored.
 	ErrAbsent = errors.New("nothing is stored")
 )
@@ -168,7 +168,7 @@ const batchesPerCall = 16
 // appendArgs checks a batch and appends it in the form that the script takes.
 func (b *Batch) appendArgs(args []any) ([]any, error) {
 	if b.From < 0 || b.Next < b.From {
-		return nil, fmt.Errorf("apply counts: %s partition %d: from %d to %d is no stretch", b.Topic, b.Partition, b.From, b.Next)
+		return nil, fmt.Errorf("apply counts: %s partition %d: from %d to %d is not an offset range", b.Topic, b.Partition, b.From, b.Next)
 	}
 	args = append(args, strconv.FormatInt(b.From, 10), strconv.FormatInt(b.Next, 10), b.TopicID, "")
 	first := len(args)
@@ -204,7 +204,7 @@ func (s *Store) Begin(ctx context.Context, group, topic string, partition int32,
 	k := key(group, topic, partition)
 	replies, err := s.run(ctx, beginScript, []call{{keys: []string{k}, args: []any{strconv.FormatInt(offset, 10), topicID}}})
 	if err != nil {
-		return Result{}, fmt.Errorf("begin tally: %w", err)
+		return Result{}, fmt.Errorf("begin counts: %w", err)
 	}
 	return replies[0].result(k, &Batch{Group: group, Topic: topic, Partition: partition, TopicID: topicID, From: offset, Next: offset}), nil
 }
@@ -213,16 +213,16 @@ func (s *Store) Begin(ctx context.Context, group, topic string, partition int32,
 // stored. A running counter notices within a second and goes there.
 func (s *Store) Reset(ctx context.Context, group, topic string, partition int32, topicID string, offset int64) error {
 	if offset < 0 {
-		return fmt.Errorf("reset tally: offset %d is negative", offset)
+		return fmt.Errorf("reset counts: offset %d is negative", offset)
 	}
 	_, err := s.run(ctx, resetScript, []call{{keys: []string{key(group, topic, partition)}, args: []any{strconv.FormatInt(offset, 10), topicID}}})
 	if err != nil {
-		return fmt.Errorf("reset tally: %w", err)
+		return fmt.Errorf("reset counts: %w", err)
 	}
 	return nil
 }
 
-// Load returns the stored position of each partition, in one round trip.
+// Load returns the stored offset of each partition, in one round trip.
 func (s *Store) Load(ctx context.Context, group, topic string, partitions []int32) (map[int32]Position, error) {
 	pipe := s.client.Pipeline()
 	types := make([]*redis.StatusCmd, len(partitions))
@@ -260,21 +260,24 @@ func (s *Store) Load(ctx context.Context, group, topic string, partitions []int3
 
 func position(k string, v []any) Position {
 	if len(v) != 3 || v[0] == nil && v[1] == nil && v[2] == nil {
-		return Position{} // deleted between the two commands, or no tally at all
+		return Position{} // deleted between the two commands, or something else
 	}
-	p := Position{Found: true}
-	for i, f := range []struct {
-		name string
-		dst  *int64
-	}{{fieldNext, &p.Next}, {fieldStart, &p.Start}} {
-		text, _ := v[i].(string)
-		n, ok := offset(text)
-		if !ok {
-			return Position{Err: garbageField(k, f.name, text)}
-		}
-		*f.dst = n
+	next, _ := v[0].(string)
+	start, _ := v[1].(string)
+	id, _ := v[2].(string)
+	return stored(k, next, start, id)
+}
+
+// stored is the position that the fields of a hash hold.
+func stored(k, next, start, topicID string) Position {
+	p := Position{TopicID: topicID, Found: true}
+	var ok bool
+	if p.Next, ok = offset(next); !ok {
+		return Position{Err: garbageField(k, fieldNext, next)}
 	}
-	p.TopicID, _ = v[2].(string)
+	if p.Start, ok = offset(start); !ok {
+		return Position{Err: garbageField(k, fieldStart, start)}
+	}
 	return p
 }
 
@@ -292,5 +295,5 @@ func garbageField(k, field, value string) error {
 	if len(value) > 64 {
 		value = value[:64] + "..."
 	}
-	return fmt.Errorf("redis key %q: field %q is %q, which is no number: %w; restore or delete the key, and the partition is counted anew from what Kafka keeps", k, field, value, ErrGarbage)
+	return fmt.Errorf("redis key %q: field %q is %q, which is not a number: %w; restore or delete the key, and the partition is counted anew from what Kafka keeps", k, field, value, ErrGarbage)
 }

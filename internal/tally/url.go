@@ -50,14 +50,9 @@ type location struct {
 	query url.Values
 }
 
-// schemes, with the names that other clients have for the same.
-var schemes = map[string]struct {
-	kind urlKind
-	tls  bool
-}{
-	"redis": {ofServer, false}, "rediss": {ofServer, true},
-	"redis-sentinel": {ofSentinel, false}, "rediss-sentinel": {ofSentinel, true}, "redis+sentinel": {ofSentinel, false}, "rediss+sentinel": {ofSentinel, true},
-	"redis-cluster": {ofCluster, false}, "rediss-cluster": {ofCluster, true},
+// schemes, with the names that other clients have for the same; each begins with rediss for TLS.
+var schemes = map[string]urlKind{
+	"redis": ofServer, "redis-sentinel": ofSentinel, "redis+sentinel": ofSentinel, "redis-cluster": ofCluster,
 }
 
 // parameters are what may stand behind the question mark. Those about TLS have the
@@ -88,35 +83,40 @@ func CheckURL(rawURL string) error {
 // HasPassword reports whether a URL itself holds a password.
 func HasPassword(rawURL string) bool {
 	l, err := parseURL(rawURL)
-	if err != nil {
-		return false
-	}
+	return err == nil && l.hasPassword()
+}
+
+func (l *location) hasPassword() bool {
 	_, has := l.user.Password()
 	return has
+}
+
+// withPassword is rawURL, which was parsed, with another password.
+func (l *location) withPassword(rawURL, password string) string {
+	scheme, rest, _ := strings.Cut(rawURL, "://")
+	return scheme + "://" + url.UserPassword(l.user.Username(), password).String() + "@" + rest[strings.LastIndexByte(rest[:authorityEnd(rest)], '@')+1:]
 }
 
 // WithPassword is the URL with a password, where it has none of its own and names
 // no file of one.
 func WithPassword(rawURL, password string) string {
 	l, err := parseURL(rawURL)
-	if err != nil || password == "" || l.query.Has("password_file") || HasPassword(rawURL) {
+	if err != nil || password == "" || l.query.Has("password_file") || l.hasPassword() {
 		return rawURL
 	}
-	scheme, rest, _ := strings.Cut(rawURL, "://")
-	return scheme + "://" + url.UserPassword(l.user.Username(), password).String() + "@" + rest[strings.LastIndexByte(rest[:authorityEnd(rest)], '@')+1:]
+	return l.withPassword(rawURL, password)
 }
 
 // Redacted is a URL without its password.
 func Redacted(rawURL string) string {
 	l, err := parseURL(rawURL)
-	if err != nil {
+	switch {
+	case err != nil:
 		return "(not a Redis URL)"
-	}
-	if _, has := l.user.Password(); !has {
+	case !l.hasPassword():
 		return rawURL
 	}
-	scheme, rest, _ := strings.Cut(rawURL, "://")
-	return scheme + "://" + url.UserPassword(l.user.Username(), "xxxxx").String() + rest[strings.LastIndexByte(rest[:authorityEnd(rest)], '@'):]
+	return l.withPassword(rawURL, "xxxxx")
 }
 
 func authorityEnd(rest string) int {
@@ -131,7 +131,8 @@ func authorityEnd(rest string) int {
 // for Sentinels; net/url takes one host alone, so the list is taken apart here.
 func parseURL(raw string) (*location, error) {
 	scheme, rest, ok := strings.Cut(raw, "://")
-	kind, known := schemes[strings.ToLower(scheme)]
+	lower := strings.ToLower(scheme)
+	kind, known := schemes[strings.Replace(lower, "rediss", "redis", 1)]
 	switch {
 	case !ok:
 		return nil, errors.New("the Redis URL cannot be parsed" + urlHint)
@@ -141,15 +142,15 @@ func parseURL(raw string) (*location, error) {
 	end := authorityEnd(rest)
 	at := strings.LastIndexByte(rest[:end], '@')
 	list := strings.Split(rest[at+1:end], ",")
-	if len(list) > 1 && kind.kind == ofServer {
+	if len(list) > 1 && kind == ofServer {
 		return nil, errors.New("the Redis URL names several hosts, which redis-sentinel:// and redis-cluster:// do" + urlHint)
 	}
-	l := &location{kind: kind.kind, tls: kind.tls, db: DefaultDB}
+	l := &location{kind: kind, tls: strings.HasPrefix(lower, "rediss"), db: DefaultDB}
 	port := "6379"
-	if l.kind == ofSentinel {
+	switch kind {
+	case ofSentinel:
 		port = "26379"
-	}
-	if l.kind == ofCluster {
+	case ofCluster:
 		l.db = 0
 	}
 	for _, host := range list {
@@ -265,11 +266,11 @@ const maxSecretFile = 1 << 20
 
 func readSmall(path string) ([]byte, error) {
 	f, err := os.Open(path) //nolint:gosec // the user's own file, by the user's own name
-	if err != nil {
-		return nil, fmt.Errorf("read what the Redis URL names: %w", err)
+	var b []byte
+	if err == nil {
+		defer f.Close()
+		b, err = io.ReadAll(io.LimitReader(f, maxSecretFile+1))
 	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxSecretFile+1))
 	if err == nil && len(b) > maxSecretFile {
 		err = fmt.Errorf("%s is larger than %d bytes", path, maxSecretFile)
 	}
@@ -392,7 +393,7 @@ func tlsCause(err error) (cause, out string) {
 	)
 	switch {
 	case errors.As(err, &unknown):
-		return "its certificate is signed by an authority that is not trusted here", "name that authority's certificate with ssl_ca_certs=/path in the URL"
+		return "its certificate is signed by a certificate authority (CA) that this machine does not trust", "give the CA's certificate with ssl_ca_certs=/path in the URL"
 	case errors.As(err, &wrong):
 		names := slices.Clone(wrong.Certificate.DNSNames)
 		for _, ip := range wrong.Certificate.IPAddresses {

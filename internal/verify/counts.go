@@ -8,7 +8,7 @@ import (
 	"github.com/weir-project/weir/internal/event"
 )
 
-// counts holds the tallies against the recount.
+// counts compares the counts in Redis with the recount.
 func (s *source) counts(st *stream, given bool) {
 	if !st.exists || !given {
 		return
@@ -46,7 +46,7 @@ func (s *source) position(st *stream) {
 			}
 		}
 		if at, ok := st.committed[l.p.id]; ok && at > next && at <= l.p.high {
-			s.fault(st.topic.Name, l.p.id, "group %s told Kafka that it had counted up to offset %d, and the tally in Redis stands at %d: Redis has lost counts; the counter counts them again when it runs", st.topic.Group, at, next)
+			s.fault(st.topic.Name, l.p.id, "group %s committed offset %d to Kafka, but the counts in Redis stand at %d: Redis has lost counts; the counter counts them again when it runs", st.topic.Group, at, next)
 		}
 		if l.uncountedAll {
 			uncounted += l.uncounted
@@ -56,7 +56,7 @@ func (s *source) position(st *stream) {
 	s.report.Uncounted += uncounted
 	switch {
 	case without > 0 && without == uncounted && without == s.report.Events:
-		s.note("%s: group %s has counted nothing yet: there is no tally of it in Redis", st.topic.Name, st.topic.Group)
+		s.note("%s: group %s has counted nothing yet: Redis holds no counts of it", st.topic.Name, st.topic.Group)
 	case uncounted > 0:
 		s.note("%s: group %s has yet to count %d records", st.topic.Name, st.topic.Group, uncounted)
 	}
@@ -72,7 +72,7 @@ type groupCheck struct {
 
 func (g *groupCheck) check() {
 	var trimmed []*portion
-	known := map[string]int64{} // differences found in single partitions, by kind
+	known := map[string]int64{} // differences found in single partitions, by event type
 	whole := true               // every partition can take part in the sum over all
 	for _, l := range g.st.portions() {
 		t := g.byPortion[l]
@@ -97,7 +97,7 @@ func (g *groupCheck) check() {
 	}
 }
 
-// contradiction reports a tally that cannot be of this log, once it is told.
+// contradiction reports a hash of counts that cannot be of this log, and says why.
 func (g *groupCheck) contradiction(l *portion, t *tallyCheck) bool {
 	switch {
 	case t.TopicID != "" && g.st.topicID != "" && t.TopicID != g.st.topicID:
@@ -117,7 +117,7 @@ func (g *groupCheck) miscounted(l *portion, d difference) {
 	g.s.miscounted(d.stored-d.real, l.p.topic, l.p.id, "group %s has counted %d of %q, there are %d", g.group, d.stored, d.kind, d.real)
 }
 
-// trimmed checks tallies whose first records are no longer in the log. What the
+// trimmed checks counts whose first records are no longer in the log. What the
 // retained records say is a lower bound; the cursor's cumulative counts settle
 // the rest where nobody else wrote to the topic: what was ever written is what was
 // counted and what is still to be counted.
@@ -189,7 +189,7 @@ func (g *groupCheck) unsettled(whole bool) string {
 	case g.st.counts[event.DeletedKind] > 0:
 		return fmt.Sprintf("the cursor was rebuilt when %d of them had been deleted, and does not know their types", g.st.counts[event.DeletedKind])
 	case g.s.report.Lost+g.s.report.Doubled > 0:
-		return "events are lost or doubled"
+		return "events are lost or duplicated"
 	}
 	return ""
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/weir-project/weir/internal/tally"
 )
 
-// maxNames bounds the kinds of a portion that are told apart; whoever writes to the
+// maxNames bounds the event types of a portion that are counted separately; any program that writes to the
 // topic chooses them.
 const maxNames = 50_000
 
@@ -35,7 +35,7 @@ type portion struct {
 	index                    uint32      // in ids.portions
 	identify                 Identify
 	problems                 examples
-	uncountedAll             bool // its group has no tally of the partition
+	uncountedAll             bool // its group has counted nothing of the partition
 	uncounted                int64
 	trimmed                  bool // the log does not begin with its first record
 }
@@ -46,7 +46,7 @@ type kindCell struct {
 	before int64 // with a sequence number below the cursor's
 }
 
-// tallyCheck is a tally and the recount of what it claims to have counted.
+// tallyCheck is a hash of counts and the recount of what it claims to have counted.
 type tallyCheck struct {
 	*tally.Tally
 	main bool
@@ -123,7 +123,7 @@ func (l *portion) sequence(r *kgo.Record, seq int64) (before, again bool) {
 	return seq < l.st.before, again
 }
 
-// cell returns the counts of a kind without allocating for one that is known.
+// cell returns the counts of an event type without allocating for one that is known.
 func (l *portion) cell(kind string) *kindCell {
 	if l.last != nil && l.lastName == kind {
 		return l.last
@@ -141,7 +141,7 @@ func (l *portion) cell(kind string) *kindCell {
 	return c
 }
 
-// tallies recounts what the partition's tallies claim.
+// counts what the counts in Redis claim to have counted.
 func (l *portion) tallies(offset int64, kind string, ours, before bool) {
 	if l.uncountedAll {
 		l.uncounted++
@@ -215,7 +215,7 @@ type seqState uint8
 
 const (
 	seqNone seqState = iota // no such header: another program wrote the record
-	seqOdd                  // one that is no number
+	seqOdd                  // one that is not a number
 	seqGood
 )
 

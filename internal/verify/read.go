@@ -31,7 +31,7 @@ func (v *verifier) read(ctx context.Context) error {
 	return v.identify(ctx)
 }
 
-// progressEvery is how often progress is told at most.
+// progressEvery is how often progress is reported at most.
 const progressEvery = 200 * time.Millisecond
 
 // progressCounter adds up what the readers did.

@@ -32,7 +32,7 @@ func (v *verifier) conclude() Report {
 		report.Notes = append(report.Notes, "counts were not checked: no Redis given")
 	}
 	if v.cfg.SkipValues {
-		report.Notes = append(report.Notes, "values were not parsed: kinds are taken from the headers, and an event that is stored again under another sequence number is not found")
+		report.Notes = append(report.Notes, "values were not parsed: event types are taken from the headers, and an event that is stored again under another sequence number is not found")
 	}
 	return report
 }
@@ -123,10 +123,10 @@ func (s *source) collect(st *stream) {
 		}
 	}
 	if foreign > 0 {
-		s.note("%s: %d records were written by other programs: they are recounted, but nobody numbered them, so whether one is lost or doubled cannot be told", st.topic.Name, foreign)
+		s.note("%s: %d records were written by other programs: they are recounted, but nobody numbered them, so verify cannot say whether one is lost or duplicated", st.topic.Name, foreign)
 	}
 	if odd > 0 {
-		s.note("%s: %d of these have a %q header that is no number", st.topic.Name, odd, kafka.HeaderSeq)
+		s.note("%s: %d of these have a %q header that is not a number", st.topic.Name, odd, kafka.HeaderSeq)
 	}
 }
 
@@ -193,7 +193,7 @@ func (s *source) sequences(st *stream) {
 	}
 	s.report.Trimmed += trimmed
 	if trimmed > 0 {
-		s.note("%s: %d events are no longer kept (retention, or records deleted); whether one of those below seq %d was lost cannot be told", st.topic.Name, trimmed, below)
+		s.note("%s: %d events are no longer kept (retention, or records deleted); verify cannot say whether one of those below seq %d was lost", st.topic.Name, trimmed, below)
 	}
 }
 
@@ -223,17 +223,17 @@ func (s *source) cumulative(st *stream) {
 	}
 }
 
-// difference is a kind whose count is not what was counted.
+// difference is an event type whose count is not what was counted.
 type difference struct {
 	kind         string
 	stored, real int64
 }
 
-// maxKinds is how many kinds tallies and cursors tell apart; beyond that, which
+// maxKinds is how many event types counts and cursors hold separately; beyond that, which
 // ones are under event.OtherKind depends on the order.
 const maxKinds = 1000
 
-// differ compares counts with a recount, by kind.
+// differ compares counts with a recount, by event type.
 func differ(stored, real map[string]int64) []difference {
 	pooled := map[string]int64{}
 	other := stored[event.OtherKind] > 0
@@ -248,7 +248,7 @@ func differ(stored, real map[string]int64) []difference {
 		if a == b {
 			return nil
 		}
-		return []difference{{"(all kinds)", a, b}}
+		return []difference{{"(all types)", a, b}}
 	}
 	var out []difference
 	for kind, n := range stored {

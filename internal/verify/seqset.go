@@ -65,7 +65,7 @@ func (w *seqWriter) add(seq int64) (again bool) {
 	return atomic.OrUint64(&w.chunk.words[i/64], bit)&bit != 0
 }
 
-// stretch is the numbers from first to last, both included.
+// seqRange is the numbers from first to last, both included.
 type seqRange struct{ first, last int64 }
 
 // missing counts the numbers from from up to but not including to that are not in

@@ -70,8 +70,8 @@ type partition struct {
 // readSnapshot fixes what is verified. The order is what makes it true of a system that
 // goes on working:
 //
-//  1. offsets that groups committed to Kafka, then the tallies: a counter commits
-//     after it has counted, so what is committed was in the tally;
+//  1. offsets that groups committed to Kafka, then the counts: a counter commits
+//     after it has counted, so what is committed was in the counts in Redis;
 //  2. the cursors: what they say is in the topics was committed;
 //  3. the ends of the topics, which therefore lie after all of that, as soon as
 //     no transaction that was open there hides a part (one that ended is not yet

@@ -1,10 +1,9 @@
-// Package verify proves, or disproves, that what upstream said is in Kafka once
-// and in the counts once. No two records may hold one event, however far apart. It reads topics, cursors and tallies, which are three
-// statements made independently of each other: the dense sequence numbers of the
-// records, the cumulative counts in the cursor that was committed with them, and
-// the counts in Redis. It holds them against each other and against a recount. It
-// shares no code with what writes and counts, changes nothing, and can run while
-// both go on.
+// Package verify proves, or disproves, that what upstream sent is in Kafka once and in the
+// counts once. No two records may hold one event, however far apart. It reads topics, cursors
+// and counts, which are three statements made independently of each other: the dense sequence
+// numbers of the records, the cumulative counts in the cursor that was committed with them, and
+// the counts in Redis. It compares them with each other and with a recount. It shares no code
+// with what writes and counts, changes nothing, and can run while both go on.
 package verify
 
 import (
@@ -54,7 +53,7 @@ type Source struct {
 // Topic is a topic that holds events.
 type Topic struct {
 	Name string
-	// Group counts it; empty where nobody is meant to. The tallies of every other
+	// Group counts it; empty where nobody is meant to. The counts of every other
 	// group are checked too, where there are any.
 	Group string
 	// Classify is what a record without a `kind` header counts as. Required.
@@ -118,7 +117,7 @@ type SourceReport struct {
 	Lost    int64 `json:"lost"`
 	Doubled int64 `json:"doubled"`
 	// Miscounted is by how much counts differ from what they count, summed over
-	// kinds, partitions and groups without regard to the sign.
+	// event types, partitions and groups without regard to the sign.
 	Miscounted int64 `json:"miscounted"`
 	// Gaps is how many ranges upstream no longer offered, DeadLetters how many
 	// frames were set aside, by Reasons. Neither is a fault: they are told.
