@@ -142,9 +142,7 @@ func (m *member) adopt(offsets map[string]map[int32]kgo.Offset, parts []*partiti
 		}
 		m.log.Info("counting partition", "partition", p.id, "position", p.stored.Next)
 	}
-	if len(pause) > 0 {
-		m.cl.PauseFetchPartitions(map[string][]int32{m.c.cfg.Topic: pause})
-	}
+	m.pauseFetching(pause)
 	m.moved = true
 	offsets[m.c.cfg.Topic] = at
 	return offsets
@@ -154,20 +152,17 @@ func (m *member) adopt(offsets map[string]map[int32]kgo.Offset, parts []*partiti
 // the log, from where everything that Kafka has is counted again.
 func (m *member) begin(ctx context.Context) {
 	var missing []*partition
+	var ids []int32
 	m.mu.Lock()
 	now := time.Now()
 	for _, p := range m.parts {
 		if p.reseek && p.stopped == "" && !p.stored.Found && !now.Before(p.notBefore) {
-			missing = append(missing, p)
+			missing, ids = append(missing, p), append(ids, p.id)
 		}
 	}
 	m.mu.Unlock()
 	if len(missing) == 0 {
 		return
-	}
-	ids := make([]int32, len(missing))
-	for i, p := range missing {
-		ids[i] = p.id
 	}
 	bctx, cancel := context.WithTimeout(ctx, m.c.pace.answer)
 	placed, err := m.place(bctx, ids)
@@ -194,13 +189,10 @@ func (m *member) begin(ctx context.Context) {
 // Nothing is in hand then: the client calls it only between two turns of the
 // loop, and after a turn that Redis did not take the batch is simply dropped.
 func (m *member) revoked(ctx context.Context, ids []int32) {
-	if len(ids) == 0 {
-		return
+	if len(ids) > 0 {
+		m.commit(ctx)
+		m.forget(ids)
 	}
-	cctx, cancel := context.WithTimeout(ctx, m.c.pace.answer)
-	m.commit(cctx)
-	cancel()
-	m.forget(ids)
 }
 
 // forget lets go of partitions.
@@ -220,7 +212,7 @@ func (m *member) forget(ids []int32) {
 	m.mu.Unlock()
 	if len(paused) > 0 {
 		<-m.ready
-		m.cl.ResumeFetchPartitions(map[string][]int32{m.c.cfg.Topic: paused})
+		m.resumeFetching(paused)
 	}
 }
 
@@ -248,24 +240,22 @@ func (m *member) bounds(ctx context.Context) (logBounds, error) {
 	if detail.ID != (kadm.TopicID{}) {
 		b.id = uuid(detail.ID)
 	}
-	starts, err := adm.ListStartOffsets(ctx, topic)
+	known := func(into map[int32]int64, list func(context.Context, ...string) (kadm.ListedOffsets, error)) error {
+		offsets, err := list(ctx, topic)
+		offsets.Each(func(o kadm.ListedOffset) {
+			if o.Err == nil && o.Offset >= 0 {
+				into[o.Partition] = o.Offset
+			}
+		})
+		return err
+	}
+	err = known(b.starts, adm.ListStartOffsets)
+	if err == nil {
+		err = known(b.ends, adm.ListEndOffsets)
+	}
 	if err != nil {
 		return b, m.why(err)
 	}
-	ends, err := adm.ListEndOffsets(ctx, topic)
-	if err != nil {
-		return b, m.why(err)
-	}
-	starts.Each(func(o kadm.ListedOffset) {
-		if o.Err == nil && o.Offset >= 0 {
-			b.starts[o.Partition] = o.Offset
-		}
-	})
-	ends.Each(func(o kadm.ListedOffset) {
-		if o.Err == nil && o.Offset >= 0 {
-			b.ends[o.Partition] = o.Offset
-		}
-	})
 	return b, nil
 }
 

@@ -44,24 +44,15 @@ func (k *kinds) record(r *kgo.Record, classify func([]byte) string) {
 			name = got
 		}
 	}
-	k.addName(name)
+	k.count(k.named(name))
 }
 
+// add counts a record by its header; most have the one of the record before.
 func (k *kinds) add(name []byte) {
 	c := k.last
 	if c == nil || c.name != string(name) {
 		if c = k.names[string(name)]; c == nil {
-			c = k.intern(string(name))
-		}
-	}
-	k.count(c)
-}
-
-func (k *kinds) addName(name string) {
-	c := k.last
-	if c == nil || c.name != name {
-		if c = k.names[name]; c == nil {
-			c = k.intern(name)
+			c = k.named(string(name))
 		}
 	}
 	k.count(c)
@@ -76,8 +67,11 @@ func (k *kinds) count(c *kindCount) {
 	k.last = c
 }
 
-// intern returns the counter of a name that is seen for the first time.
-func (k *kinds) intern(name string) *kindCount {
+// named returns the counter of a name.
+func (k *kinds) named(name string) *kindCount {
+	if c := k.names[name]; c != nil {
+		return c
+	}
 	switch {
 	case !utf8.ValidString(name):
 		name = event.MalformedKind

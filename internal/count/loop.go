@@ -19,10 +19,8 @@ func (m *member) loop(ctx context.Context) error {
 		fetches := m.poll(ctx, nextCheck)
 		m.gather(fetches)
 		exclusive := m.apply(ctx)
-		if ended(ctx) {
-			cctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.c.pace.answer)
-			m.commit(cctx)
-			cancel()
+		if ctx.Err() != nil { // Run was asked to stop
+			m.commit(context.WithoutCancel(ctx))
 			return nil
 		}
 		if exclusive {
@@ -37,9 +35,6 @@ func (m *member) loop(ctx context.Context) error {
 		m.cl.AllowRebalance()
 	}
 }
-
-// ended reports whether Run was asked to stop, which is not an error.
-func ended(ctx context.Context) bool { return ctx.Err() != nil }
 
 // poll returns what has arrived, or nothing at the time of the next check or of
 // the next seek, whichever is first.
@@ -73,12 +68,12 @@ func (m *member) gather(fetches kgo.Fetches) {
 			t := &fetches[i].Topics[j]
 			for k := range t.Partitions {
 				fp := &t.Partitions[k]
-				p := m.parts[fp.Partition]
-				if t.Topic != m.c.cfg.Topic {
-					p = nil
+				var p *partition
+				if t.Topic == m.c.cfg.Topic {
+					p = m.parts[fp.Partition]
 				}
 				if p != nil {
-					p.take(fp, m.c.cfg.Classify)
+					p.add(fp, m.c.cfg.Classify)
 				}
 				if fp.Err != nil {
 					m.fetchFailed(p, fp.Err)
@@ -100,7 +95,7 @@ func (m *member) apply(ctx context.Context) (exclusive bool) {
 		if len(batches) == 0 {
 			return exclusive
 		}
-		if ended(ctx) {
+		if ctx.Err() != nil {
 			if giveUp.IsZero() {
 				giveUp = time.Now().Add(m.c.pace.answer)
 			}
@@ -124,7 +119,7 @@ func (m *member) apply(ctx context.Context) (exclusive bool) {
 		m.cl.AllowRebalance()
 		wait, _ := retry.Next(nil, false)
 		var stop <-chan struct{} // nil, and never ready, once it is known
-		if !ended(ctx) {
+		if ctx.Err() == nil {
 			stop = ctx.Done()
 		}
 		select {
@@ -213,14 +208,21 @@ func (m *member) seek(ctx context.Context) {
 		}
 	}
 	m.mu.Unlock()
-	topic := m.c.cfg.Topic
-	if len(pause) > 0 {
-		m.cl.PauseFetchPartitions(map[string][]int32{topic: pause})
-	}
-	if len(resume) > 0 {
-		m.cl.ResumeFetchPartitions(map[string][]int32{topic: resume})
-	}
+	m.pauseFetching(pause)
+	m.resumeFetching(resume)
 	if len(to) > 0 {
-		m.cl.SetOffsets(map[string]map[int32]kgo.EpochOffset{topic: to})
+		m.cl.SetOffsets(map[string]map[int32]kgo.EpochOffset{m.c.cfg.Topic: to})
+	}
+}
+
+func (m *member) pauseFetching(ids []int32) {
+	if len(ids) > 0 {
+		m.cl.PauseFetchPartitions(map[string][]int32{m.c.cfg.Topic: ids})
+	}
+}
+
+func (m *member) resumeFetching(ids []int32) {
+	if len(ids) > 0 {
+		m.cl.ResumeFetchPartitions(map[string][]int32{m.c.cfg.Topic: ids})
 	}
 }

@@ -47,8 +47,8 @@ type partition struct {
 	arrivals  arrivals
 }
 
-// take counts fetched records into the batch in hand.
-func (p *partition) take(fp *kgo.FetchPartition, classify func([]byte) string) {
+// add counts fetched records into the batch in hand.
+func (p *partition) add(fp *kgo.FetchPartition, classify func([]byte) string) {
 	if len(fp.Records) == 0 || p.stopped != "" || p.reseek {
 		return // empty, or read at a position that was left
 	}

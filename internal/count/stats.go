@@ -64,14 +64,11 @@ func (c *Counter) Stats() Stats {
 		Topic: c.cfg.Topic, Group: c.cfg.Group,
 		Refusals: m.refusals.Load(), Rebalances: m.rebalances.Load(),
 	}
-	var since time.Time
+	var since time.Time // zero where Redis can be used, as s.Since is for Kafka
 	s.KafkaError, s.Since = m.kafka.current()
 	s.RedisError, since = m.redis.current()
 	if s.KafkaError == "" || s.RedisError != "" && since.Before(s.Since) {
 		s.Since = since
-	}
-	if s.KafkaError == "" && s.RedisError == "" {
-		s.Since = time.Time{}
 	}
 	m.mu.Lock()
 	s.Events, s.Batches, s.LastBatch, s.Latency = m.events, m.batches, m.last, m.latency

@@ -67,14 +67,10 @@ func (m *member) observeOnce(ctx context.Context) {
 	cause := err
 	if err != nil {
 		// What a client meets is only how it shows.
-		if why := kafka.Explain(ctx, m.c.cfg.Kafka, m.c.cfg.Topic); why != nil {
-			cause = why
-		}
-	}
-	if cause != err { //nolint:errorlint // the very one
-		m.unexplained = 0
-	} else if err != nil {
 		m.unexplained++
+		if why := kafka.Explain(ctx, m.c.cfg.Kafka, m.c.cfg.Topic); why != nil {
+			cause, m.unexplained = why, 0
+		}
 	}
 	if ctx.Err() != nil {
 		return
@@ -123,7 +119,7 @@ func (m *member) outsideGroup() error {
 func (m *member) check(ctx context.Context) error {
 	var ask []int32
 	m.mu.Lock()
-	m.judge()
+	m.stopUnreadable()
 	now := time.Now()
 	for id, p := range m.parts {
 		if p.stopped != "" || (!p.reseek && now.Sub(p.confirmed) >= m.c.pace.check/2) {
@@ -176,9 +172,9 @@ func (m *member) check(ctx context.Context) error {
 	return nil
 }
 
-// judge stops the partitions whose position or topic is gone from Kafka. The
+// stopUnreadable stops the partitions whose position or topic is gone from Kafka. The
 // caller holds m.mu.
-func (m *member) judge() {
+func (m *member) stopUnreadable() {
 	seen := &m.seen
 	if seen.n == m.acted {
 		return
@@ -233,9 +229,7 @@ func (m *member) commitLoop(ctx context.Context) {
 		moved := m.moved
 		m.mu.Unlock()
 		if moved {
-			cctx, cancel := context.WithTimeout(ctx, m.c.pace.answer)
-			m.commit(cctx)
-			cancel()
+			m.commit(ctx)
 		}
 	}
 }
@@ -243,6 +237,8 @@ func (m *member) commitLoop(ctx context.Context) {
 // commit tells Kafka the positions. Only tools read them, so an error changes
 // nothing: the next commit carries the same.
 func (m *member) commit(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, m.c.pace.answer)
+	defer cancel()
 	at := map[int32]kgo.EpochOffset{}
 	m.mu.Lock()
 	m.moved = false

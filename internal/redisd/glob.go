@@ -3,6 +3,8 @@ package redisd
 import (
 	"bufio"
 	"bytes"
+	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -159,47 +161,26 @@ func queueScan(args []string) []string {
 // maxSubscribed bounds the patterns that are left to miniredis.
 const maxSubscribed = 1 << 10
 
+var (
+	elements   = regexp.MustCompile(`(?s)\\.|\[\^?[^\]]*\]|.`)
+	plainClass = regexp.MustCompile(`^\[\^?(?:\w(?:-\w)?)+\]$`)
+	classRange = regexp.MustCompile(`.-.`)
+)
+
 // subscribable reports whether miniredis gives a pattern the meaning that it has in
 // Redis, at least for names in ASCII: PSUBSCRIBE and PUBSUB cannot be served here.
 func subscribable(pattern string) bool {
 	if len(pattern) > maxSubscribed || !utf8.ValidString(pattern) || strings.ContainsRune(pattern, utf8.RuneError) {
 		return false
 	}
-	for i := 0; i < len(pattern); i++ {
-		switch pattern[i] {
-		case '\\':
-			rest := pattern[i+1:]
-			// A backslash that is meant itself must not become the end of a quotation.
-			if rest == "" || rest[0] == '\\' && len(rest) > 1 && strings.IndexByte(`\E`, rest[1]) >= 0 {
-				return false
-			}
-			i++
-		case '[':
-			end := strings.IndexByte(pattern[i:], ']')
-			if end < 0 || !plainClass(strings.TrimPrefix(pattern[i+1:i+end], "^")) {
-				return false
-			}
-			i += end
-		}
-	}
-	return true
-}
-
-// plainClass reports whether a class holds letters, digits and ranges only.
-func plainClass(class string) bool {
-	plain := func(b byte) bool { return '0' <= b && b <= '9' || 'a' <= b|0x20 && b|0x20 <= 'z' || b == '_' }
-	if class == "" {
-		return false
-	}
-	for i := 0; i < len(class); i++ {
-		if !plain(class[i]) {
+	parts := elements.FindAllString(pattern, -1)
+	for i, p := range parts {
+		backwards := func(r string) bool { return r[0] > r[2] }
+		switch {
+		case p == `\`, p[0] == '[' && (!plainClass.MatchString(p) || slices.ContainsFunc(classRange.FindAllString(p, -1), backwards)):
 			return false
-		}
-		if i+1 < len(class) && class[i+1] == '-' {
-			if i+2 >= len(class) || !plain(class[i+2]) || class[i+2] < class[i] {
-				return false
-			}
-			i += 2
+		case p == `\\` && i+1 < len(parts) && strings.IndexByte(`\E`, parts[i+1][0]) >= 0:
+			return false // a backslash that is meant itself must not become the end of a quotation
 		}
 	}
 	return true

@@ -48,7 +48,7 @@ func bytesOf(l *lua.LState) int {
 	s, i := l.CheckString(1), l.OptInt(2, 1)
 	j := l.OptInt(3, i)
 	if i < 0 {
-		i = max(i+len(s)+1, 1)
+		i += len(s) + 1
 	}
 	if j < 0 {
 		j += len(s) + 1
@@ -125,8 +125,7 @@ func join(l *lua.LState) int {
 // joinTwo joins two values of which one may have a metamethod.
 func joinTwo(l *lua.LState, left, right lua.LValue) lua.LValue {
 	if lua.LVCanConvToString(left) && lua.LVCanConvToString(right) {
-		out := builder{l: l}
-		out.add(lua.LVAsString(left))
+		out := builder{l, []byte(lua.LVAsString(left))}
 		out.add(lua.LVAsString(right))
 		return lua.LString(out.b)
 	}
@@ -162,14 +161,13 @@ func find(l *lua.LState, positions bool) int {
 	s, p := l.CheckString(1), l.CheckString(2)
 	init := from(l, s)
 	if positions && (l.ToBool(4) || !strings.ContainsAny(p, "^$*+?.([%-")) {
-		i := strings.Index(s[init:], p)
-		if i < 0 {
-			l.Push(lua.LNil)
-			return 1
+		if i := strings.Index(s[init:], p); i >= 0 {
+			l.Push(lua.LNumber(init + i + 1))
+			l.Push(lua.LNumber(init + i + len(p)))
+			return 2
 		}
-		l.Push(lua.LNumber(init + i + 1))
-		l.Push(lua.LNumber(init + i + len(p)))
-		return 2
+		l.Push(lua.LNil)
+		return 1
 	}
 	m := &matcher{l: l, src: s, pat: p}
 	begin, end := m.next(init, strings.HasPrefix(p, "^"))
@@ -263,53 +261,46 @@ func (m *matcher) replacement(by lua.LValue, begin, end int) string {
 }
 
 func (m *matcher) template(by string, begin, end int) string {
-	if !strings.Contains(by, "%") {
-		return by
-	}
 	out := builder{l: m.l}
-	for i := 0; i < len(by); i++ {
-		if by[i] != '%' {
-			out.b = append(out.b, by[i])
-			continue
+	for {
+		before, after, found := strings.Cut(by, "%")
+		out.add(before)
+		if !found || after == "" {
+			return string(out.b)
 		}
-		if i++; i == len(by) {
-			break
-		}
-		switch c := by[i]; {
+		switch c := after[0]; {
 		case c == '0':
 			out.add(m.src[begin:end])
 		case isDigit(c):
 			out.add(lua.LVAsString(m.capture(int(c-'1'), begin, end)))
 		default:
-			out.b = append(out.b, c)
+			out.add(after[:1])
 		}
+		by = after[1:]
 	}
-	return string(out.b)
 }
 
 // format is string.format. Width and precision have at most two digits, as in Lua.
 func format(l *lua.LState) int {
 	f, arg := l.CheckString(1), 1
 	out := builder{l: l}
-	for f != "" {
-		i := strings.IndexByte(f, '%')
-		if i < 0 {
-			break
-		}
-		out.add(f[:i])
-		if f = f[i+1:]; strings.HasPrefix(f, "%") {
+	for {
+		before, after, found := strings.Cut(f, "%")
+		out.add(before)
+		switch {
+		case !found:
+			l.Push(lua.LString(out.b))
+			return 1
+		case strings.HasPrefix(after, "%"):
 			out.add("%")
-			f = f[1:]
-			continue
+			f = after[1:]
+		default:
+			n := directive(l, after)
+			arg++
+			out.add(formatted(l, "%"+after[:n], after[n], arg))
+			f = after[n+1:]
 		}
-		n := directive(l, f)
-		arg++
-		out.add(formatted(l, "%"+f[:n], f[n], arg))
-		f = f[n+1:]
 	}
-	out.add(f)
-	l.Push(lua.LString(out.b))
-	return 1
 }
 
 // directive returns how long flags, width and precision are.
@@ -357,9 +348,6 @@ func formatted(l *lua.LState, spec string, verb byte, arg int) string {
 	case 'e', 'E', 'f', 'g', 'G':
 		return formatFloat(spec, verb, float64(l.CheckNumber(arg)))
 	case 's':
-		if spec == "%" {
-			return l.ToStringMeta(l.CheckAny(arg)).String()
-		}
 		s := l.ToStringMeta(l.CheckAny(arg)).String()
 		if _, precision, ok := strings.Cut(spec, "."); ok {
 			n, _ := strconv.Atoi(precision)
@@ -367,7 +355,7 @@ func formatted(l *lua.LState, spec string, verb byte, arg int) string {
 		}
 		return pad(spec, s)
 	case 'q':
-		return quoted(l.CheckString(arg))
+		return `"` + quoted.Replace(l.CheckString(arg)) + `"`
 	}
 	l.RaiseError("invalid option '%%%c' to 'format'", verb)
 	return ""
@@ -384,32 +372,14 @@ func pad(spec, s string) string {
 	return fill + s
 }
 
+var infinite = strings.NewReplacer("+Inf", "inf", "-Inf", "-inf", "NaN", "nan")
+
 // formatFloat prints as C does: Go's %g has the shortest form where C's has six digits.
 func formatFloat(spec string, verb byte, x float64) string {
 	if !strings.Contains(spec, ".") && (verb == 'g' || verb == 'G') {
 		spec += ".6"
 	}
-	s := fmt.Sprintf(spec+string(verb), x)
-	s = strings.NewReplacer("+Inf", "inf", "-Inf", "-inf", "NaN", "nan").Replace(s)
-	return s
+	return infinite.Replace(fmt.Sprintf(spec+string(verb), x))
 }
 
-func quoted(s string) string {
-	var b strings.Builder
-	b.WriteByte('"')
-	for i := 0; i < len(s); i++ {
-		switch s[i] {
-		case '"', '\\', '\n':
-			b.WriteByte('\\')
-			b.WriteByte(s[i])
-		case '\r':
-			b.WriteString("\\r")
-		case 0:
-			b.WriteString("\\000")
-		default:
-			b.WriteByte(s[i])
-		}
-	}
-	b.WriteByte('"')
-	return b.String()
-}
+var quoted = strings.NewReplacer(`"`, `\"`, `\`, `\\`, "\n", "\\\n", "\r", `\r`, "\x00", `\000`)

@@ -279,35 +279,27 @@ func (m *matcher) inSet(c byte, p, end int) bool {
 
 func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 
-// inClass reports whether a class such as %a holds c, as C's locale has it.
+// classes are the characters of a class such as %a in C's locale, by the small letter.
+var classes = [128]string{
+	'a': letters, 'd': digits, 'l': small, 'u': capitals, 'w': letters + digits, 'x': digits + "abcdefABCDEF", 's': " \t\n\v\f\r", 'z': "\x00",
+	'p': "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~",
+	'c': "\x00\x01\x02\x03\x04\x05\x06\a\b\t\n\v\f\r\x0e\x0f\x10\x11\x12\x13\x14\x15\x16\x17\x18\x19\x1a\x1b\x1c\x1d\x1e\x1f\x7f",
+}
+
+const (
+	small    = "abcdefghijklmnopqrstuvwxyz"
+	capitals = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+	letters  = small + capitals
+	digits   = "0123456789"
+)
+
+// inClass reports whether a class such as %a holds c; capitals stand for what is not in it.
 func inClass(c, class byte) bool {
-	letter := 'a' <= c|0x20 && c|0x20 <= 'z'
-	var in bool
-	switch class | 0x20 {
-	case 'a':
-		in = letter
-	case 'c':
-		in = c < 32 || c == 127
-	case 'd':
-		in = isDigit(c)
-	case 'l':
-		in = 'a' <= c && c <= 'z'
-	case 'p':
-		in = 32 < c && c < 127 && !letter && !isDigit(c)
-	case 's':
-		in = c == ' ' || 9 <= c && c <= 13
-	case 'u':
-		in = 'A' <= c && c <= 'Z'
-	case 'w':
-		in = letter || isDigit(c)
-	case 'x':
-		in = isDigit(c) || 'a' <= c|0x20 && c|0x20 <= 'f'
-	case 'z':
-		in = c == 0
-	default:
+	members := classes[(class|0x20)&127]
+	if members == "" || class > 127 {
 		return class == c
 	}
-	return in == (class >= 'a')
+	return (strings.IndexByte(members, c) >= 0) == (class >= 'a')
 }
 
 // next finds the first match at or after init.
