@@ -10,8 +10,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
+
+	"github.com/weir-project/weir/internal/atomicfile"
 )
 
 // Names of the files. A snapshot is written under the third name, the one before
@@ -45,34 +46,22 @@ func (e *NewerError) Error() string {
 	return fmt.Sprintf("%s has format %d, and this weir knows formats up to %d: use the newer weir, or another --data directory", e.Path, e.Version, formatVersion)
 }
 
-// disk is where snapshots are. Tests replace its functions by ones that fail.
+// disk is where snapshots are.
 type disk struct {
 	dir    string
-	create func(path string) (file, error)
-	rename func(from, to string) error
-}
-
-// file is what a snapshot is written to.
-type file interface {
-	io.WriteCloser
-	Sync() error
+	writer atomicfile.Writer
 }
 
 func newDisk(dir string) *disk {
-	return &disk{dir: dir, rename: os.Rename, create: func(path string) (file, error) {
-		return os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
-	}}
+	return &disk{dir: dir, writer: atomicfile.Writer{Partial: filepath.Join(dir, partialName), Previous: filepath.Join(dir, previousName)}}
 }
 
 // explain says what failed on which disk, and what to do.
 func (d *disk) explain(err error) error {
-	switch {
-	case err == nil, errors.Is(err, errUnsteady):
+	if errors.Is(err, errUnsteady) {
 		return err
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		return fmt.Errorf("the disk of %s is full: free some space, or enlarge the disk (%w)", d.dir, err)
 	}
-	return fmt.Errorf("a write to the disk of %s failed: check the disk (%w)", d.dir, err)
+	return atomicfile.Explain(d.dir, err)
 }
 
 // savedState is what the newest file on disk holds.
@@ -109,13 +98,10 @@ func (s *Server) restore() error {
 		return fmt.Errorf("make the directory of the Redis snapshots: %w", err)
 	}
 	s.disk = newDisk(s.cfg.Dir)
-	probe := filepath.Join(s.cfg.Dir, partialName)
-	f, err := os.OpenFile(probe, os.O_CREATE|os.O_WRONLY, 0o600)
-	if err != nil {
+	probe := s.disk.writer.Partial
+	if err := errors.Join(os.WriteFile(probe, nil, 0o600), os.Remove(probe)); err != nil {
 		return fmt.Errorf("the directory of the Redis snapshots cannot be written: %w", s.disk.explain(err))
 	}
-	_ = f.Close()
-	_ = os.Remove(probe)
 
 	var damage error
 	for _, name := range []string{currentName, previousName} {
@@ -158,32 +144,34 @@ func readSnapshot(path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	torn := func(format string, args ...any) error {
+		return fmt.Errorf("%s: %w: %s", path, errTorn, fmt.Sprintf(format, args...))
+	}
 	if st.Size() > maxFile {
-		return nil, fmt.Errorf("%s: %w: it is larger than any snapshot", path, errTorn)
+		return nil, torn("it is larger than any snapshot")
 	}
 	b, err := io.ReadAll(io.LimitReader(f, maxFile))
 	if err != nil {
 		return nil, err
 	}
 	if len(b) < headerSize || string(b[:len(magic)]) != magic {
-		return nil, fmt.Errorf("%s: %w: it does not begin as one", path, errTorn)
+		return nil, torn("it does not begin as one")
 	}
 	if v := binary.BigEndian.Uint32(b[len(magic):]); v > formatVersion {
 		return nil, &NewerError{Path: path, Version: v}
 	}
 	n := binary.BigEndian.Uint64(b[len(magic)+4:])
 	if uint64(len(b)) != uint64(headerSize)+n+sha256.Size {
-		return nil, fmt.Errorf("%s: %w: it has %d bytes", path, errTorn, len(b))
+		return nil, torn("it has %d bytes", len(b))
 	}
 	end := len(b) - sha256.Size
 	if sum := sha256.Sum256(b[:end]); !bytes.Equal(sum[:], b[end:]) {
-		return nil, fmt.Errorf("%s: %w: the checksum differs", path, errTorn)
+		return nil, torn("the checksum differs")
 	}
 	return b[headerSize:end], nil
 }
 
-// write makes body the current snapshot. After an error the snapshots are those from
-// before: a file that is not whole is removed, which also gives a full disk its room back.
+// write makes body the current snapshot. After an error the snapshots are those from before.
 func (d *disk) write(body []byte) error {
 	header := make([]byte, 0, headerSize)
 	header = append(header, magic...)
@@ -193,60 +181,7 @@ func (d *disk) write(body []byte) error {
 	sum.Write(header)
 	sum.Write(body)
 
-	partial := filepath.Join(d.dir, partialName)
-	if err := d.fill(partial, header, body, sum.Sum(nil)); err != nil {
-		return errors.Join(err, removeIfExists(partial))
-	}
-	current := filepath.Join(d.dir, currentName)
-	err := d.rename(current, filepath.Join(d.dir, previousName))
-	if err == nil || errors.Is(err, fs.ErrNotExist) {
-		err = d.rename(partial, current)
-	}
-	if err != nil {
-		return errors.Join(err, removeIfExists(partial))
-	}
-	return syncDir(d.dir)
-}
-
-// fill writes a file that is on the disk when it returns nil.
-func (d *disk) fill(path string, parts ...[]byte) error {
-	f, err := d.create(path)
-	if err != nil {
-		return err
-	}
-	for _, p := range parts {
-		n, err := f.Write(p)
-		if err == nil && n < len(p) {
-			err = io.ErrShortWrite
-		}
-		if err != nil {
-			return errors.Join(err, f.Close())
-		}
-	}
-	if err := f.Sync(); err != nil {
-		return errors.Join(err, f.Close())
-	}
-	return f.Close()
-}
-
-func removeIfExists(path string) error {
-	if err := os.Remove(path); !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return nil
-}
-
-// syncDir makes renames last. Some systems cannot sync a directory.
-func syncDir(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	err = f.Sync()
-	if !errors.Is(err, syscall.EIO) && !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.EDQUOT) {
-		err = nil
-	}
-	return errors.Join(err, f.Close())
+	return d.writer.Write(filepath.Join(d.dir, currentName), header, body, sum.Sum(nil))
 }
 
 // save writes a snapshot where something changed; always also when asked to.

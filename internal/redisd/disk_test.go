@@ -12,69 +12,18 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/weir-project/weir/internal/atomicfile"
 )
-
-// badFile is a file of which one operation fails.
-type badFile struct {
-	file
-	op    string
-	err   error
-	fired *atomic.Int32
-}
-
-func (f *badFile) Write(p []byte) (int, error) {
-	if f.op != "write" {
-		return f.file.Write(p)
-	}
-	f.fired.Add(1)
-	n, err := f.file.Write(p[:len(p)/2])
-	return n, errors.Join(f.err, err) // without an error: a short write
-}
-
-func (f *badFile) Sync() error {
-	if f.op != "sync" {
-		return f.file.Sync()
-	}
-	f.fired.Add(1)
-	return f.err
-}
-
-func (f *badFile) Close() error {
-	err := f.file.Close()
-	if f.op == "close" {
-		f.fired.Add(1)
-		err = f.err
-	}
-	return err
-}
 
 // breakDisk makes one operation fail, and returns how often it did and what mends it.
 func breakDisk(s *Server, op string, fault error) (fired *atomic.Int32, mend func()) {
 	s.saving.Lock()
 	defer s.saving.Unlock()
-	good, bad := *s.disk, *s.disk
-	fired = new(atomic.Int32)
-	bad.create = func(path string) (file, error) {
-		if op == "create" {
-			fired.Add(1)
-			return nil, fault
-		}
-		f, err := good.create(path)
-		return &badFile{f, op, fault, fired}, err
-	}
-	bad.rename = func(from, to string) error {
-		if op == "rename "+filepath.Base(from) {
-			fired.Add(1)
-			return fault
-		}
-		return good.rename(from, to)
-	}
-	s.disk = &bad
-	return fired, func() {
-		s.saving.Lock()
-		defer s.saving.Unlock()
-		s.disk = &good
-	}
+	f := &atomicfile.Faults{Op: op, Err: fault}
+	f.On.Store(true)
+	s.disk.writer.Faults = f
+	return &f.Fired, func() { f.On.Store(false) }
 }
 
 // Whatever fails while a snapshot is written: what was saved stays, nothing is left
