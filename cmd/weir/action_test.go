@@ -12,6 +12,7 @@ import (
 	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/lab"
 	"github.com/weir-project/weir/internal/lab/record"
+	"github.com/weir-project/weir/internal/node"
 	"github.com/weir-project/weir/internal/watch"
 	"github.com/weir-project/weir/internal/web"
 )
@@ -47,11 +48,11 @@ func TestActionsFromATerminal(t *testing.T) {
 			must("groups", "replay", "weir-wikipedia-counter", "--yes")
 			must("groups", "reset", "weir-wikipedia-counter.replay", "--to", "2h", "--yes")
 
-			mode, err := readRuntime(filepath.Join(strings.TrimPrefix(env[0], "HOME="), ".local/share/weir", modeSimulated))
-			if err != nil {
-				t.Fatal(err)
+			found := node.Running(filepath.Join(strings.TrimPrefix(env[0], "HOME="), ".local/share/weir"))
+			if len(found) != 1 {
+				t.Fatalf("found %d running weirs", len(found))
 			}
-			running := actionsOf(mode)
+			running := actionsOf(found[0])
 			var log struct{ Entries []watch.Entry }
 			var changes web.ChangesAnswer
 			if err := running.get(t.Context(), "/log?limit=500", &log); err != nil {
@@ -109,12 +110,12 @@ func TestLabsFromATerminalAreLogged(t *testing.T) {
 	ended(&lab.Report{Report: record.Report{Verdict: record.DoesNotHold}}, nil)
 	_, refused := a.noteLab(t.Context(), "groups")
 	refused(nil, errors.New("another lab is running"))
-	running, err := readRuntime(filepath.Join(dir, modeSimulated))
-	if err != nil {
-		t.Fatal(err)
+	found := node.Running(dir)
+	if len(found) != 1 {
+		t.Fatalf("found %d running weirs", len(found))
 	}
 	var log struct{ Entries []watch.Entry }
-	if err := actionsOf(running).get(t.Context(), "/log?limit=500", &log); err != nil {
+	if err := actionsOf(found[0]).get(t.Context(), "/log?limit=500", &log); err != nil {
 		t.Fatal(err)
 	}
 	var text string

@@ -13,6 +13,7 @@ import (
 
 	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/cluster"
+	"github.com/weir-project/weir/internal/node"
 )
 
 // apachePatience is how long three Java processes on a loaded machine may take for
@@ -23,7 +24,7 @@ const apachePatience = 5 * time.Minute
 // of the whole program, a broker that dies by itself, and the proof at the end.
 // Brokers that are killed under load are TestApacheFailover's.
 func TestApache(t *testing.T) {
-	env := apacheEnv(t, modeSimulated, "WEIR_RATE=1000", "WEIR_LISTEN=off", "WEIR_PORTS="+portList(freePorts(t, 4)))
+	env := apacheEnv(t, node.Simulated, "WEIR_RATE=1000", "WEIR_LISTEN=off", "WEIR_PORTS="+portList(freePorts(t, 4)))
 	up := spawn(t, env, "up")
 	begin := time.Now()
 	up.out.waitFor(t, "Ctrl-C stops", apachePatience)
@@ -52,7 +53,7 @@ func TestApache(t *testing.T) {
 	if code := up.exit(t); code != cli.ExitOK {
 		t.Errorf("exit code %d:\n%s", code, up.out)
 	}
-	if left, _ := filepath.Glob(filepath.Join(dataOf(env), modeSimulated, cluster.Apache, "broker-*", "process.json")); len(left) > 0 {
+	if left, _ := filepath.Glob(filepath.Join(dataOf(env), node.Simulated, "apache", "broker-*", "process.json")); len(left) > 0 {
 		t.Errorf("brokers outlived an orderly stop: %v", left)
 	}
 	if t.Failed() {

@@ -8,76 +8,56 @@ import (
 
 	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/cluster"
+	"github.com/weir-project/weir/internal/node"
 	"github.com/weir-project/weir/internal/tally"
 	"github.com/weir-project/weir/internal/visible"
 	"github.com/weir-project/weir/internal/web"
 )
 
 // banner says what runs, where, on what data, and what to try next. It goes to
-// standard error: standard output is for data.
-func (a *app) banner(e *engine, mode, why string, from string) {
+// standard error: standard output is for data. streams is empty for none.
+func (a *app) banner(n *node.Node, why, streams string) {
 	s := a.stderr
 	s.Linef("%s", s.Paint(cli.Bold, "weir "+buildVersion().Version))
 	line := func(name, text string) { s.Linef("  %-9s %s", name, visible.Text(text)) }
-	brokers := strings.Join(e.kafkaAddrs, ",")
-	if e.cluster == nil {
-		brokers += " (existing cluster, from " + a.given["kafka"] + ")"
-	}
-	if e.cluster != nil && e.cluster.Name() == cluster.Apache {
+	brokers := strings.Join(n.Kafka, ",")
+	switch n.BrokerEngine() {
+	case "":
+		brokers += " (existing cluster, from " + n.KafkaFrom + ")"
+	case cluster.Apache:
 		brokers += " (Apache Kafka)"
 	}
 	line("kafka", brokers)
-	redis := tally.Redacted(e.redisURL)
-	if e.redis == nil {
-		redis += " (existing, from " + a.given["redis"] + ")"
+	redis := tally.Redacted(n.Redis)
+	if !n.OwnRedis() {
+		redis += " (existing, from " + n.RedisFrom + ")"
 	}
 	line("redis", redis)
-	if from != "" {
-		line("streams", from)
+	if streams != "" {
+		line("streams", streams)
 	}
 	var topics []string
-	for _, src := range sources {
-		topics = append(topics, src.topic)
-		if src.account != "" {
-			topics = append(topics, src.account)
-		}
+	for _, src := range node.Sources {
+		topics = append(topics, src.Topics()...)
 	}
 	line("topics", strings.Join(topics, ", "))
-	line("data", shortHome(e.home.dir, a.env))
-	if mode == modeSimulated {
-		text := "SIMULATED events: made here, by nobody"
+	line("data", shortHome(n.Dir(), a.env))
+	if n.Mode == node.Simulated {
+		text := "SIMULATED events, generated locally"
 		if why != "" {
 			text += "; " + why
 		}
 		s.Linef("  %s", s.Paint(cli.Yellow, visible.Text(text)))
 	}
-	if e.ui.listener != nil {
-		s.Linef("  %-9s %s", "pages", s.Paint(cli.Bold, e.ui.link()))
-		if e.ui.note != "" {
-			e.notes = append(e.notes, e.ui.note)
-		}
+	if link := n.Link(); link != "" {
+		s.Linef("  %-9s %s", "web UI", s.Paint(cli.Bold, link))
 	}
-	for _, n := range e.notes {
-		s.Linef("  note: %s", visible.Text(n))
+	for _, note := range n.Notes() {
+		s.Linef("  note: %s", visible.Text(note))
 	}
 }
 
-func (a *app) upBanner(e *engine, mode, why string, f *sourceFlags) {
-	from := "Bluesky (" + strings.Join(f.collections, ", ") + "), Wikipedia; live"
-	if mode == modeSimulated {
-		from = "Bluesky, Wikipedia; simulated"
-	}
-	a.banner(e, mode, why, from)
-	a.tryNext("weir counts --watch", "weir messages bluesky-events --follow", "weir verify")
-}
-
-func (a *app) clusterBanner(e *engine, mode, why string) {
-	a.banner(e, mode, why, "")
-	a.tryNext("weir produce bluesky", "weir consume bluesky", "weir topics")
-}
-
-// tryNext names three commands to type in another terminal, such that they find
-// this weir.
+// tryNext names commands to type in another terminal, such that they find this weir.
 func (a *app) tryNext(commands ...string) {
 	a.stderr.Linef("  try, in another terminal:")
 	self := invocation()
@@ -85,6 +65,14 @@ func (a *app) tryNext(commands ...string) {
 		a.stderr.Linef("    %s%s%s", self, strings.TrimPrefix(c, "weir"), a.sameData())
 	}
 	a.stderr.Linef("  Ctrl-C stops")
+}
+
+// shortHome writes a path as a user types it.
+func shortHome(path string, env map[string]string) string {
+	if h := env["HOME"]; h != "" && h != "/" && strings.HasPrefix(path, h+string(filepath.Separator)) {
+		return "~" + path[len(h):]
+	}
+	return path
 }
 
 // invocation is what to type to run this program again: weir where the shell finds

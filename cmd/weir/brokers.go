@@ -12,6 +12,7 @@ import (
 
 	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/inspect"
+	"github.com/weir-project/weir/internal/node"
 	"github.com/weir-project/weir/internal/web"
 )
 
@@ -54,7 +55,7 @@ func newBrokers(a *app) *cobra.Command {
 
 func (a *app) listBrokers(cmd *cobra.Command) error {
 	ctx := cmd.Context()
-	return a.withInspector(ctx, func(i *inspect.Inspector, _ *target) error {
+	return a.withInspector(ctx, func(i *inspect.Inspector, _ *node.Target) error {
 		list, err := i.Brokers(ctx)
 		if err != nil {
 			return err
@@ -94,7 +95,7 @@ const leadersPatience = 2 * time.Second
 func (a *app) sayLeaders(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, leadersPatience)
 	defer cancel()
-	err := a.withInspector(ctx, func(i *inspect.Inspector, _ *target) error {
+	err := a.withInspector(ctx, func(i *inspect.Inspector, _ *node.Target) error {
 		list, err := i.Brokers(ctx)
 		if err != nil {
 			return err

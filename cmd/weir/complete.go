@@ -30,7 +30,7 @@ func (a *app) completing(ask func(context.Context, *inspect.Inspector) ([]string
 		if err != nil {
 			return nil, nothing
 		}
-		i, cl, err := a.openInspector(ctx, t)
+		i, cl, err := t.OpenInspector(ctx)
 		if err != nil {
 			return nil, nothing
 		}
@@ -89,4 +89,16 @@ func (a *app) completeBrokers(cmd *cobra.Command, args []string, toComplete stri
 		}
 		return names, err
 	}))(cmd, args, toComplete)
+}
+
+// completeTopicFlag suggests topics for a flag, whatever the arguments.
+func (a *app) completeTopicFlag(cmd *cobra.Command, _ []string, toComplete string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	return a.completing(func(ctx context.Context, i *inspect.Inspector) ([]string, error) {
+		list, err := i.Topics(ctx)
+		var names []string
+		for _, t := range list.Topics {
+			names = append(names, t.Name)
+		}
+		return names, err
+	})(cmd, nil, toComplete)
 }

@@ -1,15 +1,11 @@
 package main
 
 import (
-	"context"
-	"errors"
-	"fmt"
-	"slices"
-	"time"
+	"cmp"
 
 	"github.com/spf13/cobra"
 
-	"github.com/weir-project/weir/internal/cli"
+	"github.com/weir-project/weir/internal/node"
 	"github.com/weir-project/weir/internal/visible"
 )
 
@@ -29,15 +25,23 @@ func newConsume(a *app) *cobra.Command {
   weir consume bluesky                    # again, in another terminal: they share
   weir consume wikipedia --group mine     # counts from the beginning, as mine`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := sourceNamed(args[0])
+			s, err := node.SourceNamed(args[0])
 			if err != nil {
 				return err
 			}
-			g := group
-			if g == "" {
-				g = s.group
+			t, err := a.find()
+			if err != nil {
+				return err
 			}
-			return a.runConsume(cmd.Context(), s, g)
+			cfg, err := a.nodeConfig(t, nil, nil)
+			if err != nil {
+				return err
+			}
+			cfg.Count, cfg.Group = []node.Source{s}, group
+			return a.runNode(cmd.Context(), cfg, func(*node.Node) {
+				a.sayWhy(t.Mode, "")
+				a.stderr.Linef("%s as group %s; Ctrl-C stops and prints the counts", s.Topic, visible.Text(cmp.Or(group, s.Group)))
+			}, a.printCounted)
 		},
 	})
 	a.clusterFlags(cmd, useKafka, useRedis)
@@ -45,90 +49,4 @@ func newConsume(a *app) *cobra.Command {
 	_ = cmd.RegisterFlagCompletionFunc("group", a.completeGroups)
 	a.logFlag(cmd)
 	return cmd
-}
-
-func (a *app) runConsume(ctx context.Context, s source, group string) (err error) {
-	t, err := a.find()
-	if err != nil {
-		return err
-	}
-	cl, err := a.openKafka(ctx, t)
-	if err != nil {
-		return err
-	}
-	err = a.prepareTopics(ctx, cl, t, s.countPurpose(group))
-	cl.Close()
-	if err != nil {
-		return err
-	}
-	store, err := a.openStore(ctx, t)
-	if err != nil {
-		return err
-	}
-	defer store.Close()
-	a.warnings(store)
-	p := &pipeline{app: a, target: t, store: store}
-	if err := p.consume(s, group); err != nil {
-		return err
-	}
-	a.sayWhy(t.mode, "")
-	a.stderr.Linef("%s as group %s; Ctrl-C stops and prints the counts", s.topic, visible.Text(group))
-	watching := startGroup(ctx, &part{name: "assignment", run: p.sayAssignment})
-	defer watching.stop()
-	err = p.run(ctx, watching)
-	return errors.Join(err, p.printCounted(context.WithoutCancel(ctx)))
-}
-
-// sayAssignment prints which partitions this process's members have, whenever that
-// changed, until ctx ends.
-func (p *pipeline) sayAssignment(ctx context.Context) error {
-	tick := time.NewTicker(assignmentEvery)
-	defer tick.Stop()
-	said := make(map[string]string)
-	for {
-		for _, l := range p.lines {
-			for _, m := range l.membersOf(l.group) {
-				var have []int32
-				for _, ps := range m.counter.Stats().Partitions {
-					have = append(have, ps.Partition)
-				}
-				slices.Sort(have)
-				now := "no partitions: the other members of the group have them all, or it is rebalancing"
-				if len(have) > 0 {
-					now = "partitions " + cli.IDs(have)
-				}
-				if before, ok := said[m.topic]; before != now && (ok || len(have) > 0) {
-					p.app.stderr.Linef("%s assigned of %s: %s", time.Now().Format(time.TimeOnly), m.topic, now)
-					said[m.topic] = now
-				}
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-tick.C:
-		}
-	}
-}
-
-// assignmentEvery is how often a consumer looks which partitions it has.
-const assignmentEvery = 500 * time.Millisecond
-
-// printCounted prints the counts of the pipeline's streams, over all runs.
-func (p *pipeline) printCounted(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, drainTime)
-	defer cancel()
-	all, err := p.store.All(ctx)
-	if err != nil {
-		return fmt.Errorf("final counts: %w", err)
-	}
-	var rows []countRow
-	for _, r := range countRows(all, "") {
-		for _, l := range p.lines {
-			if (r.Topic == l.source.topic || r.Topic == l.source.account) && r.Group == l.source.groupOf(r.Topic, l.group) {
-				rows = append(rows, r)
-			}
-		}
-	}
-	return countTable(rows).Write(p.app.stdout)
 }

@@ -4,16 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"sync"
 	"time"
 
 	"github.com/weir-project/weir/internal/cli"
-	"github.com/weir-project/weir/internal/inspect"
 	"github.com/weir-project/weir/internal/lab"
 	"github.com/weir-project/weir/internal/lab/record"
+	"github.com/weir-project/weir/internal/node"
 	"github.com/weir-project/weir/internal/watch"
 	"github.com/weir-project/weir/internal/web"
 )
@@ -22,12 +21,12 @@ import (
 // over its control socket, or of this process where none does.
 type actions struct {
 	client  *web.Client
-	running *runtimeFile // nil where this process does it
+	running *node.Runtime // nil where this process does it
 	close   func()
 }
 
 // actionsOf returns the operations of a running weir.
-func actionsOf(r *runtimeFile) *actions {
+func actionsOf(r *node.Runtime) *actions {
 	return &actions{client: web.Dial(r.Control, r.Version), running: r, close: func() {}}
 }
 
@@ -45,34 +44,15 @@ func (a *app) runningActions() (*actions, error) {
 
 // groupActions returns the operations that change groups of a target: of the weir that
 // runs on it, which logs them and shows them on its page, or of this process.
-func (a *app) groupActions(ctx context.Context, t *target) (*actions, error) {
-	if r := t.running; r != nil && t.redis == r.Redis {
+func (a *app) groupActions(ctx context.Context, t *node.Target) (*actions, error) {
+	if r := t.Running; r != nil && t.Redis == r.Redis {
 		return actionsOf(r), nil
 	}
-	i, cl, err := a.openInspector(ctx, t)
+	client, closeAll, err := t.Actions(ctx, a.where())
 	if err != nil {
 		return nil, err
 	}
-	store, err := a.openStore(ctx, t)
-	if err != nil {
-		cl.Close()
-		return nil, err
-	}
-	closeBoth := func() { _ = store.Close(); cl.Close() }
-	w, err := watch.New(watch.Config{Inspector: i, Log: a.log})
-	if err != nil {
-		closeBoth()
-		return nil, err
-	}
-	s, err := web.New(web.Config{Watch: w, Inspector: i, Tallies: store, Where: a.where(), Log: a.log,
-		Replay: func(ctx context.Context, plan inspect.ReplayPlan, progress func(int64)) (inspect.Comparison, error) {
-			return a.replay(ctx, t, store, plan, progress)
-		}})
-	if err != nil {
-		closeBoth()
-		return nil, err
-	}
-	return &actions{client: web.NewClient(s), close: func() { s.Close(); closeBoth() }}, nil
+	return &actions{client: client, close: closeAll}, nil
 }
 
 // get asks for something, post for a change.
@@ -144,14 +124,3 @@ func (a *app) noteLab(ctx context.Context, name string) (begun func(), ended fun
 }
 
 var verdictWords = map[record.Verdict]string{record.Holds: "holds", record.DoesNotHold: "does not hold", record.Inconclusive: "was not decided"}
-
-// controlAnswers reports whether a weir listens on the socket: a process id can
-// have been given to another process since.
-func controlAnswers(socket string) bool {
-	conn, err := net.DialTimeout("unix", socket, 500*time.Millisecond)
-	if err != nil {
-		return false
-	}
-	_ = conn.Close()
-	return true
-}

@@ -13,8 +13,7 @@ import (
 
 	"github.com/weir-project/weir/internal/bluesky"
 	"github.com/weir-project/weir/internal/cli"
-	"github.com/weir-project/weir/internal/event"
-	"github.com/weir-project/weir/internal/kafka"
+	"github.com/weir-project/weir/internal/node"
 	"github.com/weir-project/weir/internal/tally"
 	"github.com/weir-project/weir/internal/wikipedia"
 )
@@ -42,12 +41,12 @@ func newCounts(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			store, err := a.openStore(ctx, t)
+			store, err := t.OpenStore(ctx)
 			if err != nil {
 				return err
 			}
 			defer store.Close()
-			if t.mode == modeSimulated {
+			if t.Mode == node.Simulated {
 				a.stderr.Linef("simulated events")
 			}
 			if watch {
@@ -64,42 +63,6 @@ func newCounts(a *app) *cobra.Command {
 	return cmd
 }
 
-// source is what is fixed for each upstream: its names in Kafka.
-type source struct {
-	name, topic, account, group string
-	classify                    func([]byte) string
-	locate                      func(value []byte, host string) (at event.Cursor, ok bool)
-}
-
-var sources = []source{
-	{bluesky.Name, kafka.TopicBluesky, kafka.TopicBlueskyAccounts, kafka.GroupBluesky, bluesky.Classify, bluesky.Locate},
-	{wikipedia.Name, kafka.TopicWikipedia, "", kafka.GroupWikipedia, wikipedia.Classify, wikipedia.Locate},
-}
-
-// accountGroup is added to a group's name for the group that counts the account
-// events: with one group for both topics every member of one would take part in
-// the rebalances of the other.
-const accountGroup = ".accounts"
-
-// groupOf is the group that counts one of the source's topics, where group counts
-// its data.
-func (s *source) groupOf(topic, group string) string {
-	if topic == s.account {
-		return group + accountGroup
-	}
-	return group
-}
-
-// sourceNamed is the source of an argument.
-func sourceNamed(name string) (source, error) {
-	for _, s := range sources {
-		if s.name == name {
-			return s, nil
-		}
-	}
-	return source{}, cli.UsageError("the sources are bluesky and wikipedia", "source %q is unknown", name)
-}
-
 func sourceArgs(cmd *cobra.Command) *cobra.Command {
 	cmd.Args = cobra.ExactArgs(1)
 	cmd.ValidArgs = []string{bluesky.Name, wikipedia.Name}
@@ -109,20 +72,20 @@ func sourceArgs(cmd *cobra.Command) *cobra.Command {
 // countsBySource is the JSON of `weir counts`: by source and kind.
 func countsBySource(all []tally.Tally, group string) map[string]map[string]int64 {
 	out := make(map[string]map[string]int64)
-	for _, s := range sources {
+	for _, s := range node.Sources {
 		kinds := make(map[string]int64)
 		g := group
 		if g == "" {
-			g = s.group
+			g = s.Group
 		}
 		for _, t := range all {
-			if t.Topic == s.topic && t.Group == g {
+			if t.Topic == s.Topic && t.Group == g {
 				for k, n := range t.Counts {
 					kinds[k] += n
 				}
 			}
 		}
-		out[s.name] = kinds
+		out[s.Name] = kinds
 	}
 	return out
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/weir-project/weir/internal/event"
 	"github.com/weir-project/weir/internal/ingest"
 	"github.com/weir-project/weir/internal/kafka"
+	"github.com/weir-project/weir/internal/node"
 	"github.com/weir-project/weir/internal/visible"
 )
 
@@ -65,8 +66,8 @@ of this source meanwhile is fenced: stop it first.`,
 }
 
 // withSource finds the cluster and the source of an argument, and runs a command on them.
-func (a *app) withSource(ctx context.Context, name string, do func(source, kafka.Config) error) error {
-	s, err := sourceNamed(name)
+func (a *app) withSource(ctx context.Context, name string, do func(node.Source, kafka.Config) error) error {
+	s, err := node.SourceNamed(name)
 	if err != nil {
 		return err
 	}
@@ -74,25 +75,25 @@ func (a *app) withSource(ctx context.Context, name string, do func(source, kafka
 	if err != nil {
 		return err
 	}
-	cl, err := a.openKafka(ctx, t)
+	cl, err := t.OpenKafka(ctx)
 	if err != nil {
 		return err
 	}
 	defer cl.Close()
-	return do(s, a.kafkaConfig(t.kafka, "weir-cursor"))
+	return do(s, t.KafkaConfig("weir-cursor"))
 }
 
 func (a *app) showCursor(ctx context.Context, name string) error {
-	return a.withSource(ctx, name, func(s source, cfg kafka.Config) error {
-		rec, found, err := kafka.PeekCursor(ctx, cfg, s.name)
+	return a.withSource(ctx, name, func(s node.Source, cfg kafka.Config) error {
+		rec, found, err := kafka.PeekCursor(ctx, cfg, s.Name)
 		if err != nil {
 			return err
 		}
 		if !found {
-			return cli.RuntimeError("weir up writes one; where the topics hold events already: weir cursor rebuild "+s.name, "%s has no cursor", s.name)
+			return cli.RuntimeError("weir up writes one; where the topics hold events already: weir cursor rebuild "+s.Name, "%s has no cursor", s.Name)
 		}
 		return a.write(rec, []any{rec}, func() *cli.Table {
-			fmt.Fprintf(a.stdout, "%s goes on %s\nwritten %s by %s\n\n", s.name, positionText(&rec.Cursor),
+			fmt.Fprintf(a.stdout, "%s goes on %s\nwritten %s by %s\n\n", s.Name, positionText(&rec.Cursor),
 				timeText(rec.WrittenUS), visible.Text(rec.Instance))
 			tb := cli.NewTable("TOPIC", ">NEXT NUMBER")
 			for _, topic := range sortedKeys(rec.Seqs) {
@@ -104,27 +105,27 @@ func (a *app) showCursor(ctx context.Context, name string) error {
 }
 
 func (a *app) rebuildCursor(ctx context.Context, name string, yes bool) error {
-	return a.withSource(ctx, name, func(s source, cfg kafka.Config) error {
-		a.stderr.Linef("reading the topics of %s", s.name)
-		plan, err := ingest.PlanCursor(ctx, ingest.PlanConfig{Kafka: cfg, Source: s.name, Locate: s.locate,
-			Topics: ingest.Topics{Data: s.topic, Account: s.account, DeadLetter: kafka.TopicDeadLetters}})
+	return a.withSource(ctx, name, func(s node.Source, cfg kafka.Config) error {
+		a.stderr.Linef("reading the topics of %s", s.Name)
+		plan, err := ingest.PlanCursor(ctx, ingest.PlanConfig{Kafka: cfg, Source: s.Name, Locate: s.Locate,
+			Topics: ingest.Topics{Data: s.Topic, Account: s.Account, DeadLetter: kafka.TopicDeadLetters}})
 		if err != nil {
 			return err
 		}
 		if plan.Problem == "" {
-			a.stderr.Linef("the cursor of %s fits what the topics hold: nothing to do", s.name)
+			a.stderr.Linef("the cursor of %s fits what the topics hold: nothing to do", s.Name)
 			return a.writePlan(plan)
 		}
 		if err := a.showPlan(plan); err != nil {
 			return err
 		}
-		if err := cli.Confirm(a.stdin, a.stderr, fmt.Sprintf("Write this cursor of %s? [y/N] ", s.name), "y", yes); err != nil {
+		if err := cli.Confirm(a.stdin, a.stderr, fmt.Sprintf("Write this cursor of %s? [y/N] ", s.Name), "y", yes); err != nil {
 			return err
 		}
 		if err := plan.Apply(ctx); err != nil {
 			return err
 		}
-		a.stderr.Linef("wrote the cursor of %s: start weir again, then weir verify", s.name)
+		a.stderr.Linef("wrote the cursor of %s: start weir again, then weir verify", s.Name)
 		return a.writePlan(plan)
 	})
 }

@@ -8,8 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/weir-project/weir/internal/cli"
 )
 
@@ -35,13 +33,5 @@ func TestFewDescriptors(t *testing.T) {
 				t.Errorf("%s with %d descriptors left a data directory: %v", command, limit, err)
 			}
 		}
-	}
-}
-
-func TestNoDescriptorsIsNoFaultOfTheDirectory(t *testing.T) {
-	var out strings.Builder
-	cli.Report(dirError("/data", &os.PathError{Op: "open", Path: "/data/lock", Err: unix.EMFILE}), &out)
-	if text := out.String(); !strings.Contains(text, "ulimit -n 4096") || strings.Contains(text, "another directory") {
-		t.Errorf("says:\n%s", text)
 	}
 }

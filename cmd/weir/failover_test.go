@@ -20,6 +20,7 @@ import (
 
 	"github.com/weir-project/weir/internal/bluesky"
 	"github.com/weir-project/weir/internal/cli"
+	"github.com/weir-project/weir/internal/node"
 	"github.com/weir-project/weir/internal/wikipedia"
 )
 
@@ -35,7 +36,7 @@ type failoverRig struct {
 	env   []string
 	up    *child
 	pages string
-	world *upstreams
+	world *node.Upstreams
 	seeds []string
 	redis *redis.Client
 	f     *follower
@@ -44,18 +45,18 @@ type failoverRig struct {
 func newFailoverRig(t *testing.T) *failoverRig {
 	t.Helper()
 	ports := freePorts(t, 4)
-	env := apacheEnv(t, modeLive, "WEIR_SOURCE=auto", "WEIR_COLLECTIONS=*", "WEIR_LISTEN=127.0.0.1:0", "WEIR_PORTS="+portList(ports))
-	world, err := openUpstreams(upstreamConfig{names: []string{bluesky.Name, wikipedia.Name}, dir: t.TempDir(), addr: "127.0.0.1:0",
-		seed: 11, rate: failoverRate, collections: []string{"*"}, log: slog.New(slog.DiscardHandler)})
+	env := apacheEnv(t, node.Live, "WEIR_SOURCE=auto", "WEIR_COLLECTIONS=*", "WEIR_LISTEN=127.0.0.1:0", "WEIR_PORTS="+portList(ports))
+	world, err := node.OpenUpstreams(node.UpstreamConfig{Names: []string{bluesky.Name, wikipedia.Name}, Dir: t.TempDir(), Addr: "127.0.0.1:0",
+		Streams: &node.Streams{Seed: 11, Rate: failoverRate, Collections: []string{"*"}, Log: slog.New(slog.DiscardHandler)}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = world.close() })
-	r := &failoverRig{t: t, env: append(env, "WEIR_BLUESKY_URL="+world.blueskyURL(), "WEIR_WIKIPEDIA_URL="+world.wikipediaURL()), world: world}
+	t.Cleanup(func() { _ = world.Close() })
+	r := &failoverRig{t: t, env: append(env, "WEIR_BLUESKY_URL="+world.BlueskyURL(), "WEIR_WIKIPEDIA_URL="+world.WikipediaURL()), world: world}
 	for _, p := range ports[:3] {
-		r.seeds = append(r.seeds, host+":"+strconv.Itoa(p))
+		r.seeds = append(r.seeds, "127.0.0.1:"+strconv.Itoa(p))
 	}
-	r.redis = redis.NewClient(&redis.Options{Addr: host + ":" + strconv.Itoa(ports[3]), DB: 1})
+	r.redis = redis.NewClient(&redis.Options{Addr: "127.0.0.1:" + strconv.Itoa(ports[3]), DB: 1})
 	t.Cleanup(func() { _ = r.redis.Close() })
 	r.up = spawn(t, r.env, "up")
 	r.up.out.waitFor(t, "Ctrl-C stops", apachePatience)
@@ -165,7 +166,7 @@ func (r *failoverRig) round(id int32) (row failoverRow) {
 		r.rebalanceLeaders()
 	}
 	r.f.begin()
-	tip, begin := r.world.bluesky.Tip(), time.Now()
+	tip, begin := r.world.Bluesky.Tip(), time.Now()
 	r.kill(id)
 	if err := syscall.Kill(pid, 0); !errors.Is(err, syscall.ESRCH) {
 		t.Errorf("broker %d, process %d, was killed and is still there: %v", id, pid, err)
@@ -181,7 +182,7 @@ func (r *failoverRig) round(id int32) (row failoverRow) {
 	within(t, "the broker is in sync again", func() bool { return r.f.inSync(t) })
 	row.inSync = time.Since(restart).Seconds()
 	r.recent()
-	if offered := float64(r.world.bluesky.Tip()-tip) / time.Since(begin).Seconds(); offered < 0.98*failoverRate {
+	if offered := float64(r.world.Bluesky.Tip()-tip) / time.Since(begin).Seconds(); offered < 0.98*failoverRate {
 		t.Errorf("the simulator offered %.0f events/s, and %d were to be", offered, failoverRate)
 	}
 	row.cursors, row.median, row.worst = r.f.end()

@@ -220,19 +220,19 @@ func (f *follower) controller(t *testing.T) int32 {
 func (r *failoverRig) judge() {
 	t := r.t
 	t.Helper()
-	offeredBluesky, offeredWikipedia := r.world.bluesky.Tip(), r.world.wikipedia.Tip()
+	offeredBluesky, offeredWikipedia := r.world.Bluesky.Tip(), r.world.Wikipedia.Tip()
 	r.flows(time.Now().Add(time.Second)) // all that had been offered is stored
-	if err := r.world.close(); err != nil {
+	if err := r.world.Close(); err != nil {
 		t.Error(err)
 	}
 	within(t, "all is counted", func() bool { return r.uncounted() == 0 })
 	verified(t, r.env)
 
 	topics := []string{"bluesky-events", "bluesky-accounts"}
-	truth := r.sameAsWorld(topics, offeredBluesky, r.world.bluesky.Items(0, r.world.bluesky.Tip()+1), blueskyIdentity)
+	truth := r.sameAsWorld(topics, offeredBluesky, r.world.Bluesky.Items(0, r.world.Bluesky.Tip()+1), blueskyIdentity)
 	r.sameTotals(truth[event.Data], "weir-bluesky-counter", "bluesky-events")
 	r.sameTotals(truth[event.Account], "weir-bluesky-counter.accounts", "bluesky-accounts")
-	truth = r.sameAsWorld([]string{"wikipedia-edits"}, offeredWikipedia, r.world.wikipedia.Items(0, r.world.wikipedia.Tip()+1), wikipediaIdentity)
+	truth = r.sameAsWorld([]string{"wikipedia-edits"}, offeredWikipedia, r.world.Wikipedia.Items(0, r.world.Wikipedia.Tip()+1), wikipediaIdentity)
 	r.sameTotals(truth[event.Data], "weir-wikipedia-counter", "wikipedia-edits")
 }
 

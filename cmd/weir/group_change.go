@@ -9,9 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/weir-project/weir/internal/cli"
-	"github.com/weir-project/weir/internal/count"
 	"github.com/weir-project/weir/internal/inspect"
-	"github.com/weir-project/weir/internal/tally"
 	"github.com/weir-project/weir/internal/visible"
 	"github.com/weir-project/weir/internal/web"
 )
@@ -221,49 +219,6 @@ func (a *app) followReplay(ctx context.Context, c *actions, name string) (*inspe
 // replayEvery is how often it is asked how far a replay is.
 const replayEvery = 200 * time.Millisecond
 
-// replay counts a plan that has begun to its end, and compares.
-func (a *app) replay(ctx context.Context, t *target, store *tally.Store, plan inspect.ReplayPlan, progress func(left int64)) (inspect.Comparison, error) {
-	classify := classifierOf(plan.Topic)
-	c, err := count.New(count.Config{Kafka: a.kafkaConfig(t.kafka, "weir-replay"), Store: store, Topic: plan.Topic, Group: plan.Into, Classify: classify, Log: a.log})
-	if err != nil {
-		return inspect.Comparison{}, err
-	}
-	if err := replayUntilDone(ctx, plan, c, progress); err != nil {
-		return inspect.Comparison{}, err
-	}
-	return plan.Compare(ctx, classify)
-}
-
-// replayUntilDone counts until the replay has come where the log ended.
-func replayUntilDone(ctx context.Context, plan inspect.ReplayPlan, c *count.Counter, progress func(left int64)) error {
-	g := startGroup(ctx, &part{name: "replay", run: c.Run})
-	defer g.stop()
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		left, err := plan.Remaining(ctx)
-		if err != nil {
-			return err
-		}
-		progress(left)
-		if left == 0 {
-			return nil
-		}
-		for _, p := range c.Stats().Partitions {
-			if p.Stopped != "" {
-				return fmt.Errorf("partition %d: %s", p.Partition, p.Stopped)
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("the replay was stopped before its end; start it again to compare")
-		case <-g.ends:
-			return g.err()
-		case <-tick.C:
-		}
-	}
-}
-
 func (a *app) printReplay(plan inspect.ReplayPlan, c inspect.Comparison) error {
 	lines := make([]any, len(c.Kinds))
 	for i, k := range c.Kinds {
@@ -287,14 +242,4 @@ func (a *app) printReplay(plan inspect.ReplayPlan, c inspect.Comparison) error {
 	}
 	a.stderr.Linef("equal")
 	return nil
-}
-
-// classifierOf is what counts records of a topic that have no kind header.
-func classifierOf(topic string) func([]byte) string {
-	for _, s := range sources {
-		if topic == s.topic || topic == s.account {
-			return s.classify
-		}
-	}
-	return sources[0].classify
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/inspect"
+	"github.com/weir-project/weir/internal/node"
 	"github.com/weir-project/weir/internal/visible"
 )
 
@@ -44,7 +45,7 @@ func newGroups(a *app) *cobra.Command {
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: onlyFirst(a.completeGroups),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.withInspector(cmd.Context(), func(i *inspect.Inspector, _ *target) error {
+			return a.withInspector(cmd.Context(), func(i *inspect.Inspector, _ *node.Target) error {
 				d, err := i.Group(cmd.Context(), args[0])
 				if err != nil {
 					return groupError(err)
@@ -74,7 +75,7 @@ func groupError(err error) error {
 
 func (a *app) listGroups(cmd *cobra.Command) error {
 	ctx := cmd.Context()
-	return a.withInspector(ctx, func(i *inspect.Inspector, _ *target) error {
+	return a.withInspector(ctx, func(i *inspect.Inspector, _ *node.Target) error {
 		list, err := i.Groups(ctx)
 		if err != nil {
 			return err

@@ -11,25 +11,26 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/weir-project/weir/internal/cli"
+	"github.com/weir-project/weir/internal/node"
 )
 
 // healthPatience is how long a weir that is well may take to say so.
 const healthPatience = 2 * time.Second
 
 func newHealth(a *app) *cobra.Command {
-	var l listenFlag
+	var addr string
 	cmd := &cobra.Command{
 		Use:   "health",
 		Short: "Whether a weir answers: the health check of a container",
-		Long: `Asks the web pages of a weir on this machine whether they answer: exit code 0,
+		Long: `Asks the web UI of a weir on this machine whether it answers: exit code 0,
 or 3. An image without a shell has nothing else that a health check could run. It
 needs no token, and reads --listen as weir up does, so that one WEIR_LISTEN serves both.`,
 		Example: `  weir health
   weir health --listen 127.0.0.1:9000`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return askHealth(cmd.Context(), l.addr) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return askHealth(cmd.Context(), addr) },
 	}
-	l.addAddress(cmd.Flags(), a)
+	listenFlag(cmd.Flags(), &addr)
 	return cmd
 }
 
@@ -37,7 +38,7 @@ needs no token, and reads --listen as weir up does, so that one WEIR_LISTEN serv
 func askHealth(ctx context.Context, addr string) error {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
-		return cli.UsageError("give --listen as host:port, such as "+defaultListen, "nobody can be asked at %q: %w", addr, err)
+		return cli.UsageError("give --listen as host:port, such as "+node.DefaultListen, "nobody can be asked at %q: %w", addr, err)
 	}
 	if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip.IsUnspecified() {
 		host = "127.0.0.1"
@@ -47,7 +48,7 @@ func askHealth(ctx context.Context, addr string) error {
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/healthz", nil)
 	if err != nil {
-		return cli.UsageError("give --listen as host:port, such as "+defaultListen, "nobody can be asked at %q: %w", addr, err)
+		return cli.UsageError("give --listen as host:port, such as "+node.DefaultListen, "nobody can be asked at %q: %w", addr, err)
 	}
 	// A proxy of the environment knows nothing of this machine's own addresses.
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}

@@ -32,7 +32,7 @@ func status(t *testing.T, link, token string) int {
 	return resp.StatusCode
 }
 
-var linkLine = regexp.MustCompile(`(?m)^ +pages +(http://\S+)$`)
+var linkLine = regexp.MustCompile(`(?m)^ +web UI +(http://\S+)$`)
 
 // TestListenEverywhere: pages that others can reach tell nothing without the token
 // of the link, which leads to this machine; the health check needs none.

@@ -115,7 +115,7 @@ func blueskyWorld(t *testing.T, limit int64) (*simulate.BlueskyServer, string) {
 		served.Wait()
 		_ = timeline.Close()
 	})
-	return server, "ws://" + l.Addr().String() + blueskyPath
+	return server, "ws://" + l.Addr().String() + "/subscribe"
 }
 
 // freePorts returns ports that nobody listens on. They stay the same over the

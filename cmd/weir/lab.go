@@ -18,6 +18,7 @@ import (
 	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/lab"
 	"github.com/weir-project/weir/internal/lab/record"
+	"github.com/weir-project/weir/internal/node"
 	"github.com/weir-project/weir/internal/visible"
 )
 
@@ -167,7 +168,7 @@ func (a *app) measureLab(ctx context.Context, e lab.Experiment, engine string) (
 	if err != nil {
 		return nil, "", err
 	}
-	cache, err := cacheDir(a.env, runtime.GOOS)
+	cache, err := node.CacheDir(a.env, runtime.GOOS)
 	if err != nil && engine == lab.EngineApache {
 		return nil, "", err
 	}
@@ -190,7 +191,7 @@ func (a *app) measureLab(ctx context.Context, e lab.Experiment, engine string) (
 	case err != nil && ctx.Err() != nil:
 		return nil, "", &cli.Error{Code: cli.ExitUnclear, Err: errors.New("stopped before there was a verdict; nothing is left of it")}
 	case errors.Is(err, os.ErrPermission):
-		return nil, "", dirError(dir, err)
+		return nil, "", node.DirError(dir, err)
 	case err != nil:
 		return nil, "", fmt.Errorf("lab %s: %w", e.Name(), err)
 	}

@@ -71,7 +71,7 @@ func newLabBatching(a *app) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				s.From = &kit.FromTopic{Kafka: a.kafkaConfig(t.kafka, "weir-lab"), Topic: topic}
+				s.From = &kit.FromTopic{Kafka: t.KafkaConfig("weir-lab"), Topic: topic}
 			}
 			if len(settings) > 0 {
 				s.Producers = nil

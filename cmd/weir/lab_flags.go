@@ -13,13 +13,14 @@ import (
 	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/lab"
 	"github.com/weir-project/weir/internal/lab/kit"
+	"github.com/weir-project/weir/internal/node"
 )
 
 // labFlags is what the command of every lab has.
 type labFlags struct {
 	short  bool
 	engine string
-	source sourceFlags
+	source streamFlags
 	// presets are what a name, or --short, sets where the user does not: by flag.
 	presets map[string]map[string]func()
 }
@@ -53,17 +54,17 @@ func (f *labFlags) add(a *app, cmd *cobra.Command, about string, breakIt *string
 
 // addSource adds the flags of a lab that takes a live stream, before add.
 func (f *labFlags) addSource(cmd *cobra.Command) {
-	f.source.modeFlag(cmd, modeSimulated)
+	f.source.modeFlag(cmd, node.Simulated)
 	f.source.blueskyFlags(cmd.Flags())
 }
 
 // upstream decides on the live stream, nil for the simulated one. made are the flags of
 // simulated streams, which a live one contradicts.
 func (f *labFlags) upstream(ctx context.Context, a *app, cmd *cobra.Command, made ...string) (*kit.Upstream, error) {
-	if !cmd.Flags().Changed("source") && f.source.explicitURL() {
-		f.source.source = modeLive
+	if !cmd.Flags().Changed("source") && f.source.Named() {
+		f.source.Mode = node.Live
 	}
-	if err := f.source.checkMode(); err != nil {
+	if err := f.source.CheckMode(); err != nil {
 		return nil, err
 	}
 	mode, why, err := a.decideMode(ctx, &f.source)
@@ -73,15 +74,15 @@ func (f *labFlags) upstream(ctx context.Context, a *app, cmd *cobra.Command, mad
 	if why != "" {
 		a.stderr.Linef("%s: the stream is simulated", why)
 	}
-	if mode == modeSimulated {
+	if mode == node.Simulated {
 		return nil, nil
 	}
 	for _, name := range made {
-		if cmd.Flags().Changed(name) && f.source.source != sourceAuto {
+		if cmd.Flags().Changed(name) && f.source.Mode != node.Auto {
 			return nil, cli.UsageError("leave out one of them: what comes live is what it is", "--%s and a live stream contradict each other", name)
 		}
 	}
-	return &kit.Upstream{URLs: f.source.blueskyURLs, Collections: f.source.collections}, nil
+	return &kit.Upstream{URLs: f.source.BlueskyURLs, Collections: f.source.Collections}, nil
 }
 
 // apply applies a preset, but for the flags that the user gave.

@@ -45,7 +45,7 @@ func newLabPersistence(a *app) *cobra.Command {
 			if s.Live, err = f.upstream(cmd.Context(), a, cmd, "rate"); err != nil {
 				return err
 			}
-			s.WikipediaURL = f.source.wikipediaURL
+			s.WikipediaURL = f.source.WikipediaURL
 			if err := ownProgram(&s); err != nil {
 				return err
 			}

@@ -77,37 +77,3 @@ func TestAllowHostAsksForAToken(t *testing.T) {
 		t.Errorf("the banner has no link with a token:\n%s", up.stderr)
 	}
 }
-
-func TestTokenFileRefuses(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	for _, c := range []struct{ name, text, want string }{
-		{"short", "hidden\n", "holds 6"},
-		{"empty", "", "openssl rand"},
-		{"lines", "hidden-hidden-hidden\nhidden-hidden-hidden\n", "more than one line"},
-		{"control", "hidden-hidden-\x01-hidden", "cannot have"},
-		{"long", strings.Repeat("hidden", 1000), "holds more"},
-	} {
-		file := filepath.Join(dir, c.name)
-		if err := os.WriteFile(file, []byte(c.text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		_, err := (&listenFlag{tokenFile: file}).guard()
-		if err == nil || strings.Contains(err.Error(), "hidden") {
-			t.Errorf("%s: %v", c.name, err)
-			continue
-		}
-		var out strings.Builder
-		if code := cli.Report(err, &out); code != cli.ExitUsage || !strings.Contains(out.String(), c.want) {
-			t.Errorf("%s: exit code %d, %s", c.name, code, out.String())
-		}
-	}
-	if _, err := (&listenFlag{tokenFile: filepath.Join(dir, "none")}).guard(); err == nil {
-		t.Error("a file that is not there was taken")
-	}
-	for _, h := range []string{"*", "", "a b", "http://x", "host:8080", "10.0.0.1", "[::1]"} {
-		if g, err := (&listenFlag{hosts: []string{h}}).guard(); err == nil {
-			t.Errorf("--allow-host %q became %q", h, g.hosts)
-		}
-	}
-}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/inspect"
+	"github.com/weir-project/weir/internal/node"
 	"github.com/weir-project/weir/internal/visible"
 )
 
@@ -68,7 +69,7 @@ func newMessages(a *app) *cobra.Command {
 			if a.output == cli.FormatJSON && f.follow {
 				return cli.UsageError("use -o jsonl", "-o json is one document, which --follow never ends")
 			}
-			return a.withInspector(ctx, func(i *inspect.Inspector, _ *target) error {
+			return a.withInspector(ctx, func(i *inspect.Inspector, _ *node.Target) error {
 				return a.printMessages(ctx, i, q)
 			})
 		},

@@ -2,18 +2,15 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
-	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/kafka"
-	"github.com/weir-project/weir/internal/tally"
+	"github.com/weir-project/weir/internal/node"
 	"github.com/weir-project/weir/internal/visible"
-	"github.com/weir-project/weir/internal/web"
 )
 
 const preflightLong = `Checks whether a cluster, and a Redis, can keep what weir promises, before any event
@@ -48,8 +45,8 @@ func newPreflight(a *app) *cobra.Command {
 				return []cobra.Completion{"produce", "consume"}, cobra.ShellCompDirectiveNoFileComp
 			case 1:
 				var names []cobra.Completion
-				for _, s := range sources {
-					names = append(names, s.name)
+				for _, s := range node.Sources {
+					names = append(names, s.Name)
 				}
 				return names, cobra.ShellCompDirectiveNoFileComp
 			}
@@ -74,142 +71,23 @@ func newPreflight(a *app) *cobra.Command {
 // purposeOf is what a command, given by its words, does with a cluster.
 func purposeOf(args []string, group string) (kafka.Purpose, error) {
 	if len(args) == 0 && group == "" {
-		return everything(), nil
+		return node.UpPurpose(), nil
 	}
 	if len(args) < 2 || args[0] != "produce" && args[0] != "consume" {
 		return kafka.Purpose{}, cli.UsageError("such as weir preflight produce bluesky, or no argument for all that weir up needs",
 			"want produce or consume, and a stream")
 	}
-	s, err := sourceNamed(args[1])
+	s, err := node.SourceNamed(args[1])
 	if err != nil {
 		return kafka.Purpose{}, err
 	}
 	if args[0] == "produce" {
-		return s.ingestPurpose(), nil
+		return s.IngestPurpose(), nil
 	}
 	if group == "" {
-		group = s.group
+		group = s.Group
 	}
-	return s.countPurpose(group), nil
-}
-
-// topics are those that hold the source's events.
-func (s *source) topics() []string {
-	if s.account == "" {
-		return []string{s.topic}
-	}
-	return []string{s.topic, s.account}
-}
-
-func (s *source) ingestPurpose() kafka.Purpose { return kafka.Ingest(s.name, s.topics()...) }
-
-func (s *source) countPurpose(group string) kafka.Purpose {
-	p := kafka.Purpose{Read: s.topics()}
-	for _, t := range p.Read {
-		p.Groups = append(p.Groups, s.groupOf(t, group))
-	}
-	return p
-}
-
-// everything is what weir up does.
-func everything() (p kafka.Purpose) {
-	for _, s := range sources {
-		p = p.And(s.ingestPurpose()).And(s.countPurpose(s.group))
-	}
-	return p
-}
-
-// prepareTopics says once what an existing cluster cannot promise, ends where what
-// the command does is forbidden, and makes the command's topics. The brokers of a
-// running weir are known.
-func (a *app) prepareTopics(ctx context.Context, cl *kgo.Client, t *target, p kafka.Purpose) error {
-	if t.running != nil && t.running.OwnKafka {
-		return kafka.EnsureTopics(ctx, cl, kafka.Topics()...)
-	}
-	findings, err := a.kafkaConfig(t.kafka, "weir-preflight").Preflight(ctx, cl, p)
-	if err != nil {
-		return err
-	}
-	missing := 0
-	for _, f := range findings {
-		a.sayFinding(ofKafka(f))
-		if f.Denied {
-			missing++
-		}
-	}
-	if missing > 0 && a.env[testPrefix+"PREFLIGHT"] != "off" {
-		return cli.RuntimeError("what is missing stands above, with the commands that add it; weir preflight says it again",
-			"the cluster at %s does not allow what this needs", strings.Join(t.kafka, ","))
-	}
-	return kafka.EnsureTopics(ctx, cl, p.Specs()...)
-}
-
-// finding is what preflight prints.
-type finding struct {
-	Severity string `json:"severity"` // promise-breaking or different
-	Where    string `json:"where"`
-	Cause    string `json:"cause"`
-	Out      string `json:"out"`
-	// Run is a command for a shell that mends it; absent where there is no single one.
-	Run string `json:"run,omitempty"`
-}
-
-func ofKafka(f kafka.Finding) finding {
-	words := make([]string, len(f.Run))
-	for i, w := range f.Run {
-		words[i] = web.ShellWord(w)
-	}
-	return finding{f.Severity.String(), f.Where(), f.Cause, f.Out, strings.Join(words, " ")}
-}
-
-func ofRedis(f tally.Finding) finding {
-	severity := kafka.Different
-	if f.Breaks {
-		severity = kafka.Breaks
-	}
-	return finding{Severity: severity.String(), Where: "redis", Cause: f.Cause, Out: f.Out}
-}
-
-// redisFindings are those of the Redis that the counts would be in. One that may
-// delete counts, or that forbids what counting needs, is no error here.
-func (a *app) redisFindings(ctx context.Context, t *target) ([]finding, error) {
-	if t.running == nil && a.given["redis"] == "" {
-		a.stderr.Linef("note: no Redis is judged: none is named with --redis")
-		return nil, nil
-	}
-	store, err := a.openStore(ctx, t)
-	var (
-		policy *tally.PolicyError
-		denied *tally.PermissionError
-	)
-	switch {
-	case errors.As(err, &policy):
-		return []finding{{kafka.Breaks.String(), "redis", fmt.Sprintf("its maxmemory-policy is %s: it may delete counts when memory is short, and weir does not start", policy.Policy),
-			"set it to noeviction", "redis-cli CONFIG SET maxmemory-policy noeviction"}}, nil
-	case errors.As(err, &denied):
-		return []finding{{kafka.Breaks.String(), "redis", fmt.Sprintf("user %s may not use %s", denied.User, strings.Join(denied.Lacks, ", ")),
-			"an administrator allows it", denied.Rule}}, nil
-	case err != nil:
-		return nil, err
-	}
-	defer store.Close()
-	var out []finding
-	for _, f := range store.Findings() {
-		out = append(out, ofRedis(f))
-	}
-	return out, nil
-}
-
-// sayFinding tells of one on standard error, its command on a line of its own.
-func (a *app) sayFinding(f finding) {
-	head := f.Severity
-	if f.Severity == kafka.Breaks.String() {
-		head = a.stderr.Paint(cli.Yellow, head)
-	}
-	a.stderr.Linef("%s: %s", head, visible.Text(f.Where+": "+f.Cause+"; "+f.Out))
-	if f.Run != "" {
-		a.stderr.Linef("    %s", visible.Text(f.Run))
-	}
+	return s.CountPurpose(group), nil
 }
 
 func (a *app) runPreflight(ctx context.Context, p kafka.Purpose, counts bool) error {
@@ -217,21 +95,16 @@ func (a *app) runPreflight(ctx context.Context, p kafka.Purpose, counts bool) er
 	if err != nil {
 		return err
 	}
-	cl, err := a.openKafka(ctx, t)
+	findings, err := t.Preflight(ctx, p)
 	if err != nil {
 		return err
 	}
-	defer cl.Close()
-	list, err := a.kafkaConfig(t.kafka, "weir-preflight").Preflight(ctx, cl, p)
-	if err != nil {
-		return err
-	}
-	findings := make([]finding, 0, len(list))
-	for _, f := range list {
-		findings = append(findings, ofKafka(f))
-	}
-	if counts {
-		more, err := a.redisFindings(ctx, t)
+	switch {
+	case !counts:
+	case t.Running == nil && a.given["redis"] == "":
+		a.stderr.Linef("note: no Redis is checked: none is named with --redis")
+	default:
+		more, err := t.PreflightRedis(ctx)
 		if err != nil {
 			return err
 		}
@@ -240,12 +113,12 @@ func (a *app) runPreflight(ctx context.Context, p kafka.Purpose, counts bool) er
 	return a.printFindings(findings)
 }
 
-func (a *app) printFindings(all []finding) error {
+func (a *app) printFindings(all []node.Finding) error {
 	breaks := 0
 	lines := make([]any, len(all))
 	for i, f := range all {
 		lines[i] = f
-		if f.Severity == kafka.Breaks.String() {
+		if f.Breaks() {
 			breaks++
 		}
 	}

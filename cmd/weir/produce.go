@@ -2,23 +2,26 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/weir-project/weir/internal/cli"
+	"github.com/weir-project/weir/internal/node"
+	"github.com/weir-project/weir/internal/visible"
 )
 
-const produceLong = `Reads one stream and writes its events to Kafka, each exactly once: the position
+const produceLong = `Reads one stream and writes its events to Kafka, each exactly once: the offset
 in the stream is stored in the same transaction as the events. Several can run for
 different streams; a second one for the same stream takes over from the first.
 
 Events come live from the public stream, or from --bluesky-url and --wikipedia-url.
-With a weir that runs on simulated data, or --source simulated, they are made here.`
+With a weir that runs on simulated data, or --source simulated, they are generated
+locally.`
 
 func newProduce(a *app) *cobra.Command {
-	var f sourceFlags
+	var f streamFlags
 	cmd := sourceArgs(&cobra.Command{
 		Use:   "produce bluesky|wikipedia",
 		Short: "Only the ingester of one stream, into a running cluster",
@@ -27,14 +30,14 @@ func newProduce(a *app) *cobra.Command {
   weir produce bluesky
   weir produce wikipedia --kafka broker1:9092`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := sourceNamed(args[0])
+			s, err := node.SourceNamed(args[0])
 			if err != nil {
 				return err
 			}
 			return a.runProduce(cmd.Context(), s, &f)
 		},
 	})
-	f.modeFlag(cmd, sourceAuto)
+	f.modeFlag(cmd, node.Auto)
 	f.urlFlags(cmd.Flags())
 	f.simulatedFlags(cmd.Flags())
 	a.clusterFlags(cmd, useKafka)
@@ -42,8 +45,8 @@ func newProduce(a *app) *cobra.Command {
 	return cmd
 }
 
-func (a *app) runProduce(ctx context.Context, s source, f *sourceFlags) (err error) {
-	if err := f.check(); err != nil {
+func (a *app) runProduce(ctx context.Context, s node.Source, f *streamFlags) error {
+	if err := f.Check(); err != nil {
 		return err
 	}
 	t, err := a.find()
@@ -52,49 +55,39 @@ func (a *app) runProduce(ctx context.Context, s source, f *sourceFlags) (err err
 	}
 	// The running weir's directory says what its topics hold; without one the
 	// streams decide.
-	why := ""
-	switch {
-	case f.source != sourceAuto || f.explicitURL() || t.mode == "":
-		if t.mode, why, err = a.decideMode(ctx, f); err != nil {
-			return err
-		}
+	mode, why, err := t.Mode, "", nil
+	if mode == "" || f.Mode != node.Auto || f.Named() {
+		mode, why, err = a.decideMode(ctx, f)
+	} else {
+		a.completeStreams(f)
 	}
-	cl, err := a.openKafka(ctx, t)
 	if err != nil {
 		return err
 	}
-	err = a.prepareTopics(ctx, cl, t, s.ingestPurpose())
-	cl.Close()
+	t.Mode = mode
+	cfg, err := a.nodeConfig(t, f, nil)
 	if err != nil {
 		return err
 	}
-	p := &pipeline{app: a, target: t}
-	defer func() { err = errors.Join(err, p.close()) }()
-	if err := p.simulate(f, s.name); err != nil {
-		return err
-	}
-	if err := p.produce(s, f); err != nil {
-		return err
-	}
-	a.sayWhy(t.mode, why)
-	a.stderr.Linef("%s → %s at %s; Ctrl-C stops", s.name, s.topic, joinAddresses(t.kafka))
-	err = p.run(ctx, nil)
-	return errors.Join(err, p.printProduced(s))
+	cfg.Ingest = []node.Source{s}
+	return a.runNode(ctx, cfg, func(*node.Node) {
+		a.sayWhy(mode, why)
+		a.stderr.Linef("%s → %s at %s; Ctrl-C stops", s.Name, s.Topic, visible.Text(strings.Join(t.Kafka, ",")))
+	}, func(_ context.Context, n *node.Node) error { return a.printProduced(n, s) })
 }
 
 // printProduced prints what this run stored.
-func (p *pipeline) printProduced(s source) error {
-	is := p.lineOf(s).ingest.Stats()
-	v := map[string]int64{"events": is.Events, "rejected": is.Rejects, "gaps": is.Gaps, "duplicates": is.Duplicates, "too_old": is.TooOld}
+func (a *app) printProduced(n *node.Node, s node.Source) error {
+	is := n.Ingested(s)
 	tb := cli.NewTable("STORED IN THIS RUN", ">EVENTS")
-	tb.Add("events", v["events"])
-	tb.Add("dropped as duplicates", v["duplicates"])
-	if n := v["too_old"]; n > 0 {
-		tb.Add("not stored: sent again, too old to tell", n)
+	tb.Add("events", is.Events)
+	tb.Add("dropped as duplicates", is.Duplicates)
+	if is.TooOld > 0 {
+		tb.Add("not stored: sent again, too old to tell", is.TooOld)
 	}
-	tb.Add("dead letters", v["rejected"])
-	tb.Add("gaps", v["gaps"])
-	if err := tb.Write(p.app.stdout); err != nil {
+	tb.Add("dead letters", is.Rejects)
+	tb.Add("gaps", is.Gaps)
+	if err := tb.Write(a.stdout); err != nil {
 		return fmt.Errorf("write output: %w", err)
 	}
 	return nil

@@ -12,6 +12,7 @@ import (
 
 	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/event"
+	"github.com/weir-project/weir/internal/node"
 	"github.com/weir-project/weir/internal/visible"
 )
 
@@ -30,7 +31,7 @@ type rateSample struct {
 }
 
 func newRate(a *app) *cobra.Command {
-	var f sourceFlags
+	var f streamFlags
 	var limit time.Duration
 	cmd := sourceArgs(&cobra.Command{
 		Use:   "rate bluesky|wikipedia",
@@ -40,7 +41,7 @@ func newRate(a *app) *cobra.Command {
   weir rate bluesky --collections '*' --for 30s
   weir rate bluesky --source simulated --rate 50000`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := sourceNamed(args[0])
+			s, err := node.SourceNamed(args[0])
 			if err != nil {
 				return err
 			}
@@ -48,7 +49,7 @@ func newRate(a *app) *cobra.Command {
 		},
 	})
 	a.dataFlag(cmd)
-	f.modeFlag(cmd, sourceAuto)
+	f.modeFlag(cmd, node.Auto)
 	f.urlFlags(cmd.Flags())
 	f.simulatedFlags(cmd.Flags())
 	cmd.Flags().DurationVar(&limit, "for", 0, "how long; 0 is until Ctrl-C")
@@ -58,20 +59,24 @@ func newRate(a *app) *cobra.Command {
 	return cmd
 }
 
-func (a *app) runRate(ctx context.Context, s source, f *sourceFlags, limit time.Duration) (err error) {
-	if err := f.check(); err != nil {
+func (a *app) runRate(ctx context.Context, s node.Source, f *streamFlags, limit time.Duration) (err error) {
+	if err := f.Check(); err != nil {
 		return err
 	}
 	mode, why, err := a.decideMode(ctx, f)
 	if err != nil {
 		return err
 	}
-	p := &pipeline{app: a, target: &target{mode: mode}}
-	defer func() { err = errors.Join(err, p.close()) }()
-	if err := p.simulate(f, s.name); err != nil {
+	data, err := a.data()
+	if err != nil {
 		return err
 	}
-	src, err := a.newSource(s.name, f)
+	u, err := f.Simulate(mode, data, s.Name)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, u.Close()) }()
+	src, err := f.New(s.Name)
 	if err != nil {
 		return err
 	}
@@ -86,12 +91,12 @@ func (a *app) runRate(ctx context.Context, s source, f *sourceFlags, limit time.
 	var wg sync.WaitGroup
 	wg.Go(func() { ended <- m.run(ctx) })
 	defer wg.Wait()
-	return a.printRates(ctx, s.name, m, ended)
+	return a.printRates(ctx, s.Name, m, ended)
 }
 
 // receiver streams a source and counts what arrives.
 type receiver struct {
-	source eventSource
+	source node.Upstream
 	events atomic.Int64
 }
 

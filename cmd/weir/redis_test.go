@@ -53,7 +53,7 @@ func startRedisProcess(t *testing.T, port int, args ...string) *redisProcess {
 	return p
 }
 
-func (p *redisProcess) addr() string { return host + ":" + strconv.Itoa(p.port) }
+func (p *redisProcess) addr() string { return "127.0.0.1:" + strconv.Itoa(p.port) }
 
 // do runs a command, and sum reads the counts of database db that lie there.
 func (p *redisProcess) do(t *testing.T, args ...any) string {
@@ -106,17 +106,17 @@ func TestRedisSentinel(t *testing.T) {
 	needRedis(t)
 	ports := freePorts(t, 5)
 	server := func(port int, more ...string) *redisProcess {
-		return startRedisProcess(t, port, append([]string{"--port", strconv.Itoa(port), "--bind", host, "--save", "", "--appendonly", "yes"}, more...)...)
+		return startRedisProcess(t, port, append([]string{"--port", strconv.Itoa(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes"}, more...)...)
 	}
 	primary := server(ports[0])
-	replica := server(ports[1], "--replicaof", fmt.Sprintf("%s %d", host, ports[0]))
+	replica := server(ports[1], "--replicaof", fmt.Sprintf("%s %d", "127.0.0.1", ports[0]))
 	within(t, "the replica follows", func() bool {
 		return strings.Contains(replica.do(t, "INFO", "replication"), "master_link_status:up")
 	})
 	var sentinels []string
 	for _, port := range ports[2:] {
 		conf := filepath.Join(t.TempDir(), "sentinel.conf")
-		text := fmt.Sprintf("port %d\nbind %s\nsentinel monitor main %s %d 2\nsentinel down-after-milliseconds main 3000\nsentinel failover-timeout main 10000\n", port, host, host, ports[0])
+		text := fmt.Sprintf("port %d\nbind %s\nsentinel monitor main %s %d 2\nsentinel down-after-milliseconds main 3000\nsentinel failover-timeout main 10000\n", port, "127.0.0.1", "127.0.0.1", ports[0])
 		if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -185,7 +185,7 @@ func TestRedisCluster(t *testing.T) {
 	for len(nodes) < 3 {
 		ports := freePorts(t, 2) // the cluster's own is 10,000 higher otherwise, where some connection may have it
 		n := startRedisProcess(t, ports[0], "--port", strconv.Itoa(ports[0]), "--cluster-port", strconv.Itoa(ports[1]),
-			"--bind", host, "--save", "", "--appendonly", "yes", "--cluster-enabled", "yes")
+			"--bind", "127.0.0.1", "--save", "", "--appendonly", "yes", "--cluster-enabled", "yes")
 		nodes, addrs = append(nodes, n), append(addrs, n.addr())
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), apachePatience)

@@ -5,6 +5,8 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -14,6 +16,8 @@ import (
 	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/kafka"
 	"github.com/weir-project/weir/internal/metrics"
+	"github.com/weir-project/weir/internal/node"
+	"github.com/weir-project/weir/internal/tally"
 )
 
 // app is what every subcommand gets: the streams, the environment and the flags
@@ -64,7 +68,7 @@ func newApp(environ []string, stdin io.Reader, stdout, stderr io.Writer) *app {
 	}
 	a.stderr = cli.NewScreen(stderr, a.env["NO_COLOR"] != "", a.env["TERM"])
 	a.log = slog.New(slog.DiscardHandler)
-	setCrash(a.env)
+	node.SetCrash(a.env[testPrefix+"CRASH"])
 	return a
 }
 
@@ -160,6 +164,9 @@ func (a *app) prepare(root, cmd *cobra.Command) error {
 	}
 	if err := a.openSecurity(); err != nil {
 		return err
+	}
+	if a.given["redis"] == "--redis" && tally.HasPassword(a.redis) {
+		a.stderr.Linef("warning: everybody on this machine can see a password in an argument: put the URL into WEIR_REDIS, or the password into %s or a file (?password_file=/path)", redisPasswordVariable)
 	}
 	a.started = true
 	return nil
@@ -302,7 +309,7 @@ func (a *app) openLog() error {
 	if err := level.UnmarshalText([]byte(a.logLevel)); err != nil {
 		return cli.UsageError("choose one of debug, info, warn, error", "log level %q is unknown", a.logLevel)
 	}
-	a.log = slog.New(newCalmHandler(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: level})))
+	a.log = slog.New(node.LimitLog(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: level})))
 	return nil
 }
 
@@ -321,4 +328,20 @@ func (a *app) write(v any, lines []any, toTable func() *cli.Table) error {
 		return nil
 	}
 	return toTable().Write(a.stdout)
+}
+
+// data is the data directory in use, absolute.
+func (a *app) data() (string, error) {
+	dir := a.dataDir
+	if from := a.given["data"]; dir == "" && from != "" {
+		return "", cli.UsageError("name a directory, or leave it out for the default", "%s is empty", from)
+	}
+	if dir == "" {
+		return node.DefaultData(a.env, runtime.GOOS)
+	}
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return "", cli.UsageError("name a directory with --data", "data directory %s: %w", dir, err)
+	}
+	return abs, nil
 }

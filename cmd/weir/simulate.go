@@ -12,18 +12,16 @@ import (
 
 	"github.com/weir-project/weir/internal/bluesky"
 	"github.com/weir-project/weir/internal/cli"
+	"github.com/weir-project/weir/internal/node"
 	"github.com/weir-project/weir/internal/simulate"
 	"github.com/weir-project/weir/internal/visible"
 	"github.com/weir-project/weir/internal/web"
 	"github.com/weir-project/weir/internal/wikipedia"
 )
 
-// defaultSimulateAddr is where weir simulate listens when nothing is said.
-const defaultSimulateAddr = "127.0.0.1:7676"
-
-const simulateLong = `Serves both streams as the real servers do, with events that are made here: the
-same seed makes the same events. Other programs that speak the two protocols can
-be pointed at it, too.
+const simulateLong = `Serves both streams as the real servers do, with events that are generated locally:
+the same seed makes the same events. Other programs that speak the two protocols can
+connect to it, too.
 
 Faults show how a client copes. A plan is a list with commas between,
   [bluesky:|wikipedia:]NAME@N[:PARAMETER]   once, at event N (429, 503: at request N)
@@ -31,7 +29,7 @@ Faults show how a client copes. A plan is a list with commas between,
 of these: `
 
 func newSimulate(a *app) *cobra.Command {
-	var f sourceFlags
+	var f streamFlags
 	var listen, faults string
 	cmd := &cobra.Command{
 		Use:   "simulate",
@@ -47,15 +45,15 @@ func newSimulate(a *app) *cobra.Command {
 	}
 	a.dataFlag(cmd)
 	flags := cmd.Flags()
-	flags.StringVar(&listen, "listen", defaultSimulateAddr, "`ADDR` to serve both streams on")
+	flags.StringVar(&listen, "listen", "127.0.0.1:7676", "`ADDR` to serve both streams on")
 	f.simulatedFlags(flags)
-	flags.StringSliceVar(&f.collections, "collections", []string{defaultCollection}, "`LIST` of Bluesky collections that have events; '*' is everything")
+	flags.StringSliceVar(&f.Collections, "collections", []string{defaultCollection}, "`LIST` of Bluesky collections that have events; '*' is everything")
 	flags.StringVar(&faults, "faults", "", "`PLAN` of faults, such as cut@5000,malformed/1000")
 	a.logFlag(cmd)
 	return cmd
 }
 
-func (a *app) runSimulate(ctx context.Context, f *sourceFlags, listen, faults string) (err error) {
+func (a *app) runSimulate(ctx context.Context, f *streamFlags, listen, faults string) (err error) {
 	plan, err := simulate.ParsePlan(faults)
 	if err != nil {
 		return cli.UsageError("see weir simulate --help", "%w", err)
@@ -64,32 +62,32 @@ func (a *app) runSimulate(ctx context.Context, f *sourceFlags, listen, faults st
 	if err != nil {
 		return err
 	}
-	u, err := openUpstreams(upstreamConfig{
-		names: []string{bluesky.Name, wikipedia.Name}, dir: filepath.Join(data, "simulate"), addr: listen,
-		seed: f.seed, rate: f.rate, collections: f.collections, faults: plan, log: a.log,
+	a.completeStreams(f)
+	u, err := node.OpenUpstreams(node.UpstreamConfig{
+		Names: []string{bluesky.Name, wikipedia.Name}, Dir: filepath.Join(data, "simulate"), Addr: listen, Faults: plan, Streams: &f.Streams,
 	})
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, u.close()) }()
+	defer func() { err = errors.Join(err, u.Close()) }()
 	a.stderr.Linef("%s", a.stderr.Paint(cli.Bold, "weir simulate"))
-	a.stderr.Linef("  bluesky    %s  %s/s (%s)", u.blueskyURL(), cli.RateText(f.rate), visible.Text(strings.Join(f.collections, ", ")))
-	a.stderr.Linef("  wikipedia  %s  %s/s", u.wikipediaURL(), cli.RateText(wikipediaRate(f.rate)))
-	a.stderr.Linef("  seed       %d", f.seed)
-	a.stderr.Linef("  try, in another terminal (with a data directory of its own, because these events are no live ones):")
-	a.stderr.Linef("    weir up --data %s --bluesky-url %s --wikipedia-url %s", web.ShellWord(filepath.Join(data, "simulate", "weir")), u.blueskyURL(), u.wikipediaURL())
+	a.stderr.Linef("  bluesky    %s  %s/s (%s)", u.BlueskyURL(), cli.RateText(f.Rate), visible.Text(strings.Join(f.Collections, ", ")))
+	a.stderr.Linef("  wikipedia  %s  %s/s", u.WikipediaURL(), cli.RateText(node.WikipediaRate(f.Rate)))
+	a.stderr.Linef("  seed       %d", f.Seed)
+	a.stderr.Linef("  try, in another terminal (with a data directory of its own, because these events are not live ones):")
+	a.stderr.Linef("    weir up --data %s --bluesky-url %s --wikipedia-url %s", web.ShellWord(filepath.Join(data, "simulate", "weir")), u.BlueskyURL(), u.WikipediaURL())
 	a.stderr.Linef("  Ctrl-C stops")
 	<-ctx.Done()
 	return a.printServed(u)
 }
 
 // printServed prints what was served and which faults happened.
-func (a *app) printServed(u *upstreams) error {
+func (a *app) printServed(u *node.Upstreams) error {
 	tb := cli.NewTable("STREAM", "WHAT", ">EVENTS")
-	tb.Add(bluesky.Name, "happened", u.bluesky.Tip())
-	tb.Add(wikipedia.Name, "happened", u.wikipedia.Tip())
+	tb.Add(bluesky.Name, "happened", u.Bluesky.Tip())
+	tb.Add(wikipedia.Name, "happened", u.Wikipedia.Tip())
 	for _, name := range []string{bluesky.Name, wikipedia.Name} {
-		fired := u.faults[name].Fired()
+		fired := u.Faults[name].Fired()
 		for _, fault := range slices.Sorted(maps.Keys(fired)) {
 			tb.Add(name, "fault "+fault, fired[fault])
 		}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/inspect"
+	"github.com/weir-project/weir/internal/node"
 	"github.com/weir-project/weir/internal/visible"
 )
 
@@ -30,7 +31,7 @@ func newTopics(a *app) *cobra.Command {
 		ValidArgsFunction: a.completeTopics,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
-			return a.withInspector(ctx, func(i *inspect.Inspector, t *target) error {
+			return a.withInspector(ctx, func(i *inspect.Inspector, t *node.Target) error {
 				if len(args) == 0 {
 					list, err := i.Topics(ctx)
 					if err != nil {

@@ -20,7 +20,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/weir-project/weir/internal/cli"
-	"github.com/weir-project/weir/internal/cluster"
+	"github.com/weir-project/weir/internal/node"
 )
 
 // unusualRig is the real program on three real brokers and a real Redis, one
@@ -47,23 +47,23 @@ const diskSize = 160 << 20
 func newUnusualRig(t *testing.T) *unusualRig {
 	t.Helper()
 	ports := freePorts(t, 5)
-	env := apacheEnv(t, modeSimulated, "WEIR_RATE=200", "WEIR_LISTEN=127.0.0.1:0", "WEIR_PORTS="+portList(ports[:4]),
-		"WEIR_REDIS=redis://"+host+":"+strconv.Itoa(ports[4])+"/1")
+	env := apacheEnv(t, node.Simulated, "WEIR_RATE=200", "WEIR_LISTEN=127.0.0.1:0", "WEIR_PORTS="+portList(ports[:4]),
+		"WEIR_REDIS=redis://"+"127.0.0.1:"+strconv.Itoa(ports[4])+"/1")
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		t.Fatalf("needs redis-server: %v", err)
 	}
 	r := &unusualRig{t: t, env: env, port: ports[4], redisDir: t.TempDir()}
-	r.redis = redis.NewClient(&redis.Options{Addr: host + ":" + strconv.Itoa(r.port), DB: 1, MaxRetries: -1})
+	r.redis = redis.NewClient(&redis.Options{Addr: "127.0.0.1:" + strconv.Itoa(r.port), DB: 1, MaxRetries: -1})
 	t.Cleanup(func() { _ = r.redis.Close() })
 	r.startRedis()
 	t.Cleanup(func() { r.stopRedis() })
-	r.mountDisk(filepath.Join(dataOf(env), modeSimulated, cluster.Apache, "broker-2", "data"))
+	r.mountDisk(filepath.Join(dataOf(env), node.Simulated, "apache", "broker-2", "data"))
 	clock, preload := newBrokerClock(t)
 	r.clock = clock
 	r.up = spawn(t, append(preload, env...), "up")
 	r.up.out.waitFor(t, "Ctrl-C stops", apachePatience)
 	r.pages = link.FindString(r.up.out.String())
-	cl, err := kgo.NewClient(kgo.SeedBrokers(host+":"+strconv.Itoa(ports[0]), host+":"+strconv.Itoa(ports[2])))
+	cl, err := kgo.NewClient(kgo.SeedBrokers("127.0.0.1:"+strconv.Itoa(ports[0]), "127.0.0.1:"+strconv.Itoa(ports[2])))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +74,7 @@ func newUnusualRig(t *testing.T) *unusualRig {
 
 func (r *unusualRig) startRedis() {
 	r.t.Helper()
-	r.server = exec.Command("redis-server", "--port", strconv.Itoa(r.port), "--bind", host, "--save", "", "--appendonly", "no", "--dir", r.redisDir)
+	r.server = exec.Command("redis-server", "--port", strconv.Itoa(r.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", r.redisDir)
 	if err := r.server.Start(); err != nil {
 		r.t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/weir-project/weir/internal/cli"
+	"github.com/weir-project/weir/internal/node"
 )
 
 // counted is the JSON of weir counts.
@@ -93,7 +94,7 @@ func TestUp(t *testing.T) {
 			t.Errorf("the final counts lack %q:\n%s", want, up.stdout)
 		}
 	}
-	if _, err := os.Stat(filepath.Join(dataOf(env), modeSimulated, runtimeName)); err == nil {
+	if _, err := os.Stat(filepath.Join(dataOf(env), node.Simulated, "weir.json")); err == nil {
 		t.Error("the runtime file stays behind")
 	}
 	if _, stderr, code := weir(t, append(env, "WEIR_REDIS=redis://127.0.0.1:1"), "counts"); code != cli.ExitConnect {

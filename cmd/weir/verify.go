@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/weir-project/weir/internal/cli"
-	"github.com/weir-project/weir/internal/tally"
 	"github.com/weir-project/weir/internal/verify"
 	"github.com/weir-project/weir/internal/visible"
 )
@@ -46,23 +45,19 @@ func (a *app) runVerify(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	cl, err := a.openKafka(ctx, t)
+	cl, err := t.OpenKafka(ctx)
 	if err != nil {
 		return err
 	}
-	cl.Close() // verify has a client of its own; this one said whether there is a cluster
-	store, err := a.openStore(ctx, t)
+	cl.Close() // verify has a client of its own; this one showed that there is a cluster
+	store, err := t.OpenStore(ctx)
 	if err != nil {
 		return err
 	}
 	defer store.Close()
-	cfg, err := a.verifyConfig(t, store)
-	if err != nil {
-		return err
-	}
-	a.sayWhy(t.mode, "")
+	a.sayWhy(t.Mode, "")
 	prog := cli.NewProgress(a.stderr)
-	report, err := verify.Run(ctx, cfg, func(p verify.Progress) {
+	report, err := t.Verify(ctx, store, func(p verify.Progress) {
 		text := p.Stage
 		if p.Total > 0 {
 			text = fmt.Sprintf("%s: %d%% of %s", p.Stage, 100*p.Scanned/p.Total, cli.Thousands(p.Total))
@@ -74,41 +69,6 @@ func (a *app) runVerify(ctx context.Context) error {
 		return err
 	}
 	return a.printReport(report)
-}
-
-// verifyConfig says what is verified, for the command and for the pages.
-func (a *app) verifyConfig(t *target, store *tally.Store) (verify.Config, error) {
-	cfg := verify.Config{Kafka: a.kafkaConfig(t.kafka, "weir-verify"), Tallies: store, Log: a.log}
-	for _, s := range sources {
-		v, err := a.verifySource(s)
-		if err != nil {
-			return verify.Config{}, err
-		}
-		cfg.Sources = append(cfg.Sources, v)
-	}
-	return cfg, nil
-}
-
-// verifySource says what is verified of a source.
-func (a *app) verifySource(s source) (verify.Source, error) {
-	if _, err := a.newSource(s.name, &sourceFlags{}); err != nil {
-		return verify.Source{}, err
-	}
-	// A source identifies for one goroutine at a time.
-	identify := func() verify.Identify {
-		one, err := a.newSource(s.name, &sourceFlags{})
-		if err != nil {
-			return nil // the same call has just succeeded
-		}
-		return one.Identify
-	}
-	v := verify.Source{Name: s.name}
-	for _, topic := range []string{s.topic, s.account} {
-		if topic != "" {
-			v.Topics = append(v.Topics, verify.Topic{Name: topic, Group: s.groupOf(topic, s.group), Classify: s.classify, NewIdentify: identify})
-		}
-	}
-	return v, nil
 }
 
 func (a *app) printReport(r verify.Report) error {

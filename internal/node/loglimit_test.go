@@ -1,4 +1,4 @@
-package main
+package node
 
 import (
 	"bytes"
@@ -10,12 +10,12 @@ import (
 	"time"
 )
 
-// TestCalm has two parts of the program complain of the same trouble every second
-// for an hour: it is told once, and then ever more seldom.
-func TestCalm(t *testing.T) {
+// TestLogLimit has two parts of the program complain of the same problem every second
+// for an hour: it is logged once, and then ever more seldom.
+func TestLogLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
-		log := slog.New(newCalmHandler(slog.NewTextHandler(&out, nil)))
+		log := slog.New(LimitLog(slog.NewTextHandler(&out, nil)))
 		parts := []*slog.Logger{log.With("source", "bluesky"), log.With("group", "g").WithGroup("x")}
 		const hour = 3600
 		for range hour {
@@ -37,12 +37,12 @@ func TestCalm(t *testing.T) {
 			t.Error("another trouble was kept back")
 		}
 		out.Reset()
-		time.Sleep(calmOver + time.Second)
+		time.Sleep(limitOver + time.Second)
 		parts[1].Warn("waiting", "error", errors.New("broker 2 is down"))
 		if !strings.Contains(out.String(), "broker 2") {
 			t.Error("trouble that had been over was not told when it came again")
 		}
-		for range 10 * calmKept { // bounded, and still told
+		for range 10 * limitKept { // bounded, and still told
 			log.Warn("w", "error", time.Now())
 			time.Sleep(time.Second)
 		}

@@ -1,13 +1,13 @@
-package main
+package node
 
 import (
 	"errors"
-	"strings"
+	"log/slog"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/alicebob/miniredis/v2"
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -20,8 +20,8 @@ import (
 // fails. It has not heard of them, and they are still to be counted.
 func TestLagKnowsWhatWasNotFetched(t *testing.T) {
 	t.Parallel()
-	s := sources[0]
-	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(2, s.topic, s.account))
+	s := Sources[0]
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(2, s.Topic, s.Account))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,8 +41,9 @@ func TestLagKnowsWhatWasNotFetched(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer store.Close()
-	p := &pipeline{app: newApp(nil, strings.NewReader(""), newOutput(), newOutput()), target: &target{kafka: cluster.ListenAddrs()}, store: store}
-	if err := p.consume(s, s.group); err != nil {
+	n := testNode(cluster.ListenAddrs()...)
+	n.store = store
+	if err := n.consume(s); err != nil {
 		t.Fatal(err)
 	}
 	cl, err := kgo.NewClient(kgo.SeedBrokers(cluster.ListenAddrs()...), kgo.RecordPartitioner(kgo.ManualPartitioner()))
@@ -50,11 +51,10 @@ func TestLagKnowsWhatWasNotFetched(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer cl.Close()
-	admin := kadm.NewClient(cl)
 	produce := func(n int) {
 		t.Helper()
 		for i := range n {
-			r := &kgo.Record{Topic: s.topic, Partition: int32(i % 2), Headers: []kgo.RecordHeader{{Key: kafka.HeaderKind, Value: []byte("create")}}}
+			r := &kgo.Record{Topic: s.Topic, Partition: int32(i % 2), Headers: []kgo.RecordHeader{{Key: kafka.HeaderKind, Value: []byte("create")}}}
 			if err := cl.ProduceSync(t.Context(), r).FirstErr(); err != nil {
 				t.Fatal(err)
 			}
@@ -62,29 +62,47 @@ func TestLagKnowsWhatWasNotFetched(t *testing.T) {
 	}
 	lag := func() int64 {
 		t.Helper()
-		left, err := p.lag(t.Context(), admin)
+		left, err := n.lag(t.Context(), cl)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return left
 	}
-	counter := p.lines[0].counters()[0]
-	counters := startGroup(t.Context(), p.counters[0])
+	counter := n.lines[0].counters[0].counter
+	counters := supervise(t.Context(), n.lines[0].counters[0].task)
 	defer counters.stop()
 	produce(4)
 	eventually(t, "the first events are counted", func() bool { return counter.Stats().Events == 4 })
-	if n := lag(); n != 0 {
-		t.Errorf("everything is counted, and the lag is %d", n)
+	if left := lag(); left != 0 {
+		t.Errorf("everything is counted, and the lag is %d", left)
 	}
 
 	cut.Store(true)
 	produce(1) // ends a fetch that was under way, which may still bring it
 	eventually(t, "a fetch is refused", func() bool { return refused.Load() > 0 })
 	produce(6)
-	if n := lag(); n != 6 && n != 7 {
-		t.Errorf("6 events were stored that the counter has not fetched, and the lag is %d", n)
+	if left := lag(); left != 6 && left != 7 {
+		t.Errorf("6 events were stored that the counter has not fetched, and the lag is %d", left)
 	}
 	cut.Store(false)
 	eventually(t, "the lag is over", func() bool { return lag() == 0 })
 	eventually(t, "all are counted", func() bool { return counter.Stats().Events == 11 })
+}
+
+// testNode is a node without anything in it.
+func testNode(brokers ...string) *Node {
+	log := slog.New(slog.DiscardHandler)
+	return &Node{Target: &Target{Kafka: brokers, Mode: Simulated, Log: log}, cfg: Config{Streams: &Streams{Log: log}}}
+}
+
+// eventually waits until ok reports true.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(90 * time.Second); !ok(); <-tick.C {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain: %s", what)
+		}
+	}
 }

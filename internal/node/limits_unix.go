@@ -1,7 +1,11 @@
-package main
+//go:build unix
+
+package node
 
 import (
+	"errors"
 	"fmt"
+	"os"
 
 	"golang.org/x/sys/unix"
 
@@ -11,9 +15,6 @@ import (
 // minDescriptors is what weir needs to run brokers and Redis: about 170 for files
 // and its own connections in a new directory, and room for segments and clients.
 const minDescriptors = 512
-
-const raiseDescriptors = "raise the limit with: ulimit -n 4096 (if the shell does not permit it, use a new terminal or ask root; " +
-	"a systemd service needs LimitNOFILE=4096)"
 
 // checkDescriptors fails if the process may open too few files. Without this
 // check weir would start, and then fail somewhere else. The Go runtime has raised
@@ -28,3 +29,28 @@ func checkDescriptors() error {
 	}
 	return nil
 }
+
+// lockFile locks a file until it is closed, or returns errLocked.
+func lockFile(f *os.File) error {
+	err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return errLocked
+	}
+	return err
+}
+
+// processLives reports whether a process runs.
+func processLives(pid int) bool {
+	if pid <= 0 {
+		return false
+	}
+	err := unix.Kill(pid, 0)
+	return err == nil || errors.Is(err, unix.EPERM)
+}
+
+// addressTaken and addressForbidden are the errors of listening on a port that
+// another program has, and on one that needs privileges.
+const (
+	addressTaken     = unix.EADDRINUSE
+	addressForbidden = unix.EACCES
+)

@@ -1,20 +1,18 @@
-package main
+package node
 
 import (
+	"os"
 	"strconv"
 	"strings"
 	"sync/atomic"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/weir-project/weir/internal/crash"
 )
 
-// setCrash arms WEIR_TEST_CRASH=point[:n]: the process kills itself with SIGKILL,
-// which nothing can catch, when it passes the crash point for the nth time. A
-// test switch: it is how a test makes the real program die at one place.
-func setCrash(env map[string]string) {
-	spec := env[testPrefix+"CRASH"]
+// SetCrash arms a crash point, given as point[:n]: the process kills itself with
+// SIGKILL, which nothing can catch, when it passes that point for the nth time. It is
+// how a test ends the real program at one place. An empty text arms nothing.
+func SetCrash(spec string) {
 	if spec == "" {
 		return
 	}
@@ -27,7 +25,9 @@ func setCrash(env map[string]string) {
 	var passed atomic.Int64
 	crash.SetHook(func(at string) {
 		if at == point && passed.Add(1) == n {
-			_ = unix.Kill(unix.Getpid(), unix.SIGKILL)
+			if p, err := os.FindProcess(os.Getpid()); err == nil {
+				_ = p.Kill()
+			}
 			select {} // the signal may arrive a moment later; nothing may happen until then
 		}
 	})

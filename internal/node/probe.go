@@ -1,4 +1,4 @@
-package main
+package node
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 	"github.com/weir-project/weir/internal/cli"
 )
 
-// probeTime bounds how long `--source auto` waits for a sign of life.
+// probeTime bounds how long `--source auto` waits for an answer.
 const probeTime = time.Second
 
 // probe asks whether a server answers at all at a stream's URL. Any answer is
@@ -24,13 +24,8 @@ func probe(ctx context.Context, rawURL string) error {
 	if err != nil {
 		return err
 	}
-	switch u.Scheme {
-	case "ws":
-		u.Scheme = "http"
-	case "wss":
-		u.Scheme = "https"
-	}
-	u.Path, u.RawQuery = "/", "" // not the stream itself: servers limit connections per address
+	u.Scheme = strings.Replace(u.Scheme, "ws", "http", 1) // wss, too
+	u.Path, u.RawQuery = "/", ""                          // not the stream itself: servers limit connections per address
 	req, err := http.NewRequestWithContext(ctx, http.MethodHead, u.String(), nil)
 	if err != nil {
 		return err
@@ -38,8 +33,11 @@ func probe(ctx context.Context, rawURL string) error {
 	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12}, DisableKeepAlives: true}
 	client := &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	res, err := client.Do(req)
-	if err != nil {
-		return err
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("%s: no answer within %v", u.Host, probeTime)
+	case err != nil:
+		return fmt.Errorf("%s: %w", u.Host, cli.Brief(err))
 	}
 	return res.Body.Close()
 }
@@ -51,15 +49,7 @@ func reachable(ctx context.Context, urls []string) error {
 	defer cancel()
 	causes := make(chan error, len(urls))
 	for _, u := range urls {
-		go func() {
-			err := probe(ctx, u)
-			if errors.Is(err, context.DeadlineExceeded) {
-				err = fmt.Errorf("%s: no answer within %v", hostOf(u), probeTime)
-			} else if err != nil {
-				err = fmt.Errorf("%s: %w", hostOf(u), cli.Brief(err))
-			}
-			causes <- err
-		}()
+		go func() { causes <- probe(ctx, u) }()
 	}
 	var all []string
 	for range urls {
@@ -70,12 +60,4 @@ func reachable(ctx context.Context, urls []string) error {
 		all = append(all, err.Error())
 	}
 	return errors.New(strings.Join(all, "; "))
-}
-
-func hostOf(rawURL string) string {
-	u, err := url.Parse(rawURL)
-	if err != nil {
-		return rawURL
-	}
-	return u.Host
 }

@@ -1,0 +1,65 @@
+package main
+
+import (
+	"context"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/weir-project/weir/internal/node"
+)
+
+// defaultCollection is what is asked of Bluesky by default: posts, which is the
+// stream that people mean.
+const defaultCollection = "app.bsky.feed.post"
+
+// streamFlags say where events come from.
+type streamFlags struct{ node.Streams }
+
+func (f *streamFlags) modeFlag(cmd *cobra.Command, mode string) {
+	cmd.Flags().StringVar(&f.Mode, "source", mode, "`MODE` of the streams: live, simulated, or auto (live, or simulated where none can be reached)")
+	_ = cmd.RegisterFlagCompletionFunc("source", cobra.FixedCompletions([]string{node.Simulated, node.Live, node.Auto}, cobra.ShellCompDirectiveNoFileComp))
+}
+
+func (f *streamFlags) urlFlags(flags *pflag.FlagSet) {
+	f.blueskyFlags(flags)
+	f.wikipediaFlag(flags)
+	flags.StringVar(&f.Dictionary, "zstd-dictionary", "", "`FILE` of Jetstream's dictionary, to receive Bluesky compressed: a third of the bytes, five times the processor time")
+}
+
+func (f *streamFlags) blueskyFlags(flags *pflag.FlagSet) {
+	flags.StringSliceVar(&f.BlueskyURLs, "bluesky-url", nil, "`URLS` of Bluesky servers, by preference (default: the public ones)")
+	flags.StringSliceVar(&f.Collections, "collections", []string{defaultCollection}, "`LIST` of Bluesky collections, such as app.bsky.feed.like,app.bsky.graph.*; '*' is everything")
+}
+
+func (f *streamFlags) wikipediaFlag(flags *pflag.FlagSet) {
+	flags.StringVar(&f.WikipediaURL, "wikipedia-url", "", "`URL` of Wikipedia's stream (default: the public one)")
+}
+
+// Defaults of the simulated streams.
+const (
+	defaultRate = 100
+	defaultSeed = 1
+)
+
+func (f *streamFlags) simulatedFlags(flags *pflag.FlagSet) {
+	flags.Float64Var(&f.Rate, "rate", defaultRate, "`EVENTS` per second of the simulated Bluesky; Wikipedia has a third of it, at most 40")
+	flags.Int64Var(&f.Seed, "seed", defaultSeed, "`NUMBER` that the simulated events are made from: the same seed, the same events")
+}
+
+// completeStreams adds what no flag says. WEIR_TEST_LIVE=URL,URL stands in for the
+// public streams, because a test must not depend on a network.
+func (a *app) completeStreams(f *streamFlags) {
+	f.Version, f.Log = buildVersion().Version, a.log
+	if v := a.env[testPrefix+"LIVE"]; v != "" {
+		f.Public = strings.Split(v, ",")
+	}
+}
+
+// decideMode says whether events are live or simulated, and why where the user did
+// not choose.
+func (a *app) decideMode(ctx context.Context, f *streamFlags) (mode, why string, err error) {
+	a.completeStreams(f)
+	return f.Decide(ctx)
+}

@@ -1,0 +1,93 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"regexp"
+	"strings"
+
+	"github.com/weir-project/weir/internal/cli"
+)
+
+// DefaultListen is where the web UI is.
+const DefaultListen = "127.0.0.1:8080"
+
+// Listen is where the web UI answers, and whom.
+type Listen struct {
+	Addr      string // host:port, or off
+	Given     bool   // chosen by the user: no other port is taken in its place
+	TokenFile string
+	Hosts     []string // by which it may be asked for, besides localhost
+}
+
+// open listens. Where the default port is taken, it takes a free one, with a note.
+func (l *Listen) open() (net.Listener, string, error) {
+	host, _, err := net.SplitHostPort(l.Addr)
+	if err != nil {
+		return nil, "", cli.UsageError("give --listen as host:port, such as "+DefaultListen+", or off", "the web UI cannot be at %q: %w", l.Addr, err)
+	}
+	ln, err := net.Listen("tcp", l.Addr)
+	note := ""
+	if errors.Is(err, addressTaken) && !l.Given {
+		note = "port 8080 is taken by another program, so the web UI took a free one"
+		ln, err = net.Listen("tcp", net.JoinHostPort(host, "0"))
+	}
+	if err != nil {
+		return nil, "", cli.RuntimeError("stop what uses it, or give another --listen", "the web UI cannot be at %s: %w", l.Addr, err)
+	}
+	return ln, note, nil
+}
+
+// Limits of a token in bytes. Shorter ones can be guessed over a network.
+const (
+	minToken = 16
+	maxToken = 1024
+)
+
+var hostName = regexp.MustCompile(`^[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_])?$`)
+
+// hosts checks the names.
+func (l *Listen) hosts() (names []string, err error) {
+	for _, h := range l.Hosts {
+		name := strings.TrimSuffix(strings.ToLower(strings.TrimSpace(h)), ".")
+		if _, err := netip.ParseAddr(name); err == nil || !hostName.MatchString(name) {
+			return nil, cli.UsageError("give the names alone, such as weir.example.org; addresses work anyway", "--allow-host %q is not a host name", h)
+		}
+		names = append(names, name)
+	}
+	return names, nil
+}
+
+// token reads the token, empty where no file is given. No error quotes the token.
+func (l *Listen) token() (string, error) {
+	if l.TokenFile == "" {
+		return "", nil
+	}
+	refuse := func(format string, args ...any) (string, error) {
+		return "", cli.UsageError("write one with: openssl rand -hex 24 > FILE", "--token-file: %w", fmt.Errorf(format, args...))
+	}
+	f, err := os.Open(l.TokenFile)
+	if err != nil {
+		return refuse("%w", err)
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxToken+2)) // a line's end, which may be two bytes, is not the token's
+	if err != nil {
+		return refuse("%w", err)
+	}
+	token := strings.TrimRight(string(text), "\r\n")
+	switch n := len(token); {
+	case n > maxToken:
+		return refuse("%s holds more, and a token has %d to %d characters", l.TokenFile, minToken, maxToken)
+	case n < minToken:
+		return refuse("%s holds %d, and a token has %d to %d characters", l.TokenFile, n, minToken, maxToken)
+	}
+	if strings.ContainsFunc(token, func(c rune) bool { return c <= ' ' || c > '~' }) {
+		return refuse("%s holds more than one line, or characters that a token cannot have", l.TokenFile)
+	}
+	return token, nil
+}

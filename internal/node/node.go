@@ -1,0 +1,451 @@
+// Package node is a running weir: the data directory and the runtime file in it, the
+// brokers and the Redis of this process, ingesters and counters, the control socket
+// and the web UI, and how all of them start and stop. It prints nothing: it reports
+// to its Config and returns errors. Flags and printing belong to cmd/weir.
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/weir-project/weir/internal/cluster"
+	"github.com/weir-project/weir/internal/ingest"
+	"github.com/weir-project/weir/internal/kafka"
+	"github.com/weir-project/weir/internal/redisd"
+	"github.com/weir-project/weir/internal/tally"
+	"github.com/weir-project/weir/internal/watch"
+	"github.com/weir-project/weir/internal/web"
+)
+
+// Config says what a node runs.
+type Config struct {
+	Command string // as the runtime file names it
+	Version string
+	Data    string // the data directory, absolute
+	Env     map[string]string
+	// Target has the Mode, and the addresses of an existing cluster and Redis. With an
+	// Engine, the node runs those that it does not name.
+	Target *Target
+	Engine string // of the brokers; empty for no brokers and no Redis here
+	Ports  *Ports
+
+	Ingest, Count []Source // what is produced and counted here
+	Group         string   // that counts; empty for the source's own
+	Streams       *Streams
+
+	Listen *Listen // of the web UI; nil for none
+	// CountsOptional shows a cluster without counts where no Redis answers.
+	CountsOptional bool
+	Where          web.Where
+	Labs           *web.Labs
+
+	// Say gets a line of news, Warn one about a problem, Progress what is being done at
+	// the start.
+	Say, Warn, Progress func(string)
+	// SameData is the flag, with a space before it, by which other commands find this
+	// node; empty for none.
+	SameData string
+}
+
+// Node is a running weir. Its parts are opened in the order of its fields, and closed
+// in reverse order.
+type Node struct {
+	*Target
+	cfg Config
+
+	home    *home
+	brokers cluster.Engine // nil with an existing cluster
+	redis   *redisd.Server // nil with an existing Redis
+	control *web.Socket
+
+	store     *tally.Store // nil without counts
+	upstreams *Upstreams   // nil with live streams
+	lines     []*line
+	members   *memberships // nil where the number of counters is fixed
+	ui        *webUI       // nil where this process answers no requests
+
+	mu    sync.Mutex
+	notes []string
+
+	totals totals
+}
+
+// line is what this process does with one stream.
+type line struct {
+	source    Source
+	simulated bool
+	group     string           // empty where only produced
+	ingest    *ingest.Ingester // nil where only counted
+	task      *task            // of the ingester
+	fault     func() error     // of the brokers
+	meter     rateMeter
+
+	mu       sync.Mutex
+	counters []*member // that count it here
+}
+
+// Open opens everything that the node runs, and starts nothing of it but the servers.
+func Open(ctx context.Context, cfg Config) (n *Node, err error) {
+	n = &Node{Target: cfg.Target, cfg: cfg}
+	defer func() {
+		if err != nil {
+			n, err = nil, errors.Join(err, n.Close())
+		}
+	}()
+	if cfg.Engine != "" {
+		n.own = n
+		if err := n.openEngine(ctx); err != nil {
+			return n, err
+		}
+	}
+	if cfg.Engine != "" || len(cfg.Ingest) > 0 || len(cfg.Count) > 0 {
+		cl, err := n.OpenKafka(ctx)
+		if err != nil {
+			return n, err
+		}
+		err = n.prepareTopics(ctx, cl, n.purpose())
+		cl.Close()
+		if err != nil {
+			return n, err
+		}
+	}
+	if err := n.openStore(ctx); err != nil {
+		return n, err
+	}
+	if err := n.openLines(); err != nil {
+		return n, err
+	}
+	if cfg.Listen != nil {
+		n.ui, err = n.openUI(ctx)
+	}
+	return n, err
+}
+
+// purpose is what this process does with the cluster.
+func (n *Node) purpose() (p kafka.Purpose) {
+	for _, s := range n.cfg.Ingest {
+		p = p.And(s.IngestPurpose())
+	}
+	for _, s := range n.cfg.Count {
+		p = p.And(s.CountPurpose(n.groupOf(s)))
+	}
+	return p
+}
+
+// groupOf is the group by which a source is counted here.
+func (n *Node) groupOf(s Source) string {
+	if n.cfg.Group != "" {
+		return n.cfg.Group
+	}
+	return s.Group
+}
+
+// openStore connects to the counts, where this process writes or shows them.
+func (n *Node) openStore(ctx context.Context) (err error) {
+	if len(n.cfg.Count) == 0 && n.cfg.Listen == nil && n.cfg.Engine == "" {
+		return nil
+	}
+	n.store, err = n.OpenStore(ctx)
+	switch {
+	case err != nil && n.cfg.CountsOptional:
+		n.cfg.Say("without counts: " + err.Error())
+		return nil
+	case err != nil:
+		return err
+	}
+	if len(n.cfg.Count) > 0 && n.redis == nil {
+		for _, f := range n.store.Findings() {
+			n.Report(ofRedis(f))
+		}
+	}
+	return nil
+}
+
+// openLines makes the ingesters and the counters, after the simulated upstreams.
+func (n *Node) openLines() (err error) {
+	names := make([]string, len(n.cfg.Ingest))
+	for i, s := range n.cfg.Ingest {
+		names[i] = s.Name
+	}
+	if len(names) > 0 {
+		if n.upstreams, err = n.cfg.Streams.Simulate(n.Mode, n.cfg.Data, names...); err != nil {
+			return err
+		}
+	}
+	for _, s := range n.cfg.Ingest {
+		if err := n.produce(s); err != nil {
+			return err
+		}
+	}
+	for _, s := range n.cfg.Count {
+		if err := n.consume(s); err != nil {
+			return err
+		}
+	}
+	if n.control != nil && len(n.cfg.Count) > 0 {
+		n.members = &memberships{n: n}
+	}
+	return nil
+}
+
+// lineOf is the line of a source, made when there is none yet.
+func (n *Node) lineOf(s Source) *line {
+	for _, l := range n.lines {
+		if l.source.Name == s.Name {
+			return l
+		}
+	}
+	l := &line{source: s, simulated: n.Mode == Simulated, fault: n.fault}
+	n.lines = append(n.lines, l)
+	return l
+}
+
+// produce adds the ingester of a source.
+func (n *Node) produce(s Source) error {
+	src, err := n.cfg.Streams.New(s.Name)
+	if err != nil {
+		return err
+	}
+	i, err := ingest.New(ingest.Config{
+		Kafka: n.measured("weir-produce-" + s.Name), Source: src, Origin: n.cfg.Streams.origin(), Log: n.Log,
+		Topics: ingest.Topics{Data: s.Topic, Account: s.Account, DeadLetter: kafka.TopicDeadLetters},
+	})
+	if err != nil {
+		return err
+	}
+	l := n.lineOf(s)
+	l.ingest, l.task = i, &task{name: s.Name, run: i.Run}
+	return nil
+}
+
+// consume adds the counters of a source: of its data, and of its account events
+// where it has a topic for those.
+func (n *Node) consume(s Source) error {
+	l := n.lineOf(s)
+	l.group = n.groupOf(s)
+	for _, topic := range s.Topics() {
+		m, err := n.newMember(l, topic, s.GroupOf(topic, l.group))
+		if err != nil {
+			return err
+		}
+		l.counters = append(l.counters, m)
+	}
+	return nil
+}
+
+// Run runs the node until ctx ends, a part below the streams fails or no stream runs
+// any more, and drains: first the ingesters, then the counters once they have counted
+// what was produced. A process without streams waits for ctx.
+func (n *Node) Run(ctx context.Context) error {
+	base := supervise(ctx, n.baseTasks()...)
+	defer base.stop()
+	if len(n.lines) == 0 {
+		select {
+		case <-ctx.Done():
+			n.cfg.Say("stopping")
+			return nil
+		case <-base.ends:
+			return base.err()
+		}
+	}
+	var ingesters, counters []*task
+	for _, l := range n.lines {
+		if l.task != nil {
+			ingesters = append(ingesters, l.task)
+		}
+		for _, m := range l.counters {
+			counters = append(counters, m.task)
+		}
+	}
+	in, out := supervise(ctx, ingesters...), supervise(ctx, counters...)
+	if n.members != nil {
+		n.members.out.Store(out)
+	}
+	err := n.watch(ctx, in, out, base)
+	if ctx.Err() != nil {
+		n.cfg.Say("stopping: what is under way is stored and counted")
+	}
+	in.stop()
+	if len(counters) > 0 && len(ingesters) > 0 {
+		n.catchUp(context.WithoutCancel(ctx))
+	}
+	out.stop()
+	return errors.Join(err, in.err(), out.err())
+}
+
+// baseTasks are what runs below and beside the streams: retention, snapshots, the web UI.
+func (n *Node) baseTasks() (tasks []*task) {
+	if n.brokers != nil {
+		tasks = append(tasks, &task{name: "brokers", run: n.brokers.Run})
+	}
+	if n.redis != nil {
+		tasks = append(tasks, &task{name: "redis", run: n.redis.Run})
+	}
+	if n.ui != nil {
+		tasks = append(tasks, &task{name: "web UI", run: func(ctx context.Context) error { return n.ui.server.Serve(ctx, n.ui.listener) }})
+		if n.ui.listener != nil { // otherwise no page shows the live picture
+			tasks = append(tasks, &task{name: "watch", run: n.ui.watcher.Run})
+		}
+	}
+	if len(n.cfg.Ingest) == 0 && len(n.cfg.Count) > 0 {
+		tasks = append(tasks, &task{name: "assignment", run: n.reportAssignment})
+	}
+	return tasks
+}
+
+// watch waits for a reason to end.
+func (n *Node) watch(ctx context.Context, in, out, base *supervisor) error {
+	for {
+		var of *supervisor
+		var end *task
+		select {
+		case <-ctx.Done():
+			return nil
+		case end := <-base.ends:
+			return fmt.Errorf("%s: %w", end.name, end.failure())
+		case end = <-in.ends:
+			of = in
+		case end = <-out.ends:
+			of = out
+		}
+		if of.failed() { // the errors are returned, and so reported once
+			return nil
+		}
+		n.cfg.Say(fmt.Sprintf("%s stopped, the rest goes on: %v", end.name, end.failure()))
+	}
+}
+
+// catchUpTime bounds how long draining waits until what was produced is counted.
+// What is not counted by then is counted at the next start.
+const catchUpTime = 5 * time.Second
+
+// catchUp waits until this process's counters have counted what its ingesters have
+// produced, or catchUpTime is over. A lag that cannot be read is read again: a
+// broker may just have been killed.
+func (n *Node) catchUp(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, catchUpTime)
+	defer cancel()
+	cl, err := n.OpenKafka(ctx)
+	if err != nil {
+		return
+	}
+	defer cl.Close()
+	every(ctx, 50*time.Millisecond, func(time.Time) bool {
+		left, err := n.lag(ctx, cl)
+		return err != nil || left > 0
+	})
+}
+
+// every calls do at once and then at each tick, until it returns false or ctx ends.
+func every(ctx context.Context, interval time.Duration, do func(time.Time) bool) {
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for now := time.Now(); do(now); {
+		select {
+		case <-ctx.Done():
+			return
+		case now = <-tick.C:
+		}
+	}
+}
+
+// lag is how many offsets are not counted yet by this process's counters. A counter
+// learns of what an ingester committed last only with its next fetch, so the
+// brokers are asked for the ends of the logs: those in a counter's Stats are older.
+func (n *Node) lag(ctx context.Context, cl *kgo.Client) (int64, error) {
+	var topics []string
+	for _, l := range n.lines {
+		topics = append(topics, l.source.Topics()...)
+	}
+	ends, err := kadm.NewClient(cl).ListEndOffsets(ctx, topics...)
+	if err != nil {
+		return 0, err
+	}
+	var left int64
+	for _, l := range n.lines {
+		for _, s := range l.stats() {
+			for _, part := range s.Partitions {
+				end, ok := ends.Lookup(s.Topic, part.Partition)
+				if !ok || part.Stopped != "" {
+					continue // the topic was deleted, or the counter waits for the user
+				}
+				if end.Err != nil {
+					return 0, end.Err
+				}
+				left += max(0, end.Offset-part.Next)
+			}
+		}
+	}
+	return left, nil
+}
+
+// Close closes what was opened, in reverse order.
+func (n *Node) Close() error {
+	if n.ui != nil {
+		n.ui.close()
+	}
+	err := n.upstreams.Close()
+	if n.store != nil {
+		n.store.Close()
+	}
+	return errors.Join(err, n.closeEngine())
+}
+
+// Dir is the directory of the node's data.
+func (n *Node) Dir() string { return n.home.dir }
+
+// BrokerEngine is the engine of the brokers that the node runs; empty where an
+// existing cluster is used.
+func (n *Node) BrokerEngine() string {
+	if n.brokers == nil {
+		return ""
+	}
+	return n.brokers.Name()
+}
+
+// OwnRedis reports whether the node runs the Redis.
+func (n *Node) OwnRedis() bool { return n.redis != nil }
+
+// Notes are remarks on the start: ports that were taken, damaged data that was cut.
+func (n *Node) Notes() []string { return n.notes }
+
+// Link is where the web UI is, with the token where one was generated; empty without one.
+func (n *Node) Link() string {
+	if n.ui == nil || n.ui.listener == nil {
+		return ""
+	}
+	return n.ui.link()
+}
+
+// Ingested is what the ingester of a source has done.
+func (n *Node) Ingested(s Source) ingest.Stats { return n.lineOf(s).ingest.Stats() }
+
+// Counted returns the counts of the node's streams, over all runs.
+func (n *Node) Counted(ctx context.Context) (mine []tally.Tally, err error) {
+	all, err := n.store.All(ctx)
+	for _, t := range all {
+		for _, l := range n.lines {
+			if (t.Topic == l.source.Topic || t.Topic == l.source.Account) && t.Group == l.source.GroupOf(t.Topic, l.group) {
+				mine = append(mine, t)
+			}
+		}
+	}
+	return mine, err
+}
+
+// local is what this process knows of its streams, for the web UI.
+func (n *Node) local() map[string]watch.Local {
+	all := make(map[string]watch.Local, len(n.lines))
+	for _, l := range n.lines {
+		if l.ingest != nil {
+			all[l.source.Name] = l.local()
+		}
+	}
+	return all
+}

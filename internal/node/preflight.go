@@ -1,0 +1,111 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/weir-project/weir/internal/cli"
+	"github.com/weir-project/weir/internal/kafka"
+	"github.com/weir-project/weir/internal/tally"
+	"github.com/weir-project/weir/internal/web"
+)
+
+// Finding is what preflight prints.
+type Finding struct {
+	Severity string `json:"severity"` // promise-breaking or different
+	Where    string `json:"where"`
+	Cause    string `json:"cause"`
+	Out      string `json:"out"`
+	// Run is a command for a shell that mends it; absent where there is no single one.
+	Run string `json:"run,omitempty"`
+}
+
+// Breaks reports whether the promise does not hold with it.
+func (f *Finding) Breaks() bool { return f.Severity == kafka.Breaks.String() }
+
+func ofKafka(f kafka.Finding) Finding {
+	words := make([]string, len(f.Run))
+	for i, w := range f.Run {
+		words[i] = web.ShellWord(w)
+	}
+	return Finding{f.Severity.String(), f.Where(), f.Cause, f.Out, strings.Join(words, " ")}
+}
+
+func ofRedis(f tally.Finding) Finding {
+	severity := kafka.Different
+	if f.Breaks {
+		severity = kafka.Breaks
+	}
+	return Finding{Severity: severity.String(), Where: "redis", Cause: f.Cause, Out: f.Out}
+}
+
+// Preflight checks whether the cluster can keep what weir promises.
+func (t *Target) Preflight(ctx context.Context, p kafka.Purpose) ([]Finding, error) {
+	cl, err := t.OpenKafka(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer cl.Close()
+	list, err := t.KafkaConfig("weir-preflight").Preflight(ctx, cl, p)
+	if err != nil {
+		return nil, err
+	}
+	findings := make([]Finding, 0, len(list))
+	for _, f := range list {
+		findings = append(findings, ofKafka(f))
+	}
+	return findings, nil
+}
+
+// PreflightRedis checks the Redis that the counts would be in. One that may delete
+// counts, or that forbids what counting needs, is a finding and not an error.
+func (t *Target) PreflightRedis(ctx context.Context) ([]Finding, error) {
+	store, err := t.OpenStore(ctx)
+	var (
+		policy *tally.PolicyError
+		denied *tally.PermissionError
+	)
+	switch {
+	case errors.As(err, &policy):
+		return []Finding{{kafka.Breaks.String(), "redis", fmt.Sprintf("its maxmemory-policy is %s: it may delete counts when memory is short, and weir does not start", policy.Policy),
+			"set it to noeviction", "redis-cli CONFIG SET maxmemory-policy noeviction"}}, nil
+	case errors.As(err, &denied):
+		return []Finding{{kafka.Breaks.String(), "redis", fmt.Sprintf("user %s may not use %s", denied.User, strings.Join(denied.Lacks, ", ")),
+			"an administrator allows it", denied.Rule}}, nil
+	case err != nil:
+		return nil, err
+	}
+	defer store.Close()
+	var out []Finding
+	for _, f := range store.Findings() {
+		out = append(out, ofRedis(f))
+	}
+	return out, nil
+}
+
+// prepareTopics reports once what an existing cluster cannot promise, fails where it
+// forbids what this process needs, and makes the topics. The brokers of a weir are
+// known.
+func (t *Target) prepareTopics(ctx context.Context, cl *kgo.Client, p kafka.Purpose) error {
+	if t.own != nil && t.own.brokers != nil || t.Running != nil && t.Running.OwnKafka {
+		return kafka.EnsureTopics(ctx, cl, kafka.Topics()...)
+	}
+	findings, err := t.KafkaConfig("weir-preflight").Preflight(ctx, cl, p)
+	if err != nil {
+		return err
+	}
+	missing := false
+	for _, f := range findings {
+		t.Report(ofKafka(f))
+		missing = missing || f.Denied
+	}
+	if missing && !t.AllowDenied {
+		return cli.RuntimeError("see the findings above, with the commands that add the permissions; weir preflight prints them again",
+			"the cluster at %s does not allow what this needs", strings.Join(t.Kafka, ","))
+	}
+	return kafka.EnsureTopics(ctx, cl, p.Specs()...)
+}

@@ -1,0 +1,243 @@
+package node
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/weir-project/weir/internal/cluster"
+	"github.com/weir-project/weir/internal/inspect"
+	"github.com/weir-project/weir/internal/kafka"
+	"github.com/weir-project/weir/internal/metrics"
+	"github.com/weir-project/weir/internal/verify"
+	"github.com/weir-project/weir/internal/watch"
+	"github.com/weir-project/weir/internal/web"
+)
+
+// webUI is the web UI and the watch behind it.
+type webUI struct {
+	client    *kgo.Client
+	listener  net.Listener // nil where the web UI is off, so that only the control socket answers
+	watcher   *watch.Watcher
+	server    *web.Server
+	token     string
+	generated bool // the token was generated here, so that the link has to contain it
+}
+
+// openUI listens, and makes the watch and the server; Run runs them.
+func (n *Node) openUI(ctx context.Context) (_ *webUI, err error) {
+	ui := &webUI{}
+	defer func() {
+		if err != nil {
+			ui.close()
+		}
+	}()
+	hosts, err := n.cfg.Listen.hosts()
+	if err != nil {
+		return nil, err
+	}
+	if ui.token, err = n.cfg.Listen.token(); err != nil {
+		return nil, err
+	}
+	if n.cfg.Listen.Addr != "off" {
+		var note string
+		if ui.listener, note, err = n.cfg.Listen.open(); err != nil {
+			return nil, err
+		}
+		if note != "" {
+			n.note(note)
+		}
+		// A host name means that something in front lets others in.
+		addr, err := netip.ParseAddrPort(ui.listener.Addr().String())
+		if ui.token == "" && (err != nil || !addr.Addr().IsLoopback() || len(hosts) > 0) {
+			ui.token, ui.generated = rand.Text(), true
+		}
+	}
+	if err := ui.serve(ctx, n, hosts); err != nil {
+		return nil, err
+	}
+	if n.control != nil {
+		n.control.Handle(ui.server.Control())
+	}
+	return ui, nil
+}
+
+// serve makes the watch and the server.
+func (ui *webUI) serve(ctx context.Context, n *Node, hosts []string) error {
+	insp, cl, err := n.OpenInspector(ctx, impatient()...)
+	if err != nil {
+		return err
+	}
+	ui.client = cl
+	wc := watch.Config{Inspector: insp, Version: "weir " + n.cfg.Version, Mode: n.Mode, Engine: cmp.Or(n.BrokerEngine(), "external"), Fault: n.fault, Log: n.Log,
+		Ingested: n.ingested()}
+	cfg := web.Config{Inspector: insp, Where: n.cfg.Where, Producer: &producer{client: cl, cfg: n.KafkaConfig("weir-ui")}, Labs: n.cfg.Labs, Token: ui.token, Hosts: hosts, Log: n.Log}
+	if n.brokers != nil {
+		cfg.Brokers = n.brokers
+	}
+	if n.BrokerEngine() == cluster.Embedded {
+		for _, d := range cluster.Differences() {
+			cfg.Differences = append(cfg.Differences, web.Difference(d))
+		}
+	}
+	if n.store != nil {
+		n.serveCounts(&wc, &cfg)
+	}
+	for _, s := range Sources {
+		wc.Streams = append(wc.Streams, watch.StreamConfig{Name: s.Name, Topic: s.Topic, Group: s.Group})
+	}
+	if len(n.lines) > 0 {
+		wc.Local, cfg.Acks = n.local, n.acks
+	}
+	if ui.watcher, err = watch.New(wc); err != nil {
+		return err
+	}
+	cfg.Watch = ui.watcher
+	if n.members != nil {
+		cfg.Members = n.members
+	}
+	cfg.Ready = func() error { return cmp.Or(n.fault(), ready(ui.watcher.State())) }
+	cfg.Metrics = metrics.Handler(ui.watcher.State, n.Clients)
+	ui.server, err = web.New(cfg)
+	return err
+}
+
+// impatient makes the web UI's clients give up soon on a broker that does not answer:
+// another one is asked instead, and what that broker alone knows is shown as unknown.
+func impatient() []kgo.Opt {
+	const most = 3 * time.Second
+	return []kgo.Opt{kgo.RequestTimeoutOverhead(most), kgo.DialTimeout(most)}
+}
+
+// serveCounts adds what needs the counts: the proof and replays.
+func (n *Node) serveCounts(wc *watch.Config, cfg *web.Config) {
+	wc.Tallies, cfg.Tallies = n.store, n.store
+	cfg.Verify = func(ctx context.Context, progress func(any)) (any, error) {
+		return n.Verify(ctx, n.store, func(p verify.Progress) {
+			progress(map[string]any{"stage": p.Stage, "scanned": p.Scanned, "total": p.Total})
+		})
+	}
+	cfg.Replay = func(ctx context.Context, plan inspect.ReplayPlan, progress func(int64)) (inspect.Comparison, error) {
+		return n.Replay(ctx, n.store, plan, progress)
+	}
+}
+
+// unreadyAfter is how long a cluster may not answer before this is not ready to serve.
+const unreadyAfter = 10 * time.Second
+
+// ready says why the streams of a state do not flow.
+func ready(s *watch.State) error {
+	switch answered := time.UnixMilli(s.Cluster.TopicsTime); {
+	case s.Cluster.TopicsTime == 0 && s.Cluster.Error == "":
+		return errors.New("the cluster has not been looked at yet")
+	case s.Cluster.Error != "" && time.Since(answered) > unreadyAfter: // one broker of several may not answer
+		return errors.New(s.Cluster.Error)
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Streams)) {
+		if t := s.Streams[name].Trouble; t != "" {
+			return fmt.Errorf("%s: %s", name, t)
+		}
+	}
+	return nil
+}
+
+// How often the cursor is read, each time at the price of a connection: seldom
+// where the ingester runs here and reports what it adds.
+const (
+	peekEvery     = time.Second
+	peekEveryHere = 10 * time.Second
+)
+
+// ingested returns how many events a stream's topics were ever given: from the
+// cursor that was stored with them, and in between, where the ingester runs here,
+// from what it has committed since.
+func (n *Node) ingested() func(context.Context, string) int64 {
+	type known struct {
+		at        time.Time
+		total     int64 // by the cursor
+		committed int64 // by the ingester here, at that time
+	}
+	cfg := n.KafkaConfig("weir-ui")
+	last := map[string]*known{}
+	return func(ctx context.Context, stream string) int64 {
+		here, interval := n.committed(stream), peekEvery
+		if here > 0 {
+			interval = peekEveryHere
+		}
+		k := last[stream]
+		if k != nil && time.Since(k.at) < interval {
+			return k.total + here - k.committed
+		}
+		rec, found, err := kafka.PeekCursor(ctx, cfg, stream)
+		if err != nil || !found {
+			return -1
+		}
+		now := known{at: time.Now(), committed: here}
+		if s, err := SourceNamed(stream); err == nil {
+			now.total = rec.Seqs[s.Topic] + rec.Seqs[s.Account]
+		}
+		if k != nil { // a number that was shown never falls: the cursor is a moment behind
+			now.total = max(now.total, k.total+here-k.committed)
+		}
+		last[stream] = &now
+		return now.total
+	}
+}
+
+// committed is how many events of a stream were stored by this process.
+func (n *Node) committed(stream string) int64 {
+	for _, l := range n.lines {
+		if l.source.Name == stream && l.ingest != nil {
+			return l.ingest.Stats().Events
+		}
+	}
+	return 0
+}
+
+// acks says when each stream's last transaction was acknowledged.
+func (n *Node) acks() map[string]time.Time {
+	all := make(map[string]time.Time, len(n.lines))
+	for _, l := range n.lines {
+		if l.ingest != nil {
+			all[l.source.Name] = l.ingest.Stats().LastCommit
+		}
+	}
+	return all
+}
+
+// link is the web UI's URL, with the token where one was generated. One from a file is
+// left out: the user has it, and what is printed ends in logs.
+func (ui *webUI) link() string {
+	addr := ui.listener.Addr().String()
+	// A browser cannot go to any address; one on this machine can go to loopback.
+	if ip, err := netip.ParseAddrPort(addr); err == nil && ip.Addr().IsUnspecified() {
+		addr = net.JoinHostPort(host, strconv.Itoa(int(ip.Port())))
+	}
+	u := "http://" + addr
+	if ui.generated {
+		u += "/?token=" + ui.token
+	}
+	return u
+}
+
+func (ui *webUI) close() {
+	if ui.server != nil {
+		ui.server.Close()
+	}
+	if ui.listener != nil {
+		_ = ui.listener.Close() // closed already when it was served
+	}
+	if ui.client != nil {
+		ui.client.Close()
+	}
+}
