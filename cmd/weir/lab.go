@@ -66,7 +66,11 @@ func newLab(a *app) *cobra.Command {
 		a.dataFlag(sub)
 		a.outputFlag(sub, cli.FormatTable, cli.FormatJSON)
 	}
-	c.AddCommand(list, newLabBackpressure(a), newLabBatching(a), newLabParallel(a), newLabGroups(a), newLabPersistence(a), newLabReplay(a), newLabFailover(a), newLabAll(a), compare)
+	c.AddCommand(list)
+	for _, l := range labs() {
+		c.AddCommand(labCommand(a, l))
+	}
+	c.AddCommand(newLabParallel(a), newLabGroups(a), newLabPersistence(a), newLabFailover(a), newLabAll(a), compare)
 	return c
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/weir-project/weir/internal/lab/parallel"
 	"github.com/weir-project/weir/internal/lab/persistence"
 	"github.com/weir-project/weir/internal/lab/record"
+	"github.com/weir-project/weir/internal/lab/setting"
 )
 
 const labAllLong = `Runs every lab, one after the other, and ends with one table of verdicts. A lab that
@@ -152,13 +153,21 @@ func worstOf(results []labResult) error {
 	return &cli.Error{Code: cli.ExitUnclear, Err: err, Hint: "on a machine that is less busy they may be clear"}
 }
 
-// allLabs returns the experiments with their default settings, or in their short form.
-func allLabs(short bool) []lab.Experiment {
-	b, a, w, g := kit.DefaultBackpressure(), kit.DefaultBatching(), parallel.Default(), groups.Default()
-	p, r, f := persistence.Default(), kit.DefaultReplay(), failover.Default()
-	if short {
-		b, a, w, g = kit.ShortBackpressure(), kit.ShortBatching(), parallel.Short(), groups.Short()
-		p, r, f = persistence.Short(), kit.ShortReplay(), failover.Short()
+// labs are those that are defined by their settings.
+func labs() []*lab.Lab { return []*lab.Lab{kit.BackpressureLab, kit.BatchingLab, kit.ReplayLab} }
+
+// allLabs returns an experiment of each lab.
+func allLabs(short bool) (all []lab.Experiment) {
+	for _, l := range labs() {
+		s := l.Settings()
+		if short {
+			s = l.Settings(setting.Short)
+		}
+		all = append(all, l.With(s))
 	}
-	return []lab.Experiment{&b, &a, &w, &g, &p, &r, &f}
+	w, g, p, f := parallel.Default(), groups.Default(), persistence.Default(), failover.Default()
+	if short {
+		w, g, p, f = parallel.Short(), groups.Short(), persistence.Short(), failover.Short()
+	}
+	return append(all, &w, &g, &p, &f)
 }

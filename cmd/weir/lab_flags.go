@@ -34,21 +34,27 @@ func (f *labFlags) add(a *app, cmd *cobra.Command, about string, breakIt *string
 	fl := cmd.Flags()
 	fl.BoolVar(&f.short, "short", false, about)
 	fl.StringVar(breakIt, "break", "", "`HOW` to break it on purpose, so that the claim must not hold: "+strings.Join(breaks, ", "))
+	for name, values := range choices {
+		_ = cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
+	}
+	_ = cmd.RegisterFlagCompletionFunc("break", cobra.FixedCompletions(breaks, cobra.ShellCompDirectiveNoFileComp))
+	f.addCommon(a, cmd)
+	if a.labPresets == nil {
+		a.labPresets = map[string]map[string]map[string]func(){}
+	}
+	a.labPresets[cmd.Name()] = f.presets
+}
+
+// addCommon adds the flags that are the same for every lab, which come last.
+func (f *labFlags) addCommon(a *app, cmd *cobra.Command) {
+	fl := cmd.Flags()
 	labEngineFlag(fl, &f.engine)
 	fl.VisitAll(func(x *pflag.Flag) { // WEIR_RATE is about the streams that stay
 		if !strings.HasPrefix(x.Name, "kafka") {
 			noEnv(fl, x.Name)
 		}
 	})
-	for name, values := range choices {
-		_ = cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
-	}
-	_ = cmd.RegisterFlagCompletionFunc("break", cobra.FixedCompletions(breaks, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("engine", cobra.FixedCompletions(lab.Engines(), cobra.ShellCompDirectiveNoFileComp))
-	if a.labPresets == nil {
-		a.labPresets = map[string]map[string]map[string]func(){}
-	}
-	a.labPresets[cmd.Name()] = f.presets
 	a.labFlags(cmd)
 }
 

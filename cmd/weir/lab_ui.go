@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"os"
 	"path/filepath"
 	"slices"
@@ -9,8 +10,9 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/weir-project/weir/docs/labs"
+	texts "github.com/weir-project/weir/docs/labs"
 	"github.com/weir-project/weir/internal/lab"
+	"github.com/weir-project/weir/internal/lab/setting"
 	"github.com/weir-project/weir/internal/web"
 )
 
@@ -29,7 +31,7 @@ func (a *app) labsForUI(data string) *web.Labs {
 		if i < 0 {
 			continue
 		}
-		text, _ := labs.Files.ReadFile(e.Name() + ".md") // a lab may have none yet
+		text, _ := texts.Files.ReadFile(e.Name() + ".md") // a lab may have none yet
 		l.List = append(l.List, web.Lab{Name: e.Name(), Short: commands[i].Short, Claim: e.Claim(), Text: string(text), Fields: labFields(commands[i], own.labPresets[e.Name()])})
 	}
 	return l
@@ -49,6 +51,24 @@ func labFields(cmd *cobra.Command, presets map[string]map[string]func()) []web.L
 		what, about := pflag.UnquoteUsage(f)
 		about = strings.Replace(about, what, strings.ToLower(what), 1) // capitals are for terminals
 		x := web.LabField{Name: f.Name, About: about, Kind: "text", Default: f.DefValue, Values: []string{}, Presets: map[string]string{}}
+		if s, ok := f.Value.(*setting.Field); ok {
+			x.Default, x.Min, x.Max, x.Whole = s.Default, s.Min, s.Max, s.Whole
+			if len(s.Presets) > 0 && !s.Repeat {
+				for _, name := range labPresets(cmd) {
+					x.Presets[name] = cmp.Or(s.Presets[name], s.Default)
+				}
+			}
+			switch {
+			case len(s.Choices) > 0 && s.List:
+				x.Kind, x.Values = "list", s.Choices
+			case len(s.Choices) > 0:
+				x.Kind, x.Values = "choice", s.Choices
+			case s.Number:
+				x.Kind = "number"
+			}
+			fields = append(fields, x)
+			return
+		}
 		for key, to := range map[string]*string{labLeast: &x.Min, labMost: &x.Max} {
 			if v := f.Annotations[key]; len(v) > 0 {
 				*to = v[0]
@@ -81,4 +101,12 @@ func labFields(cmd *cobra.Command, presets map[string]map[string]func()) []web.L
 		fields = append(fields, x)
 	})
 	return fields
+}
+
+// labPresets are the presets that a command has.
+func labPresets(cmd *cobra.Command) []string {
+	if f := cmd.Flags().Lookup("preset"); f != nil {
+		return f.Value.(*setting.Field).Choices
+	}
+	return []string{setting.Short}
 }

@@ -5,20 +5,33 @@
 //
 // An experiment never passes because nothing happened: where the load was not
 // reached or the fault did not fire, its verdict is Inconclusive.
+//
+// # How to write a lab, or move one into a package of its own
+//
+//  1. Make a package below internal/lab with a struct of its settings. Tags make the flags,
+//     the bounds, the presets, the page's form and the JSON of the report: see package
+//     setting. Embed nothing and write no checks that a tag can say.
+//  2. Write help.md beside it, with what people read: the title, the long text, and the
+//     sections Claim, Settings and Examples. Define says how.
+//  3. Embed the text and register: var Lab = lab.Define[Settings]("name", help).
+//  4. Give the settings a method Run, which takes a Bench and fills in a Report. Package kit
+//     has brokers, Redis, upstream, clients and faults.
+//  5. Add the methods that it needs, and no others: Check for what bounds cannot say, Source
+//     and SetLive for a live stream, Derived for figures that follow from the settings,
+//     SetTopic, SetWikipedia and SetProgram for what cmd/weir hands over.
+//  6. Add it to the list of labs in cmd/weir. Its command, its form on the page and its line
+//     in weir lab all come of that.
+//  7. Write docs/labs/NAME.md, and a test that breaks the lab in each way of --break.
 package lab
 
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/weir-project/weir/internal/cluster"
 	"github.com/weir-project/weir/internal/lab/record"
@@ -245,36 +258,6 @@ func Perform(ctx context.Context, cfg Config, e Experiment) (r *Report, dir stri
 		return nil, "", err
 	}
 	return r, dir, nil
-}
-
-// lock makes this process the one that experiments. The lock is the kernel's: it
-// goes with the process however that dies.
-func lock(dir, name string) (unlock func(), err error) {
-	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("open lock: %w", err)
-	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		defer f.Close()
-		if !errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, fmt.Errorf("lock labs directory: %w", err)
-		}
-		who, _ := os.ReadFile(f.Name()) // only for the message
-		return nil, &BusyError{Dir: dir, Who: strings.TrimSpace(string(who))}
-	}
-	text := fmt.Sprintf("%s, process %d, since %s\n", name, os.Getpid(), time.Now().Format(time.TimeOnly))
-	if err := errors.Join(f.Truncate(0), write(f, text)); err != nil {
-		return nil, errors.Join(fmt.Errorf("write lock: %w", err), f.Close())
-	}
-	return func() {
-		_ = f.Truncate(0) // a note for people
-		_ = f.Close()     // releases the lock; nothing else was written
-	}, nil
-}
-
-func write(f *os.File, text string) error {
-	_, err := f.WriteAt([]byte(text), 0)
-	return err
 }
 
 // sweep removes what an experiment that was killed has left. The lock is held.

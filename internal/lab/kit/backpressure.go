@@ -2,7 +2,7 @@ package kit
 
 import (
 	"context"
-	"errors"
+	_ "embed"
 	"fmt"
 	"math"
 	"slices"
@@ -11,7 +11,6 @@ import (
 	"github.com/weir-project/weir/internal/event"
 	"github.com/weir-project/weir/internal/lab"
 	"github.com/weir-project/weir/internal/lab/overflow"
-	"github.com/weir-project/weir/internal/simulate"
 )
 
 // Ways to break the pipeline on purpose, so that the lab has something to find.
@@ -25,123 +24,66 @@ const (
 	BreakMiscount = "miscount"
 )
 
-// Breaks lists the ways to break the pipeline,
-// beside those of others: forget (one event in a hundred that comes back from disk
-// vanishes, uncounted) and idle (the slow stage is not slow).
-func Breaks() []string {
-	return []string{BreakLose, BreakSlow, BreakForget, BreakMiscount, BreakIdle}
-}
-
-// Limits of Backpressure's settings.
+// Limits of settings that more than one place needs.
 const (
 	// MinQueue is twice what the source hands over at once, so that the bound can
 	// be told from one batch.
 	MinQueue   = 512
-	MaxQueue   = 200_000
 	MaxWorkers = 64
 	MinWork    = time.Millisecond
 	MaxWork    = time.Second
-	MaxOffer   = 20_000 // events per second: what one machine generates, sends and stores at ease
 	MaxCase    = 15 * time.Minute
-	MinSpill   = 64 << 10
-	MaxSpill   = 8 << 30
 	// MinQueueBytes is a few batches, so that the bound can be told from one.
 	MinQueueBytes = 1 << 20
 	MaxQueueBytes = 1 << 30
 )
 
-// Backpressure is the experiment of a stage that is too slow: what becomes of the
-// events that are offered beyond what it can do, by policy.
+//go:embed backpressure.md
+var backpressureHelp string
+
+// BackpressureLab is about a stage that is too slow: what happens, with each policy, to the
+// events that are offered beyond what it can do.
+var BackpressureLab = lab.Define[Backpressure]("backpressure", backpressureHelp)
+
+// Backpressure is its settings. The defaults are those of the project that weir goes back
+// to: a queue of 10,000 and four workers of 10 ms, offered five times what those can do.
 type Backpressure struct {
-	Policies []overflow.Policy `json:"-"`
-	// Queue is the bound in events of the queue between socket and workers.
-	Queue int `json:"queue"`
-	// QueueBytes is its bound in bytes: whichever is reached first. MaxQueueBytes is far
-	// above what its events take.
-	QueueBytes int64 `json:"queue_bytes"`
-	Workers    int   `json:"workers"`
+	// Preset names the other settings to begin with: one event after the other; a stream as
+	// slow as the public posts; one policy, and time to change it by hand.
+	Preset   string            `flag:"preset" default:"threaded" choices:"io,live,play,short,threaded"`
+	Policies []overflow.Policy `flag:"policies" json:"policies" default:"block,drop-newest,drop-oldest,sample,spill" presets:"play=block;live=block,drop-newest,spill" choices:"block,drop-newest,drop-oldest,sample,spill"`
+	// Queue and QueueBytes bound the queue between socket and workers: whichever is reached
+	// first. By default the bytes are far above what its events take.
+	Queue      int   `flag:"queue" json:"queue" default:"10000" short:"1000" presets:"play=2000;live=512" min:"512" max:"200000"`
+	QueueBytes int64 `flag:"queue-bytes" json:"queue_bytes" default:"1073741824" min:"1048576" max:"1073741824"`
+	Workers    int   `flag:"workers" json:"workers" default:"4" presets:"io=1;live=1" min:"1" max:"64"`
 	// Work is how long a worker is busy with one event.
-	Work time.Duration `json:"-"`
-	// Rate is the events per second that upstream offers, for the time Offer.
-	Rate  float64       `json:"rate"`
-	Offer time.Duration `json:"-"`
-	Seed  int64         `json:"seed"`
+	Work time.Duration `flag:"work" json:"work_ms" default:"10ms" presets:"live=100ms" min:"1ms" max:"1s"`
 	// Slow is the stage that is slow, Work how slow: for SlowRedis the time of a
 	// request, for SlowBroker by how many bytes the same number of events takes.
-	Slow Stage `json:"slow"`
+	Slow Stage `flag:"slow" json:"slow" default:"work" choices:"work,broker,consumer,redis"`
 	// Spill is how much disk the policy spill may use, in bytes.
-	Spill int64 `json:"spill_bytes"`
-	// Live is where events come from for the time Offer, whatever their Rate; nil for
-	// the simulated stream.
+	Spill int64 `flag:"spill-bytes" json:"spill_bytes" default:"33554432" min:"65536" max:"8589934592"`
+	// Rate is how many events per second the upstream offers, for the time Offer.
+	Rate  float64       `flag:"rate" json:"rate" default:"2000" short:"1000" presets:"io=500;play=800;live=100" min:"0.001" max:"20000" simulated:"only"`
+	Offer time.Duration `flag:"time" json:"offer_s" default:"12s" short:"4s" presets:"io=36s;play=1m;live=30s" min:"1s" max:"15m"`
+	Seed  int64         `flag:"seed" json:"seed" default:"1" simulated:"only"`
+	// Live is where events come from for the time Offer, at their own rate; nil for the
+	// simulated stream.
 	Live *Upstream `json:"live,omitempty"`
 	// Break is empty, or a way to break the pipeline on purpose.
-	Break string `json:"break,omitempty"`
+	Break string `flag:"break" json:"break,omitempty" choices:"lose,slow,forget,miscount,idle"`
 }
 
-// Presets are settings with a name.
-func Presets() map[string]Backpressure {
-	threaded, io, play := DefaultBackpressure(), DefaultBackpressure(), DefaultBackpressure()
-	io.Workers, io.Rate, io.Offer = 1, 500, 36*time.Second
-	play.Policies, play.Queue, play.Rate, play.Offer = []overflow.Policy{overflow.Block}, 2000, 800, time.Minute
-	live := DefaultBackpressure()
-	live.Policies, live.Queue, live.Workers, live.Work = []overflow.Policy{overflow.Block, overflow.DropNewest, overflow.Spill}, MinQueue, 1, 100*time.Millisecond
-	live.Rate, live.Offer = 100, 30*time.Second
-	return map[string]Backpressure{PresetThreaded: threaded, PresetIO: io, PresetPlay: play, PresetLive: live, PresetShort: ShortBackpressure()}
-}
+// SetLive takes events from a live stream.
+func (s *Backpressure) SetLive(u *Upstream) { s.Live = u }
 
-// Names of the presets.
-const (
-	// PresetThreaded is the default: four workers side by side.
-	PresetThreaded = "threaded"
-	// PresetIO waits for one event after the other.
-	PresetIO = "io"
-	// PresetPlay has one policy and time to change it by hand.
-	PresetPlay = "play"
-	// PresetLive is slow enough for the posts of the public stream.
-	PresetLive  = "live"
-	PresetShort = "short"
-)
-
-// DefaultBackpressure is the project's that weir goes back to: a queue of 10,000
-// and four workers of 10 ms, offered five times what those can do.
-func DefaultBackpressure() Backpressure {
-	return Backpressure{Policies: overflow.Policies(), Queue: 10_000, QueueBytes: MaxQueueBytes, Workers: 4, Work: 10 * time.Millisecond, Rate: 2000, Offer: 12 * time.Second, Seed: 1,
-		Slow: SlowWork, Spill: 32 << 20}
-}
-
-// ShortBackpressure is the same claim in under a minute.
-func ShortBackpressure() Backpressure {
-	s := DefaultBackpressure()
-	s.Queue, s.Rate, s.Offer = 1000, 1000, 4*time.Second
-	return s
-}
-
-// Name implements Experiment.
-func (s *Backpressure) Name() string { return "backpressure" }
-
-// Source implements Sourced.
+// Source implements lab.Sourced.
 func (s *Backpressure) Source() string { return s.Live.Name() }
 
-// Claim implements Experiment.
-func (s *Backpressure) Claim() string {
-	return "A stage that is too slow costs time or events, never both unnoticed: blocking loses nothing and makes upstream wait in bounded memory; " +
-		"dropping loses exactly what its counter says; and workers divided by the time of the work is the throughput."
-}
-
-// Settings implements Experiment.
-func (s *Backpressure) Settings() any {
-	names := make([]string, len(s.Policies))
-	for i, p := range s.Policies {
-		names[i] = p.String()
-	}
-	return struct {
-		Policies []string `json:"policies"`
-		*Backpressure
-		WorkMS       float64 `json:"work_ms"`
-		OfferSeconds float64 `json:"offer_s"`
-		Events       int64   `json:"events"`
-		Capacity     float64 `json:"capacity_per_s"`
-	}{names, s, Milliseconds(s.Work), s.Offer.Seconds(), s.events(), s.capacity()}
+// Derived are figures that follow from the settings.
+func (s *Backpressure) Derived() map[string]any {
+	return map[string]any{"events": s.events(), "capacity_per_s": s.capacity()}
 }
 
 func Milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
@@ -152,39 +94,13 @@ func (s *Backpressure) capacity() float64 { return float64(s.Workers) / s.Work.S
 // events is how many events upstream offers.
 func (s *Backpressure) events() int64 { return int64(math.Round(s.Rate * s.Offer.Seconds())) }
 
-// Check implements Experiment: settings with which nothing could be shown are
-// refused, with what would do.
+// Check refuses settings with which nothing could be shown, and says what would do.
 func (s *Backpressure) Check() error {
-	for i, p := range s.Policies {
-		if slices.Contains(s.Policies[:i], p) {
-			return fmt.Errorf("policy %q is named twice", p)
-		}
-	}
 	switch {
-	case len(s.Policies) == 0:
-		return errors.New("no policy to try: choose some of block, drop-newest, drop-oldest, sample, spill")
-	case s.Queue < MinQueue || s.Queue > MaxQueue:
-		return fmt.Errorf("a queue of %d events is not between %d and %d", s.Queue, MinQueue, MaxQueue)
-	case s.QueueBytes < MinQueueBytes || s.QueueBytes > MaxQueueBytes:
-		return fmt.Errorf("a queue of %d bytes is not between %d and %d", s.QueueBytes, MinQueueBytes, MaxQueueBytes)
-	case s.Workers < 1 || s.Workers > MaxWorkers:
-		return fmt.Errorf("%d workers are not between 1 and %d", s.Workers, MaxWorkers)
-	case s.Work < MinWork || s.Work > MaxWork:
-		return fmt.Errorf("work of %v is not between %v and %v", s.Work, MinWork, MaxWork)
-	case !(s.Rate >= simulate.MinRate && s.Rate <= MaxOffer):
-		return fmt.Errorf("a rate of %v is not between %v and %v events a second", s.Rate, simulate.MinRate, MaxOffer)
-	case s.Offer < time.Second || s.Offer > MaxCase:
-		return fmt.Errorf("a time of %v is not between 1s and %v", s.Offer, MaxCase)
-	case !slices.Contains(Stages(), s.Slow):
-		return fmt.Errorf("there is no stage called %q to slow down: choose one of %s", s.Slow, Listed(Stages()))
-	case s.Spill < MinSpill || s.Spill > MaxSpill:
-		return fmt.Errorf("a spill of %d bytes is not between %d and %d", s.Spill, MinSpill, MaxSpill)
 	case s.Break == BreakSlow && s.Slow != SlowWork:
 		return fmt.Errorf("--break %s makes workers slow: it needs --slow %s", BreakSlow, SlowWork)
 	case s.Break == BreakForget && (!slices.Contains(s.Policies, overflow.Spill) || !s.Slow.beforeKafka()):
 		return fmt.Errorf("--break %s is about what comes back from disk: it needs the policy spill, and a slow stage before Kafka", BreakForget)
-	case s.Break != "" && !slices.Contains(Breaks(), s.Break):
-		return NoSuch("way to break", s.Break, Breaks())
 	}
 	if err := s.Live.Check(); err != nil {
 		return err
@@ -209,7 +125,7 @@ func (s *Backpressure) Check() error {
 	return nil
 }
 
-// Run implements Experiment.
+// Run implements lab.Settings.
 func (s *Backpressure) Run(ctx context.Context, b *lab.Bench, r *lab.Report) error {
 	touched := false
 	for i, p := range s.Policies {

@@ -16,38 +16,39 @@ import (
 	"github.com/weir-project/weir/internal/lab"
 	"github.com/weir-project/weir/internal/lab/overflow"
 	"github.com/weir-project/weir/internal/lab/record"
+	"github.com/weir-project/weir/internal/lab/setting"
 	"github.com/weir-project/weir/internal/simulate"
 )
 
 func TestImpossibleSettings(t *testing.T) {
-	for _, s := range []Backpressure{DefaultBackpressure(), ShortBackpressure()} {
-		if err := s.Check(); err != nil {
+	for _, preset := range []string{"io", "live", "play", "short", "threaded"} {
+		if err := BackpressureLab.With(setting.New[Backpressure](preset)).Check(); err != nil {
 			t.Errorf("the defaults are refused: %v", err)
 		}
 	}
 	for want, change := range map[string]func(*Backpressure){
-		"no policy":              func(s *Backpressure) { s.Policies = nil },
+		"--policies is empty":    func(s *Backpressure) { s.Policies = nil },
 		"named twice":            func(s *Backpressure) { s.Policies = []overflow.Policy{overflow.Block, overflow.Spill, overflow.Block} },
-		"queue of 511":           func(s *Backpressure) { s.Queue = MinQueue - 1 },
-		"0 workers":              func(s *Backpressure) { s.Workers = 0 },
-		"65 workers":             func(s *Backpressure) { s.Workers = 65 },
-		`stage called "x"`:       func(s *Backpressure) { s.Slow = "x" },
-		"queue of 9 bytes":       func(s *Backpressure) { s.QueueBytes = 9 },
+		"--queue 511":            func(s *Backpressure) { s.Queue = MinQueue - 1 },
+		"--workers 0":            func(s *Backpressure) { s.Workers = 0 },
+		"--workers 65":           func(s *Backpressure) { s.Workers = 65 },
+		`--slow "x"`:             func(s *Backpressure) { s.Slow = "x" },
+		"--queue-bytes 9":        func(s *Backpressure) { s.QueueBytes = 9 },
 		"needs the policy spill": func(s *Backpressure) { s.Break, s.Policies = BreakForget, []overflow.Policy{overflow.Block} },
-		"spill of 1 bytes":       func(s *Backpressure) { s.Spill = 1 },
+		"--spill-bytes 1":        func(s *Backpressure) { s.Spill = 1 },
 		"needs --slow work":      func(s *Backpressure) { s.Slow, s.Break = SlowBroker, BreakSlow },
-		"work of 0s":             func(s *Backpressure) { s.Work = 0 },
-		"rate of NaN":            func(s *Backpressure) { s.Rate = nan() },
-		"rate of 20001":          func(s *Backpressure) { s.Rate = 20_001 },
-		"time of 1ms":            func(s *Backpressure) { s.Offer = time.Millisecond },
-		`break called "x"`:       func(s *Backpressure) { s.Break = "x" },
+		"--work 0s":              func(s *Backpressure) { s.Work = 0 },
+		"--rate NaN":             func(s *Backpressure) { s.Rate = nan() },
+		"--rate 20001":           func(s *Backpressure) { s.Rate = 20_001 },
+		"--time 1ms":             func(s *Backpressure) { s.Offer = time.Millisecond },
+		`--break "x"`:            func(s *Backpressure) { s.Break = "x" },
 		"offer at least 480/s":   func(s *Backpressure) { s.Rate = 450 },
 		"for at least 2.2s":      func(s *Backpressure) { s.Offer = 2 * time.Second },
 		"longer than a lab may":  func(s *Backpressure) { s.Rate, s.Offer = 20_000, time.Minute },
 	} {
-		s := ShortBackpressure()
-		change(&s)
-		if err := s.Check(); err == nil || !strings.Contains(err.Error(), want) {
+		s := setting.New[Backpressure](setting.Short)
+		change(s)
+		if err := BackpressureLab.With(s).Check(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("err = %v, want one that says %q", err, want)
 		}
 	}
@@ -102,7 +103,7 @@ func TestWorkersStopAtOnce(t *testing.T) {
 
 // good is an observation with which everything holds.
 func good(p overflow.Policy) (*Backpressure, *observation) {
-	s := ShortBackpressure()
+	s := setting.New[Backpressure](setting.Short)
 	o := &observation{policy: p, events: 4000, truth: simulate.Truth{Events: 4010, Skipped: 6, Again: 4}, early: true, finished: true,
 		socketBlocked: time.Second, rssBefore: 50 << 20}
 	o.stored = 4000
@@ -127,7 +128,7 @@ func good(p overflow.Policy) (*Backpressure, *observation) {
 		}
 		o.samples = append(o.samples, x)
 	}
-	return &s, o
+	return s, o
 }
 
 func TestJudgement(t *testing.T) {
@@ -226,9 +227,9 @@ func TestJudgement(t *testing.T) {
 
 // small is the quickest setting that shows something.
 func small(policies ...overflow.Policy) *Backpressure {
-	s := ShortBackpressure()
+	s := setting.New[Backpressure](setting.Short)
 	s.Policies, s.Queue, s.Rate, s.Offer = policies, MinQueue, 1300, 1200*time.Millisecond
-	return &s
+	return s
 }
 
 func perform(t *testing.T, s *Backpressure) *lab.Report {
@@ -236,7 +237,7 @@ func perform(t *testing.T, s *Backpressure) *lab.Report {
 	if os.Getenv("WEIR_TEST_LAB") == "" {
 		t.Skip("measures for most of a minute: WEIR_TEST_LAB=1 go test ./internal/lab")
 	}
-	r, _, err := lab.Perform(t.Context(), lab.Config{Dir: t.TempDir()}, s)
+	r, _, err := lab.Perform(t.Context(), lab.Config{Dir: t.TempDir()}, BackpressureLab.With(s))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -361,7 +362,7 @@ func TestStoppedInTheMiddle(t *testing.T) {
 		if strings.Contains(line, "offered") {
 			once.Do(func() { stopped = time.Now(); cancel() })
 		}
-	}}, s)
+	}}, BackpressureLab.With(s))
 	if !errors.Is(err, context.Canceled) || stopped.IsZero() {
 		t.Fatalf("err = %v", err)
 	}

@@ -80,6 +80,37 @@ func ParseProducerSetting(text string) (ProducerSetting, error) {
 	return s, s.check()
 }
 
+// ProducerSettings are those to try.
+type ProducerSettings []ProducerSetting
+
+// Lists of settings that have names: usual varies one thing at a time, few are the least
+// that show something.
+const (
+	usualSettings = "base;linger=0;linger=2ms;linger=5ms;linger=50ms;linger=200ms;batch=4k;" +
+		"compression=none;compression=lz4;compression=gzip;compression=zstd;idempotence=off;acks=1;acks=0"
+	fewSettings = "base;linger=0;linger=200ms;batch=4k;compression=none;compression=zstd;acks=1;acks=0"
+)
+
+// UnmarshalText reads one setting, or a list that has a name.
+func (l *ProducerSettings) UnmarshalText(text []byte) error {
+	list := string(text)
+	switch list {
+	case "usual":
+		list = usualSettings
+	case "few":
+		list = fewSettings
+	}
+	*l = nil
+	for part := range strings.SplitSeq(list, ";") {
+		s, err := ParseProducerSetting(part)
+		if err != nil {
+			return err
+		}
+		*l = append(*l, s)
+	}
+	return nil
+}
+
 // parseBytes reads a size like 65536, 64k or 1m.
 func parseBytes(text string) (int, error) {
 	number, shift := text, 0

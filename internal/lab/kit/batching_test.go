@@ -10,13 +10,14 @@ import (
 	"github.com/weir-project/weir/internal/lab"
 	"github.com/weir-project/weir/internal/lab/labtest"
 	"github.com/weir-project/weir/internal/lab/record"
+	"github.com/weir-project/weir/internal/lab/setting"
 )
 
 // seenBatching is what is seen of settings where everything goes as it should: 1,000
 // records of 500 bytes in a second, and as many at once.
 func seenBatching() []*producerSeen {
 	var out []*producerSeen
-	for _, p := range ShortBatching().Producers {
+	for _, p := range setting.New[Batching](setting.Short).Producers {
 		o := &producerSeen{of: p, real: true, seconds: 1, paced: 1000, cpu: 50 * time.Millisecond, requests: 150, flood: 1000, floodSeconds: 0.1, written: 2000,
 			wire: wireSeen{batches: 300, plain: 1_000_000, packed: 600_000, largest: 4000}}
 		if p.Compression == "none" {
@@ -49,7 +50,7 @@ func settingSeen(all []*producerSeen, name string) *producerSeen {
 func TestBatchingJudge(t *testing.T) {
 	t.Parallel()
 	judged := func(all []*producerSeen) *lab.Report {
-		s := ShortBatching()
+		s := setting.New[Batching](setting.Short)
 		r := &lab.Report{}
 		s.judgeProducers(r, all)
 		s.choose(r, all)
@@ -203,21 +204,21 @@ func TestProducerSettings(t *testing.T) {
 		}
 	}
 	for says, do := range map[string]func(*Batching){
-		"settings to try": func(s *Batching) { s.Producers = nil },
-		"named twice":     func(s *Batching) { s.Producers = append(s.Producers, BaseSetting()) },
-		"a rate":          func(s *Batching) { s.Rate = 1 },
-		"a time":          func(s *Batching) { s.Offer = 0 },
-		"a flood":         func(s *Batching) { s.Flood = 1 },
-		"rounds":          func(s *Batching) { s.Rounds = 0 },
-		"to be within":    func(s *Batching) { s.Within = 0 },
-		`"burn"`:          func(s *Batching) { s.Break = "burn" },
+		"--setting is empty": func(s *Batching) { s.Producers = nil },
+		"named twice":        func(s *Batching) { s.Producers = append(s.Producers, BaseSetting()) },
+		"--rate":             func(s *Batching) { s.Rate = 1 },
+		"--time":             func(s *Batching) { s.Offer = 0 },
+		"--flood":            func(s *Batching) { s.Flood = 1 },
+		"--rounds":           func(s *Batching) { s.Rounds = 0 },
+		"--within":           func(s *Batching) { s.Within = 0 },
+		`"burn"`:             func(s *Batching) { s.Break = "burn" },
 	} {
-		s := DefaultBatching()
-		if err := s.Check(); err != nil {
+		s := setting.New[Batching]()
+		if err := BatchingLab.With(s).Check(); err != nil {
 			t.Fatal(err)
 		}
-		do(&s)
-		if err := s.Check(); err == nil || !strings.Contains(err.Error(), says) {
+		do(s)
+		if err := BatchingLab.With(s).Check(); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("want an error with %q, got %v", says, err)
 		}
 	}
@@ -226,19 +227,19 @@ func TestProducerSettings(t *testing.T) {
 // TestBatching runs it for real: on the embedded engine, and on Apache Kafka where the
 // environment says so.
 func TestBatching(t *testing.T) {
-	s := ShortBatching()
+	s := setting.New[Batching](setting.Short)
 	if os.Getenv("WEIR_TEST_KAFKA") != "" && os.Getenv("WEIR_TEST_LAB") != "full" {
 		s.Producers = s.Producers[:3] // what differs there is how brokers answer and replicate
 	}
-	if r := labtest.Perform(t, &s); r.Verdict == record.DoesNotHold || len(r.Checks) < 20 {
+	if r := labtest.Perform(t, BatchingLab.With(s)); r.Verdict == record.DoesNotHold || len(r.Checks) < 20 {
 		t.Errorf("%s: %s", r.Verdict, r.Reason)
 	}
 }
 
 // producing is Batching without its commits, which know nothing of what producers write.
-type producing struct{ *Batching }
+type producing struct{ Batching }
 
-func (p producing) Run(ctx context.Context, b *lab.Bench, r *lab.Report) error {
+func (p *producing) Run(ctx context.Context, b *lab.Bench, r *lab.Report) error {
 	return p.run(ctx, b, r, nil)
 }
 
@@ -250,10 +251,10 @@ func TestBrokenBatching(t *testing.T) {
 	for breakage, want := range map[string]record.Verdict{BreakTwice: record.DoesNotHold, BreakHurry: record.DoesNotHold, BreakIdle: record.Inconclusive} {
 		t.Run(breakage, func(t *testing.T) {
 			t.Parallel()
-			s := ShortBatching()
+			s := setting.New[Batching](setting.Short)
 			s.Break, s.Flood = breakage, 1000
 			s.Producers = s.Producers[1:3] // linger=0 and 200ms
-			if r := labtest.Perform(t, producing{&s}); r.Verdict != want {
+			if r := labtest.Perform(t, BatchingLab.With(&producing{*s})); r.Verdict != want {
 				t.Errorf("%s: %s; want %s", r.Verdict, r.Reason, want)
 			}
 		})

@@ -2,6 +2,7 @@ package kit
 
 import (
 	"context"
+	_ "embed"
 	"errors"
 	"fmt"
 	"maps"
@@ -26,78 +27,45 @@ const (
 	BreakStay = "stay"
 )
 
-// ReplayBreaks lists the ways to break it.
-func ReplayBreaks() []string { return []string{BreakSkip, BreakStay} }
-
-// Limits of Replay's settings.
-const (
-	MinReplayRate  = 50
-	MinReplayOffer = 2 * time.Second
-	skipped        = 5 // offsets that BreakSkip leaves out of each partition
-)
+// skipped is how many offsets BreakSkip leaves out of each partition.
+const skipped = 5
 
 // replayGroup counts again what the live group counts.
 const replayGroup = kafka.GroupBluesky + ".replay"
 
-// Replay is the experiment of a consumer group that goes back to the beginning
-// while events go on coming in, and while another group goes on counting them.
+//go:embed replay.md
+var replayHelp string
+
+// ReplayLab lets a consumer group go back to the beginning while events go on coming in,
+// and while another group goes on counting them.
+var ReplayLab = lab.Define[Replay]("replay", replayHelp)
+
+// Replay is its settings.
 type Replay struct {
-	// Rate is the events per second that upstream offers, for the time Offer.
-	Rate  float64       `json:"rate"`
-	Offer time.Duration `json:"-"`
-	Seed  int64         `json:"seed"`
-	// Live is where events come from for the time Offer, whatever their Rate; nil for
-	// the simulated stream.
+	// Rate is how many events per second the upstream offers, for the time Offer.
+	Rate  float64       `flag:"rate" json:"rate" default:"2000" short:"1000" min:"50" max:"20000" simulated:"only"`
+	Offer time.Duration `flag:"time" json:"offer_s" default:"20s" short:"4s" min:"2s" max:"15m"`
+	Seed  int64         `flag:"seed" json:"seed" default:"1" simulated:"only"`
+	// Live is where events come from for the time Offer, at their own rate; nil for the
+	// simulated stream.
 	Live *Upstream `json:"live,omitempty"`
 	// Break is empty, or a way to break the experiment on purpose.
-	Break string `json:"break,omitempty"`
+	Break string `flag:"break" json:"break,omitempty" choices:"skip,stay"`
 }
 
-// DefaultReplay has enough events that refilling can be watched.
-func DefaultReplay() Replay { return Replay{Rate: 2000, Offer: 20 * time.Second, Seed: 1} }
+// SetLive takes events from a live stream.
+func (s *Replay) SetLive(u *Upstream) { s.Live = u }
 
-// ShortReplay is the same claim in ten seconds.
-func ShortReplay() Replay {
-	s := DefaultReplay()
-	s.Rate, s.Offer = 1000, 4*time.Second
-	return s
-}
-
-// Name implements Experiment.
-func (s *Replay) Name() string { return "replay" }
-
-// Source implements Sourced.
+// Source implements lab.Sourced.
 func (s *Replay) Source() string { return s.Live.Name() }
 
-// Claim implements Experiment.
-func (s *Replay) Claim() string {
-	return "Reading changes nothing, so a group can go back: it refills to exactly the same counts from the same log, as fast as it can read, " +
-		"while events go on coming in and another group goes on counting them, untouched."
-}
-
-// Settings implements Experiment.
-func (s *Replay) Settings() any {
-	return struct {
-		*Replay
-		OfferSeconds float64 `json:"offer_s"`
-		Events       int64   `json:"events"`
-	}{s, s.Offer.Seconds(), s.events()}
-}
+// Derived are figures that follow from the settings.
+func (s *Replay) Derived() map[string]any { return map[string]any{"events": s.events()} }
 
 func (s *Replay) events() int64 { return int64(s.Rate * s.Offer.Seconds()) }
 
-// Check implements Experiment.
-func (s *Replay) Check() error {
-	switch {
-	case !(s.Rate >= MinReplayRate && s.Rate <= MaxOffer):
-		return fmt.Errorf("a rate of %v is not between %d and %d events a second", s.Rate, MinReplayRate, MaxOffer)
-	case s.Offer < MinReplayOffer || s.Offer > MaxCase:
-		return fmt.Errorf("a time of %v is not between %v and %v", s.Offer, MinReplayOffer, MaxCase)
-	case s.Break != "" && !slices.Contains(ReplayBreaks(), s.Break):
-		return NoSuch("way to break", s.Break, ReplayBreaks())
-	}
-	return s.Live.Check()
-}
+// Check says what is wrong with the live stream.
+func (s *Replay) Check() error { return s.Live.Check() }
 
 // replaySeen is what was seen.
 type replaySeen struct {
@@ -116,7 +84,7 @@ type replaySeen struct {
 
 }
 
-// Run implements Experiment.
+// Run implements lab.Settings.
 func (s *Replay) Run(ctx context.Context, b *lab.Bench, r *lab.Report) (err error) {
 	b.Progress("opening brokers, Redis and upstream")
 	g, err := OpenStack(ctx, b, StackConfig{Live: s.Live, Offer: s.Offer, Seed: s.Seed, Rate: s.Rate, Events: s.events(), Queue: 10_000})

@@ -9,6 +9,7 @@ import (
 	"github.com/weir-project/weir/internal/lab"
 	"github.com/weir-project/weir/internal/lab/labtest"
 	"github.com/weir-project/weir/internal/lab/record"
+	"github.com/weir-project/weir/internal/lab/setting"
 )
 
 // seenReplay is a replay in which everything went as it should.
@@ -38,7 +39,7 @@ func TestReplayJudge(t *testing.T) {
 	} {
 		o := seenReplay()
 		tt.do(o)
-		s, r := ShortReplay(), &lab.Report{}
+		s, r := setting.New[Replay](setting.Short), &lab.Report{}
 		s.measure(r, o)
 		s.judge(r, o)
 		if r.Conclude(); r.Verdict != tt.want || !strings.Contains(r.Reason, tt.says) {
@@ -49,20 +50,19 @@ func TestReplayJudge(t *testing.T) {
 
 func TestReplaySettings(t *testing.T) {
 	t.Parallel()
-	def, short := DefaultReplay(), ShortReplay()
-	for _, s := range []Replay{def, short} {
-		if err := s.Check(); err != nil {
+	for _, s := range []*Replay{setting.New[Replay](), setting.New[Replay](setting.Short)} {
+		if err := ReplayLab.With(s).Check(); err != nil {
 			t.Error(err)
 		}
 	}
 	for says, do := range map[string]func(*Replay){
-		"a rate":    func(s *Replay) { s.Rate = nan() },
-		"a time of": func(s *Replay) { s.Offer = 0 },
-		`"burn"`:    func(s *Replay) { s.Break = "burn" },
+		"--rate": func(s *Replay) { s.Rate = nan() },
+		"--time": func(s *Replay) { s.Offer = 0 },
+		`"burn"`: func(s *Replay) { s.Break = "burn" },
 	} {
-		s := DefaultReplay()
-		do(&s)
-		if err := s.Check(); err == nil || !strings.Contains(err.Error(), says) {
+		s := setting.New[Replay]()
+		do(s)
+		if err := ReplayLab.With(s).Check(); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("want an error with %q, got %v", says, err)
 		}
 	}
@@ -74,9 +74,9 @@ func TestReplay(t *testing.T) {
 		t.Skip("of the embedded engine only")
 	}
 	for breakage, want := range map[string]record.Verdict{"": record.Holds, BreakSkip: record.DoesNotHold, BreakStay: record.Inconclusive} {
-		s := ShortReplay()
+		s := setting.New[Replay](setting.Short)
 		s.Break = breakage
-		if r := labtest.Perform(t, &s); r.Verdict != want && r.Verdict != record.Inconclusive {
+		if r := labtest.Perform(t, ReplayLab.With(s)); r.Verdict != want && r.Verdict != record.Inconclusive {
 			t.Errorf("%q: %s: %s; want %s", breakage, r.Verdict, r.Reason, want)
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/weir-project/weir/internal/lab/labtest"
 	"github.com/weir-project/weir/internal/lab/overflow"
 	"github.com/weir-project/weir/internal/lab/record"
+	"github.com/weir-project/weir/internal/lab/setting"
 )
 
 // liveServer is a Jetstream that the lab does not know from inside.
@@ -75,9 +76,9 @@ func TestLiveReplay(t *testing.T) {
 	t.Parallel() // what is claimed is exact
 	live := liveServer(t, 500)
 	for breakage, want := range map[string]record.Verdict{"": record.Holds, BreakSkip: record.DoesNotHold} {
-		s := ShortReplay()
+		s := setting.New[Replay](setting.Short)
 		s.Live, s.Break = live, breakage
-		if r := labtest.Perform(t, &s); r.Verdict != want || r.Source != lab.SourceLive {
+		if r := labtest.Perform(t, ReplayLab.With(s)); r.Verdict != want || r.Source != lab.SourceLive {
 			t.Errorf("%q: %s: %s; want %s", breakage, r.Verdict, r.Reason, want)
 		}
 	}
@@ -86,9 +87,9 @@ func TestLiveReplay(t *testing.T) {
 // TestLiveRecords has batching write what a live stream brought.
 func TestLiveRecords(t *testing.T) {
 	live := liveServer(t, 10_000)
-	b := ShortBatching()
+	b := setting.New[Batching](setting.Short)
 	b.Live, b.Flood, b.Producers = live, 1000, b.Producers[:2]
-	r := labtest.Perform(t, producing{&b})
+	r := labtest.Perform(t, BatchingLab.With(&producing{*b}))
 	if r.Verdict == record.DoesNotHold || len(r.Checks) < 10 || !strings.Contains(strings.Join(r.Notes, "\n"), "producers wrote 20000 records (live)") {
 		t.Errorf("batching: %s: %s, notes %q", r.Verdict, r.Reason, r.Notes)
 	}
@@ -103,7 +104,7 @@ func TestALiveStreamThatIsSilent(t *testing.T) {
 		t.Error("there are records of nobody")
 	}
 	u.URLs = []string{"http://127.0.0.1:1"}
-	s := ShortBackpressure()
+	s := setting.New[Backpressure](setting.Short)
 	if s.Live = u; s.Check() == nil {
 		t.Error("a URL of something else is taken")
 	}
@@ -139,9 +140,9 @@ func TestOwnRecords(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s := ShortBatching()
+	s := setting.New[Batching](setting.Short)
 	s.From, s.Flood, s.Producers = &FromTopic{Kafka: cfg, Topic: "mine"}, 1000, s.Producers[:1]
-	r := labtest.Perform(t, producing{&s})
+	r := labtest.Perform(t, BatchingLab.With(&producing{*s}))
 	notes := strings.Join(r.Notes, "\n")
 	if r.Verdict == record.DoesNotHold || r.Source != "records of the topic mine" || !strings.Contains(notes, "wrote 300 records") || !strings.Contains(notes, "800 bytes each") || !strings.Contains(notes, "flatters compression") {
 		t.Errorf("%s: %s, source %q, notes %q", r.Verdict, r.Reason, r.Source, notes)
@@ -152,7 +153,7 @@ func TestOwnRecords(t *testing.T) {
 		}
 	}
 	s.From.Topic = "nobody-has-it"
-	if _, _, err := lab.Perform(t.Context(), lab.Config{Dir: t.TempDir()}, &s); err == nil || !strings.Contains(err.Error(), "nobody-has-it") {
+	if _, _, err := lab.Perform(t.Context(), lab.Config{Dir: t.TempDir()}, BatchingLab.With(s)); err == nil || !strings.Contains(err.Error(), "nobody-has-it") {
 		t.Errorf("err = %v", err)
 	}
 }

@@ -52,6 +52,12 @@ func (p Policy) String() string {
 	return policyNames[p]
 }
 
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (p *Policy) UnmarshalText(text []byte) (err error) {
+	*p, err = ParsePolicy(string(text))
+	return err
+}
+
 // ParsePolicy returns the policy of a name. An error lists the names.
 func ParsePolicy(name string) (Policy, error) {
 	if i := slices.Index(policyNames[:], name); i >= 0 {
