@@ -234,12 +234,36 @@ func (l *labRun) stop() (string, error) {
 	return l.lab, nil
 }
 
-// set changes a setting that the experiment offers.
+// labListens is how long a lab may take to read a setting.
+const labListens = 2 * time.Second
+
+// set changes a setting that the experiment offers. It writes without the lock: a lab that
+// does not read its standard input must not stop the pages.
 func (l *labRun) set(name, value string) (string, error) {
+	lab, stdin, err := l.allows(name, value)
+	if err != nil {
+		return "", err
+	}
+	line, err := json.Marshal(map[string]string{"set": name, "value": value})
+	if err != nil {
+		return "", err
+	}
+	if d, ok := stdin.(interface{ SetWriteDeadline(time.Time) error }); ok { // a pipe has one
+		_ = d.SetWriteDeadline(time.Now().Add(labListens)) // fails where the lab has ended, and so does the write
+	}
+	if _, err := stdin.Write(append(line, '\n')); err != nil {
+		return "", &statusError{http.StatusConflict, fmt.Errorf("the lab does not read its settings: %w", err)}
+	}
+	return lab, nil
+}
+
+// allows returns the lab that runs and its standard input if it offers a setting with that
+// value now.
+func (l *labRun) allows(name, value string) (lab string, stdin io.Writer, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.running {
-		return "", &statusError{http.StatusConflict, errors.New("no lab is running")}
+		return "", nil, &statusError{http.StatusConflict, errors.New("no lab is running")}
 	}
 	for i := range l.picture.Controls {
 		c := &l.picture.Controls[i]
@@ -247,18 +271,11 @@ func (l *labRun) set(name, value string) (string, error) {
 			continue
 		}
 		if err := c.Allows(value); err != nil {
-			return "", badRequest("%v", err)
+			return "", nil, badRequest("%v", err)
 		}
-		line, err := json.Marshal(map[string]string{"set": name, "value": value})
-		if err != nil {
-			return "", err
-		}
-		if _, err := l.stdin.Write(append(line, '\n')); err != nil {
-			return "", &statusError{http.StatusConflict, fmt.Errorf("the lab does not listen any more: %w", err)}
-		}
-		return l.lab, nil
+		return l.lab, l.stdin, nil
 	}
-	return "", &statusError{http.StatusConflict, fmt.Errorf("%s cannot be changed now", name)}
+	return "", nil, &statusError{http.StatusConflict, fmt.Errorf("%s cannot be changed now", name)}
 }
 
 func (l *labRun) subscribe() *labSub {
