@@ -9,12 +9,14 @@ import (
 
 	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/lab"
+	"github.com/weir-project/weir/internal/lab/backpressure"
+	"github.com/weir-project/weir/internal/lab/batching"
 	"github.com/weir-project/weir/internal/lab/failover"
 	"github.com/weir-project/weir/internal/lab/groups"
-	"github.com/weir-project/weir/internal/lab/kit"
 	"github.com/weir-project/weir/internal/lab/parallel"
 	"github.com/weir-project/weir/internal/lab/persistence"
 	"github.com/weir-project/weir/internal/lab/record"
+	"github.com/weir-project/weir/internal/lab/replay"
 	"github.com/weir-project/weir/internal/lab/setting"
 )
 
@@ -154,7 +156,7 @@ func worstOf(results []labResult) error {
 }
 
 // labs are those that are defined by their settings.
-func labs() []*lab.Lab { return []*lab.Lab{kit.BackpressureLab, kit.BatchingLab, kit.ReplayLab} }
+func labs() []*lab.Lab { return []*lab.Lab{backpressure.Lab, batching.Lab, replay.Lab} }
 
 // allLabs returns an experiment of each lab.
 func allLabs(short bool) (all []lab.Experiment) {

@@ -1,6 +1,5 @@
 // Package kit is what labs share: a whole pipeline with brokers, Redis and upstream of its
-// own, clients that write and read, faults, and what is read back. Labs that are not yet
-// packages of their own stand here, too.
+// own, clients that write and read, faults, and what is read back.
 package kit
 
 import (

@@ -223,7 +223,7 @@ func (g *Stack) pipeline(side context.Context, b *lab.Bench, cfg StackConfig) (e
 	}
 	g.Ingest, err = ingest.New(ingest.Config{Kafka: producing, Source: src, MaxEvents: small, Origin: origin,
 		Topics:      ingest.Topics{Data: kafka.TopicBluesky, Account: kafka.TopicBlueskyAccounts, DeadLetter: kafka.TopicDeadLetters},
-		QueueEvents: cfg.Queue, QueueBytes: MaxQueueBytes, Log: b.Log})
+		QueueEvents: cfg.Queue, QueueBytes: 1 << 30, Log: b.Log})
 	if err != nil {
 		return err
 	}

@@ -32,8 +32,8 @@ const (
 // Stages lists them in the order of the flow.
 func Stages() []Stage { return []Stage{SlowWork, SlowBroker, SlowConsumer, SlowRedis} }
 
-// beforeKafka reports whether what waits for the stage is not in Kafka yet.
-func (s Stage) beforeKafka() bool { return s == SlowWork || s == SlowBroker }
+// BeforeKafka reports whether what waits for the stage is not in Kafka yet.
+func (s Stage) BeforeKafka() bool { return s == SlowWork || s == SlowBroker }
 
 // throttle lets bytes pass at a rate. It is safe for concurrent use.
 type throttle struct {

@@ -190,10 +190,10 @@ func (n *Noted) silent() error {
 
 // Bounds of what is recorded before it is written again.
 const (
-	maxRecordBytes = 64 << 20
-	// fewRecords is how many records there must be for their compression to be that of
+	MaxRecordBytes = 64 << 20
+	// FewRecords is how many records there must be for their compression to be that of
 	// the stream: the records of one batch of the largest usual size in each partition.
-	fewRecords = 2000
+	FewRecords = 2000
 )
 
 // errEnough ends a recording.
@@ -227,7 +227,7 @@ func (u *Upstream) Record(ctx context.Context, b *lab.Bench, n int, during time.
 			for i := range batch.Events {
 				e := &batch.Events[i]
 				x := Parse(e.Value)
-				if e.Route != event.Data || x.ID == "" || seen[x.ID] || len(out) >= n || bytes >= maxRecordBytes {
+				if e.Route != event.Data || x.ID == "" || seen[x.ID] || len(out) >= n || bytes >= MaxRecordBytes {
 					continue
 				}
 				seen[x.ID] = true
@@ -235,7 +235,7 @@ func (u *Upstream) Record(ctx context.Context, b *lab.Bench, n int, during time.
 				bytes += len(e.Key) + len(e.Value)
 			}
 			b.Progress(fmt.Sprintf("recording the live stream: %d of %d records", len(out), n))
-			if len(out) >= n || bytes >= maxRecordBytes {
+			if len(out) >= n || bytes >= MaxRecordBytes {
 				return errEnough
 			}
 			cursor = batch.Cursor.Clone()

@@ -1,4 +1,4 @@
-package kit
+package batching
 
 import (
 	"bytes"
@@ -12,6 +12,7 @@ import (
 
 	"github.com/weir-project/weir/internal/kafka"
 	"github.com/weir-project/weir/internal/lab"
+	"github.com/weir-project/weir/internal/lab/kit"
 )
 
 // Bounds of one's own records, that batching writes again and again.
@@ -31,7 +32,7 @@ type FromTopic struct {
 
 // read reads the newest n records, as evenly from the partitions as they have them. What
 // has no value, or one larger than a batch may be, is left out.
-func (f *FromTopic) read(ctx context.Context, b *lab.Bench, n int64) ([]Payload, error) {
+func (f *FromTopic) read(ctx context.Context, b *lab.Bench, n int64) ([]kit.Payload, error) {
 	b.Progress("reading records of " + f.Topic)
 	cl, err := f.Kafka.Connect(ctx)
 	if err != nil {
@@ -52,17 +53,17 @@ func (f *FromTopic) read(ctx context.Context, b *lab.Bench, n int64) ([]Payload,
 		}
 	}
 	type dated struct {
-		Payload
+		kit.Payload
 		at time.Time
 	}
 	var found []dated
 	size := 0
 	err = kafka.Scan(ctx, f.Kafka, ranges, func(r *kgo.Record) error {
-		if len(r.Value) == 0 || len(r.Value) > ownValue || size >= maxRecordBytes {
+		if len(r.Value) == 0 || len(r.Value) > ownValue || size >= kit.MaxRecordBytes {
 			return nil
 		}
 		size += len(r.Key) + len(r.Value)
-		found = append(found, dated{Payload{Key: bytes.Clone(r.Key), Value: bytes.Clone(r.Value)}, r.Timestamp})
+		found = append(found, dated{kit.Payload{Key: bytes.Clone(r.Key), Value: bytes.Clone(r.Value)}, r.Timestamp})
 		return nil
 	})
 	if err != nil {
@@ -72,7 +73,7 @@ func (f *FromTopic) read(ctx context.Context, b *lab.Bench, n int64) ([]Payload,
 		return nil, fmt.Errorf("the topic %s has no records that could be written again: give one that has some", f.Topic)
 	}
 	slices.SortStableFunc(found, func(a, b dated) int { return a.at.Compare(b.at) }) // as they came
-	out := make([]Payload, len(found))
+	out := make([]kit.Payload, len(found))
 	for i := range found {
 		out[i] = found[i].Payload
 	}
@@ -80,7 +81,7 @@ func (f *FromTopic) read(ctx context.Context, b *lab.Bench, n int64) ([]Payload,
 }
 
 // ownNotes say what one's own records were.
-func (x *batchingRun) ownNotes() []string {
+func (x *run) ownNotes() []string {
 	if x.s.Live == nil && x.s.From == nil {
 		return nil
 	}
@@ -89,8 +90,8 @@ func (x *batchingRun) ownNotes() []string {
 		size += len(x.events[i].Value)
 	}
 	text := fmt.Sprintf("producers wrote %d records (%s), %d bytes each on average, again and again; the commits of weir's ingester are measured with simulated events", len(x.events), x.s.Source(), size/len(x.events))
-	if len(x.events) < fewRecords {
-		text += fmt.Sprintf("; fewer than %d of them repeat within a batch, which flatters compression", fewRecords)
+	if len(x.events) < kit.FewRecords {
+		text += fmt.Sprintf("; fewer than %d of them repeat within a batch, which flatters compression", kit.FewRecords)
 	}
 	return []string{text}
 }

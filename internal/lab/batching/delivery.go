@@ -1,4 +1,4 @@
-package kit
+package batching
 
 import (
 	"context"
@@ -10,6 +10,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/weir-project/weir/internal/lab/kit"
 )
 
 // errCut is what a client sees of a connection that was cut.
@@ -47,7 +49,7 @@ type deliverySeen struct {
 }
 
 // deliver writes through a network that swallows requests and loses answers.
-func (x *batchingRun) deliver(ctx context.Context, d delivery) (*deliverySeen, error) {
+func (x *run) deliver(ctx context.Context, d delivery) (*deliverySeen, error) {
 	x.b.Begin(string(d), time.Now())
 	x.b.Progress(string(d) + ": writing through connections that are cut")
 	topic, err := x.topic(ctx)
@@ -55,7 +57,7 @@ func (x *batchingRun) deliver(ctx context.Context, d delivery) (*deliverySeen, e
 		return nil, err
 	}
 	n := &cutter{every: 6}
-	if x.s.Break == BreakIdle {
+	if x.s.Break == kit.BreakIdle {
 		n.every = 0
 	}
 	cl, err := x.kafka.NewClient(append(d.setting().options(), kgo.DefaultProduceTopic(topic), kgo.Dialer(n.dial))...)
@@ -74,7 +76,7 @@ func (x *batchingRun) deliver(ctx context.Context, d delivery) (*deliverySeen, e
 	n.mu.Lock()
 	o.swallowed, o.voided = n.swallowed, n.voided
 	n.mu.Unlock()
-	if x.s.Break == BreakTwice && d == deliverSafe {
+	if x.s.Break == kit.BreakTwice && d == deliverSafe {
 		w.next -= 3
 		for range 3 {
 			w.write(ctx, time.Time{})
@@ -94,14 +96,14 @@ func (x *batchingRun) deliver(ctx context.Context, d delivery) (*deliverySeen, e
 // than that, and a producer with acks=1 has not waited for it: what is on its way to the
 // followers is not lost. A record in each partition that all have acknowledged comes after
 // whatever was there.
-func (x *batchingRun) replicated(ctx context.Context, topic string) error {
+func (x *run) replicated(ctx context.Context, topic string) error {
 	cl, err := x.kafka.NewClient(kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	if err != nil {
 		return err
 	}
 	defer cl.Close()
 	var last []*kgo.Record
-	for p := range int32(groupPartitions) {
+	for p := range int32(topicPartitions) {
 		last = append(last, &kgo.Record{Topic: topic, Partition: p})
 	}
 	if err := cl.ProduceSync(ctx, last...).FirstErr(); err != nil {
@@ -137,7 +139,7 @@ type cutConn struct {
 
 // Write implements net.Conn. A client writes each request in one call.
 func (c *cutConn) Write(p []byte) (int, error) {
-	if APIKey(p) != kmsg.Produce {
+	if kit.APIKey(p) != kmsg.Produce {
 		return c.Conn.Write(p)
 	}
 	c.n.mu.Lock()

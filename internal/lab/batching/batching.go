@@ -1,4 +1,6 @@
-package kit
+// Package batching is the lab about what it costs to send records one way or another: linger,
+// batch size, compression and acknowledgements, and commits that adapt to the load.
+package batching
 
 import (
 	"context"
@@ -9,6 +11,7 @@ import (
 
 	"github.com/weir-project/weir/internal/kafka"
 	"github.com/weir-project/weir/internal/lab"
+	"github.com/weir-project/weir/internal/lab/kit"
 )
 
 // BreakHurry lets no producer linger: a way to break the experiment on purpose, beside twice
@@ -18,15 +21,18 @@ const BreakHurry = "hurry"
 // maxSettings bounds how many producers are measured.
 const maxSettings = 32
 
-//go:embed batching.md
-var batchingHelp string
+// topicPartitions is how many partitions each topic has that producers write to.
+const topicPartitions = 6
 
-// BatchingLab is about what it costs to send records one way or another, in latency, CPU
+//go:embed help.md
+var help string
+
+// Lab is about what it costs to send records one way or another, in latency, CPU
 // and bytes, and about commits that adapt to the load.
-var BatchingLab = lab.Define[Batching]("batching", batchingHelp)
+var Lab = lab.Define[Settings]("batching", help)
 
-// Batching is its settings. The usual producers differ in one thing at a time.
-type Batching struct {
+// Settings is its settings. The usual producers differ in one thing at a time.
+type Settings struct {
 	Producers ProducerSettings `flag:"setting" json:"producers" default:"usual" short:"few" list:"repeat"`
 	// Rate is how many events per second each is measured at, for the time Offer.
 	Rate  float64       `flag:"rate" json:"rate" default:"2000" short:"1000" min:"200" max:"20000"`
@@ -40,22 +46,22 @@ type Batching struct {
 	Seed   int64         `flag:"seed" json:"seed" default:"1"`
 	// Live is where the records are from, recorded first; From is a topic that they are
 	// read from. Where both are nil they are simulated.
-	Live *Upstream  `json:"live,omitempty"`
-	From *FromTopic `json:"from,omitempty"`
+	Live *kit.Upstream `json:"live,omitempty"`
+	From *FromTopic    `json:"from,omitempty"`
 	// Break is empty, or a way to break the experiment on purpose.
 	Break string `flag:"break" json:"break,omitempty" choices:"twice,hurry,idle"`
 }
 
 // SetLive takes records from a live stream.
-func (s *Batching) SetLive(u *Upstream) { s.Live = u }
+func (s *Settings) SetLive(u *kit.Upstream) { s.Live = u }
 
 // SetTopic takes records from a topic.
-func (s *Batching) SetTopic(cfg kafka.Config, topic string) {
+func (s *Settings) SetTopic(cfg kafka.Config, topic string) {
 	s.From = &FromTopic{Kafka: cfg, Topic: topic}
 }
 
 // Source implements lab.Sourced.
-func (s *Batching) Source() string {
+func (s *Settings) Source() string {
 	if s.From != nil {
 		return "records of the topic " + s.From.Topic
 	}
@@ -63,7 +69,7 @@ func (s *Batching) Source() string {
 }
 
 // Derived are what the report says beside the settings: what each producer is called.
-func (s *Batching) Derived() map[string]any {
+func (s *Settings) Derived() map[string]any {
 	names := make([]string, len(s.Producers))
 	for i, p := range s.Producers {
 		names[i] = p.String()
@@ -72,7 +78,7 @@ func (s *Batching) Derived() map[string]any {
 }
 
 // Check says what is wrong with the producers and the source of the records.
-func (s *Batching) Check() error {
+func (s *Settings) Check() error {
 	if len(s.Producers) > maxSettings {
 		return fmt.Errorf("%d settings to try are more than %d", len(s.Producers), maxSettings)
 	}
@@ -88,18 +94,18 @@ func (s *Batching) Check() error {
 }
 
 // Run implements lab.Settings.
-func (s *Batching) Run(ctx context.Context, b *lab.Bench, r *lab.Report) error {
+func (s *Settings) Run(ctx context.Context, b *lab.Bench, r *lab.Report) error {
 	return s.run(ctx, b, r, committings())
 }
 
 // run carries it out, with some ways of committing.
-func (s *Batching) run(ctx context.Context, b *lab.Bench, r *lab.Report, ways []committing) (err error) {
+func (s *Settings) run(ctx context.Context, b *lab.Bench, r *lab.Report, ways []committing) (err error) {
 	own, err := s.own(ctx, b) // where there are none, nothing has to be started
 	if err != nil {
 		return err
 	}
 	b.Progress("starting three brokers")
-	e, err := OpenEngine(ctx, b, nil)
+	e, err := kit.OpenEngine(ctx, b, nil)
 	if err != nil {
 		return err
 	}

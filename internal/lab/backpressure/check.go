@@ -1,9 +1,10 @@
-package kit
+package backpressure
 
 import (
 	"fmt"
 
 	"github.com/weir-project/weir/internal/lab"
+	"github.com/weir-project/weir/internal/lab/kit"
 	"github.com/weir-project/weir/internal/lab/overflow"
 )
 
@@ -45,7 +46,7 @@ type figures struct {
 }
 
 // figures derives.
-func (o *observation) figures(s *Backpressure) figures {
+func (o *observation) figures(s *Settings) figures {
 	var f figures
 	var first, last *sample
 	var offered float64
@@ -91,7 +92,7 @@ func (o *observation) figures(s *Backpressure) figures {
 }
 
 // measure adds the figures of a case to the report.
-func (s *Backpressure) measure(r *lab.Report, o *observation) {
+func (s *Settings) measure(r *lab.Report, o *observation) {
 	f, of := o.figures(s), o.name()
 	r.Measure(of, "offered", float64(o.offered()), "events")
 	r.Measure(of, "stored", float64(o.stored), "events")
@@ -100,9 +101,9 @@ func (s *Backpressure) measure(r *lab.Report, o *observation) {
 		r.Measure(of, "throughput", f.rate, "events/s")
 	}
 	if len(o.latency) > 0 {
-		r.Measure(of, "latency p50", Quantile(o.latency, 0.50), "ms")
-		r.Measure(of, "latency p90", Quantile(o.latency, 0.90), "ms")
-		r.Measure(of, "latency p99", Quantile(o.latency, 0.99), "ms")
+		r.Measure(of, "latency p50", kit.Quantile(o.latency, 0.50), "ms")
+		r.Measure(of, "latency p90", kit.Quantile(o.latency, 0.90), "ms")
+		r.Measure(of, "latency p99", kit.Quantile(o.latency, 0.99), "ms")
 	}
 	r.Measure(of, "peak queue", float64(f.peak), "events")
 	r.Measure(of, "peak queue in bytes", float64(f.peakBytes), "bytes")
@@ -123,7 +124,7 @@ func (s *Backpressure) measure(r *lab.Report, o *observation) {
 
 // judge adds the checks of a case. Where its conditions are not met, nothing else
 // of it is judged.
-func (s *Backpressure) judge(r *lab.Report, o *observation) {
+func (s *Settings) judge(r *lab.Report, o *observation) {
 	f, of := o.figures(s), o.name()
 	conditions := len(r.Checks)
 	loaded := true // a live load may be too small: what is exact holds whatever it was
@@ -142,22 +143,22 @@ func (s *Backpressure) judge(r *lab.Report, o *observation) {
 	if o.restarts > 0 { // what was dropped meanwhile is delivered again
 		r.Unknown(of, "the ingester is not started again", "0 restarts", fmt.Sprint(o.restarts))
 	}
-	if s.Slow.beforeKafka() && o.policy == overflow.Spill && o.finalQueue.Spilled.Total == 0 && !o.touched() {
+	if s.Slow.BeforeKafka() && o.policy == overflow.Spill && o.finalQueue.Spilled.Total == 0 && !o.touched() {
 		load("the load reaches the disk", "at least 1 event spilled", "0")
 	}
 	if o.finalQueue.Spilled.Err != "" {
 		r.Unknown(of, "the disk takes what is spilled", "no error", o.finalQueue.Spilled.Err)
 	}
-	if least := s.leastPeak(o.policy); s.Slow.beforeKafka() && f.peak < least && f.peakBytes < s.leastPeakBytes(o.policy) && !o.touched() {
+	if least := s.leastPeak(o.policy); s.Slow.BeforeKafka() && f.peak < least && f.peakBytes < s.leastPeakBytes(o.policy) && !o.touched() {
 		load("the load fills the queue", fmt.Sprintf("at least %d events in it", least), fmt.Sprint(f.peak))
 	}
 	if s.Break != "" && o.fired == 0 {
 		r.Unknown(of, "the fault fires", "at least once", "never")
 	}
-	if least := s.leastLag(); s.Slow == SlowConsumer && f.peakLag < least && !o.touched() {
+	if least := s.leastLag(); s.Slow == kit.SlowConsumer && f.peakLag < least && !o.touched() {
 		load("the consumer is behind", fmt.Sprintf("by at least %d events", least), fmt.Sprint(f.peakLag))
 	}
-	if s.Slow != SlowWork && o.slowed == 0 {
+	if s.Slow != kit.SlowWork && o.slowed == 0 {
 		r.Unknown(of, "the stage is slow", "at least one thing had to wait", "nothing")
 	}
 	if len(r.Checks) > conditions {
@@ -166,7 +167,7 @@ func (s *Backpressure) judge(r *lab.Report, o *observation) {
 	s.judgeLoss(r, o, f)
 	switch {
 	case o.touched() || !loaded: // what follows is about settings that stay, and a load that was reached
-	case !s.Slow.beforeKafka():
+	case !s.Slow.BeforeKafka():
 		r.Check(of, "nobody before Kafka notices: the log is the buffer", "0 dropped, reader never waits, queue not full", fmt.Sprintf("%d, %.2f s, %d of %d",
 			o.finalQueue.Dropped.Total(), f.blocked, f.peak, s.Queue), o.finalQueue.Dropped.Total() == 0 && f.blocked < notWaiting && f.peak < s.Queue-batchEvents)
 	default:
@@ -182,7 +183,7 @@ func (s *Backpressure) judge(r *lab.Report, o *observation) {
 const notWaiting = 0.01
 
 // judgePolicy adds what only some policies do, and the speed.
-func (s *Backpressure) judgePolicy(r *lab.Report, o *observation, f figures) {
+func (s *Settings) judgePolicy(r *lab.Report, o *observation, f figures) {
 	of := o.name()
 	switch o.policy {
 	case overflow.Block:
@@ -192,7 +193,7 @@ func (s *Backpressure) judgePolicy(r *lab.Report, o *observation, f figures) {
 			fmt.Sprintf("%.2f s, %d events and %d KiB at most", f.blocked, o.finalQueue.Spilled.Total, f.peakDisk>>10), f.blocked < notWaiting && f.peakDisk <= s.Spill+spillBlur)
 		r.Check(of, "nothing is left on disk", "0 events", fmt.Sprint(o.finalQueue.Spilled.Events), o.finalQueue.Spilled.Events == 0)
 	}
-	if s.Slow == SlowBroker {
+	if s.Slow == kit.SlowBroker {
 		limit := s.capacity() * bytesPerEvent
 		r.Check(of, "no more passes to the brokers than the connection carries", fmt.Sprintf("<= %.0f KiB/s (+%.0f%%)", limit/1024, 100*capacityAbove),
 			fmt.Sprintf("%.1f KiB/s over %.1f s", f.throttled/1024, f.window), f.throttled > 0 && f.throttled <= limit*(1+capacityAbove))
@@ -206,7 +207,7 @@ const spillBlur = 256 << 10
 
 // judgeThroughput adds what theory says of the speed, unless the machine was too busy
 // for any worker to be that fast.
-func (s *Backpressure) judgeThroughput(r *lab.Report, of string, f figures) {
+func (s *Settings) judgeThroughput(r *lab.Report, of string, f figures) {
 	const claim = "throughput is workers / time of the work"
 	c := s.capacity()
 	want, got := fmt.Sprintf("%.0f/s (-%.0f%%, +%.0f%%)", c, 100*capacityBelow, 100*capacityAbove), fmt.Sprintf("%.1f/s over %.1f s", f.rate, f.window)
@@ -218,7 +219,7 @@ func (s *Backpressure) judgeThroughput(r *lab.Report, of string, f figures) {
 }
 
 // leastLag is how far behind a slow consumer must have been, in events.
-func (s *Backpressure) leastLag() int64 {
+func (s *Settings) leastLag() int64 {
 	if s.Live != nil {
 		return batchEvents
 	}
@@ -226,7 +227,7 @@ func (s *Backpressure) leastLag() int64 {
 }
 
 // leastPeak is how full the queue must have been for a case to show anything.
-func (s *Backpressure) leastPeak(p overflow.Policy) int {
+func (s *Settings) leastPeak(p overflow.Policy) int {
 	if p == overflow.Sample { // it never fills: it settles where what is admitted is what goes
 		return s.Queue * 6 / 10
 	}
@@ -234,7 +235,7 @@ func (s *Backpressure) leastPeak(p overflow.Policy) int {
 }
 
 // leastPeakBytes is the same in bytes: either bound fills it.
-func (s *Backpressure) leastPeakBytes(p overflow.Policy) int64 {
+func (s *Settings) leastPeakBytes(p overflow.Policy) int64 {
 	if p == overflow.Sample {
 		return s.QueueBytes * 6 / 10
 	}
@@ -245,7 +246,7 @@ func (s *Backpressure) leastPeakBytes(p overflow.Policy) int64 {
 const batchBytes = batchEvents * 2 << 10
 
 // held is how many events the full queue had: fewer than it may have where bytes bound it.
-func (s *Backpressure) held(f figures) float64 {
+func (s *Settings) held(f figures) float64 {
 	if f.peak < s.Queue*6/10 {
 		return float64(f.peak)
 	}
@@ -253,12 +254,12 @@ func (s *Backpressure) held(f figures) float64 {
 }
 
 // judgeLoss adds what is exact: loss, counts, order.
-func (s *Backpressure) judgeLoss(r *lab.Report, o *observation, f figures) {
+func (s *Settings) judgeLoss(r *lab.Report, o *observation, f figures) {
 	of := o.name()
 	dropped := o.finalQueue.Dropped
 	missing := o.offered() - (o.stored - o.twice - o.foreign)
 	want := missing
-	if o.touched() || !s.Slow.beforeKafka() {
+	if o.touched() || !s.Slow.BeforeKafka() {
 		others := dropped.Total()
 		for _, p := range o.policies() {
 			others -= dropped[p]
@@ -271,7 +272,7 @@ func (s *Backpressure) judgeLoss(r *lab.Report, o *observation, f figures) {
 	if o.policy == overflow.Block || o.policy == overflow.Spill && dropped.Total() == 0 {
 		r.Check(of, "nothing is lost", fmt.Sprintf("%d stored", o.offered()), fmt.Sprintf("%d stored, %d missing", o.stored, missing), missing == 0)
 		want = 0
-	} else if o.policy != overflow.Spill && s.Slow == SlowWork && s.Live == nil { // a live load comes in waves
+	} else if o.policy != overflow.Spill && s.Slow == kit.SlowWork && s.Live == nil { // a live load comes in waves
 		s.judgeAmount(r, o, f, missing)
 	}
 	r.Check(of, "every loss is counted with the policy that dropped it", fmt.Sprintf("%d dropped by %s, 0 by others", want, o.policy),
@@ -281,7 +282,7 @@ func (s *Backpressure) judgeLoss(r *lab.Report, o *observation, f figures) {
 }
 
 // judgeContents adds what must be right of what is stored.
-func (s *Backpressure) judgeContents(r *lab.Report, o *observation) {
+func (s *Settings) judgeContents(r *lab.Report, o *observation) {
 	of := o.name()
 	r.Check(of, "nothing is doubled, made up or out of order", "0, 0, 0", fmt.Sprintf("%d, %d, %d", o.twice, o.foreign, o.late),
 		o.twice == 0 && o.foreign == 0 && o.late == 0)
@@ -291,7 +292,7 @@ func (s *Backpressure) judgeContents(r *lab.Report, o *observation) {
 // judgeAmount adds how much a policy that drops must drop: what has come and not
 // gone, at the measured throughput, when the offer ends, less what waits then. Sample
 // lets less wait.
-func (s *Backpressure) judgeAmount(r *lab.Report, o *observation, f figures, missing int64) {
+func (s *Settings) judgeAmount(r *lab.Report, o *observation, f figures, missing int64) {
 	least := (s.Rate-f.rate)*s.Offer.Seconds() - s.held(f)
 	most := least
 	if o.policy == overflow.Sample {
@@ -303,7 +304,7 @@ func (s *Backpressure) judgeAmount(r *lab.Report, o *observation, f figures, mis
 }
 
 // judgeBlock adds what only blocking does.
-func (s *Backpressure) judgeBlock(r *lab.Report, o *observation, f figures) {
+func (s *Settings) judgeBlock(r *lab.Report, o *observation, f figures) {
 	of := o.name()
 	if s.Live != nil { // how long the server waits is its own knowledge
 		r.Check(of, "the socket stops: nobody reads it while the queue is full", "over 0.1 s", fmt.Sprintf("%.1f s", f.blocked), f.blocked > 0.1)

@@ -1,4 +1,4 @@
-package kit
+package batching
 
 import (
 	"context"
@@ -14,6 +14,7 @@ import (
 	"github.com/weir-project/weir/internal/event"
 	"github.com/weir-project/weir/internal/ingest"
 	"github.com/weir-project/weir/internal/kafka"
+	"github.com/weir-project/weir/internal/lab/kit"
 )
 
 // committing is a way to decide when a transaction ends.
@@ -72,7 +73,7 @@ const (
 )
 
 // commits measures the ways in turns, under a low and a high load.
-func (x *batchingRun) commits(ctx context.Context, ways []committing) ([]*commitSeen, error) {
+func (x *run) commits(ctx context.Context, ways []committing) ([]*commitSeen, error) {
 	var all []*commitSeen
 	for _, rate := range []float64{commitLowRate, commitHighRate} {
 		seen := map[committing]*commitSeen{}
@@ -99,7 +100,7 @@ func (x *batchingRun) commits(ctx context.Context, ways []committing) ([]*commit
 }
 
 // commit ingests events at the rate once, with weir's own ingester, on new topics.
-func (x *batchingRun) commit(ctx context.Context, o *commitSeen) (err error) {
+func (x *run) commit(ctx context.Context, o *commitSeen) (err error) {
 	topic, err := x.topic(ctx)
 	if err != nil {
 		return err
@@ -134,9 +135,9 @@ func (x *batchingRun) commit(ctx context.Context, o *commitSeen) (err error) {
 	ended := make(chan error, 1)
 	go func() { ended <- ing.Run(run) }()
 	total := int64(len(src.events))
-	end := time.Now().Add(Patience)
+	end := time.Now().Add(kit.Patience)
 	for time.Now().Before(end) && err == nil && tail.count() < total {
-		err = Wait(ctx, 2*time.Millisecond)
+		err = kit.Wait(ctx, 2*time.Millisecond)
 	}
 	var used, took time.Duration
 	if first := src.first.Load(); first != nil {
@@ -166,7 +167,7 @@ func (x *batchingRun) commit(ctx context.Context, o *commitSeen) (err error) {
 
 // pacedSource hands over events as they are due, or at fixed times.
 type pacedSource struct {
-	events []Payload
+	events []kit.Payload
 	rate   float64
 	every  time.Duration // 0: at once
 	lead   time.Duration // before the first
@@ -194,7 +195,7 @@ func (*pacedSource) Status() event.SourceStatus { return event.SourceStatus{} }
 
 // Stream implements ingest.Source.
 func (p *pacedSource) Stream(ctx context.Context, from event.Cursor, emit func(*event.Batch) error) error {
-	if err := Wait(ctx, p.lead); err != nil {
+	if err := kit.Wait(ctx, p.lead); err != nil {
 		return err
 	}
 	p.first.CompareAndSwap(nil, &moment{time.Now(), p.cpu()})
@@ -239,7 +240,7 @@ type committedTail struct {
 
 // tail reads a topic, and tells how old the oldest record was that came in a moment, in
 // ms; tell may be nil.
-func (x *batchingRun) tail(ctx context.Context, topic string, tell func(oldest float64)) (*committedTail, error) {
+func (x *run) tail(ctx context.Context, topic string, tell func(oldest float64)) (*committedTail, error) {
 	cl, err := x.kafka.NewClient(kgo.ConsumeTopics(topic), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 	if err != nil {
 		return nil, err
@@ -256,7 +257,7 @@ func (x *batchingRun) tail(ctx context.Context, topic string, tell func(oldest f
 			t.mu.Lock()
 			fetches.EachRecord(func(r *kgo.Record) {
 				// The first millisecond is the timestamp's.
-				age := math.Max(0, Milliseconds(now.Sub(r.Timestamp)))
+				age := math.Max(0, kit.Milliseconds(now.Sub(r.Timestamp)))
 				t.ms, oldest = append(t.ms, age), max(oldest, age)
 				if t.seen[string(r.Value)] {
 					t.twice++

@@ -1,4 +1,7 @@
-package kit
+// Package backpressure is the lab about a stage that is too slow: what happens, with each
+// policy, to the events that are offered beyond what it can do. It owns the settings, what is
+// observed and what is claimed; the queue with its policies is package overflow.
+package backpressure
 
 import (
 	"context"
@@ -10,6 +13,7 @@ import (
 
 	"github.com/weir-project/weir/internal/event"
 	"github.com/weir-project/weir/internal/lab"
+	"github.com/weir-project/weir/internal/lab/kit"
 	"github.com/weir-project/weir/internal/lab/overflow"
 )
 
@@ -28,26 +32,21 @@ const (
 const (
 	// MinQueue is twice what the source hands over at once, so that the bound can
 	// be told from one batch.
-	MinQueue   = 512
-	MaxWorkers = 64
-	MinWork    = time.Millisecond
-	MaxWork    = time.Second
-	MaxCase    = 15 * time.Minute
+	MinQueue = 512
 	// MinQueueBytes is a few batches, so that the bound can be told from one.
 	MinQueueBytes = 1 << 20
-	MaxQueueBytes = 1 << 30
 )
 
-//go:embed backpressure.md
-var backpressureHelp string
+//go:embed help.md
+var help string
 
-// BackpressureLab is about a stage that is too slow: what happens, with each policy, to the
+// Lab is about a stage that is too slow: what happens, with each policy, to the
 // events that are offered beyond what it can do.
-var BackpressureLab = lab.Define[Backpressure]("backpressure", backpressureHelp)
+var Lab = lab.Define[Settings]("backpressure", help)
 
-// Backpressure is its settings. The defaults are those of the project that weir goes back
+// Settings is its settings. The defaults are those of the project that weir goes back
 // to: a queue of 10,000 and four workers of 10 ms, offered five times what those can do.
-type Backpressure struct {
+type Settings struct {
 	// Preset names the other settings to begin with: one event after the other; a stream as
 	// slow as the public posts; one policy, and time to change it by hand.
 	Preset   string            `flag:"preset" default:"threaded" choices:"io,live,play,short,threaded"`
@@ -61,7 +60,7 @@ type Backpressure struct {
 	Work time.Duration `flag:"work" json:"work_ms" default:"10ms" presets:"live=100ms" min:"1ms" max:"1s"`
 	// Slow is the stage that is slow, Work how slow: for SlowRedis the time of a
 	// request, for SlowBroker by how many bytes the same number of events takes.
-	Slow Stage `flag:"slow" json:"slow" default:"work" choices:"work,broker,consumer,redis"`
+	Slow kit.Stage `flag:"slow" json:"slow" default:"work" choices:"work,broker,consumer,redis"`
 	// Spill is how much disk the policy spill may use, in bytes.
 	Spill int64 `flag:"spill-bytes" json:"spill_bytes" default:"33554432" min:"65536" max:"8589934592"`
 	// Rate is how many events per second the upstream offers, for the time Offer.
@@ -70,42 +69,40 @@ type Backpressure struct {
 	Seed  int64         `flag:"seed" json:"seed" default:"1" simulated:"only"`
 	// Live is where events come from for the time Offer, at their own rate; nil for the
 	// simulated stream.
-	Live *Upstream `json:"live,omitempty"`
+	Live *kit.Upstream `json:"live,omitempty"`
 	// Break is empty, or a way to break the pipeline on purpose.
 	Break string `flag:"break" json:"break,omitempty" choices:"lose,slow,forget,miscount,idle"`
 }
 
 // SetLive takes events from a live stream.
-func (s *Backpressure) SetLive(u *Upstream) { s.Live = u }
+func (s *Settings) SetLive(u *kit.Upstream) { s.Live = u }
 
 // Source implements lab.Sourced.
-func (s *Backpressure) Source() string { return s.Live.Name() }
+func (s *Settings) Source() string { return s.Live.Name() }
 
 // Derived are figures that follow from the settings.
-func (s *Backpressure) Derived() map[string]any {
+func (s *Settings) Derived() map[string]any {
 	return map[string]any{"events": s.events(), "capacity_per_s": s.capacity()}
 }
 
-func Milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
-
 // capacity is what theory says that the workers can do, in events per second.
-func (s *Backpressure) capacity() float64 { return float64(s.Workers) / s.Work.Seconds() }
+func (s *Settings) capacity() float64 { return float64(s.Workers) / s.Work.Seconds() }
 
 // events is how many events upstream offers.
-func (s *Backpressure) events() int64 { return int64(math.Round(s.Rate * s.Offer.Seconds())) }
+func (s *Settings) events() int64 { return int64(math.Round(s.Rate * s.Offer.Seconds())) }
 
 // Check refuses settings with which nothing could be shown, and says what would do.
-func (s *Backpressure) Check() error {
+func (s *Settings) Check() error {
 	switch {
-	case s.Break == BreakSlow && s.Slow != SlowWork:
-		return fmt.Errorf("--break %s makes workers slow: it needs --slow %s", BreakSlow, SlowWork)
-	case s.Break == BreakForget && (!slices.Contains(s.Policies, overflow.Spill) || !s.Slow.beforeKafka()):
-		return fmt.Errorf("--break %s is about what comes back from disk: it needs the policy spill, and a slow stage before Kafka", BreakForget)
+	case s.Break == BreakSlow && s.Slow != kit.SlowWork:
+		return fmt.Errorf("--break %s makes workers slow: it needs --slow %s", BreakSlow, kit.SlowWork)
+	case s.Break == kit.BreakForget && (!slices.Contains(s.Policies, overflow.Spill) || !s.Slow.BeforeKafka()):
+		return fmt.Errorf("--break %s is about what comes back from disk: it needs the policy spill, and a slow stage before Kafka", kit.BreakForget)
 	}
 	if err := s.Live.Check(); err != nil {
 		return err
 	}
-	if s.Slow == SlowRedis || s.Live != nil {
+	if s.Slow == kit.SlowRedis || s.Live != nil {
 		return nil // counts are batched: no number of events is too many; and what a live stream brings is seen then
 	}
 	c := s.capacity()
@@ -115,18 +112,18 @@ func (s *Backpressure) Check() error {
 	}
 	holds := min(float64(s.Queue), float64(s.QueueBytes)/bytesInQueue)
 	need := time.Duration(1.3 * holds / (s.Rate - c) * float64(time.Second)).Round(100 * time.Millisecond)
-	if s.Offer < need && s.Slow != SlowConsumer { // no queue fills before one
+	if s.Offer < need && s.Slow != kit.SlowConsumer { // no queue fills before one
 		return fmt.Errorf("in %v a queue of %.0f is not filled by %.0f/s that come and %.0f/s that go: offer for at least %v, or make the queue smaller",
 			s.Offer, holds, s.Rate, c, need)
 	}
-	if t := time.Duration(float64(s.events()) / c * float64(time.Second)); t > MaxCase {
-		return fmt.Errorf("%d events at %.0f/s take %v, longer than a lab may (%v): offer fewer, or make the workers faster", s.events(), c, t.Round(time.Second), MaxCase)
+	if t := time.Duration(float64(s.events()) / c * float64(time.Second)); t > kit.MaxCase {
+		return fmt.Errorf("%d events at %.0f/s take %v, longer than a lab may (%v): offer fewer, or make the workers faster", s.events(), c, t.Round(time.Second), kit.MaxCase)
 	}
 	return nil
 }
 
 // Run implements lab.Settings.
-func (s *Backpressure) Run(ctx context.Context, b *lab.Bench, r *lab.Report) error {
+func (s *Settings) Run(ctx context.Context, b *lab.Bench, r *lab.Report) error {
 	touched := false
 	for i, p := range s.Policies {
 		show := func(text string) {
@@ -153,7 +150,7 @@ func (s *Backpressure) Run(ctx context.Context, b *lab.Bench, r *lab.Report) err
 }
 
 // surplus is how many events theory says have come and not gone when the offer ends.
-func (s *Backpressure) surplus() float64 { return (s.Rate - s.capacity()) * s.Offer.Seconds() }
+func (s *Settings) surplus() float64 { return (s.Rate - s.capacity()) * s.Offer.Seconds() }
 
 // bytesPerEvent is what a simulated post takes in a compressed batch, about.
 const bytesPerEvent = 230
@@ -162,30 +159,30 @@ const bytesPerEvent = 230
 const bytesInQueue = 850
 
 // rig says what runs under a policy.
-func (s *Backpressure) rig(p overflow.Policy, w *Workers) StackConfig {
-	c := StackConfig{Live: s.Live, Offer: s.Offer, Seed: s.Seed, Rate: s.Rate, Events: s.events(), Lossy: s.Break == BreakLose, Slow: s.Slow,
+func (s *Settings) rig(p overflow.Policy, w *kit.Workers) kit.StackConfig {
+	c := kit.StackConfig{Live: s.Live, Offer: s.Offer, Seed: s.Seed, Rate: s.Rate, Events: s.events(), Lossy: s.Break == BreakLose, Slow: s.Slow,
 		Overflow: &overflow.Config{Events: s.Queue, Bytes: s.QueueBytes, Policy: p, DiskBytes: s.Spill}}
 	switch s.Slow {
-	case SlowBroker:
+	case kit.SlowBroker:
 		c.PerSecond = int64(s.capacity() * bytesPerEvent)
-	case SlowConsumer:
+	case kit.SlowConsumer:
 		c.Delay = s.Work / time.Duration(s.Workers)
-	case SlowRedis:
+	case kit.SlowRedis:
 		c.Delay = s.Work
 	default:
 		c.Overflow.Work = w.Do
 	}
-	if s.Break == BreakIdle {
+	if s.Break == kit.BreakIdle {
 		c.PerSecond, c.Delay = 1<<30, 0
 	}
 	return c
 }
 
 // liveNote says what load a live stream was.
-func (o *observation) liveNote(s *Backpressure) string {
+func (o *observation) liveNote(s *Settings) string {
 	rate := float64(o.events) / s.Offer.Seconds()
 	text := fmt.Sprintf("%s: the live stream was read at %.1f events/s for %v; %d workers of %v do %.0f/s", o.name(), rate, s.Offer, s.Workers, s.Work, s.capacity())
-	if q := o.finalQueue; q.Blocked == 0 && q.Dropped.Total() == 0 && q.Spilled.Total == 0 && s.Slow.beforeKafka() {
+	if q := o.finalQueue; q.Blocked == 0 && q.Dropped.Total() == 0 && q.Spilled.Total == 0 && s.Slow.BeforeKafka() {
 		text += ", so that nothing backs up: make the work longer, or ask for more with --collections '*'"
 	}
 	if o.origin != "" && o.origin != event.OriginLive {
@@ -195,14 +192,14 @@ func (o *observation) liveNote(s *Backpressure) string {
 }
 
 // notes say what would have held without loss or waiting.
-func (s *Backpressure) notes() []string {
-	if s.Slow == SlowRedis {
+func (s *Settings) notes() []string {
+	if s.Slow == kit.SlowRedis {
 		return []string{fmt.Sprintf("%v for each request to Redis: a batch of any size is one request, so that it costs latency and no throughput", s.Work)}
 	}
-	if s.Slow == SlowConsumer {
+	if s.Slow == kit.SlowConsumer {
 		return []string{fmt.Sprintf("a consumer that does %.0f events/s is behind by up to %.0f events after %v: they wait in Kafka, which keeps them anyway, and nobody before it notices", s.capacity(), s.surplus(), s.Offer)}
 	}
-	if s.Slow == SlowBroker {
+	if s.Slow == kit.SlowBroker {
 		return []string{fmt.Sprintf("%d bytes a second are let through to the brokers; producers send again what is not acknowledged, and do not read on: the queue and the socket fill as with slow workers", int64(s.capacity()*bytesPerEvent))}
 	}
 	enough := int(math.Ceil(s.Rate * s.Work.Seconds()))

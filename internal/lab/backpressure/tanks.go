@@ -1,4 +1,4 @@
-package kit
+package backpressure
 
 import (
 	"fmt"
@@ -6,12 +6,13 @@ import (
 	"time"
 
 	"github.com/weir-project/weir/internal/lab"
+	"github.com/weir-project/weir/internal/lab/kit"
 	"github.com/weir-project/weir/internal/lab/overflow"
 	"github.com/weir-project/weir/internal/lab/record"
 )
 
 // offer lets policy, workers and the time of the work be changed while a case runs.
-func (o *observation) offer(b *lab.Bench, s *Backpressure, g *Stack, w *Workers) (withdraw func()) {
+func (o *observation) offer(b *lab.Bench, s *Settings, g *kit.Stack, w *kit.Workers) (withdraw func()) {
 	var names []string
 	for _, p := range overflow.Policies() {
 		names = append(names, p.String())
@@ -28,12 +29,12 @@ func (o *observation) offer(b *lab.Bench, s *Backpressure, g *Stack, w *Workers)
 		p, _ := overflow.ParsePolicy(v) // one of the names
 		g.Overflow.SetPolicy(p)
 	})
-	if s.Slow == SlowWork {
-		add(record.Control{Name: "workers", Label: "workers", Min: 1, Max: MaxWorkers, Value: strconv.Itoa(s.Workers)}, func(v string) {
+	if s.Slow == kit.SlowWork {
+		add(record.Control{Name: "workers", Label: "workers", Min: 1, Max: kit.MaxWorkers, Value: strconv.Itoa(s.Workers)}, func(v string) {
 			n, _ := strconv.ParseFloat(v, 64) // within the bounds
 			w.Number.Store(int64(n))
 		})
-		add(record.Control{Name: "work", Label: "work per event", Min: Milliseconds(MinWork), Max: 100, Unit: "ms", Value: strconv.FormatFloat(Milliseconds(s.Work), 'f', -1, 64)}, func(v string) {
+		add(record.Control{Name: "work", Label: "work per event", Min: kit.Milliseconds(kit.MinWork), Max: 100, Unit: "ms", Value: strconv.FormatFloat(kit.Milliseconds(s.Work), 'f', -1, 64)}, func(v string) {
 			ms, _ := strconv.ParseFloat(v, 64)
 			w.Work.Store(int64(ms * float64(time.Millisecond)))
 		})
@@ -50,7 +51,7 @@ func (o *observation) offer(b *lab.Bench, s *Backpressure, g *Stack, w *Workers)
 const rateOver = 1.0
 
 // tanks are the stages as they are at a sample, which is the last one.
-func (o *observation) tanks(s *Backpressure, w *Workers, x *sample) []record.Tank {
+func (o *observation) tanks(s *Settings, w *kit.Workers, x *sample) []record.Tank {
 	past := x
 	for i := len(o.samples) - 1; i >= 0 && x.at-o.samples[i].at <= rateOver; i-- {
 		past = &o.samples[i]
@@ -67,10 +68,10 @@ func (o *observation) tanks(s *Backpressure, w *Workers, x *sample) []record.Tan
 	held := func(x *sample) int64 { // read, and neither in the queue nor stored nor dropped
 		return max(0, x.received-int64(x.queue.Events)-int64(x.queue.Spilled.Events)-x.stored-x.queue.Dropped.Total())
 	}
-	if s.Slow == SlowWork {
+	if s.Slow == kit.SlowWork {
 		worked = rate(func(x *sample) int64 { return x.worked })
 	}
-	socket := record.Tank{Name: "socket", Level: float64(x.kernel.Sending + x.kernel.Receiving), Capacity: 4 * socketBuffer, Unit: "bytes", In: offered, Out: received}
+	socket := record.Tank{Name: "socket", Level: float64(x.kernel.Sending + x.kernel.Receiving), Capacity: 4 * kit.SocketBuffer, Unit: "bytes", In: offered, Out: received}
 	if x.kernel.Stopped > 100*time.Millisecond {
 		socket.Note = fmt.Sprintf("upstream has been trying to write for %.1f s", x.kernel.Stopped.Seconds())
 	}
@@ -78,8 +79,8 @@ func (o *observation) tanks(s *Backpressure, w *Workers, x *sample) []record.Tan
 	q := record.Tank{Name: "queue", Bytes: float64(x.queue.Bytes), MaxBytes: float64(x.queue.MaxBytes), Level: float64(x.queue.Events), Capacity: float64(x.queue.MaxEvents), Unit: "events", In: received, Out: worked,
 		Lost: x.queue.Dropped.Total(), Note: x.queue.Policy.String()}
 	producer := record.Tank{Name: "producer", Level: float64(held(x)), Unit: "events", In: worked, Out: stored}
-	if s.Slow == SlowWork {
-		producer.Note = fmt.Sprintf("%d workers × %.3g ms", w.Number.Load(), Milliseconds(time.Duration(w.Work.Load())))
+	if s.Slow == kit.SlowWork {
+		producer.Note = fmt.Sprintf("%d workers × %.3g ms", w.Number.Load(), kit.Milliseconds(time.Duration(w.Work.Load())))
 		if w.Paused.Load() {
 			producer.Note = "paused"
 		}

@@ -1,4 +1,4 @@
-package kit
+package backpressure
 
 import (
 	"os"
@@ -66,7 +66,7 @@ func TestThePolicyIsChangedByHand(t *testing.T) {
 	}()
 	s := small(overflow.Block)
 	s.Offer = 4 * time.Second
-	r, _, err := lab.Perform(t.Context(), lab.Config{Dir: t.TempDir(), Live: live}, BackpressureLab.With(s))
+	r, _, err := lab.Perform(t.Context(), lab.Config{Dir: t.TempDir(), Live: live}, Lab.With(s))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package kit
+package batching
 
 import (
 	"fmt"
@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/weir-project/weir/internal/lab"
+	"github.com/weir-project/weir/internal/lab/kit"
 	"github.com/weir-project/weir/internal/lab/record"
 )
 
@@ -21,11 +22,11 @@ const embeddedFrame = 15
 const brokersOfLab = 3
 
 // judgeProducers adds figures and checks of the settings.
-func (s *Batching) judgeProducers(r *lab.Report, all []*producerSeen) {
+func (s *Settings) judgeProducers(r *lab.Report, all []*producerSeen) {
 	for _, o := range all {
 		of := o.of.String()
-		r.Measure(of, "latency p50", Quantile(o.latency, 0.5), "ms")
-		r.Measure(of, "latency p99", Quantile(o.latency, 0.99), "ms")
+		r.Measure(of, "latency p50", kit.Quantile(o.latency, 0.5), "ms")
+		r.Measure(of, "latency p99", kit.Quantile(o.latency, 0.99), "ms")
 		r.Measure(of, "CPU per event", o.cpuPerEvent(), "µs")
 		r.Measure(of, "throughput", float64(o.flood)/max(o.floodSeconds, 1e-9), "events/s")
 		r.Measure(of, "events per request", float64(o.paced)/float64(max(1, o.requests)), "events")
@@ -39,7 +40,7 @@ func (s *Batching) judgeProducers(r *lab.Report, all []*producerSeen) {
 }
 
 // judgeProducer adds what is claimed of one setting.
-func (s *Batching) judgeProducer(r *lab.Report, o *producerSeen) {
+func (s *Settings) judgeProducer(r *lab.Report, o *producerSeen) {
 	of := o.of.String()
 	if o.short || o.paced == 0 {
 		r.Unknown(of, "events are offered at the rate", fmt.Sprintf("%.0f/s", s.Rate), fmt.Sprintf("%.0f/s", float64(o.paced)/max(o.seconds, 1e-9)))
@@ -64,9 +65,9 @@ func (s *Batching) judgeProducer(r *lab.Report, o *producerSeen) {
 	most := o.mostRequests()
 	r.Check(of, "a broker is sent to once per linger at most, and when a batch is full", fmt.Sprintf("at most %d requests", most), fmt.Sprint(o.requests), o.requests <= most)
 	if o.of.Linger >= 20*time.Millisecond && o.of.Acks != "0" && o.of.Batch >= BaseSetting().Batch {
-		quarter := Milliseconds(o.of.Linger) / 4
+		quarter := kit.Milliseconds(o.of.Linger) / 4
 		r.Check(of, "who waits for others waits: half of the records for more than a quarter of the linger", fmt.Sprintf("p50 over %.0f ms", quarter),
-			fmt.Sprintf("%.0f ms", Quantile(o.latency, 0.5)), Quantile(o.latency, 0.5) > quarter)
+			fmt.Sprintf("%.0f ms", kit.Quantile(o.latency, 0.5)), kit.Quantile(o.latency, 0.5) > quarter)
 	}
 }
 
@@ -94,7 +95,7 @@ func judgeLingers(r *lab.Report, all []*producerSeen) {
 	var hidden []string
 	for i := 1; i < len(same); i++ {
 		a, b := same[i-1], same[i]
-		if p50 := Quantile(a.latency, 0.5); p50 > Milliseconds(b.of.Linger) {
+		if p50 := kit.Quantile(a.latency, 0.5); p50 > kit.Milliseconds(b.of.Linger) {
 			// Then records wait for the brokers anyway, and requests are as rare as answers: a
 			// linger that is shorter than that changes nothing, in either direction.
 			hidden = append(hidden, fmt.Sprintf("%v (p50 of %s: %.0f ms)", b.of.Linger, a.of, p50))
@@ -152,7 +153,7 @@ func judgeCommits(r *lab.Report, all []*commitSeen) {
 	}
 	for _, o := range all {
 		load := " at " + o.load()
-		r.Measure(string(o.of), "latency p50"+load, Quantile(o.latency, 0.5), "ms")
+		r.Measure(string(o.of), "latency p50"+load, kit.Quantile(o.latency, 0.5), "ms")
 		r.Measure(string(o.of), "commits"+load, float64(o.commits), "commits")
 		if o.rate == commitHighRate {
 			r.Measure(string(o.of), "CPU per event"+load, o.cpuPerEvent(), "µs")
@@ -172,7 +173,7 @@ func judgeCommits(r *lab.Report, all []*commitSeen) {
 	}
 	of := string(commitAdaptive)
 	adaptive, rarely := find(commitAdaptive, commitLowRate), find(commitRarely, commitLowRate)
-	a, b := Quantile(adaptive.latency, 0.5), Quantile(rarely.latency, 0.5)
+	a, b := kit.Quantile(adaptive.latency, 0.5), kit.Quantile(rarely.latency, 0.5)
 	r.Check(of, "when little comes, half of it is readable sooner than with long commits", fmt.Sprintf("less than %.0f ms", b), fmt.Sprintf("%.0f ms", a), a < b)
 	adaptive, often := find(commitAdaptive, commitHighRate), find(commitOften, commitHighRate)
 	most := adaptive.mostCommits()
@@ -195,18 +196,18 @@ func (o *commitSeen) mostCommits() int64 {
 }
 
 func (o *producerSeen) tradeoff() record.Tradeoff {
-	return record.Tradeoff{Case: o.of.String(), X: Quantile(o.latency, 0.99), Y: o.cpuPerEvent()}
+	return record.Tradeoff{Case: o.of.String(), X: kit.Quantile(o.latency, 0.99), Y: o.cpuPerEvent()}
 }
 
 // choose finds the front and a setting on it, and says why.
-func (s *Batching) choose(r *lab.Report, all []*producerSeen) {
+func (s *Settings) choose(r *lab.Report, all []*producerSeen) {
 	for _, o := range all {
 		if len(o.latency) > 0 {
 			r.Tradeoffs = append(r.Tradeoffs, o.tradeoff())
 		}
 	}
 	lab.MarkFront(r.Tradeoffs)
-	within := Milliseconds(s.Within)
+	within := kit.Milliseconds(s.Within)
 	var best *record.Tradeoff
 	for i := range r.Tradeoffs {
 		t := &r.Tradeoffs[i]

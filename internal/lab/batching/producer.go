@@ -1,4 +1,4 @@
-package kit
+package batching
 
 import (
 	"fmt"
@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/weir-project/weir/internal/lab/kit"
 )
 
 // ProducerSetting is how a producer makes batches of records and sends them.
@@ -135,7 +137,7 @@ func (s ProducerSetting) check() error {
 	case s.Batch < minBatch || s.Batch > maxBatch:
 		return fmt.Errorf("a batch of %d bytes is not between %d and %d, which is what brokers accept", s.Batch, minBatch, maxBatch)
 	case !slices.Contains(Codecs(), s.Compression):
-		return NoSuch("compression", s.Compression, Codecs())
+		return kit.NoSuch("compression", s.Compression, Codecs())
 	case s.Acks != "all" && s.Acks != "1" && s.Acks != "0":
 		return fmt.Errorf("acks=%s: want all, 1 or 0", s.Acks)
 	case s.Idempotent && s.Acks != "all":

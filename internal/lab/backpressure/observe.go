@@ -1,15 +1,11 @@
-package kit
+package backpressure
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
-	"os"
 	"runtime"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -17,6 +13,7 @@ import (
 
 	"github.com/weir-project/weir/internal/kafka"
 	"github.com/weir-project/weir/internal/lab"
+	"github.com/weir-project/weir/internal/lab/kit"
 	"github.com/weir-project/weir/internal/lab/overflow"
 	"github.com/weir-project/weir/internal/lab/record"
 	"github.com/weir-project/weir/internal/simulate"
@@ -32,7 +29,7 @@ type sample struct {
 	control                                     int64 // what an undisturbed worker has done
 	queue                                       overflow.Stats
 	rss                                         int64
-	kernel                                      Kernel
+	kernel                                      kit.Kernel
 	counted                                     int64
 	fetched                                     int64 // by the counters, from the brokers
 	over                                        bool  // offered is all that there will be
@@ -74,7 +71,7 @@ type contents struct {
 
 // observe runs the pipeline under one policy from the first event until everything
 // has come to rest.
-func (s *Backpressure) observe(ctx context.Context, b *lab.Bench, p overflow.Policy, show func(string)) (_ *observation, err error) {
+func (s *Settings) observe(ctx context.Context, b *lab.Bench, p overflow.Policy, show func(string)) (_ *observation, err error) {
 	show("opening brokers, Redis and upstream")
 	runtime.GC() // what the case before has left is not this one's memory
 	o := &observation{policy: p, events: s.events()}
@@ -82,17 +79,17 @@ func (s *Backpressure) observe(ctx context.Context, b *lab.Bench, p overflow.Pol
 	switch s.Break {
 	case BreakSlow:
 		work = work * 3 / 2
-	case BreakIdle:
+	case kit.BreakIdle:
 		work = 0
 	}
-	w := NewWorkers(s.Workers, work)
+	w := kit.NewWorkers(s.Workers, work)
 	cfg := s.rig(p, w)
 	var disk *forgetful
-	if s.Break == BreakForget && p == overflow.Spill {
+	if s.Break == kit.BreakForget && p == overflow.Spill {
 		disk = &forgetful{work: cfg.Overflow.Work}
 		cfg.Overflow.Work = disk.do
 	}
-	g, err := OpenStack(ctx, b, cfg)
+	g, err := kit.OpenStack(ctx, b, cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -100,12 +97,12 @@ func (s *Backpressure) observe(ctx context.Context, b *lab.Bench, p overflow.Pol
 	if g.Noted == nil {
 		o.truth = simulate.Count(g.Server.Items(0, o.events))
 	}
-	o.rssBefore = ResidentBytes()
+	o.rssBefore = kit.ResidentBytes()
 	if disk != nil {
 		disk.spilled = func() bool { return g.Overflow.Stats().Spilled.Events > 0 }
 	}
 	tail := startTail(ctx, g.Kafka)
-	control, stopControl := StartControl(ctx, s.Work)
+	control, stopControl := kit.StartControl(ctx, s.Work)
 	o.shown = p.String()
 	b.Begin(o.shown, g.Start)
 	withdraw := o.offer(b, s, g, w)
@@ -123,7 +120,7 @@ func (s *Backpressure) observe(ctx context.Context, b *lab.Bench, p overflow.Pol
 	}
 	o.ending(g)
 	if s.Break == BreakMiscount {
-		if o.fired, err = g.miscount(ctx); err != nil {
+		if o.fired, err = miscount(ctx, g); err != nil {
 			return nil, err
 		}
 	}
@@ -135,9 +132,9 @@ func (s *Backpressure) observe(ctx context.Context, b *lab.Bench, p overflow.Pol
 		o.fired = g.Lossy.Lost.Load()
 	case BreakSlow:
 		o.fired = w.Done.Load()
-	case BreakIdle:
+	case kit.BreakIdle:
 		o.fired = 1
-	case BreakForget:
+	case kit.BreakForget:
 		if disk != nil {
 			o.fired = disk.lost.Load()
 		}
@@ -146,8 +143,8 @@ func (s *Backpressure) observe(ctx context.Context, b *lab.Bench, p overflow.Pol
 }
 
 // watch notes the state until nothing moves any more.
-func (o *observation) watch(ctx context.Context, s *Backpressure, b *lab.Bench, g *Stack, w, control *Workers, show func(string)) error {
-	tick := time.NewTicker(SampleEvery)
+func (o *observation) watch(ctx context.Context, s *Settings, b *lab.Bench, g *kit.Stack, w, control *kit.Workers, show func(string)) error {
+	tick := time.NewTicker(kit.SampleEvery)
 	defer tick.Stop()
 	moved, shown, told := time.Now(), time.Time{}, time.Time{}
 	var last sample
@@ -161,7 +158,7 @@ func (o *observation) watch(ctx context.Context, s *Backpressure, b *lab.Bench, 
 		if since := now.Sub(g.Start); since < 0 {
 			st := g.Source.Status()
 			o.early = st.Connected && st.Since.Before(g.Start)
-			o.rssBefore = max(o.rssBefore, ResidentBytes())
+			o.rssBefore = max(o.rssBefore, kit.ResidentBytes())
 			show(fmt.Sprintf("upstream begins in %.1f s", -since.Seconds()))
 			continue
 		}
@@ -172,7 +169,7 @@ func (o *observation) watch(ctx context.Context, s *Backpressure, b *lab.Bench, 
 			moved = now
 		}
 		last = x
-		if now.Sub(told) >= TellEvery {
+		if now.Sub(told) >= kit.TellEvery {
 			told = now
 			o.rename(b)
 			o.tell(b, s, w, &x)
@@ -192,7 +189,7 @@ func (o *observation) watch(ctx context.Context, s *Backpressure, b *lab.Bench, 
 			return nil
 		}
 		if o.touched() {
-			longest = MaxCase
+			longest = kit.MaxCase
 			if w.Paused.Load() {
 				moved = now // it stands still because it shall
 			}
@@ -204,7 +201,7 @@ func (o *observation) watch(ctx context.Context, s *Backpressure, b *lab.Bench, 
 }
 
 // tell adds a sample to the course of its case.
-func (o *observation) tell(b *lab.Bench, s *Backpressure, w *Workers, x *sample) {
+func (o *observation) tell(b *lab.Bench, s *Settings, w *kit.Workers, x *sample) {
 	b.Tanks(o.tanks(s, w, x))
 	b.Points(o.shown,
 		record.Point{Panel: "queue (events)", Y: float64(x.queue.Events)},
@@ -217,10 +214,10 @@ func (o *observation) tell(b *lab.Bench, s *Backpressure, w *Workers, x *sample)
 }
 
 // sample reads the state.
-func (o *observation) sample(g *Stack, w *Workers, now time.Time) sample {
+func (o *observation) sample(g *kit.Stack, w *kit.Workers, now time.Time) sample {
 	is := g.Ingest.Stats()
 	x := sample{at: now.Sub(g.Start).Seconds(), received: is.Source.Frames, worked: w.Done.Load(),
-		stored: is.Events, queue: g.Overflow.Stats(), rss: ResidentBytes()}
+		stored: is.Events, queue: g.Overflow.Stats(), rss: kit.ResidentBytes()}
 	x.offered, x.over = g.Tip(o.events)
 	if g.Noted == nil {
 		x.upstream = max(0, x.offered-x.received)
@@ -239,7 +236,7 @@ func (o *observation) sample(g *Stack, w *Workers, now time.Time) sample {
 }
 
 // ending notes what counters say after the end.
-func (o *observation) ending(g *Stack) {
+func (o *observation) ending(g *kit.Stack) {
 	is := g.Ingest.Stats()
 	o.finalQueue = g.Overflow.Stats()
 	if g.Noted != nil {
@@ -263,13 +260,13 @@ func (o *observation) ending(g *Stack) {
 func (o *observation) offered() int64 { return o.truth.Events - o.truth.Skipped - o.truth.Again }
 
 // read compares what the topics hold with the truth.
-func (o *observation) read(ctx context.Context, g *Stack) (err error) {
-	index, keys := g.offered(o.events)
+func (o *observation) read(ctx context.Context, g *kit.Stack) (err error) {
+	index, keys := g.Offered(o.events)
 	there := make([]bool, o.events)
 	newest := make(map[string]int64) // by topic and key
 	o.counted, err = g.ReadBack(ctx, func(topic string, value []byte) {
 		o.stored++
-		i, ok := index[Parse(value).ID]
+		i, ok := index[kit.Parse(value).ID]
 		switch {
 		case !ok:
 			o.foreign++
@@ -294,18 +291,6 @@ func (o *observation) read(ctx context.Context, g *Stack) (err error) {
 	return err
 }
 
-// offered is every event by its identity, numbered, and the key of each number.
-func (g *Stack) offered(events int64) (index map[string]int64, keys []string) {
-	if g.Noted != nil { // nothing is noted any more
-		return g.Noted.Index, g.Noted.Keys
-	}
-	index, keys = make(map[string]int64, events), make([]string, events)
-	for it := range g.Server.Items(0, events) {
-		index[it.Identity], keys[it.Index] = it.Index, it.Key
-	}
-	return index, keys
-}
-
 // tail is a reader of its own, as any consumer: it notes how old events are when
 // they can be read.
 type tail struct {
@@ -328,7 +313,7 @@ func startTail(ctx context.Context, cfg kafka.Config) *tail {
 			fetches := cl.PollFetches(ctx)
 			now := time.Now()
 			fetches.EachRecord(func(r *kgo.Record) {
-				t.ms = append(t.ms, Milliseconds(now.Sub(r.Timestamp)))
+				t.ms = append(t.ms, kit.Milliseconds(now.Sub(r.Timestamp)))
 			})
 		}
 	})
@@ -341,28 +326,4 @@ func (t *tail) stop() []float64 {
 	t.wg.Wait()
 	slices.Sort(t.ms)
 	return t.ms
-}
-
-// quantile of sorted values: the smallest that at least the share q does not exceed.
-func Quantile(sorted []float64, q float64) float64 {
-	if len(sorted) == 0 {
-		return math.NaN()
-	}
-	i := int(math.Ceil(q*float64(len(sorted)))) - 1
-	return sorted[min(max(i, 0), len(sorted)-1)]
-}
-
-// residentBytes is how much memory of this process is in RAM; where the system does
-// not tell, what the runtime has of it.
-func ResidentBytes() int64 {
-	if body, err := os.ReadFile("/proc/self/statm"); err == nil {
-		if f := strings.Fields(string(body)); len(f) > 1 {
-			if pages, err := strconv.ParseInt(f[1], 10, 64); err == nil {
-				return pages * int64(os.Getpagesize())
-			}
-		}
-	}
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return int64(m.Sys - m.HeapReleased)
 }

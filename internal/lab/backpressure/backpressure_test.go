@@ -1,4 +1,4 @@
-package kit
+package backpressure
 
 import (
 	"context"
@@ -14,6 +14,7 @@ import (
 
 	"github.com/weir-project/weir/internal/event"
 	"github.com/weir-project/weir/internal/lab"
+	"github.com/weir-project/weir/internal/lab/kit"
 	"github.com/weir-project/weir/internal/lab/overflow"
 	"github.com/weir-project/weir/internal/lab/record"
 	"github.com/weir-project/weir/internal/lab/setting"
@@ -22,33 +23,33 @@ import (
 
 func TestImpossibleSettings(t *testing.T) {
 	for _, preset := range []string{"io", "live", "play", "short", "threaded"} {
-		if err := BackpressureLab.With(setting.New[Backpressure](preset)).Check(); err != nil {
+		if err := Lab.With(setting.New[Settings](preset)).Check(); err != nil {
 			t.Errorf("the defaults are refused: %v", err)
 		}
 	}
-	for want, change := range map[string]func(*Backpressure){
-		"--policies is empty":    func(s *Backpressure) { s.Policies = nil },
-		"named twice":            func(s *Backpressure) { s.Policies = []overflow.Policy{overflow.Block, overflow.Spill, overflow.Block} },
-		"--queue 511":            func(s *Backpressure) { s.Queue = MinQueue - 1 },
-		"--workers 0":            func(s *Backpressure) { s.Workers = 0 },
-		"--workers 65":           func(s *Backpressure) { s.Workers = 65 },
-		`--slow "x"`:             func(s *Backpressure) { s.Slow = "x" },
-		"--queue-bytes 9":        func(s *Backpressure) { s.QueueBytes = 9 },
-		"needs the policy spill": func(s *Backpressure) { s.Break, s.Policies = BreakForget, []overflow.Policy{overflow.Block} },
-		"--spill-bytes 1":        func(s *Backpressure) { s.Spill = 1 },
-		"needs --slow work":      func(s *Backpressure) { s.Slow, s.Break = SlowBroker, BreakSlow },
-		"--work 0s":              func(s *Backpressure) { s.Work = 0 },
-		"--rate NaN":             func(s *Backpressure) { s.Rate = nan() },
-		"--rate 20001":           func(s *Backpressure) { s.Rate = 20_001 },
-		"--time 1ms":             func(s *Backpressure) { s.Offer = time.Millisecond },
-		`--break "x"`:            func(s *Backpressure) { s.Break = "x" },
-		"offer at least 480/s":   func(s *Backpressure) { s.Rate = 450 },
-		"for at least 2.2s":      func(s *Backpressure) { s.Offer = 2 * time.Second },
-		"longer than a lab may":  func(s *Backpressure) { s.Rate, s.Offer = 20_000, time.Minute },
+	for want, change := range map[string]func(*Settings){
+		"--policies is empty":    func(s *Settings) { s.Policies = nil },
+		"named twice":            func(s *Settings) { s.Policies = []overflow.Policy{overflow.Block, overflow.Spill, overflow.Block} },
+		"--queue 511":            func(s *Settings) { s.Queue = MinQueue - 1 },
+		"--workers 0":            func(s *Settings) { s.Workers = 0 },
+		"--workers 65":           func(s *Settings) { s.Workers = 65 },
+		`--slow "x"`:             func(s *Settings) { s.Slow = "x" },
+		"--queue-bytes 9":        func(s *Settings) { s.QueueBytes = 9 },
+		"needs the policy spill": func(s *Settings) { s.Break, s.Policies = kit.BreakForget, []overflow.Policy{overflow.Block} },
+		"--spill-bytes 1":        func(s *Settings) { s.Spill = 1 },
+		"needs --slow work":      func(s *Settings) { s.Slow, s.Break = kit.SlowBroker, BreakSlow },
+		"--work 0s":              func(s *Settings) { s.Work = 0 },
+		"--rate NaN":             func(s *Settings) { s.Rate = nan() },
+		"--rate 20001":           func(s *Settings) { s.Rate = 20_001 },
+		"--time 1ms":             func(s *Settings) { s.Offer = time.Millisecond },
+		`--break "x"`:            func(s *Settings) { s.Break = "x" },
+		"offer at least 480/s":   func(s *Settings) { s.Rate = 450 },
+		"for at least 2.2s":      func(s *Settings) { s.Offer = 2 * time.Second },
+		"longer than a lab may":  func(s *Settings) { s.Rate, s.Offer = 20_000, time.Minute },
 	} {
-		s := setting.New[Backpressure](setting.Short)
+		s := setting.New[Settings](setting.Short)
 		change(s)
-		if err := BackpressureLab.With(s).Check(); err == nil || !strings.Contains(err.Error(), want) {
+		if err := Lab.With(s).Check(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("err = %v, want one that says %q", err, want)
 		}
 	}
@@ -78,7 +79,7 @@ func TestWorkersTakeTheTimeThatTheoryGivesThem(t *testing.T) {
 		{100, 1, 4, time.Second}, // one account: nobody can help
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			w := NewWorkers(c.workers, 10*time.Millisecond)
+			w := kit.NewWorkers(c.workers, 10*time.Millisecond)
 			start := time.Now()
 			w.Do(t.Context(), events(c.n, c.keys))
 			if got := time.Since(start); got != c.want || w.Done.Load() != int64(c.n) {
@@ -91,7 +92,7 @@ func TestWorkersTakeTheTimeThatTheoryGivesThem(t *testing.T) {
 func TestWorkersStopAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		w := NewWorkers(4, time.Second)
+		w := kit.NewWorkers(4, time.Second)
 		start := time.Now()
 		time.AfterFunc(2500*time.Millisecond, cancel)
 		w.Do(ctx, events(100, 2))
@@ -102,8 +103,8 @@ func TestWorkersStopAtOnce(t *testing.T) {
 }
 
 // good is an observation with which everything holds.
-func good(p overflow.Policy) (*Backpressure, *observation) {
-	s := setting.New[Backpressure](setting.Short)
+func good(p overflow.Policy) (*Settings, *observation) {
+	s := setting.New[Settings](setting.Short)
 	o := &observation{policy: p, events: 4000, truth: simulate.Truth{Events: 4010, Skipped: 6, Again: 4}, early: true, finished: true,
 		socketBlocked: time.Second, rssBefore: 50 << 20}
 	o.stored = 4000
@@ -132,7 +133,7 @@ func good(p overflow.Policy) (*Backpressure, *observation) {
 }
 
 func TestJudgement(t *testing.T) {
-	judge := func(p overflow.Policy, change func(*Backpressure, *observation)) *lab.Report {
+	judge := func(p overflow.Policy, change func(*Settings, *observation)) *lab.Report {
 		s, o := good(p)
 		change(s, o)
 		r := &lab.Report{}
@@ -142,82 +143,82 @@ func TestJudgement(t *testing.T) {
 		return r
 	}
 	for _, p := range overflow.Policies() {
-		if r := judge(p, func(*Backpressure, *observation) {}); r.Verdict != record.Holds {
+		if r := judge(p, func(*Settings, *observation) {}); r.Verdict != record.Holds {
 			t.Fatalf("%v: a good observation: %s", p, r.Reason)
 		}
 	}
 	for name, c := range map[string]struct {
 		policy overflow.Policy
 		want   record.Verdict
-		change func(*Backpressure, *observation)
+		change func(*Settings, *observation)
 	}{
-		"block loses one":             {overflow.Block, record.DoesNotHold, func(_ *Backpressure, o *observation) { o.stored--; o.counted-- }},
-		"block loses one and says so": {overflow.Block, record.DoesNotHold, func(_ *Backpressure, o *observation) { o.stored--; o.counted--; o.finalQueue.Dropped[0]++ }},
-		"one uncounted drop":          {overflow.DropNewest, record.DoesNotHold, func(_ *Backpressure, o *observation) { o.finalQueue.Dropped[overflow.DropNewest]-- }},
-		"one drop too many counted":   {overflow.DropOldest, record.DoesNotHold, func(_ *Backpressure, o *observation) { o.finalQueue.Dropped[overflow.DropOldest]++ }},
-		"counted with another policy": {overflow.Sample, record.DoesNotHold, func(_ *Backpressure, o *observation) {
+		"block loses one":             {overflow.Block, record.DoesNotHold, func(_ *Settings, o *observation) { o.stored--; o.counted-- }},
+		"block loses one and says so": {overflow.Block, record.DoesNotHold, func(_ *Settings, o *observation) { o.stored--; o.counted--; o.finalQueue.Dropped[0]++ }},
+		"one uncounted drop":          {overflow.DropNewest, record.DoesNotHold, func(_ *Settings, o *observation) { o.finalQueue.Dropped[overflow.DropNewest]-- }},
+		"one drop too many counted":   {overflow.DropOldest, record.DoesNotHold, func(_ *Settings, o *observation) { o.finalQueue.Dropped[overflow.DropOldest]++ }},
+		"counted with another policy": {overflow.Sample, record.DoesNotHold, func(_ *Settings, o *observation) {
 			o.finalQueue.Dropped[overflow.Sample]--
 			o.finalQueue.Dropped[overflow.DropOldest]++
 		}},
-		"far too much dropped": {overflow.DropNewest, record.DoesNotHold, func(_ *Backpressure, o *observation) {
+		"far too much dropped": {overflow.DropNewest, record.DoesNotHold, func(_ *Settings, o *observation) {
 			o.stored, o.counted, o.finalQueue.Dropped[overflow.DropNewest] = 1000, 1000, 3000
 		}},
-		"spill loses one":          {overflow.Spill, record.DoesNotHold, func(_ *Backpressure, o *observation) { o.stored--; o.counted-- }},
-		"spill makes it wait":      {overflow.Spill, record.DoesNotHold, func(_ *Backpressure, o *observation) { o.finalQueue.Blocked = time.Second }},
-		"spill leaves some":        {overflow.Spill, record.DoesNotHold, func(_ *Backpressure, o *observation) { o.finalQueue.Spilled.Events = 1 }},
-		"spill takes too much":     {overflow.Spill, record.DoesNotHold, func(_ *Backpressure, o *observation) { o.samples[50].queue.Spilled.Bytes = 64 << 20 }},
-		"nothing was spilled":      {overflow.Spill, record.Inconclusive, func(_ *Backpressure, o *observation) { o.finalQueue.Spilled.Total = 0 }},
-		"a disk refuses":           {overflow.Spill, record.Inconclusive, func(_ *Backpressure, o *observation) { o.finalQueue.Spilled.Err = "no space left" }},
-		"a consumer is never slow": {overflow.Block, record.Inconclusive, func(s *Backpressure, o *observation) { s.Slow = SlowConsumer }},
-		"changed by hand": {overflow.Block, record.Holds, func(_ *Backpressure, o *observation) {
+		"spill loses one":          {overflow.Spill, record.DoesNotHold, func(_ *Settings, o *observation) { o.stored--; o.counted-- }},
+		"spill makes it wait":      {overflow.Spill, record.DoesNotHold, func(_ *Settings, o *observation) { o.finalQueue.Blocked = time.Second }},
+		"spill leaves some":        {overflow.Spill, record.DoesNotHold, func(_ *Settings, o *observation) { o.finalQueue.Spilled.Events = 1 }},
+		"spill takes too much":     {overflow.Spill, record.DoesNotHold, func(_ *Settings, o *observation) { o.samples[50].queue.Spilled.Bytes = 64 << 20 }},
+		"nothing was spilled":      {overflow.Spill, record.Inconclusive, func(_ *Settings, o *observation) { o.finalQueue.Spilled.Total = 0 }},
+		"a disk refuses":           {overflow.Spill, record.Inconclusive, func(_ *Settings, o *observation) { o.finalQueue.Spilled.Err = "no space left" }},
+		"a consumer is never slow": {overflow.Block, record.Inconclusive, func(s *Settings, o *observation) { s.Slow = kit.SlowConsumer }},
+		"changed by hand": {overflow.Block, record.Holds, func(_ *Settings, o *observation) {
 			o.change("policy", "sample")
 			o.stored, o.counted, o.finalQueue.Dropped[overflow.Sample] = 3900, 3900, 100
 		}},
-		"changed by hand, uncounted": {overflow.Block, record.DoesNotHold, func(_ *Backpressure, o *observation) { o.change("policy", "sample"); o.stored, o.counted = 3900, 3900 }},
-		"changed by hand, dropped by another": {overflow.Block, record.DoesNotHold, func(_ *Backpressure, o *observation) {
+		"changed by hand, uncounted": {overflow.Block, record.DoesNotHold, func(_ *Settings, o *observation) { o.change("policy", "sample"); o.stored, o.counted = 3900, 3900 }},
+		"changed by hand, dropped by another": {overflow.Block, record.DoesNotHold, func(_ *Settings, o *observation) {
 			o.change("policy", "drop-newest")
 			o.stored, o.counted, o.finalQueue.Dropped[overflow.Sample] = 3900, 3900, 100
 		}},
-		"doubled":            {overflow.Block, record.DoesNotHold, func(_ *Backpressure, o *observation) { o.stored++; o.twice++; o.counted++ }},
-		"made up":            {overflow.Block, record.DoesNotHold, func(_ *Backpressure, o *observation) { o.stored++; o.foreign++; o.counted++ }},
-		"out of order":       {overflow.Block, record.DoesNotHold, func(_ *Backpressure, o *observation) { o.late++ }},
-		"miscounted":         {overflow.Sample, record.DoesNotHold, func(_ *Backpressure, o *observation) { o.counted++ }},
-		"the socket goes on": {overflow.Block, record.DoesNotHold, func(_ *Backpressure, o *observation) { o.socketBlocked = 0 }},
-		"the reader goes on": {overflow.Block, record.DoesNotHold, func(_ *Backpressure, o *observation) { o.finalQueue.Blocked = 0 }},
-		"upstream keeps nothing": {overflow.Block, record.DoesNotHold, func(_ *Backpressure, o *observation) {
+		"doubled":            {overflow.Block, record.DoesNotHold, func(_ *Settings, o *observation) { o.stored++; o.twice++; o.counted++ }},
+		"made up":            {overflow.Block, record.DoesNotHold, func(_ *Settings, o *observation) { o.stored++; o.foreign++; o.counted++ }},
+		"out of order":       {overflow.Block, record.DoesNotHold, func(_ *Settings, o *observation) { o.late++ }},
+		"miscounted":         {overflow.Sample, record.DoesNotHold, func(_ *Settings, o *observation) { o.counted++ }},
+		"the socket goes on": {overflow.Block, record.DoesNotHold, func(_ *Settings, o *observation) { o.socketBlocked = 0 }},
+		"the reader goes on": {overflow.Block, record.DoesNotHold, func(_ *Settings, o *observation) { o.finalQueue.Blocked = 0 }},
+		"upstream keeps nothing": {overflow.Block, record.DoesNotHold, func(_ *Settings, o *observation) {
 			for i := range o.samples {
 				o.samples[i].upstream = 0
 			}
 		}},
-		"full in bytes": {overflow.Block, record.Holds, func(s *Backpressure, o *observation) {
+		"full in bytes": {overflow.Block, record.Holds, func(s *Settings, o *observation) {
 			s.Queue, s.QueueBytes = 2000, 1<<20
 			for i := range o.samples {
 				o.samples[i].queue.Bytes = int64(o.samples[i].queue.Events) * (1 << 20) / 1000
 			}
 		}},
-		"over the bound in bytes": {overflow.Block, record.DoesNotHold, func(s *Backpressure, o *observation) {
+		"over the bound in bytes": {overflow.Block, record.DoesNotHold, func(s *Settings, o *observation) {
 			s.QueueBytes = 1 << 20
 			o.samples[50].queue.Bytes = 2 << 20
 		}},
-		"over the bound": {overflow.Block, record.DoesNotHold, func(_ *Backpressure, o *observation) { o.samples[50].queue.Events = 1001 }},
-		"memory grows":   {overflow.Block, record.DoesNotHold, func(_ *Backpressure, o *observation) { o.samples[50].rss = 500 << 20 }},
-		"slower than theory": {overflow.Block, record.DoesNotHold, func(_ *Backpressure, o *observation) {
+		"over the bound": {overflow.Block, record.DoesNotHold, func(_ *Settings, o *observation) { o.samples[50].queue.Events = 1001 }},
+		"memory grows":   {overflow.Block, record.DoesNotHold, func(_ *Settings, o *observation) { o.samples[50].rss = 500 << 20 }},
+		"slower than theory": {overflow.Block, record.DoesNotHold, func(_ *Settings, o *observation) {
 			for i := range o.samples {
 				o.samples[i].worked = o.samples[i].worked * 7 / 8
 			}
 		}},
-		"faster than theory": {overflow.Block, record.DoesNotHold, func(s *Backpressure, _ *observation) { s.Work = 11 * time.Millisecond }},
-		"slower than theory on a busy machine": {overflow.Block, record.Inconclusive, func(s *Backpressure, o *observation) {
+		"faster than theory": {overflow.Block, record.DoesNotHold, func(s *Settings, _ *observation) { s.Work = 11 * time.Millisecond }},
+		"slower than theory on a busy machine": {overflow.Block, record.Inconclusive, func(s *Settings, o *observation) {
 			for i := range o.samples {
 				o.samples[i].worked, o.samples[i].control = o.samples[i].worked*3/4, o.samples[i].control*9/10
 			}
 		}},
-		"connected too late": {overflow.Block, record.Inconclusive, func(_ *Backpressure, o *observation) { o.early, o.stored = false, 1 }},
-		"begun again":        {overflow.Block, record.Inconclusive, func(_ *Backpressure, o *observation) { o.restarts, o.stored = 1, 1 }},
-		"still moving":       {overflow.Block, record.Inconclusive, func(_ *Backpressure, o *observation) { o.finished, o.stored = false, 1 }},
-		"no load":            {overflow.Block, record.Inconclusive, func(s *Backpressure, _ *observation) { s.Queue = 2000 }},
-		"no fault":           {overflow.Block, record.Inconclusive, func(s *Backpressure, _ *observation) { s.Break = BreakLose }},
-		"nothing happened":   {overflow.Block, record.Inconclusive, func(_ *Backpressure, o *observation) { o.samples = nil }},
+		"connected too late": {overflow.Block, record.Inconclusive, func(_ *Settings, o *observation) { o.early, o.stored = false, 1 }},
+		"begun again":        {overflow.Block, record.Inconclusive, func(_ *Settings, o *observation) { o.restarts, o.stored = 1, 1 }},
+		"still moving":       {overflow.Block, record.Inconclusive, func(_ *Settings, o *observation) { o.finished, o.stored = false, 1 }},
+		"no load":            {overflow.Block, record.Inconclusive, func(s *Settings, _ *observation) { s.Queue = 2000 }},
+		"no fault":           {overflow.Block, record.Inconclusive, func(s *Settings, _ *observation) { s.Break = BreakLose }},
+		"nothing happened":   {overflow.Block, record.Inconclusive, func(_ *Settings, o *observation) { o.samples = nil }},
 	} {
 		if r := judge(c.policy, c.change); r.Verdict != c.want {
 			t.Errorf("%s: %s (%s), want %s", name, r.Verdict, r.Reason, c.want)
@@ -226,18 +227,18 @@ func TestJudgement(t *testing.T) {
 }
 
 // small is the quickest setting that shows something.
-func small(policies ...overflow.Policy) *Backpressure {
-	s := setting.New[Backpressure](setting.Short)
+func small(policies ...overflow.Policy) *Settings {
+	s := setting.New[Settings](setting.Short)
 	s.Policies, s.Queue, s.Rate, s.Offer = policies, MinQueue, 1300, 1200*time.Millisecond
 	return s
 }
 
-func perform(t *testing.T, s *Backpressure) *lab.Report {
+func perform(t *testing.T, s *Settings) *lab.Report {
 	t.Helper()
 	if os.Getenv("WEIR_TEST_LAB") == "" {
 		t.Skip("measures for most of a minute: WEIR_TEST_LAB=1 go test ./internal/lab")
 	}
-	r, _, err := lab.Perform(t.Context(), lab.Config{Dir: t.TempDir()}, BackpressureLab.With(s))
+	r, _, err := lab.Perform(t.Context(), lab.Config{Dir: t.TempDir()}, Lab.With(s))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -314,17 +315,17 @@ func TestEveryStageCanBeBroken(t *testing.T) {
 	for _, tt := range []struct {
 		policy  overflow.Policy
 		breakIt string
-		slow    Stage
+		slow    kit.Stage
 		want    record.Verdict
 		says    string
 	}{
-		{overflow.Spill, BreakForget, SlowWork, record.DoesNotHold, "nothing is lost"},
-		{overflow.Block, BreakMiscount, SlowConsumer, record.DoesNotHold, "Redis counts what Kafka holds"},
-		{overflow.Block, BreakMiscount, SlowRedis, record.DoesNotHold, "Redis counts what Kafka holds"},
-		{overflow.Block, BreakIdle, SlowConsumer, record.Inconclusive, "the consumer is behind"},
-		{overflow.Block, BreakIdle, SlowRedis, record.Inconclusive, "the stage is slow"},
+		{overflow.Spill, kit.BreakForget, kit.SlowWork, record.DoesNotHold, "nothing is lost"},
+		{overflow.Block, BreakMiscount, kit.SlowConsumer, record.DoesNotHold, "Redis counts what Kafka holds"},
+		{overflow.Block, BreakMiscount, kit.SlowRedis, record.DoesNotHold, "Redis counts what Kafka holds"},
+		{overflow.Block, kit.BreakIdle, kit.SlowConsumer, record.Inconclusive, "the consumer is behind"},
+		{overflow.Block, kit.BreakIdle, kit.SlowRedis, record.Inconclusive, "the stage is slow"},
 		// On a busy machine the queue is full for a moment, and more passes than may.
-		{overflow.Block, BreakIdle, SlowBroker, "", ""},
+		{overflow.Block, kit.BreakIdle, kit.SlowBroker, "", ""},
 	} {
 		s := small(tt.policy)
 		s.Break, s.Slow = tt.breakIt, tt.slow
@@ -362,7 +363,7 @@ func TestStoppedInTheMiddle(t *testing.T) {
 		if strings.Contains(line, "offered") {
 			once.Do(func() { stopped = time.Now(); cancel() })
 		}
-	}}, BackpressureLab.With(s))
+	}}, Lab.With(s))
 	if !errors.Is(err, context.Canceled) || stopped.IsZero() {
 		t.Fatalf("err = %v", err)
 	}

@@ -1,4 +1,6 @@
-package kit
+// Package replay is the lab about a consumer group that goes back to the beginning of the log
+// while events keep coming in and another group keeps counting them.
+package replay
 
 import (
 	"context"
@@ -6,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"slices"
 	"sync"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"github.com/weir-project/weir/internal/count"
 	"github.com/weir-project/weir/internal/kafka"
 	"github.com/weir-project/weir/internal/lab"
+	"github.com/weir-project/weir/internal/lab/kit"
 	"github.com/weir-project/weir/internal/simulate"
 )
 
@@ -33,42 +35,42 @@ const skipped = 5
 // replayGroup counts again what the live group counts.
 const replayGroup = kafka.GroupBluesky + ".replay"
 
-//go:embed replay.md
-var replayHelp string
+//go:embed help.md
+var help string
 
-// ReplayLab lets a consumer group go back to the beginning while events go on coming in,
+// Lab lets a consumer group go back to the beginning while events go on coming in,
 // and while another group goes on counting them.
-var ReplayLab = lab.Define[Replay]("replay", replayHelp)
+var Lab = lab.Define[Settings]("replay", help)
 
-// Replay is its settings.
-type Replay struct {
+// Settings is its settings.
+type Settings struct {
 	// Rate is how many events per second the upstream offers, for the time Offer.
 	Rate  float64       `flag:"rate" json:"rate" default:"2000" short:"1000" min:"50" max:"20000" simulated:"only"`
 	Offer time.Duration `flag:"time" json:"offer_s" default:"20s" short:"4s" min:"2s" max:"15m"`
 	Seed  int64         `flag:"seed" json:"seed" default:"1" simulated:"only"`
 	// Live is where events come from for the time Offer, at their own rate; nil for the
 	// simulated stream.
-	Live *Upstream `json:"live,omitempty"`
+	Live *kit.Upstream `json:"live,omitempty"`
 	// Break is empty, or a way to break the experiment on purpose.
 	Break string `flag:"break" json:"break,omitempty" choices:"skip,stay"`
 }
 
 // SetLive takes events from a live stream.
-func (s *Replay) SetLive(u *Upstream) { s.Live = u }
+func (s *Settings) SetLive(u *kit.Upstream) { s.Live = u }
 
 // Source implements lab.Sourced.
-func (s *Replay) Source() string { return s.Live.Name() }
+func (s *Settings) Source() string { return s.Live.Name() }
 
 // Derived are figures that follow from the settings.
-func (s *Replay) Derived() map[string]any { return map[string]any{"events": s.events()} }
+func (s *Settings) Derived() map[string]any { return map[string]any{"events": s.events()} }
 
-func (s *Replay) events() int64 { return int64(s.Rate * s.Offer.Seconds()) }
+func (s *Settings) events() int64 { return int64(s.Rate * s.Offer.Seconds()) }
 
 // Check says what is wrong with the live stream.
-func (s *Replay) Check() error { return s.Live.Check() }
+func (s *Settings) Check() error { return s.Live.Check() }
 
-// replaySeen is what was seen.
-type replaySeen struct {
+// seen is what was seen.
+type seen struct {
 	truth map[string]int64 // by kind, of the data topic
 	// live and again are what the two groups have counted at the end, records what
 	// the topic holds.
@@ -85,9 +87,9 @@ type replaySeen struct {
 }
 
 // Run implements lab.Settings.
-func (s *Replay) Run(ctx context.Context, b *lab.Bench, r *lab.Report) (err error) {
+func (s *Settings) Run(ctx context.Context, b *lab.Bench, r *lab.Report) (err error) {
 	b.Progress("opening brokers, Redis and upstream")
-	g, err := OpenStack(ctx, b, StackConfig{Live: s.Live, Offer: s.Offer, Seed: s.Seed, Rate: s.Rate, Events: s.events(), Queue: 10_000})
+	g, err := kit.OpenStack(ctx, b, kit.StackConfig{Live: s.Live, Offer: s.Offer, Seed: s.Seed, Rate: s.Rate, Events: s.events(), Queue: 10_000})
 	if err != nil {
 		return err
 	}
@@ -107,7 +109,7 @@ type again struct {
 	wg   sync.WaitGroup
 }
 
-func startAgain(ctx context.Context, b *lab.Bench, g *Stack) (*again, error) {
+func startAgain(ctx context.Context, b *lab.Bench, g *kit.Stack) (*again, error) {
 	c, err := count.New(count.Config{Kafka: g.Kafka, Store: g.Store, Topic: kafka.TopicBluesky, Group: replayGroup, Classify: bluesky.Classify, Log: b.Log})
 	if err != nil {
 		return nil, err
@@ -129,13 +131,13 @@ func (a *again) end() {
 
 // observe lets the second group begin when half of the events have come, rewinds it
 // when it has caught up, and waits until both groups have counted everything.
-func (s *Replay) observe(ctx context.Context, b *lab.Bench, g *Stack) (*replaySeen, error) {
-	o := &replaySeen{}
-	w := &replayWatch{o: o, g: g, b: b}
+func (s *Settings) observe(ctx context.Context, b *lab.Bench, g *kit.Stack) (*seen, error) {
+	o := &seen{}
+	w := &watch{o: o, g: g, b: b}
 	if s.Live == nil {
 		o.truth = simulate.Count(g.Server.Items(0, s.events())).Data
 	}
-	half := Sum(o.truth) / 2
+	half := kit.Sum(o.truth) / 2
 	b.Begin(caseAgain, g.Start)
 	b.Begin(caseLive, g.Start)
 	begun := func() bool { return w.live >= half }
@@ -173,7 +175,7 @@ func (s *Replay) observe(ctx context.Context, b *lab.Bench, g *Stack) (*replaySe
 	}
 	b.Mark(caseAgain, "it has caught up")
 	o.refill, o.refilled = time.Since(began).Seconds(), w.again-o.after
-	ok, err = w.until(ctx, func() bool { return w.all() && w.live >= Sum(o.truth) })
+	ok, err = w.until(ctx, func() bool { return w.all() && w.live >= kit.Sum(o.truth) })
 	if o.during = w.live - from; err != nil || !ok {
 		return o, err
 	}
@@ -185,13 +187,13 @@ func (s *Replay) observe(ctx context.Context, b *lab.Bench, g *Stack) (*replaySe
 }
 
 // rewind sets the second group back to the beginning of the log.
-func (s *Replay) rewind(ctx context.Context, w *replayWatch) error {
+func (s *Settings) rewind(ctx context.Context, w *watch) error {
 	before, err := w.g.Store.Partitions(ctx, replayGroup, kafka.TopicBluesky)
 	if err != nil {
 		return err
 	}
 	for p, t := range before {
-		w.o.before += Sum(t.Counts)
+		w.o.before += kit.Sum(t.Counts)
 		to := t.Start
 		switch s.Break {
 		case BreakSkip:
@@ -207,13 +209,13 @@ func (s *Replay) rewind(ctx context.Context, w *replayWatch) error {
 	if err != nil {
 		return err
 	}
-	w.o.after = Sum(after)
+	w.o.after = kit.Sum(after)
 	return nil
 }
 
 // ending reads what the topic holds, and what both groups have counted once they
 // are past its last records.
-func (o *replaySeen) ending(ctx context.Context, w *replayWatch) error {
+func (o *seen) ending(ctx context.Context, w *watch) error {
 	last, err := o.read(ctx, w.g)
 	if err != nil {
 		return err
@@ -243,7 +245,7 @@ func (o *replaySeen) ending(ctx context.Context, w *replayWatch) error {
 }
 
 // read counts the topic's records and returns the last offset of each partition.
-func (o *replaySeen) read(ctx context.Context, g *Stack) (last map[int32]int64, err error) {
+func (o *seen) read(ctx context.Context, g *kit.Stack) (last map[int32]int64, err error) {
 	cl, err := g.Kafka.NewClient()
 	if err != nil {
 		return nil, err
@@ -268,24 +270,17 @@ func (o *replaySeen) read(ctx context.Context, g *Stack) (last map[int32]int64, 
 	return last, err
 }
 
-func Sum(counts map[string]int64) (n int64) {
-	for c := range maps.Values(counts) {
-		n += c
-	}
-	return n
-}
-
-// replayWatch reads the counts of both groups again and again.
-type replayWatch struct {
-	o           *replaySeen
-	g           *Stack
+// watch reads the counts of both groups again and again.
+type watch struct {
+	o           *seen
+	g           *kit.Stack
 	b           *lab.Bench
 	live, again int64
 	shown, told time.Time
 }
 
 // all reports whether upstream has offered everything; what a live one did is the truth.
-func (w *replayWatch) all() bool {
+func (w *watch) all() bool {
 	if w.g.Noted == nil {
 		return true
 	}
@@ -298,8 +293,8 @@ func (w *replayWatch) all() bool {
 
 // until notes the counts until ok says so. It reports false when nothing has moved
 // for as long as anybody waits.
-func (w *replayWatch) until(ctx context.Context, ok func() bool) (bool, error) {
-	tick := time.NewTicker(SampleEvery)
+func (w *watch) until(ctx context.Context, ok func() bool) (bool, error) {
+	tick := time.NewTicker(kit.SampleEvery)
 	defer tick.Stop()
 	for moved := time.Now(); ; {
 		live, err := w.g.Store.Totals(ctx, kafka.GroupBluesky, kafka.TopicBluesky)
@@ -310,13 +305,13 @@ func (w *replayWatch) until(ctx context.Context, ok func() bool) (bool, error) {
 		if err != nil {
 			return false, err
 		}
-		l, a := Sum(live), Sum(again)
+		l, a := kit.Sum(live), kit.Sum(again)
 		w.o.shrunk = w.o.shrunk || l < w.live
 		if l != w.live || a != w.again {
 			moved = time.Now()
 		}
 		w.live, w.again = l, a
-		if time.Since(w.told) >= TellEvery {
+		if time.Since(w.told) >= kit.TellEvery {
 			w.told = time.Now()
 			w.b.Point(caseLive, "counted (events)", float64(l))
 			w.b.Point(caseAgain, "counted (events)", float64(a))
@@ -325,14 +320,14 @@ func (w *replayWatch) until(ctx context.Context, ok func() bool) (bool, error) {
 			w.shown = time.Now()
 			of := ""
 			if w.g.Noted == nil {
-				of = fmt.Sprintf(", of %d", Sum(w.o.truth))
+				of = fmt.Sprintf(", of %d", kit.Sum(w.o.truth))
 			}
 			w.b.Progress(fmt.Sprintf("live %d, counted again %d%s", l, a, of))
 		}
 		if ok() {
 			return true, nil
 		}
-		if time.Since(moved) > Patience/2 {
+		if time.Since(moved) > kit.Patience/2 {
 			return false, nil
 		}
 		select {
@@ -349,9 +344,9 @@ const (
 )
 
 // measure adds figures.
-func (s *Replay) measure(r *lab.Report, o *replaySeen) {
-	r.Measure(caseLive, "counted", float64(Sum(o.live)), "events")
-	r.Measure(caseAgain, "counted", float64(Sum(o.again)), "events")
+func (s *Settings) measure(r *lab.Report, o *seen) {
+	r.Measure(caseLive, "counted", float64(kit.Sum(o.live)), "events")
+	r.Measure(caseAgain, "counted", float64(kit.Sum(o.again)), "events")
 	r.Measure(caseAgain, "counted before the rewind", float64(o.before), "events")
 	r.Measure(caseAgain, "refilled", float64(o.refilled), "events")
 	if o.refill > 0 {
@@ -362,10 +357,10 @@ func (s *Replay) measure(r *lab.Report, o *replaySeen) {
 }
 
 // judge adds the checks.
-func (s *Replay) judge(r *lab.Report, o *replaySeen) {
+func (s *Settings) judge(r *lab.Report, o *seen) {
 	conditions := len(r.Checks)
 	if !o.finished {
-		r.Unknown(caseLive, "every event is counted in time", fmt.Sprintf("%d, twice", Sum(o.truth)), "no more came for half a minute")
+		r.Unknown(caseLive, "every event is counted in time", fmt.Sprintf("%d, twice", kit.Sum(o.truth)), "no more came for half a minute")
 	}
 	if o.before == 0 || o.after > 0 {
 		r.Unknown(caseAgain, "the group is rewound", "some counted before, 0 thereafter", fmt.Sprintf("%d, %d", o.before, o.after))
@@ -376,17 +371,8 @@ func (s *Replay) judge(r *lab.Report, o *replaySeen) {
 	if len(r.Checks) > conditions {
 		return
 	}
-	r.Check(caseLive, "the live group is not touched: it never counts less, and ends with what happened", fmt.Sprint(Sorted(o.truth)),
-		fmt.Sprintf("%v, once less: %v", Sorted(o.live), o.shrunk), maps.Equal(o.live, o.truth) && !o.shrunk)
-	r.Check(caseAgain, "the group that went back has the same counts of every kind", fmt.Sprint(Sorted(o.live)), fmt.Sprint(Sorted(o.again)), maps.Equal(o.again, o.live))
-	r.Check(caseAgain, "reading has added and removed nothing", fmt.Sprintf("%d records", Sum(o.truth)), fmt.Sprintf("%d records", o.records), o.records == Sum(o.truth))
-}
-
-// sorted lists counts by name.
-func Sorted(counts map[string]int64) []string {
-	var out []string
-	for _, k := range slices.Sorted(maps.Keys(counts)) {
-		out = append(out, fmt.Sprintf("%s %d", k, counts[k]))
-	}
-	return out
+	r.Check(caseLive, "the live group is not touched: it never counts less, and ends with what happened", fmt.Sprint(kit.Sorted(o.truth)),
+		fmt.Sprintf("%v, once less: %v", kit.Sorted(o.live), o.shrunk), maps.Equal(o.live, o.truth) && !o.shrunk)
+	r.Check(caseAgain, "the group that went back has the same counts of every kind", fmt.Sprint(kit.Sorted(o.live)), fmt.Sprint(kit.Sorted(o.again)), maps.Equal(o.again, o.live))
+	r.Check(caseAgain, "reading has added and removed nothing", fmt.Sprintf("%d records", kit.Sum(o.truth)), fmt.Sprintf("%d records", o.records), o.records == kit.Sum(o.truth))
 }

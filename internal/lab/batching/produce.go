@@ -1,4 +1,4 @@
-package kit
+package batching
 
 import (
 	"context"
@@ -18,24 +18,25 @@ import (
 
 	"github.com/weir-project/weir/internal/kafka"
 	"github.com/weir-project/weir/internal/lab"
+	"github.com/weir-project/weir/internal/lab/kit"
 )
 
-// batchingRun is the experiment while it runs.
-type batchingRun struct {
-	s      *Batching
+// run is the experiment while it runs.
+type run struct {
+	s      *Settings
 	b      *lab.Bench
-	e      *Engine
+	e      *kit.Engine
 	kafka  kafka.Config
 	cl     *kgo.Client
 	admin  *kadm.Client
-	events []Payload // that producers write
-	made   []Payload // simulated ones, different from each other, that weir ingests
-	topics int       // made so far
-	warm   bool      // brokers are: what is measured counts
+	events []kit.Payload // that producers write
+	made   []kit.Payload // simulated ones, different from each other, that weir ingests
+	topics int           // made so far
+	warm   bool          // brokers are: what is measured counts
 }
 
 // own reads or records the records that producers write, nil where they are simulated.
-func (s *Batching) own(ctx context.Context, b *lab.Bench) ([]Payload, error) {
+func (s *Settings) own(ctx context.Context, b *lab.Bench) ([]kit.Payload, error) {
 	switch {
 	case s.From != nil:
 		return s.From.read(ctx, b, maxOwn)
@@ -46,10 +47,10 @@ func (s *Batching) own(ctx context.Context, b *lab.Bench) ([]Payload, error) {
 }
 
 // open connects, and makes the events before anything is measured.
-func (s *Batching) open(ctx context.Context, b *lab.Bench, e *Engine, own []Payload) (*batchingRun, error) {
-	x := &batchingRun{s: s, b: b, e: e, events: own, kafka: kafka.Config{Brokers: e.Addrs(), ClientID: "weir-lab", Log: b.Log}}
+func (s *Settings) open(ctx context.Context, b *lab.Bench, e *kit.Engine, own []kit.Payload) (*run, error) {
+	x := &run{s: s, b: b, e: e, events: own, kafka: kafka.Config{Brokers: e.Addrs(), ClientID: "weir-lab", Log: b.Log}}
 	var err error
-	if x.made, err = Payloads(s.Seed, max(s.Flood, int(s.Rate*s.Offer.Seconds()), commitHighRate*int(commitTime/time.Second)+1)); err != nil {
+	if x.made, err = kit.Payloads(s.Seed, max(s.Flood, int(s.Rate*s.Offer.Seconds()), commitHighRate*int(commitTime/time.Second)+1)); err != nil {
 		return nil, err
 	}
 	if own == nil {
@@ -62,13 +63,13 @@ func (s *Batching) open(ctx context.Context, b *lab.Bench, e *Engine, own []Payl
 	return x, nil
 }
 
-func (x *batchingRun) close() { x.cl.Close() }
+func (x *run) close() { x.cl.Close() }
 
 // topic makes a new one.
-func (x *batchingRun) topic(ctx context.Context) (string, error) {
+func (x *run) topic(ctx context.Context) (string, error) {
 	name := fmt.Sprintf("lab-batching-%d", x.topics)
 	x.topics++
-	return name, kafka.EnsureTopics(ctx, x.cl, kafka.TopicSpec{Name: name, Partitions: groupPartitions})
+	return name, kafka.EnsureTopics(ctx, x.cl, kafka.TopicSpec{Name: name, Partitions: topicPartitions})
 }
 
 // producerSeen is what was seen of one setting, all rounds together.
@@ -152,7 +153,7 @@ const (
 
 // producers measures every setting in turns: in the second round backwards, so that what
 // changes with time does not favour one.
-func (x *batchingRun) producers(ctx context.Context) ([]*producerSeen, error) {
+func (x *run) producers(ctx context.Context) ([]*producerSeen, error) {
 	seen := make([]*producerSeen, len(x.s.Producers))
 	order := make([]int, len(seen))
 	for i, p := range x.s.Producers {
@@ -164,7 +165,7 @@ func (x *batchingRun) producers(ctx context.Context) ([]*producerSeen, error) {
 		if err := x.producer(ctx, warm); err != nil {
 			return nil, err
 		}
-		if slices.Sort(warm.latency); Quantile(warm.latency, 0.99) < warmLatency {
+		if slices.Sort(warm.latency); kit.Quantile(warm.latency, 0.99) < warmLatency {
 			break
 		}
 	}
@@ -190,7 +191,7 @@ func (o *producerSeen) cpuPerEvent() float64 {
 }
 
 // producer measures a setting once, on a new topic.
-func (x *batchingRun) producer(ctx context.Context, o *producerSeen) error {
+func (x *run) producer(ctx context.Context, o *producerSeen) error {
 	topic, err := x.topic(ctx)
 	if err != nil {
 		return err
@@ -234,8 +235,8 @@ func (x *batchingRun) producer(ctx context.Context, o *producerSeen) error {
 	}
 	o.flood, o.floodSeconds = o.flood+int64(x.s.Flood), o.floodSeconds+time.Since(start).Seconds()
 	// The client tells of a batch a moment after its records are acknowledged.
-	for end := time.Now().Add(Patience); meter.seen().records < w.next-w.refusals() && time.Now().Before(end); {
-		if err := Wait(ctx, time.Millisecond); err != nil {
+	for end := time.Now().Add(kit.Patience); meter.seen().records < w.next-w.refusals() && time.Now().Before(end); {
+		if err := kit.Wait(ctx, time.Millisecond); err != nil {
 			return err
 		}
 	}
@@ -249,7 +250,7 @@ func (x *batchingRun) producer(ctx context.Context, o *producerSeen) error {
 	o.wire.plain += m.plain
 	o.wire.packed += m.packed
 	o.wire.largest = max(o.wire.largest, m.largest)
-	if x.s.Break == BreakTwice {
+	if x.s.Break == kit.BreakTwice {
 		w.next -= 3
 		for range 3 {
 			w.write(ctx, time.Time{})
@@ -262,7 +263,7 @@ func (x *batchingRun) producer(ctx context.Context, o *producerSeen) error {
 }
 
 // tell tells where a setting lies by what there is of it: rounds that are over, and this one.
-func (x *batchingRun) tell(o *producerSeen, w *numbered, cpu time.Duration) {
+func (x *run) tell(o *producerSeen, w *numbered, cpu time.Duration) {
 	if !x.warm {
 		return
 	}
@@ -277,7 +278,7 @@ func (x *batchingRun) tell(o *producerSeen, w *numbered, cpu time.Duration) {
 }
 
 // takeStock looks up what the brokers have.
-func (x *batchingRun) takeStock(ctx context.Context, topic string, written int64, o *producerSeen) error {
+func (x *run) takeStock(ctx context.Context, topic string, written int64, o *producerSeen) error {
 	got, err := x.readBack(ctx, topic, written)
 	if err != nil {
 		return err
@@ -302,9 +303,9 @@ func (x *batchingRun) takeStock(ctx context.Context, topic string, written int64
 }
 
 // set names all partitions of a topic.
-func (x *batchingRun) set(topic string) kadm.TopicsSet {
+func (x *run) set(topic string) kadm.TopicsSet {
 	s := kadm.TopicsSet{}
-	for p := range int32(groupPartitions) {
+	for p := range int32(topicPartitions) {
 		s.Add(topic, p)
 	}
 	return s
@@ -316,7 +317,7 @@ const numberHeader = "n"
 // numbered writes events with a number each.
 type numbered struct {
 	cl     *kgo.Client
-	events []Payload
+	events []kit.Payload
 	next   int64
 	tell   func() // called twice a second at a rate; nil for nobody
 
@@ -339,7 +340,7 @@ func (w *numbered) write(ctx context.Context, due time.Time) {
 		case err != nil:
 			w.refused++
 		case !due.IsZero():
-			w.latency = append(w.latency, Milliseconds(took))
+			w.latency = append(w.latency, kit.Milliseconds(took))
 		}
 	})
 }
@@ -379,7 +380,7 @@ const paceTellEvery = 500 * time.Millisecond
 type stock struct{ lost, doubled, late int64 }
 
 // readBack compares a topic with the numbers from 0 to written.
-func (x *batchingRun) readBack(ctx context.Context, topic string, written int64) (stock, error) {
+func (x *run) readBack(ctx context.Context, topic string, written int64) (stock, error) {
 	var got stock
 	bounds, err := kafka.Bounds(ctx, x.cl, topic)
 	if err != nil {
@@ -429,7 +430,7 @@ func (x *batchingRun) readBack(ctx context.Context, topic string, written int64)
 }
 
 // cpu is the CPU time of this process, and of the brokers' where they have their own.
-func (x *batchingRun) cpu() time.Duration {
+func (x *run) cpu() time.Duration {
 	var u syscall.Rusage
 	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u) // cannot fail with these arguments
 	all := time.Duration(u.Utime.Nano() + u.Stime.Nano())

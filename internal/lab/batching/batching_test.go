@@ -1,4 +1,4 @@
-package kit
+package batching
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/weir-project/weir/internal/lab"
+	"github.com/weir-project/weir/internal/lab/kit"
 	"github.com/weir-project/weir/internal/lab/labtest"
 	"github.com/weir-project/weir/internal/lab/record"
 	"github.com/weir-project/weir/internal/lab/setting"
@@ -17,13 +18,13 @@ import (
 // records of 500 bytes in a second, and as many at once.
 func seenBatching() []*producerSeen {
 	var out []*producerSeen
-	for _, p := range setting.New[Batching](setting.Short).Producers {
+	for _, p := range setting.New[Settings](setting.Short).Producers {
 		o := &producerSeen{of: p, real: true, seconds: 1, paced: 1000, cpu: 50 * time.Millisecond, requests: 150, flood: 1000, floodSeconds: 0.1, written: 2000,
 			wire: wireSeen{batches: 300, plain: 1_000_000, packed: 600_000, largest: 4000}}
 		if p.Compression == "none" {
 			o.wire.packed = o.wire.plain
 		}
-		latency := Milliseconds(p.Linger)/2 + 1
+		latency := kit.Milliseconds(p.Linger)/2 + 1
 		if p.Linger == 0 {
 			o.requests, o.cpu = 900, 150*time.Millisecond
 		} else if p.Linger > 100*time.Millisecond {
@@ -50,7 +51,7 @@ func settingSeen(all []*producerSeen, name string) *producerSeen {
 func TestBatchingJudge(t *testing.T) {
 	t.Parallel()
 	judged := func(all []*producerSeen) *lab.Report {
-		s := setting.New[Batching](setting.Short)
+		s := setting.New[Settings](setting.Short)
 		r := &lab.Report{}
 		s.judgeProducers(r, all)
 		s.choose(r, all)
@@ -203,22 +204,22 @@ func TestProducerSettings(t *testing.T) {
 			t.Errorf("%q: want an error with %q, got %v", text, says, err)
 		}
 	}
-	for says, do := range map[string]func(*Batching){
-		"--setting is empty": func(s *Batching) { s.Producers = nil },
-		"named twice":        func(s *Batching) { s.Producers = append(s.Producers, BaseSetting()) },
-		"--rate":             func(s *Batching) { s.Rate = 1 },
-		"--time":             func(s *Batching) { s.Offer = 0 },
-		"--flood":            func(s *Batching) { s.Flood = 1 },
-		"--rounds":           func(s *Batching) { s.Rounds = 0 },
-		"--within":           func(s *Batching) { s.Within = 0 },
-		`"burn"`:             func(s *Batching) { s.Break = "burn" },
+	for says, do := range map[string]func(*Settings){
+		"--setting is empty": func(s *Settings) { s.Producers = nil },
+		"named twice":        func(s *Settings) { s.Producers = append(s.Producers, BaseSetting()) },
+		"--rate":             func(s *Settings) { s.Rate = 1 },
+		"--time":             func(s *Settings) { s.Offer = 0 },
+		"--flood":            func(s *Settings) { s.Flood = 1 },
+		"--rounds":           func(s *Settings) { s.Rounds = 0 },
+		"--within":           func(s *Settings) { s.Within = 0 },
+		`"burn"`:             func(s *Settings) { s.Break = "burn" },
 	} {
-		s := setting.New[Batching]()
-		if err := BatchingLab.With(s).Check(); err != nil {
+		s := setting.New[Settings]()
+		if err := Lab.With(s).Check(); err != nil {
 			t.Fatal(err)
 		}
 		do(s)
-		if err := BatchingLab.With(s).Check(); err == nil || !strings.Contains(err.Error(), says) {
+		if err := Lab.With(s).Check(); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("want an error with %q, got %v", says, err)
 		}
 	}
@@ -227,17 +228,17 @@ func TestProducerSettings(t *testing.T) {
 // TestBatching runs it for real: on the embedded engine, and on Apache Kafka where the
 // environment says so.
 func TestBatching(t *testing.T) {
-	s := setting.New[Batching](setting.Short)
+	s := setting.New[Settings](setting.Short)
 	if os.Getenv("WEIR_TEST_KAFKA") != "" && os.Getenv("WEIR_TEST_LAB") != "full" {
 		s.Producers = s.Producers[:3] // what differs there is how brokers answer and replicate
 	}
-	if r := labtest.Perform(t, BatchingLab.With(s)); r.Verdict == record.DoesNotHold || len(r.Checks) < 20 {
+	if r := labtest.Perform(t, Lab.With(s)); r.Verdict == record.DoesNotHold || len(r.Checks) < 20 {
 		t.Errorf("%s: %s", r.Verdict, r.Reason)
 	}
 }
 
-// producing is Batching without its commits, which know nothing of what producers write.
-type producing struct{ Batching }
+// producing is Settings without its commits, which know nothing of what producers write.
+type producing struct{ Settings }
 
 func (p *producing) Run(ctx context.Context, b *lab.Bench, r *lab.Report) error {
 	return p.run(ctx, b, r, nil)
@@ -248,13 +249,13 @@ func TestBrokenBatching(t *testing.T) {
 	if os.Getenv("WEIR_TEST_KAFKA") != "" {
 		t.Skip("the faults are the same on every engine")
 	}
-	for breakage, want := range map[string]record.Verdict{BreakTwice: record.DoesNotHold, BreakHurry: record.DoesNotHold, BreakIdle: record.Inconclusive} {
+	for breakage, want := range map[string]record.Verdict{kit.BreakTwice: record.DoesNotHold, BreakHurry: record.DoesNotHold, kit.BreakIdle: record.Inconclusive} {
 		t.Run(breakage, func(t *testing.T) {
 			t.Parallel()
-			s := setting.New[Batching](setting.Short)
+			s := setting.New[Settings](setting.Short)
 			s.Break, s.Flood = breakage, 1000
 			s.Producers = s.Producers[1:3] // linger=0 and 200ms
-			if r := labtest.Perform(t, BatchingLab.With(&producing{*s})); r.Verdict != want {
+			if r := labtest.Perform(t, Lab.With(&producing{*s})); r.Verdict != want {
 				t.Errorf("%s: %s; want %s", r.Verdict, r.Reason, want)
 			}
 		})

@@ -1,0 +1,77 @@
+package kit
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"os"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Limits of settings that several labs have.
+const (
+	MaxWorkers = 64
+	MinWork    = time.Millisecond
+	MaxWork    = time.Second
+	MaxCase    = 15 * time.Minute // how long one case may take
+)
+
+// Offered is every event by its identity, numbered, and the key of each number.
+func (g *Stack) Offered(events int64) (index map[string]int64, keys []string) {
+	if g.Noted != nil { // nothing is noted any more
+		return g.Noted.Index, g.Noted.Keys
+	}
+	index, keys = make(map[string]int64, events), make([]string, events)
+	for it := range g.Server.Items(0, events) {
+		index[it.Identity], keys[it.Index] = it.Index, it.Key
+	}
+	return index, keys
+}
+
+// Sum adds counts.
+func Sum(counts map[string]int64) (n int64) {
+	for c := range maps.Values(counts) {
+		n += c
+	}
+	return n
+}
+
+// Milliseconds is a duration as a number.
+func Milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+// quantile of sorted values: the smallest that at least the share q does not exceed.
+func Quantile(sorted []float64, q float64) float64 {
+	if len(sorted) == 0 {
+		return math.NaN()
+	}
+	i := int(math.Ceil(q*float64(len(sorted)))) - 1
+	return sorted[min(max(i, 0), len(sorted)-1)]
+}
+
+// residentBytes is how much memory of this process is in RAM; where the system does
+// not tell, what the runtime has of it.
+func ResidentBytes() int64 {
+	if body, err := os.ReadFile("/proc/self/statm"); err == nil {
+		if f := strings.Fields(string(body)); len(f) > 1 {
+			if pages, err := strconv.ParseInt(f[1], 10, 64); err == nil {
+				return pages * int64(os.Getpagesize())
+			}
+		}
+	}
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.Sys - m.HeapReleased)
+}
+
+// Sorted lists counts by name.
+func Sorted(counts map[string]int64) []string {
+	var out []string
+	for _, k := range slices.Sorted(maps.Keys(counts)) {
+		out = append(out, fmt.Sprintf("%s %d", k, counts[k]))
+	}
+	return out
+}
