@@ -61,7 +61,7 @@ func labCommand(a *app, l *lab.Lab) *cobra.Command {
 				x.SetLive(u)
 			}
 			if x, ok := s.(wikipediaLab); ok {
-				x.SetWikipedia(f.source.wikipediaURL)
+				x.SetWikipedia(f.source.WikipediaURL)
 			}
 			if x, ok := s.(topicLab); ok {
 				if err := a.labTopic(x, topic); err != nil {
