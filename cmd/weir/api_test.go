@@ -347,6 +347,12 @@ func callsAPI(t *testing.T, env []string, base string) {
 	get("/brokers/{broker}", "/brokers/1")
 	get("/brokers/changes", "/brokers/changes")
 	post("/log", "/log", `{"kind":"lab","text":"lab batching was started from a terminal"}`)
+	// The offsets behind the newest message are not known yet: the first three are long past here.
+	eventually(t, "a partition has more messages than are compared", func() bool {
+		v := a.call(t, http.MethodGet, v1+"/topics/{topic}/messages", v1+"/topics/bluesky-events/messages?from=offset&offset=0&partition=0&n=20", "")
+		list, _ := dig(v, "messages").([]any)
+		return len(list) == 20
+	})
 	read := url.Values{"from": {"offset"}, "offset": {"0"}, "partition": {"0"}, "n": {"3"}}
 	same("messages", dig(get("/topics/{topic}/messages", "/topics/bluesky-events/messages?"+read.Encode()), "messages"),
 		terminal("messages", "bluesky-events", "--offset", "0", "--partition", "0", "-n", "3"), "gap") // the command explains gaps in its table
