@@ -3,7 +3,6 @@ package bluesky
 import (
 	"context"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -84,38 +83,19 @@ func parseHosts(urls []string) ([]*host, error) {
 		if err != nil {
 			return nil, err
 		}
-		port := u.Port()
-		switch {
-		case port != "":
-		case u.Scheme == "wss":
-			port = "443"
-		default:
-			port = "80"
-		}
-		hosts = append(hosts, &host{url: u, addr: net.JoinHostPort(u.Hostname(), port)})
+		hosts = append(hosts, &host{url: u, addr: upstream.Address(u)})
 	}
 	return hosts, nil
 }
 
 func parseURL(raw string) (*url.URL, error) {
 	const want = "want ws://HOST/subscribe or wss://HOST/subscribe"
-	u, err := url.Parse(raw)
+	u, err := upstream.ParseURL(Name, "Jetstream", raw, want, "ws", "wss")
 	if err != nil {
-		var ue *url.Error // repeats the URL, which may hold a password
-		if errors.As(err, &ue) {
-			err = ue.Err
-		}
-		return nil, fmt.Errorf("bluesky URL: %w: %s", err, want)
+		return nil, err
 	}
 	shown := u.Redacted()
-	switch {
-	case u.Scheme != "ws" && u.Scheme != "wss":
-		return nil, fmt.Errorf("bluesky URL %q: %s", shown, want)
-	case u.Hostname() == "":
-		return nil, fmt.Errorf("bluesky URL %q has no host: %s", shown, want)
-	case u.User != nil:
-		return nil, fmt.Errorf("bluesky URL %q has a user in it, which Jetstream knows nothing of: %s", shown, want)
-	case strings.Contains(u.Path, "network.bsky.jetstream.subscribeEvents"):
+	if strings.Contains(u.Path, "network.bsky.jetstream.subscribeEvents") {
 		return nil, fmt.Errorf("bluesky URL %q is of another wire format: %s", shown, want)
 	}
 	if u.Query().Has("wantedDids") {
@@ -130,7 +110,6 @@ func parseURL(raw string) (*url.URL, error) {
 	if u.Path == "" || u.Path == "/" {
 		u.Path = "/subscribe"
 	}
-	u.Fragment = ""
 	return u, nil
 }
 

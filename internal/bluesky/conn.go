@@ -177,12 +177,7 @@ func dialError(ctx context.Context, h *host, resp *http.Response, err error) err
 	case timedOut(err):
 		return fmt.Errorf("open stream at %s: no answer for %s", h.addr, handshakeTimeout)
 	}
-	var bad *tls.CertificateVerificationError
-	if errors.As(err, &bad) {
-		return fmt.Errorf("open stream at %s: %w: the answer does not come from that server (a proxy or a network login in between?), or this machine's clock or"+
-			" certificates are wrong; SSL_CERT_FILE names other certificates to trust", h.addr, err)
-	}
-	return fmt.Errorf("open stream at %s: %w", h.addr, err)
+	return upstream.OpenError(h.addr, err)
 }
 
 // timedOut reports whether a deadline passed. The WebSocket library keeps that

@@ -438,7 +438,7 @@ func (s *session) upstream(ctx context.Context, from event.Cursor, q *queue.Queu
 		delivered := false
 		err := s.cfg.Source.Stream(ctx, from, func(b *event.Batch) error {
 			delivered = delivered || len(b.Events) > 0
-			s.look(b.Events)
+			s.hashAll(b.Events)
 			cursor := b.Cursor.Clone() // the batch belongs to the queue afterwards
 			if err := q.Put(ctx, b); err != nil {
 				return err

@@ -132,7 +132,7 @@ func (t *transaction) add(ctx context.Context, b *event.Batch) error {
 	t.s.late = t.s.filter.newest - t.s.filter.window/2
 	t.s.filter.tick(b.Cursor.TimeUS)
 	fresh := t.done.events + t.done.rejects
-	t.s.look(b.Events)
+	t.s.hashAll(b.Events)
 	t.s.filter.touch(b.Events)
 	for i := range b.Events {
 		if err := t.event(ctx, &b.Events[i]); err != nil {

@@ -1,7 +1,7 @@
 // Package upstream holds what the sources have in common in dealing with a
-// server on the internet: what an HTTP answer that is no stream means for the
-// next attempt, where events come from, and how a stretch that is missing is
-// noted. It opens no connection and knows no wire format.
+// server on the internet: its URL, why a stream could not be opened, what an HTTP
+// answer that is not a stream means for the next attempt, where events come from, and
+// how missing events are noted. It opens no connection and knows no wire format.
 package upstream
 
 import (

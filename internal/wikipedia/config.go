@@ -3,7 +3,6 @@ package wikipedia
 import (
 	"context"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -11,6 +10,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/weir-project/weir/internal/upstream"
 )
 
 // DefaultURL is Wikimedia's stream of every change to every wiki.
@@ -36,28 +37,16 @@ func parseURL(raw string) (*url.URL, error) {
 		raw = DefaultURL
 	}
 	const want = "want https://HOST/v2/stream/recentchange"
-	u, err := url.Parse(raw)
+	u, err := upstream.ParseURL(Name, "the stream", raw, want, "http", "https")
 	if err != nil {
-		var ue *url.Error // repeats the URL, which may hold a password
-		if errors.As(err, &ue) {
-			err = ue.Err
-		}
-		return nil, fmt.Errorf("wikipedia URL: %w: %s", err, want)
+		return nil, err
 	}
-	shown := u.Redacted()
 	switch {
-	case u.Scheme != "http" && u.Scheme != "https":
-		return nil, fmt.Errorf("wikipedia URL %q: %s", shown, want)
-	case u.Hostname() == "":
-		return nil, fmt.Errorf("wikipedia URL %q has no host: %s", shown, want)
-	case u.User != nil:
-		return nil, fmt.Errorf("wikipedia URL %q has a user in it, which the stream knows nothing of: %s", shown, want)
 	case !recentChanges(u.Path):
-		return nil, fmt.Errorf("wikipedia URL %q names other streams than recentchange, the only one that weir understands: %s", shown, want)
+		return nil, fmt.Errorf("wikipedia URL %q names other streams than recentchange, the only one that weir understands: %s", u.Redacted(), want)
 	case u.Path == "" || u.Path == "/":
 		u.Path = "/v2/stream/recentchange"
 	}
-	u.Fragment = ""
 	return u, nil
 }
 
@@ -75,19 +64,6 @@ func recentChanges(path string) bool {
 		}
 	}
 	return true
-}
-
-// address returns the URL's host:port, which is what a cursor calls the server.
-func address(u *url.URL) string {
-	port := u.Port()
-	switch {
-	case port != "":
-	case u.Scheme == "https":
-		port = "443"
-	default:
-		port = "80"
-	}
-	return net.JoinHostPort(u.Hostname(), port)
 }
 
 // scope names what the URL asks for: its streams, sorted.

@@ -87,7 +87,7 @@ func New(cfg Config) (*Source, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Source{cfg: cfg, url: u, addr: address(u), scope: scope(u), http: newClient(cfg), log: log, ident: NewDecoder()}, nil
+	return &Source{cfg: cfg, url: u, addr: upstream.Address(u), scope: scope(u), http: newClient(cfg), log: log, ident: NewDecoder()}, nil
 }
 
 // newClient returns a client that opens a connection for each stream. It speaks
@@ -278,14 +278,10 @@ func (s *Source) openError(err error) error {
 		err = ue.Err
 	}
 	var bad *tls.CertificateVerificationError
-	if errors.As(err, &bad) {
-		return fmt.Errorf("open stream at %s: %w: the answer does not come from that server (a proxy or a network login in between?), or this machine's clock or"+
-			" certificates are wrong; SSL_CERT_FILE names other certificates to trust", s.addr, err)
-	}
-	if text := err.Error(); len(text) > maxErrorText { // it can quote a header of any length
+	if text := err.Error(); len(text) > maxErrorText && !errors.As(err, &bad) { // it can quote a header of any length
 		err = errors.New(strings.ToValidUTF8(text[:maxErrorText], "") + "…")
 	}
-	return fmt.Errorf("open stream at %s: %w", s.addr, err)
+	return upstream.OpenError(s.addr, err)
 }
 
 // hints are the ways out of a refusal.

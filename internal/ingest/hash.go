@@ -9,9 +9,9 @@ import (
 	"github.com/weir-project/weir/internal/event"
 )
 
-// look computes what is needed of events' bytes where that is not done yet: right behind
-// the source these are in the processor's cache, and later in another's or in none.
-func (s *session) look(events []event.Event) {
+// hashAll hashes the identities and keys of events that are not hashed yet. Called right
+// behind the source, it finds their bytes in the processor's cache, which they leave later.
+func (s *session) hashAll(events []event.Event) {
 	var rec kgo.Record
 	for i := range events {
 		if e := &events[i]; e.Sum == [2]uint64{} {
