@@ -103,6 +103,20 @@ func (i *Inspector) Groups(ctx context.Context) (GroupList, error) {
 	return list, nil
 }
 
+// GroupNames lists the names of all groups, in order, without asking for anything else.
+func (i *Inspector) GroupNames(ctx context.Context) ([]string, error) {
+	listed, _, err := i.listGroups(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list groups: %w", err)
+	}
+	names := make([]string, len(listed))
+	for k, g := range listed {
+		names[k] = g.Name
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
 // Group describes one group. An unknown name is ErrNoGroup.
 func (i *Inspector) Group(ctx context.Context, name string) (GroupDetail, error) {
 	all, err := i.groups(ctx, &name, func(names []string) map[string]bool { return map[string]bool{name: true} })

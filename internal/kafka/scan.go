@@ -13,11 +13,11 @@ import (
 	"github.com/weir-project/weir/internal/scan"
 )
 
-// TopicPartition and Range are scan's.
-type (
-	TopicPartition = scan.TopicPartition
-	Range          = scan.Range
-)
+// TopicPartition names a partition of a topic.
+type TopicPartition = scan.TopicPartition
+
+// Range names offsets of a partition.
+type Range = scan.Range
 
 // Bound is the offsets that a partition held at one moment: Start is the first,
 // End the high watermark, one beyond the last written record, whether its

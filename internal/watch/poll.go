@@ -10,12 +10,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 
 	"github.com/weir-project/weir/internal/inspect"
+	"github.com/weir-project/weir/internal/scan"
 )
-
-type topicPartition struct {
-	topic     string
-	partition int32
-}
 
 // applyTopics makes the topics from an answer.
 func (w *Watcher) applyTopics(a *topicsAnswer) {
@@ -30,7 +26,7 @@ func (w *Watcher) applyTopics(a *topicsAnswer) {
 	w.next.Cluster.TopicsTime = millis(a.at)
 	a.starts.Each(func(o kadm.ListedOffset) {
 		if o.Err == nil {
-			w.starts[topicPartition{o.Topic, o.Partition}] = o.Offset
+			w.starts[scan.TopicPartition{Topic: o.Topic, Partition: o.Partition}] = o.Offset
 		}
 	})
 	leads := map[int32]int{}
@@ -80,7 +76,7 @@ func (w *Watcher) topic(now time.Time, m kadm.TopicDetail, ends map[int32]kadm.L
 		if len(p.ISR) < len(p.Replicas) {
 			t.UnderReplicated++
 		}
-		key := topicPartition{m.Topic, id}
+		key := scan.TopicPartition{Topic: m.Topic, Partition: id}
 		if o, ok := ends[id]; ok && o.Err == nil {
 			w.last[key] = o.Offset
 		} else {
@@ -128,8 +124,8 @@ func (w *Watcher) forgetTopic(name string, t *Topic) {
 	delete(w.moved, name)
 	delete(w.leaders, name)
 	for id := range t.Partitions {
-		delete(w.last, topicPartition{name, int32(id)})
-		delete(w.starts, topicPartition{name, int32(id)})
+		delete(w.last, scan.TopicPartition{Topic: name, Partition: int32(id)})
+		delete(w.starts, scan.TopicPartition{Topic: name, Partition: int32(id)})
 		delete(w.rates, laneKey(name, int32(id)))
 	}
 }
@@ -401,7 +397,7 @@ func laneKey(topic string, partition int32) string {
 func (w *Watcher) lanesOf(at time.Time, topic string) []Lane {
 	lanes := []Lane{}
 	for id, leader := range w.leaders[topic] {
-		key := topicPartition{topic, id}
+		key := scan.TopicPartition{Topic: topic, Partition: id}
 		l := Lane{Partition: id, Leader: leader, Start: w.starts[key]}
 		if end, ok := w.last[key]; ok {
 			l.End = end

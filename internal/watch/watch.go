@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/weir-project/weir/internal/inspect"
+	"github.com/weir-project/weir/internal/scan"
 	"github.com/weir-project/weir/internal/tally"
 )
 
@@ -62,10 +63,10 @@ type Watcher struct {
 	known   known
 	rates   map[string]*track
 	ends    map[string]*pastEnds // by topic: sum of its ends
-	starts  map[topicPartition]int64
-	last    map[topicPartition]int64 // the newest end that was told
-	lanes   map[string][]Lane        // of the streams' topics
-	moved   map[string]time.Time     // by topic: when its end last moved
+	starts  map[scan.TopicPartition]int64
+	last    map[scan.TopicPartition]int64 // the newest end that was told
+	lanes   map[string][]Lane             // of the streams' topics
+	moved   map[string]time.Time          // by topic: when its end last moved
 	leaders map[string]map[int32]int32
 	said    map[string]string // what each kind of question last failed with
 
@@ -98,7 +99,7 @@ func New(cfg Config) (*Watcher, error) {
 	}
 	w := &Watcher{
 		cfg: cfg, history: newHistory(),
-		rates: map[string]*track{}, ends: map[string]*pastEnds{}, starts: map[topicPartition]int64{}, last: map[topicPartition]int64{},
+		rates: map[string]*track{}, ends: map[string]*pastEnds{}, starts: map[scan.TopicPartition]int64{}, last: map[scan.TopicPartition]int64{},
 		lanes: map[string][]Lane{}, moved: map[string]time.Time{}, leaders: map[string]map[int32]int32{}, clients: map[*Subscription]struct{}{},
 		latencies: map[string]*window{}, members: map[string]uint64{}, said: map[string]string{}, again: make(chan struct{}, 1),
 	}
