@@ -28,7 +28,7 @@ Brokers page lists where the embedded ones differ from Apache Kafka.`
 func newBrokers(a *app) *cobra.Command {
 	list := &cobra.Command{
 		Use:   "brokers",
-		Short: "The brokers; kill and restart one",
+		Short: "List the brokers; kill or restart one",
 		Long:  brokersLong,
 		Example: `  weir brokers
   weir brokers kill 2
@@ -43,7 +43,7 @@ func newBrokers(a *app) *cobra.Command {
 		Short:   "List the brokers",
 		Example: "  weir brokers list",
 		Args:    cobra.NoArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return a.listBrokers(cmd) },
+		RunE:    list.RunE,
 	}
 	a.clusterFlags(plain, useKafka)
 	a.outputFlag(plain, cli.FormatTable, cli.FormatJSON, cli.FormatJSONL)
@@ -61,27 +61,20 @@ func (a *app) listBrokers(cmd *cobra.Command) error {
 			return err
 		}
 		a.notes(list.Note, list.Warnings)
-		lines := make([]any, len(list.Brokers))
-		for i, b := range list.Brokers {
-			lines[i] = b
-		}
-		return a.write(list.Brokers, lines, func() *cli.Table {
-			tb := cli.NewTable(">BROKER", "ADDRESS", ">PID", "STATE", ">LEADS", ">REPLICAS", ">SIZE", "")
-			for _, b := range list.Brokers {
-				state, role := "up", ""
-				if !b.Alive {
-					state = cmp.Or(b.Reason, "killed")
-				}
-				pid := "-" // embedded in weir, or somebody else's
-				if b.PID != 0 {
-					pid = strconv.Itoa(b.PID)
-				}
-				if b.Controller {
-					role = "controller"
-				}
-				tb.Add(strconv.Itoa(int(b.ID)), b.Address, pid, state, b.Leads, b.Replicas, cli.SizeOrUnknown(b.Bytes), role)
+		tb := cli.NewTable(">BROKER", "ADDRESS", ">PID", "STATE", ">LEADS", ">REPLICAS", ">SIZE", "")
+		return writeRows(a, list.Brokers, list.Brokers, tb, func(tb *cli.Table, b inspect.Broker) {
+			state, role := "up", ""
+			if !b.Alive {
+				state = cmp.Or(b.Reason, "killed")
 			}
-			return tb
+			pid := "-" // embedded in weir, or not started by weir
+			if b.PID != 0 {
+				pid = strconv.Itoa(b.PID)
+			}
+			if b.Controller {
+				role = "controller"
+			}
+			tb.Add(strconv.Itoa(int(b.ID)), b.Address, pid, state, b.Leads, b.Replicas, cli.SizeOrUnknown(b.Bytes), role)
 		})
 	})
 }
@@ -121,7 +114,7 @@ func (a *app) brokerAction(name, short, done string) *cobra.Command {
 		Short:             short,
 		Example:           fmt.Sprintf("  weir brokers %s 2", name),
 		Args:              cobra.ExactArgs(1),
-		ValidArgsFunction: a.completeBrokers,
+		ValidArgsFunction: onlyFirst(a.completing(brokerNames)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			id, err := strconv.ParseInt(args[0], 10, 32)
 			if err != nil || id < 0 {

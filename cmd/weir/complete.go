@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/weir-project/weir/internal/inspect"
+	"github.com/weir-project/weir/internal/node"
 )
 
 // completeTime bounds how long the Tab key may take.
@@ -16,8 +17,8 @@ const completeTime = 700 * time.Millisecond
 
 type completion = func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective)
 
-// completing asks the cluster that the flags so far point to. Where none answers
-// in time there are no suggestions, and no error: a shell is no place for one.
+// completing asks the cluster that the flags so far point to. Where none answers in
+// time it suggests nothing and reports no error, which a shell could not show.
 func (a *app) completing(ask func(context.Context, *inspect.Inspector) ([]string, error)) completion {
 	return func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		const nothing = cobra.ShellCompDirectiveNoFileComp
@@ -26,16 +27,11 @@ func (a *app) completing(ask func(context.Context, *inspect.Inspector) ([]string
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), completeTime)
 		defer cancel()
-		t, err := a.find()
-		if err != nil {
-			return nil, nothing
-		}
-		i, cl, err := t.OpenInspector(ctx)
-		if err != nil {
-			return nil, nothing
-		}
-		defer cl.Close()
-		names, err := ask(ctx, i)
+		var names []string
+		err := a.withInspector(ctx, func(i *inspect.Inspector, _ *node.Target) (err error) {
+			names, err = ask(ctx, i)
+			return err
+		})
 		if err != nil {
 			return nil, nothing
 		}
@@ -54,51 +50,21 @@ func onlyFirst(c completion) completion {
 	}
 }
 
-func (a *app) completeTopics(cmd *cobra.Command, args []string, toComplete string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	return onlyFirst(a.completing(func(ctx context.Context, i *inspect.Inspector) ([]string, error) {
-		list, err := i.Topics(ctx)
-		var names []string
-		for _, t := range list.Topics {
-			names = append(names, t.Name)
-		}
-		return names, err
-	}))(cmd, args, toComplete)
+func topicNames(ctx context.Context, i *inspect.Inspector) ([]string, error) {
+	meta, err := i.Metadata(ctx)
+	return meta.Topics.Names(), err
 }
 
-func (a *app) completeGroups(cmd *cobra.Command, args []string, toComplete string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	return a.completing(func(ctx context.Context, i *inspect.Inspector) ([]string, error) {
-		list, err := i.Groups(ctx)
-		var names []string
-		for _, g := range list.Groups {
-			names = append(names, g.Name)
-		}
-		return names, err
-	})(cmd, args, toComplete)
-}
+func groupNames(ctx context.Context, i *inspect.Inspector) ([]string, error) { return i.GroupNames(ctx) }
 
-func (a *app) completeBrokers(cmd *cobra.Command, args []string, toComplete string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	return onlyFirst(a.completing(func(ctx context.Context, i *inspect.Inspector) ([]string, error) {
-		list, err := i.Brokers(ctx)
-		var names []string
-		for _, b := range list.Brokers {
-			state := "up"
-			if !b.Alive {
-				state = "killed"
-			}
-			names = append(names, strconv.Itoa(int(b.ID))+"\t"+b.Address+", "+state)
+func brokerNames(ctx context.Context, i *inspect.Inspector) (names []string, err error) {
+	list, err := i.Brokers(ctx)
+	for _, b := range list.Brokers {
+		state := "up"
+		if !b.Alive {
+			state = "killed"
 		}
-		return names, err
-	}))(cmd, args, toComplete)
-}
-
-// completeTopicFlag suggests topics for a flag, whatever the arguments.
-func (a *app) completeTopicFlag(cmd *cobra.Command, _ []string, toComplete string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	return a.completing(func(ctx context.Context, i *inspect.Inspector) ([]string, error) {
-		list, err := i.Topics(ctx)
-		var names []string
-		for _, t := range list.Topics {
-			names = append(names, t.Name)
-		}
-		return names, err
-	})(cmd, nil, toComplete)
+		names = append(names, strconv.Itoa(int(b.ID))+"\t"+b.Address+", "+state)
+	}
+	return names, err
 }

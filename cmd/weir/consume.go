@@ -46,7 +46,7 @@ func newConsume(a *app) *cobra.Command {
 	})
 	a.clusterFlags(cmd, useKafka, useRedis)
 	cmd.Flags().StringVar(&group, "group", "", "consumer `GROUP` (default: the source's counter, such as weir-bluesky-counter)")
-	_ = cmd.RegisterFlagCompletionFunc("group", a.completeGroups)
+	_ = cmd.RegisterFlagCompletionFunc("group", a.completing(groupNames))
 	a.logFlag(cmd)
 	return cmd
 }

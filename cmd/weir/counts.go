@@ -2,9 +2,9 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -18,18 +18,18 @@ import (
 	"github.com/weir-project/weir/internal/wikipedia"
 )
 
-const countsLong = `Prints how many events of each type were counted. The numbers come from Redis,
-where a counter writes them together with its position in the topic, so they are
-right whichever processes run or died.
+const countsLong = `Prints how many events of each type weir has counted. It reads the counts from Redis.
+A counter writes them there together with its offset in the topic. So they are right
+at any moment, whichever processes run.
 
-The JSON is of one consumer group: {"bluesky":{"create":12,...},"wikipedia":{...}}.`
+The JSON holds the counts of one consumer group: {"bluesky":{"create":12,...},"wikipedia":{...}}.`
 
 func newCounts(a *app) *cobra.Command {
 	var group string
 	var watch bool
 	cmd := &cobra.Command{
 		Use:   "counts",
-		Short: "What was counted, by type",
+		Short: "Print the counts by type",
 		Long:  countsLong,
 		Example: `  weir counts
   weir counts --watch
@@ -52,14 +52,18 @@ func newCounts(a *app) *cobra.Command {
 			if watch {
 				return a.watchCounts(ctx, store, group)
 			}
-			return a.printCounts(ctx, store, group)
+			all, err := store.All(ctx)
+			if err != nil {
+				return err
+			}
+			return a.showCounts(all, group)
 		},
 	}
 	a.clusterFlags(cmd, useRedis)
 	cmd.Flags().StringVar(&group, "group", "", "consumer `GROUP` (default: each source's counter; the table shows all groups)")
 	cmd.Flags().BoolVar(&watch, "watch", false, "print again every second until Ctrl-C")
 	a.outputFlag(cmd, cli.FormatTable, cli.FormatJSON, cli.FormatJSONL)
-	_ = cmd.RegisterFlagCompletionFunc("group", a.completeGroups)
+	_ = cmd.RegisterFlagCompletionFunc("group", a.completing(groupNames))
 	return cmd
 }
 
@@ -69,23 +73,18 @@ func sourceArgs(cmd *cobra.Command) *cobra.Command {
 	return cmd
 }
 
-// countsBySource is the JSON of `weir counts`: by source and kind.
+// countsBySource is the JSON of `weir counts`: by source and event type.
 func countsBySource(all []tally.Tally, group string) map[string]map[string]int64 {
 	out := make(map[string]map[string]int64)
 	for _, s := range node.Sources {
-		kinds := make(map[string]int64)
-		g := group
-		if g == "" {
-			g = s.Group
-		}
+		out[s.Name] = make(map[string]int64)
 		for _, t := range all {
-			if t.Topic == s.Topic && t.Group == g {
+			if t.Topic == s.Topic && t.Group == cmp.Or(group, s.Group) {
 				for k, n := range t.Counts {
-					kinds[k] += n
+					out[s.Name][k] += n
 				}
 			}
 		}
-		out[s.Name] = kinds
 	}
 	return out
 }
@@ -97,34 +96,26 @@ type countRow struct {
 	Count int64  `json:"count"`
 }
 
-// countRows sums the partitions: by topic, group and kind, the most frequent
-// kinds first.
+// countRows sums the partitions: by topic, group and event type, the most frequent
+// types first.
 func countRows(all []tally.Tally, group string) []countRow {
-	sums := make(map[[2]string]map[string]int64)
+	sums := make(map[countRow]int64)
 	for _, t := range all {
-		if group != "" && t.Group != group {
-			continue
-		}
-		key := [2]string{t.Topic, t.Group}
-		if sums[key] == nil {
-			sums[key] = make(map[string]int64)
-		}
 		for k, n := range t.Counts {
-			sums[key][k] += n
+			if group == "" || t.Group == group {
+				sums[countRow{Topic: t.Topic, Group: t.Group, Kind: k}] += n
+			}
 		}
 	}
 	var rows []countRow
-	for _, key := range slices.SortedFunc(maps.Keys(sums), func(x, y [2]string) int { return slices.Compare(x[:], y[:]) }) {
-		kinds := sums[key]
-		for _, k := range slices.SortedFunc(maps.Keys(kinds), func(x, y string) int {
-			if kinds[x] != kinds[y] {
-				return int(min(1, max(-1, kinds[y]-kinds[x])))
-			}
-			return strings.Compare(x, y)
-		}) {
-			rows = append(rows, countRow{key[0], key[1], k, kinds[k]})
-		}
+	for r, n := range sums {
+		r.Count = n
+		rows = append(rows, r)
 	}
+	slices.SortFunc(rows, func(x, y countRow) int {
+		return cmp.Or(strings.Compare(x.Topic, y.Topic), strings.Compare(x.Group, y.Group),
+			cmp.Compare(y.Count, x.Count), strings.Compare(x.Kind, y.Kind))
+	})
 	return rows
 }
 
@@ -142,25 +133,16 @@ func countTable(rows []countRow) *cli.Table {
 	return t
 }
 
-func (a *app) printCounts(ctx context.Context, store *tally.Store, group string) error {
-	all, err := store.All(ctx)
-	if err != nil {
-		return err
-	}
-	return a.showCounts(all, group)
-}
-
 func (a *app) showCounts(all []tally.Tally, group string) error {
 	rows := countRows(all, group)
 	if len(rows) == 0 && a.output == cli.FormatTable {
-		a.stderr.Linef("nothing is counted yet; weir up, or weir consume SOURCE, counts")
+		a.stderr.Linef("nothing is counted yet; start weir up or weir consume SOURCE")
 		return nil
 	}
-	lines := make([]any, len(rows))
-	for i, r := range rows {
-		lines[i] = r
+	if a.output == cli.FormatTable {
+		return countTable(rows).Write(a.stdout)
 	}
-	return a.write(countsBySource(all, group), lines, func() *cli.Table { return countTable(rows) })
+	return writeRows(a, countsBySource(all, group), rows, nil, nil)
 }
 
 // watchCounts prints the counts every second, in place on a terminal. While Redis

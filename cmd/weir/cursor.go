@@ -16,18 +16,18 @@ import (
 	"github.com/weir-project/weir/internal/visible"
 )
 
-const cursorLong = `A source's cursor says where in the stream weir goes on, and which sequence number
-comes next in each topic. weir writes it to the topic weir.cursors with every
+const cursorLong = `The cursor of a source says where in the stream weir continues, and which sequence
+number comes next in each topic. weir writes it to the topic weir.cursors with every
 transaction.
 
-Without its cursor, or with an older one, a source would store events a second time.
-weir up and weir produce therefore stop such a source before it stores anything;
-weir cursor rebuild SOURCE makes a new cursor from what the topics hold.`
+With a lost or an older cursor, weir would store events a second time. Therefore weir up
+and weir produce stop such a source before they store anything. weir cursor rebuild
+SOURCE makes a new cursor from the records in the topics.`
 
 func newCursor(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "cursor",
-		Short: "Where a source goes on; rebuild that when it was lost",
+		Short: "Show where a source continues, or rebuild a lost cursor",
 		Long:  cursorLong,
 		Example: `  weir cursor rebuild bluesky
   weir cursor show bluesky`,
@@ -43,14 +43,14 @@ func newCursor(a *app) *cobra.Command {
 	var yes bool
 	rebuild := &cobra.Command{
 		Use:   "rebuild SOURCE",
-		Short: "Make a lost cursor from what the topics hold",
-		Long: `Reads the source's topics and makes a new cursor: the next sequence number of each
-topic, the counts by type, and the position in the stream. The newest cursor that
-weir.cursors still holds is used where it fits; otherwise the newest events say where
-to go on. What the source then sends a second time is not stored again.
+		Short: "Rebuild a lost cursor from the topics",
+		Long: `Reads the topics of the source and makes a new cursor: the next sequence number of
+each topic, the counts by type, and the place in the stream. It uses the newest cursor
+in weir.cursors if that fits. Otherwise it derives the place from the newest events.
+weir does not store events again that the source then repeats.
 
-Shows what it would write, then asks; --yes answers instead. A weir that stores events
-of this source meanwhile is fenced: stop it first.`,
+Shows what it would write, then asks for confirmation; --yes skips the question. It
+fences a weir that stores events of this source at the same time: stop that one first.`,
 		Example: "  weir cursor rebuild bluesky\n  weir cursor rebuild bluesky --yes -o json",
 		RunE:    func(cmd *cobra.Command, args []string) error { return a.rebuildCursor(cmd.Context(), args[0], yes) },
 	}
@@ -59,7 +59,7 @@ of this source meanwhile is fenced: stop it first.`,
 		a.clusterFlags(c, useKafka)
 		a.outputFlag(c, cli.FormatTable, cli.FormatJSON)
 	}
-	rebuild.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	rebuild.Flags().BoolVar(&yes, "yes", false, "do not ask for confirmation")
 	noEnv(rebuild.Flags(), "yes")
 	cmd.AddCommand(show, rebuild)
 	return cmd

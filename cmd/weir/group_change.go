@@ -14,11 +14,11 @@ import (
 	"github.com/weir-project/weir/internal/web"
 )
 
-const groupResetLong = `Moves a group's position, in Kafka and, for a group that weir counts with, in
-Redis, where its counts begin anew from there. The group must have no members:
-stop weir up or weir consume first.
+const groupResetLong = `Changes the committed offsets of a group in Kafka. For a counter group of weir, it also
+changes the offsets in Redis, where the counts then begin anew. The group must have no
+members: stop weir up or weir consume first.
 
-Shows what would change, then asks for the group's name; --yes answers instead.`
+Shows what would change, then asks for the name of the group; --yes skips the question.`
 
 type groupChange struct {
 	to         string
@@ -33,13 +33,13 @@ func newGroupReset(a *app) *cobra.Command {
 	var f groupChange
 	cmd := &cobra.Command{
 		Use:   "reset GROUP --to WHERE",
-		Short: "Move a group to another position",
+		Short: "Move the committed offsets of a group",
 		Long:  groupResetLong,
 		Example: `  weir groups reset weir-bluesky-counter --to oldest
   weir groups reset my-group --to 2h                    # two hours ago
   weir groups reset my-group --to +100 --topic wikipedia-edits`,
 		Args:              cobra.ExactArgs(1),
-		ValidArgsFunction: onlyFirst(a.completeGroups),
+		ValidArgsFunction: onlyFirst(a.completing(groupNames)),
 		RunE:              func(cmd *cobra.Command, args []string) error { return a.resetGroup(cmd.Context(), args[0], &f) },
 	}
 	a.clusterFlags(cmd, useKafka, useRedis)
@@ -47,40 +47,40 @@ func newGroupReset(a *app) *cobra.Command {
 	flags.StringVar(&f.to, "to", "", "`WHERE`: oldest, latest, an offset, +N or -N (from where it stands), or a time as in weir messages --since")
 	flags.StringSliceVar(&f.topics, "topic", nil, "only these topics, as `LIST` (default: all that the group consumes)")
 	flags.Int32SliceVar(&f.partitions, "partition", nil, "only these partitions, as `LIST`")
-	flags.BoolVar(&f.yes, "yes", false, "do not ask")
+	flags.BoolVar(&f.yes, "yes", false, "do not ask for confirmation")
 	noEnv(flags, "yes")
 	noEnv(flags, "to")
-	_ = cmd.RegisterFlagCompletionFunc("topic", a.completeTopicFlag)
+	_ = cmd.RegisterFlagCompletionFunc("topic", a.completing(topicNames))
 	return cmd
 }
 
-const groupReplayLong = `Counts again what a counter has counted, from the log and into a second group,
-while the first goes on; then sets both counts beside each other. They must be
-equal: nothing was lost, doubled or miscounted.
+const groupReplayLong = `Counts the events of a counter group again, from the log, as a second group. The first
+group continues meanwhile. Then it compares the counts of both groups. They must be
+equal: nothing was lost, duplicated or miscounted.
 
-Shows what it would count, then asks; --yes answers instead. Exit code 4 says that
-the counts differ.`
+Shows what it would count, then asks for confirmation; --yes skips the question. Exit
+code 4 means that the counts differ.`
 
 func newGroupReplay(a *app) *cobra.Command {
 	var f groupChange
 	cmd := &cobra.Command{
 		Use:   "replay GROUP",
-		Short: "Count again what a counter counted, and compare",
+		Short: "Count the events of a group again, and compare",
 		Long:  groupReplayLong,
 		Example: `  weir groups replay weir-bluesky-counter
   weir groups replay weir-wikipedia-counter --yes -o json`,
 		Args:              cobra.ExactArgs(1),
-		ValidArgsFunction: onlyFirst(a.completeGroups),
+		ValidArgsFunction: onlyFirst(a.completing(groupNames)),
 		RunE:              func(cmd *cobra.Command, args []string) error { return a.replayGroup(cmd.Context(), args[0], &f) },
 	}
 	a.clusterFlags(cmd, useKafka, useRedis)
 	flags := cmd.Flags()
 	flags.StringVar(&f.topic, "topic", "", "`TOPIC` to count, where the group counts several")
 	flags.StringVar(&f.into, "into", "", "`GROUP` that counts again (default: the name with "+inspect.ReplaySuffix+")")
-	flags.BoolVar(&f.yes, "yes", false, "do not ask")
+	flags.BoolVar(&f.yes, "yes", false, "do not ask for confirmation")
 	noEnv(flags, "yes")
 	a.outputFlag(cmd, cli.FormatTable, cli.FormatJSON, cli.FormatJSONL)
-	_ = cmd.RegisterFlagCompletionFunc("topic", a.completeTopicFlag)
+	_ = cmd.RegisterFlagCompletionFunc("topic", a.completing(topicNames))
 	return cmd
 }
 
@@ -163,7 +163,7 @@ func (a *app) replayGroup(ctx context.Context, name string, f *groupChange) erro
 		return err
 	}
 	plan := answer.Plan
-	tb := cli.NewTable("TOPIC", ">PARTITION", ">FROM", ">TO", ">TRIMMED")
+	tb := cli.NewTable("TOPIC", ">PARTITION", ">FROM", ">TO", ">DELETED")
 	for _, p := range plan.Partitions {
 		tb.Add(plan.Topic, p.Partition, p.From, p.Until, p.Trimmed)
 	}
@@ -220,17 +220,8 @@ func (a *app) followReplay(ctx context.Context, c *actions, name string) (*inspe
 const replayEvery = 200 * time.Millisecond
 
 func (a *app) printReplay(plan inspect.ReplayPlan, c inspect.Comparison) error {
-	lines := make([]any, len(c.Kinds))
-	for i, k := range c.Kinds {
-		lines[i] = k
-	}
-	err := a.write(c, lines, func() *cli.Table {
-		tb := cli.NewTable("TYPE", ">COUNTED", ">COUNTED AGAIN", ">DIFFERENCE")
-		for _, k := range c.Kinds {
-			tb.Add(k.Kind, k.Original, k.Replay, k.Difference)
-		}
-		return tb
-	})
+	tb := cli.NewTable("TYPE", ">COUNTED", ">COUNTED AGAIN", ">DIFFERENCE")
+	err := writeRows(a, c, c.Kinds, tb, func(tb *cli.Table, k inspect.KindRow) { tb.Add(k.Kind, k.Original, k.Replay, k.Difference) })
 	if err != nil {
 		return err
 	}

@@ -25,7 +25,7 @@ func newGroupMember(a *app, verb string) *cobra.Command {
 		Long:              groupMemberLong,
 		Example:           "  weir groups " + verb + " weir-bluesky-counter",
 		Args:              cobra.ExactArgs(1),
-		ValidArgsFunction: onlyFirst(a.completeGroups),
+		ValidArgsFunction: onlyFirst(a.completing(groupNames)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.runningActions()
 			if err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -13,21 +14,21 @@ import (
 	"github.com/weir-project/weir/internal/visible"
 )
 
-const groupsLong = `Lists the consumer groups: who reads which topics, and how far behind.
+const groupsLong = `Lists the consumer groups, their topics and their lag.
 
-The groups that weir counts with keep their position in Redis beside the counts;
-what they commit to Kafka follows it, so that every Kafka tool shows their lag.`
+The counter groups of weir keep their offsets in Redis, beside the counts. Then they
+commit the same offsets to Kafka, so that every Kafka tool shows their lag.`
 
 func newGroups(a *app) *cobra.Command {
 	groups := &cobra.Command{
 		Use:   "groups",
-		Short: "The consumer groups and their lag; reset or replay one",
+		Short: "List the consumer groups and their lag; reset or replay one",
 		Long:  groupsLong,
 		Example: `  weir groups
   weir groups describe weir-bluesky-counter
   weir groups replay weir-bluesky-counter
   weir groups reset weir-bluesky-counter --to oldest
-  weir groups join weir-bluesky-counter     # one more counter in the running weir; leave takes one away`,
+  weir groups join weir-bluesky-counter     # adds a counter to the running weir; leave removes one`,
 		Args: cli.NoSuchCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.listGroups(cmd) },
 	}
@@ -36,14 +37,14 @@ func newGroups(a *app) *cobra.Command {
 		Short:   "List the groups",
 		Example: "  weir groups list -o json",
 		Args:    cobra.NoArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return a.listGroups(cmd) },
+		RunE:    groups.RunE,
 	}
 	describe := &cobra.Command{
 		Use:               "describe GROUP",
-		Short:             "Describe a group: members, and its position in every partition",
+		Short:             "Describe a group: its members, and its committed offset in every partition",
 		Example:           "  weir groups describe weir-wikipedia-counter",
 		Args:              cobra.ExactArgs(1),
-		ValidArgsFunction: onlyFirst(a.completeGroups),
+		ValidArgsFunction: onlyFirst(a.completing(groupNames)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.withInspector(cmd.Context(), func(i *inspect.Inspector, _ *node.Target) error {
 				d, err := i.Group(cmd.Context(), args[0])
@@ -66,9 +67,9 @@ func newGroups(a *app) *cobra.Command {
 func groupError(err error) error {
 	switch {
 	case errors.Is(err, inspect.ErrNoGroup):
-		return cli.RuntimeError("weir groups lists what there is", "%w", err)
+		return cli.RuntimeError("list the groups with: weir groups", "%w", err)
 	case errors.Is(err, inspect.ErrGroupActive):
-		return cli.RuntimeError("stop its members first (Ctrl-C in weir up or weir consume), so that none goes on from where it was", "%w", err)
+		return cli.RuntimeError("stop its members first (Ctrl-C in weir up or weir consume): a member would overwrite the new offsets", "%w", err)
 	}
 	return topicError(err)
 }
@@ -82,23 +83,12 @@ func (a *app) listGroups(cmd *cobra.Command) error {
 		}
 		a.notes("", list.Warnings)
 		if len(list.Groups) == 0 && a.output == cli.FormatTable {
-			a.stderr.Linef("no groups yet; weir consume SOURCE makes one")
+			a.stderr.Linef("no groups yet; weir consume SOURCE creates one")
 			return nil
 		}
-		lines := make([]any, len(list.Groups))
-		for i, g := range list.Groups {
-			lines[i] = g
-		}
-		return a.write(list.Groups, lines, func() *cli.Table {
-			tb := cli.NewTable("GROUP", "STATE", ">MEMBERS", ">LAG", "TOPICS", "PROTOCOL")
-			for _, g := range list.Groups {
-				state := g.State
-				if g.Error != "" {
-					state = g.Error
-				}
-				tb.Add(g.Name, state, g.MemberCount, cli.NumberOrUnknown(g.Lag), strings.Join(g.Topics, ", "), g.Protocol)
-			}
-			return tb
+		tb := cli.NewTable("GROUP", "STATE", ">MEMBERS", ">LAG", "TOPICS", "PROTOCOL")
+		return writeRows(a, list.Groups, list.Groups, tb, func(tb *cli.Table, g inspect.Group) {
+			tb.Add(g.Name, cmp.Or(g.Error, g.State), g.MemberCount, cli.NumberOrUnknown(g.Lag), strings.Join(g.Topics, ", "), g.Protocol)
 		})
 	})
 }

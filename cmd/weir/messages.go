@@ -19,22 +19,22 @@ import (
 	"github.com/weir-project/weir/internal/visible"
 )
 
-const messagesLong = `Prints messages of a topic: the newest ones over all partitions, merged by time,
-unless --offset or --since say where to begin. --follow goes on with what comes.
+const messagesLong = `Prints the newest messages of a topic, over all partitions, merged by time. --offset
+or --since begin elsewhere. --follow continues with new messages.
 
-A filter lets a message through if all of them match:
-  word               the key, the value or a header has the text
+--filter shows only messages that match. Several filters must all match:
+  word               the key, the value or a header contains the text
   /expr/             ... or matches the regular expression (Go's syntax)
-  key=VALUE          the key is equal
-  header:NAME=VALUE  a header is equal; without =VALUE, it is there
-  .commit.operation=create   what the JSON value holds at a path; without =VALUE,
-                     there is something
+  key=VALUE          the key is equal to VALUE
+  header:NAME=VALUE  the header is equal to VALUE; without =VALUE, it exists
+  .commit.operation=create   the JSON value has this at the path; without =VALUE,
+                     the path exists
 
-The table has one line a message: partition:offset, time, headers, key, value;
-characters that could steer a terminal are shown as escapes. On a terminal,
-offsets that hold no message are explained where one partition is read. -o raw prints the
-values' bytes as they are, each with a newline; -o jsonl loses nothing: text that
-is not UTF-8 is in key_base64 and value_base64.`
+The table has one line per message: partition:offset, time, headers, key, value.
+Characters that could steer a terminal are shown as escapes. On a terminal, with one
+partition, it also explains offsets that hold no message. -o raw prints the bytes of
+the values, each with a newline. -o jsonl is complete: text that is not UTF-8 is in
+key_base64 and value_base64.`
 
 type messageFlags struct {
 	newest     int64
@@ -51,7 +51,7 @@ func newMessages(a *app) *cobra.Command {
 	var f messageFlags
 	cmd := &cobra.Command{
 		Use:   "messages TOPIC",
-		Short: "The messages of a topic: newest, from an offset or a time, as they come",
+		Short: "Print the messages of a topic: the newest, from an offset or a time, or new ones",
 		Long:  messagesLong,
 		Example: `  weir messages bluesky-events
   weir messages bluesky-events --follow --filter .commit.operation=delete
@@ -59,7 +59,7 @@ func newMessages(a *app) *cobra.Command {
   weir messages wikipedia-edits --partition 2 --offset 1000 -n 5
   weir messages weir.dead-letters -o raw`,
 		Args:              cobra.ExactArgs(1),
-		ValidArgsFunction: a.completeTopics,
+		ValidArgsFunction: onlyFirst(a.completing(topicNames)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
 			q, err := f.query(args[0], cmd.Flags().Changed("newest"), time.Now())
@@ -132,8 +132,9 @@ func (a *app) printMessages(ctx context.Context, i *inspect.Inspector, q inspect
 	out := bufio.NewWriterSize(a.stdout, 64<<10)
 	w := &messageWriter{out: out, format: a.output, screen: cli.NewScreen(a.stdout, a.env["NO_COLOR"] != "", a.env["TERM"])}
 	prog := cli.NewProgress(a.stderr)
-	// Readers compare offsets within one partition. A program that reads lines gets messages only.
-	q.Gaps = w.format == cli.FormatTable && w.screen.Live() && len(q.Partitions) == 1
+	// Readers compare offsets within one partition. JSON has what the API answers. A program
+	// that reads lines gets messages only.
+	q.Gaps = w.format == cli.FormatJSON || w.format == cli.FormatTable && w.screen.Live() && len(q.Partitions) == 1
 	flush := func(inspect.Progress) { _ = out.Flush() } // the next write meets the same error
 	q.OnProgress = flush
 	if q.Filter != nil && !q.Follow {

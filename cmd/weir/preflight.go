@@ -62,7 +62,7 @@ func newPreflight(a *app) *cobra.Command {
 	}
 	a.clusterFlags(cmd, useKafka, useRedis)
 	cmd.Flags().StringVar(&group, "group", "", "consumer `GROUP` of weir consume (default: the source's counter)")
-	_ = cmd.RegisterFlagCompletionFunc("group", a.completeGroups)
+	_ = cmd.RegisterFlagCompletionFunc("group", a.completing(groupNames))
 	a.outputFlag(cmd, cli.FormatTable, cli.FormatJSON, cli.FormatJSONL)
 	a.logFlag(cmd)
 	return cmd
@@ -115,15 +115,13 @@ func (a *app) runPreflight(ctx context.Context, p kafka.Purpose, counts bool) er
 
 func (a *app) printFindings(all []node.Finding) error {
 	breaks := 0
-	lines := make([]any, len(all))
-	for i, f := range all {
-		lines[i] = f
+	for _, f := range all {
 		if f.Breaks() {
 			breaks++
 		}
 	}
 	if a.output != cli.FormatTable {
-		if err := a.write(all, lines, nil); err != nil {
+		if err := writeRows(a, all, all, nil, nil); err != nil {
 			return err
 		}
 	} else {

@@ -16,8 +16,8 @@ import (
 	"github.com/weir-project/weir/internal/visible"
 )
 
-const rateLong = `Receives one stream and throws it away: how many events and bytes arrive a second,
-before any Kafka. Prints a line a second until Ctrl-C, or for --for.`
+const rateLong = `Receives one stream and discards it, to measure how many events and bytes arrive per
+second without Kafka. Prints a line per second until Ctrl-C, or for --for.`
 
 type rateSample struct {
 	Source    string  `json:"source"`
@@ -35,7 +35,7 @@ func newRate(a *app) *cobra.Command {
 	var limit time.Duration
 	cmd := sourceArgs(&cobra.Command{
 		Use:   "rate bluesky|wikipedia",
-		Short: "How many events a stream sends, without Kafka",
+		Short: "Measure how many events a stream sends, without Kafka",
 		Long:  rateLong,
 		Example: `  weir rate wikipedia
   weir rate bluesky --collections '*' --for 30s

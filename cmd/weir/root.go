@@ -72,28 +72,28 @@ func newApp(environ []string, stdin io.Reader, stdout, stderr io.Writer) *app {
 	return a
 }
 
-const rootLong = `weir takes the public streams of Bluesky and Wikipedia into a Kafka topic each,
-exactly once, and counts their events by type in Redis, exactly once. It brings
-its own three-broker cluster and its own Redis, so that nothing else is needed;
-both can be existing ones instead.
+const rootLong = `weir reads the public streams of Bluesky and Wikipedia and writes each event to a
+Kafka topic exactly once. It counts the events by type in Redis, each exactly once.
+It starts an embedded three-broker Kafka and an embedded Redis, so it needs nothing
+else. It can also use your own Kafka and Redis.
 
-  weir up          everything, in one process: watch two streams being counted
-  weir counts      what was counted, by type
-  weir messages    the events themselves
-  weir verify      the proof: nothing lost, nothing doubled, nothing miscounted
+  weir up          run everything in one process, and watch it count two streams
+  weir counts      print the counts by type
+  weir messages    print the events
+  weir verify      prove it: nothing lost, nothing duplicated, nothing miscounted
 
-Every flag can be set by an environment variable: --bluesky-url is
-WEIR_BLUESKY_URL. A flag wins over a variable; an unknown WEIR_ variable is an
-error. KAFKA_BROKER is understood as --kafka. Passwords belong into files, or
-into WEIR_KAFKA_PASSWORD and WEIR_REDIS_PASSWORD.
+An environment variable can set every flag: WEIR_BLUESKY_URL sets --bluesky-url. A
+flag overrides its variable. An unknown WEIR_ variable is an error. KAFKA_BROKER sets
+--kafka. Put passwords into files, or into WEIR_KAFKA_PASSWORD and
+WEIR_REDIS_PASSWORD.
 
-Ctrl-C (SIGINT, or SIGTERM) stops after what is under way is stored and counted;
-a second one stops at once, which loses nothing either: the next start goes on
-from the last commit.
+Ctrl-C (SIGINT, or SIGTERM) stops weir after it has stored and counted the events
+that it has received. A second Ctrl-C stops it at once. That loses nothing either: the
+next start continues from the last commit.
 
 Exit codes: 0 success, 1 a failure while running, 2 wrong usage, 3 Kafka, Redis
-or an upstream cannot be reached, 4 verify or preflight found something wrong or a
-lab's claim does not hold, 5 a lab is inconclusive, 130 stopped by a second Ctrl-C.`
+or an upstream cannot be reached, 4 verify or preflight found a problem, or the
+claim of a lab does not hold, 5 a lab is inconclusive, 130 stopped by a second Ctrl-C.`
 
 // The order of the commands is that of a first hour, not of the alphabet. cobra has
 // only a global for it.
@@ -313,8 +313,23 @@ func (a *app) openLog() error {
 	return nil
 }
 
-// output writes v in the format that was asked for: the table made by toTable, or
-// JSON of v; as JSON lines, one line for each element of lines.
+// writeRows writes v in the format of --output: as JSON, as a JSON line for each of rows,
+// or as a table, to which add adds one of rows.
+func writeRows[T any](a *app, v any, rows []T, table *cli.Table, add func(*cli.Table, T)) error {
+	lines := make([]any, len(rows))
+	for i, r := range rows {
+		lines[i] = r
+	}
+	return a.write(v, lines, func() *cli.Table {
+		for _, r := range rows {
+			add(table, r)
+		}
+		return table
+	})
+}
+
+// write writes v in the format of --output: as JSON, as a JSON line for each of lines, or
+// as the table that toTable makes.
 func (a *app) write(v any, lines []any, toTable func() *cli.Table) error {
 	switch a.output {
 	case cli.FormatJSON:

@@ -14,21 +14,21 @@ import (
 )
 
 const topicsLong = `Lists the topics of the cluster, or describes one: its partitions with their
-leaders, replicas and offsets, its settings, and who consumes it.
+leaders, replicas and offsets, its settings, and the groups that consume it.
 
-low is the first offset that is kept, high the one after the last, stable the one
-below which no transaction is open.`
+LOW is the first offset that the log still holds, HIGH the high watermark, STABLE the
+last stable offset: below it, no transaction is open.`
 
 func newTopics(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "topics [TOPIC]",
-		Short: "The topics, or one topic's partitions, settings and consumers",
+		Short: "List the topics, or describe one",
 		Long:  topicsLong,
 		Example: `  weir topics
   weir topics bluesky-events
   weir topics -o json | jq '.[].name'`,
 		Args:              cobra.MaximumNArgs(1),
-		ValidArgsFunction: a.completeTopics,
+		ValidArgsFunction: onlyFirst(a.completing(topicNames)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
 			return a.withInspector(ctx, func(i *inspect.Inspector, t *node.Target) error {
@@ -55,23 +55,16 @@ func newTopics(a *app) *cobra.Command {
 // topicError adds the way out to an unknown topic.
 func topicError(err error) error {
 	if errors.Is(err, inspect.ErrNoTopic) {
-		return cli.RuntimeError("weir topics lists what there is", "%w", err)
+		return cli.RuntimeError("list the topics with: weir topics", "%w", err)
 	}
 	return err
 }
 
 func (a *app) printTopics(list inspect.TopicList) error {
 	a.notes(list.Note, list.Warnings)
-	lines := make([]any, len(list.Topics))
-	for i, t := range list.Topics {
-		lines[i] = t
-	}
-	return a.write(list.Topics, lines, func() *cli.Table {
-		tb := cli.NewTable("TOPIC", ">PARTITIONS", ">REPLICAS", ">MESSAGES", ">SIZE", "STATE")
-		for _, t := range list.Topics {
-			tb.Add(t.Name, t.Partitions, t.Replicas, t.Messages, cli.SizeOrUnknown(t.Bytes), topicState(t))
-		}
-		return tb
+	tb := cli.NewTable("TOPIC", ">PARTITIONS", ">REPLICAS", ">MESSAGES", ">SIZE", "STATE")
+	return writeRows(a, list.Topics, list.Topics, tb, func(tb *cli.Table, t inspect.Topic) {
+		tb.Add(t.Name, t.Partitions, t.Replicas, t.Messages, cli.SizeOrUnknown(t.Bytes), topicState(t))
 	})
 }
 

@@ -169,10 +169,10 @@ func looks(t *testing.T, env []string) {
 	if err := json.Unmarshal([]byte(stdout), &post); err != nil || post.DID == "" {
 		t.Errorf("-o raw: %v: %q", err, stdout)
 	}
-	if _, stderr, code := weir(t, env, "topics", "no-such-topic"); code != cli.ExitRuntime || !strings.Contains(stderr, "weir topics lists") {
+	if _, stderr, code := weir(t, env, "topics", "no-such-topic"); code != cli.ExitRuntime || !strings.Contains(stderr, "list the topics with: weir topics") {
 		t.Errorf("an unknown topic: exit code %d: %s", code, stderr)
 	}
-	if _, stderr, code := weir(t, env, "groups", "describe", "nobody"); code != cli.ExitRuntime || !strings.Contains(stderr, "weir groups lists") {
+	if _, stderr, code := weir(t, env, "groups", "describe", "nobody"); code != cli.ExitRuntime || !strings.Contains(stderr, "list the groups with: weir groups") {
 		t.Errorf("an unknown group: exit code %d: %s", code, stderr)
 	}
 	for _, c := range []struct{ args, want string }{

@@ -17,8 +17,8 @@ const verifyLong = `Reads the topics from end to end and recounts them. Compares
 sequence numbers of the events, with the counts in the cursor that was stored in the
 same transactions, and with the counts in Redis. Compares the identity of every event
 with that of every other one. Reports by source which events are lost, stored more
-than once (doubled) or miscounted. Reports gaps and dead letters, too: events that
-upstream no longer offered or sent broken. These are no fault of weir.
+than once (duplicated) or miscounted. Reports gaps and dead letters, too: events that
+upstream no longer offered or sent broken. weir did not cause these.
 
 It changes nothing and can run while events come in. For a long log it writes a
 temporary file of 28 bytes for each event; TMPDIR chooses the directory. Exit code 4
@@ -27,7 +27,7 @@ means that verification failed.`
 func newVerify(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify",
-		Short: "The proof: nothing lost, nothing doubled, nothing miscounted",
+		Short: "Prove it: nothing lost, nothing duplicated, nothing miscounted",
 		Long:  verifyLong,
 		Example: `  weir verify
   weir verify -o json | jq .ok`,
@@ -80,7 +80,7 @@ func (a *app) printReport(r verify.Report) error {
 		}{r.Sources[i].Name, &r.Sources[i]})
 	}
 	err := a.write(r, lines, func() *cli.Table {
-		tb := cli.NewTable("SOURCE", "VERDICT", ">EVENTS", ">LOST", ">DOUBLED", ">MISCOUNTED", ">FAULTS", ">GAPS", ">DEAD LETTERS", ">UNCOUNTED")
+		tb := cli.NewTable("SOURCE", "VERDICT", ">EVENTS", ">LOST", ">DUPLICATED", ">MISCOUNTED", ">FAULTS", ">GAPS", ">DEAD LETTERS", ">UNCOUNTED")
 		for _, s := range r.Sources {
 			verdict := "ok"
 			if !s.OK {
@@ -98,7 +98,7 @@ func (a *app) printReport(r verify.Report) error {
 		return &cli.Error{Code: cli.ExitFailed, Err: errors.New("verification failed: see the problems above")}
 	}
 	if a.output == cli.FormatTable {
-		a.stderr.Linef("nothing lost, doubled or miscounted: %s records read in %.1f s", cli.Thousands(r.Scanned), r.Elapsed.Seconds())
+		a.stderr.Linef("nothing lost, duplicated or miscounted: %s records read in %.1f s", cli.Thousands(r.Scanned), r.Elapsed.Seconds())
 	}
 	return nil
 }
@@ -122,7 +122,7 @@ func (a *app) explainReport(r verify.Report) {
 			shown[p.What]++
 		}
 		if n := shown["doubled"]; s.Doubled > n {
-			a.stderr.Linef("%s doubled: %s events in all are stored more than once; the first %d are shown", s.Name, cli.Thousands(s.Doubled), n)
+			a.stderr.Linef("%s duplicated: %s events in all are stored more than once; the first %d are shown", s.Name, cli.Thousands(s.Doubled), n)
 		}
 		if s.Foreign > 0 {
 			a.stderr.Linef("note: %s: %s of the events were written by other programs: recounted, but not checked for loss", s.Name, cli.Thousands(s.Foreign))

@@ -57,7 +57,7 @@ func buildVersion() versionInfo {
 func newVersion(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "version",
-		Short: "Print the version, and of what it is made",
+		Short: "Print the version of weir and of its main libraries",
 		Example: `  weir version
   weir version -o json`,
 		Args: cobra.NoArgs,
