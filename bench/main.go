@@ -1,3 +1,5 @@
+//go:build unix
+
 // Command bench measures what an event costs: weir, the Kafka library alone, and
 // kcat, on the same broker with the same events in one run, in turns. The broker
 // is a process of its own, so that its CPU time is nobody's; each measurement is

@@ -121,7 +121,7 @@ func diesByItself(t *testing.T, env []string, up *child) {
 	if err := json.Unmarshal([]byte(stdout), &list); err != nil || code != cli.ExitOK || len(list) != 3 || list[1].PID <= 1 {
 		t.Fatalf("weir brokers: exit code %d, %v:\n%s%s", code, err, stdout, stderr)
 	}
-	if err := syscall.Kill(list[1].PID, syscall.SIGKILL); err != nil {
+	if err := sendSignal(list[1].PID, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
 	up.out.waitFor(t, "broker 2 died: signal: killed", apachePatience)

@@ -55,7 +55,9 @@ func topicNames(ctx context.Context, i *inspect.Inspector) ([]string, error) {
 	return meta.Topics.Names(), err
 }
 
-func groupNames(ctx context.Context, i *inspect.Inspector) ([]string, error) { return i.GroupNames(ctx) }
+func groupNames(ctx context.Context, i *inspect.Inspector) ([]string, error) {
+	return i.GroupNames(ctx)
+}
 
 func brokerNames(ctx context.Context, i *inspect.Inspector) (names []string, err error) {
 	list, err := i.Brokers(ctx)

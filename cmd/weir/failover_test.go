@@ -168,7 +168,7 @@ func (r *failoverRig) round(id int32) (row failoverRow) {
 	r.f.begin()
 	tip, begin := r.world.Bluesky.Tip(), time.Now()
 	r.kill(id)
-	if err := syscall.Kill(pid, 0); !errors.Is(err, syscall.ESRCH) {
+	if err := sendSignal(pid, 0); !errors.Is(err, syscall.ESRCH) {
 		t.Errorf("broker %d, process %d, was killed and is still there: %v", id, pid, err)
 	}
 	within(t, "the dead broker leads nothing", func() bool { return r.f.leads(t, id) == 0 })
@@ -213,7 +213,7 @@ func (r *failoverRig) pid(id int32) int {
 		r.t.Fatalf("weir brokers: exit code %d, %v:\n%s%s", code, err, stdout, stderr)
 	}
 	for _, b := range list {
-		if b.ID == int(id) && b.PID > 1 && syscall.Kill(b.PID, 0) == nil {
+		if b.ID == int(id) && b.PID > 1 && sendSignal(b.PID, 0) == nil {
 			return b.PID
 		}
 	}

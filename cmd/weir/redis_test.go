@@ -140,7 +140,7 @@ func TestRedisSentinel(t *testing.T) {
 
 	// The replica stands still and its connection is cut, so that nothing on the way
 	// reaches it any more: what the primary takes from now on dies with it.
-	if err := replica.Process.Signal(syscall.SIGSTOP); err != nil {
+	if err := replica.Process.Signal(sigStop); err != nil {
 		t.Fatal(err)
 	}
 	primary.do(t, "CLIENT", "KILL", "TYPE", "replica")
@@ -149,7 +149,7 @@ func TestRedisSentinel(t *testing.T) {
 	died := primary.sum(t)
 	killed := time.Now()
 	_ = primary.Process.Kill()
-	if err := replica.Process.Signal(syscall.SIGCONT); err != nil {
+	if err := replica.Process.Signal(sigCont); err != nil {
 		t.Fatal(err)
 	}
 	if kept := replica.sum(t); kept >= died-400 {

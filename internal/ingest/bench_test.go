@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -160,13 +159,6 @@ func (f *flood) Stream(ctx context.Context, from event.Cursor, emit func(*event.
 	}
 	<-ctx.Done()
 	return ctx.Err()
-}
-
-// cpu is the CPU time that this process has used.
-func cpu() time.Duration {
-	var u syscall.Rusage
-	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // measured runs f and reports its CPU and wall time for each of n events.

@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -431,9 +430,7 @@ func (x *run) readBack(ctx context.Context, topic string, written int64) (stock,
 
 // cpu is the CPU time of this process, and of the brokers' where they have their own.
 func (x *run) cpu() time.Duration {
-	var u syscall.Rusage
-	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u) // cannot fail with these arguments
-	all := time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	all := ownCPU()
 	brokers, _ := x.e.Brokers(context.Background()) // cannot fail where they are processes
 	for _, b := range brokers {
 		if b.PID != 0 {
