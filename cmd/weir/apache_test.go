@@ -124,8 +124,8 @@ func diesByItself(t *testing.T, env []string, up *child) {
 	if err := sendSignal(list[1].PID, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	up.out.waitFor(t, "broker 2 died: signal: killed", apachePatience)
-	if stdout, _, _ := weir(t, env, "brokers"); !strings.Contains(stdout, "died: signal: killed") {
+	up.out.waitFor(t, "broker 2 ended: signal: killed", apachePatience)
+	if stdout, _, _ := weir(t, env, "brokers"); !strings.Contains(stdout, "ended: signal: killed") {
 		t.Errorf("weir brokers does not tell of it:\n%s", stdout)
 	}
 	if _, stderr, code := weir(t, env, "brokers", "kill", "2"); code != cli.ExitRuntime || !strings.Contains(stderr, "not running") {

@@ -125,7 +125,7 @@ func (a *app) brokerAction(name, short, done string) *cobra.Command {
 	}
 	a.dataFlag(cmd)
 	if name == "kill" {
-		cmd.Flags().BoolVar(&hard, "hard", false, "at once, as a machine that dies, and not in order (embedded brokers always end at once)")
+		cmd.Flags().BoolVar(&hard, "hard", false, "at once, as if the machine lost power, instead of an orderly stop (embedded brokers always end at once)")
 		noEnv(cmd.Flags(), "hard")
 	}
 	return cmd

@@ -14,7 +14,7 @@ import (
 )
 
 const preflightLong = `Checks whether a cluster, and a Redis, can keep what weir promises, before any event
-is trusted to them: replication, min.insync.replicas, unclean elections, the kind of
+is trusted to them: replication, min.insync.replicas, unclean elections, old
 transactions, limits of time and size, retention against what counts and restarts
 need, addresses that cannot be reached, and every permission that is missing. It
 changes nothing, and makes no topic.

@@ -83,7 +83,7 @@ func (a *app) printProduced(n *node.Node, s node.Source) error {
 	tb.Add("events", is.Events)
 	tb.Add("dropped as duplicates", is.Duplicates)
 	if is.TooOld > 0 {
-		tb.Add("not stored: sent again, too old to tell", is.TooOld)
+		tb.Add("not stored: repeated or new, too old to decide", is.TooOld)
 	}
 	tb.Add("dead letters", is.Rejects)
 	tb.Add("gaps", is.Gaps)

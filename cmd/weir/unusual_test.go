@@ -267,7 +267,7 @@ func (r *unusualRig) diskFull() {
 	if !errors.Is(err, syscall.ENOSPC) {
 		r.t.Fatalf("the disk is not full, but %v", err)
 	}
-	r.up.out.waitFor(r.t, "broker 2 died", apachePatience)
+	r.up.out.waitFor(r.t, "broker 2 ended", apachePatience)
 	r.up.out.waitFor(r.t, "because its disk is full", apachePatience)
 	if stdout, _, _ := weir(r.t, r.env, "brokers"); !strings.Contains(stdout, "because its disk is full") {
 		r.t.Errorf("weir brokers does not tell why:\n%s", stdout)

@@ -22,8 +22,8 @@ simulated events are in directories of their own and never mix. --source live
 insists on the live streams, --source simulated contacts no server.
 
 With --engine apache the three brokers are Apache Kafka's, as Java processes of this
-machine, with data of their own. With --kafka, an existing cluster is used instead of
-weir's own brokers, and with --redis an existing Redis: one server, the primary that
+machine, with their own data. With --kafka, an existing cluster is used instead of
+the embedded brokers, and with --redis an existing Redis: one server, the primary that
 Sentinels name (redis-sentinel://host,host/1?master=NAME), or a Redis Cluster
 (redis-cluster://host,host); each with rediss for TLS. weir reports at the start what
 such a cluster cannot promise; weir preflight reports it, too.`

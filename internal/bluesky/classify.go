@@ -8,7 +8,7 @@ import (
 // Classify returns what a record of the data topic counts as when nothing but
 // its value says so, because another program wrote it: its commit.operation
 // (event.OtherKind where that is longer than event.MaxKind); without one,
-// `account` or `identity` where that is its kind, since other programs store
+// `account` or `identity` where that is its type, since other programs store
 // those events there too; otherwise, and for anything that is not whole and
 // valid JSON, event.MalformedKind. It is safe for concurrent use.
 func Classify(value []byte) (kind string) {

@@ -65,11 +65,11 @@ type integer struct {
 // Decode appends the one event that frame holds to b; frame is memory of b and
 // becomes the event's Value, unchanged. A commit becomes Data (whatever its
 // operation is called, since consumers count what it is called), an account or
-// identity event Account, an error frame and an unknown kind a Reject.
+// identity event Account, an error frame and an unknown type a Reject.
 //
 // With an error nothing is appended: the frame is malformed, and the error says
 // why without quoting it. Pos then holds what the frame does say, and is zero
-// where the frame is no JSON object at all.
+// where the frame is not a JSON object.
 func (d *Decoder) Decode(b *event.Batch, frame []byte) (Pos, error) {
 	if err := d.read(frame); err != nil {
 		return Pos{}, err
@@ -87,7 +87,7 @@ func (d *Decoder) Decode(b *event.Batch, frame []byte) (Pos, error) {
 }
 
 // Identify returns the identity and the time, in Unix microseconds, of a value
-// that a topic holds; ok is false where it is no commit, account or identity
+// that a topic holds; ok is false where it is not a commit, account or identity
 // event. The identity is memory of b, to which no event is added.
 func (d *Decoder) Identify(b *event.Batch, value []byte) (id []byte, timeUS int64, ok bool) {
 	if d.read(value) != nil {
@@ -220,7 +220,7 @@ func (d *Decoder) event(b *event.Batch, value []byte) (event.Event, error) {
 		ev.Route, ev.Kind = event.Account, "identity"
 		ev.ID, err = d.innerID(b, ev.Kind, &f.identity, value)
 	default:
-		return event.Event{Route: event.Reject, Kind: event.ReasonUnknown, Detail: "unknown kind of event"}, nil
+		return event.Event{Route: event.Reject, Kind: event.ReasonUnknown, Detail: "unknown event type"}, nil
 	}
 	switch {
 	case err != nil:
@@ -241,7 +241,7 @@ func errMissing(name string) error {
 }
 
 func errInteger(name string) error {
-	return fmt.Errorf("%s is no integer from 0 to 9223372036854775807", name)
+	return fmt.Errorf("%s is not an integer from 0 to 9223372036854775807", name)
 }
 
 // commitID joins what identifies a commit: DID, revision, collection, record

@@ -91,7 +91,7 @@ type Config struct {
 	CheckEvery time.Duration
 
 	// For Apache Kafka only: Cache, Home, Properties and Bound are those of
-	// apache.Config. Died is called with a broker that ended although nobody stopped
+	// apache.Config. The function is called with a broker that ended although nobody stopped
 	// it; it may be nil.
 	Cache, Home string
 	Properties  map[string]string

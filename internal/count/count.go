@@ -1,6 +1,6 @@
 // Package count consumes one topic as a member of a consumer group and keeps the
 // number of events by type, exactly once: the position that counts is stored in
-// the same Redis hash as the counts (internal/tally) and moves with them in one
+// the same Redis hash as the counts (see Store) and moves with them in one
 // step. The offsets that are committed to Kafka follow behind, so that every
 // Kafka tool shows the group's lag; nothing is ever read from them.
 //

@@ -1,5 +1,5 @@
-// Package crash names the places where a process that dies leaves something half
-// done, so that a test can make it die exactly there. It owns the hook and knows
+// Package crash names the places where a process that crashes leaves something half
+// done, so that a test can end it exactly there. It owns the hook and knows
 // nothing of what the places mean. Without a hook a crash point costs one atomic
 // load.
 package crash

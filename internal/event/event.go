@@ -16,13 +16,13 @@ type Route uint8
 
 // The routes of an event.
 const (
-	// Data goes to the source's data topic and is counted by kind.
+	// Data goes to the source's data topic and is counted by its type.
 	Data Route = iota + 1
 	// Account goes to the source's topic of account and identity events.
 	Account
-	// Reject goes to the dead-letter topic: its Kind is the reason.
+	// Reject goes to the dead-letter topic: its type is the reason.
 	Reject
-	// Gap goes to the dead-letter topic: a stretch that upstream no longer offers.
+	// Gap goes to the dead-letter topic: a range of events that upstream no longer offers.
 	Gap
 	// Skip is counted and not stored (canary events): the cursor moves past it.
 	Skip
@@ -52,13 +52,13 @@ const (
 	MaxValue = 4 << 20
 	// MaxHead is how many bytes of a rejected frame are kept.
 	MaxHead = 64 << 10
-	// MaxKind is the longest kind in bytes; a longer one is counted as OtherKind.
+	// MaxKind is the longest event type in bytes; a longer one is counted as OtherKind.
 	MaxKind = 64
 )
 
 // Kinds that no upstream sends, in parentheses so that they cannot be taken for one.
 const (
-	// MalformedKind counts a record whose type cannot be told.
+	// MalformedKind counts a record whose type is unknown.
 	MalformedKind = "(malformed)"
 	// OtherKind counts types beyond the limits on their number and length.
 	OtherKind = "(other)"
@@ -67,7 +67,7 @@ const (
 	DeletedKind = "(deleted)"
 )
 
-// Reasons for a Reject, and the kind of a Gap: the `kind` header in the dead-letter topic.
+// Reasons for a Reject, and the type of a Gap: the `kind` header in the dead-letter topic.
 const (
 	ReasonMalformed = "malformed" // not valid JSON, or a required field is missing or of the wrong type
 	ReasonTooLarge  = "too-large" // over MaxValue, or over what the topic accepts

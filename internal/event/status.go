@@ -29,7 +29,7 @@ type SourceStatus struct {
 	// Rejects counts the messages among them that were rejected, Canaries those
 	// that upstream sent to itself and that are not stored.
 	Rejects, Canaries int64
-	// Gaps counts the stretches found missing after a resume.
+	// Gaps counts the ranges of events that were missing after a resume.
 	Gaps int64
 }
 

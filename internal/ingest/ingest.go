@@ -34,7 +34,7 @@ type Source interface {
 	// Window is how far apart in event time two deliveries of one event can be:
 	// what the duplicate filter must cover.
 	Window() time.Duration
-	// Stream connects once and hands over batches from the cursor on until the
+	// Stream connects once and emits batches from the cursor on until the
 	// connection or ctx ends. emit takes ownership of the batch and blocks while
 	// the queue is full. A *event.StreamError steers what happens next.
 	Stream(ctx context.Context, from event.Cursor, emit func(*event.Batch) error) error

@@ -133,7 +133,7 @@ func (s *session) skip(d *delta, at int64) {
 	d.tooOld++
 	if now := time.Now(); now.Sub(s.toldOld) >= tellEvery {
 		s.toldOld = now
-		s.cfg.Log.Warn("not stored: upstream sends again what nobody asked for, and it is older than the topics can tell from duplicates; "+
+		s.cfg.Log.Warn("not stored: upstream sends old events again without being asked, and the topics no longer show which of them are duplicates; "+
 			"weir_source_too_old_total counts such events", "event_time", time.UnixMicro(at).UTC(), "position", time.UnixMicro(s.filter.newest).UTC())
 	}
 }

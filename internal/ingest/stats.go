@@ -35,12 +35,12 @@ type Stats struct {
 	// Rejects and Gaps count records in the dead-letter topic.
 	Rejects, Gaps int64
 	// Duplicates counts events that were delivered again and dropped, TooOld those that
-	// nobody asked for and that the topics are too short to tell from duplicates, Skipped
+	// upstream sent unasked and that are too old to compare with the topics, Skipped
 	// those that are not stored (canaries).
 	Duplicates, TooOld, Skipped int64
 	Commits                     int64
 	LastCommit                  time.Time
-	// Cursor is the last committed position.
+	// Cursor is the one that was committed last.
 	Cursor event.Cursor
 	// Restarts counts how often everything began again after an error.
 	Restarts int64

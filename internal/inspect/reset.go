@@ -14,7 +14,7 @@ import (
 	"github.com/weir-project/weir/internal/tally"
 )
 
-// Tallies is where weir's counter groups keep counts and stored offsets; *tally.Store.
+// Tallies is where weir's counter groups keep counts and stored offsets: the Store of internal/tally.
 type Tallies interface {
 	All(ctx context.Context) ([]tally.Tally, error)
 	Partitions(ctx context.Context, group, topic string) (map[int32]tally.Tally, error)
@@ -41,7 +41,7 @@ type Change struct {
 	// From is the committed offset, Unknown where there is none.
 	From int64 `json:"from"`
 	To   int64 `json:"to"`
-	// Delta is To minus where the group stood (Tally.From, where it has counts):
+	// Delta is To minus the group's offset before (the stored one where it has counts):
 	// above 0 messages are skipped, below 0 they are consumed again.
 	Delta int64 `json:"delta"`
 	// Tally is set where counts are kept of the group: its position is the truth.

@@ -21,10 +21,10 @@ import (
 // 1,000, PHP at 512, serde_json at 128). Upstream's own events stay below 32.
 const MaxDepth = 512
 
-// Kind tells values apart by their first byte.
+// Kind is the JSON type of a value, which its first byte shows.
 type Kind byte
 
-// The kinds of values. None is what follows a syntax error or the end.
+// The JSON types of values. None is what follows a syntax error or the end.
 const (
 	None   Kind = 0
 	Null   Kind = 'n'
@@ -64,7 +64,7 @@ func (s *Scanner) Reset(data []byte) {
 	s.data, s.pos, s.depth, s.first, s.what = data, 0, 0, false, ""
 }
 
-// Next returns the kind of the value that comes next.
+// Next returns the JSON type of the value that comes next.
 func (s *Scanner) Next() Kind {
 	i := space(s.data, s.pos)
 	s.pos = i
@@ -161,7 +161,7 @@ func (s *Scanner) Text() Text {
 }
 
 // Int reads the next value where it is an integer that fits 64 bits, written
-// without fraction and exponent; otherwise it skips it and returns its kind and
+// without fraction and exponent; otherwise it skips it and returns its type and
 // false.
 func (s *Scanner) Int() (n int64, kind Kind, ok bool) {
 	kind = s.Next()

@@ -1,5 +1,5 @@
 // Package latency keeps histograms of durations in fixed memory: what ingest and
-// count measure, what the live picture takes quantiles of, and what Prometheus is told.
+// count measure, what the live picture takes quantiles of, and what Prometheus reads.
 package latency
 
 import (

@@ -22,8 +22,8 @@ type Clients struct {
 // NewClients returns a collection without clients.
 func NewClients() *Clients { return &Clients{reg: prometheus.NewRegistry(), taken: map[string]bool{}} }
 
-// Hook returns the hook of one client to be made. Several clients of an id are
-// told apart by a number.
+// Hook returns the hook of one client to be made. A number distinguishes
+// several clients of one ID.
 func (c *Clients) Hook(id string) kgo.Hook { return &clientHook{of: c, id: id} }
 
 // clientHook belongs to the first client that is made with it. Clients made from

@@ -63,7 +63,7 @@ weir_broker_up{broker="1"} 0
 # HELP weir_cluster_up 1 while the cluster can be asked.
 # TYPE weir_cluster_up gauge
 weir_cluster_up 1
-# HELP weir_counted_events_total Events counted, by kind.
+# HELP weir_counted_events_total Events counted, by event type.
 # TYPE weir_counted_events_total counter
 weir_counted_events_total{kind="create",source="bluesky"} 90
 weir_counted_events_total{kind="delete",source="bluesky"} 7
@@ -106,7 +106,7 @@ weir_source_duplicates_total{source="bluesky"} 3
 # HELP weir_source_events_total Events stored in the source's data topic, ever.
 # TYPE weir_source_events_total counter
 weir_source_events_total{source="bluesky"} 120
-# HELP weir_source_gaps_total Stretches that upstream no longer offered.
+# HELP weir_source_gaps_total Ranges of events that upstream no longer offered.
 # TYPE weir_source_gaps_total counter
 weir_source_gaps_total{source="bluesky"} 1
 # HELP weir_source_last_event_timestamp_seconds When the last event was received, in Unix seconds.
@@ -118,7 +118,7 @@ weir_source_reconnects_total{source="bluesky"} 2
 # HELP weir_source_rejects_total Messages that went to the dead-letter topic.
 # TYPE weir_source_rejects_total counter
 weir_source_rejects_total{source="bluesky"} 5
-# HELP weir_source_too_old_total Events that upstream sent again unasked, too old to tell from duplicates: not stored.
+# HELP weir_source_too_old_total Events that upstream sent unasked and that are too old to compare with the topics: not stored.
 # TYPE weir_source_too_old_total counter
 weir_source_too_old_total{source="bluesky"} 6
 # HELP weir_source_waiting 1 while something keeps the source's events from being stored or counted: /readyz and the pages say what.

@@ -144,7 +144,7 @@ func (ms *memberships) do(group string, change func(*line, string, *supervisor) 
 		return web.Rebalance{}, errors.New("the counters are not started yet")
 	}
 	if !ms.change.TryLock() {
-		return web.Rebalance{}, errors.New("a change of members is under way: wait for its end")
+		return web.Rebalance{}, errors.New("a change of members is in progress: wait for its end")
 	}
 	defer ms.change.Unlock()
 	return change(l, topic, out)

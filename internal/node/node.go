@@ -269,7 +269,7 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 	err := n.watch(ctx, in, out, base)
 	if ctx.Err() != nil {
-		n.cfg.Say("stopping: what is under way is stored and counted")
+		n.cfg.Say("stopping: weir stores and counts the events that it has received")
 	}
 	in.stop()
 	if len(counters) > 0 && len(ingesters) > 0 {

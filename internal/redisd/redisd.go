@@ -1,7 +1,7 @@
 // Package redisd is the Redis-compatible server inside weir: miniredis behind a
 // real TCP listener, with limits, a snapshot on disk and a clock for expiry. It
 // owns the connections and the snapshot files; the commands are miniredis'. It
-// does not know what is stored: tallies are internal/tally's.
+// does not know what is stored: the counts are internal/tally's.
 //
 // It is made so that `weir up` needs nothing but one binary, and so that
 // redis-cli, Python's redis and any other client can look at the counts. What a

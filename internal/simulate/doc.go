@@ -5,7 +5,7 @@
 // included. It owns the ground truth that tests and `weir verify` compare with:
 // Item says what event i is without any JSON having been parsed.
 //
-// It is no client and knows no Kafka: the servers are reached over sockets like
-// the real ones. What they do differently is said at BlueskyConfig and
-// WikipediaConfig.
+// It is not a client and knows no Kafka: the servers are reached over sockets like
+// the real ones. BlueskyConfig and WikipediaConfig say what
+// they do differently.
 package simulate

@@ -147,7 +147,7 @@ func parseFault(text string) (Fault, error) {
 	number, param, hasParam := strings.Cut(text[at+1:], ":")
 	n, err := strconv.ParseInt(number, 10, 64)
 	if err != nil || n < 0 || (f.Every || kind.request) && n == 0 {
-		return f, fmt.Errorf("%q is no positive whole number", number)
+		return f, fmt.Errorf("%q is not a positive whole number", number)
 	}
 	f.N = n
 	if hasParam {
@@ -163,13 +163,13 @@ func parseParam(text string, unit faultUnit) (int64, error) {
 	case unitDuration:
 		d, err := time.ParseDuration(text)
 		if err != nil || d <= 0 {
-			return 0, fmt.Errorf("%q is no duration such as 30s", text)
+			return 0, fmt.Errorf("%q is not a duration such as 30s", text)
 		}
 		return int64(d), nil
 	case unitCount:
 		n, err := strconv.ParseInt(text, 10, 64)
 		if err != nil || n <= 0 || n > 1e12 {
-			return 0, fmt.Errorf("%q is no number of events", text)
+			return 0, fmt.Errorf("%q is not a number of events", text)
 		}
 		return n, nil
 	case unitBytes:
@@ -181,7 +181,7 @@ func parseParam(text string, unit faultUnit) (int64, error) {
 		}
 		n, err := strconv.ParseInt(text, 10, 32)
 		if err != nil || n*scale <= event.MaxValue || n*scale > maxOversize {
-			return 0, fmt.Errorf("%q is no size such as 5MiB: over 4MiB, at most 256MiB", text)
+			return 0, fmt.Errorf("%q is not a size such as 5MiB: over 4MiB, at most 256MiB", text)
 		}
 		return n * scale, nil
 	}

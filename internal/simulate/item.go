@@ -19,7 +19,7 @@ type Item struct {
 	// Key orders it: the account's DID, or wiki, '|' and the title as people read it.
 	Key string
 	// Identity is equal for two deliveries and different for two events. Bluesky:
-	// did/collection/rkey/operation/rev of a commit, did/kind/seq of the rest.
+	// did/collection/rkey/operation/rev of a commit, did/type/seq of the rest.
 	// Wikipedia: meta.id.
 	Identity string
 	// Again says that upstream produced this event a second time: its Identity is
@@ -36,11 +36,11 @@ type Item struct {
 	Offset      int64
 }
 
-// Truth is what a correct reader has after a stretch of events.
+// Truth is what a correct reader has after a range of events.
 type Truth struct {
 	// Events counts all of them, canaries and repetitions included.
 	Events int64
-	// Data and Account count by kind what goes to the two topics.
+	// Data and Account count the events of the two topics by type.
 	Data, Account map[string]int64
 	// Skipped counts canaries, Again what upstream produced twice.
 	Skipped, Again int64

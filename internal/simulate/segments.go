@@ -14,7 +14,7 @@ const (
 	MaxRate = 1_000_000
 )
 
-// Segment is a stretch of a timeline with one rate.
+// Segment is a part of a timeline with one rate.
 type Segment struct {
 	// StartUS is when its first event happens, in Unix microseconds.
 	StartUS int64 `json:"start_us"`

@@ -82,7 +82,7 @@ type Reader struct {
 
 // NewReader returns a reader of r. It calls r.Read only when everything that it
 // has read before was delivered, as far as that holds whole events: a reader
-// that hooks r can tell from it that the stream has run dry.
+// that hooks r knows by it that the stream has run dry.
 func NewReader(r io.Reader, limits Limits) *Reader {
 	return &Reader{br: bufio.NewReaderSize(r, bufferSize), limits: limits}
 }

@@ -65,7 +65,7 @@ func (s *Store) Partitions(ctx context.Context, group, topic string) (map[int32]
 	return out, nil
 }
 
-// All returns every tally, ordered by group, topic and partition.
+// All returns the counts of every partition, ordered by group, topic and partition.
 func (s *Store) All(ctx context.Context) ([]Tally, error) { return s.scan(ctx, prefix+"*") }
 
 // scan reads the counts whose keys match. SCAN may name a key twice, and a key

@@ -52,11 +52,11 @@ local function apply(key, at)
     end
   end
 
-  local kinds = redis.call('HLEN', key) - 3
+  local types = redis.call('HLEN', key) - 3
   for i = at + 4, last, 2 do
     local f = ARGV[i]
     if not old[f] and f ~= other and f ~= always then
-      if kinds >= most then f = other else kinds = kinds + 1 end
+      if types >= most then f = other else types = types + 1 end
     end
     redis.call('HINCRBY', key, f, ARGV[i + 1])
   end

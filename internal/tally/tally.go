@@ -2,8 +2,8 @@
 // and partition one hash that holds the number of events by type AND the offset
 // that is counted next, so that whatever happens to Redis (an eviction, a
 // restore, a failover) happens to both. It owns the names of the keys, the
-// scripts, and the checks of the server's settings. It reads no Kafka: who owns
-// a partition and what was read from it is internal/count's.
+// scripts, and the checks of the server's settings. It reads no Kafka:
+// internal/count knows which member owns a partition and what was read from it.
 package tally
 
 import (
@@ -61,8 +61,8 @@ func parseKey(k string) (group, topic string, partition int32, ok bool) {
 type Batch struct {
 	Group, Topic string
 	Partition    int32
-	// TopicID is the topic's UUID as text, empty where the cluster has none. A
-	// tally that was begun with another one is refused: the topic was recreated.
+	// TopicID is the topic's UUID as text, empty where the cluster has none.
+	// Counts that were begun with another one are refused: the topic was recreated.
 	TopicID string
 	// From is the offset where this batch began, exactly as it is stored: the
 	// Next of the batch before or of Load, not the first record's offset.

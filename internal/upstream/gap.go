@@ -9,7 +9,7 @@ import (
 	"github.com/weir-project/weir/internal/event"
 )
 
-// Gap is a stretch that a source could not show to be complete: the last event
+// Gap is a range of events that a source could not show to be complete: the last event
 // stored before it did not come past again after a resume.
 type Gap struct {
 	Source string // name of the source

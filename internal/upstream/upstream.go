@@ -27,7 +27,7 @@ func UserAgent(version string) string {
 	return "weir/" + version + " (+" + Project + ")"
 }
 
-// Refusal makes an error of an answer that is no stream. Client errors are
+// Refusal makes an error of an answer that is not a stream. Client errors are
 // permanent, save those that time heals (408, 421, 425, 429); anything else is worth
 // another try, after Retry-After where there is one. body is the start of the
 // answer's body, and hint, which may be empty, the way out for this status.

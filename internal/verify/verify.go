@@ -23,7 +23,7 @@ import (
 // Config says what to verify.
 type Config struct {
 	Kafka kafka.Config
-	// Tallies is where the counts are; *tally.Store. Nil leaves the counts out.
+	// Tallies is where the counts are. Nil leaves the counts out.
 	Tallies interface {
 		All(ctx context.Context) ([]tally.Tally, error)
 	}
@@ -112,7 +112,7 @@ type SourceReport struct {
 	// how many of these other programs wrote, which can only be recounted.
 	Events  int64 `json:"events"`
 	Foreign int64 `json:"foreign"`
-	// Lost is how many committed events are in no topic. Doubled is how many records
+	// Lost is how many committed events are in no topic. The next one is how many records
 	// repeat the sequence number or the identity of another one.
 	Lost    int64 `json:"lost"`
 	Doubled int64 `json:"doubled"`
@@ -120,7 +120,7 @@ type SourceReport struct {
 	// event types, partitions and groups without regard to the sign.
 	Miscounted int64 `json:"miscounted"`
 	// Gaps is how many ranges upstream no longer offered, DeadLetters how many
-	// frames were set aside, by Reasons. Neither is a fault: they are told.
+	// frames were set aside, by Reasons. Neither is a fault: the report shows them.
 	Gaps        int64            `json:"gaps"`
 	DeadLetters int64            `json:"dead_letters"`
 	Reasons     map[string]int64 `json:"dead_letter_reasons,omitempty"`
@@ -142,8 +142,8 @@ type SourceReport struct {
 
 // Problem is one example of something wrong.
 type Problem struct {
-	// What is the name of the field that counts it: lost, doubled, miscounted,
-	// disordered or faults.
+	// What is the name of the JSON field that counts it: `lost`, `doubled`,
+	// `miscounted`, `disordered` or `faults`.
 	What      string `json:"what"`
 	Topic     string `json:"topic,omitempty"`
 	Partition int32  `json:"partition"` // -1: no single one
@@ -155,7 +155,7 @@ type Problem struct {
 const maxProblems = 10
 
 // Run verifies. progress may be nil; it is called by one goroutine at a time. An
-// error means that nothing can be said; what is wrong with the data is in the
+// error means that there is no result; what is wrong with the data is in the
 // Report.
 func Run(ctx context.Context, cfg Config, progress func(Progress)) (Report, error) {
 	begun := time.Now()

@@ -17,7 +17,7 @@ type StreamConfig struct {
 	Name, Topic, Group string
 }
 
-// Tallies reads the counts in Redis; *tally.Store.
+// Tallies reads the counts in Redis.
 type Tallies interface {
 	Partitions(ctx context.Context, group, topic string) (map[int32]tally.Tally, error)
 }

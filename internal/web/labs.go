@@ -222,7 +222,7 @@ func (s *Server) keptReport(name string) (*record.Report, error) {
 		return nil, errNoLabs
 	}
 	if name == "" || name != filepath.Base(name) || strings.HasPrefix(name, ".") {
-		return nil, badRequest("%q is no name of a report", name)
+		return nil, badRequest("%q is not the name of a report", name)
 	}
 	r, err := record.Read(filepath.Join(l.Dir, name))
 	if err != nil {

@@ -79,7 +79,7 @@ func (d *Decoder) Decode(b *event.Batch, data []byte) (Pos, error) {
 }
 
 // Identify returns the identity and the time, in Unix microseconds, of a value
-// that the topic holds; ok is false where it is no event. The identity is memory
+// that the topic holds; ok is false where it is not an event. The identity is memory
 // of b, to which no event is added.
 func (d *Decoder) Identify(b *event.Batch, value []byte) (id []byte, timeUS int64, ok bool) {
 	if d.read(value) != nil || d.change.check() != nil {

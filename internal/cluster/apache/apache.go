@@ -47,10 +47,10 @@ type Config struct {
 	Bound bool
 	// Edit changes what one broker, 1 to 3, is configured with, at last; may be nil.
 	Edit func(id int32, properties map[string]string)
-	// Progress is told in words what is going on; nil for silence.
+	// Progress gets lines that say what is going on; it may be nil.
 	Progress func(string)
-	// Died is told of a broker that ended although nobody stopped it, from a
-	// goroutine of its own; nil for silence.
+	// Died is called, from its own goroutine, with a broker that ended although
+	// nobody stopped it; it may be nil.
 	Died func(Broker)
 	// Log reports what cannot be returned; nil discards.
 	Log *slog.Logger
@@ -64,7 +64,7 @@ type Broker struct {
 	PID     int    // of the Java process, 0 when it is not running
 	LogFile string // what the process printed
 	// Reason says why it is not running, empty while it is: "stopped", "killed",
-	// "died: signal: killed".
+	// "ended: signal: killed".
 	Reason string
 }
 
@@ -176,7 +176,7 @@ func (c *Cluster) layout() (voters string, err error) {
 	return voters, nil
 }
 
-// died tells of a broker that ended by itself. One that ends while the cluster starts
+// died reports a broker that ended by itself. One that ends while the cluster starts
 // is Open's error.
 func (c *Cluster) died(b Broker) {
 	if c.up.Load() && c.cfg.Died != nil {
@@ -267,7 +267,7 @@ func (c *Cluster) Brokers() []Broker {
 }
 
 // Kill stops a broker: in order (its leaders move first, which takes a moment),
-// or hard, with SIGKILL, as a machine that dies.
+// or hard, with SIGKILL, as if the machine lost power.
 func (c *Cluster) Kill(ctx context.Context, id int32, hard bool) error {
 	n, err := c.node(id)
 	if err != nil {
@@ -331,9 +331,8 @@ func (c *Cluster) node(id int32) (*node, error) {
 	return c.nodes[id-1], nil
 }
 
-// Run blocks until the context ends. A broker that dies by itself is logged by
-// its own goroutine, shown by Brokers, and not started again: that is the
-// user's to see and to do.
+// Run blocks until the context ends. A broker that ends by itself is logged by
+// its own goroutine and shown by Brokers. The user decides when to start it again.
 func (c *Cluster) Run(ctx context.Context) error {
 	<-ctx.Done()
 	return nil

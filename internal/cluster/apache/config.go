@@ -78,7 +78,7 @@ func properties(n *node, controller, voters string, more map[string]string) []by
 		n.edit(n.id, p)
 	}
 	var b bytes.Buffer
-	b.WriteString("# Written at every start: changes made here do not stay.\n")
+	b.WriteString("# Written at every start: changes in this file do not stay.\n")
 	for _, k := range slices.Sorted(maps.Keys(p)) {
 		// A backslash begins an escape in a properties file.
 		fmt.Fprintf(&b, "%s=%s\n", k, strings.ReplaceAll(p[k], `\`, `\\`))

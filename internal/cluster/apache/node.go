@@ -103,9 +103,9 @@ func (n *node) wait(cmd *exec.Cmd, ended chan struct{}) {
 	n.mu.Lock()
 	n.cmd = nil
 	if n.reason = n.asked; n.asked == "" {
-		n.reason = "died: exit status 0"
+		n.reason = "ended: exit status 0"
 		if err != nil {
-			n.reason = "died: " + err.Error()
+			n.reason = "ended: " + err.Error()
 		}
 		n.reason += fullDisk(n.data())
 	}

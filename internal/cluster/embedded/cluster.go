@@ -5,7 +5,7 @@
 // The package owns what the module lacks for work that lasts: the sockets and the
 // check of every frame that comes in, brokers that can be killed and restarted,
 // even placement of leaders, a data directory that one process at a time uses,
-// recovery of transactions after the process died, retention, and the few answers
+// recovery of transactions after a crash, retention, and the few answers
 // of the module that would mislead a client. It does not own topics, clients or
 // anything that is specific to weir's data, and nothing that talks to a cluster
 // needs it: the boundary is the Kafka protocol.
@@ -89,7 +89,7 @@ type partition struct {
 
 // Open starts a cluster: on return clients are served. An address that cannot be
 // had is an *AddrError, a directory in use a *LockedError, one that cannot be
-// read a *FormatError. Everything acknowledged before the last process died is
+// read a *FormatError. Everything acknowledged before the last process ended is
 // there again, and its open transactions are ended: committed if their commit
 // had begun, otherwise aborted.
 func Open(ctx context.Context, cfg Config) (_ *Cluster, err error) {
@@ -292,7 +292,7 @@ func (c *Cluster) down() error {
 	return ErrClosed
 }
 
-// Addrs returns what clients are told to connect to, in the order of the ids.
+// Addrs returns the addresses that clients get to connect to, in the order of the ids.
 func (c *Cluster) Addrs() []string {
 	addrs := make([]string, len(c.brokers))
 	for i, b := range c.brokers {

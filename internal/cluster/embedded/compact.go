@@ -69,7 +69,7 @@ func (t *trimmer) compact(ctx context.Context, c *Cluster, p *retained) error {
 		return err
 	}
 	if len(s.newest) > maxCompactKeys {
-		c.log.Warn("compacted topic not trimmed: too many keys", "topic", p.topic, "partition", p.id, "keys", len(s.newest))
+		c.log.Warn("compacted topic keeps superseded records: too many keys", "topic", p.topic, "partition", p.id, "keys", len(s.newest))
 		s.given, s.newest = true, nil
 		return nil
 	}

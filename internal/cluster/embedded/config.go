@@ -31,8 +31,8 @@ type Config struct {
 	// memory: for tests, and gone after Close.
 	Dir string
 	// Addrs are the host:port to listen on, one for each broker; port 0 is any
-	// free port. nil is 127.0.0.1:0 three times. The brokers tell clients the
-	// address that they are bound to; one bound to every interface tells 127.0.0.1.
+	// free port. nil is 127.0.0.1:0 three times. The brokers return to
+	// clients the address that they are bound to, 127.0.0.1 where that is every interface.
 	Addrs []string
 	// Log receives what an operator should know. nil discards it.
 	Log *slog.Logger
@@ -42,7 +42,7 @@ type Config struct {
 	Progress func(line string)
 	// LogCap is the most bytes that the partitions may hold on disk together,
 	// beyond which Run deletes the oldest segments; 0 is DefaultLogCap.
-	// Compacted topics count, and are never trimmed for it.
+	// Compacted topics count, and lose nothing for it.
 	LogCap int64
 	// SegmentBytes is the size at which a partition starts a new file, for topics
 	// that do not say; 0 is DefaultSegmentBytes. Retention deletes whole files.
@@ -134,8 +134,8 @@ func (e *AddrError) Error() string {
 
 func (e *AddrError) Unwrap() error { return e.Err }
 
-// InUse reports whether another socket holds the address: a default then gives
-// way to a free port.
+// InUse reports whether another socket holds the address: a free port then
+// replaces a default one.
 func (e *AddrError) InUse() bool { return errors.Is(e.Err, syscall.EADDRINUSE) }
 
 // LockedError says that a running process uses the data directory.

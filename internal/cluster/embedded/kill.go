@@ -62,7 +62,7 @@ func (c *Cluster) Brokers(ctx context.Context) ([]Broker, error) {
 
 // Kill makes a broker go away as if its machine had lost power: its port refuses,
 // its connections are reset, its leaders and coordinators move to the others and
-// clients are told that it is gone. Its data is the cluster's, so nothing is lost.
+// metadata no longer lists it. Its data is the cluster's, so nothing is lost.
 // The last live broker can be killed too: then nobody answers, producers and
 // consumers wait, and the first Restart goes on where everything stopped.
 func (c *Cluster) Kill(ctx context.Context, id int32) error {

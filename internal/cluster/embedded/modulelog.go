@@ -13,7 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 )
 
-// Truncation is a stretch of the log, or of a state file, that a start found
+// Truncation is a part of the log, or of a state file, that a start found
 // damaged: a bit that flipped, or a write that the machine lost. The broker cannot
 // serve what follows the damage in the same file.
 type Truncation struct {
