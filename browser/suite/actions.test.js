@@ -99,8 +99,9 @@ test('a replay counts the log again beside the live count, until both are equal'
     await until('the replay to be far behind', async () => await behind() > 1000);
     const live = '.stream[aria-label=bluesky] .flag:not(.nobody)';
     const at = await page.locator(live).first().evaluate((f) => parseFloat(/** @type {HTMLElement} */ (f).style.insetInlineStart));
-    const old = await page.locator(left).first().evaluate((f) => parseFloat(/** @type {HTMLElement} */ (f).style.insetInlineStart));
-    assert.equal(old, 0, 'the flag of the replay is at the edge of the lane');
+    // On a slow machine the live log is not that much longer yet: it grows on.
+    await until('the flag of the replay to be at the edge of the lane', async () =>
+      await page.locator(left).first().evaluate((f) => parseFloat(/** @type {HTMLElement} */ (f).style.insetInlineStart)) === 0, 60_000);
     assert.ok(at > 0, `the live flag is at ${at} %`);
   });
   await tab('/topics', async (page) => {

@@ -17,7 +17,7 @@ import (
 // healthPatience is how long a weir that is well may take to say so.
 const healthPatience = 2 * time.Second
 
-func newHealth(a *app) *cobra.Command {
+func newHealth() *cobra.Command {
 	var addr string
 	cmd := &cobra.Command{
 		Use:   "health",

@@ -124,7 +124,7 @@ func newRoot(a *app) *cobra.Command {
 	}{
 		{"run", []*cobra.Command{newUp(a), newCluster(a), newProduce(a), newConsume(a), newSimulate(a)}},
 		{"look", []*cobra.Command{newCounts(a), newVerify(a), newPreflight(a), newTopics(a), newMessages(a), newGroups(a), newCursor(a), newBrokers(a), newRate(a), newUI(a)}},
-		{"more", []*cobra.Command{newLab(a), newHealth(a), newVersion(a)}},
+		{"more", []*cobra.Command{newLab(a), newHealth(), newVersion(a)}},
 	} {
 		for _, c := range g.commands {
 			inOrder(c)

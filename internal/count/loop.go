@@ -21,7 +21,7 @@ func (m *member) loop(ctx context.Context) error {
 		exclusive := m.apply(ctx)
 		if ctx.Err() != nil { // Run was asked to stop
 			m.commit(context.WithoutCancel(ctx))
-			return nil
+			return nil //nolint:nilerr // so it ends without an error
 		}
 		if exclusive {
 			if now := time.Now(); !now.Before(nextCheck) {

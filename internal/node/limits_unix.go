@@ -48,9 +48,9 @@ func processLives(pid int) bool {
 	return err == nil || errors.Is(err, unix.EPERM)
 }
 
-// addressTaken and addressForbidden are the errors of listening on a port that
+// errAddressTaken and errAddressForbidden are the errors of listening on a port that
 // another program has, and on one that needs privileges.
 const (
-	addressTaken     = unix.EADDRINUSE
-	addressForbidden = unix.EACCES
+	errAddressTaken     = unix.EADDRINUSE
+	errAddressForbidden = unix.EACCES
 )

@@ -31,9 +31,9 @@ func processLives(pid int) bool {
 	return windows.GetExitCodeProcess(h, &code) == nil && code == stillActive
 }
 
-// addressTaken and addressForbidden are the errors of listening on a port that
+// errAddressTaken and errAddressForbidden are the errors of listening on a port that
 // another program has, and on one that needs privileges.
 const (
-	addressTaken     = windows.WSAEADDRINUSE
-	addressForbidden = windows.WSAEACCES
+	errAddressTaken     = windows.WSAEADDRINUSE
+	errAddressForbidden = windows.WSAEACCES
 )

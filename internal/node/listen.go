@@ -32,7 +32,7 @@ func (l *Listen) open() (net.Listener, string, error) {
 	}
 	ln, err := net.Listen("tcp", l.Addr)
 	note := ""
-	if errors.Is(err, addressTaken) && !l.Given {
+	if errors.Is(err, errAddressTaken) && !l.Given {
 		note = "port 8080 is taken by another program, so the web UI took a free one"
 		ln, err = net.Listen("tcp", net.JoinHostPort(host, "0"))
 	}

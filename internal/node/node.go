@@ -392,7 +392,7 @@ func (n *Node) Close() error {
 	}
 	err := n.upstreams.Close()
 	if n.store != nil {
-		n.store.Close()
+		err = errors.Join(err, n.store.Close())
 	}
 	return errors.Join(err, n.closeEngine())
 }

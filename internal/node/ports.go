@@ -75,9 +75,9 @@ func (p *Ports) address(port int, what string) (addr, note string, err error) {
 	}
 	cause := "needs privileges"
 	switch {
-	case errors.Is(err, addressTaken):
+	case errors.Is(err, errAddressTaken):
 		cause = "is taken by another program"
-	case !errors.Is(err, addressForbidden):
+	case !errors.Is(err, errAddressForbidden):
 		return "", "", fmt.Errorf("listen for %s: %w", what, err)
 	}
 	if p.Given {

@@ -97,7 +97,7 @@ func OpenUpstreams(cfg UpstreamConfig) (_ *Upstreams, err error) {
 	}
 	l, err := cfg.listen()
 	if err != nil {
-		if errors.Is(err, addressTaken) {
+		if errors.Is(err, errAddressTaken) {
 			return nil, cli.RuntimeError("stop what uses it, or choose another --listen address", "address %s is taken by another program", cfg.Addr)
 		}
 		return nil, cli.UsageError("give --listen as host:port", "listen on %s: %w", cfg.Addr, err)
