@@ -77,7 +77,7 @@ func TestHealthOfNobody(t *testing.T) {
 	other := httptest.NewServer(http.NotFoundHandler())
 	addr := strings.TrimPrefix(other.URL, "http://")
 	env := testEnv(t)
-	if _, stderr, code := weir(t, env, "health", "--listen", addr); code != cli.ExitConnect || !strings.Contains(stderr, "no weir") {
+	if _, stderr, code := weir(t, env, "health", "--listen", addr); code != cli.ExitConnect || !strings.Contains(stderr, "is not a weir") {
 		t.Errorf("another program: exit code %d: %s", code, stderr)
 	}
 	other.Close()
