@@ -22,10 +22,10 @@ import (
 	"github.com/weir-project/weir/internal/visible"
 )
 
-const labLong = `A lab is an experiment on the real pipeline that states a claim, measures, and judges
-itself. It runs in a directory of its own with its own brokers, Redis and simulated
-streams, so that it disturbs nothing; what it found is kept under DIR/labs as
-report.json and plot.svg.
+const labLong = `A lab is an experiment on the real pipeline. It states a claim, measures, and reports
+whether the claim holds. It runs in its own temporary directory, with its own brokers,
+Redis and simulated streams, so it does not disturb a running weir. Its results are
+kept under DIR/labs as report.json and plot.svg.
 
 Exit code 0: the claim holds; 4: it does not; 5: inconclusive, because the load was
 not reached, a fault did not fire, or the lab was stopped.`
@@ -45,15 +45,15 @@ func newLab(a *app) *cobra.Command {
 	}
 	list := &cobra.Command{
 		Use:     "list",
-		Short:   "The labs, and the reports that are kept",
+		Short:   "List the labs and their saved reports",
 		Example: "  weir lab list",
 		Args:    cobra.NoArgs,
 		RunE:    func(*cobra.Command, []string) error { return a.listLabs() },
 	}
 	compare := &cobra.Command{
 		Use:   "compare A B",
-		Short: "Two reports of a lab side by side",
-		Long:  "Two reports of a lab side by side, named as `weir lab list` does, or by path.",
+		Short: "Compare two reports of a lab side by side",
+		Long:  "Shows two reports of a lab side by side. Name a report as `weir lab list` prints it,\nor give its path.",
 		Example: `  weir lab compare backpressure-20260101T120000.000Z backpressure-20260101T121500.000Z
   weir lab compare old/report.json new/report.json -o json`,
 		Args: cobra.ExactArgs(2),
@@ -193,7 +193,7 @@ func (a *app) measureLab(ctx context.Context, e lab.Experiment, engine string) (
 	case isBusy:
 		return nil, "", cli.RuntimeError("wait for that one, or choose another directory with --data", "%w", busy)
 	case err != nil && ctx.Err() != nil:
-		return nil, "", &cli.Error{Code: cli.ExitUnclear, Err: errors.New("stopped before there was a verdict; nothing is left of it")}
+		return nil, "", &cli.Error{Code: cli.ExitUnclear, Err: errors.New("stopped before there was a verdict; what the lab wrote was removed")}
 	case errors.Is(err, os.ErrPermission):
 		return nil, "", node.DirError(dir, err)
 	case err != nil:

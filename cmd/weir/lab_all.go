@@ -20,20 +20,20 @@ import (
 	"github.com/weir-project/weir/internal/lab/setting"
 )
 
-const labAllLong = `Runs every lab, one after the other, and ends with one table of verdicts. A lab that
-fails does not keep the next one from running; Ctrl-C ends all of them and leaves
-nothing of the one that was under way.
+const labAllLong = `Runs every lab, one after the other, and prints one table of verdicts at the end. When
+a lab fails, the next one runs all the same. Ctrl-C stops all of them and removes what
+the running lab has written.
 
 Exit code 0: every claim holds; 4: one does not; 1: a lab could not be carried out;
 5: one is inconclusive.`
 
-// labResult is what came of one lab of all.
+// labResult is the result of one lab of `weir lab all`.
 type labResult struct {
 	Lab     string         `json:"lab"`
 	Verdict record.Verdict `json:"verdict,omitempty"`
 	Seconds float64        `json:"seconds"`
 	Reason  string         `json:"reason,omitempty"`
-	// Directory keeps its report; Error says why there is none.
+	// Directory is where its report is kept. Error says why there is no report.
 	Directory string `json:"directory,omitempty"`
 	Error     string `json:"error,omitempty"`
 }
@@ -45,7 +45,7 @@ func newLabAll(a *app) *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "all",
-		Short: "Every lab in turn, and one table of verdicts",
+		Short: "Run every lab in turn and print one table of verdicts",
 		Long:  labAllLong,
 		Example: `  weir lab all --short
   weir lab all --short --engine apache -o json`,
@@ -63,7 +63,7 @@ func newLabAll(a *app) *cobra.Command {
 		},
 	}
 	fl := cmd.Flags()
-	fl.BoolVar(&short, "short", false, "each in its short form: some minutes together instead of a quarter of an hour")
+	fl.BoolVar(&short, "short", false, "run each lab in its short form: a few minutes in all instead of a quarter of an hour")
 	labEngineFlag(fl, &engine)
 	for _, name := range []string{"short", "engine"} {
 		noEnv(fl, name)
@@ -75,7 +75,7 @@ func newLabAll(a *app) *cobra.Command {
 	return cmd
 }
 
-// performLabs runs experiments, prints what came of each, and makes the worst of it the
+// performLabs runs experiments and prints the result of each. The worst result decides the
 // exit code.
 func (a *app) performLabs(ctx context.Context, all []lab.Experiment, engine string) error {
 	if err := checkLabEngine(engine); err != nil {
@@ -89,7 +89,7 @@ func (a *app) performLabs(ctx context.Context, all []lab.Experiment, engine stri
 		if ctx.Err() != nil {
 			break
 		}
-		if _, busy := errors.AsType[*lab.BusyError](err); busy { // it would be at every other one, too
+		if _, busy := errors.AsType[*lab.BusyError](err); busy { // every other lab would find it busy, too
 			stopped = err
 			break
 		}
@@ -104,7 +104,7 @@ func (a *app) performLabs(ctx context.Context, all []lab.Experiment, engine stri
 		results = append(results, x)
 	}
 	if ctx.Err() != nil {
-		stopped = &cli.Error{Code: cli.ExitUnclear, Err: fmt.Errorf("stopped after %d of %d labs; nothing is left of the one that was under way", len(results), len(all))}
+		stopped = &cli.Error{Code: cli.ExitUnclear, Err: fmt.Errorf("stopped after %d of %d labs; the running lab was stopped and what it wrote was removed", len(results), len(all))}
 	}
 	if stopped != nil && len(results) == 0 && a.output == cli.FormatTable {
 		return stopped
@@ -152,7 +152,7 @@ func worstOf(results []labResult) error {
 	case failed > 0:
 		return cli.RuntimeError("the reasons are in the table", "%w", err)
 	}
-	return &cli.Error{Code: cli.ExitUnclear, Err: err, Hint: "on a machine that is less busy they may be clear"}
+	return &cli.Error{Code: cli.ExitUnclear, Err: err, Hint: "run them again on a machine that is less busy"}
 }
 
 // labs are those that are defined by their settings.

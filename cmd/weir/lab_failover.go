@@ -11,19 +11,19 @@ import (
 	"github.com/weir-project/weir/internal/lab/failover"
 )
 
-const failoverLong = `What a producer loses, and how long everybody stands still, when the broker dies that
-leads the partition it writes to. Numbered records are written and read while that
-happens, once for each way to ask for acknowledgement:
+const failoverLong = `Kills the leader of a partition while a producer writes to it. Shows which records are
+lost, and how long the producer and the consumer are paused. Numbered records are
+written and read meanwhile, once for each acknowledgement setting:
 
   acks=0           the producer does not wait
   acks=1           the leader alone acknowledges
   acks=all, min 2  two of three replicas must have it (min.insync.replicas=2)
-  acks=all, min 3  all three must: nobody can write while one is away
+  acks=all, min 3  all three must have it: no writes while one broker is missing
 
-Every record that was reported as written is looked up afterwards. With --engine
-apache the brokers are real processes, the followers are held for a moment before
-the leader is killed with SIGKILL, and what acks=1 loses can be seen; the embedded
-engine has one copy of the data and says what it can only simulate.
+Afterwards the lab looks up every record that was reported as written. With --engine
+apache the brokers are real processes. The followers are paused for a moment before
+the leader is killed with SIGKILL, so you can see what acks=1 loses. The embedded
+engine keeps one copy of the data, and the lab says what it can only simulate.
 The page docs/labs/failover.md says what to watch.
 
 Exit code 0: the claim holds; 4: it does not; 5: inconclusive.`
@@ -42,7 +42,7 @@ func newLabFailover(a *app) *cobra.Command {
 	}}
 	cmd := &cobra.Command{
 		Use:   "failover",
-		Short: "A broker dies: what acks=0, 1 and all lose, and the pause",
+		Short: "A broker is killed: what acks=0, 1 and all lose, and the pause",
 		Long:  failoverLong,
 		Example: `  weir lab failover --short
   weir lab failover --engine apache
@@ -62,17 +62,17 @@ func newLabFailover(a *app) *cobra.Command {
 		},
 	}
 	fl := cmd.Flags()
-	fl.StringSliceVar(&cases, "cases", failoverNames, "`LIST` of the ways to acknowledge, in this order: all is min 2, every is min 3")
+	fl.StringSliceVar(&cases, "cases", failoverNames, "`LIST` of acknowledgement settings, in this order: all is min 2, every is min 3")
 	fl.Float64Var(&s.Rate, "rate", s.Rate, "`RECORDS` per second that are written")
-	fl.DurationVar(&s.Before, "before", s.Before, "`TIME` for which they are written before the leader dies")
-	fl.DurationVar(&s.After, "after", s.After, "`TIME` for which they are written when they are acknowledged again")
-	fl.DurationVar(&s.Hold, "hold", s.Hold, "`TIME` for which followers are held before the leader dies, 1s to 4s (apache only)")
+	fl.DurationVar(&s.Before, "before", s.Before, "`TIME` for which records are written before the leader is killed")
+	fl.DurationVar(&s.After, "after", s.After, "`TIME` for which records are written once they are acknowledged again")
+	fl.DurationVar(&s.Hold, "hold", s.Hold, "`TIME` for which followers are paused before the leader is killed, 1s to 4s (apache only)")
 	f.add(a, cmd, "200 records/s, and a second before and after: about ten seconds on the embedded engine", &s.Break, failover.Breaks(),
 		map[string][]string{"cases": failoverNames})
 	return cmd
 }
 
-// failoverNames are what users call the cases: no blanks, no commas.
+// failoverNames are the values of --cases. They have no blanks and no commas.
 var (
 	failoverNames = []string{"0", "1", "all", "every"}
 	failoverCases = map[string]failover.Case{"0": failover.AcksNone, "1": failover.AcksLeader, "all": failover.AcksAll, "every": failover.AcksEvery}

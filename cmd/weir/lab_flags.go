@@ -16,7 +16,7 @@ import (
 	"github.com/weir-project/weir/internal/node"
 )
 
-// labFlags is what the command of every lab has.
+// labFlags are the flags that the command of every lab has.
 type labFlags struct {
 	short  bool
 	engine string
@@ -33,7 +33,7 @@ const shortForm = "short"
 func (f *labFlags) add(a *app, cmd *cobra.Command, about string, breakIt *string, breaks []string, choices map[string][]string) {
 	fl := cmd.Flags()
 	fl.BoolVar(&f.short, "short", false, about)
-	fl.StringVar(breakIt, "break", "", "`HOW` to break it on purpose, so that the claim must not hold: "+strings.Join(breaks, ", "))
+	fl.StringVar(breakIt, "break", "", "`HOW` to break the lab on purpose, so that the claim must fail: "+strings.Join(breaks, ", "))
 	for name, values := range choices {
 		_ = cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
 	}
@@ -85,7 +85,7 @@ func (f *labFlags) upstream(ctx context.Context, a *app, cmd *cobra.Command, mad
 	}
 	for _, name := range made {
 		if cmd.Flags().Changed(name) && f.source.Mode != node.Auto {
-			return nil, cli.UsageError("leave out one of them: what comes live is what it is", "--%s and a live stream contradict each other", name)
+			return nil, cli.UsageError("leave out one of them: this setting applies to simulated events only", "--%s and a live stream contradict each other", name)
 		}
 	}
 	return &kit.Upstream{URLs: f.source.BlueskyURLs, Collections: f.source.Collections}, nil

@@ -8,20 +8,20 @@ import (
 	"github.com/weir-project/weir/internal/lab/groups"
 )
 
-const labGroupsLong = `Consumer groups: how they do not feel each other, and what their members feel.
+const labGroupsLong = `Shows how consumer groups stay independent, and what a rebalance costs their members.
 
-Simulated Bluesky events, or those of ten seconds of the live stream (--source live), are
-written at --rate to a topic of six partitions. Two groups of
-weir's counters read it; one is paused, falls behind, goes on and catches up, and the
-other one must not notice. Then one group for each protocol reads the same records at
-the same time, while members come, leave and die:
+The lab writes simulated Bluesky events, or ten seconds of the live stream (--source
+live), at --rate to a topic of six partitions. Two groups of weir's counters read it. One
+is paused, falls behind, resumes and catches up; the other one must keep its pace. Then
+one group for each protocol reads the same records, while members join, leave and are
+killed:
 
-  eager        at every change everybody gives up everything
-  cooperative  in two steps, only what has to move (KIP-429)
-  kip-848      the broker tells each member by itself (KIP-848)
+  eager        at every rebalance each member revokes all of its partitions
+  cooperative  in two steps, only the partitions that move are revoked (KIP-429)
+  kip-848      the broker sends each member its own assignment (KIP-848)
 
-A member that dies has its connections cut: no request to leave is sent, which is
-looked at. Every record that a member is given is noted and compared with the log.
+The lab kills a member by cutting its connections, and checks that the member sent no
+LeaveGroup. It notes every record that a member reads and compares it with the log.
 The page docs/labs/groups.md says what to watch.
 
 Exit code 0: the claim holds; 4: it does not; 5: inconclusive.`
@@ -43,7 +43,7 @@ func newLabGroups(a *app) *cobra.Command {
 	}
 	cmd := &cobra.Command{
 		Use:   "groups",
-		Short: "Independent groups; members come, go and die under three protocols",
+		Short: "Independent groups; members join, leave and are killed under three protocols",
 		Long:  labGroupsLong,
 		Example: `  weir lab groups --short
   weir lab groups --engine apache
@@ -66,8 +66,8 @@ func newLabGroups(a *app) *cobra.Command {
 	fl.StringSliceVar(&protocols, "protocols", names, "`LIST` of protocols whose groups read side by side")
 	fl.Float64Var(&s.Rate, "rate", s.Rate, "`EVENTS` per second that are written")
 	fl.DurationVar(&s.Hold, "pause", s.Hold, "`TIME` for which one group is paused")
-	fl.DurationVar(&s.Play, "play", s.Play, "`TIME` for which the groups go on afterwards; on the lab's page you pause them, and add, remove and kill members")
-	fl.Int64Var(&s.Seed, "seed", s.Seed, "`NUMBER` that the events are made from")
+	fl.DurationVar(&s.Play, "play", s.Play, "`TIME` for which the groups go on afterwards; on the lab's page you can pause them, and add, remove and kill members")
+	fl.Int64Var(&s.Seed, "seed", s.Seed, "`NUMBER` that seeds the generated events")
 	between(fl, "rate", float64(groups.MinRate), groups.MaxRate)
 	between(fl, "pause", groups.MinHold, groups.MaxHold)
 	between(fl, "play", 0, groups.MaxPlay)

@@ -20,7 +20,7 @@ func (a *app) labFlags(cmd *cobra.Command) {
 	a.dataFlag(cmd)
 	a.outputFlag(cmd, cli.FormatTable, cli.FormatJSON, cli.FormatJSONL)
 	a.logFlag(cmd)
-	cmd.Flags().BoolVar(&a.labControl, labControl, false, `read settings to change while it runs from standard input, as JSON lines: {"set":"policy","value":"block"}; its end stops the lab`)
+	cmd.Flags().BoolVar(&a.labControl, labControl, false, `read changes of settings from standard input while the lab runs, as JSON lines: {"set":"policy","value":"block"}; end of input stops the lab`)
 	noEnv(cmd.Flags(), labControl)
 }
 
@@ -35,8 +35,8 @@ type labChange struct {
 // maxChange bounds such a line in bytes.
 const maxChange = 4 << 10
 
-// control changes settings as in says, until its end, and then stops the lab. What
-// cannot be set is told, and changes nothing.
+// control reads changes of settings from in until its end, and then stops the lab. It logs
+// a change that the lab does not accept.
 func (a *app) control(in io.Reader, live *lab.Live, stop func()) {
 	defer stop()
 	lines := bufio.NewScanner(in)
@@ -53,8 +53,8 @@ func (a *app) control(in io.Reader, live *lab.Live, stop func()) {
 	}
 }
 
-// liveLab returns what tells and controls a lab in the way that flags ask for, and the
-// context that it runs in.
+// liveLab returns the Live that reports on a lab and controls it, as the flags ask for, and
+// the context that the lab runs in.
 func (a *app) liveLab(ctx context.Context) (context.Context, *lab.Live, func()) {
 	listen := func(record.Update) {}
 	if a.output == cli.FormatJSONL {
@@ -62,7 +62,7 @@ func (a *app) liveLab(ctx context.Context) (context.Context, *lab.Live, func()) 
 		enc := json.NewEncoder(a.stdout)
 		listen = func(u record.Update) {
 			if err := enc.Encode(u); err != nil {
-				once.Do(func() { a.stderr.Linef("nobody reads the output any more: %v", err) })
+				once.Do(func() { a.stderr.Linef("cannot write the output any more: %v", err) })
 			}
 		}
 	}

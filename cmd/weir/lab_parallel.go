@@ -10,19 +10,20 @@ import (
 	"github.com/weir-project/weir/internal/lab/parallel"
 )
 
-const parallelLong = `Work that takes 10 ms a record, done by more than one worker. One topic of six
-partitions is filled with simulated Bluesky posts of a few accounts, and then worked
-through again and again, each time by a new group:
+const parallelLong = `Compares ways to process slow records, 10 ms each, with more than one worker. The lab
+fills a topic of six partitions with simulated Bluesky posts of a few accounts. Then a
+new group processes the whole topic, once for each way:
 
-  threads   one consumer hands records to threads of its own: by key, so that the
-            records of an account stay in order, and to whoever is free
-  members   a consumer group of several members; the seventh of six partitions is idle
-  share     a share group (KIP-932): more members than partitions, records acknowledged
-            one by one, some released and delivered again, a poison record given up
-            after its limit, order lost
+  threads   one consumer passes records to its threads: by key, which keeps the records
+            of an account in order, and then to any free thread
+  members   a consumer group of several members; with six partitions the seventh is idle
+  share     a share group (KIP-932): more members than partitions. Records are
+            acknowledged one by one, and released records are delivered again. A poison
+            record is archived after its delivery limit. Order is lost.
 
-Speed-up over one worker and order are measured for each, and every record is looked
-up: worked exactly once, or acknowledged exactly once by the share group.
+The lab measures speed-up over one worker and order for each way. It looks up every
+record: it must be processed exactly once, or acknowledged exactly once by the share
+group.
 The page docs/labs/parallel.md says what to watch.
 
 Exit code 0: the claim holds; 4: it does not; 5: inconclusive.`
@@ -44,7 +45,7 @@ func newLabParallel(a *app) *cobra.Command {
 	}
 	cmd := &cobra.Command{
 		Use:   "parallel",
-		Short: "Slow work by threads, members and a share group: speed, order, poison",
+		Short: "Slow work with threads, members and a share group: speed, order, poison",
 		Long:  parallelLong,
 		Example: `  weir lab parallel --short
   weir lab parallel --engine apache --ways share --sharers 24
@@ -66,8 +67,8 @@ func newLabParallel(a *app) *cobra.Command {
 	fl.IntVar(&s.Workers, "workers", s.Workers, "`NUMBER` of threads of the one consumer, 2 to 64")
 	fl.IntSliceVar(&s.Members, "members", s.Members, "`LIST` of sizes of the consumer group, 2 to 24 each")
 	fl.IntVar(&s.Sharers, "sharers", s.Sharers, "`NUMBER` of members of the share group, 7 to 24")
-	fl.IntVar(&s.Keys, "keys", s.Keys, fmt.Sprintf("`NUMBER` of accounts that the posts come from, %d to %d: the fewer, the more uneven", parallel.MinKeys, parallel.MaxKeys))
-	fl.Int64Var(&s.Seed, "seed", s.Seed, "`NUMBER` that the events are made from")
+	fl.IntVar(&s.Keys, "keys", s.Keys, fmt.Sprintf("`NUMBER` of accounts that write the posts, %d to %d: with fewer accounts the load is less even", parallel.MinKeys, parallel.MaxKeys))
+	fl.Int64Var(&s.Seed, "seed", s.Seed, "`NUMBER` that seeds the generated events")
 	between(fl, "workers", parallel.MinThreads, kit.MaxWorkers)
 	between(fl, "work", kit.MinWork, kit.MaxWork)
 	between(fl, "sharers", parallel.MinSharers, parallel.MaxMembers)

@@ -9,15 +9,15 @@ import (
 	"github.com/weir-project/weir/internal/lab/persistence"
 )
 
-const persistenceLong = `What was committed stays. weir up runs in a process of its own, brokers, Redis,
-producers and consumers together, and is killed with SIGKILL while events come in;
-then it is started again on the same directory. Every record must be at the offset
-where it was, with the same bytes; no group's position may have gone back; counts
-must be those of the log; and weir verify must find nothing lost or doubled.
+const persistenceLong = `Shows that committed records survive a crash. weir up runs in its own process, with
+brokers, Redis, producers and consumers. The lab kills it with SIGKILL while events
+come in and starts it again on the same directory. Every record must be at the same
+offset with the same bytes. No group's committed offset may have gone back. The counts
+must match the log, and weir verify must find nothing lost or duplicated.
 
-Then a topic with a small retention.bytes is filled four times over: retention is the
-only thing that removes what was written, in whole segments from the oldest on, and
-who asks for what is gone is told OFFSET_OUT_OF_RANGE.
+Then the lab fills a topic with a small retention.bytes four times over. Only retention
+removes records, in whole segments, the oldest first. A consumer that asks for a removed
+offset gets OFFSET_OUT_OF_RANGE.
 The page docs/labs/persistence.md says what to watch.
 
 Exit code 0: the claim holds; 4: it does not; 5: inconclusive.`
@@ -32,7 +32,7 @@ func newLabPersistence(a *app) *cobra.Command {
 	}}
 	cmd := &cobra.Command{
 		Use:   "persistence",
-		Short: "Everything is killed, and nothing is gone; retention at work",
+		Short: "Everything is killed, and no committed record is lost; retention at work",
 		Long:  persistenceLong,
 		Example: `  weir lab persistence --short
   weir lab persistence --kills 20 --rate 2000
@@ -54,7 +54,7 @@ func newLabPersistence(a *app) *cobra.Command {
 	}
 	fl := cmd.Flags()
 	fl.IntVar(&s.Kills, "kills", s.Kills, "`NUMBER` of times that everything is killed, 1 to 20")
-	fl.DurationVar(&s.Between, "between", s.Between, "`TIME` worth of events that are counted before each kill")
+	fl.DurationVar(&s.Between, "between", s.Between, "`TIME` for which events are counted before each kill")
 	fl.Float64Var(&s.Rate, "rate", s.Rate, "`EVENTS` per second of the simulated Bluesky")
 	between(fl, "kills", 1, persistence.MaxKills)
 	between(fl, "between", persistence.MinBetween, persistence.MaxBetween)

@@ -16,8 +16,8 @@ import (
 	"github.com/weir-project/weir/internal/web"
 )
 
-// labsForUI is what pages need to run the labs: as processes of this very program, with
-// the settings that the commands have. It is nil where the program cannot be found.
+// labsForUI returns what the web UI needs to run the labs as processes of this program, with
+// the same settings as the commands. It returns nil when the program cannot be found.
 func (a *app) labsForUI(data string) *web.Labs {
 	self, err := os.Executable()
 	if err != nil {

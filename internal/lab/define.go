@@ -39,7 +39,7 @@ func Define[T any, P interface {
 	*T
 	Settings
 }](name, help string) *Lab {
-	l := &Lab{Name: name, Usage: map[string]string{"break": "`HOW` to break it on purpose, so that the claim must not hold: {choices}"}}
+	l := &Lab{Name: name, Usage: map[string]string{"break": "`HOW` to break the lab on purpose, so that the claim must fail: {choices}"}}
 	l.Settings = func(presets ...string) Settings { return P(setting.New[T](presets...)) }
 	parts := strings.Split(help, "\n## ")
 	l.Title, l.Long, _ = strings.Cut(strings.TrimPrefix(parts[0], "# "), "\n")

@@ -65,7 +65,7 @@ func TestALabIsDefinedByItsSettingsAndItsText(t *testing.T) {
 		t.Errorf("examples: %q", l.Examples)
 	}
 	for flag, want := range map[string]string{"litres": "`LITRES` that it holds", "colour": "`COLOUR` of it: white, black", "short": "a small one",
-		"break": "`HOW` to break it on purpose, so that the claim must not hold: leak"} {
+		"break": "`HOW` to break the lab on purpose, so that the claim must fail: leak"} {
 		if l.Usage[flag] != want {
 			t.Errorf("--%s is explained with %q, want %q", flag, l.Usage[flag], want)
 		}

@@ -1,7 +1,7 @@
-// Package lab is the frame of experiments on the real pipeline: each states a claim,
-// measures, and judges itself. The frame owns what all of them have (the lock, the
-// temporary directory, the report, the plot, the verdict) and imports none of them. The
-// terminal belongs to cmd.
+// Package lab runs experiments on the real pipeline. Each experiment states a claim,
+// measures, and judges itself. This package owns what all experiments share: the lock, the
+// temporary directory, the report, the plot and the verdict. It imports no experiment and
+// writes nothing to the terminal; cmd/weir does that.
 //
 // An experiment never passes because nothing happened: where the load was not
 // reached or the fault did not fire, its verdict is Inconclusive.
@@ -18,9 +18,9 @@
 //     has brokers, Redis, upstream, clients and faults.
 //  5. Add the methods that it needs, and no others: Check for what bounds cannot say, Source
 //     and SetLive for a live stream, Derived for figures that follow from the settings,
-//     SetTopic, SetWikipedia and SetProgram for what cmd/weir hands over.
+//     SetTopic, SetWikipedia and SetProgram for what cmd/weir passes in.
 //  6. Add it to the list of labs in cmd/weir. Its command, its form on the page and its line
-//     in weir lab all come of that.
+//     in weir lab all follow from that.
 //  7. Write docs/labs/NAME.md, and a test that breaks the lab in each way of --break.
 package lab
 
@@ -110,9 +110,9 @@ func (r *Report) Conclude() {
 	r.Reason = fmt.Sprintf("all %d checks agree with what was measured", len(r.Checks))
 }
 
-// Bench is what an experiment works with. While it runs, it tells what goes on through
-// Begin, Point, Mark and Tanks, whose lines and marks become part of its report, and
-// offers settings to be changed through Offer: a page draws and changes them live.
+// Bench is what an experiment works with. While the experiment runs, it reports its progress
+// through Begin, Point, Mark and Tanks; the lines and marks become part of its report. With
+// Offer it offers settings that a user can change. The web UI draws and changes them live.
 type Bench struct {
 	// Dir is empty, the experiment's own, and gone afterwards.
 	Dir string
@@ -173,7 +173,7 @@ type Config struct {
 	// KafkaCache holds the jars of Apache Kafka, KafkaHome is an unpacked distribution
 	// to use instead: see apache.Config.
 	KafkaCache, KafkaHome string
-	// Live tells what goes on and lets it be changed; nil where nobody is interested.
+	// Live reports the progress and accepts changes of settings; nil when nothing listens.
 	Live *Live
 }
 

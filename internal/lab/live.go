@@ -11,9 +11,9 @@ import (
 	"github.com/weir-project/weir/internal/lab/record"
 )
 
-// Live is the connection to a running experiment: what it tells comes out of it, and
-// what it offers to be changed is changed through it. It serves one Perform. A nil
-// Live is one that nobody listens to. It is safe for concurrent use.
+// Live is the connection to a running experiment. It passes on the updates of the experiment
+// and changes the settings that the experiment offers. It serves one Perform. A nil Live
+// discards all updates. It is safe for concurrent use.
 type Live struct {
 	mu      sync.Mutex // guards the rest, and makes updates come one at a time
 	listen  func(record.Update)
@@ -37,7 +37,7 @@ func NewLive(listen func(record.Update)) *Live {
 	return &Live{listen: listen, start: time.Now(), begun: map[string]time.Time{}}
 }
 
-// tell takes an update in and passes it on. The lock is held.
+// tell records an update and passes it on. The caller holds the lock.
 func (l *Live) tell(u record.Update) {
 	u.At = time.Since(l.start).Seconds()
 	l.picture.Add(u)
@@ -53,12 +53,13 @@ func (l *Live) x(of string) float64 {
 	return time.Since(start).Seconds()
 }
 
-// ErrNoControl says that an experiment does not offer what was to be set, or not now.
+// ErrNoControl means that the experiment does not offer the setting, or not at this moment.
 var ErrNoControl = errors.New("the running lab does not offer that setting now")
 
-// Set changes a setting that the experiment offers now. It returns ErrNoControl where
-// it does not, or says which values are allowed. A change is a mark on the chart; one that
-// the experiment refuses is told as its progress.
+// Set changes a setting that the experiment offers now. It returns ErrNoControl when the
+// experiment does not offer it, and an error that lists the allowed values when the value is
+// not one of them. A change is a mark on the chart. When the experiment rejects a change, it
+// reports that as its progress.
 func (l *Live) Set(name, value string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -96,7 +97,7 @@ func (l *Live) controls() []record.Control {
 	return out
 }
 
-// finish tells the end.
+// finish reports the end.
 func (l *Live) finish(r *Report, dir string, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -110,8 +111,8 @@ func (l *Live) finish(r *Report, dir string, err error) {
 	l.tell(record.Update{End: e, Controls: []record.Control{}})
 }
 
-// Begin tells that a case of the experiment begins. Its points and marks are placed in
-// seconds since at, which may lie ahead: points before it are left out.
+// Begin reports that a case of the experiment begins. The times of its points and marks are
+// seconds since at. at may be in the future: points before it are left out.
 func (b *Bench) Begin(of string, at time.Time) {
 	b.live.mu.Lock()
 	defer b.live.mu.Unlock()
@@ -135,8 +136,8 @@ func (b *Bench) Point(of, panel string, y float64) {
 	b.Points(of, record.Point{Panel: panel, Y: y})
 }
 
-// Points is Point for several lines of one case at one moment, by panel; their order is that
-// of the panels. What is no number is left out.
+// Points is Point for several lines of one case at one moment, by panel, in the order of the
+// panels. Values that are NaN or infinite are left out.
 func (b *Bench) Points(of string, points ...record.Point) {
 	b.live.mu.Lock()
 	defer b.live.mu.Unlock()
@@ -151,16 +152,16 @@ func (b *Bench) Points(of string, points ...record.Point) {
 	b.live.tell(record.Update{Points: points})
 }
 
-// Tradeoff tells where a setting lies between two costs by now. The report's are what the
-// experiment puts there.
+// Tradeoff reports where a setting lies between two costs so far. It does not change the
+// trade-offs of the report, which the experiment sets itself.
 func (b *Bench) Tradeoff(t record.Tradeoff) {
 	b.live.mu.Lock()
 	defer b.live.mu.Unlock()
 	b.live.tell(record.Update{Tradeoff: &t})
 }
 
-// Mark tells that something happens to a case now, as "broker 2 killed": a line across
-// its charts and plots.
+// Mark reports an event of a case, such as "broker 2 killed". It is drawn as a line across
+// the charts and plots of the case.
 func (b *Bench) Mark(of, text string) {
 	b.live.mu.Lock()
 	defer b.live.mu.Unlock()
@@ -174,8 +175,9 @@ func (b *Bench) Tanks(tanks []record.Tank) {
 	b.live.tell(record.Update{Tanks: tanks})
 }
 
-// Became tells that a setting that is offered has another value now without having been
-// set: what was asked for is done, or happened to it. What is not offered is left alone.
+// Became reports that an offered setting has a new value that nobody set: an action has
+// finished, or the experiment changed the value itself. It ignores a setting that is not
+// offered.
 func (b *Bench) Became(name, value string) {
 	l := b.live
 	l.mu.Lock()

@@ -88,7 +88,7 @@ func Plot(r *Report) ([]byte, error) {
 	return bytes.ReplaceAll(out.Bytes(), []byte("font-family:Liberation Sans;"), []byte("font-family:Liberation Sans,Arial,Helvetica,sans-serif;")), nil
 }
 
-// panels makes a plot of each panel, in the order in which they were first told.
+// panels makes a plot of each panel, in the order of their first points.
 func panels(r *Report) (out []*plot.Plot, k key, err error) {
 	byName := map[string]*plot.Plot{}
 	cases := map[string]int{}

@@ -30,10 +30,10 @@ const (
 
 // Limits of settings that more than one place needs.
 const (
-	// MinQueue is twice what the source hands over at once, so that the bound can
-	// be told from one batch.
+	// MinQueue is two batches of the source, so that a queue that reaches its bound holds
+	// more than one batch.
 	MinQueue = 512
-	// MinQueueBytes is a few batches, so that the bound can be told from one.
+	// MinQueueBytes is a few batches, for the same reason.
 	MinQueueBytes = 1 << 20
 )
 

@@ -259,9 +259,9 @@ func failed(r *lab.Report) (text string) {
 // and durations: they have their own tests, on observations that are written down.
 var timing = map[string]bool{
 	throughputClaim: true,
-	"what does not fit is dropped, and no more":          true,
-	"the socket stops: upstream cannot write":            true,
-	"upstream is the buffer of what is beyond the queue": true,
+	"the events that do not fit are dropped, and no others":               true,
+	"the socket stops: upstream cannot write":                             true,
+	"upstream is the buffer of the events that do not fit into the queue": true,
 }
 
 const throughputClaim = "throughput is workers / time of the work"

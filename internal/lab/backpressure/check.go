@@ -281,10 +281,10 @@ func (s *Settings) judgeLoss(r *lab.Report, o *observation, f figures) {
 	s.judgeContents(r, o)
 }
 
-// judgeContents adds what must be right of what is stored.
+// judgeContents adds the checks of the stored events.
 func (s *Settings) judgeContents(r *lab.Report, o *observation) {
 	of := o.name()
-	r.Check(of, "nothing is doubled, made up or out of order", "0, 0, 0", fmt.Sprintf("%d, %d, %d", o.twice, o.foreign, o.late),
+	r.Check(of, "no event is duplicated, invented or out of order", "0, 0, 0", fmt.Sprintf("%d, %d, %d", o.twice, o.foreign, o.late),
 		o.twice == 0 && o.foreign == 0 && o.late == 0)
 	r.Check(of, "Redis counts what Kafka holds", fmt.Sprint(o.stored), fmt.Sprint(o.counted), o.counted == o.stored)
 }
@@ -299,7 +299,7 @@ func (s *Settings) judgeAmount(r *lab.Report, o *observation, f figures, missing
 		most += s.held(f) / 2
 	}
 	blur := capacityBelow*s.capacity()*s.Offer.Seconds() + batchEvents
-	r.Check(o.name(), "what does not fit is dropped, and no more", fmt.Sprintf("%.0f to %.0f missing", max(1, least-blur), most+blur),
+	r.Check(o.name(), "the events that do not fit are dropped, and no others", fmt.Sprintf("%.0f to %.0f missing", max(1, least-blur), most+blur),
 		fmt.Sprint(missing), float64(missing) >= max(1, least-blur) && float64(missing) <= most+blur)
 }
 
@@ -307,14 +307,14 @@ func (s *Settings) judgeAmount(r *lab.Report, o *observation, f figures, missing
 func (s *Settings) judgeBlock(r *lab.Report, o *observation, f figures) {
 	of := o.name()
 	if s.Live != nil { // how long the server waits is its own knowledge
-		r.Check(of, "the socket stops: nobody reads it while the queue is full", "over 0.1 s", fmt.Sprintf("%.1f s", f.blocked), f.blocked > 0.1)
+		r.Check(of, "the socket stops: weir does not read it while the queue is full", "over 0.1 s", fmt.Sprintf("%.1f s", f.blocked), f.blocked > 0.1)
 		return
 	}
 	// What was offered and neither worked on nor in the queue can only be upstream,
 	// or on its way in the sockets' buffers and one batch.
 	surplus := float64(o.offered()) - s.capacity()*f.offeringSeconds - s.held(f)
-	r.Check(of, "the socket stops: upstream cannot write", "over 0.1 s", fmt.Sprintf("%.1f s, %.2f s at a stretch", o.socketBlocked.Seconds(), o.socketLongest.Seconds()),
+	r.Check(of, "the socket stops: upstream cannot write", "over 0.1 s", fmt.Sprintf("%.1f s in all, %.2f s at once", o.socketBlocked.Seconds(), o.socketLongest.Seconds()),
 		o.socketBlocked.Seconds() > 0.1 && f.blocked > 0)
-	r.Check(of, "upstream is the buffer of what is beyond the queue", fmt.Sprintf("at least %.0f events wait there", surplus/2),
+	r.Check(of, "upstream is the buffer of the events that do not fit into the queue", fmt.Sprintf("at least %.0f events wait there", surplus/2),
 		fmt.Sprint(f.peakUpstream), surplus > 0 && float64(f.peakUpstream) >= surplus/2)
 }

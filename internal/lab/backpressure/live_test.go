@@ -56,7 +56,7 @@ func TestLiveBackpressure(t *testing.T) {
 			} else if r.Verdict != tt.want || !strings.Contains(failed(r), tt.says) {
 				t.Errorf("%s: %s\n%s", r.Verdict, r.Reason, failed(r))
 			}
-			if got := verdicts(r, "nothing is doubled"); fmt.Sprint(got) != "[holds]" {
+			if got := verdicts(r, "no event is duplicated"); fmt.Sprint(got) != "[holds]" {
 				t.Errorf("what is exact is not judged: %v\n%s", got, failed(r))
 			}
 			if r.Source != lab.SourceLive || len(r.Notes) != 1 || !strings.Contains(r.Notes[0], "simulated:7") {

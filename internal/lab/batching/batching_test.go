@@ -93,7 +93,7 @@ func TestBatchingJudge(t *testing.T) {
 		says     string
 	}{
 		{"one is lost", "base", func(o *producerSeen) { o.lost = 1 }, record.DoesNotHold, "1 lost"},
-		{"one is doubled", "base", func(o *producerSeen) { o.doubled = 1 }, record.DoesNotHold, "1 doubled"},
+		{"one is doubled", "base", func(o *producerSeen) { o.doubled = 1 }, record.DoesNotHold, "1 duplicated"},
 		{"one is late", "base", func(o *producerSeen) { o.late = 1 }, record.DoesNotHold, "1 late"},
 		{"one is refused", "base", func(o *producerSeen) { o.refused = 1 }, record.DoesNotHold, "1 refused"},
 		{"a byte is missing", "base", func(o *producerSeen) { o.disk-- }, record.DoesNotHold, "add up"},

@@ -39,7 +39,7 @@ func (s *Settings) judgeProducers(r *lab.Report, all []*producerSeen) {
 	judgeCodecs(r, all)
 }
 
-// judgeProducer adds what is claimed of one setting.
+// judgeProducer adds the checks of one setting.
 func (s *Settings) judgeProducer(r *lab.Report, o *producerSeen) {
 	of := o.of.String()
 	if o.short || o.paced == 0 {
@@ -47,26 +47,26 @@ func (s *Settings) judgeProducer(r *lab.Report, o *producerSeen) {
 		return
 	}
 	if o.of.safe() {
-		r.Check(of, "every record is there once, and in its key's order", "0 lost, 0 doubled, 0 late, 0 refused",
-			fmt.Sprintf("%d lost, %d doubled, %d late, %d refused", o.lost, o.doubled, o.late, o.refused), o.lost+o.doubled+o.late+o.refused == 0)
+		r.Check(of, "every record is stored once, and in its key's order", "0 lost, 0 duplicated, 0 late, 0 refused",
+			fmt.Sprintf("%d lost, %d duplicated, %d late, %d refused", o.lost, o.doubled, o.late, o.refused), o.lost+o.doubled+o.late+o.refused == 0)
 		head := int64(batchHead)
 		if !o.real {
 			head += embeddedFrame
 		}
 		want := o.wire.packed + head*o.wire.batches
-		r.Check(of, fmt.Sprintf("what was sent and what is on disk add up: %d bytes for each batch, and its records", head), fmt.Sprint(want), fmt.Sprint(o.disk), want == o.disk)
+		r.Check(of, fmt.Sprintf("the bytes on disk are the bytes sent: %d for each batch, and its records", head), fmt.Sprint(want), fmt.Sprint(o.disk), want == o.disk)
 	}
 	least := (o.wire.plain + int64(o.of.Batch) - 1) / int64(o.of.Batch)
-	r.Check(of, "no batch is larger than it may be, so there are as many as that takes", fmt.Sprintf("at most %d bytes, at least %d batches", o.of.Batch, least),
+	r.Check(of, "no batch exceeds the batch size, so there are enough batches", fmt.Sprintf("at most %d bytes, at least %d batches", o.of.Batch, least),
 		fmt.Sprintf("%d bytes, %d batches", o.wire.largest, o.wire.batches), o.wire.largest <= int64(o.of.Batch) && o.wire.batches >= least)
 	if o.of.Linger < 5*time.Millisecond {
 		return
 	}
 	most := o.mostRequests()
-	r.Check(of, "a broker is sent to once per linger at most, and when a batch is full", fmt.Sprintf("at most %d requests", most), fmt.Sprint(o.requests), o.requests <= most)
+	r.Check(of, "a broker gets at most one request per linger, and one when a batch is full", fmt.Sprintf("at most %d requests", most), fmt.Sprint(o.requests), o.requests <= most)
 	if o.of.Linger >= 20*time.Millisecond && o.of.Acks != "0" && o.of.Batch >= BaseSetting().Batch {
 		quarter := kit.Milliseconds(o.of.Linger) / 4
-		r.Check(of, "who waits for others waits: half of the records for more than a quarter of the linger", fmt.Sprintf("p50 over %.0f ms", quarter),
+		r.Check(of, "records wait for their batch: half of them for more than a quarter of the linger", fmt.Sprintf("p50 over %.0f ms", quarter),
 			fmt.Sprintf("%.0f ms", kit.Quantile(o.latency, 0.5)), kit.Quantile(o.latency, 0.5) > quarter)
 	}
 }
@@ -137,12 +137,12 @@ func (o *deliverySeen) judge(r *lab.Report) {
 	}
 	switch o.of {
 	case deliverSafe:
-		r.Check(of, "every record is there once, and in its key's order", "0 lost, 0 doubled, 0 late", fmt.Sprintf("%d lost, %d doubled, %d late", o.lost, o.doubled, o.late), o.lost+o.doubled+o.late == 0)
+		r.Check(of, "every record is stored once, and in its key's order", "0 lost, 0 duplicated, 0 late", fmt.Sprintf("%d lost, %d duplicated, %d late", o.lost, o.doubled, o.late), o.lost+o.doubled+o.late == 0)
 	case deliverOnce:
 		r.Check(of, "nothing is lost", "0", fmt.Sprint(o.lost), o.lost == 0)
-		r.Check(of, "what was written and not answered is written again", "at least 1 doubled", fmt.Sprint(o.doubled), o.doubled > 0)
+		r.Check(of, "a record whose response was lost is written again", "at least 1 duplicated", fmt.Sprint(o.doubled), o.doubled > 0)
 	case deliverNever:
-		r.Check(of, "what was swallowed is lost, and reported as written", "at least 1 lost, 0 refused", fmt.Sprintf("%d lost, %d refused", o.lost, o.refused), o.lost > 0 && o.refused == 0)
+		r.Check(of, "a record in a swallowed request is lost, and reported as written", "at least 1 lost, 0 refused", fmt.Sprintf("%d lost, %d refused", o.lost, o.refused), o.lost > 0 && o.refused == 0)
 	}
 }
 

@@ -53,7 +53,7 @@ func ParseProducerSetting(text string) (ProducerSetting, error) {
 	for part := range strings.SplitSeq(text, ",") {
 		name, value, ok := strings.Cut(strings.TrimSpace(part), "=")
 		if !ok {
-			return s, fmt.Errorf("%q is no setting: want linger=TIME, batch=SIZE, compression=CODEC, acks=all|1|0, idempotence=on|off", part)
+			return s, fmt.Errorf("%q is not a setting: want linger=TIME, batch=SIZE, compression=CODEC, acks=all|1|0, idempotence=on|off", part)
 		}
 		var err error
 		switch name {
@@ -124,12 +124,12 @@ func parseBytes(text string) (int, error) {
 	}
 	n, err := strconv.Atoi(number)
 	if err != nil || n < 0 || n > 1<<30>>shift {
-		return 0, fmt.Errorf("%q is no size such as 16k or 1m", text)
+		return 0, fmt.Errorf("%q is not a size; write it as 16k or 1m", text)
 	}
 	return n << shift, nil
 }
 
-// check says what is impossible.
+// check rejects settings that a producer cannot have.
 func (s ProducerSetting) check() error {
 	switch {
 	case s.Linger < 0 || s.Linger > MaxLinger:
@@ -141,7 +141,7 @@ func (s ProducerSetting) check() error {
 	case s.Acks != "all" && s.Acks != "1" && s.Acks != "0":
 		return fmt.Errorf("acks=%s: want all, 1 or 0", s.Acks)
 	case s.Idempotent && s.Acks != "all":
-		return fmt.Errorf("idempotence needs acks=all, not acks=%s: who does not wait for every replica cannot know what is there", s.Acks)
+		return fmt.Errorf("idempotence needs acks=all, not acks=%s: without it a producer cannot know which records the replicas have", s.Acks)
 	}
 	return nil
 }

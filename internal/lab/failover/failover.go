@@ -58,19 +58,18 @@ const (
 	maxTime = time.Minute
 )
 
-// Lab is the experiment of a broker that dies while records are written to the
-// partition that it leads: what each way to acknowledge loses, and how long
-// producers and consumers stand still.
+// Lab kills the leader of a partition while records are written to it. It measures what each
+// acknowledgement setting loses, and how long the producer and the consumer are paused.
 type Lab struct {
 	Cases []Case `json:"cases"`
 	// Rate is the records per second that are written in each case.
 	Rate float64 `json:"rate"`
-	// Before is how long they are written before the leader dies, After how long
-	// at least when they are acknowledged again.
+	// Before is how long records are written before the leader is killed. After is the least
+	// time for which they are written once they are acknowledged again.
 	Before time.Duration `json:"-"`
 	After  time.Duration `json:"-"`
-	// Hold is how long the followers do not fetch before the leader dies, where
-	// they are processes: what a network does that breaks before a machine does.
+	// Hold is how long the followers are paused before the leader is killed, when they are
+	// processes. It simulates a network that breaks before the machine does.
 	Hold time.Duration `json:"-"`
 	// Break is empty, or a way to break the experiment on purpose.
 	Break string `json:"break,omitempty"`

@@ -18,7 +18,7 @@ const (
 	BreakForget = "forget"
 )
 
-// noSuch refuses a choice that there is not.
+// noSuch rejects an unknown choice.
 func NoSuch[T ~string](what string, got T, all []T) error {
 	return fmt.Errorf("there is no %s called %q: choose one of %s", what, got, Listed(all))
 }

@@ -113,7 +113,8 @@ func (c *networkConn) Close() error {
 	return c.Conn.Close()
 }
 
-// apiKey is the kind of a request: what follows its length. -1 for what is none.
+// APIKey returns the API key of a request, which follows its length, or -1 when b is not a
+// request.
 func APIKey(frame []byte) kmsg.Key {
 	if len(frame) < 8 {
 		return -1
@@ -121,8 +122,8 @@ func APIKey(frame []byte) kmsg.Key {
 	return kmsg.Key(binary.BigEndian.Uint16(frame[4:]))
 }
 
-// leavesNextGen reports whether a frame with a ConsumerGroupHeartbeat says goodbye:
-// its member's epoch is below 0 (KIP-848).
+// leavesNextGen reports whether a frame with a ConsumerGroupHeartbeat leaves the group: its
+// member epoch is then below 0 (KIP-848).
 func leavesNextGen(frame []byte) bool {
 	version := int16(binary.BigEndian.Uint16(frame[6:]))
 	body := frame[8:]

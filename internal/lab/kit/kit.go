@@ -82,8 +82,8 @@ type Load struct {
 	Acked  func(n int64, r *kgo.Record, err error)
 }
 
-// Run writes as many records as are due until ctx ends, waits for those under way, and closes
-// the client.
+// Run writes as many records as are due until ctx ends, waits for the writes in progress,
+// and closes the client.
 func (l Load) Run(ctx context.Context) error {
 	defer l.Client.Close()
 	tick := time.NewTicker(10 * time.Millisecond)

@@ -52,8 +52,8 @@ func Quantile(sorted []float64, q float64) float64 {
 	return sorted[min(max(i, 0), len(sorted)-1)]
 }
 
-// residentBytes is how much memory of this process is in RAM; where the system does
-// not tell, what the runtime has of it.
+// residentBytes is how much memory of this process is in RAM. Where the system does not
+// report it, it is the memory that the Go runtime holds.
 func ResidentBytes() int64 {
 	if body, err := os.ReadFile("/proc/self/statm"); err == nil {
 		if f := strings.Fields(string(body)); len(f) > 1 {

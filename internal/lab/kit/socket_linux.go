@@ -7,7 +7,7 @@ import (
 )
 
 // unsent is how many bytes wait in a socket's send queue (SIOCOUTQ: what the other
-// side has not acknowledged), 0 where that cannot be told.
+// side has not acknowledged), 0 where the system does not report it.
 func unsent(c *net.TCPConn) int64 { return ask(c, unix.SIOCOUTQ) }
 
 // unread is how many bytes wait in a socket's receive queue (SIOCINQ).

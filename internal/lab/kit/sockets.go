@@ -113,10 +113,10 @@ func (s *sockets) Times() (blocked, longest time.Duration) {
 
 // kernel is what waits in the kernel between upstream and the reader.
 type Kernel struct {
-	// sending and receiving are the bytes that wait in the buffers of the writing
-	// and of the reading side; 0 where the system does not tell.
+	// sending and receiving are the bytes that wait in the buffers of the writing and of
+	// the reading side; 0 where the system does not report them.
 	Sending, Receiving int64
-	// stopped is how long the write under way has been going on.
+	// stopped is how long the write in progress has lasted.
 	Stopped time.Duration
 }
 
@@ -146,8 +146,8 @@ func (s *sockets) dial(ctx context.Context, network, addr string) (net.Conn, err
 	return c, nil
 }
 
-// lossy is a source that loses one event in a hundred and tells nobody: what the
-// lab must find.
+// lossy is a source that drops one event in a hundred without counting it. The lab must
+// detect that.
 type lossy struct {
 	ingest.Source
 	seen, Lost atomic.Int64

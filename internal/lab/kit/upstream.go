@@ -74,8 +74,8 @@ func Parse(value []byte) Event {
 	return Event{m.DID + "/" + m.Kind + "/" + strconv.FormatInt(max(m.Account.Seq, m.Identity.Seq), 10), m.Kind, m.DID}
 }
 
-// noted is a live source whose events are noted before they come to the queue: what it
-// hands over for a time is what there is to be stored. Then it is not read any more.
+// noted is a live source whose events are noted before they enter the queue. The events of
+// the given time are those that must be stored; after that the lab stops reading.
 type Noted struct {
 	ingest.Source
 	offer time.Duration
@@ -155,7 +155,7 @@ func (n *Noted) Tip() (events int64, over bool) {
 	return int64(len(n.Keys)), n.over
 }
 
-// kinds counts what is to be in the data topic.
+// Kinds counts, by event type, the events that must be in the data topic.
 func (n *Noted) Kinds() map[string]int64 {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -178,7 +178,7 @@ func (n *Noted) await(ctx context.Context) error {
 	return n.silent()
 }
 
-// silent says why there is no event.
+// silent returns the reason why no event came.
 func (n *Noted) silent() error {
 	st := n.Status()
 	why := "it is connected, and nothing comes"

@@ -87,8 +87,8 @@ type Config struct {
 	// many bytes it may use there.
 	Dir       string
 	DiskBytes int64
-	// Work is the slow stage: it gets the events in order, may take its time, must leave
-	// them as they are, and must return when ctx ends. nil is no stage.
+	// Work is the slow stage: it gets the events in order, may take its time, must not
+	// change them, and must return when ctx ends. nil means that there is no slow stage.
 	Work func(ctx context.Context, events []event.Event)
 }
 
@@ -118,8 +118,8 @@ func (s *Source) Repeats() int {
 	return 0
 }
 
-// Stream implements ingest.Source. When the connection ends, it first hands over the events
-// that wait.
+// Stream implements ingest.Source. When the connection ends, it first emits the
+// events that wait.
 func (s *Source) Stream(ctx context.Context, from event.Cursor, emit func(*event.Batch) error) error {
 	s.open()
 	ctx, cancel := context.WithCancel(ctx)

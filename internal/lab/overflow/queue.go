@@ -15,7 +15,8 @@ import (
 var ErrClosed = errors.New("queue is closed")
 
 // ErrSpill is wrapped by the error of Get when events cannot be read back from disk. Events
-// are missing from then on: the stream must begin again from the last cursor handed over.
+// are missing from then on: the stream must start again from the last cursor that Get
+// returned.
 var ErrSpill = errors.New("spilled events cannot be read back from disk")
 
 // batchBytes is how large a batch becomes at most that Get puts together of several, in bytes.

@@ -249,7 +249,7 @@ func (s *Lab) notes(log *backlog, engine string) []string {
 		if engine != lab.EngineApache {
 			where = "the embedded engine keeps that state in memory; --engine apache pays for it in an internal topic with three replicas"
 		}
-		notes = append(notes, fmt.Sprintf("the brokers of a share group remember the state of every record that is under way, and members ask for %d at a time: %s", shareAtOnce, where))
+		notes = append(notes, fmt.Sprintf("the brokers of a share group store the state of every record in progress, and members ask for %d at a time: %s", shareAtOnce, where))
 	}
 	return notes
 }

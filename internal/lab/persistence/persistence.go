@@ -201,7 +201,7 @@ func (s *Lab) judge(r *lab.Report, o *seen) {
 	if !o.finished {
 		return
 	}
-	r.Check(caseKill, "no event is stored twice", fmt.Sprintf("%d different", o.records), fmt.Sprintf("%d duplicated", o.doubled), o.doubled == 0)
+	r.Check(caseKill, "no event is duplicated", fmt.Sprintf("%d different", o.records), fmt.Sprintf("%d duplicated", o.doubled), o.doubled == 0)
 	r.Check(caseKill, "Redis counts what the log holds", "0 differences", fmt.Sprintf("%d, of %d events", o.miscounted, o.counted), o.miscounted == 0 && o.counted > 0)
 	r.Check(caseKill, "weir verify finds nothing lost, duplicated or miscounted", "ok", o.verify, o.verified)
 	r.Check(caseKill, "weir shuts down cleanly when asked", "exit code 0", fmt.Sprintf("cleanly: %v", o.orderly), o.orderly)

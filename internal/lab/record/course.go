@@ -93,8 +93,8 @@ type End struct {
 	Error     string  `json:"error,omitempty"`
 }
 
-// Update is what a running experiment tells at one moment. Only the members that
-// have news are there.
+// Update is what a running experiment reports at one moment. Fields without news are left
+// out.
 type Update struct {
 	// At is in seconds since the experiment began.
 	At float64 `json:"at"`
@@ -125,8 +125,8 @@ type Rename struct {
 	To   string `json:"to"`
 }
 
-// Picture is all that updates have told, with bounded memory. Its zero value is one
-// that has been told nothing. It is not safe for concurrent use.
+// Picture is the state after all updates so far, in bounded memory. Its zero value is the
+// state before the first update. It is not safe for concurrent use.
 type Picture struct {
 	At       float64   `json:"at"`
 	Case     string    `json:"case"` // that runs

@@ -1,6 +1,6 @@
-// Package record is what an experiment tells while it runs and leaves behind: points,
-// marks, tanks, checks, the report and how two of them compare. It knows no Kafka and
-// runs nothing, so that a page can show experiments of another process.
+// Package record has the types that an experiment reports while it runs and saves at its
+// end: points, marks, tanks, checks and the report. It also compares two reports. It does not
+// depend on Kafka and runs nothing, so that the web UI can show experiments of another process.
 package record
 
 import (
@@ -119,7 +119,7 @@ func Read(path string) (*Report, error) {
 	}
 	var r Report
 	if err := json.Unmarshal(body, &r); err != nil || r.Lab == "" {
-		return nil, fmt.Errorf("read report: %s is no report of a lab", path)
+		return nil, fmt.Errorf("read report: %s is not a report of a lab", path)
 	}
 	return &r, nil
 }

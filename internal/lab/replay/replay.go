@@ -371,8 +371,8 @@ func (s *Settings) judge(r *lab.Report, o *seen) {
 	if len(r.Checks) > conditions {
 		return
 	}
-	r.Check(caseLive, "the live group is not touched: it never counts less, and ends with what happened", fmt.Sprint(kit.Sorted(o.truth)),
+	r.Check(caseLive, "the live group is unaffected: its counts never fall, and end at the expected counts", fmt.Sprint(kit.Sorted(o.truth)),
 		fmt.Sprintf("%v, once less: %v", kit.Sorted(o.live), o.shrunk), maps.Equal(o.live, o.truth) && !o.shrunk)
-	r.Check(caseAgain, "the group that went back has the same counts of every kind", fmt.Sprint(kit.Sorted(o.live)), fmt.Sprint(kit.Sorted(o.again)), maps.Equal(o.again, o.live))
-	r.Check(caseAgain, "reading has added and removed nothing", fmt.Sprintf("%d records", kit.Sum(o.truth)), fmt.Sprintf("%d records", o.records), o.records == kit.Sum(o.truth))
+	r.Check(caseAgain, "the rewound group has the same counts of every event type", fmt.Sprint(kit.Sorted(o.live)), fmt.Sprint(kit.Sorted(o.again)), maps.Equal(o.again, o.live))
+	r.Check(caseAgain, "reading adds and removes no records", fmt.Sprintf("%d records", kit.Sum(o.truth)), fmt.Sprintf("%d records", o.records), o.records == kit.Sum(o.truth))
 }

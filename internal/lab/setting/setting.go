@@ -1,4 +1,4 @@
-// Package setting makes a lab's settings of one tagged struct: the flags of its command
+// Package setting derives a lab's settings from one tagged struct: the flags of its command
 // with defaults, bounds and presets, the fields of the page's form, the checks, and the
 // JSON in the report.
 //
@@ -10,7 +10,7 @@
 //
 // The tags of a field:
 //
-//	flag       the name of its flag; a field without one is no setting of the command line
+//	flag       the name of its flag; a field without one cannot be set on the command line
 //	json       its name in the report; a time.Duration is written in seconds or milliseconds
 //	           where the name ends in _s or _ms
 //	default    what it is where nobody sets it
