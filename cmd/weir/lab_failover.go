@@ -54,7 +54,7 @@ func newLabFailover(a *app) *cobra.Command {
 			for _, name := range cases {
 				c, ok := failoverCases[strings.TrimSpace(name)]
 				if !ok {
-					return cli.UsageError("see weir lab failover --help", "there is no case called %q: choose some of %s", name, strings.Join(failoverNames, ", "))
+					return cli.UsageError("see weir lab failover --help", "unknown case %q: choose some of %s", name, strings.Join(failoverNames, ", "))
 				}
 				s.Cases = append(s.Cases, c)
 			}

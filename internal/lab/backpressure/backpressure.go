@@ -97,7 +97,7 @@ func (s *Settings) Check() error {
 	case s.Break == BreakSlow && s.Slow != kit.SlowWork:
 		return fmt.Errorf("--break %s makes workers slow: it needs --slow %s", BreakSlow, kit.SlowWork)
 	case s.Break == kit.BreakForget && (!slices.Contains(s.Policies, overflow.Spill) || !s.Slow.BeforeKafka()):
-		return fmt.Errorf("--break %s is about what comes back from disk: it needs the policy spill, and a slow stage before Kafka", kit.BreakForget)
+		return fmt.Errorf("--break %s applies to events that are read back from disk: it needs the policy spill, and a slow stage before Kafka", kit.BreakForget)
 	}
 	if err := s.Live.Check(); err != nil {
 		return err
@@ -107,17 +107,17 @@ func (s *Settings) Check() error {
 	}
 	c := s.capacity()
 	if s.Rate < 1.2*c {
-		return fmt.Errorf("%d workers of %v do %.0f events/s, so that %.0f/s back nothing up: offer at least %.0f/s, or slow the workers down",
+		return fmt.Errorf("%d workers of %v process %.0f events/s, so at %.0f/s no event has to wait: offer at least %.0f/s, or slow the workers down",
 			s.Workers, s.Work, c, s.Rate, math.Ceil(1.2*c))
 	}
 	holds := min(float64(s.Queue), float64(s.QueueBytes)/bytesInQueue)
 	need := time.Duration(1.3 * holds / (s.Rate - c) * float64(time.Second)).Round(100 * time.Millisecond)
 	if s.Offer < need && s.Slow != kit.SlowConsumer { // no queue fills before one
-		return fmt.Errorf("in %v a queue of %.0f is not filled by %.0f/s that come and %.0f/s that go: offer for at least %v, or make the queue smaller",
+		return fmt.Errorf("in %v a queue of %.0f does not fill, with %.0f/s coming in and %.0f/s going out: offer events for at least %v, or make the queue smaller",
 			s.Offer, holds, s.Rate, c, need)
 	}
 	if t := time.Duration(float64(s.events()) / c * float64(time.Second)); t > kit.MaxCase {
-		return fmt.Errorf("%d events at %.0f/s take %v, longer than a lab may (%v): offer fewer, or make the workers faster", s.events(), c, t.Round(time.Second), kit.MaxCase)
+		return fmt.Errorf("%d events at %.0f/s take %v, longer than a lab may take (%v): offer fewer events, or make the workers faster", s.events(), c, t.Round(time.Second), kit.MaxCase)
 	}
 	return nil
 }
@@ -181,9 +181,9 @@ func (s *Settings) rig(p overflow.Policy, w *kit.Workers) kit.StackConfig {
 // liveNote says what load a live stream was.
 func (o *observation) liveNote(s *Settings) string {
 	rate := float64(o.events) / s.Offer.Seconds()
-	text := fmt.Sprintf("%s: the live stream was read at %.1f events/s for %v; %d workers of %v do %.0f/s", o.name(), rate, s.Offer, s.Workers, s.Work, s.capacity())
+	text := fmt.Sprintf("%s: the live stream was read at %.1f events/s for %v; %d workers of %v process %.0f/s", o.name(), rate, s.Offer, s.Workers, s.Work, s.capacity())
 	if q := o.finalQueue; q.Blocked == 0 && q.Dropped.Total() == 0 && q.Spilled.Total == 0 && s.Slow.BeforeKafka() {
-		text += ", so that nothing backs up: make the work longer, or ask for more with --collections '*'"
+		text += ", so no event has to wait: make the work longer, or read more events with --collections '*'"
 	}
 	if o.origin != "" && o.origin != event.OriginLive {
 		text += fmt.Sprintf("; the server says that its events are %s", o.origin)
@@ -194,20 +194,20 @@ func (o *observation) liveNote(s *Settings) string {
 // notes say what would have held without loss or waiting.
 func (s *Settings) notes() []string {
 	if s.Slow == kit.SlowRedis {
-		return []string{fmt.Sprintf("%v for each request to Redis: a batch of any size is one request, so that it costs latency and no throughput", s.Work)}
+		return []string{fmt.Sprintf("%v for each request to Redis: a batch of any size is one request, so it costs latency and no throughput", s.Work)}
 	}
 	if s.Slow == kit.SlowConsumer {
-		return []string{fmt.Sprintf("a consumer that does %.0f events/s is behind by up to %.0f events after %v: they wait in Kafka, which keeps them anyway, and nobody before it notices", s.capacity(), s.surplus(), s.Offer)}
+		return []string{fmt.Sprintf("a consumer that processes %.0f events/s is behind by up to %.0f events after %v: they wait in Kafka, which keeps them anyway, and no stage before it is affected", s.capacity(), s.surplus(), s.Offer)}
 	}
 	if s.Slow == kit.SlowBroker {
-		return []string{fmt.Sprintf("%d bytes a second are let through to the brokers; producers send again what is not acknowledged, and do not read on: the queue and the socket fill as with slow workers", int64(s.capacity()*bytesPerEvent))}
+		return []string{fmt.Sprintf("the connection to the brokers carries %d bytes a second; producers send unacknowledged records again and read no more events, so the queue and the socket fill as with slow workers", int64(s.capacity()*bytesPerEvent))}
 	}
 	enough := int(math.Ceil(s.Rate * s.Work.Seconds()))
 	return []string{
-		fmt.Sprintf("where it drops: at the queue of %d, which is full %.1f s after the first event; until then nothing is lost under any policy", s.Queue, float64(s.Queue)/(s.Rate-s.capacity())),
-		fmt.Sprintf("%d workers of %v do %.0f events/s; %.0f/s were offered for %v, which leaves %.0f events over",
+		fmt.Sprintf("events are dropped at the queue of %d, which is full %.1f s after the first event; until then no policy loses any", s.Queue, float64(s.Queue)/(s.Rate-s.capacity())),
+		fmt.Sprintf("%d workers of %v process %.0f events/s; %.0f/s were offered for %v, so %.0f events do not fit",
 			s.Workers, s.Work, s.capacity(), s.Rate, s.Offer, s.surplus()),
-		fmt.Sprintf("a load that goes on needs %d workers, or work of at most %.2f ms; a burst of %v needs a queue of %.0f events, or an upstream that waits",
+		fmt.Sprintf("a load that stays this high needs %d workers, or work of at most %.2f ms; a burst of %v needs a queue of %.0f events, or an upstream that waits",
 			enough, 1000*float64(s.Workers)/s.Rate, s.Offer, s.surplus()),
 	}
 }

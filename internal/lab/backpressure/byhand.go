@@ -82,8 +82,8 @@ func (o *observation) rename(b *lab.Bench) {
 
 // changes says what a report of settings that were changed is worth.
 func (o *observation) changes() string {
-	return fmt.Sprintf("%s: settings were changed by hand while it ran, as the marks of the course say. "+
-		"Loss, counts, order and memory are checked; speed, and what a single policy promises, are not.", o.name())
+	return fmt.Sprintf("%s: settings were changed by hand while it ran; the marks on the chart show when. "+
+		"Loss, counts, order and memory are checked; speed and the promises of a single policy are not.", o.name())
 }
 
 // byPolicy lists how many events each of these policies dropped.

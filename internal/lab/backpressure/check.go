@@ -138,7 +138,7 @@ func (s *Settings) judge(r *lab.Report, o *observation) {
 		r.Unknown(of, "the source listens before the first event", "connected before it", "not connected")
 	}
 	if !o.finished {
-		r.Unknown(of, "everything comes to rest", "at rest in time", "still moving")
+		r.Unknown(of, "every stage becomes empty", "at rest in time", "still moving")
 	}
 	if o.restarts > 0 { // what was dropped meanwhile is delivered again
 		r.Unknown(of, "the ingester is not started again", "0 restarts", fmt.Sprint(o.restarts))
@@ -147,7 +147,7 @@ func (s *Settings) judge(r *lab.Report, o *observation) {
 		load("the load reaches the disk", "at least 1 event spilled", "0")
 	}
 	if o.finalQueue.Spilled.Err != "" {
-		r.Unknown(of, "the disk takes what is spilled", "no error", o.finalQueue.Spilled.Err)
+		r.Unknown(of, "the disk accepts spilled events", "no error", o.finalQueue.Spilled.Err)
 	}
 	if least := s.leastPeak(o.policy); s.Slow.BeforeKafka() && f.peak < least && f.peakBytes < s.leastPeakBytes(o.policy) && !o.touched() {
 		load("the load fills the queue", fmt.Sprintf("at least %d events in it", least), fmt.Sprint(f.peak))
@@ -159,7 +159,7 @@ func (s *Settings) judge(r *lab.Report, o *observation) {
 		load("the consumer is behind", fmt.Sprintf("by at least %d events", least), fmt.Sprint(f.peakLag))
 	}
 	if s.Slow != kit.SlowWork && o.slowed == 0 {
-		r.Unknown(of, "the stage is slow", "at least one thing had to wait", "nothing")
+		r.Unknown(of, "the stage is slow", "at least one request or record had to wait", "none")
 	}
 	if len(r.Checks) > conditions {
 		return
@@ -168,7 +168,7 @@ func (s *Settings) judge(r *lab.Report, o *observation) {
 	switch {
 	case o.touched() || !loaded: // what follows is about settings that stay, and a load that was reached
 	case !s.Slow.BeforeKafka():
-		r.Check(of, "nobody before Kafka notices: the log is the buffer", "0 dropped, reader never waits, queue not full", fmt.Sprintf("%d, %.2f s, %d of %d",
+		r.Check(of, "no stage before Kafka is affected: the log is the buffer", "0 dropped, reader never waits, queue not full", fmt.Sprintf("%d, %.2f s, %d of %d",
 			o.finalQueue.Dropped.Total(), f.blocked, f.peak, s.Queue), o.finalQueue.Dropped.Total() == 0 && f.blocked < notWaiting && f.peak < s.Queue-batchEvents)
 	default:
 		s.judgePolicy(r, o, f)
@@ -189,13 +189,13 @@ func (s *Settings) judgePolicy(r *lab.Report, o *observation, f figures) {
 	case overflow.Block:
 		s.judgeBlock(r, o, f)
 	case overflow.Spill:
-		r.Check(of, "the disk is the buffer: the reader never waits, and the disk's share is kept", fmt.Sprintf("0 s, <= %d KiB", (s.Spill+spillBlur)>>10),
+		r.Check(of, "the disk is the buffer: the reader never waits, and the disk limit is kept", fmt.Sprintf("0 s, <= %d KiB", (s.Spill+spillBlur)>>10),
 			fmt.Sprintf("%.2f s, %d events and %d KiB at most", f.blocked, o.finalQueue.Spilled.Total, f.peakDisk>>10), f.blocked < notWaiting && f.peakDisk <= s.Spill+spillBlur)
 		r.Check(of, "nothing is left on disk", "0 events", fmt.Sprint(o.finalQueue.Spilled.Events), o.finalQueue.Spilled.Events == 0)
 	}
 	if s.Slow == kit.SlowBroker {
 		limit := s.capacity() * bytesPerEvent
-		r.Check(of, "no more passes to the brokers than the connection carries", fmt.Sprintf("<= %.0f KiB/s (+%.0f%%)", limit/1024, 100*capacityAbove),
+		r.Check(of, "the brokers get no more bytes than the connection carries", fmt.Sprintf("<= %.0f KiB/s (+%.0f%%)", limit/1024, 100*capacityAbove),
 			fmt.Sprintf("%.1f KiB/s over %.1f s", f.throttled/1024, f.window), f.throttled > 0 && f.throttled <= limit*(1+capacityAbove))
 		return
 	}

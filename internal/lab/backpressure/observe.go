@@ -114,7 +114,7 @@ func (s *Settings) observe(ctx context.Context, b *lab.Bench, p overflow.Policy,
 	if err != nil {
 		return nil, err
 	}
-	show("reading back what was stored")
+	show("reading the stored events")
 	if err := g.StopIngest(); err != nil {
 		return nil, err
 	}

@@ -96,11 +96,11 @@ func TestBatchingJudge(t *testing.T) {
 		{"one is doubled", "base", func(o *producerSeen) { o.doubled = 1 }, record.DoesNotHold, "1 duplicated"},
 		{"one is late", "base", func(o *producerSeen) { o.late = 1 }, record.DoesNotHold, "1 late"},
 		{"one is refused", "base", func(o *producerSeen) { o.refused = 1 }, record.DoesNotHold, "1 refused"},
-		{"a byte is missing", "base", func(o *producerSeen) { o.disk-- }, record.DoesNotHold, "add up"},
+		{"a byte is missing", "base", func(o *producerSeen) { o.disk-- }, record.DoesNotHold, "size on disk"},
 		{"another engine's disk", "base", func(o *producerSeen) { o.real = false }, record.DoesNotHold, "76 bytes for each batch"},
 		{"a batch is too large", "batch=4k", func(o *producerSeen) { o.wire.largest = 4097 }, record.DoesNotHold, "at most 4096 bytes"},
 		{"batches are too few", "batch=4k", func(o *producerSeen) { o.wire.batches = 244; o.disk = o.wire.packed + batchHead*244 }, record.DoesNotHold, "at least 245"},
-		{"nobody lingers", "linger=200ms", func(o *producerSeen) { o.requests = 900 }, record.DoesNotHold, "once per linger"},
+		{"nobody lingers", "linger=200ms", func(o *producerSeen) { o.requests = 900 }, record.DoesNotHold, "one request per linger"},
 		{"nobody waits", "linger=200ms", func(o *producerSeen) { clear(o.latency) }, record.DoesNotHold, "p50 over 50 ms"},
 		{"longer makes more", "linger=0s", func(o *producerSeen) { o.requests = 100 }, record.DoesNotHold, "at most 100 (of linger=0s)"},
 		{"zstd makes it larger", "compression=zstd", func(o *producerSeen) { o.wire.packed = o.wire.plain + 1; o.disk = o.wire.packed + batchHead*300 }, record.DoesNotHold, "smaller"},
@@ -170,7 +170,7 @@ func TestCommitsJudge(t *testing.T) {
 		says string
 	}{
 		{"as it should be", func(_, _ *commitSeen) {}, record.Holds, ""},
-		{"as slow as long commits", func(low, _ *commitSeen) { low.latency = []float64{500} }, record.DoesNotHold, "readable sooner"},
+		{"as slow as long commits", func(low, _ *commitSeen) { low.latency = []float64{500} }, record.DoesNotHold, "read sooner"},
 		{"as dear as short ones", func(_, high *commitSeen) { high.cpu = 3 * time.Second }, record.DoesNotHold, "no more CPU"},
 		{"as many as short ones", func(_, high *commitSeen) { high.commits = 300 }, record.DoesNotHold, "at most 23 commits"},
 		{"one is missing", func(low, _ *commitSeen) { low.stored-- }, record.DoesNotHold, "read once"},
@@ -198,7 +198,7 @@ func TestProducerSettings(t *testing.T) {
 	}
 	for text, says := range map[string]string{
 		"acks=1,idempotence=on": "idempotence needs acks=all", "acks=2": "want all, 1 or 0", "linger=1h": "not between", "linger=x": "linger=x",
-		"batch=1": "not between", "batch=2m": "not between", "batch=big": "no size", "compression=zip": `"zip"`, "fast": "no setting", "speed=1": "there is linger", "idempotence=maybe": "on or off",
+		"batch=1": "not between", "batch=2m": "not between", "batch=big": "not a size", "compression=zip": `"zip"`, "fast": "not a setting", "speed=1": "there is linger", "idempotence=maybe": "on or off",
 	} {
 		if _, err := ParseProducerSetting(text); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%q: want an error with %q, got %v", text, says, err)

@@ -54,7 +54,7 @@ func (s *Settings) judgeProducer(r *lab.Report, o *producerSeen) {
 			head += embeddedFrame
 		}
 		want := o.wire.packed + head*o.wire.batches
-		r.Check(of, fmt.Sprintf("the bytes on disk are the bytes sent: %d for each batch, and its records", head), fmt.Sprint(want), fmt.Sprint(o.disk), want == o.disk)
+		r.Check(of, fmt.Sprintf("the size on disk is the size sent: %d bytes for each batch, and its records", head), fmt.Sprint(want), fmt.Sprint(o.disk), want == o.disk)
 	}
 	least := (o.wire.plain + int64(o.of.Batch) - 1) / int64(o.of.Batch)
 	r.Check(of, "no batch exceeds the batch size, so there are enough batches", fmt.Sprintf("at most %d bytes, at least %d batches", o.of.Batch, least),
@@ -100,7 +100,7 @@ func judgeLingers(r *lab.Report, all []*producerSeen) {
 			// linger that is shorter than that changes nothing, in either direction.
 			hidden = append(hidden, fmt.Sprintf("%v (p50 of %s: %.0f ms)", b.of.Linger, a.of, p50))
 			if len(hidden) == len(same)-1 {
-				r.Unknown(b.of.String(), "brokers answer sooner than the longest linger", fmt.Sprintf("p50 of %s under %v", a.of, b.of.Linger), fmt.Sprintf("%.0f ms", p50))
+				r.Unknown(b.of.String(), "brokers respond sooner than the longest linger", fmt.Sprintf("p50 of %s under %v", a.of, b.of.Linger), fmt.Sprintf("%.0f ms", p50))
 			}
 			continue
 		}
@@ -108,7 +108,7 @@ func judgeLingers(r *lab.Report, all []*producerSeen) {
 			fmt.Sprint(b.requests), float64(b.requests) <= 1.1*float64(a.requests))
 	}
 	if len(hidden) > 0 {
-		r.Notes = append(r.Notes, "brokers took longer to answer than these lingers last, so that they make no difference here: "+strings.Join(hidden, ", "))
+		r.Notes = append(r.Notes, "brokers took longer to respond than these lingers, so these lingers make no difference here: "+strings.Join(hidden, ", "))
 	}
 }
 
@@ -132,7 +132,7 @@ func (o *deliverySeen) judge(r *lab.Report) {
 	r.Measure(of, "doubled", float64(o.doubled), "events")
 	answers := o.of != deliverNever // nobody waits for one there
 	if o.swallowed == 0 || answers && o.voided == 0 {
-		r.Unknown(of, "requests are swallowed and answers lost", "at least 1 each", fmt.Sprintf("%d, %d", o.swallowed, o.voided))
+		r.Unknown(of, "requests are swallowed and responses lost", "at least 1 each", fmt.Sprintf("%d, %d", o.swallowed, o.voided))
 		return
 	}
 	switch o.of {
@@ -174,11 +174,11 @@ func judgeCommits(r *lab.Report, all []*commitSeen) {
 	of := string(commitAdaptive)
 	adaptive, rarely := find(commitAdaptive, commitLowRate), find(commitRarely, commitLowRate)
 	a, b := kit.Quantile(adaptive.latency, 0.5), kit.Quantile(rarely.latency, 0.5)
-	r.Check(of, "when little comes, half of it is readable sooner than with long commits", fmt.Sprintf("less than %.0f ms", b), fmt.Sprintf("%.0f ms", a), a < b)
+	r.Check(of, "at a low load, half of the events can be read sooner than with long commits", fmt.Sprintf("less than %.0f ms", b), fmt.Sprintf("%.0f ms", a), a < b)
 	adaptive, often := find(commitAdaptive, commitHighRate), find(commitOften, commitHighRate)
 	most := adaptive.mostCommits()
-	r.Check(of, "when much comes, it is committed once per pace, or when there is much", fmt.Sprintf("at most %d commits", most), fmt.Sprint(adaptive.commits), adaptive.commits <= most)
-	r.Check(of, "when much comes, an event costs no more CPU than with short commits", fmt.Sprintf("at most %.1f µs, and a tenth", often.cpuPerEvent()), fmt.Sprintf("%.1f µs", adaptive.cpuPerEvent()),
+	r.Check(of, "at a high load, there is at most one commit per interval or full commit", fmt.Sprintf("at most %d commits", most), fmt.Sprint(adaptive.commits), adaptive.commits <= most)
+	r.Check(of, "at a high load, an event costs no more CPU than with short commits", fmt.Sprintf("at most %.1f µs, and a tenth", often.cpuPerEvent()), fmt.Sprintf("%.1f µs", adaptive.cpuPerEvent()),
 		adaptive.cpuPerEvent() <= 1.1*often.cpuPerEvent())
 }
 
@@ -217,14 +217,14 @@ func (s *Settings) choose(r *lab.Report, all []*producerSeen) {
 		}
 	}
 	if best == nil {
-		r.Notes = append(r.Notes, "no setting is chosen: none of those that were tried keeps what it acknowledged (acks=all with idempotence)")
+		r.Notes = append(r.Notes, "no setting is chosen: none of the tried settings keeps every acknowledged record (acks=all with idempotence)")
 		return
 	}
 	best.Chosen = true
 	o := all[slices.IndexFunc(all, func(o *producerSeen) bool { return o.of.String() == best.Case })]
-	why := fmt.Sprintf("the least CPU of those that lose and double nothing and acknowledge 99 %% within %.0f ms", within)
+	why := fmt.Sprintf("the least CPU of the settings that lose and duplicate nothing and acknowledge 99 %% within %.0f ms", within)
 	if best.X > within {
-		why = fmt.Sprintf("none of those that lose and double nothing acknowledges 99 %% within %.0f ms; this one comes closest", within)
+		why = fmt.Sprintf("no setting that loses and duplicates nothing acknowledges 99 %% within %.0f ms; this one comes closest", within)
 	}
 	r.Notes = append(r.Notes, fmt.Sprintf("chosen is %s (%s): %s, with %.1f µs of CPU for an event and a p99 of %.0f ms", best.Case, o.of.words(), why, best.Y, best.X))
 	var front, unsafe []string
@@ -238,10 +238,10 @@ func (s *Settings) choose(r *lab.Report, all []*producerSeen) {
 		}
 	}
 	if len(front) > 0 {
-		r.Notes = append(r.Notes, "also on the front, better at one and worse at the other: "+strings.Join(front, ", "))
+		r.Notes = append(r.Notes, "also on the front, better at one cost and worse at the other: "+strings.Join(front, ", "))
 	}
 	if len(unsafe) > 0 {
-		r.Notes = append(r.Notes, "cheap or quick because it promises less, and not to be chosen for that: "+strings.Join(unsafe, ", "))
+		r.Notes = append(r.Notes, "cheap or quick because they promise less, and therefore not chosen: "+strings.Join(unsafe, ", "))
 	}
 }
 

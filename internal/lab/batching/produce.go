@@ -404,7 +404,7 @@ func (x *run) readBack(ctx context.Context, topic string, written int64) (stock,
 			}
 		}
 		if n < 0 || n >= written {
-			return fmt.Errorf("a record of %s has the number %d, which nobody gave", topic, n)
+			return fmt.Errorf("a record of %s has the unknown number %d", topic, n)
 		}
 		if seen[n] {
 			got.doubled++
@@ -418,7 +418,7 @@ func (x *run) readBack(ctx context.Context, topic string, written int64) (stock,
 		return nil
 	})
 	if err != nil {
-		return got, fmt.Errorf("read what was stored: %w", err)
+		return got, fmt.Errorf("read the stored records: %w", err)
 	}
 	for _, there := range seen {
 		if !there {

@@ -44,7 +44,7 @@ func (f *FromTopic) read(ctx context.Context, b *lab.Bench, n int64) ([]kit.Payl
 		return nil, fmt.Errorf("read %s: %w", f.Topic, err)
 	}
 	if len(bounds) == 0 {
-		return nil, fmt.Errorf("there is no topic %s at %s: weir topics lists those of the running weir", f.Topic, strings.Join(f.Kafka.Brokers, ","))
+		return nil, fmt.Errorf("topic %s does not exist at %s: weir topics lists the topics of the running weir", f.Topic, strings.Join(f.Kafka.Brokers, ","))
 	}
 	var ranges []kafka.Range
 	for tp, o := range bounds {
@@ -70,7 +70,7 @@ func (f *FromTopic) read(ctx context.Context, b *lab.Bench, n int64) ([]kit.Payl
 		return nil, fmt.Errorf("read %s: %w", f.Topic, err)
 	}
 	if len(found) == 0 {
-		return nil, fmt.Errorf("the topic %s has no records that could be written again: give one that has some", f.Topic)
+		return nil, fmt.Errorf("topic %s has no records to write again: choose a topic with records", f.Topic)
 	}
 	slices.SortStableFunc(found, func(a, b dated) int { return a.at.Compare(b.at) }) // as they came
 	out := make([]kit.Payload, len(found))
@@ -91,7 +91,7 @@ func (x *run) ownNotes() []string {
 	}
 	text := fmt.Sprintf("producers wrote %d records (%s), %d bytes each on average, again and again; the commits of weir's ingester are measured with simulated events", len(x.events), x.s.Source(), size/len(x.events))
 	if len(x.events) < kit.FewRecords {
-		text += fmt.Sprintf("; fewer than %d of them repeat within a batch, which flatters compression", kit.FewRecords)
+		text += fmt.Sprintf("; fewer than %d of them repeat within a batch, which makes compression look too good", kit.FewRecords)
 	}
 	return []string{text}
 }

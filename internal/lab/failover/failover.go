@@ -123,7 +123,7 @@ func (s *Lab) Check() error {
 	}
 	for i, c := range s.Cases {
 		if !slices.Contains(Cases(), c) {
-			return fmt.Errorf("there is no case called %q: choose some of %q", c, Cases())
+			return fmt.Errorf("unknown case %q: choose some of %q", c, Cases())
 		}
 		if slices.Contains(s.Cases[:i], c) {
 			return fmt.Errorf("%q is named twice", c)

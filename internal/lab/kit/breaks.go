@@ -20,7 +20,7 @@ const (
 
 // noSuch rejects an unknown choice.
 func NoSuch[T ~string](what string, got T, all []T) error {
-	return fmt.Errorf("there is no %s called %q: choose one of %s", what, got, Listed(all))
+	return fmt.Errorf("unknown %s %q: choose one of %s", what, got, Listed(all))
 }
 
 // listed names what there is to choose from.

@@ -128,7 +128,7 @@ func ReadBack(ctx context.Context, cfg kafka.Config, cl *kgo.Client, fn func(*kg
 		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("read back what was stored: %w", err)
+		return fmt.Errorf("read the stored records: %w", err)
 	}
 	return nil
 }
@@ -176,7 +176,7 @@ func Choose[T ~string](what string, got, all []T) error {
 	}
 	for i, x := range got {
 		if !slices.Contains(all, x) {
-			return fmt.Errorf("there is no %s called %q: choose some of %q", what, x, all)
+			return fmt.Errorf("unknown %s %q: choose some of %q", what, x, all)
 		}
 		if slices.Contains(got[:i], x) {
 			return fmt.Errorf("the %s %q is named twice", what, x)

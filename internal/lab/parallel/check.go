@@ -181,9 +181,9 @@ func (s *Lab) judgeOrder(r *lab.Report, o *seen, t workTally) {
 	case o.promise == keepsOrder:
 		r.Check(o.name, "records of a key are worked one after the other, in the log's order", "0 overtaken", got, t.overtaken == 0)
 	case t.overtaken > 0:
-		r.Check(o.name, "nothing keeps the order of a key", "more than 0 overtaken", got, true)
+		r.Check(o.name, "no rule keeps the order of a key", "more than 0 overtaken", got, true)
 	default:
-		r.Unknown(o.name, "records of a key meet, so that their order can be lost", "more than 0 overtaken", got)
+		r.Unknown(o.name, "records of a key are in progress together, so that their order can be lost", "more than 0 overtaken", got)
 	}
 }
 

@@ -133,7 +133,7 @@ func (s *Lab) Check() error {
 		return kit.NoSuch("way to break", s.Break, Breaks())
 	}
 	if t := time.Duration(s.Events) * s.Work; t > kit.MaxCase {
-		return fmt.Errorf("%d events of %v each take one worker %v, longer than a lab may (%v): fewer events, or less work", s.Events, s.Work, t, kit.MaxCase)
+		return fmt.Errorf("%d events of %v each take one worker %v, longer than a lab may take (%v): use fewer events, or less work", s.Events, s.Work, t, kit.MaxCase)
 	}
 	return s.checkBreak()
 }
@@ -242,7 +242,7 @@ func (s *Lab) notes(log *backlog, engine string) []string {
 	notes := []string{
 		fmt.Sprintf("%d records of %d keys lie in %d partitions, the fullest of which has %d: a consumer group of any size is at most %.1f times as fast as one worker",
 			len(log.records), log.keys(), len(log.partitions), most, float64(len(log.records))/float64(most)),
-		fmt.Sprintf("one worker of %v does %.0f records/s; to keep up with R records/s takes R × %v workers, rounded up, and more where keys are uneven", s.Work, 1/s.Work.Seconds(), s.Work),
+		fmt.Sprintf("one worker of %v processes %.0f records/s; R records/s need R × %v workers, rounded up, and more where keys are uneven", s.Work, 1/s.Work.Seconds(), s.Work),
 	}
 	if slices.Contains(s.Ways, WayShare) {
 		where := "Apache Kafka writes every state to an internal topic with three replicas"

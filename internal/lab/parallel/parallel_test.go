@@ -129,7 +129,7 @@ func TestParallelJudge(t *testing.T) {
 			}
 		}, record.DoesNotHold, "busiest worker needs"},
 		{"nothing is worked", ordered, func(o *seen) { o.attempts = nil }, record.Inconclusive, "at least 1"},
-		{"nobody was overtaken", ordered, func(o *seen) { o.promise = losesOrder }, record.Inconclusive, "meet"},
+		{"nobody was overtaken", ordered, func(o *seen) { o.promise = losesOrder }, record.Inconclusive, "in progress together"},
 
 		{"a member more has work", seenMembers, func(o *seen) { o.attempts[3].worker = 6 }, record.DoesNotHold, "without work"},
 		{"a member more has a partition", seenMembers, func(o *seen) { o.described[2], o.after[6] = 1, 1 }, record.DoesNotHold, "0 without a partition"},

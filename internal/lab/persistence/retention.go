@@ -70,7 +70,7 @@ func observeRetention(ctx context.Context, b *lab.Bench) (_ *retentionSeen, err 
 			return nil, fmt.Errorf("write: %w", err)
 		}
 	}
-	b.Progress("retention  waiting for the oldest segments to go")
+	b.Progress("retention  waiting for retention to remove the oldest segments")
 	if err := o.settle(ctx, b, cl); err != nil {
 		return nil, err
 	}
@@ -151,7 +151,7 @@ func (o *retentionSeen) judge(r *lab.Report) {
 			wrong++
 		}
 	}
-	r.Check(of, "only the oldest records are gone: all from the low watermark on are there", fmt.Sprintf("%d records, 0 wrong", o.high-o.low),
+	r.Check(of, "only the oldest records are gone: all records from the low watermark on are stored", fmt.Sprintf("%d records, 0 wrong", o.high-o.low),
 		fmt.Sprintf("%d records, %d wrong", len(o.kept), wrong), int64(len(o.kept)) == o.high-o.low && wrong == 0 && o.inside == o.low)
 	// Segments are removed whole, and never so that less than retention.bytes stays;
 	// what records take beyond their values is below 5% here. The newest segment may

@@ -366,7 +366,7 @@ func (s *Settings) judge(r *lab.Report, o *seen) {
 		r.Unknown(caseAgain, "the group is rewound", "some counted before, 0 thereafter", fmt.Sprintf("%d, %d", o.before, o.after))
 	}
 	if o.during == 0 {
-		r.Unknown(caseLive, "events go on coming in when the other group has gone back", "at least 1 counted", "0")
+		r.Unknown(caseLive, "events keep coming in after the other group was rewound", "at least 1 counted", "0")
 	}
 	if len(r.Checks) > conditions {
 		return
