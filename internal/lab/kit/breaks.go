@@ -18,12 +18,12 @@ const (
 	BreakForget = "forget"
 )
 
-// noSuch rejects an unknown choice.
+// NoSuch rejects an unknown choice.
 func NoSuch[T ~string](what string, got T, all []T) error {
 	return fmt.Errorf("unknown %s %q: choose one of %s", what, got, Listed(all))
 }
 
-// listed names what there is to choose from.
+// Listed names the choices.
 func Listed[T ~string](all []T) string {
 	names := make([]string, len(all))
 	for i, x := range all {

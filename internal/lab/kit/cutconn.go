@@ -23,9 +23,10 @@ type Network struct {
 	commit time.Time // the last commit of positions that was written
 }
 
+// NewNetwork returns a network without connections.
 func NewNetwork() *Network { return &Network{conns: map[net.Conn]struct{}{}} }
 
-// option makes a client use this network.
+// Option makes a client use this network.
 func (m *Network) Option() kgo.Opt { return kgo.Dialer(m.dial) }
 
 func (m *Network) dial(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -43,7 +44,7 @@ func (m *Network) dial(ctx context.Context, network, addr string) (net.Conn, err
 	return &networkConn{Conn: c, m: m}, nil
 }
 
-// kill cuts every connection, and there will be none.
+// Cut cuts every connection, and lets no new one be made.
 func (m *Network) Cut() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -54,21 +55,21 @@ func (m *Network) Cut() {
 	clear(m.conns)
 }
 
-// cut reports whether it was killed.
+// IsCut reports whether Cut was called.
 func (m *Network) IsCut() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.dead
 }
 
-// saw returns when the last heartbeat was written, and how many requests to leave.
+// Seen returns when the last heartbeat was written, and how many requests to leave.
 func (m *Network) Seen() (beat time.Time, leaves int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.beat, m.leaves
 }
 
-// committed returns when the last commit of positions was written.
+// LastCommit returns when the last commit of offsets was written.
 func (m *Network) LastCommit() time.Time {
 	m.mu.Lock()
 	defer m.mu.Unlock()

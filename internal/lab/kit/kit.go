@@ -24,9 +24,10 @@ const (
 	// Patience is how long a cluster may take to do what it will do: elect, shrink and grow
 	// the in-sync replicas, acknowledge again. Beyond that a case is inconclusive.
 	Patience = 60 * time.Second
-	// SampleEvery is how often a lab looks at the state, TellEvery how often it shows it.
+	// SampleEvery is how often a lab looks at the state.
 	SampleEvery = 20 * time.Millisecond
-	TellEvery   = 100 * time.Millisecond
+	// TellEvery is how often a lab shows what it has seen.
+	TellEvery = 100 * time.Millisecond
 )
 
 // Wait waits for a time, or until ctx ends, whose error it returns.

@@ -43,7 +43,7 @@ func Sum(counts map[string]int64) (n int64) {
 // Milliseconds is a duration as a number.
 func Milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
-// quantile of sorted values: the smallest that at least the share q does not exceed.
+// Quantile returns a quantile of sorted values: the smallest that at least the share q does not exceed.
 func Quantile(sorted []float64, q float64) float64 {
 	if len(sorted) == 0 {
 		return math.NaN()
@@ -52,7 +52,7 @@ func Quantile(sorted []float64, q float64) float64 {
 	return sorted[min(max(i, 0), len(sorted)-1)]
 }
 
-// residentBytes is how much memory of this process is in RAM. Where the system does not
+// ResidentBytes is how much memory of this process is in RAM. Where the system does not
 // report it, it is the memory that the Go runtime holds.
 func ResidentBytes() int64 {
 	if body, err := os.ReadFile("/proc/self/statm"); err == nil {

@@ -8,13 +8,13 @@ import (
 	"github.com/weir-project/weir/internal/simulate"
 )
 
-// payload is one record to write, made before anything is measured.
+// Payload is one record to write, made before anything is measured.
 type Payload struct {
 	Key, Value []byte
 	Kind, ID   string // that it counts as, and that tells it from others; from the simulation, not parsed
 }
 
-// payloads makes n events of the simulated Bluesky as its Jetstream would send them,
+// Payloads makes n events of the simulated Bluesky as its Jetstream would send them,
 // those that a correct reader stores in the data topic.
 func Payloads(seed int64, n int) ([]Payload, error) {
 	world, err := simulate.NewWorld(seed).Bluesky(Collections...)

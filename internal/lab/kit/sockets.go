@@ -111,7 +111,7 @@ func (s *sockets) Times() (blocked, longest time.Duration) {
 	return s.blocked, s.longest
 }
 
-// kernel is what waits in the kernel between upstream and the reader.
+// Kernel is what waits in the kernel between upstream and the reader.
 type Kernel struct {
 	// sending and receiving are the bytes that wait in the buffers of the writing and of
 	// the reading side; 0 where the system does not report them.

@@ -27,7 +27,7 @@ import (
 // connected when event 0 happens.
 const lead = 2 * time.Second
 
-// accountGroup counts the account events of Bluesky.
+// AccountGroup counts the account events of Bluesky.
 const AccountGroup = kafka.GroupBluesky + ".accounts"
 
 // StackConfig says what differs between pipelines.
@@ -169,6 +169,7 @@ func (g *Stack) upstream(ctx, side context.Context, b *lab.Bench, cfg StackConfi
 	return nil
 }
 
+// Collections are the Bluesky collections that labs simulate.
 var Collections = []string{"app.bsky.feed.post"}
 
 // pipeline starts what is under test.
@@ -275,7 +276,7 @@ func (g *Stack) slowed(ctx context.Context, cfg StackConfig) (kafka.Config, *tal
 	return counting, g.Store, nil
 }
 
-// close stops and removes everything.
+// Close stops and removes everything.
 func (g *Stack) Close() error {
 	var errs []error
 	if g.StopIngest != nil {
@@ -289,7 +290,7 @@ func (g *Stack) Close() error {
 	return errors.Join(errs...)
 }
 
-// tip is how many events upstream has offered, and whether that was all.
+// Tip is how many events upstream has offered, and whether that was all.
 func (g *Stack) Tip(of int64) (events int64, over bool) {
 	if g.Noted != nil {
 		return g.Noted.Tip()
@@ -298,7 +299,7 @@ func (g *Stack) Tip(of int64) (events int64, over bool) {
 	return n, n >= of
 }
 
-// stored reads every event that is in the topics, and the counts that Redis has.
+// ReadBack reads every event that is in the topics, and the counts that Redis has.
 func (g *Stack) ReadBack(ctx context.Context, fn func(topic string, value []byte)) (counted int64, err error) {
 	cl, err := g.Kafka.NewClient()
 	if err != nil {
@@ -318,7 +319,7 @@ func (g *Stack) ReadBack(ctx context.Context, fn func(topic string, value []byte
 	return counted, nil
 }
 
-// counted is how many events the counters have applied.
+// Counted is how many events the counters have applied.
 func (g *Stack) Counted() (n int64) {
 	for _, c := range g.Counters {
 		n += c.Stats().Events

@@ -26,7 +26,7 @@ type Upstream struct {
 	Collections []string `json:"collections"`
 }
 
-// check says what is wrong with it.
+// Check says what is wrong with it.
 func (u *Upstream) Check() error {
 	if u == nil {
 		return nil
@@ -35,13 +35,13 @@ func (u *Upstream) Check() error {
 	return err
 }
 
-// source makes the source of it.
+// Source makes the source of it.
 func (u *Upstream) Source(cfg bluesky.Config) (*bluesky.Source, error) {
 	cfg.URLs, cfg.Collections = u.URLs, u.Collections
 	return bluesky.New(cfg)
 }
 
-// name is what a report calls it.
+// Name is what a report calls it.
 func (u *Upstream) Name() string {
 	if u == nil {
 		return lab.SourceSimulated
@@ -49,7 +49,7 @@ func (u *Upstream) Name() string {
 	return lab.SourceLive
 }
 
-// stored is what the lab itself reads in a stored event, with the standard library: the
+// Event is what the lab itself reads in a stored event, with the standard library: the
 // pipeline's own decoder is under test.
 type Event struct {
 	ID   string // simulate.Item's Identity; empty for what is no event
@@ -57,7 +57,7 @@ type Event struct {
 	Key  string
 }
 
-// parse reads a value.
+// Parse reads a value.
 func Parse(value []byte) Event {
 	var m struct {
 		DID, Kind string
@@ -74,7 +74,7 @@ func Parse(value []byte) Event {
 	return Event{m.DID + "/" + m.Kind + "/" + strconv.FormatInt(max(m.Account.Seq, m.Identity.Seq), 10), m.Kind, m.DID}
 }
 
-// noted is a live source whose events are noted before they enter the queue. The events of
+// Noted is a live source whose events are noted before they enter the queue. The events of
 // the given time are those that must be stored; after that the lab stops reading.
 type Noted struct {
 	ingest.Source
@@ -148,7 +148,7 @@ func (n *Noted) note(b *event.Batch) {
 	}
 }
 
-// tip is how many events have come, and whether no more will.
+// Tip is how many events have come, and whether no more will.
 func (n *Noted) Tip() (events int64, over bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -199,7 +199,7 @@ const (
 // errEnough ends a recording.
 var errEnough = errors.New("enough is recorded")
 
-// record reads events of the data topic from the live stream, until there are n, or a
+// Record reads events of the data topic from the live stream, until there are n, or a
 // bound on their bytes is reached, or the time is over, which begins with the first.
 func (u *Upstream) Record(ctx context.Context, b *lab.Bench, n int, during time.Duration) ([]Payload, error) {
 	src, err := u.Source(bluesky.Config{Log: b.Log})

@@ -9,7 +9,7 @@ import (
 	"github.com/weir-project/weir/internal/event"
 )
 
-// workers are the slow stage: each is busy with one event for a fixed time. Two
+// Workers are the slow stage: each is busy with one event for a fixed time. Two
 // events of one key are never worked on at once nor out of order.
 type Workers struct {
 	Number atomic.Int64          // of workers, 1 to MaxWorkers: from the next batch on
@@ -20,6 +20,7 @@ type Workers struct {
 	Done   atomic.Int64
 }
 
+// NewWorkers returns n workers that each take the time work for an event.
 func NewWorkers(n int, work time.Duration) *Workers {
 	w := &Workers{}
 	w.Number.Store(int64(n))
@@ -30,7 +31,7 @@ func NewWorkers(n int, work time.Duration) *Workers {
 // pauseLook is how often a paused worker looks whether it may go on.
 const pauseLook = 20 * time.Millisecond
 
-// do works through events, which are in order.
+// Do works through events, which are in order.
 func (w *Workers) Do(ctx context.Context, events []event.Event) {
 	before := make([]int, len(events)) // the event before with the same key, or -1
 	last := make(map[string]int, len(events))
@@ -72,7 +73,7 @@ const (
 	idleAfter = 2 * time.Millisecond
 )
 
-// one is the work on one event. A timer that fires late, as on a machine that is busy
+// One is the work on one event. A timer that fires late, as on a machine that is busy
 // with other things, must not make the worker slower than it claims to be: the next
 // work begins when this one should have ended, unless the worker was idle in between.
 func (w *Workers) One(ctx context.Context, n int) {
@@ -94,7 +95,7 @@ func (w *Workers) One(ctx context.Context, n int) {
 	w.fired[n] = time.Now()
 }
 
-// startControl starts a worker that has nothing to do with the pipeline: what it does
+// StartControl starts a worker that has nothing to do with the pipeline: what it does
 // less than it should, the machine's clock does to all workers.
 func StartControl(ctx context.Context, work time.Duration) (w *Workers, stop func()) {
 	w = NewWorkers(1, work)
