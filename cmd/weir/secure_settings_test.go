@@ -66,7 +66,7 @@ func (c *secureCluster) settings(t *testing.T) {
 	})
 
 	for _, s := range []struct{ topic, key, value, severity, cause string }{
-		{"bluesky-events", "retention.ms", "60000", "promise-breaking", "stores twice"},
+		{"bluesky-events", "retention.ms", "60000", "promise-breaking", "stores duplicates"},
 		{"bluesky-events", "message.timestamp.before.max.ms", "3600000", "promise-breaking", "refuses events older than 1h"},
 		{"bluesky-events", "unclean.leader.election.enable", "true", "promise-breaking", "lacks acknowledged events"},
 		{"wikipedia-edits", "retention.ms", "86400000", "promise-breaking", "too old to be kept"},
