@@ -144,9 +144,9 @@ test('groups: paused and resumed, a member comes and one dies, by hand', { timeo
     await members.focus();
     await page.keyboard.press('ArrowRight');
     await page.locator('.lab-marks li', { hasText: 'members of cooperative → ' }).last().waitFor();
-    await page.getByRole('group', { name: 'who dies in cooperative' }).getByRole('button', { name: 'a member' }).click();
-    await page.locator('.lab-marks li', { hasText: 'who dies in cooperative → a member' }).waitFor();
-    await until('nobody to be dying any more', () => page.getByRole('group', { name: 'who dies in cooperative' }).getByRole('button', { name: 'nobody', pressed: true }).isVisible());
+    await page.getByRole('group', { name: 'killed in cooperative' }).getByRole('button', { name: 'a member' }).click();
+    await page.locator('.lab-marks li', { hasText: 'killed in cooperative → a member' }).waitFor();
+    await until('the kill to be done', () => page.getByRole('group', { name: 'killed in cooperative' }).getByRole('button', { name: 'nobody', pressed: true }).isVisible());
     assert.match(await page.locator('.command', { hasText: 'kill-cooperative' }).innerText(), /a member.*weir lab groups --control/s, 'the command of what was changed');
     await looks(page, 'lab-groups-play');
     const verdict = await verdictOf(page);
