@@ -297,8 +297,8 @@ func (s *session) stream(ctx, op context.Context) error {
 		err = failed
 	}
 	cancel()
-	upErr, stopped := s.stopped(ctx, ended)
-	if stopped && errors.Is(err, queue.ErrClosed) {
+	upErr := s.stopped(ctx, ended)
+	if errors.Is(err, queue.ErrClosed) { // by the source, which has returned
 		err = upErr // nil after a cancellation
 	}
 	return err
@@ -308,12 +308,12 @@ func (s *session) stream(ctx, op context.Context) error {
 // session calls the same Source, which allows one call of Stream at a time: two at once would
 // mix their positions. So a session lasts for as long as its source hangs, and says so. A
 // source that still hangs when the ingester itself is to end is left behind.
-func (s *session) stopped(ctx context.Context, ended <-chan error) (error, bool) {
+func (s *session) stopped(ctx context.Context, ended <-chan error) error {
 	late := time.NewTimer(drainTimeout)
 	defer late.Stop()
 	select {
 	case err := <-ended:
-		return err, true
+		return err
 	case <-late.C:
 	}
 	err := fmt.Errorf("%s did not stop within %v: ingest goes on when it has", s.cfg.Source.Name(), drainTimeout)
@@ -321,9 +321,9 @@ func (s *session) stopped(ctx context.Context, ended <-chan error) (error, bool)
 	s.setState(StateWaiting, err)
 	select {
 	case err := <-ended:
-		return err, true
+		return err
 	case <-ctx.Done():
-		return nil, false
+		return nil
 	}
 }
 
