@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/weir-project/weir/internal/disk"
 )
 
 // lock makes this process the one that experiments. The lock is the kernel's: it
@@ -20,9 +20,9 @@ func lock(dir, name string) (unlock func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("open lock: %w", err)
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	if held, err := disk.Lock(f); held || err != nil {
 		defer f.Close()
-		if !errors.Is(err, unix.EWOULDBLOCK) {
+		if err != nil {
 			return nil, fmt.Errorf("lock labs directory: %w", err)
 		}
 		who, _ := os.ReadFile(f.Name()) // only for the message

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/weir-project/weir/internal/cli"
+	"github.com/weir-project/weir/internal/disk"
 )
 
 // Modes of data: each has a directory of its own, so that live and simulated
@@ -105,7 +106,11 @@ func openLocked(path string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := lockFile(f); err != nil {
+	held, err := disk.Lock(f)
+	if held {
+		err = errLocked
+	}
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("lock: %w", err), f.Close())
 	}
 	return f, nil

@@ -5,7 +5,6 @@ package node
 import (
 	"errors"
 	"fmt"
-	"os"
 
 	"golang.org/x/sys/unix"
 
@@ -28,15 +27,6 @@ func checkDescriptors() error {
 		return cli.RuntimeError(raiseDescriptors, "weir may open only %d files and connections, and needs at least %d", l.Cur, minDescriptors)
 	}
 	return nil
-}
-
-// lockFile locks a file until it is closed, or returns errLocked.
-func lockFile(f *os.File) error {
-	err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	if errors.Is(err, unix.EWOULDBLOCK) {
-		return errLocked
-	}
-	return err
 }
 
 // processLives reports whether a process runs.
