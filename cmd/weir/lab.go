@@ -13,9 +13,9 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/weir-project/weir/internal/cli"
+	"github.com/weir-project/weir/internal/cluster"
 	"github.com/weir-project/weir/internal/lab"
 	"github.com/weir-project/weir/internal/lab/record"
 	"github.com/weir-project/weir/internal/node"
@@ -139,11 +139,6 @@ func wrap(text string, width int) (lines []string) {
 	return append(lines, line)
 }
 
-// labEngineFlag adds --engine to a lab that knows both.
-func labEngineFlag(fl *pflag.FlagSet, engine *string) {
-	fl.StringVar(engine, "engine", lab.EngineEmbedded, "`ENGINE` of the brokers: embedded, or apache (three local Java processes; needs Java 17, and Maven or KAFKA_HOME)")
-}
-
 // performLabOn runs an experiment with brokers of an engine, prints what it found, and
 // makes the verdict the exit code.
 func (a *app) performLabOn(ctx context.Context, e lab.Experiment, engine string) error {
@@ -165,7 +160,7 @@ func (a *app) performLabOn(ctx context.Context, e lab.Experiment, engine string)
 
 // measureLab runs an experiment and returns its report and the directory that keeps it.
 func (a *app) measureLab(ctx context.Context, e lab.Experiment, engine string) (*lab.Report, string, error) {
-	if err := checkLabEngine(engine); err != nil {
+	if err := node.CheckEngine(engine, ""); err != nil {
 		return nil, "", err
 	}
 	dir, err := a.labsPath()
@@ -173,7 +168,7 @@ func (a *app) measureLab(ctx context.Context, e lab.Experiment, engine string) (
 		return nil, "", err
 	}
 	cache, err := node.CacheDir(a.env, runtime.GOOS)
-	if err != nil && engine == lab.EngineApache {
+	if err != nil && engine == cluster.Apache {
 		return nil, "", err
 	}
 	if err := e.Check(); err != nil {

@@ -18,6 +18,7 @@ import (
 	"github.com/weir-project/weir/internal/lab/record"
 	"github.com/weir-project/weir/internal/lab/replay"
 	"github.com/weir-project/weir/internal/lab/setting"
+	"github.com/weir-project/weir/internal/node"
 )
 
 const labAllLong = `Runs every lab, one after the other, and prints one table of verdicts at the end. When
@@ -64,11 +65,10 @@ func newLabAll(a *app) *cobra.Command {
 	}
 	fl := cmd.Flags()
 	fl.BoolVar(&short, "short", false, "run each lab in its short form: a few minutes in all instead of a quarter of an hour")
-	labEngineFlag(fl, &engine)
+	engineFlag(cmd, &engine)
 	for _, name := range []string{"short", "engine"} {
 		noEnv(fl, name)
 	}
-	_ = cmd.RegisterFlagCompletionFunc("engine", cobra.FixedCompletions(lab.Engines(), cobra.ShellCompDirectiveNoFileComp))
 	a.dataFlag(cmd)
 	a.outputFlag(cmd, cli.FormatTable, cli.FormatJSON)
 	a.logFlag(cmd)
@@ -78,7 +78,7 @@ func newLabAll(a *app) *cobra.Command {
 // performLabs runs experiments and prints the result of each. The worst result decides the
 // exit code.
 func (a *app) performLabs(ctx context.Context, all []lab.Experiment, engine string) error {
-	if err := checkLabEngine(engine); err != nil {
+	if err := node.CheckEngine(engine, ""); err != nil {
 		return err
 	}
 	results := make([]labResult, 0, len(all))

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/weir-project/weir/internal/cli"
+	"github.com/weir-project/weir/internal/cluster"
 	"github.com/weir-project/weir/internal/lab"
 	"github.com/weir-project/weir/internal/lab/record"
 )
@@ -57,7 +58,7 @@ func TestLabAllBesideAnother(t *testing.T) {
 	inside := &scripted{"inside", func(ctx context.Context) error {
 		var out, msgs strings.Builder
 		a := &app{stdout: &out, stderr: cli.NewScreen(&msgs, true, "dumb"), env: map[string]string{"WEIR_DATA": data}, output: cli.FormatTable, dataDir: data}
-		err := a.performLabs(ctx, []lab.Experiment{&scripted{"first", nil}, &scripted{"second", nil}}, lab.EngineEmbedded)
+		err := a.performLabs(ctx, []lab.Experiment{&scripted{"first", nil}, &scripted{"second", nil}}, cluster.Embedded)
 		if c, ok := errors.AsType[*cli.Error](err); !ok || c.Code != cli.ExitRuntime || !strings.Contains(err.Error(), "another lab is running (inside") || out.Len() > 0 || strings.Contains(msgs.String(), "second") {
 			t.Errorf("err = %v, printed %q and %q", err, out.String(), msgs.String())
 		}
@@ -80,7 +81,7 @@ func TestLabAllGoesOn(t *testing.T) {
 		&scripted{"second", func(context.Context) error { return nil }}, // without a check nothing is shown
 		&scripted{"third", func(ctx context.Context) error { cancel(); <-ctx.Done(); return ctx.Err() }},
 		&scripted{"fourth", func(context.Context) error { t.Error("it runs although it was stopped"); return nil }},
-	}, lab.EngineEmbedded)
+	}, cluster.Embedded)
 	if c, ok := errors.AsType[*cli.Error](err); !ok || c.Code != cli.ExitUnclear || !strings.Contains(err.Error(), "stopped after 2 of 4") {
 		t.Errorf("err = %v", err)
 	}

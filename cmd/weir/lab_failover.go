@@ -1,13 +1,11 @@
 package main
 
 import (
-	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/weir-project/weir/internal/cli"
-	"github.com/weir-project/weir/internal/lab"
 	"github.com/weir-project/weir/internal/lab/failover"
 )
 
@@ -77,13 +75,3 @@ var (
 	failoverNames = []string{"0", "1", "all", "every"}
 	failoverCases = map[string]failover.Case{"0": failover.AcksNone, "1": failover.AcksLeader, "all": failover.AcksAll, "every": failover.AcksEvery}
 )
-
-// checkLabEngine refuses an engine that there is not.
-func checkLabEngine(engine string) error {
-	for _, known := range lab.Engines() {
-		if engine == known {
-			return nil
-		}
-	}
-	return cli.UsageError("choose one of "+strings.Join(lab.Engines(), ", "), "%w", fmt.Errorf("--engine %s is unknown", engine))
-}

@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/weir-project/weir/internal/cli"
-	"github.com/weir-project/weir/internal/lab"
 	"github.com/weir-project/weir/internal/lab/kit"
 	"github.com/weir-project/weir/internal/node"
 )
@@ -48,13 +47,12 @@ func (f *labFlags) add(a *app, cmd *cobra.Command, about string, breakIt *string
 // addCommon adds the flags that are the same for every lab, which come last.
 func (f *labFlags) addCommon(a *app, cmd *cobra.Command) {
 	fl := cmd.Flags()
-	labEngineFlag(fl, &f.engine)
+	engineFlag(cmd, &f.engine)
 	fl.VisitAll(func(x *pflag.Flag) { // WEIR_RATE is about the streams that stay
 		if !strings.HasPrefix(x.Name, "kafka") {
 			noEnv(fl, x.Name)
 		}
 	})
-	_ = cmd.RegisterFlagCompletionFunc("engine", cobra.FixedCompletions(lab.Engines(), cobra.ShellCompDirectiveNoFileComp))
 	a.labFlags(cmd)
 }
 

@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/pflag"
 
 	texts "github.com/weir-project/weir/docs/labs"
-	"github.com/weir-project/weir/internal/lab"
 	"github.com/weir-project/weir/internal/lab/setting"
 	"github.com/weir-project/weir/internal/web"
 )
@@ -94,9 +93,6 @@ func labFields(cmd *cobra.Command, presets map[string]map[string]func()) []web.L
 			if f.Value.Type() == "stringSlice" {
 				x.Kind = "list"
 			}
-		}
-		if f.Name == "engine" {
-			x.Kind, x.Values = "choice", lab.Engines()
 		}
 		fields = append(fields, x)
 	})

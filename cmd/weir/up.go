@@ -106,10 +106,16 @@ func newEngineFlags(a *app) *engineFlags {
 
 func (e *engineFlags) flags(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringVar(&e.engine, "engine", cluster.Embedded, "`ENGINE` of the brokers: embedded, or apache (three local Java processes; needs Java 17, and Maven or KAFKA_HOME)")
+	engineFlag(cmd, &e.engine)
 	flags.Var(&e.ports, "ports", "`PORTS` of the three brokers and of Redis, or 0 for any free ones")
 	listenFlags(flags, &e.listen)
 	e.app.logFlag(cmd)
+}
+
+// engineFlag adds --engine to a command that starts brokers.
+func engineFlag(cmd *cobra.Command, engine *string) {
+	cmd.Flags().StringVar(engine, "engine", cluster.Embedded, "`ENGINE` of the brokers: embedded, or apache (three local Java processes; needs Java 17, and Maven or KAFKA_HOME)")
+	_ = cmd.RegisterFlagCompletionFunc("engine", cobra.FixedCompletions(cluster.Engines(), cobra.ShellCompDirectiveNoFileComp))
 }
 
 // run runs brokers, Redis and the web UI, with ingesters and counters of the sources.

@@ -136,15 +136,6 @@ type Experiment interface {
 	Run(ctx context.Context, b *Bench, r *Report) error
 }
 
-// Engines that experiments run on.
-const (
-	EngineEmbedded = cluster.Embedded
-	EngineApache   = cluster.Apache
-)
-
-// Engines lists them.
-func Engines() []string { return cluster.Engines() }
-
 // What a report says of where its events came from.
 const (
 	SourceLive      = "live"
@@ -167,7 +158,7 @@ type Config struct {
 	// Log and Progress may be nil.
 	Log      *slog.Logger
 	Progress func(line string)
-	// Engine is one of Engines, empty means embedded: the brokers of the experiments
+	// Engine is one of cluster.Engines, empty means embedded: the brokers of the experiments
 	// that know both.
 	Engine string
 	// KafkaCache holds the jars of Apache Kafka, KafkaHome is an unpacked distribution
@@ -204,7 +195,7 @@ func Perform(ctx context.Context, cfg Config, e Experiment) (r *Report, dir stri
 		cfg.Live = NewLive(nil)
 	}
 	if cfg.Engine == "" {
-		cfg.Engine = EngineEmbedded
+		cfg.Engine = cluster.Embedded
 	}
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, "", fmt.Errorf("make labs directory: %w", err)

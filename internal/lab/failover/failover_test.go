@@ -7,6 +7,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/weir-project/weir/internal/cluster"
 	"github.com/weir-project/weir/internal/lab"
 	"github.com/weir-project/weir/internal/lab/labtest"
 	"github.com/weir-project/weir/internal/lab/record"
@@ -141,7 +142,7 @@ func TestFailover(t *testing.T) {
 		t.Errorf("%s: %s", r.Verdict, r.Reason)
 	}
 	// A verdict must not stand under what the engine cannot show.
-	real := os.Getenv("WEIR_TEST_KAFKA") == lab.EngineApache
+	real := os.Getenv("WEIR_TEST_KAFKA") == cluster.Apache
 	if got := strings.Contains(r.Claim, "can lose what they reported as written"); got != real {
 		t.Errorf("real brokers: %v; the verdict is about: %s", real, r.Claim)
 	}

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/weir-project/weir/internal/cluster"
 	"github.com/weir-project/weir/internal/lab"
 	"github.com/weir-project/weir/internal/simulate"
 )
@@ -23,12 +24,12 @@ func Perform(t *testing.T, e lab.Experiment) *lab.Report {
 		t.Skip("runs for seconds to minutes: WEIR_TEST_LAB=1 go test ./internal/lab/...")
 	}
 	cfg := lab.Config{Dir: t.TempDir(), Version: "test", Log: slog.New(slog.DiscardHandler), Progress: func(s string) { t.Log(s) }}
-	if os.Getenv("WEIR_TEST_KAFKA") == lab.EngineApache {
+	if os.Getenv("WEIR_TEST_KAFKA") == cluster.Apache {
 		cache, err := os.UserCacheDir()
 		if err != nil {
 			t.Fatal(err)
 		}
-		cfg.Engine, cfg.KafkaCache, cfg.KafkaHome = lab.EngineApache, filepath.Join(cache, "weir"), os.Getenv("KAFKA_HOME")
+		cfg.Engine, cfg.KafkaCache, cfg.KafkaHome = cluster.Apache, filepath.Join(cache, "weir"), os.Getenv("KAFKA_HOME")
 	}
 	r, _, err := lab.Perform(t.Context(), cfg, e)
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/weir-project/weir/internal/cluster"
 	"github.com/weir-project/weir/internal/lab"
 	"github.com/weir-project/weir/internal/lab/kit"
 )
@@ -246,7 +247,7 @@ func (s *Lab) notes(log *backlog, engine string) []string {
 	}
 	if slices.Contains(s.Ways, WayShare) {
 		where := "Apache Kafka writes every state to an internal topic with three replicas"
-		if engine != lab.EngineApache {
+		if engine != cluster.Apache {
 			where = "the embedded engine keeps that state in memory; --engine apache pays for it in an internal topic with three replicas"
 		}
 		notes = append(notes, fmt.Sprintf("the brokers of a share group store the state of every record in progress, and members ask for %d at a time: %s", shareAtOnce, where))

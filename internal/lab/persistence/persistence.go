@@ -11,6 +11,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/weir-project/weir/internal/cluster"
 	"github.com/weir-project/weir/internal/lab"
 	"github.com/weir-project/weir/internal/lab/kit"
 	"github.com/weir-project/weir/internal/lab/record"
@@ -116,7 +117,7 @@ func (s *Lab) Run(ctx context.Context, b *lab.Bench, r *lab.Report) error {
 	if runtime.GOOS == "windows" {
 		return errors.New("the lab persistence kills and signals processes, which needs Linux or macOS")
 	}
-	if s.Break == breakForget && b.Engine == lab.EngineApache {
+	if s.Break == breakForget && b.Engine == cluster.Apache {
 		return fmt.Errorf("breaking by %q is for the embedded engine: a file that one broker loses is also on two others", s.Break)
 	}
 	o, err := s.observe(ctx, b)

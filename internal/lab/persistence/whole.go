@@ -144,7 +144,7 @@ func (w *whole) counts(ctx context.Context, n int64, show func(string)) (int64, 
 		}
 	}()
 	long := kit.Patience
-	if w.b.Engine == lab.EngineApache {
+	if w.b.Engine == cluster.Apache {
 		long *= 2 // three Java processes start first
 	}
 	for end := time.Now().Add(long); time.Now().Before(end); {
