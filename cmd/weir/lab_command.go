@@ -1,8 +1,6 @@
 package main
 
 import (
-	"context"
-	"os"
 	"slices"
 	"strings"
 
@@ -19,14 +17,10 @@ import (
 type (
 	// liveLab takes its events from a live stream; nil is the simulated one.
 	liveLab interface{ SetLive(u *kit.Upstream) }
-	// wikipediaLab reads Wikipedia's stream, too.
-	wikipediaLab interface{ SetWikipedia(url string) }
 	// topicLab takes its records from a topic.
 	topicLab interface {
 		SetTopic(cfg kafka.Config, topic string)
 	}
-	// programLab starts processes of this program.
-	programLab interface{ SetProgram(command []string) }
 )
 
 // labEnd ends what the help of every lab says.
@@ -60,15 +54,12 @@ func labCommand(a *app, l *lab.Lab) *cobra.Command {
 				}
 				x.SetLive(u)
 			}
-			if x, ok := s.(wikipediaLab); ok {
-				x.SetWikipedia(f.source.WikipediaURL)
-			}
 			if x, ok := s.(topicLab); ok {
 				if err := a.labTopic(x, topic); err != nil {
 					return err
 				}
 			}
-			return a.runLab(cmd.Context(), l, s, f.engine)
+			return a.performLabOn(cmd.Context(), l.With(s), f.engine)
 		},
 	}
 	fl := cmd.Flags()
@@ -79,9 +70,6 @@ func labCommand(a *app, l *lab.Lab) *cobra.Command {
 	}
 	if _, ok := s.(liveLab); ok {
 		f.addSource(cmd)
-	}
-	if _, ok := s.(wikipediaLab); ok {
-		f.source.wikipediaFlag(fl)
 	}
 	if _, ok := s.(topicLab); ok {
 		fl.StringVar(&topic, "from-topic", "", "`TOPIC` whose newest records are written instead of simulated ones: of the running weir, or of --kafka")
@@ -152,25 +140,4 @@ func (a *app) labTopic(x topicLab, topic string) error {
 		}
 	}
 	return nil
-}
-
-// runLab runs a lab with its settings.
-func (a *app) runLab(ctx context.Context, l *lab.Lab, s lab.Settings, engine string) error {
-	e, err := experiment(l, s)
-	if err != nil {
-		return err
-	}
-	return a.performLabOn(ctx, e, engine)
-}
-
-// experiment makes an experiment of a lab, which starts this program where it needs one.
-func experiment(l *lab.Lab, s lab.Settings) (lab.Experiment, error) {
-	if x, ok := s.(programLab); ok {
-		self, err := os.Executable()
-		if err != nil {
-			return nil, err
-		}
-		x.SetProgram([]string{self})
-	}
-	return l.With(s), nil
 }

@@ -29,9 +29,6 @@ const (
 	SlowRedis Stage = "redis"
 )
 
-// Stages lists them in the order of the flow.
-func Stages() []Stage { return []Stage{SlowWork, SlowBroker, SlowConsumer, SlowRedis} }
-
 // BeforeKafka reports whether what waits for the stage is not in Kafka yet.
 func (s Stage) BeforeKafka() bool { return s == SlowWork || s == SlowBroker }
 
