@@ -165,7 +165,7 @@ func TestDecodeMalformed(t *testing.T) {
 	}
 	tooLong := strings.Repeat("x", 2049)
 	wrong := " is missing, empty or of the wrong type"
-	integer := " is no integer from 0 to 9223372036854775807"
+	integer := " is not an integer from 0 to 9223372036854775807"
 	for _, tc := range []struct{ frame, detail string }{
 		{``, "parse JSON: unexpected end at byte 0"},
 		{`{"did":"d"`, "parse JSON: unexpected end at byte 10"},
