@@ -31,7 +31,8 @@ type Config struct {
 	// Dir holds the nodes' data, logs and process records. One process at a time
 	// may use it; the caller holds the lock.
 	Dir string
-	// Cache holds the jars that Maven fetches, shared by all data directories.
+	// Cache holds the jars that Maven fetches and an archive of the brokers' classes,
+	// shared by all data directories.
 	Cache string
 	// Addrs are the three brokers' client addresses, host:port; port 0 is a free port.
 	// nil means three free ports of 127.0.0.1.
@@ -70,11 +71,10 @@ type Broker struct {
 
 // Cluster is three running brokers.
 type Cluster struct {
-	cfg    Config
-	libs   string
-	java   string
-	id     string
-	client *kgo.Client
+	cfg     Config
+	program program
+	id      string
+	client  *kgo.Client
 
 	up    atomic.Bool // all brokers have answered
 	mu    sync.Mutex
@@ -95,7 +95,7 @@ func (e *PortError) Error() string {
 
 // Open gets the jars, formats the nodes where that was never done, stops what a
 // killed predecessor left running, starts the brokers and returns when all three
-// answer. A start takes 5 to 10 s on two cores; the first one fetches 55 MB. The error
+// answer. A start takes 3 to 6 s on two cores; the first one takes longer and fetches 55 MB. The error
 // is a *PortError where another program took a broker's port meanwhile.
 func Open(ctx context.Context, cfg Config) (*Cluster, error) {
 	var err error
@@ -116,10 +116,11 @@ func Open(ctx context.Context, cfg Config) (*Cluster, error) {
 }
 
 func (c *Cluster) open(ctx context.Context) error {
-	var err error
-	if c.java, c.libs, err = provide(ctx, c.cfg); err != nil {
+	java, libs, err := provide(ctx, c.cfg)
+	if err != nil {
 		return err
 	}
+	c.program = newProgram(ctx, java, libs, c.cfg.Cache)
 	if err := os.MkdirAll(c.cfg.Dir, 0o700); err != nil {
 		return fmt.Errorf("make the data directory: %w", err)
 	}
@@ -167,7 +168,7 @@ func (c *Cluster) layout() (voters string, err error) {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return "", fmt.Errorf("make the broker's directory: %w", err)
 		}
-		n := &node{id: int32(i + 1), addr: c.cfg.Addrs[i], dir: dir, java: c.java, libs: c.libs, bound: c.cfg.Bound, log: c.cfg.Log, died: c.died, edit: c.cfg.Edit}
+		n := &node{id: int32(i + 1), addr: c.cfg.Addrs[i], dir: dir, program: c.program, bound: c.cfg.Bound, log: c.cfg.Log, died: c.died, edit: c.cfg.Edit}
 		if err := os.WriteFile(n.config(), properties(n, controllers[i], voters, c.cfg.Properties), 0o600); err != nil {
 			return "", fmt.Errorf("write the broker's configuration: %w", err)
 		}

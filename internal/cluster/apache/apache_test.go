@@ -62,6 +62,7 @@ func TestKillAndRestart(t *testing.T) {
 	onApache(t)
 	cfg := testConfig(t, t.TempDir(), freeAddrs(t))
 	cfg.Bound = true
+	cfg.Cache = withoutArchive(t, cfg)
 	c, err := Open(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -69,6 +70,9 @@ func TestKillAndRestart(t *testing.T) {
 	t.Cleanup(func() {
 		if err := c.Close(); err != nil {
 			t.Error(err)
+		}
+		if !t.Failed() {
+			startsFromArchive(t, cfg)
 		}
 	})
 	cl, err := kgo.NewClient(kgo.SeedBrokers(c.Addrs()...), kgo.DefaultProduceTopic("t"))
@@ -106,6 +110,43 @@ func TestKillAndRestart(t *testing.T) {
 	}
 	if err := c.Kill(ctx, 4, true); err == nil {
 		t.Fatal("a broker that does not exist was killed")
+	}
+}
+
+// withoutArchive returns a cache directory with the jars alone.
+func withoutArchive(t *testing.T, cfg Config) string {
+	t.Helper()
+	if _, _, err := provide(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	cache := t.TempDir()
+	if err := os.Symlink(filepath.Join(cfg.Cache, "apache-kafka-"+version), filepath.Join(cache, "apache-kafka-"+version)); err != nil {
+		t.Fatal(err)
+	}
+	return cache
+}
+
+// startsFromArchive checks that a cluster that ended in order has left an archive of
+// the brokers' classes, nothing else, and that the next one's brokers use it.
+func startsFromArchive(t *testing.T, cfg Config) {
+	t.Helper()
+	left, err := filepath.Glob(filepath.Join(cfg.Cache, "*.jsa"))
+	if err != nil || len(left) != 1 || strings.Contains(left[0], fetching) {
+		t.Fatalf("the cluster left the archives %v, %v; want one", left, err)
+	}
+	c, err := Open(context.Background(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for _, b := range c.Brokers() {
+		maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", b.PID))
+		if errors.Is(err, os.ErrNotExist) {
+			return // only Linux tells which files a process has in memory
+		}
+		if err != nil || !strings.Contains(string(maps), left[0]) {
+			t.Errorf("broker %d does not start from %s (%v)", b.ID, left[0], err)
+		}
 	}
 }
 

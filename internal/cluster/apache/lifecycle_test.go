@@ -49,7 +49,7 @@ func newFakeBrokers(t *testing.T) *fakeBrokers {
 		if err := os.Mkdir(d, 0o700); err != nil {
 			t.Fatal(err)
 		}
-		f.nodes[i] = &node{id: int32(i + 1), dir: d, java: java, log: f.cfg.Log, died: f.died}
+		f.nodes[i] = &node{id: int32(i + 1), dir: d, program: program{java: java, archive: filepath.Join(dir, "classes.jsa")}, log: f.cfg.Log, died: f.died}
 	}
 	t.Cleanup(func() { f.end(t) })
 	return f
