@@ -17,8 +17,8 @@ import (
 	"github.com/weir-project/weir/internal/web"
 )
 
-// actions are the operations of a weir as a command asks for them: of the one that runs,
-// over its control socket, or of this process where none does.
+// actions are the operations of a weir, below /api/v1: of the one that runs, over its control
+// socket, or of this process where none does.
 type actions struct {
 	client  *web.Client
 	running *node.Runtime // nil where this process does it
@@ -44,7 +44,11 @@ func (a *app) runningActions() (*actions, error) {
 
 // groupActions returns the operations that change groups of a target: of the weir that
 // runs on it, which logs them and shows them on its page, or of this process.
-func (a *app) groupActions(ctx context.Context, t *node.Target) (*actions, error) {
+func (a *app) groupActions(ctx context.Context) (*actions, error) {
+	t, err := a.find()
+	if err != nil {
+		return nil, err
+	}
 	if r := t.Running; r != nil && t.Redis == r.Redis {
 		return actionsOf(r), nil
 	}
@@ -55,7 +59,6 @@ func (a *app) groupActions(ctx context.Context, t *node.Target) (*actions, error
 	return &actions{client: client, close: closeAll}, nil
 }
 
-// get asks for something, post for a change.
 func (c *actions) get(ctx context.Context, path string, answer any) error {
 	return c.ask(ctx, http.MethodGet, path, nil, answer)
 }
@@ -64,7 +67,6 @@ func (c *actions) post(ctx context.Context, path string, body, answer any) error
 	return c.ask(ctx, http.MethodPost, path, body, answer)
 }
 
-// ask asks for an operation below /api/v1.
 func (c *actions) ask(ctx context.Context, method, path string, body, answer any) error {
 	err := c.client.Ask(ctx, method, "/api/v1"+path, body, answer)
 	refused, ok := errors.AsType[*web.RefusedError](err)
@@ -77,6 +79,31 @@ func (c *actions) ask(ctx context.Context, method, path string, body, answer any
 		return err
 	}
 	return cli.ConnectError("start it again with weir up or weir cluster", "the running weir does not answer on %s: %w", c.running.Control, cli.Brief(err))
+}
+
+// awaitEvery is how often await reads.
+const awaitEvery = 200 * time.Millisecond
+
+// await reads path again and again, until look returns no text about the progress, or an error.
+func await[T any](ctx context.Context, a *app, c *actions, path string, look func(T) (string, error)) error {
+	prog := cli.NewProgress(a.stderr)
+	defer prog.Done()
+	for {
+		var answer T
+		if err := c.get(ctx, path, &answer); err != nil {
+			return err
+		}
+		text, err := look(answer)
+		if err != nil || text == "" {
+			return err
+		}
+		prog.Show(text)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(awaitEvery):
+		}
+	}
 }
 
 // groupPath is the path of an operation on a group, whatever its name is.
@@ -93,18 +120,14 @@ func (a *app) noteLab(ctx context.Context, name string) (begun func(), ended fun
 		from = "the page"
 	}
 	note := func(format string, args ...any) {
-		dir, err := a.data()
+		c, err := a.runningActions()
 		if err != nil {
-			return
-		}
-		r := a.runningWeir(dir)
-		if r == nil {
 			return
 		}
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer cancel()
 		text := "lab " + name + ", started from " + from + ", " + fmt.Sprintf(format, args...)
-		if err := actionsOf(r).post(ctx, "/log", web.NoteRequest{Kind: watch.LogLab, Text: text}, nil); err != nil {
+		if err := c.post(ctx, "/log", web.NoteRequest{Kind: watch.LogLab, Text: text}, nil); err != nil {
 			a.log.Debug("lab not noted", "error", err)
 		}
 	}

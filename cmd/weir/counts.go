@@ -11,66 +11,39 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/weir-project/weir/internal/bluesky"
 	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/node"
 	"github.com/weir-project/weir/internal/tally"
-	"github.com/weir-project/weir/internal/wikipedia"
 )
-
-const countsLong = `Prints how many events of each type weir has counted. It reads the counts from Redis.
-A counter writes them there together with its offset in the topic. So they are right
-at any moment, whichever processes run.
-
-The JSON holds the counts of one consumer group: {"bluesky":{"create":12,...},"wikipedia":{...}}.`
 
 func newCounts(a *app) *cobra.Command {
 	var group string
 	var watch bool
-	cmd := &cobra.Command{
-		Use:   "counts",
-		Short: "Print the counts by type",
-		Long:  countsLong,
-		Example: `  weir counts
-  weir counts --watch
-  weir counts -o json | jq .bluesky.create`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx := cmd.Context()
-			t, err := a.find()
-			if err != nil {
-				return err
-			}
-			store, err := t.OpenStore(ctx)
-			if err != nil {
-				return err
-			}
-			defer store.Close()
-			if t.Mode == node.Simulated {
-				a.stderr.Linef("simulated events")
-			}
-			if watch {
-				return a.watchCounts(ctx, store, group)
-			}
-			all, err := store.All(ctx)
-			if err != nil {
-				return err
-			}
-			return a.showCounts(all, group)
-		},
-	}
-	a.clusterFlags(cmd, useRedis)
-	cmd.Flags().StringVar(&group, "group", "", "consumer `GROUP` (default: each source's counter; the table shows all groups)")
-	cmd.Flags().BoolVar(&watch, "watch", false, "print again every second until Ctrl-C")
-	a.outputFlag(cmd, cli.FormatTable, cli.FormatJSON, cli.FormatJSONL)
-	_ = cmd.RegisterFlagCompletionFunc("group", a.completing(groupNames))
-	return cmd
-}
-
-func sourceArgs(cmd *cobra.Command) *cobra.Command {
-	cmd.Args = cobra.ExactArgs(1)
-	cmd.ValidArgs = []string{bluesky.Name, wikipedia.Name}
-	return cmd
+	return a.command("counts", useCounts|useOutput, func(cmd *cobra.Command) {
+		cmd.Flags().StringVar(&group, "group", "", "consumer `GROUP` (default: each source's counter; the table shows all groups)")
+		cmd.Flags().BoolVar(&watch, "watch", false, "print again every second until Ctrl-C")
+	}, func(ctx context.Context, _ []string) error {
+		t, err := a.find()
+		if err != nil {
+			return err
+		}
+		store, err := t.OpenStore(ctx)
+		if err != nil {
+			return err
+		}
+		defer store.Close()
+		if t.Mode == node.Simulated {
+			a.stderr.Linef("simulated events")
+		}
+		if watch {
+			return a.watchCounts(ctx, store, group)
+		}
+		all, err := store.All(ctx)
+		if err != nil {
+			return err
+		}
+		return a.showCounts(all, group)
+	})
 }
 
 // countsBySource is the JSON of `weir counts`: by source and event type.
@@ -135,14 +108,14 @@ func countTable(rows []countRow) *cli.Table {
 
 func (a *app) showCounts(all []tally.Tally, group string) error {
 	rows := countRows(all, group)
-	if len(rows) == 0 && a.output == cli.FormatTable {
+	switch {
+	case a.output != cli.FormatTable:
+		return writeRows(a, countsBySource(all, group), rows, nil)
+	case len(rows) == 0:
 		a.stderr.Linef("nothing is counted yet; start weir up or weir consume SOURCE")
 		return nil
 	}
-	if a.output == cli.FormatTable {
-		return countTable(rows).Write(a.stdout)
-	}
-	return writeRows(a, countsBySource(all, group), rows, nil, nil)
+	return countTable(rows).Write(a.stdout)
 }
 
 // watchCounts prints the counts every second, in place on a terminal. While Redis
@@ -166,7 +139,9 @@ func (a *app) watchCounts(ctx context.Context, store *tally.Store, group string)
 		lost = err != nil
 		if !lost {
 			if inPlace {
-				err = drawCounts(place, all, group)
+				var b bytes.Buffer
+				err = countTable(countRows(all, group)).Write(&b)
+				place.Status(strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")...)
 			} else {
 				err = a.showCounts(all, group)
 			}
@@ -183,14 +158,4 @@ func (a *app) watchCounts(ctx context.Context, store *tally.Store, group string)
 			fmt.Fprintln(a.stdout)
 		}
 	}
-}
-
-// drawCounts draws the counts in place.
-func drawCounts(s *cli.Screen, all []tally.Tally, group string) error {
-	var b bytes.Buffer
-	if err := countTable(countRows(all, group)).Write(&b); err != nil {
-		return err
-	}
-	s.Status(strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")...)
-	return nil
 }

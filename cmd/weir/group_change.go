@@ -14,214 +14,137 @@ import (
 	"github.com/weir-project/weir/internal/web"
 )
 
-const groupResetLong = `Changes the committed offsets of a group in Kafka. For a counter group of weir, it also
-changes the offsets in Redis, where the counts then begin anew. The group must have no
-members: stop weir up or weir consume first.
-
-Shows what would change, then asks for the name of the group; --yes skips the question.`
-
-type groupChange struct {
-	to         string
-	into       string
-	topics     []string
-	topic      string
-	partitions []int32
-	yes        bool
-}
-
 func newGroupReset(a *app) *cobra.Command {
-	var f groupChange
-	cmd := &cobra.Command{
-		Use:   "reset GROUP --to WHERE",
-		Short: "Move the committed offsets of a group",
-		Long:  groupResetLong,
-		Example: `  weir groups reset weir-bluesky-counter --to oldest
-  weir groups reset my-group --to 2h                    # two hours ago
-  weir groups reset my-group --to +100 --topic wikipedia-edits`,
-		Args:              cobra.ExactArgs(1),
-		ValidArgsFunction: onlyFirst(a.completing(groupNames)),
-		RunE:              func(cmd *cobra.Command, args []string) error { return a.resetGroup(cmd.Context(), args[0], &f) },
-	}
-	a.clusterFlags(cmd, useKafka, useRedis)
-	flags := cmd.Flags()
-	flags.StringVar(&f.to, "to", "", "`WHERE`: oldest, latest, an offset, +N or -N (from where it stands), or a time as in weir messages --since")
-	flags.StringSliceVar(&f.topics, "topic", nil, "only these topics, as `LIST` (default: all that the group consumes)")
-	flags.Int32SliceVar(&f.partitions, "partition", nil, "only these partitions, as `LIST`")
-	flags.BoolVar(&f.yes, "yes", false, "do not ask for confirmation")
-	noEnv(flags, "yes")
-	noEnv(flags, "to")
-	_ = cmd.RegisterFlagCompletionFunc("topic", a.completing(topicNames))
-	return cmd
+	var body web.ResetRequest
+	return a.command("groups reset", useCluster|useRedis|useYes, func(cmd *cobra.Command) {
+		flags := cmd.Flags()
+		flags.StringVar(&body.To, "to", "", "`WHERE`: oldest, latest, an offset, +N or -N (from where it stands), or a time as in weir messages --since")
+		flags.StringSliceVar(&body.Topics, "topic", nil, "only these topics, as `LIST` (default: all that the group consumes)")
+		flags.Int32SliceVar(&body.Partitions, "partition", nil, "only these partitions, as `LIST`")
+		noEnv(flags, "to")
+	}, func(ctx context.Context, args []string) error { return a.resetGroup(ctx, args[0], body) })
 }
 
-const groupReplayLong = `Counts the events of a counter group again, from the log, as a second group. The first
-group continues meanwhile. Then it compares the counts of both groups. They must be
-equal: nothing was lost, duplicated or miscounted.
-
-Shows what it would count, then asks for confirmation; --yes skips the question. Exit
-code 4 means that the counts differ.`
-
-func newGroupReplay(a *app) *cobra.Command {
-	var f groupChange
-	cmd := &cobra.Command{
-		Use:   "replay GROUP",
-		Short: "Count the events of a group again, and compare",
-		Long:  groupReplayLong,
-		Example: `  weir groups replay weir-bluesky-counter
-  weir groups replay weir-wikipedia-counter --yes -o json`,
-		Args:              cobra.ExactArgs(1),
-		ValidArgsFunction: onlyFirst(a.completing(groupNames)),
-		RunE:              func(cmd *cobra.Command, args []string) error { return a.replayGroup(cmd.Context(), args[0], &f) },
-	}
-	a.clusterFlags(cmd, useKafka, useRedis)
-	flags := cmd.Flags()
-	flags.StringVar(&f.topic, "topic", "", "`TOPIC` to count, where the group counts several")
-	flags.StringVar(&f.into, "into", "", "`GROUP` that counts again (default: the name with "+inspect.ReplaySuffix+")")
-	flags.BoolVar(&f.yes, "yes", false, "do not ask for confirmation")
-	noEnv(flags, "yes")
-	a.outputFlag(cmd, cli.FormatTable, cli.FormatJSON, cli.FormatJSONL)
-	_ = cmd.RegisterFlagCompletionFunc("topic", a.completing(topicNames))
-	return cmd
-}
-
-func (a *app) resetGroup(ctx context.Context, name string, f *groupChange) error {
-	if f.to == "" {
+func (a *app) resetGroup(ctx context.Context, name string, body web.ResetRequest) error {
+	if body.To == "" {
 		return cli.UsageError("add --to oldest, latest, an offset, +N, -N or a time", "where to is missing")
 	}
-	to, err := inspect.ParseTarget(f.to, time.Now())
+	to, err := inspect.ParseTarget(body.To, time.Now())
 	if err != nil {
 		return cli.UsageError("", "--to %w", err)
 	}
-	t, err := a.find()
-	if err != nil {
-		return err
-	}
-	c, err := a.groupActions(ctx, t)
+	body.To = to.String()
+	var answer web.ResetAnswer
+	return a.changeGroup(ctx, name, "reset", func(confirm string) any { body.Confirm = confirm; return body }, &answer, func() error {
+		if err := a.showReset(answer.Plan); err != nil {
+			return err
+		}
+		return a.confirm(name, answer.Plan.Active, fmt.Sprintf("Type the group's name to reset it (%s): ", visible.Text(name)), name)
+	}, func(*actions) error {
+		a.stderr.Linef("reset %s", visible.Text(name))
+		return nil
+	})
+}
+
+// changeGroup plans a change of a group, does it when show has shown the plan and the user has
+// confirmed it, and calls after. body makes the request, which is a plan without a confirmation.
+func (a *app) changeGroup(ctx context.Context, name, operation string, body func(confirm string) any, answer any, show func() error, after func(*actions) error) error {
+	c, err := a.groupActions(ctx)
 	if err != nil {
 		return err
 	}
 	defer c.close()
-	reset := func(confirm string) (answer web.ResetAnswer, err error) {
-		body := web.ResetRequest{To: to.String(), Topics: f.topics, Partitions: f.partitions, Confirm: confirm}
-		return answer, groupError(c.post(ctx, groupPath(name, "reset"), body, &answer))
-	}
-	answer, err := reset("")
-	if err != nil {
+	path := groupPath(name, operation)
+	if err := c.post(ctx, path, body(""), answer); err != nil {
 		return err
 	}
-	if err := a.showReset(answer.Plan); err != nil {
+	if err := show(); err != nil {
 		return err
 	}
-	if len(answer.Plan.Active) > 0 {
-		return groupError(fmt.Errorf("%q: %w", name, inspect.ErrGroupActive))
-	}
-	if err := cli.Confirm(a.stdin, a.stderr, fmt.Sprintf("Type the group's name to reset it (%s): ", visible.Text(name)), name, f.yes); err != nil {
+	if err := c.post(ctx, path, body(name), nil); err != nil {
 		return err
 	}
-	if _, err := reset(name); err != nil {
-		return err
+	return after(c)
+}
+
+// confirm asks a question about a group, which must not have active members.
+func (a *app) confirm(group string, active []inspect.Member, question, want string) error {
+	if len(active) > 0 {
+		return fmt.Errorf("%q: %w", group, inspect.ErrGroupActive)
 	}
-	a.stderr.Linef("reset %s", visible.Text(name))
-	return nil
+	return cli.Confirm(a.stdin, a.stderr, question, want, a.yes)
 }
 
 // showReset prints what a reset would do, on standard error: it belongs to the question.
 func (a *app) showReset(plan inspect.ResetPlan) error {
-	tb := cli.NewTable("TOPIC", ">PARTITION", ">FROM", ">TO", ">MOVES", ">COUNTS DROPPED")
-	for _, c := range plan.Changes {
+	err := cli.TableOf(plan.Changes, func(c inspect.Change) []any {
 		from, dropped := c.From, ""
 		if c.Tally != nil {
 			from, dropped = c.Tally.From, cli.Thousands(c.Tally.Dropped)
 		}
-		tb.Add(c.Topic, c.Partition, cli.NumberOrUnknown(from), c.To, fmt.Sprintf("%+d", c.Delta), dropped)
-	}
-	if err := tb.Write(a.stderr); err != nil {
-		return err
-	}
+		return []any{c.Topic, c.Partition, cli.NumberOrUnknown(from), c.To, fmt.Sprintf("%+d", c.Delta), dropped}
+	}, "TOPIC", ">PARTITION", ">FROM", ">TO", ">MOVES", ">COUNTS DROPPED").Write(a.stderr)
 	for _, s := range plan.Skipped {
 		a.stderr.Linef("skipped %s", visible.Text(s))
 	}
-	return nil
+	return err
 }
 
-func (a *app) replayGroup(ctx context.Context, name string, f *groupChange) error {
-	t, err := a.find()
-	if err != nil {
-		return err
-	}
-	c, err := a.groupActions(ctx, t)
-	if err != nil {
-		return err
-	}
-	defer c.close()
-	replay := func(confirm string) (answer web.ReplayAnswer, err error) {
-		body := web.ReplayRequest{Topic: f.topic, Into: f.into, Confirm: confirm}
-		return answer, groupError(c.post(ctx, groupPath(name, "replay"), body, &answer))
-	}
-	answer, err := replay("")
-	if err != nil {
-		return err
-	}
-	plan := answer.Plan
-	tb := cli.NewTable("TOPIC", ">PARTITION", ">FROM", ">TO", ">DELETED")
-	for _, p := range plan.Partitions {
-		tb.Add(plan.Topic, p.Partition, p.From, p.Until, p.Trimmed)
-	}
-	if err := tb.Write(a.stderr); err != nil {
-		return err
-	}
-	if plan.Drops > 0 {
-		a.stderr.Linef("the group %s has counted %s events, which are dropped", visible.Text(plan.Into), cli.Thousands(plan.Drops))
-	}
-	if len(plan.Active) > 0 {
-		return groupError(fmt.Errorf("%q: %w", plan.Into, inspect.ErrGroupActive))
-	}
-	if err := cli.Confirm(a.stdin, a.stderr, fmt.Sprintf("Count this again, as group %s? [y/N] ", visible.Text(plan.Into)), "y", f.yes); err != nil {
-		return err
-	}
-	if _, err := replay(name); err != nil {
-		return err
-	}
-	result, err := a.followReplay(ctx, c, name)
-	if err != nil {
-		return err
-	}
-	return a.printReplay(plan, *result)
+func newGroupReplay(a *app) *cobra.Command {
+	var body web.ReplayRequest
+	return a.command("groups replay", useCluster|useRedis|useYes|useOutput, func(cmd *cobra.Command) {
+		cmd.Flags().StringVar(&body.Topic, "topic", "", "`TOPIC` to count, where the group counts several")
+		cmd.Flags().StringVar(&body.Into, "into", "", "`GROUP` that counts again (default: the name with "+inspect.ReplaySuffix+")")
+	}, func(ctx context.Context, args []string) error { return a.replayGroup(ctx, args[0], body) })
+}
+
+func (a *app) replayGroup(ctx context.Context, name string, body web.ReplayRequest) error {
+	var answer web.ReplayAnswer
+	return a.changeGroup(ctx, name, "replay", func(confirm string) any { body.Confirm = confirm; return body }, &answer, func() error {
+		plan := answer.Plan
+		err := cli.TableOf(plan.Partitions, func(p inspect.ReplayPartition) []any {
+			return []any{plan.Topic, p.Partition, p.From, p.Until, p.Trimmed}
+		}, "TOPIC", ">PARTITION", ">FROM", ">TO", ">DELETED").Write(a.stderr)
+		if err != nil {
+			return err
+		}
+		if plan.Drops > 0 {
+			a.stderr.Linef("the group %s has counted %s events, which are dropped", visible.Text(plan.Into), cli.Thousands(plan.Drops))
+		}
+		return a.confirm(plan.Into, plan.Active, fmt.Sprintf("Count this again, as group %s? [y/N] ", visible.Text(plan.Into)), "y")
+	}, func(c *actions) error {
+		result, err := a.followReplay(ctx, c, name)
+		if err != nil {
+			return err
+		}
+		return a.printReplay(answer.Plan, *result)
+	})
 }
 
 // followReplay shows how far a replay is until it has ended.
-func (a *app) followReplay(ctx context.Context, c *actions, name string) (*inspect.Comparison, error) {
-	prog := cli.NewProgress(a.stderr)
-	defer prog.Done()
-	for {
-		var state web.ReplayState
-		err := c.get(ctx, groupPath(name, "replay"), &state)
+func (a *app) followReplay(ctx context.Context, c *actions, name string) (result *inspect.Comparison, err error) {
+	err = await(ctx, a, c, groupPath(name, "replay"), func(state web.ReplayState) (string, error) {
+		result = state.Result
 		switch {
-		case ctx.Err() != nil && c.running != nil:
-			return nil, cli.RuntimeError("its page of the group shows the result", "stopped waiting; the running weir goes on with the replay")
-		case ctx.Err() != nil:
-			return nil, errors.New("the replay was stopped before its end; start it again to compare")
-		case err != nil:
-			return nil, err
 		case state.Error != "":
-			return nil, errors.New(state.Error)
-		case state.Result != nil:
-			return state.Result, nil
+			return "", errors.New(state.Error)
+		case result != nil:
+			return "", nil
 		}
-		prog.Show(fmt.Sprintf("counting again: %s offsets to go", cli.Thousands(state.Left)))
-		select {
-		case <-ctx.Done():
-		case <-time.After(replayEvery):
-		}
+		return fmt.Sprintf("counting again: %s offsets to go", cli.Thousands(state.Left)), nil
+	})
+	switch {
+	case result != nil || ctx.Err() == nil:
+		return result, err
+	case c.running != nil:
+		return nil, cli.RuntimeError("its page of the group shows the result", "stopped waiting; the running weir goes on with the replay")
 	}
+	return nil, errors.New("the replay was stopped before its end; start it again to compare")
 }
 
-// replayEvery is how often it is asked how far a replay is.
-const replayEvery = 200 * time.Millisecond
-
 func (a *app) printReplay(plan inspect.ReplayPlan, c inspect.Comparison) error {
-	tb := cli.NewTable("TYPE", ">COUNTED", ">COUNTED AGAIN", ">DIFFERENCE")
-	err := writeRows(a, c, c.Kinds, tb, func(tb *cli.Table, k inspect.KindRow) { tb.Add(k.Kind, k.Original, k.Replay, k.Difference) })
+	err := writeRows(a, c, c.Kinds, func(k inspect.KindRow) []any { return []any{k.Kind, k.Original, k.Replay, k.Difference} },
+		"TYPE", ">COUNTED", ">COUNTED AGAIN", ">DIFFERENCE")
 	if err != nil {
 		return err
 	}

@@ -2,7 +2,7 @@ package main
 
 import (
 	"cmp"
-	"errors"
+	"context"
 	"fmt"
 	"strings"
 
@@ -10,119 +10,72 @@ import (
 
 	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/inspect"
-	"github.com/weir-project/weir/internal/node"
 	"github.com/weir-project/weir/internal/visible"
+	"github.com/weir-project/weir/internal/web"
 )
 
-const groupsLong = `Lists the consumer groups, their topics and their lag.
-
-The counter groups of weir keep their offsets in Redis, beside the counts. Then they
-commit the same offsets to Kafka, so that every Kafka tool shows their lag.`
-
 func newGroups(a *app) *cobra.Command {
-	groups := &cobra.Command{
-		Use:   "groups",
-		Short: "List the consumer groups and their lag; reset or replay one",
-		Long:  groupsLong,
-		Example: `  weir groups
-  weir groups describe weir-bluesky-counter
-  weir groups replay weir-bluesky-counter
-  weir groups reset weir-bluesky-counter --to oldest
-  weir groups join weir-bluesky-counter     # adds a counter to the running weir; leave removes one`,
-		Args: cli.NoSuchCommand,
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.listGroups(cmd) },
+	list := func(ctx context.Context, _ []string) error {
+		return show(ctx, a, (*inspect.Inspector).Groups, a.printGroups)
 	}
-	list := &cobra.Command{
-		Use:     "list",
-		Short:   "List the groups",
-		Example: "  weir groups list -o json",
-		Args:    cobra.NoArgs,
-		RunE:    groups.RunE,
-	}
-	describe := &cobra.Command{
-		Use:               "describe GROUP",
-		Short:             "Describe a group: its members, and its committed offset in every partition",
-		Example:           "  weir groups describe weir-wikipedia-counter",
-		Args:              cobra.ExactArgs(1),
-		ValidArgsFunction: onlyFirst(a.completing(groupNames)),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.withInspector(cmd.Context(), func(i *inspect.Inspector, _ *node.Target) error {
-				d, err := i.Group(cmd.Context(), args[0])
-				if err != nil {
-					return groupError(err)
-				}
-				return a.printGroup(d)
-			})
-		},
-	}
-	for _, c := range []*cobra.Command{groups, list, describe} {
-		a.clusterFlags(c, useKafka)
-		a.outputFlag(c, cli.FormatTable, cli.FormatJSON, cli.FormatJSONL)
-	}
-	groups.AddCommand(list, describe, newGroupReset(a), newGroupReplay(a), newGroupMember(a, "join"), newGroupMember(a, "leave"))
+	groups := a.command("groups", useCluster|useOutput, nil, list)
+	groups.AddCommand(a.command("groups list", useCluster|useOutput, nil, list),
+		a.command("groups describe", useCluster|useOutput, nil, func(ctx context.Context, args []string) error {
+			return show(ctx, a, func(i *inspect.Inspector, ctx context.Context) (inspect.GroupDetail, error) {
+				return i.Group(ctx, args[0])
+			}, a.printGroup)
+		}),
+		newGroupReset(a), newGroupReplay(a), newGroupMember(a, "join", "members/add"), newGroupMember(a, "leave", "members/remove"))
 	return groups
 }
 
-// groupError adds the way out to what can be wrong with a group.
-func groupError(err error) error {
-	switch {
-	case errors.Is(err, inspect.ErrNoGroup):
-		return cli.RuntimeError("list the groups with: weir groups", "%w", err)
-	case errors.Is(err, inspect.ErrGroupActive):
-		return cli.RuntimeError("stop its members first (Ctrl-C in weir up or weir consume): a member would overwrite the new offsets", "%w", err)
+func (a *app) printGroups(list inspect.GroupList) error {
+	a.notes("", list.Warnings)
+	if len(list.Groups) == 0 && a.output == cli.FormatTable {
+		a.stderr.Linef("no groups yet; weir consume SOURCE creates one")
+		return nil
 	}
-	return topicError(err)
-}
-
-func (a *app) listGroups(cmd *cobra.Command) error {
-	ctx := cmd.Context()
-	return a.withInspector(ctx, func(i *inspect.Inspector, _ *node.Target) error {
-		list, err := i.Groups(ctx)
-		if err != nil {
-			return err
-		}
-		a.notes("", list.Warnings)
-		if len(list.Groups) == 0 && a.output == cli.FormatTable {
-			a.stderr.Linef("no groups yet; weir consume SOURCE creates one")
-			return nil
-		}
-		tb := cli.NewTable("GROUP", "STATE", ">MEMBERS", ">LAG", "TOPICS", "PROTOCOL")
-		return writeRows(a, list.Groups, list.Groups, tb, func(tb *cli.Table, g inspect.Group) {
-			tb.Add(g.Name, cmp.Or(g.Error, g.State), g.MemberCount, cli.NumberOrUnknown(g.Lag), strings.Join(g.Topics, ", "), g.Protocol)
-		})
-	})
+	return writeRows(a, list.Groups, list.Groups, func(g inspect.Group) []any {
+		return []any{g.Name, cmp.Or(g.Error, g.State), g.MemberCount, cli.NumberOrUnknown(g.Lag), strings.Join(g.Topics, ", "), g.Protocol}
+	}, "GROUP", "STATE", ">MEMBERS", ">LAG", "TOPICS", "PROTOCOL")
 }
 
 func (a *app) printGroup(d inspect.GroupDetail) error {
-	if a.output != cli.FormatTable {
-		return a.write(d, []any{d}, nil)
-	}
-	fmt.Fprintf(a.stdout, "%s: %s, %s, %d members, lag %s\n", visible.Text(d.Name), d.Type, d.State, d.MemberCount, cli.NumberOrUnknown(d.Lag))
-	if d.Error != "" {
+	if d.Error != "" && a.output == cli.FormatTable {
 		a.stderr.Linef("warning: %s", visible.Text(d.Error))
 	}
-	if len(d.Members) > 0 {
-		members := cli.NewTable("MEMBER", "CLIENT", "HOST", "PARTITIONS")
-		for _, m := range d.Members {
-			var assigned []string
-			for _, topic := range sortedKeys(m.Assigned) {
-				assigned = append(assigned, topic+" "+cli.IDs(m.Assigned[topic]))
-			}
-			members.Add(m.ID, m.ClientID, m.Host, strings.Join(assigned, "; "))
+	members := cli.TableOf(d.Members, func(m inspect.Member) []any {
+		var assigned []string
+		for _, topic := range sortedKeys(m.Assigned) {
+			assigned = append(assigned, topic+" "+cli.IDs(m.Assigned[topic]))
 		}
-		fmt.Fprintln(a.stdout)
-		if err := members.Write(a.stdout); err != nil {
-			return err
-		}
-	}
-	parts := cli.NewTable("TOPIC", ">PARTITION", ">POSITION", ">END", ">LAG", "BEHIND", "MEMBER", "")
-	for _, p := range d.Partitions {
+		return []any{m.ID, m.ClientID, m.Host, strings.Join(assigned, "; ")}
+	}, "MEMBER", "CLIENT", "HOST", "PARTITIONS")
+	partitions := cli.TableOf(d.Partitions, func(p inspect.GroupPartition) []any {
 		behind := ""
 		if p.LagTime > 0 {
 			behind = cli.DurationText(p.LagTime)
 		}
-		parts.Add(p.Topic, p.Partition, cli.NumberOrUnknown(p.Committed), cli.NumberOrUnknown(p.End), cli.NumberOrUnknown(p.Lag), behind, p.Member, p.Error)
-	}
-	fmt.Fprintln(a.stdout)
-	return parts.Write(a.stdout)
+		return []any{p.Topic, p.Partition, cli.NumberOrUnknown(p.Committed), cli.NumberOrUnknown(p.End), cli.NumberOrUnknown(p.Lag), behind, p.Member, p.Error}
+	}, "TOPIC", ">PARTITION", ">POSITION", ">END", ">LAG", "BEHIND", "MEMBER", "")
+	return a.writeOne(d, func() string {
+		return fmt.Sprintf("%s: %s, %s, %d members, lag %s", visible.Text(d.Name), d.Type, d.State, d.MemberCount, cli.NumberOrUnknown(d.Lag))
+	}, members, partitions)
+}
+
+// newGroupMember is the command join or leave.
+func newGroupMember(a *app, verb, operation string) *cobra.Command {
+	return a.command("groups "+verb, useData|useOutput, nil, func(ctx context.Context, args []string) error {
+		c, err := a.runningActions()
+		if err != nil {
+			return err
+		}
+		var answer web.RebalanceAnswer
+		if err := c.post(ctx, groupPath(args[0], operation), nil, &answer); err != nil {
+			return fmt.Errorf("%s %s: %w", verb, visible.Text(args[0]), err)
+		}
+		return writeRows(a, answer.Rebalance, []web.Rebalance{answer.Rebalance}, func(r web.Rebalance) []any {
+			return []any{r.Members, r.Own, r.Partitions, r.Moved, cli.IDs(r.MovedPartitions), fmt.Sprintf("%d ms", r.StoppedMS), fmt.Sprintf("%d ms", r.SettledMS)}
+		}, ">MEMBERS", ">HERE", ">PARTITIONS", ">MOVED", "MOVED PARTITIONS", ">STOOD STILL", ">SETTLED AFTER")
+	})
 }

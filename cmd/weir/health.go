@@ -17,28 +17,17 @@ import (
 // healthPatience is how long a weir that is well may take to say so.
 const healthPatience = 2 * time.Second
 
-func newHealth() *cobra.Command {
+func newHealth(a *app) *cobra.Command {
 	var addr string
-	cmd := &cobra.Command{
-		Use:   "health",
-		Short: "Whether a weir answers: the health check of a container",
-		Long: `Asks the web UI of a weir on this machine whether it answers: exit code 0,
-or 3. An image without a shell has nothing else that a health check could run. It
-needs no token, and reads --listen as weir up does, so that one WEIR_LISTEN serves both.`,
-		Example: `  weir health
-  weir health --listen 127.0.0.1:9000`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return askHealth(cmd.Context(), addr) },
-	}
-	listenFlag(cmd.Flags(), &addr)
-	return cmd
+	return a.command("health", 0, func(cmd *cobra.Command) { listenFlag(cmd.Flags(), &addr) },
+		func(ctx context.Context, _ []string) error { return askHealth(ctx, addr) })
 }
 
 // askHealth asks what listens on addr, by the loopback address where that is any.
 func askHealth(ctx context.Context, addr string) error {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
-		return cli.UsageError("give --listen as host:port, such as "+node.DefaultListen, "nobody can be asked at %q: %w", addr, err)
+		return unusable(addr, err)
 	}
 	if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip.IsUnspecified() {
 		host = "127.0.0.1"
@@ -48,7 +37,7 @@ func askHealth(ctx context.Context, addr string) error {
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/healthz", nil)
 	if err != nil {
-		return cli.UsageError("give --listen as host:port, such as "+node.DefaultListen, "nobody can be asked at %q: %w", addr, err)
+		return unusable(addr, err)
 	}
 	// A proxy of the environment knows nothing of this machine's own addresses.
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
@@ -62,4 +51,8 @@ func askHealth(ctx context.Context, addr string) error {
 		return cli.ConnectError("something else listens there: give --listen where weir is", "the server at %s answers with status %d and is not a weir", addr, resp.StatusCode)
 	}
 	return nil
+}
+
+func unusable(addr string, err error) error {
+	return cli.UsageError("give --listen as host:port, such as "+node.DefaultListen, "nobody can be asked at %q: %w", addr, err)
 }

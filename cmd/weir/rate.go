@@ -16,9 +16,6 @@ import (
 	"github.com/weir-project/weir/internal/visible"
 )
 
-const rateLong = `Receives one stream and discards it, to measure how many events and bytes arrive per
-second without Kafka. Prints a line per second until Ctrl-C, or for --for.`
-
 type rateSample struct {
 	Source    string  `json:"source"`
 	Seconds   float64 `json:"seconds"` // what the sample covers
@@ -33,30 +30,13 @@ type rateSample struct {
 func newRate(a *app) *cobra.Command {
 	var f streamFlags
 	var limit time.Duration
-	cmd := sourceArgs(&cobra.Command{
-		Use:   "rate bluesky|wikipedia",
-		Short: "Measure how many events a stream sends, without Kafka",
-		Long:  rateLong,
-		Example: `  weir rate wikipedia
-  weir rate bluesky --collections '*' --for 30s
-  weir rate bluesky --source simulated --rate 50000`,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := node.SourceNamed(args[0])
-			if err != nil {
-				return err
-			}
-			return a.runRate(cmd.Context(), s, &f, limit)
-		},
+	return a.sourceCommand("rate", useData|useOutput|useLog, func(cmd *cobra.Command) {
+		f.flags(cmd)
+		cmd.Flags().DurationVar(&limit, "for", 0, "how long; 0 is until Ctrl-C")
+		noEnv(cmd.Flags(), "for")
+	}, func(ctx context.Context, s node.Source) error {
+		return a.runRate(ctx, s, &f, limit)
 	})
-	a.dataFlag(cmd)
-	f.modeFlag(cmd, node.Auto)
-	f.urlFlags(cmd.Flags())
-	f.simulatedFlags(cmd.Flags())
-	cmd.Flags().DurationVar(&limit, "for", 0, "how long; 0 is until Ctrl-C")
-	noEnv(cmd.Flags(), "for")
-	a.outputFlag(cmd, cli.FormatTable, cli.FormatJSON, cli.FormatJSONL)
-	a.logFlag(cmd)
-	return cmd
 }
 
 func (a *app) runRate(ctx context.Context, s node.Source, f *streamFlags, limit time.Duration) (err error) {
@@ -80,7 +60,7 @@ func (a *app) runRate(ctx context.Context, s node.Source, f *streamFlags, limit 
 	if err != nil {
 		return err
 	}
-	a.sayWhy(mode, why)
+	a.showMode(mode, why)
 	if limit > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, limit)
@@ -129,47 +109,45 @@ func (m *receiver) run(ctx context.Context) error {
 func (a *app) printRates(ctx context.Context, name string, m *receiver, ended <-chan error) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	start := time.Now()
-	last := start
-	var events, bytes int64
-	sample := func(now, since time.Time, n, b int64) rateSample {
-		st := m.source.Status()
-		d := now.Sub(since).Seconds()
-		return rateSample{Source: name, Seconds: d, Events: n, PerSecond: float64(n) / max(d, 1e-9), Bytes: b, Host: st.Host, Connected: st.Connected, Error: st.LastError}
+	type mark struct {
+		at            time.Time
+		events, bytes int64
 	}
-	finish := func() error {
-		s := sample(time.Now(), start, m.events.Load(), m.source.Status().Bytes)
-		if a.output == cli.FormatJSON {
+	start := mark{at: time.Now()}
+	since := func(from mark) (rateSample, mark) {
+		st := m.source.Status()
+		now := mark{time.Now(), m.events.Load(), st.Bytes}
+		d, n := now.at.Sub(from.at).Seconds(), now.events-from.events
+		return rateSample{Source: name, Seconds: d, Events: n, PerSecond: float64(n) / max(d, 1e-9), Bytes: now.bytes - from.bytes,
+			Host: st.Host, Connected: st.Connected, Error: st.LastError}, now
+	}
+	for last, s := start, (rateSample{}); ; {
+		select {
+		case <-tick.C:
+			if s, last = since(last); a.output == cli.FormatJSON { // one document, at the end
+				continue
+			}
+			if err := a.printRate(s); err != nil {
+				return fmt.Errorf("write output: %w", err)
+			}
+			continue
+		case err := <-ended:
+			if err != nil {
+				return cli.ConnectError("check the URL, or try again later", "%s: %w", name, err)
+			}
+		case <-ctx.Done():
+		}
+		if s, _ = since(start); a.output == cli.FormatJSON {
 			return cli.WriteJSON(a.stdout, s)
 		}
 		a.stderr.Linef("%s: %s events in %.0f s, %s/s on average", name, cli.Thousands(s.Events), s.Seconds, cli.RateText(s.PerSecond))
 		return nil
 	}
-	for {
-		select {
-		case <-ctx.Done():
-			return finish()
-		case err := <-ended:
-			if err != nil {
-				return cli.ConnectError("check the URL, or try again later", "%s: %w", name, err)
-			}
-			return finish()
-		case now := <-tick.C:
-			n, b := m.events.Load(), m.source.Status().Bytes
-			s := sample(now, last, n-events, b-bytes)
-			events, bytes, last = n, b, now
-			if err := a.printRate(s); err != nil {
-				return fmt.Errorf("write output: %w", err)
-			}
-		}
-	}
 }
 
+// printRate prints a sample, as a line of text or of JSON.
 func (a *app) printRate(s rateSample) error {
-	switch a.output {
-	case cli.FormatJSON: // one document, at the end
-		return nil
-	case cli.FormatJSONL:
+	if a.output == cli.FormatJSONL {
 		return cli.WriteJSONL(a.stdout, s)
 	}
 	state := s.Host

@@ -13,39 +13,22 @@ import (
 	"github.com/weir-project/weir/internal/visible"
 )
 
-// newTarget is a target without addresses: how this process connects.
-func (a *app) newTarget() *node.Target {
-	return &node.Target{
-		Security: a.security, SecurityFile: a.kafkaSettings, RedisPassword: a.env[redisPasswordVariable], Clients: a.clients,
-		Log: a.log, Report: a.sayFinding, AllowDenied: a.env[testPrefix+"PREFLIGHT"] == "off",
-	}
-}
-
-// nodeConfig is what the nodes of all commands have in common. listen is nil for no web UI.
-func (a *app) nodeConfig(t *node.Target, f *streamFlags, listen *node.Listen) (node.Config, error) {
-	data, err := a.data()
-	if err != nil {
-		return node.Config{}, err
-	}
-	say := func(text string) { a.stderr.Linef("%s", cli.OneLine(text)) }
-	warn := func(text string) { a.stderr.Linef("%s", a.stderr.Paint(cli.Yellow, cli.OneLine(text))) }
-	cfg := node.Config{Version: buildVersion().Version, Data: data, Env: a.env, Target: t, Listen: listen, Where: a.where(), Say: say, Warn: warn, SameData: a.sameData()}
-	if f != nil {
-		cfg.Streams = &f.Streams
-	}
-	if listen != nil {
-		listen.Given = a.given["listen"] != ""
-		cfg.Labs = a.labsForUI(data)
-	}
-	return cfg, nil
-}
-
 // drainTime bounds what is still asked of Redis after a signal.
 const drainTime = 5 * time.Second
 
 // runNode opens a node, calls before, runs it with status lines until ctx ends, and
-// calls after, which may be nil.
-func (a *app) runNode(ctx context.Context, cfg node.Config, before func(*node.Node), after func(context.Context, *node.Node) error) (err error) {
+// calls after, which may be nil. It adds to cfg what the nodes of all commands have in common.
+func (a *app) runNode(ctx context.Context, t *node.Target, cfg node.Config, before func(*node.Node), after func(context.Context, *node.Node) error) (err error) {
+	cfg.Target, cfg.Version, cfg.Env, cfg.Where, cfg.SameData = t, buildVersion().Version, a.env, a.where(), a.sameData()
+	if cfg.Data, err = a.data(); err != nil {
+		return err
+	}
+	if cfg.Listen != nil {
+		cfg.Listen.Given = a.given["listen"] != ""
+		cfg.Labs = a.labsForUI(cfg.Data)
+	}
+	cfg.Say = func(text string) { a.stderr.Linef("%s", cli.OneLine(text)) }
+	cfg.Warn = func(text string) { a.stderr.Linef("%s", a.stderr.Paint(cli.Yellow, cli.OneLine(text))) }
 	starting := cli.NewProgress(a.stderr)
 	cfg.Progress = starting.Show
 	n, err := node.Open(ctx, cfg)
@@ -80,8 +63,8 @@ func (a *app) printCounted(ctx context.Context, n *node.Node) error {
 	return countTable(countRows(counted, "")).Write(a.stdout)
 }
 
-// sayWhy labels simulated events, and says why they are.
-func (a *app) sayWhy(mode, why string) {
+// showMode labels simulated events, with the reason.
+func (a *app) showMode(mode, why string) {
 	if mode != node.Simulated {
 		return
 	}
@@ -92,8 +75,8 @@ func (a *app) sayWhy(mode, why string) {
 	a.stderr.Linef("%s", a.stderr.Paint(cli.Yellow, visible.Text(text)))
 }
 
-// sayFinding prints one on standard error, its command on a line of its own.
-func (a *app) sayFinding(f node.Finding) {
+// showFinding prints one on standard error, its command on a line of its own.
+func (a *app) showFinding(f node.Finding) {
 	head := f.Severity
 	if head == kafka.Breaks.String() {
 		head = a.stderr.Paint(cli.Yellow, head)
@@ -124,7 +107,10 @@ func (a *app) showStatus(ctx context.Context, read func(context.Context, time.Ti
 	defer tick.Stop()
 	now := time.Now()
 	for last := now; ; {
-		lines := statusLines(read(ctx, now))
+		var lines []string
+		for _, s := range read(ctx, now) {
+			lines = append(lines, statusText(s))
+		}
 		// A tick may come a little early, which must not delay a line by a second.
 		switch plain := now.Sub(last) >= plainEvery-100*time.Millisecond; {
 		case a.stderr.Live():
@@ -143,10 +129,29 @@ func (a *app) showStatus(ctx context.Context, read func(context.Context, time.Ti
 	}
 }
 
-func statusLines(streams []node.Status) []string {
-	lines := make([]string, len(streams))
-	for i, s := range streams {
-		lines[i] = statusText(s)
+// statusText is the status line of a stream: rate first, because it is what changes, in columns
+// that stay where they are.
+func statusText(s node.Status) string {
+	text := fmt.Sprintf("%-9s ", s.Name)
+	if s.Simulated {
+		text += "(simulated) "
 	}
-	return lines
+	text += fmt.Sprintf("%8s/s", cli.RateText(s.Rate))
+	if s.Total >= 0 {
+		text += fmt.Sprintf("  total %13s", cli.Thousands(s.Total))
+	}
+	if s.Lag >= 0 {
+		text += fmt.Sprintf("  lag %7s", cli.Thousands(s.Lag))
+	}
+	if s.Capacity > 0 {
+		text += fmt.Sprintf("  queue %3d%%", (100*s.Queued+s.Capacity-1)/s.Capacity)
+	}
+	switch {
+	case s.State == "":
+	case s.Trouble:
+		text += "  ! " + visible.Text(s.State)
+	default:
+		text += "  " + visible.Text(s.State)
+	}
+	return text
 }

@@ -19,37 +19,17 @@ import (
 	"github.com/weir-project/weir/internal/wikipedia"
 )
 
-const simulateLong = `Serves both streams as the real servers do, with events that are generated locally:
-the same seed makes the same events. Other programs that speak the two protocols can
-connect to it, too.
-
-Faults show how a client copes. A plan is a list with commas between,
-  [bluesky:|wikipedia:]NAME@N[:PARAMETER]   once, at event N (429, 503: at request N)
-  [bluesky:|wikipedia:]NAME/N[:PARAMETER]   at every Nth
-of these: `
-
 func newSimulate(a *app) *cobra.Command {
 	var f streamFlags
 	var listen, faults string
-	cmd := &cobra.Command{
-		Use:   "simulate",
-		Short: "Both upstream servers, offline, at any rate, with faults",
-		Long:  simulateLong + strings.Join(simulate.FaultNames(), ", ") + ".",
-		Example: `  weir simulate --rate 2000
-  weir simulate --faults 'cut@5000,wikipedia:stall@900:30s,malformed/1000'
-  weir up --bluesky-url ws://127.0.0.1:7676/subscribe --wikipedia-url http://127.0.0.1:7676/v2/stream/recentchange`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.runSimulate(cmd.Context(), &f, listen, faults)
-		},
-	}
-	a.dataFlag(cmd)
-	flags := cmd.Flags()
-	flags.StringVar(&listen, "listen", "127.0.0.1:7676", "`ADDR` to serve both streams on")
-	f.simulatedFlags(flags)
-	flags.StringSliceVar(&f.Collections, "collections", []string{defaultCollection}, "`LIST` of Bluesky collections that have events; '*' is everything")
-	flags.StringVar(&faults, "faults", "", "`PLAN` of faults, such as cut@5000,malformed/1000")
-	a.logFlag(cmd)
+	cmd := a.command("simulate", useData|useLog, func(cmd *cobra.Command) {
+		flags := cmd.Flags()
+		flags.StringVar(&listen, "listen", "127.0.0.1:7676", "`ADDR` to serve both streams on")
+		f.simulatedFlags(flags)
+		flags.StringSliceVar(&f.Collections, "collections", []string{defaultCollection}, "`LIST` of Bluesky collections that have events; '*' is everything")
+		flags.StringVar(&faults, "faults", "", "`PLAN` of faults, such as cut@5000,malformed/1000")
+	}, func(ctx context.Context, _ []string) error { return a.runSimulate(ctx, &f, listen, faults) })
+	cmd.Long += " " + strings.Join(simulate.FaultNames(), ", ") + "."
 	return cmd
 }
 
@@ -64,7 +44,7 @@ func (a *app) runSimulate(ctx context.Context, f *streamFlags, listen, faults st
 	}
 	a.completeStreams(f)
 	u, err := node.OpenUpstreams(node.UpstreamConfig{
-		Names: []string{bluesky.Name, wikipedia.Name}, Dir: filepath.Join(data, "simulate"), Addr: listen, Faults: plan, Streams: &f.Streams,
+		Names: sourceNames(), Dir: filepath.Join(data, "simulate"), Addr: listen, Faults: plan, Streams: &f.Streams,
 	})
 	if err != nil {
 		return err
@@ -86,7 +66,7 @@ func (a *app) printServed(u *node.Upstreams) error {
 	tb := cli.NewTable("STREAM", "WHAT", ">EVENTS")
 	tb.Add(bluesky.Name, "happened", u.Bluesky.Tip())
 	tb.Add(wikipedia.Name, "happened", u.Wikipedia.Tip())
-	for _, name := range []string{bluesky.Name, wikipedia.Name} {
+	for _, name := range sourceNames() {
 		fired := u.Faults[name].Fired()
 		for _, fault := range slices.Sorted(maps.Keys(fired)) {
 			tb.Add(name, "fault "+fault, fired[fault])

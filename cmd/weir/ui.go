@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"net/url"
 	"path/filepath"
 	"slices"
@@ -13,44 +14,20 @@ import (
 	"github.com/weir-project/weir/internal/web"
 )
 
-const uiLong = `Serves the web UI for a cluster that runs already: topics, messages, groups,
-lag, brokers, live. weir up and weir cluster serve it by themselves.
-
-It answers on the loopback address. On any other address it asks for a token, which
-is generated at the start and printed as part of the link, or is read from
---token-file. It answers under the names that --allow-host lists.`
-
 func newUI(a *app) *cobra.Command {
 	var l node.Listen
-	cmd := &cobra.Command{
-		Use:   "ui",
-		Short: "The web UI, for a cluster that runs already",
-		Long:  uiLong,
-		Example: `  weir ui --kafka broker1:9092,broker2:9092
-  weir ui --kafka broker1:9092 --redis redis://cache:6379/1 --listen 127.0.0.1:9000`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if l.Addr == "off" {
-				return cli.UsageError("leave it out, or give an address", "weir ui serves the web UI, and --listen off switches it off")
-			}
-			t, err := a.find()
-			if err != nil {
-				return err
-			}
-			cfg, err := a.nodeConfig(t, nil, &l)
-			if err != nil {
-				return err
-			}
-			cfg.CountsOptional = a.given["redis"] == ""
-			return a.runNode(cmd.Context(), cfg, func(n *node.Node) {
-				a.stderr.Linef("weir shows %s at %s", strings.Join(t.Kafka, ","), n.Link())
-			}, nil)
-		},
-	}
-	a.clusterFlags(cmd, useKafka, useRedis)
-	listenFlags(cmd.Flags(), &l)
-	a.logFlag(cmd)
-	return cmd
+	return a.command("ui", useCluster|useRedis|useLog, func(cmd *cobra.Command) { listenFlags(cmd.Flags(), &l) }, func(ctx context.Context, _ []string) error {
+		if l.Addr == "off" {
+			return cli.UsageError("leave it out, or give an address", "weir ui serves the web UI, and --listen off switches it off")
+		}
+		t, err := a.find()
+		if err != nil {
+			return err
+		}
+		return a.runNode(ctx, t, node.Config{Listen: &l, CountsOptional: a.given["redis"] == ""}, func(n *node.Node) {
+			a.stderr.Linef("weir shows %s at %s", strings.Join(t.Kafka, ","), n.Link())
+		}, nil)
+	})
 }
 
 // where returns the flags with which another command finds what the web UI shows. A

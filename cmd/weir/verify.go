@@ -13,34 +13,11 @@ import (
 	"github.com/weir-project/weir/internal/visible"
 )
 
-const verifyLong = `Reads the topics from end to end and recounts them. Compares the recount with the
-sequence numbers of the events, with the counts in the cursor that was stored in the
-same transactions, and with the counts in Redis. Compares the identity of every event
-with that of every other one. Reports by source which events are lost, stored more
-than once (duplicated) or miscounted. Reports gaps and dead letters, too: events that
-upstream no longer offered or sent broken. weir did not cause these.
-
-It changes nothing and can run while events come in. For a long log it writes a
-temporary file of 28 bytes for each event; TMPDIR chooses the directory. Exit code 4
-means that verification failed.`
-
 func newVerify(a *app) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "verify",
-		Short: "Prove it: nothing lost, nothing duplicated, nothing miscounted",
-		Long:  verifyLong,
-		Example: `  weir verify
-  weir verify -o json | jq .ok`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.runVerify(cmd.Context()) },
-	}
-	a.clusterFlags(cmd, useKafka, useRedis)
-	a.outputFlag(cmd, cli.FormatTable, cli.FormatJSON, cli.FormatJSONL)
-	a.logFlag(cmd)
-	return cmd
+	return a.command("verify", useCluster|useRedis|useOutput|useLog, nil, a.runVerify)
 }
 
-func (a *app) runVerify(ctx context.Context) error {
+func (a *app) runVerify(ctx context.Context, _ []string) error {
 	t, err := a.find()
 	if err != nil {
 		return err
@@ -55,7 +32,7 @@ func (a *app) runVerify(ctx context.Context) error {
 		return err
 	}
 	defer store.Close()
-	a.sayWhy(t.Mode, "")
+	a.showMode(t.Mode, "")
 	prog := cli.NewProgress(a.stderr)
 	report, err := t.Verify(ctx, store, func(p verify.Progress) {
 		text := p.Stage
@@ -72,24 +49,21 @@ func (a *app) runVerify(ctx context.Context) error {
 }
 
 func (a *app) printReport(r verify.Report) error {
-	lines := make([]any, 0, len(r.Sources))
-	for i := range r.Sources {
-		lines = append(lines, struct {
-			Source string `json:"source"`
-			*verify.SourceReport
-		}{r.Sources[i].Name, &r.Sources[i]})
+	type line struct {
+		Source string `json:"source"`
+		*verify.SourceReport
 	}
-	err := a.write(r, lines, func() *cli.Table {
-		tb := cli.NewTable("SOURCE", "VERDICT", ">EVENTS", ">LOST", ">DUPLICATED", ">MISCOUNTED", ">FAULTS", ">GAPS", ">DEAD LETTERS", ">UNCOUNTED")
-		for _, s := range r.Sources {
-			verdict := "ok"
-			if !s.OK {
-				verdict = "WRONG"
-			}
-			tb.Add(s.Name, verdict, s.Events, s.Lost, s.Doubled, s.Miscounted, s.Faults+s.Disordered, s.Gaps, s.DeadLetters, s.Uncounted)
+	var lines []line
+	for i := range r.Sources {
+		lines = append(lines, line{r.Sources[i].Name, &r.Sources[i]})
+	}
+	err := writeRows(a, r, lines, func(s line) []any {
+		verdict := "ok"
+		if !s.OK {
+			verdict = "WRONG"
 		}
-		return tb
-	})
+		return []any{s.Name, verdict, s.Events, s.Lost, s.Doubled, s.Miscounted, s.Faults + s.Disordered, s.Gaps, s.DeadLetters, s.Uncounted}
+	}, "SOURCE", "VERDICT", ">EVENTS", ">LOST", ">DUPLICATED", ">MISCOUNTED", ">FAULTS", ">GAPS", ">DEAD LETTERS", ">UNCOUNTED")
 	if err != nil {
 		return fmt.Errorf("write output: %w", err)
 	}

@@ -1,13 +1,13 @@
 package main
 
 import (
+	"cmp"
+	"context"
 	"fmt"
 	"runtime"
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
-
-	"github.com/weir-project/weir/internal/cli"
 )
 
 // version is set by the linker for a release (-X main.version=v1.2.3).
@@ -29,12 +29,7 @@ func buildVersion() versionInfo {
 	if !ok {
 		return v
 	}
-	if v.Version == "" {
-		v.Version = info.Main.Version
-	}
-	if v.Version == "" {
-		v.Version = "(devel)"
-	}
+	v.Version = cmp.Or(v.Version, info.Main.Version, "(devel)")
 	for _, s := range info.Settings {
 		switch s.Key {
 		case "vcs.revision":
@@ -55,21 +50,10 @@ func buildVersion() versionInfo {
 }
 
 func newVersion(a *app) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "version",
-		Short: "Print the version of weir and of its main libraries",
-		Example: `  weir version
-  weir version -o json`,
-		Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			v := buildVersion()
-			if a.output == cli.FormatTable {
-				_, err := fmt.Fprintf(a.stdout, "weir %s (%s, %s; franz-go %s, kfake %s)\n", v.Version, v.Go, v.Platform, v.Kgo, v.Kfake)
-				return err
-			}
-			return a.write(v, []any{v}, nil)
-		},
-	}
-	a.outputFlag(cmd, cli.FormatTable, cli.FormatJSON, cli.FormatJSONL)
-	return cmd
+	return a.command("version", useOutput, nil, func(context.Context, []string) error {
+		v := buildVersion()
+		return a.writeOne(v, func() string {
+			return fmt.Sprintf("weir %s (%s, %s; franz-go %s, kfake %s)", v.Version, v.Go, v.Platform, v.Kgo, v.Kfake)
+		})
+	})
 }

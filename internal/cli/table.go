@@ -36,6 +36,15 @@ func NewTable(head ...string) *Table {
 	return t
 }
 
+// TableOf makes a table with a row of cells for each element of list.
+func TableOf[T any](list []T, cells func(T) []any, head ...string) *Table {
+	t := NewTable(head...)
+	for _, x := range list {
+		t.Add(cells(x)...)
+	}
+	return t
+}
+
 // Add appends a row; numbers are grouped in thousands.
 func (t *Table) Add(cells ...any) {
 	row := make([]string, len(t.head))

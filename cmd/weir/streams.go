@@ -10,22 +10,31 @@ import (
 	"github.com/weir-project/weir/internal/node"
 )
 
-// defaultCollection is what is asked of Bluesky by default: posts, which is the
+// defaultCollection is what weir requests from Bluesky by default: posts, which is the
 // stream that people mean.
 const defaultCollection = "app.bsky.feed.post"
+
+// Defaults of the simulated streams.
+const (
+	defaultRate = 100
+	defaultSeed = 1
+)
 
 // streamFlags say where events come from.
 type streamFlags struct{ node.Streams }
 
-func (f *streamFlags) modeFlag(cmd *cobra.Command, mode string) {
-	cmd.Flags().StringVar(&f.Mode, "source", mode, "`MODE` of the streams: live, simulated, or auto (live, or simulated where none can be reached)")
-	_ = cmd.RegisterFlagCompletionFunc("source", cobra.FixedCompletions([]string{node.Simulated, node.Live, node.Auto}, cobra.ShellCompDirectiveNoFileComp))
+// flags adds all of them.
+func (f *streamFlags) flags(cmd *cobra.Command) {
+	f.modeFlag(cmd, node.Auto)
+	f.blueskyFlags(cmd.Flags())
+	f.wikipediaFlag(cmd.Flags())
+	cmd.Flags().StringVar(&f.Dictionary, "zstd-dictionary", "", "`FILE` of Jetstream's dictionary, to receive Bluesky compressed: a third of the bytes, five times the processor time")
+	f.simulatedFlags(cmd.Flags())
 }
 
-func (f *streamFlags) urlFlags(flags *pflag.FlagSet) {
-	f.blueskyFlags(flags)
-	f.wikipediaFlag(flags)
-	flags.StringVar(&f.Dictionary, "zstd-dictionary", "", "`FILE` of Jetstream's dictionary, to receive Bluesky compressed: a third of the bytes, five times the processor time")
+func (f *streamFlags) modeFlag(cmd *cobra.Command, mode string) {
+	choiceFlag(cmd, &f.Mode, "source", "", mode, "`MODE` of the streams: live, simulated, or auto (live, or simulated where none can be reached)",
+		[]string{node.Simulated, node.Live, node.Auto})
 }
 
 func (f *streamFlags) blueskyFlags(flags *pflag.FlagSet) {
@@ -36,12 +45,6 @@ func (f *streamFlags) blueskyFlags(flags *pflag.FlagSet) {
 func (f *streamFlags) wikipediaFlag(flags *pflag.FlagSet) {
 	flags.StringVar(&f.WikipediaURL, "wikipedia-url", "", "`URL` of Wikipedia's stream (default: the public one)")
 }
-
-// Defaults of the simulated streams.
-const (
-	defaultRate = 100
-	defaultSeed = 1
-)
 
 func (f *streamFlags) simulatedFlags(flags *pflag.FlagSet) {
 	flags.Float64Var(&f.Rate, "rate", defaultRate, "`EVENTS` per second of the simulated Bluesky; Wikipedia has a third of it, at most 40")
@@ -57,7 +60,7 @@ func (a *app) completeStreams(f *streamFlags) {
 	}
 }
 
-// decideMode says whether events are live or simulated, and why where the user did
+// decideMode decides whether events are live or simulated, and returns why where the user did
 // not choose.
 func (a *app) decideMode(ctx context.Context, f *streamFlags) (mode, why string, err error) {
 	a.completeStreams(f)
