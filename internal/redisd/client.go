@@ -62,65 +62,17 @@ func (c *client) hangUp() {
 // run serves the connection until it ends. Requests are read by a goroutine of
 // their own, so that a command that blocks notices when its client is gone.
 func (c *client) run() {
-	requests := make(chan call)
-	failed := make(chan error, 1)
-	done := make(chan struct{})
-	var reading sync.WaitGroup
-	reading.Go(func() {
-		defer close(requests)
-		q := &requestReader{
-			r: bufio.NewReaderSize(c.conn, 16<<10), request: c.account(), deadline: c.conn.SetReadDeadline,
-		}
-		defer func() { q.request.Done() }()
-		for {
-			args, err := q.next()
-			if err != nil {
-				failed <- err
-				c.peer.Close()
-				return
-			}
-			c.place.Begin()
-			r := call{args: args, size: q.request.Size()}
-			q.request.Arrived()
-			if q.request.Counted() {
-				r.request, q.request = q.request, c.account()
-			}
-			q.request.Done()
-			select {
-			case requests <- r:
-			case <-done:
-				r.request.Done()
-				return
-			}
-		}
-	})
+	requests, failed := make(chan call), make(chan error, 1)
+	go c.read(requests, failed)
 	for r := range requests {
 		c.handle(r)
 		r.request.Done()
 		c.peer.Flush()
-		// A client that has ended its side still gets the answers to what it sent before.
-		if err := c.out.send(); err != nil || c.peer.Closed() && len(failed) == 0 {
+		if c.out.send() != nil || c.peer.Closed() {
 			break
 		}
 		c.place.End()
 	}
-	c.sayWhy(failed)
-	c.hangUp()
-	close(done)
-	for r := range requests { // a request that was on its way
-		r.request.Done()
-	}
-	c.queue.Done()
-	reading.Wait()
-	c.out.stop()
-	if c.subscribed { // miniredis keeps subscribers until they unsubscribe
-		c.dispatch([]string{"UNSUBSCRIBE"})
-		c.dispatch([]string{"PUNSUBSCRIBE"})
-	}
-}
-
-// sayWhy tells a client what was wrong with its request.
-func (c *client) sayWhy(failed chan error) {
 	select {
 	case err := <-failed:
 		if errors.Is(err, errProtocol) {
@@ -130,6 +82,39 @@ func (c *client) sayWhy(failed chan error) {
 			_ = c.out.send()
 		}
 	default:
+	}
+	c.hangUp()
+	for r := range requests { // those that were on their way; the reader has ended then
+		r.request.Done()
+	}
+	c.queue.Done()
+	c.out.stop()
+	if c.subscribed { // miniredis keeps subscribers until they unsubscribe
+		c.dispatch([]string{"UNSUBSCRIBE"})
+		c.dispatch([]string{"PUNSUBSCRIBE"})
+	}
+}
+
+// read reads requests until it fails, which comes after all of them were taken over.
+func (c *client) read(requests chan<- call, failed chan<- error) {
+	defer close(requests)
+	q := &requestReader{r: bufio.NewReaderSize(c.conn, 16<<10), request: c.account(), deadline: c.conn.SetReadDeadline}
+	defer func() { q.request.Done() }()
+	for {
+		args, err := q.next()
+		if err != nil {
+			failed <- err
+			c.peer.Close()
+			return
+		}
+		c.place.Begin()
+		r := call{args: args, size: q.request.Size()}
+		q.request.Arrived()
+		if q.request.Counted() {
+			r.request, q.request = q.request, c.account()
+		}
+		q.request.Done()
+		requests <- r
 	}
 }
 

@@ -117,7 +117,7 @@ func (s *Server) infoSections() []infoSection {
 func (s *Server) keyspace() (pairs []any) {
 	s.gate.Lock()
 	defer s.gate.Unlock()
-	in := s.internal()
+	in := s.inner(nil)
 	for db := range Databases {
 		if n, _ := in.do(db, "DBSIZE").(int); n > 0 {
 			expires, ttl := s.ttls(db)
@@ -284,11 +284,12 @@ func (s *Server) guard(p *server.Peer, cmd string, args ...string) bool {
 	if !scans[cmd] {
 		return false
 	}
-	sc, ok := scanOf(append([]string{cmd}, args...))
-	if ok {
-		s.scan(p, sc)
+	pattern, all := scanOf(append([]string{cmd}, args...))
+	if pattern == "*" {
+		return false
 	}
-	return ok
+	s.scan(p, pattern, all)
+	return true
 }
 
 // notServed is the end of an error that names the way out.

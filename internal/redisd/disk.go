@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -52,29 +51,12 @@ type disk struct {
 	writer atomicfile.Writer
 }
 
-func newDisk(dir string) *disk {
-	return &disk{dir: dir, writer: atomicfile.Writer{Partial: filepath.Join(dir, partialName), Previous: filepath.Join(dir, previousName)}}
-}
-
-// explain says what failed on which disk, and what to do.
-func (d *disk) explain(err error) error {
-	if errors.Is(err, errUnsteady) {
-		return err
-	}
-	return atomicfile.Explain(d.dir, err)
-}
-
-// savedState is what the newest file on disk holds.
-type savedState struct {
-	changes int64
-	sum     [sha256.Size]byte
-	any     bool
-}
-
-// diskStatus is what INFO reports.
+// diskStatus is what is on disk, and how the last attempt to write it ended.
 type diskStatus struct {
-	last time.Time // of the last snapshot that was written, or of the start
-	err  error     // of the last attempt
+	changes int64             // Server.changes of the newest snapshot
+	sum     [sha256.Size]byte // of its body; zero where this process has not written one
+	last    time.Time         // when it was written, or when the server started
+	err     error             // of the last attempt
 }
 
 func (s *Server) diskStatus() diskStatus {
@@ -84,11 +66,7 @@ func (s *Server) diskStatus() diskStatus {
 }
 
 // unsaved is how many commands may have changed something since the last snapshot.
-func (s *Server) unsaved() int64 {
-	s.stateMu.Lock()
-	defer s.stateMu.Unlock()
-	return s.changes.Load() - s.saved.changes
-}
+func (s *Server) unsaved() int64 { return s.changes.Load() - s.diskStatus().changes }
 
 // restore fills the server from the newest whole snapshot. Where one of the two
 // files is damaged the other one is taken, loudly; where none is whole it is an
@@ -97,34 +75,35 @@ func (s *Server) restore() error {
 	if err := os.MkdirAll(s.cfg.Dir, 0o750); err != nil {
 		return fmt.Errorf("make the directory of the Redis snapshots: %w", err)
 	}
-	s.disk = newDisk(s.cfg.Dir)
-	probe := s.disk.writer.Partial
+	probe := filepath.Join(s.cfg.Dir, partialName)
+	s.disk = &disk{dir: s.cfg.Dir, writer: atomicfile.Writer{Partial: probe, Previous: filepath.Join(s.cfg.Dir, previousName)}}
 	if err := errors.Join(os.WriteFile(probe, nil, 0o600), os.Remove(probe)); err != nil {
-		return fmt.Errorf("the directory of the Redis snapshots cannot be written: %w", s.disk.explain(err))
+		return fmt.Errorf("the directory of the Redis snapshots cannot be written: %w", atomicfile.Explain(s.cfg.Dir, err))
 	}
 
 	var damage error
 	for _, name := range []string{currentName, previousName} {
 		path := filepath.Join(s.cfg.Dir, name)
 		body, err := readSnapshot(path)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
 		if err == nil {
-			if err = s.load(body); err == nil {
-				s.size.Store(int64(len(body)))
-				if name == previousName && damage != nil {
-					s.log.Error("redis: the newest snapshot is damaged; using the one before it, what came later is counted again from Kafka", "path", path, "error", damage)
-				}
-				return nil
+			if err = s.load(body); err != nil {
+				err = fmt.Errorf("%s: %w: %w", path, errTorn, err)
+				s.redis.FlushAll()
 			}
-			err = fmt.Errorf("%s: %w: %w", path, errTorn, err)
-			s.redis.FlushAll()
 		}
-		if !errors.Is(err, errTorn) {
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+		case errors.Is(err, errTorn):
+			damage = errors.Join(damage, err)
+		case err != nil:
 			return fmt.Errorf("read the Redis snapshot: %w", err)
+		default:
+			s.size.Store(int64(len(body)))
+			if damage != nil {
+				s.log.Error("redis: the newest snapshot is damaged; using the one before it, what came later is counted again from Kafka", "path", path, "error", damage)
+			}
+			return nil
 		}
-		damage = errors.Join(damage, err)
 	}
 	if damage != nil {
 		return fmt.Errorf("%w; no whole snapshot is left: restore one from a backup, or remove the files to begin empty (weir then counts again what Kafka keeps)", damage)
@@ -135,12 +114,7 @@ func (s *Server) restore() error {
 // readSnapshot returns the body of a file, an error that is errTorn, *NewerError,
 // or one of the file system.
 func readSnapshot(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	st, err := f.Stat()
+	st, err := os.Stat(path)
 	if err != nil {
 		return nil, err
 	}
@@ -150,7 +124,7 @@ func readSnapshot(path string) ([]byte, error) {
 	if st.Size() > maxFile {
 		return nil, torn("it is larger than any snapshot")
 	}
-	b, err := io.ReadAll(io.LimitReader(f, maxFile))
+	b, err := os.ReadFile(path) //nolint:gosec // of the server's own directory
 	if err != nil {
 		return nil, err
 	}
@@ -173,64 +147,47 @@ func readSnapshot(path string) ([]byte, error) {
 
 // write makes body the current snapshot. After an error the snapshots are those from before.
 func (d *disk) write(body []byte) error {
-	header := make([]byte, 0, headerSize)
-	header = append(header, magic...)
-	header = binary.BigEndian.AppendUint32(header, formatVersion)
+	header := binary.BigEndian.AppendUint32([]byte(magic), formatVersion)
 	header = binary.BigEndian.AppendUint64(header, uint64(len(body)))
 	sum := sha256.New()
 	sum.Write(header)
 	sum.Write(body)
-
 	return d.writer.Write(filepath.Join(d.dir, currentName), header, body, sum.Sum(nil))
 }
 
-// save writes a snapshot where something changed; always also when asked to.
+// save writes a snapshot where something changed; always also when asked to. A server without
+// a disk only measures its data, for their size is limited all the same.
 func (s *Server) save(always bool) error {
-	if s.disk == nil {
-		if always || s.unsaved() != 0 {
-			return s.measure()
-		}
-		return nil
-	}
 	s.saving.Lock()
 	defer s.saving.Unlock()
 	if !always && s.unsaved() == 0 {
 		return nil
 	}
+	before := s.diskStatus()
+	now := before
 	body, changes, err := s.capture()
-	if err == nil {
-		sum := sha256.Sum256(body)
-		if !s.saved.any || sum != s.saved.sum {
-			if err = s.disk.write(body); err == nil {
-				s.saved.any, s.saved.sum = true, sum
-			}
+	if err == nil && s.disk != nil {
+		if now.sum = sha256.Sum256(body); now.sum != before.sum {
+			err = atomicfile.Explain(s.disk.dir, s.disk.write(body))
 		}
 	}
-	err = s.disk.explain(err)
-	s.stateMu.Lock()
-	defer s.stateMu.Unlock()
-	failed := s.status.err
-	s.status.err = err
 	switch {
-	case err == nil && failed != nil:
+	case s.disk == nil:
+	case err == nil && before.err != nil:
 		s.log.Warn("redis: snapshots are written again", "dir", s.disk.dir) // at the level of the failure
-	case err != nil && failed == nil:
+	case err != nil && before.err == nil:
 		s.log.Error("redis: a snapshot could not be written; everything goes on in memory, and weir tries again. A crash now goes back to the last snapshot",
-			"error", err, "last", s.status.last.Format(time.RFC3339))
+			"error", err, "last", before.last.Format(time.RFC3339))
 	}
 	if err != nil {
-		return err
+		now = before
+	} else {
+		now.changes, now.last = changes, time.Now()
 	}
-	s.status.last, s.saved.changes = time.Now(), changes
-	return nil
-}
-
-// measure is save for a server without a disk: the size is still limited.
-func (s *Server) measure() error {
-	_, changes, err := s.capture()
+	now.err = err
 	s.stateMu.Lock()
-	s.saved.changes = changes
-	s.stateMu.Unlock()
+	defer s.stateMu.Unlock()
+	s.status = now
 	return err
 }
 

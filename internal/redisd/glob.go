@@ -1,8 +1,6 @@
 package redisd
 
 import (
-	"bufio"
-	"bytes"
 	"regexp"
 	"slices"
 	"strings"
@@ -79,66 +77,57 @@ func matchClass(pattern string, i int, c byte) (next int, ok bool) {
 	return min(i+1, len(pattern)), ok != not
 }
 
-// scan describes a command that lists names which match a pattern.
-type scan struct {
-	pattern string
-	all     []string // the same command for all names
-	step    int      // every how many elements of the list there is a name
-	cursor  bool     // the list comes after a cursor
-}
-
 // scans are the commands with a pattern. Every command is looked up here, so no other
 // costs more than that.
 var scans = set("KEYS", "SCAN", "SSCAN", "HSCAN", "ZSCAN")
 
-// scanOf returns how to serve one of scans, and whether it has a pattern.
-func scanOf(args []string) (s scan, ok bool) {
-	s = scan{all: append([]string(nil), args...), step: 1, cursor: true}
+// scanOf returns the pattern of a command, "*" for none, and the same command for all names.
+func scanOf(args []string) (pattern string, all []string) {
+	pattern, all = "*", slices.Clone(args)
+	cmd := strings.ToUpper(args[0])
 	options := 3
-	switch strings.ToUpper(args[0]) {
-	case "KEYS":
-		if len(args) != 2 {
-			return s, false
+	switch {
+	case !scans[cmd]:
+		return pattern, args
+	case cmd == "KEYS":
+		if len(args) == 2 {
+			pattern, all[1] = args[1], "*"
 		}
-		s.pattern, s.all[1], s.cursor = args[1], "*", false
-		return s, s.pattern != "*"
-	case "SCAN":
+		return pattern, all
+	case cmd == "SCAN":
 		options = 2
-	case "HSCAN", "ZSCAN":
-		s.step = 2
 	}
 	for i := options; i+1 < len(args); i += 2 { // each of them has a value
 		if strings.EqualFold(args[i], "MATCH") {
-			s.pattern, s.all[i+1], ok = args[i+1], "*", true
+			pattern, all[i+1] = args[i+1], "*"
 		}
 	}
-	return s, ok && s.pattern != "*"
+	return pattern, all
 }
 
 // scan answers a command with a pattern for a connection or a script.
-func (s *Server) scan(p *server.Peer, sc scan) {
-	var buf bytes.Buffer
-	w := bufio.NewWriter(&buf)
-	all := server.NewPeer(w)
-	all.Ctx = p.Ctx // the selected database, and whether a script is running
-	s.redis.Server().Dispatch(all, sc.all)
-	all.Flush()
-	p.Ctx = all.Ctx
-	reply, err := server.ParseReply(bufio.NewReader(&buf))
+func (s *Server) scan(p *server.Peer, pattern string, all []string) {
+	in := s.inner(p.Ctx) // the selected database, and whether a script is running
+	reply, err := in.dispatch(all...)
+	p.Ctx = in.peer.Ctx
 	if err != nil {
 		p.WriteError(err.Error())
 		return
 	}
 	found := list(reply)
-	if sc.cursor && len(found) == 2 {
+	if all[0] != "KEYS" && len(found) == 2 {
 		p.WriteLen(2)
 		p.WriteBulk(text(found[0]))
 		found = list(found[1])
 	}
+	step := 1
+	if all[0] == "HSCAN" || all[0] == "ZSCAN" {
+		step = 2
+	}
 	var kept []string
-	for i := 0; i+sc.step <= len(found); i += sc.step {
-		if match(sc.pattern, text(found[i])) {
-			for _, v := range found[i : i+sc.step] {
+	for named := range slices.Chunk(found, step) {
+		if match(pattern, text(named[0])) {
+			for _, v := range named {
 				kept = append(kept, text(v))
 			}
 		}
@@ -149,10 +138,7 @@ func (s *Server) scan(p *server.Peer, sc scan) {
 // queueScan is how a command with a pattern waits inside MULTI: miniredis queues what
 // it does itself, and a script comes back to Server.scan when EXEC runs it.
 func queueScan(args []string) []string {
-	if !scans[strings.ToUpper(args[0])] {
-		return args
-	}
-	if _, ok := scanOf(args); !ok {
+	if pattern, _ := scanOf(args); pattern == "*" {
 		return args
 	}
 	return append([]string{"EVAL", "return redis.pcall(unpack(ARGV))", "0"}, args...)

@@ -14,6 +14,7 @@ import (
 
 // decoder reads the values of a snapshot. After an error it returns zero values.
 type decoder struct {
+	s   *Server
 	b   []byte
 	err error
 }
@@ -72,13 +73,13 @@ func (d *decoder) float() float64 {
 
 // left reads when something expires, and returns how long that is from now: 0 for never,
 // negative where it has expired.
-func (d *decoder) left(s *Server) time.Duration {
+func (d *decoder) left() time.Duration {
 	expiry := d.num()
 	if expiry <= 0 {
 		return 0
 	}
-	s.expiring.Store(true)
-	if left := time.UnixMilli(expiry).Sub(s.ticked); left > 0 {
+	d.s.expiring.Store(true)
+	if left := time.UnixMilli(expiry).Sub(d.s.ticked); left > 0 {
 		return left
 	}
 	return -1
@@ -86,11 +87,11 @@ func (d *decoder) left(s *Server) time.Duration {
 
 // load puts a snapshot's data into the empty server.
 func (s *Server) load(body []byte) error {
-	d := &decoder{b: body}
-	in := s.internal()
+	d := &decoder{s: s, b: body}
+	in := s.inner(nil)
 	for len(d.b) > 0 && d.err == nil {
 		db := d.count()
-		typ, key, left := d.byte(), d.str(), d.left(s)
+		typ, key, left := d.byte(), d.str(), d.left()
 		if d.err != nil {
 			break
 		}
@@ -112,14 +113,14 @@ func (s *Server) load(body []byte) error {
 	return errors.Join(d.err, in.err)
 }
 
-func loadKey(d *decoder, in *internal, rdb *miniredis.RedisDB, db int, typ byte, key string) error {
+func loadKey(d *decoder, in *inner, rdb *miniredis.RedisDB, db int, typ byte, key string) error {
 	var err error
 	switch typ {
 	case typeString:
 		err = rdb.Set(key, d.str())
 	case typeHash:
 		for n := d.count(); n > 0 && d.err == nil; n-- {
-			field, value, left := d.str(), d.str(), d.left(in.s)
+			field, value, left := d.str(), d.str(), d.left()
 			if d.err != nil {
 				break
 			}
@@ -148,7 +149,7 @@ func loadKey(d *decoder, in *internal, rdb *miniredis.RedisDB, db int, typ byte,
 	return err
 }
 
-func loadStream(d *decoder, in *internal, rdb *miniredis.RedisDB, db int, key string) error {
+func loadStream(d *decoder, in *inner, rdb *miniredis.RedisDB, db int, key string) error {
 	last := ""
 	for range d.count() {
 		id, values := d.str(), d.strs()

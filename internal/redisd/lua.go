@@ -63,7 +63,7 @@ func (s *Server) prepare() error {
 	if err != nil {
 		return err
 	}
-	in := s.internal()
+	in := s.inner(nil)
 	if in.do(0, "EVAL", "return redis.call(unpack(ARGV))", "0", s.scripts.secret); s.scripts.nested == nil {
 		return fmt.Errorf("run a script: %w", in.err)
 	}

@@ -2,7 +2,7 @@ package redisd
 
 import (
 	"fmt"
-	"slices"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -99,26 +99,19 @@ func concat(l *lua.LState) int {
 
 // join is the operator .. of scripts, for two operands and more.
 func join(l *lua.LState) int {
-	n := l.GetTop()
-	texts := make([]string, 0, n) // from the right
-	size := 0
-	for i := n; i >= 1 && lua.LVCanConvToString(l.Get(i)); i-- {
-		text := lua.LVAsString(l.Get(i))
-		if size += len(text); size > maxLuaString {
-			tooLarge(l)
+	n, at := l.GetTop(), 1
+	out := builder{l: l}
+	for ; at <= n && lua.LVCanConvToString(l.Get(at)); at++ {
+		out.add(lua.LVAsString(l.Get(at)))
+	}
+	var joined lua.LValue = lua.LString(out.b)
+	if at <= n { // one has a metamethod: from the right, two by two
+		joined = l.Get(n)
+		for i := n - 1; i >= 1; i-- {
+			joined = joinTwo(l, l.Get(i), joined)
 		}
-		texts = append(texts, text)
 	}
-	next, right := n-1, l.Get(n)
-	if len(texts) > 1 {
-		next = n - len(texts)
-		slices.Reverse(texts)
-		right = lua.LString(strings.Join(texts, ""))
-	}
-	for i := next; i >= 1; i-- {
-		right = joinTwo(l, l.Get(i), right)
-	}
-	l.Push(right)
+	l.Push(joined)
 	return 1
 }
 
@@ -148,18 +141,13 @@ func joinTwo(l *lua.LState, left, right lua.LValue) lua.LValue {
 	return v
 }
 
-// from is the argument of string.find and string.match that says where to begin.
-func from(l *lua.LState, s string) int {
-	i := l.OptInt(3, 1)
-	if i < 0 {
-		i += len(s) + 1
-	}
-	return min(max(i-1, 0), len(s))
-}
-
 func find(l *lua.LState, positions bool) int {
 	s, p := l.CheckString(1), l.CheckString(2)
-	init := from(l, s)
+	init := l.OptInt(3, 1)
+	if init < 0 {
+		init += len(s) + 1
+	}
+	init = min(max(init-1, 0), len(s))
 	if positions && (l.ToBool(4) || !strings.ContainsAny(p, "^$*+?.([%-")) {
 		if i := strings.Index(s[init:], p); i >= 0 {
 			l.Push(lua.LNumber(init + i + 1))
@@ -280,6 +268,9 @@ func (m *matcher) template(by string, begin, end int) string {
 	}
 }
 
+// directive is one of string.format without its percent sign: flags, width, precision and verb.
+var directive = regexp.MustCompile(`(?s)^([-+ #0]*[0-9]{0,2}(?:\.[0-9]{0,2})?)(.?)`)
+
 // format is string.format. Width and precision have at most two digits, as in Lua.
 func format(l *lua.LState) int {
 	f, arg := l.CheckString(1), 1
@@ -287,46 +278,27 @@ func format(l *lua.LState) int {
 	for {
 		before, after, found := strings.Cut(f, "%")
 		out.add(before)
-		switch {
-		case !found:
+		if !found {
 			l.Push(lua.LString(out.b))
 			return 1
-		case strings.HasPrefix(after, "%"):
+		}
+		if f = strings.TrimPrefix(after, "%"); f != after {
 			out.add("%")
-			f = after[1:]
-		default:
-			n := directive(l, after)
-			arg++
-			out.add(formatted(l, "%"+after[:n], after[n], arg))
-			f = after[n+1:]
+			continue
 		}
-	}
-}
-
-// directive returns how long flags, width and precision are.
-func directive(l *lua.LState, f string) int {
-	n := len(f) - len(strings.TrimLeft(f, "-+ #0"))
-	digits := func() {
-		begin := n
-		for n < len(f) && isDigit(f[n]) {
-			n++
-		}
-		if n-begin > 2 {
+		m := directive.FindStringSubmatch(after)
+		switch {
+		case m[2] == "":
+			l.RaiseError("invalid option '%%' to 'format'")
+		case len(m[1]) > 10:
+			l.RaiseError("invalid format (repeated flags)")
+		case isDigit(m[2][0]):
 			l.RaiseError("invalid format (width or precision too long)")
 		}
+		arg++
+		out.add(formatted(l, "%"+m[1], m[2][0], arg))
+		f = after[len(m[0]):]
 	}
-	digits()
-	if n < len(f) && f[n] == '.' {
-		n++
-		digits()
-	}
-	if n > 10 {
-		l.RaiseError("invalid format (repeated flags)")
-	}
-	if n == len(f) {
-		l.RaiseError("invalid option '%%' to 'format'")
-	}
-	return n
 }
 
 func formatted(l *lua.LState, spec string, verb byte, arg int) string {

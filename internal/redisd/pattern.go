@@ -1,6 +1,7 @@
 package redisd
 
 import (
+	"math"
 	"strings"
 
 	lua "github.com/yuin/gopher-lua"
@@ -61,33 +62,20 @@ func (m *matcher) try(s, p int) int {
 		}
 		ep := m.classEnd(p)
 		fits := m.fits(s, p, ep)
-		suffix := byte(0)
-		if ep < len(m.pat) {
-			suffix = m.pat[ep]
-		}
-		switch suffix {
-		case '?':
-			if fits {
-				if end := m.match(s+1, ep+1); end >= 0 {
-					return end
-				}
-			}
-			p = ep + 1
-		case '*':
-			return m.longest(s, p, ep)
-		case '+':
-			if !fits {
-				return -1
-			}
-			return m.longest(s+1, p, ep)
-		case '-':
+		switch m.pat[ep:min(ep+1, len(m.pat))] {
+		case "?":
+			return m.longest(s, p, ep, 0, 1)
+		case "*":
+			return m.longest(s, p, ep, 0, math.MaxInt)
+		case "+":
+			return m.longest(s, p, ep, 1, math.MaxInt)
+		case "-":
 			return m.shortest(s, p, ep)
-		default:
-			if !fits {
-				return -1
-			}
-			s, p = s+1, ep
 		}
+		if !fits {
+			return -1
+		}
+		s, p = s+1, ep
 	}
 	return s
 }
@@ -153,12 +141,13 @@ func (m *matcher) balance(s int, begin, end byte) int {
 	return -1
 }
 
-func (m *matcher) longest(s, p, ep int) int {
+// longest matches a class as often as it fits, between least and most times, and what follows it.
+func (m *matcher) longest(s, p, ep, least, most int) int {
 	n := 0
-	for m.fits(s+n, p, ep) {
+	for n < most && m.fits(s+n, p, ep) {
 		n++
 	}
-	for ; n >= 0; n-- {
+	for ; n >= least; n-- {
 		m.step()
 		if end := m.match(s+n, ep+1); end >= 0 {
 			return end

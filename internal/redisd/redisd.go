@@ -123,8 +123,7 @@ type Server struct {
 	places *intake.Places
 
 	saving  sync.Mutex
-	saved   savedState
-	stateMu sync.Mutex
+	stateMu sync.Mutex // guards status
 	status  diskStatus
 
 	mu      sync.Mutex

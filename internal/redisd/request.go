@@ -2,8 +2,10 @@ package redisd
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -92,7 +94,7 @@ func (q *requestReader) number(prefix byte, limit int, what string) (int, error)
 		return 0, fmt.Errorf("%w: expected '%c'", errProtocol, prefix)
 	}
 	n, err := strconv.Atoi(l[1:])
-	if err != nil || n > limit {
+	if err != nil || n > limit || n < 0 && prefix == '$' {
 		return 0, fmt.Errorf("%w: invalid %s length", errProtocol, what)
 	}
 	return n, nil
@@ -108,9 +110,6 @@ func (q *requestReader) array() ([]string, error) {
 		size, err := q.number('$', maxRequest, "bulk")
 		if err != nil {
 			return nil, err
-		}
-		if size < 0 {
-			return nil, fmt.Errorf("%w: invalid bulk length", errProtocol)
 		}
 		arg, err := q.bulk(size)
 		if err != nil {
@@ -181,54 +180,30 @@ func (q *requestReader) inline() ([]string, error) {
 	return args, nil
 }
 
-// splitInline splits a line as Redis does: double quotes with escapes, single quotes in
-// which only \' is one, and after a closing quote a space or the end.
-func splitInline(l string) (args []string, ok bool) {
-	for {
-		l = strings.TrimLeft(l, " \t")
-		if l == "" {
-			return args, true
-		}
-		var arg []byte
-		for l != "" && l[0] != ' ' && l[0] != '\t' {
-			quote := l[0]
-			if quote != '"' && quote != '\'' {
-				arg, l = append(arg, l[0]), l[1:]
-				continue
-			}
-			if arg, l, ok = unquote(arg, l[1:], quote); !ok || l != "" && l[0] != ' ' && l[0] != '\t' {
-				return nil, false
-			}
-		}
-		args = append(args, string(arg))
-	}
-}
+// word is an argument at the beginning of a line that is typed by hand: bare text, then perhaps
+// quoted text, then a space or the end. Only \' is an escape in single quotes.
+var word = regexp.MustCompile(`^(?s)([^ \t"']*)(?:"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\+[^\\])*)')?(?:[ \t]+|$)`)
+
+// escape is an escape in double quotes.
+var escape = regexp.MustCompile(`(?s)\\(?:x[0-9a-fA-F]{2}|.)`)
 
 // escapes are the letters that have a meaning of their own after a backslash.
-var escapes = map[byte]byte{'n': '\n', 'r': '\r', 't': '\t', 'b': '\b', 'a': '\a'}
+var escapes = map[string]string{`\n`: "\n", `\r`: "\r", `\t`: "\t", `\b`: "\b", `\a`: "\a"}
 
-// unquote appends what stands before the closing quote, and returns what follows it.
-func unquote(arg []byte, l string, quote byte) (_ []byte, rest string, ok bool) {
-	for l != "" {
-		b := l[0]
-		switch {
-		case b == quote:
-			return arg, l[1:], true
-		case b == '\\' && quote == '"' && len(l) >= 4 && l[1] == 'x':
-			if n, err := strconv.ParseUint(l[2:4], 16, 8); err == nil {
-				arg, l = append(arg, byte(n)), l[4:]
-				continue
-			}
-			arg, l = append(arg, 'x'), l[2:]
-			continue
-		case b == '\\' && len(l) > 1 && (quote == '"' || l[1] == '\''):
-			b = l[1]
-			if e, ok := escapes[b]; ok {
-				b = e
-			}
-			l = l[1:]
+// splitInline splits a line as Redis does. It reports false where quotes are not balanced.
+func splitInline(l string) (args []string, ok bool) {
+	for l = strings.TrimLeft(l, " \t"); l != ""; {
+		m := word.FindStringSubmatch(l)
+		if m == nil {
+			return nil, false
 		}
-		arg, l = append(arg, b), l[1:]
+		double := escape.ReplaceAllStringFunc(m[2], func(e string) string {
+			if n, err := strconv.ParseUint(e[2:], 16, 8); err == nil && len(e) == 4 {
+				return string([]byte{byte(n)})
+			}
+			return cmp.Or(escapes[e], e[1:])
+		})
+		args, l = append(args, m[1]+double+strings.ReplaceAll(m[3], `\'`, "'")), l[len(m[0]):]
 	}
-	return nil, "", false
+	return args, true
 }

@@ -62,11 +62,10 @@ func reshapeEach(reply []byte, shapes []shape) []byte {
 	if !ok || len(elements) != len(shapes) {
 		return reshape(reply, asIs)
 	}
-	out := fmt.Appendf(nil, "*%d\r\n", len(elements))
 	for i, e := range elements {
-		out = append(out, reshape(e, shapes[i])...)
+		elements[i] = reshape(e, shapes[i])
 	}
-	return out
+	return aggregate('*', len(elements), elements)
 }
 
 // reshape gives one reply its form. What does not look as expected, such as an error,
@@ -79,61 +78,64 @@ func reshape(reply []byte, s shape) []byte {
 	switch {
 	case !ok:
 	case s == asMap:
-		out := fmt.Appendf(nil, "%%%d\r\n", len(elements))
+		var flat [][]byte
 		for _, e := range elements {
 			pair, ok := elementsOf(e)
 			if !ok || len(pair) != 2 {
 				return reply
 			}
-			out = append(append(out, pair[0]...), pair[1]...)
+			flat = append(flat, pair...)
 		}
-		return out
+		return aggregate('%', len(elements), flat)
 	case s == inPairs:
-		out := fmt.Appendf(nil, "*%d\r\n", len(elements)/2)
-		for i, e := range elements {
-			if i%2 == 0 {
-				out = append(out, "*2\r\n"...)
-			}
-			out = append(out, e...)
+		var pairs [][]byte
+		for pair := range slices.Chunk(elements, 2) {
+			pairs = append(pairs, aggregate('*', 2, pair))
 		}
-		return out
+		return aggregate('*', len(pairs), pairs)
 	}
 	return reply
+}
+
+// aggregate is an array or a map of n values.
+func aggregate(kind byte, n int, parts [][]byte) []byte {
+	return append(fmt.Appendf(nil, "%c%d\r\n", kind, n), bytes.Join(parts, nil)...)
 }
 
 // elementsOf returns the elements of the array that a reply is, if it is one.
 func elementsOf(reply []byte) (elements [][]byte, ok bool) {
 	head, rest, _ := bytes.Cut(reply, []byte("\r\n"))
-	if len(head) == 0 || head[0] != '*' {
+	n, err := strconv.Atoi(strings.TrimPrefix(string(head), "*"))
+	if err != nil || n < 0 || head[0] != '*' {
 		return nil, false
 	}
-	n, err := strconv.Atoi(string(head[1:]))
-	for ok = err == nil && n >= 0; n > 0 && ok; n-- {
+	for range n {
 		size := sizeOf(rest)
-		if ok = size > 0; ok {
-			elements, rest = append(elements, rest[:size]), rest[size:]
+		if size == 0 {
+			return nil, false
 		}
+		elements, rest = append(elements, rest[:size]), rest[size:]
 	}
-	return elements, ok
+	return elements, true
 }
 
 // sizeOf returns how many bytes the value takes that b begins with, or 0 where it is not whole.
 func sizeOf(b []byte) int {
-	end := bytes.Index(b, []byte("\r\n"))
-	if end < 1 {
+	head, _, ok := bytes.Cut(b, []byte("\r\n"))
+	if !ok || len(head) == 0 {
 		return 0
 	}
-	size := end + 2
-	n, err := strconv.Atoi(string(b[1:end]))
-	switch b[0] {
+	size := len(head) + 2
+	n, err := strconv.Atoi(string(head[1:]))
+	switch head[0] {
 	case '$', '=':
 		if n >= 0 {
 			size += n + 2
 		}
-	case '*', '~', '>', '%':
-		if b[0] == '%' {
-			n *= 2
-		}
+	case '%':
+		n *= 2
+		fallthrough
+	case '*', '~', '>':
 		for ; n > 0; n-- {
 			element := sizeOf(b[size:])
 			if element == 0 {

@@ -1,8 +1,6 @@
 package redisd
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	_ "embed"
 	"errors"
@@ -17,7 +15,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/alicebob/miniredis/v2/server"
 	lua "github.com/yuin/gopher-lua"
 )
 
@@ -76,8 +73,7 @@ type run struct {
 	stop     context.CancelCauseFunc
 	wrote    atomic.Bool
 
-	peer  *server.Peer // for the commands that it calls
-	reply bytes.Buffer
+	in *inner // for the commands that it calls
 }
 
 // run runs a script. nested is miniredis' context of a script, which calls commands
@@ -85,10 +81,8 @@ type run struct {
 func (s *Server) run(sc *script, nested any, db string, readOnly, resp3 bool, keys, args []string) []byte {
 	ctx, stop := context.WithCancelCause(context.Background())
 	defer stop(nil)
-	r := &run{s: s, script: sc, readOnly: readOnly, stop: stop}
-	r.peer = server.NewPeer(bufio.NewWriter(&r.reply))
-	r.peer.Ctx = nested
-	_, _ = r.dispatch([]string{"SELECT", db})
+	r := &run{s: s, script: sc, readOnly: readOnly, stop: stop, in: s.inner(nested)}
+	_, _ = r.in.dispatch("SELECT", db)
 	s.running.Store(r)
 	defer s.running.Store(nil)
 	defer r.watch(s.scriptLimit)()
@@ -124,42 +118,37 @@ func (s *Server) run(sc *script, nested any, db string, readOnly, resp3 bool, ke
 // watch stops a script that takes too much time or memory. It returns what ends it. Time
 // is counted in looks, so that it stands still while the process is stopped or starved.
 func (r *run) watch(limit time.Duration) func() {
-	var (
-		mu    sync.Mutex
-		over  bool
-		first = uint64(math.MaxUint64)
-		spent time.Duration
-		timer *time.Timer
-	)
 	every := min(watchEvery, limit)
-	look := func() {
-		mu.Lock()
-		defer mu.Unlock()
-		if over {
-			return
+	over := make(chan struct{})
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		tick := time.NewTicker(every)
+		defer tick.Stop()
+		first := uint64(math.MaxUint64)
+		for spent := every; ; spent += every {
+			select {
+			case <-over:
+				return
+			case <-tick.C:
+			}
+			allowed := limit
+			if r.wrote.Load() {
+				allowed = patience * limit
+			}
+			first = min(first, heap()) // what is collected meanwhile was not the script's
+			switch {
+			case spent >= allowed:
+				r.stop(errScriptTime)
+				return
+			case r.needs(first):
+				r.stop(errScriptMemory)
+				return
+			}
 		}
-		allowed := limit
-		if r.wrote.Load() {
-			allowed = patience * limit
-		}
-		first = min(first, heap()) // what is collected meanwhile was not the script's
-		switch spent += every; {
-		case spent >= allowed:
-			r.stop(errScriptTime)
-		case r.needs(first):
-			r.stop(errScriptMemory)
-		default:
-			timer.Reset(every)
-		}
-	}
-	mu.Lock()
-	timer = time.AfterFunc(every, look)
-	mu.Unlock()
+	})
 	return func() {
-		timer.Stop()
-		mu.Lock()
-		over = true
-		mu.Unlock()
+		close(over)
+		watching.Wait()
 	}
 }
 
@@ -288,44 +277,30 @@ func (r *run) command(l *lua.LState) (reply lua.LValue, message string) {
 	if mayBlock[cmd] {
 		args = withoutWaiting(cmd, args)
 	}
-	v, err := r.dispatch(args)
+	v, err := r.in.dispatch(args...)
 	if err != nil {
 		return nil, err.Error()
 	}
 	return toLua(l, v), ""
 }
 
-func (r *run) dispatch(args []string) (any, error) {
-	r.reply.Reset()
-	r.s.redis.Server().Dispatch(r.peer, args)
-	r.peer.Flush()
-	return server.ParseReply(bufio.NewReader(&r.reply))
-}
-
 // withoutWaiting changes a command that can block, for a script never waits.
 func withoutWaiting(cmd string, args []string) []string {
 	const soon = "0.001" // seconds; 0 is for ever
-	switch cmd {
-	case "XREAD", "XREADGROUP":
+	if cmd == "XREAD" || cmd == "XREADGROUP" {
 		for i := 1; i+1 < len(args) && !strings.EqualFold(args[i], "STREAMS"); i++ {
 			if strings.EqualFold(args[i], "BLOCK") {
 				return append(args[:i:i], args[i+2:]...)
 			}
 		}
-	case "BLMPOP", "BZMPOP":
-		if len(args) > 1 {
-			args[1] = soonIfNumber(args[1], soon)
-		}
-	default:
-		last := len(args) - 1
-		args[last] = soonIfNumber(args[last], soon)
+		return args
+	}
+	at := len(args) - 1
+	if cmd == "BLMPOP" || cmd == "BZMPOP" {
+		at = min(at, 1)
+	}
+	if f, err := strconv.ParseFloat(args[at], 64); err == nil && f >= 0 {
+		args[at] = soon
 	}
 	return args
-}
-
-func soonIfNumber(timeout, soon string) string {
-	if f, err := strconv.ParseFloat(timeout, 64); err != nil || f < 0 {
-		return timeout
-	}
-	return soon
 }

@@ -1,8 +1,6 @@
 package redisd
 
 import (
-	"bufio"
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -14,7 +12,6 @@ import (
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
-	"github.com/alicebob/miniredis/v2/server"
 )
 
 // A snapshot's body is a sequence of keys: database, type, name, expiry in Unix
@@ -47,7 +44,7 @@ func (e *encoder) strs(l []string) {
 // has a TTL. The caller holds the gate.
 func (s *Server) encode() (body []byte, expiring bool, err error) {
 	e := &encoder{b: make([]byte, 0, s.size.Load()+4096)}
-	in := s.internal()
+	in := s.inner(nil)
 	for db := range Databases {
 		if n, _ := in.do(db, "DBSIZE").(int); n == 0 {
 			continue
@@ -66,7 +63,7 @@ func (s *Server) encode() (body []byte, expiring bool, err error) {
 
 var types = map[string]byte{"string": typeString, "hash": typeHash, "list": typeList, "set": typeSet, "zset": typeZSet, "stream": typeStream}
 
-func (s *Server) encodeKey(e *encoder, in *internal, d *miniredis.RedisDB, db int, k string) (expiring bool, err error) {
+func (s *Server) encodeKey(e *encoder, in *inner, d *miniredis.RedisDB, db int, k string) (expiring bool, err error) {
 	typ, ok := types[d.Type(k)]
 	if !ok {
 		return false, fmt.Errorf("has type %q, which cannot be kept", d.Type(k))
@@ -125,7 +122,7 @@ func (e *encoder) expiry(ttl time.Duration, now time.Time) {
 
 // encodeStream keeps the entries, the last id, and each group with its consumers
 // and what they have not acknowledged.
-func (s *Server) encodeStream(e *encoder, in *internal, db int, k string) error {
+func (s *Server) encodeStream(e *encoder, in *inner, db int, k string) error {
 	entries, err := s.redis.DB(db).Stream(k)
 	if err != nil {
 		return err
@@ -166,63 +163,4 @@ func (s *Server) encodeStream(e *encoder, in *internal, db int, k string) error 
 		}
 	}
 	return in.err
-}
-
-// internal runs commands for this package itself, outside any connection.
-type internal struct {
-	s    *Server
-	peer *server.Peer
-	buf  bytes.Buffer
-	w    *bufio.Writer
-	err  error // the first one
-}
-
-func (s *Server) internal() *internal {
-	in := &internal{s: s}
-	in.w = bufio.NewWriter(&in.buf)
-	in.peer = server.NewPeer(in.w)
-	return in
-}
-
-// do runs a command and returns its reply, nil after an error. The caller holds
-// the gate.
-func (in *internal) do(db int, args ...string) any {
-	for _, cmd := range [][]string{{"SELECT", strconv.Itoa(db)}, args} {
-		in.buf.Reset()
-		in.s.redis.Server().Dispatch(in.peer, cmd)
-		in.peer.Flush()
-		v, err := server.ParseReply(bufio.NewReader(bytes.NewReader(in.buf.Bytes())))
-		if err != nil {
-			if in.err == nil {
-				in.err = fmt.Errorf("%s: %w", args[0], err)
-			}
-			return nil
-		}
-		if cmd[0] == args[0] {
-			return v
-		}
-	}
-	return nil
-}
-
-func list(v any) []any { l, _ := v.([]any); return l }
-
-func text(v any) string {
-	switch t := v.(type) {
-	case string:
-		return t
-	case server.Simple:
-		return string(t)
-	}
-	return ""
-}
-
-// pairs turns a flat list of names and values into a map.
-func pairs(v any) map[string]any {
-	l := list(v)
-	m := make(map[string]any, len(l)/2)
-	for i := 0; i+1 < len(l); i += 2 {
-		m[text(l[i])] = l[i+1]
-	}
-	return m
 }
