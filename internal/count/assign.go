@@ -12,7 +12,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/weir-project/weir/internal/event"
-	"github.com/weir-project/weir/internal/tally"
 )
 
 // assigned gives newly assigned partitions their positions. It is called by the
@@ -102,9 +101,6 @@ func (m *member) place(ctx context.Context, ids []int32) ([]*partition, error) {
 				return nil, err
 			}
 			p.stored = r.Stored
-			if r.Outcome == tally.Garbage {
-				p.stored = tally.Position{Err: r.Err}
-			}
 		}
 		m.mu.Lock()
 		switch {

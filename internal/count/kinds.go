@@ -1,6 +1,7 @@
 package count
 
 import (
+	"cmp"
 	"unicode/utf8"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -12,22 +13,10 @@ import (
 // kindHeader is the header of a record that says what it is counted as.
 const kindHeader = "kind"
 
-// maxNames bounds the names that are remembered between batches; whoever writes
-// to the topic chooses them.
-const maxNames = 4 * tally.MaxKinds
-
-// kinds counts by kind without allocating for a kind that it has seen before:
-// names are allocated once and live on between batches.
+// kinds counts a batch by event type. A type that it has seen allocates nothing.
 type kinds struct {
-	last  *kindCount // most records are of the event type of the record before
-	names map[string]*kindCount
-	used  []*kindCount // with n above 0
+	names map[string]*int64
 	total int64
-}
-
-type kindCount struct {
-	name string
-	n    int64
 }
 
 // record counts one record.
@@ -38,73 +27,51 @@ func (k *kinds) record(r *kgo.Record, classify func([]byte) string) {
 			return
 		}
 	}
-	name := event.MalformedKind
+	name := ""
 	if len(r.Value) > 0 {
-		if got := classify(r.Value); got != "" {
-			name = got
-		}
+		name = classify(r.Value)
 	}
-	k.count(k.named(name))
+	k.add([]byte(cmp.Or(name, event.MalformedKind)))
 }
 
-// add counts a record by its header; most have the one of the record before.
 func (k *kinds) add(name []byte) {
-	c := k.last
-	if c == nil || c.name != string(name) {
-		if c = k.names[string(name)]; c == nil {
-			c = k.named(string(name))
-		}
+	n := k.names[string(name)]
+	if n == nil {
+		n = k.named(string(name))
 	}
-	k.count(c)
-}
-
-func (k *kinds) count(c *kindCount) {
-	if c.n == 0 {
-		k.used = append(k.used, c)
-	}
-	c.n++
+	*n++
 	k.total++
-	k.last = c
 }
 
-// named returns the counter of a name.
-func (k *kinds) named(name string) *kindCount {
-	if c := k.names[name]; c != nil {
-		return c
-	}
+// named returns the counter of a new name. Whoever writes to the topic chooses names, so
+// their number is bounded.
+func (k *kinds) named(name string) *int64 {
 	switch {
 	case !utf8.ValidString(name):
 		name = event.MalformedKind
-	case len(name) > event.MaxKind, len(k.used) >= tally.MaxKinds:
+	case len(name) > event.MaxKind, len(k.names) >= tally.MaxKinds:
 		name = event.OtherKind
 	}
-	if c := k.names[name]; c != nil {
-		return c
+	if k.names == nil {
+		k.names = map[string]*int64{}
 	}
-	if k.names == nil || len(k.names) >= maxNames {
-		k.names = make(map[string]*kindCount)
-		for _, c := range k.used {
-			k.names[c.name] = c
-		}
+	if k.names[name] == nil {
+		k.names[name] = new(int64)
 	}
-	c := &kindCount{name: name}
-	k.names[name] = c
-	return c
+	return k.names[name]
 }
 
 // counts returns what was counted since the last reset.
 func (k *kinds) counts() map[string]int64 {
-	out := make(map[string]int64, len(k.used))
-	for _, c := range k.used {
-		out[c.name] = c.n
+	out := make(map[string]int64, len(k.names))
+	for name, n := range k.names {
+		out[name] = *n
 	}
 	return out
 }
 
 // reset begins the next batch.
 func (k *kinds) reset() {
-	for _, c := range k.used {
-		c.n = 0
-	}
-	k.used, k.total = k.used[:0], 0
+	clear(k.names)
+	k.total = 0
 }

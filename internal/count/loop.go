@@ -2,6 +2,7 @@ package count
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -153,21 +154,21 @@ func (m *member) settle(parts []*partition, batches []tally.Batch, results []tal
 	now := time.Now()
 	for i, p := range parts {
 		r := &results[i]
-		if r.Outcome == tally.Applied {
+		if r.Err == nil {
 			m.c.meter.applied(p, now)
 		}
 		p.drop()
 		if p.lost {
 			continue // another member's by now; what is stored is its own affair
 		}
-		switch r.Outcome {
-		case tally.Applied:
+		switch {
+		case r.Err == nil:
 			p.stored, p.confirmed = r.Stored, now
 			m.moved = true
-		case tally.OtherTopic:
+		case errors.Is(r.Err, tally.ErrOtherTopic):
 			m.stop(p, r.Stored, recreated(r.Stored.TopicID, p.topicID))
-		case tally.Garbage:
-			m.stop(p, tally.Position{Err: r.Err}, r.Err.Error())
+		case r.Stored.Err != nil:
+			m.stop(p, r.Stored, r.Stored.Err.Error())
 		default:
 			m.c.meter.refusals.Add(1)
 			m.log.Warn("refused: what is stored is not what this batch began with", "partition", p.id,

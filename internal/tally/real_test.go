@@ -94,7 +94,7 @@ func works(t *testing.T, s *Store) {
 		t.Fatal(err)
 	}
 	for p, r := range results {
-		if r.Outcome != Applied {
+		if r.Err != nil {
 			t.Errorf("partition %d: %+v", p, r)
 		}
 	}
@@ -337,7 +337,7 @@ func TestRealRedisCluster(t *testing.T) {
 	if err := s.eachPrimary(ctx, func(_ context.Context, c *redis.Client) error { return c.ScriptFlush(ctx).Err() }); err != nil {
 		t.Fatal(err)
 	}
-	if r := apply1(t, s, Batch{Group: "g", Topic: "t", Partition: 0, From: 2, Next: 3, Counts: map[string]int64{"e": 1}}); r.Outcome != Applied {
+	if r := apply1(t, s, Batch{Group: "g", Topic: "t", Partition: 0, From: 2, Next: 3, Counts: map[string]int64{"e": 1}}); r.Err != nil {
 		t.Errorf("without scripts: %+v", r)
 	}
 }

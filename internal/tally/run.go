@@ -15,8 +15,8 @@ type call struct {
 	args []any
 }
 
-// reply is what a script answered: {status, next, start, topic id}.
-type reply [4]string
+// reply is what a script answered for one key: status, next, start, topic id.
+type reply []string
 
 // run runs a script once for each call in one pipeline, and returns the replies
 // for all keys in their order. The server may not know
@@ -42,10 +42,14 @@ func (s *Store) run(ctx context.Context, script *redis.Script, calls []call) ([]
 		}
 		var missing []int
 		for j, i := range todo {
-			r, err := parseReplies(cmds[j], len(calls[i].keys))
+			fields, err := cmds[j].StringSlice()
 			switch {
+			case err == nil && len(fields) != 4*len(calls[i].keys):
+				return nil, fmt.Errorf("script answered %d fields for %d keys", len(fields), len(calls[i].keys))
 			case err == nil:
-				replies[i] = r
+				for r := range slices.Chunk(fields, 4) {
+					replies[i] = append(replies[i], r)
+				}
 			case redis.HasErrorPrefix(err, "NOSCRIPT"):
 				missing = append(missing, i)
 			default:
@@ -71,58 +75,33 @@ func isReply(err error) bool {
 	return errors.As(err, &re)
 }
 
-// parseReplies reads the answer of a script, n replies of four strings each.
-func parseReplies(cmd *redis.Cmd, n int) ([]reply, error) {
-	all, err := cmd.Slice()
-	if err != nil {
-		return nil, err
-	}
-	if len(all) != n {
-		return nil, fmt.Errorf("script answered for %d keys, not %d", len(all), n)
-	}
-	replies := make([]reply, n)
-	for i := range all {
-		v, ok := all[i].([]any)
-		if !ok || len(v) != len(replies[i]) {
-			return nil, fmt.Errorf("script answered a %T", all[i])
-		}
-		for j := range v {
-			text, ok := v[j].(string)
-			if !ok {
-				return nil, fmt.Errorf("script answered a %T", v[j])
-			}
-			replies[i][j] = text
-		}
-	}
-	return replies, nil
-}
-
 // result turns a reply to b into what the caller sees.
 func (r reply) result(k string, b *Batch) Result {
-	switch r[0] {
-	case statusType:
-		return Result{Outcome: Garbage, Err: garbageType(k, r[1])}
-	case statusGarbage:
-		return Result{Outcome: Garbage, Err: garbageField(k, r[1], r[2])}
-	case statusAbsent:
-		return Result{Outcome: Absent, Err: fmt.Errorf("%s partition %d: %w", b.Topic, b.Partition, ErrAbsent)}
+	var res Result
+	refused := func(err error, why string, args ...any) {
+		res.Err = fmt.Errorf("%s partition %d%s: %w", b.Topic, b.Partition, fmt.Sprintf(why, args...), err)
 	}
-	p := stored(k, r[1], r[2], r[3])
-	if p.Err != nil {
-		return Result{Outcome: Garbage, Err: p.Err}
-	}
-	res := Result{Stored: p}
-	switch r[0] {
-	case statusApplied:
-		res.Outcome = Applied
-	case statusTopic:
-		res.Outcome = OtherTopic
-		res.Err = fmt.Errorf("%s partition %d was counted as topic id %s and is now %s: %w", b.Topic, b.Partition, r[3], b.TopicID, ErrOtherTopic)
-	case statusStale:
-		res.Outcome = Stale
-		res.Err = fmt.Errorf("%s partition %d: counted from %d, stored is %d: %w", b.Topic, b.Partition, b.From, p.Next, ErrStale)
+	status := r[0]
+	switch status {
+	case "type":
+		res.Stored.Err = garbageType(k, r[1])
+	case "garbage":
+		res.Stored.Err = garbageField(k, r[1], r[2])
+	case "absent":
+		refused(ErrAbsent, "")
+		return res
+	case "applied", "stale", "topic":
+		res.Stored = stored(k, r[1], r[2], r[3])
 	default:
-		res = Result{Outcome: Garbage, Err: fmt.Errorf("script answered status %q: %w", r[0], ErrGarbage)}
+		res.Stored.Err = fmt.Errorf("script answered status %q: %w", status, ErrGarbage)
+	}
+	switch {
+	case res.Stored.Err != nil:
+		res.Err = res.Stored.Err
+	case status == "topic":
+		refused(ErrOtherTopic, " was counted as topic id %s and is now %s", r[3], b.TopicID)
+	case status == "stale":
+		refused(ErrStale, ": counted from %d, stored is %d", b.From, res.Stored.Next)
 	}
 	return res
 }

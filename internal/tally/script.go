@@ -24,8 +24,9 @@ const (
 // KEYS are the hashes. ARGV: the most event types, the field of the event type "(other)", a
 // field that is always admitted (that of "(malformed)"), then for each key: from,
 // next, topic id, the number of event types, and field and count alternately.
-// Answers one {status, next, start, topic id} for each key; the status is one of
-// the constants below.
+// Answers status, next, start, and topic id for each key. The status is applied, stale,
+// absent, topic (the counts are of a topic with another id), type (the key is not a hash;
+// next is then its type) or garbage (next is then a field, start its value).
 var applyScript = redis.NewScript(luaShape + `
 local most, other, always = tonumber(ARGV[1]), ARGV[2], ARGV[3]
 
@@ -67,7 +68,7 @@ end
 
 local answers, at = {}, 4
 for i = 1, #KEYS do
-  answers[i] = apply(KEYS[i], at)
+  for _, field in ipairs(apply(KEYS[i], at)) do answers[#answers + 1] = field end
   at = at + 4 + 2 * tonumber(ARGV[at + 3])
 end
 return answers
@@ -77,31 +78,21 @@ return answers
 // KEYS[1] the hash. ARGV: offset, topic id.
 var beginScript = redis.NewScript(luaShape + `
 local state, nxt, start, id = shape(KEYS[1])
-if state then return {{state, nxt, start, id}} end
+if state then return {state, nxt, start, id} end
 if nxt == '' then
   redis.call('HSET', KEYS[1], 'next', ARGV[1], 'start', ARGV[1], 'topic_id', ARGV[2])
-  return {{'applied', ARGV[1], ARGV[1], ARGV[2]}}
+  return {'applied', ARGV[1], ARGV[1], ARGV[2]}
 end
-if id ~= '' and ARGV[2] ~= '' and id ~= ARGV[2] then return {{'topic', nxt, start, id}} end
-return {{'stale', nxt, start, id}}
+if id ~= '' and ARGV[2] ~= '' and id ~= ARGV[2] then return {'topic', nxt, start, id} end
+return {'stale', nxt, start, id}
 `)
 
 // resetScript drops the counts and begins anew. KEYS[1] the hash. ARGV: offset, topic id.
 var resetScript = redis.NewScript(`
 redis.call('DEL', KEYS[1])
 redis.call('HSET', KEYS[1], 'next', ARGV[1], 'start', ARGV[1], 'topic_id', ARGV[2])
-return {{'applied', ARGV[1], ARGV[1], ARGV[2]}}
+return {'applied', ARGV[1], ARGV[1], ARGV[2]}
 `)
-
-// Statuses that the scripts answer.
-const (
-	statusApplied = "applied"
-	statusStale   = "stale"
-	statusAbsent  = "absent"
-	statusTopic   = "topic"
-	statusType    = "type"
-	statusGarbage = "garbage"
-)
 
 // luaShape reads the three fields and refuses a key that is not a hash of counts.
 const luaShape = `

@@ -112,7 +112,7 @@ func TestServerGoesAwayAndComesBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer srv.Close()
-	if r := apply1(t, s, b); r.Outcome != Applied {
+	if r := apply1(t, s, b); r.Err != nil {
 		t.Fatalf("after the restart: %+v", r)
 	}
 }

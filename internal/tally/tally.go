@@ -74,25 +74,6 @@ type Batch struct {
 	Counts map[string]int64
 }
 
-// Outcome says what became of a batch.
-type Outcome uint8
-
-// The outcomes of a batch. All but Applied have changed nothing.
-const (
-	// Applied: counts and position moved together.
-	Applied Outcome = iota + 1
-	// Stale: the stored offset is not From. Ahead: another member owns the
-	// partition, or an earlier reply was lost; behind: Redis lost its tail. Either
-	// way the answer is to go on from the stored offset.
-	Stale
-	// Absent: Redis holds no counts. It lost them, or Begin was not called.
-	Absent
-	// OtherTopic: the counts belong to a topic of the same name with another id.
-	OtherTopic
-	// Garbage: the key is not a hash of counts, or a field is not a number. Err says which.
-	Garbage
-)
-
 // Position is the stored state of a partition, without its counts.
 type Position struct {
 	// Next is the offset to count next, Start the one at which the counts began.
@@ -107,31 +88,33 @@ type Position struct {
 
 // Result is the answer to one batch.
 type Result struct {
-	Outcome Outcome
 	// Stored is what Redis holds after the call.
 	Stored Position
-	// Err is nil for Applied and explains the refusal otherwise.
+	// Err is nil where counts and position moved together. Otherwise nothing has changed, and
+	// one of the errors below is in its chain.
 	Err error
 }
 
 // Errors that callers branch on.
 var (
-	// ErrGarbage is in the chain where a key that should hold a hash of counts holds
-	// something else, or a field of it is not a number.
+	// ErrGarbage: a key that should hold a hash of counts holds something else, or a field of
+	// it is not a number. Position.Err is the same error.
 	ErrGarbage = errors.New("it does not hold counts of weir")
-	// ErrOtherTopic is in the chain where a hash of counts belongs to a topic that was
-	// deleted and created again under its name.
+	// ErrOtherTopic: the counts belong to a topic that was deleted and created again under
+	// its name, with another id.
 	ErrOtherTopic = errors.New("the topic was created again under the same name")
-	// ErrStale is in the chain of a refusal because of the position.
+	// ErrStale: the stored offset is not From. Ahead: another member owns the partition, or an
+	// earlier reply was lost; behind: Redis lost its tail. Either way the answer is to go on
+	// from the stored offset.
 	ErrStale = errors.New("stored offset differs")
-	// ErrAbsent is in the chain of a refusal because nothing is stored.
+	// ErrAbsent: Redis holds no counts. It lost them, or Begin was not called.
 	ErrAbsent = errors.New("nothing is stored")
 )
 
 // Apply adds the batches, each atomically, in one round trip. The results are in
 // the order of the batches. The error is of the connection or of the server as a
 // whole; batches may then have been applied or not, and applying them again is
-// safe: what had been applied is refused as Stale with Stored.Next equal to Next.
+// safe: what had been applied is refused (ErrStale) with Stored.Next equal to Next.
 func (s *Store) Apply(ctx context.Context, batches []Batch) ([]Result, error) {
 	var calls []call
 	perCall := batchesPerCall
@@ -199,7 +182,7 @@ func (b *Batch) appendArgs(args []any) ([]any, error) {
 }
 
 // Begin stores the position at which counting begins, where nothing is stored.
-// Stored is what holds afterwards: offset, or what was there before (Stale).
+// Stored is what holds afterwards: offset, or what was there before (ErrStale).
 func (s *Store) Begin(ctx context.Context, group, topic string, partition int32, topicID string, offset int64) (Result, error) {
 	k := key(group, topic, partition)
 	replies, err := s.run(ctx, beginScript, []call{{keys: []string{k}, args: []any{strconv.FormatInt(offset, 10), topicID}}})

@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
-	"encoding/binary"
-	"math/bits"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -60,13 +58,13 @@ func (s *identities) compare(ctx context.Context, workers int) error {
 	g, ctx := errgroup.WithContext(ctx)
 	for range workers {
 		g.Go(func() error {
-			t := newTable(s.limit)
+			table := make(map[hash]place, s.limit)
 			for {
 				i := next.Add(1) - 1
 				if i >= fanOut {
 					return nil
 				}
-				if err := s.compareBucket(ctx, &s.buckets[i], 1, t); err != nil {
+				if err := s.compareBucket(ctx, &s.buckets[i], 1, table); err != nil {
 					return err
 				}
 			}
@@ -79,21 +77,20 @@ func (s *identities) compare(ctx context.Context, workers int) error {
 // buckets of the next level, by the next byte of the hash. Every copy of an event takes the same
 // way: if the first one is in the table, the others meet it there; if it is not, the table stays
 // full and the others follow it.
-func (s *identities) compareBucket(ctx context.Context, b *bucket, level int, t *table) error {
+func (s *identities) compareBucket(ctx context.Context, b *bucket, level int, table map[hash]place) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	t.clear()
+	clear(table)
 	var rest []bucket
 	err := b.each(s.file, func(h hash, at place) error {
-		known := t.find(&h)
+		known, ok := table[h]
 		switch {
-		case known.offset >= 0:
-			known.place = s.found(known.place, at)
+		case ok:
+			table[h] = s.found(known, at)
 			return nil
-		case t.used < s.limit:
-			t.used++
-			*known = entry{h, at}
+		case len(table) < s.limit:
+			table[h] = at
 			return nil
 		}
 		if rest == nil {
@@ -103,7 +100,7 @@ func (s *identities) compareBucket(ctx context.Context, b *bucket, level int, t 
 	})
 	*b = bucket{} // frees its buffer
 	for i := 0; i < len(rest) && err == nil; i++ {
-		err = s.compareBucket(ctx, &rest[i], level+1, t)
+		err = s.compareBucket(ctx, &rest[i], level+1, table)
 	}
 	return err
 }
@@ -122,39 +119,6 @@ func (s *identities) found(earlier, later place) place {
 
 // close deletes the temporary file.
 func (s *identities) close() error { return s.file.close() }
-
-// table is a hash table with open addressing: half as fast again as a map.
-type table struct {
-	entries []entry // free where the offset is negative
-	used    int
-}
-
-type entry struct {
-	hash
-	place
-}
-
-// newTable returns a table that is at most half full with limit entries.
-func newTable(limit int) *table {
-	return &table{entries: make([]entry, 1<<bits.Len(uint(2*limit-1)))}
-}
-
-func (t *table) clear() {
-	for i := range t.entries {
-		t.entries[i].offset = -1
-	}
-	t.used = 0
-}
-
-// find returns the entry of a hash, or the free one where it belongs.
-func (t *table) find(h *hash) *entry {
-	mask := uint64(len(t.entries) - 1)
-	for i := binary.LittleEndian.Uint64(h[8:]) & mask; ; i = (i + 1) & mask {
-		if e := &t.entries[i]; e.offset < 0 || e.hash == *h {
-			return e
-		}
-	}
-}
 
 // copied is an event that is stored again.
 type copied struct {

@@ -142,7 +142,7 @@ func (c *counter) step(poll, ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if results[0].Outcome != tally.Applied {
+		if results[0].Err != nil {
 			return results[0].Err
 		}
 		c.next[p] = b.Next

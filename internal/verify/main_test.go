@@ -265,7 +265,7 @@ func (h *house) tally(group string, partition int32, id string, from, next int64
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	if results[0].Outcome != tally.Applied {
+	if results[0].Err != nil {
 		h.t.Fatal(results[0].Err)
 	}
 }

@@ -72,54 +72,26 @@ type seqRange struct{ first, last int64 }
 // the set, and returns the first few ranges of them. Nothing may write
 // meanwhile.
 func (s *seqSet) missing(from, to int64, examples int) (count int64, out []seqRange) {
-	add := func(first, last int64) {
-		count += last - first + 1
-		if n := len(out); n > 0 && out[n-1].last == first-1 {
-			out[n-1].last = last
-		} else if n < examples {
-			out = append(out, seqRange{first, last})
+	next := from // below it every number is accounted for
+	present := func(seq int64) {
+		if next < seq {
+			count += seq - next
+			if len(out) < examples {
+				out = append(out, seqRange{next, seq - 1})
+			}
 		}
+		next = seq + 1
 	}
-	if from >= to {
-		return 0, nil
-	}
-	at := from
 	for _, n := range slices.Sorted(maps.Keys(s.chunks)) {
-		begin, end := max(from, n*chunkBits), min(to, (n+1)*chunkBits)
-		if begin >= end {
-			continue
+		for i, word := range s.chunks[n].words {
+			first := n*chunkBits + int64(i)*64
+			for ; word != 0; word &= word - 1 {
+				if seq := first + int64(bits.TrailingZeros64(word)); seq >= next && seq < to {
+					present(seq)
+				}
+			}
 		}
-		if at < begin {
-			add(at, begin-1)
-		}
-		s.chunks[n].missing(n*chunkBits, begin, end, add)
-		at = end
 	}
-	if at < to {
-		add(at, to-1)
-	}
+	present(to)
 	return count, out
-}
-
-// missing calls add for the ranges that are missing in a chunk, which begins
-// at base, between two numbers.
-func (c *seqChunk) missing(base, from, to int64, add func(first, last int64)) {
-	for at := from; at < to; {
-		i := at - base
-		// The bits from i on, those that are missing as ones.
-		word := ^c.words[i/64] >> (i % 64)
-		left := min(64-i%64, to-at)
-		if word == 0 {
-			at += left
-			continue
-		}
-		skip := int64(bits.TrailingZeros64(word))
-		if skip >= left {
-			at += left
-			continue
-		}
-		run := min(int64(bits.TrailingZeros64(^(word >> skip))), left-skip)
-		add(at+skip, at+skip+run-1)
-		at += skip + run
-	}
 }
