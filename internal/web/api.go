@@ -1,7 +1,6 @@
 package web
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -12,8 +11,13 @@ import (
 	"github.com/weir-project/weir/internal/watch"
 )
 
-// maxBody bounds what an action may be sent: a record by hand is the largest.
-const maxBody = 10 << 20
+// how says by which command and which Kafka requests the same is done.
+type how struct {
+	Command  string   `json:"command"`
+	Requests []string `json:"requests"`
+}
+
+func by(command string, requests ...string) how { return how{command, requests} }
 
 func (s *Server) state(w http.ResponseWriter, _ *http.Request) error {
 	w.Header().Set("Content-Type", "application/json")
@@ -22,20 +26,21 @@ func (s *Server) state(w http.ResponseWriter, _ *http.Request) error {
 	return nil
 }
 
-func (s *Server) history(w http.ResponseWriter, r *http.Request) error {
+func (s *Server) history(r *http.Request) (watch.HistoryAnswer, error) {
 	names := r.URL.Query()["series"]
 	if len(names) == 0 || len(names) > 64 {
-		return badRequest("%d series asked for: name 1 to 64 with ?series=", len(names))
+		return watch.HistoryAnswer{}, badRequest("%d series asked for: name 1 to 64 with ?series=", len(names))
 	}
-	return reply(w, s.cfg.Watch.History(names))
+	return s.cfg.Watch.History(names), nil
 }
 
-func (s *Server) log(w http.ResponseWriter, r *http.Request) error {
+type logAnswer struct {
+	Entries []watch.Entry `json:"entries"`
+}
+
+func (s *Server) log(r *http.Request) (logAnswer, error) {
 	limit, err := number(r, "limit", 200, 1, 500)
-	if err != nil {
-		return err
-	}
-	return reply(w, logAnswer{Entries: s.cfg.Watch.Log(int(limit))})
+	return logAnswer{s.cfg.Watch.Log(int(limit))}, err
 }
 
 // NoteRequest is the body of a line for the log.
@@ -48,83 +53,117 @@ type NoteRequest struct {
 const maxNote = 500
 
 // note adds what another command does, which this process cannot see by itself.
-func (s *Server) note(w http.ResponseWriter, r *http.Request) error {
-	var req NoteRequest
-	if err := body(w, r, &req); err != nil {
-		return err
+func (s *Server) note(_ *http.Request, n NoteRequest) (logAnswer, error) {
+	if n.Kind != watch.LogLab || n.Text == "" || len(n.Text) > maxNote {
+		return logAnswer{}, badRequest("a note is of %q and has a text of 1 to %d bytes", watch.LogLab, maxNote)
 	}
-	if req.Kind != watch.LogLab || req.Text == "" || len(req.Text) > maxNote {
-		return badRequest("a note is of %q and has a text of 1 to %d bytes", watch.LogLab, maxNote)
-	}
-	s.cfg.Watch.Note(watch.Entry{Kind: req.Kind, Text: req.Text})
-	return reply(w, logAnswer{Entries: s.cfg.Watch.Log(1)})
+	s.cfg.Watch.Note(watch.Entry{Kind: n.Kind, Text: n.Text})
+	return logAnswer{s.cfg.Watch.Log(1)}, nil
 }
 
-func (s *Server) topics(w http.ResponseWriter, r *http.Request) error {
+type topicsAnswer struct {
+	inspect.TopicList
+	how
+}
+
+func (s *Server) topics(r *http.Request) (topicsAnswer, error) {
 	list, err := s.cfg.Inspector.Topics(r.Context())
-	if err != nil {
-		return err
-	}
-	return reply(w, topicsAnswer{list, by(command{words: "topics"}.shown(s.cfg.Where.Kafka), "Metadata", "ListOffsets", "DescribeLogDirs")})
+	return topicsAnswer{list, by(weir("topics", s.cfg.Where.Kafka), "Metadata", "ListOffsets", "DescribeLogDirs")}, err
 }
 
-func (s *Server) topic(w http.ResponseWriter, r *http.Request) error {
+type topicAnswer struct {
+	inspect.TopicDetail
+	how
+}
+
+func (s *Server) topic(r *http.Request) (topicAnswer, error) {
 	describe := s.cfg.Inspector.Topic
 	switch g := r.URL.Query().Get("groups"); g {
 	case "":
 	case "none":
 		describe = s.cfg.Inspector.TopicAlone
 	default:
-		return badRequest("groups is %q: give none, or leave it out", g)
+		return topicAnswer{}, badRequest("groups is %q: give none, or leave it out", g)
 	}
 	d, err := describe(r.Context(), r.PathValue("topic"))
-	if err != nil {
-		return err
-	}
-	return reply(w, topicAnswer{d, by(command{words: "topics", args: []string{d.Name}}.shown(s.cfg.Where.Kafka), "Metadata", "ListOffsets", "DescribeConfigs", "DescribeGroups", "OffsetFetch")})
+	return topicAnswer{d, by(weir("topics", s.cfg.Where.Kafka, d.Name), "Metadata", "ListOffsets", "DescribeConfigs", "DescribeGroups", "OffsetFetch")}, err
 }
 
-func (s *Server) groups(w http.ResponseWriter, r *http.Request) error {
+type groupsAnswer struct {
+	inspect.GroupList
+	how
+}
+
+func (s *Server) groups(r *http.Request) (groupsAnswer, error) {
 	list, err := s.cfg.Inspector.Groups(r.Context())
-	if err != nil {
-		return err
-	}
-	return reply(w, groupsAnswer{list, by(command{words: "groups"}.shown(s.cfg.Where.Kafka), "ListGroups", "DescribeGroups", "OffsetFetch", "ListOffsets")})
+	return groupsAnswer{list, by(weir("groups", s.cfg.Where.Kafka), "ListGroups", "DescribeGroups", "OffsetFetch", "ListOffsets")}, err
 }
 
-func (s *Server) group(w http.ResponseWriter, r *http.Request) error {
+type groupAnswer struct {
+	inspect.GroupDetail
+	// Own are the counters of this process in the group; null where there can be none.
+	Own *OwnMembers `json:"own"`
+	how
+}
+
+func (s *Server) group(r *http.Request) (groupAnswer, error) {
 	d, err := s.cfg.Inspector.Group(r.Context(), groupName(r))
-	if err != nil {
-		return err
-	}
-	var own *OwnMembers
-	if s.cfg.Members != nil {
-		if own = s.cfg.Members.Own(d.Name); own != nil {
-			own.Rebalances = s.actions.rebalancesOf(d.Name)
+	a := groupAnswer{GroupDetail: d}
+	if err == nil && s.cfg.Members != nil {
+		if a.Own = s.cfg.Members.Own(d.Name); a.Own != nil {
+			a.Own.Rebalances = s.actions.rebalancesOf(d.Name)
 		}
 	}
-	return reply(w, groupAnswer{GroupDetail: d, Own: own, how: by(command{words: "groups describe", args: []string{d.Name}}.shown(s.cfg.Where.Kafka), describeRequests(d.Type)...)})
-}
-
-func (s *Server) brokers(w http.ResponseWriter, r *http.Request) error {
-	list, err := s.cfg.Inspector.Brokers(r.Context())
-	if err != nil {
-		return err
+	requests := []string{"ListGroups", "DescribeGroups", "OffsetFetch", "ListOffsets", "Fetch"}
+	switch d.Type {
+	case inspect.TypeConsumer:
+		requests[1] = "ConsumerGroupDescribe"
+	case inspect.TypeShare:
+		requests = []string{"ListGroups", "ShareGroupDescribe", "DescribeShareGroupOffsets", "ListOffsets"}
 	}
-	return reply(w, brokersAnswer{list, s.actions.brokerChanges(), append([]Difference{}, s.cfg.Differences...), by(command{words: "brokers"}.shown(s.cfg.Where.Kafka), "Metadata", "DescribeLogDirs")})
+	a.how = by(weir("groups describe", s.cfg.Where.Kafka, d.Name), requests...)
+	return a, err
 }
 
-func (s *Server) broker(w http.ResponseWriter, r *http.Request) error {
+// Difference is one way in which the embedded engine behaves otherwise than Apache
+// Kafka. Words between backquotes are Kafka's own.
+type Difference struct {
+	ID        string `json:"id"`
+	Behaviour string `json:"behaviour"`
+	Apache    string `json:"apache"`
+	Embedded  string `json:"embedded"`
+	Learner   string `json:"learner"` // what follows for a learner
+}
+
+type brokersAnswer struct {
+	inspect.BrokerList
+	// Changes are the kills and restarts of brokers of this weir, the newest first.
+	Changes []BrokerChange `json:"changes"`
+	// Differences are where this engine behaves otherwise than Apache Kafka.
+	Differences []Difference `json:"differences"`
+	how
+}
+
+func (s *Server) brokers(r *http.Request) (brokersAnswer, error) {
+	list, err := s.cfg.Inspector.Brokers(r.Context())
+	return brokersAnswer{list, s.actions.brokerChanges(), append([]Difference{}, s.cfg.Differences...),
+		by(weir("brokers", s.cfg.Where.Kafka), "Metadata", "DescribeLogDirs")}, err
+}
+
+type brokerAnswer struct {
+	Broker int32             `json:"broker"`
+	Config []inspect.Setting `json:"config"`
+	how
+}
+
+func (s *Server) broker(r *http.Request) (brokerAnswer, error) {
 	id, err := pathID(r, "broker")
 	if err != nil {
-		return err
+		return brokerAnswer{}, err
 	}
 	config, err := s.cfg.Inspector.BrokerConfig(r.Context(), id)
-	if err != nil {
-		return err
-	}
-	return reply(w, brokerAnswer{Broker: id, Config: config,
-		how: by(fmt.Sprintf("kafka-configs.sh --bootstrap-server %s --describe --all --entity-type brokers --entity-name %d", s.brokerAddress(id), id), "DescribeConfigs")})
+	return brokerAnswer{id, config, by(fmt.Sprintf("kafka-configs.sh --bootstrap-server %s --describe --all --entity-type brokers --entity-name %d",
+		s.brokerAddress(id), id), "DescribeConfigs")}, err
 }
 
 // ResetRequest is the body of a reset.
@@ -135,31 +174,33 @@ type ResetRequest struct {
 	Confirm    string   `json:"confirm"`
 }
 
-func (s *Server) reset(w http.ResponseWriter, r *http.Request) error {
-	var req ResetRequest
-	if err := body(w, r, &req); err != nil {
-		return err
-	}
+// ResetAnswer is what a reset changes, or has changed where it was confirmed.
+type ResetAnswer struct {
+	Plan    inspect.ResetPlan `json:"plan"`
+	Applied bool              `json:"applied"`
+	how
+}
+
+func (s *Server) reset(r *http.Request, req ResetRequest) (a ResetAnswer, err error) {
 	to, err := inspect.ParseTarget(req.To, time.Now())
 	if err != nil {
-		return badRequest("to %v", err)
+		return a, badRequest("to %v", err)
 	}
 	group := groupName(r)
-	plan, err := s.cfg.Inspector.PlanReset(r.Context(), inspect.ResetQuery{
+	a.Plan, err = s.cfg.Inspector.PlanReset(r.Context(), inspect.ResetQuery{
 		Group: group, Topics: req.Topics, Partitions: req.Partitions, To: to, Tallies: s.cfg.Tallies,
 	})
 	if err != nil {
-		return err
+		return a, err
 	}
-	applied := false
 	if req.Confirm != "" {
-		if req.Confirm != group {
-			return badRequest("confirm is not the group's name: type %q", group)
+		if err := confirmed(req.Confirm, group); err != nil {
+			return a, err
 		}
-		if err := plan.Apply(r.Context()); err != nil {
-			return err
+		if err := a.Plan.Apply(r.Context()); err != nil {
+			return a, err
 		}
-		applied = true
+		a.Applied = true
 		s.cfg.Watch.Note(watch.Entry{Kind: watch.LogRebalance, Group: group, Text: fmt.Sprintf("group %s was reset to %s from %s", group, req.To, origin(r))})
 	}
 	c := command{words: "groups reset", args: []string{group}, flags: []string{"--to", strings.Replace(req.To, "earliest", "oldest", 1)}}
@@ -169,44 +210,14 @@ func (s *Server) reset(w http.ResponseWriter, r *http.Request) error {
 	for _, p := range req.Partitions {
 		c.flags = append(c.flags, "--partition", strconv.Itoa(int(p)))
 	}
-	return reply(w, ResetAnswer{Plan: plan, Applied: applied, how: by(c.shown(s.cfg.Where.Redis), "Metadata", "ListOffsets", "OffsetFetch", "OffsetCommit")})
+	a.how = by(c.shown(s.cfg.Where.Redis), "Metadata", "ListOffsets", "OffsetFetch", "OffsetCommit")
+	return a, nil
 }
 
-func body(w http.ResponseWriter, r *http.Request, v any) error {
-	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(v); err != nil {
-		return badRequest("the request's body is not what is wanted: %v", err)
+// confirmed returns an error unless the confirmation of a change is the group's name.
+func confirmed(confirm, group string) error {
+	if confirm != group {
+		return badRequest("confirm is not the group's name: type %q", group)
 	}
 	return nil
-}
-
-// groupName reads which group is meant. A path cannot carry every name: clients
-// resolve . and .. in it. ?group= carries any, whatever the path says.
-func groupName(r *http.Request) string {
-	if v := r.URL.Query(); v.Has("group") {
-		return v.Get("group")
-	}
-	return r.PathValue("group")
-}
-
-func pathID(r *http.Request, name string) (int32, error) {
-	n, err := strconv.ParseInt(r.PathValue(name), 10, 32)
-	if err != nil || n < 0 {
-		return 0, badRequest("%s is %q: give a number from 0", name, r.PathValue(name))
-	}
-	return int32(n), nil
-}
-
-// number reads an integer of the query within bounds.
-func number(r *http.Request, name string, otherwise, least, most int64) (int64, error) {
-	v := r.URL.Query().Get(name)
-	if v == "" {
-		return otherwise, nil
-	}
-	n, err := strconv.ParseInt(v, 10, 64)
-	if err != nil || n < least || n > most {
-		return 0, badRequest("%s is %q: give a number from %d to %d", name, v, least, most)
-	}
-	return n, nil
 }

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // assets serves the static files, and the one page under every other path: the
@@ -60,18 +61,14 @@ func newAssets(files fs.FS, where Where) (*assets, error) {
 		return nil, err
 	}
 	a.prefix = "v/" + hex.EncodeToString(all.Sum(nil)[:8]) + "/"
-	index := a.files[page]
-	index.plain = a.name(index.plain, names)
 	flags, err := json.Marshal(where)
 	if err != nil {
 		return nil, err
 	}
-	index.plain = bytes.Replace(index.plain, []byte("</head>"), []byte(`<meta name="weir-where" content="`+html.EscapeString(string(flags))+`">`+"\n</head>"), 1)
-	a.files[page] = index
+	head := []byte(`<meta name="weir-where" content="` + html.EscapeString(string(flags)) + `">` + "\n</head>")
+	a.files[page] = asset{plain: bytes.Replace(a.name(a.files[page].plain, names), []byte("</head>"), head, 1)}
 	for name, f := range a.files {
-		if a.files[name], err = pack(name, f.plain); err != nil {
-			return nil, err
-		}
+		a.files[name] = pack(name, f.plain)
 	}
 	return a, nil
 }
@@ -91,25 +88,18 @@ func (a *assets) name(index []byte, names []string) []byte {
 	return []byte(strings.Replace(text, `<script type="module"`, preload.String()+`<script type="module"`, 1))
 }
 
-func pack(name string, plain []byte) (asset, error) {
+func pack(name string, plain []byte) asset {
 	sum := sha256.Sum256(plain)
 	f := asset{kind: mime.TypeByExtension(path.Ext(name)), etag: `"` + hex.EncodeToString(sum[:8]) + `"`, plain: plain}
 	if path.Ext(name) == ".js" {
 		f.kind = "text/javascript; charset=utf-8" // whatever this machine's tables say
 	}
 	var b bytes.Buffer
-	w, err := gzip.NewWriterLevel(&b, gzip.BestCompression)
-	if err != nil {
-		return f, err
-	}
-	if _, err := w.Write(plain); err != nil {
-		return f, err
-	}
-	if err := w.Close(); err != nil {
-		return f, err
-	}
+	w, _ := gzip.NewWriterLevel(&b, gzip.BestCompression) // a level that exists
+	_, _ = w.Write(plain)                                 // to memory
+	_ = w.Close()
 	f.packed = b.Bytes()
-	return f, nil
+	return f
 }
 
 func (a *assets) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -121,37 +111,27 @@ func (a *assets) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	name, kept := strings.CutPrefix(name, a.prefix)
 	f, ok := a.files[name]
 	first, _, _ := strings.Cut(name, "/")
+	h := w.Header()
 	switch {
 	case ok && kept:
-		w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
+		h.Set("Cache-Control", "public, max-age=31536000, immutable")
 	case !ok && (kept || path.Ext(name) != "" && !slices.Contains(routed, first)):
 		http.NotFound(w, r)
 		return
 	default:
-		w.Header().Set("Cache-Control", "no-cache")
+		h.Set("Cache-Control", "no-cache")
 	}
 	if !ok {
-		f, ok = a.files[page]
+		f = a.files[page]
 	}
-	if !ok {
-		http.Error(w, "this build has no user interface", http.StatusNotFound)
-		return
-	}
-	h := w.Header()
 	h.Set("Content-Type", f.kind)
 	h.Set("ETag", f.etag)
 	h.Set("Vary", "Accept-Encoding")
-	if r.Header.Get("If-None-Match") == f.etag {
-		w.WriteHeader(http.StatusNotModified)
-		return
-	}
 	b := f.plain
 	if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") && len(f.packed) < len(f.plain) {
 		h.Set("Content-Encoding", "gzip")
+		h.Set("Content-Length", strconv.Itoa(len(f.packed)))
 		b = f.packed
 	}
-	h.Set("Content-Length", strconv.Itoa(len(b)))
-	if r.Method == http.MethodGet {
-		_, _ = w.Write(b)
-	}
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(b))
 }

@@ -20,25 +20,21 @@ type command struct {
 // cluster. An argument that begins with a dash comes last, after --.
 func (c command) shown(where []string) string {
 	out := []string{"weir", c.words}
-	dashed := false
-	for _, a := range c.args {
-		dashed = dashed || strings.HasPrefix(a, "-")
+	words := slices.Concat(c.flags, where)
+	if slices.ContainsFunc(c.args, func(a string) bool { return strings.HasPrefix(a, "-") }) {
+		words = slices.Concat(words, []string{"--"}, c.args)
+	} else {
+		words = slices.Concat(c.args, words)
 	}
-	quoted := func(words []string) {
-		for _, w := range words {
-			out = append(out, ShellWord(w))
-		}
-	}
-	if !dashed {
-		quoted(c.args)
-	}
-	quoted(c.flags)
-	quoted(where)
-	if dashed {
-		out = append(out, "--")
-		quoted(c.args)
+	for _, w := range words {
+		out = append(out, ShellWord(w))
 	}
 	return strings.Join(out, " ")
+}
+
+// weir is the command line of a command without flags of its own.
+func weir(words string, where []string, args ...string) string {
+	return command{words: words, args: args}.shown(where)
 }
 
 // brokerAddress is where a command of another program connects: to a broker or,

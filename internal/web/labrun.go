@@ -5,10 +5,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
 	"os/exec"
 	"strings"
@@ -65,7 +63,7 @@ func (l *labRun) start(ctx context.Context, cfg *Labs, name string, args []strin
 	l.mu.Lock()
 	if l.running {
 		defer l.mu.Unlock()
-		return &statusError{http.StatusConflict, fmt.Errorf("the lab %s is running, and two at once would disturb each other's measurements: wait for its end, or stop it", l.lab)}
+		return conflict("the lab %s is running, and two at once would disturb each other's measurements: wait for its end, or stop it", l.lab)
 	}
 	args = append(append(append([]string{}, cfg.Program[1:]...), args...), "-o", "jsonl", "--control", "--data", cfg.Data)
 	cmd := exec.Command(cfg.Program[0], args...) //nolint:noctx // it is asked to end, which takes a moment
@@ -228,7 +226,7 @@ func (l *labRun) stop() (string, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.running {
-		return "", &statusError{http.StatusConflict, errors.New("no lab is running")}
+		return "", conflict("no lab is running")
 	}
 	_ = l.stdin.Close() // its control is gone, so it ends
 	return l.lab, nil
@@ -252,7 +250,7 @@ func (l *labRun) set(name, value string) (string, error) {
 		_ = d.SetWriteDeadline(time.Now().Add(labListens)) // fails where the lab has ended, and so does the write
 	}
 	if _, err := stdin.Write(append(line, '\n')); err != nil {
-		return "", &statusError{http.StatusConflict, fmt.Errorf("the lab does not read its settings: %w", err)}
+		return "", conflict("the lab does not read its settings: %w", err)
 	}
 	return lab, nil
 }
@@ -263,7 +261,7 @@ func (l *labRun) allows(name, value string) (lab string, stdin io.Writer, err er
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.running {
-		return "", nil, &statusError{http.StatusConflict, errors.New("no lab is running")}
+		return "", nil, conflict("no lab is running")
 	}
 	for i := range l.picture.Controls {
 		c := &l.picture.Controls[i]
@@ -275,7 +273,7 @@ func (l *labRun) allows(name, value string) (lab string, stdin io.Writer, err er
 		}
 		return l.lab, l.stdin, nil
 	}
-	return "", nil, &statusError{http.StatusConflict, fmt.Errorf("%s cannot be changed now", name)}
+	return "", nil, conflict("%s cannot be changed now", name)
 }
 
 func (l *labRun) subscribe() *labSub {

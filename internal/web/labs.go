@@ -2,8 +2,6 @@ package web
 
 import (
 	"encoding/json"
-	"errors"
-	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -97,27 +95,27 @@ const (
 	ownProcess = "none here: the lab is a process with brokers of its own"
 )
 
-func (s *Server) labs(w http.ResponseWriter, _ *http.Request) error {
-	a := labsAnswer{Labs: []Lab{}, Reports: []record.Kept{}, how: by(command{words: "lab list"}.shown(s.cfg.Where.Data), fromFiles)}
+func (s *Server) labs(*http.Request) (labsAnswer, error) {
+	a := labsAnswer{Labs: []Lab{}, Reports: []record.Kept{}, how: by(weir("lab list", s.cfg.Where.Data), fromFiles)}
 	if l := s.cfg.Labs; l != nil {
 		kept, err := record.List(l.Dir)
 		if err != nil {
-			return err
+			return a, err
 		}
 		slices.Reverse(kept)
 		a.Labs, a.Reports, a.Running = l.List, append(a.Reports, kept...), s.lab.name()
 	}
-	return reply(w, a)
+	return a, nil
 }
 
-var errNoLabs = &statusError{http.StatusConflict, errors.New("labs run where weir keeps its own data: start one with weir up, or on a terminal with weir lab")}
+var errNoLabs = conflict("labs run where weir keeps its own data: start one with weir up, or on a terminal with weir lab")
 
 // labCommand returns the arguments of a lab's command line, and how a shell takes
 // them, with the flags that say where its report is kept.
 func (l *Labs) labCommand(name string, settings map[string]string, where []string) (args []string, shell string, err error) {
 	i := slices.IndexFunc(l.List, func(x Lab) bool { return x.Name == name })
 	if i < 0 {
-		return nil, "", &statusError{http.StatusNotFound, fmt.Errorf("there is no lab called %q", name)}
+		return nil, "", notFound("there is no lab called %q", name)
 	}
 	args = []string{"lab", name}
 	c := command{words: "lab " + name}
@@ -149,44 +147,27 @@ func (l *Labs) labCommand(name string, settings map[string]string, where []strin
 	return args, c.shown(where), nil
 }
 
-func (s *Server) labStart(w http.ResponseWriter, r *http.Request) error {
-	var req labStart
-	if err := body(w, r, &req); err != nil {
-		return err
-	}
+func (s *Server) labStart(r *http.Request, req labStart) (labStarted, error) {
 	l := s.cfg.Labs
 	if l == nil {
-		return errNoLabs
+		return labStarted{}, errNoLabs
 	}
 	name := r.PathValue("lab")
 	args, shell, err := l.labCommand(name, req.Settings, s.cfg.Where.Data)
-	if err != nil {
-		return err
+	if err == nil {
+		err = s.lab.start(s.work.ctx, l, name, args, shell)
 	}
-	if err := s.lab.start(s.work.ctx, l, name, args, shell); err != nil {
-		return err
-	}
-	return reply(w, labStarted{Lab: name, how: by(shell, ownProcess)})
+	return labStarted{Lab: name, how: by(shell, ownProcess)}, err
 }
 
-func (s *Server) labStop(w http.ResponseWriter, _ *http.Request) error {
+func (s *Server) labStop(*http.Request) (labStarted, error) {
 	name, err := s.lab.stop()
-	if err != nil {
-		return err
-	}
-	return reply(w, labStarted{Lab: name, how: by("Ctrl-C", ownProcess)})
+	return labStarted{Lab: name, how: by("Ctrl-C", ownProcess)}, err
 }
 
-func (s *Server) labSet(w http.ResponseWriter, r *http.Request) error {
-	var req labSet
-	if err := body(w, r, &req); err != nil {
-		return err
-	}
+func (s *Server) labSet(_ *http.Request, req labSet) (labStarted, error) {
 	name, err := s.lab.set(req.Name, req.Value)
-	if err != nil {
-		return err
-	}
-	return reply(w, labStarted{Lab: name, how: by(setCommand(name, req), ownProcess)})
+	return labStarted{Lab: name, how: by(setCommand(name, req), ownProcess)}, err
 }
 
 // setCommand is how a terminal changes a setting of a lab that it starts itself.
@@ -226,17 +207,14 @@ func (s *Server) keptReport(name string) (*record.Report, error) {
 	}
 	r, err := record.Read(filepath.Join(l.Dir, name))
 	if err != nil {
-		return nil, &statusError{http.StatusNotFound, fmt.Errorf("there is no report %q that can be read", name)}
+		return nil, notFound("there is no report %q that can be read", name)
 	}
 	return r, nil
 }
 
-func (s *Server) labReport(w http.ResponseWriter, r *http.Request) error {
+func (s *Server) labReport(r *http.Request) (reportAnswer, error) {
 	rep, err := s.keptReport(r.PathValue("report"))
-	if err != nil {
-		return err
-	}
-	return reply(w, reportAnswer{rep, by(command{words: "lab list"}.shown(s.cfg.Where.Data), fromFiles)})
+	return reportAnswer{rep, by(weir("lab list", s.cfg.Where.Data), fromFiles)}, err
 }
 
 // maxPlot bounds a plot that is read back, in bytes.
@@ -253,7 +231,7 @@ func (s *Server) labPlot(w http.ResponseWriter, r *http.Request) error {
 	defer dir.Close()
 	path := r.PathValue("report") + "/" + record.PlotName
 	if info, err := dir.Stat(path); err != nil || info.Size() > maxPlot {
-		return &statusError{http.StatusNotFound, errors.New("the report has no plot")}
+		return notFound("the report has no plot")
 	}
 	b, err := dir.ReadFile(path)
 	if err != nil {
@@ -265,19 +243,19 @@ func (s *Server) labPlot(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-func (s *Server) labCompare(w http.ResponseWriter, r *http.Request) error {
+func (s *Server) labCompare(r *http.Request) (none compareAnswer, _ error) {
 	a, b := r.URL.Query().Get("a"), r.URL.Query().Get("b")
 	ra, err := s.keptReport(a)
 	if err != nil {
-		return err
+		return none, err
 	}
 	rb, err := s.keptReport(b)
 	if err != nil {
-		return err
+		return none, err
 	}
 	c, err := record.Compare(ra, rb)
 	if err != nil {
-		return badRequest("%v", err)
+		return none, badRequest("%v", err)
 	}
-	return reply(w, compareAnswer{*c, by(command{words: "lab compare", args: []string{a, b}}.shown(s.cfg.Where.Data), fromFiles)})
+	return compareAnswer{*c, by(weir("lab compare", s.cfg.Where.Data, a, b), fromFiles)}, nil
 }

@@ -41,15 +41,11 @@ func newStream(w http.ResponseWriter) (*stream, error) {
 
 // event adds an event; data has no newlines, as JSON from encoding/json has none.
 func (s *stream) event(name, id string, data []byte) {
-	s.b.WriteString("event: ")
-	s.b.WriteString(name)
+	fmt.Fprintf(&s.b, "event: %s\n", name)
 	if id != "" {
-		s.b.WriteString("\nid: ")
-		s.b.WriteString(id)
+		fmt.Fprintf(&s.b, "id: %s\n", id)
 	}
-	s.b.WriteString("\ndata: ")
-	s.b.Write(data)
-	s.b.WriteString("\n\n")
+	fmt.Fprintf(&s.b, "data: %s\n\n", data)
 }
 
 // send writes what was added.
@@ -81,20 +77,15 @@ func (s *Server) live(w http.ResponseWriter, r *http.Request) error {
 		u, ok := sub.Next(wait)
 		quiet := wait.Err() != nil
 		cancel()
-		if !ok && (!quiet || r.Context().Err() != nil) {
-			return nil
-		}
-		if !ok {
-			out.event("alive", "", []byte("{}"))
-			if out.send() != nil {
-				return nil
-			}
-			continue
-		}
 		id := strconv.FormatInt(u.Version, 10)
-		if u.Snapshot != nil {
+		switch {
+		case r.Context().Err() != nil || !ok && !quiet:
+			return nil
+		case !ok:
+			out.event("alive", "", []byte("{}"))
+		case u.Snapshot != nil:
 			out.event("snapshot", id, u.Snapshot)
-		} else if u.Patch != nil {
+		case u.Patch != nil:
 			out.event("patch", id, u.Patch)
 		}
 		for _, e := range u.Log {

@@ -71,26 +71,33 @@ func plural(n int, noun string) string {
 	return fmt.Sprintf("%d %ss", n, noun)
 }
 
-func (s *Server) memberAdd(w http.ResponseWriter, r *http.Request) error {
-	return s.changeMembers(w, r, "join", []string{"FindCoordinator", "JoinGroup", "SyncGroup", "Heartbeat"}, Members.Add)
+// RebalanceAnswer is what a change of members has stopped.
+type RebalanceAnswer struct {
+	Rebalance
+	Text string `json:"text"`
+	how
 }
 
-func (s *Server) memberRemove(w http.ResponseWriter, r *http.Request) error {
-	return s.changeMembers(w, r, "leave", []string{"OffsetCommit", "LeaveGroup", "JoinGroup (of the others)", "SyncGroup"}, Members.Remove)
+func (s *Server) memberAdd(r *http.Request) (RebalanceAnswer, error) {
+	return s.changeMembers(r, "join", Members.Add, "FindCoordinator", "JoinGroup", "SyncGroup", "Heartbeat")
 }
 
-func (s *Server) changeMembers(w http.ResponseWriter, r *http.Request, verb string, requests []string, do func(Members, context.Context, string) (Rebalance, error)) error {
+func (s *Server) memberRemove(r *http.Request) (RebalanceAnswer, error) {
+	return s.changeMembers(r, "leave", Members.Remove, "OffsetCommit", "LeaveGroup", "JoinGroup (of the others)", "SyncGroup")
+}
+
+func (s *Server) changeMembers(r *http.Request, verb string, do func(Members, context.Context, string) (Rebalance, error), requests ...string) (a RebalanceAnswer, err error) {
 	group := groupName(r)
 	if s.cfg.Members == nil || s.cfg.Members.Own(group) == nil {
-		return conflict("the members of %q are no counters of this weir: start or stop them where they run", group)
+		return a, conflict("the members of %q are no counters of this weir: start or stop them where they run", group)
 	}
 	// What is begun is measured to its end, also when nobody waits for it any more.
-	result, err := do(s.cfg.Members, s.work.ctx, group)
-	if err != nil {
-		return &statusError{http.StatusConflict, err}
+	if a.Rebalance, err = do(s.cfg.Members, s.work.ctx, group); err != nil {
+		return a, conflict("%w", err)
 	}
-	result.From = origin(r)
-	s.actions.addRebalance(group, result)
-	s.cfg.Watch.Note(watch.Entry{Kind: watch.LogRebalance, Group: group, Text: "group " + group + ": " + result.Text()})
-	return reply(w, RebalanceAnswer{Rebalance: result, Text: result.Text(), how: by(command{words: "groups " + verb, args: []string{group}}.shown(s.cfg.Where.Data), requests...)})
+	a.From = origin(r)
+	a.Text, a.how = a.Rebalance.Text(), by(weir("groups "+verb, s.cfg.Where.Data, group), requests...)
+	s.actions.addRebalance(group, a.Rebalance)
+	s.cfg.Watch.Note(watch.Entry{Kind: watch.LogRebalance, Group: group, Text: "group " + group + ": " + a.Text})
+	return a, nil
 }

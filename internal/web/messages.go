@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"math"
 	"net/http"
 	"slices"
 	"strconv"
@@ -36,9 +37,9 @@ func query(r *http.Request) (q inspect.Query, n int64, err error) {
 		return q, 0, err
 	}
 	for _, p := range v["partition"] {
-		id, err := strconv.ParseInt(p, 10, 32)
-		if err != nil || id < 0 {
-			return q, 0, badRequest("partition is %q: give a number from 0", p)
+		id, err := integer("partition", p, 0, math.MaxInt32)
+		if err != nil {
+			return q, 0, err
 		}
 		q.Partitions = append(q.Partitions, int32(id))
 	}
@@ -51,9 +52,9 @@ func query(r *http.Request) (q inspect.Query, n int64, err error) {
 	case "oldest":
 		q.From = inspect.Oldest()
 	case "offset":
-		offset, err := strconv.ParseInt(v.Get("offset"), 10, 64)
+		offset, err := integer("offset", v.Get("offset"), math.MinInt64, math.MaxInt64)
 		if err != nil {
-			return q, 0, badRequest("offset is %q: give a number", v.Get("offset"))
+			return q, 0, err
 		}
 		q.From = inspect.AtOffset(offset)
 	case "time":
@@ -99,24 +100,41 @@ func moment(s string) (time.Time, error) {
 func filter(r *http.Request) (*inspect.Filter, error) {
 	v := r.URL.Query()
 	f := &inspect.Filter{Contains: v.Get("text"), Headers: v["header"], Paths: v["path"], Regexp: v.Get("regexp")}
-	if v.Has("key") && v.Get("key") != "" {
-		k := v.Get("key")
+	if k := v.Get("key"); k != "" {
 		f.Key = &k
 	}
 	if f.Contains == "" && f.Regexp == "" && f.Key == nil && len(f.Headers) == 0 && len(f.Paths) == 0 {
 		return nil, nil
 	}
 	if err := f.Check(); err != nil {
-		return nil, &statusError{http.StatusBadRequest, err}
+		return nil, badRequest("%w", err)
 	}
 	return f, nil
 }
 
+type messagesAnswer struct {
+	Messages []inspect.WireMessage `json:"messages"`
+	Scanned  int64                 `json:"scanned"`
+	Matched  int64                 `json:"matched"`
+	// Cursor leads on to the next page; empty where there is none.
+	Cursor string `json:"cursor"`
+	Done   bool   `json:"done"`
+	// Unread says of partitions that were left out why: their leaders do not answer.
+	Unread []string `json:"unread,omitempty"`
+	how
+}
+
+// newestFirst reports whether a request reads backward from the newest message.
+func newestFirst(r *http.Request) bool {
+	from := r.URL.Query().Get("from")
+	return from == "" || from == "newest"
+}
+
 // messages answers one page. Reading forward has a cursor that leads on to the next.
-func (s *Server) messages(w http.ResponseWriter, r *http.Request) error {
+func (s *Server) messages(r *http.Request) (a messagesAnswer, err error) {
 	q, n, err := query(r)
 	if err != nil {
-		return err
+		return a, err
 	}
 	q.MaxMessages, q.MaxScanned, q.MaxBytes, q.Partial, q.Gaps = n, scanBudget, 256<<20, true, true
 	list := []inspect.WireMessage{}
@@ -125,24 +143,23 @@ func (s *Server) messages(w http.ResponseWriter, r *http.Request) error {
 		return nil
 	})
 	if err != nil {
-		return err
+		return a, err
 	}
 	next, prefix, done := p.Next, "", p.Stopped == inspect.StoppedEnd
-	if from := r.URL.Query().Get("from"); from == "" || from == "newest" {
+	if newestFirst(r) {
 		slices.Reverse(list) // the newest first, as the page shows them
-		next, prefix = p.Before, olderCursor
-		done = p.Before == nil
+		next, prefix, done = p.Before, olderCursor, p.Before == nil
 	}
-	cursor := ""
+	a = messagesAnswer{Messages: list, Scanned: p.Scanned, Matched: p.Matched, Done: done, Unread: p.Unread,
+		how: by(s.messagesCommand(r, n), "Metadata", "ListOffsets", "Fetch")}
 	if !done && len(next) > 0 {
 		b, err := json.Marshal(next)
 		if err != nil {
-			return err
+			return a, err
 		}
-		cursor = prefix + base64.RawURLEncoding.EncodeToString(b)
+		a.Cursor = prefix + base64.RawURLEncoding.EncodeToString(b)
 	}
-	return reply(w, messagesAnswer{Messages: list, Scanned: p.Scanned, Matched: p.Matched, Cursor: cursor, Done: done, Unread: p.Unread,
-		how: by(s.messagesCommand(r, n), "Metadata", "ListOffsets", "Fetch")})
+	return a, nil
 }
 
 // messagesCommand is the command line that prints the same.
@@ -167,21 +184,20 @@ func (s *Server) messagesCommand(r *http.Request, n int64) string {
 	if v.Get("isolation") == "uncommitted" {
 		add("--uncommitted")
 	}
+	filter := func(before string, words []string, after string) {
+		for _, w := range words {
+			if w != "" {
+				add("--filter", before+w+after)
+			}
+		}
+	}
 	if t := v.Get("text"); t != "" {
 		add("--filter", filterWord(t))
 	}
-	if e := v.Get("regexp"); e != "" {
-		add("--filter", "/"+e+"/")
-	}
-	if k := v.Get("key"); k != "" {
-		add("--filter", "key="+k)
-	}
-	for _, h := range v["header"] {
-		add("--filter", "header:"+h)
-	}
-	for _, p := range v["path"] {
-		add("--filter", p)
-	}
+	filter("/", []string{v.Get("regexp")}, "/")
+	filter("key=", []string{v.Get("key")}, "")
+	filter("header:", v["header"], "")
+	filter("", v["path"], "")
 	return c.shown(s.cfg.Where.Kafka)
 }
 
@@ -191,9 +207,9 @@ func (s *Server) one(r *http.Request) (found inspect.Message, err error) {
 	if err != nil {
 		return found, err
 	}
-	offset, err := strconv.ParseInt(r.PathValue("offset"), 10, 64)
-	if err != nil || offset < 0 {
-		return found, badRequest("offset is %q: give a number from 0", r.PathValue("offset"))
+	offset, err := integer("offset", r.PathValue("offset"), 0, math.MaxInt64)
+	if err != nil {
+		return found, err
 	}
 	ok := false
 	_, err = s.cfg.Inspector.Read(r.Context(), inspect.Query{
@@ -203,19 +219,24 @@ func (s *Server) one(r *http.Request) (found inspect.Message, err error) {
 		return inspect.ErrStop
 	})
 	if err == nil && !ok {
-		err = &statusError{http.StatusNotFound, fmt.Errorf("no message at offset %d of partition %d: it was deleted, or the offset is a transaction's marker", offset, partition)}
+		err = notFound("no message at offset %d of partition %d: it was deleted, or the offset is a transaction's marker", offset, partition)
 	}
 	return found, err
 }
 
-func (s *Server) message(w http.ResponseWriter, r *http.Request) error {
+type messageAnswer struct {
+	inspect.WireMessage
+	how
+}
+
+func (s *Server) message(r *http.Request) (a messageAnswer, err error) {
 	m, err := s.one(r)
 	if err != nil {
-		return err
+		return a, err
 	}
 	c := command{words: "messages", args: []string{m.Topic}, flags: []string{"--partition", strconv.Itoa(int(m.Partition)),
 		"--offset", strconv.FormatInt(m.Offset, 10), "-n", "1", "--uncommitted", "-o", "jsonl"}}
-	return reply(w, messageAnswer{WireMessage: m.Wire(shownValue), how: by(c.shown(s.cfg.Where.Kafka), "Metadata", "ListOffsets", "Fetch")})
+	return messageAnswer{m.Wire(shownValue), by(c.shown(s.cfg.Where.Kafka), "Metadata", "ListOffsets", "Fetch")}, nil
 }
 
 // value sends the bytes as a file to keep: whatever they are, no page is made of them.
@@ -237,7 +258,7 @@ func (s *Server) download(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	q.MaxMessages = maxDownload
-	if from := r.URL.Query().Get("from"); from == "" || from == "newest" {
+	if newestFirst(r) {
 		q.MaxMessages = maxShown
 	}
 	started := false
@@ -273,13 +294,17 @@ type produceRequest struct {
 	Partition *int32      `json:"partition"`
 }
 
-func (s *Server) produce(w http.ResponseWriter, r *http.Request) error {
-	var req produceRequest
-	if err := body(w, r, &req); err != nil {
-		return err
-	}
+type produceAnswer struct {
+	Partition int32 `json:"partition"`
+	Offset    int64 `json:"offset"`
+	how
+}
+
+var errReadOnly = conflict("nothing can be written from here: this weir only looks")
+
+func (s *Server) produce(r *http.Request, req produceRequest) (a produceAnswer, err error) {
 	if s.cfg.Producer == nil {
-		return conflict("nothing can be written from here: this weir only looks")
+		return a, errReadOnly
 	}
 	rec := Record{Topic: r.PathValue("topic"), Partition: -1, Value: []byte(req.Value), Headers: req.Headers}
 	if req.Partition != nil {
@@ -288,11 +313,9 @@ func (s *Server) produce(w http.ResponseWriter, r *http.Request) error {
 	if req.Key != nil {
 		rec.Key = []byte(*req.Key)
 	}
-	partition, offset, err := s.cfg.Producer.Produce(r.Context(), rec)
-	if err != nil {
-		return err
-	}
-	return reply(w, produceAnswer{Partition: partition, Offset: offset, how: by(produceCommand(rec, partition, s.brokerAddress(-1)), "Metadata", "InitProducerId", "Produce")})
+	a.Partition, a.Offset, err = s.cfg.Producer.Produce(r.Context(), rec)
+	a.how = by(produceCommand(rec, a.Partition, s.brokerAddress(-1)), "Metadata", "InitProducerId", "Produce")
+	return a, err
 }
 
 // produceCommand writes the same record; a value that is long comes from a file.
@@ -310,13 +333,15 @@ func produceCommand(r Record, partition int32, broker string) string {
 	return "printf %s " + ShellWord(string(r.Value)) + " | " + c + ` -D '\x1e'`
 }
 
-func (s *Server) partition(w http.ResponseWriter, r *http.Request) error {
+type partitionAnswer struct {
+	Hash      uint32 `json:"hash"` // murmur2 of the key
+	Partition int32  `json:"partition"`
+}
+
+func (s *Server) partition(r *http.Request) (a partitionAnswer, err error) {
 	if s.cfg.Producer == nil {
-		return conflict("nothing can be written from here: this weir only looks")
+		return a, errReadOnly
 	}
-	hash, partition, err := s.cfg.Producer.PartitionOf(r.Context(), r.PathValue("topic"), []byte(r.URL.Query().Get("key")))
-	if err != nil {
-		return err
-	}
-	return reply(w, partitionAnswer{Hash: hash, Partition: partition})
+	a.Hash, a.Partition, err = s.cfg.Producer.PartitionOf(r.Context(), r.PathValue("topic"), []byte(r.URL.Query().Get("key")))
+	return a, err
 }

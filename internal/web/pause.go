@@ -26,7 +26,7 @@ const (
 	keptChanges = 10
 )
 
-// BrokerChange is what was done to a broker of this weir, and how long producers waited.
+// BrokerChange is a kill or restart of a broker of this weir, and how long producers waited.
 type BrokerChange struct {
 	Time   int64  `json:"time"` // Unix milliseconds
 	Broker int32  `json:"broker"`
@@ -44,12 +44,17 @@ type BrokerChange struct {
 	Stream  string `json:"stream"`
 }
 
-// actions are what was done to brokers and groups, and the current measurement.
+// actions are the changes of brokers and groups, and the current measurement.
 type actions struct {
 	mu         sync.Mutex
 	brokers    []*BrokerChange        // the newest first
 	rebalances map[string][]Rebalance // by group, the newest first
 	cancel     context.CancelFunc     // ends the measurement of the change before
+}
+
+// newest puts a value before a list, which keeps the newest ones.
+func newest[T any](v T, list []T) []T {
+	return slices.Insert(list, 0, v)[:min(keptChanges, len(list)+1)]
 }
 
 func (a *actions) brokerChanges() []BrokerChange {
@@ -60,14 +65,6 @@ func (a *actions) brokerChanges() []BrokerChange {
 		out[i] = *c
 	}
 	return out
-}
-
-func (a *actions) addBroker(c *BrokerChange, took int64) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	c.TookMS = took
-	a.brokers = append([]*BrokerChange{c}, a.brokers...)
-	a.brokers = a.brokers[:min(keptChanges, len(a.brokers))]
 }
 
 func (a *actions) rebalancesOf(group string) []Rebalance {
@@ -82,12 +79,16 @@ func (a *actions) addRebalance(group string, r Rebalance) {
 	if a.rebalances == nil {
 		a.rebalances = map[string][]Rebalance{}
 	}
-	list := append([]Rebalance{r}, a.rebalances[group]...)
-	a.rebalances[group] = list[:min(keptChanges, len(list))]
+	a.rebalances[group] = newest(r, a.rebalances[group])
 }
 
-func (s *Server) brokerChanges(w http.ResponseWriter, _ *http.Request) error {
-	return reply(w, ChangesAnswer{Changes: s.actions.brokerChanges()})
+// ChangesAnswer lists the changes of brokers, the newest first.
+type ChangesAnswer struct {
+	Changes []BrokerChange `json:"changes"`
+}
+
+func (s *Server) brokerChanges(*http.Request) (ChangesAnswer, error) {
+	return ChangesAnswer{s.actions.brokerChanges()}, nil
 }
 
 // KillRequest is the body of a kill; it may be left out.
@@ -96,85 +97,86 @@ type KillRequest struct {
 	Hard bool `json:"hard"`
 }
 
-func (s *Server) kill(w http.ResponseWriter, r *http.Request) error {
-	var req KillRequest
-	if r.ContentLength != 0 {
-		if err := body(w, r, &req); err != nil {
-			return err
-		}
-	}
+// ChangeAnswer is how long killing or restarting a broker took.
+type ChangeAnswer struct {
+	TookMS int64 `json:"took_ms"`
+	how
+}
+
+func (s *Server) kill(r *http.Request, req KillRequest) (ChangeAnswer, error) {
 	if req.Hard {
-		return s.changeBroker(w, r, "kill", " --hard", "killed hard", Brokers.KillHard)
+		return s.changeBroker(r, "kill", " --hard", "killed hard", Brokers.KillHard)
 	}
-	return s.changeBroker(w, r, "kill", "", "killed", Brokers.Kill)
+	return s.changeBroker(r, "kill", "", "killed", Brokers.Kill)
 }
 
-func (s *Server) restart(w http.ResponseWriter, r *http.Request) error {
-	return s.changeBroker(w, r, "restart", "", "restarted", Brokers.Restart)
+func (s *Server) restart(r *http.Request) (ChangeAnswer, error) {
+	return s.changeBroker(r, "restart", "", restarted, Brokers.Restart)
 }
 
-func (s *Server) changeBroker(w http.ResponseWriter, r *http.Request, verb, flag, past string, do func(Brokers, context.Context, int32) error) error {
+const restarted = "restarted"
+
+func (s *Server) changeBroker(r *http.Request, verb, flag, past string, do func(Brokers, context.Context, int32) error) (a ChangeAnswer, err error) {
 	id, err := pathID(r, "broker")
 	if err != nil {
-		return err
+		return a, err
 	}
 	if s.cfg.Brokers == nil {
-		return conflict("%s broker %d: this cluster is not weir's own: use its own tools", verb, id)
+		return a, conflict("%s broker %d: this cluster is not weir's own: use its own tools", verb, id)
 	}
-	c := &BrokerChange{Time: time.Now().UnixMilli(), Broker: id, Change: past, From: origin(r), PauseMS: -1, UsualMS: -1}
-	m := s.watchAcks(c)
+	c := &BrokerChange{Time: time.Now().UnixMilli(), Broker: id, Change: past, From: origin(r), Measuring: s.cfg.Acks != nil, PauseMS: -1, UsualMS: -1}
+	changed := s.measure(c)
 	start := time.Now()
-	if err := do(s.cfg.Brokers, r.Context(), id); err != nil {
-		m.done(false)
-		return &statusError{http.StatusConflict, err}
+	err = do(s.cfg.Brokers, r.Context(), id)
+	a.TookMS = time.Since(start).Milliseconds()
+	if err == nil {
+		s.actions.mu.Lock()
+		c.TookMS = a.TookMS
+		s.actions.brokers = newest(c, s.actions.brokers)
+		s.actions.mu.Unlock()
+		s.noteBroker(c, "broker %d was %s from %s, which took %d ms", id, past, c.From, a.TookMS)
 	}
-	took := time.Since(start).Milliseconds()
-	s.actions.addBroker(c, took)
-	s.noteBroker(c, "broker %d was %s from %s, which took %d ms", id, past, c.From, took)
-	m.done(true)
-	return reply(w, ChangeAnswer{TookMS: took, how: by(command{words: fmt.Sprintf("brokers %s %d%s", verb, id, flag)}.shown(s.cfg.Where.Data), "none: connections are reset, leaders and coordinators move")})
+	changed <- err == nil
+	if err != nil {
+		return a, conflict("%w", err)
+	}
+	a.how = by(weir(fmt.Sprintf("brokers %s %d%s", verb, id, flag), s.cfg.Where.Data), "none: connections are reset, leaders and coordinators move")
+	return a, nil
 }
 
 func (s *Server) noteBroker(c *BrokerChange, format string, args ...any) {
 	s.cfg.Watch.Note(watch.Entry{Kind: watch.LogBroker, Broker: strconv.Itoa(int(c.Broker)), Text: fmt.Sprintf(format, args...)})
 }
 
-// ackWatch watches acknowledgements from before a change on.
-type ackWatch struct {
-	s       *Server
-	c       *BrokerChange
-	changed chan bool // whether the change was made
-}
-
-// done says that the change was made, or failed.
-func (m *ackWatch) done(made bool) {
-	if m.changed != nil {
-		m.changed <- made
+// measure begins to watch the producers of this process, where there are any. Whether the
+// change was made is sent on the channel. The measurement of an earlier change ends: what
+// follows is this one's.
+func (s *Server) measure(c *BrokerChange) chan<- bool {
+	changed := make(chan bool, 1)
+	if !c.Measuring {
+		return changed
 	}
-}
-
-// watchAcks begins to watch the producers of this process. A watch of an earlier
-// change ends: what follows is this one's.
-func (s *Server) watchAcks(c *BrokerChange) *ackWatch {
-	m := &ackWatch{s: s, c: c}
-	if s.cfg.Acks == nil {
-		return m
-	}
-	m.changed = make(chan bool, 1)
-	c.Measuring = true
 	ctx, cancel := context.WithTimeout(s.work.ctx, watchAtMost)
-	p := &s.actions
-	p.mu.Lock()
-	if p.cancel != nil {
-		p.cancel()
+	s.actions.mu.Lock()
+	if s.actions.cancel != nil {
+		s.actions.cancel()
 	}
-	p.cancel = cancel
-	p.mu.Unlock()
+	s.actions.cancel = cancel
+	s.actions.mu.Unlock()
 	s.work.wg.Go(func() {
 		defer cancel()
-		m.run(ctx)
+		m := pause{s: s, c: c, streams: map[string]*acked{}}
+		m.run(ctx, changed)
 	})
-	return m
+	return changed
+}
+
+// pause measures how long producers wait around a change.
+type pause struct {
+	s       *Server
+	c       *BrokerChange
+	streams map[string]*acked
+	moved   bool // the leaders have moved
 }
 
 // acked are the acknowledgements of one stream.
@@ -184,58 +186,51 @@ type acked struct {
 	after int // since leaders have moved
 }
 
-func (m *ackWatch) run(ctx context.Context) {
-	streams := map[string]*acked{}
+func (m *pause) run(ctx context.Context, changed <-chan bool) {
 	start := time.Now()
-	var made, moved bool
+	made := false
 	tick, ask := time.NewTicker(ackEvery), time.NewTicker(leadEvery)
 	defer tick.Stop()
 	defer ask.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			m.finish(streams, time.Now(), errors.Is(ctx.Err(), context.DeadlineExceeded))
+			m.finish(time.Now(), errors.Is(ctx.Err(), context.DeadlineExceeded))
 			return
-		case ok := <-m.changed:
-			if !ok {
+		case made = <-changed:
+			if !made {
 				return
 			}
-			made = true
 		case now := <-tick.C:
-			for name, at := range m.s.cfg.Acks() {
-				m.saw(streams, name, at, now, moved)
-			}
-			if made && moved && now.Sub(start) >= watchAtLeast && allGoOn(streams) {
-				m.finish(streams, now, false)
+			flowing := m.look(now)
+			if made && m.moved && now.Sub(start) >= watchAtLeast && flowing {
+				m.finish(now, false)
 				return
 			}
 		case <-ask.C:
-			if made && !moved {
-				moved = m.settled(ctx)
+			m.moved = m.moved || made && m.settled(ctx)
+		}
+	}
+}
+
+// look notes the time of each stream's last acknowledged transaction. It returns whether
+// all streams go on since the leaders have moved.
+func (m *pause) look(now time.Time) bool {
+	for name, at := range m.s.cfg.Acks() {
+		a := m.streams[name]
+		switch {
+		case at.IsZero() || a == nil && now.Sub(at) > watchAtMost: // it produces nothing
+		case a == nil:
+			m.streams[name] = &acked{last: at}
+		case at.After(a.last):
+			a.gaps = append(a.gaps, at.Sub(a.last))
+			a.last = at
+			if m.moved {
+				a.after++
 			}
 		}
 	}
-}
-
-// saw notes the time of a stream's last acknowledged transaction.
-func (m *ackWatch) saw(streams map[string]*acked, name string, at, now time.Time, moved bool) {
-	a := streams[name]
-	switch {
-	case at.IsZero() || a == nil && now.Sub(at) > watchAtMost: // it produces nothing
-		return
-	case a == nil:
-		streams[name] = &acked{last: at}
-	case at.After(a.last):
-		a.gaps = append(a.gaps, at.Sub(a.last))
-		a.last = at
-		if moved {
-			a.after++
-		}
-	}
-}
-
-func allGoOn(streams map[string]*acked) bool {
-	for _, a := range streams {
+	for _, a := range m.streams {
 		if a.after < goesOn {
 			return false
 		}
@@ -244,25 +239,24 @@ func allGoOn(streams map[string]*acked) bool {
 }
 
 // settled reports whether a killed broker leads nothing any more, or a restarted one runs.
-func (m *ackWatch) settled(ctx context.Context) bool {
+func (m *pause) settled(ctx context.Context) bool {
 	list, err := m.s.cfg.Inspector.Brokers(ctx)
 	if err != nil {
 		return false
 	}
 	for _, b := range list.Brokers {
 		if b.ID == m.c.Broker {
-			return m.c.Change == "restarted" && b.Alive || m.c.Change != "restarted" && b.Leads == 0
+			return m.c.Change == restarted && b.Alive || m.c.Change != restarted && b.Leads == 0
 		}
 	}
-	return m.c.Change != "restarted" // it is not named any more
+	return m.c.Change != restarted // it is not named any more
 }
 
-// finish tells the longest pause. A stream that still waits has waited until now.
-func (m *ackWatch) finish(streams map[string]*acked, now time.Time, tooLong bool) {
-	p := &m.s.actions
-	p.mu.Lock()
+// finish reports the longest pause. A stream that still waits has waited until now.
+func (m *pause) finish(now time.Time, tooLong bool) {
+	m.s.actions.mu.Lock()
 	m.c.Measuring = false
-	for name, a := range streams {
+	for name, a := range m.streams {
 		if tooLong && a.after == 0 {
 			a.gaps = append(a.gaps, now.Sub(a.last))
 		}
@@ -275,7 +269,7 @@ func (m *ackWatch) finish(streams map[string]*acked, now time.Time, tooLong bool
 		}
 	}
 	c := *m.c
-	p.mu.Unlock()
+	m.s.actions.mu.Unlock()
 	if c.PauseMS >= 0 {
 		m.s.noteBroker(&c, "broker %d was %s: %s", c.Broker, c.Change, c.Pause())
 	}

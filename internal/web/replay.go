@@ -6,22 +6,15 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"sync"
-	"time"
 
 	"github.com/weir-project/weir/internal/inspect"
 	"github.com/weir-project/weir/internal/watch"
 )
 
-// replayer runs one replay at a time, and keeps how the last one ended.
-type replayer struct {
-	mu             sync.Mutex
-	running        bool
-	plan           *inspect.ReplayPlan
-	left           int64
-	result         *inspect.Comparison
-	err            string
-	started, ended time.Time
+// replaying is the progress of a replay.
+type replaying struct {
+	plan *inspect.ReplayPlan // nil before the first one
+	left int64
 }
 
 // ReplayRequest is the body of a replay.
@@ -41,36 +34,36 @@ func (s *Server) replayCommand(group, topic string) string {
 	return c.shown(s.cfg.Where.Redis)
 }
 
+// ReplayAnswer is what a replay counts again, or has begun to where it was confirmed.
+type ReplayAnswer struct {
+	Plan    inspect.ReplayPlan `json:"plan"`
+	Started bool               `json:"started"`
+	how
+}
+
 // replay plans a replay, and begins it when it is confirmed.
-func (s *Server) replay(w http.ResponseWriter, r *http.Request) error {
-	var req ReplayRequest
-	if err := body(w, r, &req); err != nil {
-		return err
-	}
+func (s *Server) replay(r *http.Request, req ReplayRequest) (a ReplayAnswer, err error) {
 	group := groupName(r)
 	if s.cfg.Replay == nil || s.cfg.Tallies == nil {
-		return conflict("a replay counts into Redis, and no Redis is known: give --redis")
+		return a, conflict("a replay counts into Redis, and no Redis is known: give --redis")
 	}
-	if req.Confirm != "" && req.Confirm != group {
-		return badRequest("confirm is not the group's name: type %q", group)
-	}
-	plan, err := s.cfg.Inspector.PlanReplay(r.Context(), inspect.ReplayQuery{Group: group, Into: req.Into, Topic: req.Topic, Tallies: s.cfg.Tallies})
-	if err != nil {
-		return err
-	}
-	answer := ReplayAnswer{Plan: plan, how: by(s.replayCommand(group, plan.Topic), replayRequests...)}
 	if req.Confirm != "" {
-		if err := s.beginReplay(r, plan); err != nil {
-			return err
+		if err := confirmed(req.Confirm, group); err != nil {
+			return a, err
 		}
-		answer.Started = true
 	}
-	return reply(w, answer)
+	a.Plan, err = s.cfg.Inspector.PlanReplay(r.Context(), inspect.ReplayQuery{Group: group, Into: req.Into, Topic: req.Topic, Tallies: s.cfg.Tallies})
+	if err == nil && req.Confirm != "" {
+		err = s.beginReplay(r, a.Plan)
+		a.Started = err == nil
+	}
+	a.how = by(s.replayCommand(group, a.Plan.Topic), replayRequests...)
+	return a, err
 }
 
 func (s *Server) beginReplay(r *http.Request, plan inspect.ReplayPlan) error {
-	if err := s.replays.start(&plan); err != nil {
-		return err
+	if now, ok := s.replays.start(replaying{&plan, planned(plan)}); !ok {
+		return conflict("group %s is being replayed: wait until that has ended", now.plan.Group)
 	}
 	if err := plan.Begin(r.Context()); err != nil {
 		s.replays.end(nil, err)
@@ -82,7 +75,7 @@ func (s *Server) beginReplay(r *http.Request, plan inspect.ReplayPlan) error {
 	}
 	note("was started from %s", origin(r))
 	s.work.wg.Go(func() { // it outlives the request, and ends with the server
-		c, err := s.cfg.Replay(s.work.ctx, plan, s.replays.progress)
+		c, err := s.cfg.Replay(s.work.ctx, plan, func(left int64) { s.replays.report(func(at *replaying) { at.left = left }) })
 		switch {
 		case err != nil:
 			s.replays.end(nil, err)
@@ -98,65 +91,51 @@ func (s *Server) beginReplay(r *http.Request, plan inspect.ReplayPlan) error {
 	return nil
 }
 
-// start begins a replay, unless one runs.
-func (v *replayer) start(plan *inspect.ReplayPlan) error {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.running {
-		return conflict("group %s is being replayed: wait until that has ended", v.plan.Group)
-	}
-	v.running, v.plan, v.left, v.result, v.err, v.started = true, plan, planned(plan), nil, "", time.Now()
-	return nil
-}
-
-func (v *replayer) progress(left int64) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.left = left
-}
-
-func (v *replayer) end(c *inspect.Comparison, err error) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.running, v.result, v.ended = false, c, time.Now()
-	if err != nil {
-		v.err = err.Error()
-	}
-}
-
 // planned is how many offsets a plan counts again.
-func planned(plan *inspect.ReplayPlan) (n int64) {
+func planned(plan inspect.ReplayPlan) (n int64) {
 	for _, p := range plan.Partitions {
 		n += p.Until - p.From
 	}
 	return n
 }
 
-// replayState says how the last replay of a group stands: both counts by kind, as
+// ReplayState is the state of a group's last replay.
+type ReplayState struct {
+	Running bool   `json:"running"`
+	Into    string `json:"into"`
+	Topic   string `json:"topic"`
+	// Left and Total are offsets to count again.
+	Left  int64        `json:"left"`
+	Total int64        `json:"total"`
+	Kinds []replayKind `json:"kinds"`
+	// Result is the comparison over the same offset range; null before the end.
+	Result  *inspect.Comparison `json:"result"`
+	Error   string              `json:"error"`
+	Started int64               `json:"started"` // Unix milliseconds, 0 for never
+	Ended   int64               `json:"ended"`
+	how
+}
+
+// replayKind holds the counts of an event type as they are now: live, and again.
+type replayKind struct {
+	Kind    string `json:"kind"`
+	Counted int64  `json:"counted"`
+	Again   int64  `json:"again"`
+}
+
+// replayState is the state of the last replay of a group: both counts by event type, as
 // they are now, and the comparison when it has ended.
-func (s *Server) replayState(w http.ResponseWriter, r *http.Request) error {
-	group := groupName(r)
-	a := ReplayState{Kinds: []replayKind{}, how: by(s.replayCommand(group, ""), replayRequests...)}
-	v := &s.replays
-	v.mu.Lock()
-	plan := v.plan
+func (s *Server) replayState(r *http.Request) (a ReplayState, err error) {
+	group, v := groupName(r), s.replays.look()
+	a.Kinds, a.how = []replayKind{}, by(s.replayCommand(group, ""), replayRequests...)
+	plan := v.progress.plan
 	if plan == nil || plan.Group != group {
-		v.mu.Unlock()
-		return reply(w, a)
+		return a, nil
 	}
-	a.Running, a.Left, a.Result, a.Error = v.running, v.left, v.result, v.err
-	a.Started = v.started.UnixMilli()
-	if !v.running {
-		a.Ended = v.ended.UnixMilli()
-	}
-	v.mu.Unlock()
-	a.Into, a.Topic, a.Command, a.Total = plan.Into, plan.Topic, s.replayCommand(group, plan.Topic), planned(plan)
-	var err error
+	a = ReplayState{Running: v.running, Into: plan.Into, Topic: plan.Topic, Left: v.progress.left, Total: planned(*plan), Result: v.result,
+		Error: v.err, Started: v.started, Ended: v.ended, how: by(s.replayCommand(group, plan.Topic), replayRequests...)}
 	a.Kinds, err = s.replayKinds(r.Context(), *plan)
-	if err != nil {
-		return err
-	}
-	return reply(w, a)
+	return a, err
 }
 
 func (s *Server) replayKinds(ctx context.Context, plan inspect.ReplayPlan) ([]replayKind, error) {

@@ -58,13 +58,13 @@ func OpenSocket(path string, overlay func(context.Context) (inspect.Overlay, err
 	mux := http.NewServeMux()
 	mux.HandleFunc("/", s.pass)
 	if overlay != nil {
-		mux.Handle("GET "+overlayPath, answered(func(w http.ResponseWriter, r *http.Request) error {
+		mux.Handle("GET "+overlayPath, answered(answers(func(r *http.Request) (inspect.Overlay, error) {
 			o, err := overlay(r.Context())
 			if err != nil {
-				return &statusError{http.StatusServiceUnavailable, err}
+				err = &statusError{http.StatusServiceUnavailable, err}
 			}
-			return reply(w, o)
-		}))
+			return o, err
+		}).handle))
 	}
 	s.server = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 30 * time.Second, MaxHeaderBytes: 8 << 10}
 	go func() {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/weir-project/weir/internal/inspect"
@@ -37,7 +38,7 @@ type tails struct {
 type tail struct {
 	cancel  context.CancelFunc
 	done    chan struct{}
-	readers map[*tailReader]struct{} // guarded by tails.mu
+	readers map[*tailReader]bool // guarded by tails.mu
 }
 
 // tailReader is one of those who follow.
@@ -63,7 +64,7 @@ func (ts *tails) join(key string, run func(ctx context.Context, t *tail)) (*tail
 	t := ts.shared[key]
 	if t == nil {
 		ctx, cancel := context.WithCancel(context.Background())
-		t = &tail{cancel: cancel, done: make(chan struct{}), readers: map[*tailReader]struct{}{}}
+		t = &tail{cancel: cancel, done: make(chan struct{}), readers: map[*tailReader]bool{}}
 		ts.shared[key] = t
 		go func() {
 			defer close(t.done)
@@ -80,7 +81,7 @@ func (ts *tails) join(key string, run func(ctx context.Context, t *tail)) (*tail
 		}()
 	}
 	r := &tailReader{events: make(chan tailEvent, tailBuffer)}
-	t.readers[r] = struct{}{}
+	t.readers[r] = true
 	return t, r
 }
 
@@ -104,18 +105,14 @@ func (ts *tails) send(t *tail, e tailEvent) {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
 	for r := range t.readers {
-		for sent := false; !sent; {
+		if len(r.events) == tailBuffer { // this is the only writer
 			select {
-			case r.events <- e:
-				sent = true
-			default:
-				select {
-				case old := <-r.events:
-					r.lost += old.n
-				default:
-				}
+			case old := <-r.events:
+				r.lost += old.n
+			default: // the reader has just taken one
 			}
 		}
+		r.events <- e
 	}
 }
 
@@ -151,13 +148,12 @@ func (s *Server) tail(w http.ResponseWriter, r *http.Request) error {
 	defer s.tails.leave(key, t, reader)
 	for {
 		var e tailEvent
-		var open bool
 		select {
 		case <-r.Context().Done():
 			return nil
-		case e, open = <-reader.events:
+		case e = <-reader.events:
 		}
-		if !open {
+		if e.name == "" { // the tail has ended
 			return nil
 		}
 		if lost := s.tails.missed(reader); lost > 0 {
@@ -178,18 +174,15 @@ func (s *Server) tail(w http.ResponseWriter, r *http.Request) error {
 func (s *Server) follow(ctx context.Context, t *tail, q inspect.Query, rate int64) {
 	burst := max(1, rate/tailsPerSecond)
 	found := make(chan inspect.WireMessage, 4*burst)
-	var mu sync.Mutex
-	var skipped int64
+	var skipped atomic.Int64
 	done := make(chan error, 1)
 	go func() {
 		_, err := s.cfg.Inspector.Read(ctx, q, func(m inspect.Message) error {
 			if len(found) < cap(found) { // this is the only writer
 				found <- m.Wire(shownValue)
-				return nil
+			} else {
+				skipped.Add(1)
 			}
-			mu.Lock()
-			defer mu.Unlock()
-			skipped++
 			return nil
 		})
 		done <- err
@@ -206,13 +199,10 @@ func (s *Server) follow(ctx context.Context, t *tail, q inspect.Query, rate int6
 			return
 		case <-tick.C:
 		}
-		batch := tailBatch{Messages: []inspect.WireMessage{}}
+		batch := tailBatch{Messages: []inspect.WireMessage{}, Skipped: skipped.Swap(0)}
 		for int64(len(batch.Messages)) < burst && len(found) > 0 {
 			batch.Messages = append(batch.Messages, <-found)
 		}
-		mu.Lock()
-		batch.Skipped, skipped = skipped, 0
-		mu.Unlock()
 		if len(batch.Messages) == 0 && batch.Skipped == 0 {
 			continue
 		}

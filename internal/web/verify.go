@@ -1,60 +1,36 @@
 package web
 
-import (
-	"net/http"
-	"sync"
-	"time"
-)
+import "net/http"
 
-// verifier runs one verification at a time, and keeps what the last one found.
-type verifier struct {
-	mu       sync.Mutex
-	running  bool
-	progress any
-	report   any
-	err      string
-	started  time.Time
-	ended    time.Time
+// verifyAnswer is the state of the last verification.
+type verifyAnswer struct {
+	Running  bool           `json:"running"`
+	Progress any            `json:"progress"`
+	Report   verifyReported `json:"report"`
+	Error    string         `json:"error"`
+	Started  int64          `json:"started"` // Unix milliseconds, 0 for never
+	Ended    int64          `json:"ended"`
+	how
 }
 
-func (s *Server) verifyState(w http.ResponseWriter, _ *http.Request) error {
-	v := &s.verify
-	v.mu.Lock()
-	a := verifyAnswer{Running: v.running, Progress: v.progress, Report: v.report, Error: v.err, how: by(command{words: "verify"}.shown(s.cfg.Where.Redis), "ListOffsets", "Fetch", "OffsetFetch")}
-	if !v.started.IsZero() {
-		a.Started = v.started.UnixMilli()
-	}
-	if !v.ended.IsZero() && !v.running {
-		a.Ended = v.ended.UnixMilli()
-	}
-	v.mu.Unlock()
-	return reply(w, a)
+// verifyReported is the report of internal/verify, which encodes itself.
+type verifyReported any
+
+func (s *Server) verifyState(*http.Request) (verifyAnswer, error) {
+	v := s.verify.look()
+	return verifyAnswer{v.running, v.progress, v.result, v.err, v.started, v.ended,
+		by(weir("verify", s.cfg.Where.Redis), "ListOffsets", "Fetch", "OffsetFetch")}, nil
 }
 
-func (s *Server) verifyRun(w http.ResponseWriter, r *http.Request) error {
+func (s *Server) verifyRun(r *http.Request) (verifyAnswer, error) {
 	if s.cfg.Verify == nil {
-		return conflict("verification needs the counts in Redis, and no Redis is known: give --redis")
+		return verifyAnswer{}, conflict("verification needs the counts in Redis, and no Redis is known: give --redis")
 	}
-	v := &s.verify
-	v.mu.Lock()
-	if v.running {
-		v.mu.Unlock()
-		return conflict("a verification is already running: wait until it has ended")
+	if _, ok := s.verify.start(nil); !ok {
+		return verifyAnswer{}, conflict("a verification is already running: wait until it has ended")
 	}
-	v.running, v.progress, v.report, v.err, v.started = true, nil, nil, "", time.Now()
-	v.mu.Unlock()
 	s.work.wg.Go(func() { // it outlives the request that asked for it, and ends with the server
-		report, err := s.cfg.Verify(s.work.ctx, func(p any) {
-			v.mu.Lock()
-			v.progress = p
-			v.mu.Unlock()
-		})
-		v.mu.Lock()
-		defer v.mu.Unlock()
-		v.running, v.report, v.ended = false, report, time.Now()
-		if err != nil {
-			v.err = err.Error()
-		}
+		s.verify.end(s.cfg.Verify(s.work.ctx, func(p any) { s.verify.report(func(at *any) { *at = p }) }))
 	})
-	return s.verifyState(w, r)
+	return s.verifyState(r)
 }

@@ -25,16 +25,6 @@ import (
 //go:embed static
 var static embed.FS
 
-// Watch is the live picture; *watch.Watcher.
-type Watch interface {
-	State() *watch.State
-	Snapshot() []byte
-	Subscribe() *watch.Subscription
-	History(names []string) watch.HistoryAnswer
-	Log(limit int) []watch.Entry
-	Note(e watch.Entry)
-}
-
 // Brokers kills and restarts the brokers that weir runs.
 type Brokers interface {
 	// Kill lets a broker shut down, KillHard ends it at once, as when a machine fails.
@@ -61,7 +51,7 @@ type Record struct {
 
 // Config of a Server.
 type Config struct {
-	Watch     Watch
+	Watch     *watch.Watcher // the live picture
 	Inspector *inspect.Inspector
 	// Where are the flags with which the shown commands find this cluster.
 	Where Where
@@ -111,8 +101,8 @@ type Server struct {
 	handler http.Handler
 	api     *http.ServeMux
 	work    work
-	verify  verifier
-	replays replayer
+	verify  job[any, any]
+	replays job[replaying, *inspect.Comparison]
 	actions actions
 	lab     labRun
 	tails   tails
@@ -205,38 +195,6 @@ func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
 	}
 	fmt.Fprintln(w, "ready")
 }
-
-// answered makes a handler of one that returns an error.
-func answered(handle func(http.ResponseWriter, *http.Request) error) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if err := handle(w, r); err != nil && r.Context().Err() == nil {
-			writeError(w, err)
-		}
-	})
-}
-
-// operation serves one operation of the API. What it does ends when the server closes,
-// and Close waits for changes that are under way.
-func (s *Server) operation(rt route) http.Handler {
-	return answered(func(w http.ResponseWriter, r *http.Request) error {
-		if rt.method != http.MethodGet && !s.work.begin() {
-			return errStopping
-		}
-		if rt.method != http.MethodGet {
-			defer s.work.wg.Done()
-		}
-		ctx, cancel := context.WithCancel(r.Context())
-		defer cancel()
-		defer context.AfterFunc(s.work.ctx, cancel)()
-		err := rt.handle(w, r.WithContext(ctx))
-		if err != nil && s.work.ctx.Err() != nil {
-			return errStopping
-		}
-		return err
-	})
-}
-
-var errStopping = &statusError{http.StatusServiceUnavailable, errors.New("this weir is stopping")}
 
 // work is what a server does besides answering. It ends with the server.
 type work struct {

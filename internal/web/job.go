@@ -1,0 +1,54 @@
+package web
+
+import (
+	"sync"
+	"time"
+)
+
+// job is work that goes on beside the requests, once at a time, and the state of the
+// last one. P is its progress, R its result. It is safe for concurrent use.
+type job[P, R any] struct {
+	mu   sync.Mutex
+	last jobState[P, R]
+}
+
+// jobState is the state of a job. Times are in Unix milliseconds, 0 for not yet.
+type jobState[P, R any] struct {
+	running        bool
+	progress       P
+	result         R
+	err            string
+	started, ended int64
+}
+
+// start begins a job with a progress. If one runs already, it returns false and that one's.
+func (j *job[P, R]) start(first P) (now P, ok bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.last.running {
+		return j.last.progress, false
+	}
+	j.last = jobState[P, R]{running: true, progress: first, started: time.Now().UnixMilli()}
+	return first, true
+}
+
+func (j *job[P, R]) report(change func(*P)) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	change(&j.last.progress)
+}
+
+func (j *job[P, R]) end(result R, err error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.last.running, j.last.result, j.last.ended = false, result, time.Now().UnixMilli()
+	if err != nil {
+		j.last.err = err.Error()
+	}
+}
+
+func (j *job[P, R]) look() jobState[P, R] {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.last
+}
