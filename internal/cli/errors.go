@@ -121,8 +121,11 @@ func notAllowed(err error) bool {
 	return false
 }
 
-// OneLine makes an error text safe for a terminal: errors quote text from servers.
-func OneLine(s string) string { return visible.Text(strings.Join(strings.Fields(s), " ")) }
+// OneLine makes an error text safe for a terminal: errors quote text from servers. Errors that
+// were joined stand behind each other, with semicolons in between.
+func OneLine(s string) string {
+	return visible.Text(strings.Join(strings.Fields(strings.ReplaceAll(strings.TrimSpace(s), "\n", "; ")), " "))
+}
 
 // Brief is the innermost cause of a network error: the layers around it repeat the
 // address.

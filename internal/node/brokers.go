@@ -39,21 +39,25 @@ type loudBrokers struct {
 	say func(string)
 }
 
+// Kill implements cluster.Engine.
 func (b loudBrokers) Kill(ctx context.Context, id int32) error {
-	return b.report(id, "was killed", b.Engine.Kill(ctx, id))
+	return b.report(ctx, id, "killed", b.Engine.Kill)
 }
 
+// KillHard implements cluster.Engine.
 func (b loudBrokers) KillHard(ctx context.Context, id int32) error {
-	return b.report(id, "was killed", b.Engine.KillHard(ctx, id))
+	return b.report(ctx, id, "killed", b.Engine.KillHard)
 }
 
+// Restart implements cluster.Engine.
 func (b loudBrokers) Restart(ctx context.Context, id int32) error {
-	return b.report(id, "was restarted", b.Engine.Restart(ctx, id))
+	return b.report(ctx, id, "restarted", b.Engine.Restart)
 }
 
-func (b loudBrokers) report(id int32, what string, err error) error {
+func (b loudBrokers) report(ctx context.Context, id int32, what string, do func(context.Context, int32) error) error {
+	err := do(ctx, id)
 	if err == nil {
-		b.say(fmt.Sprintf("%s broker %d %s", time.Now().Format(time.TimeOnly), id, what))
+		b.say(fmt.Sprintf("%s broker %d was %s", time.Now().Format(time.TimeOnly), id, what))
 	}
 	return err
 }

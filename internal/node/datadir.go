@@ -8,10 +8,10 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"slices"
 	"syscall"
 	"time"
 
+	"github.com/weir-project/weir/internal/atomicfile"
 	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/disk"
 )
@@ -37,7 +37,7 @@ const (
 // DefaultData is where data lies when --data is not given: the operating system's
 // place for the data of a user's applications.
 func DefaultData(env map[string]string, goos string) (string, error) {
-	dir, err := userDir(env, goos, "XDG_DATA_HOME", []string{".local", "share"}, []string{"Application Support"})
+	dir, err := userDir(env, goos, "XDG_DATA_HOME", ".local/share", "Application Support")
 	if err != nil {
 		return "", cli.UsageError("name a directory with --data", "no data directory: %w", err)
 	}
@@ -47,7 +47,7 @@ func DefaultData(env map[string]string, goos string) (string, error) {
 // CacheDir is where downloaded jars lie: the operating system's place for files that
 // can be downloaded again.
 func CacheDir(env map[string]string, goos string) (string, error) {
-	dir, err := userDir(env, goos, "XDG_CACHE_HOME", []string{".cache"}, []string{"Caches"})
+	dir, err := userDir(env, goos, "XDG_CACHE_HOME", ".cache", "Caches")
 	if err != nil {
 		return "", cli.UsageError("set HOME or XDG_CACHE_HOME", "no cache directory for Apache Kafka: %w", err)
 	}
@@ -56,22 +56,19 @@ func CacheDir(env map[string]string, goos string) (string, error) {
 
 // userDir is weir's directory below the one that a variable names, or below a
 // directory in the user's home.
-func userDir(env map[string]string, goos, variable string, unixDir, macDir []string) (string, error) {
-	if dir := env[variable]; filepath.IsAbs(dir) { // the specification says to ignore a relative one
-		return filepath.Join(dir, "weir"), nil
-	}
-	if dir := env["LOCALAPPDATA"]; goos == "windows" && dir != "" {
-		return filepath.Join(append([]string{dir, "weir"}, macDir...)...), nil
-	}
+func userDir(env map[string]string, goos, variable, unixDir, macDir string) (string, error) {
 	home := env["HOME"]
-	if home == "" {
+	switch dir := env[variable]; {
+	case filepath.IsAbs(dir): // the specification says to ignore a relative one
+		return filepath.Join(dir, "weir"), nil
+	case goos == "windows" && env["LOCALAPPDATA"] != "":
+		return filepath.Join(env["LOCALAPPDATA"], "weir", macDir), nil
+	case home == "":
 		return "", errors.New("HOME is not set")
+	case goos == "darwin":
+		return filepath.Join(home, "Library", macDir, "weir"), nil
 	}
-	below := unixDir
-	if goos == "darwin" {
-		below = append([]string{"Library"}, macDir...)
-	}
-	return filepath.Join(slices.Concat([]string{home}, below, []string{"weir"})...), nil
+	return filepath.Join(home, unixDir, "weir"), nil
 }
 
 // home is a mode's directory, locked for this process.
@@ -88,10 +85,14 @@ func openHome(data, mode string) (*home, error) {
 		return nil, DirError(dir, err)
 	}
 	f, err := openLocked(filepath.Join(dir, lockName))
-	if errors.Is(err, errLocked) {
-		return nil, inUseError(dir)
-	}
-	if err != nil {
+	switch {
+	case errors.Is(err, errLocked):
+		who := "another weir"
+		if r, err := readRuntime(dir); err == nil {
+			who = fmt.Sprintf("weir %s, process %d", r.Command, r.PID)
+		}
+		return nil, cli.RuntimeError("stop that one, or choose another directory with --data", "data directory %s is in use by %s", dir, who)
+	case err != nil:
 		return nil, DirError(dir, err)
 	}
 	return &home{dir: dir, lock: f}, nil
@@ -120,14 +121,6 @@ func (h *home) path(name string) string { return filepath.Join(h.dir, name) }
 
 // close gives the directory to the next process.
 func (h *home) close() { _ = h.lock.Close() } // closing releases the lock; nothing was written
-
-func inUseError(dir string) error {
-	who := "another weir"
-	if r, err := readRuntime(dir); err == nil {
-		who = fmt.Sprintf("weir %s, process %d", r.Command, r.PID)
-	}
-	return cli.RuntimeError("stop that one, or choose another directory with --data", "data directory %s is in use by %s", dir, who)
-}
 
 const raiseDescriptors = "raise the limit with: ulimit -n 4096 (if the shell does not permit it, use a new terminal or ask root; " +
 	"a systemd service needs LimitNOFILE=4096)"
@@ -173,11 +166,7 @@ func (h *home) writeRuntime(r *Runtime) error {
 	if err != nil {
 		return fmt.Errorf("encode runtime file: %w", err)
 	}
-	tmp := h.path(runtimeName + ".tmp")
-	if err := os.WriteFile(tmp, append(body, '\n'), 0o600); err != nil {
-		return DirError(h.dir, err)
-	}
-	if err := os.Rename(tmp, h.path(runtimeName)); err != nil {
+	if err := atomicfile.Write(h.path(runtimeName), append(body, '\n'), 0o600); err != nil {
 		return DirError(h.dir, err)
 	}
 	return nil

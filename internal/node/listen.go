@@ -63,31 +63,28 @@ func (l *Listen) hosts() (names []string, err error) {
 }
 
 // token reads the token, empty where no file is given. No error quotes the token.
-func (l *Listen) token() (string, error) {
+func (l *Listen) token() (token string, err error) {
 	if l.TokenFile == "" {
 		return "", nil
 	}
-	refuse := func(format string, args ...any) (string, error) {
-		return "", cli.UsageError("write one with: openssl rand -hex 24 > FILE", "--token-file: %w", fmt.Errorf(format, args...))
-	}
 	f, err := os.Open(l.TokenFile)
-	if err != nil {
-		return refuse("%w", err)
+	if err == nil {
+		var text []byte
+		text, err = io.ReadAll(io.LimitReader(f, maxToken+2)) // a line's end, which may be two bytes, is not the token's
+		token = strings.TrimRight(string(text), "\r\n")
+		_ = f.Close()
 	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxToken+2)) // a line's end, which may be two bytes, is not the token's
-	if err != nil {
-		return refuse("%w", err)
-	}
-	token := strings.TrimRight(string(text), "\r\n")
 	switch n := len(token); {
+	case err != nil:
 	case n > maxToken:
-		return refuse("%s holds more, and a token has %d to %d characters", l.TokenFile, minToken, maxToken)
+		err = fmt.Errorf("%s holds more, and a token has %d to %d characters", l.TokenFile, minToken, maxToken)
 	case n < minToken:
-		return refuse("%s holds %d, and a token has %d to %d characters", l.TokenFile, n, minToken, maxToken)
+		err = fmt.Errorf("%s holds %d, and a token has %d to %d characters", l.TokenFile, n, minToken, maxToken)
+	case strings.ContainsFunc(token, func(c rune) bool { return c <= ' ' || c > '~' }):
+		err = fmt.Errorf("%s holds more than one line, or characters that a token cannot have", l.TokenFile)
 	}
-	if strings.ContainsFunc(token, func(c rune) bool { return c <= ' ' || c > '~' }) {
-		return refuse("%s holds more than one line, or characters that a token cannot have", l.TokenFile)
+	if err != nil {
+		return "", cli.UsageError("write one with: openssl rand -hex 24 > FILE", "--token-file: %w", err)
 	}
 	return token, nil
 }

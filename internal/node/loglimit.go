@@ -27,13 +27,15 @@ type logLimit struct {
 
 type problems struct {
 	mu  sync.Mutex
-	all map[[2]string]*problem
+	all map[[2]string]*problem // by message and error
 }
 
 type problem struct {
 	next, heard time.Time
 	wait        time.Duration
 }
+
+func (p *problem) over(now time.Time) bool { return now.Sub(p.heard) > limitOver }
 
 // LimitLog returns a handler that passes on each lasting problem ever more seldom.
 func LimitLog(h slog.Handler) slog.Handler {
@@ -69,28 +71,22 @@ func (h logLimit) WithGroup(name string) slog.Handler {
 func (m *problems) due(key [2]string, now time.Time) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	e := m.all[key]
-	if e == nil || now.Sub(e.heard) > limitOver {
+	p := m.all[key]
+	if p == nil || p.over(now) {
 		if len(m.all) >= limitKept {
-			m.forget(now)
+			maps.DeleteFunc(m.all, func(_ [2]string, x *problem) bool { return x.over(now) })
 		}
-		e = &problem{wait: limitFirst / 2}
-		m.all[key] = e
+		if len(m.all) >= limitKept {
+			clear(m.all)
+		}
+		p = &problem{wait: limitFirst / 2}
+		m.all[key] = p
 	}
-	e.heard = now
-	if now.Before(e.next) {
+	p.heard = now
+	if now.Before(p.next) {
 		return false
 	}
-	e.wait = min(2*e.wait, limitMost)
-	e.next = now.Add(e.wait)
+	p.wait = min(2*p.wait, limitMost)
+	p.next = now.Add(p.wait)
 	return true
-}
-
-// forget drops what is over, or everything where nothing is.
-func (m *problems) forget(now time.Time) {
-	n := len(m.all)
-	maps.DeleteFunc(m.all, func(_ [2]string, e *problem) bool { return now.Sub(e.heard) > limitOver })
-	if len(m.all) == n {
-		clear(m.all)
-	}
 }

@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/count"
 	"github.com/weir-project/weir/internal/web"
 )
@@ -37,12 +37,6 @@ func (l *line) membersOf(group string) (out []*member) {
 	return out
 }
 
-func (l *line) setMembers(change func([]*member) []*member) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.counters = change(l.counters)
-}
-
 // newMember makes a counter of a topic of a line.
 func (n *Node) newMember(l *line, topic, group string) (*member, error) {
 	c, err := count.New(count.Config{
@@ -52,33 +46,33 @@ func (n *Node) newMember(l *line, topic, group string) (*member, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &member{group: group, topic: topic, counter: c, task: &task{name: "count " + topic, run: c.Run}}, nil
+	return &member{group: group, topic: topic, counter: c, task: newTask("count "+topic, c.Run)}, nil
 }
 
 // memberships changes how many counters of this process are in a group, one change
 // at a time, and measures what each change stops.
 type memberships struct {
-	n      *Node
-	change sync.Mutex                 // held through a change
-	out    atomic.Pointer[supervisor] // runs the counters; nil before
+	n        *Node
+	changing sync.Mutex                 // held through a change
+	out      atomic.Pointer[supervisor] // runs the counters; nil before
 }
 
-// of returns the line and the topic that a group of this process counts.
-func (ms *memberships) of(group string) (*line, string, bool) {
+// of returns the line and the topic that a group of this process counts; nil for no such group.
+func (ms *memberships) of(group string) (*line, string) {
 	for _, l := range ms.n.lines {
 		for _, topic := range l.source.Topics() {
 			if l.group != "" && l.source.GroupOf(topic, l.group) == group {
-				return l, topic, true
+				return l, topic
 			}
 		}
 	}
-	return nil, "", false
+	return nil, ""
 }
 
 // Own returns what this process runs of a group, nil where that is nothing.
 func (ms *memberships) Own(group string) *web.OwnMembers {
-	l, topic, ok := ms.of(group)
-	if !ok {
+	l, topic := ms.of(group)
+	if l == nil {
 		return nil
 	}
 	o := &web.OwnMembers{Topic: topic, Source: l.source.Name, IDs: []string{}}
@@ -94,60 +88,57 @@ func (ms *memberships) Own(group string) *web.OwnMembers {
 // Add starts one more counter of a group, and returns when every partition is
 // counted again.
 func (ms *memberships) Add(ctx context.Context, group string) (web.Rebalance, error) {
-	return ms.do(group, func(l *line, topic string, out *supervisor) (web.Rebalance, error) {
-		if n := len(l.membersOf(group)); n >= maxMembers {
-			return web.Rebalance{}, fmt.Errorf("%d counters of this group run here already: that is the most", n)
-		}
-		m, err := ms.n.newMember(l, topic, group)
-		if err != nil {
-			return web.Rebalance{}, err
-		}
-		r := newRebalance(ms.n, l, m, "added")
-		r.run(ctx, func() error {
-			if !out.start(m.task) {
-				return errors.New("weir is stopping")
-			}
-			l.setMembers(func(all []*member) []*member { return append(all, m) })
-			return nil
-		})
-		return r.out, r.err
-	})
+	return ms.change(ctx, group, "added")
 }
 
 // Remove stops the counter that came last, and returns when every partition is
 // counted again by those that are left.
 func (ms *memberships) Remove(ctx context.Context, group string) (web.Rebalance, error) {
-	return ms.do(group, func(l *line, _ string, out *supervisor) (web.Rebalance, error) {
-		all := l.membersOf(group)
-		if len(all) == 0 {
-			return web.Rebalance{}, errors.New("no counter of this group runs here")
-		}
-		m := all[len(all)-1]
-		r := newRebalance(ms.n, l, m, "removed")
-		r.run(ctx, func() error {
-			out.remove(m.task)
-			l.setMembers(func(all []*member) []*member { return slices.DeleteFunc(all, func(x *member) bool { return x == m }) })
-			return nil
-		})
-		return r.out, r.err
-	})
+	return ms.change(ctx, group, "removed")
 }
 
-// do makes one change, when no other is under way.
-func (ms *memberships) do(group string, change func(*line, string, *supervisor) (web.Rebalance, error)) (web.Rebalance, error) {
-	l, topic, ok := ms.of(group)
-	if !ok {
-		return web.Rebalance{}, fmt.Errorf("the members of %q are not counters of this weir: start or stop them where they run", group)
-	}
+// change makes one change, when no other is in progress.
+func (ms *memberships) change(ctx context.Context, group, change string) (none web.Rebalance, err error) {
+	l, topic := ms.of(group)
 	out := ms.out.Load()
-	if out == nil {
-		return web.Rebalance{}, errors.New("the counters are not started yet")
+	switch {
+	case l == nil:
+		return none, fmt.Errorf("the members of %q are not counters of this weir: start or stop them where they run", group)
+	case out == nil:
+		return none, errors.New("the counters are not started yet")
+	case !ms.changing.TryLock():
+		return none, errors.New("a change of members is in progress: wait for its end")
 	}
-	if !ms.change.TryLock() {
-		return web.Rebalance{}, errors.New("a change of members is in progress: wait for its end")
+	defer ms.changing.Unlock()
+	all := l.membersOf(group)
+	var m *member
+	switch {
+	case change == "removed" && len(all) == 0:
+		return none, errors.New("no counter of this group runs here")
+	case change == "removed":
+		m = all[len(all)-1]
+	case len(all) >= maxMembers:
+		return none, fmt.Errorf("%d counters of this group run here already: that is the most", len(all))
+	default:
+		if m, err = ms.n.newMember(l, topic, group); err != nil {
+			return none, err
+		}
 	}
-	defer ms.change.Unlock()
-	return change(l, topic, out)
+	return newRebalance(ms.n, l, m, change).run(ctx, func() error {
+		if change == "removed" {
+			out.remove(m.task)
+		} else if !out.start(m.task) {
+			return errors.New("weir is stopping")
+		}
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if change == "added" {
+			l.counters = append(l.counters, m)
+		} else {
+			l.counters = slices.DeleteFunc(l.counters, func(x *member) bool { return x == m })
+		}
+		return nil
+	})
 }
 
 // assignmentEvery is how often a consumer reads which partitions it has.
@@ -162,7 +153,12 @@ func (n *Node) reportAssignment(ctx context.Context) error {
 			for _, s := range l.stats() {
 				now := "no partitions: the other members of the group have them all, or it is rebalancing"
 				if len(s.Partitions) > 0 {
-					now = "partitions " + partitionList(s)
+					var ids []int32
+					for _, p := range s.Partitions {
+						ids = append(ids, p.Partition)
+					}
+					slices.Sort(ids)
+					now = "partitions " + cli.IDs(ids)
 				}
 				if before, ok := reported[s.Topic]; before != now && (ok || len(s.Partitions) > 0) {
 					n.cfg.Say(fmt.Sprintf("%s assigned of %s: %s", time.Now().Format(time.TimeOnly), s.Topic, now))
@@ -173,14 +169,4 @@ func (n *Node) reportAssignment(ctx context.Context) error {
 		return true
 	})
 	return ctx.Err()
-}
-
-// partitionList writes the partitions of a counter in order.
-func partitionList(s count.Stats) string {
-	ids := make([]int, len(s.Partitions))
-	for i, p := range s.Partitions {
-		ids[i] = int(p.Partition)
-	}
-	slices.Sort(ids)
-	return strings.Trim(strings.ReplaceAll(fmt.Sprint(ids), " ", ","), "[]")
 }

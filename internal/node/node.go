@@ -5,6 +5,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -105,13 +106,7 @@ func Open(ctx context.Context, cfg Config) (n *Node, err error) {
 		}
 	}
 	if cfg.Engine != "" || len(cfg.Ingest) > 0 || len(cfg.Count) > 0 {
-		cl, err := n.OpenKafka(ctx)
-		if err != nil {
-			return n, err
-		}
-		err = n.prepareTopics(ctx, cl, n.purpose())
-		cl.Close()
-		if err != nil {
+		if err := n.prepareTopics(ctx, n.purpose()); err != nil {
 			return n, err
 		}
 	}
@@ -133,17 +128,9 @@ func (n *Node) purpose() (p kafka.Purpose) {
 		p = p.And(s.IngestPurpose())
 	}
 	for _, s := range n.cfg.Count {
-		p = p.And(s.CountPurpose(n.groupOf(s)))
+		p = p.And(s.CountPurpose(cmp.Or(n.cfg.Group, s.Group)))
 	}
 	return p
-}
-
-// groupOf is the group by which a source is counted here.
-func (n *Node) groupOf(s Source) string {
-	if n.cfg.Group != "" {
-		return n.cfg.Group
-	}
-	return s.Group
 }
 
 // openStore connects to the counts, where this process writes or shows them.
@@ -160,8 +147,8 @@ func (n *Node) openStore(ctx context.Context) (err error) {
 		return err
 	}
 	if len(n.cfg.Count) > 0 && n.redis == nil {
-		for _, f := range n.store.Findings() {
-			n.Report(ofRedis(f))
+		for _, f := range ofRedis(n.store.Findings()) {
+			n.Report(f)
 		}
 	}
 	return nil
@@ -169,9 +156,9 @@ func (n *Node) openStore(ctx context.Context) (err error) {
 
 // openLines makes the ingesters and the counters, after the simulated upstreams.
 func (n *Node) openLines() (err error) {
-	names := make([]string, len(n.cfg.Ingest))
-	for i, s := range n.cfg.Ingest {
-		names[i] = s.Name
+	var names []string
+	for _, s := range n.cfg.Ingest {
+		names = append(names, s.Name)
 	}
 	if len(names) > 0 {
 		if n.upstreams, err = n.cfg.Streams.Simulate(n.Mode, n.cfg.Data, names...); err != nil {
@@ -220,7 +207,7 @@ func (n *Node) produce(s Source) error {
 		return err
 	}
 	l := n.lineOf(s)
-	l.ingest, l.task = i, &task{name: s.Name, run: i.Run}
+	l.ingest, l.task = i, newTask(s.Name, i.Run)
 	return nil
 }
 
@@ -228,7 +215,7 @@ func (n *Node) produce(s Source) error {
 // where it has a topic for those.
 func (n *Node) consume(s Source) error {
 	l := n.lineOf(s)
-	l.group = n.groupOf(s)
+	l.group = cmp.Or(n.cfg.Group, s.Group)
 	for _, topic := range s.Topics() {
 		m, err := n.newMember(l, topic, s.GroupOf(topic, l.group))
 		if err != nil {
@@ -254,16 +241,15 @@ func (n *Node) Run(ctx context.Context) error {
 			return base.err()
 		}
 	}
-	var ingesters, counters []*task
+	in, out := supervise(ctx), supervise(ctx)
 	for _, l := range n.lines {
 		if l.task != nil {
-			ingesters = append(ingesters, l.task)
+			in.start(l.task)
 		}
 		for _, m := range l.counters {
-			counters = append(counters, m.task)
+			out.start(m.task)
 		}
 	}
-	in, out := supervise(ctx, ingesters...), supervise(ctx, counters...)
 	if n.members != nil {
 		n.members.out.Store(out)
 	}
@@ -272,7 +258,7 @@ func (n *Node) Run(ctx context.Context) error {
 		n.cfg.Say("stopping: weir stores and counts the events that it has received")
 	}
 	in.stop()
-	if len(counters) > 0 && len(ingesters) > 0 {
+	if len(n.cfg.Count) > 0 && len(n.cfg.Ingest) > 0 {
 		n.catchUp(context.WithoutCancel(ctx))
 	}
 	out.stop()
@@ -282,19 +268,19 @@ func (n *Node) Run(ctx context.Context) error {
 // baseTasks are what runs below and beside the streams: retention, snapshots, the web UI.
 func (n *Node) baseTasks() (tasks []*task) {
 	if n.brokers != nil {
-		tasks = append(tasks, &task{name: "brokers", run: n.brokers.Run})
+		tasks = append(tasks, newTask("brokers", n.brokers.Run))
 	}
 	if n.redis != nil {
-		tasks = append(tasks, &task{name: "redis", run: n.redis.Run})
+		tasks = append(tasks, newTask("redis", n.redis.Run))
 	}
 	if n.ui != nil {
-		tasks = append(tasks, &task{name: "web UI", run: func(ctx context.Context) error { return n.ui.server.Serve(ctx, n.ui.listener) }})
+		tasks = append(tasks, newTask("web UI", func(ctx context.Context) error { return n.ui.server.Serve(ctx, n.ui.listener) }))
 		if n.ui.listener != nil { // otherwise no page shows the live picture
-			tasks = append(tasks, &task{name: "watch", run: n.ui.watcher.Run})
+			tasks = append(tasks, newTask("watch", n.ui.watcher.Run))
 		}
 	}
 	if len(n.cfg.Ingest) == 0 && len(n.cfg.Count) > 0 {
-		tasks = append(tasks, &task{name: "assignment", run: n.reportAssignment})
+		tasks = append(tasks, newTask("assignment", n.reportAssignment))
 	}
 	return tasks
 }
@@ -439,13 +425,21 @@ func (n *Node) Counted(ctx context.Context) (mine []tally.Tally, err error) {
 	return mine, err
 }
 
-// local is what this process knows of its streams, for the web UI.
-func (n *Node) local() map[string]watch.Local {
-	all := make(map[string]watch.Local, len(n.lines))
+// byStream is what read returns of each line that has an ingester, by the stream's name.
+func byStream[T any](n *Node, read func(*line) T) map[string]T {
+	all := make(map[string]T, len(n.lines))
 	for _, l := range n.lines {
 		if l.ingest != nil {
-			all[l.source.Name] = l.local()
+			all[l.source.Name] = read(l)
 		}
 	}
 	return all
+}
+
+// local is what this process knows of its streams, for the web UI.
+func (n *Node) local() map[string]watch.Local { return byStream(n, (*line).local) }
+
+// acks says when each stream's last transaction was acknowledged.
+func (n *Node) acks() map[string]time.Time {
+	return byStream(n, func(l *line) time.Time { return l.ingest.Stats().LastCommit })
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -27,35 +28,33 @@ type Ports struct {
 
 func (p *Ports) String() string {
 	if p.Given || p.All != [4]int{} {
-		return fmt.Sprintf("%d,%d,%d,%d", p.All[0], p.All[1], p.All[2], p.All[3])
+		return strings.Trim(strings.Join(strings.Fields(fmt.Sprint(p.All)), ","), "[]")
 	}
 	return "0"
 }
 
 // Set takes four numbers, or a single 0 for any free ports.
 func (p *Ports) Set(s string) error {
+	n := Ports{Given: true}
 	if strings.TrimSpace(s) == "0" {
-		*p = Ports{Given: true}
+		*p = n
 		return nil
 	}
 	parts := strings.Split(s, ",")
-	if len(parts) != 4 {
+	if len(parts) != len(n.All) {
 		return errors.New("want four ports, of three brokers and of Redis, or 0 for any free ones")
 	}
-	var n [4]int
 	for i, part := range parts {
-		v, err := strconv.Atoi(strings.TrimSpace(part))
-		if err != nil || v < 0 || v > 65535 {
+		v, err := strconv.ParseUint(strings.TrimSpace(part), 10, 16)
+		if err != nil {
 			return fmt.Errorf("%q is not a port (0 to 65535)", part)
 		}
-		for _, other := range n[:i] {
-			if other == v && v != 0 {
-				return fmt.Errorf("port %d is given twice", v)
-			}
+		if v != 0 && slices.Contains(n.All[:i], int(v)) {
+			return fmt.Errorf("port %d is given twice", v)
 		}
-		n[i] = v
+		n.All[i] = int(v)
 	}
-	*p = Ports{All: n, Given: true}
+	*p = n
 	return nil
 }
 
@@ -70,19 +69,17 @@ func (p *Ports) address(port int, what string) (addr, note string, err error) {
 		return addr, "", nil
 	}
 	l, err := net.Listen("tcp", addr)
-	if err == nil {
-		return addr, "", l.Close()
-	}
-	cause := "needs privileges"
+	cause := "is taken by another program"
 	switch {
-	case errors.Is(err, errAddressTaken):
-		cause = "is taken by another program"
-	case !errors.Is(err, errAddressForbidden):
+	case err == nil:
+		return addr, "", l.Close()
+	case errors.Is(err, errAddressForbidden):
+		cause = "needs privileges"
+	case !errors.Is(err, errAddressTaken):
 		return "", "", fmt.Errorf("listen for %s: %w", what, err)
 	}
 	if p.Given {
-		return "", "", cli.RuntimeError("stop what uses it, or give other --ports (0 for any free ones)",
-			"port %d for %s %s", port, what, cause)
+		return "", "", cli.RuntimeError("stop what uses it, or give other --ports (0 for any free ones)", "port %d for %s %s", port, what, cause)
 	}
 	return net.JoinHostPort(host, "0"), fmt.Sprintf("port %d %s, so %s took a free one", port, cause, what), nil
 }

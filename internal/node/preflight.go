@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/twmb/franz-go/pkg/kgo"
-
 	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/kafka"
 	"github.com/weir-project/weir/internal/tally"
@@ -35,12 +33,15 @@ func ofKafka(f kafka.Finding) Finding {
 	return Finding{f.Severity.String(), f.Where(), f.Cause, f.Out, strings.Join(words, " ")}
 }
 
-func ofRedis(f tally.Finding) Finding {
-	severity := kafka.Different
-	if f.Breaks {
-		severity = kafka.Breaks
+func ofRedis(list []tally.Finding) (out []Finding) {
+	for _, f := range list {
+		severity := kafka.Different
+		if f.Breaks {
+			severity = kafka.Breaks
+		}
+		out = append(out, Finding{Severity: severity.String(), Where: "redis", Cause: f.Cause, Out: f.Out})
 	}
-	return Finding{Severity: severity.String(), Where: "redis", Cause: f.Cause, Out: f.Out}
+	return out
 }
 
 // Preflight checks whether the cluster can keep what weir promises.
@@ -50,47 +51,45 @@ func (t *Target) Preflight(ctx context.Context, p kafka.Purpose) ([]Finding, err
 		return nil, err
 	}
 	defer cl.Close()
+	findings := []Finding{}
 	list, err := t.KafkaConfig("weir-preflight").Preflight(ctx, cl, p)
-	if err != nil {
-		return nil, err
-	}
-	findings := make([]Finding, 0, len(list))
 	for _, f := range list {
 		findings = append(findings, ofKafka(f))
 	}
-	return findings, nil
+	return findings, err
 }
 
 // PreflightRedis checks the Redis that the counts would be in. One that may delete
 // counts, or that forbids what counting needs, is a finding and not an error.
 func (t *Target) PreflightRedis(ctx context.Context) ([]Finding, error) {
 	store, err := t.OpenStore(ctx)
-	var (
-		policy *tally.PolicyError
-		denied *tally.PermissionError
-	)
-	switch {
-	case errors.As(err, &policy):
-		return []Finding{{kafka.Breaks.String(), "redis", fmt.Sprintf("its maxmemory-policy is %s: it may delete counts when memory is short, and weir does not start", policy.Policy),
-			"set it to noeviction", "redis-cli CONFIG SET maxmemory-policy noeviction"}}, nil
-	case errors.As(err, &denied):
-		return []Finding{{kafka.Breaks.String(), "redis", fmt.Sprintf("user %s may not use %s", denied.User, strings.Join(denied.Lacks, ", ")),
-			"an administrator allows it", denied.Rule}}, nil
-	case err != nil:
+	breaks := Finding{Severity: kafka.Breaks.String(), Where: "redis"}
+	if policy, ok := errors.AsType[*tally.PolicyError](err); ok {
+		breaks.Cause = fmt.Sprintf("its maxmemory-policy is %s: it may delete counts when memory is short, and weir does not start", policy.Policy)
+		breaks.Out, breaks.Run = "set it to noeviction", "redis-cli CONFIG SET maxmemory-policy noeviction"
+		return []Finding{breaks}, nil
+	}
+	if denied, ok := errors.AsType[*tally.PermissionError](err); ok {
+		breaks.Cause = fmt.Sprintf("user %s may not use %s", denied.User, strings.Join(denied.Lacks, ", "))
+		breaks.Out, breaks.Run = "an administrator allows it", denied.Rule
+		return []Finding{breaks}, nil
+	}
+	if err != nil {
 		return nil, err
 	}
 	defer store.Close()
-	var out []Finding
-	for _, f := range store.Findings() {
-		out = append(out, ofRedis(f))
-	}
-	return out, nil
+	return ofRedis(store.Findings()), nil
 }
 
 // prepareTopics reports once what an existing cluster cannot promise, fails where it
 // forbids what this process needs, and makes the topics. The brokers of a weir are
 // known.
-func (t *Target) prepareTopics(ctx context.Context, cl *kgo.Client, p kafka.Purpose) error {
+func (t *Target) prepareTopics(ctx context.Context, p kafka.Purpose) error {
+	cl, err := t.OpenKafka(ctx)
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
 	if t.own != nil && t.own.brokers != nil || t.Running != nil && t.Running.OwnKafka {
 		return kafka.EnsureTopics(ctx, cl, kafka.Topics()...)
 	}

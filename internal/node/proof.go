@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/weir-project/weir/internal/count"
@@ -33,50 +34,50 @@ func (t *Target) Verify(ctx context.Context, store *tally.Store, progress func(v
 	return verify.Run(ctx, cfg, progress)
 }
 
-// Replay counts a plan that has begun to its end, and compares.
-func (t *Target) Replay(ctx context.Context, store *tally.Store, plan inspect.ReplayPlan, progress func(left int64)) (inspect.Comparison, error) {
-	classify := Sources[0].Classify // of a topic that is not weir's
-	for _, s := range Sources {
-		if plan.Topic == s.Topic || plan.Topic == s.Account {
-			classify = s.Classify
+// replays returns what counts a plan that has begun to its end, and compares.
+func (t *Target) replays(store *tally.Store) func(context.Context, inspect.ReplayPlan, func(left int64)) (inspect.Comparison, error) {
+	return func(ctx context.Context, plan inspect.ReplayPlan, progress func(left int64)) (none inspect.Comparison, err error) {
+		classify := Sources[0].Classify // of a topic that is not weir's
+		for _, s := range Sources {
+			if slices.Contains(s.Topics(), plan.Topic) {
+				classify = s.Classify
+			}
 		}
+		c, err := count.New(count.Config{Kafka: t.KafkaConfig("weir-replay"), Store: store, Topic: plan.Topic, Group: plan.Into, Classify: classify, Log: t.Log})
+		if err != nil {
+			return none, err
+		}
+		if err := replayUntilDone(ctx, plan, c, progress); err != nil {
+			return none, err
+		}
+		return plan.Compare(ctx, classify)
 	}
-	c, err := count.New(count.Config{Kafka: t.KafkaConfig("weir-replay"), Store: store, Topic: plan.Topic, Group: plan.Into, Classify: classify, Log: t.Log})
-	if err != nil {
-		return inspect.Comparison{}, err
-	}
-	if err := replayUntilDone(ctx, plan, c, progress); err != nil {
-		return inspect.Comparison{}, err
-	}
-	return plan.Compare(ctx, classify)
 }
 
 // replayUntilDone counts until the replay has come where the log ended.
 func replayUntilDone(ctx context.Context, plan inspect.ReplayPlan, c *count.Counter, progress func(left int64)) error {
-	counting := supervise(ctx, &task{name: "replay", run: c.Run})
+	counting := supervise(ctx, newTask("replay", c.Run))
 	defer counting.stop()
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		left, err := plan.Remaining(ctx)
-		if err != nil {
-			return err
+	var left int64
+	var err error
+	every(ctx, 100*time.Millisecond, func(time.Time) bool {
+		if left, err = plan.Remaining(ctx); err != nil {
+			return false
 		}
 		progress(left)
 		if left == 0 {
-			return nil
+			return false
 		}
+		err = counting.err()
 		for _, p := range c.Stats().Partitions {
 			if p.Stopped != "" {
-				return fmt.Errorf("partition %d: %s", p.Partition, p.Stopped)
+				err = fmt.Errorf("partition %d: %s", p.Partition, p.Stopped)
 			}
 		}
-		select {
-		case <-ctx.Done():
-			return errors.New("the replay was stopped before its end; start it again to compare")
-		case <-counting.ends:
-			return counting.err()
-		case <-tick.C:
-		}
+		return err == nil
+	})
+	if ctx.Err() != nil && left > 0 {
+		return errors.New("the replay was stopped before its end; start it again to compare")
 	}
+	return err
 }

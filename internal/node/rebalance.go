@@ -27,7 +27,6 @@ type rebalance struct {
 	l       *line
 	m       *member // that comes or goes
 	out     web.Rebalance
-	err     error
 	watched []*member
 	gone    string // the id of a member that goes
 	parts   map[int32]*handed
@@ -54,11 +53,11 @@ func newRebalance(n *Node, l *line, m *member, change string) *rebalance {
 	return r
 }
 
-func (r *rebalance) run(ctx context.Context, do func() error) {
+// run makes the change with do, and watches it.
+func (r *rebalance) run(ctx context.Context, do func() error) (web.Rebalance, error) {
 	insp, cl, err := r.n.OpenInspector(ctx)
 	if err != nil {
-		r.err = err
-		return
+		return r.out, err
 	}
 	defer cl.Close()
 	ctx, cancel := context.WithTimeout(ctx, settleTime)
@@ -80,10 +79,10 @@ func (r *rebalance) run(ctx context.Context, do func() error) {
 	defer tick.Stop()
 	for pending := true; ; {
 		select {
-		case r.err = <-changed:
+		case err := <-changed:
 			pending = false
-			if r.err != nil {
-				return
+			if err != nil {
+				return r.out, err
 			}
 			if r.gone != "" { // what it says now is of the past
 				r.watched = slices.DeleteFunc(r.watched, func(x *member) bool { return x == r.m })
@@ -91,17 +90,15 @@ func (r *rebalance) run(ctx context.Context, do func() error) {
 		case d := <-described:
 			r.out.Members, r.out.Own = len(d.Members), len(r.l.membersOf(r.m.group))
 			if now := time.Now(); !pending && r.settled(d, now) {
-				r.finish(now.Sub(start), true)
-				return
+				return r.finish(now.Sub(start), true), nil
 			}
 		case now := <-tick.C:
 			r.look(now)
 		case <-ctx.Done():
 			if pending { // it ends, only not as soon as this wanted
-				r.err = <-changed
+				err = <-changed
 			}
-			r.finish(time.Since(start), false)
-			return
+			return r.finish(time.Since(start), false), err
 		}
 	}
 }
@@ -188,16 +185,17 @@ func (r *rebalance) settled(d inspect.GroupDetail, now time.Time) bool {
 	return present == here && assigned > 0 && assigned >= max(len(d.Partitions), r.before)
 }
 
-func (r *rebalance) finish(took time.Duration, settled bool) {
+func (r *rebalance) finish(took time.Duration, settled bool) web.Rebalance {
 	r.out.Settled, r.out.SettledMS = settled, took.Milliseconds()
 	for id, h := range r.parts {
 		if h.owner != h.first {
 			r.out.Moved++
 			r.out.MovedPartitions = append(r.out.MovedPartitions, id)
-		}
-		if h.counts && h.owner != h.first {
-			r.out.StoppedMS = max(r.out.StoppedMS, h.stood.Milliseconds())
+			if h.counts {
+				r.out.StoppedMS = max(r.out.StoppedMS, h.stood.Milliseconds())
+			}
 		}
 	}
 	slices.Sort(r.out.MovedPartitions)
+	return r.out
 }

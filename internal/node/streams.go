@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -113,10 +114,11 @@ func (s *Streams) Check() error {
 	if !(s.Rate >= simulate.MinRate && s.Rate <= simulate.MaxRate) {
 		return cli.UsageError("choose a --rate in between", "--rate %v is not between %v and %v events a second", s.Rate, simulate.MinRate, simulate.MaxRate)
 	}
-	if _, err := bluesky.New(bluesky.Config{URLs: s.BlueskyURLs, Collections: s.Collections}); err != nil {
-		return cli.UsageError("see weir up --help", "%w", err)
+	_, err := bluesky.New(bluesky.Config{URLs: s.BlueskyURLs, Collections: s.Collections})
+	if err == nil {
+		_, err = wikipedia.New(wikipedia.Config{URL: s.WikipediaURL})
 	}
-	if _, err := wikipedia.New(wikipedia.Config{URL: s.WikipediaURL}); err != nil {
+	if err != nil {
 		return cli.UsageError("see weir up --help", "%w", err)
 	}
 	return nil
@@ -183,11 +185,7 @@ func (s *Streams) New(name string) (Upstream, error) {
 		}
 		return bluesky.New(cfg)
 	}
-	url := s.WikipediaURL
-	if url == "" {
-		url = s.public()[1]
-	}
-	return wikipedia.New(wikipedia.Config{URL: url, UserAgent: agent, Log: s.Log})
+	return wikipedia.New(wikipedia.Config{URL: cmp.Or(s.WikipediaURL, s.public()[1]), UserAgent: agent, Log: s.Log})
 }
 
 // origin is what the events of the streams are marked with; empty for a server that

@@ -5,41 +5,43 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 )
 
 // task is one thing that runs until it is stopped: an ingester, a counter, the
 // housekeeping of the brokers.
 type task struct {
-	name string
-	run  func(context.Context) error
+	name   string
+	run    func(context.Context) error
+	cancel context.CancelFunc
+	done   chan struct{}
+	err    error // why it ended by itself; valid when done is closed
+}
 
-	mu      sync.Mutex
-	err     error // why it ended by itself
-	removed bool  // it was taken out of its supervisor, which reports no end of it
-	cancel  context.CancelFunc
-	done    chan struct{}
+func newTask(name string, run func(context.Context) error) *task {
+	return &task{name: name, run: run, done: make(chan struct{})}
 }
 
 // failure is why the task ended by itself; nil while it runs or after it was stopped.
 func (t *task) failure() error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.err
+	select {
+	case <-t.done:
+		return t.err
+	default:
+		return nil
+	}
 }
 
 // supervisor runs tasks side by side. A task that fails never stops the others: one
 // stream must not take the other with it.
 type supervisor struct {
-	mu      sync.Mutex
-	tasks   []*task
-	stopped bool
+	mu    sync.Mutex
+	tasks []*task
 
 	ctx    context.Context
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
-	ends   chan *task
+	ends   chan *task // those that ended by themselves
 }
 
 // maxAdded is how many ends of tasks that were added later can wait to be noticed.
@@ -60,32 +62,30 @@ func supervise(ctx context.Context, tasks ...*task) *supervisor {
 func (s *supervisor) start(t *task) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.stopped {
+	if s.ctx.Err() != nil {
 		return false
 	}
 	ctx, cancel := context.WithCancel(s.ctx)
-	t.cancel, t.done = cancel, make(chan struct{})
+	t.cancel = cancel
 	s.tasks = append(s.tasks, t)
 	s.wg.Go(func() {
 		defer cancel()
 		err := t.run(ctx)
-		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		stopped := ctx.Err() != nil
+		switch {
+		case stopped && errors.Is(err, context.Canceled):
 			err = nil
-		}
-		if err == nil && ctx.Err() == nil {
+		case !stopped && err == nil:
 			err = fmt.Errorf("%s ended without a reason", t.name)
 		}
-		t.mu.Lock()
 		t.err = err
-		removed := t.removed
-		t.mu.Unlock()
 		close(t.done)
-		if removed {
+		if stopped {
 			return
 		}
 		select {
 		case s.ends <- t:
-		default: // so many ends wait already
+		default: // many ends wait already
 		}
 	})
 	return true
@@ -93,9 +93,6 @@ func (s *supervisor) start(t *task) bool {
 
 // remove stops one task, waits for it and forgets it.
 func (s *supervisor) remove(t *task) {
-	t.mu.Lock()
-	t.removed = true
-	t.mu.Unlock()
 	t.cancel()
 	<-t.done
 	s.mu.Lock()
@@ -103,12 +100,11 @@ func (s *supervisor) remove(t *task) {
 	s.tasks = slices.DeleteFunc(s.tasks, func(x *task) bool { return x == t })
 }
 
-// stop tells the tasks to drain and waits for them.
+// stop makes the tasks drain and waits for them.
 func (s *supervisor) stop() {
 	s.mu.Lock()
-	s.stopped = true
-	s.mu.Unlock()
 	s.cancel()
+	s.mu.Unlock()
 	s.wg.Wait()
 }
 
@@ -116,42 +112,23 @@ func (s *supervisor) stop() {
 func (s *supervisor) failed() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, t := range s.tasks {
+	runs := func(t *task) bool {
 		select {
 		case <-t.done:
-		default:
 			return false
+		default:
+			return true
 		}
 	}
-	return len(s.tasks) > 0
+	return len(s.tasks) > 0 && !slices.ContainsFunc(s.tasks, runs)
 }
 
 // err joins the failures of the tasks.
-func (s *supervisor) err() error {
+func (s *supervisor) err() (all error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var all failures
 	for _, t := range s.tasks {
-		if err := t.failure(); err != nil {
-			all = append(all, err)
-		}
-	}
-	if len(all) == 0 {
-		return nil
+		all = errors.Join(all, t.failure())
 	}
 	return all
 }
-
-// failures are several errors on one line.
-type failures []error
-
-func (f failures) Error() string {
-	texts := make([]string, len(f))
-	for i, err := range f {
-		texts[i] = err.Error()
-	}
-	return strings.Join(texts, "; ")
-}
-
-// Unwrap returns the errors.
-func (f failures) Unwrap() []error { return f }

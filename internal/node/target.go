@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -128,29 +129,36 @@ func (t *Target) OpenInspector(ctx context.Context, extra ...kgo.Opt) (*inspect.
 
 // Actions serves the operations of the web UI to this process alone, for a target that no
 // running weir serves. The function closes what it opened.
-func (t *Target) Actions(ctx context.Context, where web.Where) (*web.Client, func(), error) {
+func (t *Target) Actions(ctx context.Context, where web.Where) (_ *web.Client, _ func(), err error) {
+	var closers []func()
+	closeAll := func() {
+		for _, f := range slices.Backward(closers) {
+			f()
+		}
+	}
+	defer func() {
+		if err != nil {
+			closeAll()
+		}
+	}()
 	i, cl, err := t.OpenInspector(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
+	closers = append(closers, cl.Close)
 	store, err := t.OpenStore(ctx)
 	if err != nil {
-		cl.Close()
 		return nil, nil, err
 	}
-	closeBoth := func() { _ = store.Close(); cl.Close() }
+	closers = append(closers, func() { _ = store.Close() })
 	w, err := watch.New(watch.Config{Inspector: i, Log: t.Log})
 	if err != nil {
-		closeBoth()
 		return nil, nil, err
 	}
-	s, err := web.New(web.Config{Watch: w, Inspector: i, Tallies: store, Where: where, Log: t.Log,
-		Replay: func(ctx context.Context, plan inspect.ReplayPlan, progress func(int64)) (inspect.Comparison, error) {
-			return t.Replay(ctx, store, plan, progress)
-		}})
+	s, err := web.New(web.Config{Watch: w, Inspector: i, Tallies: store, Where: where, Log: t.Log, Replay: t.replays(store)})
 	if err != nil {
-		closeBoth()
 		return nil, nil, err
 	}
-	return web.NewClient(s), func() { s.Close(); closeBoth() }, nil
+	closers = append(closers, s.Close)
+	return web.NewClient(s), closeAll, nil
 }

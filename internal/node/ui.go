@@ -16,7 +16,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/weir-project/weir/internal/cluster"
-	"github.com/weir-project/weir/internal/inspect"
 	"github.com/weir-project/weir/internal/kafka"
 	"github.com/weir-project/weir/internal/metrics"
 	"github.com/weir-project/weir/internal/verify"
@@ -91,7 +90,12 @@ func (ui *webUI) serve(ctx context.Context, n *Node, hosts []string) error {
 		}
 	}
 	if n.store != nil {
-		n.serveCounts(&wc, &cfg)
+		wc.Tallies, cfg.Tallies, cfg.Replay = n.store, n.store, n.replays(n.store)
+		cfg.Verify = func(ctx context.Context, progress func(any)) (any, error) {
+			return n.Verify(ctx, n.store, func(p verify.Progress) {
+				progress(map[string]any{"stage": p.Stage, "scanned": p.Scanned, "total": p.Total})
+			})
+		}
 	}
 	for _, s := range Sources {
 		wc.Streams = append(wc.Streams, watch.StreamConfig{Name: s.Name, Topic: s.Topic, Group: s.Group})
@@ -117,19 +121,6 @@ func (ui *webUI) serve(ctx context.Context, n *Node, hosts []string) error {
 func impatient() []kgo.Opt {
 	const most = 3 * time.Second
 	return []kgo.Opt{kgo.RequestTimeoutOverhead(most), kgo.DialTimeout(most)}
-}
-
-// serveCounts adds what needs the counts: the proof and replays.
-func (n *Node) serveCounts(wc *watch.Config, cfg *web.Config) {
-	wc.Tallies, cfg.Tallies = n.store, n.store
-	cfg.Verify = func(ctx context.Context, progress func(any)) (any, error) {
-		return n.Verify(ctx, n.store, func(p verify.Progress) {
-			progress(map[string]any{"stage": p.Stage, "scanned": p.Scanned, "total": p.Total})
-		})
-	}
-	cfg.Replay = func(ctx context.Context, plan inspect.ReplayPlan, progress func(int64)) (inspect.Comparison, error) {
-		return n.Replay(ctx, n.store, plan, progress)
-	}
 }
 
 // unreadyAfter is how long a cluster may not answer before this is not ready to serve.
@@ -170,7 +161,7 @@ func (n *Node) ingested() func(context.Context, string) int64 {
 	cfg := n.KafkaConfig("weir-ui")
 	last := map[string]*known{}
 	return func(ctx context.Context, stream string) int64 {
-		here, interval := n.committed(stream), peekEvery
+		here, interval := byStream(n, func(l *line) int64 { return l.ingest.Stats().Events })[stream], peekEvery
 		if here > 0 {
 			interval = peekEveryHere
 		}
@@ -192,27 +183,6 @@ func (n *Node) ingested() func(context.Context, string) int64 {
 		last[stream] = &now
 		return now.total
 	}
-}
-
-// committed is how many events of a stream were stored by this process.
-func (n *Node) committed(stream string) int64 {
-	for _, l := range n.lines {
-		if l.source.Name == stream && l.ingest != nil {
-			return l.ingest.Stats().Events
-		}
-	}
-	return 0
-}
-
-// acks says when each stream's last transaction was acknowledged.
-func (n *Node) acks() map[string]time.Time {
-	all := make(map[string]time.Time, len(n.lines))
-	for _, l := range n.lines {
-		if l.ingest != nil {
-			all[l.source.Name] = l.ingest.Stats().LastCommit
-		}
-	}
-	return all
 }
 
 // link is the web UI's URL, with the token where one was generated. One from a file is

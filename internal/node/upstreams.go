@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -83,29 +85,70 @@ func OpenUpstreams(cfg UpstreamConfig) (_ *Upstreams, err error) {
 		return nil, DirError(cfg.Dir, err)
 	}
 	world := simulate.NewWorld(cfg.Streams.Seed)
+	// Before the timelines: what they are opened with stays in their files.
+	if _, err := world.Bluesky(cfg.Streams.Collections...); err != nil {
+		return nil, cli.UsageError("see weir simulate --help", "%w", err)
+	}
 	mux := http.NewServeMux()
 	for _, name := range cfg.Names {
 		u.Faults[name] = cfg.Faults.Faults(name)
-		if name == bluesky.Name {
-			err = u.openBluesky(cfg, world, mux)
-		} else {
-			err = u.openWikipedia(cfg, world, mux)
-		}
-		if err != nil {
+		if err := u.open(cfg, name, world, mux); err != nil {
 			return nil, err
 		}
 	}
 	l, err := cfg.listen()
-	if err != nil {
-		if errors.Is(err, errAddressTaken) {
-			return nil, cli.RuntimeError("stop what uses it, or choose another --listen address", "address %s is taken by another program", cfg.Addr)
-		}
+	switch {
+	case errors.Is(err, errAddressTaken):
+		return nil, cli.RuntimeError("stop what uses it, or choose another --listen address", "address %s is taken by another program", cfg.Addr)
+	case err != nil:
 		return nil, cli.UsageError("give --listen as host:port", "listen on %s: %w", cfg.Addr, err)
 	}
 	u.addr = l.Addr().String()
 	u.server = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(cfg.Streams.Log.Handler(), slog.LevelDebug)}
 	u.served.Go(func() { _ = u.server.Serve(l) }) // returns ErrServerClosed from close
 	return u, nil
+}
+
+// open opens a stream's timeline, and its server on it. The timeline is locked, because two
+// processes that hand out the same events at different times would contradict each other.
+func (u *Upstreams) open(cfg UpstreamConfig, name string, world *simulate.World, mux *http.ServeMux) error {
+	rate, variant := cfg.Streams.Rate, simulate.MixOf(cfg.Streams.Collections)
+	if name == wikipedia.Name {
+		rate, variant = WikipediaRate(rate), simulate.WikipediaVariant(simulate.Eqiad, 0)
+	}
+	path := filepath.Join(cfg.Dir, "timeline-"+name+".json")
+	lock, err := openLocked(path + ".lock")
+	switch {
+	case errors.Is(err, errLocked):
+		return cli.RuntimeError("stop that one, or choose another directory with --data", "another process simulates %s in %s", name, cfg.Dir)
+	case err != nil:
+		return DirError(cfg.Dir, err)
+	}
+	u.closers = append(u.closers, lock.Close)
+	t, err := simulate.OpenTimeline(simulate.TimelineConfig{Path: path, World: fmt.Sprintf("%s:%d", name, cfg.Streams.Seed), Rate: rate, Variant: variant, Log: cfg.Streams.Log})
+	if err != nil {
+		return cli.RuntimeError("choose another directory with --data, or the seed and rate that fit", "simulated %s: %w", name, err)
+	}
+	u.closers = append(u.closers, t.Close)
+	var handler interface {
+		http.Handler
+		io.Closer
+	}
+	at := "/"
+	if name == bluesky.Name {
+		at = blueskyPath
+		u.Bluesky, err = simulate.NewBluesky(simulate.BlueskyConfig{World: world, Timeline: t, Faults: u.Faults[name], Log: cfg.Streams.Log})
+		handler = u.Bluesky
+	} else {
+		u.Wikipedia, err = simulate.NewWikipedia(simulate.WikipediaConfig{World: world, Timeline: t, Faults: u.Faults[name], Log: cfg.Streams.Log})
+		handler = u.Wikipedia
+	}
+	if err != nil {
+		return cli.UsageError("see weir simulate --help", "%w", err)
+	}
+	u.closers = append(u.closers, handler.Close)
+	mux.Handle(at, handler)
+	return nil
 }
 
 // listen takes the address of the last time again where any port would do: to a
@@ -129,60 +172,6 @@ func (cfg *UpstreamConfig) listen() (net.Listener, error) {
 	return l, nil
 }
 
-// timeline opens a stream's timeline and locks it: two processes that hand out the
-// same events at different times would contradict each other.
-func (u *Upstreams) timeline(cfg UpstreamConfig, name string, rate float64, variant string) (*simulate.Timeline, error) {
-	path := filepath.Join(cfg.Dir, "timeline-"+name+".json")
-	lock, err := openLocked(path + ".lock")
-	if errors.Is(err, errLocked) {
-		return nil, cli.RuntimeError("stop that one, or choose another directory with --data", "another process simulates %s in %s", name, cfg.Dir)
-	}
-	if err != nil {
-		return nil, DirError(cfg.Dir, err)
-	}
-	u.closers = append(u.closers, lock.Close)
-	t, err := simulate.OpenTimeline(simulate.TimelineConfig{Path: path, World: fmt.Sprintf("%s:%d", name, cfg.Streams.Seed), Rate: rate, Variant: variant, Log: cfg.Streams.Log})
-	if err != nil {
-		return nil, cli.RuntimeError("choose another directory with --data, or the seed and rate that fit", "simulated %s: %w", name, err)
-	}
-	u.closers = append(u.closers, t.Close)
-	return t, nil
-}
-
-func (u *Upstreams) openBluesky(cfg UpstreamConfig, world *simulate.World, mux *http.ServeMux) error {
-	// Before the timeline: what it is opened with stays in its file.
-	if _, err := world.Bluesky(cfg.Streams.Collections...); err != nil {
-		return cli.UsageError("see weir simulate --help", "%w", err)
-	}
-	t, err := u.timeline(cfg, bluesky.Name, cfg.Streams.Rate, simulate.MixOf(cfg.Streams.Collections))
-	if err != nil {
-		return err
-	}
-	s, err := simulate.NewBluesky(simulate.BlueskyConfig{World: world, Timeline: t, Faults: u.Faults[bluesky.Name], Log: cfg.Streams.Log})
-	if err != nil {
-		return cli.UsageError("see weir simulate --help", "%w", err)
-	}
-	u.Bluesky = s
-	u.closers = append(u.closers, s.Close)
-	mux.Handle(blueskyPath, s)
-	return nil
-}
-
-func (u *Upstreams) openWikipedia(cfg UpstreamConfig, world *simulate.World, mux *http.ServeMux) error {
-	t, err := u.timeline(cfg, wikipedia.Name, WikipediaRate(cfg.Streams.Rate), simulate.WikipediaVariant(simulate.Eqiad, 0))
-	if err != nil {
-		return err
-	}
-	s, err := simulate.NewWikipedia(simulate.WikipediaConfig{World: world, Timeline: t, Faults: u.Faults[wikipedia.Name], Log: cfg.Streams.Log})
-	if err != nil {
-		return cli.UsageError("see weir simulate --help", "%w", err)
-	}
-	u.Wikipedia = s
-	u.closers = append(u.closers, s.Close)
-	mux.Handle("/", s)
-	return nil
-}
-
 // BlueskyURL is where the simulated Bluesky is.
 func (u *Upstreams) BlueskyURL() string { return "ws://" + u.addr + blueskyPath }
 
@@ -200,8 +189,8 @@ func (u *Upstreams) Close() error {
 		cancel()
 		_ = u.server.Shutdown(ctx) // stops listening; the streams are ended below
 	}
-	for i := len(u.closers) - 1; i >= 0; i-- {
-		errs = append(errs, u.closers[i]())
+	for _, closer := range slices.Backward(u.closers) {
+		errs = append(errs, closer())
 	}
 	if u.server != nil {
 		_ = u.server.Close()
