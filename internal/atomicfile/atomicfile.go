@@ -52,8 +52,15 @@ func (w Writer) Write(path string, parts ...[]byte) error {
 	if err != nil {
 		return errors.Join(err, Remove(w.Partial)) // which gives a full disk its room back
 	}
-	return syncDir(filepath.Dir(path))
+	if err := syncDir(filepath.Dir(path)); err != nil {
+		return fmt.Errorf("%w: %w", ErrNotSynced, err)
+	}
+	return nil
 }
+
+// ErrNotSynced is part of Write's error where the file has been replaced, but after a
+// crash of the machine it may be the old one.
+var ErrNotSynced = errors.New("the directory could not be synced")
 
 // fill writes the partial file, which is on the disk when it returns nil.
 func (w Writer) fill(parts [][]byte) (err error) {

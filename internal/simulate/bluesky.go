@@ -52,6 +52,8 @@ type collection struct {
 	form   form
 }
 
+func (c collection) share() int { return c.weight }
+
 // network is what all collections together look like.
 var network = []collection{
 	{"app.bsky.feed.like", 4600, formSubjectRef},
@@ -84,15 +86,6 @@ type Bluesky struct {
 	updateLag   int64
 }
 
-// World is everything that happens, fixed by a seed.
-type World struct{ seed int64 }
-
-// NewWorld returns the world of a seed. Any number is a seed.
-func NewWorld(seed int64) *World { return &World{seed: seed} }
-
-// Seed is what the world was made from.
-func (w *World) Seed() int64 { return w.seed }
-
 // Bluesky returns the Bluesky events of the given collections, which are names
 // (NSIDs) or prefixes such as "app.bsky.graph.*"; none, or AllCollections among
 // them, means all. The events of two choices are different worlds. An error says
@@ -112,53 +105,40 @@ func MixOf(collections []string) string {
 }
 
 func (w *World) bluesky(mix string) (*Bluesky, error) {
-	b := &Bluesky{mix: mix}
 	root := keyOf(scramble(uint64(w.seed)), "bluesky")
-	b.key = keyOf(root, mix)
-	b.accountKey = keyOf(root, "accounts")
-	if mix == AllCollections {
-		b.collections = network
-	} else {
-		for _, name := range strings.Split(mix, ",") {
-			found, err := collectionsOf(name)
-			if err != nil {
-				return nil, err
-			}
-			for _, c := range found {
-				if !slices.ContainsFunc(b.collections, func(h collection) bool { return h.name == c.name }) {
-					b.collections = append(b.collections, c)
-				}
+	b := &Bluesky{mix: mix, key: keyOf(root, mix), accountKey: keyOf(root, "accounts")}
+	for name := range strings.SplitSeq(mix, ",") {
+		found, err := collectionsOf(name)
+		if err != nil {
+			return nil, err
+		}
+		for _, c := range found {
+			if !slices.Contains(b.collections, c) {
+				b.collections = append(b.collections, c)
 			}
 		}
 	}
-	for _, c := range b.collections {
-		b.total += c.weight
-	}
+	b.total = total(b.collections)
 	r := rng(b.key)
 	b.updateLag = 150 + int64(r.below(100))
 	b.deleteLag = 400 + int64(r.below(200))
 	return b, nil
 }
 
-func collectionsOf(name string) ([]collection, error) {
-	if prefix, ok := strings.CutSuffix(name, "*"); ok {
-		var found []collection
-		for _, c := range network {
-			if strings.HasSuffix(prefix, ".") && strings.HasPrefix(c.name, prefix) {
-				found = append(found, c)
-			}
-		}
-		if found == nil {
-			return nil, fmt.Errorf("collection %q: no simulated collection has that prefix", name)
-		}
-		return found, nil
-	}
+func collectionsOf(name string) (found []collection, err error) {
+	prefix, many := strings.CutSuffix(name, "*")
+	many = many && (prefix == "" || strings.HasSuffix(prefix, "."))
 	for _, c := range network {
-		if c.name == name {
-			return []collection{c}, nil
+		if c.name == name || many && strings.HasPrefix(c.name, prefix) {
+			found = append(found, c)
 		}
 	}
-	if !validNSID(name) {
+	switch {
+	case found != nil:
+		return found, nil
+	case strings.HasSuffix(name, "*"):
+		return nil, fmt.Errorf("collection %q: no simulated collection has that prefix", name)
+	case !validNSID(name):
 		return nil, fmt.Errorf("collection %q: not a namespaced identifier such as app.bsky.feed.post", name)
 	}
 	return []collection{{name: name, weight: 100, form: formOther}}, nil
@@ -177,7 +157,7 @@ const (
 
 var classNames = [...]string{"create", "update", "delete", "account", "identity"}
 
-// head is what can be told of an event without making its record.
+// head is what an event is before its record is made.
 type head struct {
 	i       int64
 	class   class
@@ -204,10 +184,7 @@ func (b *Bluesky) draw(i int64) head {
 	case roll < accountPerMyriad+identityPerMyriad+deletePerMyriad+updatePerMyriad:
 		h.class = classUpdate
 	}
-	n := int(z >> 32 * uint64(b.total) >> 32)
-	for n -= b.collections[h.coll].weight; n >= 0; n -= b.collections[h.coll].weight {
-		h.coll++
-	}
+	h.coll = pick(b.collections, int(z>>32*uint64(b.total)>>32))
 	h.form = b.collections[h.coll].form
 	h.account = pickAccount(&h.rand)
 	h.tid = tidOf(i, h.account)
@@ -248,23 +225,21 @@ func tidOf(i int64, account uint64) uint64 {
 	return uint64(clockBase+i*clockStep)<<10 | scramble(account)&1023
 }
 
-// appendDID appends an account's identifier: nearly all are did:plc, some did:web.
-func (b *Bluesky) appendDID(dst []byte, account uint64) []byte {
+// did appends an account's identifier: nearly all are did:plc, some did:web.
+func (o *output) did(b *Bluesky, account uint64) *output {
 	r := rng(derive(b.accountKey, int64(account)))
 	if z := r.next(); z%1000 == 0 {
-		dst = append(dst, "did:web:"...)
-		dst = append(dst, words[z>>32%uint64(len(words))]...)
-		dst = append(dst, '-')
-		return append(strconv.AppendUint(dst, account, 10), ".example.com"...)
+		return o.put("did:web:", words[z>>32%uint64(len(words))], "-").num(int64(account)).put(".example.com")
 	}
-	return appendBase32(append(dst, "did:plc:"...), &r, 24)
+	return o.put("did:plc:").base32(&r, 24)
 }
 
-func (b *Bluesky) appendRKey(dst []byte, h *head) []byte {
+// rkey appends the key of the record.
+func (o *output) rkey(h *head) *output {
 	if h.self {
-		return append(dst, "self"...)
+		return o.put("self")
 	}
-	return appendTID(dst, h.tid)
+	return o.tid(h.tid)
 }
 
 // relaySeq is the relay's number of an account or identity event.
@@ -274,7 +249,7 @@ func relaySeq(i int64) int64 { return relayBase + 7*i }
 // of seed, collections and i.
 func (b *Bluesky) At(i int64) Item {
 	h := b.head(i)
-	did := string(b.appendDID(nil, h.account))
+	did := string(*new(output).did(b, h.account))
 	it := Item{Index: i, Kind: classNames[h.class], Key: did, DID: did}
 	if h.class >= classAccount {
 		it.Route = event.Account
@@ -284,8 +259,8 @@ func (b *Bluesky) At(i int64) Item {
 	}
 	it.Route = event.Data
 	it.Collection = b.collections[h.coll].name
-	it.RKey = string(b.appendRKey(nil, &h))
-	it.Rev = string(appendTID(nil, tidOf(i, h.account)))
+	it.RKey = string(*new(output).rkey(&h))
+	it.Rev = string(*new(output).tid(tidOf(i, h.account)))
 	it.Identity = did + "/" + it.Collection + "/" + it.RKey + "/" + it.Kind + "/" + it.Rev
 	return it
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -25,7 +27,7 @@ const (
 type filter struct {
 	names    map[string]bool // with prefixes both empty: all collections
 	prefixes []string
-	dids     map[string]bool // nil: all accounts
+	dids     map[string]bool // empty: all accounts
 	maxSize  int             // bytes; 0: no limit
 }
 
@@ -39,66 +41,44 @@ type optionsUpdate struct {
 	} `json:"payload"`
 }
 
-// newFilter checks the wishes of a client. The texts of its errors are the real
+// newFilter checks what a client asks for. The texts of its errors are the real
 // servers', which differ by version.
 func newFilter(version int, collections, dids []string, maxSize int) (*filter, error) {
-	invalid := "subscribe: invalid options"
-	if version == 1 {
-		invalid = "invalid subscriber options"
+	invalid := func(v1, v2 string) error {
+		if version == 1 {
+			return errors.New("invalid subscriber options" + v1)
+		}
+		return errors.New("subscribe: invalid options" + v2)
 	}
-	f := &filter{maxSize: max(maxSize, 0)}
+	f := &filter{names: map[string]bool{}, dids: map[string]bool{}, maxSize: max(maxSize, 0)}
 	for _, c := range collections {
 		if prefix, ok := strings.CutSuffix(c, "*"); ok && strings.HasSuffix(prefix, ".") {
 			f.prefixes = append(f.prefixes, prefix)
 			continue
 		}
 		if !validNSID(c) {
-			return nil, fmt.Errorf("%s: invalid collection: %s", invalid, c)
-		}
-		if f.names == nil {
-			f.names = map[string]bool{}
+			return nil, invalid(": invalid collection: "+c, ": invalid collection: "+c)
 		}
 		f.names[c] = true
 	}
 	if len(f.names)+len(f.prefixes) > maxWantedCollections {
-		if version == 1 {
-			return nil, fmt.Errorf("%s: too many wanted collections", invalid)
-		}
-		return nil, fmt.Errorf("%s: too many wanted collections: > %d", invalid, maxWantedCollections)
+		return nil, invalid(": too many wanted collections", fmt.Sprintf(": too many wanted collections: > %d", maxWantedCollections))
 	}
 	for _, d := range dids {
 		if !validDID(d) {
-			if version == 1 {
-				return nil, errors.New(invalid)
-			}
-			return nil, fmt.Errorf("%s: invalid DID: %s", invalid, d)
-		}
-		if f.dids == nil {
-			f.dids = map[string]bool{}
+			return nil, invalid("", ": invalid DID: "+d)
 		}
 		f.dids[d] = true
 	}
 	if len(f.dids) > maxWantedDIDs {
-		if version == 1 {
-			return nil, fmt.Errorf("%s: too many wanted DIDs", invalid)
-		}
-		return nil, fmt.Errorf("%s: too many wanted DIDs: %d > %d", invalid, len(f.dids), maxWantedDIDs)
+		return nil, invalid(": too many wanted DIDs", fmt.Sprintf(": too many wanted DIDs: %d > %d", len(f.dids), maxWantedDIDs))
 	}
 	return f, nil
 }
 
-func (f *filter) everything() bool { return f.names == nil && f.prefixes == nil && f.dids == nil }
-
 func (f *filter) wantsCollection(name string) bool {
-	if f.names == nil && f.prefixes == nil || f.names[name] {
-		return true
-	}
-	for _, p := range f.prefixes {
-		if strings.HasPrefix(name, p) {
-			return true
-		}
-	}
-	return false
+	return len(f.names)+len(f.prefixes) == 0 || f.names[name] ||
+		slices.ContainsFunc(f.prefixes, func(p string) bool { return strings.HasPrefix(name, p) })
 }
 
 // subscription is a request that was understood.
@@ -144,64 +124,30 @@ func parseSubscription(version int, r *http.Request) (*subscription, error) {
 	return s, nil
 }
 
-// parseUpdate reads a message of a client. ok is false for a message of a type
-// that servers ignore; code is the close code that an error is answered with.
-func parseUpdate(version int, p []byte) (f *filter, ok bool, code int, err error) {
+// parseUpdate reads a message of a client. The filter is nil for a message of a
+// type that servers ignore; code is the close code that an error is answered with.
+func parseUpdate(version int, p []byte) (f *filter, code int, err error) {
 	var u optionsUpdate
-	if err := json.Unmarshal(p, &u); err != nil {
-		return nil, false, 1007, errors.New("bad SubscriberSourcedMessage envelope")
+	if json.Unmarshal(p, &u) != nil {
+		code, err = 1007, errors.New("bad SubscriberSourcedMessage envelope")
+	} else if u.Type == "options_update" {
+		code = 1008
+		f, err = newFilter(version, u.Payload.WantedCollections, u.Payload.WantedDIDs, u.Payload.MaxMessageSizeBytes)
 	}
-	if u.Type != "options_update" {
-		return nil, false, 0, nil
+	if err != nil && version == 1 {
+		code, err = 1000, fmt.Errorf("failed to parse subscriber options: %w", err)
 	}
-	f, err = newFilter(version, u.Payload.WantedCollections, u.Payload.WantedDIDs, u.Payload.MaxMessageSizeBytes)
-	return f, true, 1008, err
+	return f, code, err
 }
 
-// validNSID checks a collection's name: at least three parts, the last one of
-// letters and digits (atproto.com/specs/nsid).
-func validNSID(s string) bool {
-	parts := strings.Split(s, ".")
-	if len(parts) < 3 || len(s) > 317 {
-		return false
-	}
-	for k, p := range parts {
-		if len(p) == 0 || len(p) > 63 || p[0] == '-' || p[len(p)-1] == '-' {
-			return false
-		}
-		for i := range len(p) {
-			c := p[i]
-			letter := c|0x20 >= 'a' && c|0x20 <= 'z'
-			digit := c >= '0' && c <= '9'
-			switch {
-			case letter, digit && (i > 0 || k > 0 && k < len(parts)-1):
-			case c == '-' && k < len(parts)-1:
-			default:
-				return false
-			}
-		}
-	}
-	return true
-}
+// Shapes of identifiers, from atproto.com/specs/nsid and atproto.com/specs/did.
+var (
+	nsidSyntax = regexp.MustCompile(`^[a-zA-Z]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?(\.[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)+\.[a-zA-Z][a-zA-Z0-9]{0,62}$`)
+	didSyntax  = regexp.MustCompile(`^did:[a-z]+:[a-zA-Z0-9._:%-]*[a-zA-Z0-9._%-]$`)
+)
 
-// validDID checks an account's identifier (atproto.com/specs/did).
-func validDID(s string) bool {
-	rest, ok := strings.CutPrefix(s, "did:")
-	method, id, found := strings.Cut(rest, ":")
-	if !ok || !found || method == "" || id == "" || len(s) > 2048 || id[len(id)-1] == ':' {
-		return false
-	}
-	for i := range len(method) {
-		if method[i] < 'a' || method[i] > 'z' {
-			return false
-		}
-	}
-	for i := range len(id) {
-		c := id[i]
-		letter, digit := c|0x20 >= 'a' && c|0x20 <= 'z', c >= '0' && c <= '9'
-		if !letter && !digit && strings.IndexByte("._:%-", c) < 0 {
-			return false
-		}
-	}
-	return true
-}
+// validNSID checks a collection's name.
+func validNSID(s string) bool { return len(s) <= 317 && nsidSyntax.MatchString(s) }
+
+// validDID checks an account's identifier.
+func validDID(s string) bool { return len(s) <= 2048 && didSyntax.MatchString(s) }

@@ -126,7 +126,7 @@ func TestBlueskyCursorsOfVersion1(t *testing.T) {
 	for _, q := range []string{fmt.Sprintf("cursor=%d", time.Now().Add(time.Hour).UnixMicro()), ""} {
 		tip := s.Tip()
 		f := h.subscribe(q).event()
-		if lag := time.Now().UnixMicro() - f.TimeUS; lag > 10e6 || f.TimeUS < s.cfg.Timeline.Now().Segments.Time(tip) {
+		if lag := time.Now().UnixMicro() - f.TimeUS; lag > 10e6 || f.TimeUS < s.timeline.Now().Segments.Time(tip) {
 			t.Errorf("%q: first event is %d µs old", q, lag)
 		}
 	}
@@ -222,7 +222,7 @@ func TestBlueskyFilters(t *testing.T) {
 	c := h.subscribe("cursor=1&maxMessageSizeBytes=520")
 	dropped := 0
 	for _, it := range all[:3000] {
-		if frame := s.mustWorld("*").AppendFrame(nil, it.Index, stampOf(it.Index), s.seq(it.Index)); len(frame) > 520 {
+		if frame := s.source("*").(*Bluesky).AppendFrame(nil, it.Index, stampOf(it.Index), s.seq(it.Index)); len(frame) > 520 {
 			dropped++
 			continue
 		}

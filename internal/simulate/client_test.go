@@ -64,13 +64,13 @@ type host struct {
 	addr string
 }
 
-type server interface {
+type anyServer interface {
 	Serve(context.Context, net.Listener) error
 	Close() error
 }
 
 // serve runs a server until the test ends: over TCP, or in memory.
-func serve(t testing.TB, s server, err error, ln net.Listener) *host {
+func serve(t testing.TB, s anyServer, err error, ln net.Listener) *host {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

@@ -2,6 +2,7 @@ package simulate
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -54,32 +55,40 @@ const (
 	unitBytes
 )
 
-// faultKinds says what each fault's parameter is, its default, and which stream
+// faultClass is when a fault happens.
+type faultClass uint8
+
+const (
+	onConnection faultClass = iota
+	extraFrame
+	onRequest
+)
+
+// faultKinds has each fault's parameter with its default, and the only stream that
 // has it (empty: both).
 var faultKinds = map[string]struct {
-	unit    faultUnit
-	value   int64
-	stream  string
-	extra   bool // an extra frame
-	request bool
+	class  faultClass
+	unit   faultUnit
+	value  int64
+	stream string
 }{
-	FaultDuplicate: {extra: true},
-	FaultMalformed: {extra: true},
-	FaultTruncated: {extra: true},
-	FaultUnknown:   {extra: true},
-	FaultOversize:  {extra: true, unit: unitBytes, value: 5 << 20},
-	FaultBinary:    {extra: true, stream: streamBluesky},
+	FaultDuplicate: {class: extraFrame},
+	FaultMalformed: {class: extraFrame},
+	FaultTruncated: {class: extraFrame},
+	FaultUnknown:   {class: extraFrame},
+	FaultOversize:  {extraFrame, unitBytes, 5 << 20, ""},
+	FaultBinary:    {class: extraFrame, stream: streamBluesky},
 	FaultCut:       {},
 	FaultClose:     {},
-	FaultStall:     {unit: unitDuration, value: int64(time.Hour)},
-	FaultSlow:      {unit: unitDuration, value: int64(5 * time.Second)},
+	FaultStall:     {onConnection, unitDuration, int64(time.Hour), ""},
+	FaultSlow:      {onConnection, unitDuration, int64(5 * time.Second), ""},
 	FaultError:     {},
-	FaultRestart:   {unit: unitDuration, value: int64(2 * time.Second)},
-	FaultRenumber:  {unit: unitCount, value: 4096, stream: streamBluesky},
-	FaultGap:       {unit: unitCount, value: 1000},
+	FaultRestart:   {onConnection, unitDuration, int64(2 * time.Second), ""},
+	FaultRenumber:  {onConnection, unitCount, 4096, streamBluesky},
+	FaultGap:       {onConnection, unitCount, 1000, ""},
 	FaultSwitch:    {stream: streamWikipedia},
-	Fault429:       {request: true, unit: unitDuration, value: int64(time.Second)},
-	Fault503:       {request: true, unit: unitDuration, value: int64(time.Second)},
+	Fault429:       {onRequest, unitDuration, int64(time.Second), ""},
+	Fault503:       {onRequest, unitDuration, int64(time.Second), ""},
 }
 
 const (
@@ -138,15 +147,15 @@ func parseFault(text string) (Fault, error) {
 	if !ok {
 		return f, fmt.Errorf("unknown name, want one of %s", strings.Join(FaultNames(), ", "))
 	}
-	if kind.stream != "" && f.Stream != "" && kind.stream != f.Stream {
-		return f, fmt.Errorf("%s happens on %s only", f.Name, kind.stream)
-	}
 	if kind.stream != "" {
+		if f.Stream != "" && kind.stream != f.Stream {
+			return f, fmt.Errorf("%s happens on %s only", f.Name, kind.stream)
+		}
 		f.Stream = kind.stream
 	}
 	number, param, hasParam := strings.Cut(text[at+1:], ":")
 	n, err := strconv.ParseInt(number, 10, 64)
-	if err != nil || n < 0 || (f.Every || kind.request) && n == 0 {
+	if err != nil || n < 0 || (f.Every || kind.class == onRequest) && n == 0 {
 		return f, fmt.Errorf("%q is not a positive whole number", number)
 	}
 	f.N = n
@@ -189,14 +198,7 @@ func parseParam(text string, unit faultUnit) (int64, error) {
 }
 
 // FaultNames lists the names that a plan can use.
-func FaultNames() []string {
-	names := make([]string, 0, len(faultKinds))
-	for n := range faultKinds {
-		names = append(names, n)
-	}
-	slices.Sort(names)
-	return names
-}
+func FaultNames() []string { return slices.Sorted(maps.Keys(faultKinds)) }
 
 // Faults is a plan that fires, and counts that it did. A nil one never fires.
 // It may be used by many goroutines, and by several hosts of one stream.
@@ -234,41 +236,26 @@ func (p Plan) Faults(stream string) *Faults {
 // Fired is how often each planned fault has happened, by name. Of extra frames
 // it counts how many different ones were sent, however often each was.
 func (f *Faults) Fired() map[string]int64 {
-	out := map[string]int64{}
 	if f == nil {
-		return out
+		return map[string]int64{}
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for name, n := range f.fired {
-		out[name] = n
-	}
-	return out
+	return maps.Clone(f.fired)
 }
 
 // next is the first event from i on at which something may happen.
 func (f *Faults) next(i int64) int64 {
-	const never = int64(1) << 62
+	at := int64(1) << 62
 	if f == nil {
-		return never
+		return at
 	}
-	at := never
 	for _, p := range f.planned {
-		if !faultKinds[p.Name].request {
-			if n, ok := p.from(i); ok {
-				at = min(at, n)
-			}
+		if n, ok := p.from(i); ok && faultKinds[p.Name].class != onRequest {
+			at = min(at, n)
 		}
 	}
 	return at
-}
-
-// from is the first event from i on that the fault is planned for.
-func (p *planned) from(i int64) (int64, bool) {
-	if !p.Every {
-		return p.N, p.N >= i
-	}
-	return max(1, (i+p.N-1)/p.N) * p.N, true // never at event 0
 }
 
 // extra returns the extra frames before event i, and counts those that are new.
@@ -279,10 +266,8 @@ func (f *Faults) extra(i int64) (out []Fault) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, p := range f.planned {
-		if faultKinds[p.Name].extra && p.is(i) {
-			if p.mark(i) {
-				f.fired[p.Name]++
-			}
+		if p.is(extraFrame, i) {
+			f.mark(p, i)
 			out = append(out, p.Fault)
 		}
 	}
@@ -297,33 +282,7 @@ func (f *Faults) connection(i int64) (Fault, bool) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for _, p := range f.planned {
-		if kind := faultKinds[p.Name]; !kind.extra && !kind.request && p.is(i) && p.mark(i) {
-			f.fired[p.Name]++
-			return p.Fault, true
-		}
-	}
-	return Fault{}, false
-}
-
-func (p *planned) is(i int64) bool {
-	n, ok := p.from(i)
-	return ok && n == i
-}
-
-// mark remembers that the fault happened at event i, and reports whether it had not.
-func (p *planned) mark(i int64) bool {
-	n := int64(0)
-	if p.Every {
-		n = i / p.N
-	}
-	word, bit := int(n>>6), uint64(1)<<(n&63)
-	if need := word + 1 - len(p.done); need > 0 {
-		p.done = append(p.done, make([]uint64, need)...)
-	}
-	old := p.done[word]
-	p.done[word] |= bit
-	return old&bit == 0
+	return f.first(onConnection, i)
 }
 
 // request counts a request and returns the fault that answers it, if one does.
@@ -334,14 +293,48 @@ func (f *Faults) request() (Fault, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.requests++
+	return f.first(onRequest, f.requests)
+}
+
+// first returns the first fault that is planned for event or request i and has not
+// happened there.
+func (f *Faults) first(class faultClass, i int64) (Fault, bool) {
 	for _, p := range f.planned {
-		if !faultKinds[p.Name].request {
-			continue
-		}
-		if hit := p.Every && f.requests%p.N == 0 || !p.Every && f.requests == p.N; hit {
-			f.fired[p.Name]++
+		if p.is(class, i) && f.mark(p, i) {
 			return p.Fault, true
 		}
 	}
 	return Fault{}, false
+}
+
+// mark counts a fault at i, and reports whether it is new there.
+func (f *Faults) mark(p *planned, i int64) bool {
+	n := int64(0)
+	if p.Every {
+		n = i / p.N
+	}
+	word, bit := int(n>>6), uint64(1)<<(n&63)
+	if need := word + 1 - len(p.done); need > 0 {
+		p.done = append(p.done, make([]uint64, need)...)
+	}
+	if p.done[word]&bit != 0 {
+		return false
+	}
+	p.done[word] |= bit
+	f.fired[p.Name]++
+	return true
+}
+
+// is reports whether the fault is of a class and planned for event or request i.
+func (p *planned) is(class faultClass, i int64) bool {
+	n, ok := p.from(i)
+	return ok && n == i && faultKinds[p.Name].class == class
+}
+
+// from is the first event or request from i on that the fault is planned for.
+func (p *planned) from(i int64) (int64, bool) {
+	if !p.Every {
+		return p.N, p.N >= i
+	}
+	return max(1, (i+p.N-1)/p.N) * p.N, true // never at event 0
 }

@@ -404,7 +404,7 @@ func TestWikipediaConnectionFaults(t *testing.T) {
 	f := plan(t, "switch@77,switch@177", "wikipedia")
 	s, h := openWiki(t, WikipediaConfig{Faults: f}, TimelineConfig{})
 	h.get(recentPath+"?since=1").expect(s, 0, 400)
-	if n := len(s.cfg.Timeline.Now().Segments); n != 3 {
+	if n := len(s.timeline.Now().Segments); n != 3 {
 		t.Errorf("%d segments after two switches", n)
 	}
 	fired(t, f, map[string]int64{"switch": 2})

@@ -1,6 +1,7 @@
 package simulate
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"math/bits"
@@ -37,6 +38,9 @@ type Segments []Segment
 
 // validate says what is wrong with segments that were read from a file.
 func (s Segments) validate() error {
+	if len(s) == 0 {
+		return errors.New("no segments")
+	}
 	for k := range s {
 		switch g := &s[k]; {
 		case !(g.Rate >= MinRate && g.Rate <= MaxRate):

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -89,7 +90,7 @@ func (s *socket) frame(op byte, payload []byte, patience time.Duration) error {
 	return s.write(append(appendFrameHeader(nil, op, len(payload)), payload...), patience)
 }
 
-// close says goodbye and ends the connection.
+// close sends the close frame and ends the connection.
 func (s *socket) close(code int, reason string) {
 	if len(reason) > 123 {
 		reason = reason[:120] + "..."
@@ -121,11 +122,9 @@ const usualHeader = 4
 
 // sealFrame puts the head before the payload that begins at dst[at+usualHeader:].
 func sealFrame(dst []byte, at int, op byte) []byte {
-	n := len(dst) - at - usualHeader
-	if n >= 126 && n < 1<<16 {
-		dst[at], dst[at+1], dst[at+2], dst[at+3] = 0x80|op, 126, byte(n>>8), byte(n)
-		return dst
+	payload := dst[at+usualHeader:]
+	if n := len(payload); n < 126 || n >= 1<<16 {
+		payload = slices.Clone(payload) // another head moves it
 	}
-	payload := append([]byte(nil), dst[at+usualHeader:]...)
-	return append(appendFrameHeader(dst[:at], op, n), payload...)
+	return append(appendFrameHeader(dst[:at], op, len(payload)), payload...)
 }

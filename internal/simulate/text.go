@@ -25,6 +25,13 @@ func newPhrase(raw string) phrase {
 		ascii: quoteASCII(raw), path: pagePath(raw)}
 }
 
+func newPhrases(prefix string, texts []string) (out []phrase) {
+	for _, t := range texts {
+		out = append(out, newPhrase(prefix+t))
+	}
+	return out
+}
+
 // quoteInner is the inside of a JSON string.
 func quoteInner(s string, html bool) string {
 	var b bytes.Buffer
@@ -81,17 +88,15 @@ type script struct {
 	lines  []phrase
 }
 
-func newScript(lang string, weight int, lines ...string) script {
-	s := script{lang: lang, weight: weight}
-	for _, l := range lines {
-		s.lines = append(s.lines, newPhrase(l))
-	}
-	return s
+func newScript(lang string, weight int, lines ...string) *script {
+	return &script{lang, weight, newPhrases("", lines)}
 }
+
+func (s *script) share() int { return s.weight }
 
 // scripts is what people on a social network write: most scripts in use, and
 // what breaks readers (bidi controls, stacked marks, markup, control characters).
-var scripts = []script{
+var scripts = []*script{
 	newScript("en", 420,
 		"good morning, the river is high today", "I can't believe it's already Sunday",
 		"does anyone know a decent bakery near the station?", "new blog post: what a log is, and why it isn't a queue",
@@ -131,22 +136,12 @@ var scripts = []script{
 		"\U000e0067\U000e0062 tags \u200b\u200c\u200d zero width", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "${jndi:ldap://example.invalid/a} %s%n %00"),
 }
 
-var scriptTotal = func() (n int) {
-	for i := range scripts {
-		n += scripts[i].weight
-	}
-	return n
-}()
+var scriptTotal = total(scripts)
 
-func pickScript(r *rng) *script {
-	n := r.below(scriptTotal)
-	for i := range scripts {
-		if n -= scripts[i].weight; n < 0 {
-			return &scripts[i]
-		}
-	}
-	return &scripts[0]
-}
+func pickScript(r *rng) *script { return scripts[pick(scripts, r.below(scriptTotal))] }
+
+// line is one of the script's lines.
+func (s *script) line(r *rng) *phrase { return &s.lines[r.below(len(s.lines))] }
 
 // words name people and sites.
 var words = []string{"weir", "river", "otter", "lantern", "maple", "quartz", "ember", "pixel", "harbor", "violet", "cedar", "comet",

@@ -1,6 +1,7 @@
 package simulate
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,8 +11,9 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"syscall"
 	"time"
+
+	"github.com/weir-project/weir/internal/atomicfile"
 )
 
 const (
@@ -41,14 +43,9 @@ type TimelineConfig struct {
 	Limit int64
 	Log   *slog.Logger // nil discards
 
-	// For tests: the machine's clock in Unix microseconds, and the file that is written.
-	wall   func() int64
-	create func(path string) (timelineFile, error)
-}
-
-type timelineFile interface {
-	io.WriteCloser
-	Sync() error
+	// For tests: the machine's clock in Unix microseconds, and faults of the disk.
+	wall func() int64
+	disk *atomicfile.Faults
 }
 
 // Timeline says when events happen. Servers ask it how many events there are by
@@ -94,25 +91,16 @@ type savedTimeline struct {
 // OpenTimeline reads or begins a timeline. An error says what is wrong with the
 // file: of another world, from a newer version, damaged, not writable.
 func OpenTimeline(cfg TimelineConfig) (*Timeline, error) {
-	if !(cfg.Rate >= MinRate && cfg.Rate <= MaxRate) {
-		return nil, fmt.Errorf("rate %v events/s: not between %v and %v", cfg.Rate, MinRate, MaxRate)
+	if err := checkRate(cfg.Rate); err != nil {
+		return nil, err
 	}
-	t := &Timeline{cfg: cfg, log: cfg.Log, wall: cfg.wall, begun: time.Now(), changed: make(chan struct{})}
-	if t.log == nil {
-		t.log = slog.New(slog.DiscardHandler)
-	}
+	t := &Timeline{cfg: cfg, log: cmp.Or(cfg.Log, slog.New(slog.DiscardHandler)),
+		wall: cfg.wall, begun: time.Now(), changed: make(chan struct{})}
 	if t.wall == nil {
 		t.wall = func() int64 { return time.Now().UnixMicro() }
 	}
-	if t.cfg.create == nil {
-		t.cfg.create = func(path string) (timelineFile, error) {
-			return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600) //nolint:gosec // the user names the directory
-		}
-	}
-	if cfg.Path != "" {
-		if err := t.load(); err != nil {
-			return nil, fmt.Errorf("timeline %s: %w", cfg.Path, err)
-		}
+	if err := t.load(); err != nil {
+		return nil, err
 	}
 	now := t.wall()
 	if ahead := t.horizon - now; ahead > leaseUS+stepUS {
@@ -128,12 +116,17 @@ func OpenTimeline(cfg TimelineConfig) (*Timeline, error) {
 		t.append(max(now, t.horizon+1), t.horizon)
 	}
 	t.horizon = max(t.horizon, now+leaseUS)
-	if cfg.Path != "" {
-		if err := t.save(t.segs, t.horizon); err != nil {
-			return nil, fmt.Errorf("timeline %s: %w", cfg.Path, err)
-		}
+	if err := t.save(t.segs, t.horizon); err != nil {
+		return nil, err
 	}
 	return t, nil
+}
+
+func checkRate(rate float64) error {
+	if rate >= MinRate && rate <= MaxRate {
+		return nil
+	}
+	return fmt.Errorf("rate %v events/s: not between %v and %v", rate, MinRate, MaxRate)
 }
 
 // append begins a segment at startUS, after every stamp before it. Events of the
@@ -151,35 +144,38 @@ func (t *Timeline) append(startUS, lastUS int64) {
 	}
 }
 
+// load reads the file, if there is one.
 func (t *Timeline) load() error {
+	if t.cfg.Path == "" {
+		return nil
+	}
 	f, err := os.Open(t.cfg.Path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
+	if err == nil {
+		defer f.Close()
+		err = t.decode(io.LimitReader(f, fileLimit))
+	}
 	if err != nil {
-		return err
+		return fmt.Errorf("timeline %s: %w", t.cfg.Path, err)
 	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	if info.Size() > fileLimit {
-		return fmt.Errorf("%d bytes: not a timeline", info.Size())
-	}
+	return nil
+}
+
+func (t *Timeline) decode(r io.Reader) error {
 	var saved savedTimeline
-	if err := json.NewDecoder(f).Decode(&saved); err != nil {
-		return fmt.Errorf("damaged (delete it to begin anew): %w", err)
-	}
+	err := json.NewDecoder(r).Decode(&saved)
 	switch {
+	case err != nil:
 	case saved.Version != 1:
 		return fmt.Errorf("version %d, this program knows version 1", saved.Version)
 	case saved.World != t.cfg.World:
 		return fmt.Errorf("belongs to %q, not to %q: use the same seed, or another directory", saved.World, t.cfg.World)
-	case len(saved.Segments) == 0:
-		return errors.New("damaged (delete it to begin anew): no segments")
+	default:
+		err = saved.Segments.validate()
 	}
-	if err := saved.Segments.validate(); err != nil {
+	if err != nil {
 		return fmt.Errorf("damaged (delete it to begin anew): %w", err)
 	}
 	t.segs, t.horizon = saved.Segments, saved.Horizon
@@ -188,44 +184,19 @@ func (t *Timeline) load() error {
 
 // save replaces the file as a whole, or leaves the old one and nothing else.
 func (t *Timeline) save(segs Segments, horizon int64) error {
+	if t.cfg.Path == "" {
+		return nil
+	}
 	p, err := json.Marshal(savedTimeline{Version: 1, World: t.cfg.World, Segments: segs, Horizon: horizon})
-	if err != nil {
-		return err
+	if err == nil {
+		err = atomicfile.Writer{Partial: t.cfg.Path + ".new", Faults: t.cfg.disk}.Write(t.cfg.Path, append(p, '\n'))
 	}
-	tmp := t.cfg.Path + ".new"
-	if err = t.write(tmp, append(p, '\n')); err == nil {
-		err = os.Rename(tmp, t.cfg.Path) //nolint:gosec // the user names the directory
-	}
-	if err != nil {
-		_ = os.Remove(tmp) //nolint:gosec // the user names the directory
-		if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-			return fmt.Errorf("the disk is full: free some space, or enlarge it (%w)", err)
-		}
-		return err
-	}
-	// From here on the file is the new one, so an error would mislead: some file
-	// systems cannot sync a directory.
-	if d, err := os.Open(filepath.Dir(t.cfg.Path)); err == nil { //nolint:gosec // the user names the directory
-		_ = d.Sync()
-		_ = d.Close()
+	// Where only the directory could not be synced, the file is the new one: events
+	// that it promises may be shown, and a change must not be taken back.
+	if err != nil && !errors.Is(err, atomicfile.ErrNotSynced) {
+		return fmt.Errorf("timeline %s: %w", t.cfg.Path, atomicfile.Explain(filepath.Dir(t.cfg.Path), err))
 	}
 	return nil
-}
-
-// write fills a file that is on the disk when it returns nil.
-func (t *Timeline) write(path string, p []byte) error {
-	f, err := t.cfg.create(path)
-	if err != nil {
-		return err
-	}
-	n, err := f.Write(p)
-	if err == nil && n < len(p) {
-		err = io.ErrShortWrite
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	return errors.Join(err, f.Close())
 }
 
 // View is a timeline at one moment.
@@ -353,25 +324,20 @@ func (t *Timeline) notify() {
 // Change gives the events from now on another rate, or another variant where
 // that is not empty. Nothing that has been served changes.
 func (t *Timeline) Change(rate float64, variant string) error {
-	if !(rate >= MinRate && rate <= MaxRate) {
-		return fmt.Errorf("rate %v events/s: not between %v and %v", rate, MinRate, MaxRate)
+	if err := checkRate(rate); err != nil {
+		return err
 	}
 	t.disk.Lock()
 	defer t.disk.Unlock()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	old, oldCfg := t.segs, t.cfg
-	t.cfg.Rate = rate
-	if variant != "" {
-		t.cfg.Variant = variant
-	}
+	t.cfg.Rate, t.cfg.Variant = rate, cmp.Or(variant, t.cfg.Variant)
 	start := max(t.now(), t.shown+1)
 	t.append(start, start)
-	if t.cfg.Path != "" {
-		if err := t.save(t.segs, t.horizon); err != nil {
-			t.segs, t.cfg = old, oldCfg
-			return fmt.Errorf("timeline %s: %w", t.cfg.Path, err)
-		}
+	if err := t.save(t.segs, t.horizon); err != nil {
+		t.segs, t.cfg = old, oldCfg
+		return err
 	}
 	t.notify()
 	return nil

@@ -9,52 +9,13 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/weir-project/weir/internal/atomicfile"
 )
-
-// faultyFile fails in one operation while broken is set.
-type faultyFile struct {
-	timelineFile
-	op     string
-	err    error
-	broken *atomic.Bool
-	fired  *atomic.Int32
-}
-
-func (f *faultyFile) fails(op string) bool {
-	if f.op != op || !f.broken.Load() {
-		return false
-	}
-	f.fired.Add(1)
-	return true
-}
-
-func (f *faultyFile) Write(p []byte) (int, error) {
-	if f.fails("write") {
-		n, err := f.timelineFile.Write(p[:len(p)/2])
-		return n, errors.Join(f.err, err) // without an error: a short write
-	}
-	return f.timelineFile.Write(p)
-}
-
-func (f *faultyFile) Sync() error {
-	if f.fails("sync") {
-		return f.err
-	}
-	return f.timelineFile.Sync()
-}
-
-func (f *faultyFile) Close() error {
-	err := f.timelineFile.Close()
-	if f.fails("close") {
-		return f.err
-	}
-	return err
-}
 
 // While the file cannot be written, no event is shown that the file does not promise;
 // the log has one line for the failure and one for its end.
@@ -64,11 +25,11 @@ func TestTimelineOnADiskThatFails(t *testing.T) {
 		err   error
 		wants string
 	}{
-		{"write", syscall.ENOSPC, "the disk is full: free some space, or enlarge it"},
+		{"write", syscall.ENOSPC, "is full: free some space, or enlarge the disk"},
 		{"write", syscall.EIO, "input/output error"},
 		{"write", nil, "short write"},
 		{"sync", syscall.EIO, "input/output error"},
-		{"close", syscall.EDQUOT, "the disk is full"},
+		{"close", syscall.EDQUOT, "is full: free some space"},
 	} {
 		t.Run(fmt.Sprint(tc.op, " ", tc.err), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { failingTimeline(t, tc.op, tc.err, tc.wants) })
@@ -79,14 +40,10 @@ func TestTimelineOnADiskThatFails(t *testing.T) {
 func failingTimeline(t *testing.T, op string, fault error, wants string) {
 	path := filepath.Join(t.TempDir(), "t.json")
 	var log bytes.Buffer
-	var broken atomic.Bool
-	var fired atomic.Int32
+	disk := &atomicfile.Faults{Op: op, Err: fault}
 	tl, err := OpenTimeline(TimelineConfig{
 		Path: path, World: "x", Rate: 100, Variant: "v", Log: slog.New(slog.NewTextHandler(&log, nil)),
-		create: func(path string) (timelineFile, error) {
-			f, err := os.Create(path)
-			return &faultyFile{f, op, fault, &broken, &fired}, err
-		},
+		disk: disk,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -104,10 +61,10 @@ func failingTimeline(t *testing.T, op string, fault error, wants string) {
 	}
 	pass(10 * time.Second)
 	for round := range 2 {
-		broken.Store(true)
-		before := fired.Load()
+		disk.On.Store(true)
+		before := disk.Fired.Load()
 		pass(20 * time.Second)
-		if n := fired.Load() - before; n < 10 {
+		if n := disk.Fired.Load() - before; n < 10 {
 			t.Fatalf("the fault fired %d times", n)
 		}
 		if v := tl.Now(); v.NowUS != promise(t, path) {
@@ -119,7 +76,7 @@ func failingTimeline(t *testing.T, op string, fault error, wants string) {
 		if _, err := os.Stat(path + ".new"); !errors.Is(err, os.ErrNotExist) {
 			t.Error("a file that is not whole is left")
 		}
-		broken.Store(false)
+		disk.On.Store(false)
 		pass(5 * time.Second)
 		if v := tl.Now(); v.Until(v.NowUS) < 100*int64(30+25*round) {
 			t.Errorf("%d events after the disk was mended", v.Until(v.NowUS))

@@ -14,13 +14,6 @@ const (
 	pages       = 3_000_000
 	pageOctaves = 1_040_233 // log2((pages + zipfShift) / zipfShift) in 1/65536
 
-	// Kinds among 100,000 events; the rest is log.
-	categorizeShare = 52_000
-	editShare       = 42_000
-	newShare        = 3_000
-	externalShare   = 15
-	numberShare     = 5 // a type that is a number in a string
-
 	// Canary events come at fixed indices: several an hour at the live rate.
 	canaryEvery = 15_000
 	canaryAt    = 137
@@ -35,24 +28,32 @@ const (
 	Codfw = "codfw"
 )
 
+// wikiKind is an event type.
+type wikiKind struct {
+	name   string
+	weight int // of 100,000
+}
+
+func (k wikiKind) share() int { return k.weight }
+
+var wikiKinds = []wikiKind{{"categorize", 52_000}, {"edit", 42_000}, {"new", 3_000}, {"external", 15},
+	{"142", 5}, // a type that is a number in a string
+	{"log", 2_980}}
+
 // wiki is one site; its pages have one of these titles and a number.
 type wiki struct {
-	db, domain string
-	weight     int
-	titles     []phrase
-	categories []phrase
+	db, domain         string
+	weight             int
+	titles, categories []phrase
 }
 
-func newWiki(db, domain string, weight int, category string, titles ...string) wiki {
-	w := wiki{db: db, domain: domain, weight: weight}
-	for _, t := range titles {
-		w.titles = append(w.titles, newPhrase(t))
-		w.categories = append(w.categories, newPhrase(category+t))
-	}
-	return w
+func newWiki(db, domain string, weight int, category string, titles ...string) *wiki {
+	return &wiki{db, domain, weight, newPhrases("", titles), newPhrases(category, titles)}
 }
 
-var wikis = []wiki{
+func (w *wiki) share() int { return w.weight }
+
+var wikis = []*wiki{
 	newWiki("commonswiki", "commons.wikimedia.org", 400, "Category:", "File:Weir on the river at dawn", "File:Hafen – Übersicht, Süd", "File:El niño y el río", "File:堰と川", "File:\"Quoted\" view & more"),
 	newWiki("wikidatawiki", "www.wikidata.org", 220, "Category:", "Q", "Property:P", "Lexeme:L"),
 	newWiki("enwiki", "en.wikipedia.org", 170, "Category:", "List of weirs", "Talk:River engineering", "User:Example/sandbox", "AC/DC (album)", "C++ & <templates>", "Wikipedia:Village pump", "Back\\slash", "Caf\u00e9", "Cafe\u0301"),
@@ -72,27 +73,48 @@ var wikis = []wiki{
 	newWiki("metawiki", "meta.wikimedia.org", 10, "Category:", "Tech/News", "Global/\"lock\""),
 }
 
-var wikiTotal = func() (n int) {
-	for i := range wikis {
-		n += wikis[i].weight
-	}
-	return n
-}()
+var wikiTotal = total(wikis)
 
 // Wikipedia is the Wikipedia side of a World. It holds no state: all methods
 // may be called from many goroutines.
 type Wikipedia struct {
-	key   uint64
-	again int64
+	key     uint64
+	again   int64
+	dc      string // the data centre in charge
+	variant string
 }
 
 // Wikipedia returns the Wikipedia events. Where again is above 0, about one
 // event in again is one that upstream's producers sent already (Item.Again).
 func (w *World) Wikipedia(again int64) *Wikipedia {
-	return &Wikipedia{key: keyOf(scramble(uint64(w.seed)), "wikipedia"), again: again}
+	return &Wikipedia{key: keyOf(scramble(uint64(w.seed)), "wikipedia"), again: again, dc: Eqiad}
 }
 
-// change is what can be told of an event without making its frame.
+// WikipediaVariant is the timeline's variant for a data centre, Eqiad or Codfw,
+// and for how many events it takes until one is produced twice (0: none is).
+func WikipediaVariant(dc string, again int64) string {
+	if again > 0 {
+		return dc + ";again=" + strconv.FormatInt(again, 10)
+	}
+	return dc
+}
+
+// wikipedia returns the events of a timeline's variant.
+func (w *World) wikipedia(variant string) (*Wikipedia, error) {
+	dc, rest, found := strings.Cut(variant, ";again=")
+	again, err := strconv.ParseInt(rest, 10, 64)
+	if found && (err != nil || again < 0) {
+		return nil, fmt.Errorf("variant %q: bad repetition", variant)
+	}
+	if dc != Eqiad && dc != Codfw {
+		return nil, fmt.Errorf("variant %q: unknown data centre", variant)
+	}
+	wiki := w.Wikipedia(again)
+	wiki.dc, wiki.variant = dc, variant
+	return wiki, nil
+}
+
+// change is what an event is before its frame is made.
 type change struct {
 	i          int64
 	kind       string
@@ -129,27 +151,8 @@ func (w *Wikipedia) change(i int64) change {
 		c.canary, c.kind = true, "canary"
 		return c
 	}
-	switch roll := r.below(100_000); {
-	case roll < categorizeShare:
-		c.kind = "categorize"
-	case roll < categorizeShare+editShare:
-		c.kind = "edit"
-	case roll < categorizeShare+editShare+newShare:
-		c.kind = "new"
-	case roll < categorizeShare+editShare+newShare+externalShare:
-		c.kind = "external"
-	case roll < categorizeShare+editShare+newShare+externalShare+numberShare:
-		c.kind = "142"
-	default:
-		c.kind = "log"
-	}
-	n := r.below(wikiTotal)
-	for k := range wikis {
-		if n -= wikis[k].weight; n < 0 {
-			c.wiki = &wikis[k]
-			break
-		}
-	}
+	c.kind = wikiKinds[pick(wikiKinds, r.below(100_000))].name
+	c.wiki = wikis[pick(wikis, r.below(wikiTotal))]
 	titles := c.wiki.titles
 	if c.kind == "categorize" {
 		titles = c.wiki.categories
@@ -163,7 +166,7 @@ func (w *Wikipedia) change(i int64) change {
 func (w *Wikipedia) At(i int64) Item {
 	c := w.change(i)
 	it := Item{Index: i, Route: event.Data, Kind: c.kind, Again: c.repeated,
-		Identity: string(appendUUID(nil, c.idHi, c.idLo)), Offset: offsetBase + i}
+		Identity: string(*new(output).uuid(c.idHi, c.idLo)), Offset: offsetBase + i}
 	if c.canary {
 		it.Route = event.Skip
 		return it
@@ -176,25 +179,3 @@ func (w *Wikipedia) At(i int64) Item {
 
 // Items yields the truth about events [from, to).
 func (w *Wikipedia) Items(from, to int64) iter.Seq[Item] { return items(from, to, w.At) }
-
-// wikiVariant is what a Segment keeps of a stretch of the Wikipedia stream: the
-// data centre in charge, and how often events are produced again.
-func wikiVariant(dc string, again int64) string {
-	if again > 0 {
-		return dc + ";again=" + strconv.FormatInt(again, 10)
-	}
-	return dc
-}
-
-func parseWikiVariant(v string) (dc string, again int64, err error) {
-	dc, rest, found := strings.Cut(v, ";again=")
-	if found {
-		if again, err = strconv.ParseInt(rest, 10, 64); err != nil || again < 0 {
-			return "", 0, fmt.Errorf("variant %q: bad repetition", v)
-		}
-	}
-	if dc != Eqiad && dc != Codfw {
-		return "", 0, fmt.Errorf("variant %q: unknown data centre", v)
-	}
-	return dc, again, nil
-}

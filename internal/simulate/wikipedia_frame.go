@@ -8,260 +8,167 @@ import "strconv"
 func (w *Wikipedia) AppendEvent(dst []byte, i, dtMS int64, dc string) []byte {
 	c := w.change(i)
 	r := &c.rand
-	dst = append(dst, `{"$schema":"/mediawiki/recentchange/1.0.0","meta":{`...)
+	o := (*output)(&dst)
+	domain := "canary"
+	o.put(`{"$schema":"/mediawiki/recentchange/1.0.0","meta":{`)
 	if !c.canary {
-		dst = append(dst, `"uri":"https://`...)
-		dst = c.appendPage(dst)
-		dst = append(dst, '"', ',')
+		domain = c.wiki.domain
+		o.put(`"uri":"https://`).page(&c).put(`",`)
 	}
-	dst = append(dst, `"request_id":"`...)
-	dst = appendUUID(dst, r.next(), r.next())
-	dst = append(dst, `","id":"`...)
-	dst = appendUUID(dst, c.idHi, c.idLo)
-	dst = append(dst, `","dt":"`...)
-	digits := 3
-	if r.below(33) == 0 {
-		digits = 0
+	o.put(`"request_id":"`).uuid(r.next(), r.next()).put(`","id":"`).uuid(c.idHi, c.idLo).put(`","dt":"`).time(dtMS*1000, r.below(33) > 0)
+	o.put(`","domain":"`, domain, `","stream":"mediawiki.recentchange","topic":"`, dc)
+	o.put(`.mediawiki.recentchange","partition":0,"offset":`).num(offsetBase + i)
+	o.put(`}`)
+	if !c.canary {
+		o.body(&c, r, dtMS)
 	}
-	dst = appendTime(dst, dtMS*1000, digits)
-	dst = append(dst, `","domain":"`...)
-	if c.canary {
-		dst = append(dst, "canary"...)
-	} else {
-		dst = append(dst, c.wiki.domain...)
-	}
-	dst = append(dst, `","stream":"mediawiki.recentchange","topic":"`...)
-	dst = append(dst, dc...)
-	dst = append(dst, `.mediawiki.recentchange","partition":0,"offset":`...)
-	dst = strconv.AppendInt(dst, offsetBase+i, 10)
-	dst = append(dst, '}')
-	if c.canary {
-		return append(dst, '}')
-	}
-	return append(c.appendBody(dst, r, dtMS), '}')
+	o.put(`}`)
+	return dst
 }
 
-// appendPage appends the page's address without the scheme.
-func (c *change) appendPage(dst []byte) []byte {
-	dst = append(dst, c.wiki.domain...)
-	dst = append(dst, "/wiki/"...)
-	return c.appendPath(dst)
-}
+// page appends the page's address without the scheme.
+func (o *output) page(c *change) *output { return o.put(c.wiki.domain, "/wiki/").path(c) }
 
-func (c *change) appendPath(dst []byte) []byte {
-	dst = append(dst, c.title.path...)
-	dst = append(dst, '_')
-	return strconv.AppendUint(dst, c.page, 10)
-}
+func (o *output) path(c *change) *output { return o.put(c.title.path, "_").num(int64(c.page)) }
 
-// appendTitle appends the title in one of the spellings that JSON allows.
-func (c *change) appendTitle(dst []byte, spelling int) []byte {
+// title appends the title in one of the spellings that JSON allows.
+func (o *output) title(c *change, spelling int) *output {
+	title := c.title.plain
 	switch {
 	case spelling < 4:
-		dst = append(dst, c.title.ascii...)
+		title = c.title.ascii
 	case spelling < 8:
-		dst = append(dst, c.title.html...)
-	default:
-		dst = append(dst, c.title.plain...)
+		title = c.title.html
 	}
-	dst = append(dst, ' ')
-	return strconv.AppendUint(dst, c.page, 10)
+	return o.put(title, " ").num(int64(c.page))
 }
 
-func (c *change) appendBody(dst []byte, r *rng, dtMS int64) []byte {
+const plain = 99 // the spelling that escapes only what JSON demands
+
+func (o *output) body(c *change, r *rng, dtMS int64) {
 	spelling := r.below(100)
 	rc := 1_900_000_000 + c.i
 	if r.below(500) == 0 {
 		rc = 9_007_199_254_740_993 + 2*c.i // beyond what a double holds
 	}
 	if r.below(100) > 0 { // id can be absent
-		dst = append(dst, `,"id":`...)
-		dst = strconv.AppendInt(dst, rc, 10)
+		o.put(`,"id":`).num(rc)
 	}
-	dst = append(dst, `,"type":"`...)
-	dst = append(dst, c.kind...)
-	dst = append(dst, `","namespace":`...)
 	namespace := [...]int64{0, 0, 0, 0, 6, 1, 2, 10}[r.below(8)]
 	if c.kind == "categorize" {
 		namespace = 14
 	}
-	dst = strconv.AppendInt(dst, namespace, 10)
-	dst = append(dst, `,"title":"`...)
-	dst = c.appendTitle(dst, spelling)
-	dst = append(dst, `","title_url":"https://`...)
-	dst = c.appendPage(dst)
-	dst = append(dst, `","comment":"`...)
+	o.put(`,"type":"`, c.kind, `","namespace":`).num(namespace)
+	o.put(`,"title":"`).title(c, spelling).put(`","title_url":"https://`).page(c)
 	comment := *r
-	dst = c.appendComment(dst, r, false)
-	dst = append(dst, `","timestamp":`...)
-	dst = strconv.AppendInt(dst, dtMS/1000-int64(r.below(3)), 10)
-	dst = append(dst, `,"user":"`...)
-	dst = appendUser(dst, r)
-	dst = append(dst, `","bot":`...)
-	dst = strconv.AppendBool(dst, r.below(100) < 38)
+	o.put(`","comment":"`).comment(c, r, false).put(`","timestamp":`).num(dtMS/1000 - int64(r.below(3)))
+	o.put(`,"user":"`).user(r).put(`","bot":`).flag(r.below(100) < 38)
 	switch c.kind {
 	case "log":
-		dst = appendLog(dst, r, c.i)
+		o.log(r, c.i)
 	case "edit", "new":
-		dst = c.appendRevision(dst, r, rc)
+		o.revision(c, r, rc)
 	default:
-		dst = append(dst, `,"notify_url":"https://`...)
-		dst = append(dst, c.wiki.domain...)
-		dst = append(dst, `/w/index.php?diff=1342885441&oldid=1342885399&rcid=`...)
-		dst = strconv.AppendInt(dst, rc, 10)
-		dst = append(dst, '"')
+		o.put(`,"notify_url":"https://`, c.wiki.domain, `/w/index.php?diff=1342885441&oldid=1342885399&rcid=`).num(rc).put(`"`)
 	}
-	dst = append(dst, `,"server_url":"https://`...)
-	dst = append(dst, c.wiki.domain...)
-	dst = append(dst, `","server_name":"`...)
-	dst = append(dst, c.wiki.domain...)
-	dst = append(dst, `","server_script_path":"/w","wiki":"`...)
-	dst = append(dst, c.wiki.db...)
-	dst = append(dst, `","parsedcomment":"`...)
-	dst = c.appendComment(dst, &comment, true)
-	return append(dst, '"')
+	o.put(`,"server_url":"https://`, c.wiki.domain, `","server_name":"`, c.wiki.domain, `","server_script_path":"/w","wiki":"`, c.wiki.db)
+	o.put(`","parsedcomment":"`).comment(c, &comment, true).put(`"`)
 }
 
-func (c *change) appendRevision(dst []byte, r *rng, rc int64) []byte {
+func (o *output) revision(c *change, r *rng, rc int64) {
 	size, rev := int64(r.below(90_000)), 1_300_000_000+c.i
-	dst = append(dst, `,"notify_url":"https://`...)
-	dst = append(dst, c.wiki.domain...)
-	dst = append(dst, `/w/index.php?diff=`...)
-	dst = strconv.AppendInt(dst, rev, 10)
-	dst = append(dst, `&oldid=`...)
-	dst = strconv.AppendInt(dst, rev-1, 10)
-	dst = append(dst, `&rcid=`...)
-	dst = strconv.AppendInt(dst, rc, 10)
-	dst = append(dst, `","minor":`...)
-	dst = strconv.AppendBool(dst, r.below(4) == 0)
+	o.put(`,"notify_url":"https://`, c.wiki.domain, `/w/index.php?diff=`).num(rev).put(`&oldid=`).num(rev - 1).put(`&rcid=`).num(rc)
+	o.put(`","minor":`).flag(r.below(4) == 0)
 	if r.below(3) > 0 {
-		dst = append(dst, `,"patrolled":`...)
-		dst = strconv.AppendBool(dst, r.below(2) == 0)
+		o.put(`,"patrolled":`).flag(r.below(2) == 0)
 	}
-	dst = append(dst, `,"length":{`...)
+	o.put(`,"length":{`)
 	if c.kind == "edit" {
-		dst = append(dst, `"old":`...)
-		dst = strconv.AppendInt(dst, size, 10)
-		dst = append(dst, ',')
+		o.put(`"old":`).num(size).put(`,`)
 	}
-	dst = append(dst, `"new":`...)
-	dst = strconv.AppendInt(dst, size+int64(r.below(400)), 10)
-	dst = append(dst, `},"revision":{`...)
+	o.put(`"new":`).num(size + int64(r.below(400))).put(`},"revision":{`)
 	if c.kind == "edit" {
-		dst = append(dst, `"old":`...)
-		dst = strconv.AppendInt(dst, rev-1, 10)
-		dst = append(dst, ',')
+		o.put(`"old":`).num(rev - 1).put(`,`)
 	}
-	dst = append(dst, `"new":`...)
-	dst = strconv.AppendInt(dst, rev, 10)
-	return append(dst, '}')
+	o.put(`"new":`).num(rev).put(`}`)
 }
 
-// appendComment appends an edit summary, parsed to HTML or as typed. Both take
-// the same draws.
-func (c *change) appendComment(dst []byte, r *rng, parsed bool) []byte {
-	link := func() {
-		if !parsed {
-			dst = append(dst, `[[:`...)
-			dst = c.appendTitle(dst, 99)
-			dst = append(dst, `]]`...)
-			return
+// link appends a link to the page of a title with a prefix, parsed to HTML or as
+// typed. An empty text is the title.
+func (o *output) link(c *change, parsed bool, prefix, text string) *output {
+	if parsed {
+		o.put(`<a href=\"/wiki/`, prefix).path(c).put(`\" title=\"`, prefix).title(c, plain).put(`\">`)
+		if text == "" {
+			o.title(c, plain)
 		}
-		dst = append(dst, `<a href=\"/wiki/`...)
-		dst = c.appendPath(dst)
-		dst = append(dst, `\" title=\"`...)
-		dst = c.appendTitle(dst, 99)
-		dst = append(dst, `\">`...)
-		dst = c.appendTitle(dst, 99)
-		dst = append(dst, `</a>`...)
+		return o.put(text, `</a>`)
 	}
+	if text == "" {
+		return o.put(`[[:`).title(c, plain).put(`]]`)
+	}
+	return o.put(`[[`, prefix).title(c, plain).put(`|`, text, `]]`)
+}
+
+// comment appends an edit summary, parsed to HTML or as typed. Both take the
+// same draws.
+func (o *output) comment(c *change, r *rng, parsed bool) *output {
 	roll := r.below(100)
-	s := pickScript(r)
-	line := s.lines[r.below(len(s.lines))].plain
+	line := pickScript(r).line(r).plain
 	switch {
 	case c.kind == "categorize":
-		link()
+		o.link(c, parsed, "", "")
 		if roll < 40 {
-			dst = append(dst, ` added to category`...)
-			break
+			return o.put(` added to category`)
 		}
-		dst = append(dst, ` removed from category, `...)
-		if parsed {
-			dst = append(dst, `<a href=\"/wiki/Special:WhatLinksHere/`...)
-			dst = c.appendPath(dst)
-			dst = append(dst, `\" title=\"Special:WhatLinksHere/`...)
-			dst = c.appendTitle(dst, 99)
-			dst = append(dst, `\">this page is included within other pages</a>`...)
-		} else {
-			dst = append(dst, `[[Special:WhatLinksHere/`...)
-			dst = c.appendTitle(dst, 99)
-			dst = append(dst, `|this page is included within other pages]]`...)
-		}
+		o.put(` removed from category, `).link(c, parsed, "Special:WhatLinksHere/", "this page is included within other pages")
 	case roll < 15:
+	case roll < 40 && parsed:
+		o.put(`<span class=\"autocomment\">→`+"\u200e", line, `</span>`)
 	case roll < 40:
-		if parsed {
-			dst = append(dst, `<span class=\"autocomment\">→`+"\u200e"...)
-			dst = append(dst, line...)
-			dst = append(dst, `</span>`...)
-		} else {
-			dst = append(dst, `/* `...)
-			dst = append(dst, line...)
-			dst = append(dst, ` */`...)
-		}
+		o.put(`/* `, line, ` */`)
 	case roll < 45:
-		dst = append(dst, line...)
 		// Cut as long summaries are: between characters, never in the middle of a
 		// surrogate pair, which strict parsers (orjson, as quixstreams uses it) refuse.
-		dst = append(dst, `\ud83d\ude00...`...)
+		o.put(line, `\ud83d\ude00...`)
 	default:
-		dst = append(dst, line...)
-		dst = append(dst, ' ')
-		link()
+		o.put(line, " ").link(c, parsed, "", "")
 	}
-	return dst
+	return o
 }
 
-func appendUser(dst []byte, r *rng) []byte {
+func (o *output) user(r *rng) *output {
 	n := r.next()
 	word := words[n>>40%uint64(len(words))]
 	switch n % 10 {
 	case 0:
-		dst = append(dst, "~2026-"...)
-		dst = strconv.AppendUint(dst, n>>20%100_000, 10)
-		return strconv.AppendUint(append(dst, '-'), n>>50%100, 10)
+		return o.put("~2026-").num(int64(n >> 20 % 100_000)).put("-").num(int64(n >> 50 % 100))
 	case 1:
-		dst = append(dst, "2001:DB8:0:0:0:0:0:"...)
-		return strconv.AppendUint(dst, n>>20%10_000, 16)
+		*o = strconv.AppendUint(*o.put("2001:DB8:0:0:0:0:0:"), n>>20%10_000, 16)
+		return o
 	case 2:
-		return append(append(dst, word...), "の利用者"...)
+		return o.put(word, "の利用者")
 	case 3:
-		return append(append(dst, word...), "Bot"...)
-	default:
-		dst = append(dst, word...)
-		return strconv.AppendUint(dst, n>>20%5_000, 10)
+		return o.put(word, "Bot")
 	}
+	return o.put(word).num(int64(n >> 20 % 5_000))
 }
 
-// appendLog appends the fields of a log entry; log_params is an object, an array
-// or a string.
-func appendLog(dst []byte, r *rng, i int64) []byte {
-	dst = append(dst, `,"log_id":`...)
-	dst = strconv.AppendInt(dst, 170_000_000+i, 10)
-	switch r.below(6) {
-	case 0:
-		dst = append(dst, `,"log_type":"upload","log_action":"overwrite","log_params":{"img_sha1":"`...)
-		dst = appendBase32(dst, r, 31)
-		dst = append(dst, `","img_timestamp":"20261122101112"}`...)
-	case 1:
-		dst = append(dst, `,"log_type":"move","log_action":"move","log_params":{"target":"Weir \"B\"","noredir":"1"}`...)
-	case 2:
-		dst = append(dst, `,"log_type":"abusefilter","log_action":"hit","log_params":{"action":"edit","filter":"1073","actions":"tag","log":39122456}`...)
-	case 3:
-		dst = append(dst, `,"log_type":"delete","log_action":"delete","log_params":[]`...)
-	case 4:
-		dst = append(dst, `,"log_type":"tag","log_action":"update","log_params":["a",1,{"b":null}]`...)
-	default:
-		dst = append(dst, `,"log_type":"patrol","log_action":"patrol","log_params":"1342885441\n1342885399\n0"`...)
+// logEntries are fields of log entries; log_params is an object, an array or a string.
+var logEntries = []string{
+	`"move","log_action":"move","log_params":{"target":"Weir \"B\"","noredir":"1"}`,
+	`"abusefilter","log_action":"hit","log_params":{"action":"edit","filter":"1073","actions":"tag","log":39122456}`,
+	`"delete","log_action":"delete","log_params":[]`,
+	`"tag","log_action":"update","log_params":["a",1,{"b":null}]`,
+	`"patrol","log_action":"patrol","log_params":"1342885441\n1342885399\n0"`,
+}
+
+// log appends the fields of a log entry.
+func (o *output) log(r *rng, i int64) {
+	o.put(`,"log_id":`).num(170_000_000 + i).put(`,"log_type":`)
+	if k := r.below(6); k > 0 {
+		o.put(logEntries[k-1])
+	} else {
+		o.put(`"upload","log_action":"overwrite","log_params":{"img_sha1":"`).base32(r, 31).put(`","img_timestamp":"20261122101112"}`)
 	}
-	return append(dst, `,"log_action_comment":"logged: \"Weir\""`...)
+	o.put(`,"log_action_comment":"logged: \"Weir\""`)
 }

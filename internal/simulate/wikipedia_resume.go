@@ -22,8 +22,7 @@ type assignment struct {
 type position struct {
 	topic     string
 	partition int64
-	dc        string // empty: a topic in which nothing happens
-	start     int64  // the first event to send
+	start     int64 // the first event to send
 	// What the ids of the stream say of it: a timestamp once an event was sent,
 	// before that the offset where reading began, -1 for the end.
 	byTime bool
@@ -82,14 +81,13 @@ func whole64(n *json.Number) *int64 {
 	if n == nil {
 		return nil
 	}
-	if v, err := n.Int64(); err == nil {
-		return &v
+	v, err := n.Int64()
+	if f, ferr := n.Float64(); err != nil {
+		if ferr != nil || f != math.Trunc(f) || math.Abs(f) > 1<<53 {
+			return nil
+		}
+		v = int64(f)
 	}
-	f, err := n.Float64()
-	if err != nil || f != math.Trunc(f) || math.Abs(f) > 1<<53 {
-		return nil
-	}
-	v := int64(f)
 	return &v
 }
 
@@ -150,14 +148,14 @@ func parseSince(text string) (*int64, error) {
 
 // resolve turns assignments into positions, as of now.
 func (s *WikipediaServer) resolve(list []assignment, since *int64) []position {
-	v := s.cfg.Timeline.Now()
-	tip := v.Until(v.NowUS)
-	oldest := max(min(v.Until(v.NowUS-s.cfg.Retention.Microseconds()), tip), s.floor.Load())
+	v, tip, oldest := s.kept()
+	oldest = max(oldest, s.floor.Load())
 	var out []position
 	for _, a := range effective(list, since) {
-		p := position{topic: a.topic, partition: a.partition, dc: topicDC(a.topic), start: math.MaxInt64, value: offsetLatest}
+		p := position{topic: a.topic, partition: a.partition, start: math.MaxInt64, value: offsetLatest}
+		dc, eventful := strings.CutSuffix(a.topic, recentChange)
 		switch {
-		case p.dc == "" || a.partition != 0: // nothing ever happens there
+		case !eventful || a.partition != 0: // nothing ever happens there
 			if a.offset != nil {
 				p.value = *a.offset
 			}
@@ -170,7 +168,7 @@ func (s *WikipediaServer) resolve(list []assignment, since *int64) []position {
 			}
 		default:
 			p.start = tip
-			if i := s.firstAt(&v, p.dc, *a.timestamp, max(oldest, 0), tip); i < tip {
+			if i := s.firstAt(&v, dc, *a.timestamp, max(oldest, 0), tip); i < tip {
 				p.start, p.value = i, offsetBase+i
 			}
 		}
@@ -202,25 +200,17 @@ func (s *WikipediaServer) firstAt(v *View, dc string, ms, from, to int64) int64 
 	return to
 }
 
-// appendID appends the array that a client would send back.
-func appendID(dst []byte, positions []position) []byte {
-	dst = append(dst, '[')
-	for k := range positions {
-		p := &positions[k]
-		if k > 0 {
-			dst = append(dst, ',')
-		}
-		dst = append(dst, `{"topic":"`...)
-		dst = append(dst, p.topic...)
-		dst = append(dst, `","partition":`...)
-		dst = strconv.AppendInt(dst, p.partition, 10)
+// positions appends the array that a client would send back.
+func (o *output) positions(list []position) *output {
+	separator := "["
+	for k := range list {
+		p := &list[k]
+		by := `,"offset":`
 		if p.byTime {
-			dst = append(dst, `,"timestamp":`...)
-		} else {
-			dst = append(dst, `,"offset":`...)
+			by = `,"timestamp":`
 		}
-		dst = strconv.AppendInt(dst, p.value, 10)
-		dst = append(dst, '}')
+		o.put(separator, `{"topic":"`, p.topic, `","partition":`).num(p.partition).put(by).num(p.value).put(`}`)
+		separator = ","
 	}
-	return append(dst, ']')
+	return o.put("]")
 }

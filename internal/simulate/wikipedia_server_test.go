@@ -1,6 +1,7 @@
 package simulate
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -17,10 +18,8 @@ const recentPath = "/v2/stream/recentchange"
 // wiki is an EventStreams server with a past of a minute at 1,000 events/s.
 func openWiki(t testing.TB, cfg WikipediaConfig, tl TimelineConfig) (*WikipediaServer, *host) {
 	t.Helper()
-	setDefault(&tl.Rate, 1000)
-	setDefault(&tl.History, time.Minute)
-	setDefault(&tl.Variant, Eqiad)
-	setDefault(&cfg.PerIP, -1)
+	tl.Rate, tl.History, tl.Variant = cmp.Or(tl.Rate, 1000), cmp.Or(tl.History, time.Minute), cmp.Or(tl.Variant, Eqiad)
+	cfg.PerIP = cmp.Or(cfg.PerIP, -1)
 	cfg.World, cfg.Timeline = NewWorld(3), timeline(t, tl)
 	s, err := NewWikipedia(cfg)
 	return s, serve(t, s, err, nil)
@@ -289,7 +288,7 @@ func TestWikipediaSwitchesTheDataCentre(t *testing.T) {
 		t.Errorf("begins at %d", n)
 	}
 	r.expect(s, n+1, int(i-n+100))
-	if err := s.Switch(); err != nil || s.variant(s.cfg.Timeline.Now().Segments[2].Variant).dc != Eqiad {
+	if err := s.Switch(); err != nil || s.variant(s.timeline.Now().Segments[2].Variant).dc != Eqiad {
 		t.Errorf("does not switch back: %v", err)
 	}
 }

@@ -410,8 +410,8 @@ func TestTimesAreTime(t *testing.T) {
 	for range rounds(20_000) {
 		us := r.Int64N(4_102_444_800_000_000) // to 2100
 		at := time.UnixMicro(us).UTC()
-		for digits, layout := range map[int]string{0: "2006-01-02T15:04:05Z", 3: "2006-01-02T15:04:05.000Z", 6: "2006-01-02T15:04:05.000000Z"} {
-			if got, want := string(appendTime(nil, us, digits)), at.Format(layout); got != want {
+		for millis, layout := range map[bool]string{false: "2006-01-02T15:04:05Z", true: "2006-01-02T15:04:05.000Z"} {
+			if got, want := string(*new(output).time(us, millis)), at.Format(layout); got != want {
 				t.Fatalf("%d: %s, want %s", us, got, want)
 			}
 		}

@@ -1,3 +1,13 @@
+// Package simulate is the two upstreams, offline: one seeded World whose event i
+// is a pure function of the seed and i, a Timeline that says when event i
+// happens, and two servers that speak Bluesky's Jetstream (WebSocket) and
+// Wikimedia's EventStreams (Server-Sent Events) as the real ones do, faults
+// included. It owns the ground truth that tests and `weir verify` compare with:
+// Item says what event i is, and no JSON is parsed for it.
+//
+// It is not a client and knows no Kafka: the servers are reached over sockets like
+// the real ones. BlueskyConfig and WikipediaConfig list the differences to the
+// real servers.
 package simulate
 
 import (
@@ -6,6 +16,15 @@ import (
 	"github.com/weir-project/weir/internal/event"
 )
 
+// World is everything that happens, fixed by a seed.
+type World struct{ seed int64 }
+
+// NewWorld returns the world of a seed. Any number is a seed.
+func NewWorld(seed int64) *World { return &World{seed: seed} }
+
+// Seed is what the world was made from.
+func (w *World) Seed() int64 { return w.seed }
+
 // Item is what event i of a world is: the ground truth, made from the seed and
 // never by parsing a frame.
 type Item struct {
@@ -13,8 +32,8 @@ type Item struct {
 	// Route is where a correct reader sends it: event.Data, event.Account, or
 	// event.Skip for a canary.
 	Route event.Route
-	// Kind is what a correct reader counts: create, update, delete, account,
-	// identity; edit, new, log, categorize, ...; canary for a canary event.
+	// Kind is the event type that a correct reader counts: create, update, delete,
+	// account, identity; edit, new, log, categorize, ...; canary for a canary event.
 	Kind string
 	// Key orders it: the account's DID, or wiki, '|' and the title as people read it.
 	Key string
@@ -65,13 +84,10 @@ func Count(items iter.Seq[Item]) Truth {
 	return t
 }
 
-// items yields what at says of [from, to).
+// items yields what at returns for [from, to).
 func items(from, to int64, at func(int64) Item) iter.Seq[Item] {
 	return func(yield func(Item) bool) {
-		for i := from; i < to; i++ {
-			if !yield(at(i)) {
-				return
-			}
+		for i := from; i < to && yield(at(i)); i++ {
 		}
 	}
 }
