@@ -25,8 +25,10 @@
 package lab
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -46,22 +48,9 @@ type Report struct {
 
 // Measure adds a figure.
 func (r *Report) Measure(of, name string, value float64, unit string) {
-	r.Measures = append(r.Measures, record.Measure{Case: of, Name: name, Value: value, Unit: unit})
-	if l := r.live; l != nil {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.tell(record.Update{Measure: &r.Measures[len(r.Measures)-1]})
-	}
-}
-
-// add adds a check.
-func (r *Report) add(c record.Check) {
-	r.Checks = append(r.Checks, c)
-	if l := r.live; l != nil {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.tell(record.Update{Check: &c})
-	}
+	m := record.Measure{Case: of, Name: name, Value: value, Unit: unit}
+	r.Measures = append(r.Measures, m)
+	r.live.report(record.Update{Measure: &m})
 }
 
 // Check adds a part of the claim that holds or does not.
@@ -73,41 +62,44 @@ func (r *Report) Check(of, claim, want, got string, ok bool) {
 	r.add(record.Check{Case: of, Claim: claim, Want: want, Got: got, Verdict: v})
 }
 
+// Same is Check that what was measured is exactly what is expected.
+func (r *Report) Same(of, claim string, want, got any) {
+	w, g := fmt.Sprint(want), fmt.Sprint(got)
+	r.Check(of, claim, w, g, w == g)
+}
+
 // Unknown adds a condition without which a case proves nothing.
 func (r *Report) Unknown(of, condition, want, got string) {
 	r.add(record.Check{Case: of, Claim: condition, Want: want, Got: got, Verdict: record.Inconclusive})
 }
 
+func (r *Report) add(c record.Check) {
+	r.Checks = append(r.Checks, c)
+	r.live.report(record.Update{Check: &c})
+}
+
 // Conclude makes the verdict of the checks: one that does not hold decides, then one
 // that is inconclusive. Without any check nothing was shown.
 func (r *Report) Conclude() {
-	r.Verdict = record.Inconclusive
-	r.Reason = "nothing was checked"
 	if len(r.Checks) == 0 {
+		r.Verdict, r.Reason = record.Inconclusive, "nothing was checked"
 		return
+	}
+	by := map[record.Verdict][]record.Check{}
+	for _, c := range r.Checks {
+		by[c.Verdict] = append(by[c.Verdict], c)
 	}
 	for _, v := range []record.Verdict{record.DoesNotHold, record.Inconclusive} {
-		var n int
-		var first *record.Check
-		for i := range r.Checks {
-			if r.Checks[i].Verdict == v {
-				if n++; first == nil {
-					first = &r.Checks[i]
-				}
+		if n := len(by[v]); n > 0 {
+			c := by[v][0]
+			r.Verdict, r.Reason = v, fmt.Sprintf("%s: %s: expected %s, measured %s", c.Case, c.Claim, c.Want, c.Got)
+			if n > 1 {
+				r.Reason += fmt.Sprintf(" (and %d more)", n-1)
 			}
+			return
 		}
-		if first == nil {
-			continue
-		}
-		r.Verdict = v
-		r.Reason = fmt.Sprintf("%s: %s: expected %s, measured %s", first.Case, first.Claim, first.Want, first.Got)
-		if n > 1 {
-			r.Reason += fmt.Sprintf(" (and %d more)", n-1)
-		}
-		return
 	}
-	r.Verdict = record.Holds
-	r.Reason = fmt.Sprintf("all %d checks agree with what was measured", len(r.Checks))
+	r.Verdict, r.Reason = record.Holds, fmt.Sprintf("all %d checks agree with what was measured", len(r.Checks))
 }
 
 // Bench is what an experiment works with. While the experiment runs, it reports its progress
@@ -185,18 +177,9 @@ func Perform(ctx context.Context, cfg Config, e Experiment) (r *Report, dir stri
 	if err := e.Check(); err != nil {
 		return nil, "", err
 	}
-	if cfg.Log == nil {
-		cfg.Log = slog.New(slog.DiscardHandler)
-	}
-	if cfg.Progress == nil {
-		cfg.Progress = func(string) {}
-	}
-	if cfg.Live == nil {
-		cfg.Live = NewLive(nil)
-	}
-	if cfg.Engine == "" {
-		cfg.Engine = cluster.Embedded
-	}
+	cfg.Log = cmp.Or(cfg.Log, slog.New(slog.DiscardHandler))
+	cfg.Live = cmp.Or(cfg.Live, NewLive(nil))
+	cfg.Engine = cmp.Or(cfg.Engine, cluster.Embedded)
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, "", fmt.Errorf("make labs directory: %w", err)
 	}
@@ -219,25 +202,20 @@ func Perform(ctx context.Context, cfg Config, e Experiment) (r *Report, dir stri
 		}
 	}()
 	live := cfg.Live
-	r = &Report{Report: record.Report{Lab: e.Name(), Engine: cfg.Engine, Version: cfg.Version, Started: time.Now().UTC(), Claim: e.Claim(), Settings: e.Settings()}, live: live}
-	r.Source = SourceSimulated
+	r = &Report{live: live, Report: record.Report{Lab: e.Name(), Engine: cfg.Engine, Source: SourceSimulated, Version: cfg.Version,
+		Started: time.Now().UTC(), Claim: e.Claim(), Settings: e.Settings()}}
 	if x, ok := e.(Sourced); ok {
 		r.Source = x.Source()
 	}
-	live.mu.Lock()
-	live.tell(record.Update{Source: r.Source})
-	live.mu.Unlock()
-	progress := func(line string) {
-		cfg.Progress(line)
-		live.mu.Lock()
-		defer live.mu.Unlock()
-		live.tell(record.Update{Progress: line})
+	live.report(record.Update{Source: r.Source})
+	b := &Bench{Dir: work, Log: cfg.Log, Engine: cfg.Engine, KafkaCache: cfg.KafkaCache, KafkaHome: cfg.KafkaHome, live: live}
+	b.Progress = func(line string) {
+		if cfg.Progress != nil {
+			cfg.Progress(line)
+		}
+		live.report(record.Update{Progress: line})
 	}
-	if err := e.Run(ctx, &Bench{Dir: work, Log: cfg.Log, Progress: progress,
-		Engine: cfg.Engine, KafkaCache: cfg.KafkaCache, KafkaHome: cfg.KafkaHome, live: live}, r); err != nil {
-		return nil, "", err
-	}
-	if err := ctx.Err(); err != nil {
+	if err := cmp.Or(e.Run(ctx, b, r), ctx.Err()); err != nil {
 		return nil, "", err
 	}
 	r.Seconds = time.Since(r.Started).Seconds()
@@ -283,15 +261,13 @@ func keep(dir string, r *Report) (_ string, err error) {
 	if err != nil {
 		return "", fmt.Errorf("encode report: %w", err)
 	}
-	if err := os.WriteFile(filepath.Join(tmp, record.ReportName), append(body, '\n'), 0o600); err != nil {
-		return "", fmt.Errorf("write report: %w", err)
-	}
 	svg, err := Plot(r)
 	if err != nil {
 		return "", err
 	}
-	if err := os.WriteFile(filepath.Join(tmp, record.PlotName), svg, 0o600); err != nil {
-		return "", fmt.Errorf("write plot: %w", err)
+	if err := errors.Join(os.WriteFile(filepath.Join(tmp, record.ReportName), append(body, '\n'), 0o600),
+		os.WriteFile(filepath.Join(tmp, record.PlotName), svg, 0o600)); err != nil {
+		return "", fmt.Errorf("write report: %w", err)
 	}
 	final := filepath.Join(dir, r.Lab+"-"+r.Started.Format("20060102T150405.000000Z"))
 	if err := os.Rename(tmp, final); err != nil {

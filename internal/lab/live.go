@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -37,20 +38,40 @@ func NewLive(listen func(record.Update)) *Live {
 	return &Live{listen: listen, start: time.Now(), begun: map[string]time.Time{}}
 }
 
-// tell records an update and passes it on. The caller holds the lock.
-func (l *Live) tell(u record.Update) {
-	u.At = time.Since(l.start).Seconds()
-	l.picture.Add(u)
-	l.listen(u)
+// report records an update and passes it on.
+func (l *Live) report(u record.Update) {
+	if l == nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.add(u)
 }
 
-// x is how many seconds have passed since a case began. The lock is held.
-func (l *Live) x(of string) float64 {
-	start, ok := l.begun[of]
-	if !ok {
-		start = l.start
+// add is report under the lock. It adds the times: seconds since the case began. Points
+// before that are left out, and those that JSON has no numbers for.
+func (l *Live) add(u record.Update) {
+	u.At = time.Since(l.start).Seconds()
+	since := func(of string) float64 {
+		if begun, ok := l.begun[of]; ok {
+			return time.Since(begun).Seconds()
+		}
+		return u.At
 	}
-	return time.Since(start).Seconds()
+	if u.Mark != nil {
+		u.Mark.X = max(0, since(u.Mark.Case))
+	}
+	if len(u.Points) > 0 {
+		for i := range u.Points {
+			u.Points[i].X = since(u.Points[i].Case)
+		}
+		u.Points = slices.DeleteFunc(u.Points, func(p record.Point) bool { return p.X < 0 || math.IsNaN(p.Y) || math.IsInf(p.Y, 0) })
+		if len(u.Points) == 0 {
+			return
+		}
+	}
+	l.picture.Add(u)
+	l.listen(u)
 }
 
 // ErrNoControl means that the experiment does not offer the setting, or not at this moment.
@@ -75,16 +96,12 @@ func (l *Live) Set(name, value string) error {
 		return nil
 	}
 	if err := o.set(value); err != nil {
-		l.tell(record.Update{Progress: fmt.Sprintf("%s not changed: %v", o.Label, err)})
+		l.add(record.Update{Progress: fmt.Sprintf("%s not changed: %v", o.Label, err)})
 		return err
 	}
 	o.Value = value
-	text := fmt.Sprintf("%s → %s", o.Label, value)
-	if o.Unit != "" {
-		text += " " + o.Unit
-	}
-	of := l.picture.Case
-	l.tell(record.Update{Mark: &record.Mark{Case: of, X: max(0, l.x(of)), Text: text}, Controls: l.controls()})
+	text := strings.TrimSpace(fmt.Sprintf("%s → %s %s", o.Label, value, o.Unit))
+	l.add(record.Update{Mark: &record.Mark{Case: l.picture.Case, Text: text}, Controls: l.controls()})
 	return nil
 }
 
@@ -108,7 +125,7 @@ func (l *Live) finish(r *Report, dir string, err error) {
 		e.Verdict, e.Reason = r.Verdict, r.Reason
 	}
 	l.offered = nil
-	l.tell(record.Update{End: e, Controls: []record.Control{}})
+	l.add(record.Update{End: e, Controls: l.controls()})
 }
 
 // Begin reports that a case of the experiment begins. The times of its points and marks are
@@ -117,7 +134,7 @@ func (b *Bench) Begin(of string, at time.Time) {
 	b.live.mu.Lock()
 	defer b.live.mu.Unlock()
 	b.live.begun[of] = at
-	b.live.tell(record.Update{Begin: of})
+	b.live.add(record.Update{Begin: of})
 }
 
 // Rename gives a case that has begun another name, which says what was really set.
@@ -125,55 +142,38 @@ func (b *Bench) Rename(from, to string) {
 	b.live.mu.Lock()
 	defer b.live.mu.Unlock()
 	b.live.begun[to] = b.live.begun[from]
-	b.live.tell(record.Update{Rename: &record.Rename{From: from, To: to}})
+	b.live.add(record.Update{Rename: &record.Rename{From: from, To: to}})
 }
 
 // Point adds a figure of a case, as it is now, to a line of a panel: to what is shown
 // while the experiment runs, and to the report. A panel is a title with the unit. A
 // line keeps a few hundred points evenly over its time, so that any number may be added;
-// ten a second are plenty.
+// ten a second are plenty. Values that are NaN or infinite are left out.
 func (b *Bench) Point(of, panel string, y float64) {
 	b.Points(of, record.Point{Panel: panel, Y: y})
 }
 
 // Points is Point for several lines of one case at one moment, by panel, in the order of the
-// panels. Values that are NaN or infinite are left out.
+// panels.
 func (b *Bench) Points(of string, points ...record.Point) {
-	b.live.mu.Lock()
-	defer b.live.mu.Unlock()
-	x := b.live.x(of)
-	if x < 0 {
-		return
-	}
-	points = slices.DeleteFunc(points, func(p record.Point) bool { return math.IsNaN(p.Y) || math.IsInf(p.Y, 0) }) // JSON has neither
 	for i := range points {
-		points[i].Case, points[i].X = of, x
+		points[i].Case = of
 	}
-	b.live.tell(record.Update{Points: points})
+	b.live.report(record.Update{Points: points})
 }
 
 // Tradeoff reports where a setting lies between two costs so far. It does not change the
 // trade-offs of the report, which the experiment sets itself.
-func (b *Bench) Tradeoff(t record.Tradeoff) {
-	b.live.mu.Lock()
-	defer b.live.mu.Unlock()
-	b.live.tell(record.Update{Tradeoff: &t})
-}
+func (b *Bench) Tradeoff(t record.Tradeoff) { b.live.report(record.Update{Tradeoff: &t}) }
 
 // Mark reports an event of a case, such as "broker 2 killed". It is drawn as a line across
 // the charts and plots of the case.
 func (b *Bench) Mark(of, text string) {
-	b.live.mu.Lock()
-	defer b.live.mu.Unlock()
-	b.live.tell(record.Update{Mark: &record.Mark{Case: of, X: max(0, b.live.x(of)), Text: text}})
+	b.live.report(record.Update{Mark: &record.Mark{Case: of, Text: text}})
 }
 
 // Tanks shows all stages of a pipeline as they are now. It is not part of the report.
-func (b *Bench) Tanks(tanks []record.Tank) {
-	b.live.mu.Lock()
-	defer b.live.mu.Unlock()
-	b.live.tell(record.Update{Tanks: tanks})
-}
+func (b *Bench) Tanks(tanks []record.Tank) { b.live.report(record.Update{Tanks: tanks}) }
 
 // Became reports that an offered setting has a new value that nobody set: an action has
 // finished, or the experiment changed the value itself. It ignores a setting that is not
@@ -185,7 +185,7 @@ func (b *Bench) Became(name, value string) {
 	for i := range l.offered {
 		if o := &l.offered[i]; o.Name == name && o.Value != value {
 			o.Value = value
-			l.tell(record.Update{Controls: l.controls()})
+			l.add(record.Update{Controls: l.controls()})
 		}
 	}
 }
@@ -199,14 +199,14 @@ func (b *Bench) Offer(c record.Control, set func(value string) error) (withdraw 
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.offered = append(slices.DeleteFunc(l.offered, func(o offer) bool { return o.Name == c.Name }), offer{c, set})
-	l.tell(record.Update{Controls: l.controls()})
+	l.add(record.Update{Controls: l.controls()})
 	return func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		n := len(l.offered)
 		l.offered = slices.DeleteFunc(l.offered, func(o offer) bool { return o.Name == c.Name })
 		if len(l.offered) < n {
-			l.tell(record.Update{Controls: l.controls()})
+			l.add(record.Update{Controls: l.controls()})
 		}
 	}
 }

@@ -35,7 +35,7 @@ func TestImpossibleSettings(t *testing.T) {
 		"--workers 65":           func(s *Settings) { s.Workers = 65 },
 		`--slow "x"`:             func(s *Settings) { s.Slow = "x" },
 		"--queue-bytes 9":        func(s *Settings) { s.QueueBytes = 9 },
-		"needs the policy spill": func(s *Settings) { s.Break, s.Policies = kit.BreakForget, []overflow.Policy{overflow.Block} },
+		"needs the policy spill": func(s *Settings) { s.Break, s.Policies = BreakForget, []overflow.Policy{overflow.Block} },
 		"--spill-bytes 1":        func(s *Settings) { s.Spill = 1 },
 		"needs --slow work":      func(s *Settings) { s.Slow, s.Break = kit.SlowBroker, BreakSlow },
 		"--work 0s":              func(s *Settings) { s.Work = 0 },
@@ -137,7 +137,6 @@ func TestJudgement(t *testing.T) {
 		s, o := good(p)
 		change(s, o)
 		r := &lab.Report{}
-		s.measure(r, o)
 		s.judge(r, o)
 		r.Conclude()
 		return r
@@ -319,7 +318,7 @@ func TestEveryStageCanBeBroken(t *testing.T) {
 		want    record.Verdict
 		says    string
 	}{
-		{overflow.Spill, kit.BreakForget, kit.SlowWork, record.DoesNotHold, "nothing is lost"},
+		{overflow.Spill, BreakForget, kit.SlowWork, record.DoesNotHold, "nothing is lost"},
 		{overflow.Block, BreakMiscount, kit.SlowConsumer, record.DoesNotHold, "Redis counts what Kafka holds"},
 		{overflow.Block, BreakMiscount, kit.SlowRedis, record.DoesNotHold, "Redis counts what Kafka holds"},
 		{overflow.Block, kit.BreakIdle, kit.SlowConsumer, record.Inconclusive, "the consumer is behind"},

@@ -10,7 +10,7 @@ import (
 	"github.com/weir-project/weir/internal/lab/overflow"
 )
 
-// byHand is what somebody has changed while a case ran. A case is named after it: a
+// byHand is what a user has changed while a case ran. A case is named after it: a
 // report that still called it by its first policy would say what is not true.
 type byHand struct {
 	mu     sync.Mutex
@@ -37,17 +37,11 @@ func (o *observation) touched() bool {
 	return len(o.set)+len(o.others) > 0
 }
 
-// policies are all that were set, each once, in their order.
+// policies are all that were set, in their order.
 func (o *observation) policies() []overflow.Policy {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	out := []overflow.Policy{o.policy}
-	for _, p := range o.set {
-		if !slices.Contains(out, p) {
-			out = append(out, p)
-		}
-	}
-	return out
+	return append([]overflow.Policy{o.policy}, o.set...)
 }
 
 // maxNamed is how many policies the name of a case lists.
@@ -56,41 +50,26 @@ const maxNamed = 4
 // name is what the case is called: its policies in the order in which they were set,
 // and which other settings were changed.
 func (o *observation) name() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	names := []string{o.policy.String()}
-	for _, p := range o.set {
+	var names []string
+	for _, p := range o.policies() {
 		names = append(names, p.String())
 	}
 	if n := len(names); n > maxNamed {
 		names = []string{names[0], "…", names[n-2], names[n-1]}
 	}
 	text := strings.Join(names, " → ")
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	if len(o.others) > 0 {
 		text += fmt.Sprintf(" (%s changed)", strings.Join(o.others, ", "))
 	}
 	return text
 }
 
-// rename tells the name of the case where it has become another one.
+// rename reports the name of the case where it has become another one.
 func (o *observation) rename(b *lab.Bench) {
 	if name := o.name(); name != o.shown {
 		b.Rename(o.shown, name)
 		o.shown = name
 	}
-}
-
-// changes says what a report of settings that were changed is worth.
-func (o *observation) changes() string {
-	return fmt.Sprintf("%s: settings were changed by hand while it ran; the marks on the chart show when. "+
-		"Loss, counts, order and memory are checked; speed and the promises of a single policy are not.", o.name())
-}
-
-// byPolicy lists how many events each of these policies dropped.
-func byPolicy(d overflow.Drops, of []overflow.Policy) string {
-	var parts []string
-	for _, p := range of {
-		parts = append(parts, fmt.Sprintf("%d by %s", d[p], p))
-	}
-	return strings.Join(parts, ", ")
 }

@@ -26,7 +26,6 @@ func TestACaseIsNamedAfterWhatWasSet(t *testing.T) {
 			o.change(c[0], c[1])
 		}
 		r := &lab.Report{}
-		s.measure(r, o)
 		s.judge(r, o)
 		for _, c := range r.Checks {
 			if c.Case != want {

@@ -1,12 +1,12 @@
 package backpressure
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"runtime"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -36,6 +36,12 @@ type sample struct {
 	passed                                      int64 // bytes through the throttle, or records that the slow consumer has seen
 }
 
+// moved reports whether something has happened since another sample.
+func (x *sample) moved(y *sample) bool {
+	return x.received != y.received || x.worked != y.worked || x.stored != y.stored || x.queue.Events != y.queue.Events ||
+		x.counted != y.counted || x.passed != y.passed
+}
+
 // observation is what was seen of one policy.
 type observation struct {
 	policy   overflow.Policy
@@ -49,8 +55,7 @@ type observation struct {
 	latency  []float64 // ms from happening to readable in Kafka, sorted
 
 	socketBlocked, socketLongest time.Duration
-	reconnects, duplicates       int64
-	restarts, rejects, gaps      int64
+	restarts                     int64
 	rssBefore                    int64
 	finalQueue                   overflow.Stats
 	slowed                       int64 // bytes, records or requests that a slow stage other than work let wait
@@ -75,33 +80,27 @@ func (s *Settings) observe(ctx context.Context, b *lab.Bench, p overflow.Policy,
 	show("opening brokers, Redis and upstream")
 	runtime.GC() // what the case before has left is not this one's memory
 	o := &observation{policy: p, events: s.events()}
-	work := s.Work
-	switch s.Break {
-	case BreakSlow:
-		work = work * 3 / 2
-	case kit.BreakIdle:
-		work = 0
-	}
-	w := kit.NewWorkers(s.Workers, work)
+	w := kit.NewWorkers(s.Workers, s.Work)
 	cfg := s.rig(p, w)
-	var disk *forgetful
-	if s.Break == kit.BreakForget && p == overflow.Spill {
-		disk = &forgetful{work: cfg.Overflow.Work}
-		cfg.Overflow.Work = disk.do
-	}
+	f := s.sabotage(p, w, &cfg)
 	g, err := kit.OpenStack(ctx, b, cfg)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, g.Close()) }()
+	f.queue.Store(g.Overflow)
 	if g.Noted == nil {
 		o.truth = simulate.Count(g.Server.Items(0, o.events))
 	}
 	o.rssBefore = kit.ResidentBytes()
-	if disk != nil {
-		disk.spilled = func() bool { return g.Overflow.Stats().Spilled.Events > 0 }
+	reader := g.Kafka
+	reader.Opts = append(slices.Clone(reader.Opts), kgo.FetchMaxWait(100*time.Millisecond))
+	stopTail, err := kit.Tail(ctx, reader, func(now time.Time, r *kgo.Record) {
+		o.latency = append(o.latency, kit.Milliseconds(now.Sub(r.Timestamp)))
+	}, kafka.TopicBluesky, kafka.TopicBlueskyAccounts)
+	if err != nil {
+		return nil, err
 	}
-	tail := startTail(ctx, g.Kafka)
 	control, stopControl := kit.StartControl(ctx, s.Work)
 	o.shown = p.String()
 	b.Begin(o.shown, g.Start)
@@ -110,7 +109,8 @@ func (s *Settings) observe(ctx context.Context, b *lab.Bench, p overflow.Policy,
 	withdraw()
 	o.rename(b)
 	stopControl()
-	o.latency = tail.stop()
+	stopTail()
+	slices.Sort(o.latency)
 	if err != nil {
 		return nil, err
 	}
@@ -119,40 +119,19 @@ func (s *Settings) observe(ctx context.Context, b *lab.Bench, p overflow.Policy,
 		return nil, err
 	}
 	o.ending(g)
-	if s.Break == BreakMiscount {
-		if o.fired, err = miscount(ctx, g); err != nil {
-			return nil, err
-		}
-	}
-	if err := o.read(ctx, g); err != nil {
+	if o.fired, err = s.fired(ctx, f, g, w); err != nil {
 		return nil, err
 	}
-	switch s.Break {
-	case BreakLose:
-		o.fired = g.Lossy.Lost.Load()
-	case BreakSlow:
-		o.fired = w.Done.Load()
-	case kit.BreakIdle:
-		o.fired = 1
-	case kit.BreakForget:
-		if disk != nil {
-			o.fired = disk.lost.Load()
-		}
-	}
-	return o, ctx.Err()
+	return o, cmp.Or(o.read(ctx, g), ctx.Err())
 }
 
 // watch notes the state until nothing moves any more.
 func (o *observation) watch(ctx context.Context, s *Settings, b *lab.Bench, g *kit.Stack, w, control *kit.Workers, show func(string)) error {
-	tick := time.NewTicker(kit.SampleEvery)
-	defer tick.Stop()
-	moved, shown, told := time.Now(), time.Time{}, time.Time{}
+	moved, shown, reported := time.Now(), time.Time{}, time.Time{}
 	var last sample
 	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-tick.C:
+		if err := kit.Wait(ctx, kit.SampleEvery); err != nil {
+			return err
 		}
 		now := time.Now()
 		if since := now.Sub(g.Start); since < 0 {
@@ -162,37 +141,33 @@ func (o *observation) watch(ctx context.Context, s *Settings, b *lab.Bench, g *k
 			show(fmt.Sprintf("upstream begins in %.1f s", -since.Seconds()))
 			continue
 		}
-		x := o.sample(g, w, now)
+		x := o.sample(s, g, w, now)
 		x.control = control.Done.Load()
 		o.samples = append(o.samples, x)
-		if x.received != last.received || x.worked != last.worked || x.stored != last.stored || x.queue.Events != last.queue.Events || x.counted != last.counted || x.passed != last.passed {
+		if x.moved(&last) || w.Paused.Load() { // paused workers stand still on purpose
 			moved = now
 		}
 		last = x
-		if now.Sub(told) >= kit.TellEvery {
-			told = now
+		if now.Sub(reported) >= kit.TellEvery {
+			reported = now
 			o.rename(b)
-			o.tell(b, s, w, &x)
+			o.report(b, s, w, &x)
 		}
 		if now.Sub(shown) > 200*time.Millisecond {
 			shown = now
 			show(fmt.Sprintf("%4.0f s  offered %d  upstream %d  queue %d/%d  stored %d  dropped %d", x.at, x.offered, x.upstream,
 				x.queue.Events, x.queue.MaxEvents, x.stored, x.queue.Dropped.Total()))
 		}
-		over := x.over
 		if g.Noted != nil {
 			o.events, o.early = x.offered, true
 		}
-		longest := time.Duration(1.6*float64(o.events)/s.capacity()*float64(time.Second)) + s.Offer + 20*time.Second
-		if over && x.stored+x.queue.Dropped.Total() >= o.events && g.Counted() >= x.stored || over && now.Sub(moved) > settled {
-			o.finished = true
+		settledAll := x.stored+x.queue.Dropped.Total() >= o.events && g.Counted() >= x.stored
+		if o.finished = x.over && (settledAll || now.Sub(moved) > settled); o.finished {
 			return nil
 		}
+		longest := time.Duration(1.6*float64(o.events)/s.capacity()*float64(time.Second)) + s.Offer + 20*time.Second
 		if o.touched() {
 			longest = kit.MaxCase
-			if w.Paused.Load() {
-				moved = now // it stands still because it shall
-			}
 		}
 		if now.Sub(g.Start) > longest {
 			return nil
@@ -200,8 +175,8 @@ func (o *observation) watch(ctx context.Context, s *Settings, b *lab.Bench, g *k
 	}
 }
 
-// tell adds a sample to the course of its case.
-func (o *observation) tell(b *lab.Bench, s *Settings, w *kit.Workers, x *sample) {
+// report adds a sample to the course of its case.
+func (o *observation) report(b *lab.Bench, s *Settings, w *kit.Workers, x *sample) {
 	b.Tanks(o.tanks(s, w, x))
 	b.Points(o.shown,
 		record.Point{Panel: "queue (events)", Y: float64(x.queue.Events)},
@@ -214,7 +189,7 @@ func (o *observation) tell(b *lab.Bench, s *Settings, w *kit.Workers, x *sample)
 }
 
 // sample reads the state.
-func (o *observation) sample(g *kit.Stack, w *kit.Workers, now time.Time) sample {
+func (o *observation) sample(s *Settings, g *kit.Stack, w *kit.Workers, now time.Time) sample {
 	is := g.Ingest.Stats()
 	x := sample{at: now.Sub(g.Start).Seconds(), received: is.Source.Frames, worked: w.Done.Load(),
 		stored: is.Events, queue: g.Overflow.Stats(), rss: kit.ResidentBytes()}
@@ -225,12 +200,12 @@ func (o *observation) sample(g *kit.Stack, w *kit.Workers, now time.Time) sample
 		x.received = x.offered // what waits upstream is not known
 	}
 	x.kernel, x.counted = g.Sockets.Kernel(), g.Counted()
-	x.fetched = min(x.stored, max(x.counted, g.Fetched.Records.Load()))
-	if g.Throttle != nil {
-		x.passed, x.worked = g.Throttle.Passed.Load(), x.stored
-	}
-	if g.Busy != nil {
-		x.passed = g.Busy.Done.Load()
+	x.fetched = min(x.stored, max(x.counted, g.Fetched()))
+	switch s.Slow {
+	case kit.SlowBroker:
+		x.passed, x.worked = g.Slowed.Load(), x.stored
+	case kit.SlowConsumer:
+		x.passed = g.Slowed.Load()
 	}
 	return x
 }
@@ -238,22 +213,12 @@ func (o *observation) sample(g *kit.Stack, w *kit.Workers, now time.Time) sample
 // ending notes what counters say after the end.
 func (o *observation) ending(g *kit.Stack) {
 	is := g.Ingest.Stats()
-	o.finalQueue = g.Overflow.Stats()
+	o.finalQueue, o.restarts, o.slowed = g.Overflow.Stats(), is.Restarts, g.Slowed.Load()
 	if g.Noted != nil {
 		o.events, _ = g.Noted.Tip()
 		o.truth, o.origin = simulate.Truth{Events: o.events}, is.Source.Origin
 	}
-	o.reconnects, o.duplicates, o.restarts = is.Source.Reconnects, is.Duplicates, is.Restarts
-	o.rejects, o.gaps = is.Rejects, is.Gaps
 	o.socketBlocked, o.socketLongest = g.Sockets.Times()
-	switch {
-	case g.Throttle != nil:
-		o.slowed = g.Throttle.Passed.Load()
-	case g.Busy != nil:
-		o.slowed = g.Busy.Done.Load()
-	case g.Proxy != nil:
-		o.slowed = g.Proxy.Passed.Load()
-	}
 }
 
 // offered is how many events a correct reader that drops nothing stores.
@@ -289,41 +254,4 @@ func (o *observation) read(ctx context.Context, g *kit.Stack) (err error) {
 		o.hole = max(o.hole, run)
 	}
 	return err
-}
-
-// tail is a reader of its own, as any consumer: it notes how old events are when
-// they can be read.
-type tail struct {
-	cancel context.CancelFunc
-	wg     sync.WaitGroup
-	ms     []float64
-}
-
-func startTail(ctx context.Context, cfg kafka.Config) *tail {
-	t := &tail{}
-	ctx, t.cancel = context.WithCancel(ctx)
-	cl, err := cfg.NewClient(kgo.ConsumeTopics(kafka.TopicBluesky, kafka.TopicBlueskyAccounts), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
-		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxWait(100*time.Millisecond))
-	if err != nil {
-		return t // no latencies: the report shows none
-	}
-	t.wg.Go(func() {
-		defer cl.Close()
-		for ctx.Err() == nil {
-			fetches := cl.PollFetches(ctx)
-			now := time.Now()
-			fetches.EachRecord(func(r *kgo.Record) {
-				t.ms = append(t.ms, kit.Milliseconds(now.Sub(r.Timestamp)))
-			})
-		}
-	})
-	return t
-}
-
-// stop returns the latencies, sorted.
-func (t *tail) stop() []float64 {
-	t.cancel()
-	t.wg.Wait()
-	slices.Sort(t.ms)
-	return t.ms
 }

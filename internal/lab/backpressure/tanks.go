@@ -25,20 +25,21 @@ func (o *observation) offer(b *lab.Bench, s *Settings, g *kit.Stack, w *kit.Work
 			return nil
 		}))
 	}
+	number := func(v string) float64 {
+		x, _ := strconv.ParseFloat(v, 64) // within the bounds
+		return x
+	}
 	add(record.Control{Name: "policy", Label: "policy", Values: names, Value: o.policy.String()}, func(v string) {
 		p, _ := overflow.ParsePolicy(v) // one of the names
 		g.Overflow.SetPolicy(p)
 	})
 	if s.Slow == kit.SlowWork {
-		add(record.Control{Name: "workers", Label: "workers", Min: 1, Max: kit.MaxWorkers, Value: strconv.Itoa(s.Workers)}, func(v string) {
-			n, _ := strconv.ParseFloat(v, 64) // within the bounds
-			w.Number.Store(int64(n))
-		})
-		add(record.Control{Name: "work", Label: "work per event", Min: kit.Milliseconds(kit.MinWork), Max: 100, Unit: "ms", Value: strconv.FormatFloat(kit.Milliseconds(s.Work), 'f', -1, 64)}, func(v string) {
-			ms, _ := strconv.ParseFloat(v, 64)
-			w.Work.Store(int64(ms * float64(time.Millisecond)))
-		})
-		add(record.Control{Name: "pause", Label: "workers are", Values: []string{"working", "paused"}, Value: "working"}, func(v string) { w.Paused.Store(v == "paused") })
+		add(record.Control{Name: "workers", Label: "workers", Min: 1, Max: kit.MaxWorkers, Value: strconv.Itoa(s.Workers)},
+			func(v string) { w.Number.Store(int64(number(v))) })
+		add(record.Control{Name: "work", Label: "work per event", Min: kit.Milliseconds(kit.MinWork), Max: 100, Unit: "ms",
+			Value: strconv.FormatFloat(kit.Milliseconds(s.Work), 'f', -1, 64)}, func(v string) { w.Work.Store(int64(number(v) * float64(time.Millisecond))) })
+		add(record.Control{Name: "pause", Label: "workers are", Values: []string{"working", "paused"}, Value: "working"},
+			func(v string) { w.Paused.Store(v == "paused") })
 	}
 	return func() {
 		for _, f := range all {
@@ -64,35 +65,33 @@ func (o *observation) tanks(s *Settings, w *kit.Workers, x *sample) []record.Tan
 	}
 	offered, received := rate(func(x *sample) int64 { return x.offered }), rate(func(x *sample) int64 { return x.received })
 	stored, counted := rate(func(x *sample) int64 { return x.stored }), rate(func(x *sample) int64 { return x.counted })
-	worked := stored
-	held := func(x *sample) int64 { // read, and neither in the queue nor stored nor dropped
-		return max(0, x.received-int64(x.queue.Events)-int64(x.queue.Spilled.Events)-x.stored-x.queue.Dropped.Total())
-	}
+	worked, fetched := stored, rate(func(x *sample) int64 { return x.fetched })
 	if s.Slow == kit.SlowWork {
 		worked = rate(func(x *sample) int64 { return x.worked })
 	}
+	q := x.queue
+	held := max(0, x.received-int64(q.Events)-int64(q.Spilled.Events)-x.stored-q.Dropped.Total()) // read, and neither in the queue nor stored nor dropped
 	socket := record.Tank{Name: "socket", Level: float64(x.kernel.Sending + x.kernel.Receiving), Capacity: 4 * kit.SocketBuffer, Unit: "bytes", In: offered, Out: received}
 	if x.kernel.Stopped > 100*time.Millisecond {
 		socket.Note = fmt.Sprintf("upstream has been trying to write for %.1f s", x.kernel.Stopped.Seconds())
 	}
-	fetched := rate(func(x *sample) int64 { return x.fetched })
-	q := record.Tank{Name: "queue", Bytes: float64(x.queue.Bytes), MaxBytes: float64(x.queue.MaxBytes), Level: float64(x.queue.Events), Capacity: float64(x.queue.MaxEvents), Unit: "events", In: received, Out: worked,
-		Lost: x.queue.Dropped.Total(), Note: x.queue.Policy.String()}
-	producer := record.Tank{Name: "producer", Level: float64(held(x)), Unit: "events", In: worked, Out: stored}
+	queue := record.Tank{Name: "queue", Bytes: float64(q.Bytes), MaxBytes: float64(q.MaxBytes), Level: float64(q.Events), Capacity: float64(q.MaxEvents),
+		Unit: "events", In: received, Out: worked, Lost: q.Dropped.Total(), Note: q.Policy.String()}
+	producer := record.Tank{Name: "producer", Level: float64(held), Unit: "events", In: worked, Out: stored}
 	if s.Slow == kit.SlowWork {
 		producer.Note = fmt.Sprintf("%d workers × %.3g ms", w.Number.Load(), kit.Milliseconds(time.Duration(w.Work.Load())))
 		if w.Paused.Load() {
 			producer.Note = "paused"
 		}
 	}
-	out := []record.Tank{{Name: "upstream", Level: float64(x.upstream), Unit: "events", In: offered, Out: received}, socket, q}
-	if s.Live != nil { // what waits there nobody here knows
+	out := []record.Tank{{Name: "upstream", Level: float64(x.upstream), Unit: "events", In: offered, Out: received}, socket, queue}
+	if s.Live != nil { // what waits there is not known here
 		out = out[1:]
 		out[0].Capacity /= 2
 	}
-	if x.queue.Policy == overflow.Spill || x.queue.Spilled.Total > 0 {
-		out = append(out, record.Tank{Name: "disk", Level: float64(x.queue.Spilled.Bytes), Capacity: float64(x.queue.Spilled.MaxBytes), Unit: "bytes",
-			Note: fmt.Sprintf("%d events", x.queue.Spilled.Events)})
+	if q.Policy == overflow.Spill || q.Spilled.Total > 0 {
+		out = append(out, record.Tank{Name: "disk", Level: float64(q.Spilled.Bytes), Capacity: float64(q.Spilled.MaxBytes), Unit: "bytes",
+			Note: fmt.Sprintf("%d events", q.Spilled.Events)})
 	}
 	return append(out, producer,
 		record.Tank{Name: "kafka", Level: float64(x.stored - x.fetched), Unit: "events", In: stored, Out: fetched, Note: fmt.Sprintf("%d stored", x.stored)},

@@ -14,9 +14,13 @@ import (
 	"github.com/weir-project/weir/internal/lab/kit"
 )
 
-// BreakHurry lets no producer linger: a way to break the experiment on purpose, beside twice
-// (some records are written again) and idle (no connection is cut).
-const BreakHurry = "hurry"
+// Ways to break the experiment on purpose, beside idle, which cuts no connection.
+const (
+	// BreakHurry lets no producer linger.
+	BreakHurry = "hurry"
+	// BreakTwice writes some records a second time.
+	BreakTwice = "twice"
+)
 
 // maxSettings bounds how many producers are measured.
 const maxSettings = 32
@@ -114,7 +118,7 @@ func (s *Settings) run(ctx context.Context, b *lab.Bench, r *lab.Report, ways []
 	if err != nil {
 		return err
 	}
-	defer run.close()
+	defer run.cl.Close()
 	seen, err := run.producers(ctx)
 	if err != nil {
 		return err

@@ -249,7 +249,7 @@ func TestBrokenBatching(t *testing.T) {
 	if os.Getenv("WEIR_TEST_KAFKA") != "" {
 		t.Skip("the faults are the same on every engine")
 	}
-	for breakage, want := range map[string]record.Verdict{kit.BreakTwice: record.DoesNotHold, BreakHurry: record.DoesNotHold, kit.BreakIdle: record.Inconclusive} {
+	for breakage, want := range map[string]record.Verdict{BreakTwice: record.DoesNotHold, BreakHurry: record.DoesNotHold, kit.BreakIdle: record.Inconclusive} {
 		t.Run(breakage, func(t *testing.T) {
 			t.Parallel()
 			s := setting.New[Settings](setting.Short)

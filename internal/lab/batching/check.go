@@ -24,7 +24,7 @@ const brokersOfLab = 3
 // judgeProducers adds figures and checks of the settings.
 func (s *Settings) judgeProducers(r *lab.Report, all []*producerSeen) {
 	for _, o := range all {
-		of := o.of.String()
+		of := o.String()
 		r.Measure(of, "latency p50", kit.Quantile(o.latency, 0.5), "ms")
 		r.Measure(of, "latency p99", kit.Quantile(o.latency, 0.99), "ms")
 		r.Measure(of, "CPU per event", o.cpuPerEvent(), "µs")
@@ -36,38 +36,50 @@ func (s *Settings) judgeProducers(r *lab.Report, all []*producerSeen) {
 		s.judgeProducer(r, o)
 	}
 	judgeLingers(r, all)
-	judgeCodecs(r, all)
+	for _, o := range all { // bytes before and after compression
+		if o.of.Compression == "none" {
+			r.Same(o.String(), "nothing is compressed", o.wire.plain, o.wire.packed)
+		} else {
+			r.Check(o.String(), o.of.Compression+" makes these events smaller", fmt.Sprintf("less than %d", o.wire.plain),
+				fmt.Sprint(o.wire.packed), o.wire.packed < o.wire.plain)
+		}
+	}
+}
+
+// String lists what must not be there.
+func (k stock) String() string {
+	return fmt.Sprintf("%d lost, %d duplicated, %d late", k.lost, k.doubled, k.late)
 }
 
 // judgeProducer adds the checks of one setting.
 func (s *Settings) judgeProducer(r *lab.Report, o *producerSeen) {
-	of := o.of.String()
+	of := o.String()
 	if o.short || o.paced == 0 {
 		r.Unknown(of, "events are offered at the rate", fmt.Sprintf("%.0f/s", s.Rate), fmt.Sprintf("%.0f/s", float64(o.paced)/max(o.seconds, 1e-9)))
 		return
 	}
 	if o.of.safe() {
-		r.Check(of, "every record is stored once, and in its key's order", "0 lost, 0 duplicated, 0 late, 0 refused",
-			fmt.Sprintf("%d lost, %d duplicated, %d late, %d refused", o.lost, o.doubled, o.late, o.refused), o.lost+o.doubled+o.late+o.refused == 0)
+		r.Same(of, "every record is stored once, and in its key's order", stock{}.String()+", 0 refused", fmt.Sprintf("%v, %d refused", o.stock, o.refused))
 		head := int64(batchHead)
 		if !o.real {
 			head += embeddedFrame
 		}
-		want := o.wire.packed + head*o.wire.batches
-		r.Check(of, fmt.Sprintf("the size on disk is the size sent: %d bytes for each batch, and its records", head), fmt.Sprint(want), fmt.Sprint(o.disk), want == o.disk)
+		r.Same(of, fmt.Sprintf("the size on disk is the size sent: %d bytes for each batch, and its records", head), o.wire.packed+head*o.wire.batches, o.disk)
 	}
 	least := (o.wire.plain + int64(o.of.Batch) - 1) / int64(o.of.Batch)
-	r.Check(of, "no batch exceeds the batch size, so there are enough batches", fmt.Sprintf("at most %d bytes, at least %d batches", o.of.Batch, least),
-		fmt.Sprintf("%d bytes, %d batches", o.wire.largest, o.wire.batches), o.wire.largest <= int64(o.of.Batch) && o.wire.batches >= least)
+	r.Check(of, "no batch exceeds the batch size, so there are enough batches",
+		fmt.Sprintf("at most %d bytes, at least %d batches", o.of.Batch, least), fmt.Sprintf("%d bytes, %d batches", o.wire.largest, o.wire.batches),
+		o.wire.largest <= int64(o.of.Batch) && o.wire.batches >= least)
 	if o.of.Linger < 5*time.Millisecond {
 		return
 	}
 	most := o.mostRequests()
-	r.Check(of, "a broker gets at most one request per linger, and one when a batch is full", fmt.Sprintf("at most %d requests", most), fmt.Sprint(o.requests), o.requests <= most)
+	r.Check(of, "a broker gets at most one request per linger, and one when a batch is full",
+		fmt.Sprintf("at most %d requests", most), fmt.Sprint(o.requests), o.requests <= most)
 	if o.of.Linger >= 20*time.Millisecond && o.of.Acks != "0" && o.of.Batch >= BaseSetting().Batch {
-		quarter := kit.Milliseconds(o.of.Linger) / 4
-		r.Check(of, "records wait for their batch: half of them for more than a quarter of the linger", fmt.Sprintf("p50 over %.0f ms", quarter),
-			fmt.Sprintf("%.0f ms", kit.Quantile(o.latency, 0.5)), kit.Quantile(o.latency, 0.5) > quarter)
+		quarter, p50 := kit.Milliseconds(o.of.Linger)/4, kit.Quantile(o.latency, 0.5)
+		r.Check(of, "records wait for their batch: half of them for more than a quarter of the linger",
+			fmt.Sprintf("p50 over %.0f ms", quarter), fmt.Sprintf("%.0f ms", p50), p50 > quarter)
 	}
 }
 
@@ -96,31 +108,19 @@ func judgeLingers(r *lab.Report, all []*producerSeen) {
 	for i := 1; i < len(same); i++ {
 		a, b := same[i-1], same[i]
 		if p50 := kit.Quantile(a.latency, 0.5); p50 > kit.Milliseconds(b.of.Linger) {
-			// Then records wait for the brokers anyway, and requests are as rare as answers: a
+			// Then records wait for the brokers anyway, and requests are as rare as responses: a
 			// linger that is shorter than that changes nothing, in either direction.
-			hidden = append(hidden, fmt.Sprintf("%v (p50 of %s: %.0f ms)", b.of.Linger, a.of, p50))
+			hidden = append(hidden, fmt.Sprintf("%v (p50 of %s: %.0f ms)", b.of.Linger, a, p50))
 			if len(hidden) == len(same)-1 {
-				r.Unknown(b.of.String(), "brokers respond sooner than the longest linger", fmt.Sprintf("p50 of %s under %v", a.of, b.of.Linger), fmt.Sprintf("%.0f ms", p50))
+				r.Unknown(b.String(), "brokers respond sooner than the longest linger", fmt.Sprintf("p50 of %s under %v", a, b.of.Linger), fmt.Sprintf("%.0f ms", p50))
 			}
 			continue
 		}
-		r.Check(b.of.String(), "a longer linger never makes more requests of the same records", fmt.Sprintf("at most %d (of %s), give or take a tenth", a.requests, a.of),
-			fmt.Sprint(b.requests), float64(b.requests) <= 1.1*float64(a.requests))
+		r.Check(b.String(), "a longer linger never makes more requests of the same records",
+			fmt.Sprintf("at most %d (of %s), give or take a tenth", a.requests, a), fmt.Sprint(b.requests), float64(b.requests) <= 1.1*float64(a.requests))
 	}
 	if len(hidden) > 0 {
 		r.Notes = append(r.Notes, "brokers took longer to respond than these lingers, so these lingers make no difference here: "+strings.Join(hidden, ", "))
-	}
-}
-
-// judgeCodecs compares bytes before and after compression.
-func judgeCodecs(r *lab.Report, all []*producerSeen) {
-	for _, o := range all {
-		of := o.of.String()
-		if o.of.Compression == "none" {
-			r.Check(of, "nothing is compressed", fmt.Sprint(o.wire.plain), fmt.Sprint(o.wire.packed), o.wire.packed == o.wire.plain)
-			continue
-		}
-		r.Check(of, o.of.Compression+" makes these events smaller", fmt.Sprintf("less than %d", o.wire.plain), fmt.Sprint(o.wire.packed), o.wire.packed < o.wire.plain)
 	}
 }
 
@@ -130,69 +130,60 @@ func (o *deliverySeen) judge(r *lab.Report) {
 	r.Measure(of, "written", float64(o.written), "events")
 	r.Measure(of, "lost", float64(o.lost), "events")
 	r.Measure(of, "doubled", float64(o.doubled), "events")
-	answers := o.of != deliverNever // nobody waits for one there
-	if o.swallowed == 0 || answers && o.voided == 0 {
+	responses := o.of != deliverNever // no client waits for one there
+	if o.swallowed == 0 || responses && o.voided == 0 {
 		r.Unknown(of, "requests are swallowed and responses lost", "at least 1 each", fmt.Sprintf("%d, %d", o.swallowed, o.voided))
 		return
 	}
 	switch o.of {
 	case deliverSafe:
-		r.Check(of, "every record is stored once, and in its key's order", "0 lost, 0 duplicated, 0 late", fmt.Sprintf("%d lost, %d duplicated, %d late", o.lost, o.doubled, o.late), o.lost+o.doubled+o.late == 0)
+		r.Same(of, "every record is stored once, and in its key's order", stock{}, o.stock)
 	case deliverOnce:
-		r.Check(of, "nothing is lost", "0", fmt.Sprint(o.lost), o.lost == 0)
+		r.Same(of, "nothing is lost", 0, o.lost)
 		r.Check(of, "a record whose response was lost is written again", "at least 1 duplicated", fmt.Sprint(o.doubled), o.doubled > 0)
 	case deliverNever:
-		r.Check(of, "a record in a swallowed request is lost, and reported as written", "at least 1 lost, 0 refused", fmt.Sprintf("%d lost, %d refused", o.lost, o.refused), o.lost > 0 && o.refused == 0)
+		r.Check(of, "a record in a swallowed request is lost, and reported as written", "at least 1 lost, 0 refused",
+			fmt.Sprintf("%d lost, %d refused", o.lost, o.refused), o.lost > 0 && o.refused == 0)
 	}
 }
 
 // judgeCommits adds figures and checks of commits.
 func judgeCommits(r *lab.Report, all []*commitSeen) {
-	find := func(c committing, rate float64) *commitSeen {
-		return all[slices.IndexFunc(all, func(o *commitSeen) bool { return o.of == c && o.rate == rate })]
-	}
 	for _, o := range all {
 		load := " at " + o.load()
-		r.Measure(string(o.of), "latency p50"+load, kit.Quantile(o.latency, 0.5), "ms")
-		r.Measure(string(o.of), "commits"+load, float64(o.commits), "commits")
+		r.Measure(o.String(), "latency p50"+load, kit.Quantile(o.latency, 0.5), "ms")
+		r.Measure(o.String(), "commits"+load, float64(o.commits), "commits")
 		if o.rate == commitHighRate {
-			r.Measure(string(o.of), "CPU per event"+load, o.cpuPerEvent(), "µs")
+			r.Measure(o.String(), "CPU per event"+load, o.cpuPerEvent(), "µs")
 		}
 	}
 	conditions := len(r.Checks)
 	for _, o := range all {
 		if !o.finished || o.restarts > 0 {
-			r.Unknown(string(o.of), "every event is committed in time, at "+o.load(), fmt.Sprintf("%d, 0 restarts", o.events), fmt.Sprintf("%d, %d restarts", o.stored, o.restarts))
+			r.Unknown(o.String(), "every event is committed in time, at "+o.load(),
+				fmt.Sprintf("%d, 0 restarts", o.events), fmt.Sprintf("%d, %d restarts", o.stored, o.restarts))
 		}
 	}
 	if len(r.Checks) > conditions {
 		return
 	}
 	for _, o := range all {
-		r.Check(string(o.of), "every event can be read once, at "+o.load(), fmt.Sprintf("%d, 0 twice", o.events), fmt.Sprintf("%d, %d twice", o.stored, o.foreign), o.stored == o.events && o.foreign == 0)
+		r.Same(o.String(), "every event can be read once, at "+o.load(), fmt.Sprintf("%d, 0 twice", o.events), fmt.Sprintf("%d, %d twice", o.stored, o.foreign))
+	}
+	find := func(c committing, rate float64) *commitSeen {
+		return all[slices.IndexFunc(all, func(o *commitSeen) bool { return o.of == c && o.rate == rate })]
 	}
 	of := string(commitAdaptive)
-	adaptive, rarely := find(commitAdaptive, commitLowRate), find(commitRarely, commitLowRate)
-	a, b := kit.Quantile(adaptive.latency, 0.5), kit.Quantile(rarely.latency, 0.5)
-	r.Check(of, "at a low load, half of the events can be read sooner than with long commits", fmt.Sprintf("less than %.0f ms", b), fmt.Sprintf("%.0f ms", a), a < b)
+	a, b := kit.Quantile(find(commitAdaptive, commitLowRate).latency, 0.5), kit.Quantile(find(commitRarely, commitLowRate).latency, 0.5)
+	r.Check(of, "at a low load, half of the events can be read sooner than with long commits",
+		fmt.Sprintf("less than %.0f ms", b), fmt.Sprintf("%.0f ms", a), a < b)
 	adaptive, often := find(commitAdaptive, commitHighRate), find(commitOften, commitHighRate)
 	most := adaptive.mostCommits()
-	r.Check(of, "at a high load, there is at most one commit per interval or full commit", fmt.Sprintf("at most %d commits", most), fmt.Sprint(adaptive.commits), adaptive.commits <= most)
-	r.Check(of, "at a high load, an event costs no more CPU than with short commits", fmt.Sprintf("at most %.1f µs, and a tenth", often.cpuPerEvent()), fmt.Sprintf("%.1f µs", adaptive.cpuPerEvent()),
+	r.Check(of, "at a high load, there is at most one commit per interval or full commit",
+		fmt.Sprintf("at most %d commits", most), fmt.Sprint(adaptive.commits), adaptive.commits <= most)
+	r.Check(of, "at a high load, an event costs no more CPU than with short commits",
+		fmt.Sprintf("at most %.1f µs, and a tenth", often.cpuPerEvent()), fmt.Sprintf("%.1f µs", adaptive.cpuPerEvent()),
 		adaptive.cpuPerEvent() <= 1.1*often.cpuPerEvent())
-}
-
-func (o *commitSeen) load() string { return fmt.Sprintf("%.0f/s", o.rate) }
-
-func (o *commitSeen) cpuPerEvent() float64 {
-	return float64(o.cpu.Microseconds()) / float64(max(1, o.events))
-}
-
-// mostCommits bounds the commits of weir's own pace: they are a pace apart, unless
-// enough events wait. Nothing says how long a busy machine takes for all, so that
-// time is what was measured: from the first event to the last that could be read.
-func (o *commitSeen) mostCommits() int64 {
-	return int64(o.took()/ingestPace.Seconds()) + o.events/ingestEager + 2*max(1, int64(o.seconds/commitTime.Seconds()))
 }
 
 func (o *producerSeen) tradeoff() record.Tradeoff {
@@ -201,38 +192,34 @@ func (o *producerSeen) tradeoff() record.Tradeoff {
 
 // choose finds the front and a setting on it, and says why.
 func (s *Settings) choose(r *lab.Report, all []*producerSeen) {
+	all = slices.DeleteFunc(slices.Clone(all), func(o *producerSeen) bool { return len(o.latency) == 0 })
 	for _, o := range all {
-		if len(o.latency) > 0 {
-			r.Tradeoffs = append(r.Tradeoffs, o.tradeoff())
-		}
+		r.Tradeoffs = append(r.Tradeoffs, o.tradeoff())
 	}
 	lab.MarkFront(r.Tradeoffs)
 	within := kit.Milliseconds(s.Within)
-	var best *record.Tradeoff
-	for i := range r.Tradeoffs {
-		t := &r.Tradeoffs[i]
-		o := all[slices.IndexFunc(all, func(o *producerSeen) bool { return o.of.String() == t.Case })]
-		if o.of.safe() && (best == nil || better(t, best, within)) {
-			best = t
+	best := -1
+	for i, o := range all {
+		if o.of.safe() && (best < 0 || better(r.Tradeoffs[i], r.Tradeoffs[best], within)) {
+			best = i
 		}
 	}
-	if best == nil {
+	if best < 0 {
 		r.Notes = append(r.Notes, "no setting is chosen: none of the tried settings keeps every acknowledged record (acks=all with idempotence)")
 		return
 	}
-	best.Chosen = true
-	o := all[slices.IndexFunc(all, func(o *producerSeen) bool { return o.of.String() == best.Case })]
+	c := &r.Tradeoffs[best]
+	c.Chosen = true
 	why := fmt.Sprintf("the least CPU of the settings that lose and duplicate nothing and acknowledge 99 %% within %.0f ms", within)
-	if best.X > within {
+	if c.X > within {
 		why = fmt.Sprintf("no setting that loses and duplicates nothing acknowledges 99 %% within %.0f ms; this one comes closest", within)
 	}
-	r.Notes = append(r.Notes, fmt.Sprintf("chosen is %s (%s): %s, with %.1f µs of CPU for an event and a p99 of %.0f ms", best.Case, o.of.words(), why, best.Y, best.X))
+	r.Notes = append(r.Notes, fmt.Sprintf("chosen is %s (%s): %s, with %.1f µs of CPU for an event and a p99 of %.0f ms", c.Case, all[best].of.words(), why, c.Y, c.X))
 	var front, unsafe []string
-	for _, t := range r.Tradeoffs {
-		o := all[slices.IndexFunc(all, func(o *producerSeen) bool { return o.of.String() == t.Case })]
+	for i, t := range r.Tradeoffs {
 		if t.Front && !t.Chosen {
 			front = append(front, fmt.Sprintf("%s (%.1f µs, %.0f ms)", t.Case, t.Y, t.X))
-			if !o.of.safe() {
+			if !all[i].of.safe() {
 				unsafe = append(unsafe, t.Case)
 			}
 		}
@@ -246,7 +233,7 @@ func (s *Settings) choose(r *lab.Report, all []*producerSeen) {
 }
 
 // better says whether a safe setting is to be chosen rather than another one.
-func better(a, b *record.Tradeoff, within float64) bool {
+func better(a, b record.Tradeoff, within float64) bool {
 	switch inA, inB := a.X <= within, b.X <= within; {
 	case inA != inB:
 		return inA

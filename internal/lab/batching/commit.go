@@ -1,11 +1,10 @@
 package batching
 
 import (
+	"cmp"
 	"context"
 	"fmt"
-	"math"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -28,16 +27,8 @@ const (
 
 func committings() []committing { return []committing{commitAdaptive, commitOften, commitRarely} }
 
-// every is the time between two commits; 0 where weir decides by the load.
-func (c committing) every() time.Duration {
-	switch c {
-	case commitOften:
-		return 10 * time.Millisecond
-	case commitRarely:
-		return time.Second
-	}
-	return 0
-}
+// commitEvery is the time between two commits; 0 where weir decides by the load.
+var commitEvery = map[committing]time.Duration{commitOften: 10 * time.Millisecond, commitRarely: time.Second}
 
 // The two loads, in events per second, and for how long each.
 const (
@@ -60,47 +51,50 @@ type commitSeen struct {
 	cpu      time.Duration
 	running  time.Duration // from the first event to the last that could be read
 	finished bool
-	told     bool // its course is: that of the first round
 }
 
-// took is running in seconds.
-func (o *commitSeen) took() float64 { return o.running.Seconds() }
+// String names the way.
+func (o *commitSeen) String() string { return string(o.of) }
 
-// What weir goes by.
-const (
-	ingestPace  = ingest.DefaultPace
-	ingestEager = ingest.DefaultEagerEvents
-)
+// load names the load.
+func (o *commitSeen) load() string { return fmt.Sprintf("%.0f/s", o.rate) }
+
+func (o *commitSeen) cpuPerEvent() float64 {
+	return float64(o.cpu.Microseconds()) / float64(max(1, o.events))
+}
+
+// mostCommits bounds the commits of weir's own pace: they are a pace apart, unless
+// enough events wait. Nothing says how long a busy machine takes for all, so that
+// time is what was measured: from the first event to the last that could be read.
+func (o *commitSeen) mostCommits() int64 {
+	return int64(o.running/ingest.DefaultPace) + o.events/ingest.DefaultEagerEvents + 2*max(1, int64(o.seconds/commitTime.Seconds()))
+}
 
 // commits measures the ways in turns, under a low and a high load.
-func (x *run) commits(ctx context.Context, ways []committing) ([]*commitSeen, error) {
-	var all []*commitSeen
+func (x *run) commits(ctx context.Context, ways []committing) (all []*commitSeen, err error) {
 	for _, rate := range []float64{commitLowRate, commitHighRate} {
-		seen := map[committing]*commitSeen{}
+		var seen []*commitSeen
 		for _, c := range ways {
-			seen[c] = &commitSeen{of: c, rate: rate, finished: true}
-			all = append(all, seen[c])
+			seen = append(seen, &commitSeen{of: c, rate: rate, finished: true})
 		}
-		order := slices.Clone(ways)
-		for round := range x.s.Rounds {
-			for _, c := range order {
-				seen[c].told = round > 0
-				x.b.Progress(fmt.Sprintf("%s, %.0f events/s", c, rate))
-				if err := x.commit(ctx, seen[c]); err != nil {
-					return nil, fmt.Errorf("%s: %w", c, err)
-				}
-			}
-			slices.Reverse(order)
+		err := turns(x.s.Rounds, seen, func(round, _ int, o *commitSeen) error {
+			x.b.Progress(fmt.Sprintf("%s, %.0f events/s", o, rate))
+			return x.commit(ctx, o, round == 0)
+		})
+		if err != nil {
+			return nil, err
 		}
 		for _, o := range seen {
 			slices.Sort(o.latency)
 		}
+		all = append(all, seen...)
 	}
 	return all, nil
 }
 
-// commit ingests events at the rate once, with weir's own ingester, on new topics.
-func (x *run) commit(ctx context.Context, o *commitSeen) (err error) {
+// commit ingests events at the rate once, with weir's own ingester, on new topics, and draws
+// how old they were where the course is to be shown.
+func (x *run) commit(ctx context.Context, o *commitSeen, show bool) (err error) {
 	topic, err := x.topic(ctx)
 	if err != nil {
 		return err
@@ -112,7 +106,7 @@ func (x *run) commit(ctx context.Context, o *commitSeen) (err error) {
 	if err := kafka.EnsureTopics(ctx, x.cl, kafka.Topics()...); err != nil { // for the cursor
 		return err
 	}
-	src := &pacedSource{events: x.made[:int(o.rate*commitTime.Seconds())], rate: o.rate, every: o.of.every(), lead: time.Second, cpu: x.cpu}
+	src := &pacedSource{events: x.made[:int(o.rate*commitTime.Seconds())], rate: o.rate, every: commitEvery[o.of], lead: time.Second, cpu: x.cpu}
 	cfg := ingest.Config{Kafka: x.kafka, Source: src, Topics: ingest.Topics{Data: topic, DeadLetter: letters}, Log: x.b.Log}
 	if src.every > 0 { // what is handed over is committed at once: the source keeps the time
 		cfg.Pace, cfg.EagerEvents = time.Microsecond, 1
@@ -121,35 +115,29 @@ func (x *run) commit(ctx context.Context, o *commitSeen) (err error) {
 	if err != nil {
 		return err
 	}
-	x.b.Begin(string(o.of), time.Now().Add(src.lead))
-	var tell func(float64)
-	if !o.told {
+	x.b.Begin(o.String(), time.Now().Add(src.lead))
+	t := &committed{seen: map[string]bool{}}
+	if show {
 		panel := fmt.Sprintf("oldest event when it can be read (ms), at %s", o.load())
-		tell = func(ms float64) { x.b.Point(string(o.of), panel, ms) }
+		t.show = func(ms float64) { x.b.Point(o.String(), panel, ms) }
 	}
-	tail, err := x.tail(ctx, topic, tell)
+	stopTail, err := kit.Tail(ctx, x.kafka, t.add, topic)
 	if err != nil {
 		return err
 	}
-	run, stop := context.WithCancel(ctx)
-	ended := make(chan error, 1)
-	go func() { ended <- ing.Run(run) }()
+	var ended error
+	stopIngest := kit.Background(ctx, func(ctx context.Context) { ended = ing.Run(ctx) })
 	total := int64(len(src.events))
-	end := time.Now().Add(kit.Patience)
-	for time.Now().Before(end) && err == nil && tail.count() < total {
+	for end := time.Now().Add(kit.Patience); time.Now().Before(end) && err == nil && t.stored.Load() < total; {
 		err = kit.Wait(ctx, 2*time.Millisecond)
 	}
-	var used, took time.Duration
 	if first := src.first.Load(); first != nil {
-		used, took = x.cpu()-first.cpu, time.Since(first.at)
+		o.cpu, o.running = o.cpu+x.cpu()-first.cpu, o.running+time.Since(first.at)
 	}
-	finished := tail.count() >= total
-	stop()
-	if e := <-ended; e != nil && err == nil {
-		err = e
-	}
-	latency, twice := tail.stop()
-	if err != nil {
+	o.finished = o.finished && t.stored.Load() >= total
+	stopIngest()
+	stopTail()
+	if err := cmp.Or(err, ended); err != nil {
 		return err
 	}
 	st := ing.Stats()
@@ -157,12 +145,37 @@ func (x *run) commit(ctx context.Context, o *commitSeen) (err error) {
 	o.seconds += commitTime.Seconds()
 	o.commits += st.Commits - 1 // the first one claims the cursor and has no events
 	o.restarts += st.Restarts
-	o.cpu, o.running = o.cpu+used, o.running+took
-	o.finished = o.finished && finished
-	o.stored += int64(len(latency))
-	o.foreign += twice
-	o.latency = append(o.latency, latency...)
+	o.stored += t.stored.Load()
+	o.foreign += t.twice
+	o.latency = append(o.latency, t.ms...)
 	return nil
+}
+
+// committed notes the records that can be read, and how old each is then.
+type committed struct {
+	stored atomic.Int64
+	ms     []float64
+	seen   map[string]bool
+	twice  int64
+	// show, where it is not nil, gets the age in ms of the oldest record since it was called
+	// last.
+	show   func(oldest float64)
+	oldest float64
+	shown  time.Time
+}
+
+func (t *committed) add(now time.Time, r *kgo.Record) {
+	age := max(0, kit.Milliseconds(now.Sub(r.Timestamp))) // a timestamp has whole milliseconds
+	t.ms, t.oldest = append(t.ms, age), max(t.oldest, age)
+	if t.seen[string(r.Value)] {
+		t.twice++
+	}
+	t.seen[string(r.Value)] = true
+	t.stored.Add(1)
+	if t.show != nil && t.oldest > 0 && now.Sub(t.shown) >= kit.TellEvery {
+		t.show(t.oldest)
+		t.oldest, t.shown = 0, now
+	}
 }
 
 // pacedSource hands over events as they are due, or at fixed times.
@@ -199,16 +212,9 @@ func (p *pacedSource) Stream(ctx context.Context, from event.Cursor, emit func(*
 		return err
 	}
 	p.first.CompareAndSwap(nil, &moment{time.Now(), p.cpu()})
-	tick := time.NewTicker(max(p.every, time.Millisecond))
-	defer tick.Stop()
 	start, next := time.Now(), 0
-	for next < len(p.events) {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-tick.C:
-		}
-		due := min(len(p.events), int(time.Since(start).Seconds()*p.rate))
+	for n := range kit.Due(ctx, max(p.every, time.Millisecond), start, p.rate) {
+		due := min(len(p.events), int(n))
 		if due == next {
 			continue
 		}
@@ -217,74 +223,13 @@ func (p *pacedSource) Stream(ctx context.Context, from event.Cursor, emit func(*
 		for ; next < due; next++ {
 			x := &p.events[next]
 			at := start.Add(time.Duration(float64(next+1) / p.rate * float64(time.Second)))
-			*b.Add() = event.Event{Route: event.Data, Kind: x.Kind, Key: b.Copy(x.Key), Value: b.Copy(x.Value), ID: b.CopyString(x.ID), TimeUS: at.UnixMicro()}
+			*b.Add() = event.Event{Route: event.Data, Kind: x.Kind, Key: b.Copy(x.Key), Value: b.Copy(x.Value),
+				ID: b.CopyString(x.ID), TimeUS: at.UnixMicro()}
 		}
 		b.Cursor = event.Cursor{Host: "lab:0", Seq: from.Seq + int64(next), TimeUS: time.Now().UnixMicro()}
 		if err := emit(b); err != nil {
 			return err
 		}
 	}
-	<-ctx.Done()
 	return ctx.Err()
-}
-
-// committedTail reads what is committed, and notes how old it is.
-type committedTail struct {
-	cancel context.CancelFunc
-	wg     sync.WaitGroup
-	mu     sync.Mutex
-	ms     []float64
-	seen   map[string]bool
-	twice  int64
-}
-
-// tail reads a topic, and tells how old the oldest record was that came in a moment, in
-// ms; tell may be nil.
-func (x *run) tail(ctx context.Context, topic string, tell func(oldest float64)) (*committedTail, error) {
-	cl, err := x.kafka.NewClient(kgo.ConsumeTopics(topic), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
-	if err != nil {
-		return nil, err
-	}
-	t := &committedTail{seen: map[string]bool{}}
-	ctx, t.cancel = context.WithCancel(ctx)
-	t.wg.Go(func() {
-		defer cl.Close()
-		var oldest float64
-		var told time.Time
-		for ctx.Err() == nil {
-			fetches := cl.PollFetches(ctx)
-			now := time.Now()
-			t.mu.Lock()
-			fetches.EachRecord(func(r *kgo.Record) {
-				// The first millisecond is the timestamp's.
-				age := math.Max(0, kit.Milliseconds(now.Sub(r.Timestamp)))
-				t.ms, oldest = append(t.ms, age), max(oldest, age)
-				if t.seen[string(r.Value)] {
-					t.twice++
-				}
-				t.seen[string(r.Value)] = true
-			})
-			t.mu.Unlock()
-			if tell != nil && oldest > 0 && now.Sub(told) >= tailTellEvery {
-				tell(oldest)
-				oldest, told = 0, now
-			}
-		}
-	})
-	return t, nil
-}
-
-// tailTellEvery bounds how often a tail tells.
-const tailTellEvery = 100 * time.Millisecond
-
-func (t *committedTail) count() int64 {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return int64(len(t.ms))
-}
-
-func (t *committedTail) stop() (ms []float64, twice int64) {
-	t.cancel()
-	t.wg.Wait()
-	return t.ms, t.twice
 }

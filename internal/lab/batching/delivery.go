@@ -1,6 +1,7 @@
 package batching
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -44,51 +45,39 @@ func (d delivery) setting() ProducerSetting {
 type deliverySeen struct {
 	of                delivery
 	written, refused  int64
-	swallowed, voided int64 // requests that did not arrive, and answers that did not come back
+	swallowed, voided int64 // requests that did not arrive, and responses that did not come back
 	stock
 }
 
-// deliver writes through a network that swallows requests and loses answers.
+// deliver writes through a network that swallows requests and loses responses.
 func (x *run) deliver(ctx context.Context, d delivery) (*deliverySeen, error) {
 	x.b.Begin(string(d), time.Now())
 	x.b.Progress(string(d) + ": writing through connections that are cut")
-	topic, err := x.topic(ctx)
-	if err != nil {
-		return nil, err
-	}
 	n := &cutter{every: 6}
 	if x.s.Break == kit.BreakIdle {
 		n.every = 0
 	}
-	cl, err := x.kafka.NewClient(append(d.setting().options(), kgo.DefaultProduceTopic(topic), kgo.Dialer(n.dial))...)
+	w, err := x.numbered(ctx, append(d.setting().options(), kit.Dialed(n.dialed))...)
 	if err != nil {
 		return nil, err
 	}
-	defer cl.Close()
-	w := &numbered{cl: cl, events: x.events}
-	if err := w.pace(ctx, 1000, time.Second); err != nil {
+	defer w.cl.Close()
+	if err := cmp.Or(w.pace(ctx, 1000, time.Second), w.flush(ctx)); err != nil {
 		return nil, err
-	}
-	if err := cl.Flush(ctx); err != nil {
-		return nil, fmt.Errorf("wait for acknowledgements: %w", err)
 	}
 	o := &deliverySeen{of: d, written: w.next, refused: w.refusals()}
 	n.mu.Lock()
 	o.swallowed, o.voided = n.swallowed, n.voided
 	n.mu.Unlock()
-	if x.s.Break == kit.BreakTwice && d == deliverSafe {
-		w.next -= 3
-		for range 3 {
-			w.write(ctx, time.Time{})
-		}
-		if err := cl.Flush(ctx); err != nil {
-			return nil, fmt.Errorf("break: %w", err)
+	if x.s.Break == BreakTwice && d == deliverSafe {
+		if err := w.again(ctx); err != nil {
+			return nil, err
 		}
 	}
-	if err := x.replicated(ctx, topic); err != nil {
+	if err := x.replicated(ctx, w.topic); err != nil {
 		return nil, err
 	}
-	o.stock, err = x.readBack(ctx, topic, o.written)
+	o.stock, err = x.readBack(ctx, w.topic, o.written)
 	return o, err
 }
 
@@ -113,7 +102,7 @@ func (x *run) replicated(ctx context.Context, topic string) error {
 }
 
 // cutter is a network that cuts a connection at every so many Produce requests: in turns
-// it swallows the request, and loses the answer.
+// it swallows the request, and loses the response.
 type cutter struct {
 	every int // 0: never
 
@@ -123,18 +112,12 @@ type cutter struct {
 	swallowed, voided int64
 }
 
-func (n *cutter) dial(ctx context.Context, network, addr string) (net.Conn, error) {
-	c, err := new(net.Dialer).DialContext(ctx, network, addr)
-	if err != nil {
-		return nil, err
-	}
-	return &cutConn{Conn: c, n: n}, nil
-}
+func (n *cutter) dialed(c net.Conn) (net.Conn, error) { return &cutConn{Conn: c, n: n}, nil }
 
 type cutConn struct {
 	net.Conn
 	n    *cutter
-	mute bool // the next answer does not arrive; n.mu guards it
+	mute bool // the next response does not arrive; n.mu guards it
 }
 
 // Write implements net.Conn. A client writes each request in one call.
@@ -166,7 +149,7 @@ func (c *cutConn) Read(p []byte) (int, error) {
 	defer c.n.mu.Unlock()
 	if c.mute && k > 0 {
 		c.n.voided++
-		_ = c.Close() // the answer is there, and nobody shall see it
+		_ = c.Close() // the response is there, and no client may see it
 		return 0, errCut
 	}
 	return k, err

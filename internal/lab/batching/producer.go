@@ -1,7 +1,10 @@
 package batching
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,9 +21,9 @@ type ProducerSetting struct {
 	Linger time.Duration `json:"linger_ns"`
 	// Batch bounds a batch in bytes, before compression.
 	Batch int `json:"batch_bytes"`
-	// Compression is one of Codecs.
+	// Compression is none, snappy, lz4, gzip or zstd.
 	Compression string `json:"compression"`
-	// Acks is who must have a record before it is acknowledged: all, 1 or 0.
+	// Acks says which replicas must have a record before it is acknowledged: all, 1 or 0.
 	Acks string `json:"acks"`
 	// Idempotent lets the brokers recognise what is sent again; only with all.
 	Idempotent bool `json:"idempotent"`
@@ -31,15 +34,43 @@ func BaseSetting() ProducerSetting {
 	return ProducerSetting{Linger: 20 * time.Millisecond, Batch: 256 << 10, Compression: "snappy", Acks: "all", Idempotent: true}
 }
 
-// Codecs lists what records can be compressed with.
-func Codecs() []string { return []string{"none", "snappy", "lz4", "gzip", "zstd"} }
-
 // Limits of a setting.
 const (
 	MaxLinger = 5 * time.Second
 	minBatch  = 1 << 10
 	maxBatch  = 1 << 20 // max.message.bytes as it is by default
 )
+
+// codecs are what records can be compressed with.
+func codecs() map[string]kgo.CompressionCodec {
+	return map[string]kgo.CompressionCodec{"none": kgo.NoCompression(), "snappy": kgo.SnappyCompression(),
+		"lz4": kgo.Lz4Compression(), "gzip": kgo.GzipCompression(), "zstd": kgo.ZstdCompression()}
+}
+
+// part is one thing that a setting consists of, how it is written, and how it is read.
+type part struct {
+	name, text string
+	read       func(value string) error
+}
+
+func (s *ProducerSetting) parts() []part {
+	text := func(to *string) func(string) error {
+		return func(v string) error { *to = v; return nil }
+	}
+	onOff := map[bool]string{true: "on", false: "off"}
+	return []part{
+		{"linger", s.Linger.String(), func(v string) (err error) { s.Linger, err = time.ParseDuration(v); return }},
+		{"batch", bytesText(s.Batch), func(v string) (err error) { s.Batch, err = parseBytes(v); return }},
+		{"compression", s.Compression, text(&s.Compression)},
+		{"acks", s.Acks, text(&s.Acks)},
+		{"idempotence", onOff[s.Idempotent], func(v string) error {
+			if s.Idempotent = v == "on"; v != onOff[s.Idempotent] {
+				return errors.New("want on or off")
+			}
+			return nil
+		}},
+	}
+}
 
 // ParseProducerSetting reads a setting like "linger=5ms,compression=zstd,acks=1": what is
 // not named is as in BaseSetting; "base" is that. Idempotence goes with acks=all unless
@@ -49,36 +80,26 @@ func ParseProducerSetting(text string) (ProducerSetting, error) {
 	if strings.TrimSpace(text) == "base" {
 		return s, nil
 	}
-	idempotence := ""
+	idempotence := false // is named
 	for part := range strings.SplitSeq(text, ",") {
 		name, value, ok := strings.Cut(strings.TrimSpace(part), "=")
 		if !ok {
 			return s, fmt.Errorf("%q is not a setting: want linger=TIME, batch=SIZE, compression=CODEC, acks=all|1|0, idempotence=on|off", part)
 		}
-		var err error
-		switch name {
-		case "linger":
-			if s.Linger, err = time.ParseDuration(value); value == "0" {
-				s.Linger, err = 0, nil
+		idempotence = idempotence || name == "idempotence"
+		err := errors.New("there is linger, batch, compression, acks, idempotence")
+		for _, p := range s.parts() {
+			if p.name == name {
+				err = p.read(value)
 			}
-		case "batch":
-			s.Batch, err = parseBytes(value)
-		case "compression":
-			s.Compression = value
-		case "acks":
-			s.Acks = value
-		case "idempotence":
-			if idempotence = value; value != "on" && value != "off" {
-				err = fmt.Errorf("want on or off")
-			}
-		default:
-			err = fmt.Errorf("there is linger, batch, compression, acks, idempotence")
 		}
 		if err != nil {
 			return s, fmt.Errorf("%s=%s: %w", name, value, err)
 		}
 	}
-	s.Idempotent = idempotence == "on" || idempotence == "" && s.Acks == "all"
+	if !idempotence {
+		s.Idempotent = s.Acks == "all"
+	}
 	return s, s.check()
 }
 
@@ -116,59 +137,16 @@ func (l *ProducerSettings) UnmarshalText(text []byte) error {
 // parseBytes reads a size like 65536, 64k or 1m.
 func parseBytes(text string) (int, error) {
 	number, shift := text, 0
-	switch {
-	case strings.HasSuffix(text, "k"):
-		number, shift = strings.TrimSuffix(text, "k"), 10
-	case strings.HasSuffix(text, "m"):
-		number, shift = strings.TrimSuffix(text, "m"), 20
+	if cut, ok := strings.CutSuffix(text, "k"); ok {
+		number, shift = cut, 10
+	} else if cut, ok := strings.CutSuffix(text, "m"); ok {
+		number, shift = cut, 20
 	}
 	n, err := strconv.Atoi(number)
 	if err != nil || n < 0 || n > 1<<30>>shift {
 		return 0, fmt.Errorf("%q is not a size; write it as 16k or 1m", text)
 	}
 	return n << shift, nil
-}
-
-// check rejects settings that a producer cannot have.
-func (s ProducerSetting) check() error {
-	switch {
-	case s.Linger < 0 || s.Linger > MaxLinger:
-		return fmt.Errorf("a linger of %v is not between 0 and %v", s.Linger, MaxLinger)
-	case s.Batch < minBatch || s.Batch > maxBatch:
-		return fmt.Errorf("a batch of %d bytes is not between %d and %d, which is what brokers accept", s.Batch, minBatch, maxBatch)
-	case !slices.Contains(Codecs(), s.Compression):
-		return kit.NoSuch("compression", s.Compression, Codecs())
-	case s.Acks != "all" && s.Acks != "1" && s.Acks != "0":
-		return fmt.Errorf("acks=%s: want all, 1 or 0", s.Acks)
-	case s.Idempotent && s.Acks != "all":
-		return fmt.Errorf("idempotence needs acks=all, not acks=%s: without it a producer cannot know which records the replicas have", s.Acks)
-	}
-	return nil
-}
-
-// String names a setting by what it has other than BaseSetting.
-func (s ProducerSetting) String() string {
-	b := BaseSetting()
-	var out []string
-	if s.Linger != b.Linger {
-		out = append(out, "linger="+s.Linger.String())
-	}
-	if s.Batch != b.Batch {
-		out = append(out, "batch="+bytesText(s.Batch))
-	}
-	if s.Compression != b.Compression {
-		out = append(out, "compression="+s.Compression)
-	}
-	if s.Acks != b.Acks {
-		out = append(out, "acks="+s.Acks)
-	}
-	if s.Idempotent != (s.Acks == "all") {
-		out = append(out, "idempotence=off")
-	}
-	if len(out) == 0 {
-		return "base"
-	}
-	return strings.Join(out, ",")
 }
 
 func bytesText(n int) string {
@@ -181,24 +159,55 @@ func bytesText(n int) string {
 	return strconv.Itoa(n)
 }
 
-// words describes a setting in full.
-func (s ProducerSetting) words() string {
-	idempotence := "off"
-	if s.Idempotent {
-		idempotence = "on"
+// check rejects settings that a producer cannot have.
+func (s ProducerSetting) check() error {
+	_, known := codecs()[s.Compression]
+	switch {
+	case s.Linger < 0 || s.Linger > MaxLinger:
+		return fmt.Errorf("a linger of %v is not between 0 and %v", s.Linger, MaxLinger)
+	case s.Batch < minBatch || s.Batch > maxBatch:
+		return fmt.Errorf("a batch of %d bytes is not between %d and %d, which is what brokers accept", s.Batch, minBatch, maxBatch)
+	case !known:
+		return kit.NoSuch("compression", s.Compression, slices.Sorted(maps.Keys(codecs())))
+	case s.Acks != "all" && s.Acks != "1" && s.Acks != "0":
+		return fmt.Errorf("acks=%s: want all, 1 or 0", s.Acks)
+	case s.Idempotent && s.Acks != "all":
+		return fmt.Errorf("idempotence needs acks=all, not acks=%s: without it a producer cannot know which records the replicas have", s.Acks)
 	}
-	return fmt.Sprintf("linger=%v batch=%s compression=%s acks=%s idempotence=%s", s.Linger, bytesText(s.Batch), s.Compression, s.Acks, idempotence)
+	return nil
 }
 
-// safe reports whether what is acknowledged is neither lost nor doubled.
+// written lists the parts that differ from another setting.
+func (s ProducerSetting) written(other ProducerSetting) (out []string) {
+	others := other.parts()
+	for i, p := range s.parts() {
+		if p.text != others[i].text {
+			out = append(out, p.name+"="+p.text)
+		}
+	}
+	return out
+}
+
+// String names a setting by its differences from BaseSetting.
+func (s ProducerSetting) String() string {
+	base := BaseSetting()
+	base.Idempotent = s.Acks == "all"
+	return cmp.Or(strings.Join(s.written(base), ","), "base")
+}
+
+// words describes a setting in full.
+func (s ProducerSetting) words() string {
+	return strings.Join(s.written(ProducerSetting{Linger: -1, Idempotent: !s.Idempotent}), " ")
+}
+
+// safe reports whether what is acknowledged is neither lost nor duplicated.
 func (s ProducerSetting) safe() bool { return s.Acks == "all" && s.Idempotent }
 
 // options are the client's.
 func (s ProducerSetting) options() []kgo.Opt {
-	codec := map[string]kgo.CompressionCodec{"none": kgo.NoCompression(), "snappy": kgo.SnappyCompression(), "lz4": kgo.Lz4Compression(),
-		"gzip": kgo.GzipCompression(), "zstd": kgo.ZstdCompression()}[s.Compression]
 	acks := map[string]kgo.Acks{"all": kgo.AllISRAcks(), "1": kgo.LeaderAck(), "0": kgo.NoAck()}[s.Acks]
-	opts := []kgo.Opt{kgo.ProducerLinger(s.Linger), kgo.ProducerBatchMaxBytes(int32(s.Batch)), kgo.ProducerBatchCompression(codec), kgo.RequiredAcks(acks)}
+	opts := []kgo.Opt{kgo.ProducerLinger(s.Linger), kgo.ProducerBatchMaxBytes(int32(s.Batch)),
+		kgo.ProducerBatchCompression(codecs()[s.Compression]), kgo.RequiredAcks(acks)}
 	if !s.Idempotent {
 		opts = append(opts, kgo.DisableIdempotentWrite())
 	}

@@ -30,8 +30,19 @@ type FromTopic struct {
 	Topic string       `json:"topic"`
 }
 
-// read reads the newest n records, as evenly from the partitions as they have them. What
-// has no value, or one larger than a batch may be, is left out.
+// own reads or records the records that producers write, nil where they are simulated.
+func (s *Settings) own(ctx context.Context, b *lab.Bench) ([]kit.Payload, error) {
+	switch {
+	case s.From != nil:
+		return s.From.read(ctx, b, maxOwn)
+	case s.Live != nil:
+		return s.Live.Record(ctx, b, maxOwn, recordTime)
+	}
+	return nil, nil
+}
+
+// read reads the newest n records, as evenly from the partitions as they have them. It leaves
+// out records without a value, and those with one larger than a batch may be.
 func (f *FromTopic) read(ctx context.Context, b *lab.Bench, n int64) ([]kit.Payload, error) {
 	b.Progress("reading records of " + f.Topic)
 	cl, err := f.Kafka.Connect(ctx)
@@ -52,18 +63,13 @@ func (f *FromTopic) read(ctx context.Context, b *lab.Bench, n int64) ([]kit.Payl
 			ranges = append(ranges, kafka.Range{TopicPartition: tp, From: from, To: o.End})
 		}
 	}
-	type dated struct {
-		kit.Payload
-		at time.Time
-	}
-	var found []dated
+	var found []*kgo.Record
 	size := 0
 	err = kafka.Scan(ctx, f.Kafka, ranges, func(r *kgo.Record) error {
-		if len(r.Value) == 0 || len(r.Value) > ownValue || size >= kit.MaxRecordBytes {
-			return nil
+		if len(r.Value) > 0 && len(r.Value) <= ownValue && size < kit.MaxRecordBytes {
+			size += len(r.Key) + len(r.Value)
+			found = append(found, &kgo.Record{Key: bytes.Clone(r.Key), Value: bytes.Clone(r.Value), Timestamp: r.Timestamp})
 		}
-		size += len(r.Key) + len(r.Value)
-		found = append(found, dated{kit.Payload{Key: bytes.Clone(r.Key), Value: bytes.Clone(r.Value)}, r.Timestamp})
 		return nil
 	})
 	if err != nil {
@@ -72,10 +78,10 @@ func (f *FromTopic) read(ctx context.Context, b *lab.Bench, n int64) ([]kit.Payl
 	if len(found) == 0 {
 		return nil, fmt.Errorf("topic %s has no records to write again: choose a topic with records", f.Topic)
 	}
-	slices.SortStableFunc(found, func(a, b dated) int { return a.at.Compare(b.at) }) // as they came
+	slices.SortStableFunc(found, func(a, b *kgo.Record) int { return a.Timestamp.Compare(b.Timestamp) }) // in the order of their times
 	out := make([]kit.Payload, len(found))
-	for i := range found {
-		out[i] = found[i].Payload
+	for i, r := range found {
+		out[i] = kit.Payload{Key: r.Key, Value: r.Value}
 	}
 	return out, nil
 }
@@ -89,7 +95,8 @@ func (x *run) ownNotes() []string {
 	for i := range x.events {
 		size += len(x.events[i].Value)
 	}
-	text := fmt.Sprintf("producers wrote %d records (%s), %d bytes each on average, again and again; the commits of weir's ingester are measured with simulated events", len(x.events), x.s.Source(), size/len(x.events))
+	text := fmt.Sprintf("producers wrote %d records (%s), %d bytes each on average, again and again; "+
+		"the commits of weir's ingester are measured with simulated events", len(x.events), x.s.Source(), size/len(x.events))
 	if len(x.events) < kit.FewRecords {
 		text += fmt.Sprintf("; fewer than %d of them repeat within a batch, which makes compression look too good", kit.FewRecords)
 	}

@@ -1,7 +1,6 @@
 package kit
 
 import (
-	"context"
 	"encoding/binary"
 	"net"
 	"sync"
@@ -27,21 +26,17 @@ type Network struct {
 func NewNetwork() *Network { return &Network{conns: map[net.Conn]struct{}{}} }
 
 // Option makes a client use this network.
-func (m *Network) Option() kgo.Opt { return kgo.Dialer(m.dial) }
-
-func (m *Network) dial(ctx context.Context, network, addr string) (net.Conn, error) {
-	c, err := new(net.Dialer).DialContext(ctx, network, addr)
-	if err != nil {
-		return nil, err
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.dead {
-		_ = c.Close() // nothing was written
-		return nil, net.ErrClosed
-	}
-	m.conns[c] = struct{}{}
-	return &networkConn{Conn: c, m: m}, nil
+func (m *Network) Option() kgo.Opt {
+	return Dialed(func(c net.Conn) (net.Conn, error) {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if m.dead {
+			_ = c.Close() // nothing was written
+			return nil, net.ErrClosed
+		}
+		m.conns[c] = struct{}{}
+		return &networkConn{Conn: c, m: m}, nil
+	})
 }
 
 // Cut cuts every connection, and lets no new one be made.

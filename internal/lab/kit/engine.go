@@ -23,13 +23,8 @@ func OpenEngine(ctx context.Context, b *lab.Bench, properties map[string]string)
 	if err != nil {
 		return nil, err
 	}
-	run, stop := context.WithCancel(context.WithoutCancel(ctx))
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		_ = c.Run(run) // logs what goes wrong
-	}()
-	return &Engine{c, func() { stop(); <-ended }}, nil
+	// It logs its errors.
+	return &Engine{c, Background(context.WithoutCancel(ctx), func(ctx context.Context) { _ = c.Run(ctx) })}, nil
 }
 
 // Alive reports whether a broker runs.

@@ -6,9 +6,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
+	"net"
 	"path/filepath"
 	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -29,6 +33,9 @@ const (
 	// TellEvery is how often a lab shows what it has seen.
 	TellEvery = 100 * time.Millisecond
 )
+
+// BreakIdle is a way to break several labs on purpose: it leaves out what the lab is about.
+const BreakIdle = "idle"
 
 // Wait waits for a time, or until ctx ends, whose error it returns.
 func Wait(ctx context.Context, d time.Duration) error {
@@ -87,21 +94,12 @@ type Load struct {
 // and closes the client.
 func (l Load) Run(ctx context.Context) error {
 	defer l.Client.Close()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	produce, under := l.Client.Produce, context.WithoutCancel(ctx) // a record under way shall be settled
+	produce, under := l.Client.Produce, context.WithoutCancel(ctx) // writes in progress must be settled
 	if l.Drop {
 		produce = l.Client.TryProduce
 	}
-	for start, n := time.Now(), int64(0); ; {
-		select {
-		case <-ctx.Done():
-			flush, cancel := context.WithTimeout(under, Patience)
-			defer cancel()
-			return l.Client.Flush(flush)
-		case <-tick.C:
-		}
-		due := int64(time.Since(start).Seconds() * l.Rate)
+	n := int64(0)
+	for due := range Due(ctx, 10*time.Millisecond, time.Now(), l.Rate) {
 		if l.Sent != nil {
 			l.Sent(due)
 		}
@@ -110,6 +108,66 @@ func (l Load) Run(ctx context.Context) error {
 			produce(under, l.Record(i), func(r *kgo.Record, err error) { l.Acked(i, r, err) })
 		}
 	}
+	flush, cancel := context.WithTimeout(under, Patience)
+	defer cancel()
+	return l.Client.Flush(flush)
+}
+
+// Due yields, once every tick until ctx ends, how many events are due at a rate since start.
+func Due(ctx context.Context, every time.Duration, start time.Time, rate float64) iter.Seq[int64] {
+	return func(yield func(int64) bool) {
+		tick := time.NewTicker(every)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			if !yield(int64(time.Since(start).Seconds() * rate)) {
+				return
+			}
+		}
+	}
+}
+
+// Background runs fn until stop is called or ctx ends. stop returns when fn has.
+func Background(ctx context.Context, fn func(context.Context)) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() { fn(ctx) })
+	return func() {
+		cancel()
+		wg.Wait()
+	}
+}
+
+// Tail calls fn, from one goroutine, with every committed record of topics and with the time
+// at which the record could be read, until stop is called.
+func Tail(ctx context.Context, cfg kafka.Config, fn func(now time.Time, r *kgo.Record), topics ...string) (stop func(), err error) {
+	cl, err := cfg.NewClient(kgo.ConsumeTopics(topics...), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	if err != nil {
+		return nil, err
+	}
+	return Background(ctx, func(ctx context.Context) {
+		defer cl.Close()
+		for ctx.Err() == nil {
+			fetches := cl.PollFetches(ctx)
+			now := time.Now()
+			fetches.EachRecord(func(r *kgo.Record) { fn(now, r) })
+		}
+	}), nil
+}
+
+// Dialed makes a client use connections as wrap returns them.
+func Dialed(wrap func(net.Conn) (net.Conn, error)) kgo.Opt {
+	return kgo.Dialer(func(ctx context.Context, network, addr string) (net.Conn, error) {
+		c, err := new(net.Dialer).DialContext(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		return wrap(c)
+	})
 }
 
 // ReadBack reads all records that topics hold.
@@ -148,19 +206,13 @@ func OpenRedis(ctx context.Context, dir string, log *slog.Logger) (*Redis, error
 	if err != nil {
 		return nil, fmt.Errorf("open Redis: %w", err)
 	}
-	run, stop := context.WithCancel(context.WithoutCancel(ctx))
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		_ = s.Run(run) // logs what goes wrong
-	}()
+	stop := Background(context.WithoutCancel(ctx), func(ctx context.Context) { _ = s.Run(ctx) }) // it logs its errors
 	r := &Redis{URL: s.URL()}
 	r.Close = func() (err error) {
 		if r.Store != nil {
 			err = r.Store.Close()
 		}
 		stop()
-		<-ended
 		return errors.Join(err, s.Close())
 	}
 	if r.Store, err = tally.Open(ctx, r.URL); err != nil {
@@ -184,4 +236,13 @@ func Choose[T ~string](what string, got, all []T) error {
 		}
 	}
 	return nil
+}
+
+// NoSuch rejects an unknown choice.
+func NoSuch[T ~string](what string, got T, all []T) error {
+	names := make([]string, len(all))
+	for i, x := range all {
+		names[i] = string(x)
+	}
+	return fmt.Errorf("unknown %s %q: choose one of %s", what, got, strings.Join(names, ", "))
 }

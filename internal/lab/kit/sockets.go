@@ -5,11 +5,7 @@ import (
 	"errors"
 	"net"
 	"sync"
-	"sync/atomic"
 	"time"
-
-	"github.com/weir-project/weir/internal/event"
-	"github.com/weir-project/weir/internal/ingest"
 )
 
 // SocketBuffer bounds in bytes what the kernel may hold on each side of the
@@ -30,28 +26,19 @@ type sockets struct {
 	client  *net.TCPConn
 }
 
-// await returns when somebody has dialled. The connection is Accept's.
+// await returns when a client has dialled. The connection is kept for Accept.
 func (s *sockets) await(ctx context.Context) error {
-	done := make(chan error, 1)
-	go func() {
-		c, err := s.Listener.Accept()
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.first = c
-		done <- err
-	}()
 	ctx, cancel := context.WithTimeout(ctx, Patience)
 	defer cancel()
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		_ = s.Listener.Close() // ends Accept
-		return errors.Join(ctx.Err(), <-done)
-	}
+	defer context.AfterFunc(ctx, func() { _ = s.Listener.Close() })() // ends Accept
+	c, err := s.Listener.Accept()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.first = c
+	return errors.Join(ctx.Err(), err)
 }
 
-// end closes what is not closed by who serves.
+// end closes what the server has not closed.
 func (s *sockets) end() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -105,6 +92,7 @@ func (t *timed) Write(p []byte) (int, error) {
 	return n, err
 }
 
+// Times returns how long the server waited in writes, all together and at most.
 func (s *sockets) Times() (blocked, longest time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -113,13 +101,14 @@ func (s *sockets) Times() (blocked, longest time.Duration) {
 
 // Kernel is what waits in the kernel between upstream and the reader.
 type Kernel struct {
-	// sending and receiving are the bytes that wait in the buffers of the writing and of
+	// Sending and Receiving are the bytes that wait in the buffers of the writing and of
 	// the reading side; 0 where the system does not report them.
 	Sending, Receiving int64
-	// stopped is how long the write in progress has lasted.
+	// Stopped is how long the write in progress has lasted.
 	Stopped time.Duration
 }
 
+// Kernel returns what waits there now.
 func (s *sockets) Kernel() Kernel {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -144,28 +133,4 @@ func (s *sockets) dial(ctx context.Context, network, addr string) (net.Conn, err
 		s.mu.Unlock()
 	}
 	return c, nil
-}
-
-// lossy is a source that drops one event in a hundred without counting it. The lab must
-// detect that.
-type lossy struct {
-	ingest.Source
-	seen, Lost atomic.Int64
-}
-
-// Stream implements ingest.Source.
-func (l *lossy) Stream(ctx context.Context, from event.Cursor, emit func(*event.Batch) error) error {
-	return l.Source.Stream(ctx, from, func(b *event.Batch) error {
-		left := b.Events[:0]
-		for _, e := range b.Events {
-			if l.seen.Add(1)%100 == 0 {
-				l.Lost.Add(1)
-				continue
-			}
-			left = append(left, e)
-		}
-		clear(b.Events[len(left):])
-		b.Events = left
-		return emit(b)
-	})
 }

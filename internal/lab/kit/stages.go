@@ -2,7 +2,6 @@ package kit
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -32,97 +31,85 @@ const (
 // BeforeKafka reports whether what waits for the stage is not in Kafka yet.
 func (s Stage) BeforeKafka() bool { return s == SlowWork || s == SlowBroker }
 
-// throttle lets bytes pass at a rate. It is safe for concurrent use.
-type throttle struct {
-	perSecond int64
-	Passed    atomic.Int64
-
-	mu   sync.Mutex
-	free time.Time // when what was let pass has passed
-}
-
-// take waits until n bytes have passed.
-func (t *throttle) take(n int) {
-	t.mu.Lock()
-	now := time.Now()
-	if t.free.Before(now) {
-		t.free = now
-	}
-	t.free = t.free.Add(time.Duration(float64(n) / float64(t.perSecond) * float64(time.Second)))
-	until := t.free
-	t.mu.Unlock()
-	_ = Wait(context.Background(), time.Until(until)) // a connection that is closed meanwhile refuses what comes then
-	t.Passed.Add(int64(n))
-}
-
-// dialer connects clients of Kafka through the throttle, in their direction of
-// sending: it works on any brokers, because no address changes.
-func (t *throttle) dialer() kgo.Opt {
-	return kgo.Dialer(func(ctx context.Context, network, addr string) (net.Conn, error) {
-		c, err := new(net.Dialer).DialContext(ctx, network, addr)
-		if err != nil {
-			return nil, err
-		}
-		return &throttledConn{c, t}, nil
-	})
-}
-
-type throttledConn struct {
+// slowConn is a connection that writes in pieces, each of which waits.
+type slowConn struct {
 	net.Conn
-	t *throttle
+	piece int // bytes that are written at once at most
+	wait  func(bytes int)
 }
-
-// throttledBytes is how much is written at once.
-const throttledBytes = 4 << 10
 
 // Write implements net.Conn.
-func (c *throttledConn) Write(p []byte) (done int, err error) {
+func (c *slowConn) Write(p []byte) (done int, err error) {
 	for len(p) > 0 && err == nil {
-		n := min(len(p), throttledBytes)
-		c.t.take(n)
+		n := min(len(p), c.piece)
+		c.wait(n)
 		n, err = c.Conn.Write(p[:n])
 		done, p = done+n, p[n:]
 	}
 	return done, err
 }
 
-// busyConsumer is a hook of a Kafka client that is busy with each record it polls.
-type busyConsumer struct {
-	work time.Duration
-	mu   sync.Mutex    // both topics have one consumer, in the end
-	debt time.Duration // what is to be slept
-	Done atomic.Int64
+// throttled connects clients of Kafka so that what all of them send passes at a rate in bytes
+// a second: it works on any brokers, because no address changes. passed counts the bytes.
+func throttled(perSecond int64, passed *atomic.Int64) kgo.Opt {
+	var mu sync.Mutex
+	var free time.Time // when all that was let pass has passed
+	return Dialed(func(c net.Conn) (net.Conn, error) {
+		return &slowConn{c, 4 << 10, func(n int) {
+			mu.Lock()
+			if now := time.Now(); free.Before(now) {
+				free = now
+			}
+			free = free.Add(time.Duration(float64(n) / float64(perSecond) * float64(time.Second)))
+			until := free
+			mu.Unlock()
+			_ = Wait(context.Background(), time.Until(until)) // a connection that was closed meanwhile refuses the write
+			passed.Add(int64(n))
+		}}, nil
+	})
 }
 
+// consumers is a hook of Kafka clients that counts the records that they have from brokers,
+// and is busy with each record that they poll.
+type consumers struct {
+	fetched atomic.Int64
+	work    time.Duration // 0 where the consumer is not slow
+	done    *atomic.Int64
+	mu      sync.Mutex    // both topics have one consumer, in the end
+	debt    time.Duration // what is to be slept
+}
+
+// OnFetchRecordBuffered implements kgo.HookFetchRecordBuffered.
+func (c *consumers) OnFetchRecordBuffered(*kgo.Record) { c.fetched.Add(1) }
+
 // OnFetchRecordUnbuffered implements kgo.HookFetchRecordUnbuffered.
-func (b *busyConsumer) OnFetchRecordUnbuffered(_ *kgo.Record, polled bool) {
-	if !polled {
-		return
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.Done.Add(1)
-	if b.debt += b.work; b.debt > 2*time.Millisecond { // a shorter sleep takes longer than asked
-		start := time.Now()
-		_ = Wait(context.Background(), b.debt) // milliseconds
-		b.debt -= time.Since(start)
+func (c *consumers) OnFetchRecordUnbuffered(_ *kgo.Record, polled bool) {
+	switch {
+	case !polled: // thrown away, and fetched again
+		c.fetched.Add(-1)
+	case c.done != nil:
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.done.Add(1)
+		if c.debt += c.work; c.debt > 2*time.Millisecond { // a shorter sleep takes longer than asked
+			start := time.Now()
+			_ = Wait(context.Background(), c.debt) // milliseconds
+			c.debt -= time.Since(start)
+		}
 	}
 }
 
 // proxy stands before a server and lets every request wait.
 type proxy struct {
-	ln     net.Listener
-	to     string
-	delay  time.Duration
-	Passed atomic.Int64 // pieces of requests
-
-	mu    sync.Mutex
-	conns map[net.Conn]bool
-	wg    sync.WaitGroup
+	net.Listener
+	open atomic.Int64 // connections of clients
+	wg   sync.WaitGroup
+	stop context.CancelFunc
 }
 
-// openProxy returns a proxy of the server of a URL, and its own URL.
-func openProxy(server string, delay time.Duration) (*proxy, string, error) {
+// openProxy returns a proxy of the server of a URL, and its own URL. passed counts pieces of
+// requests.
+func openProxy(server string, delay time.Duration, passed *atomic.Int64) (*proxy, string, error) {
 	u, err := url.Parse(server)
 	if err != nil {
 		return nil, "", fmt.Errorf("open proxy: %w", err)
@@ -131,71 +118,58 @@ func openProxy(server string, delay time.Duration) (*proxy, string, error) {
 	if err != nil {
 		return nil, "", fmt.Errorf("open proxy: %w", err)
 	}
-	p := &proxy{ln: ln, to: u.Host, delay: delay, conns: map[net.Conn]bool{}}
+	p, to := &proxy{Listener: ln}, u.Host
 	u.Host = ln.Addr().String()
-	p.wg.Go(p.accept)
+	var ctx context.Context
+	ctx, p.stop = context.WithCancel(context.Background())
+	wait := func(int) {
+		if delay > 0 {
+			_ = Wait(context.Background(), delay) // at most a second
+			passed.Add(1)
+		}
+	}
+	p.wg.Go(func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			p.open.Add(1)
+			p.wg.Go(func() {
+				defer p.open.Add(-1)
+				p.serve(ctx, c, to, wait)
+			})
+		}
+	})
 	return p, u.String(), nil
 }
 
-func (p *proxy) accept() {
-	for {
-		c, err := p.ln.Accept()
-		if err != nil {
-			return
-		}
-		s, err := net.Dial("tcp", p.to)
-		if err != nil {
-			_ = c.Close() // the client sees it
-			continue
-		}
-		p.mu.Lock()
-		p.conns[c], p.conns[s] = true, true
-		p.mu.Unlock()
-		p.wg.Go(func() {
-			var answers sync.WaitGroup
-			answers.Go(func() { p.pipe(c, s, 0) })
-			p.pipe(s, c, p.delay)
-			answers.Wait()
-			p.mu.Lock()
-			defer p.mu.Unlock()
-			delete(p.conns, c)
-			delete(p.conns, s)
-		})
+// serve passes on what client and server send until either of them ends.
+func (p *proxy) serve(ctx context.Context, c net.Conn, to string, wait func(int)) {
+	defer c.Close()
+	s, err := new(net.Dialer).DialContext(ctx, "tcp", to)
+	if err != nil {
+		return // the client sees it
 	}
-}
-
-// pipe copies until either side ends, and ends both.
-func (p *proxy) pipe(to, from net.Conn, delay time.Duration) {
-	defer to.Close()
-	defer from.Close()
-	buf := make([]byte, 64<<10)
-	for {
-		n, err := from.Read(buf)
-		if n > 0 {
-			if delay > 0 {
-				_ = Wait(context.Background(), delay) // at most a second
-				p.Passed.Add(1)
-			}
-			if _, err := to.Write(buf[:n]); err != nil {
-				return
-			}
-		}
-		if err != nil {
-			return
-		}
+	both := func() {
+		_ = c.Close() // ends the copies
+		_ = s.Close()
 	}
+	defer context.AfterFunc(ctx, both)()
+	var responses sync.WaitGroup
+	responses.Go(func() {
+		defer both()
+		_, _ = io.Copy(c, s)
+	})
+	_, _ = io.Copy(&slowConn{s, 64 << 10, wait}, c)
+	both()
+	responses.Wait()
 }
 
 // Close ends it with all its connections.
 func (p *proxy) Close() error {
-	err := p.ln.Close()
-	p.mu.Lock()
-	for c := range p.conns {
-		if e := c.Close(); e != nil && !errors.Is(e, net.ErrClosed) && !errors.Is(e, io.EOF) {
-			err = errors.Join(err, e)
-		}
-	}
-	p.mu.Unlock()
+	err := p.Listener.Close()
+	p.stop()
 	p.wg.Wait()
 	return err
 }

@@ -1,10 +1,11 @@
 package kit
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
 	"sync"
@@ -26,7 +27,7 @@ type Upstream struct {
 	Collections []string `json:"collections"`
 }
 
-// Check says what is wrong with it.
+// Check rejects a URL that is not a Jetstream's.
 func (u *Upstream) Check() error {
 	if u == nil {
 		return nil
@@ -49,10 +50,10 @@ func (u *Upstream) Name() string {
 	return lab.SourceLive
 }
 
-// Event is what the lab itself reads in a stored event, with the standard library: the
-// pipeline's own decoder is under test.
+// Event is what the lab itself reads in a stored event, with the standard library, because
+// the pipeline's own decoder is under test.
 type Event struct {
-	ID   string // simulate.Item's Identity; empty for what is no event
+	ID   string // simulate.Item's Identity; empty where the value is not an event
 	Kind string
 	Key  string
 }
@@ -79,40 +80,34 @@ func Parse(value []byte) Event {
 type Noted struct {
 	ingest.Source
 	offer time.Duration
-
-	begun chan struct{} // closed at the first event
-	ended chan struct{} // closed when offer is over
+	begun chan struct{}   // closed at the first event
+	ended context.Context // ends when offer is over
+	end   context.CancelFunc
 
 	mu    sync.Mutex
 	first time.Time
 	Index map[string]int64 // by identity, in the order of their coming
 	Keys  []string
-	data  map[string]int64 // by kind, of the data topic
+	data  map[string]int64 // by event type, of the data topic
 	over  bool             // nothing comes any more
 }
 
 func newNoted(src ingest.Source, offer time.Duration) *Noted {
-	return &Noted{Source: src, offer: offer, begun: make(chan struct{}), ended: make(chan struct{}), Index: map[string]int64{}, data: map[string]int64{}}
+	n := &Noted{Source: src, offer: offer, begun: make(chan struct{}), Index: map[string]int64{}, data: map[string]int64{}}
+	n.ended, n.end = context.WithCancel(context.Background())
+	return n
 }
 
 // Stream implements ingest.Source.
 func (n *Noted) Stream(ctx context.Context, from event.Cursor, emit func(*event.Batch) error) error {
 	reading, stop := context.WithCancel(ctx)
 	defer stop()
-	go func() {
-		select {
-		case <-n.ended:
-			stop()
-		case <-reading.Done():
-		}
-	}()
+	defer context.AfterFunc(n.ended, stop)()
 	err := n.Source.Stream(reading, from, func(b *event.Batch) error {
 		n.note(b)
 		return emit(b)
 	})
-	select {
-	case <-n.ended:
-	default:
+	if n.ended.Err() == nil {
 		return err
 	}
 	n.mu.Lock()
@@ -122,8 +117,9 @@ func (n *Noted) Stream(ctx context.Context, from event.Cursor, emit func(*event.
 	return ctx.Err()
 }
 
-// note takes in what is stored of a batch, but for what came before.
-func (n *Noted) note(b *event.Batch) {
+// note notes what is stored of a batch, except what came before, and returns the new events
+// of the data topic.
+func (n *Noted) note(b *event.Batch) (added []Payload) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for i := range b.Events {
@@ -134,7 +130,7 @@ func (n *Noted) note(b *event.Batch) {
 		if n.first.IsZero() {
 			n.first = time.Now()
 			close(n.begun)
-			time.AfterFunc(n.offer, func() { close(n.ended) })
+			time.AfterFunc(n.offer, n.end)
 		}
 		x := Parse(e.Value)
 		if _, again := n.Index[x.ID]; again {
@@ -144,11 +140,13 @@ func (n *Noted) note(b *event.Batch) {
 		n.Keys = append(n.Keys, x.Key)
 		if e.Route == event.Data {
 			n.data[x.Kind]++
+			added = append(added, Payload{Key: e.Key, Value: e.Value, Kind: x.Kind, ID: x.ID})
 		}
 	}
+	return added
 }
 
-// Tip is how many events have come, and whether no more will.
+// Tip returns how many events have come, and whether no more will.
 func (n *Noted) Tip() (events int64, over bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -159,11 +157,7 @@ func (n *Noted) Tip() (events int64, over bool) {
 func (n *Noted) Kinds() map[string]int64 {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	out := make(map[string]int64, len(n.data))
-	for k, v := range n.data {
-		out[k] = v
-	}
-	return out
+	return maps.Clone(n.data)
 }
 
 // await waits for the first event.
@@ -196,9 +190,6 @@ const (
 	FewRecords = 2000
 )
 
-// errEnough ends a recording.
-var errEnough = errors.New("enough is recorded")
-
 // Record reads events of the data topic from the live stream, until there are n, or a
 // bound on their bytes is reached, or the time is over, which begins with the first.
 func (u *Upstream) Record(ctx context.Context, b *lab.Bench, n int, during time.Duration) ([]Payload, error) {
@@ -207,44 +198,30 @@ func (u *Upstream) Record(ctx context.Context, b *lab.Bench, n int, during time.
 		return nil, err
 	}
 	var out []Payload
-	var bytes int
-	seen := map[string]bool{}
+	size := 0
+	full := func() bool { return len(out) >= n || size >= MaxRecordBytes }
 	rec := newNoted(src, during)
 	reading, stop := context.WithTimeout(ctx, Patience+during)
 	defer stop()
-	go func() {
-		select {
-		case <-rec.ended:
-			stop()
-		case <-reading.Done():
-		}
-	}()
-	cursor := event.Cursor{}
-	for reading.Err() == nil {
-		err = rec.Source.Stream(reading, cursor, func(batch *event.Batch) error {
+	defer context.AfterFunc(rec.ended, stop)()
+	for cursor := (event.Cursor{}); reading.Err() == nil && !full(); _ = Wait(reading, time.Second) { // it ends with the time
+		_ = rec.Source.Stream(reading, cursor, func(batch *event.Batch) error {
 			defer batch.Release()
-			rec.note(batch)
-			for i := range batch.Events {
-				e := &batch.Events[i]
-				x := Parse(e.Value)
-				if e.Route != event.Data || x.ID == "" || seen[x.ID] || len(out) >= n || bytes >= MaxRecordBytes {
-					continue
+			for _, x := range rec.note(batch) {
+				if x.ID != "" && !full() {
+					x.Key, x.Value = bytes.Clone(x.Key), bytes.Clone(x.Value) // the batch's memory is used again
+					out = append(out, x)
+					size += len(x.Key) + len(x.Value)
 				}
-				seen[x.ID] = true
-				out = append(out, Payload{Key: append([]byte(nil), e.Key...), Value: append([]byte(nil), e.Value...), Kind: x.Kind, ID: x.ID})
-				bytes += len(e.Key) + len(e.Value)
 			}
 			b.Progress(fmt.Sprintf("recording the live stream: %d of %d records", len(out), n))
-			if len(out) >= n || bytes >= MaxRecordBytes {
-				return errEnough
+			if full() {
+				stop()
+				return context.Canceled
 			}
 			cursor = batch.Cursor.Clone()
 			return nil
 		})
-		if errors.Is(err, errEnough) {
-			break
-		}
-		_ = Wait(reading, time.Second) // it ends with the time
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, err

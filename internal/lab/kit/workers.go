@@ -99,17 +99,10 @@ func (w *Workers) One(ctx context.Context, n int) {
 // less than it should, the machine's clock does to all workers.
 func StartControl(ctx context.Context, work time.Duration) (w *Workers, stop func()) {
 	w = NewWorkers(1, work)
-	ctx, cancel := context.WithCancel(ctx)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
+	return w, Background(ctx, func(ctx context.Context) {
 		for ctx.Err() == nil {
 			w.One(ctx, 0)
 			w.Done.Add(1)
 		}
-	}()
-	return w, func() {
-		cancel()
-		<-done
-	}
+	})
 }

@@ -3,12 +3,11 @@
 package replay
 
 import (
+	"cmp"
 	"context"
 	_ "embed"
 	"errors"
 	"fmt"
-	"maps"
-	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -71,7 +70,7 @@ func (s *Settings) Check() error { return s.Live.Check() }
 
 // seen is what was seen.
 type seen struct {
-	truth map[string]int64 // by kind, of the data topic
+	truth map[string]int64 // by event type, of the data topic
 	// live and again are what the two groups have counted at the end, records what
 	// the topic holds.
 	live, again map[string]int64
@@ -83,7 +82,6 @@ type seen struct {
 	finished              bool
 	refill                float64 // seconds
 	refilled              int64   // events
-
 }
 
 // Run implements lab.Settings.
@@ -94,96 +92,77 @@ func (s *Settings) Run(ctx context.Context, b *lab.Bench, r *lab.Report) (err er
 		return err
 	}
 	defer func() { err = errors.Join(err, g.Close()) }()
-	o, err := s.observe(ctx, b, g)
-	if err != nil {
+	w := &watch{g: g, b: b}
+	if err := s.observe(ctx, w); err != nil && !errors.Is(err, errStill) {
 		return err
 	}
-	s.measure(r, o)
-	s.judge(r, o)
+	s.judge(r, &w.seen)
 	return ctx.Err()
 }
 
-// again is the group that counts a second time, while it runs.
-type again struct {
-	stop context.CancelFunc
-	wg   sync.WaitGroup
-}
-
-func startAgain(ctx context.Context, b *lab.Bench, g *kit.Stack) (*again, error) {
-	c, err := count.New(count.Config{Kafka: g.Kafka, Store: g.Store, Topic: kafka.TopicBluesky, Group: replayGroup, Classify: bluesky.Classify, Log: b.Log})
+// startAgain starts the group that counts a second time.
+func (w *watch) startAgain(ctx context.Context) (stop func(), err error) {
+	c, err := count.New(count.Config{Kafka: w.g.Kafka, Store: w.g.Store, Topic: kafka.TopicBluesky, Group: replayGroup, Classify: bluesky.Classify, Log: w.b.Log})
 	if err != nil {
 		return nil, err
 	}
-	a := &again{}
-	ctx, a.stop = context.WithCancel(ctx)
-	a.wg.Go(func() {
+	return kit.Background(ctx, func(ctx context.Context) {
 		if err := c.Run(ctx); err != nil {
-			b.Log.Error("counter ended", "group", replayGroup, "error", err)
+			w.b.Log.Error("counter ended", "group", replayGroup, "error", err)
 		}
-	})
-	return a, nil
-}
-
-func (a *again) end() {
-	a.stop()
-	a.wg.Wait()
+	}), nil
 }
 
 // observe lets the second group begin when half of the events have come, rewinds it
 // when it has caught up, and waits until both groups have counted everything.
-func (s *Settings) observe(ctx context.Context, b *lab.Bench, g *kit.Stack) (*seen, error) {
-	o := &seen{}
-	w := &watch{o: o, g: g, b: b}
+func (s *Settings) observe(ctx context.Context, w *watch) error {
+	b := w.b
 	if s.Live == nil {
-		o.truth = simulate.Count(g.Server.Items(0, s.events())).Data
+		w.truth = simulate.Count(w.g.Server.Items(0, s.events())).Data
 	}
-	half := kit.Sum(o.truth) / 2
-	b.Begin(caseAgain, g.Start)
-	b.Begin(caseLive, g.Start)
-	begun := func() bool { return w.live >= half }
-	if s.Live != nil { // how many there will be nobody knows
-		begun = func() bool { return time.Since(g.Start) >= s.Offer/2 && w.live > 0 }
+	half := kit.Sum(w.truth) / 2
+	b.Begin(caseAgain, w.g.Start)
+	b.Begin(caseLive, w.g.Start)
+	begun := func() bool { return w.nLive >= half }
+	if s.Live != nil { // how many there will be is not known
+		begun = func() bool { return time.Since(w.g.Start) >= s.Offer/2 && w.nLive > 0 }
 	}
-	if ok, err := w.until(ctx, begun); err != nil || !ok {
-		return o, err
+	if err := w.until(ctx, begun); err != nil {
+		return err
 	}
 	if s.Live != nil {
-		half = w.live
+		half = w.nLive
 	}
 	b.Mark(caseAgain, "a second group begins at offset 0")
-	a, err := startAgain(ctx, b, g)
+	stop, err := w.startAgain(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	ok, err := w.until(ctx, func() bool { return w.again >= half })
-	a.end()
-	if err != nil || !ok {
-		return o, err
+	err = w.until(ctx, func() bool { return w.nAgain >= half })
+	stop()
+	if err != nil {
+		return err
 	}
 	if err := s.rewind(ctx, w); err != nil {
-		return nil, err
+		return err
 	}
 	b.Mark(caseAgain, "it is rewound to offset 0")
-	from, began := w.live, time.Now()
-	if a, err = startAgain(ctx, b, g); err != nil {
-		return nil, err
+	from, began := w.nLive, time.Now() // what there was when it began
+	if stop, err = w.startAgain(ctx); err != nil {
+		return err
 	}
-	defer a.end()
-	target := w.live // what there was when it began
-	if ok, err = w.until(ctx, func() bool { return w.again >= target }); err != nil || !ok {
-		return o, err
+	defer stop()
+	if err := w.until(ctx, func() bool { return w.nAgain >= from }); err != nil {
+		return err
 	}
 	b.Mark(caseAgain, "it has caught up")
-	o.refill, o.refilled = time.Since(began).Seconds(), w.again-o.after
-	ok, err = w.until(ctx, func() bool { return w.all() && w.live >= kit.Sum(o.truth) })
-	if o.during = w.live - from; err != nil || !ok {
-		return o, err
+	w.refill, w.refilled = time.Since(began).Seconds(), w.nAgain-w.after
+	err = w.until(ctx, func() bool { return w.all() && w.nLive >= kit.Sum(w.truth) })
+	if w.during = w.nLive - from; err != nil {
+		return err
 	}
 	// What would be too much comes with a commit that is under way.
-	if err := g.StopIngest(); err != nil {
-		return nil, err
-	}
-	return o, o.ending(ctx, w)
+	return cmp.Or(w.g.StopIngest(), w.ending(ctx))
 }
 
 // rewind sets the second group back to the beginning of the log.
@@ -193,7 +172,7 @@ func (s *Settings) rewind(ctx context.Context, w *watch) error {
 		return err
 	}
 	for p, t := range before {
-		w.o.before += kit.Sum(t.Counts)
+		w.before += kit.Sum(t.Counts)
 		to := t.Start
 		switch s.Break {
 		case BreakSkip:
@@ -206,26 +185,31 @@ func (s *Settings) rewind(ctx context.Context, w *watch) error {
 		}
 	}
 	after, err := w.g.Store.Totals(ctx, replayGroup, kafka.TopicBluesky)
-	if err != nil {
-		return err
-	}
-	w.o.after = kit.Sum(after)
-	return nil
+	w.after = kit.Sum(after)
+	return err
 }
 
 // ending reads what the topic holds, and what both groups have counted once they
 // are past its last records.
-func (o *seen) ending(ctx context.Context, w *watch) error {
-	last, err := o.read(ctx, w.g)
+func (w *watch) ending(ctx context.Context) error {
+	cl, err := w.g.Kafka.NewClient()
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	last := map[int32]int64{} // offset of each partition
+	err = kit.ReadBack(ctx, w.g.Kafka, cl, func(r *kgo.Record) {
+		w.records++
+		last[r.Partition] = r.Offset
+	}, kafka.TopicBluesky)
 	if err != nil {
 		return err
 	}
 	var broken error
-	o.finished, err = w.until(ctx, func() bool {
-		for group, counts := range map[string]*map[string]int64{kafka.GroupBluesky: &o.live, replayGroup: &o.again} {
+	err = w.until(ctx, func() bool {
+		for group, counts := range map[string]*map[string]int64{kafka.GroupBluesky: &w.live, replayGroup: &w.again} {
 			all, err := w.g.Store.Partitions(ctx, group, kafka.TopicBluesky)
-			if err != nil {
-				broken = err
+			if broken = err; err != nil {
 				return true
 			}
 			*counts = map[string]int64{}
@@ -241,42 +225,20 @@ func (o *seen) ending(ctx context.Context, w *watch) error {
 		}
 		return true
 	})
-	return errors.Join(err, broken)
+	w.finished = err == nil
+	return cmp.Or(err, broken)
 }
 
-// read counts the topic's records and returns the last offset of each partition.
-func (o *seen) read(ctx context.Context, g *kit.Stack) (last map[int32]int64, err error) {
-	cl, err := g.Kafka.NewClient()
-	if err != nil {
-		return nil, err
-	}
-	defer cl.Close()
-	bounds, err := kafka.Bounds(ctx, cl, kafka.TopicBluesky)
-	if err != nil {
-		return nil, err
-	}
-	var ranges []kafka.Range
-	for tp, b := range bounds {
-		if b.End > b.Start {
-			ranges = append(ranges, kafka.Range{TopicPartition: tp, From: b.Start, To: b.End})
-		}
-	}
-	last = map[int32]int64{}
-	err = kafka.Scan(ctx, g.Kafka, ranges, func(r *kgo.Record) error {
-		o.records++
-		last[r.Partition] = r.Offset
-		return nil
-	})
-	return last, err
-}
+// errStill means that no count has changed for as long as the lab waits.
+var errStill = errors.New("no count changes any more")
 
 // watch reads the counts of both groups again and again.
 type watch struct {
-	o           *seen
-	g           *kit.Stack
-	b           *lab.Bench
-	live, again int64
-	shown, told time.Time
+	seen
+	g               *kit.Stack
+	b               *lab.Bench
+	nLive, nAgain   int64 // counted so far
+	shown, reported time.Time
 }
 
 // all reports whether upstream has offered everything; what a live one did is the truth.
@@ -286,33 +248,31 @@ func (w *watch) all() bool {
 	}
 	_, over := w.g.Noted.Tip()
 	if over {
-		w.o.truth = w.g.Noted.Kinds()
+		w.truth = w.g.Noted.Kinds()
 	}
 	return over
 }
 
-// until notes the counts until ok says so. It reports false when nothing has moved
-// for as long as anybody waits.
-func (w *watch) until(ctx context.Context, ok func() bool) (bool, error) {
-	tick := time.NewTicker(kit.SampleEvery)
-	defer tick.Stop()
+// until notes the counts until ok returns true. It returns errStill when no count has changed
+// for as long as the lab waits.
+func (w *watch) until(ctx context.Context, ok func() bool) error {
 	for moved := time.Now(); ; {
 		live, err := w.g.Store.Totals(ctx, kafka.GroupBluesky, kafka.TopicBluesky)
 		if err != nil {
-			return false, err
+			return err
 		}
 		again, err := w.g.Store.Totals(ctx, replayGroup, kafka.TopicBluesky)
 		if err != nil {
-			return false, err
+			return err
 		}
 		l, a := kit.Sum(live), kit.Sum(again)
-		w.o.shrunk = w.o.shrunk || l < w.live
-		if l != w.live || a != w.again {
+		w.shrunk = w.shrunk || l < w.nLive
+		if l != w.nLive || a != w.nAgain {
 			moved = time.Now()
 		}
-		w.live, w.again = l, a
-		if time.Since(w.told) >= kit.TellEvery {
-			w.told = time.Now()
+		w.nLive, w.nAgain = l, a
+		if time.Since(w.reported) >= kit.TellEvery {
+			w.reported = time.Now()
 			w.b.Point(caseLive, "counted (events)", float64(l))
 			w.b.Point(caseAgain, "counted (events)", float64(a))
 		}
@@ -320,20 +280,18 @@ func (w *watch) until(ctx context.Context, ok func() bool) (bool, error) {
 			w.shown = time.Now()
 			of := ""
 			if w.g.Noted == nil {
-				of = fmt.Sprintf(", of %d", kit.Sum(w.o.truth))
+				of = fmt.Sprintf(", of %d", kit.Sum(w.truth))
 			}
 			w.b.Progress(fmt.Sprintf("live %d, counted again %d%s", l, a, of))
 		}
-		if ok() {
-			return true, nil
+		switch {
+		case ok():
+			return nil
+		case time.Since(moved) > kit.Patience/2:
+			return errStill
 		}
-		if time.Since(moved) > kit.Patience/2 {
-			return false, nil
-		}
-		select {
-		case <-ctx.Done():
-			return false, ctx.Err()
-		case <-tick.C:
+		if err := kit.Wait(ctx, kit.SampleEvery); err != nil {
+			return err
 		}
 	}
 }
@@ -343,8 +301,8 @@ const (
 	caseAgain = "again"
 )
 
-// measure adds figures.
-func (s *Settings) measure(r *lab.Report, o *seen) {
+// judge adds figures and checks.
+func (s *Settings) judge(r *lab.Report, o *seen) {
 	r.Measure(caseLive, "counted", float64(kit.Sum(o.live)), "events")
 	r.Measure(caseAgain, "counted", float64(kit.Sum(o.again)), "events")
 	r.Measure(caseAgain, "counted before the rewind", float64(o.before), "events")
@@ -354,13 +312,10 @@ func (s *Settings) measure(r *lab.Report, o *seen) {
 		r.Measure(caseAgain, "speed", float64(o.refilled)/o.refill, "events/s")
 		r.Measure(caseLive, "counted after the rewind", float64(o.during), "events")
 	}
-}
-
-// judge adds the checks.
-func (s *Settings) judge(r *lab.Report, o *seen) {
+	truth := kit.Sum(o.truth)
 	conditions := len(r.Checks)
 	if !o.finished {
-		r.Unknown(caseLive, "every event is counted in time", fmt.Sprintf("%d, twice", kit.Sum(o.truth)), "no more came for half a minute")
+		r.Unknown(caseLive, "every event is counted in time", fmt.Sprintf("%d, twice", truth), "no more came for half a minute")
 	}
 	if o.before == 0 || o.after > 0 {
 		r.Unknown(caseAgain, "the group is rewound", "some counted before, 0 thereafter", fmt.Sprintf("%d, %d", o.before, o.after))
@@ -371,8 +326,9 @@ func (s *Settings) judge(r *lab.Report, o *seen) {
 	if len(r.Checks) > conditions {
 		return
 	}
-	r.Check(caseLive, "the live group is unaffected: its counts never fall, and end at the expected counts", fmt.Sprint(kit.Sorted(o.truth)),
-		fmt.Sprintf("%v, once less: %v", kit.Sorted(o.live), o.shrunk), maps.Equal(o.live, o.truth) && !o.shrunk)
-	r.Check(caseAgain, "the rewound group has the same counts of every event type", fmt.Sprint(kit.Sorted(o.live)), fmt.Sprint(kit.Sorted(o.again)), maps.Equal(o.again, o.live))
-	r.Check(caseAgain, "reading adds and removes no records", fmt.Sprintf("%d records", kit.Sum(o.truth)), fmt.Sprintf("%d records", o.records), o.records == kit.Sum(o.truth))
+	once := "%v, once less: %v"
+	r.Same(caseLive, "the live group is unaffected: its counts never fall, and end at the expected counts",
+		fmt.Sprintf(once, kit.Sorted(o.truth), false), fmt.Sprintf(once, kit.Sorted(o.live), o.shrunk))
+	r.Same(caseAgain, "the rewound group has the same counts of every event type", kit.Sorted(o.live), kit.Sorted(o.again))
+	r.Same(caseAgain, "reading adds and removes no records", fmt.Sprintf("%d records", truth), fmt.Sprintf("%d records", o.records))
 }

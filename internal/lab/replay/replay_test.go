@@ -41,7 +41,6 @@ func TestReplayJudge(t *testing.T) {
 		o := allRight()
 		tt.do(o)
 		s, r := setting.New[Settings](setting.Short), &lab.Report{}
-		s.measure(r, o)
 		s.judge(r, o)
 		if r.Conclude(); r.Verdict != tt.want || !strings.Contains(r.Reason, tt.says) {
 			t.Errorf("%s: %s: %s; want %s with %q", tt.name, r.Verdict, r.Reason, tt.want, tt.says)
