@@ -2,13 +2,13 @@ package web
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -17,109 +17,111 @@ import (
 )
 
 const (
-	// labTellEvery is how often a browser is told at most.
+	// labTellEvery is how often a browser gets an event at most.
 	labTellEvery = 200 * time.Millisecond
-	// labFirst is how long a start waits for the first word, which may be a refusal.
+	// labFirst is how long a start waits for the first report.
 	labFirst = 10 * time.Second
 	// labGrace is how long an experiment may take to end when it is asked to.
 	labGrace = 20 * time.Second
 	// labLine bounds a line of its output, and labStderr what is kept of its errors,
-	// in bytes; labBacklog how many updates wait for a browser.
+	// in bytes; labBacklog how many updates are kept for browsers.
 	labLine    = 1 << 20
 	labStderr  = 16 << 10
 	labBacklog = 2000
 )
 
-// labRun runs one experiment at a time, and keeps what the last one has told.
+// labRun runs one experiment at a time, and keeps what the last one has reported.
 type labRun struct {
 	mu      sync.Mutex
 	wg      sync.WaitGroup
+	running string // the lab that runs or starts; empty for none
+	stdin   io.WriteCloser
+	// What browsers see: a lab is shown once it has reported something.
 	lab     string
 	command string
-	running bool
-	stdin   io.WriteCloser
+	shown   bool // it is the one that runs
 	picture record.Picture
-	subs    map[*labSub]bool
+	updates []record.Update // that the picture took in last; the first one has the number from
+	from    int
+	changed chan struct{} // closed when there are more, or others
 }
 
-// labSub is a browser that listens.
-type labSub struct {
-	updates []record.Update
-	whole   bool // the picture is to be sent
-	news    chan struct{}
-}
-
+// name is the lab that runs; empty for none.
 func (l *labRun) name() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.running {
-		return l.lab
-	}
-	return ""
+	return l.running
 }
 
 // start starts an experiment, or says why there is none. ctx is the server's.
 func (l *labRun) start(ctx context.Context, cfg *Labs, name string, args []string, shell string) error {
-	l.mu.Lock()
-	if l.running {
-		defer l.mu.Unlock()
-		return conflict("the lab %s is running, and two at once would disturb each other's measurements: wait for its end, or stop it", l.lab)
-	}
-	args = append(append(append([]string{}, cfg.Program[1:]...), args...), "-o", "jsonl", "--control", "--data", cfg.Data)
+	args = slices.Concat(cfg.Program[1:], args, []string{"-o", "jsonl", "--control", "--data", cfg.Data})
 	cmd := exec.Command(cfg.Program[0], args...) //nolint:noctx // it is asked to end, which takes a moment
 	cmd.Env = labEnvironment(os.Environ())
 	stderr := &labErrors{}
 	cmd.Stderr = stderr
-	stdin, err := cmd.StdinPipe()
+	stdout, err := l.open(cmd, name)
 	if err != nil {
-		l.mu.Unlock()
-		return fmt.Errorf("start lab: %w", err)
+		return err
 	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		l.mu.Unlock()
-		return fmt.Errorf("start lab: %w", err)
-	}
-	if err := cmd.Start(); err != nil {
-		l.mu.Unlock()
-		return fmt.Errorf("start lab: %w", err)
-	}
-	lastLab, lastCommand, lastPicture := l.lab, l.command, l.picture
-	l.lab, l.command, l.running, l.stdin, l.picture = name, shell, true, stdin, record.Picture{}
-	for sub := range l.subs {
-		sub.restart()
-	}
-	l.mu.Unlock()
-	first, ended := make(chan struct{}), make(chan struct{})
+	begun, ended := make(chan struct{}), make(chan struct{})
+	var why string
 	l.wg.Go(func() {
 		defer close(ended)
-		l.follow(stdout, first)
-		err := cmd.Wait()
-		l.end(err, stderr.String())
+		l.follow(stdout, func() {
+			l.lab, l.command, l.picture, l.shown = name, shell, record.Picture{}, true
+			l.from += len(l.updates) + 1 // every browser gets the whole picture
+			l.updates = nil
+			close(begun)
+		})
+		why = l.end(cmd.Wait(), string(stderr.kept))
 	})
-	l.wg.Go(func() { l.guard(ctx, cmd, ended) })
+	l.wg.Go(func() { // it ends with the server
+		select {
+		case <-ended:
+			return
+		case <-ctx.Done():
+		}
+		_, _ = l.stop() // it may have ended
+		select {
+		case <-ended:
+		case <-time.After(labGrace):
+			_ = cmd.Process.Kill()
+		}
+	})
 	select {
-	case <-first:
-		return nil
 	case <-ended:
+	case <-begun:
 	case <-time.After(labFirst):
 		return nil
 	}
 	select {
-	case <-first: // it has told something, and then ended
+	case <-begun: // it has reported something, and may have ended then
 		return nil
 	default:
+		return badRequest("%s", why)
 	}
-	why := l.reason()
+}
+
+// open starts the process unless another one runs.
+func (l *labRun) open(cmd *exec.Cmd, name string) (stdout io.Reader, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.running { // what was refused has not run: pages show what ran last
-		l.lab, l.command, l.picture = lastLab, lastCommand, lastPicture
-		for sub := range l.subs {
-			sub.restart()
-		}
+	if l.running != "" {
+		return nil, conflict("the lab %s is running, and two at once would disturb each other's measurements: wait for its end, or stop it", l.running)
 	}
-	return badRequest("%s", why)
+	stdin, err := cmd.StdinPipe()
+	if err == nil {
+		stdout, err = cmd.StdoutPipe()
+	}
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("start lab: %w", err)
+	}
+	l.running, l.stdin = name, stdin
+	return stdout, nil
 }
 
 // labEnvironment leaves out what is meant for this process: its flags and secrets.
@@ -132,84 +134,62 @@ func labEnvironment(env []string) (out []string) {
 	return out
 }
 
-// guard lets an experiment end with the server.
-func (l *labRun) guard(ctx context.Context, cmd *exec.Cmd, ended <-chan struct{}) {
-	select {
-	case <-ended:
-		return
-	case <-ctx.Done():
-	}
-	_, _ = l.stop() // it may have ended
-	select {
-	case <-ended:
-	case <-time.After(labGrace):
-		_ = cmd.Process.Kill()
-	}
-}
-
-// follow reads updates until there are no more.
-func (l *labRun) follow(stdout io.Reader, first chan struct{}) {
+// follow reads updates until there are no more. It calls begin, under the lock, before the
+// first.
+func (l *labRun) follow(stdout io.Reader, begin func()) {
 	lines := bufio.NewScanner(stdout)
 	lines.Buffer(nil, labLine)
-	for begun := false; lines.Scan(); {
+	for lines.Scan() {
 		var u record.Update
 		if json.Unmarshal(lines.Bytes(), &u) != nil {
 			continue // not an update
 		}
-		if !begun {
-			begun = true
-			close(first)
-		}
 		l.mu.Lock()
-		l.tell(u)
+		if begin != nil {
+			begin()
+			begin = nil
+		}
+		l.add(u)
 		l.mu.Unlock()
 	}
 	_, _ = io.Copy(io.Discard, stdout) // a line that is too long ends the scanner
 }
 
-// tell takes an update in. The lock is held.
-func (l *labRun) tell(u record.Update) {
+// add takes an update in. The lock is held.
+func (l *labRun) add(u record.Update) {
 	l.picture.Add(u)
-	for sub := range l.subs {
-		if !sub.whole {
-			sub.updates = append(sub.updates, u)
-		}
-		if len(sub.updates) > labBacklog {
-			sub.restart()
-		}
-		sub.tell()
+	if len(l.updates) == labBacklog { // a browser that has fallen behind gets the picture
+		l.from += labBacklog / 2
+		l.updates = slices.Delete(l.updates, 0, labBacklog/2)
+	}
+	l.updates = append(l.updates, u)
+	if l.changed != nil {
+		close(l.changed)
+		l.changed = nil
 	}
 }
 
-// end notes how an experiment ended.
-func (l *labRun) end(err error, stderr string) {
+// end notes how an experiment ended, and returns why where it did not report that itself.
+func (l *labRun) end(err error, stderr string) (why string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.running = false
 	_ = l.stdin.Close()
-	if l.picture.End == nil { // it did not come so far
-		why := lastError(stderr)
-		if why == "" {
-			why = "it ended without a word"
-			if err != nil {
-				why = err.Error()
-			}
+	if why = lastError(stderr); why == "" {
+		why = "it ended without a word"
+		if err != nil {
+			why = err.Error()
 		}
-		l.tell(record.Update{At: l.picture.At, Controls: []record.Control{}, End: &record.End{Error: why}})
 	}
-	for sub := range l.subs {
-		sub.tell()
+	if l.running = ""; !l.shown {
+		return why // what was refused has not run: pages show what ran last
 	}
-}
-
-// reason is why the last one failed.
-func (l *labRun) reason() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.shown = false
+	u := record.Update{At: l.picture.At}
 	if l.picture.End == nil {
-		return "it did not start"
+		u.Controls, u.End = []record.Control{}, &record.End{Error: why}
 	}
-	return l.picture.End.Error
+	l.add(u)
+	return why
 }
 
 // lastError is what a command says when it fails: "weir: cause" and a hint.
@@ -221,15 +201,17 @@ func lastError(stderr string) string {
 	return strings.Join(strings.Fields(why), " ")
 }
 
+var errNoLabRuns = conflict("no lab is running")
+
 // stop asks the experiment to end.
 func (l *labRun) stop() (string, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.running {
-		return "", conflict("no lab is running")
+	if l.running == "" {
+		return "", errNoLabRuns
 	}
 	_ = l.stdin.Close() // its control is gone, so it ends
-	return l.lab, nil
+	return l.running, nil
 }
 
 // labListens is how long a lab may take to read a setting.
@@ -242,17 +224,19 @@ func (l *labRun) set(name, value string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	line, err := json.Marshal(map[string]string{"set": name, "value": value})
-	if err != nil {
-		return "", err
-	}
 	if d, ok := stdin.(interface{ SetWriteDeadline(time.Time) error }); ok { // a pipe has one
 		_ = d.SetWriteDeadline(time.Now().Add(labListens)) // fails where the lab has ended, and so does the write
 	}
-	if _, err := stdin.Write(append(line, '\n')); err != nil {
+	if _, err := io.WriteString(stdin, setLine(name, value)+"\n"); err != nil {
 		return "", conflict("the lab does not read its settings: %w", err)
 	}
 	return lab, nil
+}
+
+// setLine changes a setting where a lab reads it from its standard input.
+func setLine(name, value string) string {
+	line, _ := json.Marshal(map[string]string{"set": name, "value": value}) // two texts
+	return string(line)
 }
 
 // allows returns the lab that runs and its standard input if it offers a setting with that
@@ -260,103 +244,73 @@ func (l *labRun) set(name, value string) (string, error) {
 func (l *labRun) allows(name, value string) (lab string, stdin io.Writer, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.running {
-		return "", nil, conflict("no lab is running")
+	if l.running == "" {
+		return "", nil, errNoLabRuns
 	}
-	for i := range l.picture.Controls {
-		c := &l.picture.Controls[i]
-		if c.Name != name {
-			continue
+	i := slices.IndexFunc(l.picture.Controls, func(c record.Control) bool { return c.Name == name })
+	if i < 0 || !l.shown {
+		return "", nil, conflict("%s cannot be changed now", name)
+	}
+	if err := l.picture.Controls[i].Allows(value); err != nil {
+		return "", nil, badRequest("%v", err)
+	}
+	return l.running, l.stdin, nil
+}
+
+// next waits until there is more than a browser has, which is the updates before number at,
+// and then a little for more of it. It returns what is new and the number that comes next.
+func (l *labRun) next(ctx context.Context, at int) (course json.RawMessage, next int, err error) {
+	for {
+		l.mu.Lock()
+		if at != l.from+len(l.updates) {
+			l.mu.Unlock()
+			break
 		}
-		if err := c.Allows(value); err != nil {
-			return "", nil, badRequest("%v", err)
+		if l.changed == nil {
+			l.changed = make(chan struct{})
 		}
-		return l.lab, l.stdin, nil
-	}
-	return "", nil, conflict("%s cannot be changed now", name)
-}
-
-func (l *labRun) subscribe() *labSub {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	sub := &labSub{whole: true, news: make(chan struct{}, 1)}
-	sub.tell()
-	if l.subs == nil {
-		l.subs = map[*labSub]bool{}
-	}
-	l.subs[sub] = true
-	return sub
-}
-
-func (l *labRun) unsubscribe(sub *labSub) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	delete(l.subs, sub)
-}
-
-func (s *labSub) tell() {
-	select {
-	case s.news <- struct{}{}:
-	default:
-	}
-}
-
-// restart sends the whole picture next.
-func (s *labSub) restart() {
-	s.whole, s.updates = true, nil
-	s.tell()
-}
-
-// next waits for news, a little while for more of them, and returns them encoded
-// under the lock: the picture goes on changing.
-func (l *labRun) next(ctx context.Context, sub *labSub) (json.RawMessage, bool) {
-	select {
-	case <-ctx.Done():
-		return nil, false
-	case <-sub.news:
+		changed := l.changed
+		l.mu.Unlock()
+		select {
+		case <-ctx.Done():
+			return nil, 0, ctx.Err()
+		case <-changed:
+		}
 	}
 	select {
 	case <-ctx.Done():
-		return nil, false
+		return nil, 0, ctx.Err()
 	case <-time.After(labTellEvery):
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	c := labCourse{Lab: l.lab, Command: l.command, Running: l.running, Updates: sub.updates}
-	if sub.whole {
+	c := labCourse{Lab: l.lab, Command: l.command, Running: l.shown}
+	if at >= l.from {
+		c.Updates = l.updates[at-l.from:]
+	} else {
 		p := l.picture
-		// A list of nothing is a list.
-		p.Lines, p.Marks = append([]record.Line{}, p.Lines...), append([]record.Mark{}, p.Marks...)
-		p.Measures, p.Checks = append([]record.Measure{}, p.Measures...), append([]record.Check{}, p.Checks...)
-		p.Tradeoffs = append([]record.Tradeoff{}, p.Tradeoffs...)
-		p.Tanks, p.Controls = append([]record.Tank{}, p.Tanks...), append([]record.Control{}, p.Controls...)
-		c.Picture, c.Updates = &p, nil
+		p.Lines, p.Marks, p.Measures, p.Checks = list(p.Lines), list(p.Marks), list(p.Measures), list(p.Checks)
+		p.Tradeoffs, p.Tanks, p.Controls = list(p.Tradeoffs), list(p.Tanks), list(p.Controls)
+		c.Picture = &p
 	}
-	b, err := json.Marshal(c)
-	sub.whole, sub.updates = false, nil
-	return b, err == nil
+	course, err = json.Marshal(c) // under the lock: the picture goes on changing
+	return course, l.from + len(l.updates), err
+}
+
+// list is never nil, so that a list without elements is a list in JSON, too.
+func list[T any](all []T) []T {
+	if all == nil {
+		return []T{}
+	}
+	return all
 }
 
 // labErrors keeps the end of what is written to it.
-type labErrors struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
+type labErrors struct{ kept []byte }
 
 // Write implements io.Writer.
 func (t *labErrors) Write(p []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.b.Write(p)
-	if over := t.b.Len() - labStderr; over > 0 {
-		t.b.Next(over)
-	}
+	t.kept = append(t.kept, p...)
+	t.kept = t.kept[max(0, len(t.kept)-labStderr):]
 	return len(p), nil
-}
-
-// String returns it.
-func (t *labErrors) String() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.b.String()
 }

@@ -1,7 +1,6 @@
 package web
 
 import (
-	"encoding/json"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -71,7 +70,7 @@ type (
 		Value string `json:"value"`
 	}
 	// labCourse is an event of the live stream: what the experiment that runs, or
-	// ran last, has told so far, or what it has told since the event before.
+	// ran last, has reported so far, or what it has reported since the event before.
 	labCourse struct {
 		Lab     string          `json:"lab"`
 		Command string          `json:"command"`
@@ -131,14 +130,12 @@ func (l *Labs) labCommand(name string, settings map[string]string, where []strin
 		if v == f.Default {
 			continue
 		}
-		args = append(args, "--"+f.Name+"="+v)
-		switch {
-		case f.Kind != "switch":
+		flag := "--" + f.Name + "=" + v
+		args = append(args, flag)
+		if f.Kind != "switch" {
 			c.flags = append(c.flags, "--"+f.Name, v)
-		case v == "true":
-			c.flags = append(c.flags, "--"+f.Name)
-		default:
-			c.flags = append(c.flags, "--"+f.Name+"="+v)
+		} else {
+			c.flags = append(c.flags, strings.TrimSuffix(flag, "=true"))
 		}
 	}
 	if left > 0 {
@@ -167,13 +164,9 @@ func (s *Server) labStop(*http.Request) (labStarted, error) {
 
 func (s *Server) labSet(_ *http.Request, req labSet) (labStarted, error) {
 	name, err := s.lab.set(req.Name, req.Value)
-	return labStarted{Lab: name, how: by(setCommand(name, req), ownProcess)}, err
-}
-
-// setCommand is how a terminal changes a setting of a lab that it starts itself.
-func setCommand(lab string, req labSet) string {
-	line, _ := json.Marshal(map[string]string{"set": req.Name, "value": req.Value}) // two texts
-	return "echo " + ShellWord(string(line)) + "   # as a line of standard input of: weir lab " + lab + " --control"
+	// A terminal changes a setting of a lab that it starts itself.
+	shell := "echo " + ShellWord(setLine(req.Name, req.Value)) + "   # as a line of standard input of: weir lab " + name + " --control"
+	return labStarted{Lab: name, how: by(shell, ownProcess)}, err
 }
 
 // labLive follows the experiment that runs, for as long as the browser listens.
@@ -182,16 +175,15 @@ func (s *Server) labLive(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	sub := s.lab.subscribe()
-	defer s.lab.unsubscribe(sub)
-	for {
-		c, ok := s.lab.next(r.Context(), sub)
-		if !ok {
-			return nil
-		}
-		out.event("course", "", c)
-		if out.send() != nil {
+	for at := -1; ; {
+		course, next, err := s.lab.next(r.Context(), at)
+		if err != nil {
 			return nil // the browser is gone
+		}
+		at = next
+		out.event("course", "", course)
+		if out.send() != nil {
+			return nil
 		}
 	}
 }
