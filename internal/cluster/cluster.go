@@ -58,18 +58,8 @@ type Engine interface {
 	Close() error
 }
 
-// Broker is the state of one broker.
-type Broker struct {
-	ID    int32
-	Addr  string // host:port
-	Alive bool
-	// PID is the broker's own process and LogFile what it printed; 0 and empty for
-	// embedded brokers.
-	PID     int
-	LogFile string
-	// Reason says why it is not running; it may be empty.
-	Reason string
-}
+// Broker is the state of one broker. PID and LogFile are empty for an embedded one.
+type Broker = apache.Broker
 
 // ErrNoProcess is returned where a broker would need a process of its own.
 var ErrNoProcess = errors.New("an embedded broker has no process of its own")
@@ -104,7 +94,13 @@ type Config struct {
 func Open(ctx context.Context, engine string, cfg Config) (Engine, error) {
 	switch engine {
 	case Embedded, "":
-		c := embedded.Config{Addrs: cfg.Addrs, Log: cfg.Log, Progress: cfg.Progress, CheckEvery: cfg.CheckEvery}
+		// Not the ports that the operating system gives to clients: one of those could
+		// take the port of a broker that is killed.
+		addrs, err := apache.FillAddrs(cfg.Addrs)
+		if err != nil {
+			return nil, fmt.Errorf("open brokers: %w", err)
+		}
+		c := embedded.Config{Addrs: addrs, Log: cfg.Log, Progress: cfg.Progress, CheckEvery: cfg.CheckEvery}
 		if cfg.Dir != "" {
 			c.Dir = Dir(cfg.Dir, Embedded)
 		}
@@ -114,12 +110,8 @@ func Open(ctx context.Context, engine string, cfg Config) (Engine, error) {
 		}
 		return embeddedEngine{k}, nil
 	case Apache:
-		c := apache.Config{Dir: Dir(cfg.Dir, Apache), Cache: cfg.Cache, Home: cfg.Home, Addrs: cfg.Addrs, Properties: cfg.Properties,
-			Bound: cfg.Bound, Progress: cfg.Progress, Log: cfg.Log}
-		if cfg.Died != nil {
-			c.Died = func(b apache.Broker) { cfg.Died(Broker(b)) }
-		}
-		k, err := apache.Open(ctx, c)
+		k, err := apache.Open(ctx, apache.Config{Dir: Dir(cfg.Dir, Apache), Cache: cfg.Cache, Home: cfg.Home, Addrs: cfg.Addrs,
+			Properties: cfg.Properties, Bound: cfg.Bound, Progress: cfg.Progress, Log: cfg.Log, Died: cfg.Died})
 		if err != nil {
 			return nil, err
 		}
@@ -172,18 +164,10 @@ type embeddedEngine struct{ *embedded.Cluster }
 
 func (embeddedEngine) Name() string { return Embedded }
 
-// Brokers describes them, also while a full disk keeps all of them down.
-func (e embeddedEngine) Brokers(ctx context.Context) ([]Broker, error) {
-	var out []Broker
-	all, err := e.Cluster.Brokers(ctx)
-	if fault := e.Fault(); err != nil && fault != nil {
-		for i, addr := range e.Addrs() {
-			out = append(out, Broker{ID: int32(i), Addr: addr, Reason: fault.Error()})
-		}
-		return out, nil
-	}
+func (e embeddedEngine) Brokers(context.Context) (out []Broker, _ error) {
+	all, err := e.Cluster.Brokers()
 	for _, b := range all {
-		out = append(out, Broker{ID: b.ID, Addr: b.Addr, Alive: b.Alive})
+		out = append(out, Broker{ID: b.ID, Addr: b.Addr, Alive: b.Alive, Reason: b.Reason})
 	}
 	return out, err
 }
@@ -204,12 +188,7 @@ type apacheEngine struct{ *apache.Cluster }
 
 func (apacheEngine) Name() string { return Apache }
 
-func (e apacheEngine) Brokers(context.Context) (out []Broker, _ error) {
-	for _, b := range e.Cluster.Brokers() {
-		out = append(out, Broker(b))
-	}
-	return out, nil
-}
+func (e apacheEngine) Brokers(context.Context) ([]Broker, error) { return e.Cluster.Brokers(), nil }
 
 func (e apacheEngine) Kill(ctx context.Context, id int32) error {
 	return e.Cluster.Kill(ctx, id, false)

@@ -6,6 +6,7 @@
 package apache
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,7 +24,7 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// nodes is the number of brokers: the fewest with which one may die under
+// nodes is the number of brokers: the fewest of which one may fail under
 // replication 3 and min.insync.replicas 2.
 const nodes = 3
 
@@ -34,8 +36,8 @@ type Config struct {
 	// Cache holds the jars that Maven fetches and an archive of the brokers' classes,
 	// shared by all data directories.
 	Cache string
-	// Addrs are the three brokers' client addresses, host:port; port 0 is a free port.
-	// nil means three free ports of 127.0.0.1.
+	// Addrs are the three brokers' client addresses, host:port. Port 0 is a free port, and nil
+	// three free ports of 127.0.0.1.
 	Addrs []string
 	// Home is an unpacked official distribution, whose jars are used instead of
 	// fetching any. Usually the environment's KAFKA_HOME; empty means none.
@@ -71,19 +73,17 @@ type Broker struct {
 
 // Cluster is three running brokers.
 type Cluster struct {
-	cfg     Config
-	program program
-	id      string
-	client  *kgo.Client
-
-	up    atomic.Bool // all brokers have answered
-	mu    sync.Mutex
-	nodes [nodes]*node
-	done  bool
+	cfg    Config
+	id     string
+	client *kgo.Client
+	nodes  [nodes]*node
+	up     atomic.Bool // all brokers have answered
+	close  sync.Once
+	closed error // of Close
 }
 
-// PortError says that another program listens where a broker was to: it took the port
-// after it had been chosen. A broker binds its port seconds later.
+// PortError says that another program took a broker's port after it had been chosen. A
+// broker binds its port seconds later.
 type PortError struct {
 	ID   int32  // the broker's
 	Addr string // host:port
@@ -98,16 +98,10 @@ func (e *PortError) Error() string {
 // answer. A start takes 3 to 6 s on two cores; the first one takes longer and fetches 55 MB. The error
 // is a *PortError where another program took a broker's port meanwhile.
 func Open(ctx context.Context, cfg Config) (*Cluster, error) {
-	var err error
-	if cfg.Addrs, err = concrete(cfg.Addrs); err != nil {
-		return nil, fmt.Errorf("start Apache Kafka: %w", err)
-	}
 	if cfg.Progress == nil {
 		cfg.Progress = func(string) {}
 	}
-	if cfg.Log == nil {
-		cfg.Log = slog.New(slog.DiscardHandler)
-	}
+	cfg.Log = cmp.Or(cfg.Log, slog.New(slog.DiscardHandler))
 	c := &Cluster{cfg: cfg}
 	if err := c.open(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("start Apache Kafka: %w", err), c.Close())
@@ -115,12 +109,14 @@ func Open(ctx context.Context, cfg Config) (*Cluster, error) {
 	return c, nil
 }
 
-func (c *Cluster) open(ctx context.Context) error {
+func (c *Cluster) open(ctx context.Context) (err error) {
+	if c.cfg.Addrs, err = FillAddrs(c.cfg.Addrs); err != nil {
+		return err
+	}
 	java, libs, err := provide(ctx, c.cfg)
 	if err != nil {
 		return err
 	}
-	c.program = newProgram(ctx, java, libs, c.cfg.Cache)
 	if err := os.MkdirAll(c.cfg.Dir, 0o700); err != nil {
 		return fmt.Errorf("make the data directory: %w", err)
 	}
@@ -130,9 +126,7 @@ func (c *Cluster) open(ctx context.Context) error {
 	if err := StopOrphans(ctx, c.cfg.Dir, c.cfg.Progress); err != nil {
 		return err
 	}
-	// The controllers' addresses are the cluster's own affair: new ones at every start.
-	voters, err := c.layout()
-	if err != nil {
+	if err := c.layout(newProgram(ctx, java, libs, c.cfg.Cache)); err != nil {
 		return err
 	}
 	if err := c.format(ctx); err != nil {
@@ -147,34 +141,38 @@ func (c *Cluster) open(ctx context.Context) error {
 	c.client, err = kgo.NewClient(kgo.SeedBrokers(c.cfg.Addrs...), kgo.ClientID("weir-cluster"),
 		kgo.RetryTimeout(2*time.Second), kgo.DialTimeout(time.Second))
 	if err != nil {
-		return fmt.Errorf("make a client (controllers %s): %w", voters, err)
+		return fmt.Errorf("make a client: %w", err)
 	}
 	return c.waitAnswer(ctx)
 }
 
 // layout chooses a free controller port for each node and writes the configurations.
-func (c *Cluster) layout() (voters string, err error) {
+// Only the cluster uses the controllers' addresses: they change at every start.
+func (c *Cluster) layout(p program) error {
 	host, _, err := net.SplitHostPort(c.cfg.Addrs[0])
 	if err != nil {
-		return "", fmt.Errorf("broker address %q: %w", c.cfg.Addrs[0], err)
+		return fmt.Errorf("broker address %q: %w", c.cfg.Addrs[0], err)
 	}
 	controllers, err := FreeAddrs(host, nodes)
 	if err != nil {
-		return "", fmt.Errorf("choose the controllers' ports: %w", err)
+		return fmt.Errorf("choose the controllers' ports: %w", err)
 	}
-	voters = votersOf(controllers)
+	var voters []string
+	for i, addr := range controllers {
+		voters = append(voters, fmt.Sprintf("%d@%s", i+1, addr))
+	}
 	for i := range c.nodes {
 		dir := filepath.Join(c.cfg.Dir, fmt.Sprintf("broker-%d", i+1))
 		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return "", fmt.Errorf("make the broker's directory: %w", err)
+			return fmt.Errorf("make the broker's directory: %w", err)
 		}
-		n := &node{id: int32(i + 1), addr: c.cfg.Addrs[i], dir: dir, program: c.program, bound: c.cfg.Bound, log: c.cfg.Log, died: c.died, edit: c.cfg.Edit}
-		if err := os.WriteFile(n.config(), properties(n, controllers[i], voters, c.cfg.Properties), 0o600); err != nil {
-			return "", fmt.Errorf("write the broker's configuration: %w", err)
+		n := &node{id: int32(i + 1), addr: c.cfg.Addrs[i], dir: dir, program: p, bound: c.cfg.Bound, log: c.cfg.Log, died: c.died, edit: c.cfg.Edit}
+		if err := os.WriteFile(n.config(), properties(n, controllers[i], strings.Join(voters, ","), c.cfg.Properties), 0o600); err != nil {
+			return fmt.Errorf("write the broker's configuration: %w", err)
 		}
 		c.nodes[i] = n
 	}
-	return voters, nil
+	return nil
 }
 
 // died reports a broker that ended by itself. One that ends while the cluster starts
@@ -189,43 +187,52 @@ func (c *Cluster) died(b Broker) {
 func (c *Cluster) format(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	for _, n := range c.nodes {
-		if _, err := os.Stat(filepath.Join(n.data(), "meta.properties")); err == nil {
-			continue
+		if !exists(filepath.Join(n.data(), "meta.properties")) {
+			g.Go(func() error { return n.format(ctx, c.id) })
 		}
-		g.Go(func() error { return n.format(ctx, c.id) })
 	}
 	return g.Wait()
 }
 
-// tellEvery is how often a start that takes its time says so.
-const tellEvery = 3 * time.Second
+// reportEvery is how often a start that takes long reports its progress.
+const reportEvery = 3 * time.Second
 
-// startPatience is how long three brokers may take to answer: some ten seconds on a
+// startPatience is how long three brokers may take to answer: about ten seconds on a
 // quiet machine, and a busy one is no reason to give up.
 const startPatience = 5 * time.Minute
 
 // waitAnswer returns when every broker is registered, one is the controller, and each answers.
 func (c *Cluster) waitAnswer(ctx context.Context) error {
-	start, told, before := time.Now(), time.Now(), 0
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	for {
+	start, reported, before := time.Now(), time.Now(), 0
+	return until(ctx, 100*time.Millisecond, func() (bool, error) {
 		answering := c.answering(ctx)
 		c.up.Store(answering == nodes)
 		for _, n := range c.nodes {
-			if alive, reason := n.state(); !alive {
-				return n.startError(reason)
+			if b := n.broker(); !b.Alive {
+				return false, n.startError(b.Reason)
 			}
 		}
 		if answering == nodes {
-			return nil
+			return true, nil
 		}
-		if answering != before || time.Since(told) > tellEvery {
-			told, before = time.Now(), answering
+		if answering != before || time.Since(reported) > reportEvery {
+			reported, before = time.Now(), answering
 			c.cfg.Progress(fmt.Sprintf("%d of %d Apache Kafka brokers answer after %v", answering, nodes, time.Since(start).Truncate(time.Second)))
 		}
 		if time.Since(start) > startPatience {
-			return fmt.Errorf("%d of %d brokers answer after %v; what they printed is in %s", answering, nodes, startPatience, c.cfg.Dir)
+			return false, fmt.Errorf("%d of %d brokers answer after %v; what they printed is in %s", answering, nodes, startPatience, c.cfg.Dir)
+		}
+		return false, nil
+	})
+}
+
+// until calls done, now and at every interval, until it returns true or an error or ctx ends.
+func until(ctx context.Context, every time.Duration, done func() (bool, error)) error {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		if ok, err := done(); ok || err != nil {
+			return err
 		}
 		select {
 		case <-tick.C:
@@ -267,8 +274,8 @@ func (c *Cluster) Brokers() []Broker {
 	return all
 }
 
-// Kill stops a broker: in order (its leaders move first, which takes a moment),
-// or hard, with SIGKILL, as if the machine lost power.
+// Kill stops a broker: cleanly (its leaders move first, which takes a moment), or hard,
+// with SIGKILL, as if the machine lost power.
 func (c *Cluster) Kill(ctx context.Context, id int32, hard bool) error {
 	n, err := c.node(id)
 	if err != nil {
@@ -286,21 +293,19 @@ func (c *Cluster) Restart(ctx context.Context, id int32) error {
 	if err := n.start(false); err != nil {
 		return err
 	}
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	for {
+	err = until(ctx, 100*time.Millisecond, func() (bool, error) {
 		if _, err := kmsg.NewPtrApiVersionsRequest().RequestWith(ctx, c.client.Broker(int(id))); err == nil {
-			return nil
+			return true, nil
 		}
-		if alive, reason := n.state(); !alive {
-			return fmt.Errorf("it %s; what it printed is in %s, and ends: %s", reason, n.logFile(), n.lastWords(3))
+		if b := n.broker(); !b.Alive {
+			return false, fmt.Errorf("it %s; what it printed is in %s, and ends: %s", b.Reason, b.LogFile, n.lastWords())
 		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return fmt.Errorf("it does not answer yet: %w", ctx.Err())
-		}
+		return false, nil
+	})
+	if err != nil && ctx.Err() != nil {
+		return fmt.Errorf("it does not answer yet: %w", err)
 	}
+	return err
 }
 
 // Pause stops a broker's process from running.
@@ -311,53 +316,42 @@ func (c *Cluster) Resume(id int32) error { return c.signal(id, resumeSignal) }
 
 func (c *Cluster) signal(id int32, s os.Signal) error {
 	n, err := c.node(id)
-	if err != nil {
-		return err
+	if err == nil {
+		_, err = n.signal(s, "")
 	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.cmd == nil {
-		return fmt.Errorf("broker %d is not running", id)
-	}
-	if err := n.cmd.Process.Signal(s); err != nil {
-		return fmt.Errorf("signal broker %d: %w", id, err)
-	}
-	return nil
+	return err
 }
 
 func (c *Cluster) node(id int32) (*node, error) {
 	if id < 1 || id > nodes {
-		return nil, fmt.Errorf("there is no broker %d: they are 1 to %d", id, nodes)
+		return nil, fmt.Errorf("broker %d does not exist: the brokers are 1 to %d", id, nodes)
 	}
 	return c.nodes[id-1], nil
 }
 
-// Run blocks until the context ends. A broker that ends by itself is logged by
-// its own goroutine and shown by Brokers. The user decides when to start it again.
+// Run blocks until the context ends. Brokers shows a broker that ended by itself. The
+// user decides when to start it again.
 func (c *Cluster) Run(ctx context.Context) error {
 	<-ctx.Done()
 	return nil
 }
 
-// Close stops the brokers in order, all at once, and kills those that do not end
+// Close stops the brokers cleanly, all at once, and kills those that do not end
 // within 15 s. Acknowledged records are on disk either way.
 func (c *Cluster) Close() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.done {
-		return nil
-	}
-	c.done = true
-	if c.client != nil {
-		c.client.Close()
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
-	defer cancel()
-	var g errgroup.Group
-	for _, n := range c.nodes {
-		if n != nil {
-			g.Go(func() error { return n.close(ctx) })
+	c.close.Do(func() {
+		if c.client != nil {
+			c.client.Close()
 		}
-	}
-	return g.Wait()
+		ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
+		defer cancel()
+		var g errgroup.Group
+		for _, n := range c.nodes {
+			if n != nil {
+				g.Go(func() error { return n.close(ctx) })
+			}
+		}
+		c.closed = g.Wait()
+	})
+	return c.closed
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -14,7 +13,6 @@ import (
 	"sync"
 	"syscall"
 
-	"github.com/weir-project/weir/internal/atomicfile"
 	"github.com/weir-project/weir/internal/disk"
 )
 
@@ -31,7 +29,7 @@ type node struct {
 	mu     sync.Mutex
 	cmd    *exec.Cmd
 	ended  chan struct{} // closed when cmd's process has ended
-	asked  string        // the end was ordered: what is then said of it
+	asked  string        // the reason when this process ended it
 	reason string        // why there is no process
 	closed bool          // it never starts again
 }
@@ -39,7 +37,7 @@ type node struct {
 func (n *node) config() string  { return filepath.Join(n.dir, "server.properties") }
 func (n *node) data() string    { return filepath.Join(n.dir, "data") }
 func (n *node) logFile() string { return filepath.Join(n.dir, "broker.log") }
-func (n *node) record() string  { return filepath.Join(n.dir, "process.json") }
+func (n *node) record() string  { return filepath.Join(n.dir, recordName) }
 
 // format writes the node's identity and the cluster's features into its data directory.
 func (n *node) format(ctx context.Context, clusterID string) error {
@@ -52,9 +50,8 @@ func (n *node) format(ctx context.Context, clusterID string) error {
 }
 
 // start starts the process, unless it runs. That is decided under the lock: of two
-// restarts at once, from a page and a terminal, one starts a process.
-// A fresh log leaves out what an earlier run printed; one that is gone on with tells
-// why the broker had to be started again.
+// restarts at once, from a page and a terminal, one starts a process. A fresh log omits
+// what an earlier run printed. A restart appends, so the log shows why it was needed.
 func (n *node) start(freshLog bool) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -85,13 +82,13 @@ func (n *node) start(freshLog bool) error {
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start broker %d: %w", n.id, err)
 	}
-	n.cmd, n.ended, n.asked, n.reason = cmd, make(chan struct{}), "", ""
-	if err := n.remember(cmd.Process.Pid); err != nil {
+	if err := writeRecord(n.record(), cmd.Process.Pid); err != nil {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
-		n.cmd, n.reason = nil, "its process could not be recorded"
+		n.reason = "its process could not be recorded"
 		return fmt.Errorf("start broker %d: %w", n.id, err)
 	}
+	n.cmd, n.ended, n.asked, n.reason = cmd, make(chan struct{}), "", ""
 	go n.wait(cmd, archive, n.ended)
 	return nil
 }
@@ -106,14 +103,14 @@ func (n *node) wait(cmd *exec.Cmd, archive string, ended chan struct{}) {
 	}
 	n.mu.Lock()
 	n.cmd = nil
-	if n.reason = n.asked; n.asked == "" {
+	byItself := n.asked == ""
+	if n.reason = n.asked; byItself {
 		n.reason = "ended: exit status 0"
 		if err != nil {
 			n.reason = "ended: " + err.Error()
 		}
 		n.reason += fullDisk(n.data())
 	}
-	byItself := n.asked == ""
 	_ = os.Remove(n.record()) // under the lock: a restart writes its own
 	n.mu.Unlock()
 	close(ended)
@@ -123,23 +120,20 @@ func (n *node) wait(cmd *exec.Cmd, archive string, ended chan struct{}) {
 }
 
 // lastWords returns the end of what the process printed, in one line.
-func (n *node) lastWords(lines int) string {
+func (n *node) lastWords() string {
 	b, err := os.ReadFile(n.logFile())
 	if err != nil {
 		return err.Error()
 	}
-	if len(bytes.TrimSpace(b)) == 0 {
-		return "nothing at all"
-	}
-	return lastLines(b, lines)
+	return cmp.Or(lastLines(b, 3), "nothing at all")
 }
 
-// fullBelow is how little free space is none for a broker: it makes files of 10 MB
-// beside each segment of a log.
+// fullBelow is the free space below which a broker cannot go on: it makes files of
+// 10 MB beside each segment of a log.
 const fullBelow = 16 << 20
 
-// fullDisk says that a directory's disk is full, or nothing: a broker that cannot
-// write ends without a word of it that a user would see.
+// fullDisk says that a directory's disk is full, or nothing. A broker that cannot
+// write ends without a message that a user would see.
 func fullDisk(dir string) string {
 	if _, free, err := disk.Space(dir); err == nil && free < fullBelow {
 		return fmt.Sprintf(", because its disk is full (%d KiB are free at %s): make room there first", free>>10, dir)
@@ -153,78 +147,47 @@ func (n *node) startError(reason string) error {
 	if err == nil && bytes.Contains(printed, []byte("failed to bind to "+n.addr+":")) {
 		return &PortError{ID: n.id, Addr: n.addr}
 	}
-	return fmt.Errorf("broker %d ended while starting (%s); what it printed is in %s, and ends: %s", n.id, reason, n.logFile(), n.lastWords(3))
+	return fmt.Errorf("broker %d ended while starting (%s); what it printed is in %s, and ends: %s", n.id, reason, n.logFile(), n.lastWords())
 }
 
-// broker describes the node.
+// broker describes the node at this moment.
 func (n *node) broker() Broker {
-	alive, reason := n.state()
-	b := Broker{ID: n.id, Addr: n.addr, Alive: alive, LogFile: n.logFile(), Reason: reason}
-	if alive {
-		b.PID = n.pid()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	b := Broker{ID: n.id, Addr: n.addr, LogFile: n.logFile()}
+	if n.cmd == nil {
+		b.Reason = cmp.Or(n.reason, "never started")
+	} else {
+		b.Alive, b.PID = true, n.cmd.Process.Pid
 	}
 	return b
 }
-
-// state reports whether the process runs, and if not, why.
-func (n *node) state() (alive bool, reason string) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.cmd == nil {
-		return false, cmp.Or(n.reason, neverStarted)
-	}
-	return true, ""
-}
-
-const neverStarted = "never started"
 
 // close ends the process, with SIGKILL when ctx ends first, and lets no other start.
 func (n *node) close(ctx context.Context) error {
 	n.mu.Lock()
 	n.closed = true
-	runs := n.cmd != nil
 	n.mu.Unlock()
-	if !runs || n.stop(ctx, false) == nil {
+	if !n.broker().Alive || n.stop(ctx, false) == nil {
 		return nil
 	}
 	err := n.stop(context.Background(), true)
-	if alive, _ := n.state(); !alive {
+	if !n.broker().Alive {
 		return nil
 	}
 	return err
 }
 
-func (n *node) pid() int {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.cmd == nil {
-		return 0
-	}
-	return n.cmd.Process.Pid
-}
-
 // stop ends the process and waits for that. It is an error when none runs.
-func (n *node) stop(ctx context.Context, hard bool) error {
-	sig, asked := syscall.SIGTERM, "stopped"
+func (n *node) stop(ctx context.Context, hard bool) (err error) {
+	var ended <-chan struct{}
 	if hard {
-		sig, asked = syscall.SIGKILL, "killed"
+		ended, err = n.signal(syscall.SIGKILL, "killed")
+	} else {
+		ended, err = n.signal(syscall.SIGTERM, "stopped")
 	}
-	n.mu.Lock()
-	if n.cmd == nil {
-		defer n.mu.Unlock()
-		return fmt.Errorf("it is not running: it is %s", cmp.Or(n.reason, neverStarted))
-	}
-	err := n.cmd.Process.Signal(sig)
-	if errors.Is(err, os.ErrProcessDone) {
-		err = nil
-	}
-	if err == nil {
-		n.asked = asked
-	}
-	ended := n.ended
-	n.mu.Unlock()
 	if err != nil {
-		return fmt.Errorf("stop broker %d: %w", n.id, err)
+		return err
 	}
 	select {
 	case <-ended:
@@ -234,21 +197,20 @@ func (n *node) stop(ctx context.Context, hard bool) error {
 	}
 }
 
-// processRecord is what a later weir needs to know this process again: a process
-// id alone may by then belong to somebody else.
-type processRecord struct {
-	PID     int    `json:"pid"`
-	Started string `json:"started"`
-}
-
-func (n *node) remember(pid int) error {
-	started, err := startTime(pid)
-	if err != nil {
-		return err
+// signal sends a signal to the process and returns the channel that its end closes.
+// asked is the reason for its end, if the signal ends it.
+func (n *node) signal(s os.Signal, asked string) (ended <-chan struct{}, err error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.cmd == nil {
+		return nil, fmt.Errorf("it is not running: it is %s", cmp.Or(n.reason, "never started"))
 	}
-	b, err := json.Marshal(processRecord{PID: pid, Started: started})
-	if err != nil {
-		return err
+	err = n.cmd.Process.Signal(s)
+	if err != nil && (asked == "" || !errors.Is(err, os.ErrProcessDone)) {
+		return nil, fmt.Errorf("signal broker %d: %w", n.id, err)
 	}
-	return atomicfile.Write(n.record(), b, 0o600)
+	if err == nil && asked != "" {
+		n.asked = asked
+	}
+	return n.ended, nil
 }

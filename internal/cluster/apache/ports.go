@@ -18,7 +18,7 @@ const (
 	highestPort = 29999
 )
 
-// FreeAddrs returns n different addresses of a host that nobody listens on. A broker
+// FreeAddrs returns n different addresses of a host that no program listens on. A broker
 // binds its port seconds after it was chosen, since it is written into the
 // configuration: one that the operating system chooses could by then belong to some
 // client's connection, or to a client that, trying to reach the broker, met itself.
@@ -37,9 +37,9 @@ func FreeAddrs(host string, n int) ([]string, error) {
 	return addrs, nil
 }
 
-// concrete gives every address with port 0 a free port: what a broker listens on is
-// written into its configuration before it starts.
-func concrete(addrs []string) ([]string, error) {
+// FillAddrs gives every address with port 0 a free port, and nil three of
+// 127.0.0.1. No other program gets a port of these while its broker is down for a restart.
+func FillAddrs(addrs []string) ([]string, error) {
 	if addrs == nil {
 		return FreeAddrs("127.0.0.1", nodes)
 	}

@@ -72,23 +72,22 @@ func haveJars(cfg Config) (libs, mvn string, err error) {
 	return libs, mvn, nil
 }
 
-// provide finds Java and the brokers' jars, fetching them where need be. All that is
-// missing is told at once.
+// provide finds Java and the brokers' jars, fetching them where need be. The error
+// names everything that is missing.
 func provide(ctx context.Context, cfg Config) (java, libs string, err error) {
 	java, err = findJava(ctx)
 	libs, mvn, jarsErr := haveJars(cfg)
 	switch {
 	case err != nil && jarsErr != nil:
-		return "", "", fmt.Errorf("%w; and %w", err, jarsErr)
-	case err != nil || jarsErr != nil:
-		return "", "", errors.Join(err, jarsErr)
-	case mvn == "":
-		return java, libs, nil
+		err = fmt.Errorf("%w; and %w", err, jarsErr)
+	case err == nil && jarsErr != nil:
+		err = jarsErr
+	case err == nil && mvn != "":
+		if err = fetch(ctx, mvn, libs, cfg.Progress); err != nil {
+			err = fmt.Errorf("fetch Apache Kafka %s with Maven: %w", version, err)
+		}
 	}
-	if err := fetch(ctx, mvn, libs, cfg.Progress); err != nil {
-		return "", "", fmt.Errorf("fetch Apache Kafka %s with Maven: %w", version, err)
-	}
-	return java, libs, nil
+	return java, libs, err
 }
 
 const (
@@ -140,7 +139,7 @@ func fetch(ctx context.Context, mvn, libs string, progress func(string)) error {
 	}
 	done := make(chan error, 1)
 	go func() { done <- cmd.Wait() }()
-	tick := time.NewTicker(tellEvery)
+	tick := time.NewTicker(reportEvery)
 	defer tick.Stop()
 	for start := time.Now(); ; {
 		select {

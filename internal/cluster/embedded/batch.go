@@ -6,8 +6,6 @@ import (
 	"hash/crc32"
 	"io/fs"
 	"os"
-	"path/filepath"
-	"strconv"
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -94,34 +92,39 @@ func (b batch) index() (e entry) {
 	return e
 }
 
+// readIndex reads the index of a segment; a missing one is empty.
+func readIndex(path string) ([]byte, error) {
+	index, err := os.ReadFile(path + ".idx")
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return index, err
+}
+
 // soundHeaders reports whether the headers of all batches fit each other: the offset,
 // the leader epoch and the version of a batch are under no checksum, and the module
 // believes them. It reads nothing else.
-func soundHeaders(parts logFiles) (bool, error) {
-	for _, p := range parts {
+func soundHeaders(log []partitionFiles) (bool, error) {
+	for _, p := range log {
 		for _, s := range p.segments {
-			path := filepath.Join(p.dir, strconv.FormatInt(s.base, 10))
-			index, err := os.ReadFile(path + ".idx")
-			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			if sound, err := soundSegment(p.path(s.base), s); err != nil || !sound {
 				return false, err
-			}
-			f, err := os.Open(path + ".dat")
-			if err != nil {
-				return false, err
-			}
-			sound, err := soundSegment(f, s, index)
-			if err := errors.Join(err, f.Close()); err != nil {
-				return false, err
-			}
-			if !sound {
-				return false, nil
 			}
 		}
 	}
 	return true, nil
 }
 
-func soundSegment(f *os.File, s segment, index []byte) (bool, error) {
+func soundSegment(path string, s segment) (bool, error) {
+	index, err := readIndex(path)
+	if err != nil {
+		return false, err
+	}
+	f, err := os.Open(path + ".dat")
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
 	var head [batchHeader]byte
 	next := s.base
 	for pos, at := int64(0), 0; pos < s.data; at += indexEntry {

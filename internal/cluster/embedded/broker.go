@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kfake"
+
 	"github.com/weir-project/weir/internal/intake"
 )
 
@@ -222,13 +224,131 @@ func (b *broker) alive() bool {
 	return b.sock != nil
 }
 
-// shut ends the broker for good; wait for wg afterwards.
-func (b *broker) shut() {
-	b.mu.Lock()
-	b.closing = true
-	b.mu.Unlock()
-	b.cut()
-	if d := b.inner(); d != nil {
-		_ = d.Close()
+// ErrNoBroker is returned for an id outside 0 to Size-1.
+var ErrNoBroker = errors.New("no such broker")
+
+// ErrDead and ErrAlive are returned by Kill and Restart when there is nothing to do.
+var (
+	ErrDead  = errors.New("the broker is already dead")
+	ErrAlive = errors.New("the broker is already running")
+)
+
+// Broker is the state of one broker.
+type Broker struct {
+	ID    int32
+	Addr  string // host:port that clients are told
+	Alive bool
+	// Reason says why all brokers are down, empty where one was killed.
+	Reason string
+}
+
+// Brokers describes the brokers, in the order of their IDs.
+func (c *Cluster) Brokers() ([]Broker, error) {
+	c.life.RLock()
+	defer c.life.RUnlock()
+	if c.closed {
+		return nil, fmt.Errorf("describe brokers: %w", ErrClosed)
 	}
+	var out []Broker
+	for _, b := range c.brokers {
+		d := Broker{ID: b.id, Addr: b.addr.String(), Alive: b.alive()}
+		if e := c.outage.Load(); e != nil && !d.Alive {
+			d.Reason = e.Error()
+		}
+		out = append(out, d)
+	}
+	return out, nil
+}
+
+// Kill makes a broker go away as if its machine had lost power: its port refuses,
+// its connections are reset, its leaders and coordinators move to the others and
+// metadata no longer lists it. Its data is the cluster's, so nothing is lost.
+// The last live broker can be killed too: then no broker answers, producers and
+// consumers wait, and the first Restart goes on where everything stopped.
+func (c *Cluster) Kill(ctx context.Context, id int32) error {
+	b, err := c.broker(id)
+	if err != nil {
+		return err
+	}
+	c.ops.Lock()
+	defer c.ops.Unlock()
+	if !b.alive() {
+		return fmt.Errorf("kill broker %d: %w", id, ErrDead)
+	}
+	b.cut()
+	alive := c.aliveIDs()
+	c.st.Lock()
+	if c.controller == id && len(alive) > 0 {
+		c.controller = alive[0]
+	}
+	c.st.Unlock()
+	c.log.Info("broker killed", "broker", id, "alive", len(alive))
+	if err := c.moveLocked(ctx); err != nil {
+		return fmt.Errorf("kill broker %d: %w", id, err)
+	}
+	return nil
+}
+
+// Restart brings a killed broker back on the port that it had; when another
+// program has taken it meanwhile the error is an *AddrError. Leaders move back to
+// where they are even.
+func (c *Cluster) Restart(ctx context.Context, id int32) error {
+	b, err := c.broker(id)
+	if err != nil {
+		return err
+	}
+	c.ops.Lock()
+	defer c.ops.Unlock()
+	if b.alive() {
+		return fmt.Errorf("restart broker %d: %w", id, ErrAlive)
+	}
+	if err := c.module(func(*kfake.Cluster) error { return b.listen() }); err != nil {
+		return fmt.Errorf("restart broker %d: %w", id, err)
+	}
+	c.st.Lock()
+	if !c.brokers[c.controller].alive() {
+		c.controller = id
+	}
+	c.st.Unlock()
+	c.log.Info("broker restarted", "broker", id)
+	err = c.moveLocked(ctx)
+	b.serve()
+	if err != nil {
+		return fmt.Errorf("restart broker %d: %w", id, err)
+	}
+	return nil
+}
+
+// moveLocked moves leaders and coordinators to live brokers.
+func (c *Cluster) moveLocked(ctx context.Context) error {
+	if err := c.settleLocked(ctx); err != nil {
+		return fmt.Errorf("move leaders: %w", err)
+	}
+	if err := c.rehomeLocked(ctx, ""); err != nil {
+		return fmt.Errorf("move coordinators: %w", err)
+	}
+	return nil
+}
+
+func (c *Cluster) broker(id int32) (*broker, error) {
+	if id < 0 || int(id) >= len(c.brokers) {
+		return nil, fmt.Errorf("broker %d: %w (there are 0 to %d)", id, ErrNoBroker, Size-1)
+	}
+	return c.brokers[id], nil
+}
+
+func (c *Cluster) aliveIDs() []int32 {
+	var ids []int32
+	for _, b := range c.brokers {
+		if b.alive() {
+			ids = append(ids, b.id)
+		}
+	}
+	return ids
+}
+
+func (c *Cluster) controllerID() int32 {
+	c.st.Lock()
+	defer c.st.Unlock()
+	return c.controller
 }

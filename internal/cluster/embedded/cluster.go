@@ -3,17 +3,18 @@
 // with the log on disk.
 //
 // The package owns what the module lacks for work that lasts: the sockets and the
-// check of every frame that comes in, brokers that can be killed and restarted,
-// even placement of leaders, a data directory that one process at a time uses,
-// recovery of transactions after a crash, retention, and the few answers
-// of the module that would mislead a client. It does not own topics, clients or
-// anything that is specific to weir's data, and nothing that talks to a cluster
-// needs it: the boundary is the Kafka protocol.
+// check of every frame that arrives (conn.go), requests and responses that differ from
+// Kafka's (rewrite.go), brokers that can be killed and restarted, even placement of
+// leaders, a data directory that one process at a time uses, recovery after a crash
+// (repair.go) and a failed disk (disk_fault.go), and retention. It does not own topics,
+// clients or anything that is specific to weir's data, and nothing that talks to a
+// cluster needs it: the boundary is the Kafka protocol.
 //
 // There is one copy of the data on one disk; three replicas are a simulation.
 package embedded
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/base64"
@@ -32,7 +33,7 @@ import (
 	"github.com/weir-project/weir/internal/intake"
 )
 
-// ErrClosed is returned by what is asked of a cluster after Close.
+// ErrClosed is returned by the methods of a cluster after Close.
 var ErrClosed = errors.New("the cluster is closed")
 
 // moduleController is the broker that the module has as controller, always.
@@ -45,16 +46,16 @@ type Cluster struct {
 	dir     *dataDir // nil in memory
 	brokers []*broker
 	mlog    *moduleLog
-	intents *intents // nil in memory
-	refused atomic.Int64
+	journal *commitJournal
+	refused atomic.Int64   // connections that were closed because they do not speak Kafka's protocol
 	budget  *intake.Budget // of requests that were not answered
 
 	failed atomic.Pointer[DiskError] // set: nothing is acknowledged any more
 	outage atomic.Pointer[DiskError] // the failure for which the brokers are down, until they serve again
 	faults atomic.Int64              // failed writes that stopped the brokers
-	broken chan struct{}             // tells mend about one
+	broken chan struct{}             // wakes mend after one
 	room   room
-	spoke  atomic.Int64 // when a lack of room was last logged, Unix seconds
+	logged atomic.Int64 // when a lack of room was last logged, Unix seconds
 
 	// life guards k: the module blocks forever when asked after its Close.
 	life   sync.RWMutex
@@ -87,32 +88,39 @@ type partition struct {
 	id    int32
 }
 
-// Open starts a cluster: on return clients are served. An address that cannot be
-// had is an *AddrError, a directory in use a *LockedError, one that cannot be
-// read a *FormatError. Everything acknowledged before the last process ended is
+func (p partition) compare(o partition) int {
+	return cmp.Or(cmp.Compare(p.topic, o.topic), cmp.Compare(p.id, o.id))
+}
+
+// Open starts a cluster: on return clients are served. The error is an *AddrError for an
+// address that cannot be used, a *LockedError for a directory in use, and a *FormatError
+// for one that cannot be read. Everything acknowledged before the last process ended is
 // there again, and its open transactions are ended: committed if their commit
 // had begun, otherwise aborted.
 func Open(ctx context.Context, cfg Config) (_ *Cluster, err error) {
-	cfg, err = cfg.withDefaults()
-	if err != nil {
-		return nil, fmt.Errorf("open cluster: %w", err)
-	}
-	c := &Cluster{
-		cfg: cfg, log: cfg.Log, controller: moduleController, budget: intake.NewBudget(maxHeld - maxProduceFrame),
-		preferred: make(map[partition]int32), epochs: make(map[partition]int32), done: make(chan struct{}),
-		broken: make(chan struct{}, 1),
-	}
-	c.mlog = &moduleLog{log: cfg.Log, failed: c.fail}
+	var c *Cluster
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("open cluster: %w", err)
-			c.abandon()
+			if c != nil {
+				c.abandon()
+			}
 		}
 	}()
+	if cfg, err = cfg.withDefaults(); err != nil {
+		return nil, err
+	}
+	c = &Cluster{
+		cfg: cfg, log: cfg.Log, controller: moduleController, budget: intake.NewBudget(maxHeld - maxProduceFrame),
+		preferred: make(map[partition]int32), epochs: make(map[partition]int32), done: make(chan struct{}),
+		broken: make(chan struct{}, 1), journal: newCommitJournal(""),
+	}
+	c.mlog = &moduleLog{log: cfg.Log, failed: c.fail}
 	if cfg.Dir != "" {
 		if c.dir, err = openDataDir(cfg.Dir); err != nil {
 			return nil, err
 		}
+		c.journal = newCommitJournal(c.dir.file(journalName))
 		c.room.dir, c.room.space = c.dir.path, cfg.space
 		c.readEpochs()
 	}
@@ -151,95 +159,96 @@ func Open(ctx context.Context, cfg Config) (_ *Cluster, err error) {
 
 // load brings the module up on what is on disk, with no client let in.
 func (c *Cluster) load(ctx context.Context, report *progress) error {
-	unclean := c.dir != nil && c.dir.unclean
-	var logBytes int64
-	var commits map[producer]intent
-	if c.dir != nil {
-		log := c.dir.file(logName)
-		sizes, err := scanSizes(log)
+	if c.dir == nil {
+		k, err := c.startModule()
 		if err != nil {
 			return err
 		}
-		logBytes = sizes.total()
-		if commits, err = c.openIntents(); err != nil {
-			return err
-		}
-		if !unclean {
-			sound, err := soundHeaders(sizes)
-			if err != nil {
-				return fmt.Errorf("check log: %w", err)
-			}
-			unclean = !sound
-		}
-		if unclean {
-			what := "the last run was not closed"
-			if !c.dir.unclean {
-				what = "damage found"
-			}
-			report.say(what + ": checking " + megabytes(logBytes) + " of log")
-			if err := c.repair(ctx, log, commits); err != nil {
-				return fmt.Errorf("repair log: %w", err)
-			}
-		}
-		report.say("reading " + megabytes(logBytes) + " of log")
+		return c.use(ctx, k, report)
 	}
+	log, err := scanLog(c.dir.file(logName))
+	if err != nil {
+		return err
+	}
+	var logBytes int64
+	for _, p := range log {
+		logBytes += p.bytes()
+	}
+	commits, err := c.journal.open(c.dir.unclean)
+	if err != nil {
+		return err
+	}
+	repair := func(why string) error {
+		report.say(why + ": checking " + megabytes(logBytes) + " of log")
+		c.dir.unclean = true
+		if err := c.repair(ctx, c.dir.file(logName), commits); err != nil {
+			return fmt.Errorf("repair log: %w", err)
+		}
+		return nil
+	}
+	if c.dir.unclean {
+		err = repair("the last run was not closed")
+	} else if sound, e := soundHeaders(log); e != nil {
+		err = fmt.Errorf("check log: %w", e)
+	} else if !sound {
+		err = repair("damage found")
+	}
+	if err != nil {
+		return err
+	}
+	report.say("reading " + megabytes(logBytes) + " of log")
 	k, err := c.startModule()
 	if err != nil {
 		return err
 	}
-	if c.dir != nil {
-		if err := c.mlog.locate(c.dir.path); err != nil {
-			k.Close()
-			return err
-		}
-	}
-	if c.dir != nil && !unclean && len(c.mlog.list()) > 0 {
+	if !c.dir.unclean && len(c.mlog.list()) > 0 {
 		// The module cuts off what is damaged and keeps bookkeeping that does not
 		// fit what is left: it would neither read nor write that partition right.
-		report.say("damage found: checking " + megabytes(logBytes) + " of log")
-		unclean = true
-		if k, err = c.startRepaired(ctx, k); err != nil {
+		k.Close()
+		c.mlog.forgetSaves()
+		if err := repair("damage found"); err != nil {
+			return err
+		}
+		if k, err = c.startModule(); err != nil {
 			return err
 		}
 	}
-	c.life.Lock()
-	c.k = k
-	c.life.Unlock()
 	if logBytes > 64<<20 {
 		// Reading takes memory of about the log's size, which the runtime would
 		// otherwise keep for minutes.
 		debug.FreeOSMemory()
 	}
-	report.say("placing leaders")
-	if err := c.settle(ctx); err != nil {
-		return fmt.Errorf("place leaders: %w", err)
+	if err := c.use(ctx, k, report); err != nil || !c.dir.unclean {
+		return err
 	}
-	if unclean {
-		report.say("ending the transactions of the last run")
-		if err := c.recoverTxns(ctx, commits); err != nil {
-			return fmt.Errorf("recover transactions: %w", err)
-		}
+	report.say("ending the transactions of the last run")
+	if err := c.recoverTxns(ctx, commits); err != nil {
+		return fmt.Errorf("recover transactions: %w", err)
 	}
 	return nil
 }
 
-// startRepaired closes k, repairs the log and starts the module again.
-func (c *Cluster) startRepaired(ctx context.Context, k *kfake.Cluster) (*kfake.Cluster, error) {
-	k.Close()
-	c.mlog.forgetSaves()
-	if err := c.repair(ctx, c.dir.file(logName), nil); err != nil {
-		return nil, fmt.Errorf("repair log: %w", err)
+// use makes a module the cluster's and places its leaders.
+func (c *Cluster) use(ctx context.Context, k *kfake.Cluster, report *progress) error {
+	c.life.Lock()
+	c.k = k
+	c.life.Unlock()
+	report.say("placing leaders")
+	if err := c.settle(ctx); err != nil {
+		return fmt.Errorf("place leaders: %w", err)
 	}
-	return c.startModule()
+	return nil
 }
 
 func (c *Cluster) options() []kfake.Opt {
 	next := 0
+	var id [16]byte
+	_, _ = rand.Read(id[:]) // never fails
 	opts := []kfake.Opt{
 		kfake.NumBrokers(Size),
 		kfake.DefaultNumPartitions(Size),
 		kfake.WithLogger(c.mlog),
-		kfake.ClusterID(randomID()),
+		kfake.ClusterID(base64.RawURLEncoding.EncodeToString(id[:])),
 		// Called for broker 0, 1 and 2, in this order, before NewCluster returns.
 		kfake.ListenFn(func(string, string) (net.Listener, error) {
 			next++
@@ -265,12 +274,6 @@ func (c *Cluster) options() []kfake.Opt {
 	return opts
 }
 
-func randomID() string {
-	var b [16]byte
-	_, _ = rand.Read(b[:]) // never fails
-	return base64.RawURLEncoding.EncodeToString(b[:])
-}
-
 // module calls fn with the running module, or returns ErrClosed. Calls do not nest.
 func (c *Cluster) module(fn func(k *kfake.Cluster) error) error {
 	c.life.RLock()
@@ -292,7 +295,7 @@ func (c *Cluster) down() error {
 	return ErrClosed
 }
 
-// Addrs returns the addresses that clients get to connect to, in the order of the ids.
+// Addrs returns the addresses that clients get to connect to, in the order of the IDs.
 func (c *Cluster) Addrs() []string {
 	addrs := make([]string, len(c.brokers))
 	for i, b := range c.brokers {
@@ -301,16 +304,12 @@ func (c *Cluster) Addrs() []string {
 	return addrs
 }
 
-// Refused counts the connections that were closed because what they sent is not
-// Kafka's protocol.
-func (c *Cluster) Refused() int64 { return c.refused.Load() }
-
 // Truncations returns what the last start found damaged in the log and could not
 // serve any more.
 func (c *Cluster) Truncations() []Truncation { return c.mlog.list() }
 
-// Close stops serving, writes what the next start reads, and gives the directory
-// back. It is idempotent. Clients' open transactions survive it for as long as
+// Close stops serving, writes what the next start reads, and releases the directory.
+// It is idempotent. Clients' open transactions survive it for as long as
 // their timeout allows.
 func (c *Cluster) Close() error {
 	c.closeOnce.Do(func() { c.closeErr = c.shutdown() })
@@ -321,30 +320,13 @@ func (c *Cluster) shutdown() error {
 	close(c.done)
 	c.stopMending()
 	c.mending.Wait()
-	c.life.Lock()
-	c.closed = true
-	c.life.Unlock()
-	var err error
-	if c.k != nil {
-		// New clients first, then the module: what it has read it answers or drops.
-		for _, b := range c.brokers {
-			b.mu.Lock()
-			b.closing = true
-			b.mu.Unlock()
-		}
-		c.k.Close()
-	}
-	for _, b := range c.brokers {
-		b.shut()
-		b.wg.Wait()
-	}
+	c.markClosed()
+	// New clients first, then the module: what it has read it answers or drops.
+	err := c.unload(c.detach())
 	if e := c.failed.Load(); e != nil {
-		err = fmt.Errorf("close cluster: %w", e)
+		err = errors.Join(fmt.Errorf("close cluster: %w", e), err)
 	} else if e := c.mlog.saveError(); e != nil {
-		err = fmt.Errorf("close cluster: %w", e)
-	}
-	if c.intents != nil {
-		err = errors.Join(err, c.intents.close())
+		err = errors.Join(fmt.Errorf("close cluster: %w", e), err)
 	}
 	if c.dir != nil {
 		// A save that failed leaves the marker, so the next start checks the log.
@@ -356,64 +338,77 @@ func (c *Cluster) shutdown() error {
 // abandon undoes an Open that failed. The directory keeps its marker unless
 // nothing was begun in it.
 func (c *Cluster) abandon() {
+	c.markClosed()
+	k := c.detach()
+	_ = c.unload(k)
+	if c.dir != nil {
+		_ = c.dir.close(k == nil && !c.dir.unclean)
+	}
+}
+
+// markClosed lets no new client in, and no other method of the module's begin.
+func (c *Cluster) markClosed() {
 	c.life.Lock()
 	c.closed = true
 	c.life.Unlock()
-	if c.k != nil {
-		c.k.Close()
+	for _, b := range c.brokers {
+		b.mu.Lock()
+		b.closing = true
+		b.mu.Unlock()
+	}
+}
+
+// detach takes the running module, or nil, away from all callers.
+func (c *Cluster) detach() *kfake.Cluster {
+	c.life.Lock()
+	defer c.life.Unlock()
+	k := c.k
+	c.k = nil
+	return k
+}
+
+// unload closes the module and what belongs to one run of it.
+func (c *Cluster) unload(k *kfake.Cluster) error {
+	if k != nil {
+		k.Close() // after a failed write: what it cannot save, repair derives from the log
 	}
 	for _, b := range c.brokers {
-		b.shut()
+		b.cut()
+		_ = b.inner().Close()
 		b.wg.Wait()
 	}
-	if c.intents != nil {
-		_ = c.intents.close()
-	}
-	if c.dir != nil {
-		_ = c.dir.close(c.k == nil && !c.dir.unclean)
-	}
+	return c.journal.close()
 }
 
 // progress says what is being done once that takes longer than a second.
 type progress struct {
-	mu   sync.Mutex
-	line string
-	done chan struct{}
-	wg   sync.WaitGroup
+	line atomic.Value
+	stop func()
 }
 
 func newProgress(say func(string)) *progress {
-	p := &progress{done: make(chan struct{})}
-	p.wg.Go(func() {
-		started := time.Now()
-		wait := time.NewTimer(time.Second)
-		defer wait.Stop()
-		for {
+	p := new(progress)
+	p.say("")
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for started, wait := time.Now(), time.Second; ; wait = 500 * time.Millisecond {
 			select {
-			case <-p.done:
+			case <-ctx.Done():
 				return
-			case <-wait.C:
+			case <-time.After(wait):
 			}
-			p.mu.Lock()
-			line := p.line
-			p.mu.Unlock()
-			say(fmt.Sprintf("%s (%.0f s)", line, time.Since(started).Seconds()))
-			wait.Reset(500 * time.Millisecond)
+			say(fmt.Sprintf("%s (%.0f s)", p.line.Load(), time.Since(started).Seconds()))
 		}
 	})
+	p.stop = func() {
+		cancel()
+		wg.Wait()
+	}
 	return p
 }
 
-func (p *progress) say(line string) {
-	p.mu.Lock()
-	p.line = line
-	p.mu.Unlock()
-}
-
-func (p *progress) stop() {
-	close(p.done)
-	p.wg.Wait()
-}
+func (p *progress) say(line string) { p.line.Store(line) }
 
 func megabytes(n int64) string {
 	if n < 1<<20 {

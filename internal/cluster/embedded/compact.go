@@ -115,18 +115,15 @@ func (s *compacting) read(ctx context.Context, c *Cluster, p *retained) error {
 	return nil
 }
 
+// fetchOne reads committed records of one partition.
 func fetchOne(ctx context.Context, c *Cluster, leader int32, p partition, from int64) (*kmsg.FetchResponseTopicPartition, error) {
-	req := kmsg.NewPtrFetchRequest()
-	req.Version = 11
-	// Only the partition's limit is a small one: see shareLimit.
-	req.MaxBytes, req.IsolationLevel, req.SessionEpoch = math.MaxInt32, 1, -1
-	t := kmsg.NewFetchRequestTopic()
-	t.Topic = p.topic
-	rp := kmsg.NewFetchRequestTopicPartition()
-	rp.Partition, rp.FetchOffset, rp.PartitionMaxBytes, rp.CurrentLeaderEpoch = p.id, from, 1<<20, -1
-	t.Partitions = append(t.Partitions, rp)
-	req.Topics = append(req.Topics, t)
-	resp, err := ask[*kmsg.FetchResponse](ctx, c, leader, req)
+	resp, err := rpc[*kmsg.FetchResponse](ctx, c, leader, &kmsg.FetchRequest{
+		// Only the partition's limit is a small one: see (*Cluster).fetch.
+		Version: 11, ReplicaID: -1, MaxBytes: math.MaxInt32, IsolationLevel: 1, SessionEpoch: -1,
+		Topics: []kmsg.FetchRequestTopic{{Topic: p.topic, Partitions: []kmsg.FetchRequestTopicPartition{
+			{Partition: p.id, FetchOffset: from, PartitionMaxBytes: 1 << 20, CurrentLeaderEpoch: -1, LastFetchedEpoch: -1, LogStartOffset: -1},
+		}}},
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -18,10 +19,10 @@ const Size = 3
 
 // Defaults of Config.
 const (
-	DefaultLogCap       = int64(1) << 30
-	DefaultSegmentBytes = int64(8) << 20
-	DefaultMaxBatches   = 300_000
-	DefaultCheckEvery   = 10 * time.Second
+	defaultLogCap       = int64(1) << 30
+	defaultSegmentBytes = int64(8) << 20
+	defaultMaxBatches   = 300_000
+	defaultCheckEvery   = 10 * time.Second
 )
 
 // Config says where a cluster lives and what it may use. The zero value is a
@@ -41,16 +42,16 @@ type Config struct {
 	// after Open has returned. nil is allowed.
 	Progress func(line string)
 	// LogCap is the most bytes that the partitions may hold on disk together,
-	// beyond which Run deletes the oldest segments; 0 is DefaultLogCap.
+	// beyond which Run deletes the oldest segments; 0 is 1 GiB.
 	// Compacted topics count, and lose nothing for it.
 	LogCap int64
 	// SegmentBytes is the size at which a partition starts a new file, for topics
-	// that do not say; 0 is DefaultSegmentBytes. Retention deletes whole files.
+	// that do not say; 0 is 8 MiB. Retention deletes whole files.
 	SegmentBytes int64
 	// MaxBatches bounds the record batches of all partitions together, because
-	// the broker keeps about 88 bytes of heap for each; 0 is DefaultMaxBatches.
+	// the broker keeps about 88 bytes of heap for each; 0 is 300,000.
 	MaxBatches int64
-	// CheckEvery is how often Run applies retention; 0 is DefaultCheckEvery.
+	// CheckEvery is how often Run applies retention; 0 is 10 s.
 	CheckEvery time.Duration
 	// SyncWrites makes every produce wait for the disk. An fsync that fails is not
 	// noticed, because the module ignores its result. Without it an acknowledged
@@ -89,23 +90,13 @@ func (c Config) withDefaults() (Config, error) {
 	if c.LogCap < 0 || c.SegmentBytes < 0 || c.MaxBatches < 0 || c.CheckEvery < 0 {
 		return c, errors.New("a limit of the cluster is negative")
 	}
-	if c.Log == nil {
-		c.Log = slog.New(slog.DiscardHandler)
-	}
+	c.Log = cmp.Or(c.Log, slog.New(slog.DiscardHandler))
+	c.LogCap = cmp.Or(c.LogCap, defaultLogCap)
+	c.SegmentBytes = cmp.Or(c.SegmentBytes, defaultSegmentBytes)
+	c.MaxBatches = cmp.Or(c.MaxBatches, defaultMaxBatches)
+	c.CheckEvery = cmp.Or(c.CheckEvery, defaultCheckEvery)
 	if c.Progress == nil {
 		c.Progress = func(string) {}
-	}
-	if c.LogCap == 0 {
-		c.LogCap = DefaultLogCap
-	}
-	if c.SegmentBytes == 0 {
-		c.SegmentBytes = DefaultSegmentBytes
-	}
-	if c.MaxBatches == 0 {
-		c.MaxBatches = DefaultMaxBatches
-	}
-	if c.CheckEvery == 0 {
-		c.CheckEvery = DefaultCheckEvery
 	}
 	if c.Listen == nil {
 		c.Listen = net.Listen
@@ -163,12 +154,16 @@ func (e *FormatError) Error() string {
 	return fmt.Sprintf("data directory %s: %s", e.Dir, e.Reason)
 }
 
-// notWritable adds the way out to an error of the file system.
-func notWritable(dir string, err error) error {
-	if errors.Is(err, os.ErrPermission) || errors.Is(err, syscall.EROFS) {
+// dirError adds the directory, and the way out, to an error of the file system.
+func dirError(dir string, err error) error {
+	var locked *LockedError
+	var format *FormatError
+	switch {
+	case errors.As(err, &locked), errors.As(err, &format):
+		return err
+	case errors.Is(err, os.ErrPermission), errors.Is(err, syscall.EROFS):
 		return fmt.Errorf("data directory %s is not writable: %w; change its owner, or choose another --data directory", dir, err)
-	}
-	if isFull(err) {
+	case isFull(err):
 		return &DiskError{Dir: dir, Free: -1, Err: err}
 	}
 	return fmt.Errorf("data directory %s: %w", dir, err)

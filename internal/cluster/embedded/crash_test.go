@@ -241,7 +241,7 @@ func TestAHalfWrittenCommitIsCompleted(t *testing.T) {
 			shorten(t, filepath.Join(dir, segmentPath("t", 1, 0)), 78)
 			shorten(t, strings.TrimSuffix(filepath.Join(dir, segmentPath("t", 1, 0)), ".dat")+".idx", indexEntry)
 			if !noted {
-				if err := os.Truncate(filepath.Join(dir, intentsName), 0); err != nil {
+				if err := os.Truncate(filepath.Join(dir, journalName), 0); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"context"
+	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -30,6 +31,16 @@ func open(t *testing.T, cfg Config) *Cluster {
 		}
 	})
 	return c
+}
+
+// scan lists the log of a data directory.
+func scan(t *testing.T, dir string) []partitionFiles {
+	t.Helper()
+	log, err := scanLog(filepath.Join(dir, logName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return log
 }
 
 func client(t *testing.T, addrs []string, opts ...kgo.Opt) *kgo.Client {

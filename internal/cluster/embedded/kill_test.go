@@ -154,7 +154,7 @@ func TestTheLastBrokerCanBeKilled(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if bs, err := c.Brokers(ctx); err != nil || bs[0].Alive || bs[1].Alive || bs[2].Alive {
+	if bs, err := c.Brokers(); err != nil || bs[0].Alive || bs[1].Alive || bs[2].Alive {
 		t.Errorf("brokers %+v, %v", bs, err)
 	}
 	done := make(chan error, 1)

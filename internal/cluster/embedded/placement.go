@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"slices"
 
@@ -26,9 +27,7 @@ type placed struct {
 // topology returns every partition, sorted. It asks inside, so the answer is the
 // module's and not what clients are told.
 func (c *Cluster) topology(ctx context.Context) ([]placed, error) {
-	req := kmsg.NewPtrMetadataRequest()
-	req.Version = 12
-	resp, err := ask[*kmsg.MetadataResponse](ctx, c, 0, req)
+	resp, err := rpc[*kmsg.MetadataResponse](ctx, c, 0, &kmsg.MetadataRequest{Version: 12})
 	if err != nil {
 		return nil, err
 	}
@@ -41,9 +40,7 @@ func (c *Cluster) topology(ctx context.Context) ([]placed, error) {
 			all = append(all, placed{partition{*t.Topic, p.Partition}, p.Leader, p.LeaderEpoch})
 		}
 	}
-	slices.SortFunc(all, func(a, b placed) int {
-		return cmp.Or(cmp.Compare(a.topic, b.topic), cmp.Compare(a.id, b.id))
-	})
+	slices.SortFunc(all, func(a, b placed) int { return a.compare(b.partition) })
 	return all, nil
 }
 
@@ -140,10 +137,7 @@ func (c *Cluster) prefer(all []placed) {
 		}
 		loads.add(p.topic, id, 1)
 	}
-	everyone := make([]int32, Size)
-	for i := range everyone {
-		everyone[i] = int32(i)
-	}
+	everyone := []int32{0, 1, 2}
 	for _, p := range all {
 		if _, ok := c.preferred[p.partition]; !ok {
 			id := loads.least(p.topic, everyone)
@@ -170,10 +164,7 @@ func even(all []placed) bool {
 		}
 		loads.add(p.topic, p.leader, 1)
 	}
-	if slices.Max(loads.total[:])-slices.Min(loads.total[:]) > 1 {
-		return false
-	}
-	for _, n := range loads.topic {
+	for _, n := range append(slices.Collect(maps.Values(loads.topic)), &loads.total) {
 		if slices.Max(n[:])-slices.Min(n[:]) > 1 {
 			return false
 		}

@@ -1,17 +1,16 @@
 package embedded
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"io/fs"
+	"maps"
 	"os"
-	"path/filepath"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -31,13 +30,13 @@ import (
 // markers are written here, into the files.
 
 // repair makes the log whole after a death, before the module reads it: batches
-// that were not written to their end are cut off (nobody heard of them), indexes
+// that were not written to their end are cut off (no client knows of them), indexes
 // are completed, and open transactions are ended.
 func (c *Cluster) repair(ctx context.Context, log string, commits map[producer]intent) error {
 	if err := c.repairState(log); err != nil {
 		return err
 	}
-	parts, err := scanSizes(log)
+	parts, err := scanLog(log)
 	if err != nil {
 		return err
 	}
@@ -74,7 +73,7 @@ type repairer struct {
 	p       partitionFiles
 	commits map[producer]intent
 	buf     []byte
-	open    map[int64]opened // open transactions by producer id
+	open    map[int64]opened // open transactions by producer ID
 	windows map[int64]*seqWindow
 	last    batch
 	lastSeg string // path of the last segment with a batch, without extension
@@ -82,12 +81,12 @@ type repairer struct {
 }
 
 func (r *repairer) run(ctx context.Context) error {
+	next := int64(-1)
 	for i, s := range r.p.segments {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		next := int64(-1)
-		if i+1 < len(r.p.segments) {
+		if next = -1; i+1 < len(r.p.segments) {
 			next = r.p.segments[i+1].base
 		}
 		if err := r.segment(s, next); err != nil {
@@ -102,13 +101,13 @@ func (r *repairer) run(ctx context.Context) error {
 
 // segment checks one file. next is where the one after it begins, -1 for the last.
 func (r *repairer) segment(s segment, next int64) error {
-	path := filepath.Join(r.p.dir, strconv.FormatInt(s.base, 10))
+	path := r.p.path(s.base)
 	raw, err := r.read(path+".dat", s.data)
 	if err != nil {
 		return err
 	}
-	had, err := os.ReadFile(path + ".idx")
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	had, err := readIndex(path)
+	if err != nil {
 		return err
 	}
 	var index []byte
@@ -135,18 +134,34 @@ func (r *repairer) segment(s segment, next int64) error {
 			e = indexed
 		}
 		index = append(index, e[:]...)
+		if pos == 0 {
+			kept.MinEpoch, kept.MaxEpoch = b.leaderEpoch, b.leaderEpoch
+		}
+		kept.MinEpoch, kept.MaxEpoch = min(kept.MinEpoch, b.leaderEpoch), max(kept.MaxEpoch, b.leaderEpoch)
 		pos, end = pos+b.size, b.end
 		r.last, r.lastSeg = b, path
-		kept.cover(b.leaderEpoch, pos == b.size)
 	}
 	kept.Size = int64(pos)
 	r.left.Segments = append(r.left.Segments, kept)
+	file := segmentPath(r.p.topic, r.p.id, s.base)
 	if pos < len(raw) {
-		if err := r.cut(path, int64(pos), int64(len(raw)-pos), end, next, len(had) > len(index)); err != nil {
+		if err := os.Truncate(path+".dat", kept.Size); err != nil {
 			return err
 		}
+		cut := Truncation{File: file, Topic: r.p.topic, Partition: r.p.id, Bytes: int64(len(raw) - pos), From: end, To: next}
+		// The index is written after the batch and before the acknowledgement: if it knows of
+		// more batches than were found, or if this is not the file that was being written,
+		// records were lost.
+		if len(had) > len(index) || next >= 0 {
+			r.c.mlog.add(cut)
+			r.c.log.Warn("log damaged", "topic", cut.Topic, "partition", cut.Partition, "bytes", cut.Bytes, "from", end, "to", next)
+		} else {
+			r.c.log.Info("unfinished write cut off", "topic", cut.Topic, "partition", cut.Partition, "bytes", cut.Bytes, "offset", end)
+		}
+	} else {
+		r.c.mlog.locate(file, end, next)
 	}
-	if string(index) == string(had) {
+	if bytes.Equal(index, had) {
 		return nil
 	}
 	return atomicfile.Write(path+".idx", index, 0o644)
@@ -187,8 +202,8 @@ func (r *repairer) follow(b batch, raw []byte) {
 		}
 	case id >= 0:
 		w := r.windows[id]
-		if w == nil {
-			w = new(seqWindow)
+		if w == nil || b.producer.epoch != w.Epoch {
+			w = &seqWindow{Producer: id, Topic: r.p.topic, Partition: r.p.id, Epoch: b.producer.epoch, Seen: true}
 			r.windows[id] = w
 		}
 		w.add(b)
@@ -203,26 +218,6 @@ func commits(raw []byte) bool {
 		return false
 	}
 	return kmsg.ControlRecordKeyType(binary.BigEndian.Uint16(rec.Key[2:])) == kmsg.ControlRecordKeyTypeCommit
-}
-
-// cut shortens a segment to what is sound. The index is written after the batch
-// and before the acknowledgement: if it knows of more batches than were found,
-// or if this is not the file that was being written, records were lost.
-func (r *repairer) cut(path string, size, n, from, next int64, known bool) error {
-	if err := os.Truncate(path+".dat", size); err != nil {
-		return err
-	}
-	if known || next >= 0 {
-		file, err := filepath.Rel(r.c.dir.path, path+".dat")
-		if err != nil {
-			return err
-		}
-		r.c.mlog.add(Truncation{File: file, Topic: r.p.topic, Partition: r.p.id, Bytes: n, From: from, To: next, located: true})
-		r.c.log.Warn("log damaged", "topic", r.p.topic, "partition", r.p.id, "bytes", n, "from", from, "to", next)
-		return nil
-	}
-	r.c.log.Info("unfinished write cut off", "topic", r.p.topic, "partition", r.p.id, "bytes", n, "offset", from)
-	return nil
 }
 
 func (r *repairer) read(path string, size int64) ([]byte, error) {
@@ -247,14 +242,9 @@ func (r *repairer) end() error {
 	if len(r.open) == 0 {
 		return nil
 	}
-	ids := make([]int64, 0, len(r.open))
-	for id := range r.open {
-		ids = append(ids, id)
-	}
-	slices.Sort(ids)
 	var data, index []byte
 	offset := r.last.end
-	for _, id := range ids {
+	for _, id := range slices.Sorted(maps.Keys(r.open)) {
 		o := r.open[id]
 		_, commit := r.commits[o.producer]
 		raw := marker(o.producer, commit, offset, r.last.leaderEpoch)
@@ -279,7 +269,7 @@ func (r *repairer) end() error {
 	}
 	r.last.end = offset
 	for i := range r.left.Segments {
-		if seg := &r.left.Segments[i]; filepath.Join(r.p.dir, strconv.FormatInt(seg.BaseOffset, 10)) == r.lastSeg {
+		if seg := &r.left.Segments[i]; r.p.path(seg.BaseOffset) == r.lastSeg {
 			seg.Size += int64(len(data))
 		}
 	}
@@ -317,8 +307,8 @@ func appendFile(path string, data []byte) error {
 }
 
 // recoverTxns finishes what repair began, with the module running and no client
-// in: positions of the transactions that were committed, and an epoch for every
-// transactional id that fences whoever used it before the death.
+// in: the offsets of the transactions that were committed, and an epoch for every
+// transactional ID that fences the producer that used it before the death.
 func (c *Cluster) recoverTxns(ctx context.Context, commits map[producer]intent) error {
 	for _, in := range commits {
 		if err := c.commitStaged(ctx, in); err != nil {
@@ -339,16 +329,14 @@ func (c *Cluster) recoverTxns(ctx context.Context, commits map[producer]intent) 
 			}
 		}
 	}
-	return c.intents.reset()
+	return c.journal.reset()
 }
 
 func (c *Cluster) fence(ctx context.Context, id string) error {
-	req := kmsg.NewPtrInitProducerIDRequest()
-	req.Version = 4
-	req.TransactionalID = &id
-	req.TransactionTimeoutMillis = 60_000
-	req.ProducerID, req.ProducerEpoch = -1, -1
-	resp, err := ask[*kmsg.InitProducerIDResponse](ctx, c, c.coordinatorOf(id), req)
+	req := &kmsg.InitProducerIDRequest{
+		Version: 4, TransactionalID: &id, TransactionTimeoutMillis: 60_000, ProducerID: -1, ProducerEpoch: -1,
+	}
+	resp, err := rpc[*kmsg.InitProducerIDResponse](ctx, c, c.coordinatorOf(id), req)
 	if err == nil {
 		err = kerr.ErrorForCode(resp.ErrorCode)
 	}
@@ -364,18 +352,13 @@ func (c *Cluster) commitStaged(ctx context.Context, in intent) error {
 		groups[o.Group] = append(groups[o.Group], o)
 	}
 	for group, offsets := range groups {
-		req := kmsg.NewPtrOffsetCommitRequest()
-		req.Version = 7
-		req.Group, req.Generation = group, -1
+		req := &kmsg.OffsetCommitRequest{Version: 7, Group: group, Generation: -1}
 		for _, o := range offsets {
-			t := kmsg.NewOffsetCommitRequestTopic()
-			t.Topic = o.Topic
-			p := kmsg.NewOffsetCommitRequestTopicPartition()
-			p.Partition, p.Offset, p.LeaderEpoch, p.Metadata = o.Partition, o.Offset, o.LeaderEpoch, o.Metadata
-			t.Partitions = append(t.Partitions, p)
-			req.Topics = append(req.Topics, t)
+			req.Topics = append(req.Topics, kmsg.OffsetCommitRequestTopic{Topic: o.Topic, Partitions: []kmsg.OffsetCommitRequestTopicPartition{
+				{Partition: o.Partition, Offset: o.Offset, LeaderEpoch: o.LeaderEpoch, Metadata: o.Metadata},
+			}})
 		}
-		resp, err := ask[*kmsg.OffsetCommitResponse](ctx, c, c.coordinatorOf(group), req)
+		resp, err := rpc[*kmsg.OffsetCommitResponse](ctx, c, c.coordinatorOf(group), req)
 		if err != nil {
 			return fmt.Errorf("commit offsets of group %q: %w", group, err)
 		}

@@ -1,7 +1,6 @@
 package embedded
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -108,17 +107,21 @@ func (c *Cluster) retained(ctx context.Context) ([]retained, error) {
 	if err != nil {
 		return nil, err
 	}
-	policies, err := c.policies(ctx, all)
+	var topics []string
+	for _, p := range all {
+		topics = append(topics, p.topic)
+	}
+	configs, err := c.topicConfigs(ctx, 0, slices.Compact(topics))
 	if err != nil {
 		return nil, err
 	}
 	files := make(map[partition][]segment)
 	if c.dir != nil {
-		sizes, err := scanSizes(c.dir.file(logName))
+		log, err := scanLog(c.dir.file(logName))
 		if err != nil {
 			return nil, err
 		}
-		for _, f := range sizes {
+		for _, f := range log {
 			files[f.partition] = f.segments
 		}
 	}
@@ -129,48 +132,12 @@ func (c *Cluster) retained(ctx context.Context) ([]retained, error) {
 			continue
 		}
 		parts = append(parts, retained{
-			partition: p.partition, leader: p.leader, policy: policies[p.topic], segments: files[p.partition],
+			partition: p.partition, leader: p.leader, policy: policyOf(configs[p.topic]), segments: files[p.partition],
 			start: info.LogStartOffset, end: info.HighWatermark, to: info.LogStartOffset,
 			limit: min(info.LastStableOffset, info.HighWatermark-1),
 		})
 	}
 	return parts, nil
-}
-
-// policies reads the effective configuration of every topic, the dynamic
-// configuration of the brokers included.
-func (c *Cluster) policies(ctx context.Context, all []placed) (map[string]policy, error) {
-	out := make(map[string]policy)
-	if len(all) == 0 {
-		return out, nil
-	}
-	req := kmsg.NewPtrDescribeConfigsRequest()
-	req.Version = 4
-	for i, p := range all {
-		if i > 0 && all[i-1].topic == p.topic {
-			continue
-		}
-		r := kmsg.NewDescribeConfigsRequestResource()
-		r.ResourceType, r.ResourceName = kmsg.ConfigResourceTypeTopic, p.topic
-		req.Resources = append(req.Resources, r)
-	}
-	resp, err := ask[*kmsg.DescribeConfigsResponse](ctx, c, 0, req)
-	if err != nil {
-		return nil, err
-	}
-	for _, r := range resp.Resources {
-		if r.ErrorCode != 0 {
-			continue // deleted meanwhile
-		}
-		values := make(map[string]string)
-		for _, e := range r.Configs {
-			if e.Value != nil {
-				values[e.Name] = *e.Value
-			}
-		}
-		out[r.ResourceName] = policyOf(values)
-	}
-	return out, nil
 }
 
 func policyOf(values map[string]string) policy {
@@ -208,17 +175,12 @@ func (c *Cluster) expire(ctx context.Context, p *retained, now time.Time) error 
 	if !p.policy.delete || p.policy.ms < 0 || p.limit <= p.start {
 		return nil
 	}
-	req := kmsg.NewPtrListOffsetsRequest()
-	req.Version = 7
-	req.ReplicaID = -2 // any broker may answer
-	t := kmsg.NewListOffsetsRequestTopic()
-	t.Topic = p.topic
-	rp := kmsg.NewListOffsetsRequestTopicPartition()
-	rp.Partition, rp.CurrentLeaderEpoch = p.id, -1
-	rp.Timestamp = max(now.UnixMilli()-p.policy.ms, 0)
-	t.Partitions = append(t.Partitions, rp)
-	req.Topics = append(req.Topics, t)
-	resp, err := ask[*kmsg.ListOffsetsResponse](ctx, c, 0, req)
+	resp, err := rpc[*kmsg.ListOffsetsResponse](ctx, c, 0, &kmsg.ListOffsetsRequest{
+		Version: 7, ReplicaID: -2, // any broker may answer
+		Topics: []kmsg.ListOffsetsRequestTopic{{Topic: p.topic, Partitions: []kmsg.ListOffsetsRequestTopicPartition{
+			{Partition: p.id, CurrentLeaderEpoch: -1, Timestamp: max(now.UnixMilli()-p.policy.ms, 0)},
+		}}},
+	})
 	if err != nil {
 		return err
 	}
@@ -322,28 +284,19 @@ func fit(parts []retained, maxBytes, maxBatches int64) {
 // thin deletes inside of current segments until excess batches are gone.
 func thin(parts []retained, excess int64) {
 	for range 64 {
-		if excess <= 0 {
+		var p *retained
+		most := int64(99) // compacted topics and open transactions hold the rest
+		for i := range parts {
+			q := &parts[i]
+			if _, n := q.kept(); n > most && q.policy.delete && q.limit > q.to {
+				p, most = q, n
+			}
+		}
+		if excess <= 0 || p == nil {
 			return
 		}
-		most := slices.MaxFunc(parts, func(a, b retained) int {
-			return cmp.Compare(a.thinnable(), b.thinnable())
-		})
-		i := slices.IndexFunc(parts, func(p retained) bool { return p.partition == most.partition })
-		p := &parts[i]
-		if p.thinnable() < 100 {
-			return // compacted topics and open transactions hold the rest
-		}
-		_, before := p.kept()
 		p.raise(p.to + (p.end-p.to+1)/2)
 		_, after := p.kept()
-		excess -= before - after
+		excess -= most - after
 	}
-}
-
-func (p retained) thinnable() int64 {
-	if !p.policy.delete || p.limit <= p.to {
-		return -1
-	}
-	_, n := p.kept()
-	return n
 }

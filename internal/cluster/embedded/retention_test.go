@@ -151,33 +151,27 @@ func TestTheLogHasACap(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	before, err := c.LogSizes()
-	if err != nil {
-		t.Fatal(err)
-	}
+	before := scan(t, c.dir.path)
 	enforce(t, c)
-	after, err := c.LogSizes()
-	if err != nil {
-		t.Fatal(err)
-	}
+	after := scan(t, c.dir.path)
 	var was, is int64
 	for i := range before {
-		was, is = was+before[i].Bytes, is+after[i].Bytes
-		t.Logf("%s/%d: %d bytes in %d files, then %d in %d", before[i].Topic, before[i].Partition,
-			before[i].Bytes, before[i].Segments, after[i].Bytes, after[i].Segments)
+		was, is = was+before[i].bytes(), is+after[i].bytes()
+		t.Logf("%s/%d: %d bytes in %d files, then %d in %d", before[i].topic, before[i].id,
+			before[i].bytes(), len(before[i].segments), after[i].bytes(), len(after[i].segments))
 	}
 	if was < 2*total || is > total || is < total/2 {
 		t.Errorf("%d bytes became %d, the cap is %d", was, is, total)
 	}
 	for i := range after {
-		switch s := after[i]; s.Topic {
+		switch s := after[i]; s.topic {
 		case "cursors":
-			if s.Bytes != before[i].Bytes {
-				t.Errorf("the compacted topic shrank from %d to %d bytes", before[i].Bytes, s.Bytes)
+			if s.bytes() != before[i].bytes() {
+				t.Errorf("the compacted topic shrank from %d to %d bytes", before[i].bytes(), s.bytes())
 			}
 		case "big":
-			if a, b := window(t, c, "big", s.Partition); a == 0 || a >= b {
-				t.Errorf("big/%d holds %d to %d", s.Partition, a, b)
+			if a, b := window(t, c, "big", s.id); a == 0 || a >= b {
+				t.Errorf("big/%d holds %d to %d", s.id, a, b)
 			}
 		}
 	}
@@ -212,11 +206,11 @@ func TestAPartitionHasACap(t *testing.T) {
 		}
 	}
 	enforce(t, c)
-	sizes, err := c.LogSizes()
-	if err != nil || len(sizes) != 1 {
-		t.Fatal(sizes, err)
+	sizes := scan(t, c.dir.path)
+	if len(sizes) != 1 {
+		t.Fatal(sizes)
 	}
-	if b := sizes[0].Bytes; b < limit || b > limit+2*segment {
+	if b := sizes[0].bytes(); b < limit || b > limit+2*segment {
 		t.Errorf("retention.bytes of %d left %d", limit, b)
 	}
 }
@@ -377,9 +371,10 @@ func TestLogDirsTellTheDisk(t *testing.T) {
 			}
 		}
 	}
-	sizes, err := c.LogSizes()
-	if err != nil || len(sizes) != 1 || sizes[0] != (LogSize{Topic: "a.b-c_d", Partition: 1, Bytes: want, Segments: 1, Batches: 1}) {
-		t.Errorf("sizes %+v, %v, want %d bytes", sizes, err, want)
+	sizes := scan(t, c.dir.path)
+	if len(sizes) != 1 || sizes[0].partition != (partition{"a.b-c_d", 1}) || sizes[0].bytes() != want ||
+		len(sizes[0].segments) != 1 || sizes[0].segments[0].batches != 1 {
+		t.Errorf("sizes %+v, want %d bytes", sizes, want)
 	}
 	if !found {
 		t.Errorf("%d bytes of a.b-c_d/1 are not in %+v", want, resp.Dirs)

@@ -2,9 +2,11 @@ package embedded
 
 import (
 	"encoding/json"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/weir-project/weir/internal/atomicfile"
@@ -46,13 +48,6 @@ type snapshotSegment struct {
 	MaxEpoch   int32 `json:"max_epoch,omitempty"`
 }
 
-func (s *snapshotSegment) cover(epoch int32, first bool) {
-	if first {
-		s.MinEpoch, s.MaxEpoch = epoch, epoch
-	}
-	s.MinEpoch, s.MaxEpoch = min(s.MinEpoch, epoch), max(s.MaxEpoch, epoch)
-}
-
 func (r *repairer) writeSnapshot() error {
 	if r.lastSeg == "" {
 		return nil // nothing in it
@@ -79,13 +74,18 @@ func (r *repairer) writeSnapshot() error {
 }
 
 // seqWindow is what is remembered of an idempotent producer in a partition: its last
-// batches, by which one that comes again is recognized.
+// batches, by which a repeated one is recognized. It is an entry of the module's
+// seq_windows.json.
 type seqWindow struct {
-	epoch   int16
-	entries [5]windowEntry
-	at      uint8 // where the next one goes
-	count   uint8
-	next    int32 // sequence number that is expected
+	Producer  int64          `json:"pid"`
+	Topic     string         `json:"topic"`
+	Partition int32          `json:"partition"`
+	Entries   [5]windowEntry `json:"entries"`
+	Count     uint8          `json:"count"`
+	At        uint8          `json:"at"` // where the next one goes
+	Epoch     int16          `json:"epoch"`
+	Seen      bool           `json:"seen"`
+	Next      int32          `json:"next_seq"` // sequence number that is expected
 }
 
 type windowEntry struct {
@@ -95,50 +95,23 @@ type windowEntry struct {
 }
 
 func (w *seqWindow) add(b batch) {
-	if w.count > 0 && b.producer.epoch != w.epoch {
-		*w = seqWindow{}
-	}
-	w.epoch = b.producer.epoch
-	w.next = int32((int64(b.sequence) + b.end - b.first) % math.MaxInt32)
-	w.entries[w.at] = windowEntry{b.sequence, w.next, b.first}
-	w.at = (w.at + 1) % uint8(len(w.entries))
-	w.count = min(w.count+1, uint8(len(w.entries)))
+	w.Next = int32((int64(b.sequence) + b.end - b.first) % math.MaxInt32)
+	w.Entries[w.At] = windowEntry{b.sequence, w.Next, b.first}
+	w.At = (w.At + 1) % uint8(len(w.Entries))
+	w.Count = min(w.Count+1, uint8(len(w.Entries)))
 }
 
-// windowsFile is the module's seq_windows.json.
-type windowsFile struct {
-	Version int          `json:"version"`
-	Windows []windowLine `json:"windows"`
-}
-
-type windowLine struct {
-	Producer  int64          `json:"pid"`
-	Topic     string         `json:"topic"`
-	Partition int32          `json:"partition"`
-	Entries   [5]windowEntry `json:"entries"`
-	Count     uint8          `json:"count"`
-	At        uint8          `json:"at"`
-	Epoch     int16          `json:"epoch"`
-	Seen      bool           `json:"seen"`
-	Next      int32          `json:"next_seq"`
-}
-
-// writeWindows replaces what the last close left, which a producer that went on
-// since would be refused by.
+// writeWindows replaces what the last close left, by which a producer that has gone on
+// since would be rejected.
 func writeWindows(log string, parts []*repairer) error {
 	if len(parts) == 0 {
 		return nil
 	}
-	f := windowsFile{Version: snapshotVersion}
+	var windows []*seqWindow
 	for _, r := range parts {
-		for id, w := range r.windows {
-			f.Windows = append(f.Windows, windowLine{
-				Producer: id, Topic: r.p.topic, Partition: r.p.id, Entries: w.entries,
-				Count: w.count, At: w.at, Epoch: w.epoch, Seen: true, Next: w.next,
-			})
-		}
+		windows = slices.AppendSeq(windows, maps.Values(r.windows))
 	}
-	raw, err := json.Marshal(f)
+	raw, err := json.Marshal(map[string]any{"version": snapshotVersion, "windows": windows})
 	if err != nil {
 		return err
 	}

@@ -114,7 +114,7 @@ func TestCreationCanBeInterrupted(t *testing.T) {
 		{formatName + ".tmp", []byte(`{"f`)},
 		{formatName, read(formatName)},
 		{uncleanName, nil},
-		{intentsName, nil},
+		{journalName, nil},
 		{"log/meta.json.tmp", []byte(`{`)},
 		{"log/meta.json", read("log/meta.json")},
 		{"log/topics.json.tmp", []byte(`{`)},

@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -30,8 +28,6 @@ type Truncation struct {
 	// not; To is -1 when the damage reaches the end of the partition, whose
 	// offsets from From on will be given out again. Both are -1 for a state file.
 	From, To int64
-
-	located bool
 }
 
 func (t Truncation) String() string {
@@ -61,14 +57,17 @@ type moduleLog struct {
 }
 
 func (l *moduleLog) Logf(level kfake.LogLevel, format string, args ...any) {
+	if level != kfake.LogLevelError && level != kfake.LogLevelWarn {
+		return // Info is one line for each wrong request of a client
+	}
+	line := fmt.Sprintf(format, args...)
 	switch level {
 	case kfake.LogLevelError:
-		line := fmt.Sprintf(format, args...)
 		l.log.Error("broker", "detail", line)
 		if strings.HasPrefix(format, "endTx: failed to persist") {
 			l.failed(errors.New(line))
 		}
-		if strings.HasPrefix(format, "persist to disk") || strings.HasPrefix(format, "save session state") {
+		if hasPrefix(format, "persist to disk", "save session state") {
 			l.mu.Lock()
 			l.saves = append(l.saves, errors.New(line))
 			l.mu.Unlock()
@@ -76,15 +75,13 @@ func (l *moduleLog) Logf(level kfake.LogLevel, format string, args ...any) {
 	case kfake.LogLevelWarn:
 		l.notice(format, args)
 		if failedWrite(format) {
-			l.failed(fmt.Errorf(format, args...))
+			l.failed(fmt.Errorf(format, args...)) // wraps the cause
 		}
 		if strings.HasPrefix(format, "txn: EndTxn slow") { // 5 ms are slow to it: on a busy machine, every commit
-			l.log.Debug("broker", "detail", fmt.Sprintf(format, args...))
+			l.log.Debug("broker", "detail", line)
 			return
 		}
-		l.log.Warn("broker", "detail", fmt.Sprintf(format, args...))
-	default:
-		// Info is one line for each request that a client got wrong.
+		l.log.Warn("broker", "detail", line)
 	}
 }
 
@@ -134,43 +131,23 @@ func (l *moduleLog) add(t Truncation) {
 	l.mu.Unlock()
 }
 
-// locate completes what the module said: it names the file and not the offsets.
-// The file has been cut by then, so what is lost begins where it ends.
-func (l *moduleLog) locate(dir string) error {
+// locate completes the module's report of a damaged file, which names no offsets. The
+// module has cut the file by then: from is the offset at its end, to the one that the next
+// file begins with.
+func (l *moduleLog) locate(file string, from, to int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for i := range l.found {
-		t := &l.found[i]
-		if t.Topic == "" || t.To >= 0 || t.located {
-			continue
-		}
-		t.located = true
-		path := filepath.Join(dir, t.File)
-		raw, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		for b, ok := parseBatch(raw); ok; b, ok = parseBatch(raw) {
-			t.From, raw = b.end, raw[b.size:]
-		}
-		segs, err := scanSegments(filepath.Dir(path))
-		if err != nil {
-			return err
-		}
-		for _, s := range segs {
-			if s.base > t.From {
-				t.To = s.base
-				break
-			}
+		if l.found[i].File == file {
+			l.found[i].From, l.found[i].To = from, to
 		}
 	}
-	return nil
 }
 
 func (l *moduleLog) list() []Truncation {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return append([]Truncation(nil), l.found...)
+	return slices.Clone(l.found)
 }
 
 func (l *moduleLog) saveError() error {

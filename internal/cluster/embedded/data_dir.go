@@ -25,7 +25,7 @@ const (
 	formatName  = "FORMAT"      // formatFile; written before anything else
 	uncleanName = "UNCLEAN"     // exists while a cluster runs: found at start, the last one died
 	epochsName  = "epochs.json" // leader epochs that clients have seen
-	intentsName = "intents"     // transactions that are being committed
+	journalName = "intents"     // the commit journal: transactions that are being committed
 	logName     = "log"         // the broker module's own directory
 )
 
@@ -38,56 +38,55 @@ type formatFile struct {
 type dataDir struct {
 	path    string
 	lock    *os.File
-	unclean bool // the last owner did not close it
-	fresh   bool // there was nothing in it
+	unclean bool // the last owner did not close it, or it is damaged
 }
 
 func (d *dataDir) file(name string) string { return filepath.Join(d.path, name) }
 
 // openDataDir creates or takes over the directory. Creation is in an order that
 // makes every interruption recoverable: lock, format, then the broker's files.
-func openDataDir(path string) (_ *dataDir, err error) {
-	if err := os.MkdirAll(path, 0o755); err != nil {
-		return nil, notWritable(path, err)
-	}
+func openDataDir(path string) (*dataDir, error) {
 	d := &dataDir{path: path}
-	d.lock, err = os.OpenFile(d.file(lockName), os.O_RDWR|os.O_CREATE, 0o644)
-	if err != nil {
-		return nil, notWritable(path, err)
-	}
-	defer func() {
-		if err != nil {
+	if err := d.open(); err != nil {
+		if d.lock != nil {
 			_ = d.lock.Close()
 		}
-	}()
-	held, err := disk.Lock(d.lock)
-	if err != nil {
-		return nil, notWritable(path, err)
-	}
-	if held {
-		return nil, &LockedError{Dir: path, PID: readPID(d.file(lockName))}
-	}
-	pid := strconv.Itoa(os.Getpid()) + "\n"
-	if err := errors.Join(d.lock.Truncate(0), writeAt(d.lock, pid)); err != nil {
-		return nil, notWritable(path, err)
-	}
-	if err := d.checkFormat(); err != nil {
-		return nil, err
-	}
-	if _, err := os.Stat(d.file(uncleanName)); err == nil {
-		d.unclean = true
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		return nil, notWritable(path, err)
-	}
-	if err := atomicfile.Write(d.file(uncleanName), []byte(pid), 0o644); err != nil {
-		return nil, notWritable(path, err)
+		return nil, dirError(path, err)
 	}
 	return d, nil
 }
 
-func writeAt(f *os.File, s string) error {
-	_, err := f.WriteAt([]byte(s), 0)
-	return err
+func (d *dataDir) open() (err error) {
+	if err := os.MkdirAll(d.path, 0o755); err != nil {
+		return err
+	}
+	d.lock, err = os.OpenFile(d.file(lockName), os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil {
+		return err
+	}
+	held, err := disk.Lock(d.lock)
+	if err != nil {
+		return err
+	}
+	if held {
+		return &LockedError{Dir: d.path, PID: readPID(d.file(lockName))}
+	}
+	pid := strconv.Itoa(os.Getpid()) + "\n"
+	if err := d.lock.Truncate(0); err != nil {
+		return err
+	}
+	if _, err := d.lock.WriteAt([]byte(pid), 0); err != nil {
+		return err
+	}
+	if err := d.checkFormat(); err != nil {
+		return err
+	}
+	if _, err := os.Stat(d.file(uncleanName)); err == nil {
+		d.unclean = true
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return atomicfile.Write(d.file(uncleanName), []byte(pid), 0o644)
 }
 
 func readPID(path string) int {
@@ -105,7 +104,7 @@ func (d *dataDir) checkFormat() error {
 		return d.create()
 	}
 	if err != nil {
-		return notWritable(d.path, err)
+		return err
 	}
 	var f formatFile
 	if err := json.Unmarshal(raw, &f); err != nil || f.Format < 1 {
@@ -118,34 +117,28 @@ func (d *dataDir) checkFormat() error {
 	return d.checkTopics()
 }
 
-// create claims an empty directory. One that holds something else is refused
-// rather than mixed with: the user mistyped.
+// create claims an empty directory. It rejects one that holds other files: the user
+// mistyped its name.
 func (d *dataDir) create() error {
 	entries, err := os.ReadDir(d.path)
 	if err != nil {
-		return notWritable(d.path, err)
+		return err
 	}
 	for _, e := range entries {
-		switch e.Name() {
-		case lockName, formatName + ".tmp":
-		default:
+		if e.Name() != lockName && e.Name() != formatName+".tmp" {
 			return &FormatError{Dir: d.path, Reason: fmt.Sprintf(
 				"it is not a weir data directory, but holds other files (%s); choose an empty one", e.Name())}
 		}
 	}
-	d.fresh = true
 	raw, err := json.Marshal(formatFile{Format: formatVersion, Wrote: "weir"})
 	if err != nil {
 		return err
 	}
-	if err := atomicfile.Write(d.file(formatName), raw, 0o644); err != nil {
-		return notWritable(d.path, err)
-	}
-	return nil
+	return atomicfile.Write(d.file(formatName), raw, 0o644)
 }
 
-// checkTopics refuses a log whose list of topics is gone: the broker would start
-// with no topics and say nothing about the partitions that it no longer serves.
+// checkTopics rejects a log whose list of topics is gone: the broker would start
+// with no topics and report nothing about the partitions that it no longer serves.
 func (d *dataDir) checkTopics() error {
 	log := d.file(logName)
 	partitions, err := os.ReadDir(filepath.Join(log, "partitions"))
@@ -167,7 +160,7 @@ func (d *dataDir) checkTopics() error {
 	return nil
 }
 
-// close gives the directory back. clean says that everything was written.
+// close releases the directory. clean says that everything was written.
 func (d *dataDir) close(clean bool) error {
 	var err error
 	if clean {

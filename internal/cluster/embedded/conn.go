@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kbin"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/weir-project/weir/internal/intake"
@@ -39,14 +38,15 @@ var errFrame = errors.New("not a Kafka request")
 type flight struct {
 	key, version int16
 	corr         int32
-	node         int32           // the broker that was asked
-	req          kmsg.Request    // only for the requests that are inspected
-	request      *intake.Request // nil for a small one
+	node         int32               // the broker that was asked
+	req          kmsg.Request        // only for a request that is decoded
+	then         func(kmsg.Response) // changes the response; nil leaves it alone
+	request      *intake.Request     // nil for a small one
 }
 
 // conn is a client's connection. The broker module reads requests from it and
-// writes one response a call to it; conn checks, and for a few kinds changes,
-// both on the way. Everything else passes without a copy.
+// writes one response a call to it; conn checks both, and changes a few kinds of them.
+// Everything else passes without a copy.
 //
 // Invariant: the module answers the requests of a connection in order.
 type conn struct {
@@ -150,13 +150,13 @@ func (c *conn) next() error {
 		corr:    int32(binary.BigEndian.Uint32(head[8:])),
 		node:    c.b.id,
 	}
-	full := f.key == int16(kmsg.Produce) && !c.b.c.room.take(int64(size))
+	produce := f.key == int16(kmsg.Produce)
+	full := produce && !c.b.c.room.take(int64(size))
 	limit := uint32(maxFrame)
-	if f.key == int16(kmsg.Produce) {
+	if produce {
 		limit = maxProduceFrame
 	}
-	if size < minFrame || size > limit || kmsg.RequestForKey(f.key) == nil ||
-		f.key == int16(kmsg.Produce) && f.version > maxProduceVersion {
+	if size < minFrame || size > limit || kmsg.RequestForKey(f.key) == nil || produce && f.version > maxProduceVersion {
 		c.b.c.refused.Add(1)
 		c.b.c.log.Debug("refused frame", "broker", c.b.id, "remote", c.RemoteAddr().String(), "size", size, "key", f.key)
 		return errFrame
@@ -165,10 +165,10 @@ func (c *conn) next() error {
 	if full && size > maxRejected {
 		return c.b.c.rejectProduce()
 	}
-	if full || inspected(f.key) {
+	if full || requests[kmsg.Key(f.key)] != nil {
 		return c.inspect(f, n)
 	}
-	answered := f.key != int16(kmsg.Produce) || c.answered(n)
+	answered := !produce || c.answered(n)
 	if err := c.collect(n); err != nil {
 		return err
 	}
@@ -184,11 +184,7 @@ func (c *conn) answered(n int) bool {
 	if err != nil {
 		return true
 	}
-	r := kbin.Reader{Src: head[4:]}
-	r.Int16()
-	version := r.Int16()
-	r.Int32()
-	r.NullableString()
+	r, _, version := requestHeader(head)
 	if version >= 9 {
 		kmsg.SkipTags(&r)
 		r.CompactNullableString()
@@ -216,7 +212,7 @@ func (c *conn) inspect(f flight, n int) error {
 		return errors.Join(errFrame, err)
 	}
 	f.req = req
-	frame, reply, err := c.b.c.before(c.b, f, frame)
+	frame, reply, err := c.b.c.before(c.b, &f, frame)
 	if err != nil {
 		return err
 	}

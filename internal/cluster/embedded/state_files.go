@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/kfake"
@@ -28,27 +29,17 @@ func (c *Cluster) startModule() (*kfake.Cluster, error) {
 		if err == nil {
 			return k, nil
 		}
-		name := unreadable(err)
-		if c.dir == nil || name == "" {
+		i := slices.IndexFunc(spareFiles, func(name string) bool { return strings.Contains(err.Error(), "parsing "+name+":") })
+		if c.dir == nil || i < 0 {
 			if isFull(err) {
 				return nil, &DiskError{Dir: c.cfg.Dir, Free: -1, Err: err}
 			}
 			return nil, err
 		}
-		if e := c.setAside(name); e != nil {
+		if e := c.setAside(spareFiles[i]); e != nil {
 			return nil, errors.Join(err, e)
 		}
 	}
-}
-
-// unreadable returns the spare file that the module could not parse, or "".
-func unreadable(err error) string {
-	for _, name := range spareFiles {
-		if strings.Contains(err.Error(), "parsing "+name+":") {
-			return name
-		}
-	}
-	return ""
 }
 
 func (c *Cluster) setAside(name string) error {

@@ -131,8 +131,8 @@ func TestAFailedWriteIsACrash(t *testing.T) {
 		{"first segment", segment(0, ".dat"), fullDevice},
 		{"index", segment(1, ".idx"), fullDevice},
 		{"producers", filepath.Join(logName, "pids.log"), fullDevice},
-		{"intents", intentsName, fullDevice},
-		{"intents EIO", intentsName, brokenDevice},
+		{"intents", journalName, fullDevice},
+		{"intents EIO", journalName, brokenDevice},
 	} {
 		for _, end := range []kgo.TransactionEndTry{kgo.TryCommit, kgo.TryAbort} {
 			if end == kgo.TryAbort && strings.HasPrefix(f.name, "intents") {

@@ -39,7 +39,7 @@ func TestWhatIsNotKafkaIsTurnedAway(t *testing.T) {
 		"inspected garbage": frame(20, 19, 7, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff),
 	} {
 		t.Run(name, func(t *testing.T) {
-			before := c.Refused()
+			before := c.refused.Load()
 			nc, err := net.Dial("tcp", c.Addrs()[1])
 			if err != nil {
 				t.Fatal(err)
@@ -54,7 +54,7 @@ func TestWhatIsNotKafkaIsTurnedAway(t *testing.T) {
 			if n != 0 || errors.As(err, &timeout) && timeout.Timeout() {
 				t.Errorf("answered %d bytes, then %v: the connection was to be closed", n, err)
 			}
-			if c.Refused() == before {
+			if c.refused.Load() == before {
 				t.Error("not counted as refused")
 			}
 		})

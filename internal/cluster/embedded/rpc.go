@@ -13,14 +13,19 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// askTimeout bounds a question to the broker module inside the process.
-const askTimeout = 30 * time.Second
+// rpcTimeout bounds a request to the broker module inside the process.
+const rpcTimeout = 30 * time.Second
 
-// relay puts one request frame, size included, to broker node of the module over
-// a pipe and returns the response frame, size included. It works whether or not
-// the broker's socket is open.
-func (c *Cluster) relay(ctx context.Context, node int32, frame []byte) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+// rpc sends a request to broker node of the module over a pipe and returns the response.
+// It works whether or not the broker's socket is open. The caller checks the error codes.
+func rpc[R kmsg.Response](ctx context.Context, c *Cluster, node int32, req kmsg.Request) (_ R, err error) {
+	var none R
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("ask broker %d for %s: %w", node, kmsg.NameForKey(req.Key()), err)
+		}
+	}()
+	ctx, cancel := context.WithTimeout(ctx, rpcTimeout)
 	defer cancel()
 	inside, outside := net.Pipe()
 	defer inside.Close()
@@ -29,46 +34,33 @@ func (c *Cluster) relay(ctx context.Context, node int32, frame []byte) ([]byte, 
 		if errors.Is(err, net.ErrClosed) {
 			err = c.down()
 		}
-		return nil, err
+		return none, err
 	}
-	stop := context.AfterFunc(ctx, func() { _ = inside.Close() })
-	defer stop()
-	if _, err := inside.Write(frame); err != nil {
-		return nil, errors.Join(err, ctx.Err())
-	}
-	var size [4]byte
-	if _, err := io.ReadFull(inside, size[:]); err != nil {
-		return nil, errors.Join(err, ctx.Err())
-	}
-	n := binary.BigEndian.Uint32(size[:])
-	if n < 4 || n > maxProduceFrame {
-		return nil, fmt.Errorf("a response of %d bytes", n)
-	}
-	out := make([]byte, 4+n)
-	copy(out, size[:])
-	if _, err := io.ReadFull(inside, out[4:]); err != nil {
-		return nil, errors.Join(err, ctx.Err())
-	}
-	return out, nil
-}
-
-// ask puts a request to broker node of the module and returns its answer.
-// The caller looks at the error codes in it.
-func ask[R kmsg.Response](ctx context.Context, c *Cluster, node int32, req kmsg.Request) (R, error) {
-	var none R
+	defer context.AfterFunc(ctx, func() { _ = inside.Close() })()
 	frame := kmsg.NewRequestFormatter(kmsg.FormatterClientID("weir-cluster")).AppendRequest(nil, req, 1)
-	raw, err := c.relay(ctx, node, frame)
-	if err != nil {
-		return none, fmt.Errorf("ask broker %d for %s: %w", node, kmsg.NameForKey(req.Key()), err)
+	if _, err := inside.Write(frame); err != nil {
+		return none, errors.Join(err, ctx.Err())
+	}
+	raw := make([]byte, 4)
+	if _, err := io.ReadFull(inside, raw); err != nil {
+		return none, errors.Join(err, ctx.Err())
+	}
+	n := binary.BigEndian.Uint32(raw)
+	if n < 4 || n > maxProduceFrame {
+		return none, fmt.Errorf("a response of %d bytes", n)
+	}
+	raw = append(raw, make([]byte, n)...)
+	if _, err := io.ReadFull(inside, raw[4:]); err != nil {
+		return none, errors.Join(err, ctx.Err())
 	}
 	resp := req.ResponseKind()
 	if err := decodeResponse(raw, resp); err != nil {
-		return none, fmt.Errorf("ask broker %d for %s: %w", node, kmsg.NameForKey(req.Key()), err)
+		return none, err
 	}
 	return resp.(R), nil
 }
 
-// decodeResponse reads a response frame, size and correlation id included.
+// decodeResponse reads a response frame, size and correlation ID included.
 func decodeResponse(frame []byte, resp kmsg.Response) error {
 	if len(frame) < 8 {
 		return io.ErrUnexpectedEOF
@@ -99,12 +91,18 @@ func headerTags(resp kmsg.Response) bool {
 	return resp.IsFlexible() && resp.Key() != int16(kmsg.ApiVersions)
 }
 
+// requestHeader reads the header of a request frame, except for its tagged fields.
+func requestHeader(frame []byte) (r kbin.Reader, key, version int16) {
+	r.Src = frame[4:]
+	key, version = r.Int16(), r.Int16()
+	r.Int32() // correlation ID
+	r.NullableString()
+	return r, key, version
+}
+
 // decodeRequest reads a request frame, size included.
 func decodeRequest(frame []byte) (kmsg.Request, error) {
-	r := kbin.Reader{Src: frame[4:]}
-	key, version := r.Int16(), r.Int16()
-	r.Int32() // correlation id
-	r.NullableString()
+	r, key, version := requestHeader(frame)
 	req := kmsg.RequestForKey(key)
 	if req == nil || !r.Ok() {
 		return nil, fmt.Errorf("request key %d cannot be read", key)
@@ -121,11 +119,7 @@ func decodeRequest(frame []byte) (kmsg.Request, error) {
 
 // replaceBody returns frame with its header and the body of req.
 func replaceBody(frame []byte, req kmsg.Request) []byte {
-	r := kbin.Reader{Src: frame[4:]}
-	r.Int16()
-	r.Int16()
-	r.Int32()
-	r.NullableString()
+	r, _, _ := requestHeader(frame)
 	if req.IsFlexible() {
 		kmsg.SkipTags(&r)
 	}

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
-	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/weir-project/weir/internal/atomicfile"
@@ -69,17 +68,23 @@ func (c *Cluster) Fault() error {
 	return nil
 }
 
+// diskError describes the disk of the data directory now. err is nil where there is
+// only too little room.
+func (c *Cluster) diskError(err error) *DiskError {
+	_, free, e := c.cfg.space(c.dir.path)
+	if e != nil {
+		free = -1
+	}
+	return &DiskError{Dir: c.dir.path, Free: free, Err: err}
+}
+
 // fail reports a failed write. It does not block, because the module's own
 // goroutine calls it, and only the first call counts until the brokers restart.
 func (c *Cluster) fail(err error) {
 	if c.dir == nil {
 		return
 	}
-	_, free, e := c.cfg.space(c.dir.path)
-	if e != nil {
-		free = -1
-	}
-	failure := &DiskError{Dir: c.dir.path, Free: free, Err: err}
+	failure := c.diskError(err)
 	if !c.failed.CompareAndSwap(nil, failure) {
 		return
 	}
@@ -111,7 +116,7 @@ func (c *Cluster) mend(ctx context.Context) {
 		alive := c.halt()
 		c.log.Error("a write to the disk failed: the brokers stop, and start again when the disk has room",
 			"dir", c.dir.path, "error", c.failed.Load())
-		for {
+		for again := true; again; {
 			select {
 			case <-ctx.Done():
 				return
@@ -122,49 +127,28 @@ func (c *Cluster) mend(ctx context.Context) {
 				pause = minPause // there is nothing to try yet
 				continue
 			}
-			if err := c.reopen(ctx, alive); err != nil {
-				if ctx.Err() == nil {
-					c.log.Error("the brokers cannot start again yet", "dir", c.dir.path, "error", err)
-				}
-				continue
+			err := c.reopen(ctx, alive)
+			if again = err != nil; again && ctx.Err() == nil {
+				c.log.Error("the brokers cannot start again yet", "dir", c.dir.path, "error", err)
 			}
-			break
 		}
 		opened = time.Now()
 		c.log.Info("the disk is writable again: the log is repaired, the brokers accept clients", "dir", c.dir.path)
 	}
 }
 
-// halt ends the module and every connection, and returns the brokers that were up.
+// halt ends every connection and the module, and returns the brokers that were up.
 func (c *Cluster) halt() (alive []*broker) {
-	c.life.Lock()
-	k := c.k
-	c.k = nil
-	c.life.Unlock()
+	k := c.detach()
 	for _, b := range c.brokers {
 		if b.alive() {
 			alive = append(alive, b)
 		}
 		b.cut()
 	}
-	c.unload(k)
-	return alive
-}
-
-// unload closes the module and what belongs to one run of it.
-func (c *Cluster) unload(k *kfake.Cluster) {
-	if k != nil {
-		k.Close() // what it cannot save, repair derives from the log
-	}
-	for _, b := range c.brokers {
-		b.cut()
-		_ = b.inner().Close()
-		b.wg.Wait()
-	}
-	if c.intents != nil {
-		_ = c.intents.close()
-	}
+	_ = c.unload(k)
 	c.mlog.forgetSaves()
+	return alive
 }
 
 // reopen repairs the log and starts the brokers again.
@@ -175,11 +159,8 @@ func (c *Cluster) reopen(ctx context.Context, alive []*broker) (err error) {
 			return
 		}
 		c.failed.CompareAndSwap(nil, failure)
-		c.life.Lock()
-		k := c.k
-		c.k = nil
-		c.life.Unlock()
-		c.unload(k)
+		_ = c.unload(c.detach())
+		c.mlog.forgetSaves()
 		select { // this attempt has ended, whatever failed in it
 		case <-c.broken:
 		default:
@@ -284,24 +265,19 @@ func (r *room) lacking() *DiskError {
 
 // rejectProduce returns why a Produce request is rejected, and logs it now and then.
 func (c *Cluster) rejectProduce() error {
-	_, free, err := c.cfg.space(c.dir.path)
-	if err != nil {
-		free = -1
-	}
-	e := &DiskError{Dir: c.dir.path, Free: free}
+	e := c.diskError(nil)
 	now := time.Now().Unix()
-	if last := c.spoke.Load(); now-last >= 10 && c.spoke.CompareAndSwap(last, now) {
+	if last := c.logged.Load(); now-last >= 10 && c.logged.CompareAndSwap(last, now) {
 		c.log.Error("the disk is almost full: producers have to wait", "dir", e.Dir, "error", e)
 	}
 	return e
 }
 
-// noRoom rejects every batch of req with an error on which clients try again.
-func noRoom(req *kmsg.ProduceRequest, err error) kmsg.Response {
+// produceRefusal rejects every batch of req with an error on which clients try again.
+func produceRefusal(req *kmsg.ProduceRequest, err error) kmsg.Response {
 	resp := req.ResponseKind().(*kmsg.ProduceResponse)
 	for _, t := range req.Topics {
-		st := kmsg.NewProduceResponseTopic()
-		st.Topic, st.TopicID = t.Topic, t.TopicID
+		st := kmsg.ProduceResponseTopic{Topic: t.Topic, TopicID: t.TopicID}
 		for _, p := range t.Partitions {
 			sp := kmsg.NewProduceResponseTopicPartition()
 			sp.Partition, sp.ErrorCode = p.Partition, kerr.KafkaStorageError.Code
