@@ -19,10 +19,11 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the golden files")
 
-// asWeir makes the test binary be the program, for tests that need real processes.
-// startPatience is how long a loaded machine may take to start a cluster.
-const startPatience = 90 * time.Second
+// startPatience is how long a loaded machine, or the race detector, may take to start a cluster
+// or to end a command. A test that waits that long has failed.
+const startPatience = 5 * time.Minute
 
+// asWeir makes the test binary be the program, for tests that need real processes.
 const asWeir = "WEIR_TEST_PROCESS"
 
 func TestMain(m *testing.M) {

@@ -5,14 +5,15 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -54,16 +55,13 @@ type Config struct {
 	Opts []kgo.Opt
 }
 
-// Options returns the options that every client of the cluster needs, or an error
-// that names the wrong address.
-func (c Config) Options() ([]kgo.Opt, error) {
+// Options returns the options that every client of the cluster needs, and extra ones, or an
+// error that names the wrong address. Opts stay last, so that a test can override anything.
+func (c Config) Options(extra ...kgo.Opt) ([]kgo.Opt, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	id := c.ClientID
-	if id == "" {
-		id = "weir"
-	}
+	id := cmp.Or(c.ClientID, "weir")
 	opts := []kgo.Opt{
 		kgo.SeedBrokers(c.Brokers...),
 		kgo.ClientID(id),
@@ -87,7 +85,7 @@ func (c Config) Options() ([]kgo.Opt, error) {
 	if c.Hook != nil {
 		opts = append(opts, kgo.WithHooks(c.Hook(id)))
 	}
-	return append(opts, c.Opts...), nil
+	return slices.Concat(opts, extra, c.Opts), nil
 }
 
 // Validate reports the first address that cannot be one.
@@ -110,14 +108,11 @@ func (c Config) Validate() error {
 // NewClient returns a client with the common options and extra ones. It connects
 // to nothing yet. The caller closes it.
 func (c Config) NewClient(extra ...kgo.Opt) (*kgo.Client, error) {
-	opts, err := c.Options()
+	opts, err := c.Options(extra...)
 	if err != nil {
 		return nil, err
 	}
-	// Opts stay last, so that a test can override anything.
-	n := len(opts) - len(c.Opts)
-	all := append(opts[:n:n], extra...)
-	cl, err := kgo.NewClient(append(all, c.Opts...)...)
+	cl, err := kgo.NewClient(opts...)
 	if err != nil {
 		return nil, fmt.Errorf("configure the Kafka client: %w", err)
 	}
@@ -144,43 +139,19 @@ func (c Config) Connect(ctx context.Context, extra ...kgo.Opt) (*kgo.Client, err
 func (c Config) Ping(ctx context.Context, cl *kgo.Client) error {
 	pctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	if err := cl.Ping(pctx); err != nil {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
+	switch err := cl.Ping(pctx); {
+	case err == nil || ctx.Err() != nil:
+		return ctx.Err()
+	default:
 		return c.diagnose(ctx, err)
 	}
-	return nil
 }
-
-// ConnectError says that no broker answered, or none let this client in: the CLI's
-// exit code 3.
-type ConnectError struct {
-	Brokers []string
-	// Err is the cause, in words that say which.
-	Err error
-	// Out is the way out where there is one in the settings of the client; it may
-	// be empty.
-	Out string
-}
-
-func (e *ConnectError) Error() string {
-	out := e.Out
-	if out == "" {
-		out = "start `weir cluster` or give --kafka"
-	}
-	return fmt.Sprintf("cannot reach Kafka at %s: %v; %s", strings.Join(e.Brokers, ","), e.Err, out)
-}
-
-// Unwrap returns the cause.
-func (e *ConnectError) Unwrap() error { return e.Err }
 
 // retryBackoff is the wait before try number fails of a request: jittered
 // exponential, short, because a broker that moves its leaders is back within
 // seconds and every wait is latency for everybody behind it.
 func retryBackoff(fails int) time.Duration {
-	d := retryMin << min(max(fails-1, 0), 10)
-	d = min(d, retryMax)
+	d := min(retryMin<<min(max(fails-1, 0), 10), retryMax)
 	return d/2 + rand.N(d/2)
 }
 

@@ -47,11 +47,10 @@ func (r *CursorRecord) Add(topic, kind string, n int64) {
 	if r.Counts == nil {
 		r.Counts = map[string]map[string]int64{}
 	}
-	m := r.Counts[topic]
-	if m == nil {
-		m = map[string]int64{}
-		r.Counts[topic] = m
+	if r.Counts[topic] == nil {
+		r.Counts[topic] = map[string]int64{}
 	}
+	m := r.Counts[topic]
 	if _, known := m[kind]; !known && len(m) >= MaxKinds {
 		kind = event.OtherKind
 	}

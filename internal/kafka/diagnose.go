@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -16,6 +17,24 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
+
+// ConnectError says that no broker answered, or none let this client in: the CLI's
+// exit code 3.
+type ConnectError struct {
+	Brokers []string
+	// Err is the cause, in words that say which.
+	Err error
+	// Out is the way out where there is one in the settings of the client; it may
+	// be empty.
+	Out string
+}
+
+func (e *ConnectError) Error() string {
+	return fmt.Sprintf("cannot reach Kafka at %s: %v; %s", strings.Join(e.Brokers, ","), e.Err, cmp.Or(e.Out, "start `weir cluster` or give --kafka"))
+}
+
+// Unwrap returns the cause.
+func (e *ConnectError) Unwrap() error { return e.Err }
 
 // examineTime bounds how long one address is examined.
 const examineTime = 3 * time.Second
@@ -67,7 +86,7 @@ func (c Config) refusal(err error) (cause, out string) {
 	// A refused token is answered with reasons in place of an error (RFC 7628), which
 	// the library does not expect.
 	case errors.Is(err, kerr.SaslAuthenticationFailed), strings.Contains(err.Error(), "unexpected data in oauth response"):
-		return fmt.Sprintf("it refuses the login of %s by %s", c.loginName(), c.Security), "check the name, the password or token, and the mechanism"
+		return fmt.Sprintf("it refuses the login of %s by %s", cmp.Or(c.Security.Principal(), "this client"), c.Security), "check the name, the password or token, and the mechanism"
 	case errors.Is(err, kerr.UnsupportedSaslMechanism):
 		return fmt.Sprintf("it does not take logins by %s", c.Security.mechanism.Name()), "set sasl.mechanism to one that this listener has enabled (sasl.enabled.mechanisms of the brokers)"
 	case errors.Is(err, kerr.IllegalSaslState):
@@ -76,25 +95,18 @@ func (c Config) refusal(err error) (cause, out string) {
 	return "", ""
 }
 
-func (c Config) loginName() string {
-	if p := c.Security.Principal(); p != "" {
-		return p
-	}
-	return "this client"
-}
-
 // examine connects to one address as the client does, and says at which step it
 // ends and why; empty where every step went well. out is empty where only the
 // network is in the way.
 func (c Config) examine(ctx context.Context, addr string) (cause, out string) {
-	conn, err := c.open(ctx, addr)
+	conn, err := open(ctx, addr)
 	if err != nil {
 		return netCause(err).Error(), ""
 	}
 	defer conn.Close()
 	host, _, _ := net.SplitHostPort(addr)
 	if c.Security == nil || c.Security.tls == nil {
-		return c.examinePlain(ctx, conn, addr)
+		return c.examinePlain(ctx, conn, addr, host)
 	}
 	cfg := c.Security.tls.Clone()
 	cfg.ServerName = host
@@ -121,9 +133,9 @@ func (c Config) examine(ctx context.Context, addr string) (cause, out string) {
 	return c.wantsLogin(secure)
 }
 
-func (c Config) open(ctx context.Context, addr string) (net.Conn, error) {
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "tcp", addr)
+// open connects until the deadline of ctx.
+func open(ctx context.Context, addr string) (net.Conn, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return nil, err
 	}
@@ -134,25 +146,24 @@ func (c Config) open(ctx context.Context, addr string) (net.Conn, error) {
 }
 
 // examinePlain is examine without TLS.
-func (c Config) examinePlain(ctx context.Context, conn net.Conn, addr string) (cause, out string) {
+func (c Config) examinePlain(ctx context.Context, conn net.Conn, addr, host string) (cause, out string) {
 	if err := ask(conn); err == nil {
 		return c.wantsLogin(conn)
 	}
-	again, err := c.open(ctx, addr)
+	again, err := open(ctx, addr)
 	if err != nil {
 		return netCause(err).Error(), ""
 	}
 	defer again.Close()
-	host, _, _ := net.SplitHostPort(addr)
 	err = tls.Client(again, &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12}).HandshakeContext(ctx)
-	if err == nil || speaksTLS(err) {
-		want := "SSL"
-		if c.Security != nil && c.Security.mechanism != nil {
-			want = "SASL_SSL"
-		}
-		return "it speaks TLS at this port, and was spoken to without", "set security.protocol=" + want + " (SASL_SSL where it asks for a login, too) in the file of --kafka-config, or name its port without TLS"
+	if err != nil && !speaksTLS(err) {
+		return "it hangs up, and speaks neither Kafka nor TLS at this port", "name a port of a Kafka broker"
 	}
-	return "it hangs up, and speaks neither Kafka nor TLS at this port", "name a port of a Kafka broker"
+	want := "SSL"
+	if c.Security != nil && c.Security.mechanism != nil {
+		want = "SASL_SSL"
+	}
+	return "it speaks TLS at this port, and was spoken to without", "set security.protocol=" + want + " (SASL_SSL where it asks for a login, too) in the file of --kafka-config, or name its port without TLS"
 }
 
 // wantsLogin asks what a broker answers only to those who have logged in.

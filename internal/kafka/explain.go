@@ -79,7 +79,7 @@ func Explain(ctx context.Context, c Config, topics ...string) error {
 			s.least[c.Name], _ = strconv.Atoi(value(c, "min.insync.replicas")) // 0 where it is not told
 		}
 	}
-	if u := s.judge(); u != nil {
+	if u := s.worst(); u != nil {
 		return u
 	}
 	return nil
@@ -115,8 +115,8 @@ func (s *state) ask(ctx context.Context, cl *kgo.Client) {
 	wg.Wait()
 }
 
-// judge returns what is worst, nil for nothing.
-func (s *state) judge() *UnavailableError {
+// worst returns the worst fault, nil for none.
+func (s *state) worst() *UnavailableError {
 	for _, t := range s.topics {
 		if d, ok := s.md.Topics[t]; !ok || errors.Is(d.Err, kerr.UnknownTopicOrPartition) {
 			return &UnavailableError{ReasonNoTopic, "the topic " + t + " does not exist, so it was deleted",
@@ -143,7 +143,7 @@ func (s *state) judge() *UnavailableError {
 			}
 		}
 	}
-	down := s.down()
+	down := slices.DeleteFunc(slices.Sorted(maps.Keys(s.alive)), func(id int32) bool { return s.alive[id] })
 	switch {
 	case few != nil && len(down) > 0:
 		return &UnavailableError{ReasonReplicas,
@@ -164,24 +164,41 @@ func (s *state) judge() *UnavailableError {
 	return nil
 }
 
-// down are the brokers that do not answer, in order.
-func (s *state) down() (ids []int32) {
-	for _, id := range slices.Sorted(maps.Keys(s.alive)) {
-		if !s.alive[id] {
-			ids = append(ids, id)
-		}
-	}
-	return ids
-}
-
 // doNot is "broker 2 does" or "brokers 2, 3 do".
 func doNot(ids []int32) string {
 	if len(ids) == 1 {
 		return fmt.Sprintf("broker %d does", ids[0])
 	}
-	all := make([]string, len(ids))
-	for i, id := range ids {
-		all[i] = strconv.Itoa(int(id))
+	last := len(ids) - 1
+	return fmt.Sprintf("brokers %s and %d do", strings.Trim(strings.ReplaceAll(fmt.Sprint(ids[:last]), " ", ", "), "[]"), ids[last])
+}
+
+// Unended explains why a transactional id cannot be had: the coordinator has decided on
+// the end of its last transaction and does not bring it about. It does so for good when
+// a partition refuses the marker of the end (Apache Kafka 4.3 gives up then, and begins
+// again when the coordinator moves). nil where that is not so. It takes at most 4 s.
+func Unended(ctx context.Context, cl *kgo.Client, transactionalID string) error {
+	ctx, cancel := context.WithTimeout(ctx, explainTimeout)
+	defer cancel()
+	all, err := kadm.NewClient(cl).DescribeTransactions(ctx, transactionalID)
+	if err != nil {
+		return nil // what is not told is not judged
 	}
-	return "brokers " + strings.Join(all[:len(all)-1], ", ") + " and " + all[len(all)-1] + " do"
+	if d := all[transactionalID]; d.Err == nil && strings.HasPrefix(d.State, "Prepare") {
+		return unended(d, time.Now())
+	}
+	return nil
+}
+
+func unended(d kadm.DescribedTransaction, now time.Time) *UnavailableError {
+	var where []string
+	for _, t := range d.Topics.Sorted() {
+		where = append(where, fmt.Sprintf("%s %v", t.Topic, t.Partitions))
+	}
+	since := now.Sub(time.UnixMilli(d.StartTimestamp)).Round(time.Second)
+	return &UnavailableError{ReasonTransaction,
+		fmt.Sprintf("broker %d does not end the last transaction of %s: it is in state %s, begun %v ago, and its markers are missing at %s",
+			d.Coordinator, d.TxnID, d.State, since, strings.Join(where, ", ")),
+		fmt.Sprintf("see what that broker prints, mend it (a message.timestamp.before.max.ms of a topic that refuses the markers, too?), "+
+			"and start that broker again (weir brokers kill %d and restart %d, where weir runs them): it goes on by itself", d.Coordinator, d.Coordinator)}
 }

@@ -49,7 +49,7 @@ func TestExplain(t *testing.T) {
 			for _, d := range tt.topics {
 				s.md.Topics[d.Topic] = d
 			}
-			u := s.judge()
+			u := s.worst()
 			switch {
 			case u == nil && tt.want != "":
 				t.Errorf("nothing is said, want %q", tt.want)

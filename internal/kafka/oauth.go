@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -24,13 +25,6 @@ import (
 	"github.com/twmb/franz-go/pkg/sasl/oauth"
 )
 
-// oauthKeys are the settings of OAUTHBEARER: the names of Java's clients, those
-// of librdkafka, and what Java's need that says nothing to weir.
-var oauthKeys = []string{"sasl.oauthbearer.token.endpoint.url",
-	"sasl.oauthbearer.client.credentials.client.id", "sasl.oauthbearer.client.credentials.client.secret",
-	"sasl.oauthbearer.client.id", "sasl.oauthbearer.client.secret", "sasl.oauthbearer.scope", "sasl.oauthbearer.extensions",
-	"sasl.oauthbearer.method", "sasl.oauthbearer.grant.type", "sasl.login.callback.handler.class", "https.ca.location"}
-
 // Limits of asking for a token.
 const (
 	tokenTimeout = 10 * time.Second
@@ -47,12 +41,6 @@ var tokenForm = regexp.MustCompile(`^[A-Za-z0-9._~+/-]+=*$`)
 // with a client's id and secret, and asked for again before it expires.
 func oauthOf(p map[string]string, dir, password string) (m sasl.Mechanism, name func() string, err error) {
 	jaas := p["sasl.jaas.config"]
-	jaasOr := func(option string, keys ...string) string {
-		if v := firstOf(p, keys...); v != "" {
-			return v
-		}
-		return jaasOption(jaas, option)
-	}
 	if p["sasl.username"] != "" || p["sasl.password"] != "" {
 		return nil, nil, errors.New("sasl.username and sasl.password are not OAUTHBEARER's: set sasl.oauthbearer.client.id and sasl.oauthbearer.client.secret")
 	}
@@ -74,11 +62,8 @@ func oauthOf(p map[string]string, dir, password string) (m sasl.Mechanism, name 
 	if err != nil || endpoint == "" || u.User != nil {
 		return nil, nil, errors.New("sasl.oauthbearer.token.endpoint.url is missing or no URL: set it to https://…, where a token is asked for, or to file:///path of a file that holds one")
 	}
-	id := jaasOr("clientId", "sasl.oauthbearer.client.credentials.client.id", "sasl.oauthbearer.client.id")
-	secret := jaasOr("clientSecret", "sasl.oauthbearer.client.credentials.client.secret", "sasl.oauthbearer.client.secret")
-	if password != "" {
-		secret = password
-	}
+	id := cmp.Or(p["sasl.oauthbearer.client.credentials.client.id"], p["sasl.oauthbearer.client.id"], jaasOption(jaas, "clientId"))
+	secret := cmp.Or(password, p["sasl.oauthbearer.client.credentials.client.secret"], p["sasl.oauthbearer.client.secret"], jaasOption(jaas, "clientSecret"))
 	var source func(context.Context) (string, error)
 	if u.Scheme == "file" {
 		path := u.Path
@@ -94,7 +79,7 @@ func oauthOf(p map[string]string, dir, password string) (m sasl.Mechanism, name 
 		if err != nil {
 			return nil, nil, err
 		}
-		e.id, e.secret, e.scope = id, secret, jaasOr("scope", "sasl.oauthbearer.scope")
+		e.id, e.secret, e.scope = id, secret, cmp.Or(p["sasl.oauthbearer.scope"], jaasOption(jaas, "scope"))
 		source = e.token
 	}
 	var subject atomic.Value

@@ -95,14 +95,9 @@ func (p Purpose) And(q Purpose) Purpose {
 	return both
 }
 
+// union is a, and of b what a lacks.
 func union(a, b []string) []string {
-	out := slices.Clone(a)
-	for _, s := range b {
-		if !slices.Contains(out, s) {
-			out = append(out, s)
-		}
-	}
-	return out
+	return slices.Concat(a, slices.DeleteFunc(slices.Clone(b), func(s string) bool { return slices.Contains(a, s) }))
 }
 
 // Specs are the topics of the purpose, as weir creates them.
@@ -139,11 +134,11 @@ type mend struct {
 // findings that break the promise come first, missing permissions before all.
 func (c Config) Preflight(ctx context.Context, cl *kgo.Client, p Purpose) ([]Finding, error) {
 	specs := p.Specs()
-	names := make([]string, 0, len(specs)+2)
+	var names []string
 	for _, s := range specs {
 		names = append(names, s.Name)
 	}
-	md, access, err := lookAt(ctx, cl, append(slices.Clone(names), topicTransactions, topicOffsets))
+	md, access, err := topicsOf(ctx, cl, append(slices.Clone(names), topicTransactions, topicOffsets))
 	if err != nil {
 		return nil, err
 	}
@@ -151,37 +146,32 @@ func (c Config) Preflight(ctx context.Context, cl *kgo.Client, p Purpose) ([]Fin
 	if err != nil {
 		return nil, err
 	}
-	out := c.topicAccess(access, p)
-	more, err := c.access(ctx, cl, p)
+	denied, err := c.access(ctx, cl, p)
 	if err != nil {
 		return nil, err
-	}
-	out = append(out, more...)
-	if n := len(md.Brokers); n < 3 {
-		out = append(out, Finding{Severity: Different, Cause: fmt.Sprintf("there are %d brokers, so every event is on fewer than three", n),
-			Out: "use three brokers or more where losing one must not matter"})
 	}
 	features, err := c.transactionVersion(ctx, cl)
 	if err != nil {
 		return nil, err
 	}
-	out = append(out, features...)
-	out = append(out, c.reachable(ctx, md.Brokers)...)
+	out := append(c.topicAccess(access, p), denied...)
+	if n := len(md.Brokers); n < 3 {
+		out = append(out, Finding{Severity: Different, Cause: fmt.Sprintf("there are %d brokers, so every event is on fewer than three", n),
+			Out: "use three brokers or more where losing one must not matter"})
+	}
+	out = slices.Concat(out, features, c.reachable(ctx, md.Brokers))
 	absent := false
 	for _, s := range specs {
-		d, ok := md.Topics[s.Name]
-		if !ok || errors.Is(d.Err, kerr.UnknownTopicOrPartition) {
+		switch d, ok := md.Topics[s.Name]; {
+		case !ok || errors.Is(d.Err, kerr.UnknownTopicOrPartition):
 			absent = true
-			continue
-		}
-		if errors.Is(d.Err, kerr.TopicAuthorizationFailed) {
-			continue // said with the permissions
-		}
-		if d.Err != nil {
+		case errors.Is(d.Err, kerr.TopicAuthorizationFailed): // reported with the permissions
+		case d.Err != nil:
 			return nil, fmt.Errorf("ask for topic %s: %w", s.Name, d.Err)
+		default:
+			t := topicCheck{spec: s, brokers: len(md.Brokers), details: d, config: configs[s.Name], tool: c.tool()}
+			out = append(out, t.findings()...)
 		}
-		t := topicCheck{spec: s, brokers: len(md.Brokers), details: d, config: configs[s.Name], tool: c.tool()}
-		out = append(out, t.findings()...)
 	}
 	out = append(out, c.brokerSettings(ctx, kadm.NewClient(cl), brokerCheck{md: md, transactions: configs[topicTransactions], absent: absent})...)
 	slices.SortStableFunc(out, func(a, b Finding) int { return cmp.Compare(b.rank(), a.rank()) })
@@ -195,9 +185,9 @@ func (f Finding) rank() int {
 	return int(f.Severity)
 }
 
-// lookAt asks for topics, whether they may be seen or not, and for what is allowed
+// topicsOf asks for topics, whether they may be seen or not, and for what is allowed
 // with each.
-func lookAt(ctx context.Context, cl *kgo.Client, names []string) (kadm.Metadata, map[string]topicAccess, error) {
+func topicsOf(ctx context.Context, cl *kgo.Client, names []string) (kadm.Metadata, map[string]topicAccess, error) {
 	req := scan.MetadataRequest(names...)
 	req.IncludeTopicAuthorizedOperations = true
 	md, resp, err := scan.Metadata(ctx, cl, req)

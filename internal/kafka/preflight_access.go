@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,12 +20,7 @@ import (
 const nobodyKnows = "User:NAME-OF-THIS-LOGIN"
 
 // principal is who is to be allowed something.
-func (c Config) principal() string {
-	if p := c.Security.Principal(); p != "" {
-		return p
-	}
-	return nobodyKnows
-}
+func (c Config) principal() string { return cmp.Or(c.Security.Principal(), nobodyKnows) }
 
 // allow is the command that an administrator runs to allow something.
 func (c Config) allow(operations []string, resource ...string) mend {
@@ -66,10 +62,7 @@ func (c Config) access(ctx context.Context, cl *kgo.Client, p Purpose) ([]Findin
 		req := kmsg.NewPtrEndTxnRequest()
 		req.TransactionalID, req.ProducerID = id, math.MaxInt64
 		resp, err := req.RequestWith(probe, cl)
-		if err == nil {
-			err = kerr.ErrorForCode(resp.ErrorCode)
-		}
-		if errors.Is(err, kerr.TransactionalIDAuthorizationFailed) {
+		if err == nil && resp.ErrorCode == kerr.TransactionalIDAuthorizationFailed.Code || errors.Is(err, kerr.TransactionalIDAuthorizationFailed) {
 			out = append(out, c.denied("write in transactions as "+id, []string{"Write"}, "--transactional-id", id))
 		}
 	}
@@ -79,10 +72,7 @@ func (c Config) access(ctx context.Context, cl *kgo.Client, p Purpose) ([]Findin
 		req := kmsg.NewPtrHeartbeatRequest()
 		req.Group, req.MemberID = g, "weir-preflight"
 		resp, err := req.RequestWith(probe, cl)
-		if err == nil {
-			err = kerr.ErrorForCode(resp.ErrorCode)
-		}
-		if errors.Is(err, kerr.GroupAuthorizationFailed) {
+		if err == nil && resp.ErrorCode == kerr.GroupAuthorizationFailed.Code || errors.Is(err, kerr.GroupAuthorizationFailed) {
 			groups = append(groups, g)
 		}
 	}

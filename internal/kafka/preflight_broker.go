@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"net"
 	"slices"
 	"strconv"
@@ -36,8 +37,10 @@ func (c Config) reachable(ctx context.Context, brokers kadm.BrokerDetails) []Fin
 	for i, b := range brokers {
 		g.Go(func() error {
 			addr := net.JoinHostPort(b.Host, strconv.Itoa(int(b.Port)))
-			if err := c.dial(ctx, addr); err != nil {
-				found[i] = []Finding{{Severity: Breaks, Cause: fmt.Sprintf("it says that broker %d is at %s, which cannot be reached from here: %v", b.NodeID, addr, err),
+			if conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr); err == nil {
+				_ = conn.Close()
+			} else {
+				found[i] = []Finding{{Severity: Breaks, Cause: fmt.Sprintf("it says that broker %d is at %s, which cannot be reached from here: %v", b.NodeID, addr, netCause(err)),
 					Out: "start that broker, or set advertised.listeners of the listener that weir uses to an address that this machine reaches"}}
 			}
 			return nil
@@ -45,16 +48,6 @@ func (c Config) reachable(ctx context.Context, brokers kadm.BrokerDetails) []Fin
 	}
 	_ = g.Wait()
 	return slices.Concat(found...)
-}
-
-// dial connects and hangs up.
-func (c Config) dial(ctx context.Context, addr string) error {
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "tcp", addr)
-	if err != nil {
-		return netCause(err)
-	}
-	return conn.Close()
 }
 
 // brokerCheck is what the settings of brokers are judged by.
@@ -101,30 +94,29 @@ func (c Config) brokerSettings(ctx context.Context, adm *kadm.Client, b brokerCh
 		out = append(out, c.mayNotSee("the settings of the brokers, which are not judged (replication of transactions, limits of transactions and sessions)", "--cluster"))
 	}
 	for _, r := range brokerRules {
-		out = append(out, b.judge(r)...)
+		out = append(out, b.check(r)...)
 	}
 	return out
 }
 
-// internalTopics judges the topics of transactions and of groups where they exist.
+// internalTopics checks the topics of transactions and of groups where they exist.
 func (b brokerCheck) internalTopics() []Finding {
-	var out []Finding
-	t := topicCheck{spec: TopicSpec{Name: topicTransactions}, brokers: len(b.md.Brokers), details: b.md.Topics[topicTransactions], config: b.transactions, tool: b.tool}
-	if t.details.Err == nil {
-		for _, f := range t.replication() {
-			f.Cause += " (it holds which transactions were committed)"
-			out = append(out, f)
+	check := func(topic string, config kadm.ResourceConfig) []Finding {
+		t := topicCheck{spec: TopicSpec{Name: topic}, brokers: len(b.md.Brokers), details: b.md.Topics[topic], config: config, tool: b.tool}
+		if t.details.Err == nil {
+			t.replication()
 		}
+		return t.found
 	}
-	o := topicCheck{spec: TopicSpec{Name: topicOffsets}, brokers: len(b.md.Brokers), details: b.md.Topics[topicOffsets], tool: b.tool}
-	if o.details.Err == nil {
-		for _, f := range o.replication() {
-			// weir's own positions are in Redis: what is lost here is what tools show.
-			f.Severity, f.Cause = Different, fmt.Sprintf("it has fewer than %d replicas: groups stand still while its broker is away, and their lag is lost with its disk; counts are not", min(3, len(b.md.Brokers)))
-			out = append(out, f)
-		}
+	transactions, offsets := check(topicTransactions, b.transactions), check(topicOffsets, kadm.ResourceConfig{})
+	for i := range transactions {
+		transactions[i].Cause += " (it holds which transactions were committed)"
 	}
-	return out
+	for i := range offsets {
+		// weir's own positions are in Redis: what is lost here is what tools show.
+		offsets[i].Severity, offsets[i].Cause = Different, fmt.Sprintf("it has fewer than %d replicas: groups stand still while its broker is away, and their lag is lost with its disk; counts are not", min(3, len(b.md.Brokers)))
+	}
+	return append(transactions, offsets...)
 }
 
 // rule is what a setting of a broker has to be.
@@ -139,19 +131,16 @@ type rule struct {
 	want string
 }
 
-func below(n int64) func(*brokerCheck, string) bool {
+// between holds for numbers from least to most.
+func between(least, most int64) func(*brokerCheck, string) bool {
 	return func(_ *brokerCheck, v string) bool {
 		i, err := strconv.ParseInt(v, 10, 64)
-		return err == nil && i >= 0 && i < n
+		return err == nil && i >= least && i <= most
 	}
 }
 
-func above(n int64) func(*brokerCheck, string) bool {
-	return func(_ *brokerCheck, v string) bool {
-		i, err := strconv.ParseInt(v, 10, 64)
-		return err == nil && i > n
-	}
-}
+func below(n int64) func(*brokerCheck, string) bool { return between(0, n-1) }
+func above(n int64) func(*brokerCheck, string) bool { return between(n+1, math.MaxInt64) }
 
 func is(want string) func(*brokerCheck, string) bool {
 	return func(_ *brokerCheck, v string) bool { return v == want }
@@ -209,8 +198,8 @@ var brokerRules = []rule{
 		"the lag that tools show of a group that is away for longer is forgotten; counts are not", "10080"},
 }
 
-// judge applies one rule, and names the brokers where they differ.
-func (b *brokerCheck) judge(r rule) []Finding {
+// check applies one rule, and names the brokers where they differ.
+func (b *brokerCheck) check(r rule) []Finding {
 	var out []Finding
 	values := b.values[r.key]
 	for _, v := range slices.Sorted(maps.Keys(values)) {

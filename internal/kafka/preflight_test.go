@@ -54,7 +54,7 @@ func TestBrokerSettings(t *testing.T) {
 		b := brokerCheck{md: c.md, absent: c.absent, values: map[string]map[string][]int32{c.key: {c.value: {1, 2, 3}}}}
 		var got []Finding
 		for _, r := range brokerRules {
-			got = append(got, b.judge(r)...)
+			got = append(got, b.check(r)...)
 		}
 		if c.severity == 0 && len(got) == 0 {
 			continue
@@ -65,7 +65,7 @@ func TestBrokerSettings(t *testing.T) {
 	}
 	b := brokerCheck{values: map[string]map[string][]int32{"transaction.max.timeout.ms": {"900000": {1, 3}, "10": {2}}}}
 	for _, r := range brokerRules {
-		for _, f := range b.judge(r) {
+		for _, f := range b.check(r) {
 			if !strings.Contains(f.Cause, "on brokers 2:") {
 				t.Errorf("which broker is not said: %v", f)
 			}

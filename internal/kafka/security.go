@@ -1,10 +1,12 @@
 package kafka
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -60,10 +62,38 @@ func (s *Security) options() (opts []kgo.Opt) {
 	return opts
 }
 
-// securityKeys are the settings that ReadSecurity understands, by the names that
-// Kafka's own clients and librdkafka give them.
-var securityKeys = slices.Concat([]string{"security.protocol", "sasl.mechanism", "sasl.mechanisms", "sasl.username", "sasl.password", "sasl.jaas.config"},
-	oauthKeys, tlsKeys)
+// usedBy says who reads a setting.
+type usedBy uint8
+
+const (
+	bySecurity usedBy = iota // all protocols
+	byTLS                    // SSL and SASL_SSL
+	bySASL                   // SASL_PLAINTEXT and SASL_SSL, with any mechanism
+	byOAuth                  // the same with the mechanism OAUTHBEARER
+)
+
+// securitySettings are the settings that ReadSecurity understands, by the names that Kafka's own
+// clients and librdkafka give them. Java's clients need a few that weir does not.
+var securitySettings = map[string]usedBy{
+	"security.protocol": bySecurity,
+
+	"sasl.mechanism": bySASL, "sasl.mechanisms": bySASL, "sasl.username": bySASL, "sasl.password": bySASL, "sasl.jaas.config": bySASL,
+	"sasl.login.callback.handler.class": bySASL,
+
+	"sasl.oauthbearer.token.endpoint.url":               byOAuth,
+	"sasl.oauthbearer.client.credentials.client.id":     byOAuth,
+	"sasl.oauthbearer.client.credentials.client.secret": byOAuth,
+	"sasl.oauthbearer.client.id":                        byOAuth, "sasl.oauthbearer.client.secret": byOAuth,
+	"sasl.oauthbearer.scope": byOAuth, "sasl.oauthbearer.extensions": byOAuth,
+	"sasl.oauthbearer.method": byOAuth, "sasl.oauthbearer.grant.type": byOAuth, "https.ca.location": byOAuth,
+
+	"ssl.ca.location": byTLS, "ssl.certificate.location": byTLS, "ssl.key.location": byTLS, "ssl.key.password": byTLS,
+	"ssl.endpoint.identification.algorithm": byTLS,
+	"ssl.truststore.type":                   byTLS, "ssl.truststore.location": byTLS, "ssl.truststore.password": byTLS,
+	"ssl.truststore.certificates": byTLS,
+	"ssl.keystore.type":           byTLS, "ssl.keystore.location": byTLS, "ssl.keystore.password": byTLS,
+	"ssl.keystore.key": byTLS, "ssl.keystore.certificate.chain": byTLS,
+}
 
 // ReadSecurity reads security.protocol and what belongs to it from a properties
 // file of a Kafka client. Settings that are not about security are passed over;
@@ -76,49 +106,53 @@ func ReadSecurity(file, password string) (*Security, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read Kafka's client settings: %w", err)
 	}
-	p := parseProperties(string(text))
-	for key := range p {
-		about := strings.HasPrefix(key, "ssl.") || strings.HasPrefix(key, "sasl.") || strings.HasPrefix(key, "security.") || strings.HasPrefix(key, "https.")
-		if about && !slices.Contains(securityKeys, key) {
-			return nil, fmt.Errorf("%s: setting %s is not understood; there are: %s", file, key, strings.Join(securityKeys, ", "))
-		}
-	}
-	s := &Security{protocol: strings.ToUpper(p["security.protocol"])}
-	withTLS := s.protocol == "SSL" || s.protocol == "SASL_SSL"
-	withSASL := s.protocol == "SASL_PLAINTEXT" || s.protocol == "SASL_SSL"
-	if !withTLS && !withSASL && s.protocol != "PLAINTEXT" {
-		return nil, fmt.Errorf("%s: security.protocol is %q, and should be PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL", file, s.protocol)
-	}
-	for key := range p {
-		if strings.HasPrefix(key, "ssl.") && !withTLS || (strings.HasPrefix(key, "sasl.") || strings.HasPrefix(key, "https.")) && !withSASL {
-			return nil, fmt.Errorf("%s: %s is set, and security.protocol %s does not use it", file, key, s.protocol)
-		}
-	}
-	if withTLS {
-		if s.tls, err = tlsOf(p, filepath.Dir(file)); err != nil {
-			return nil, fmt.Errorf("%s: %w", file, err)
-		}
-	}
-	if withSASL {
-		if s.mechanism, s.user, err = mechanismOf(p, filepath.Dir(file), password); err != nil {
-			return nil, fmt.Errorf("%s: %w", file, err)
-		}
+	s, err := securityOf(parseProperties(string(text)), filepath.Dir(file), password)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
 	}
 	return s, nil
 }
 
-// mechanismOf is how a client logs in, and as whom. password, if not empty, wins
-// over the file's; for OAUTHBEARER it is the client's secret.
-func mechanismOf(p map[string]string, dir, password string) (m sasl.Mechanism, name func() string, err error) {
-	kind := strings.ToUpper(firstOf(p, "sasl.mechanism", "sasl.mechanisms"))
-	if kind == "OAUTHBEARER" {
-		return oauthOf(p, dir, password)
-	}
-	for key := range p {
-		if strings.HasPrefix(key, "sasl.oauthbearer.") || key == "https.ca.location" {
-			return nil, nil, fmt.Errorf("%s is set, and sasl.mechanism %s does not use it", key, kind)
+var aboutSecurity = regexp.MustCompile(`^(ssl|sasl|security|https)\.`)
+
+func securityOf(p map[string]string, dir, password string) (s *Security, err error) {
+	s = &Security{protocol: strings.ToUpper(p["security.protocol"])}
+	withTLS, withSASL := strings.HasSuffix(s.protocol, "SSL"), strings.HasPrefix(s.protocol, "SASL_")
+	mechanism := strings.ToUpper(cmp.Or(p["sasl.mechanism"], p["sasl.mechanisms"]))
+	keys := slices.Sorted(maps.Keys(p))
+	for _, key := range keys {
+		if _, known := securitySettings[key]; !known && aboutSecurity.MatchString(key) {
+			return nil, fmt.Errorf("setting %s is not understood; there are: %s", key, strings.Join(slices.Sorted(maps.Keys(securitySettings)), ", "))
 		}
 	}
+	if !slices.Contains([]string{"PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"}, s.protocol) {
+		return nil, fmt.Errorf("security.protocol is %q, and should be PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL", s.protocol)
+	}
+	for _, key := range keys {
+		switch use := securitySettings[key]; {
+		case use == byTLS && !withTLS, use >= bySASL && !withSASL:
+			return nil, fmt.Errorf("%s is set, and security.protocol %s does not use it", key, s.protocol)
+		case use == byOAuth && mechanism != "OAUTHBEARER":
+			return nil, fmt.Errorf("%s is set, and sasl.mechanism %s does not use it", key, mechanism)
+		}
+	}
+	if withTLS {
+		if s.tls, err = tlsOf(p, dir); err != nil {
+			return nil, err
+		}
+	}
+	switch {
+	case !withSASL:
+	case mechanism == "OAUTHBEARER":
+		s.mechanism, s.user, err = oauthOf(p, dir, password)
+	default:
+		s.mechanism, s.user, err = passwordOf(p, mechanism, password)
+	}
+	return s, err
+}
+
+// passwordOf logs in with a name and a password. password, if not empty, wins over the file's.
+func passwordOf(p map[string]string, mechanism, password string) (m sasl.Mechanism, name func() string, err error) {
 	user, pass := p["sasl.username"], p["sasl.password"]
 	if jaas := p["sasl.jaas.config"]; jaas != "" {
 		if user != "" || pass != "" {
@@ -126,32 +160,21 @@ func mechanismOf(p map[string]string, dir, password string) (m sasl.Mechanism, n
 		}
 		user, pass = jaasOption(jaas, "username"), jaasOption(jaas, "password")
 	}
-	if password != "" {
-		pass = password
-	}
+	pass = cmp.Or(password, pass)
 	if user == "" || pass == "" {
 		return nil, nil, errors.New("the name or the password for SASL is missing: set sasl.username and sasl.password, or sasl.jaas.config with both; the password can be in WEIR_KAFKA_PASSWORD")
 	}
-	name = func() string { return user }
-	switch kind {
+	switch mechanism {
 	case "PLAIN":
-		return plain.Auth{User: user, Pass: pass}.AsMechanism(), name, nil
+		m = plain.Auth{User: user, Pass: pass}.AsMechanism()
 	case "SCRAM-SHA-256":
-		return scram.Auth{User: user, Pass: pass}.AsSha256Mechanism(), name, nil
+		m = scram.Auth{User: user, Pass: pass}.AsSha256Mechanism()
 	case "SCRAM-SHA-512":
-		return scram.Auth{User: user, Pass: pass}.AsSha512Mechanism(), name, nil
+		m = scram.Auth{User: user, Pass: pass}.AsSha512Mechanism()
+	default:
+		err = fmt.Errorf("sasl.mechanism is %q, and weir knows PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 and OAUTHBEARER", mechanism)
 	}
-	return nil, nil, fmt.Errorf("sasl.mechanism is %q, and weir knows PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 and OAUTHBEARER", kind)
-}
-
-// firstOf is the first of several names of one setting that has a value.
-func firstOf(p map[string]string, names ...string) string {
-	for _, n := range names {
-		if p[n] != "" {
-			return p[n]
-		}
-	}
-	return ""
+	return m, func() string { return user }, err
 }
 
 // inDir is a path of a file's setting, which is relative to the file.
@@ -204,34 +227,22 @@ func goesOn(line string) bool {
 	return (len(line)-len(strings.TrimRight(line, `\`)))%2 == 1
 }
 
+var escaped = regexp.MustCompile(`(?s)\\(u[0-9A-Fa-f]{4}|.)`)
+
 // unescape resolves \n, \t, \uXXXX and the backslash before any other character.
 func unescape(s string) string {
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if s[i] != '\\' || i+1 == len(s) {
-			b.WriteByte(s[i])
-			continue
+	return escaped.ReplaceAllStringFunc(s, func(e string) string {
+		switch {
+		case e == `\n`:
+			return "\n"
+		case e == `\t`:
+			return "\t"
+		case len(e) == len(`\uXXXX`):
+			r, _ := strconv.ParseUint(e[2:], 16, 16)
+			return string(rune(r))
 		}
-		i++
-		switch s[i] {
-		case 'n':
-			b.WriteByte('\n')
-		case 't':
-			b.WriteByte('\t')
-		case 'u':
-			if i+4 < len(s) {
-				if r, err := strconv.ParseUint(s[i+1:i+5], 16, 16); err == nil {
-					b.WriteRune(rune(r))
-					i += 4
-					continue
-				}
-			}
-			b.WriteByte('u')
-		default:
-			b.WriteByte(s[i])
-		}
-	}
-	return b.String()
+		return e[1:]
+	})
 }
 
 func readSmall(path string) ([]byte, error) {

@@ -10,12 +10,6 @@ import (
 	"strings"
 )
 
-// tlsKeys are the settings about TLS: librdkafka's names, and Java's for PEM, as
-// files or in the settings themselves.
-var tlsKeys = []string{"ssl.ca.location", "ssl.certificate.location", "ssl.key.location", "ssl.key.password", "ssl.endpoint.identification.algorithm",
-	"ssl.truststore.type", "ssl.truststore.location", "ssl.truststore.password", "ssl.truststore.certificates",
-	"ssl.keystore.type", "ssl.keystore.location", "ssl.keystore.password", "ssl.keystore.key", "ssl.keystore.certificate.chain"}
-
 // tlsOf trusts the system's authorities, or those that the settings name alone.
 func tlsOf(p map[string]string, dir string) (*tls.Config, error) {
 	cfg := &tls.Config{MinVersion: tls.VersionTLS12}

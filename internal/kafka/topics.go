@@ -102,7 +102,7 @@ func Topics() []TopicSpec {
 // whatever their partitions and settings: Preflight judges those.
 func EnsureTopics(ctx context.Context, cl *kgo.Client, specs ...TopicSpec) error {
 	adm := kadm.NewClient(cl)
-	names := make([]string, 0, len(specs))
+	var names, created []string
 	for _, s := range specs {
 		names = append(names, s.Name)
 	}
@@ -110,18 +110,16 @@ func EnsureTopics(ctx context.Context, cl *kgo.Client, specs ...TopicSpec) error
 	if err != nil {
 		return fmt.Errorf("ask for topics: %w", err)
 	}
-	var created []string
 	for _, s := range specs {
-		if d, ok := md.Topics[s.Name]; ok && !errors.Is(d.Err, kerr.UnknownTopicOrPartition) {
-			if d.Err != nil {
-				return fmt.Errorf("ask for topic %s: %w", s.Name, d.Err)
+		switch d, ok := md.Topics[s.Name]; {
+		case !ok || errors.Is(d.Err, kerr.UnknownTopicOrPartition):
+			if err := create(ctx, adm, s, len(md.Brokers)); err != nil {
+				return fmt.Errorf("create topic %s: %w", s.Name, err)
 			}
-			continue
+			created = append(created, s.Name)
+		case d.Err != nil:
+			return fmt.Errorf("ask for topic %s: %w", s.Name, d.Err)
 		}
-		if err := create(ctx, adm, s, len(md.Brokers)); err != nil {
-			return err
-		}
-		created = append(created, s.Name)
 	}
 	return waitForLeaders(ctx, cl, created)
 }
@@ -129,7 +127,7 @@ func EnsureTopics(ctx context.Context, cl *kgo.Client, specs ...TopicSpec) error
 func create(ctx context.Context, adm *kadm.Client, s TopicSpec, brokers int) error {
 	configs := make(map[string]*string, len(s.Configs)+1)
 	for k, v := range s.Configs {
-		configs[k] = kadm.StringPtr(v)
+		configs[k] = &v
 	}
 	if brokers >= 3 { // with fewer, one broker that is away would stop all writing
 		configs["min.insync.replicas"] = kadm.StringPtr("2")
@@ -139,11 +137,9 @@ func create(ctx context.Context, adm *kadm.Client, s TopicSpec, brokers int) err
 	case errors.Is(err, kerr.TopicAlreadyExists): // another weir was faster
 		return nil
 	case err != nil && resp.ErrMessage != "":
-		return fmt.Errorf("create topic %s: %w: %s", s.Name, err, resp.ErrMessage)
-	case err != nil:
-		return fmt.Errorf("create topic %s: %w", s.Name, err)
+		return fmt.Errorf("%w: %s", err, resp.ErrMessage)
 	}
-	return nil
+	return err
 }
 
 // leadersPatience is how long new partitions may take to have leaders: brokers of a
@@ -230,3 +226,26 @@ func value(c kadm.ResourceConfig, key string) string {
 	}
 	return ""
 }
+
+// TimestampError says that a broker refused a record because of its time
+// (INVALID_TIMESTAMP). Settings that are too narrow are named by the preflight, so
+// this mostly is a clock that is wrong: a broker's, or this machine's.
+type TimestampError struct {
+	Topic string
+	// Time is the record's, Now this machine's when it was refused.
+	Time, Now time.Time
+	Err       error
+}
+
+func (e *TimestampError) Error() string {
+	distance, side := e.Time.Sub(e.Now), "ahead of"
+	if distance < 0 {
+		distance, side = -distance, "behind"
+	}
+	return fmt.Sprintf("a broker refuses records of %s because of their time: one of %s, %v %s this machine's clock, is by the broker's clock "+
+		"further ahead than message.timestamp.after.max.ms allows or older than message.timestamp.before.max.ms does (INVALID_TIMESTAMP); "+
+		"set the clocks of the brokers and of this machine right, or widen these settings of the topic",
+		e.Topic, e.Time.UTC().Format(time.RFC3339), distance.Round(time.Millisecond), side)
+}
+
+func (e *TimestampError) Unwrap() error { return e.Err }

@@ -32,22 +32,21 @@ func (r *Reader) fetch(ctx context.Context, s Range, at int64, where place) (Chu
 	t.Partitions = append(t.Partitions, p)
 	req.Topics = append(req.Topics, t)
 
-	raw, err := r.cl.Broker(int(where.leader)).Request(ctx, req)
-	if err != nil {
-		return Chunk{}, fmt.Errorf("fetch: %w", err)
+	resp, err := req.RequestWith(ctx, r.cl.Broker(int(where.leader)))
+	if err == nil {
+		err = kerr.ErrorForCode(resp.ErrorCode)
 	}
-	resp := raw.(*kmsg.FetchResponse)
-	if err := kerr.ErrorForCode(resp.ErrorCode); err != nil {
+	if err != nil {
 		return Chunk{}, fmt.Errorf("fetch: %w", err)
 	}
 	if len(resp.Topics) != 1 || len(resp.Topics[0].Partitions) != 1 {
 		return Chunk{Next: at}, nil
 	}
 	part := &resp.Topics[0].Partitions[0]
-	if part.ErrorCode == kerr.OffsetOutOfRange.Code {
+	switch err := kerr.ErrorForCode(part.ErrorCode); {
+	case errors.Is(err, kerr.OffsetOutOfRange):
 		return r.outOfRange(ctx, s, at)
-	}
-	if err := kerr.ErrorForCode(part.ErrorCode); err != nil {
+	case err != nil:
 		return Chunk{}, fmt.Errorf("fetch: %w", err)
 	}
 	return r.decode(s, at, part, isolation)
@@ -83,13 +82,12 @@ func (r *Reader) outOfRange(ctx context.Context, s Range, at int64) (Chunk, erro
 		return Chunk{}, fmt.Errorf("list start offset: %w", err)
 	}
 	start, ok := starts.Lookup(s.Topic, s.Partition)
-	if !ok {
+	switch {
+	case !ok:
 		return Chunk{}, ErrNoTopic
-	}
-	if start.Err != nil {
+	case start.Err != nil:
 		return Chunk{}, fmt.Errorf("list start offset: %w", start.Err)
-	}
-	if start.Offset <= at {
+	case start.Offset <= at:
 		return Chunk{}, fmt.Errorf("%w: offset %d is gone", ErrTruncated, at)
 	}
 	to := min(start.Offset, s.To)

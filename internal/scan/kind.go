@@ -13,17 +13,15 @@ import (
 // value. It is written independently of the counter, from the same rules, because
 // a recount that shared its code would repeat its mistakes.
 func Kind(r *kgo.Record, classify func(value []byte) string) string {
-	for i := range r.Headers {
-		if r.Headers[i].Key != "kind" || len(r.Headers[i].Value) == 0 {
-			continue
+	for _, h := range r.Headers {
+		if h.Key == "kind" && len(h.Value) > 0 {
+			return Bounded(string(h.Value))
 		}
-		return Bounded(string(r.Headers[i].Value))
 	}
-	if len(r.Value) == 0 || classify == nil {
-		return event.MalformedKind
-	}
-	if kind := classify(r.Value); kind != "" {
-		return Bounded(kind)
+	if len(r.Value) > 0 && classify != nil {
+		if kind := classify(r.Value); kind != "" {
+			return Bounded(kind)
+		}
 	}
 	return event.MalformedKind
 }

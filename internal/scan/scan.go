@@ -11,10 +11,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"golang.org/x/sync/errgroup"
 )
 
 // Limits on what one fetch can make the program hold, in bytes.
@@ -64,6 +66,18 @@ type Options struct {
 	// Ahead is how many chunks are fetched before they are asked for; 0 means one,
 	// below 0 none.
 	Ahead int
+}
+
+// TopicPartition names a partition of a topic.
+type TopicPartition struct {
+	Topic     string
+	Partition int32
+}
+
+// Range names the offsets From (included) to To (not included) of a partition.
+type Range struct {
+	TopicPartition
+	From, To int64
 }
 
 // Reader reads ranges of partitions. It is safe for concurrent use.
@@ -136,6 +150,35 @@ func (r *Reader) Read(ctx context.Context, s Range, each func(Chunk) error) erro
 	return <-result
 }
 
+// lanes is how many partitions ReadAll reads at once.
+const lanes = 16
+
+// ReadAll calls fn with every record of the ranges, one call at a time, in order within
+// a partition. The record is fn's to keep. Offsets that the log no longer holds are an error.
+func (r *Reader) ReadAll(ctx context.Context, ranges []Range, fn func(*kgo.Record) error) error {
+	var mu sync.Mutex
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(lanes)
+	for _, of := range ranges {
+		g.Go(func() error {
+			return r.Read(ctx, of, func(c Chunk) error {
+				mu.Lock()
+				defer mu.Unlock()
+				if c.Trimmed > 0 {
+					return fmt.Errorf("read %s partition %d: the log no longer holds %d offsets before %d", of.Topic, of.Partition, c.Trimmed, c.Next)
+				}
+				for _, rec := range c.Records {
+					if err := fn(rec); err != nil {
+						return err
+					}
+				}
+				return ctx.Err()
+			})
+		})
+	}
+	return g.Wait()
+}
+
 // fetchAll is Read without fetching ahead.
 func (r *Reader) fetchAll(ctx context.Context, s Range, each func(Chunk) error) error {
 	var (
@@ -143,7 +186,7 @@ func (r *Reader) fetchAll(ctx context.Context, s Range, each func(Chunk) error) 
 		place    place
 		backoff  = firstBackoff
 		progress = time.Now()
-		told     bool
+		reported bool
 		err      error
 	)
 	for at < s.To {
@@ -154,59 +197,46 @@ func (r *Reader) fetchAll(ctx context.Context, s Range, each func(Chunk) error) 
 		if err == nil {
 			c, err = r.fetch(ctx, s, at, place)
 		}
-		if err == nil && c.Next > at {
+		stands := time.Since(progress)
+		switch {
+		case err == nil && c.Next > at:
 			if err := each(c); err != nil {
 				return err
 			}
-			at, backoff, progress, told = c.Next, firstBackoff, time.Now(), false
+			at, backoff, progress, reported = c.Next, firstBackoff, time.Now(), false
 			continue
-		}
-		if ctx.Err() != nil {
+		case ctx.Err() != nil:
 			return fmt.Errorf("read %s partition %d: %w", s.Topic, s.Partition, ctx.Err())
-		}
-		if err != nil && !temporary(err) {
+		case err != nil && !temporary(err):
 			return fmt.Errorf("read %s partition %d at offset %d: %w", s.Topic, s.Partition, at, err)
-		}
-		if !told && r.opts.Waiting != nil && time.Since(progress) > quiet {
-			told = true
+		case stands > r.opts.Patience && err == nil:
+			return fmt.Errorf("read %s partition %d: between its offsets %d and %d, %w", s.Topic, s.Partition, at, s.To, ErrStalled)
+		case stands > r.opts.Patience:
+			return fmt.Errorf("read %s partition %d: %w", s.Topic, s.Partition, err)
+		case stands > quiet && !reported && r.opts.Waiting != nil:
+			reported = true
 			r.opts.Waiting(s)
 		}
-		if time.Since(progress) > r.opts.Patience {
-			if err == nil {
-				err = fmt.Errorf("between its offsets %d and %d, %w", at, s.To, ErrStalled)
-			}
-			return fmt.Errorf("read %s partition %d: %w", s.Topic, s.Partition, err)
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("read %s partition %d: %w", s.Topic, s.Partition, ctx.Err())
+		case <-time.After(backoff):
 		}
-		if err = pause(ctx, backoff); err != nil {
-			return fmt.Errorf("read %s partition %d: %w", s.Topic, s.Partition, err)
-		}
-		backoff = min(2*backoff, lastBackoff)
+		backoff, err = min(2*backoff, lastBackoff), nil
 		place.id = nil // the leader may have moved
 	}
 	return nil
 }
 
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// temporary reports whether asking again can help: leaders move, brokers restart.
+// temporary reports whether a repetition can help: leaders move, brokers restart.
 func temporary(err error) bool {
-	if errors.Is(err, ErrNoTopic) || errors.Is(err, ErrTruncated) || errors.Is(err, kgo.ErrMaxDecompress) ||
-		errors.Is(err, errCorrupt) || errors.Is(err, kgo.ErrClientClosed) {
-		return false
+	for _, final := range []error{ErrNoTopic, ErrTruncated, errCorrupt, kgo.ErrMaxDecompress, kgo.ErrClientClosed} {
+		if errors.Is(err, final) {
+			return false
+		}
 	}
-	if _, ok := errors.AsType[*kerr.Error](err); ok {
-		return kerr.IsRetriable(err)
-	}
-	return true // of the connection
+	_, ofKafka := errors.AsType[*kerr.Error](err)
+	return !ofKafka || kerr.IsRetriable(err) // all others are of the connection
 }
 
 // place is where a partition is led, and what its topic is called on the wire.
