@@ -77,11 +77,12 @@ func TestKill(t *testing.T) {
 		}
 	}
 
-	first := k.firstStored(server, limit, addresses)
-	truth := simulate.Count(server.Items(first, limit))
+	world := server()
+	first := k.firstStored(world, limit, addresses)
+	truth := simulate.Count(world.Items(first, limit))
 	t.Logf("truth: events %d to %d: %v and %v", first, limit, truth.Data, truth.Account)
 	k.waitCounts(truth.Data, redis)
-	k.sameEvents(server, first, limit, addresses)
+	k.sameEvents(world, first, limit, addresses)
 	stdout, stderr, code := weir(t, k.env(), append([]string{"verify", "-o", "json"}, both...)...)
 	if code != cli.ExitOK {
 		t.Errorf("weir verify: exit code %d:\n%s%s", code, stdout, stderr)
@@ -91,31 +92,37 @@ func TestKill(t *testing.T) {
 	}
 }
 
-// blueskyWorld serves a world that ends after limit events.
-func blueskyWorld(t *testing.T, limit int64) (*simulate.BlueskyServer, string) {
+// blueskyWorld serves a world of limit events, which begin to happen when somebody
+// connects: on a busy machine, the producer may take seconds until it is there.
+func blueskyWorld(t *testing.T, limit int64) (server func() *simulate.BlueskyServer, url string) {
 	t.Helper()
-	timeline, err := simulate.OpenTimeline(simulate.TimelineConfig{World: "bluesky:9", Rate: killRate, Variant: simulate.MixOf(nil), Limit: limit})
-	if err != nil {
-		t.Fatal(err)
-	}
-	server, err := simulate.NewBluesky(simulate.BlueskyConfig{World: simulate.NewWorld(9), Timeline: timeline})
-	if err != nil {
-		t.Fatal(err)
-	}
+	world := sync.OnceValue(func() *simulate.BlueskyServer {
+		timeline, err := simulate.OpenTimeline(simulate.TimelineConfig{World: "bluesky:9", Rate: killRate, Variant: simulate.MixOf(nil), Limit: limit})
+		if err != nil {
+			panic(err)
+		}
+		server, err := simulate.NewBluesky(simulate.BlueskyConfig{World: simulate.NewWorld(9), Timeline: timeline})
+		if err != nil {
+			panic(err)
+		}
+		t.Cleanup(func() {
+			_ = server.Close()
+			_ = timeline.Close()
+		})
+		return server
+	})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv := &http.Server{Handler: server}
+	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { world().ServeHTTP(w, r) })}
 	var served sync.WaitGroup
 	served.Go(func() { _ = srv.Serve(l) })
 	t.Cleanup(func() {
-		_ = server.Close()
 		_ = srv.Close()
 		served.Wait()
-		_ = timeline.Close()
 	})
-	return server, "ws://" + l.Addr().String() + "/subscribe"
+	return world, "ws://" + l.Addr().String() + "/subscribe"
 }
 
 // freePorts returns ports that nobody listens on. They stay the same over the
