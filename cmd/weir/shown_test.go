@@ -52,10 +52,7 @@ func TestShownCommandsDoTheSame(t *testing.T) {
 	a := newApp([]string{"HOME=" + data}, strings.NewReader(""), newOutput(), newOutput())
 	a.dataDir, a.kafka, a.redis = data, c.ListenAddrs(), redis
 	a.given = map[string]string{"data": "--data", "kafka": "--kafka", "redis": "--redis"}
-	client := func(extra ...kgo.Opt) (*kgo.Client, error) {
-		return kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(c.ListenAddrs()...), kgo.RecordPartitioner(kgo.ManualPartitioner())}, extra...)...)
-	}
-	cl, err := client()
+	cl, err := kgo.NewClient(kgo.SeedBrokers(c.ListenAddrs()...), kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +62,7 @@ func TestShownCommandsDoTheSame(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	i, err := inspect.New(inspect.Config{Client: cl, NewConsumer: client})
+	i, err := inspect.New(inspect.Config{Client: cl})
 	if err != nil {
 		t.Fatal(err)
 	}

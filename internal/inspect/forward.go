@@ -5,8 +5,6 @@ import (
 	"math"
 	"sync"
 
-	"github.com/twmb/franz-go/pkg/kgo"
-
 	"github.com/weir-project/weir/internal/scan"
 )
 
@@ -20,24 +18,54 @@ func (r *reading) readerFor(n int) *scan.Reader {
 	return scan.New(r.i.cfg.Client, scan.Options{Uncommitted: r.q.Uncommitted, Gaps: r.q.Gaps && r.q.Filter == nil, FetchBytes: int32(size)})
 }
 
+// offsets is a range of offsets of a partition.
+func offsets(topic string, partition int32, from, to int64) scan.Range {
+	return scan.Range{TopicPartition: scan.TopicPartition{Topic: topic, Partition: partition}, From: from, To: to}
+}
+
+// chunk is what one fetch brought, and the messages in it that match.
+type chunk struct {
+	scan.Chunk
+	found  []Message
+	passed int64 // the largest timestamp of the range so far, in ms
+}
+
+// chunks reads a range of offsets. It returns the gap at its end.
+func (r *reading) chunks(ctx context.Context, reader *scan.Reader, p int32, from, to int64, each func(chunk) error) (open *Gap, err error) {
+	passed := int64(math.MinInt64)
+	err = reader.Read(ctx, offsets(r.q.Topic, p, from, to), func(c scan.Chunk) error {
+		if c.Trimmed > 0 {
+			open = nil
+		}
+		var found []Message
+		gaps := c.Gaps
+		for _, rec := range c.Records {
+			for ; len(gaps) > 0 && gaps[0].From < rec.Offset; gaps = gaps[1:] {
+				open = open.join(gapOf(gaps[0]))
+			}
+			if r.match(rec) {
+				m := message(rec)
+				m.Gap = open
+				found = append(found, m)
+			}
+			open = nil
+			passed = max(passed, rec.Timestamp.UnixMilli())
+		}
+		for _, g := range gaps {
+			open = open.join(gapOf(g))
+		}
+		return each(chunk{c, found, passed})
+	})
+	return open, err
+}
+
 // lane is one partition on its way to the merge.
 type lane struct {
 	partition int32
-	chunks    chan laneChunk
+	chunks    chan chunk
 	err       error // valid once chunks is closed
 	done      bool
-
-	matched []*kgo.Record // not delivered yet
-	gaps    map[int64]*Gap
-	next    int64 // offset after the chunk that matched came with
-	passed  int64 // the largest timestamp seen, in ms
-}
-
-type laneChunk struct {
-	matched          []*kgo.Record
-	gaps             map[int64]*Gap // before some of them
-	scanned, trimmed int64
-	next, passed     int64
+	chunk     // the newest; found is not delivered yet
 }
 
 // forward reads every partition from its beginning to its end and merges them by
@@ -55,9 +83,19 @@ func (r *reading) forward(ctx context.Context) error {
 		if r.from[p] >= r.to[p] {
 			continue
 		}
-		l := &lane{partition: p, chunks: make(chan laneChunk), passed: math.MinInt64, next: r.from[p]}
+		l := &lane{partition: p, chunks: make(chan chunk), chunk: chunk{passed: math.MinInt64}}
 		lanes = append(lanes, l)
-		wg.Go(func() { r.feed(ctx, reader, l) })
+		wg.Go(func() {
+			defer close(l.chunks)
+			_, l.err = r.chunks(ctx, reader, p, r.from[p], r.to[p], func(c chunk) error {
+				select {
+				case l.chunks <- c:
+					return nil
+				case <-ctx.Done():
+					return ctx.Err()
+				}
+			})
+		})
 	}
 	for {
 		best, wait := pick(lanes)
@@ -69,57 +107,31 @@ func (r *reading) forward(ctx context.Context) error {
 		case best == nil:
 			return nil
 		default:
-			record := best.matched[0]
-			best.matched = best.matched[1:]
-			m := message(record)
-			m.Gap = best.gaps[m.Offset]
+			m := best.found[0]
+			best.found = best.found[1:]
 			if err := r.deliver(m); err != nil {
 				return err
 			}
-			if len(best.matched) == 0 {
-				r.progress.Next[best.partition] = best.next
+			if len(best.found) == 0 {
+				r.progress.Next[best.partition] = best.Next
 			}
 		}
 	}
 }
 
-// feed fills a lane.
-func (r *reading) feed(ctx context.Context, reader *scan.Reader, l *lane) {
-	defer close(l.chunks)
-	passed := int64(math.MinInt64)
-	var g gaps
-	stretch := scan.Range{TopicPartition: scan.TopicPartition{Topic: r.q.Topic, Partition: l.partition}, From: r.from[l.partition], To: r.to[l.partition]}
-	l.err = reader.Read(ctx, stretch, func(c scan.Chunk) error {
-		out := laneChunk{scanned: int64(len(c.Records)), trimmed: c.Trimmed, next: c.Next, gaps: g.before(c)}
-		for _, rec := range c.Records {
-			passed = max(passed, rec.Timestamp.UnixMilli())
-			if r.match(rec) {
-				out.matched = append(out.matched, rec)
-			}
-		}
-		out.passed = passed
-		select {
-		case l.chunks <- out:
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	})
-}
-
-// pick returns the lane whose head is the oldest, or the lane that must say more
+// pick returns the lane whose head is the oldest, or the lane that must be read on
 // before that is known.
 func pick(lanes []*lane) (best, wait *lane) {
 	var oldest int64
 	for _, l := range lanes {
-		if len(l.matched) > 0 {
-			if t := l.matched[0].Timestamp.UnixMilli(); best == nil || t < oldest {
+		if len(l.found) > 0 {
+			if t := l.found[0].Timestamp.UnixMilli(); best == nil || t < oldest {
 				best, oldest = l, t
 			}
 		}
 	}
 	for _, l := range lanes {
-		if !l.done && len(l.matched) == 0 && (best == nil || l.passed < oldest) && (wait == nil || l.passed < wait.passed) {
+		if !l.done && len(l.found) == 0 && (best == nil || l.passed < oldest) && (wait == nil || l.passed < wait.passed) {
 			wait = l
 		}
 	}
@@ -133,9 +145,10 @@ func (r *reading) receive(l *lane) error {
 		l.done = true
 		return l.err
 	}
-	l.matched, l.gaps, l.next, l.passed = c.matched, c.gaps, c.next, c.passed
-	if r.progress.Next[l.partition] = l.next; len(l.matched) > 0 {
-		r.progress.Next[l.partition] = l.matched[0].Offset
+	l.chunk = c
+	r.progress.Next[l.partition] = c.Next
+	if len(c.found) > 0 {
+		r.progress.Next[l.partition] = c.found[0].Offset
 	}
-	return r.scanned(c.scanned, c.trimmed)
+	return r.scanned(c)
 }

@@ -40,51 +40,26 @@ func (g Gap) String() string {
 	return where + ": " + strings.Join(why, ", ")
 }
 
-// with returns the gap with what follows it. A nil gap is empty.
-func (g *Gap) with(next Gap) *Gap {
-	if g == nil {
-		return &next
+// join returns two adjacent gaps as one. Either may be nil.
+func (g *Gap) join(next *Gap) *Gap {
+	switch {
+	case g == nil:
+		return next
+	case next == nil:
+		return g
 	}
 	return &Gap{First: g.First, Last: next.Last, Markers: g.Markers + next.Markers, Aborted: g.Aborted + next.Aborted, Missing: g.Missing + next.Missing}
 }
 
-// gaps sums up the offsets without messages of the chunks of one partition, by the
-// offset of the message that follows.
-type gaps struct{ open *Gap }
-
-func (g *gaps) before(c scan.Chunk) map[int64]*Gap {
-	if c.Trimmed > 0 {
-		g.open = nil
-	}
-	var out map[int64]*Gap
-	left := c.Gaps
-	for _, rec := range c.Records {
-		for len(left) > 0 && left[0].From < rec.Offset {
-			g.add(left[0])
-			left = left[1:]
-		}
-		if g.open != nil {
-			if out == nil {
-				out = map[int64]*Gap{}
-			}
-			out[rec.Offset], g.open = g.open, nil
-		}
-	}
-	for _, s := range left {
-		g.add(s)
-	}
-	return out
-}
-
-func (g *gaps) add(s scan.Gap) {
-	one := Gap{First: s.From, Last: s.To - 1}
+func gapOf(s scan.Gap) *Gap {
+	g := &Gap{First: s.From, Last: s.To - 1}
 	switch n := s.To - s.From; s.Why {
 	case scan.Marker:
-		one.Markers = n
+		g.Markers = n
 	case scan.Aborted:
-		one.Aborted = n
+		g.Aborted = n
 	default:
-		one.Missing = n
+		g.Missing = n
 	}
-	g.open = g.open.with(one)
+	return g
 }

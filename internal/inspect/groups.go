@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -92,13 +93,13 @@ type GroupPartition struct {
 
 // Groups lists all groups with their lag, ordered by name.
 func (i *Inspector) Groups(ctx context.Context) (GroupList, error) {
-	all, err := i.groups(ctx, nil, nil)
+	all, warnings, err := i.groups(ctx, nil, nil)
 	if err != nil {
 		return GroupList{}, fmt.Errorf("list groups: %w", err)
 	}
-	list := GroupList{Groups: make([]Group, 0, len(all.details)), Warnings: all.warnings}
-	for _, d := range all.details {
-		list.Groups = append(list.Groups, d.Group)
+	list := GroupList{Groups: make([]Group, len(all)), Warnings: warnings}
+	for k := range all {
+		list.Groups[k] = all[k].Group
 	}
 	return list, nil
 }
@@ -109,98 +110,77 @@ func (i *Inspector) GroupNames(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list groups: %w", err)
 	}
-	names := make([]string, len(listed))
-	for k, g := range listed {
-		names[k] = g.Name
-	}
-	slices.Sort(names)
-	return names, nil
+	return slices.Sorted(maps.Keys(listed)), nil
 }
 
 // Group describes one group. An unknown name is ErrNoGroup.
 func (i *Inspector) Group(ctx context.Context, name string) (GroupDetail, error) {
-	all, err := i.groups(ctx, &name, func(names []string) map[string]bool { return map[string]bool{name: true} })
-	if err != nil {
+	all, warnings, err := i.groups(ctx, &name, func([]string) map[string]bool { return map[string]bool{name: true} })
+	switch {
+	case err != nil:
 		return GroupDetail{}, fmt.Errorf("describe group: %w", err)
+	case len(all) > 0:
+		return all[0], nil
 	}
-	if len(all.details) == 0 {
-		err := fmt.Errorf("describe group: %q: %w", name, ErrNoGroup)
-		if len(all.warnings) > 0 { // its coordinator may be what did not answer
-			err = fmt.Errorf("%w (%s)", err, strings.Join(all.warnings, "; "))
-		}
-		return GroupDetail{}, err
+	err = fmt.Errorf("describe group: %q: %w", name, ErrNoGroup)
+	if len(warnings) > 0 { // its coordinator may be what did not answer
+		err = fmt.Errorf("%w (%s)", err, strings.Join(warnings, "; "))
 	}
-	return all.details[0], nil
+	return GroupDetail{}, err
 }
 
 // Details describes all groups at once, ordered by name, and says in warnings which
 // brokers did not answer. Of those that aged chooses by their names, the age of the
 // oldest message that is not consumed is looked up.
-func (i *Inspector) Details(ctx context.Context, aged func(names []string) map[string]bool) ([]GroupDetail, []string, error) {
-	all, err := i.groups(ctx, nil, aged)
-	if err != nil {
-		return nil, nil, fmt.Errorf("describe groups: %w", err)
+func (i *Inspector) Details(ctx context.Context, aged func(names []string) map[string]bool) (all []GroupDetail, warnings []string, err error) {
+	if all, warnings, err = i.groups(ctx, nil, aged); err != nil {
+		err = fmt.Errorf("describe groups: %w", err)
 	}
-	return all.details, all.warnings, nil
-}
-
-type groupSet struct {
-	details  []GroupDetail
-	warnings []string
+	return all, warnings, err
 }
 
 // groups loads all groups, or the one that is named. aged chooses those of which the
 // age of the first message that is not consumed is looked up; nil for none.
-func (i *Inspector) groups(ctx context.Context, only *string, aged func(names []string) map[string]bool) (groupSet, error) {
+func (i *Inspector) groups(ctx context.Context, only *string, aged func(names []string) map[string]bool) (all []GroupDetail, warnings []string, err error) {
 	listed, warnings, err := i.listGroups(ctx)
 	if err != nil {
-		return groupSet{}, err
+		return nil, nil, err
 	}
-	set := groupSet{warnings: warnings}
-	for _, g := range listed {
-		if only == nil || g.Name == *only {
-			set.details = append(set.details, GroupDetail{Group: g, Members: []Member{}, Partitions: []GroupPartition{}})
+	var names []string
+	for _, name := range slices.Sorted(maps.Keys(listed)) {
+		if only == nil || name == *only {
+			names = append(names, name)
+			all = append(all, GroupDetail{Group: listed[name], Members: []Member{}, Partitions: []GroupPartition{}})
 		}
 	}
-	slices.SortFunc(set.details, func(a, b GroupDetail) int { return strings.Compare(a.Name, b.Name) })
-	if len(set.details) == 0 {
-		return set, nil
+	if len(all) == 0 {
+		return nil, warnings, nil
 	}
-	i.describe(ctx, &set)
+	warnings = append(warnings, i.describe(ctx, all)...)
 	var times map[string]bool
 	if aged != nil {
-		names := make([]string, len(set.details))
-		for k := range set.details {
-			names[k] = set.details[k].Name
-		}
 		times = aged(names)
 	}
-	if err := i.positions(ctx, &set, times); err != nil {
-		return groupSet{}, err
+	more, err := i.positions(ctx, all, times)
+	for k := range all {
+		all[k].sum()
 	}
-	for k := range set.details {
-		set.details[k].sum()
-	}
-	return set, nil
+	return all, append(warnings, more...), err
 }
 
 // sum derives a group's totals from its partitions and members.
 func (d *GroupDetail) sum() {
 	d.MemberCount = len(d.Members)
 	slices.SortFunc(d.Members, func(a, b Member) int { return strings.Compare(a.ID, b.ID) }) // the same order every time
-	topics := map[string]bool{}
-	for _, p := range d.Partitions {
-		topics[p.Topic] = true
-		d.Lag = addLag(d.Lag, p.Lag)
-	}
-	d.Topics = []string{}
-	for t := range topics {
-		d.Topics = append(d.Topics, t)
-	}
-	slices.Sort(d.Topics)
 	slices.SortFunc(d.Partitions, func(a, b GroupPartition) int {
 		return cmp.Or(strings.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
 	})
+	d.Topics = []string{}
+	for _, p := range d.Partitions {
+		d.Topics = append(d.Topics, p.Topic)
+		d.Lag = addLag(d.Lag, p.Lag)
+	}
+	d.Topics = slices.Compact(d.Topics)
 }
 
 // addLag adds two lags of which either may be Unknown.
@@ -211,8 +191,8 @@ func addLag(a, b int64) int64 {
 	return a + b
 }
 
-// listGroups asks every broker for the groups that it coordinates.
-func (i *Inspector) listGroups(ctx context.Context) ([]Group, []string, error) {
+// listGroups asks every broker for the groups that it coordinates. They are by name.
+func (i *Inspector) listGroups(ctx context.Context) (map[string]Group, []string, error) {
 	asking, cancel := context.WithTimeout(ctx, i.cfg.Timeout)
 	brokers, err := i.admin.ListBrokers(asking)
 	cancel()
@@ -244,55 +224,56 @@ func (i *Inspector) listGroups(ctx context.Context) ([]Group, []string, error) {
 	if len(brokers) > 0 && len(warnings) == len(brokers) {
 		return nil, nil, errors.New(strings.Join(warnings, "; "))
 	}
-	out := make([]Group, 0, len(byName))
-	for _, g := range byName {
-		out = append(out, g)
-	}
-	return out, warnings, nil
+	return byName, warnings, nil
 }
 
-// describe fills in state, protocol and members.
-func (i *Inspector) describe(ctx context.Context, set *groupSet) {
+// describe fills in state, protocol and members. It returns warnings.
+func (i *Inspector) describe(ctx context.Context, all []GroupDetail) (warnings []string) {
 	ctx, cancel := context.WithTimeout(ctx, i.cfg.Timeout)
 	defer cancel()
-	byName, byType := map[string]*GroupDetail{}, map[string][]string{}
-	for k := range set.details {
-		d := &set.details[k]
-		byName[d.Name] = d
-		byType[d.Type] = append(byType[d.Type], d.Name)
+	groups, names := map[string]*GroupDetail{}, map[string][]string{}
+	for k := range all {
+		d := &all[k]
+		groups[d.Name] = d
+		names[d.Type] = append(names[d.Type], d.Name)
 	}
 	warn := func(err error) {
 		if err != nil {
-			set.warnings = append(set.warnings, fmt.Sprintf("describe groups: %v", err))
+			warnings = append(warnings, fmt.Sprintf("describe groups: %v", err))
 		}
 	}
-	if names := byType[TypeClassic]; len(names) > 0 {
+	if names := names[TypeClassic]; len(names) > 0 {
 		described, err := i.admin.DescribeGroups(ctx, names...)
 		warn(err)
 		for _, g := range described {
-			if d := byName[g.Group]; d != nil {
-				d.fromClassic(g)
-			}
+			groups[g.Group].fromClassic(g)
 		}
 	}
-	if names := byType[TypeConsumer]; len(names) > 0 {
+	if names := names[TypeConsumer]; len(names) > 0 {
 		described, err := i.describeConsumer(ctx, names)
 		warn(err)
 		for k := range described {
-			if d := byName[described[k].Group]; d != nil {
-				d.fromConsumer(&described[k])
-			}
+			groups[described[k].Group].fromConsumer(&described[k])
 		}
 	}
-	if names := byType[TypeShare]; len(names) > 0 {
+	if names := names[TypeShare]; len(names) > 0 {
 		described, err := i.admin.DescribeShareGroups(ctx, names...)
 		warn(err)
 		for _, g := range described {
-			if d := byName[g.GroupID]; d != nil {
-				d.fromShare(g)
-			}
+			groups[g.GroupID].fromShare(g)
 		}
 	}
+	return warnings
+}
+
+// described takes the state of a group over. It returns false for a group that was not
+// asked for (nil), or whose description failed.
+func (d *GroupDetail) described(err error, state, protocol string) bool {
+	if d == nil || d.failed(err) {
+		return false
+	}
+	d.State, d.Protocol = state, protocol
+	return true
 }
 
 func (d *GroupDetail) failed(err error) bool {
@@ -313,10 +294,9 @@ func (d *GroupDetail) joined(id string, instance *string, client, host string) m
 }
 
 func (d *GroupDetail) fromClassic(g kadm.DescribedGroup) {
-	if d.failed(g.Err) {
+	if !d.described(g.Err, g.State, g.Protocol) {
 		return
 	}
-	d.State, d.Protocol = g.State, g.Protocol
 	for _, m := range g.Members {
 		assigned := d.joined(m.MemberID, m.InstanceID, m.ClientID, m.ClientHost)
 		if a, ok := m.Assigned.AsConsumer(); ok {
@@ -328,10 +308,9 @@ func (d *GroupDetail) fromClassic(g kadm.DescribedGroup) {
 }
 
 func (d *GroupDetail) fromConsumer(g *kmsg.ConsumerGroupDescribeResponseGroup) {
-	if d.failed(kerr.ErrorForCode(g.ErrorCode)) {
+	if !d.described(kerr.ErrorForCode(g.ErrorCode), g.State, g.AssignorName) {
 		return
 	}
-	d.State, d.Protocol = g.State, g.AssignorName
 	for k := range g.Members {
 		m := &g.Members[k]
 		assigned := d.joined(m.MemberID, m.InstanceID, m.ClientID, m.ClientHost)
@@ -343,9 +322,9 @@ func (d *GroupDetail) fromConsumer(g *kmsg.ConsumerGroupDescribeResponseGroup) {
 
 // describeConsumer describes groups of the newer protocol. A broker may name an
 // assigned topic by its id alone, which kadm drops, so this asks by itself.
-func (i *Inspector) describeConsumer(ctx context.Context, names []string) ([]kmsg.ConsumerGroupDescribeResponseGroup, error) {
+func (i *Inspector) describeConsumer(ctx context.Context, groups []string) ([]kmsg.ConsumerGroupDescribeResponseGroup, error) {
 	req := kmsg.NewPtrConsumerGroupDescribeRequest()
-	req.Groups = names
+	req.Groups = groups
 	var out []kmsg.ConsumerGroupDescribeResponseGroup
 	var errs []error
 	for _, shard := range i.cfg.Client.RequestSharded(ctx, req) {
@@ -355,7 +334,7 @@ func (i *Inspector) describeConsumer(ctx context.Context, names []string) ([]kms
 		}
 		out = append(out, shard.Resp.(*kmsg.ConsumerGroupDescribeResponse).Groups...)
 	}
-	var byID map[[16]byte]string
+	var byID map[kadm.TopicID]string
 	for g := range out {
 		for m := range out[g].Members {
 			parts := out[g].Members[m].Assignment.TopicPartitions
@@ -368,7 +347,7 @@ func (i *Inspector) describeConsumer(ctx context.Context, names []string) ([]kms
 					if err != nil {
 						return out, errors.Join(append(errs, err)...)
 					}
-					byID = map[[16]byte]string{}
+					byID = map[kadm.TopicID]string{}
 					for _, d := range meta.Topics {
 						byID[d.ID] = d.Topic
 					}
@@ -383,10 +362,9 @@ func (i *Inspector) describeConsumer(ctx context.Context, names []string) ([]kms
 }
 
 func (d *GroupDetail) fromShare(g kadm.DescribedShareGroup) {
-	if d.failed(g.Err) {
+	if !d.described(g.Err, g.GroupState, g.Assignor) {
 		return
 	}
-	d.State, d.Protocol = g.GroupState, g.Assignor
 	for _, m := range g.Members {
 		assigned := d.joined(m.MemberID, nil, m.ClientID, m.ClientHost)
 		m.Assignment.EachPartitions(func(t string, ps []int32) { assigned[t] = slices.Sorted(slices.Values(ps)) })

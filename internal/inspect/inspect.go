@@ -50,9 +50,6 @@ const defaultTimeout = 4 * time.Second
 type Config struct {
 	// Client asks the questions; it stays the caller's. Required.
 	Client *kgo.Client
-	// NewConsumer makes the client that follows a topic; kafka.Config.NewClient
-	// fits. Nil makes Query.Follow an error.
-	NewConsumer func(extra ...kgo.Opt) (*kgo.Client, error)
 	// Overlay adds what Kafka's protocol does not report. May be nil.
 	Overlay func(context.Context) (Overlay, error)
 	// Timeout bounds one question to one broker; 0 means 4 s.

@@ -24,12 +24,12 @@ const (
 	lookTimeout = 2 * time.Second
 )
 
-// positions fills in the partitions of the groups: where they stand and how far
-// they lag. times are the groups of which the age of what they lag is looked up.
-func (i *Inspector) positions(ctx context.Context, set *groupSet, times map[string]bool) error {
-	i.committed(ctx, set)
+// positions fills in the partitions of the groups: the committed offsets and the lag.
+// times are the groups of which the age of the lag is looked up. It returns warnings.
+func (i *Inspector) positions(ctx context.Context, all []GroupDetail, times map[string]bool) ([]string, error) {
+	warnings := i.committed(ctx, all)
 	topics := kadm.TopicsSet{}
-	for _, d := range set.details {
+	for _, d := range all {
 		for _, p := range d.Partitions {
 			if p.Topic != "" { // a deleted topic that is known by its id only
 				topics.Add(p.Topic)
@@ -38,19 +38,19 @@ func (i *Inspector) positions(ctx context.Context, set *groupSet, times map[stri
 	}
 	names := topics.Topics()
 	if len(names) == 0 {
-		return nil
+		return warnings, nil
 	}
 	meta, err := i.Metadata(ctx, names...)
 	if err != nil {
-		return fmt.Errorf("list offsets: %w", err)
+		return warnings, fmt.Errorf("list offsets: %w", err)
 	}
 	at := i.bounds(ctx, meta, LogStarts, LogEnds, LastStable)
 	var g errgroup.Group
 	g.SetLimit(lookups)
-	for k := range set.details {
-		aged := times[set.details[k].Name]
-		for n := range set.details[k].Partitions {
-			p := &set.details[k].Partitions[n]
+	for k := range all {
+		aged := times[all[k].Name]
+		for n := range all[k].Partitions {
+			p := &all[k].Partitions[n]
 			p.bounds(at)
 			exact := p.Lag <= exactBelow && !p.share
 			if p.Lag <= 0 || !exact && !aged || exact && !aged && i.seen.fill(p) {
@@ -62,7 +62,7 @@ func (i *Inspector) positions(ctx context.Context, set *groupSet, times map[stri
 			})
 		}
 	}
-	return g.Wait()
+	return warnings, g.Wait()
 }
 
 // seen remembers how many messages lie between two offsets where that was looked up
@@ -81,14 +81,11 @@ const maxSeen = 100_000
 func (s *seen) fill(p *GroupPartition) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	known, ok := s.after[scan.TopicPartition{Topic: p.Topic, Partition: p.Partition}]
+	known, ok := s.after[p.key()]
 	if !ok || known.from != max(p.Committed, p.Low) || known.to != p.End {
 		return false
 	}
-	p.Lag = known.messages
-	if p.Lag == 0 {
-		p.LagTime = 0
-	}
+	p.lags(known.messages)
 	return true
 }
 
@@ -98,16 +95,27 @@ func (s *seen) add(p *GroupPartition, messages int64) {
 	if s.after == nil || len(s.after) >= maxSeen {
 		s.after = map[scan.TopicPartition]counted{}
 	}
-	s.after[scan.TopicPartition{Topic: p.Topic, Partition: p.Partition}] = counted{max(p.Committed, p.Low), p.End, messages}
+	s.after[p.key()] = counted{max(p.Committed, p.Low), p.End, messages}
+}
+
+func (p *GroupPartition) key() scan.TopicPartition {
+	return scan.TopicPartition{Topic: p.Topic, Partition: p.Partition}
+}
+
+// lags sets the number of messages that are not consumed. The age of none is 0.
+func (p *GroupPartition) lags(n int64) {
+	if p.Lag = n; n == 0 {
+		p.LagTime = 0
+	}
 }
 
 // committed lists the committed offsets, and the partitions that members have
-// been assigned without any.
-func (i *Inspector) committed(ctx context.Context, set *groupSet) {
+// been assigned without any. It returns warnings.
+func (i *Inspector) committed(ctx context.Context, all []GroupDetail) (warnings []string) {
 	ctx, cancel := context.WithTimeout(ctx, i.cfg.Timeout)
 	defer cancel()
 	var plain, share []string
-	for _, d := range set.details {
+	for _, d := range all {
 		if d.Type == TypeShare {
 			share = append(share, d.Name)
 		} else {
@@ -119,11 +127,15 @@ func (i *Inspector) committed(ctx context.Context, set *groupSet) {
 	if len(share) > 0 {
 		var err error
 		if shared, err = i.admin.DescribeShareGroupOffsets(ctx, share...); err != nil {
-			set.warnings = append(set.warnings, fmt.Sprintf("offsets of share groups: %v", err))
+			warnings = append(warnings, fmt.Sprintf("offsets of share groups: %v", err))
 		}
 	}
-	for k := range set.details {
-		d := &set.details[k]
+	for k := range all {
+		d := &all[k]
+		if d.Type == TypeShare {
+			d.shareOffsets(shared[d.Name])
+			continue
+		}
 		owner := map[scan.TopicPartition]string{}
 		for _, m := range d.Members {
 			for t, ps := range m.Assigned {
@@ -132,19 +144,15 @@ func (i *Inspector) committed(ctx context.Context, set *groupSet) {
 				}
 			}
 		}
-		if d.Type == TypeShare {
-			d.shareOffsets(shared[d.Name])
-			continue
-		}
 		f := fetched[d.Name]
 		d.failed(f.Err)
 		f.Fetched.Each(func(o kadm.OffsetResponse) {
-			key := scan.TopicPartition{Topic: o.Topic, Partition: o.Partition}
-			p := GroupPartition{Topic: o.Topic, Partition: o.Partition, Committed: o.At, LagTime: Unknown, Member: owner[key]}
+			p := GroupPartition{Topic: o.Topic, Partition: o.Partition, Committed: o.At, LagTime: Unknown}
+			p.Member = owner[p.key()]
 			if o.Err != nil {
 				p.Error = o.Err.Error()
 			}
-			delete(owner, key)
+			delete(owner, p.key())
 			if o.At >= 0 || p.Member != "" {
 				d.Partitions = append(d.Partitions, p)
 			}
@@ -153,6 +161,7 @@ func (i *Inspector) committed(ctx context.Context, set *groupSet) {
 			d.Partitions = append(d.Partitions, GroupPartition{Topic: key.Topic, Partition: key.Partition, Committed: Unknown, LagTime: Unknown, Member: id})
 		}
 	}
+	return warnings
 }
 
 func (d *GroupDetail) shareOffsets(o kadm.DescribedShareGroupOffsets) {
@@ -183,17 +192,12 @@ func (p *GroupPartition) bounds(at bounds) {
 	}
 	p.Low, p.End = lo.Offset, hi.Offset
 	if p.share && p.Lag != Unknown {
-		if p.Lag == 0 {
-			p.LagTime = 0
-		}
-		return // the coordinator knows better
+		p.lags(p.Lag) // the coordinator knows better
+		return
 	}
-	// A position below the low watermark is consumed from the low watermark, one
+	// An offset below the low watermark is consumed from the low watermark, one
 	// above the end is behind nothing.
-	p.Lag = max(0, p.End-max(p.Committed, p.Low))
-	if p.Lag == 0 {
-		p.LagTime = 0
-	}
+	p.lags(max(0, p.End-max(p.Committed, p.Low)))
 }
 
 // errEnough ends a look into a partition.
@@ -213,8 +217,7 @@ func (i *Inspector) look(ctx context.Context, p *GroupPartition, stable kadm.Lis
 		found int64
 		first time.Time
 	)
-	stretch := scan.Range{TopicPartition: scan.TopicPartition{Topic: p.Topic, Partition: p.Partition}, From: max(p.Committed, p.Low), To: s.Offset}
-	err := i.reader.Read(ctx, stretch, func(c scan.Chunk) error {
+	err := i.reader.Read(ctx, offsets(p.Topic, p.Partition, max(p.Committed, p.Low), s.Offset), func(c scan.Chunk) error {
 		if len(c.Records) > 0 && found == 0 {
 			first = c.Records[0].Timestamp
 		}
@@ -227,16 +230,13 @@ func (i *Inspector) look(ctx context.Context, p *GroupPartition, stable kadm.Lis
 	if err != nil && !errors.Is(err, errEnough) {
 		return
 	}
+	if times && found > 0 {
+		p.LagTime = max(0, time.Since(first))
+	}
 	if exact {
-		p.Lag = found
+		p.lags(found)
 		if s.Offset == p.End { // nothing is open in it: it stays what it is
 			i.seen.add(p, found)
 		}
-	}
-	switch {
-	case p.Lag == 0:
-		p.LagTime = 0
-	case times && found > 0:
-		p.LagTime = max(0, time.Since(first))
 	}
 }

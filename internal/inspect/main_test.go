@@ -46,7 +46,7 @@ func newBench(t *testing.T) *bench {
 	b := &bench{t: t, cluster: cluster, cfg: kafka.Config{Brokers: cluster.ListenAddrs()}}
 	b.cl = b.client()
 	b.admin = kadm.NewClient(b.cl)
-	b.Inspector, err = inspect.New(inspect.Config{Client: b.cl, NewConsumer: b.cfg.NewClient})
+	b.Inspector, err = inspect.New(inspect.Config{Client: b.cl})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -156,39 +157,37 @@ func (i *Inspector) Read(ctx context.Context, q Query, each func(Message) error)
 
 // reading is the state of one Read.
 type reading struct {
-	i        *Inspector
-	q        Query
-	each     func(Message) error
-	match    func(*kgo.Record) bool
-	from, to map[int32]int64
-	low      map[int32]int64
-	parts    []int32
-	progress Progress
-	callback error
+	i             *Inspector
+	q             Query
+	each          func(Message) error
+	match         func(*kgo.Record) bool
+	meta          kadm.Metadata
+	end           OffsetKind
+	low, from, to map[int32]int64
+	parts         []int32
+	mu            sync.Mutex // guards progress while partitions are read concurrently
+	progress      Progress
+	callback      error
 }
 
 // begin checks a query and looks up where it begins and ends.
 func (i *Inspector) begin(ctx context.Context, q Query, each func(Message) error) (*reading, error) {
-	r := &reading{i: i, q: q, each: each, from: map[int32]int64{}, to: map[int32]int64{}, low: map[int32]int64{},
+	r := &reading{i: i, q: q, each: each, end: LastStable, from: map[int32]int64{}, to: map[int32]int64{}, low: map[int32]int64{},
 		progress: Progress{Next: map[int32]int64{}, End: map[int32]int64{}}}
 	switch {
 	case q.Follow && !q.Until.IsZero():
 		return nil, errors.New("following has no end: leave out either")
-	case q.Follow && i.cfg.NewConsumer == nil:
-		return nil, errors.New("following is not configured")
 	case q.From.mode == targetNewest && q.From.n < 0:
 		return nil, fmt.Errorf("newest %d messages: a number below 0", q.From.n)
+	case q.Uncommitted:
+		r.end = LogEnds
 	}
 	var err error
 	if r.match, err = q.Filter.compile(); err != nil {
 		return nil, err
 	}
-	meta, err := i.Metadata(ctx, q.Topic)
-	if err != nil {
-		return nil, err
-	}
-	d, err := found(meta, q.Topic)
-	if err != nil {
+	var d kadm.TopicDetail
+	if r.meta, d, err = i.lookUp(ctx, q.Topic); err != nil {
 		return nil, err
 	}
 	if r.parts, err = choose(d, q); err != nil {
@@ -235,27 +234,18 @@ func (r *reading) leaveOut(at bounds) {
 
 // bounds looks up the offsets at which the partitions begin and end.
 func (r *reading) bounds(ctx context.Context) error {
-	meta, err := r.i.Metadata(ctx, r.q.Topic)
-	if err != nil {
-		return fmt.Errorf("list offsets: %w", err)
-	}
-	end := LastStable
-	if r.q.Uncommitted {
-		end = LogEnds
-	}
-	at := r.i.bounds(ctx, meta, LogStarts, end)
+	at := r.i.bounds(ctx, r.meta, LogStarts, r.end)
 	if r.q.Partial {
 		r.leaveOut(at)
 	}
-	var after, until kadm.ListedOffsets
-	if r.q.From.mode == targetTime {
-		if after, err = r.i.offsetsAfter(ctx, r.q.From.at, r.q.Topic); err != nil {
-			return fmt.Errorf("list offsets by time: %w", err)
-		}
+	after, err := r.q.From.after(ctx, r.i, r.q.Topic)
+	if err != nil {
+		return err
 	}
+	var until kadm.ListedOffsets
 	if !r.q.Until.IsZero() {
-		if until, err = r.i.offsetsAfter(ctx, r.q.Until, r.q.Topic); err != nil {
-			return fmt.Errorf("list offsets by time: %w", err)
+		if until, err = AtTime(r.q.Until).after(ctx, r.i, r.q.Topic); err != nil {
+			return err
 		}
 	}
 	for _, p := range r.parts {
@@ -282,31 +272,26 @@ func (r *reading) deliver(m Message) error {
 	if r.q.MaxBytes > 0 && r.progress.Matched > 0 && r.progress.Bytes+size > r.q.MaxBytes {
 		return errLimit
 	}
-	if err := r.each(m); err != nil {
-		if !errors.Is(err, ErrStop) {
-			r.callback = err
-			return err
-		}
-		r.delivered(m, size) // the callback has had it
+	err := r.each(m)
+	if err != nil && !errors.Is(err, ErrStop) {
+		r.callback = err
 		return err
 	}
-	r.delivered(m, size)
-	if r.q.MaxMessages > 0 && r.progress.Matched >= r.q.MaxMessages {
-		return errLimit
-	}
-	return nil
-}
-
-func (r *reading) delivered(m Message, size int64) {
 	r.progress.Matched++
 	r.progress.Bytes += size
 	r.progress.Next[m.Partition] = m.Offset + 1
+	if err == nil && r.q.MaxMessages > 0 && r.progress.Matched >= r.q.MaxMessages {
+		return errLimit
+	}
+	return err
 }
 
 // scanned accounts for messages that were looked at.
-func (r *reading) scanned(n, trimmed int64) error {
-	r.progress.Scanned += n
-	r.progress.Trimmed += trimmed
+func (r *reading) scanned(c chunk) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.progress.Scanned += int64(len(c.Records))
+	r.progress.Trimmed += c.Trimmed
 	if r.q.OnProgress != nil {
 		r.q.OnProgress(r.progress)
 	}

@@ -7,10 +7,8 @@ import (
 	"errors"
 	"math"
 	"slices"
-	"sync"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kgo"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/weir-project/weir/internal/scan"
@@ -29,17 +27,8 @@ const (
 // hands over the newest of all. A limit of the scan is shared out among the
 // partitions, so that each is searched back to a known offset.
 func (r *reading) newest(ctx context.Context) error {
-	if r.q.From.n == 0 {
-		for _, p := range r.parts {
-			r.progress.Next[p] = r.to[p]
-		}
-		return nil
-	}
-	var (
-		mu    sync.Mutex
-		tails = make(map[int32]*tail, len(r.parts))
-		g, in = errgroup.WithContext(ctx)
-	)
+	tails := make(map[int32]*tail, len(r.parts))
+	g, in := errgroup.WithContext(ctx)
 	g.SetLimit(newestLanes)
 	reader := r.readerFor(newestLanes)
 	for _, p := range r.parts {
@@ -48,16 +37,7 @@ func (r *reading) newest(ctx context.Context) error {
 			t.left = max(1, r.q.MaxScanned/int64(len(r.parts)))
 		}
 		tails[p] = t
-		g.Go(func() error {
-			return t.search(in, reader, scan.Range{TopicPartition: scan.TopicPartition{Topic: r.q.Topic, Partition: p}, From: r.low[p], To: r.to[p]}, r.match, func(c scan.Chunk) error {
-				mu.Lock()
-				defer mu.Unlock()
-				if err := r.scanned(int64(len(c.Records)), c.Trimmed); err != nil && !errors.Is(err, errLimit) {
-					return err
-				}
-				return nil
-			})
-		})
+		g.Go(func() error { return t.search(in, r, reader, p) })
 	}
 	if err := g.Wait(); err != nil {
 		return err
@@ -69,13 +49,13 @@ func (r *reading) newest(ctx context.Context) error {
 		}
 		found[k] = candidate{} // may be large
 	}
-	for _, p := range r.parts {
-		r.progress.Next[p] = r.to[p]
-	}
+	limited := false
 	for p, t := range tails {
-		if t.ended() && t.reached > r.low[p] {
-			return errLimit
-		}
+		r.progress.Next[p] = r.to[p]
+		limited = limited || t.ended() && t.reached > r.low[p]
+	}
+	if limited {
+		return errLimit
 	}
 	return nil
 }
@@ -151,37 +131,32 @@ type tail struct {
 // ended reports whether a limit, rather than having found enough, ended the search.
 func (t *tail) ended() bool { return t.want > 0 && (t.left <= 0 || t.incomplete) }
 
-// search steps back from the end of a stretch until it has found what is wanted:
+// search steps back from the end of a partition until it has found what is wanted:
 // how many messages lie between two offsets is known only after reading them.
-func (t *tail) search(ctx context.Context, reader *scan.Reader, s scan.Range, match func(*kgo.Record) bool, saw func(scan.Chunk) error) error {
+func (t *tail) search(ctx context.Context, r *reading, reader *scan.Reader, p int32) error {
 	step := max(t.want, firstStep)
-	for hi := s.To; hi > s.From && t.want > 0 && t.left > 0 && !t.incomplete; step *= 4 {
-		lo := max(s.From, hi-min(step, hi, t.left))
+	for hi := r.to[p]; hi > r.low[p] && t.want > 0 && t.left > 0 && !t.incomplete; step *= 4 {
+		lo := max(r.low[p], hi-min(step, hi, t.left))
 		window := tail{want: t.want, budget: t.budget, reached: lo}
-		var g gaps
-		err := reader.Read(ctx, scan.Range{TopicPartition: scan.TopicPartition{Topic: s.Topic, Partition: s.Partition}, From: lo, To: hi}, func(c scan.Chunk) error {
-			before := g.before(c)
+		open, err := r.chunks(ctx, reader, p, lo, hi, func(c chunk) error {
 			for _, rec := range c.Records {
 				if t.oldest.IsZero() || rec.Timestamp.Before(t.oldest) {
 					t.oldest = rec.Timestamp
 				}
-				if match(rec) {
-					m := message(rec)
-					m.Gap = before[m.Offset]
-					window.push(m)
-				}
 			}
-			return saw(c)
+			for _, m := range c.found {
+				window.push(m)
+			}
+			if err := r.scanned(c); !errors.Is(err, errLimit) {
+				return err
+			}
+			return nil
 		})
 		if err != nil {
 			return err
 		}
-		if g.open != nil && len(t.messages) > 0 { // a gap across the border of two windows
-			if first := &t.messages[0]; first.Gap != nil {
-				first.Gap = g.open.with(*first.Gap)
-			} else {
-				first.Gap = g.open
-			}
+		if len(t.messages) > 0 { // a gap may lie across the border of two windows
+			t.messages[0].Gap = open.join(t.messages[0].Gap)
 		}
 		t.prepend(window)
 		t.left -= hi - lo

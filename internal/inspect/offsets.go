@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"sync"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -57,32 +56,28 @@ func (i *Inspector) Offsets(ctx context.Context, meta kadm.Metadata, kind Offset
 	if len(req.Topics) == 0 {
 		return list
 	}
+	note := func(o kadm.ListedOffset) {
+		if list[o.Topic] == nil {
+			list[o.Topic] = map[int32]kadm.ListedOffset{}
+		}
+		list[o.Topic][o.Partition] = o
+	}
 	for _, shard := range i.cfg.Client.RequestSharded(ctx, req) {
 		if shard.Err != nil {
 			for _, t := range shard.Req.(*kmsg.ListOffsetsRequest).Topics {
 				for _, p := range t.Partitions {
-					note(list, kadm.ListedOffset{Topic: t.Topic, Partition: p.Partition, Offset: Unknown, Err: shard.Err})
+					note(kadm.ListedOffset{Topic: t.Topic, Partition: p.Partition, Offset: Unknown, Err: shard.Err})
 				}
 			}
 			continue
 		}
 		for _, t := range shard.Resp.(*kmsg.ListOffsetsResponse).Topics {
 			for _, p := range t.Partitions {
-				note(list, kadm.ListedOffset{Topic: t.Topic, Partition: p.Partition, Timestamp: p.Timestamp, Offset: p.Offset,
-					LeaderEpoch: p.LeaderEpoch, Err: kerr.ErrorForCode(p.ErrorCode)})
+				note(kadm.ListedOffset{Topic: t.Topic, Partition: p.Partition, Offset: p.Offset, Err: kerr.ErrorForCode(p.ErrorCode)})
 			}
 		}
 	}
 	return list
-}
-
-func note(list kadm.ListedOffsets, o kadm.ListedOffset) {
-	parts := list[o.Topic]
-	if parts == nil {
-		parts = map[int32]kadm.ListedOffset{}
-		list[o.Topic] = parts
-	}
-	parts[o.Partition] = o
 }
 
 // Metadata asks any broker within the timeout; no topics means all of them.
@@ -107,15 +102,6 @@ func (i *Inspector) bounds(ctx context.Context, meta kadm.Metadata, kinds ...Off
 	return b
 }
 
-// boundsOf is bounds of topics by their names.
-func (i *Inspector) boundsOf(ctx context.Context, topic string, kinds ...OffsetKind) (bounds, error) {
-	meta, err := i.Metadata(ctx, topic)
-	if err != nil {
-		return bounds{}, fmt.Errorf("list offsets: %w", err)
-	}
-	return i.bounds(ctx, meta, kinds...), nil
-}
-
 // of returns the first offset of a partition and its end: the high watermark, or the last
 // stable offset where that was asked for instead.
 func (b bounds) of(topic string, p int32) (low, end int64, err error) {
@@ -134,9 +120,16 @@ func (b bounds) of(topic string, p int32) (low, end int64, err error) {
 	return l.Offset, e.Offset, nil
 }
 
-// offsetsAfter lists by partition the first offset whose message is not older than
-// at. ListOffsets gives negative times a meaning of their own (-1 is the end of the
-// log), so a time before 1970 is asked for as 1970: no message is older.
-func (i *Inspector) offsetsAfter(ctx context.Context, at time.Time, topics ...string) (kadm.ListedOffsets, error) {
-	return i.admin.ListOffsetsAfterMilli(ctx, max(0, at.UnixMilli()), topics...)
+// after lists by partition the first offset whose message is not older than the target's
+// time; none for other targets. ListOffsets gives negative times a meaning of their own (-1
+// is the end of the log), so a time before 1970 is asked for as 1970: no message is older.
+func (t Target) after(ctx context.Context, i *Inspector, topics ...string) (kadm.ListedOffsets, error) {
+	if t.mode != targetTime {
+		return nil, nil
+	}
+	list, err := i.admin.ListOffsetsAfterMilli(ctx, max(0, t.at.UnixMilli()), topics...)
+	if err != nil {
+		return nil, fmt.Errorf("list offsets by time: %w", err)
+	}
+	return list, nil
 }

@@ -5,12 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math"
 	"slices"
 	"strings"
-
-	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/weir-project/weir/internal/scan"
 	"github.com/weir-project/weir/internal/tally"
@@ -43,6 +39,7 @@ type ReplayPlan struct {
 
 	i       *Inspector
 	tallies Tallies
+	topicID string
 }
 
 // ReplayPartition is the offset range of a partition that is counted again.
@@ -109,65 +106,42 @@ func (i *Inspector) planReplay(ctx context.Context, q ReplayQuery) (ReplayPlan, 
 
 // replayPartitions fills in what each partition counts again.
 func (i *Inspector) replayPartitions(ctx context.Context, plan *ReplayPlan, counted map[int32]tally.Tally) error {
-	at, err := i.boundsOf(ctx, plan.Topic, LogStarts, LastStable)
+	meta, d, err := i.lookUp(ctx, plan.Topic)
 	if err != nil {
 		return err
 	}
-	reader := scan.New(i.cfg.Client, scan.Options{Ahead: -1})
-	for _, t := range slices.SortedFunc(maps.Values(counted), func(a, b tally.Tally) int { return int(a.Partition) - int(b.Partition) }) {
-		lo, hi, err := at.of(plan.Topic, t.Partition)
+	plan.topicID = uuid(d.ID)
+	at := i.bounds(ctx, meta, LogStarts, LastStable)
+	for _, id := range slices.Sorted(maps.Keys(counted)) {
+		t := counted[id]
+		lo, _, err := at.of(plan.Topic, id)
 		if err != nil {
 			return err
 		}
-		last := tail{want: 1, budget: newestBudget, left: math.MaxInt64}
-		err = last.search(ctx, reader, scan.Range{TopicPartition: scan.TopicPartition{Topic: plan.Topic, Partition: t.Partition}, From: lo, To: hi},
-			func(*kgo.Record) bool { return true }, func(scan.Chunk) error { return nil })
-		if err != nil {
-			return err
-		}
-		p := ReplayPartition{Partition: t.Partition, Start: t.Start, Next: t.Next, From: max(t.Start, lo), Until: t.Next}
+		p := ReplayPartition{Partition: id, Start: t.Start, Next: t.Next, From: max(t.Start, lo)}
 		p.Trimmed = min(p.From, t.Next) - t.Start
-		if len(last.messages) > 0 {
-			p.Until = max(p.Until, last.messages[0].Offset+1)
-		}
-		if p.From > p.Until { // everything was trimmed: nothing is left to count
-			p.Until = p.From
+		p.Until = max(t.Next, p.From) // where everything was trimmed, nothing is left to count
+		if _, err := i.Read(ctx, Query{Topic: plan.Topic, Partitions: []int32{id}, From: Newest(1)}, func(m Message) error {
+			p.Until = max(p.Until, m.Offset+1)
+			return nil
+		}); err != nil {
+			return err
 		}
 		plan.Partitions = append(plan.Partitions, p)
 	}
 	return nil
 }
 
-// Begin sets the group Into to the beginning of each offset range, without counts. It
-// refuses with ErrGroupActive while Into has members. The replayed group is not
-// touched.
+// Begin sets the group Into to the beginning of each offset range, without counts, so that
+// every Kafka tool shows the replay's lag. It refuses with ErrGroupActive while Into has
+// members. The replayed group is not touched.
 func (p ReplayPlan) Begin(ctx context.Context) error {
-	if err := p.i.idle(ctx, p.Into); err != nil {
-		return fmt.Errorf("begin replay: %w", err)
-	}
-	meta, err := p.i.Metadata(ctx, p.Topic)
-	if err != nil {
-		return fmt.Errorf("begin replay: %w", err)
-	}
-	d, err := found(meta, p.Topic)
-	if err != nil {
-		return fmt.Errorf("begin replay: %w", err)
-	}
-	id := ""
-	if d.ID != (kadm.TopicID{}) {
-		id = uuid(d.ID)
-	}
-	offsets := kadm.Offsets{} // so that every Kafka tool shows the replay's lag
+	var changes []Change
 	for _, part := range p.Partitions {
-		offsets.AddOffset(p.Topic, part.Partition, part.From, -1)
+		changes = append(changes, Change{Topic: p.Topic, Partition: part.Partition, To: part.From, Tally: &TallyChange{topicID: p.topicID}})
 	}
-	if err := p.i.admin.CommitAllOffsets(ctx, p.Into, offsets); err != nil {
-		return fmt.Errorf("begin replay: commit offsets: %w", err)
-	}
-	for _, part := range p.Partitions {
-		if err := p.tallies.Reset(ctx, p.Into, p.Topic, part.Partition, id, part.From); err != nil {
-			return fmt.Errorf("begin replay: %w", err)
-		}
+	if err := p.i.move(ctx, p.Into, p.tallies, changes); err != nil {
+		return fmt.Errorf("begin replay: %w", err)
 	}
 	return nil
 }
@@ -235,10 +209,11 @@ func (p ReplayPlan) compare(ctx context.Context, classify func([]byte) string) (
 	if err != nil {
 		return Comparison{}, err
 	}
-	at, err := p.i.boundsOf(ctx, p.Topic, LogStarts, LogEnds)
+	meta, _, err := p.i.lookUp(ctx, p.Topic)
 	if err != nil {
 		return Comparison{}, err
 	}
+	at := p.i.bounds(ctx, meta, LogStarts, LogEnds)
 	c := comparing{p: p, classify: classify, original: map[string]int64{}, replay: map[string]int64{}}
 	for _, part := range p.Partitions {
 		a, okA := original[part.Partition]
@@ -305,7 +280,7 @@ func (c *comparing) add(ctx context.Context, a, b tally.Tally, low int64) error 
 // away.
 func (c *comparing) recount(ctx context.Context, partition int32, from, to, sign int64) error {
 	reader := scan.New(c.p.i.cfg.Client, scan.Options{})
-	return reader.Read(ctx, scan.Range{TopicPartition: scan.TopicPartition{Topic: c.p.Topic, Partition: partition}, From: from, To: to}, func(chunk scan.Chunk) error {
+	return reader.Read(ctx, offsets(c.p.Topic, partition, from, to), func(chunk scan.Chunk) error {
 		for _, r := range chunk.Records {
 			c.replay[scan.Kind(r, c.classify)] += sign
 		}

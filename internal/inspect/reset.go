@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -100,36 +101,32 @@ func (i *Inspector) planReset(ctx context.Context, q ResetQuery) (ResetPlan, err
 	if err != nil {
 		return plan, err
 	}
-	topics := q.Topics
+	topics := slices.Clone(q.Topics)
 	if len(topics) == 0 {
-		topics = slices.Clone(detail.Topics)
-		for t := range counted {
-			topics = append(topics, t)
-		}
+		topics = slices.AppendSeq(slices.Clone(detail.Topics), maps.Keys(counted))
 	}
-	topics = slices.Compact(slices.Sorted(slices.Values(topics)))
+	slices.Sort(topics)
+	topics = slices.Compact(topics)
 	if len(topics) == 0 {
 		return plan, fmt.Errorf("%w, or it has no position in any topic: name the topics", ErrNoGroup)
 	}
 	committed := map[scan.TopicPartition]int64{}
 	for _, p := range detail.Partitions {
-		committed[scan.TopicPartition{Topic: p.Topic, Partition: p.Partition}] = p.Committed
+		committed[p.key()] = p.Committed
 	}
 	meta, err := i.Metadata(ctx, topics...)
 	if err != nil {
 		return plan, err
 	}
+	at := i.bounds(ctx, meta, LogStarts, LogEnds)
 	for _, t := range topics {
 		d, err := found(meta, t)
 		if err != nil {
 			return plan, err
 		}
-		changes, skipped, err := i.changes(ctx, q, d, committed, counted[t])
-		if err != nil {
+		if err := plan.add(ctx, q, d, at, committed, counted[t]); err != nil {
 			return plan, err
 		}
-		plan.Changes = append(plan.Changes, changes...)
-		plan.Skipped = append(plan.Skipped, skipped...)
 	}
 	if len(plan.Changes) == 0 && len(plan.Skipped) > 0 {
 		return plan, notAsAsked("the group has no committed offset to count from: give earliest, latest, a time or an offset")
@@ -144,9 +141,6 @@ func countedTopics(ctx context.Context, store Tallies, group string) (map[string
 		return out, nil
 	}
 	all, err := store.All(ctx)
-	if err != nil {
-		return nil, err
-	}
 	for _, t := range all {
 		if t.Group != group {
 			continue
@@ -156,80 +150,80 @@ func countedTopics(ctx context.Context, store Tallies, group string) (map[string
 		}
 		out[t.Topic][t.Partition] = t
 	}
-	return out, nil
+	return out, err
 }
 
-// changes plans one topic, and names the partitions that stay as they are.
-func (i *Inspector) changes(ctx context.Context, q ResetQuery, d kadm.TopicDetail, committed map[scan.TopicPartition]int64, counted map[int32]tally.Tally) (out []Change, skipped []string, err error) {
+// add plans one topic, and names the partitions that stay as they are.
+func (p *ResetPlan) add(ctx context.Context, q ResetQuery, d kadm.TopicDetail, at bounds, committed map[scan.TopicPartition]int64, counted map[int32]tally.Tally) error {
 	parts, err := choose(d, Query{Topic: d.Topic, Partitions: q.Partitions})
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
-	at, err := i.boundsOf(ctx, d.Topic, LogStarts, LogEnds)
+	after, err := q.To.after(ctx, p.i, d.Topic)
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
-	var after kadm.ListedOffsets
-	if q.To.mode == targetTime {
-		if after, err = i.offsetsAfter(ctx, q.To.at, d.Topic); err != nil {
-			return nil, nil, fmt.Errorf("list offsets by time: %w", err)
-		}
-	}
-	for _, p := range parts {
-		lo, hi, err := at.of(d.Topic, p)
+	for _, id := range parts {
+		lo, hi, err := at.of(d.Topic, id)
 		if err != nil {
-			return nil, nil, err
+			return err
 		}
-		c := Change{Topic: d.Topic, Partition: p, From: Unknown}
-		if offset, ok := committed[scan.TopicPartition{Topic: d.Topic, Partition: p}]; ok {
+		c := Change{Topic: d.Topic, Partition: id, From: Unknown}
+		if offset, ok := committed[scan.TopicPartition{Topic: d.Topic, Partition: id}]; ok {
 			c.From = offset
 		}
 		stands := c.From
 		if counted != nil {
-			t, ok := counted[p]
 			c.Tally = &TallyChange{From: Unknown, topicID: uuid(d.ID)}
-			if d.ID == (kadm.TopicID{}) {
-				c.Tally.topicID = ""
-			}
-			if ok {
+			if t, ok := counted[id]; ok {
 				c.Tally.From, c.Tally.Dropped = t.Next, t.Sum()
 			}
 			stands = c.Tally.From
 		}
 		if q.To.mode == targetBy && stands == Unknown {
-			skipped = append(skipped, fmt.Sprintf("%s partition %d: no committed offset to count from", d.Topic, p))
+			p.Skipped = append(p.Skipped, fmt.Sprintf("%s partition %d: no committed offset to count from", d.Topic, id))
 			continue
 		}
-		c.To = q.To.in(d.Topic, p, lo, hi, stands, after)
+		c.To = q.To.in(d.Topic, id, lo, hi, stands, after)
 		if stands == Unknown {
 			stands = lo // where a group without a position begins
 		}
 		c.Delta = c.To - stands
-		out = append(out, c)
+		p.Changes = append(p.Changes, c)
 	}
-	return out, skipped, nil
+	return nil
 }
 
 // Apply carries the plan out. It refuses with ErrGroupActive while the group has
-// members. Kafka goes first, since it refuses by itself when a member has come
-// meanwhile; should Redis then fail, planning and applying again repairs it.
+// members.
 func (p ResetPlan) Apply(ctx context.Context) error {
-	if err := p.i.idle(ctx, p.Group); err != nil {
+	if err := p.i.move(ctx, p.Group, p.tallies, p.Changes); err != nil {
 		return fmt.Errorf("reset group: %w", err)
 	}
-	offsets := kadm.Offsets{}
-	for _, c := range p.Changes {
-		offsets.AddOffset(c.Topic, c.Partition, c.To, -1)
+	return nil
+}
+
+// move commits a group's offsets, and begins its counts anew where it has some. It refuses
+// with ErrGroupActive while the group has members. Kafka goes first, since it refuses by
+// itself when a member has come meanwhile; should Redis then fail, planning and applying
+// again repairs it.
+func (i *Inspector) move(ctx context.Context, group string, store Tallies, changes []Change) error {
+	if err := i.idle(ctx, group); err != nil {
+		return err
 	}
-	if err := p.i.admin.CommitAllOffsets(ctx, p.Group, offsets); err != nil {
-		return fmt.Errorf("reset group %q: commit offsets: %w", p.Group, err)
+	to := kadm.Offsets{}
+	for _, c := range changes {
+		to.AddOffset(c.Topic, c.Partition, c.To, -1)
 	}
-	for _, c := range p.Changes {
+	if err := i.admin.CommitAllOffsets(ctx, group, to); err != nil {
+		return fmt.Errorf("%q: commit offsets: %w", group, err)
+	}
+	for _, c := range changes {
 		if c.Tally == nil {
 			continue
 		}
-		if err := p.tallies.Reset(ctx, p.Group, c.Topic, c.Partition, c.Tally.topicID, c.To); err != nil {
-			return fmt.Errorf("reset group %q: Kafka's offsets are moved, the counts of %s partition %d are not; reset again: %w", p.Group, c.Topic, c.Partition, err)
+		if err := store.Reset(ctx, group, c.Topic, c.Partition, c.Tally.topicID, c.To); err != nil {
+			return fmt.Errorf("%q: Kafka's offsets are moved, the counts of %s partition %d are not; do it again: %w", group, c.Topic, c.Partition, err)
 		}
 	}
 	return nil
@@ -238,10 +232,7 @@ func (p ResetPlan) Apply(ctx context.Context) error {
 // idle returns an error that names the members of a group, if it has any.
 func (i *Inspector) idle(ctx context.Context, group string) error {
 	d, err := i.Group(ctx, group)
-	if errors.Is(err, ErrNoGroup) {
-		return nil
-	}
-	if err != nil {
+	if err != nil && !errors.Is(err, ErrNoGroup) {
 		return err
 	}
 	if len(d.Members) == 0 {

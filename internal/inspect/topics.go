@@ -99,10 +99,7 @@ func (i *Inspector) Topics(ctx context.Context) (TopicList, error) {
 }
 
 func topic(d kadm.TopicDetail, at bounds, sizes logBytes) Topic {
-	t := Topic{Name: d.Topic, Internal: d.IsInternal, Partitions: len(d.Partitions), Bytes: Unknown}
-	if d.ID != (kadm.TopicID{}) {
-		t.ID = uuid(d.ID)
-	}
+	t := Topic{Name: d.Topic, ID: uuid(d.ID), Internal: d.IsInternal, Partitions: len(d.Partitions), Bytes: Unknown}
 	if d.Err != nil {
 		t.Error = d.Err.Error()
 	}
@@ -131,8 +128,12 @@ func topic(d kadm.TopicDetail, at bounds, sizes logBytes) Topic {
 	return t
 }
 
-// uuid writes a topic id as weir's tallies hold it: 8-4-4-4-12 hexadecimal digits.
+// uuid writes a topic's ID as weir's counts hold it: 8-4-4-4-12 hexadecimal digits, and
+// nothing for none.
 func uuid(id kadm.TopicID) string {
+	if id == (kadm.TopicID{}) {
+		return ""
+	}
 	return fmt.Sprintf("%x-%x-%x-%x-%x", id[:4], id[4:6], id[6:8], id[8:10], id[10:])
 }
 
@@ -148,11 +149,7 @@ func (i *Inspector) TopicAlone(ctx context.Context, name string) (TopicDetail, e
 }
 
 func (i *Inspector) topic(ctx context.Context, name string, groups bool) (TopicDetail, error) {
-	meta, err := i.Metadata(ctx, name)
-	if err != nil {
-		return TopicDetail{}, fmt.Errorf("describe topic: %w", err)
-	}
-	d, err := found(meta, name)
+	meta, d, err := i.lookUp(ctx, name)
 	if err != nil {
 		return TopicDetail{}, fmt.Errorf("describe topic: %w", err)
 	}
@@ -206,14 +203,20 @@ func (i *Inspector) topic(ctx context.Context, name string, groups bool) (TopicD
 
 // Exists returns ErrNoTopic for a name that no topic has.
 func (i *Inspector) Exists(ctx context.Context, name string) error {
-	meta, err := i.Metadata(ctx, name)
-	if err == nil {
-		_, err = found(meta, name)
-	}
-	if err != nil {
+	if _, _, err := i.lookUp(ctx, name); err != nil {
 		return fmt.Errorf("look for a topic: %w", err)
 	}
 	return nil
+}
+
+// lookUp asks for the metadata of one topic. An unknown name is ErrNoTopic.
+func (i *Inspector) lookUp(ctx context.Context, name string) (kadm.Metadata, kadm.TopicDetail, error) {
+	meta, err := i.Metadata(ctx, name)
+	if err != nil {
+		return meta, kadm.TopicDetail{}, err
+	}
+	d, err := found(meta, name)
+	return meta, d, err
 }
 
 // found returns a topic from metadata that asked for it.
@@ -284,12 +287,12 @@ func (i *Inspector) lastRecord(ctx context.Context, name string) (time.Time, err
 }
 
 func (i *Inspector) topicGroups(ctx context.Context, name string) ([]TopicGroup, error) {
-	all, err := i.groups(ctx, nil, nil)
+	all, _, err := i.groups(ctx, nil, nil)
 	if err != nil {
 		return nil, fmt.Errorf("groups of the topic: %w", err)
 	}
 	out := []TopicGroup{}
-	for _, g := range all.details {
+	for _, g := range all {
 		members := 0
 		for _, m := range g.Members {
 			if len(m.Assigned[name]) > 0 {

@@ -109,7 +109,7 @@ func (t *Target) OpenInspector(ctx context.Context, extra ...kgo.Opt) (*inspect.
 	if err != nil {
 		return nil, nil, err
 	}
-	cfg := inspect.Config{Client: cl, NewConsumer: t.KafkaConfig("weir-cli").NewClient}
+	cfg := inspect.Config{Client: cl}
 	switch {
 	case t.own != nil && t.own.brokers != nil:
 		cfg.Overlay = overlayOf(t.own.brokers)

@@ -234,9 +234,7 @@ func TestWatchesACluster(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer cl.Close()
-	insp, err := inspect.New(inspect.Config{Client: cl, NewConsumer: func(extra ...kgo.Opt) (*kgo.Client, error) {
-		return kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(c.ListenAddrs()...)}, extra...)...)
-	}})
+	insp, err := inspect.New(inspect.Config{Client: cl})
 	if err != nil {
 		t.Fatal(err)
 	}

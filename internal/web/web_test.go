@@ -37,15 +37,12 @@ func newServer(t *testing.T, change func(*Config)) (*httptest.Server, *kgo.Clien
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
-	client := func(extra ...kgo.Opt) (*kgo.Client, error) {
-		return kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(c.ListenAddrs()...)}, extra...)...)
-	}
-	cl, err := client(kgo.DefaultProduceTopic("events"))
+	cl, err := kgo.NewClient(kgo.SeedBrokers(c.ListenAddrs()...), kgo.DefaultProduceTopic("events"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(cl.Close)
-	insp, err := inspect.New(inspect.Config{Client: cl, NewConsumer: client})
+	insp, err := inspect.New(inspect.Config{Client: cl})
 	if err != nil {
 		t.Fatal(err)
 	}
