@@ -1,7 +1,6 @@
 package watch
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/weir-project/weir/internal/inspect"
+	"github.com/weir-project/weir/internal/tally"
 )
 
 // Limits on what asking may cost.
@@ -33,86 +33,37 @@ const (
 	maxAged = 20
 )
 
-// inbox holds the newest answers until they are drawn.
-type inbox struct {
-	mu  sync.Mutex
-	got answers
-}
+// question is a kind of question. Answers are applied in the order of these values.
+type question int
 
-// answers are what has come in since the last version; nil for nothing new.
-type answers struct {
-	topics  *topicsAnswer
-	groups  *groupsAnswer
-	brokers *brokersAnswer
-	streams *streamsAnswer
-}
+const (
+	aboutTopics question = iota
+	aboutBrokers
+	aboutGroups
+	aboutStreams
+	questions
+)
 
-type topicsAnswer struct {
-	at     time.Time
-	meta   kadm.Metadata
-	ends   kadm.ListedOffsets
-	starts kadm.ListedOffsets // nil where they were not asked for
-	err    error
-}
-
-type groupsAnswer struct {
-	at       time.Time
-	list     []inspect.GroupDetail
-	warnings []string
-	err      error
-}
-
-type brokersAnswer struct {
-	list  inspect.BrokerList
-	sizes map[string]int64 // by topic, nil where they are not told
-	err   error
-}
-
-type streamsAnswer struct {
-	at    time.Time
-	of    map[string]streamCounts
-	asked bool
-}
-
-// streamCounts are what Redis and the cursor say of a stream.
-type streamCounts struct {
-	counts  map[string]int64
-	counted int64
-	total   int64 // -1: unknown
-	err     error
-}
-
-func (b *inbox) put(f func(*answers)) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	f(&b.got)
-}
-
-func (b *inbox) take() answers {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	got := b.got
-	b.got = answers{}
-	return got
-}
-
-// giveBack returns answers that were not drawn, unless newer ones have come.
-func (b *inbox) giveBack(old answers) {
-	b.put(func(a *answers) {
-		a.groups, a.brokers, a.streams = cmp.Or(a.groups, old.groups), cmp.Or(a.brokers, old.brokers), cmp.Or(a.streams, old.streams)
-	})
+// answer changes the next version of the state. Run applies it.
+type answer struct {
+	about question
+	apply func()
 }
 
 // ask starts to ask, each kind of question by itself, until ctx ends.
 func (w *Watcher) ask(ctx context.Context, wg *sync.WaitGroup) {
-	loop := func(question func(context.Context) (every time.Duration), again <-chan struct{}) {
+	loop := func(about question, again <-chan struct{}, ask func(context.Context) (apply func(), every time.Duration)) {
 		wg.Go(func() {
-			for {
+			for ctx.Err() == nil {
 				start := time.Now()
 				asking, cancel := context.WithTimeout(ctx, askTimeout)
-				every := question(asking)
+				apply, every := ask(asking)
 				cancel()
 				took := time.Since(start)
+				select {
+				case <-ctx.Done():
+				case w.answers <- answer{about, apply}:
+				}
 				pause := time.NewTimer(max(every-took, min(maxPause, (share-1)*took)))
 				select {
 				case <-ctx.Done():
@@ -120,139 +71,112 @@ func (w *Watcher) ask(ctx context.Context, wg *sync.WaitGroup) {
 				case <-again:
 				}
 				pause.Stop()
-				if ctx.Err() != nil {
-					return
-				}
 			}
 		})
 	}
-	var starts time.Time
-	loop(func(ctx context.Context) time.Duration {
-		with := time.Since(starts) >= brokersEvery
-		a := w.askTopics(ctx, with)
-		if a.starts != nil {
-			starts = a.at
+	var startsAt time.Time
+	loop(aboutTopics, nil, func(ctx context.Context) (func(), time.Duration) {
+		meta, err := w.cfg.Inspector.Metadata(ctx)
+		if err != nil {
+			return func() { w.noTopics(err) }, w.cfg.Interval
 		}
-		w.inbox.put(func(got *answers) {
-			if a.starts == nil && got.topics != nil {
-				a.starts = got.topics.starts // not drawn yet
-			}
-			got.topics = a
-		})
-		return w.cfg.Interval
-	}, nil)
-	turn := 0
-	loop(func(ctx context.Context) time.Duration {
-		a := w.askGroups(ctx, turn)
-		turn += maxAged
-		w.inbox.put(func(got *answers) { got.groups = a })
-		if len(a.list) <= fewGroups {
-			return w.cfg.Interval
+		ends := w.cfg.Inspector.Offsets(ctx, meta, inspect.LogEnds)
+		var starts kadm.ListedOffsets
+		if time.Since(startsAt) >= brokersEvery {
+			starts = w.cfg.Inspector.Offsets(ctx, meta, inspect.LogStarts)
+			startsAt = time.Now()
 		}
-		return max(w.cfg.Interval, groupsEvery)
-	}, nil)
-	loop(func(ctx context.Context) time.Duration {
-		a := w.askBrokers(ctx)
-		w.inbox.put(func(got *answers) { got.brokers = a })
-		return brokersEvery
-	}, w.again)
-	loop(func(ctx context.Context) time.Duration {
-		a := w.askStreams(ctx)
-		w.inbox.put(func(got *answers) { got.streams = a })
-		return w.cfg.Interval
-	}, nil)
-}
-
-// askTopics reads metadata and the ends of all logs.
-func (w *Watcher) askTopics(ctx context.Context, withStarts bool) *topicsAnswer {
-	a := &topicsAnswer{at: time.Now()}
-	meta, err := w.cfg.Inspector.Metadata(ctx)
-	if err != nil {
-		a.err = fmt.Errorf("the cluster cannot be asked: %w", err)
-		return a
-	}
-	a.meta = meta
-	ends := w.cfg.Inspector.Offsets(ctx, meta, inspect.LogEnds)
-	if withStarts {
-		a.starts = w.cfg.Inspector.Offsets(ctx, meta, inspect.LogStarts)
-	}
-	a.ends, a.at = ends, time.Now()
-	return a
-}
-
-// askGroups describes all groups.
-func (w *Watcher) askGroups(ctx context.Context, turn int) *groupsAnswer {
-	list, warnings, err := w.cfg.Inspector.Details(ctx, func(names []string) map[string]bool {
-		chosen := map[string]bool{}
-		for _, s := range w.cfg.Streams {
-			chosen[s.Group] = true
-		}
-		for i := range min(maxAged, len(names)) {
-			chosen[names[(turn+i)%len(names)]] = true
-		}
-		return chosen
+		at := time.Now()
+		return func() { w.applyTopics(at, meta, ends, starts) }, w.cfg.Interval
 	})
-	return &groupsAnswer{at: time.Now(), list: list, warnings: warnings, err: err}
+	turn := 0
+	loop(aboutGroups, nil, func(ctx context.Context) (func(), time.Duration) {
+		list, warnings, err := w.cfg.Inspector.Details(ctx, func(names []string) map[string]bool { return w.aged(names, turn) })
+		turn += maxAged
+		at, every := time.Now(), w.cfg.Interval
+		if len(list) > fewGroups {
+			every = max(every, groupsEvery)
+		}
+		return func() { w.applyGroups(at, list, warnings, err) }, every
+	})
+	loop(aboutBrokers, w.again, func(ctx context.Context) (func(), time.Duration) {
+		list, sizes, err := w.cfg.Inspector.BrokersAndSizes(ctx)
+		return func() { w.applyBrokers(list, sizes, err) }, brokersEvery
+	})
+	loop(aboutStreams, nil, func(ctx context.Context) (func(), time.Duration) {
+		counts := w.askStreams(ctx)
+		at := time.Now()
+		return func() { w.applyCounts(at, counts) }, w.cfg.Interval
+	})
 }
 
-// askBrokers asks for what is costly, or known to the running process only.
-func (w *Watcher) askBrokers(ctx context.Context) *brokersAnswer {
-	list, sizes, err := w.cfg.Inspector.BrokersAndSizes(ctx)
-	return &brokersAnswer{list: list, sizes: sizes, err: err}
+// aged chooses the groups of which the age of the lag is looked up this time.
+func (w *Watcher) aged(names []string, turn int) map[string]bool {
+	chosen := map[string]bool{}
+	for _, s := range w.cfg.Streams {
+		chosen[s.Group] = true
+	}
+	for i := range min(maxAged, len(names)) {
+		chosen[names[(turn+i)%len(names)]] = true
+	}
+	return chosen
 }
 
-// askStreams reads the tallies of the streams, and how many events they were given.
-func (w *Watcher) askStreams(ctx context.Context) *streamsAnswer {
-	a := &streamsAnswer{of: map[string]streamCounts{}, asked: w.cfg.Tallies != nil}
+// streamCounts are what Redis and the cursor hold of a stream.
+type streamCounts struct {
+	counts  map[string]int64
+	counted int64
+	total   int64 // -1: unknown
+	err     error
+}
+
+// askStreams reads the counts of the streams, and how many events they were given.
+func (w *Watcher) askStreams(ctx context.Context) map[string]streamCounts {
+	all := map[string]streamCounts{}
 	for _, cfg := range w.cfg.Streams {
 		c := streamCounts{counts: map[string]int64{}, total: -1}
 		if w.cfg.Tallies != nil {
-			c.err = w.addCounts(ctx, cfg, &c)
+			var parts map[int32]tally.Tally
+			parts, c.err = w.cfg.Tallies.Partitions(ctx, cfg.Group, cfg.Topic)
+			for _, t := range parts {
+				for kind, n := range t.Counts {
+					c.counts[kind] += n
+					c.counted += n
+				}
+			}
 		}
 		if w.cfg.Ingested != nil {
 			c.total = w.cfg.Ingested(ctx, cfg.Name)
 		}
-		a.of[cfg.Name] = c
+		all[cfg.Name] = c
 	}
-	a.at = time.Now()
-	return a
-}
-
-func (w *Watcher) addCounts(ctx context.Context, cfg StreamConfig, c *streamCounts) error {
-	parts, err := w.cfg.Tallies.Partitions(ctx, cfg.Group, cfg.Topic)
-	for _, t := range parts {
-		for kind, n := range t.Counts {
-			c.counts[kind] += n
-			c.counted += n
-		}
-	}
-	return err
+	return all
 }
 
 // silent describes which brokers do not return the log ends of partitions that they lead.
-func silent(a *topicsAnswer) string {
+func silent(meta kadm.Metadata, ends kadm.ListedOffsets) string {
 	unknown := map[int32]int{}
-	for name, m := range a.meta.Topics {
+	for name, m := range meta.Topics {
 		for id, p := range m.Partitions {
 			var said *kerr.Error // a broker that says no has answered: leaders move
-			if o, ok := a.ends.Lookup(name, id); (!ok || o.Err != nil) && !errors.As(o.Err, &said) && p.Leader >= 0 {
+			if o, ok := ends.Lookup(name, id); (!ok || o.Err != nil) && !errors.As(o.Err, &said) && p.Leader >= 0 {
 				unknown[p.Leader]++
 			}
 		}
 	}
 	var out []string
 	for id, n := range unknown {
-		out = append(out, "broker "+strconv.Itoa(int(id))+" does not answer for "+partitions(n)+" that it leads: the last known values are shown")
+		out = append(out, "broker "+strconv.Itoa(int(id))+" does not answer for "+plural(n, "partition")+" that it leads: the last known values are shown")
 	}
 	slices.Sort(out)
 	return strings.Join(out, "; ")
 }
 
-func partitions(n int) string {
+func plural(n int, noun string) string {
 	if n == 1 {
-		return "1 partition"
+		return "1 " + noun
 	}
-	return strconv.Itoa(n) + " partitions"
+	return fmt.Sprintf("%d %ss", n, noun)
 }
 
 // problem is the fault that the brokers report, from which questions fail too, or
@@ -264,8 +188,8 @@ func (w *Watcher) problem() string {
 		}
 	}
 	var out []string
-	for _, kind := range []string{"topics", "groups", "brokers"} {
-		if s := w.said[kind]; s != "" && !slices.Contains(out, s) {
+	for _, about := range []question{aboutTopics, aboutGroups, aboutBrokers} {
+		if s := w.failed[about]; s != "" && !slices.Contains(out, s) {
 			out = append(out, s)
 		}
 	}

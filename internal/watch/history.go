@@ -56,6 +56,15 @@ func (h *history) add(now time.Time, values map[string]float64) {
 		clear(h.series)
 	}
 	h.last = step
+	ownFirst := func(a, b string) int { // weir's own series have their place before others
+		switch {
+		case own(a) == own(b):
+			return strings.Compare(a, b)
+		case own(a):
+			return -1
+		}
+		return 1
+	}
 	for _, name := range slices.SortedFunc(maps.Keys(values), ownFirst) {
 		v := values[name]
 		r := h.series[name]
@@ -73,17 +82,6 @@ func (h *history) add(now time.Time, values map[string]float64) {
 		r.at = step
 		r.values[step%Points] = float32(v)
 	}
-}
-
-// ownFirst orders series: weir's own have their place before anybody else's.
-func ownFirst(a, b string) int {
-	switch {
-	case own(a) == own(b):
-		return strings.Compare(a, b)
-	case own(a):
-		return -1
-	}
-	return 1
 }
 
 // own reports whether a series is of one of weir's streams.
@@ -154,10 +152,13 @@ type track struct {
 // show as jumps, short enough that a stop is seen at once.
 const settle = 2 * time.Second
 
+// begun reports whether there was a value yet.
+func (t *track) begun() bool { return !t.at.IsZero() }
+
 // add notes the value at a time and returns the rate per second. A value that
 // falls (a topic created again, counts reset) begins anew.
 func (t *track) add(now time.Time, value int64) float64 {
-	if t.at.IsZero() || value < t.value {
+	if !t.begun() || value < t.value {
 		*t = track{at: now, value: value}
 		return 0
 	}

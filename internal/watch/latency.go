@@ -20,21 +20,25 @@ type window struct {
 	next int
 }
 
-// add notes what was measured by now and returns what was measured within the window.
-func (w *window) add(now time.Time, h *latency.Histogram) latency.Histogram {
-	n := len(w.at)
-	newest := (w.next + n - 1) % n
-	if w.at[newest].IsZero() || now.Sub(w.at[newest]) >= latencyStep {
-		recent := h.Since(w.oldest(now))
-		w.at[w.next], w.past[w.next] = now, *h
-		w.next = (w.next + 1) % n
-		return recent
+// shown is the median and 99 % of what was measured within the window by now, nil where
+// that is nothing.
+func (w *window) shown(now time.Time, h *latency.Histogram) *Latency {
+	if h == nil {
+		return nil
 	}
-	return h.Since(w.oldest(now))
+	recent := h.Since(w.oldest(now))
+	if newest := w.at[(w.next+len(w.at)-1)%len(w.at)]; newest.IsZero() || now.Sub(newest) >= latencyStep {
+		w.at[w.next], w.past[w.next] = now, *h
+		w.next = (w.next + 1) % len(w.at)
+	}
+	if recent.Count == 0 {
+		return nil
+	}
+	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+	return &Latency{P50: ms(recent.Quantile(0.5)), P99: ms(recent.Quantile(0.99))}
 }
 
-// oldest is the first snapshot within the window, else the newest one, else what
-// was there before anything.
+// oldest is the first snapshot within the window, else the newest one, else an empty one.
 func (w *window) oldest(now time.Time) *latency.Histogram {
 	for i := range w.at {
 		at := (w.next + i) % len(w.at)
@@ -44,22 +48,3 @@ func (w *window) oldest(now time.Time) *latency.Histogram {
 	}
 	return &w.past[(w.next+len(w.at)-1)%len(w.at)]
 }
-
-// latency is half and 99 % of what a histogram has counted lately, nil where that is nothing.
-func (w *Watcher) latency(now time.Time, name string, h *latency.Histogram) *Latency {
-	if h == nil {
-		return nil
-	}
-	win := w.latencies[name]
-	if win == nil {
-		win = &window{}
-		w.latencies[name] = win
-	}
-	recent := win.add(now, h)
-	if recent.Count == 0 {
-		return nil
-	}
-	return &Latency{P50: ms(recent.Quantile(0.5)), P99: ms(recent.Quantile(0.99))}
-}
-
-func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

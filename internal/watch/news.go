@@ -3,43 +3,84 @@ package watch
 import (
 	"cmp"
 	"fmt"
-	"hash/fnv"
-	"io"
 	"maps"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
-
-	"github.com/weir-project/weir/internal/inspect"
 )
 
 // news describes in plain words what changed between two versions. A first answer is
 // not a change.
-func (w *Watcher) news(old, next *State, before known) []Entry {
+func (w *Watcher) news(old, next *State, before [questions]bool) []Entry {
 	var out []Entry
+	add := func(e Entry, format string, args ...any) {
+		e.Time, e.Text = next.Time, fmt.Sprintf(format, args...)
+		out = append(out, e)
+	}
 	if was, now := old.Cluster.Error, next.Cluster.Error; !sameProblem(was, now) && old.Time != 0 {
 		if now != "" {
-			out = append(out, Entry{Kind: LogError, Text: now})
+			add(Entry{Kind: LogError}, "%s", now)
 		} else {
-			out = append(out, Entry{Kind: LogInfo, Text: "the cluster answers again"})
+			add(Entry{Kind: LogInfo}, "the cluster answers again")
 		}
 	}
-	if before.brokers {
-		out = append(out, brokerNews(old, next)...)
+	if before[aboutBrokers] {
+		each(old.Cluster.Brokers, next.Cluster.Brokers, func(id string, was, now *Broker) {
+			e := Entry{Kind: LogBroker, Broker: id}
+			switch {
+			case was == nil:
+				add(e, "broker %s joined the cluster", id)
+			case now == nil && was.Alive:
+				add(e, "broker %s left the cluster", id)
+			case now == nil:
+			case was.Alive && !now.Alive:
+				add(e, "broker %s is down", id)
+			case !was.Alive && now.Alive:
+				add(e, "broker %s is back", id)
+			}
+		})
 	}
-	if before.topics {
-		out = append(out, topicNews(old, next)...)
-		out = append(out, w.leaderNews()...)
-		out = append(out, streamNews(old, next)...)
+	if before[aboutTopics] {
+		each(old.Topics, next.Topics, func(name string, was, now *Topic) {
+			if was == nil {
+				add(Entry{Kind: LogTopic, Topic: name}, "topic %s was created, with %d partitions", name, now.Partitions)
+			} else if now == nil {
+				add(Entry{Kind: LogTopic, Topic: name}, "topic %s was deleted", name)
+			}
+		})
+		if e, ok := w.leaderNews(); ok {
+			add(e, "%s", e.Text)
+		}
+		each(old.Streams, next.Streams, func(name string, was, now *Stream) {
+			if was != nil {
+				now.news(was, func(kind, format string, args ...any) {
+					add(Entry{Kind: kind, Stream: name}, name+": "+format, args...)
+				})
+			}
+		})
 	}
-	if before.groups {
-		out = append(out, groupNews(old, next)...)
-	}
-	for i := range out {
-		out[i].Time = next.Time
+	if before[aboutGroups] {
+		each(old.Groups, next.Groups, func(name string, was, now *Group) {
+			if text := groupNews(was, now); text != "" {
+				add(Entry{Kind: LogRebalance, Group: name}, "group %s %s", name, text)
+			}
+		})
 	}
 	return out
+}
+
+// each calls news with every name of two versions, in order: first those that are in the
+// newer one, then those that are gone, whose newer value is nil. New ones were nil before.
+func each[T any](old, next map[string]*T, news func(name string, was, now *T)) {
+	for _, name := range slices.Sorted(maps.Keys(next)) {
+		news(name, old[name], next[name])
+	}
+	for _, name := range slices.Sorted(maps.Keys(old)) {
+		if next[name] == nil {
+			news(name, old[name], nil)
+		}
+	}
 }
 
 // room is the part of a disk's fault that changes with every write.
@@ -51,40 +92,6 @@ func sameProblem(a, b string) bool {
 	return a == b || room.ReplaceAllString(a, "") == room.ReplaceAllString(b, "")
 }
 
-func brokerNews(old, next *State) (out []Entry) {
-	for _, id := range slices.Sorted(maps.Keys(next.Cluster.Brokers)) {
-		now, was := next.Cluster.Brokers[id], old.Cluster.Brokers[id]
-		switch {
-		case was == nil:
-			out = append(out, Entry{Kind: LogBroker, Broker: id, Text: "broker " + id + " joined the cluster"})
-		case was.Alive && !now.Alive:
-			out = append(out, Entry{Kind: LogBroker, Broker: id, Text: "broker " + id + " is down"})
-		case !was.Alive && now.Alive:
-			out = append(out, Entry{Kind: LogBroker, Broker: id, Text: "broker " + id + " is back"})
-		}
-	}
-	for _, id := range slices.Sorted(maps.Keys(old.Cluster.Brokers)) {
-		if was := old.Cluster.Brokers[id]; next.Cluster.Brokers[id] == nil && was.Alive {
-			out = append(out, Entry{Kind: LogBroker, Broker: id, Text: "broker " + id + " left the cluster"})
-		}
-	}
-	return out
-}
-
-func topicNews(old, next *State) (out []Entry) {
-	for _, name := range slices.Sorted(maps.Keys(next.Topics)) {
-		if old.Topics[name] == nil {
-			out = append(out, Entry{Kind: LogTopic, Topic: name, Text: fmt.Sprintf("topic %s was created, with %d partitions", name, next.Topics[name].Partitions)})
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(old.Topics)) {
-		if next.Topics[name] == nil {
-			out = append(out, Entry{Kind: LogTopic, Topic: name, Text: "topic " + name + " was deleted"})
-		}
-	}
-	return out
-}
-
 // move is a partition that another broker leads than before.
 type move struct {
 	topic     string
@@ -92,13 +99,13 @@ type move struct {
 	was, now  int32
 }
 
-// tellMoves is how many moves a line of the log names.
-const tellMoves = 4
+// shownMoves is how many moves a line of the log names.
+const shownMoves = 4
 
 // leaderNews is one line for all moves, those of weir's own topics first.
-func (w *Watcher) leaderNews() []Entry {
+func (w *Watcher) leaderNews() (e Entry, any bool) {
 	if len(w.moves) == 0 {
-		return nil
+		return e, false
 	}
 	own := func(m move) int {
 		if slices.ContainsFunc(w.cfg.Streams, func(s StreamConfig) bool { return s.Topic == m.topic }) {
@@ -115,147 +122,78 @@ func (w *Watcher) leaderNews() []Entry {
 		}
 		return "broker " + strconv.Itoa(int(id))
 	}
-	var told []string
-	e := Entry{Kind: LogLeader, Topic: w.moves[0].topic}
+	var shown []string
+	e = Entry{Kind: LogLeader, Topic: w.moves[0].topic}
 	for i, m := range w.moves {
 		if m.topic != e.Topic {
 			e.Topic = "" // it concerns more than one
 		}
-		if i < tellMoves {
-			told = append(told, fmt.Sprintf("%s P%d from %s to %s", m.topic, m.partition, leader(m.was), leader(m.now)))
+		if i < shownMoves {
+			shown = append(shown, fmt.Sprintf("%s P%d from %s to %s", m.topic, m.partition, leader(m.was), leader(m.now)))
 		}
 	}
-	e.Text = "leaders moved: " + strings.Join(told, ", ")
-	if more := len(w.moves) - tellMoves; more > 0 {
+	e.Text = "leaders moved: " + strings.Join(shown, ", ")
+	if more := len(w.moves) - shownMoves; more > 0 {
 		e.Text += fmt.Sprintf(", and %d more", more)
 	}
-	return []Entry{e}
+	return e, true
 }
 
-func groupNews(old, next *State) (out []Entry) {
-	for _, name := range slices.Sorted(maps.Keys(next.Groups)) {
-		now, was := next.Groups[name], old.Groups[name]
-		if was == nil {
-			out = append(out, Entry{Kind: LogRebalance, Group: name, Text: "group " + name + " appeared, with " + members(now.Members)})
-			continue
-		}
-		switch {
-		case now.Members > was.Members:
-			out = append(out, Entry{Kind: LogRebalance, Group: name, Text: fmt.Sprintf("group %s rebalances: %s, one or more joined (was %d)", name, members(now.Members), was.Members)})
-		case now.Members < was.Members:
-			out = append(out, Entry{Kind: LogRebalance, Group: name, Text: fmt.Sprintf("group %s rebalances: %s, one or more left (was %d)", name, members(now.Members), was.Members)})
-		case now.State != was.State:
-			out = append(out, Entry{Kind: LogRebalance, Group: name, Text: "group " + name + " " + became(now)})
-		case now.Rebalances > was.Rebalances:
-			out = append(out, Entry{Kind: LogRebalance, Group: name, Text: fmt.Sprintf("group %s rebalanced: its partitions are assigned again to %s", name, members(now.Members))})
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(old.Groups)) {
-		if next.Groups[name] == nil {
-			out = append(out, Entry{Kind: LogRebalance, Group: name, Text: "group " + name + " is gone"})
-		}
-	}
-	return out
-}
-
-// settled reports whether a group is not in a rebalance.
-func settled(g *Group) bool {
-	switch g.State {
-	case "PreparingRebalance", "CompletingRebalance", "Assigning", "Reconciling":
-		return false
-	}
-	return true
-}
-
-// rebalanced reports whether a group has been rebalanced since it was looked at
-// last: other members, or the same ones with other partitions. d is nil where its
-// members were not looked at.
-func (w *Watcher) rebalanced(name string, now, was *Group, d *inspect.GroupDetail) bool {
-	if d == nil {
-		return now.Members != was.Members
-	}
-	if !settled(now) {
-		return false // it is logged when it is over
-	}
-	before, known := w.members[name]
-	digest := digestMembers(d.Members)
-	w.members[name] = digest
-	return known && (digest != before || !settled(was))
-}
-
-// digestMembers is a digest of the members and their partitions.
-func digestMembers(list []inspect.Member) uint64 {
-	list = slices.SortedFunc(slices.Values(list), func(a, b inspect.Member) int { return strings.Compare(a.ID, b.ID) })
-	h := fnv.New64a()
-	for _, m := range list {
-		_, _ = io.WriteString(h, m.ID+"\x00")
-		for _, topic := range slices.Sorted(maps.Keys(m.Assigned)) {
-			_, _ = fmt.Fprintf(h, "%s\x00%d\x00", topic, m.Assigned[topic])
-		}
-	}
-	return h.Sum64()
-}
-
-// became says what a group's state means.
-func became(g *Group) string {
-	switch g.State {
-	case "Stable":
-		return "has settled, with " + members(g.Members)
-	case "PreparingRebalance", "CompletingRebalance", "Assigning", "Reconciling":
+// groupNews describes what changed about a group, empty for nothing.
+func groupNews(was, now *Group) string {
+	switch {
+	case was == nil:
+		return "appeared, with " + plural(now.Members, "member")
+	case now == nil:
+		return "is gone"
+	case now.Members > was.Members:
+		return fmt.Sprintf("rebalances: %s, one or more joined (was %d)", plural(now.Members, "member"), was.Members)
+	case now.Members < was.Members:
+		return fmt.Sprintf("rebalances: %s, one or more left (was %d)", plural(now.Members, "member"), was.Members)
+	case now.State == was.State && now.Rebalances > was.Rebalances:
+		return "rebalanced: its partitions are assigned again to " + plural(now.Members, "member")
+	case now.State == was.State:
+		return ""
+	case now.State == "Stable":
+		return "has settled, with " + plural(now.Members, "member")
+	case !now.settled():
 		return "rebalances: its partitions are assigned again"
-	case "Empty":
+	case now.State == "Empty":
 		return "has no members, so nothing reads its topics"
-	default:
-		return "is " + g.State + " now"
 	}
+	return "is " + now.State + " now"
 }
 
-func members(n int) string {
-	if n == 1 {
-		return "1 member"
+// news reports what changed about a stream.
+func (now *Stream) news(was *Stream, add func(kind, format string, args ...any)) {
+	if now.Reconnects > was.Reconnects {
+		add(LogReconnect, "connected again, to %s", now.Host)
 	}
-	return fmt.Sprintf("%d members", n)
-}
-
-func streamNews(old, next *State) (out []Entry) {
-	for _, name := range slices.Sorted(maps.Keys(next.Streams)) {
-		now, was := next.Streams[name], old.Streams[name]
-		if was == nil {
-			continue
-		}
-		add := func(kind, format string, args ...any) {
-			out = append(out, Entry{Kind: kind, Stream: name, Text: name + ": " + fmt.Sprintf(format, args...)})
-		}
-		if now.Reconnects > was.Reconnects {
-			add(LogReconnect, "connected again, to %s", now.Host)
-		}
-		if now.State != was.State {
-			switch {
-			case now.State == "connected" && now.Reconnects == was.Reconnects:
-				add(LogReconnect, "connected to %s", now.Host)
-			case now.State == "connecting" && now.LastError != "":
-				add(LogReconnect, "the connection ended: %s", now.LastError)
-			case now.State == "failed":
-				add(LogError, "stopped for good: %s", now.LastError)
-			}
-		}
+	if now.State != was.State {
 		switch {
-		case sameProblem(now.Trouble, was.Trouble):
-		case now.Trouble == "":
-			add(LogInfo, "events are stored and counted again")
-		case now.State != "failed": // which is logged above
-			add(LogError, "%s", now.Trouble)
-		}
-		if now.Gaps > was.Gaps {
-			add(LogGap, "upstream no longer offers some events: %d gaps by now", now.Gaps)
-		}
-		if now.Redis != was.Redis {
-			if now.Redis != "ok" {
-				add(LogError, "counts cannot be read: %s", now.Redis)
-			} else {
-				add(LogInfo, "counts can be read again")
-			}
+		case now.State == "connected" && now.Reconnects == was.Reconnects:
+			add(LogReconnect, "connected to %s", now.Host)
+		case now.State == "connecting" && now.LastError != "":
+			add(LogReconnect, "the connection ended: %s", now.LastError)
+		case now.State == "failed":
+			add(LogError, "stopped for good: %s", now.LastError)
 		}
 	}
-	return out
+	switch {
+	case sameProblem(now.Trouble, was.Trouble):
+	case now.Trouble == "":
+		add(LogInfo, "events are stored and counted again")
+	case now.State != "failed": // which is logged above
+		add(LogError, "%s", now.Trouble)
+	}
+	if now.Gaps > was.Gaps {
+		add(LogGap, "upstream no longer offers some events: %d gaps by now", now.Gaps)
+	}
+	if now.Redis != was.Redis {
+		if now.Redis != "ok" {
+			add(LogError, "counts cannot be read: %s", now.Redis)
+		} else {
+			add(LogInfo, "counts can be read again")
+		}
+	}
 }

@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/weir-project/weir/internal/inspect"
-	"github.com/weir-project/weir/internal/scan"
 	"github.com/weir-project/weir/internal/tally"
 )
 
@@ -55,24 +55,17 @@ const (
 type Watcher struct {
 	cfg Config
 
-	inbox inbox
-	again chan struct{} // asks for the brokers at once
+	answers chan answer
+	again   chan struct{} // asks for the brokers at once
 
 	// Owned by Run.
 	next    *State
-	known   known
-	rates   map[string]*track
-	ends    map[string]*pastEnds // by topic: sum of its ends
-	starts  map[scan.TopicPartition]int64
-	last    map[scan.TopicPartition]int64 // the newest end that was told
-	lanes   map[string][]Lane             // of the streams' topics
-	moved   map[string]time.Time          // by topic: when its end last moved
-	leaders map[string]map[int32]int32
-	said    map[string]string // what each kind of question last failed with
-
-	latencies map[string]*window // by stream and name
-	members   map[string]uint64  // by group: a digest of who has which partitions
-	moves     []move             // leaders that moved since the version before
+	known   [questions]bool   // had an answer: a first one changes nothing, so the log does not report it
+	failed  [questions]string // what each kind of question last failed with
+	topics  map[string]*pastTopic
+	groups  map[string]*pastGroup
+	streams map[string]*pastStream // of every stream
+	moves   []move                 // leaders that moved since the version before
 
 	history *history
 
@@ -98,10 +91,11 @@ func New(cfg Config) (*Watcher, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	w := &Watcher{
-		cfg: cfg, history: newHistory(),
-		rates: map[string]*track{}, ends: map[string]*pastEnds{}, starts: map[scan.TopicPartition]int64{}, last: map[scan.TopicPartition]int64{},
-		lanes: map[string][]Lane{}, moved: map[string]time.Time{}, leaders: map[string]map[int32]int32{}, clients: map[*Subscription]struct{}{},
-		latencies: map[string]*window{}, members: map[string]uint64{}, said: map[string]string{}, again: make(chan struct{}, 1),
+		cfg: cfg, history: newHistory(), answers: make(chan answer), again: make(chan struct{}, 1), clients: map[*Subscription]struct{}{},
+		topics: map[string]*pastTopic{}, groups: map[string]*pastGroup{}, streams: map[string]*pastStream{},
+	}
+	for _, s := range cfg.Streams {
+		w.streams[s.Name] = &pastStream{counts: map[string]int64{}, total: -1, kinds: map[string]*track{}}
 	}
 	w.next = &State{Version: cfg.Version, Mode: cfg.Mode, Engine: cfg.Engine,
 		Cluster: Cluster{Controller: -1, Brokers: map[string]*Broker{}},
@@ -125,45 +119,36 @@ func (w *Watcher) Run(ctx context.Context) error {
 	timer := time.NewTicker(w.cfg.Interval)
 	defer timer.Stop()
 	begin := time.Now()
+	var got [questions][]answer
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
+		case a := <-w.answers:
+			got[a.about] = append(got[a.about], a)
 		case now := <-timer.C:
-			w.draw(now, now.Sub(begin) >= firstWithin)
+			if w.known[aboutTopics] || got[aboutTopics] != nil || now.Sub(begin) >= firstWithin { // the first version waits for the topics
+				w.draw(now, got)
+				got = [questions][]answer{}
+			}
 		}
 	}
 }
 
-// known says which answers have come at least once: a first answer changes nothing, so
-// the log does not report it.
-type known struct{ topics, groups, brokers bool }
-
 // draw makes one version of the state of what was answered since the one before,
-// and publishes it. The first waits for the topics unless it is due.
-func (w *Watcher) draw(now time.Time, due bool) {
-	got := w.inbox.take()
-	if !w.known.topics && got.topics == nil && !due {
-		w.inbox.giveBack(got)
-		return
-	}
+// and publishes it.
+func (w *Watcher) draw(now time.Time, got [questions][]answer) {
 	old, before := w.state, w.known
 	next := *old // sections are replaced, never changed
 	w.next = &next
 	w.moves = nil
-	if a := got.topics; a != nil {
-		w.applyTopics(a)
+	for _, a := range slices.Concat(got[:]...) {
+		a.apply()
 	}
-	if a := got.brokers; a != nil {
-		w.applyBrokers(a)
-	}
-	if a := got.groups; a != nil {
-		w.applyGroups(a)
-	}
-	if got.topics != nil || got.groups != nil {
+	if got[aboutTopics] != nil || got[aboutGroups] != nil {
 		w.lagPerTopic()
 	}
-	w.applyStreams(now, got.streams)
+	w.drawStreams(now)
 	next.Cluster.Error = w.problem()
 	if w.leadersMoved(old, &next) || next.Cluster.Error != old.Cluster.Error {
 		select {
@@ -186,16 +171,6 @@ func (w *Watcher) leadersMoved(old, next *State) bool {
 		}
 	}
 	return len(old.Cluster.Brokers) != len(next.Cluster.Brokers)
-}
-
-// rate turns a growing number into a rate per second, by name.
-func (w *Watcher) rate(now time.Time, name string, value int64) float64 {
-	t := w.rates[name]
-	if t == nil {
-		t = &track{}
-		w.rates[name] = t
-	}
-	return t.add(now, value)
 }
 
 // State returns the newest version. It must not be changed.
