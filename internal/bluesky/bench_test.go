@@ -9,6 +9,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/weir-project/weir/internal/event"
+	"github.com/weir-project/weir/internal/upstream"
 )
 
 // BenchmarkReceive measures an event's way from the socket into a batch, beside
@@ -23,7 +24,7 @@ func BenchmarkReceive(b *testing.B) {
 			if _, err := d.Decode(batch, batch.CopyString(benchFrame)); err != nil {
 				b.Fatal(err)
 			}
-			if batch.Bytes() >= maxBatchBytes {
+			if batch.Bytes() >= upstream.MaxBatchBytes {
 				batch.Release()
 				batch = event.NewBatch()
 			}

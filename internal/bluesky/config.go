@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -135,22 +136,10 @@ func parseScope(collections []string) (scope, error) {
 	return s, nil
 }
 
-// maxNSID is the longest NSID in bytes (AT Protocol).
-const maxNSID = 317
+// nsid is an NSID (AT Protocol) of at most 317 bytes, or a prefix of some.
+var nsid = regexp.MustCompile(`^[a-zA-Z0-9-]+(\.[a-zA-Z0-9-]+)+(\.\*)?$`)
 
-func isNSID(s string) bool {
-	s = strings.TrimSuffix(s, ".*")
-	if len(s) > maxNSID {
-		return false
-	}
-	segments := strings.Split(s, ".")
-	for _, segment := range segments {
-		if segment == "" || strings.Trim(segment, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-") != "" {
-			return false
-		}
-	}
-	return len(segments) > 1
-}
+func isNSID(s string) bool { return len(strings.TrimSuffix(s, ".*")) <= 317 && nsid.MatchString(s) }
 
 // String is what a cursor calls the scope.
 func (s scope) String() string {

@@ -46,7 +46,6 @@ type wire struct {
 	net.Conn
 	r      io.Reader // the buffered conn under TLS, otherwise the conn itself
 	before func() error
-	failed error // what before returned
 	at     time.Time
 	heard  bool      // a message or a ping came since the last read
 	alive  time.Time // when one was worked off last
@@ -83,7 +82,6 @@ func (w *wire) read(p []byte) (int, error) {
 		return n, err
 	}
 	if err := w.before(); err != nil {
-		w.failed = err
 		return 0, err
 	}
 	if w.heard || w.since >= progress {

@@ -339,3 +339,55 @@ func operation(t jsonscan.Text) string {
 	}
 	return t.Short(event.MaxKind, event.OtherKind)
 }
+
+// Classify returns what a record of the data topic counts as when nothing but
+// its value says so, because another program wrote it: its commit.operation
+// (event.OtherKind where that is longer than event.MaxKind); without one,
+// `account` or `identity` where that is its type, since other programs store
+// those events there too; otherwise, and for anything that is not whole and
+// valid JSON, event.MalformedKind. It is safe for concurrent use.
+func Classify(value []byte) (kind string) {
+	var s jsonscan.Scanner
+	var operationText, kindText jsonscan.Text
+	s.Reset(value)
+	if s.Enter() {
+		for name, ok := s.Member(); ok; name, ok = s.Member() {
+			switch string(name) {
+			case "commit":
+				operationText = readCommit(&s).operation
+			case "kind":
+				kindText = s.Text()
+			default:
+				s.Skip()
+			}
+		}
+	}
+	switch {
+	case s.End() != nil:
+		return event.MalformedKind
+	case !operationText.Empty():
+		return operation(operationText)
+	case kindText.Is("account"):
+		return "account"
+	case kindText.Is("identity"):
+		return "identity"
+	}
+	return event.MalformedKind
+}
+
+// Locate returns the position right after a stored event, made of its value and of the
+// host that sent it. ok is false for a value that is not one of this source's. A number
+// means something on its own host; without one, a resume is by time and with a margin.
+func Locate(value []byte, host string) (c event.Cursor, ok bool) {
+	b := event.NewBatch()
+	defer b.Release()
+	pos, err := NewDecoder().Decode(b, value)
+	if err != nil || b.Events[0].Route == event.Reject || pos.TimeUS <= 0 {
+		return event.Cursor{}, false
+	}
+	c = event.Cursor{TimeUS: pos.TimeUS, Last: string(b.Events[0].ID)}
+	if pos.Seq > 0 {
+		c.Host, c.Seq = host, pos.Seq
+	}
+	return c, true
+}

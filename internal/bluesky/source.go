@@ -22,12 +22,6 @@ import (
 // Name is the source's name.
 const Name = "bluesky"
 
-// A batch is handed on when it holds this much, or when the socket runs dry.
-const (
-	maxBatchEvents = 256
-	maxBatchBytes  = 64 << 10
-)
-
 // Source is a Jetstream subscription. Stream and Identify are each for one
 // goroutine at a time; Status is for any.
 type Source struct {
@@ -141,8 +135,9 @@ func (s *Source) open(d *dialed, h *host, from event.Cursor, emit func(*event.Ba
 	if err := upstream.SameOrigin(h.addr, from.Origin, d.origin); err != nil {
 		return nil, err
 	}
-	c := &conn{dialed: d, host: h, hosts: s.hosts, track: newTrack(from, h, s.scope, d.origin), decode: NewDecoder(), emit: emit, meter: &s.meter, log: s.log, zstd: s.zstd}
-	d.wire.before = c.pass
+	c := &conn{dialed: d, host: h, hosts: s.hosts, track: newTrack(from, h, s.scope, d.origin), zstd: s.zstd}
+	c.out = upstream.Delivery{Source: Name, Host: h.addr, Probe: &h.probe, Meter: &s.meter, Log: s.log, Cursor: c.track.cursor, Emit: emit}
+	d.wire.before = c.out.Pass
 	h.probe.Open(c.track.expect)
 	s.meter.Opened(h.addr, d.origin)
 	if from.Last != "" && !c.track.expect {
@@ -157,15 +152,10 @@ type conn struct {
 	host   *host
 	hosts  *hosts
 	track  *track
-	decode *Decoder
+	decode Decoder
 	read   reader
 	zstd   *inflater // nil unless asked for
-	emit   func(*event.Batch) error
-	meter  *event.SourceMeter
-	log    *slog.Logger
-
-	batch  *event.Batch // nil when there is nothing to hand on
-	bytes  int64        // payload bytes of the batch
+	out    upstream.Delivery
 	frames int64
 	timeUS int64 // of the last frame that has one
 }
@@ -185,35 +175,24 @@ func (c *conn) run() error {
 		if err := c.take(kind, m); err != nil {
 			return err
 		}
-		if len(c.batch.Events) >= maxBatchEvents || c.batch.Bytes() >= maxBatchBytes {
-			if err := c.pass(); err != nil {
-				c.wire.failed = err
-				return err
-			}
+		if err := c.out.PassFull(); err != nil {
+			return err
 		}
 	}
 }
 
 // take adds one message to the batch.
 func (c *conn) take(kind int, m message) error {
-	if c.batch == nil {
-		c.batch = event.NewBatch()
-		c.batch.Received = c.wire.at
-	}
-	b := c.batch
+	b := c.out.Batch(c.wire.at, m.size)
 	c.frames++
-	c.bytes += m.size
 	pos, err := c.event(b, kind, m)
 	if err != nil {
 		return err
 	}
-	index := len(b.Events) - 1
-	if last := &b.Events[index]; !c.host.probe.Take(last) {
-		err := c.host.probe.Refusal(c.host.url.String(), last, "check the host and path of --bluesky-url (wss://HOST/subscribe)")
-		b.Release()
-		c.batch = nil
+	if err := c.out.Known(c.host.url, "check the host and path of --bluesky-url (wss://HOST/subscribe)"); err != nil {
 		return c.hosts.failed(c.host, err)
 	}
+	index := len(b.Events) - 1
 	if pos.TimeUS > 0 {
 		c.timeUS = pos.TimeUS
 	} else {
@@ -224,9 +203,7 @@ func (c *conn) take(kind int, m message) error {
 		return c.renumbered(pos)
 	}
 	if c.track.add(b, index, pos) {
-		gap := c.track.gap()
-		gap.Add(b)
-		c.log.Warn("gap upstream", "source", Name, "host", gap.Host, "from_us", gap.FromUS, "to_us", gap.ToUS, "reason", gap.Reason)
+		c.out.Gap(c.track.gap())
 	}
 	return nil
 }
@@ -284,8 +261,7 @@ func (c *conn) inflate(b *event.Batch, frame []byte) ([]byte, error) {
 // renumbered ends a connection that was resumed in the wrong way for this
 // server, before anything of it was handed on.
 func (c *conn) renumbered(pos Pos) error {
-	c.batch.Release()
-	c.batch = nil
+	c.out.Drop()
 	c.host.numbers = unnumbered
 	if pos.Seq != 0 {
 		c.host.numbers = numbered
@@ -295,36 +271,9 @@ func (c *conn) renumbered(pos Pos) error {
 
 var errRenumbered = errors.New("the server changed the way it numbers events: resuming by time")
 
-// pass hands the batch on unless it is held back.
-func (c *conn) pass() error {
-	if c.batch == nil || c.host.probe.Holds(c.batch) {
-		return nil
-	}
-	return c.flush()
-}
-
-// flush hands the batch on, with the position after it.
-func (c *conn) flush() error {
-	b := c.batch
-	if b == nil || len(b.Events) == 0 {
-		return nil
-	}
-	c.batch = nil
-	b.Cursor, b.Host = c.track.cursor(b), c.host.addr
-	c.meter.Received(b, c.bytes)
-	c.bytes = 0
-	return c.emit(b)
-}
-
 // reason turns the error that ended a connection into one that says why.
 func (c *conn) reason(ctx context.Context, err error) error {
-	if c.wire.failed != nil {
-		return c.wire.failed // emit's own
-	}
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	if err := c.flush(); err != nil {
+	if err := c.out.End(ctx); err != nil {
 		return err
 	}
 	var closed *websocket.CloseError

@@ -21,6 +21,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/weir-project/weir/internal/event"
+	"github.com/weir-project/weir/internal/upstream"
 )
 
 // large returns a commit of exactly size bytes.
@@ -361,7 +362,7 @@ func TestBatchesAreBounded(t *testing.T) {
 	out, _ := streamOnce(t, open(t, Config{}, url), event.Cursor{})
 	total := 0
 	for _, n := range out.sizes {
-		if n > maxBatchEvents {
+		if n > upstream.MaxBatchEvents {
 			t.Errorf("a batch of %d events", n)
 		}
 		total += n

@@ -10,6 +10,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"io"
+	"strconv"
 	"time"
 )
 
@@ -176,7 +177,7 @@ func (r *Reader) field(line []byte) error {
 			r.id, r.newID = append(r.id[:0], value...), true
 		}
 	case "retry":
-		if ms, ok := digits(value); ok {
+		if ms, err := strconv.ParseUint(string(value), 10, 40); err == nil { // up to 34 years
 			r.retry = time.Duration(ms) * time.Millisecond
 		}
 	}
@@ -188,21 +189,6 @@ var (
 	newline       = []byte{'\n'}
 	byteOrderMark = []byte("\ufeff")
 )
-
-// digits parses a number of ASCII digits only, up to what fits a reconnection
-// time of many years.
-func digits(p []byte) (n int64, ok bool) {
-	if len(p) == 0 || len(p) > 12 {
-		return 0, false
-	}
-	for _, c := range p {
-		if c < '0' || c > '9' {
-			return 0, false
-		}
-		n = n*10 + int64(c-'0')
-	}
-	return n, true
-}
 
 // addData appends one data line to the data buffer. The first one stays a view
 // into the read buffer until that is read into again.

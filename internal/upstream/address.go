@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -35,15 +36,11 @@ func ParseURL(source, server, raw, want string, schemes ...string) (*url.URL, er
 
 // Address returns host:port of a URL, which is what a cursor calls the server.
 func Address(u *url.URL) string {
-	port := u.Port()
-	switch {
-	case port != "":
-	case u.Scheme == "https" || u.Scheme == "wss":
+	port := "80"
+	if u.Scheme == "https" || u.Scheme == "wss" {
 		port = "443"
-	default:
-		port = "80"
 	}
-	return net.JoinHostPort(u.Hostname(), port)
+	return net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), port))
 }
 
 // OpenError returns the error of a stream that could not be opened. It explains a certificate

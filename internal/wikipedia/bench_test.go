@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/weir-project/weir/internal/event"
+	"github.com/weir-project/weir/internal/upstream"
 )
 
 // BenchmarkReceive measures an event's way from the socket into a batch, beside
@@ -20,7 +21,7 @@ func BenchmarkReceive(b *testing.B) {
 			if _, err := d.Decode(batch, batch.CopyString(data)); err != nil {
 				b.Fatal(err)
 			}
-			if batch.Bytes() >= maxBatchBytes {
+			if batch.Bytes() >= upstream.MaxBatchBytes {
 				batch.Release()
 				batch = event.NewBatch()
 			}

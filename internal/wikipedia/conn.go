@@ -10,6 +10,7 @@ import (
 
 	"github.com/weir-project/weir/internal/event"
 	"github.com/weir-project/weir/internal/sse"
+	"github.com/weir-project/weir/internal/upstream"
 )
 
 // watchdog cancels a context when it was armed and not put to rest in time: a
@@ -52,13 +53,9 @@ type conn struct {
 	other  int64     // bytes read since then
 	events *sse.Reader
 	track  *track
-	decode *Decoder
-	emit   func(*event.Batch) error
-	failed error // what emit returned
-
-	batch *event.Batch // nil when there is nothing to hand on
-	bytes int64        // payload bytes of the batch
-	badID bool         // an id that could not be read was reported
+	decode Decoder
+	out    upstream.Delivery
+	badID  bool // an id that could not be read was reported
 }
 
 // Read hands on what is pending and reads more of the body. It fails when neither
@@ -66,7 +63,7 @@ type conn struct {
 // bytes do not count. Time in which the queue was full does not count either,
 // because there was an event to hand on then.
 func (c *conn) Read(p []byte) (int, error) {
-	if err := c.pass(); err != nil {
+	if err := c.out.Pass(); err != nil {
 		return 0, err
 	}
 	if signs := c.events.Signs(); signs != c.signs {
@@ -90,22 +87,15 @@ func (c *conn) run() error {
 		if err := c.take(ev); err != nil {
 			return err
 		}
-		if len(c.batch.Events) >= maxBatchEvents || c.batch.Bytes() >= maxBatchBytes {
-			if err := c.pass(); err != nil {
-				return err
-			}
+		if err := c.out.PassFull(); err != nil {
+			return err
 		}
 	}
 }
 
 // take adds one event to the batch. The error ends the stream, and the batch with it.
 func (c *conn) take(ev *sse.Event) error {
-	if c.batch == nil {
-		c.batch = event.NewBatch()
-		c.batch.Received = c.at
-	}
-	b := c.batch
-	c.bytes += max(int64(len(ev.Data)), ev.Size)
+	b := c.out.Batch(c.at, max(int64(len(ev.Data)), ev.Size))
 	own := -1
 	// Only a recent change moves the position. An ID stays in force until the stream
 	// sets another: one that came with an event of another type counts for none.
@@ -113,10 +103,7 @@ func (c *conn) take(ev *sse.Event) error {
 		own = c.position(ev.ID)
 	}
 	c.event(b, ev)
-	if last := &b.Events[len(b.Events)-1]; !c.source.probe.Take(last) {
-		err := c.source.probe.Refusal(c.source.url.String(), last, wayOut)
-		b.Release()
-		c.batch = nil
+	if err := c.out.Known(c.source.url, "check the path of --wikipedia-url (https://HOST/v2/stream/recentchange)"); err != nil {
 		return err
 	}
 	if own >= 0 {
@@ -124,9 +111,7 @@ func (c *conn) take(ev *sse.Event) error {
 		b.Events[len(b.Events)-1].AtUS = c.track.pos.ownMS * 1000
 	}
 	if c.track.add(b, len(b.Events)-1, own, c.at) {
-		gap := c.track.gap()
-		gap.Add(b)
-		c.source.log.Warn("gap upstream", "source", Name, "host", gap.Host, "from_us", gap.FromUS, "to_us", gap.ToUS, "reason", gap.Reason)
+		c.out.Gap(c.track.gap())
 	}
 	return nil
 }
@@ -160,44 +145,10 @@ func (c *conn) event(b *event.Batch, ev *sse.Event) {
 	}
 }
 
-// wayOut is what to do about a stream of something else.
-const wayOut = "check the path of --wikipedia-url (https://HOST/v2/stream/recentchange)"
-
-// pass hands the batch on unless it is held back.
-func (c *conn) pass() error {
-	if c.batch == nil || c.source.probe.Holds(c.batch) {
-		return nil
-	}
-	return c.flush()
-}
-
-// flush hands the batch on, with the position after it.
-func (c *conn) flush() error {
-	b := c.batch
-	if b == nil || len(b.Events) == 0 {
-		return nil
-	}
-	c.batch = nil
-	b.Cursor, b.Host = c.track.cursor(b, c.at), c.source.addr
-	c.source.meter.Received(b, c.bytes)
-	c.bytes = 0
-	if err := c.emit(b); err != nil {
-		c.failed = err
-		return err
-	}
-	return nil
-}
-
 // reason turns the error that ended a connection into one that says why, or
 // into nil when the end is normal operation.
 func (c *conn) reason(ctx context.Context, err error) error {
-	if c.failed != nil {
-		return c.failed
-	}
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	if err := c.flush(); err != nil {
+	if err := c.out.End(ctx); err != nil {
 		return err
 	}
 	host, age := c.source.addr, time.Since(c.opened)

@@ -1,10 +1,12 @@
 package wikipedia
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"math"
+	"time"
 
 	"github.com/weir-project/weir/internal/event"
 	"github.com/weir-project/weir/internal/jsonscan"
@@ -233,4 +235,58 @@ func kindName(t jsonscan.Text) string {
 		}
 	}
 	return t.Short(event.MaxKind, event.OtherKind)
+}
+
+// Classify returns what a record of the data topic counts as when nothing but
+// its value says so, because another program wrote it: its type
+// (event.OtherKind where that is longer than event.MaxKind); without one, and
+// for anything that is not whole and valid JSON, event.MalformedKind. It is safe
+// for concurrent use.
+func Classify(value []byte) (kind string) {
+	var s jsonscan.Scanner
+	var t jsonscan.Text
+	s.Reset(value)
+	if s.Enter() {
+		for name, ok := s.Member(); ok; name, ok = s.Member() {
+			if string(name) == "type" {
+				t = readKind(&s)
+			} else {
+				s.Skip()
+			}
+		}
+	}
+	if s.End() != nil || t.Empty() {
+		return event.MalformedKind
+	}
+	return kindName(t)
+}
+
+// Locate returns a position from which nothing after a stored event is missed, made of
+// its value. ok is false for a value that is not one of this source's. It is earlier than
+// the event by as much as one upstream partition can run ahead of another.
+func Locate(value []byte, host string) (c event.Cursor, ok bool) {
+	b := event.NewBatch()
+	defer b.Release()
+	_, timeUS, ok := NewDecoder().Identify(b, value)
+	if !ok || timeUS <= patienceMS*1000 {
+		return event.Cursor{}, false
+	}
+	return event.Cursor{Host: host, TimeUS: timeUS - patienceMS*1000}, true
+}
+
+// parseTime returns the Unix microseconds of an RFC 3339 time, what is finer than a
+// microsecond cut off; false where s is none.
+func parseTime(s []byte) (us int64, ok bool) {
+	// The time package also takes hours of one digit, a comma, and offsets of 24 hours or 60 minutes.
+	if len(s) < len("2006-01-02T15:04:05Z") || s[13] != ':' || bytes.IndexByte(s, ',') >= 0 {
+		return 0, false
+	}
+	if zone := s[len(s)-len("24:60"):]; s[len(s)-1] != 'Z' && (bytes.HasPrefix(zone, []byte("24")) || zone[3] > '5') {
+		return 0, false
+	}
+	var at time.Time
+	if at.UnmarshalText(s) != nil {
+		return 0, false
+	}
+	return at.UnixMicro(), true
 }

@@ -28,10 +28,6 @@ import (
 const Name = "wikipedia"
 
 const (
-	// A batch is handed on when it holds this much, or when the connection runs dry.
-	maxBatchEvents = 256
-	maxBatchBytes  = 64 << 10
-
 	readBuffer  = 64 << 10
 	openTimeout = 30 * time.Second
 	// excerptTimeout bounds the wait for the text of a refusal: a server may send
@@ -180,18 +176,11 @@ func (s *Source) wait(asked time.Duration) {
 }
 
 func sleepUntil(ctx context.Context, at time.Time) error {
-	wait := time.Until(at)
-	if wait <= 0 {
-		return ctx.Err()
-	}
-	t := time.NewTimer(wait)
-	defer t.Stop()
 	select {
-	case <-t.C:
-		return nil
+	case <-time.After(time.Until(at)):
 	case <-ctx.Done():
-		return ctx.Err()
 	}
+	return ctx.Err()
 }
 
 func (s *Source) stream(ctx context.Context, from event.Cursor, emit func(*event.Batch) error) error {
@@ -215,7 +204,9 @@ func (s *Source) stream(ctx context.Context, from event.Cursor, emit func(*event
 		return err
 	}
 	now := time.Now()
-	c := &conn{source: s, body: resp.Body, dog: w, opened: now, alive: now, track: newTrack(from, s.addr, s.scope, origin), decode: NewDecoder(), emit: emit}
+	c := &conn{source: s, body: resp.Body, dog: w, opened: now, alive: now, track: newTrack(from, s.addr, s.scope, origin)}
+	c.out = upstream.Delivery{Source: Name, Host: s.addr, Probe: &s.probe, Meter: &s.meter, Log: s.log, Emit: emit,
+		Cursor: func(b *event.Batch) event.Cursor { return c.track.cursor(b, c.at) }}
 	c.events = sse.NewReader(c, sse.Limits{Data: event.MaxValue, Head: event.MaxHead})
 	s.probe.Open(c.track.waiting)
 	s.meter.Opened(s.addr, origin)

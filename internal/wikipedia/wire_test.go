@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/weir-project/weir/internal/event"
+	"github.com/weir-project/weir/internal/upstream"
 )
 
 // rawServer accepts connections, reads the request, and hands each to the next
@@ -308,7 +309,7 @@ func TestBatchesAreBounded(t *testing.T) {
 	out, _ := streamOnce(t, open(t, Config{}, srv.url()), event.Cursor{})
 	total := 0
 	for _, n := range out.sizes {
-		if n > maxBatchEvents {
+		if n > upstream.MaxBatchEvents {
 			t.Errorf("a batch of %d events", n)
 		}
 		total += n
