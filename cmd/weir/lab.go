@@ -70,7 +70,7 @@ func newLab(a *app) *cobra.Command {
 	for _, l := range labs() {
 		c.AddCommand(labCommand(a, l))
 	}
-	c.AddCommand(newLabParallel(a), newLabGroups(a), newLabPersistence(a), newLabFailover(a), newLabAll(a), compare)
+	c.AddCommand(newLabAll(a), compare)
 	return c
 }
 
@@ -93,17 +93,17 @@ func (a *app) listLabs() error {
 		Name  string `json:"name"`
 		Claim string `json:"claim"`
 	}
-	var labs []known
-	for _, e := range allLabs(false) {
-		labs = append(labs, known{e.Name(), e.Claim()})
+	var all []known
+	for _, l := range labs() {
+		all = append(all, known{l.Name, l.Claim})
 	}
 	if a.output == cli.FormatJSON {
 		return cli.WriteJSON(a.stdout, struct {
 			Labs    []known       `json:"labs"`
 			Reports []record.Kept `json:"reports"`
-		}{labs, kept})
+		}{all, kept})
 	}
-	for _, l := range labs {
+	for _, l := range all {
 		fmt.Fprintf(a.stdout, "%s\n", l.Name)
 		for _, line := range wrap(l.Claim, 78) {
 			fmt.Fprintf(a.stdout, "  %s\n", line)

@@ -52,13 +52,9 @@ func newLabAll(a *app) *cobra.Command {
   weir lab all --short --engine apache -o json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			all := allLabs(short)
-			for _, e := range all {
-				if p, ok := e.(*persistence.Lab); ok {
-					if err := ownProgram(p); err != nil {
-						return err
-					}
-				}
+			all, err := allLabs(short)
+			if err != nil {
+				return err
 			}
 			return a.performLabs(cmd.Context(), all, engine)
 		},
@@ -155,21 +151,23 @@ func worstOf(results []labResult) error {
 	return &cli.Error{Code: cli.ExitUnclear, Err: err, Hint: "run them again on a machine that is less busy"}
 }
 
-// labs are those that are defined by their settings.
-func labs() []*lab.Lab { return []*lab.Lab{backpressure.Lab, batching.Lab, replay.Lab} }
+// labs lists the labs, in the order in which weir lab all runs them.
+func labs() []*lab.Lab {
+	return []*lab.Lab{backpressure.Lab, batching.Lab, replay.Lab, parallel.Lab, groups.Lab, persistence.Lab, failover.Lab}
+}
 
 // allLabs returns an experiment of each lab.
-func allLabs(short bool) (all []lab.Experiment) {
+func allLabs(short bool) (all []lab.Experiment, err error) {
+	var presets []string
+	if short {
+		presets = []string{setting.Short}
+	}
 	for _, l := range labs() {
-		s := l.Settings()
-		if short {
-			s = l.Settings(setting.Short)
+		s := l.Settings(presets...)
+		if err := ownProgram(s); err != nil {
+			return nil, err
 		}
 		all = append(all, l.With(s))
 	}
-	w, g, p, f := parallel.Default(), groups.Default(), persistence.Default(), failover.Default()
-	if short {
-		w, g, p, f = parallel.Short(), groups.Short(), persistence.Short(), failover.Short()
-	}
-	return append(all, &w, &g, &p, &f)
+	return all, nil
 }

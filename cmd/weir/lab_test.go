@@ -139,8 +139,8 @@ func TestLabEndsWithItsControl(t *testing.T) {
 // controls them.
 func TestEveryLabRunsFromThePages(t *testing.T) {
 	l := (&app{}).labsForUI(t.TempDir())
-	if len(l.List) < len(allLabs(false)) {
-		t.Errorf("%d labs of %d have a command", len(l.List), len(allLabs(false)))
+	if len(l.List) < len(labs()) {
+		t.Errorf("%d labs of %d have a command", len(l.List), len(labs()))
 	}
 	commands := newLab(&app{})
 	for _, x := range l.List {

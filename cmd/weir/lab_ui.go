@@ -23,15 +23,10 @@ func (a *app) labsForUI(data string) *web.Labs {
 		return nil
 	}
 	l := &web.Labs{Program: []string{self}, Data: data, Dir: filepath.Join(data, labsDir)}
-	own := &app{}
-	commands := newLab(own).Commands() // flags write to an app: not to this one
-	for _, e := range allLabs(false) {
-		i := slices.IndexFunc(commands, func(c *cobra.Command) bool { return c.Name() == e.Name() })
-		if i < 0 {
-			continue
-		}
-		text, _ := texts.Files.ReadFile(e.Name() + ".md") // a lab may have none yet
-		l.List = append(l.List, web.Lab{Name: e.Name(), Short: commands[i].Short, Claim: e.Claim(), Text: string(text), Fields: labFields(commands[i], own.labPresets[e.Name()])})
+	for _, x := range labs() {
+		text, _ := texts.Files.ReadFile(x.Name + ".md") // a lab may have none yet
+		// Its flags write to an app: not to this one.
+		l.List = append(l.List, web.Lab{Name: x.Name, Short: x.Title, Claim: x.Claim, Text: string(text), Fields: labFields(labCommand(&app{}, x))})
 	}
 	return l
 }
@@ -40,8 +35,7 @@ func (a *app) labsForUI(data string) *web.Labs {
 var notForUI = []string{"data", "output", "log-level", labControl, "help"}
 
 // labFields are a command's flags as settings of a form.
-// Presets are what it has of them: by name, and by flag.
-func labFields(cmd *cobra.Command, presets map[string]map[string]func()) []web.LabField {
+func labFields(cmd *cobra.Command) []web.LabField {
 	fields := []web.LabField{}
 	cmd.Flags().VisitAll(func(f *pflag.Flag) {
 		if slices.Contains(notForUI, f.Name) || f.Hidden {
@@ -50,49 +44,28 @@ func labFields(cmd *cobra.Command, presets map[string]map[string]func()) []web.L
 		what, about := pflag.UnquoteUsage(f)
 		about = strings.Replace(about, what, strings.ToLower(what), 1) // capitals are for terminals
 		x := web.LabField{Name: f.Name, About: about, Kind: "text", Default: f.DefValue, Values: []string{}, Presets: map[string]string{}}
-		if s, ok := f.Value.(*setting.Field); ok {
+		s, own := f.Value.(*setting.Field)
+		if own {
 			x.Default, x.Min, x.Max, x.Whole = s.Default, s.Min, s.Max, s.Whole
 			if len(s.Presets) > 0 && !s.Repeat {
 				for _, name := range labPresets(cmd) {
 					x.Presets[name] = cmp.Or(s.Presets[name], s.Default)
 				}
 			}
-			switch {
-			case len(s.Choices) > 0 && s.List:
-				x.Kind, x.Values = "list", s.Choices
-			case len(s.Choices) > 0:
-				x.Kind, x.Values = "choice", s.Choices
-			case s.Number:
-				x.Kind = "number"
-			}
-			fields = append(fields, x)
-			return
-		}
-		for key, to := range map[string]*string{labLeast: &x.Min, labMost: &x.Max} {
-			if v := f.Annotations[key]; len(v) > 0 {
-				*to = v[0]
-			}
-		}
-		for name, sets := range presets {
-			if set := sets[f.Name]; set != nil && f.Name != "setting" { // which shows none as default, either
-				set()
-				x.Presets[name] = strings.Trim(f.Value.String(), "[]")
-			}
-		}
-		switch f.Value.Type() {
-		case "bool":
-			x.Kind = "switch"
-		case "int", "int64", "float64":
-			x.Kind, x.Whole = "number", f.Value.Type() != "float64"
-		case "stringSlice":
-			x.Default = strings.Trim(f.DefValue, "[]")
 		}
 		if complete, ok := cmd.GetFlagCompletionFunc(f.Name); ok {
-			x.Values, _ = complete(cmd, nil, "")
 			x.Kind = "choice"
-			if f.Value.Type() == "stringSlice" {
-				x.Kind = "list"
-			}
+			x.Values, _ = complete(cmd, nil, "")
+		}
+		switch {
+		case own && s.List && len(s.Choices) > 0:
+			x.Kind = "list"
+		case own && s.Number:
+			x.Kind = "number"
+		case f.Value.Type() == "bool":
+			x.Kind = "switch"
+		case f.Value.Type() == "stringSlice":
+			x.Default = strings.Trim(f.DefValue, "[]")
 		}
 		fields = append(fields, x)
 	})

@@ -45,8 +45,6 @@ type app struct {
 
 	// labControl is set where a lab is controlled through stdin.
 	labControl bool
-	// labPresets are what the labs' presets set, by lab and preset: for forms.
-	labPresets map[string]map[string]map[string]func()
 
 	// clients are those Kafka clients of this process that are measured.
 	clients *metrics.Clients

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/weir-project/weir/internal/lab"
+	"github.com/weir-project/weir/internal/lab/kit"
 	"github.com/weir-project/weir/internal/lab/record"
 )
 
@@ -96,22 +97,18 @@ func between(of map[int64]float64, from, to float64) (n int) {
 }
 
 // measure adds a case's figures and lines.
-func (s *Lab) measure(r *lab.Report, o *seen) {
-	l, of := o.loss(), string(o.of)
-	for _, m := range []record.Measure{
-		{Name: "sent", Value: float64(o.sent), Unit: "events"},
-		{Name: "acknowledged", Value: float64(len(o.acked)), Unit: "events"},
-		{Name: "stored", Value: float64(len(o.stored)), Unit: "events"},
-		{Name: "acknowledged and lost", Value: float64(len(l.lost)), Unit: "events"},
-		{Name: "stored twice", Value: float64(l.doubled), Unit: "events"},
-		{Name: "producer's pause", Value: 1000 * pause(times(o.acked), o.killed), Unit: "ms"},
-		{Name: "consumer's pause", Value: 1000 * pause(times(o.consumed), o.killed), Unit: "ms"},
-		{Name: "new leader after", Value: 1000 * (o.moved - o.killed), Unit: "ms"},
-		{Name: "all in sync after", Value: o.back - o.killed, Unit: "s"},
-	} {
-		r.Measure(of, m.Name, m.Value, m.Unit)
-	}
-	r.Lines = append(r.Lines, perSecond(of, ackedPanel, times(o.acked)), perSecond(of, consumedPanel, times(o.consumed)))
+func (s *Settings) measure(r *lab.Report, o *seen) {
+	l, c := o.loss(), kit.Case{Report: r, Name: o.of.title()}
+	c.Measure("sent", float64(o.sent), "events")
+	c.Measure("acknowledged", float64(len(o.acked)), "events")
+	c.Measure("stored", float64(len(o.stored)), "events")
+	c.Measure("acknowledged and lost", float64(len(l.lost)), "events")
+	c.Measure("stored twice", float64(l.doubled), "events")
+	c.Measure("producer's pause", 1000*pause(times(o.acked), o.killed), "ms")
+	c.Measure("consumer's pause", 1000*pause(times(o.consumed), o.killed), "ms")
+	c.Measure("new leader after", 1000*(o.moved-o.killed), "ms")
+	c.Measure("all in sync after", o.back-o.killed, "s")
+	r.Lines = append(r.Lines, perSecond(c.Name, ackedPanel, times(o.acked)), perSecond(c.Name, consumedPanel, times(o.consumed)))
 }
 
 // Panels of a case.
@@ -139,65 +136,56 @@ func perSecond(of, panel string, times []float64) record.Line {
 }
 
 // judge adds the checks of a case.
-func (s *Lab) judge(r *lab.Report, o *seen) {
-	of := string(o.of)
-	conditions := len(r.Checks)
+func (s *Settings) judge(r *lab.Report, o *seen) {
+	c, conditions := kit.Case{Report: r, Name: o.of.title()}, len(r.Checks)
 	if n, least := between(o.acked, 0, o.killed), int(s.Rate*s.Before.Seconds()/10); n < least {
-		r.Unknown(of, "records are written before the fault", fmt.Sprintf("at least %d acknowledged", least), fmt.Sprint(n))
+		c.Unknown("records are written before the fault", fmt.Sprintf("at least %d acknowledged", least), "%d", n)
 	}
 	if !o.dead || o.successor == o.leader {
-		r.Unknown(of, "the leader is killed and another broker leads", fmt.Sprintf("broker %d gone, another leads", o.leader),
-			fmt.Sprintf("gone: %v, broker %d leads", o.dead, o.successor))
+		c.Unknown("the leader is killed and another broker leads", fmt.Sprintf("broker %d gone, another leads", o.leader), "gone: %v, broker %d leads", o.dead, o.successor)
 	}
 	if !o.finished {
-		r.Unknown(of, "the cluster recovers", "acknowledged and in sync again", "not in time")
+		c.Unknown("the cluster recovers", "acknowledged and in sync again", "not in time")
 	}
 	if len(r.Checks) > conditions {
 		return
 	}
 	l := o.loss()
 	acked, consumed := between(o.acked, o.moved, 1e9), between(o.consumed, o.moved, 1e9)
-	r.Check(of, "producers and consumers go on by themselves", "records after the new leader", fmt.Sprintf("%d acknowledged, %d consumed", acked, consumed),
-		acked > 0 && consumed > 0)
-	lost := fmt.Sprintf("%d lost", len(l.lost))
+	c.Check("producers and consumers go on by themselves", "records after the new leader", fmt.Sprintf("%d acknowledged, %d consumed", acked, consumed), acked > 0 && consumed > 0)
 	switch {
 	case o.of == AcksAll || o.of == AcksEvery:
-		r.Check(of, "no acknowledged record is lost", fmt.Sprintf("all %d stored", len(o.acked)), lost, len(l.lost) == 0)
-		got := fmt.Sprintf("%d, %d, %d", l.doubled, l.foreign, l.late)
-		r.Check(of, "no record is duplicated, foreign or out of order", "0, 0, 0", got, got == "0, 0, 0")
-	case o.real:
-		s.judgeWeak(r, o, l)
-	case o.of == AcksLeader: // one copy, which survives
-		r.Check(of, "with one copy that survives its broker no acknowledged record is lost", "0 lost", lost, len(l.lost) == 0)
-		fallthrough
+		c.Check("no acknowledged record is lost", fmt.Sprintf("all %d stored", len(o.acked)), fmt.Sprintf("%d lost", len(l.lost)), len(l.lost) == 0)
+		c.Equal("no record is duplicated, foreign or out of order", "0, 0, 0", "%d, %d, %d", l.doubled, l.foreign, l.late)
+	case o.real && !o.judgeWeak(c, l):
+		return
 	default:
-		s.noForeign(r, o, l)
+		if o.of == AcksLeader && !o.real { // one copy, which survives
+			c.Equal("with one copy that survives its broker no acknowledged record is lost", "0 lost", "%d lost", len(l.lost))
+		}
+		c.Equal("no record is foreign", "0", "%d", l.foreign)
 	}
 	if o.of == AcksEvery && o.real { // the embedded engine has no replicas to miss
-		s.judgeEvery(r, o)
+		o.judgeEvery(c)
 	}
 }
 
-func (s *Lab) noForeign(r *lab.Report, o *seen, l loss) {
-	r.Check(string(o.of), "no record is foreign", "0", fmt.Sprint(l.foreign), l.foreign == 0)
-}
-
-// judgeWeak adds what holds where only the leader, or no broker, acknowledges.
-func (s *Lab) judgeWeak(r *lab.Report, o *seen, l loss) {
-	of := string(o.of)
+// judgeWeak adds what holds where only the leader, or no broker, acknowledges; false where
+// nothing can be said.
+func (o *seen) judgeWeak(c kit.Case, l loss) bool {
 	if between(o.acked, o.held+holdBlur.Seconds(), o.killed) == 0 {
-		r.Unknown(of, "the leader acknowledges while its followers do not fetch", "at least once", "never")
-		return
+		c.Unknown("the leader acknowledges while its followers do not fetch", "at least once", "never")
+		return false
 	}
-	r.Check(of, "records that only the killed leader had are lost, although it acknowledged them", "at least 1", fmt.Sprint(len(l.lost)), len(l.lost) > 0)
+	c.Check("records that only the killed leader had are lost, although it acknowledged them", "at least 1", fmt.Sprint(len(l.lost)), len(l.lost) > 0)
 	read := 0
 	for _, n := range l.lost {
 		if at, ok := o.consumed[n]; ok && at < o.killed {
 			read++
 		}
 	}
-	r.Check(of, "no record that a consumer had read is lost: consumers see only what all in-sync replicas have", "0 lost", fmt.Sprint(read), read == 0)
-	s.noForeign(r, o, l)
+	c.Check("no record that a consumer had read is lost: consumers see only what all in-sync replicas have", "0 lost", fmt.Sprint(read), read == 0)
+	return true
 }
 
 // holdBlur is how long after they are paused followers may still receive what they had
@@ -205,13 +193,12 @@ func (s *Lab) judgeWeak(r *lab.Report, o *seen, l loss) {
 const holdBlur = 500 * time.Millisecond
 
 // judgeEvery adds what requiring every replica costs.
-func (s *Lab) judgeEvery(r *lab.Report, o *seen) {
-	of := string(o.of)
+func (o *seen) judgeEvery(c kit.Case) {
 	if o.degraded == 0 {
-		r.Unknown(of, "the killed replica leaves the in-sync replicas", "fewer than 3 in sync", "still 3")
+		c.Unknown("the killed replica leaves the in-sync replicas", "fewer than 3 in sync", "still 3")
 		return
 	}
 	n := between(o.acked, o.degraded, o.restarting)
-	r.Check(of, "no producer can write while a required replica is missing", "0 acknowledged, NOT_ENOUGH_REPLICAS",
+	c.Check("no producer can write while a required replica is missing", "0 acknowledged, NOT_ENOUGH_REPLICAS",
 		fmt.Sprintf("%d acknowledged in %.1f s, %s", n, o.restarting-o.degraded, o.probe), n == 0 && o.probe == notEnoughReplicas)
 }

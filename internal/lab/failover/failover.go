@@ -1,13 +1,13 @@
 // Package failover is the lab of a broker that is killed while records are written to the
-// partition that it leads: what each way to acknowledge loses, and how long producers and
-// consumers stand still.
+// partition that it leads: what each acknowledgement setting loses, and how long producers
+// and consumers are paused.
 package failover
 
 import (
 	"context"
+	_ "embed"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -16,89 +16,65 @@ import (
 	"github.com/weir-project/weir/internal/lab/kit"
 )
 
-// A Case is how a producer asks for acknowledgement, and what the topic
-// requires for one.
+// A Case is how a producer asks for acknowledgement and what the topic requires for one, as
+// the flag writes it.
 type Case string
 
 // The cases, by what they are worth.
 const (
 	// AcksNone does not wait for the broker.
-	AcksNone Case = "acks=0"
+	AcksNone Case = "0"
 	// AcksLeader waits for the leader alone.
-	AcksLeader Case = "acks=1"
+	AcksLeader Case = "1"
 	// AcksAll waits for all replicas in sync, which must be two of the three.
-	AcksAll Case = "acks=all, min 2"
+	AcksAll Case = "all"
 	// AcksEvery waits likewise, and all three must be in sync.
-	AcksEvery Case = "acks=all, min 3"
+	AcksEvery Case = "every"
 )
 
-// Cases lists them.
-func Cases() []Case {
-	return []Case{AcksNone, AcksLeader, AcksAll, AcksEvery}
+// title is what a report calls the case.
+func (c Case) title() string {
+	switch c {
+	case AcksAll:
+		return "acks=all, min 2"
+	case AcksEvery:
+		return "acks=all, min 3"
+	}
+	return "acks=" + string(c)
 }
 
-// Ways to break the failover experiment on purpose.
-const (
-	// breakTrim deletes the first acknowledged records of the topic.
-	breakTrim = "trim"
-	// breakTwice writes some records a second time.
-	breakTwice = "twice"
-	// breakIdle kills no broker.
-	breakIdle = "idle"
-)
+// MarshalText implements encoding.TextMarshaler: the settings in a report have titles.
+func (c Case) MarshalText() ([]byte, error) { return []byte(c.title()), nil }
 
-// Breaks lists the ways to break it.
-func Breaks() []string { return []string{breakTrim, breakTwice, breakIdle} }
+// breakTrim deletes the first acknowledged records: a way to break the experiment on purpose,
+// beside twice (some records are written again) and idle (no broker is killed).
+const breakTrim = "trim"
 
-// Limits of Failover's settings.
-const (
-	MinRate = 20
-	MaxRate = 5000
-	minTime = time.Second
-	maxTime = time.Minute
-)
+//go:embed help.md
+var help string
 
-// Lab kills the leader of a partition while records are written to it. It measures what each
-// acknowledgement setting loses, and how long the producer and the consumer are paused.
-type Lab struct {
-	Cases []Case `json:"cases"`
+// Lab kills the leader of a partition while records are written to it.
+var Lab = lab.Define[Settings]("failover", help)
+
+// Settings is its settings.
+type Settings struct {
+	Cases []Case `flag:"cases" json:"cases" default:"0,1,all,every" choices:"0,1,all,every"`
 	// Rate is the records per second that are written in each case.
-	Rate float64 `json:"rate"`
+	Rate float64 `flag:"rate" json:"rate" default:"500" short:"200" min:"20" max:"5000"`
 	// Before is how long records are written before the leader is killed. After is the least
 	// time for which they are written once they are acknowledged again.
-	Before time.Duration `json:"-"`
-	After  time.Duration `json:"-"`
+	Before time.Duration `flag:"before" json:"before_s" default:"4s" short:"1s" min:"1s" max:"1m"`
+	After  time.Duration `flag:"after" json:"after_s" default:"4s" short:"1s" min:"1s" max:"1m"`
 	// Hold is how long the followers are paused before the leader is killed, when they are
-	// processes. It simulates a network that breaks before the machine does.
-	Hold time.Duration `json:"-"`
+	// processes. It simulates a network that breaks before the machine does. Brokers that are
+	// paused for longer lose their own session, and leadership.
+	Hold time.Duration `flag:"hold" json:"hold_s" default:"2s" min:"1s" max:"4s"`
 	// Break is empty, or a way to break the experiment on purpose.
-	Break string `json:"break,omitempty"`
+	Break string `flag:"break" json:"break,omitempty" choices:"trim,twice,idle"`
 }
 
-// Default kills a leader under each way to acknowledge.
-func Default() Lab {
-	return Lab{Cases: Cases(), Rate: 500, Before: 4 * time.Second, After: 4 * time.Second, Hold: 2 * time.Second}
-}
-
-// Short is the same claim in the least time.
-func Short() Lab {
-	s := Default()
-	s.Rate, s.Before, s.After = 200, time.Second, time.Second
-	return s
-}
-
-// Name implements Experiment.
-func (s *Lab) Name() string { return "failover" }
-
-// Source implements Sourced.
-func (s *Lab) Source() string { return "numbered records" }
-
-// Claim implements Experiment.
-func (s *Lab) Claim() string {
-	return "When the broker that leads a partition is killed, acks=all with min.insync.replicas loses and duplicates no acknowledged record; " +
-		"acks=1 and acks=0 can lose what they reported as written, without an error; a topic that requires every replica cannot be written while one is missing; " +
-		"and producers and consumers go on by themselves."
-}
+// Source implements lab.Sourced.
+func (s *Settings) Source() string { return "numbered records" }
 
 // embeddedClaim is the part of the claim that one shared copy of the log can
 // show. A verdict under the whole claim would say that acks=1 loses nothing.
@@ -106,78 +82,32 @@ const embeddedClaim = "When the broker that leads a partition is killed, another
 	"no record that a broker acknowledged is lost or duplicated. The embedded brokers share one copy of the log, so this run cannot show what acks=0 and acks=1 lose, " +
 	"or that min.insync.replicas=3 stops writing: weir lab failover --engine apache shows both."
 
-// Settings implements Experiment.
-func (s *Lab) Settings() any {
-	return struct {
-		*Lab
-		BeforeSeconds float64 `json:"before_s"`
-		AfterSeconds  float64 `json:"after_s"`
-		HoldSeconds   float64 `json:"hold_s"`
-	}{s, s.Before.Seconds(), s.After.Seconds(), s.Hold.Seconds()}
-}
-
-// Check implements Experiment.
-func (s *Lab) Check() error {
-	if len(s.Cases) == 0 {
-		return fmt.Errorf("no case to try: choose some of %q", Cases())
-	}
-	for i, c := range s.Cases {
-		if !slices.Contains(Cases(), c) {
-			return fmt.Errorf("unknown case %q: choose some of %q", c, Cases())
-		}
-		if slices.Contains(s.Cases[:i], c) {
-			return fmt.Errorf("%q is named twice", c)
-		}
-	}
-	switch {
-	case !(s.Rate >= MinRate && s.Rate <= MaxRate):
-		return fmt.Errorf("a rate of %v is not between %d and %d records a second", s.Rate, MinRate, MaxRate)
-	case s.Before < minTime || s.Before > maxTime:
-		return fmt.Errorf("a time of %v before the death is not between %v and %v", s.Before, minTime, maxTime)
-	case s.After < minTime || s.After > maxTime:
-		return fmt.Errorf("a time of %v after it is not between %v and %v", s.After, minTime, maxTime)
-	case s.Hold < time.Second || s.Hold > 4*time.Second:
-		// Brokers that are held for longer lose their own session, and leadership.
-		return fmt.Errorf("followers can be held for 1s to 4s, not for %v", s.Hold)
-	case s.Break != "" && !slices.Contains(Breaks(), s.Break):
-		return kit.NoSuch("way to break", s.Break, Breaks())
-	}
-	return nil
-}
-
-// Run implements Experiment.
-func (s *Lab) Run(ctx context.Context, b *lab.Bench, r *lab.Report) (err error) {
+// Run implements lab.Settings.
+func (s *Settings) Run(ctx context.Context, b *lab.Bench, r *lab.Report) (err error) {
 	b.Progress("starting three brokers")
 	e, err := kit.OpenEngine(ctx, b, nil)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, e.Close()) }()
-	if !e.Real() {
+	simulated := ""
+	if r.Notes = notes(e.Real()); !e.Real() {
 		r.Claim = embeddedClaim
+		simulated = " (simulated: Apache Kafka answers " + notEnoughReplicas + ")"
 	}
 	for i, c := range s.Cases {
-		show := func(text string) { b.Progress(fmt.Sprintf("%d of %d  %-15s  %s", i+1, len(s.Cases), c, text)) }
+		show := func(text string) { b.Progress(fmt.Sprintf("%d of %d  %-15s  %s", i+1, len(s.Cases), c.title(), text)) }
 		o, err := s.observe(ctx, b, e, c, i, show)
 		if err != nil {
-			return fmt.Errorf("%s: %w", c, err)
+			return fmt.Errorf("%s: %w", c.title(), err)
 		}
 		s.measure(r, o)
 		s.judge(r, o)
 		if o.probe != "" {
-			r.Notes = append(r.Notes, fmt.Sprintf("with one of three replicas missing, a producer with acks=all got this answer from a topic with min.insync.replicas=3: %s%s", o.probe, simulated(e)))
+			r.Notes = append(r.Notes, fmt.Sprintf("with one of three replicas missing, a producer with acks=all got this answer from a topic with min.insync.replicas=3: %s%s", o.probe, simulated))
 		}
 	}
-	r.Notes = append(notes(e.Real()), r.Notes...)
 	return ctx.Err()
-}
-
-// simulated says that an engine cannot really refuse.
-func simulated(e *kit.Engine) string {
-	if e.Real() {
-		return ""
-	}
-	return " (simulated: Apache Kafka answers " + notEnoughReplicas + ")"
 }
 
 // notes say what the engine can and cannot show.
@@ -189,7 +119,5 @@ func notes(real bool) []string {
 		}
 	}
 	d, _ := cluster.DifferenceOf(cluster.DiffReplication)
-	return []string{
-		"the embedded cluster differs from Apache Kafka: " + strings.ReplaceAll(d.Embedded+". "+d.Learner, "`", ""),
-	}
+	return []string{"the embedded cluster differs from Apache Kafka: " + strings.ReplaceAll(d.Embedded+". "+d.Learner, "`", "")}
 }

@@ -1,6 +1,7 @@
 package failover
 
 import (
+	"encoding/json"
 	"os"
 	"strings"
 	"testing"
@@ -9,8 +10,10 @@ import (
 
 	"github.com/weir-project/weir/internal/cluster"
 	"github.com/weir-project/weir/internal/lab"
+	"github.com/weir-project/weir/internal/lab/kit"
 	"github.com/weir-project/weir/internal/lab/labtest"
 	"github.com/weir-project/weir/internal/lab/record"
+	"github.com/weir-project/weir/internal/lab/setting"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -39,7 +42,7 @@ func seenFailover(of Case, real bool) *seen {
 }
 
 func judged(o *seen) *lab.Report {
-	s := Short()
+	s := setting.New[Settings](setting.Short)
 	s.Rate = 100
 	r := &lab.Report{}
 	s.measure(r, o)
@@ -50,7 +53,7 @@ func judged(o *seen) *lab.Report {
 
 func TestFailoverJudge(t *testing.T) {
 	t.Parallel()
-	for _, of := range Cases() {
+	for _, of := range setting.New[Settings]().Cases {
 		for _, real := range []bool{false, true} {
 			if r := judged(seenFailover(of, real)); r.Verdict != record.Holds {
 				t.Errorf("%s, real %v: %s: %s", of, real, r.Verdict, r.Reason)
@@ -106,38 +109,41 @@ func TestFailoverMeasures(t *testing.T) {
 
 func TestFailoverSettings(t *testing.T) {
 	t.Parallel()
-	def, short := Default(), Short()
-	for _, s := range []Lab{def, short} {
-		if err := s.Check(); err != nil {
+	for _, s := range []*Settings{setting.New[Settings](), setting.New[Settings](setting.Short)} {
+		if err := Lab.With(s).Check(); err != nil {
 			t.Error(err)
 		}
 	}
-	for says, do := range map[string]func(*Lab){
-		"no case":     func(s *Lab) { s.Cases = nil },
-		"named twice": func(s *Lab) { s.Cases = []Case{AcksAll, AcksAll} },
-		`"acks=2"`:    func(s *Lab) { s.Cases = []Case{"acks=2"} },
-		"a rate":      func(s *Lab) { s.Rate = 1e9 },
-		"before":      func(s *Lab) { s.Before = 0 },
-		"after":       func(s *Lab) { s.After = 0 },
-		"held for":    func(s *Lab) { s.Hold = 0 },
-		`"burn"`:      func(s *Lab) { s.Break = "burn" },
+	for says, do := range map[string]func(*Settings){
+		"--cases is empty": func(s *Settings) { s.Cases = nil },
+		"named twice":      func(s *Settings) { s.Cases = []Case{AcksAll, AcksAll} },
+		`"2" is unknown`:   func(s *Settings) { s.Cases = []Case{"2"} },
+		"--rate":           func(s *Settings) { s.Rate = 1e9 },
+		"--before":         func(s *Settings) { s.Before = 0 },
+		"--after":          func(s *Settings) { s.After = 0 },
+		"--hold":           func(s *Settings) { s.Hold = 0 },
+		`"burn"`:           func(s *Settings) { s.Break = "burn" },
 	} {
-		s := Default()
-		do(&s)
-		if err := s.Check(); err == nil || !strings.Contains(err.Error(), says) {
+		s := setting.New[Settings]()
+		do(s)
+		if err := Lab.With(s).Check(); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("want an error with %q, got %v", says, err)
 		}
+	}
+	body, err := json.Marshal(Lab.With(setting.New[Settings]()).Settings())
+	if want := `{"after_s":4,"before_s":4,"cases":["acks=0","acks=1","acks=all, min 2","acks=all, min 3"],"hold_s":2,"rate":500}`; err != nil || string(body) != want {
+		t.Errorf("settings in a report are %s, %v", body, err)
 	}
 }
 
 // TestFailover runs it for real: on the embedded engine always, on Apache Kafka
 // where the environment says so.
 func TestFailover(t *testing.T) {
-	s := Short()
+	s := setting.New[Settings](setting.Short)
 	if os.Getenv("WEIR_TEST_KAFKA") != "" && os.Getenv("WEIR_TEST_LAB") != "full" {
 		s.Cases = []Case{AcksLeader, AcksEvery} // 20 s each; these two show the most
 	}
-	r := labtest.Perform(t, &s)
+	r := labtest.Perform(t, Lab.With(s))
 	if r.Verdict == record.DoesNotHold || len(r.Checks) < 4 {
 		t.Errorf("%s: %s", r.Verdict, r.Reason)
 	}
@@ -153,10 +159,10 @@ func TestBrokenFailover(t *testing.T) {
 	if os.Getenv("WEIR_TEST_KAFKA") != "" {
 		t.Skip("the faults are the same on every engine")
 	}
-	for breakage, want := range map[string]record.Verdict{breakTrim: record.DoesNotHold, breakTwice: record.DoesNotHold, breakIdle: record.Inconclusive} {
-		s := Short()
+	for breakage, want := range map[string]record.Verdict{breakTrim: record.DoesNotHold, kit.BreakTwice: record.DoesNotHold, kit.BreakIdle: record.Inconclusive} {
+		s := setting.New[Settings](setting.Short)
 		s.Break, s.Cases = breakage, []Case{AcksAll}
-		if r := labtest.Perform(t, &s); r.Verdict != want {
+		if r := labtest.Perform(t, Lab.With(s)); r.Verdict != want {
 			t.Errorf("%s: %s: %s; want %s", breakage, r.Verdict, r.Reason, want)
 		}
 	}

@@ -30,55 +30,32 @@ const (
 // run is a case while it runs.
 type run struct {
 	*seen
-	s     *Lab
+	s     *Settings
 	e     *kit.Engine
+	b     *lab.Bench
 	topic string
 	kafka kafka.Config
+	cl    *kgo.Client
 	admin *kadm.Client
 	begin time.Time
-	b     *lab.Bench
 	show  func(string)
 	down  bool // the leader is killed and not yet started again
 
-	mu    sync.Mutex // guards acked, sent and consumed of seen
-	wg    sync.WaitGroup
-	stops []func()
+	mu sync.Mutex // guards acked, sent and consumed of seen
 }
 
 // observe runs one case.
-func (s *Lab) observe(ctx context.Context, b *lab.Bench, e *kit.Engine, c Case, index int, show func(string)) (_ *seen, err error) {
-	f := &run{s: s, e: e, topic: fmt.Sprintf("lab-failover-%d", index), begin: time.Now(), b: b, show: show, kafka: kit.Kafka(b, e),
+func (s *Settings) observe(ctx context.Context, b *lab.Bench, e *kit.Engine, c Case, index int, show func(string)) (_ *seen, err error) {
+	f := &run{s: s, e: e, b: b, topic: fmt.Sprintf("lab-failover-%d", index), begin: time.Now(), show: show, kafka: kit.Kafka(b, e),
 		seen: &seen{of: c, real: e.Real(), acked: make(map[int64]float64), consumed: make(map[int64]float64)}}
-	cl, err := f.kafka.NewClient(kgo.MetadataMinAge(50 * time.Millisecond))
-	if err != nil {
+	if f.cl, err = f.kafka.NewClient(kgo.MetadataMinAge(50 * time.Millisecond)); err != nil {
 		return nil, err
 	}
-	defer cl.Close()
-	f.admin = kadm.NewClient(cl)
-	defer f.stop()
-	b.Begin(string(c), f.begin)
-	// Nothing may be left of a case that was cut short, or the next one finds two brokers
-	// only, one of which is held.
-	defer func() {
-		if f.down {
-			err = errors.Join(err, f.revive(context.WithoutCancel(ctx)))
-		}
-	}()
-	for _, step := range []struct {
-		text string
-		do   func(context.Context) error
-	}{
-		{"creating a topic", f.open},
-		{"writing and reading", f.load},
-		{"", f.fault},
-		{"", f.recovery},
-		{"", func(ctx context.Context) error { f.stop(); return f.sabotage(ctx, cl) }},
-		{"reading the topic back", func(ctx context.Context) error { return f.readBack(ctx, cl) }},
-	} {
-		if step.text != "" {
-			show(step.text)
-		}
-		if err := step.do(ctx); err != nil {
+	defer f.cl.Close()
+	f.admin = kadm.NewClient(f.cl)
+	b.Begin(c.title(), f.begin)
+	for _, step := range []func(context.Context) error{f.open, f.load, f.sabotage, f.readBack} {
+		if err := step(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -88,11 +65,19 @@ func (s *Lab) observe(ctx context.Context, b *lab.Bench, e *kit.Engine, c Case, 
 // now is the time in seconds since the case began.
 func (f *run) now() float64 { return time.Since(f.begin).Seconds() }
 
+func (f *run) mark(format string, args ...any) {
+	f.b.Mark(f.of.title(), fmt.Sprintf(format, args...))
+}
+
 // open makes the topic: one partition, so that only one broker matters.
 func (f *run) open(ctx context.Context) error {
-	least := map[Case]string{AcksAll: "2", AcksEvery: "3"}[f.of]
-	if least == "" {
-		least = "1"
+	f.show("creating a topic")
+	least := "1"
+	switch f.of {
+	case AcksAll:
+		least = "2"
+	case AcksEvery:
+		least = "3"
 	}
 	if _, err := f.admin.CreateTopic(ctx, 1, 3, map[string]*string{"min.insync.replicas": &least}, f.topic); err != nil {
 		return fmt.Errorf("create topic: %w", err)
@@ -130,9 +115,8 @@ func (f *run) partition(ctx context.Context) (kadm.PartitionDetail, error) {
 	return p, p.Err
 }
 
-// load starts a producer at the case's rate and a consumer, and returns when enough is
-// consumed. Consumed, not only acknowledged: then every in-sync replica has it.
-func (f *run) load(ctx context.Context) error {
+// clients opens the producer and the consumer of the case.
+func (f *run) clients() (producer, consumer *kgo.Client, err error) {
 	opts := []kgo.Opt{kgo.DefaultProduceTopic(f.topic), kgo.ProducerLinger(0), kgo.MaxBufferedRecords(1 << 20),
 		kgo.MetadataMinAge(100 * time.Millisecond), kgo.ProduceRequestTimeout(5 * time.Second)}
 	switch f.of {
@@ -140,30 +124,48 @@ func (f *run) load(ctx context.Context) error {
 		opts = append(opts, kgo.RequiredAcks(kgo.NoAck()), kgo.DisableIdempotentWrite())
 	case AcksLeader:
 		opts = append(opts, kgo.RequiredAcks(kgo.LeaderAck()), kgo.DisableIdempotentWrite())
-	default:
-		opts = append(opts, kgo.RequiredAcks(kgo.AllISRAcks()))
 	}
-	producer, err := f.kafka.NewClient(opts...)
-	if err != nil {
-		return err
+	if producer, err = f.kafka.NewClient(opts...); err != nil {
+		return nil, nil, err
 	}
-	consumer, err := f.kafka.NewClient(kgo.MetadataMinAge(100*time.Millisecond), kgo.FetchMaxWait(100*time.Millisecond),
+	consumer, err = f.kafka.NewClient(kgo.MetadataMinAge(100*time.Millisecond), kgo.FetchMaxWait(100*time.Millisecond),
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{f.topic: {0: kgo.NewOffset().AtStart()}}))
 	if err != nil {
 		producer.Close()
+	}
+	return producer, consumer, err
+}
+
+// load writes at the case's rate and reads, and meanwhile kills the leader and waits for
+// recovery. It begins with that when enough is consumed. Consumed, not only acknowledged:
+// then every in-sync replica has it.
+func (f *run) load(ctx context.Context) (err error) {
+	f.show("writing and reading")
+	producer, consumer, err := f.clients()
+	if err != nil {
 		return err
 	}
+	var wg sync.WaitGroup
+	defer wg.Wait()
 	going, stop := context.WithCancel(ctx)
-	f.stops = append(f.stops, stop)
-	f.wg.Go(func() {
+	defer stop()
+	// A case that was cut short leaves all brokers running: the next one needs three, and
+	// the producer's last records may need every replica.
+	defer func() { err = errors.Join(err, f.revive(context.WithoutCancel(ctx))) }()
+	wg.Go(func() {
 		load := kit.Load{Client: producer, Rate: f.s.Rate, Drop: true, Sent: f.sending, Acked: f.settled,
 			Record: func(n int64) *kgo.Record { return &kgo.Record{Value: strconv.AppendInt(nil, n, 10)} }}
 		_ = load.Run(going) // what is not acknowledged by then never is
 	})
-	f.wg.Go(func() { f.consume(going, consumer) })
-	f.wg.Go(func() { f.tell(going) })
-	_, err = f.until(ctx, func() bool { return len(f.consumed) >= int(f.s.Rate*f.s.Before.Seconds()) })
-	return err
+	wg.Go(func() { f.consume(going, consumer) })
+	wg.Go(func() { f.report(going) })
+	if _, err := f.until(ctx, func() bool { return len(f.consumed) >= int(f.s.Rate*f.s.Before.Seconds()) }); err != nil {
+		return err
+	}
+	if err := f.fault(ctx); err != nil {
+		return err
+	}
+	return f.recovery(ctx)
 }
 
 func (f *run) sending(n int64) {
@@ -189,18 +191,17 @@ func (f *run) consume(ctx context.Context, cl *kgo.Client) {
 		at := f.now()
 		f.mu.Lock()
 		fetches.EachRecord(func(r *kgo.Record) {
-			if n := number(r.Value); n >= 0 {
-				if _, ok := f.consumed[n]; !ok {
-					f.consumed[n] = at
-				}
+			n := number(r.Value)
+			if _, again := f.consumed[n]; n >= 0 && !again {
+				f.consumed[n] = at
 			}
 		})
 		f.mu.Unlock()
 	}
 }
 
-// tell shows how many records a second are acknowledged and consumed, until ctx ends.
-func (f *run) tell(ctx context.Context) {
+// report shows how many records a second are acknowledged and consumed, until ctx ends.
+func (f *run) report(ctx context.Context) {
 	var acked, consumed int
 	for last := time.Now(); kit.Wait(ctx, kit.TellEvery) == nil; {
 		f.mu.Lock()
@@ -208,17 +209,9 @@ func (f *run) tell(ctx context.Context) {
 		f.mu.Unlock()
 		took := time.Since(last).Seconds()
 		last = time.Now()
-		f.b.Points(string(f.of), record.Point{Panel: ackedPanel, Y: float64(a-acked) / took}, record.Point{Panel: consumedPanel, Y: float64(c-consumed) / took})
+		f.b.Points(f.of.title(), record.Point{Panel: ackedPanel, Y: float64(a-acked) / took}, record.Point{Panel: consumedPanel, Y: float64(c-consumed) / took})
 		acked, consumed = a, c
 	}
-}
-
-// stop ends producer and consumer. It may be called twice.
-func (f *run) stop() {
-	for _, stop := range f.stops {
-		stop()
-	}
-	f.wg.Wait()
 }
 
 // until waits until ok, which is asked with the lock held; false when patience is over.
@@ -233,73 +226,61 @@ func (f *run) until(ctx context.Context, ok func() bool) (bool, error) {
 // fault pauses the followers where that is possible, kills the leader, and waits for
 // another one.
 func (f *run) fault(ctx context.Context) error {
-	if f.s.Break == breakIdle {
+	if f.s.Break == kit.BreakIdle {
 		return nil
 	}
 	p, err := f.partition(ctx)
 	if err != nil {
 		return fmt.Errorf("find the leader: %w", err)
 	}
-	f.leader, f.successor = p.Leader, p.Leader
-	f.held = f.now()
+	f.leader, f.successor, f.held = p.Leader, p.Leader, f.now()
 	if f.real {
-		f.show(fmt.Sprintf("pausing the followers of broker %d", p.Leader))
-		f.b.Mark(string(f.of), fmt.Sprintf("followers of broker %d paused", p.Leader))
-		resume, err := pauseFollowers(f.e, p)
-		if err != nil {
-			return err
-		}
-		if err = kit.Wait(ctx, f.s.Hold); err == nil {
-			err = f.kill(ctx, p.Leader)
-		}
-		if err := errors.Join(err, resume()); err != nil {
-			return err
-		}
-	} else if err := f.kill(ctx, p.Leader); err != nil {
+		err = f.cutOff(ctx, p.Replicas)
+	} else {
+		err = f.kill(ctx)
+	}
+	if err != nil {
 		return err
 	}
-	f.show(fmt.Sprintf("broker %d is killed: waiting for another leader", p.Leader))
+	f.show(fmt.Sprintf("broker %d is killed: waiting for another leader", f.leader))
 	_, err = f.poll(ctx, func(leader int32, _ int) bool {
 		if leader < 0 || leader == f.leader {
 			return false
 		}
 		f.moved, f.successor = f.now(), leader
-		f.b.Mark(string(f.of), fmt.Sprintf("broker %d leads", leader))
+		f.mark("broker %d leads", leader)
 		return true
 	})
 	return err
 }
 
-// pauseFollowers stops the processes of all replicas but the leader, and returns what
-// lets them go on.
-func pauseFollowers(e *kit.Engine, p kadm.PartitionDetail) (resume func() error, err error) {
-	var paused []int32
-	resume = func() (err error) {
-		for _, id := range paused {
-			err = errors.Join(err, e.Resume(id))
-		}
-		return err
-	}
-	for _, id := range p.Replicas {
-		if id == p.Leader {
+// cutOff pauses the processes of all replicas but the leader, kills it, and lets them go on.
+func (f *run) cutOff(ctx context.Context, replicas []int32) (err error) {
+	f.show(fmt.Sprintf("pausing the followers of broker %d", f.leader))
+	f.mark("followers of broker %d paused", f.leader)
+	for _, id := range replicas {
+		if id == f.leader {
 			continue
 		}
-		if err := e.Pause(id); err != nil {
-			return nil, errors.Join(err, resume())
+		if err := f.e.Pause(id); err != nil {
+			return err
 		}
-		paused = append(paused, id)
+		defer func() { err = errors.Join(err, f.e.Resume(id)) }()
 	}
-	return resume, nil
+	if err := kit.Wait(ctx, f.s.Hold); err != nil {
+		return err
+	}
+	return f.kill(ctx)
 }
 
 // kill kills the leader without warning.
-func (f *run) kill(ctx context.Context, id int32) error {
+func (f *run) kill(ctx context.Context) error {
 	f.killed = f.now()
-	if err := f.e.KillHard(ctx, id); err != nil {
+	if err := f.e.KillHard(ctx, f.leader); err != nil {
 		return err
 	}
-	f.down, f.dead = true, !f.e.Alive(ctx, id)
-	f.b.Mark(string(f.of), fmt.Sprintf("broker %d killed", id))
+	f.down, f.dead = true, !f.e.Alive(ctx, f.leader)
+	f.mark("broker %d killed", f.leader)
 	return nil
 }
 
@@ -324,10 +305,8 @@ func (f *run) recovery(ctx context.Context) error {
 	if ok, err := f.until(ctx, func() bool { return len(f.acked) >= enough }); err != nil || !ok {
 		return err
 	}
-	if f.down {
-		if err := f.revive(ctx); err != nil {
-			return err
-		}
+	if err := f.revive(ctx); err != nil {
+		return err
 	}
 	f.show("waiting for all replicas to be in sync")
 	ok, err := f.inSync(ctx)
@@ -335,14 +314,17 @@ func (f *run) recovery(ctx context.Context) error {
 	return err
 }
 
-// revive starts the killed broker again.
+// revive starts the killed broker again, where it is down.
 func (f *run) revive(ctx context.Context) error {
+	if !f.down {
+		return nil
+	}
 	f.restarting = f.now()
 	if err := f.e.Restart(ctx, f.leader); err != nil {
 		return err
 	}
 	f.down = false
-	f.b.Mark(string(f.of), fmt.Sprintf("broker %d is back", f.leader))
+	f.mark("broker %d is back", f.leader)
 	return nil
 }
 
@@ -363,31 +345,29 @@ func (f *run) degradedTime(ctx context.Context) error {
 
 // ask writes one record without trying again, and returns the answer's name.
 func (f *run) ask(ctx context.Context) string {
-	cl, err := f.kafka.NewClient(kgo.RequiredAcks(kgo.AllISRAcks()), kgo.DisableIdempotentWrite(), kgo.RecordRetries(0), kgo.ProducerLinger(0))
+	cl, err := f.kafka.NewClient(kgo.DisableIdempotentWrite(), kgo.RecordRetries(0), kgo.ProducerLinger(0))
 	if err != nil {
 		return err.Error()
 	}
 	defer cl.Close()
 	ctx, cancel := context.WithTimeout(ctx, kit.Patience)
 	defer cancel()
-	err = cl.ProduceSync(ctx, &kgo.Record{Topic: f.topic, Value: []byte(probeValue)}).FirstErr()
-	if err == nil {
-		return "accepted"
+	if err := cl.ProduceSync(ctx, &kgo.Record{Topic: f.topic, Value: []byte(probeValue)}).FirstErr(); err != nil {
+		return kit.ErrorName(err)
 	}
-	return kit.ErrorName(err)
+	return "accepted"
 }
 
 // sabotage breaks what --break asked for.
-func (f *run) sabotage(ctx context.Context, cl *kgo.Client) error {
-	var err error
+func (f *run) sabotage(ctx context.Context) (err error) {
 	switch f.s.Break {
 	case breakTrim:
 		offsets := kadm.Offsets{}
 		offsets.AddOffset(f.topic, 0, 10, -1)
 		_, err = f.admin.DeleteRecords(ctx, offsets)
-	case breakTwice:
+	case kit.BreakTwice:
 		for n := range int64(3) {
-			err = errors.Join(err, cl.ProduceSync(ctx, &kgo.Record{Topic: f.topic, Value: strconv.AppendInt(nil, n, 10)}).FirstErr())
+			err = errors.Join(err, f.cl.ProduceSync(ctx, &kgo.Record{Topic: f.topic, Value: strconv.AppendInt(nil, n, 10)}).FirstErr())
 		}
 	}
 	if err != nil {
@@ -397,8 +377,9 @@ func (f *run) sabotage(ctx context.Context, cl *kgo.Client) error {
 }
 
 // readBack reads the whole topic.
-func (f *run) readBack(ctx context.Context, cl *kgo.Client) error {
-	return kit.ReadBack(ctx, f.kafka, cl, func(r *kgo.Record) {
+func (f *run) readBack(ctx context.Context) error {
+	f.show("reading the topic back")
+	return kit.ReadBack(ctx, f.kafka, f.cl, func(r *kgo.Record) {
 		if string(r.Value) != probeValue {
 			f.stored = append(f.stored, number(r.Value))
 		}

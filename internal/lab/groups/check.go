@@ -1,7 +1,6 @@
 package groups
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -23,7 +22,7 @@ const (
 // seen is what was seen.
 type seen struct {
 	rate, hold float64
-	// sent is what was acknowledged, truth by kind, ends by partition.
+	// sent is what was acknowledged, truth by event type, ends by partition.
 	sent  int64
 	truth map[string]int64
 	ends  map[int32]int64
@@ -59,8 +58,33 @@ type protocolSeen struct {
 	reads     []readEvent
 	moves     []handover
 	deaths    []deathSeen
-	left      int // requests to leave that were written
+	left      int // requests to leave that members wrote when they left
 	committed map[int32]int64
+}
+
+// readEvent is one record that a member received.
+type readEvent struct {
+	at        float64 // seconds since the run began
+	partition int32
+	offset    int64
+	member    int
+}
+
+// handover is a partition that was assigned to a member, or revoked.
+type handover struct {
+	at        float64
+	partition int32
+	member    int
+	given     bool
+}
+
+// deathSeen is a member whose network was cut.
+type deathSeen struct {
+	member int
+	at     float64
+	beat   float64        // when its last heartbeat was written
+	leaves int            // how many requests to leave were written
+	parts  map[int32]part // those of its partitions that it had read
 }
 
 // tallyOf is how often each record was read.
@@ -72,11 +96,11 @@ type tallyOf struct {
 // count compares what was read with what there is.
 func (p *protocolSeen) count(ends map[int32]int64) tallyOf {
 	t := tallyOf{doubled: map[[2]int64]bool{}}
-	times := map[int32][]int{}
+	times, newest := map[int32][]int{}, map[int32]int64{}
 	for id, end := range ends {
 		times[id] = make([]int, end)
+		t.lost += end
 	}
-	newest := map[int32]int64{}
 	for _, r := range p.reads {
 		seen := times[r.partition]
 		if r.offset >= int64(len(seen)) {
@@ -87,31 +111,25 @@ func (p *protocolSeen) count(ends map[int32]int64) tallyOf {
 			t.doubled[[2]int64{int64(r.partition), r.offset}] = true
 			continue
 		}
+		t.lost--
 		if r.offset+1 < newest[r.partition] {
 			t.late++
 		}
 		newest[r.partition] = max(newest[r.partition], r.offset+1)
 	}
-	for _, seen := range times {
-		for _, n := range seen {
-			if n == 0 {
-				t.lost++
-			}
-		}
-	}
 	return t
 }
 
-// redone is how many records at least and at most had been read and not committed by
-// those who died: a commit that was asked for and not answered may count or not.
-// outside is how many of the doubled ones are none of those.
+// redone is how many records at least and at most killed members had read and not committed:
+// a commit that was asked for and not answered may count or not. outside is how many of the
+// duplicated records are none of those.
 func (p *protocolSeen) redone(doubled map[[2]int64]bool) (least, most, outside int64) {
 	left := maps.Clone(doubled)
 	for _, d := range p.deaths {
-		for id, done := range d.done {
-			least += done - max(d.acked[id], d.tried[id])
-			most += done - d.acked[id]
-			for o := d.acked[id]; o < done; o++ {
+		for id, x := range d.parts {
+			least += x.done - max(x.acked, x.tried)
+			most += x.done - x.acked
+			for o := x.acked; o < x.done; o++ {
 				delete(left, [2]int64{int64(id), o})
 			}
 		}
@@ -119,46 +137,40 @@ func (p *protocolSeen) redone(doubled map[[2]int64]bool) (least, most, outside i
 	return least, most, int64(len(left))
 }
 
-// during returns the partitions that were given up in a step, and those that moved to
-// another member.
-func (p *protocolSeen) during(s *stepSeen) (revoked, moved map[int32]bool) {
-	revoked, moved = map[int32]bool{}, map[int32]bool{}
+// stepEffect is what a step did to partitions.
+type stepEffect struct {
+	revoked, moved map[int32]bool
+	// ofMoved and ofStayed are the longest stop of the partitions that moved and of those that
+	// stayed, in seconds.
+	ofMoved, ofStayed float64
+}
+
+// effect is what a step did. A stop is a time in which a partition's records were not read,
+// by any member: what lies in the step of the gap between two that follow each other.
+func (p *protocolSeen) effect(s *stepSeen) stepEffect {
+	e := stepEffect{revoked: map[int32]bool{}, moved: map[int32]bool{}}
 	for _, h := range p.moves {
 		if h.at >= s.began && h.at <= s.settled && !h.given {
-			revoked[h.partition] = true
+			e.revoked[h.partition] = true
 		}
 	}
 	for id, m := range s.after {
 		if s.before[id] != m {
-			moved[id] = true
+			e.moved[id] = true
 		}
 	}
-	return revoked, moved
-}
-
-// stops is the longest time in a step in which a partition's records were not read, by
-// whoever: what lies in it of the gap between two that follow each other.
-func (p *protocolSeen) stops(s *stepSeen) map[int32]float64 {
-	out, last := map[int32]float64{}, map[int32]float64{}
+	last := map[int32]float64{}
 	for _, r := range p.reads { // in the order of time
 		if before, ok := last[r.partition]; ok {
-			out[r.partition] = max(out[r.partition], min(r.at, s.settled)-max(before, s.began))
+			longest := &e.ofStayed
+			if e.moved[r.partition] {
+				longest = &e.ofMoved
+			}
+			*longest = max(*longest, min(r.at, s.settled)-max(before, s.began))
 		}
 		last[r.partition] = r.at
 	}
-	return out
-}
-
-// longest is the longest stop of the partitions that moved and of those that stayed.
-func longest(stops map[int32]float64, moved map[int32]bool) (ofMoved, ofStayed float64) {
-	for id, d := range stops {
-		if moved[id] {
-			ofMoved = max(ofMoved, d)
-		} else {
-			ofStayed = max(ofStayed, d)
-		}
-	}
-	return ofMoved, ofStayed
+	return e
 }
 
 // step finds a protocol's step.
@@ -171,7 +183,7 @@ func (o *seen) step(p Protocol, kind string) *stepSeen {
 }
 
 // measure adds figures.
-func (s *Lab) measure(r *lab.Report, o *seen) {
+func (o *seen) measure(r *lab.Report) {
 	r.Measure(steadyGroup, "counted", float64(kit.Sum(o.steady)), "events")
 	r.Measure(slowGroup, "counted", float64(kit.Sum(o.slow)), "events")
 	r.Measure(steadyGroup, "largest lag in the pause", float64(o.steadyPeak), "events")
@@ -180,142 +192,132 @@ func (s *Lab) measure(r *lab.Report, o *seen) {
 		r.Measure(slowGroup, "paused for", o.resumedAt-o.pausedAt, "s")
 		r.Measure(slowGroup, "caught up in", o.drainedAt-o.resumedAt, "s")
 	}
-	for i := range o.protocols {
-		p := &o.protocols[i]
-		of := string(p.protocol)
-		t := p.count(o.ends)
-		r.Measure(of, "read", float64(len(p.reads)), "events")
-		r.Measure(of, "read twice", float64(len(t.doubled)), "events")
+	for _, p := range o.protocols {
+		c := kit.Case{Report: r, Name: string(p.protocol)}
+		c.Measure("read", float64(len(p.reads)), "events")
+		c.Measure("read twice", float64(len(p.count(o.ends).doubled)), "events")
 		for _, kind := range []string{stepJoin, stepLeave, stepDie} {
 			st := o.step(p.protocol, kind)
 			if st == nil {
 				continue
 			}
-			revoked, moved := p.during(st)
-			ofMoved, ofStayed := longest(p.stops(st), moved)
-			r.Measure(of, kind+": moved", float64(len(moved)), "partitions")
-			r.Measure(of, kind+": told to stop", float64(len(revoked)), "partitions")
-			if len(moved) > 0 {
-				r.Measure(of, kind+": stop of what moved", 1000*ofMoved, "ms")
+			e := p.effect(st)
+			c.Measure(kind+": moved", float64(len(e.moved)), "partitions")
+			c.Measure(kind+": told to stop", float64(len(e.revoked)), "partitions")
+			if len(e.moved) > 0 {
+				c.Measure(kind+": stop of what moved", 1000*e.ofMoved, "ms")
 			}
-			if len(moved) < partitions {
-				r.Measure(of, kind+": stop of what stayed", 1000*ofStayed, "ms")
+			if len(e.moved) < partitions {
+				c.Measure(kind+": stop of what stayed", 1000*e.ofStayed, "ms")
 			}
 		}
 	}
 }
 
 // judge adds the checks.
-func (s *Lab) judge(r *lab.Report, o *seen) {
+func (o *seen) judge(r *lab.Report) {
 	if o.stuck != "" {
 		r.Unknown(slowGroup, "everything happens in time: "+o.stuck, "within a minute or so", "not yet")
 		return
 	}
-	s.judgeIndependence(r, o)
+	o.judgeIndependence(kit.Case{Report: r, Name: steadyGroup}, kit.Case{Report: r, Name: slowGroup})
 	for i := range o.protocols {
-		s.judgeProtocol(r, o, &o.protocols[i])
+		p := &o.protocols[i]
+		c := kit.Case{Report: r, Name: string(p.protocol)}
+		if p.void != "" {
+			c.Unknown("no member is disturbed", "only the lab's own changes", "%s", p.void)
+			continue
+		}
+		o.judgeReads(c, p)
+		o.judgeMoves(c, p)
+		o.judgeDeath(c, p)
 	}
-	s.judgeDeaths(r, o)
 }
 
 // judgeIndependence adds what is claimed of the two groups that count.
-func (s *Lab) judgeIndependence(r *lab.Report, o *seen) {
+func (o *seen) judgeIndependence(steady, slow kit.Case) {
 	if least := int64(o.rate * o.hold); o.slowPeak < least {
-		r.Unknown(slowGroup, "it falls behind", fmt.Sprintf("a lag of %d", least), fmt.Sprint(o.slowPeak))
+		slow.Unknown("it falls behind", fmt.Sprintf("a lag of %d", least), "%d", o.slowPeak)
 		return
 	}
 	from, to := o.atPause, o.atResume
-	want := from.lag + to.written - from.written
-	r.Check(slowGroup, "while paused it stands still, and its lag grows by the records written", fmt.Sprintf("offset %d, lag %d", from.next, want),
-		fmt.Sprintf("offset %d, lag %d", to.next, to.lag), to.next == from.next && to.lag == want)
+	slow.Equal("while paused it stands still, and its lag grows by the records written", fmt.Sprintf("offset %d, lag %d", from.next, from.lag+to.written-from.written),
+		"offset %d, lag %d", to.next, to.lag)
 	bound := int64(o.rate * o.hold / 2)
-	r.Check(steadyGroup, "the other group does not fall behind meanwhile", fmt.Sprintf("at most %d", bound), fmt.Sprint(o.steadyPeak), o.steadyPeak <= bound)
-	for group, counts := range map[string]map[string]int64{steadyGroup: o.steady, slowGroup: o.slow} {
-		claim := "it has counted every event exactly once, by event type"
-		if group == steadyGroup {
-			claim += ", although one of its members was killed"
-			if !o.counterDied || o.counterLeaves > 0 {
-				r.Unknown(group, "one of its members is killed", "cut off, without a request to leave", fmt.Sprintf("%v, %d requests to leave", o.counterDied, o.counterLeaves))
-			}
-		}
-		r.Check(group, claim, fmt.Sprint(kit.Sorted(o.truth)), fmt.Sprint(kit.Sorted(counts)), maps.Equal(counts, o.truth))
+	steady.Check("the other group does not fall behind meanwhile", fmt.Sprintf("at most %d", bound), fmt.Sprint(o.steadyPeak), o.steadyPeak <= bound)
+	if !o.counterDied || o.counterLeaves > 0 {
+		steady.Unknown("one of its members is killed", "cut off, without a request to leave", "%v, %d requests to leave", o.counterDied, o.counterLeaves)
 	}
+	const claim = "it has counted every event exactly once, by event type"
+	truth := fmt.Sprint(kit.Sorted(o.truth))
+	steady.Equal(claim+", although one of its members was killed", truth, "%v", kit.Sorted(o.steady))
+	slow.Equal(claim, truth, "%v", kit.Sorted(o.slow))
 }
 
-// judgeProtocol adds what is claimed of one protocol.
-func (s *Lab) judgeProtocol(r *lab.Report, o *seen, p *protocolSeen) {
-	of := string(p.protocol)
-	if p.void != "" {
-		r.Unknown(of, "no member is disturbed", "only the lab's own changes", p.void)
-		return
-	}
+// judgeReads adds what is claimed of the records that a group has read.
+func (o *seen) judgeReads(c kit.Case, p *protocolSeen) {
 	t := p.count(o.ends)
-	r.Check(of, "every record is read, and in its partition's order when it is read first", "0 lost, 0 late", fmt.Sprintf("%d lost, %d late", t.lost, t.late), t.lost == 0 && t.late == 0)
-	r.Check(of, "no record is foreign", "0", fmt.Sprint(t.foreign), t.foreign == 0)
-	r.Check(of, "at the end everything is committed", ordered(o.ends), ordered(p.committed), maps.Equal(o.ends, p.committed))
+	c.Equal("every record is read, and in its partition's order when it is read first", "0 lost, 0 late", "%d lost, %d late", t.lost, t.late)
+	c.Equal("no record is foreign", "0", "%d", t.foreign)
+	c.Check("at the end everything is committed", ordered(o.ends), ordered(p.committed), maps.Equal(o.ends, p.committed))
 	least, most, outside := p.redone(t.doubled)
-	r.Check(of, "only records that a killed member had not committed are read twice", fmt.Sprintf("%d to %d, 0 others", least, most),
+	c.Check("only records that a killed member had not committed are read twice", fmt.Sprintf("%d to %d, 0 others", least, most),
 		fmt.Sprintf("%d, %d others", len(t.doubled), outside), outside == 0 && int64(len(t.doubled)) >= least && int64(len(t.doubled)) <= most)
+}
+
+// judgeMoves adds what is claimed of the partitions when members join and leave.
+func (o *seen) judgeMoves(c kit.Case, p *protocolSeen) {
 	for _, kind := range []string{stepJoin, stepLeave} {
 		st := o.step(p.protocol, kind)
 		if st == nil || len(st.before) < partitions {
-			r.Unknown(of, "a member joins and one leaves", "all six partitions owned before", fmt.Sprint(st))
+			c.Unknown("a member joins and one leaves", "all six partitions owned before", "%v", st)
 			continue
 		}
-		revoked, moved := p.during(st)
-		if len(moved) == 0 {
-			r.Unknown(of, kind+": partitions move", "at least 1", "0")
-			continue
+		switch e := p.effect(st); {
+		case len(e.moved) == 0:
+			c.Unknown(kind+": partitions move", "at least 1", "0")
+		case p.protocol == Eager:
+			c.Check(kind+": every partition is revoked, whether it moves or not", "6 of 6", fmt.Sprintf("%d of 6, %d moved", len(e.revoked), len(e.moved)), len(e.revoked) == partitions)
+		default:
+			c.Equal(kind+": only partitions that move are revoked", ids(e.moved), "%s", ids(e.revoked))
 		}
-		if p.protocol == Eager {
-			r.Check(of, kind+": every partition is revoked, whether it moves or not", "6 of 6", fmt.Sprintf("%d of 6, %d moved", len(revoked), len(moved)), len(revoked) == partitions)
-			continue
-		}
-		r.Check(of, kind+": only partitions that move are revoked", ids(moved), ids(revoked), maps.Equal(revoked, moved))
 	}
 	if st := o.step(p.protocol, stepSeven); st != nil {
 		owners := map[int]bool{}
 		for _, m := range st.after {
 			owners[m] = true
 		}
-		r.Check(of, "with seven members on six partitions one is idle", "6 with one each, 1 idle", fmt.Sprintf("%d with some, %d idle", len(owners), st.members-len(owners)),
+		c.Check("with seven members on six partitions one is idle", "6 with one each, 1 idle", fmt.Sprintf("%d with some, %d idle", len(owners), st.members-len(owners)),
 			st.members == partitions+1 && len(owners) == partitions)
 	}
 }
 
-// judgeDeaths adds what is claimed of members that die, beside those that leave.
-func (s *Lab) judgeDeaths(r *lab.Report, o *seen) {
-	for i := range o.protocols {
-		p := &o.protocols[i]
-		of := string(p.protocol)
-		st, leave := o.step(p.protocol, stepDie), o.step(p.protocol, stepLeave)
-		switch {
-		case p.void != "":
-			continue // said already
-		case st == nil || leave == nil || len(p.deaths) == 0:
-			r.Unknown(of, "a member is killed", "1", "0")
-			continue
-		case p.deaths[0].leaves > 0:
-			r.Unknown(of, "a member is killed without a request to leave", "0 requests to leave", fmt.Sprint(p.deaths[0].leaves))
-			continue
-		case p.left == 0:
-			r.Unknown(of, "a member that leaves sends a request to leave", "a request to leave", "none")
-			continue
-		}
-		d := &p.deaths[0]
-		taken := p.taken(d)
-		r.Check(of, "the group notices a killed member when its session has expired, not before", fmt.Sprintf("after at least %.1f s", 0.9*session.Seconds()),
-			fmt.Sprintf("after %.1f s", taken-d.beat), taken-d.beat >= 0.9*session.Seconds())
-		_, movedThen := p.during(leave)
-		left, _ := longest(p.stops(leave), movedThen)
-		r.Check(of, "a member that leaves cleanly stops its partitions for a shorter time than one that is killed", fmt.Sprintf("less than %.1f s", taken-d.at), fmt.Sprintf("%.1f s", left), left < taken-d.at)
+// judgeDeath adds what is claimed of the member that is killed, beside the one that leaves.
+func (o *seen) judgeDeath(c kit.Case, p *protocolSeen) {
+	leave := o.step(p.protocol, stepLeave)
+	switch {
+	case o.step(p.protocol, stepDie) == nil || leave == nil || len(p.deaths) == 0:
+		c.Unknown("a member is killed", "1", "0")
+		return
+	case p.deaths[0].leaves > 0:
+		c.Unknown("a member is killed without a request to leave", "0 requests to leave", "%d", p.deaths[0].leaves)
+		return
+	case p.left == 0:
+		c.Unknown("a member that leaves sends a request to leave", "a request to leave", "none")
+		return
 	}
+	d := &p.deaths[0]
+	taken, least := p.taken(d), 0.9*session.Seconds()
+	c.Check("the group notices a killed member when its session has expired, not before", fmt.Sprintf("after at least %.1f s", least),
+		fmt.Sprintf("after %.1f s", taken-d.beat), taken-d.beat >= least)
+	left := p.effect(leave).ofMoved
+	c.Check("a member that leaves cleanly stops its partitions for a shorter time than one that is killed", fmt.Sprintf("less than %.1f s", taken-d.at), fmt.Sprintf("%.1f s", left), left < taken-d.at)
 }
 
-// taken is when a partition of a dead member was first given to another one.
+// taken is when a partition of a killed member was first given to another one.
 func (p *protocolSeen) taken(d *deathSeen) float64 {
 	for _, h := range p.moves {
-		if _, had := d.done[h.partition]; had && h.given && h.at > d.at {
+		if _, had := d.parts[h.partition]; had && h.given && h.at > d.at {
 			return h.at
 		}
 	}
@@ -323,31 +325,24 @@ func (p *protocolSeen) taken(d *deathSeen) float64 {
 }
 
 // notes say in words what was seen.
-func (s *Lab) notes(o *seen) []string {
-	var out []string
-	for i := range o.protocols {
-		p := &o.protocols[i]
-		st := o.step(p.protocol, stepJoin)
-		if st == nil {
-			continue
+func (o *seen) notes() (out []string) {
+	for _, p := range o.protocols {
+		if st := o.step(p.protocol, stepJoin); st != nil {
+			e := p.effect(st)
+			out = append(out, fmt.Sprintf("%s, when the third member joined: %d of 6 partitions were revoked, %d moved; those that moved stood still for %.0f ms, the others for %.0f ms",
+				p.protocol, len(e.revoked), len(e.moved), 1000*e.ofMoved, 1000*e.ofStayed))
 		}
-		revoked, moved := p.during(st)
-		ofMoved, ofStayed := longest(p.stops(st), moved)
-		out = append(out, fmt.Sprintf("%s, when the third member joined: %d of 6 partitions were revoked, %d moved; those that moved stood still for %.0f ms, the others for %.0f ms",
-			p.protocol, len(revoked), len(moved), 1000*ofMoved, 1000*ofStayed))
 	}
 	return out
 }
 
 // ids lists partitions.
-func ids(of map[int32]bool) string {
-	return fmt.Sprint(slices.Sorted(maps.Keys(of)))
-}
+func ids(of map[int32]bool) string { return fmt.Sprint(slices.Sorted(maps.Keys(of))) }
 
 // ordered lists offsets by partition.
 func ordered(of map[int32]int64) string {
 	var out []string
-	for _, id := range slices.SortedFunc(maps.Keys(of), cmp.Compare) {
+	for _, id := range slices.Sorted(maps.Keys(of)) {
 		out = append(out, fmt.Sprint(of[id]))
 	}
 	return strings.Join(out, " ")

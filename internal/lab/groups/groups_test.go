@@ -5,6 +5,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/weir-project/weir/internal/lab/kit"
 	"github.com/weir-project/weir/internal/lab/labtest"
 	"github.com/weir-project/weir/internal/lab/record"
+	"github.com/weir-project/weir/internal/lab/setting"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -33,7 +35,7 @@ func seenGroups(p Protocol) *seen {
 		{p, stepSeven, 30, 40, left, seven, 7}, {p, stepDie, 40, 50, seven, heir, 6},
 	}
 	seen := protocolSeen{protocol: p, left: 1, committed: map[int32]int64{},
-		deaths: []deathSeen{{member: 2, at: 40.5, beat: 40, done: map[int32]int64{0: 8}, acked: map[int32]int64{0: 6}, tried: map[int32]int64{0: 7}}}}
+		deaths: []deathSeen{{member: 2, at: 40.5, beat: 40, parts: map[int32]part{0: {done: 8, acked: 6, tried: 7}}}}}
 	for at := range int64(10) {
 		for id := range int32(partitions) {
 			seen.reads = append(seen.reads, readEvent{float64(5*at) + 1, id, at, two[id]})
@@ -63,14 +65,13 @@ func seenGroups(p Protocol) *seen {
 func TestGroupsJudge(t *testing.T) {
 	t.Parallel()
 	judged := func(o *seen) *lab.Report {
-		s := Short()
 		r := &lab.Report{}
-		s.measure(r, o)
-		s.judge(r, o)
+		o.measure(r)
+		o.judge(r)
 		r.Conclude()
 		return r
 	}
-	for _, p := range Protocols() {
+	for _, p := range setting.New[Settings]().Protocols {
 		if r := judged(seenGroups(p)); r.Verdict != record.Holds {
 			t.Errorf("%s: %s: %s", p, r.Verdict, r.Reason)
 		}
@@ -118,24 +119,23 @@ func TestGroupsJudge(t *testing.T) {
 
 func TestGroupsSettings(t *testing.T) {
 	t.Parallel()
-	def, short := Default(), Short()
-	for _, s := range []Lab{def, short} {
-		if err := s.Check(); err != nil {
+	for _, s := range []*Settings{setting.New[Settings](), setting.New[Settings](setting.Short)} {
+		if err := Lab.With(s).Check(); err != nil {
 			t.Error(err)
 		}
 	}
-	for says, do := range map[string]func(*Lab){
-		"no protocol": func(s *Lab) { s.Protocols = nil },
-		"named twice": func(s *Lab) { s.Protocols = []Protocol{Eager, Eager} },
-		`"lazy"`:      func(s *Lab) { s.Protocols = []Protocol{"lazy"} },
-		"a rate":      func(s *Lab) { s.Rate = 1e9 },
-		"a pause":     func(s *Lab) { s.Hold = 0 },
-		"to play":     func(s *Lab) { s.Play = -1 },
-		`"burn"`:      func(s *Lab) { s.Break = "burn" },
+	for says, do := range map[string]func(*Settings){
+		"--protocols is empty": func(s *Settings) { s.Protocols = nil },
+		"named twice":          func(s *Settings) { s.Protocols = []Protocol{Eager, Eager} },
+		`"lazy"`:               func(s *Settings) { s.Protocols = []Protocol{"lazy"} },
+		"--rate":               func(s *Settings) { s.Rate = 1e9 },
+		"--pause":              func(s *Settings) { s.Hold = 0 },
+		"--play":               func(s *Settings) { s.Play = -1 },
+		`"burn"`:               func(s *Settings) { s.Break = "burn" },
 	} {
-		s := Default()
-		do(&s)
-		if err := s.Check(); err == nil || !strings.Contains(err.Error(), says) {
+		s := setting.New[Settings]()
+		do(s)
+		if err := Lab.With(s).Check(); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("want an error with %q, got %v", says, err)
 		}
 	}
@@ -144,18 +144,18 @@ func TestGroupsSettings(t *testing.T) {
 // TestGroups runs it for real: on the embedded engine, and on Apache Kafka where the
 // environment says so.
 func TestGroups(t *testing.T) {
-	s := Short()
-	if r := labtest.Perform(t, &s); r.Verdict == record.DoesNotHold || len(r.Checks) < 10 {
+	s := setting.New[Settings](setting.Short)
+	if r := labtest.Perform(t, Lab.With(s)); r.Verdict == record.DoesNotHold || len(r.Checks) < 10 {
 		t.Errorf("%s: %s", r.Verdict, r.Reason)
 	}
 }
 
 // TestLiveRecords has groups read what a live stream brought.
 func TestLiveRecords(t *testing.T) {
-	g := Short()
+	g := setting.New[Settings](setting.Short)
 	g.Live = &kit.Upstream{URLs: []string{labtest.LiveServer(t, 10_000)}, Collections: kit.Collections}
 	g.Protocols = []Protocol{Cooperative}
-	if r := labtest.Perform(t, &g); r.Verdict == record.DoesNotHold || r.Source != lab.SourceLive || len(r.Checks) < 5 {
+	if r := labtest.Perform(t, Lab.With(g)); r.Verdict == record.DoesNotHold || r.Source != lab.SourceLive || len(r.Checks) < 5 {
 		t.Errorf("groups: %s: %s", r.Verdict, r.Reason)
 	}
 }
@@ -165,12 +165,12 @@ func TestBrokenGroups(t *testing.T) {
 	if os.Getenv("WEIR_TEST_KAFKA") != "" {
 		t.Skip("the faults are the same on every engine")
 	}
-	for breakage, want := range map[string]record.Verdict{BreakSkip: record.DoesNotHold, BreakForget: record.DoesNotHold, BreakEager: record.DoesNotHold, kit.BreakIdle: record.Inconclusive} {
+	for breakage, want := range map[string]record.Verdict{BreakSkip: record.DoesNotHold, kit.BreakForget: record.DoesNotHold, BreakEager: record.DoesNotHold, kit.BreakIdle: record.Inconclusive} {
 		t.Run(breakage, func(t *testing.T) {
 			t.Parallel() // what is exact does not depend on how busy the machine is
-			s := Short()
-			s.Break, s.Protocols, s.Hold = breakage, []Protocol{Cooperative}, MinHold
-			if r := labtest.Perform(t, &s); r.Verdict != want {
+			s := setting.New[Settings](setting.Short)
+			s.Break, s.Protocols, s.Hold = breakage, []Protocol{Cooperative}, time.Second
+			if r := labtest.Perform(t, Lab.With(s)); r.Verdict != want {
 				t.Errorf("%s: %s; want %s", r.Verdict, r.Reason, want)
 			}
 		})

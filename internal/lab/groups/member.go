@@ -1,6 +1,7 @@
 package groups
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -15,56 +16,22 @@ import (
 	"github.com/weir-project/weir/internal/lab/kit"
 )
 
-// readEvent is one record that a member received.
-type readEvent struct {
-	at        float64 // seconds since the run began
-	partition int32
-	offset    int64
-	member    int
-}
-
-// handover is a partition that was assigned to a member, or revoked.
-type handover struct {
-	at        float64
-	partition int32
-	member    int
-	given     bool
-}
-
-// deathSeen is a member whose network was cut.
-type deathSeen struct {
-	member int
-	at     float64
-	// beat is when its last heartbeat was written, leaves how many requests to leave.
-	beat   float64
-	leaves int
-	// done, acked and tried are by partition, of those that it had: up to where it had
-	// read, where the broker had confirmed a commit, and where it had asked for one.
-	done, acked, tried map[int32]int64
-}
-
 // group is a group of one protocol while it runs.
 type group struct {
-	protocol Protocol // what is claimed of it
-	used     Protocol // what its members use
-	name     string
-	kafka    kafka.Config
-	now      func() float64
-	breakage string
+	used    Protocol // what its members use
+	name    string
+	kafka   kafka.Config
+	now     func() float64
+	broken  string         // how the lab is broken on purpose
+	burials sync.WaitGroup // of killed members
 
-	burials sync.WaitGroup
+	caughtUp bool // almost nothing was unread at some time
 
-	mu      sync.Mutex
-	reads   []readEvent
-	moves   []handover
-	deaths  []deathSeen
-	members []*member // that live, in the order in which they joined
-	born    int
-	void    string          // why nothing can be claimed; empty where it can
-	newest  map[int32]int64 // one beyond the newest record read, by partition
-	// caughtUp says that almost nothing was unread at some time.
-	caughtUp bool
-	left     int // requests to leave that members wrote when they left
+	mu           sync.Mutex // guards the rest, and of each member what is below its end
+	protocolSeen            // what the members noted
+	members      []*member  // that live, in the order in which they joined
+	joined       int
+	newest       map[int32]int64 // one beyond the newest record read, by partition
 }
 
 // member is one client and one loop that reads, notes and commits.
@@ -76,29 +43,31 @@ type member struct {
 	stop   context.CancelFunc
 	ended  chan struct{}
 
-	// g.mu guards these.
-	owned              map[int32]bool
-	done, acked, tried map[int32]int64
-	answered           time.Time      // when the client last reported the result of a commit
-	skip               map[int32]bool // the next record is left out, on purpose
+	parts    map[int32]*part // its partitions; of a killed member those that it had
+	answered time.Time       // when the client last reported the result of a commit
+}
+
+// part is a partition of a member.
+type part struct {
+	// done, acked and tried are up to where it has read, where the broker has confirmed a
+	// commit, and where the member has asked for one. They are known once it has read.
+	done, acked, tried int64
+	read               bool
+	skip               bool // the next record is left out, on purpose
 }
 
 // join adds a member. It returns at once.
 func (g *group) join(ctx context.Context) error {
 	g.mu.Lock()
-	g.born++
-	m := &member{g: g, number: g.born, net: kit.NewNetwork(), ended: make(chan struct{}), owned: map[int32]bool{},
-		done: map[int32]int64{}, acked: map[int32]int64{}, tried: map[int32]int64{}, skip: map[int32]bool{}}
+	g.joined++
+	m := &member{g: g, number: g.joined, net: kit.NewNetwork(), ended: make(chan struct{}), parts: map[int32]*part{}}
 	g.mu.Unlock()
 	cfg := g.kafka
 	cfg.ClientID = fmt.Sprintf("%s-%d", g.name, m.number)
 	cl, err := cfg.NewClient(append(g.used.options(), m.net.Option(),
 		kgo.ConsumerGroup(g.name), kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.SessionTimeout(session), kgo.HeartbeatInterval(heartbeat), kgo.RebalanceTimeout(20*time.Second), kgo.FetchMaxWait(100*time.Millisecond),
-		kgo.AutoCommitMarks(), kgo.AutoCommitInterval(commitEvery), kgo.BlockRebalanceOnPoll(),
-		kgo.AutoCommitCallback(func(_ *kgo.Client, req *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse, err error) {
-			m.committed(req, resp, err)
-		}),
+		kgo.AutoCommitMarks(), kgo.AutoCommitInterval(commitEvery), kgo.BlockRebalanceOnPoll(), kgo.AutoCommitCallback(m.committed),
 		kgo.OnPartitionsAssigned(func(_ context.Context, _ *kgo.Client, given map[string][]int32) { m.given(given[topic]) }),
 		kgo.OnPartitionsRevoked(func(ctx context.Context, _ *kgo.Client, lost map[string][]int32) { m.revoked(ctx, lost[topic]) }),
 		kgo.OnPartitionsLost(func(_ context.Context, _ *kgo.Client, lost map[string][]int32) { m.expelled(lost[topic]) }))...)
@@ -129,38 +98,41 @@ func (m *member) note(fetches kgo.Fetches) {
 	at := m.g.now()
 	m.g.mu.Lock()
 	fetches.EachRecord(func(r *kgo.Record) {
-		if _, ok := m.done[r.Partition]; !ok { // it goes on where the group had committed
-			m.acked[r.Partition], m.tried[r.Partition] = r.Offset, r.Offset
+		p := cmp.Or(m.parts[r.Partition], &part{})
+		if !p.read { // it goes on where the group had committed
+			p.acked, p.tried, p.read = r.Offset, r.Offset, true
 		}
-		m.done[r.Partition] = r.Offset + 1
-		if m.skip[r.Partition] {
-			delete(m.skip, r.Partition)
+		p.done = r.Offset + 1
+		m.g.newest[r.Partition] = max(m.g.newest[r.Partition], p.done)
+		if p.skip {
+			p.skip = false
 			return
 		}
 		m.g.reads = append(m.g.reads, readEvent{at, r.Partition, r.Offset, m.number})
-		m.g.newest[r.Partition] = max(m.g.newest[r.Partition], r.Offset+1)
 	})
 	m.g.mu.Unlock()
 	m.cl.MarkCommitRecords(fetches.Records()...)
 }
 
 // committed notes the brokers' answer to a commit.
-func (m *member) committed(req *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse, err error) {
+func (m *member) committed(_ *kgo.Client, req *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse, err error) {
 	m.g.mu.Lock()
 	defer m.g.mu.Unlock()
 	m.answered = time.Now()
 	for _, t := range req.Topics {
-		for _, p := range t.Partitions {
-			m.tried[p.Partition] = max(m.tried[p.Partition], p.Offset)
+		for _, x := range t.Partitions {
+			if p := m.parts[x.Partition]; p != nil {
+				p.tried = max(p.tried, x.Offset)
+			}
 		}
 	}
 	if err != nil {
 		return
 	}
 	for _, t := range resp.Topics {
-		for _, p := range t.Partitions {
-			if p.ErrorCode == 0 {
-				m.acked[p.Partition] = m.tried[p.Partition]
+		for _, x := range t.Partitions {
+			if p := m.parts[x.Partition]; p != nil && x.ErrorCode == 0 {
+				p.acked = p.tried
 			}
 		}
 	}
@@ -170,27 +142,21 @@ func (m *member) given(ids []int32) {
 	at := m.g.now()
 	m.g.mu.Lock()
 	defer m.g.mu.Unlock()
-	for _, p := range ids {
-		m.owned[p] = true
-		for _, of := range []map[int32]int64{m.done, m.acked, m.tried} {
-			delete(of, p)
-		}
-		if m.g.breakage == BreakSkip && m.number > 1 {
-			m.skip[p] = true
-		}
-		m.g.moves = append(m.g.moves, handover{at, p, m.number, true})
+	for _, id := range ids {
+		m.parts[id] = &part{skip: m.g.broken == BreakSkip && m.number > 1}
+		m.g.moves = append(m.g.moves, handover{at, id, m.number, true})
 	}
 }
 
 // revoked commits and lets go. No record is in hand: rebalances wait until a poll's records
 // are noted.
 func (m *member) revoked(ctx context.Context, ids []int32) {
-	if len(ids) > 0 && m.g.breakage != BreakForget {
+	if len(ids) > 0 && m.g.broken != kit.BreakForget {
 		ctx, cancel := context.WithTimeout(ctx, session)
 		err := m.cl.CommitMarkedOffsets(ctx)
 		cancel()
-		if err != nil && !m.net.IsCut() {
-			m.g.disturbed(fmt.Sprintf("member %d could not commit its revoked partitions: %v", m.number, err))
+		if err != nil {
+			m.disturbed("member %d could not commit its revoked partitions: %v", m.number, err)
 		}
 	}
 	m.lost(ids)
@@ -199,31 +165,33 @@ func (m *member) revoked(ctx context.Context, ids []int32) {
 // expelled is called where the brokers have removed a member from the group.
 func (m *member) expelled(ids []int32) {
 	m.g.mu.Lock()
-	owns := len(m.owned) > 0
+	owns := len(m.parts) > 0
 	m.g.mu.Unlock()
-	if owns && !m.net.IsCut() {
-		m.g.disturbed(fmt.Sprintf("the session of member %d expired: the machine was too busy to send heartbeats", m.number))
+	if owns {
+		m.disturbed("the session of member %d expired: the machine was too busy to send heartbeats", m.number)
 	}
 	m.lost(ids)
 }
 
-// disturbed notes why no claim about the group can be checked.
-func (g *group) disturbed(why string) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.void == "" {
-		g.void = why
+// disturbed notes why no claim about the group can be checked, unless the lab itself has
+// killed the member.
+func (m *member) disturbed(format string, args ...any) {
+	if m.net.IsCut() {
+		return
 	}
+	m.g.mu.Lock()
+	defer m.g.mu.Unlock()
+	m.g.void = cmp.Or(m.g.void, fmt.Sprintf(format, args...))
 }
 
 func (m *member) lost(ids []int32) {
 	at := m.g.now()
 	m.g.mu.Lock()
 	defer m.g.mu.Unlock()
-	for _, p := range ids {
-		if m.owned[p] {
-			delete(m.owned, p)
-			m.g.moves = append(m.g.moves, handover{at, p, m.number, false})
+	for _, id := range ids {
+		if m.parts[id] != nil && !m.net.IsCut() { // what the client of a killed member reports does not count
+			delete(m.parts, id)
+			m.g.moves = append(m.g.moves, handover{at, id, m.number, false})
 		}
 	}
 }
@@ -245,7 +213,7 @@ func (m *member) stopReading() {
 	<-m.ended
 }
 
-// leaveGroup leaves the group. Whether the request was written, the network has seen.
+// leaveGroup leaves the group. The network has seen whether the request was written.
 func (m *member) leaveGroup(within time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
@@ -260,7 +228,7 @@ func (g *group) remove(m *member) {
 
 // kill cuts a member off. It had partitions, and records that it had not committed.
 func (g *group) kill(m *member) {
-	if g.breakage == kit.BreakIdle {
+	if g.broken == kit.BreakIdle {
 		m.stopReading()
 		m.leaveGroup(session)
 	}
@@ -268,31 +236,26 @@ func (g *group) kill(m *member) {
 	at := g.now()
 	g.remove(m)
 	m.stopReading()
-	g.mu.Lock()
-	owned := m.owned
-	m.owned = map[int32]bool{} // what the client reports from now on does not count
-	g.mu.Unlock()
 	// A client takes its time to give up on brokers that it cannot reach.
-	g.burials.Go(func() { g.bury(m, at, owned) })
+	g.burials.Go(func() { g.bury(m, at) })
 }
 
 // bury notes what there is to know of a member that was cut off.
-func (g *group) bury(m *member, at float64, owned map[int32]bool) {
+func (g *group) bury(m *member, at float64) {
 	m.leaveGroup(10 * time.Millisecond) // which it cannot
 	m.cl.CloseAllowingRebalance()
 	beat, leaves := m.net.Seen()
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	d := deathSeen{member: m.number, at: at, beat: g.now() - time.Since(beat).Seconds(), leaves: leaves,
-		done: map[int32]int64{}, acked: map[int32]int64{}, tried: map[int32]int64{}}
+	d := deathSeen{member: m.number, at: at, beat: g.now() - time.Since(beat).Seconds(), leaves: leaves, parts: map[int32]part{}}
 	// A client that is closed does not report the commit that it waits for.
 	doubtful := m.net.LastCommit().After(m.answered)
-	for p := range owned {
-		if n, ok := m.done[p]; ok {
-			d.done[p], d.acked[p], d.tried[p] = n, m.acked[p], m.tried[p]
-			if doubtful {
-				d.tried[p] = n
-			}
+	for id, p := range m.parts {
+		if doubtful {
+			p.tried = p.done
+		}
+		if p.read {
+			d.parts[id] = *p
 		}
 	}
 	g.deaths = append(g.deaths, d)
@@ -321,12 +284,12 @@ func (g *group) owners() map[int32]int {
 	defer g.mu.Unlock()
 	out := map[int32]int{}
 	for _, m := range g.members {
-		for p := range m.owned {
-			if _, twice := out[p]; twice {
-				out[p] = 0
+		for id := range m.parts {
+			if _, shared := out[id]; shared {
+				out[id] = 0
 				continue
 			}
-			out[p] = m.number
+			out[id] = m.number
 		}
 	}
 	maps.DeleteFunc(out, func(_ int32, m int) bool { return m == 0 })
@@ -336,13 +299,8 @@ func (g *group) owners() map[int32]int {
 // settled reports whether every partition has an owner, members have as many as each other,
 // give or take one, and each owner has read something of its partitions.
 func (g *group) settled() bool {
-	owners := g.owners()
-	if len(owners) < partitions {
+	if len(g.owners()) < partitions {
 		return false
-	}
-	load := map[int]int{}
-	for _, m := range owners {
-		load[m]++
 	}
 	generation := int32(-1)
 	for _, m := range g.alive() {
@@ -356,9 +314,9 @@ func (g *group) settled() bool {
 	defer g.mu.Unlock()
 	least, most := partitions, 0
 	for _, m := range g.members {
-		least, most = min(least, load[m.number]), max(most, load[m.number])
-		for p := range m.owned {
-			if _, ok := m.done[p]; !ok {
+		least, most = min(least, len(m.parts)), max(most, len(m.parts))
+		for _, p := range m.parts {
+			if !p.read {
 				return false
 			}
 		}
@@ -374,8 +332,8 @@ func (g *group) uncommitted() (victim *member) {
 	most := 0
 	for _, m := range g.members {
 		n := 0
-		for p := range m.owned {
-			if m.done[p] > max(m.acked[p], m.tried[p]) {
+		for _, p := range m.parts {
+			if p.done > max(p.acked, p.tried) {
 				n++
 			}
 		}
@@ -386,20 +344,12 @@ func (g *group) uncommitted() (victim *member) {
 	return victim
 }
 
-// readAll reports whether members have received the last record of each partition.
-func (g *group) readAll(ends map[int32]int64) bool {
+// unread is how many records no member has read yet.
+func (g *group) unread(ends map[int32]int64) (n int64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	done := map[int32]int64{}
-	for _, m := range g.members {
-		for p, n := range m.done {
-			done[p] = max(done[p], n)
-		}
+	for id, end := range ends {
+		n += max(0, end-g.newest[id])
 	}
-	for p, end := range ends {
-		if done[p] < end {
-			return false
-		}
-	}
-	return true
+	return n
 }

@@ -3,34 +3,37 @@ package groups
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strconv"
 
 	"github.com/weir-project/weir/internal/lab/record"
 )
 
-// wish is something that a reader asks for through a control.
-type wish struct {
-	protocol Protocol // empty: the slow group
-	members  int      // that the group shall have; 0: one of them dies
-	pause    bool     // of the slow group
-}
+// Values of the controls.
+const (
+	goesOn = "goes on"
+	paused = "paused"
+	nobody = "nobody"
+)
 
-// play lets the reader change the groups for a while: pause the slow one, and add, remove
+// maxMembers bounds the members that a user can ask for.
+const maxMembers = 8
+
+// play lets the user change the groups for a while: pause the slow one, and add, remove
 // and kill members of the others. The claims about counts and records stay.
 func (g *run) play(ctx context.Context) error {
 	if g.s.Play <= 0 {
 		return nil
 	}
-	wishes := make(chan wish, 64)
-	withdraw := g.offer(wishes)
-	defer withdraw()
+	changes := make(chan func() error, 64)
+	for _, withdraw := range g.offer(ctx, changes) {
+		defer withdraw()
+	}
 	end := g.now() + g.s.Play.Seconds()
 	var failed error
 	err := g.until(ctx, "change the groups by hand", func(int64, int64) bool {
 		select {
-		case w := <-wishes:
-			failed = g.fulfil(ctx, w)
+		case change := <-changes:
+			failed = change()
 		default:
 		}
 		return failed != nil || g.now() >= end
@@ -38,106 +41,80 @@ func (g *run) play(ctx context.Context) error {
 	if errors.Is(err, errStuck) { // it ends when its time is over
 		g.stuck, err = "", nil
 	}
-	err = errors.Join(err, failed)
-	if err == nil && len(g.counters[slowGroup]) == 0 {
-		err = g.count(slowGroup)
+	if err = errors.Join(err, failed); err != nil {
+		return err
 	}
-	return err
+	return g.pauseSlow(false)
 }
 
-const (
-	goesOn = "goes on"
-	paused = "paused"
-	nobody = "nobody"
-)
-
-// offer offers the controls.
-func (g *run) offer(wishes chan<- wish) (withdraw func()) {
-	ask := func(w wish) error {
+// offer offers the controls, which send changes to be made between two looks at the groups.
+func (g *run) offer(ctx context.Context, changes chan<- func() error) (withdraw []func()) {
+	ask := func(change func() error) error {
 		select {
-		case wishes <- w:
+		case changes <- change:
 			return nil
 		default:
 			return errors.New("too many changes at once: wait until the last ones are done")
 		}
 	}
-	withdraws := []func(){g.b.Offer(record.Control{Name: "slow", Label: "the slow group", Values: []string{goesOn, paused}, Value: goesOn},
-		func(v string) error { return ask(wish{pause: v == paused}) })}
+	withdraw = append(withdraw, g.b.Offer(record.Control{Name: "slow", Label: "the slow group", Values: []string{goesOn, paused}, Value: goesOn},
+		func(v string) error { return ask(func() error { return g.pauseSlow(v == paused) }) }))
 	for _, x := range g.groups {
-		p := x.protocol
-		withdraws = append(withdraws,
-			g.b.Offer(record.Control{Name: membersControl(p), Label: "members of " + string(p), Min: 1, Max: maxMembers, Unit: "members", Value: strconv.Itoa(len(x.alive()))},
+		name := string(x.protocol)
+		members, kill := "members-"+name, "kill-"+name
+		withdraw = append(withdraw,
+			g.b.Offer(record.Control{Name: members, Label: "members of " + name, Min: 1, Max: maxMembers, Unit: "members", Value: strconv.Itoa(len(x.alive()))},
 				func(v string) error {
 					n, err := strconv.Atoi(v)
 					if err != nil {
-						return fmt.Errorf("%q is not a number of members", v)
+						return err
 					}
-					return ask(wish{protocol: p, members: n})
+					return ask(func() error { return x.resize(ctx, n) })
 				}),
-			g.offerDeath(x, ask))
+			g.b.Offer(record.Control{Name: kill, Label: "killed in " + name, Values: []string{nobody, "a member"}, Value: nobody},
+				func(v string) error {
+					switch {
+					case v == nobody:
+						return nil
+					case len(x.alive()) < 2:
+						return errors.New("the last member stays: no other member could take its partitions over")
+					}
+					return ask(func() (err error) {
+						if len(x.alive()) > 1 { // the last one is not taken
+							err = g.killOne(ctx, x)
+						}
+						g.b.Became(kill, nobody)
+						g.b.Became(members, strconv.Itoa(len(x.alive())))
+						return err
+					})
+				}))
 	}
-	return func() {
-		for _, w := range withdraws {
-			w()
-		}
-	}
+	return withdraw
 }
 
-// The controls of a protocol's group.
-func membersControl(p Protocol) string { return "members-" + string(p) }
-func killControl(p Protocol) string    { return "kill-" + string(p) }
-
-// maxMembers bounds what a reader can ask for.
-const maxMembers = 8
-
-func (g *run) offerDeath(x *group, ask func(wish) error) (withdraw func()) {
-	return g.b.Offer(record.Control{Name: killControl(x.protocol), Label: "killed in " + string(x.protocol), Values: []string{nobody, "a member"}, Value: nobody},
-		func(v string) error {
-			switch {
-			case v == nobody:
-				return nil
-			case len(x.alive()) < 2:
-				return errors.New("the last member stays: no other member could take its partitions over")
-			}
-			return ask(wish{protocol: x.protocol})
-		})
+// pauseSlow stops the members of the slow group, or starts one where there is none.
+func (g *run) pauseSlow(pause bool) error {
+	have := g.counters[slowGroup]
+	if !pause && len(have) == 0 {
+		return g.count(slowGroup)
+	}
+	if pause {
+		for _, c := range have {
+			c.Close()
+		}
+		g.counters[slowGroup] = nil
+	}
+	return nil
 }
 
-// fulfil does what was asked for.
-func (g *run) fulfil(ctx context.Context, w wish) error {
-	if w.protocol == "" {
-		have := g.counters[slowGroup]
-		switch {
-		case w.pause && len(have) > 0:
-			for _, c := range have {
-				c.end()
-			}
-			g.counters[slowGroup] = nil
-		case !w.pause && len(have) == 0:
-			return g.count(slowGroup)
-		}
-		return nil
+// resize lets members join or leave until there are n.
+func (g *group) resize(ctx context.Context, n int) error {
+	for len(g.alive()) > n {
+		g.leave(g.alive()[0])
 	}
-	for _, x := range g.groups {
-		if x.protocol != w.protocol {
-			continue
-		}
-		if w.members == 0 {
-			var err error
-			if len(x.alive()) > 1 { // the last one is not taken
-				err = g.killOne(ctx, x)
-			}
-			g.b.Became(killControl(x.protocol), nobody)
-			g.b.Became(membersControl(x.protocol), strconv.Itoa(len(x.alive())))
+	for len(g.alive()) < n {
+		if err := g.join(context.WithoutCancel(ctx)); err != nil {
 			return err
-		}
-		for len(x.alive()) > w.members {
-			x.leave(x.alive()[0])
-		}
-		for len(x.alive()) < w.members {
-			if err := x.join(context.WithoutCancel(ctx)); err != nil {
-				return err
-			}
 		}
 	}
 	return nil

@@ -12,7 +12,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/weir-project/weir/internal/bluesky"
 	"github.com/weir-project/weir/internal/count"
 	"github.com/weir-project/weir/internal/kafka"
 	"github.com/weir-project/weir/internal/lab"
@@ -30,7 +29,7 @@ const (
 // run is the experiment while it runs.
 type run struct {
 	*seen
-	s     *Lab
+	s     *Settings
 	b     *lab.Bench
 	begin time.Time
 	kafka kafka.Config
@@ -40,7 +39,7 @@ type run struct {
 	mu           sync.Mutex // guards what the producer notes: ends, sent and truth of seen, and failed
 	failed       error
 	stopProducer func() error
-	counters     map[string][]*counter // by group
+	counters     map[string][]counter // by group
 	groups       []*group
 	closers      []func()
 }
@@ -48,8 +47,8 @@ type run struct {
 func (g *run) now() float64 { return time.Since(g.begin).Seconds() }
 
 // observe carries it out.
-func (s *Lab) observe(ctx context.Context, b *lab.Bench, e *kit.Engine) (_ *seen, err error) {
-	g := &run{s: s, b: b, begin: time.Now(), counters: map[string][]*counter{}, kafka: kit.Kafka(b, e),
+func (s *Settings) observe(ctx context.Context, b *lab.Bench, e *kit.Engine) (_ *seen, err error) {
+	g := &run{s: s, b: b, begin: time.Now(), counters: map[string][]counter{}, kafka: kit.Kafka(b, e),
 		seen: &seen{rate: s.Rate, hold: s.Hold.Seconds(), ends: map[int32]int64{}, truth: map[string]int64{}}}
 	defer func() {
 		for _, c := range slices.Backward(g.closers) {
@@ -62,11 +61,12 @@ func (s *Lab) observe(ctx context.Context, b *lab.Bench, e *kit.Engine) (_ *seen
 		return nil, err
 	}
 	for _, step := range []func(context.Context) error{g.independence, g.membership, g.play, g.ending} {
-		if err := step(ctx); err != nil && !errors.Is(err, errStuck) {
-			return nil, err
-		}
-		if g.stuck != "" {
+		err := step(ctx)
+		if errors.Is(err, errStuck) {
 			break
+		}
+		if err != nil {
+			return nil, err
 		}
 	}
 	return g.seen, ctx.Err()
@@ -94,15 +94,7 @@ func (g *run) open(ctx context.Context, e *kit.Engine) error {
 	}
 	g.closers = append(g.closers, func() { _ = redis.Close() }) // its data is of no more use
 	g.store = redis.Store
-	events, err := g.s.events(ctx, g.b)
-	if err != nil {
-		return err
-	}
-	if err := g.produce(ctx, events); err != nil {
-		return err
-	}
-	g.closers = append(g.closers, func() { _ = g.stopProducer() })
-	return nil
+	return g.produce(ctx)
 }
 
 // The events are written again and again; a live stream is recorded for a while.
@@ -111,15 +103,12 @@ const (
 	recordTime    = 10 * time.Second
 )
 
-func (s *Lab) events(ctx context.Context, b *lab.Bench) ([]kit.Payload, error) {
-	if s.Live != nil {
-		return s.Live.Record(ctx, b, eventsWritten, recordTime)
-	}
-	return kit.Payloads(s.Seed, eventsWritten)
-}
-
 // produce writes events until stopProducer is called. Acknowledged records are the truth.
-func (g *run) produce(ctx context.Context, events []kit.Payload) error {
+func (g *run) produce(ctx context.Context) error {
+	events, err := g.events(ctx)
+	if err != nil {
+		return err
+	}
 	cl, err := g.kafka.NewClient(kgo.DefaultProduceTopic(topic), kgo.ProducerLinger(5*time.Millisecond), kgo.MaxBufferedRecords(1<<20))
 	if err != nil {
 		return err
@@ -148,41 +137,35 @@ func (g *run) produce(ctx context.Context, events []kit.Payload) error {
 		}
 		return nil
 	})
+	g.closers = append(g.closers, func() { _ = g.stopProducer() })
 	return nil
+}
+
+func (g *run) events(ctx context.Context) ([]kit.Payload, error) {
+	if g.s.Live != nil {
+		return g.s.Live.Record(ctx, g.b, eventsWritten, recordTime)
+	}
+	return kit.Payloads(g.s.Seed, eventsWritten)
 }
 
 // counter is one member of a group that counts.
 type counter struct {
-	net   *kit.Network
-	stop  context.CancelFunc
-	ended chan struct{}
+	*kit.Counter
+	net *kit.Network
 }
 
 // count adds a member to a counting group.
 func (g *run) count(group string) error {
-	m := &counter{net: kit.NewNetwork(), ended: make(chan struct{})}
-	cfg := g.kafka
-	cfg.Opts = []kgo.Opt{m.net.Option()}
-	c, err := count.New(count.Config{Kafka: cfg, Store: g.store, Topic: topic, Group: group, Classify: bluesky.Classify}) // without a log: one is cut off on purpose
+	cfg, net := g.kafka, kit.NewNetwork()
+	cfg.Opts = []kgo.Opt{net.Option()}
+	// It has no log: one is cut off on purpose.
+	c, err := kit.StartCounter(context.Background(), count.Config{Kafka: cfg, Store: g.store, Topic: topic, Group: group}, g.b.Log)
 	if err != nil {
 		return err
 	}
-	var ctx context.Context
-	ctx, m.stop = context.WithCancel(context.Background())
-	go func() {
-		defer close(m.ended)
-		if err := c.Run(ctx); err != nil {
-			g.b.Log.Error("counter ended", "group", group, "error", err)
-		}
-	}()
-	g.counters[group] = append(g.counters[group], m)
-	g.closers = append(g.closers, m.end)
+	g.counters[group] = append(g.counters[group], counter{c, net})
+	g.closers = append(g.closers, c.Close)
 	return nil
-}
-
-func (c *counter) end() {
-	c.stop()
-	<-c.ended
 }
 
 // standing is where a counting group stands: all partitions together.
@@ -210,7 +193,7 @@ func (g *run) standing(ctx context.Context, group string) (s standing, err error
 // errStuck ends the run where something did not happen in time: seen.stuck says what.
 var errStuck = errors.New("something did not happen in time")
 
-// until waits until ok returns true, and notes the lags meanwhile. Where nothing comes of it
+// until waits until ok returns true, and shows the lags meanwhile. Where that does not happen
 // in time it keeps the reason and returns errStuck.
 func (g *run) until(ctx context.Context, what string, ok func(steady, slow int64) bool) error {
 	end, shown := time.Now().Add(kit.Patience+g.s.Hold+g.s.Play), time.Time{}
@@ -226,7 +209,7 @@ func (g *run) until(ctx context.Context, what string, ok func(steady, slow int64
 		done := ok(steady.lag, slow.lag)
 		if done || time.Since(shown) >= kit.TellEvery {
 			shown = time.Now()
-			g.tell(what, max(0, steady.lag), max(0, slow.lag)) // below 0 is what was counted before its acknowledgement
+			g.show(what, max(0, steady.lag), max(0, slow.lag)) // below 0 is what was counted before its acknowledgement
 		}
 		switch {
 		case done:
@@ -241,15 +224,10 @@ func (g *run) until(ctx context.Context, what string, ok func(steady, slow int64
 	}
 }
 
-// lagPanel and unreadPanel are the diagrams.
-const (
-	lagPanel    = "lag (records)"
-	unreadPanel = "not yet read, by protocol (records)"
-)
-
-// tell shows the lags. Those of the protocols' groups are shown once they were small for the
+// show shows the lags. Those of the protocols' groups are shown once they were small for the
 // first time: beside the backlog that they begin with, nothing else would be visible.
-func (g *run) tell(what string, steady, slow int64) {
+func (g *run) show(what string, steady, slow int64) {
+	const lagPanel, unreadPanel = "lag (records)", "not yet read, by protocol (records)"
 	g.b.Point(steadyGroup, lagPanel, float64(steady))
 	g.b.Point(slowGroup, lagPanel, float64(slow))
 	g.b.Progress(fmt.Sprintf("%s: lags are steady %d, slow %d", what, steady, slow))
@@ -257,16 +235,9 @@ func (g *run) tell(what string, steady, slow int64) {
 	ends := maps.Clone(g.ends)
 	g.mu.Unlock()
 	for _, x := range g.groups {
-		x.mu.Lock()
-		unread := int64(0)
-		for p, end := range ends {
-			unread += max(0, end-x.newest[p])
-		}
-		x.caughtUp = x.caughtUp || float64(unread) < g.rate/4
-		show := x.caughtUp
-		x.mu.Unlock()
-		if show {
-			g.b.Point(string(x.protocol), unreadPanel, float64(unread))
+		unread := float64(x.unread(ends))
+		if x.caughtUp = x.caughtUp || unread < g.rate/4; x.caughtUp {
+			g.b.Point(string(x.protocol), unreadPanel, unread)
 		}
 	}
 }
@@ -278,15 +249,18 @@ func (g *run) independence(ctx context.Context) error {
 	}
 	enough := int64(g.s.Rate / 2)
 	if err := g.until(ctx, "both groups count", func(steady, slow int64) bool {
-		return g.written() > 2*enough && steady < enough && slow < enough
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		return g.sent > 2*enough && steady < enough && slow < enough
 	}); err != nil {
 		return err
 	}
-	g.counters[slowGroup][0].end()
-	g.counters[slowGroup] = nil
+	err := g.pauseSlow(true)
 	g.pausedAt = g.now()
-	g.b.Mark(slowGroup, "paused")
-	var err error
+	g.b.Mark(slowGroup, paused)
+	if err != nil {
+		return err
+	}
 	if g.atPause, err = g.standing(ctx, slowGroup); err != nil {
 		return err
 	}
@@ -301,8 +275,8 @@ func (g *run) independence(ctx context.Context) error {
 		return err
 	}
 	g.resumedAt = g.now()
-	g.b.Mark(slowGroup, "goes on")
-	if err := g.count(slowGroup); err != nil {
+	g.b.Mark(slowGroup, goesOn)
+	if err := g.pauseSlow(false); err != nil {
 		return err
 	}
 	err = g.until(ctx, "slow catches up", func(steady, slow int64) bool {
@@ -314,18 +288,11 @@ func (g *run) independence(ctx context.Context) error {
 	return err
 }
 
-// written is how many records are acknowledged.
-func (g *run) written() int64 {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.sent
-}
-
 // membership lets members join, leave and be killed in a group of each protocol at the same
 // time, and one of the steady group's counters, too.
 func (g *run) membership(ctx context.Context) error {
 	for _, p := range g.s.Protocols {
-		x := &group{protocol: p, used: p, name: "lab-" + string(p), kafka: g.kafka, now: g.now, breakage: g.s.Break, newest: map[int32]int64{}}
+		x := &group{used: p, name: "lab-" + string(p), kafka: g.kafka, now: g.now, broken: g.s.Break, protocolSeen: protocolSeen{protocol: p}, newest: map[int32]int64{}}
 		if g.s.Break == BreakEager {
 			x.used = Eager
 		}
@@ -333,31 +300,19 @@ func (g *run) membership(ctx context.Context) error {
 		g.closers = append(g.closers, x.close)
 		g.b.Begin(string(p), g.begin)
 	}
-	join := func(n int) func(*group) error {
-		return func(x *group) (err error) {
-			for range n {
-				err = errors.Join(err, x.join(context.WithoutCancel(ctx)))
-			}
-			return err
-		}
-	}
-	leave := func(x *group) error {
-		x.leave(x.alive()[0])
-		return nil
-	}
-	nothing := func() error { return nil }
+	size := func(n int) func(*group) error { return func(x *group) error { return x.resize(ctx, n) } }
 	for _, step := range []struct {
 		kind, says string
 		do         func(*group) error
-		counters   func() error
+		also       func() error // of the counters
 	}{
-		{stepStart, "two members begin", join(2), nothing},
-		{stepJoin, "a third member joins", join(1), func() error { return g.count(steadyGroup) }},
-		{stepLeave, "a member leaves", leave, nothing},
-		{stepSeven, "five more join: seven on six partitions", join(5), nothing},
+		{stepStart, "two members begin", size(2), nil},
+		{stepJoin, "a third member joins", size(3), func() error { return g.count(steadyGroup) }},
+		{stepLeave, "a member leaves", size(2), nil},
+		{stepSeven, "five more join: seven on six partitions", size(7), nil},
 		{stepDie, "a member is killed", func(x *group) error { return g.killOne(ctx, x) }, g.killCounter},
 	} {
-		if err := g.step(ctx, step.kind, step.says, step.do, step.counters); err != nil {
+		if err := g.step(ctx, step.kind, step.says, step.do, step.also); err != nil {
 			return err
 		}
 	}
@@ -365,7 +320,7 @@ func (g *run) membership(ctx context.Context) error {
 }
 
 // step does something to every group and waits until all have settled.
-func (g *run) step(ctx context.Context, kind, says string, do func(*group) error, counters func() error) error {
+func (g *run) step(ctx context.Context, kind, says string, do func(*group) error, also func() error) error {
 	steps := make([]stepSeen, len(g.groups))
 	errs := make([]error, len(g.groups)+1)
 	var wg sync.WaitGroup
@@ -374,7 +329,9 @@ func (g *run) step(ctx context.Context, kind, says string, do func(*group) error
 		g.b.Mark(string(x.protocol), says)
 		wg.Go(func() { errs[i] = do(x) })
 	}
-	errs[len(g.groups)] = counters()
+	if also != nil {
+		errs[len(g.groups)] = also()
+	}
 	wg.Wait()
 	if err := errors.Join(errs...); err != nil {
 		return err
@@ -422,7 +379,7 @@ func (g *run) killCounter() error {
 	_, g.counterLeaves = c.net.Seen()
 	g.counterDied = true
 	g.b.Mark(steadyGroup, "a counter is killed")
-	c.stop() // it gives up on brokers that it cannot reach
+	c.Stop() // it gives up on brokers that it cannot reach
 	return nil
 }
 
@@ -437,7 +394,7 @@ func (g *run) ending(ctx context.Context) error {
 		return err
 	}
 	if err := g.until(ctx, "reading to the end", func(steady, slow int64) bool {
-		return steady <= 0 && slow <= 0 && !slices.ContainsFunc(g.groups, func(x *group) bool { return !x.readAll(g.ends) })
+		return steady <= 0 && slow <= 0 && !slices.ContainsFunc(g.groups, func(x *group) bool { return x.unread(g.ends) > 0 })
 	}); err != nil {
 		return err
 	}
@@ -448,19 +405,18 @@ func (g *run) ending(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("read what %s has committed: %w", x.name, err)
 		}
-		p := protocolSeen{protocol: x.protocol, void: x.void, reads: x.reads, moves: x.moves, deaths: x.deaths, left: x.left, committed: map[int32]int64{}}
+		x.committed = map[int32]int64{}
 		for id := range g.ends {
 			if o, ok := committed.Lookup(topic, id); ok {
-				p.committed[id] = o.At
+				x.committed[id] = o.At
 			}
 		}
-		g.protocols = append(g.protocols, p)
+		g.protocols = append(g.protocols, x.protocolSeen)
 	}
-	for group, into := range map[string]*map[string]int64{steadyGroup: &g.steady, slowGroup: &g.slow} {
-		var err error
-		if *into, err = g.store.Totals(ctx, group, topic); err != nil {
-			return err
-		}
+	var err error
+	if g.steady, err = g.store.Totals(ctx, steadyGroup, topic); err != nil {
+		return err
 	}
-	return nil
+	g.slow, err = g.store.Totals(ctx, slowGroup, topic)
+	return err
 }

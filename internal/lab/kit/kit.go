@@ -170,9 +170,9 @@ func Dialed(wrap func(net.Conn) (net.Conn, error)) kgo.Opt {
 	})
 }
 
-// ReadBack reads all records that topics hold.
+// ReadBack reads all committed records that topics hold.
 func ReadBack(ctx context.Context, cfg kafka.Config, cl *kgo.Client, fn func(*kgo.Record), topics ...string) error {
-	bounds, err := kafka.Bounds(ctx, cl, topics...)
+	bounds, err := kafka.StableBounds(ctx, cl, topics...) // a transaction that is left open is not waited for
 	if err != nil {
 		return err
 	}

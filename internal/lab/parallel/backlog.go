@@ -2,12 +2,10 @@ package parallel
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"hash/fnv"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/weir-project/weir/internal/event"
@@ -37,69 +35,29 @@ type backlog struct {
 	ends       map[int32]int64 // one beyond the last record of each
 }
 
-// keys is how many different keys the records have.
-func (l *backlog) keys() int {
-	there := map[string]bool{}
-	for _, r := range l.records {
-		there[r.key] = true
-	}
-	return len(there)
-}
-
 // judge checks that the backlog is what happened, without which nothing is shown.
 func (l *backlog) judge(r *lab.Report) bool {
-	const of = "backlog"
-	there, foreign := map[string]bool{}, 0
+	stored, foreign := map[string]bool{}, 0
 	home, split := map[string]int32{}, map[string]bool{}
 	for _, x := range l.records {
-		if !l.want[x.identity] || there[x.identity] {
+		if !l.want[x.identity] || stored[x.identity] {
 			foreign++
 		}
-		there[x.identity] = true
+		stored[x.identity] = true
 		if p, ok := home[x.key]; ok && p != x.partition {
 			split[x.key] = true
 		}
 		home[x.key] = x.partition
 	}
-	ok := len(there) == len(l.want) && foreign == 0 && len(l.want) > 0
-	r.Check(of, "the topic holds every post that happened, exactly once", fmt.Sprint(len(l.want)), fmt.Sprintf("%d, %d of them duplicated or foreign", len(l.records), foreign), ok)
-	r.Check(of, "all records of a key lie in one partition", "0 keys in two", fmt.Sprintf("%d of %d", len(split), len(home)), len(split) == 0)
+	c := kit.Case{Report: r, Name: "backlog"}
+	ok := len(stored) == len(l.want) && foreign == 0 && len(l.want) > 0
+	c.Check("the topic holds every post that happened, exactly once", fmt.Sprint(len(l.want)), fmt.Sprintf("%d, %d of them duplicated or foreign", len(l.records), foreign), ok)
+	c.Check("all records of a key lie in one partition", "0 keys in two", fmt.Sprintf("%d of %d", len(split), len(home)), len(split) == 0)
 	return ok && len(split) == 0
 }
 
-// offerRate is the events per second that upstream offers while the topic fills.
-const offerRate = 2000
-
-// open fills the topic through the pipeline.
-func (s *Lab) open(ctx context.Context, b *lab.Bench) (_ *run, err error) {
-	b.Progress("opening brokers, Redis and upstream")
-	fold := func(src ingest.Source) ingest.Source { return &folded{src, s.Keys} }
-	g, err := kit.OpenStack(ctx, b, kit.StackConfig{Seed: s.Seed, Rate: offerRate, Events: s.Events, Queue: 10_000, Wrap: fold})
-	if err != nil {
-		return nil, err
-	}
-	p := &run{Lab: s, b: b, g: g, show: b.Progress}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, p.close())
-		}
-	}()
-	if p.cl, err = g.Kafka.NewClient(); err != nil {
-		return nil, err
-	}
-	p.admin = kadm.NewClient(p.cl)
-	return p, p.load(ctx)
-}
-
-func (p *run) close() error {
-	if p.cl != nil {
-		p.cl.Close()
-	}
-	return p.g.Close()
-}
-
-// load waits until all events are stored, and reads them.
-func (p *run) load(ctx context.Context) error {
+// fill waits until all events are stored in the topic, and reads them.
+func (p *run) fill(ctx context.Context) (*backlog, error) {
 	l := &backlog{want: map[string]bool{}, partitions: map[int32]int64{}, ends: map[int32]int64{}}
 	all, n := int64(0), int64(0)
 	for it := range p.g.Server.Items(0, p.Events) {
@@ -113,19 +71,18 @@ func (p *run) load(ctx context.Context) error {
 	}
 	for end := time.Now().Add(kit.Patience + 2*time.Duration(p.Events/offerRate)*time.Second); n < all; {
 		if time.Now().After(end) {
-			return fmt.Errorf("only %d of %d events were stored in time", n, all)
+			return nil, fmt.Errorf("only %d of %d events were stored in time", n, all)
 		}
 		if err := kit.Wait(ctx, kit.SampleEvery); err != nil {
-			return err
+			return nil, err
 		}
 		n = p.g.Ingest.Stats().Events
 		p.b.Progress(fmt.Sprintf("filling the topic: %d of %d events", n, all))
 	}
 	if err := p.g.StopIngest(); err != nil {
-		return err
+		return nil, err
 	}
-	p.log = l
-	return kit.ReadBack(ctx, p.g.Kafka, p.cl, func(r *kgo.Record) {
+	return l, kit.ReadBack(ctx, p.g.Kafka, p.cl, func(r *kgo.Record) {
 		l.records = append(l.records, logged{slot{r.Partition, r.Offset}, string(r.Key), kit.Parse(r.Value).ID})
 		l.partitions[r.Partition]++
 		l.ends[r.Partition] = r.Offset + 1

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/weir-project/weir/internal/lab"
+	"github.com/weir-project/weir/internal/lab/kit"
 )
 
 const (
@@ -36,7 +37,7 @@ func (o *seen) accepted() map[slot][]attempt {
 	return out
 }
 
-// tally is how often the records of the backlog were worked.
+// workTally is how often the records of the backlog were worked.
 type workTally struct {
 	missing, twice, foreign int
 	overtaken               int // records that a worker began before one of the same key, that lies before, was done
@@ -110,20 +111,19 @@ func (o *seen) idle() (n int) {
 	return n
 }
 
-// measure adds a case's figures and lines.
-func (s *Lab) measure(r *lab.Report, base, o *seen) {
-	t, of := o.tally(), o.name
-	loads := o.loads()
-	r.Measure(of, "worked", float64(len(o.accepted())), "events")
-	r.Measure(of, "time", o.elapsed(), "s")
-	r.Measure(of, "throughput", float64(len(o.accepted()))/max(o.elapsed(), 1e-3), "events/s")
-	r.Measure(of, "speed-up", speed(base, o), "x")
-	r.Measure(of, "busiest worker", float64(slices.Max(loads)), "events")
-	r.Measure(of, "idle workers", float64(o.idle()), "")
-	r.Measure(of, "overtaken in their key", float64(t.overtaken), "events")
+// measure adds a case's figures.
+func (o *seen) measure(r *lab.Report, base *seen) {
+	c, worked, took := kit.Case{Report: r, Name: o.name}, float64(len(o.accepted())), o.elapsed()
+	c.Measure("worked", worked, "events")
+	c.Measure("time", took, "s")
+	c.Measure("throughput", worked/max(took, 1e-3), "events/s")
+	c.Measure("speed-up", speed(base, o), "x")
+	c.Measure("busiest worker", float64(slices.Max(o.loads())), "events")
+	c.Measure("idle workers", float64(o.idle()), "")
+	c.Measure("overtaken in their key", float64(o.tally().overtaken), "events")
 	if o.promise == sharesOut {
-		r.Measure(of, "delivered again", float64(len(o.attempts)-len(o.accepted())), "events")
-		r.Measure(of, "deliveries of the poison", float64(len(o.deliveries(o.poison))), "times")
+		c.Measure("delivered again", float64(len(o.attempts)-len(o.accepted())), "events")
+		c.Measure("deliveries of the poison", float64(len(o.deliveries(o.poison))), "times")
 	}
 }
 
@@ -144,54 +144,45 @@ func (o *seen) deliveries(of slot) (counts []int32) {
 }
 
 // judge adds the checks of a case.
-func (s *Lab) judge(r *lab.Report, base, o *seen) {
-	of, t := o.name, o.tally()
+func (o *seen) judge(r *lab.Report, base *seen, work time.Duration) {
+	c, t := kit.Case{Report: r, Name: o.name}, o.tally()
 	if len(o.attempts) == 0 {
-		r.Unknown(of, "records are worked", "at least 1", "0")
+		c.Unknown("records are worked", "at least 1", "0")
 		return
 	}
 	if !slices.Equal(sortedInts(o.described), sortedInts(o.after)) {
-		r.Unknown(of, "the group does not rebalance meanwhile", fmt.Sprint(o.described), fmt.Sprint(o.after))
+		c.Unknown("the group does not rebalance meanwhile", fmt.Sprint(o.described), "%v", o.after)
 		return
 	}
-	n := len(o.log.records)
-	switch o.promise {
-	case sharesOut:
-		s.judgeShare(r, o, t)
+	if o.promise == sharesOut {
+		o.judgeShare(c, t)
+	} else {
+		c.Equal("every record is worked exactly once", fmt.Sprintf("%d worked; 0 missing, 0 twice, 0 foreign", len(o.log.records)),
+			"%d worked; %d missing, %d twice, %d foreign", len(o.accepted()), t.missing, t.twice, t.foreign)
+		c.Equal("the group's committed offsets are at the end", "0 behind", "%d behind", o.behind)
+	}
+	// That order is lost where no rule keeps it is shown, not promised.
+	got := fmt.Sprintf("%d of %d begun before an earlier one was done", t.overtaken, len(o.log.records))
+	switch {
+	case o.promise == keepsOrder:
+		c.Check("records of a key are worked one after the other, in the log's order", "0 overtaken", got, t.overtaken == 0)
+	case t.overtaken > 0:
+		c.Check("no rule keeps the order of a key", "more than 0 overtaken", got, true)
 	default:
-		r.Check(of, "every record is worked exactly once", fmt.Sprintf("%d worked; 0 missing, 0 twice, 0 foreign", n),
-			fmt.Sprintf("%d worked; %d missing, %d twice, %d foreign", len(o.accepted()), t.missing, t.twice, t.foreign), t.missing+t.twice+t.foreign == 0)
-		r.Check(of, "the group's committed offsets are at the end", "0 behind", fmt.Sprintf("%d behind", o.behind), o.behind == 0)
+		c.Unknown("records of a key are in progress together, so that their order can be lost", "more than 0 overtaken", "%s", got)
 	}
-	s.judgeOrder(r, o, t)
 	if o.described != nil {
-		s.judgeMembers(r, o)
+		o.judgeMembers(c)
 	}
-	s.judgeTime(r, base, o)
+	o.judgeTime(c, base, work)
 }
 
 func sortedInts(all []int) []int { return slices.Sorted(slices.Values(all)) }
 
-// judgeOrder adds what becomes of order. That it is lost where nobody keeps it is
-// shown, not promised.
-func (s *Lab) judgeOrder(r *lab.Report, o *seen, t workTally) {
-	const overtaken = "%d of %d begun before an earlier one was done"
-	got := fmt.Sprintf(overtaken, t.overtaken, len(o.log.records))
-	switch {
-	case o.promise == keepsOrder:
-		r.Check(o.name, "records of a key are worked one after the other, in the log's order", "0 overtaken", got, t.overtaken == 0)
-	case t.overtaken > 0:
-		r.Check(o.name, "no rule keeps the order of a key", "more than 0 overtaken", got, true)
-	default:
-		r.Unknown(o.name, "records of a key are in progress together, so that their order can be lost", "more than 0 overtaken", got)
-	}
-}
-
-// judgeMembers adds who of a consumer group has nothing to do.
-func (s *Lab) judgeMembers(r *lab.Report, o *seen) {
-	want := max(0, o.workers-partitions)
+// judgeMembers adds which members of a consumer group have nothing to do.
+func (o *seen) judgeMembers(c kit.Case) {
 	if len(o.described) != o.workers {
-		r.Unknown(o.name, "all members join", fmt.Sprint(o.workers), fmt.Sprint(len(o.described)))
+		c.Unknown("all members join", fmt.Sprint(o.workers), "%d", len(o.described))
 		return
 	}
 	without := 0
@@ -200,44 +191,45 @@ func (s *Lab) judgeMembers(r *lab.Report, o *seen) {
 			without++
 		}
 	}
-	r.Check(o.name, "a partition has one member: more members than partitions are idle", fmt.Sprintf("%d without a partition, %d without work", want, want),
-		fmt.Sprintf("%d without a partition, %d without work", without, o.idle()), without == want && o.idle() == want)
+	const idle = "%d without a partition, %d without work"
+	want := max(0, o.workers-partitions)
+	c.Equal("a partition has one member: more members than partitions are idle", fmt.Sprintf(idle, want, want), idle, without, o.idle())
 }
 
 // judgeTime adds what theory says of the speed, on a machine on which a worker without
 // a pipeline does all that it should. On a busy one everything takes longer by as much as
 // that worker does.
-func (s *Lab) judgeTime(r *lab.Report, base, o *seen) {
+func (o *seen) judgeTime(c kit.Case, base *seen, work time.Duration) {
 	const claim = "it takes as long as the busiest worker needs"
-	busiest, took, pace := o.busiest(s.Work), o.elapsed(), min(1, max(0.01, o.control))
+	busiest, took, pace := o.busiest(work), o.elapsed(), min(1, max(0.01, o.control))
 	least, most := busiest*(1-busyBelow), (busiest*(1+busyAbove)+busyStart.Seconds())/pace
 	if o.promise == sharesOut { // its members wait for brokers every few records, for as long as those take
 		most = base.elapsed()
 	}
-	want, got := fmt.Sprintf("%.2f to %.2f s", least, most), fmt.Sprintf("%.2f s", took)
+	want := fmt.Sprintf("%.2f to %.2f s", least, most)
 	if took > most && pace < paceLeast {
-		r.Unknown(o.name, claim+", on a machine that keeps time", want, fmt.Sprintf("%s, while a worker without a pipeline reached %.0f%%", got, 100*o.control))
+		c.Unknown(claim+", on a machine that keeps time", want, "%.2f s, while a worker without a pipeline reached %.0f%%", took, 100*o.control)
 		return
 	}
-	r.Check(o.name, claim, want, got, took >= least && took <= most)
+	c.Check(claim, want, fmt.Sprintf("%.2f s", took), took >= least && took <= most)
 	if o == base || o.described != nil { // partitions divide as they do: the notes say how
 		return
 	}
 	even := float64(len(o.attempts)) / float64(o.workers)
 	share := even / float64(slices.Max(o.loads()))
-	r.Check(o.name, "work is divided among all workers", fmt.Sprintf("0 idle, busiest at most %.0fx its share", 1/evenLeast),
+	c.Check("work is divided among all workers", fmt.Sprintf("0 idle, busiest at most %.0fx its share", 1/evenLeast),
 		fmt.Sprintf("%d idle, %.2fx", o.idle(), 1/share), o.idle() == 0 && share >= evenLeast)
 }
 
 // judgeShare adds what a share group promises.
-func (s *Lab) judgeShare(r *lab.Report, o *seen, t workTally) {
-	of, n := o.name, len(o.log.records)
+func (o *seen) judgeShare(c kit.Case, t workTally) {
 	if o.refused > 0 { // such a record comes again, and nobody can tell which it was
-		r.Unknown(of, "brokers accept every acknowledgement", "0 refused", fmt.Sprint(o.refused))
+		c.Unknown("brokers accept every acknowledgement", "0 refused", "%d", o.refused)
 		return
 	}
-	r.Check(of, "every record but the poison is acknowledged exactly once", fmt.Sprintf("%d; 0 missing, 0 twice, 0 foreign", n-1),
-		fmt.Sprintf("%d; %d missing, %d twice, %d foreign", n-1-t.missing, t.missing, t.twice, t.foreign), t.missing+t.twice+t.foreign == 0)
+	const once = "%d; %d missing, %d twice, %d foreign"
+	n := len(o.log.records) - 1
+	c.Equal("every record but the poison is acknowledged exactly once", fmt.Sprintf(once, n, 0, 0, 0), once, n-t.missing, t.missing, t.twice, t.foreign)
 	again, wrong := 0, 0
 	for _, x := range o.log.records {
 		if x.slot == o.poison {
@@ -247,23 +239,20 @@ func (s *Lab) judgeShare(r *lab.Report, o *seen, t workTally) {
 		if o.release[x.slot] {
 			want = append(want, 2)
 		}
-		got := o.deliveries(x.slot)
-		if o.release[x.slot] && slices.Equal(got, want) {
+		switch ok := slices.Equal(o.deliveries(x.slot), want); {
+		case !ok:
+			wrong++
+		case o.release[x.slot]:
 			again++
 		}
-		if !slices.Equal(got, want) {
-			wrong++
-		}
 	}
-	r.Check(of, "a released record comes again, counted; every other record comes once", fmt.Sprintf("%d twice, 0 otherwise", len(o.release)),
-		fmt.Sprintf("%d twice, %d otherwise", again, wrong), again == len(o.release) && wrong == 0)
+	c.Equal("a released record comes again, counted; every other record comes once", fmt.Sprintf("%d twice, 0 otherwise", len(o.release)), "%d twice, %d otherwise", again, wrong)
 	var want []int32
 	for i := range o.limit {
 		want = append(want, int32(i+1))
 	}
-	got := o.deliveries(o.poison)
-	r.Check(of, "the poison record is delivered up to the limit, then given up", fmt.Sprint(want), fmt.Sprint(got), slices.Equal(got, want))
-	r.Check(of, "the other records are not held up: the group has nothing left", "0 behind", fmt.Sprintf("%d behind", o.behind), o.finished && o.behind == 0)
-	r.Check(of, "more workers than partitions work", fmt.Sprintf("all %d on %d partitions", o.workers, len(o.log.partitions)),
-		fmt.Sprintf("%d", o.workers-o.idle()), o.idle() == 0 && o.workers > len(o.log.partitions))
+	c.Equal("the poison record is delivered up to the limit, then given up", fmt.Sprint(want), "%v", o.deliveries(o.poison))
+	c.Check("the other records are not held up: the group has nothing left", "0 behind", fmt.Sprintf("%d behind", o.behind), o.finished && o.behind == 0)
+	c.Check("more workers than partitions work", fmt.Sprintf("all %d on %d partitions", o.workers, len(o.log.partitions)),
+		fmt.Sprint(o.workers-o.idle()), o.idle() == 0 && o.workers > len(o.log.partitions))
 }

@@ -4,13 +4,17 @@ package parallel
 
 import (
 	"context"
+	_ "embed"
 	"errors"
 	"fmt"
 	"math"
 	"slices"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
+
 	"github.com/weir-project/weir/internal/cluster"
+	"github.com/weir-project/weir/internal/ingest"
 	"github.com/weir-project/weir/internal/lab"
 	"github.com/weir-project/weir/internal/lab/kit"
 )
@@ -28,10 +32,7 @@ const (
 	WayShare Way = "share"
 )
 
-// Ways lists them.
-func Ways() []Way { return []Way{WayThreads, WayMembers, WayShare} }
-
-// Ways to break the parallel experiment on purpose.
+// Ways to break the experiment on purpose.
 const (
 	// BreakScatter hands records to workers in turn where it should go by key.
 	BreakScatter = "scatter"
@@ -43,119 +44,41 @@ const (
 	BreakAlone = "alone"
 )
 
-// Breaks lists the ways to break it.
-func Breaks() []string {
-	return []string{BreakScatter, BreakAgain, BreakForgive, BreakAlone}
-}
+// partitions is how many partitions the topic of Bluesky's posts has.
+const partitions = 6
 
-// Limits of Parallel's settings.
-const (
-	MinEvents  = 300
-	MaxEvents  = 20_000
-	MinThreads = 2
-	MinSharers = partitions + 1 // more than there are partitions
-	MaxMembers = 24
-	MinKeys    = 20
-	MaxKeys    = 10_000
-)
+//go:embed help.md
+var help string
 
-// Lab is the experiment of work that takes long, done by more than one worker:
-// threads of one consumer, members of a consumer group, members of a share group.
-type Lab struct {
-	Ways []Way `json:"ways"`
+// Lab is the experiment of work that takes long, done by more than one worker.
+var Lab = lab.Define[Settings]("parallel", help)
+
+// Settings is its settings.
+type Settings struct {
+	Ways []Way `flag:"ways" json:"ways" default:"threads,members,share" choices:"threads,members,share"`
 	// Events is how many the simulated Bluesky offers, most of which are posts.
-	Events int64 `json:"events"`
+	Events int64 `flag:"events" json:"events" default:"2000" short:"600" min:"300" max:"20000"`
 	// Work is how long a worker is busy with one record.
-	Work time.Duration `json:"-"`
+	Work time.Duration `flag:"work" json:"work_ms" default:"10ms" min:"2ms" max:"1s"`
 	// Workers is how many threads the one consumer has.
-	Workers int `json:"workers"`
+	Workers int `flag:"workers" json:"workers" default:"8" min:"2" max:"64"`
 	// Members are the sizes of the consumer group, one after the other.
-	Members []int `json:"members"`
-	// Sharers is how many members the share group has.
-	Sharers int `json:"sharers"`
+	Members []int `flag:"members" json:"members" default:"2,3,6,7" short:"3,7" min:"2" max:"24"`
+	// Sharers is how many members the share group has: more than there are partitions.
+	Sharers int `flag:"sharers" json:"sharers" default:"12" min:"7" max:"24"`
 	// Keys is how many accounts the posts come from: few, so that there are several
 	// posts of one account at hand.
-	Keys int   `json:"keys"`
-	Seed int64 `json:"seed"`
+	Keys int   `flag:"keys" json:"keys" default:"300" min:"20" max:"10000"`
+	Seed int64 `flag:"seed" json:"seed" default:"1"`
 	// Break is empty, or a way to break the experiment on purpose.
-	Break string `json:"break,omitempty"`
+	Break string `flag:"break" json:"break,omitempty" choices:"scatter,again,forgive,alone"`
 }
 
-// Default takes a minute and a half.
-func Default() Lab {
-	return Lab{Ways: Ways(), Events: 2000, Work: 10 * time.Millisecond, Workers: 8, Members: []int{2, 3, 6, 7}, Sharers: 12, Keys: 300, Seed: 1}
-}
-
-// Short is the same claim in half a minute.
-func Short() Lab {
-	s := Default()
-	s.Events, s.Members = 600, []int{3, 7}
-	return s
-}
-
-// Name implements Experiment.
-func (s *Lab) Name() string { return "parallel" }
-
-// Claim implements Experiment.
-func (s *Lab) Claim() string {
-	return "The busiest worker decides how long the job takes. Threads that get records by key keep the order of every key; a pool that takes any record loses it. " +
-		"A consumer group cannot use more members than partitions: the others are idle. A share group can: it acknowledges record by record, delivers released records again, " +
-		"gives a poison record up after its limit, and does not keep order."
-}
-
-// Settings implements Experiment.
-func (s *Lab) Settings() any {
-	return struct {
-		*Lab
-		WorkMS float64 `json:"work_ms"`
-	}{s, kit.Milliseconds(s.Work)}
-}
-
-// Check implements Experiment.
-func (s *Lab) Check() error {
-	if err := kit.Choose("way", s.Ways, Ways()); err != nil {
-		return err
-	}
-	if err := s.checkMembers(); err != nil {
-		return err
-	}
-	switch {
-	case s.Events < MinEvents || s.Events > MaxEvents:
-		return fmt.Errorf("%d events are not between %d and %d", s.Events, MinEvents, MaxEvents)
-	case s.Work < 2*time.Millisecond || s.Work > kit.MaxWork:
-		return fmt.Errorf("work of %v is not between 2ms and %v", s.Work, kit.MaxWork)
-	case s.Workers < MinThreads || s.Workers > kit.MaxWorkers:
-		return fmt.Errorf("%d workers are not between %d and %d", s.Workers, MinThreads, kit.MaxWorkers)
-	case s.Sharers < MinSharers || s.Sharers > MaxMembers:
-		return fmt.Errorf("a share group of %d is not between %d, one more than there are partitions, and %d", s.Sharers, MinSharers, MaxMembers)
-	case s.Keys < MinKeys || s.Keys > MaxKeys:
-		return fmt.Errorf("%d keys are not between %d and %d", s.Keys, MinKeys, MaxKeys)
-	case s.Break != "" && !slices.Contains(Breaks(), s.Break):
-		return kit.NoSuch("way to break", s.Break, Breaks())
-	}
+// Check refuses work that takes too long, and breaking a way that is not tried.
+func (s *Settings) Check() error {
 	if t := time.Duration(s.Events) * s.Work; t > kit.MaxCase {
 		return fmt.Errorf("%d events of %v each take one worker %v, longer than a lab may take (%v): use fewer events, or less work", s.Events, s.Work, t, kit.MaxCase)
 	}
-	return s.checkBreak()
-}
-
-func (s *Lab) checkMembers() error {
-	if len(s.Members) == 0 && slices.Contains(s.Ways, WayMembers) {
-		return errors.New("no size of the consumer group is given: name some, such as 3,6,7")
-	}
-	for i, n := range s.Members {
-		if n < 2 || n > MaxMembers {
-			return fmt.Errorf("a group of %d members is not between 2 and %d: one worker alone is always measured", n, MaxMembers)
-		}
-		if slices.Contains(s.Members[:i], n) {
-			return fmt.Errorf("a group of %d members is named twice", n)
-		}
-	}
-	return nil
-}
-
-// checkBreak refuses to break what is not tried.
-func (s *Lab) checkBreak() error {
 	way, ok := map[string]Way{BreakScatter: WayThreads, BreakForgive: WayShare, BreakAlone: WayMembers}[s.Break]
 	if ok && !slices.Contains(s.Ways, way) {
 		return fmt.Errorf("breaking by %q needs the way %q, which is not among %q", s.Break, way, s.Ways)
@@ -166,16 +89,27 @@ func (s *Lab) checkBreak() error {
 	return nil
 }
 
-// partitions is how many partitions the topic of Bluesky's posts has.
-const partitions = 6
+// offerRate is the events per second that upstream offers while the topic fills.
+const offerRate = 2000
 
-// Run implements Experiment.
-func (s *Lab) Run(ctx context.Context, b *lab.Bench, r *lab.Report) (err error) {
-	p, err := s.open(ctx, b)
+// Run implements lab.Settings.
+func (s *Settings) Run(ctx context.Context, b *lab.Bench, r *lab.Report) (err error) {
+	b.Progress("opening brokers, Redis and upstream")
+	g, err := kit.OpenStack(ctx, b, kit.StackConfig{Seed: s.Seed, Rate: offerRate, Events: s.Events, Queue: 10_000,
+		Wrap: func(src ingest.Source) ingest.Source { return &folded{src, s.Keys} }})
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, p.close()) }()
+	defer func() { err = errors.Join(err, g.Close()) }()
+	cl, err := g.Kafka.NewClient()
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	p := &run{Settings: s, b: b, g: g, cl: cl, admin: kadm.NewClient(cl)}
+	if p.log, err = p.fill(ctx); err != nil {
+		return err
+	}
 	if !p.log.judge(r) {
 		return ctx.Err()
 	}
@@ -190,8 +124,8 @@ func (s *Lab) Run(ctx context.Context, b *lab.Bench, r *lab.Report) (err error) 
 		if base == nil {
 			base = o
 		}
-		s.measure(r, base, o)
-		s.judge(r, base, o)
+		o.measure(r, base)
+		o.judge(r, base, s.Work)
 	}
 	r.Notes = s.notes(p.log, b.Engine)
 	return ctx.Err()
@@ -214,11 +148,9 @@ const (
 	sharesOut          // a share group
 )
 
-// caseOne is the case that others are compared with.
-const caseOne = "1 worker"
-
-func (s *Lab) cases() []way {
-	out := []way{{caseOne, 1, (*run).threads, keepsOrder}}
+// cases begin with the one that others are compared with.
+func (s *Settings) cases() []way {
+	out := []way{{"1 worker", 1, (*run).threads, keepsOrder}}
 	if slices.Contains(s.Ways, WayThreads) {
 		out = append(out, way{fmt.Sprintf("%d threads by key", s.Workers), s.Workers, (*run).threads, keepsOrder},
 			way{fmt.Sprintf("%d threads, any", s.Workers), s.Workers, (*run).threads, losesOrder})
@@ -235,14 +167,17 @@ func (s *Lab) cases() []way {
 }
 
 // notes say what follows.
-func (s *Lab) notes(log *backlog, engine string) []string {
-	most := int64(0)
+func (s *Settings) notes(log *backlog, engine string) []string {
+	keys, most := map[string]bool{}, int64(0)
+	for _, r := range log.records {
+		keys[r.key] = true
+	}
 	for _, n := range log.partitions {
 		most = max(most, n)
 	}
 	notes := []string{
 		fmt.Sprintf("%d records of %d keys lie in %d partitions, the fullest of which has %d: a consumer group of any size is at most %.1f times as fast as one worker",
-			len(log.records), log.keys(), len(log.partitions), most, float64(len(log.records))/float64(most)),
+			len(log.records), len(keys), len(log.partitions), most, float64(len(log.records))/float64(most)),
 		fmt.Sprintf("one worker of %v processes %.0f records/s; R records/s need R × %v workers, rounded up, and more where keys are uneven", s.Work, 1/s.Work.Seconds(), s.Work),
 	}
 	if slices.Contains(s.Ways, WayShare) {

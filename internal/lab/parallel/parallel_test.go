@@ -11,9 +11,9 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/weir-project/weir/internal/lab"
-	"github.com/weir-project/weir/internal/lab/kit"
 	"github.com/weir-project/weir/internal/lab/labtest"
 	"github.com/weir-project/weir/internal/lab/record"
+	"github.com/weir-project/weir/internal/lab/setting"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -76,11 +76,9 @@ func seenMembers() *seen {
 }
 
 func judgedParallel(o *seen) *lab.Report {
-	s, r := Short(), &lab.Report{}
-	s.Work = 100 * time.Millisecond
-	base := seenParallel(keepsOrder, 1)
-	s.measure(r, base, o)
-	s.judge(r, base, o)
+	r, base := &lab.Report{}, seenParallel(keepsOrder, 1)
+	o.measure(r, base)
+	o.judge(r, base, 100*time.Millisecond)
 	r.Conclude()
 	return r
 }
@@ -187,32 +185,31 @@ func TestParallelBacklog(t *testing.T) {
 
 func TestParallelSettings(t *testing.T) {
 	t.Parallel()
-	def, short := Default(), Short()
-	for _, s := range []Lab{def, short} {
-		if err := s.Check(); err != nil {
+	for _, s := range []*Settings{setting.New[Settings](), setting.New[Settings](setting.Short)} {
+		if err := Lab.With(s).Check(); err != nil {
 			t.Error(err)
 		}
 	}
-	for says, do := range map[string]func(*Lab){
-		"no way":           func(s *Lab) { s.Ways = nil },
-		`"magic"`:          func(s *Lab) { s.Ways = []Way{"magic"} },
-		"is named twice":   func(s *Lab) { s.Ways = []Way{WayShare, WayShare} },
-		"no size":          func(s *Lab) { s.Members = nil },
-		"group of 1 ":      func(s *Lab) { s.Members = []int{1} },
-		"group of 6 membe": func(s *Lab) { s.Members = []int{6, 6} },
-		"10 events":        func(s *Lab) { s.Events = 10 },
-		"work of":          func(s *Lab) { s.Work = 0 },
-		"65 workers":       func(s *Lab) { s.Workers = 65 },
-		"share group of 6": func(s *Lab) { s.Sharers = 6 },
-		"1 keys":           func(s *Lab) { s.Keys = 1 },
-		`"burn"`:           func(s *Lab) { s.Break = "burn" },
-		"longer than":      func(s *Lab) { s.Work = kit.MaxWork },
-		`needs the way`:    func(s *Lab) { s.Break, s.Ways = BreakForgive, []Way{WayThreads} },
-		"more members":     func(s *Lab) { s.Break, s.Members = BreakAlone, []int{3} },
+	for says, do := range map[string]func(*Settings){
+		"--ways is empty":    func(s *Settings) { s.Ways = nil },
+		`"magic"`:            func(s *Settings) { s.Ways = []Way{"magic"} },
+		"share is named twi": func(s *Settings) { s.Ways = []Way{WayShare, WayShare} },
+		"--members is empty": func(s *Settings) { s.Members = nil },
+		"--members 1 ":       func(s *Settings) { s.Members = []int{1} },
+		"6 is named twice":   func(s *Settings) { s.Members = []int{6, 6} },
+		"--events 10 ":       func(s *Settings) { s.Events = 10 },
+		"--work 1ms ":        func(s *Settings) { s.Work = time.Millisecond },
+		"--workers 65 ":      func(s *Settings) { s.Workers = 65 },
+		"--sharers 6 ":       func(s *Settings) { s.Sharers = 6 },
+		"--keys 1 ":          func(s *Settings) { s.Keys = 1 },
+		`"burn"`:             func(s *Settings) { s.Break = "burn" },
+		"longer than":        func(s *Settings) { s.Work = time.Second },
+		`needs the way`:      func(s *Settings) { s.Break, s.Ways = BreakForgive, []Way{WayThreads} },
+		"more members":       func(s *Settings) { s.Break, s.Members = BreakAlone, []int{3} },
 	} {
-		s := Default()
-		do(&s)
-		if err := s.Check(); err == nil || !strings.Contains(err.Error(), says) {
+		s := setting.New[Settings]()
+		do(s)
+		if err := Lab.With(s).Check(); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("want an error with %q, got %v", says, err)
 		}
 	}
@@ -220,8 +217,8 @@ func TestParallelSettings(t *testing.T) {
 
 // TestParallel runs it, on the engine that the environment asks for.
 func TestParallel(t *testing.T) {
-	s := Short()
-	if r := labtest.Perform(t, &s); r.Verdict == record.DoesNotHold || len(r.Checks) < 30 {
+	s := setting.New[Settings](setting.Short)
+	if r := labtest.Perform(t, Lab.With(s)); r.Verdict == record.DoesNotHold || len(r.Checks) < 30 {
 		t.Errorf("%s: %s", r.Verdict, r.Reason)
 	}
 }
@@ -241,9 +238,9 @@ func TestBrokenParallel(t *testing.T) {
 		BreakForgive: {WayShare, record.DoesNotHold, "[1 2 3]"},
 		BreakAlone:   {WayMembers, record.Inconclusive, "all members join"},
 	} {
-		s := Short()
+		s := setting.New[Settings](setting.Short)
 		s.Events, s.Work, s.Members, s.Ways, s.Break = 400, 5*time.Millisecond, []int{7}, []Way{want.way}, breakage
-		if r := labtest.Perform(t, &s); r.Verdict != want.verdict || !strings.Contains(r.Reason, want.says) {
+		if r := labtest.Perform(t, Lab.With(s)); r.Verdict != want.verdict || !strings.Contains(r.Reason, want.says) {
 			t.Errorf("%s: %s: %s; want %s with %q", breakage, r.Verdict, r.Reason, want.verdict, want.says)
 		}
 	}

@@ -49,7 +49,7 @@ type seen struct {
 
 // run is the experiment while it runs.
 type run struct {
-	*Lab
+	*Settings
 	b     *lab.Bench
 	g     *kit.Stack
 	admin *kadm.Client

@@ -68,21 +68,7 @@ func (w *whole) read(ctx context.Context) (*state, error) {
 			st.offsets[fmt.Sprintf("%s %s/%d", group, o.Topic, o.Partition)] = o.At
 		})
 	}
-	ends, err := admin.ListCommittedOffsets(ctx, topics...)
-	if err != nil {
-		return nil, err
-	}
-	bounds, err := kafka.Bounds(ctx, cl, topics...)
-	if err != nil {
-		return nil, err
-	}
-	var ranges []kafka.Range
-	for tp, b := range bounds {
-		if end, ok := ends.Lookup(tp.Topic, tp.Partition); ok && end.Err == nil && end.Offset > b.Start {
-			ranges = append(ranges, kafka.Range{TopicPartition: tp, From: b.Start, To: end.Offset})
-		}
-	}
-	err = kafka.Scan(ctx, w.kafka, ranges, func(r *kgo.Record) error {
+	return st, kit.ReadBack(ctx, w.kafka, cl, func(r *kgo.Record) {
 		x := stored{digest: digest(r), event: sha256.Sum256(r.Value)}
 		for _, h := range r.Headers {
 			if h.Key == kafka.HeaderKind {
@@ -90,12 +76,7 @@ func (w *whole) read(ctx context.Context) (*state, error) {
 			}
 		}
 		st.records[place{kafka.TopicPartition{Topic: r.Topic, Partition: r.Partition}, r.Offset}] = x
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("read the log: %w", err)
-	}
-	return st, nil
+	}, topics...)
 }
 
 // topics are those that a whole weir writes events to.

@@ -5,10 +5,10 @@ package persistence
 
 import (
 	"context"
+	_ "embed"
 	"errors"
 	"fmt"
 	"runtime"
-	"slices"
 	"time"
 
 	"github.com/weir-project/weir/internal/cluster"
@@ -17,7 +17,7 @@ import (
 	"github.com/weir-project/weir/internal/lab/record"
 )
 
-// Ways to break the persistence experiment on purpose.
+// Ways to break the experiment on purpose.
 const (
 	// breakForget removes the first file of the log while everything is down.
 	breakForget = "forget"
@@ -25,82 +25,45 @@ const (
 	breakSpare = "spare"
 )
 
-// Breaks lists the ways to break it.
-func Breaks() []string { return []string{breakForget, breakSpare} }
+//go:embed help.md
+var help string
 
-// Limits of Persistence's settings.
-const (
-	MinRate    = 20
-	MaxRate    = 5000
-	MaxKills   = 20
-	MinBetween = 500 * time.Millisecond
-	MaxBetween = time.Minute
-)
+// Lab kills everything at once, brokers, Redis, producers and consumers, without warning, and
+// starts it again. Then it watches retention, which alone may remove records.
+var Lab = lab.Define[Settings]("persistence", help)
 
-// Lab is the experiment of killing everything at once, brokers, Redis,
-// producers and consumers, without warning, and starting it again; and of the log's
-// retention, which is the only thing that may remove what was written.
-type Lab struct {
-	// Program is what runs weir: its path, and arguments that come first.
-	Program []string `json:"-"`
-	// Rate is the events per second of the simulated Bluesky.
-	Rate float64 `json:"rate"`
+// Settings is its settings.
+type Settings struct {
 	// Kills is how often everything is killed, Between how long it runs before.
-	Kills   int           `json:"kills"`
-	Between time.Duration `json:"-"`
+	Kills   int           `flag:"kills" json:"kills" default:"5" short:"2" min:"1" max:"20"`
+	Between time.Duration `flag:"between" json:"between_s" default:"4s" short:"1s" min:"500ms" max:"1m"`
+	// Rate is the events per second of the simulated Bluesky.
+	Rate float64 `flag:"rate" json:"rate" default:"500" min:"20" max:"5000" simulated:"only"`
 	// Live is where weir's Bluesky comes from, whatever the Rate; nil for the simulated
 	// streams. WikipediaURL is its Wikipedia's, empty for the public one.
 	Live         *kit.Upstream `json:"live,omitempty"`
 	WikipediaURL string        `json:"wikipedia_url,omitempty"`
 	// Break is empty, or a way to break the experiment on purpose.
-	Break string `json:"break,omitempty"`
+	Break string `flag:"break" json:"break,omitempty" choices:"forget,spare"`
+
+	program string
 }
 
-// Default kills everything five times.
-func Default() Lab {
-	return Lab{Rate: 500, Kills: 5, Between: 4 * time.Second}
-}
+// SetLive takes Bluesky's events from a live stream.
+func (s *Settings) SetLive(u *kit.Upstream) { s.Live = u }
 
-// Short is the same claim in the least time.
-func Short() Lab {
-	s := Default()
-	s.Kills, s.Between = 2, time.Second
-	return s
-}
+// SetWikipedia takes Wikipedia's events, where Bluesky's are live, from a server.
+func (s *Settings) SetWikipedia(url string) { s.WikipediaURL = url }
 
-// Name implements Experiment.
-func (s *Lab) Name() string { return "persistence" }
+// SetProgram names the program that runs weir, by its path.
+func (s *Settings) SetProgram(path string) { s.program = path }
 
-// Source implements Sourced.
-func (s *Lab) Source() string { return s.Live.Name() }
+// Source implements lab.Sourced.
+func (s *Settings) Source() string { return s.Live.Name() }
 
-// Claim implements Experiment.
-func (s *Lab) Claim() string {
-	return "What was committed stays: after everything was killed at once and started again, every record is at its offset with its bytes, " +
-		"no group's committed offset went back, the counts are those of the log, and streams go on where they were. " +
-		"Only retention removes records: whole segments, the oldest first, and no offset is used twice."
-}
-
-// Settings implements Experiment.
-func (s *Lab) Settings() any {
-	return struct {
-		*Lab
-		BetweenSeconds float64 `json:"between_s"`
-	}{s, s.Between.Seconds()}
-}
-
-// Check implements Experiment.
-func (s *Lab) Check() error {
-	switch {
-	case !(s.Rate >= MinRate && s.Rate <= MaxRate):
-		return fmt.Errorf("a rate of %v is not between %d and %d events a second", s.Rate, MinRate, MaxRate)
-	case s.Kills < 1 || s.Kills > MaxKills:
-		return fmt.Errorf("%d kills are not between 1 and %d", s.Kills, MaxKills)
-	case s.Between < MinBetween || s.Between > MaxBetween:
-		return fmt.Errorf("a time of %v between kills is not between %v and %v", s.Between, MinBetween, MaxBetween)
-	case s.Break != "" && !slices.Contains(Breaks(), s.Break):
-		return kit.NoSuch("way to break", s.Break, Breaks())
-	case len(s.Program) == 0:
+// Check says what is wrong with the live stream and the program.
+func (s *Settings) Check() error {
+	if s.program == "" {
 		return errors.New("no program to kill")
 	}
 	return s.Live.Check()
@@ -112,8 +75,8 @@ const (
 	caseRetention = "retention"
 )
 
-// Run implements Experiment.
-func (s *Lab) Run(ctx context.Context, b *lab.Bench, r *lab.Report) error {
+// Run implements lab.Settings.
+func (s *Settings) Run(ctx context.Context, b *lab.Bench, r *lab.Report) error {
 	if runtime.GOOS == "windows" {
 		return errors.New("the lab persistence kills and signals processes, which needs Linux or macOS")
 	}
@@ -124,8 +87,8 @@ func (s *Lab) Run(ctx context.Context, b *lab.Bench, r *lab.Report) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", caseKill, err)
 	}
-	s.measure(r, o)
-	s.judge(r, o)
+	o.measure(r)
+	o.judge(r, s.Kills)
 	if s.Break == "" {
 		t, err := observeRetention(ctx, b)
 		if err != nil {
@@ -156,14 +119,13 @@ type seen struct {
 	records, doubled int64
 	counted          int64
 	miscounted       int64
-	verify           string // what weir verify said, empty for nothing to say
-	verified         bool
-	orderly          bool // the last process ended by itself when it was asked to
+	verify           string // what weir verify found: "ok", or what is wrong
+	orderly          bool   // the last process ended by itself when it was asked to
 	finished         bool
 }
 
 // measure adds figures.
-func (s *Lab) measure(r *lab.Report, o *seen) {
+func (o *seen) measure(r *lab.Report) {
 	var slowest float64
 	l := record.Line{Case: caseKill, Panel: "from start to the first new count (s)"}
 	for i, x := range o.rounds {
@@ -178,32 +140,33 @@ func (s *Lab) measure(r *lab.Report, o *seen) {
 }
 
 // judge adds the checks.
-func (s *Lab) judge(r *lab.Report, o *seen) {
-	conditions := len(r.Checks)
+func (o *seen) judge(r *lab.Report, kills int) {
+	c, conditions := kit.Case{Report: r, Name: caseKill}, len(r.Checks)
 	var gone, changed, back int64
 	for i, x := range o.rounds {
+		kill := fmt.Sprintf("kill %d of %d", i+1, kills)
 		if !x.killed {
-			r.Unknown(caseKill, fmt.Sprintf("kill %d of %d", i+1, s.Kills), "ended by SIGKILL, nothing answers", "something went on")
+			c.Unknown(kill, "ended by SIGKILL, nothing answers", "something went on")
 		}
 		if x.records == 0 {
-			r.Unknown(caseKill, fmt.Sprintf("kill %d of %d has something to destroy", i+1, s.Kills), "at least 1 record", "0")
+			c.Unknown(kill+" has something to destroy", "at least 1 record", "0")
 		}
 		gone, changed, back = gone+x.gone, changed+x.changed, back+x.back
 	}
-	if !o.finished || len(o.rounds) < s.Kills {
-		r.Unknown(caseKill, "it starts again and counts", fmt.Sprintf("%d times, each within a minute", s.Kills), fmt.Sprintf("%d times", len(o.rounds)))
+	if !o.finished || len(o.rounds) < kills {
+		c.Unknown("it starts again and counts", fmt.Sprintf("%d times, each within a minute", kills), "%d times", len(o.rounds))
 	}
 	// What is gone is gone, whether or not it went on afterwards.
 	if gone+changed == 0 && len(r.Checks) > conditions {
 		return
 	}
-	r.Check(caseKill, "every committed record is where it was, with its bytes", "0 gone, 0 changed", fmt.Sprintf("%d gone, %d changed", gone, changed), gone+changed == 0)
-	r.Check(caseKill, "no group's committed offset went back", "0 partitions", fmt.Sprintf("%d partitions", back), back == 0)
+	c.Equal("every committed record is where it was, with its bytes", "0 gone, 0 changed", "%d gone, %d changed", gone, changed)
+	c.Equal("no group's committed offset went back", "0 partitions", "%d partitions", back)
 	if !o.finished {
 		return
 	}
-	r.Check(caseKill, "no event is duplicated", fmt.Sprintf("%d different", o.records), fmt.Sprintf("%d duplicated", o.doubled), o.doubled == 0)
-	r.Check(caseKill, "Redis counts what the log holds", "0 differences", fmt.Sprintf("%d, of %d events", o.miscounted, o.counted), o.miscounted == 0 && o.counted > 0)
-	r.Check(caseKill, "weir verify finds nothing lost, duplicated or miscounted", "ok", o.verify, o.verified)
-	r.Check(caseKill, "weir shuts down cleanly when asked", "exit code 0", fmt.Sprintf("cleanly: %v", o.orderly), o.orderly)
+	c.Check("no event is duplicated", fmt.Sprintf("%d different", o.records), fmt.Sprintf("%d duplicated", o.doubled), o.doubled == 0)
+	c.Check("Redis counts what the log holds", "0 differences", fmt.Sprintf("%d, of %d events", o.miscounted, o.counted), o.miscounted == 0 && o.counted > 0)
+	c.Equal("weir verify finds nothing lost, duplicated or miscounted", "ok", "%s", o.verify)
+	c.Check("weir shuts down cleanly when asked", "exit code 0", fmt.Sprintf("cleanly: %v", o.orderly), o.orderly)
 }

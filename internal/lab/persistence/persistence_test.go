@@ -7,11 +7,12 @@ import (
 
 	"github.com/weir-project/weir/internal/lab"
 	"github.com/weir-project/weir/internal/lab/record"
+	"github.com/weir-project/weir/internal/lab/setting"
 )
 
 func seenPersistence() *seen {
 	return &seen{rounds: []round{{records: 10, killed: true, first: 1}, {records: 20, killed: true, first: 2}},
-		records: 30, counted: 30, verify: "ok", verified: true, orderly: true, finished: true}
+		records: 30, counted: 30, verify: "ok", orderly: true, finished: true}
 }
 
 func TestPersistenceJudge(t *testing.T) {
@@ -30,7 +31,7 @@ func TestPersistenceJudge(t *testing.T) {
 		{"one twice", func(o *seen) { o.doubled = 1 }, record.DoesNotHold, "1 duplicated"},
 		{"counts differ", func(o *seen) { o.miscounted = 1 }, record.DoesNotHold, "1, of 30"},
 		{"nothing counted", func(o *seen) { o.counted = 0 }, record.DoesNotHold, "of 0"},
-		{"verify disagrees", func(o *seen) { o.verified, o.verify = false, "1 lost" }, record.DoesNotHold, "1 lost"},
+		{"verify disagrees", func(o *seen) { o.verify = "1 lost" }, record.DoesNotHold, "1 lost"},
 		{"it does not end", func(o *seen) { o.orderly = false }, record.DoesNotHold, "cleanly: false"},
 		{"one was not killed", func(o *seen) { o.rounds[0].killed = false }, record.Inconclusive, "something went on"},
 		{"nothing to destroy", func(o *seen) { o.rounds[0].records = 0 }, record.Inconclusive, "at least 1 record"},
@@ -38,9 +39,9 @@ func TestPersistenceJudge(t *testing.T) {
 	} {
 		o := seenPersistence()
 		tt.do(o)
-		s, r := Short(), &lab.Report{}
-		s.measure(r, o)
-		s.judge(r, o)
+		r := &lab.Report{}
+		o.measure(r)
+		o.judge(r, 2)
 		if r.Conclude(); r.Verdict != tt.want || !strings.Contains(r.Reason, tt.says) {
 			t.Errorf("%s: %s: %s; want %s with %q", tt.name, r.Verdict, r.Reason, tt.want, tt.says)
 		}
@@ -63,7 +64,7 @@ func TestRetentionJudge(t *testing.T) {
 		{"who is behind is served", func(o *retentionSeen) { o.behind = "5 records" }, record.DoesNotHold, "5 records"},
 		{"nothing is removed", func(o *retentionSeen) { o.trimmed = false }, record.Inconclusive, "after a minute"},
 	} {
-		o := &retentionSeen{written: 10, low: 4, high: 10, kept: []int64{4, 5, 6, 7, 8, 9}, bytes: 4 << 20, behind: offsetOutOfRange, inside: 4, trimmed: true}
+		o := &retentionSeen{written: 10, low: 4, high: 10, kept: []int64{4, 5, 6, 7, 8, 9}, bytes: 4 << 20, behind: offsetOutOfRange, trimmed: true}
 		tt.do(o)
 		r := &lab.Report{}
 		o.measure(r)
@@ -76,18 +77,18 @@ func TestRetentionJudge(t *testing.T) {
 
 func TestPersistenceSettings(t *testing.T) {
 	t.Parallel()
-	for says, do := range map[string]func(*Lab){
-		"":           func(*Lab) {},
-		"a rate":     func(s *Lab) { s.Rate = math.NaN() },
-		"0 kills":    func(s *Lab) { s.Kills = 0 },
-		"a time of":  func(s *Lab) { s.Between = 0 },
-		`"burn"`:     func(s *Lab) { s.Break = "burn" },
-		"no program": func(s *Lab) { s.Program = nil },
+	for says, do := range map[string]func(*Settings){
+		"":           func(*Settings) {},
+		"--rate":     func(s *Settings) { s.Rate = math.NaN() },
+		"--kills 0 ": func(s *Settings) { s.Kills = 0 },
+		"--between":  func(s *Settings) { s.Between = 0 },
+		`"burn"`:     func(s *Settings) { s.Break = "burn" },
+		"no program": func(s *Settings) { s.SetProgram("") },
 	} {
-		s := Default()
-		s.Program = []string{"weir"}
-		do(&s)
-		if err := s.Check(); (err == nil) != (says == "") || err != nil && !strings.Contains(err.Error(), says) {
+		s := setting.New[Settings]()
+		s.SetProgram("weir")
+		do(s)
+		if err := Lab.With(s).Check(); (err == nil) != (says == "") || err != nil && !strings.Contains(err.Error(), says) {
 			t.Errorf("want an error with %q, got %v", says, err)
 		}
 	}

@@ -34,7 +34,6 @@ type retentionSeen struct {
 	kept      []int64
 	bytes     int64  // of the values that are kept
 	behind    string // what a reader at offset 0 is answered
-	inside    int64  // the first offset that a reader at the low watermark gets, -1 for none
 	trimmed   bool   // the low watermark moved in time
 }
 
@@ -58,7 +57,7 @@ func observeRetention(ctx context.Context, b *lab.Bench) (_ *retentionSeen, err 
 	if _, err := admin.CreateTopic(ctx, 1, 3, map[string]*string{"segment.bytes": &segment, "retention.bytes": &most}, topic); err != nil {
 		return nil, fmt.Errorf("create topic: %w", err)
 	}
-	o := &retentionSeen{inside: -1}
+	o := &retentionSeen{}
 	value := make([]byte, retentionValue)
 	source := rand.NewChaCha8([32]byte{})
 	b.Begin(caseRetention, time.Now())
@@ -101,9 +100,6 @@ func (o *retentionSeen) settle(ctx context.Context, b *lab.Bench, cl *kgo.Client
 // read reads what is kept, and asks for what is not.
 func (o *retentionSeen) read(ctx context.Context, cfg kafka.Config, cl *kgo.Client) error {
 	err := kit.ReadBack(ctx, cfg, cl, func(r *kgo.Record) {
-		if o.inside < 0 {
-			o.inside = r.Offset
-		}
 		n := int64(-1)
 		if len(r.Value) >= 8 && binary.BigEndian.Uint64(r.Value) == uint64(r.Offset) {
 			n = r.Offset
@@ -139,27 +135,26 @@ func (o *retentionSeen) measure(r *lab.Report) {
 
 // judge adds the checks.
 func (o *retentionSeen) judge(r *lab.Report) {
-	const of = caseRetention
+	c := kit.Case{Report: r, Name: caseRetention}
 	if !o.trimmed {
-		r.Unknown(of, "retention removes something", "a low watermark above 0 that stays", fmt.Sprintf("%d after a minute", o.low))
+		c.Unknown("retention removes something", "a low watermark above 0 that stays", "%d after a minute", o.low)
 		return
 	}
-	r.Check(of, "records keep their offsets: the high watermark is the number of records written", fmt.Sprint(o.written), fmt.Sprint(o.high), o.high == o.written)
-	wrong := int64(0)
+	c.Equal("records keep their offsets: the high watermark is the number of records written", fmt.Sprint(o.written), "%d", o.high)
+	wrong := 0
 	for i, n := range o.kept {
 		if n != o.low+int64(i) {
 			wrong++
 		}
 	}
-	r.Check(of, "only the oldest records are gone: all records from the low watermark on are stored", fmt.Sprintf("%d records, 0 wrong", o.high-o.low),
-		fmt.Sprintf("%d records, %d wrong", len(o.kept), wrong), int64(len(o.kept)) == o.high-o.low && wrong == 0 && o.inside == o.low)
+	const kept = "%d records, %d wrong"
+	c.Equal("only the oldest records are gone: all records from the low watermark on are stored", fmt.Sprintf(kept, o.high-o.low, 0), kept, len(o.kept), wrong)
 	// Segments are removed whole, and never so that less than retention.bytes stays;
 	// what records take beyond their values is below 5% here. The newest segment may
 	// still be written to, and is on top.
 	least, most := int64(retentionBytes)*95/100, int64(retentionBytes+2*retentionSegment)
-	r.Check(of, "no more records are removed than necessary", fmt.Sprintf("%d to %d KiB kept", least>>10, most>>10), fmt.Sprintf("%d KiB", o.bytes>>10),
-		o.bytes >= least && o.bytes <= most)
-	r.Check(of, "a reader of a removed offset gets an error, not other records", offsetOutOfRange, o.behind, o.behind == offsetOutOfRange)
+	c.Check("no more records are removed than necessary", fmt.Sprintf("%d to %d KiB kept", least>>10, most>>10), fmt.Sprintf("%d KiB", o.bytes>>10), o.bytes >= least && o.bytes <= most)
+	c.Equal("a reader of a removed offset gets an error, not other records", offsetOutOfRange, "%s", o.behind)
 }
 
 // offsetOutOfRange is what a reader of a removed offset is answered.

@@ -23,7 +23,7 @@ import (
 
 // whole is a weir up in a process of its own.
 type whole struct {
-	s     *Lab
+	s     *Settings
 	b     *lab.Bench
 	shown time.Time
 	dir   string
@@ -34,25 +34,8 @@ type whole struct {
 	ended chan error
 }
 
-// told shows a count as it is now.
-func (w *whole) told(n int64) {
-	if time.Since(w.shown) >= kit.TellEvery {
-		w.shown = time.Now()
-		w.b.Point(caseKill, "counted (events)", float64(n))
-	}
-}
-
-func (s *Lab) open(b *lab.Bench) (*whole, error) {
-	addrs, err := cluster.FreeAddrs("127.0.0.1", 4)
-	if err != nil {
-		return nil, err
-	}
-	return &whole{s: s, b: b, dir: filepath.Join(b.Dir, "weir"), addrs: addrs, kafka: kafka.Config{Brokers: addrs[:3], ClientID: "weir-lab", Log: b.Log}}, nil
-}
-
 func (w *whole) command(ctx context.Context, args ...string) *exec.Cmd {
-	args = append(append(append([]string{}, w.s.Program[1:]...), args...), "--data", w.dir)
-	return exec.CommandContext(ctx, w.s.Program[0], args...)
+	return exec.CommandContext(ctx, w.s.program, append(args, "--data", w.dir)...)
 }
 
 // start starts it.
@@ -65,7 +48,7 @@ func (w *whole) start() error {
 	cmd := w.command(context.Background(), append([]string{"up", "--engine", w.b.Engine, "--listen", "off", "--ports", strings.Join(ports, ",")}, w.s.streams()...)...)
 	w.log.Reset()
 	cmd.Stdout, cmd.Stderr = &w.log, &w.log
-	cmd.SysProcAttr = childAttributes()
+	cmd.SysProcAttr = processAttributes()
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start weir: %w", err)
 	}
@@ -75,7 +58,7 @@ func (w *whole) start() error {
 }
 
 // streams are the arguments that say where events come from.
-func (s *Lab) streams() []string {
+func (s *Settings) streams() []string {
 	if s.Live == nil {
 		return []string{"--source", lab.SourceSimulated, "--rate", fmt.Sprint(s.Rate)}
 	}
@@ -90,15 +73,13 @@ func (s *Lab) streams() []string {
 }
 
 // end sends a signal and waits for the end, which it returns.
-func (w *whole) end(s os.Signal) (error, error) {
+func (w *whole) end(s os.Signal) (how, err error) {
 	if w.cmd == nil {
 		return nil, nil
 	}
-	err := w.cmd.Process.Signal(s)
-	if errors.Is(err, os.ErrProcessDone) {
+	if err = w.cmd.Process.Signal(s); errors.Is(err, os.ErrProcessDone) {
 		err = nil
 	}
-	var how error
 	select {
 	case how = <-w.ended:
 	case <-time.After(kit.Patience):
@@ -110,7 +91,7 @@ func (w *whole) end(s os.Signal) (error, error) {
 }
 
 // destroy kills everything: the process, and the brokers that are processes of their own.
-func (w *whole) destroy(ctx context.Context) (how error, err error) {
+func (w *whole) destroy(ctx context.Context) (how, err error) {
 	how, err = w.end(os.Kill)
 	dirs, globErr := filepath.Glob(filepath.Join(w.dir, "*"))
 	err = errors.Join(err, globErr)
@@ -135,8 +116,8 @@ func (w *whole) answers() bool {
 }
 
 // counts waits until more than n events are counted and returns how many are;
-// false when that takes too long or the process has ended.
-func (w *whole) counts(ctx context.Context, n int64, show func(string)) (int64, bool, error) {
+// false when that takes too long. It is an error when the process has ended.
+func (w *whole) counts(ctx context.Context, n int64, show func(string)) (_ int64, ok bool, err error) {
 	var store *tally.Store
 	defer func() {
 		if store != nil {
@@ -150,7 +131,7 @@ func (w *whole) counts(ctx context.Context, n int64, show func(string)) (int64, 
 	for end := time.Now().Add(long); time.Now().Before(end); {
 		select {
 		case how := <-w.ended:
-			w.ended <- how // for whoever asks next
+			w.ended <- how // for the next caller
 			return 0, false, fmt.Errorf("weir ended by itself (%w): %s", how, lastLine(w.log.String()))
 		default:
 		}
@@ -159,8 +140,9 @@ func (w *whole) counts(ctx context.Context, n int64, show func(string)) (int64, 
 		}
 		if store != nil {
 			sum, err := total(ctx, store)
-			if err == nil {
-				w.told(sum)
+			if err == nil && time.Since(w.shown) >= kit.TellEvery {
+				w.shown = time.Now()
+				w.b.Point(caseKill, "counted (events)", float64(sum))
 			}
 			if err == nil && sum > n {
 				return sum, true, nil
@@ -180,70 +162,25 @@ func lastLine(s string) string {
 }
 
 // observe kills everything as often as asked.
-func (s *Lab) observe(ctx context.Context, b *lab.Bench) (_ *seen, err error) {
-	w, err := s.open(b)
+func (s *Settings) observe(ctx context.Context, b *lab.Bench) (_ *seen, err error) {
+	addrs, err := cluster.FreeAddrs("127.0.0.1", 4)
 	if err != nil {
 		return nil, err
 	}
+	w := &whole{s: s, b: b, dir: filepath.Join(b.Dir, "weir"), addrs: addrs, kafka: kafka.Config{Brokers: addrs[:3], ClientID: "weir-lab", Log: b.Log}}
 	defer func() {
 		_, e := w.destroy(context.WithoutCancel(ctx)) // whatever is left of it
 		err = errors.Join(err, e)
 	}()
-	o := &seen{}
-	at := func(i int, text string) { b.Progress(fmt.Sprintf("kill %d of %d  %s", i+1, s.Kills, text)) }
 	b.Begin(caseKill, time.Now())
-	at(0, "starting weir")
+	b.Progress("starting weir")
 	if err := w.start(); err != nil {
 		return nil, err
 	}
+	o := &seen{}
 	counted, ok, err := w.counts(ctx, 0, func(string) {})
 	for i := 0; i < s.Kills && err == nil && ok; i++ {
-		var x round
-		want := counted + int64(s.Rate*s.Between.Seconds())
-		if _, ok, err = w.counts(ctx, want, func(t string) { at(i, t) }); err != nil || !ok {
-			break
-		}
-		before, err := w.read(ctx)
-		if err != nil {
-			return nil, err
-		}
-		x.records = int64(len(before.records))
-		// What is counted until the kill, which follows at once, is not what is counted
-		// after it: Redis answers before the brokers do.
-		if counted, _, err = w.counts(ctx, 0, func(string) {}); err != nil {
-			return nil, err
-		}
-		counted += int64(s.Rate / 5)
-		if s.Break != breakSpare {
-			at(i, "killing everything")
-			b.Mark(caseKill, fmt.Sprintf("kill %d: brokers, Redis, producers, consumers", i+1))
-			how, err := w.destroy(ctx)
-			if err != nil {
-				return nil, err
-			}
-			x.killed = bySignal(how, syscall.SIGKILL) && !w.answers()
-			if s.Break == breakForget {
-				if err := forget(w.dir); err != nil {
-					return nil, err
-				}
-			}
-			if err := w.start(); err != nil {
-				return nil, err
-			}
-		}
-		began := time.Now()
-		// More than before: Redis may have lost its last second, and then counts again.
-		if counted, ok, err = w.counts(ctx, counted, func(t string) { at(i, "started again: "+t) }); err != nil {
-			return nil, err
-		}
-		x.first = time.Since(began).Seconds()
-		b.Mark(caseKill, fmt.Sprintf("counting again after %.1f s", x.first))
-		after, err := w.read(ctx)
-		if err != nil {
-			return nil, err
-		}
-		x.compare(before, after)
-		o.rounds = append(o.rounds, x)
+		counted, ok, err = w.round(ctx, o, i, counted)
 	}
 	if err != nil {
 		return nil, err
@@ -251,6 +188,55 @@ func (s *Lab) observe(ctx context.Context, b *lab.Bench) (_ *seen, err error) {
 	o.finished = ok
 	b.Progress("comparing with weir verify, and shutting down")
 	return o, w.finish(ctx, o)
+}
+
+// round kills everything once, when enough more than counted is counted, and starts it again.
+// It returns what is counted then; false where that does not come about.
+func (w *whole) round(ctx context.Context, o *seen, i int, counted int64) (_ int64, ok bool, err error) {
+	show := func(text string) { w.b.Progress(fmt.Sprintf("kill %d of %d  %s", i+1, w.s.Kills, text)) }
+	if _, ok, err = w.counts(ctx, counted+int64(w.s.Rate*w.s.Between.Seconds()), show); err != nil || !ok {
+		return 0, false, err
+	}
+	before, err := w.read(ctx)
+	if err != nil {
+		return 0, false, err
+	}
+	x := round{records: int64(len(before.records))}
+	// What is counted until the kill, which follows at once, is not what is counted
+	// after it: Redis answers before the brokers do.
+	if counted, _, err = w.counts(ctx, 0, func(string) {}); err != nil {
+		return 0, false, err
+	}
+	counted += int64(w.s.Rate / 5)
+	if w.s.Break != breakSpare {
+		show("killing everything")
+		w.b.Mark(caseKill, fmt.Sprintf("kill %d: brokers, Redis, producers, consumers", i+1))
+		how, err := w.destroy(ctx)
+		if err != nil {
+			return 0, false, err
+		}
+		x.killed = bySignal(how, syscall.SIGKILL) && !w.answers()
+		if w.s.Break == breakForget {
+			err = forget(w.dir)
+		}
+		if err = errors.Join(err, w.start()); err != nil {
+			return 0, false, err
+		}
+	}
+	began := time.Now()
+	// More than before: Redis may have lost its last second, and then counts again.
+	if counted, ok, err = w.counts(ctx, counted, func(t string) { show("started again: " + t) }); err != nil {
+		return 0, false, err
+	}
+	x.first = time.Since(began).Seconds()
+	w.b.Mark(caseKill, fmt.Sprintf("counting again after %.1f s", x.first))
+	after, err := w.read(ctx)
+	if err != nil {
+		return 0, false, err
+	}
+	x.compare(before, after)
+	o.rounds = append(o.rounds, x)
+	return counted, ok, nil
 }
 
 func bySignal(how error, s syscall.Signal) bool {
@@ -291,7 +277,7 @@ func (w *whole) finish(ctx context.Context, o *seen) error {
 		return err
 	}
 	out, err := w.command(ctx, "verify", "-o", "json").CombinedOutput()
-	o.verified, o.verify = err == nil, "ok"
+	o.verify = "ok"
 	if err != nil {
 		o.verify = fmt.Sprintf("%v: %s", err, lastLine(string(out)))
 	}
