@@ -156,14 +156,14 @@ func (s *Settings) judge(r *lab.Report, o *seen) {
 	switch {
 	case o.of == AcksAll || o.of == AcksEvery:
 		c.Check("no acknowledged record is lost", fmt.Sprintf("all %d stored", len(o.acked)), fmt.Sprintf("%d lost", len(l.lost)), len(l.lost) == 0)
-		c.Equal("no record is duplicated, foreign or out of order", "0, 0, 0", "%d, %d, %d", l.doubled, l.foreign, l.late)
+		c.Same("no record is duplicated, foreign or out of order", "0, 0, 0", "%d, %d, %d", l.doubled, l.foreign, l.late)
 	case o.real && !o.judgeWeak(c, l):
 		return
 	default:
 		if o.of == AcksLeader && !o.real { // one copy, which survives
-			c.Equal("with one copy that survives its broker no acknowledged record is lost", "0 lost", "%d lost", len(l.lost))
+			c.Same("with one copy that survives its broker no acknowledged record is lost", "0 lost", "%d lost", len(l.lost))
 		}
-		c.Equal("no record is foreign", "0", "%d", l.foreign)
+		c.Same("no record is foreign", "0", "%d", l.foreign)
 	}
 	if o.of == AcksEvery && o.real { // the embedded engine has no replicas to miss
 		o.judgeEvery(c)

@@ -46,9 +46,13 @@ func (c Case) title() string {
 // MarshalText implements encoding.TextMarshaler: the settings in a report have titles.
 func (c Case) MarshalText() ([]byte, error) { return []byte(c.title()), nil }
 
-// breakTrim deletes the first acknowledged records: a way to break the experiment on purpose,
-// beside twice (some records are written again) and idle (no broker is killed).
-const breakTrim = "trim"
+// Ways to break the experiment on purpose, beside kit.BreakIdle: no broker is killed.
+const (
+	// breakTrim deletes the first acknowledged records of the topic.
+	breakTrim = "trim"
+	// breakTwice writes some records a second time.
+	breakTwice = "twice"
+)
 
 //go:embed help.md
 var help string

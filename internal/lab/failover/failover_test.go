@@ -159,7 +159,7 @@ func TestBrokenFailover(t *testing.T) {
 	if os.Getenv("WEIR_TEST_KAFKA") != "" {
 		t.Skip("the faults are the same on every engine")
 	}
-	for breakage, want := range map[string]record.Verdict{breakTrim: record.DoesNotHold, kit.BreakTwice: record.DoesNotHold, kit.BreakIdle: record.Inconclusive} {
+	for breakage, want := range map[string]record.Verdict{breakTrim: record.DoesNotHold, breakTwice: record.DoesNotHold, kit.BreakIdle: record.Inconclusive} {
 		s := setting.New[Settings](setting.Short)
 		s.Break, s.Cases = breakage, []Case{AcksAll}
 		if r := labtest.Perform(t, Lab.With(s)); r.Verdict != want {

@@ -365,7 +365,7 @@ func (f *run) sabotage(ctx context.Context) (err error) {
 		offsets := kadm.Offsets{}
 		offsets.AddOffset(f.topic, 0, 10, -1)
 		_, err = f.admin.DeleteRecords(ctx, offsets)
-	case kit.BreakTwice:
+	case breakTwice:
 		for n := range int64(3) {
 			err = errors.Join(err, f.cl.ProduceSync(ctx, &kgo.Record{Topic: f.topic, Value: strconv.AppendInt(nil, n, 10)}).FirstErr())
 		}

@@ -241,7 +241,7 @@ func (o *seen) judgeIndependence(steady, slow kit.Case) {
 		return
 	}
 	from, to := o.atPause, o.atResume
-	slow.Equal("while paused it stands still, and its lag grows by the records written", fmt.Sprintf("offset %d, lag %d", from.next, from.lag+to.written-from.written),
+	slow.Same("while paused it stands still, and its lag grows by the records written", fmt.Sprintf("offset %d, lag %d", from.next, from.lag+to.written-from.written),
 		"offset %d, lag %d", to.next, to.lag)
 	bound := int64(o.rate * o.hold / 2)
 	steady.Check("the other group does not fall behind meanwhile", fmt.Sprintf("at most %d", bound), fmt.Sprint(o.steadyPeak), o.steadyPeak <= bound)
@@ -250,15 +250,15 @@ func (o *seen) judgeIndependence(steady, slow kit.Case) {
 	}
 	const claim = "it has counted every event exactly once, by event type"
 	truth := fmt.Sprint(kit.Sorted(o.truth))
-	steady.Equal(claim+", although one of its members was killed", truth, "%v", kit.Sorted(o.steady))
-	slow.Equal(claim, truth, "%v", kit.Sorted(o.slow))
+	steady.Same(claim+", although one of its members was killed", truth, "%v", kit.Sorted(o.steady))
+	slow.Same(claim, truth, "%v", kit.Sorted(o.slow))
 }
 
 // judgeReads adds what is claimed of the records that a group has read.
 func (o *seen) judgeReads(c kit.Case, p *protocolSeen) {
 	t := p.count(o.ends)
-	c.Equal("every record is read, and in its partition's order when it is read first", "0 lost, 0 late", "%d lost, %d late", t.lost, t.late)
-	c.Equal("no record is foreign", "0", "%d", t.foreign)
+	c.Same("every record is read, and in its partition's order when it is read first", "0 lost, 0 late", "%d lost, %d late", t.lost, t.late)
+	c.Same("no record is foreign", "0", "%d", t.foreign)
 	c.Check("at the end everything is committed", ordered(o.ends), ordered(p.committed), maps.Equal(o.ends, p.committed))
 	least, most, outside := p.redone(t.doubled)
 	c.Check("only records that a killed member had not committed are read twice", fmt.Sprintf("%d to %d, 0 others", least, most),
@@ -279,7 +279,7 @@ func (o *seen) judgeMoves(c kit.Case, p *protocolSeen) {
 		case p.protocol == Eager:
 			c.Check(kind+": every partition is revoked, whether it moves or not", "6 of 6", fmt.Sprintf("%d of 6, %d moved", len(e.revoked), len(e.moved)), len(e.revoked) == partitions)
 		default:
-			c.Equal(kind+": only partitions that move are revoked", ids(e.moved), "%s", ids(e.revoked))
+			c.Same(kind+": only partitions that move are revoked", ids(e.moved), "%s", ids(e.revoked))
 		}
 	}
 	if st := o.step(p.protocol, stepSeven); st != nil {

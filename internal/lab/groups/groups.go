@@ -41,9 +41,11 @@ func (p Protocol) options() []kgo.Opt {
 	return []kgo.Opt{kgo.Balancers(kgo.CooperativeStickyBalancer())}
 }
 
-// Ways to break the experiment on purpose, beside kit.BreakForget (no member commits its
-// revoked partitions) and kit.BreakIdle (the killed member leaves cleanly).
+// Ways to break the experiment on purpose, beside kit.BreakIdle: the killed member leaves
+// cleanly.
 const (
+	// BreakForget lets no member commit its revoked partitions.
+	BreakForget = "forget"
 	// BreakSkip lets a new owner leave out its first record.
 	BreakSkip = "skip"
 	// BreakEager lets every group use the eager protocol.

@@ -165,7 +165,7 @@ func TestBrokenGroups(t *testing.T) {
 	if os.Getenv("WEIR_TEST_KAFKA") != "" {
 		t.Skip("the faults are the same on every engine")
 	}
-	for breakage, want := range map[string]record.Verdict{BreakSkip: record.DoesNotHold, kit.BreakForget: record.DoesNotHold, BreakEager: record.DoesNotHold, kit.BreakIdle: record.Inconclusive} {
+	for breakage, want := range map[string]record.Verdict{BreakSkip: record.DoesNotHold, BreakForget: record.DoesNotHold, BreakEager: record.DoesNotHold, kit.BreakIdle: record.Inconclusive} {
 		t.Run(breakage, func(t *testing.T) {
 			t.Parallel() // what is exact does not depend on how busy the machine is
 			s := setting.New[Settings](setting.Short)

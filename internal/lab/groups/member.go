@@ -151,7 +151,7 @@ func (m *member) given(ids []int32) {
 // revoked commits and lets go. No record is in hand: rebalances wait until a poll's records
 // are noted.
 func (m *member) revoked(ctx context.Context, ids []int32) {
-	if len(ids) > 0 && m.g.broken != kit.BreakForget {
+	if len(ids) > 0 && m.g.broken != BreakForget {
 		ctx, cancel := context.WithTimeout(ctx, session)
 		err := m.cl.CommitMarkedOffsets(ctx)
 		cancel()

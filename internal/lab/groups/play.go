@@ -100,7 +100,7 @@ func (g *run) pauseSlow(pause bool) error {
 	}
 	if pause {
 		for _, c := range have {
-			c.Close()
+			c.stop()
 		}
 		g.counters[slowGroup] = nil
 	}

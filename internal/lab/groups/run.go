@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/weir-project/weir/internal/bluesky"
 	"github.com/weir-project/weir/internal/count"
 	"github.com/weir-project/weir/internal/kafka"
 	"github.com/weir-project/weir/internal/lab"
@@ -127,16 +128,13 @@ func (g *run) produce(ctx context.Context) error {
 			g.truth[of(n).Kind]++
 			g.ends[r.Partition] = max(g.ends[r.Partition], r.Offset+1)
 		}}
-	going, stop := context.WithCancel(context.WithoutCancel(ctx))
-	ended := make(chan error, 1)
-	go func() { ended <- load.Run(going) }()
-	g.stopProducer = sync.OnceValue(func() error {
-		stop()
-		if err := errors.Join(<-ended, g.failed); err != nil {
-			return fmt.Errorf("write events: %w", err)
+	stop := kit.Background(context.WithoutCancel(ctx), func(ctx context.Context) { err = load.Run(ctx) })
+	g.stopProducer = func() error {
+		if stop(); err != nil || g.failed != nil {
+			return fmt.Errorf("write events: %w", errors.Join(err, g.failed))
 		}
 		return nil
-	})
+	}
 	g.closers = append(g.closers, func() { _ = g.stopProducer() })
 	return nil
 }
@@ -148,23 +146,28 @@ func (g *run) events(ctx context.Context) ([]kit.Payload, error) {
 	return kit.Payloads(g.s.Seed, eventsWritten)
 }
 
-// counter is one member of a group that counts.
+// counter is one member of a group that counts. It ends with cancel; stop waits for that.
 type counter struct {
-	*kit.Counter
-	net *kit.Network
+	net          *kit.Network
+	cancel, stop func()
 }
 
 // count adds a member to a counting group.
 func (g *run) count(group string) error {
 	cfg, net := g.kafka, kit.NewNetwork()
 	cfg.Opts = []kgo.Opt{net.Option()}
-	// It has no log: one is cut off on purpose.
-	c, err := kit.StartCounter(context.Background(), count.Config{Kafka: cfg, Store: g.store, Topic: topic, Group: group}, g.b.Log)
+	c, err := count.New(count.Config{Kafka: cfg, Store: g.store, Topic: topic, Group: group, Classify: bluesky.Classify}) // without a log: one is cut off on purpose
 	if err != nil {
 		return err
 	}
-	g.counters[group] = append(g.counters[group], counter{c, net})
-	g.closers = append(g.closers, c.Close)
+	ctx, cancel := context.WithCancel(context.Background())
+	stop := kit.Background(ctx, func(ctx context.Context) {
+		if err := c.Run(ctx); err != nil {
+			g.b.Log.Error("counter ended", "group", group, "error", err)
+		}
+	})
+	g.counters[group] = append(g.counters[group], counter{net, cancel, stop})
+	g.closers = append(g.closers, stop)
 	return nil
 }
 
@@ -379,7 +382,7 @@ func (g *run) killCounter() error {
 	_, g.counterLeaves = c.net.Seen()
 	g.counterDied = true
 	g.b.Mark(steadyGroup, "a counter is killed")
-	c.Stop() // it gives up on brokers that it cannot reach
+	c.cancel() // it gives up on brokers that it cannot reach
 	return nil
 }
 

@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -219,23 +218,6 @@ func OpenRedis(ctx context.Context, dir string, log *slog.Logger) (*Redis, error
 		return nil, errors.Join(err, r.Close())
 	}
 	return r, nil
-}
-
-// Choose checks a choice of several among all: it is an error when nothing is chosen, when a
-// name is unknown, or when one is named twice.
-func Choose[T ~string](what string, got, all []T) error {
-	if len(got) == 0 {
-		return fmt.Errorf("no %s to try: choose some of %q", what, all)
-	}
-	for i, x := range got {
-		if !slices.Contains(all, x) {
-			return fmt.Errorf("unknown %s %q: choose some of %q", what, x, all)
-		}
-		if slices.Contains(got[:i], x) {
-			return fmt.Errorf("the %s %q is named twice", what, x)
-		}
-	}
-	return nil
 }
 
 // NoSuch rejects an unknown choice.

@@ -20,9 +20,9 @@ func (c Case) Measure(name string, value float64, unit string) {
 // Check adds a part of the claim that holds or does not.
 func (c Case) Check(claim, want, got string, ok bool) { c.Report.Check(c.Name, claim, want, got, ok) }
 
-// Equal adds a part of the claim that holds where the text of what was measured, which is
+// Same adds a part of the claim that holds where the text of what was measured, which is
 // formatted, is exactly the expected one.
-func (c Case) Equal(claim, want, format string, args ...any) {
+func (c Case) Same(claim, want, format string, args ...any) {
 	got := fmt.Sprintf(format, args...)
 	c.Check(claim, want, got, got == want)
 }

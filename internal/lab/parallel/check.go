@@ -157,9 +157,9 @@ func (o *seen) judge(r *lab.Report, base *seen, work time.Duration) {
 	if o.promise == sharesOut {
 		o.judgeShare(c, t)
 	} else {
-		c.Equal("every record is worked exactly once", fmt.Sprintf("%d worked; 0 missing, 0 twice, 0 foreign", len(o.log.records)),
+		c.Same("every record is worked exactly once", fmt.Sprintf("%d worked; 0 missing, 0 twice, 0 foreign", len(o.log.records)),
 			"%d worked; %d missing, %d twice, %d foreign", len(o.accepted()), t.missing, t.twice, t.foreign)
-		c.Equal("the group's committed offsets are at the end", "0 behind", "%d behind", o.behind)
+		c.Same("the group's committed offsets are at the end", "0 behind", "%d behind", o.behind)
 	}
 	// That order is lost where no rule keeps it is shown, not promised.
 	got := fmt.Sprintf("%d of %d begun before an earlier one was done", t.overtaken, len(o.log.records))
@@ -193,7 +193,7 @@ func (o *seen) judgeMembers(c kit.Case) {
 	}
 	const idle = "%d without a partition, %d without work"
 	want := max(0, o.workers-partitions)
-	c.Equal("a partition has one member: more members than partitions are idle", fmt.Sprintf(idle, want, want), idle, without, o.idle())
+	c.Same("a partition has one member: more members than partitions are idle", fmt.Sprintf(idle, want, want), idle, without, o.idle())
 }
 
 // judgeTime adds what theory says of the speed, on a machine on which a worker without
@@ -229,7 +229,7 @@ func (o *seen) judgeShare(c kit.Case, t workTally) {
 	}
 	const once = "%d; %d missing, %d twice, %d foreign"
 	n := len(o.log.records) - 1
-	c.Equal("every record but the poison is acknowledged exactly once", fmt.Sprintf(once, n, 0, 0, 0), once, n-t.missing, t.missing, t.twice, t.foreign)
+	c.Same("every record but the poison is acknowledged exactly once", fmt.Sprintf(once, n, 0, 0, 0), once, n-t.missing, t.missing, t.twice, t.foreign)
 	again, wrong := 0, 0
 	for _, x := range o.log.records {
 		if x.slot == o.poison {
@@ -246,12 +246,12 @@ func (o *seen) judgeShare(c kit.Case, t workTally) {
 			again++
 		}
 	}
-	c.Equal("a released record comes again, counted; every other record comes once", fmt.Sprintf("%d twice, 0 otherwise", len(o.release)), "%d twice, %d otherwise", again, wrong)
+	c.Same("a released record comes again, counted; every other record comes once", fmt.Sprintf("%d twice, 0 otherwise", len(o.release)), "%d twice, %d otherwise", again, wrong)
 	var want []int32
 	for i := range o.limit {
 		want = append(want, int32(i+1))
 	}
-	c.Equal("the poison record is delivered up to the limit, then given up", fmt.Sprint(want), "%v", o.deliveries(o.poison))
+	c.Same("the poison record is delivered up to the limit, then given up", fmt.Sprint(want), "%v", o.deliveries(o.poison))
 	c.Check("the other records are not held up: the group has nothing left", "0 behind", fmt.Sprintf("%d behind", o.behind), o.finished && o.behind == 0)
 	c.Check("more workers than partitions work", fmt.Sprintf("all %d on %d partitions", o.workers, len(o.log.partitions)),
 		fmt.Sprint(o.workers-o.idle()), o.idle() == 0 && o.workers > len(o.log.partitions))

@@ -160,13 +160,13 @@ func (o *seen) judge(r *lab.Report, kills int) {
 	if gone+changed == 0 && len(r.Checks) > conditions {
 		return
 	}
-	c.Equal("every committed record is where it was, with its bytes", "0 gone, 0 changed", "%d gone, %d changed", gone, changed)
-	c.Equal("no group's committed offset went back", "0 partitions", "%d partitions", back)
+	c.Same("every committed record is where it was, with its bytes", "0 gone, 0 changed", "%d gone, %d changed", gone, changed)
+	c.Same("no group's committed offset went back", "0 partitions", "%d partitions", back)
 	if !o.finished {
 		return
 	}
 	c.Check("no event is duplicated", fmt.Sprintf("%d different", o.records), fmt.Sprintf("%d duplicated", o.doubled), o.doubled == 0)
 	c.Check("Redis counts what the log holds", "0 differences", fmt.Sprintf("%d, of %d events", o.miscounted, o.counted), o.miscounted == 0 && o.counted > 0)
-	c.Equal("weir verify finds nothing lost, duplicated or miscounted", "ok", "%s", o.verify)
+	c.Same("weir verify finds nothing lost, duplicated or miscounted", "ok", "%s", o.verify)
 	c.Check("weir shuts down cleanly when asked", "exit code 0", fmt.Sprintf("cleanly: %v", o.orderly), o.orderly)
 }

@@ -140,7 +140,7 @@ func (o *retentionSeen) judge(r *lab.Report) {
 		c.Unknown("retention removes something", "a low watermark above 0 that stays", "%d after a minute", o.low)
 		return
 	}
-	c.Equal("records keep their offsets: the high watermark is the number of records written", fmt.Sprint(o.written), "%d", o.high)
+	c.Same("records keep their offsets: the high watermark is the number of records written", fmt.Sprint(o.written), "%d", o.high)
 	wrong := 0
 	for i, n := range o.kept {
 		if n != o.low+int64(i) {
@@ -148,13 +148,13 @@ func (o *retentionSeen) judge(r *lab.Report) {
 		}
 	}
 	const kept = "%d records, %d wrong"
-	c.Equal("only the oldest records are gone: all records from the low watermark on are stored", fmt.Sprintf(kept, o.high-o.low, 0), kept, len(o.kept), wrong)
+	c.Same("only the oldest records are gone: all records from the low watermark on are stored", fmt.Sprintf(kept, o.high-o.low, 0), kept, len(o.kept), wrong)
 	// Segments are removed whole, and never so that less than retention.bytes stays;
 	// what records take beyond their values is below 5% here. The newest segment may
 	// still be written to, and is on top.
 	least, most := int64(retentionBytes)*95/100, int64(retentionBytes+2*retentionSegment)
 	c.Check("no more records are removed than necessary", fmt.Sprintf("%d to %d KiB kept", least>>10, most>>10), fmt.Sprintf("%d KiB", o.bytes>>10), o.bytes >= least && o.bytes <= most)
-	c.Equal("a reader of a removed offset gets an error, not other records", offsetOutOfRange, "%s", o.behind)
+	c.Same("a reader of a removed offset gets an error, not other records", offsetOutOfRange, "%s", o.behind)
 }
 
 // offsetOutOfRange is what a reader of a removed offset is answered.
