@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/weir-project/weir/internal/cli"
-	"github.com/weir-project/weir/internal/kafka"
 	"github.com/weir-project/weir/internal/node"
 	"github.com/weir-project/weir/internal/visible"
 )
@@ -78,7 +77,7 @@ func (a *app) showMode(mode, why string) {
 // showFinding prints one on standard error, its command on a line of its own.
 func (a *app) showFinding(f node.Finding) {
 	head := f.Severity
-	if head == kafka.Breaks.String() {
+	if f.Breaks() {
 		head = a.stderr.Paint(cli.Yellow, head)
 	}
 	a.stderr.Linef("%s: %s", head, visible.Text(f.Where+": "+f.Cause+"; "+f.Out))

@@ -7,9 +7,11 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/weir-project/weir/internal/event"
@@ -81,10 +83,7 @@ func ExitCode(err error) int {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Code
 	}
-	_, noKafka := errors.AsType[*kafka.ConnectError](err)
-	_, noRedis := errors.AsType[*tally.ConnectError](err)
-	_, refused := errors.AsType[*event.StreamError](err)
-	if noKafka || noRedis || refused {
+	if errors.As(err, new(*kafka.ConnectError)) || errors.As(err, new(*tally.ConnectError)) || errors.As(err, new(*event.StreamError)) {
 		return ExitConnect
 	}
 	return ExitRuntime
@@ -112,13 +111,8 @@ func Report(err error, stderr io.Writer) int {
 
 // notAllowed reports whether the cluster rejected a request for lack of permission.
 func notAllowed(err error) bool {
-	for _, no := range []error{kerr.TopicAuthorizationFailed, kerr.GroupAuthorizationFailed,
-		kerr.ClusterAuthorizationFailed, kerr.TransactionalIDAuthorizationFailed} {
-		if errors.Is(err, no) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc([]error{kerr.TopicAuthorizationFailed, kerr.GroupAuthorizationFailed,
+		kerr.ClusterAuthorizationFailed, kerr.TransactionalIDAuthorizationFailed}, func(no error) bool { return errors.Is(err, no) })
 }
 
 // OneLine makes an error text safe for a terminal: errors quote text from servers. Errors that
@@ -143,4 +137,42 @@ func Brief(err error) error {
 		return ue.Err
 	}
 	return err
+}
+
+// NoSuchCommand rejects arguments of a command that only has subcommands, and names
+// the subcommands that are spelled like the first one.
+func NoSuchCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	cmd.SuggestionsMinimumDistance = 2
+	return UsageError(suggestion(cmd.SuggestionsFor(args[0]), "see "+cmd.CommandPath()+" --help"),
+		"unknown command %q for %q", args[0], cmd.CommandPath())
+}
+
+// SuggestFlag adds to cobra's error about an unknown flag the flags that are spelled
+// like it.
+func SuggestFlag(cmd *cobra.Command, err error) error {
+	name, ok := strings.CutPrefix(err.Error(), "unknown flag: --")
+	if !ok {
+		return err
+	}
+	// cobra compares the spelling of commands only, so the flags stand in for some.
+	names := &cobra.Command{SuggestionsMinimumDistance: 2}
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		names.AddCommand(&cobra.Command{Use: f.Name, Run: func(*cobra.Command, []string) {}})
+	})
+	var flags []string
+	for _, s := range names.SuggestionsFor(name) {
+		flags = append(flags, "--"+s)
+	}
+	return UsageError(suggestion(flags, "see "+cmd.CommandPath()+" --help"), "%w", err)
+}
+
+// suggestion asks whether one of names was meant; without names it is otherwise.
+func suggestion(names []string, otherwise string) string {
+	if len(names) == 0 {
+		return otherwise
+	}
+	return fmt.Sprintf("did you mean %s?", strings.Join(names, " or "))
 }

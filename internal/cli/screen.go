@@ -4,11 +4,14 @@
 package cli
 
 import (
+	"bufio"
 	"bytes"
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/term"
 
@@ -21,7 +24,7 @@ import (
 type Screen struct {
 	mu    sync.Mutex
 	out   io.Writer
-	size  func() (columns, rows int, ok bool) // nil where there is no terminal
+	size  func() (columns, rows int) // nil where there is no terminal
 	color bool
 
 	block []string // the status lines below what scrolls, as given
@@ -37,9 +40,12 @@ func NewScreen(w io.Writer, noColor bool, termName string) *Screen {
 		return s
 	}
 	s.color = !noColor
-	s.size = func() (int, int, bool) {
+	s.size = func() (int, int) {
 		columns, rows, err := term.GetSize(int(f.Fd()))
-		return columns, rows, err == nil && columns > 0
+		if err != nil || columns <= 0 {
+			return 80, 24
+		}
+		return columns, rows
 	}
 	return s
 }
@@ -52,7 +58,7 @@ func (s *Screen) Columns() int {
 	if !s.Live() {
 		return 0
 	}
-	columns, _, _ := s.size()
+	columns, _ := s.size()
 	return columns
 }
 
@@ -107,10 +113,7 @@ func (s *Screen) erase(b *bytes.Buffer) {
 	if len(s.drawn) == 0 {
 		return
 	}
-	columns, rows, ok := s.size()
-	if !ok {
-		columns, rows = 80, 24
-	}
+	columns, rows := s.size()
 	up := 0
 	for _, w := range s.drawn {
 		up += max(1, (w+columns-1)/columns)
@@ -122,10 +125,7 @@ func (s *Screen) erase(b *bytes.Buffer) {
 // draw writes the block, each line cut to the terminal's width so that it cannot
 // wrap, and no more lines than the terminal has rows.
 func (s *Screen) draw(b *bytes.Buffer) {
-	columns, rows, ok := s.size()
-	if !ok {
-		columns, rows = 80, 24
-	}
+	columns, rows := s.size()
 	lines := s.block
 	if len(lines) > rows-1 {
 		lines = lines[:max(rows-1, 0)]
@@ -154,3 +154,51 @@ const (
 	Dim    = "2"
 	Yellow = "33"
 )
+
+// Progress shows the progress of work that takes longer than a second; before that it
+// shows nothing. On a terminal it redraws one line.
+type Progress struct {
+	screen *Screen
+	start  time.Time
+	last   time.Time
+}
+
+// NewProgress begins to measure the time.
+func NewProgress(s *Screen) *Progress { return &Progress{screen: s, start: time.Now()} }
+
+// Show shows what is being done now.
+func (p *Progress) Show(text string) {
+	now := time.Now()
+	if now.Sub(p.start) < time.Second {
+		return
+	}
+	if p.screen.Live() {
+		p.screen.Status("… " + visible.Text(text))
+		return
+	}
+	if now.Sub(p.last) >= time.Second {
+		p.last = now
+		p.screen.Linef("… %s", visible.Text(text))
+	}
+}
+
+// Done removes the line from a terminal.
+func (p *Progress) Done() { p.screen.Status() }
+
+// Confirm asks a question whose answer must be want; yes (the flag --yes) answers
+// instead. Where in is not a terminal, it returns an error that names the flag.
+func Confirm(in io.Reader, s *Screen, question, want string, yes bool) error {
+	if yes {
+		return nil
+	}
+	if f, ok := in.(*os.File); !ok || !term.IsTerminal(int(f.Fd())) {
+		return UsageError("add --yes", "this changes data, and there is no terminal to confirm it on")
+	}
+	_, _ = io.WriteString(s.out, question)
+	answer, _ := bufio.NewReader(in).ReadString('\n')
+	answer = strings.TrimSpace(answer)
+	if !strings.EqualFold(answer, want) && (want != "y" || !strings.EqualFold(answer, "yes")) {
+		return RuntimeError("nothing was changed", "not confirmed")
+	}
+	return nil
+}

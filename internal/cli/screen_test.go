@@ -76,7 +76,7 @@ func (v *vt) text() string {
 }
 
 func newTestScreen(v *vt) *Screen {
-	return &Screen{out: v, size: func() (int, int, bool) { return v.columns, 24, true }}
+	return &Screen{out: v, size: func() (int, int) { return v.columns, 24 }}
 }
 
 func TestScreenRedrawsInPlace(t *testing.T) {

@@ -62,8 +62,6 @@ func cell(c any) string {
 		return Thousands(int64(v))
 	case int:
 		return Thousands(int64(v))
-	case string:
-		return visible.Text(v)
 	}
 	return visible.Text(fmt.Sprint(c))
 }
@@ -73,29 +71,25 @@ func (t *Table) Empty() bool { return len(t.rows) == 0 }
 
 // Write writes the table.
 func (t *Table) Write(out io.Writer) error {
+	rows := append([][]string{t.head}, t.rows...)
 	width := make([]int, len(t.head))
-	for _, row := range append([][]string{t.head}, t.rows...) {
+	for _, row := range rows {
 		for i, c := range row {
 			width[i] = max(width[i], visible.Width(c))
 		}
 	}
 	var text strings.Builder
-	for _, row := range append([][]string{t.head}, t.rows...) {
-		line := strings.Builder{}
+	for _, row := range rows {
+		cells := make([]string, len(row))
 		for i, c := range row {
 			pad := strings.Repeat(" ", width[i]-visible.Width(c))
 			if t.right[i] {
-				c = pad + c
+				cells[i] = pad + c
 			} else {
-				c += pad
+				cells[i] = c + pad
 			}
-			if i > 0 {
-				line.WriteString("  ")
-			}
-			line.WriteString(c)
 		}
-		text.WriteString(strings.TrimRight(line.String(), " "))
-		text.WriteByte('\n')
+		text.WriteString(strings.TrimRight(strings.Join(cells, "  "), " ") + "\n")
 	}
 	_, err := io.WriteString(out, text.String())
 	return err
@@ -157,34 +151,29 @@ func DurationText(d time.Duration) string {
 }
 
 // WriteJSON writes v as indented JSON and a newline.
-func WriteJSON(out io.Writer, v any) error {
-	enc := json.NewEncoder(out)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	return enc.Encode(v)
-}
+func WriteJSON(out io.Writer, v any) error { return encode(out, v, "  ") }
 
 // WriteJSONL writes v as one line of JSON.
-func WriteJSONL(out io.Writer, v any) error {
+func WriteJSONL(out io.Writer, v any) error { return encode(out, v, "") }
+
+func encode(out io.Writer, v any, indent string) error {
 	enc := json.NewEncoder(out)
 	enc.SetEscapeHTML(false)
+	enc.SetIndent("", indent)
 	return enc.Encode(v)
 }
 
 // SizeOrUnknown writes a size, and "?" for a negative one.
-func SizeOrUnknown(n int64) string {
-	if n < 0 {
-		return "?"
-	}
-	return SizeText(n)
-}
+func SizeOrUnknown(n int64) string { return known(n, SizeText) }
 
 // NumberOrUnknown writes a number, and "?" for a negative one.
-func NumberOrUnknown(n int64) string {
+func NumberOrUnknown(n int64) string { return known(n, Thousands) }
+
+func known(n int64, text func(int64) string) string {
 	if n < 0 {
 		return "?"
 	}
-	return Thousands(n)
+	return text(n)
 }
 
 // IDs writes the numbers of brokers or partitions.

@@ -17,24 +17,16 @@ import (
 	"github.com/weir-project/weir/internal/scan"
 )
 
-// Severity says how much a Finding matters.
-type Severity uint8
+// Severity says how much a Finding matters, as the CLI shows it.
+type Severity string
 
 // Severities of a Finding.
 const (
 	// Different from what weir would have made; the promise holds.
-	Different Severity = iota + 1
+	Different Severity = "different"
 	// Breaks the promise: events can be lost, duplicated or rejected.
-	Breaks
+	Breaks Severity = "promise-breaking"
 )
-
-// String returns the severity as the CLI shows it.
-func (s Severity) String() string {
-	if s == Breaks {
-		return "promise-breaking"
-	}
-	return "different"
-}
 
 // Finding is one thing about a cluster that a user should know before trusting
 // it with events.
@@ -122,12 +114,6 @@ func (t tool) command(name string, args ...string) []string {
 	return slices.Concat([]string{name}, t.options, args)
 }
 
-// mend is a way out: in words, and as a command.
-type mend struct {
-	out string
-	run []string
-}
-
 // Preflight checks whether a cluster, and those of the purpose's topics that exist
 // in it, can keep the promise, and whether the client may do what the purpose
 // needs. What the cluster does not report is not checked. cl is a client of c. The
@@ -179,10 +165,13 @@ func (c Config) Preflight(ctx context.Context, cl *kgo.Client, p Purpose) ([]Fin
 }
 
 func (f Finding) rank() int {
-	if f.Denied {
-		return int(Breaks) + 1
+	switch {
+	case f.Denied:
+		return 2
+	case f.Severity == Breaks:
+		return 1
 	}
-	return int(f.Severity)
+	return 0
 }
 
 // topicsOf asks for topics, whether they may be seen or not, and for what is allowed

@@ -22,29 +22,28 @@ const nobodyKnows = "User:NAME-OF-THIS-LOGIN"
 // principal is who is to be allowed something.
 func (c Config) principal() string { return cmp.Or(c.Security.Principal(), nobodyKnows) }
 
-// allow is the command that an administrator runs to allow something.
-func (c Config) allow(operations []string, resource ...string) mend {
-	args := []string{"--add", "--allow-principal", c.principal()}
-	for _, o := range operations {
-		args = append(args, "--operation", o)
-	}
+// allow is what an administrator runs to allow something.
+func (c Config) allow(operations []string, resource ...string) Finding {
+	args := append([]string{"--add", "--allow-principal", c.principal()}, each("--operation", operations)...)
 	out := "an administrator of the cluster adds it"
 	if c.principal() == nobodyKnows {
 		out += ", with the name that the cluster gives this login"
 	}
-	return mend{out, c.tool().command("kafka-acls.sh", append(args, resource...)...)}
+	return Finding{Out: out, Run: c.tool().command("kafka-acls.sh", append(args, resource...)...)}
 }
 
-// mayNotSee is the finding that something could not be judged.
+// mayNotSee is the finding that something could not be checked.
 func (c Config) mayNotSee(what string, resource ...string) Finding {
-	m := c.allow([]string{"DescribeConfigs"}, resource...)
-	return Finding{Severity: Different, Cause: fmt.Sprintf("%s may not see %s", c.principal(), what), Out: m.out, Run: m.run}
+	f := c.allow([]string{"DescribeConfigs"}, resource...)
+	f.Severity, f.Cause = Different, fmt.Sprintf("%s may not see %s", c.principal(), what)
+	return f
 }
 
 // denied is the finding that something without which nothing goes is not allowed.
 func (c Config) denied(what string, operations []string, resource ...string) Finding {
-	m := c.allow(operations, resource...)
-	return Finding{Severity: Breaks, Denied: true, Cause: fmt.Sprintf("%s may not %s", c.principal(), what), Out: m.out, Run: m.run}
+	f := c.allow(operations, resource...)
+	f.Severity, f.Denied, f.Cause = Breaks, true, fmt.Sprintf("%s may not %s", c.principal(), what)
+	return f
 }
 
 // probeTime bounds asking for coordinators, which may be away.
@@ -144,10 +143,10 @@ func (c Config) topicAccess(have map[string]topicAccess, p Purpose) []Finding {
 		out = append(out, c.denied(fmt.Sprintf("%s topic %s", strings.ToLower(strings.Join(ops, " and ")), strings.Join(topics, ", ")), ops, each("--topic", topics)...))
 	}
 	if len(unmade) > 0 {
-		m := c.allow([]string{"Create"}, each("--topic", unmade)...)
-		out = append(out, Finding{Severity: Different, Run: m.run,
-			Cause: fmt.Sprintf("%s may not see whether topic %s exists", c.principal(), strings.Join(unmade, ", ")),
-			Out:   "those that do not exist have to be made, or weir be allowed to, which is only needed then"})
+		f := c.allow([]string{"Create"}, each("--topic", unmade)...)
+		f.Severity, f.Cause = Different, fmt.Sprintf("%s may not see whether topic %s exists", c.principal(), strings.Join(unmade, ", "))
+		f.Out = "those that do not exist have to be made, or weir be allowed to, which is only needed then"
+		out = append(out, f)
 	}
 	if len(unseen) > 0 {
 		out = append(out, c.mayNotSee(fmt.Sprintf("the settings of topic %s, which are not judged; events over %d bytes become dead letters", strings.Join(unseen, ", "), defaultMaxBytes),

@@ -24,39 +24,39 @@ func TestBrokerSettings(t *testing.T) {
 	none := kadm.TopicDetails{topicTransactions: {Err: kerr.UnknownTopicOrPartition}, topicOffsets: {Err: kerr.UnknownTopicOrPartition}}
 	for _, c := range []struct {
 		key, value string
-		severity   Severity // 0 for nothing to tell
+		severity   Severity // empty for nothing to report
 		absent     bool
 		md         kadm.Metadata
 	}{
 		{"transaction.state.log.replication.factor", "1", Breaks, false, kadm.Metadata{Brokers: three, Topics: none}},
-		{"transaction.state.log.replication.factor", "3", 0, false, kadm.Metadata{Brokers: three, Topics: none}},
-		{"transaction.state.log.replication.factor", "1", 0, false, kadm.Metadata{Brokers: three}},                   // it exists
-		{"transaction.state.log.replication.factor", "1", 0, false, kadm.Metadata{Brokers: three[:1], Topics: none}}, // one broker is told of once
+		{"transaction.state.log.replication.factor", "3", "", false, kadm.Metadata{Brokers: three, Topics: none}},
+		{"transaction.state.log.replication.factor", "1", "", false, kadm.Metadata{Brokers: three}},                   // it exists
+		{"transaction.state.log.replication.factor", "1", "", false, kadm.Metadata{Brokers: three[:1], Topics: none}}, // one broker is told of once
 		{"transaction.state.log.min.isr", "1", Breaks, false, kadm.Metadata{Brokers: three, Topics: none}},
 		{"offsets.topic.replication.factor", "2", Different, false, kadm.Metadata{Brokers: three, Topics: none}},
 		{"transaction.max.timeout.ms", "10000", Breaks, false, kadm.Metadata{}},
-		{"transaction.max.timeout.ms", "900000", 0, false, kadm.Metadata{}},
+		{"transaction.max.timeout.ms", "900000", "", false, kadm.Metadata{}},
 		{"group.min.session.timeout.ms", "60000", Breaks, false, kadm.Metadata{}},
-		{"group.min.session.timeout.ms", "6000", 0, false, kadm.Metadata{}},
+		{"group.min.session.timeout.ms", "6000", "", false, kadm.Metadata{}},
 		{"group.max.session.timeout.ms", "30000", Breaks, false, kadm.Metadata{}},
-		{"group.max.session.timeout.ms", "1800000", 0, false, kadm.Metadata{}},
+		{"group.max.session.timeout.ms", "1800000", "", false, kadm.Metadata{}},
 		{"socket.request.max.bytes", "1048576", Breaks, false, kadm.Metadata{}},
-		{"socket.request.max.bytes", "104857600", 0, false, kadm.Metadata{}},
+		{"socket.request.max.bytes", "104857600", "", false, kadm.Metadata{}},
 		{"unclean.leader.election.enable", "true", Breaks, true, kadm.Metadata{}},
-		{"unclean.leader.election.enable", "true", 0, false, kadm.Metadata{}}, // the topics that exist say it themselves
+		{"unclean.leader.election.enable", "true", "", false, kadm.Metadata{}}, // the topics that exist say it themselves
 		{"log.retention.ms", "60000", Breaks, true, kadm.Metadata{}},
-		{"log.retention.ms", "-1", 0, true, kadm.Metadata{}},
+		{"log.retention.ms", "-1", "", true, kadm.Metadata{}},
 		{"log.message.timestamp.type", "LogAppendTime", Different, true, kadm.Metadata{}},
 		{"auto.create.topics.enable", "true", Different, true, kadm.Metadata{}},
 		{"offsets.retention.minutes", "60", Different, false, kadm.Metadata{}},
-		{"offsets.retention.minutes", "10080", 0, false, kadm.Metadata{}},
+		{"offsets.retention.minutes", "10080", "", false, kadm.Metadata{}},
 	} {
 		b := brokerCheck{md: c.md, absent: c.absent, values: map[string]map[string][]int32{c.key: {c.value: {1, 2, 3}}}}
 		var got []Finding
 		for _, r := range brokerRules {
 			got = append(got, b.check(r)...)
 		}
-		if c.severity == 0 && len(got) == 0 {
+		if c.severity == "" && len(got) == 0 {
 			continue
 		}
 		if len(got) != 1 || got[0].Severity != c.severity || !strings.Contains(got[0].Cause, c.key+" is "+c.value) || got[0].Out == "" {

@@ -31,10 +31,11 @@ func (t *topicCheck) findings() []Finding {
 	return t.found
 }
 
-// when adds a finding where wrong is true, and returns it.
-func (t *topicCheck) when(wrong bool, s Severity, mend mend, cause string, args ...any) bool {
+// when adds a finding, of which out is the way out, where wrong is true, and returns wrong.
+func (t *topicCheck) when(wrong bool, s Severity, out Finding, cause string, args ...any) bool {
 	if wrong {
-		t.found = append(t.found, Finding{Severity: s, Topic: t.spec.Name, Cause: fmt.Sprintf(cause, args...), Out: mend.out, Run: mend.run})
+		out.Severity, out.Topic, out.Cause = s, t.spec.Name, fmt.Sprintf(cause, args...)
+		t.found = append(t.found, out)
 	}
 	return wrong
 }
@@ -52,12 +53,12 @@ func (t *topicCheck) time(key string) (d time.Duration, limited bool) {
 }
 
 // set is the command that changes a setting.
-func (t *topicCheck) set(key string, value any) mend {
-	return mend{"change it", t.tool.command("kafka-configs.sh", "--alter", "--topic", t.spec.Name, "--add-config", fmt.Sprint(key, "=", value))}
+func (t *topicCheck) set(key string, value any) Finding {
+	return Finding{Out: "change it", Run: t.tool.command("kafka-configs.sh", "--alter", "--topic", t.spec.Name, "--add-config", fmt.Sprint(key, "=", value))}
 }
 
 // reassign is the way to more replicas.
-var reassign = mend{out: "raise it with kafka-reassign-partitions.sh"}
+var reassign = Finding{Out: "raise it with kafka-reassign-partitions.sh"}
 
 func (t *topicCheck) replication() {
 	if len(t.details.Partitions) == 0 {
@@ -95,9 +96,9 @@ func (t *topicCheck) settings() {
 func (t *topicCheck) shape() {
 	have, want := int32(len(t.details.Partitions)), t.spec.Partitions
 	shared := t.spec.Name == TopicCursors || t.spec.Name == TopicDeadLetters
-	add := mend{"add partitions", t.tool.command("kafka-topics.sh", "--alter", "--topic", t.spec.Name, "--partitions", strconv.Itoa(int(want)))}
+	add := Finding{Out: "add partitions", Run: t.tool.command("kafka-topics.sh", "--alter", "--topic", t.spec.Name, "--partitions", strconv.Itoa(int(want)))}
 	t.when(shared && have < want, Breaks, add, "it has %d partitions, and every source needs its own of %d", have, want)
-	t.when(!shared && have != want, Different, mend{out: "nothing needs to be done"}, "it has %d partitions instead of %d", have, want)
+	t.when(!shared && have != want, Different, Finding{Out: "nothing needs to be done"}, "it has %d partitions instead of %d", have, want)
 }
 
 // What retention has to leave.

@@ -21,6 +21,10 @@ import (
 // in it, side by side, except where the target names an existing one. Then it opens
 // the control socket and writes the runtime file, by which other commands find them.
 func (n *Node) openEngine(ctx context.Context) error {
+	if n.cfg.Engine == "" {
+		return nil
+	}
+	n.own = n
 	if err := checkDescriptors(); err != nil {
 		return err
 	}

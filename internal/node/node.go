@@ -99,27 +99,20 @@ func Open(ctx context.Context, cfg Config) (n *Node, err error) {
 			n, err = nil, errors.Join(err, n.Close())
 		}
 	}()
-	if cfg.Engine != "" {
-		n.own = n
-		if err := n.openEngine(ctx); err != nil {
+	for _, open := range []func(context.Context) error{n.openEngine, n.openTopics, n.openStore, n.openLines, n.openUI} {
+		if err := open(ctx); err != nil {
 			return n, err
 		}
 	}
-	if cfg.Engine != "" || len(cfg.Ingest) > 0 || len(cfg.Count) > 0 {
-		if err := n.prepareTopics(ctx, n.purpose()); err != nil {
-			return n, err
-		}
+	return n, nil
+}
+
+// openTopics checks an existing cluster and makes the topics, where this process uses them.
+func (n *Node) openTopics(ctx context.Context) error {
+	if n.cfg.Engine == "" && len(n.cfg.Ingest) == 0 && len(n.cfg.Count) == 0 {
+		return nil
 	}
-	if err := n.openStore(ctx); err != nil {
-		return n, err
-	}
-	if err := n.openLines(); err != nil {
-		return n, err
-	}
-	if cfg.Listen != nil {
-		n.ui, err = n.openUI(ctx)
-	}
-	return n, err
+	return n.prepareTopics(ctx, n.purpose())
 }
 
 // purpose is what this process does with the cluster.
@@ -155,7 +148,7 @@ func (n *Node) openStore(ctx context.Context) (err error) {
 }
 
 // openLines makes the ingesters and the counters, after the simulated upstreams.
-func (n *Node) openLines() (err error) {
+func (n *Node) openLines(context.Context) (err error) {
 	var names []string
 	for _, s := range n.cfg.Ingest {
 		names = append(names, s.Name)

@@ -23,14 +23,14 @@ type Finding struct {
 }
 
 // Breaks reports whether the promise does not hold with it.
-func (f *Finding) Breaks() bool { return f.Severity == kafka.Breaks.String() }
+func (f *Finding) Breaks() bool { return f.Severity == string(kafka.Breaks) }
 
 func ofKafka(f kafka.Finding) Finding {
 	words := make([]string, len(f.Run))
 	for i, w := range f.Run {
 		words[i] = web.ShellWord(w)
 	}
-	return Finding{f.Severity.String(), f.Where(), f.Cause, f.Out, strings.Join(words, " ")}
+	return Finding{string(f.Severity), f.Where(), f.Cause, f.Out, strings.Join(words, " ")}
 }
 
 func ofRedis(list []tally.Finding) (out []Finding) {
@@ -39,7 +39,7 @@ func ofRedis(list []tally.Finding) (out []Finding) {
 		if f.Breaks {
 			severity = kafka.Breaks
 		}
-		out = append(out, Finding{Severity: severity.String(), Where: "redis", Cause: f.Cause, Out: f.Out})
+		out = append(out, Finding{Severity: string(severity), Where: "redis", Cause: f.Cause, Out: f.Out})
 	}
 	return out
 }
@@ -63,7 +63,7 @@ func (t *Target) Preflight(ctx context.Context, p kafka.Purpose) ([]Finding, err
 // counts, or that forbids what counting needs, is a finding and not an error.
 func (t *Target) PreflightRedis(ctx context.Context) ([]Finding, error) {
 	store, err := t.OpenStore(ctx)
-	breaks := Finding{Severity: kafka.Breaks.String(), Where: "redis"}
+	breaks := Finding{Severity: string(kafka.Breaks), Where: "redis"}
 	if policy, ok := errors.AsType[*tally.PolicyError](err); ok {
 		breaks.Cause = fmt.Sprintf("its maxmemory-policy is %s: it may delete counts when memory is short, and weir does not start", policy.Policy)
 		breaks.Out, breaks.Run = "set it to noeviction", "redis-cli CONFIG SET maxmemory-policy noeviction"

@@ -34,24 +34,23 @@ type webUI struct {
 }
 
 // openUI listens, and makes the watch and the server; Run runs them.
-func (n *Node) openUI(ctx context.Context) (_ *webUI, err error) {
+func (n *Node) openUI(ctx context.Context) error {
+	if n.cfg.Listen == nil {
+		return nil
+	}
 	ui := &webUI{}
-	defer func() {
-		if err != nil {
-			ui.close()
-		}
-	}()
+	n.ui = ui
 	hosts, err := n.cfg.Listen.hosts()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if ui.token, err = n.cfg.Listen.token(); err != nil {
-		return nil, err
+		return err
 	}
 	if n.cfg.Listen.Addr != "off" {
 		var note string
 		if ui.listener, note, err = n.cfg.Listen.open(); err != nil {
-			return nil, err
+			return err
 		}
 		if note != "" {
 			n.note(note)
@@ -63,12 +62,12 @@ func (n *Node) openUI(ctx context.Context) (_ *webUI, err error) {
 		}
 	}
 	if err := ui.serve(ctx, n, hosts); err != nil {
-		return nil, err
+		return err
 	}
 	if n.control != nil {
 		n.control.Handle(ui.server.Control())
 	}
-	return ui, nil
+	return nil
 }
 
 // serve makes the watch and the server.
