@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"strconv"
 
@@ -100,8 +99,6 @@ func (d *Decoder) Identify(b *event.Batch, value []byte) (id []byte, timeUS int6
 	return ev.ID, ev.TimeUS, true
 }
 
-var errNotObject = errors.New("not a JSON object")
-
 // read fills d.frame from data and validates all of it.
 func (d *Decoder) read(data []byte) error {
 	s, f := &d.scan, &d.frame
@@ -111,13 +108,7 @@ func (d *Decoder) read(data []byte) error {
 	if object {
 		f.members(s)
 	}
-	if err := s.End(); err != nil {
-		return fmt.Errorf("parse JSON: %w", err)
-	}
-	if !object {
-		return errNotObject
-	}
-	return nil
+	return s.EndObject(object)
 }
 
 func (f *frame) members(s *jsonscan.Scanner) {

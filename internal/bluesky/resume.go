@@ -132,7 +132,7 @@ func (t *track) add(b *event.Batch, index int, pos Pos) (gap bool) {
 	}
 	t.move(ev, index, pos)
 	if t.verdict == waiting {
-		t.verdict = t.judge(pos)
+		t.verdict = t.checkWitness(pos)
 		gap = t.verdict == absent
 	}
 	return gap
@@ -144,7 +144,7 @@ func (t *track) move(ev *event.Event, index int, pos Pos) {
 	if !stored && t.us.Sure() && !t.far(pos) {
 		return
 	}
-	bySeq, byTime := t.seq.Take(pos.Seq), t.us.Take(pos.TimeUS)
+	bySeq, byTime := t.seq.Follow(pos.Seq), t.us.Follow(pos.TimeUS)
 	if bySeq || byTime {
 		t.confirm()
 	}
@@ -183,9 +183,9 @@ func (t *track) confirm() {
 	t.ahead = rest
 }
 
-// judge says what an event that is not the witness tells about it. One event is not
+// checkWitness returns what an event that is not the witness shows about it. One event is not
 // believed: it takes a position that others confirm.
-func (t *track) judge(pos Pos) verdict {
+func (t *track) checkWitness(pos Pos) verdict {
 	if pos.TimeUS > t.from.TimeUS && (t.afterUS == 0 || pos.TimeUS < t.afterUS) {
 		t.afterUS = pos.TimeUS
 	}

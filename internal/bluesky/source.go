@@ -172,7 +172,7 @@ func (c *conn) run() error {
 			return err
 		}
 		c.wire.heard = true
-		if err := c.take(kind, m); err != nil {
+		if err := c.receive(kind, m); err != nil {
 			return err
 		}
 		if err := c.out.PassFull(); err != nil {
@@ -181,8 +181,8 @@ func (c *conn) run() error {
 	}
 }
 
-// take adds one message to the batch.
-func (c *conn) take(kind int, m message) error {
+// receive adds one message to the batch.
+func (c *conn) receive(kind int, m message) error {
 	b := c.out.Batch(c.wire.at, m.size)
 	c.frames++
 	pos, err := c.event(b, kind, m)

@@ -6,6 +6,7 @@ package intake
 import (
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -43,8 +44,8 @@ type Budget struct {
 	working int64     // by those that the server works on
 	begun   uint64
 	open    map[*Request]struct{} // those that the server does not work on
-	closed  int64
-	waits   int64
+	closed  atomic.Int64
+	waits   atomic.Int64
 }
 
 // NewBudget returns a budget of limit bytes and one request.
@@ -62,18 +63,10 @@ func (b *Budget) Held() int64 {
 }
 
 // Closed returns how many connections the budget has closed.
-func (b *Budget) Closed() int64 {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.closed
-}
+func (b *Budget) Closed() int64 { return b.closed.Load() }
 
 // Waits returns how often a request had to wait for others.
-func (b *Budget) Waits() int64 {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.waits
-}
+func (b *Budget) Waits() int64 { return b.waits.Load() }
 
 // Request is the account of one request from its first byte to its answer. After
 // Done it can be used for the next one. Its methods are called by one goroutine
@@ -134,7 +127,7 @@ func (r *Request) Add(n int) error {
 
 // wait waits until r may hold more bytes; false if its connection is closed.
 func (b *Budget) wait(r *Request, more int64) bool {
-	b.waits++
+	b.waits.Add(1)
 	r.waiting = true
 	for !r.closed && b.held+more > b.limit {
 		oldest, closed := b.closeStalled()
@@ -169,7 +162,7 @@ func (b *Budget) closeStalled() (oldest *Request, closed bool) {
 	}
 	if stalls != nil {
 		stalls.closed = true
-		b.closed++
+		b.closed.Add(1)
 		b.drop(stalls) // its owner drops the bytes as soon as it reads again
 		go stalls.hangUp()
 	}

@@ -22,12 +22,13 @@ type Places struct {
 	log   *slog.Logger
 	clock atomic.Int64 // orders what connections do
 
-	mu        sync.Mutex
-	taken     map[*Place]struct{}
-	displaced int64
-	refused   int64
-	logged    time.Time
-	unlogged  int64
+	displaced atomic.Int64
+	refused   atomic.Int64
+
+	mu       sync.Mutex
+	taken    map[*Place]struct{}
+	logged   time.Time
+	unlogged int64
 }
 
 // NewPlaces returns limit places for the listener that is called name in the log.
@@ -58,8 +59,8 @@ func (p *Places) Enter(remote net.Addr, hangUp func()) *Place {
 	var displaced *Place
 	if len(p.taken) >= p.limit {
 		if displaced = p.displace(); displaced == nil {
-			p.refused++
-			p.say()
+			p.refused.Add(1)
+			p.logFull()
 			p.mu.Unlock()
 			return nil
 		}
@@ -94,14 +95,14 @@ func (p *Places) displace() *Place {
 	}
 	if longest != nil {
 		delete(p.taken, longest)
-		p.displaced++
-		p.say()
+		p.displaced.Add(1)
+		p.logFull()
 	}
 	return longest
 }
 
-// say logs at most every logEvery that the listener is full.
-func (p *Places) say() {
+// logFull logs at most every logEvery that the listener is full.
+func (p *Places) logFull() {
 	p.unlogged++
 	if now := time.Now(); now.Sub(p.logged) > logEvery {
 		p.log.Warn("too many connections: idle ones are closed, and new ones refused if none is idle",
@@ -114,18 +115,10 @@ func (p *Places) say() {
 func (p *Places) Limit() int { return p.limit }
 
 // Displaced returns how many connections were closed for others.
-func (p *Places) Displaced() int64 {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.displaced
-}
+func (p *Places) Displaced() int64 { return p.displaced.Load() }
 
 // Refused returns how many connections were not admitted.
-func (p *Places) Refused() int64 {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.refused
-}
+func (p *Places) Refused() int64 { return p.refused.Load() }
 
 // Own reports whether this process opened the connection.
 func (c *Place) Own() bool { return c.own }

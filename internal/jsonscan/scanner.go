@@ -11,6 +11,8 @@
 package jsonscan
 
 import (
+	"errors"
+	"fmt"
 	"strconv"
 	"unicode/utf8"
 )
@@ -197,6 +199,19 @@ func (s *Scanner) End() error {
 	}
 	return nil
 }
+
+// EndObject is End for a text that must be an object: entered is what Enter returned.
+func (s *Scanner) EndObject(entered bool) error {
+	if err := s.End(); err != nil {
+		return fmt.Errorf("parse JSON: %w", err)
+	}
+	if !entered {
+		return errNotObject
+	}
+	return nil
+}
+
+var errNotObject = errors.New("not a JSON object")
 
 // fail notes the first error and leaves nothing to read.
 func (s *Scanner) fail(at int, what string) bool {

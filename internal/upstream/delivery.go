@@ -43,7 +43,7 @@ func (d *Delivery) Batch(at time.Time, size int64) *event.Batch {
 // does not understand, and drops the batch; url and wayOut are for its text.
 func (d *Delivery) Known(url interface{ String() string }, wayOut string) error {
 	last := &d.batch.Events[len(d.batch.Events)-1]
-	if d.Probe.Take(last) {
+	if d.Probe.Allows(last) {
 		return nil
 	}
 	err := d.Probe.Refusal(url.String(), last, wayOut)

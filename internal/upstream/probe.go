@@ -40,9 +40,9 @@ func (p *Probe) Open(resumed bool) {
 	}
 }
 
-// Take judges an event. It returns false when the stream must end; Refusal is the
+// Allows counts an event. It returns false when the stream must end; Refusal is the
 // reason then.
-func (p *Probe) Take(ev *event.Event) bool {
+func (p *Probe) Allows(ev *event.Event) bool {
 	switch {
 	case ev.Route == event.Data:
 		p.row, p.known = 0, true

@@ -25,7 +25,7 @@ func play(p *Probe, events string) int {
 			continue
 		}
 		ev := kinds[letter]
-		if !p.Take(&ev) {
+		if !p.Allows(&ev) {
 			return taken
 		}
 		taken++

@@ -46,9 +46,9 @@ func (s *Steady) Near(v int64) bool { return v <= 0 || v <= s.at && v >= s.at-s.
 // Ahead reports whether v would need other events to confirm it.
 func (s *Steady) Ahead(v int64) bool { return v > s.at+s.step }
 
-// Take takes an event's number, and reports whether the position moved. What stands further
+// Follow takes an event's number, and reports whether the position moved. What stands further
 // behind says nothing: servers repeat. Nor does a v of 0 or below.
-func (s *Steady) Take(v int64) (moved bool) {
+func (s *Steady) Follow(v int64) (moved bool) {
 	switch {
 	case v <= 0:
 		return false

@@ -34,8 +34,8 @@ func TestSteady(t *testing.T) {
 		s := NewSteady(step)
 		for _, v := range tt.in {
 			before := s.At()
-			if moved := s.Take(v); moved != (s.At() != before) {
-				t.Errorf("%s: Take(%d) says moved %v, from %d to %d", name, v, moved, before, s.At())
+			if moved := s.Follow(v); moved != (s.At() != before) {
+				t.Errorf("%s: Follow(%d) says moved %v, from %d to %d", name, v, moved, before, s.At())
 			}
 		}
 		if s.At() != tt.want || s.Sure() != tt.sure {
@@ -50,7 +50,7 @@ func TestSteadyTrust(t *testing.T) {
 	if s.Sure() || s.At() != 0 {
 		t.Errorf("trusting nothing: at %d, sure %v", s.At(), s.Sure())
 	}
-	s.Take(1000)
+	s.Follow(1000)
 	s.Trust(50)
 	s.Trust(40)
 	if s.At() != 50 || !s.Sure() {
@@ -68,26 +68,26 @@ func TestSteadyUnderLies(t *testing.T) {
 		const step = 100
 		s := NewSteady(step)
 		truth := 1_000_000 + rnd.Int64N(1000)
-		s.Take(truth)
-		s.Take(truth)
+		s.Follow(truth)
+		s.Follow(truth)
 		lies := 0
 		for range 200 {
 			switch {
 			case lies < votes-1 && rnd.IntN(3) == 0:
 				lies++
-				s.Take(rnd.Int64N(4_000_000))
+				s.Follow(rnd.Int64N(4_000_000))
 			default:
 				lies = 0
 				truth += rnd.Int64N(step / 2)
-				s.Take(truth - rnd.Int64N(step/4))
-				s.Take(truth)
+				s.Follow(truth - rnd.Int64N(step/4))
+				s.Follow(truth)
 			}
 			if s.At() > truth+step {
 				t.Fatalf("at %d, and the stream has got to %d", s.At(), truth)
 			}
 		}
 		for range votes {
-			s.Take(truth)
+			s.Follow(truth)
 		}
 		if s.At() < truth {
 			t.Fatalf("at %d, and the stream has got to %d", s.At(), truth)
@@ -99,10 +99,10 @@ func TestSteadyUnderLies(t *testing.T) {
 func TestSteadyVotesInAnyOrder(t *testing.T) {
 	for _, order := range [][]int64{{1, 2, 3}, {1, 3, 2}, {2, 1, 3}, {2, 3, 1}, {3, 1, 2}, {3, 2, 1}} {
 		s := NewSteady(10)
-		s.Take(5)
-		s.Take(5)
+		s.Follow(5)
+		s.Follow(5)
 		for _, v := range order {
-			s.Take(v * 1000)
+			s.Follow(v * 1000)
 		}
 		if want := slices.Min(order) * 1000; s.At() != want {
 			t.Errorf("%v thousand: at %d, want %d", order, s.At(), want)

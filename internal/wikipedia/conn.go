@@ -84,7 +84,7 @@ func (c *conn) run() error {
 		if err != nil {
 			return err
 		}
-		if err := c.take(ev); err != nil {
+		if err := c.receive(ev); err != nil {
 			return err
 		}
 		if err := c.out.PassFull(); err != nil {
@@ -93,8 +93,8 @@ func (c *conn) run() error {
 	}
 }
 
-// take adds one event to the batch. The error ends the stream, and the batch with it.
-func (c *conn) take(ev *sse.Event) error {
+// receive adds one event to the batch. The error ends the stream, and the batch with it.
+func (c *conn) receive(ev *sse.Event) error {
 	b := c.out.Batch(c.at, max(int64(len(ev.Data)), ev.Size))
 	own := -1
 	// Only a recent change moves the position. An ID stays in force until the stream

@@ -90,8 +90,6 @@ func (d *Decoder) Identify(b *event.Batch, value []byte) (id []byte, timeUS int6
 	return d.identity(b, value), d.change.timeUS(), true
 }
 
-var errNotObject = errors.New("not a JSON object")
-
 // read fills d.change from data and validates all of it.
 func (d *Decoder) read(data []byte) error {
 	s, c := &d.scan, &d.change
@@ -101,13 +99,7 @@ func (d *Decoder) read(data []byte) error {
 	if object {
 		c.members(s)
 	}
-	if err := s.End(); err != nil {
-		return fmt.Errorf("parse JSON: %w", err)
-	}
-	if !object {
-		return errNotObject
-	}
-	return nil
+	return s.EndObject(object)
 }
 
 func (c *change) members(s *jsonscan.Scanner) {

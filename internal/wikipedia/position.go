@@ -83,7 +83,7 @@ func (p *positions) match(id []byte) bool {
 	if !bytes.Equal(rest, p.shape.literals[len(stamps)]) {
 		return false
 	}
-	p.take(stamps)
+	p.note(stamps)
 	return true
 }
 
@@ -97,16 +97,16 @@ func stamp(p []byte) (n int64, rest []byte, ok bool) {
 	return n, p[i:], 0 < i && i < 16
 }
 
-// take notes the timestamps of an id. The partition that an event came from is
+// note takes over the timestamps of an id. The partition that an event came from is
 // the one whose timestamp changed; of several, as in a connection's first id, the newest.
-func (p *positions) take(stamps []int64) {
+func (p *positions) note(stamps []int64) {
 	newest := int64(-1)
 	for i, ms := range stamps {
 		k := p.shape.at[i]
 		if (i >= len(p.seen) || p.seen[i] != ms) && ms > newest {
 			newest, p.own, p.ownMS = ms, k, ms
 		}
-		p.steady(k).Take(ms)
+		p.steady(k).Follow(ms)
 		p.known[k].TimestampMS = p.sure[k].At()
 	}
 	p.seen = append(p.seen[:0], stamps...)
@@ -166,7 +166,7 @@ func (p *positions) parse(id []byte) error {
 		p.own = -1
 		return nil
 	}
-	p.take(stamps)
+	p.note(stamps)
 	// A partition in which nothing has happened has an offset of -1, "the latest
 	// when you connect again": what happens there in between would be lost. It
 	// gets the time at which it was silent instead.

@@ -72,10 +72,10 @@ func (t *track) add(b *event.Batch, index, own int, now time.Time) (gap bool) {
 		ms = t.pos.known[own].TimestampMS
 	}
 	if t.waiting {
-		gap = t.judge(ev, own, ms)
+		gap = t.witnessMissing(ev, own, ms)
 	}
 	if ev.Route == event.Data {
-		t.clock.Take(ev.TimeUS)
+		t.clock.Follow(ev.TimeUS)
 		if own < 0 || t.pos.steady(own).Near(t.pos.ownMS) { // else a resume may not bring it again
 			t.last, t.home, t.homeMS = index, own, ms
 		}
@@ -83,8 +83,8 @@ func (t *track) add(b *event.Batch, index, own int, now time.Time) (gap bool) {
 	return gap
 }
 
-// judge ends the wait when the event is the witness, or shows that it is missing.
-func (t *track) judge(ev *event.Event, own int, ms int64) (gap bool) {
+// witnessMissing ends the wait when the event is the witness, or shows that it is missing.
+func (t *track) witnessMissing(ev *event.Event, own int, ms int64) (gap bool) {
 	if string(ev.ID) == t.from.Last {
 		t.waiting = false
 		return false
