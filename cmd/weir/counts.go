@@ -22,11 +22,7 @@ func newCounts(a *app) *cobra.Command {
 	return a.command("counts", useCounts|useOutput, func(cmd *cobra.Command) {
 		cmd.Flags().StringVar(&group, "group", "", "consumer `GROUP` (default: each source's counter; the table shows all groups)")
 		cmd.Flags().BoolVar(&watch, "watch", false, "print again every second until Ctrl-C")
-	}, func(ctx context.Context, _ []string) error {
-		t, err := a.find()
-		if err != nil {
-			return err
-		}
+	}, a.onTarget(func(ctx context.Context, t *node.Target, _ []string) error {
 		store, err := t.OpenStore(ctx)
 		if err != nil {
 			return err
@@ -43,7 +39,7 @@ func newCounts(a *app) *cobra.Command {
 			return err
 		}
 		return a.showCounts(all, group)
-	})
+	}))
 }
 
 // countsBySource is the JSON of `weir counts`: by source and event type.

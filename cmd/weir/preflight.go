@@ -25,13 +25,13 @@ func newPreflight(a *app) *cobra.Command {
 			return names, cobra.ShellCompDirectiveNoFileComp
 		}
 		cmd.Flags().StringVar(&group, "group", "", "consumer `GROUP` of weir consume (default: the source's counter)")
-	}, func(ctx context.Context, args []string) error {
+	}, a.onTarget(func(ctx context.Context, t *node.Target, args []string) error {
 		p, err := purposeOf(args, group)
 		if err != nil {
 			return err
 		}
-		return a.runPreflight(ctx, p, len(args) == 0 || args[0] == "consume")
-	})
+		return a.runPreflight(ctx, t, p, len(args) == 0 || args[0] == "consume")
+	}))
 }
 
 // purposeOf is what a command, given by its words, does with a cluster.
@@ -53,11 +53,7 @@ func purposeOf(args []string, group string) (kafka.Purpose, error) {
 	return s.CountPurpose(cmp.Or(group, s.Group)), nil
 }
 
-func (a *app) runPreflight(ctx context.Context, p kafka.Purpose, counts bool) error {
-	t, err := a.find()
-	if err != nil {
-		return err
-	}
+func (a *app) runPreflight(ctx context.Context, t *node.Target, p kafka.Purpose, counts bool) error {
 	findings, err := t.Preflight(ctx, p)
 	if err != nil {
 		return err

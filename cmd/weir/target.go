@@ -64,6 +64,17 @@ func (a *app) find() (*node.Target, error) {
 	return t, nil
 }
 
+// onTarget makes a command's run of one that needs what the flags name.
+func (a *app) onTarget(run func(context.Context, *node.Target, []string) error) func(context.Context, []string) error {
+	return func(ctx context.Context, args []string) error {
+		t, err := a.find()
+		if err != nil {
+			return err
+		}
+		return run(ctx, t, args)
+	}
+}
+
 // runningWeir is the weir that runs on the data directory, nil if none does.
 func (a *app) runningWeir(dir string) *node.Runtime {
 	found := node.Running(dir)

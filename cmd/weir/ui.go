@@ -16,18 +16,14 @@ import (
 
 func newUI(a *app) *cobra.Command {
 	var l node.Listen
-	return a.command("ui", useCluster|useRedis|useLog, func(cmd *cobra.Command) { listenFlags(cmd.Flags(), &l) }, func(ctx context.Context, _ []string) error {
+	return a.command("ui", useCluster|useRedis|useLog, func(cmd *cobra.Command) { listenFlags(cmd.Flags(), &l) }, a.onTarget(func(ctx context.Context, t *node.Target, _ []string) error {
 		if l.Addr == "off" {
 			return cli.UsageError("leave it out, or give an address", "weir ui serves the web UI, and --listen off switches it off")
-		}
-		t, err := a.find()
-		if err != nil {
-			return err
 		}
 		return a.runNode(ctx, t, node.Config{Listen: &l, CountsOptional: a.given["redis"] == ""}, func(n *node.Node) {
 			a.stderr.Linef("weir shows %s at %s", strings.Join(t.Kafka, ","), n.Link())
 		}, nil)
-	})
+	}))
 }
 
 // where returns the flags with which another command finds what the web UI shows. A

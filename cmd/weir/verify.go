@@ -9,19 +9,16 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/weir-project/weir/internal/cli"
+	"github.com/weir-project/weir/internal/node"
 	"github.com/weir-project/weir/internal/verify"
 	"github.com/weir-project/weir/internal/visible"
 )
 
 func newVerify(a *app) *cobra.Command {
-	return a.command("verify", useCluster|useRedis|useOutput|useLog, nil, a.runVerify)
+	return a.command("verify", useCluster|useRedis|useOutput|useLog, nil, a.onTarget(a.runVerify))
 }
 
-func (a *app) runVerify(ctx context.Context, _ []string) error {
-	t, err := a.find()
-	if err != nil {
-		return err
-	}
+func (a *app) runVerify(ctx context.Context, t *node.Target, _ []string) error {
 	cl, err := t.OpenKafka(ctx)
 	if err != nil {
 		return err

@@ -55,9 +55,27 @@ type Config struct {
 	Opts []kgo.Opt
 }
 
-// Options returns the options that every client of the cluster needs, and extra ones, or an
-// error that names the wrong address. Opts stay last, so that a test can override anything.
-func (c Config) Options(extra ...kgo.Opt) ([]kgo.Opt, error) {
+// Validate reports the first address that cannot be one.
+func (c Config) Validate() error {
+	if len(c.Brokers) == 0 {
+		return errors.New("no Kafka address given; want host:port,host:port")
+	}
+	for _, b := range c.Brokers {
+		host, port, err := net.SplitHostPort(b)
+		if err != nil || host == "" {
+			return fmt.Errorf("kafka address %q is not host:port", b)
+		}
+		if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
+			return fmt.Errorf("kafka address %q: port %q is not a number from 1 to 65535", b, port)
+		}
+	}
+	return nil
+}
+
+// NewClient returns a client with the options that every client of the cluster needs, and with
+// extra ones. Opts stay last, so that a test can override anything. It connects to nothing yet. The
+// caller closes it.
+func (c Config) NewClient(extra ...kgo.Opt) (*kgo.Client, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
@@ -85,34 +103,7 @@ func (c Config) Options(extra ...kgo.Opt) ([]kgo.Opt, error) {
 	if c.Hook != nil {
 		opts = append(opts, kgo.WithHooks(c.Hook(id)))
 	}
-	return slices.Concat(opts, extra, c.Opts), nil
-}
-
-// Validate reports the first address that cannot be one.
-func (c Config) Validate() error {
-	if len(c.Brokers) == 0 {
-		return errors.New("no Kafka address given; want host:port,host:port")
-	}
-	for _, b := range c.Brokers {
-		host, port, err := net.SplitHostPort(b)
-		if err != nil || host == "" {
-			return fmt.Errorf("kafka address %q is not host:port", b)
-		}
-		if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
-			return fmt.Errorf("kafka address %q: port %q is not a number from 1 to 65535", b, port)
-		}
-	}
-	return nil
-}
-
-// NewClient returns a client with the common options and extra ones. It connects
-// to nothing yet. The caller closes it.
-func (c Config) NewClient(extra ...kgo.Opt) (*kgo.Client, error) {
-	opts, err := c.Options(extra...)
-	if err != nil {
-		return nil, err
-	}
-	cl, err := kgo.NewClient(opts...)
+	cl, err := kgo.NewClient(slices.Concat(opts, extra, c.Opts)...)
 	if err != nil {
 		return nil, fmt.Errorf("configure the Kafka client: %w", err)
 	}

@@ -41,17 +41,16 @@ var tokenForm = regexp.MustCompile(`^[A-Za-z0-9._~+/-]+=*$`)
 // with a client's id and secret, and asked for again before it expires.
 func oauthOf(p map[string]string, dir, password string) (m sasl.Mechanism, name func() string, err error) {
 	jaas := p["sasl.jaas.config"]
-	if p["sasl.username"] != "" || p["sasl.password"] != "" {
+	handler, method, grant := p["sasl.login.callback.handler.class"], strings.ToLower(p["sasl.oauthbearer.method"]), strings.ToLower(p["sasl.oauthbearer.grant.type"])
+	switch {
+	case p["sasl.username"] != "" || p["sasl.password"] != "":
 		return nil, nil, errors.New("sasl.username and sasl.password are not OAUTHBEARER's: set sasl.oauthbearer.client.id and sasl.oauthbearer.client.secret")
-	}
-	if h := p["sasl.login.callback.handler.class"]; h != "" && !strings.HasSuffix(h, ".OAuthBearerLoginCallbackHandler") {
-		return nil, nil, fmt.Errorf("sasl.login.callback.handler.class is %s, a program of its own: let it write its token to a file, and set sasl.oauthbearer.token.endpoint.url=file:///path", h)
-	}
-	if m := p["sasl.oauthbearer.method"]; m != "" && !strings.EqualFold(m, "oidc") {
-		return nil, nil, fmt.Errorf("sasl.oauthbearer.method is %q, and weir knows oidc", m)
-	}
-	if g := p["sasl.oauthbearer.grant.type"]; g != "" && !strings.EqualFold(g, "client_credentials") && !strings.EqualFold(g, "client-credentials") {
-		return nil, nil, fmt.Errorf("sasl.oauthbearer.grant.type is %q, and weir knows client_credentials", g)
+	case handler != "" && !strings.HasSuffix(handler, ".OAuthBearerLoginCallbackHandler"):
+		return nil, nil, fmt.Errorf("sasl.login.callback.handler.class is %s, a program of its own: let it write its token to a file, and set sasl.oauthbearer.token.endpoint.url=file:///path", handler)
+	case method != "" && method != "oidc":
+		return nil, nil, fmt.Errorf("sasl.oauthbearer.method is %q, and weir knows oidc", method)
+	case grant != "" && grant != "client_credentials" && grant != "client-credentials":
+		return nil, nil, fmt.Errorf("sasl.oauthbearer.grant.type is %q, and weir knows client_credentials", grant)
 	}
 	extensions, err := extensionsOf(p["sasl.oauthbearer.extensions"], jaas)
 	if err != nil {
@@ -70,7 +69,7 @@ func oauthOf(p map[string]string, dir, password string) (m sasl.Mechanism, name 
 		if u.Opaque != "" { // file:token, relative to the settings
 			path = filepath.Join(dir, u.Opaque)
 		}
-		source = tokenFile(path)
+		source = func(context.Context) (string, error) { return tokenFile(path) }
 	} else {
 		if id == "" || secret == "" {
 			return nil, nil, errors.New("the client's id or secret is missing: set sasl.oauthbearer.client.id and sasl.oauthbearer.client.secret, or clientId and clientSecret in sasl.jaas.config; the secret can be in WEIR_KAFKA_PASSWORD")
@@ -125,18 +124,16 @@ func extensionsOf(list, jaas string) (map[string]string, error) {
 }
 
 // tokenFile reads a token that something else keeps fresh.
-func tokenFile(path string) func(context.Context) (string, error) {
-	return func(context.Context) (string, error) {
-		text, err := readSmall(path)
-		if err != nil {
-			return "", err
-		}
-		token := strings.TrimSpace(string(text))
-		if !tokenForm.MatchString(token) || len(token) > maxTokenSize {
-			return "", fmt.Errorf("%s holds no bearer token", path)
-		}
-		return token, nil
+func tokenFile(path string) (string, error) {
+	text, err := readSmall(path)
+	if err != nil {
+		return "", err
 	}
+	token := strings.TrimSpace(string(text))
+	if !tokenForm.MatchString(token) || len(token) > maxTokenSize {
+		return "", fmt.Errorf("%s holds no bearer token", path)
+	}
+	return token, nil
 }
 
 // tokenEndpoint asks for tokens (RFC 6749, client credentials), and keeps one as
@@ -211,18 +208,18 @@ func (e *tokenEndpoint) ask(ctx context.Context) (token string, life time.Durati
 	// RFC 6749, 2.3.1: both are form-encoded first.
 	req.SetBasicAuth(url.QueryEscape(e.id), url.QueryEscape(e.secret))
 	resp, err := e.client.Do(req)
-	if err != nil {
-		if ue, ok := errors.AsType[*url.Error](err); ok {
-			err = ue.Err
-		}
-		return "", 0, fmt.Errorf("ask %s for a token: %w", req.URL.Host, err)
+	var body []byte
+	if err == nil {
+		defer resp.Body.Close()
+		body, err = io.ReadAll(io.LimitReader(resp.Body, maxTokenSize+1))
 	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxTokenSize+1))
-	if err != nil {
-		return "", 0, fmt.Errorf("ask %s for a token: %w", req.URL.Host, err)
+	if ue, ok := errors.AsType[*url.Error](err); ok {
+		err = ue.Err
 	}
-	if len(body) > maxTokenSize {
+	switch {
+	case err != nil:
+		return "", 0, fmt.Errorf("ask %s for a token: %w", req.URL.Host, err)
+	case len(body) > maxTokenSize:
 		return "", 0, fmt.Errorf("%s answered with more than %d bytes", req.URL.Host, maxTokenSize)
 	}
 	var answer struct {

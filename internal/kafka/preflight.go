@@ -200,14 +200,11 @@ func topicConfigs(ctx context.Context, cl *kgo.Client, names []string) (map[stri
 	out := make(map[string]kadm.ResourceConfig, len(names))
 	for _, n := range names {
 		configs, err := kadm.NewClient(cl).DescribeTopicConfigs(ctx, n)
-		if errors.Is(err, kerr.TopicAuthorizationFailed) {
-			continue
-		}
-		if err != nil {
+		if err != nil && !errors.Is(err, kerr.TopicAuthorizationFailed) {
 			return nil, fmt.Errorf("ask for the settings of topic %s: %w", n, err)
 		}
 		for _, c := range configs {
-			if c.Err == nil {
+			if c.Err == nil && err == nil {
 				out[n] = c
 			}
 		}

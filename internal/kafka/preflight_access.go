@@ -82,8 +82,7 @@ func (c Config) access(ctx context.Context, cl *kgo.Client, p Purpose) ([]Findin
 }
 
 // each puts an option before every name.
-func each(option string, names []string) []string {
-	out := make([]string, 0, 2*len(names))
+func each(option string, names []string) (out []string) {
 	for _, n := range names {
 		out = append(out, option, n)
 	}
@@ -105,28 +104,22 @@ func (t topicAccess) may(op kmsg.ACLOperation) bool {
 // topicAccess reports what is not allowed on the purpose's topics, those that lack
 // the same together.
 func (c Config) topicAccess(have map[string]topicAccess, p Purpose) []Finding {
-	names := union(p.Write, p.Read)
 	var out []Finding
-	// Read and Write each imply Describe, and Create is asked of the topic alone,
-	// which allows less than on the cluster.
-	sets := map[string][]string{}
+	sets := map[string][]string{} // topics by what they lack
 	var unseen, unmade []string
-	for _, n := range names {
+	for _, n := range union(p.Write, p.Read) {
 		t := have[n]
 		var lacks []string
-		for _, need := range []struct {
-			op   kmsg.ACLOperation
-			name string
-			when bool
-		}{
-			{kmsg.ACLOperationRead, "Read", true},
-			{kmsg.ACLOperationWrite, "Write", slices.Contains(p.Write, n)},
-			{kmsg.ACLOperationCreate, "Create", t.absent},
-		} {
-			if need.when && !t.may(need.op) {
-				lacks = append(lacks, need.name)
+		lack := func(op kmsg.ACLOperation, name string, needed bool) {
+			if needed && !t.may(op) {
+				lacks = append(lacks, name)
 			}
 		}
+		// Read and Write each imply Describe, and Create is asked of the topic alone,
+		// which allows less than on the cluster.
+		lack(kmsg.ACLOperationRead, "Read", true)
+		lack(kmsg.ACLOperationWrite, "Write", slices.Contains(p.Write, n))
+		lack(kmsg.ACLOperationCreate, "Create", t.absent)
 		if len(lacks) > 0 {
 			key := strings.Join(lacks, ",")
 			sets[key] = append(sets[key], n)

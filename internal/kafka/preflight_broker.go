@@ -75,10 +75,7 @@ func (c Config) brokerSettings(ctx context.Context, adm *kadm.Client, b brokerCh
 	b.values = map[string]map[string][]int32{}
 	denied := errors.Is(err, kerr.ClusterAuthorizationFailed)
 	for _, r := range configs {
-		if r.Err != nil {
-			denied = denied || errors.Is(r.Err, kerr.ClusterAuthorizationFailed)
-			continue
-		}
+		denied = denied || errors.Is(r.Err, kerr.ClusterAuthorizationFailed)
 		id, _ := strconv.ParseInt(r.Name, 10, 32)
 		for _, kv := range r.Configs {
 			if kv.Value == nil {

@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
@@ -19,8 +20,10 @@ func tlsOf(p map[string]string, dir string) (*tls.Config, error) {
 	if err := onlyPEM(p); err != nil {
 		return nil, err
 	}
-	name, ca, err := material(p, dir, "ssl.truststore.certificates", "ssl.ca.location", "ssl.truststore.location")
-	if err != nil {
+	name, ca, noCA := material(p, dir, "ssl.truststore.certificates", "ssl.ca.location", "ssl.truststore.location")
+	certName, cert, noCert := material(p, dir, "ssl.keystore.certificate.chain", "ssl.certificate.location", "ssl.keystore.location")
+	keyName, key, noKey := material(p, dir, "ssl.keystore.key", "ssl.key.location", "ssl.keystore.location")
+	if err := cmp.Or(noCA, noCert, noKey); err != nil {
 		return nil, err
 	}
 	if name != "" {
@@ -28,14 +31,6 @@ func tlsOf(p map[string]string, dir string) (*tls.Config, error) {
 		if !cfg.RootCAs.AppendCertsFromPEM(ca) {
 			return nil, fmt.Errorf("%s holds no certificate in PEM form%s", name, ifBinary(ca))
 		}
-	}
-	certName, cert, err := material(p, dir, "ssl.keystore.certificate.chain", "ssl.certificate.location", "ssl.keystore.location")
-	if err != nil {
-		return nil, err
-	}
-	keyName, key, err := material(p, dir, "ssl.keystore.key", "ssl.key.location", "ssl.keystore.location")
-	if err != nil {
-		return nil, err
 	}
 	if (certName == "") != (keyName == "") {
 		return nil, errors.New("ssl.certificate.location and ssl.key.location belong together, and one is missing")
@@ -65,12 +60,9 @@ func onlyPEM(p map[string]string) error {
 		{"ssl.keystore.", "convert it with `keytool -importkeystore -srckeystore STORE -destkeystore client.p12 -deststoretype PKCS12` and " +
 			"`(umask 077; openssl pkcs12 -in client.p12 -nodes -out client.pem)`, and set ssl.certificate.location=client.pem and ssl.key.location=client.pem in its place"},
 	} {
-		kind, location := p[store.prefix+"type"], p[store.prefix+"location"]
-		if location != "" && !strings.EqualFold(kind, "PEM") || kind != "" && !strings.EqualFold(kind, "PEM") {
-			if kind == "" {
-				kind = "JKS"
-			}
-			return fmt.Errorf("%slocation is a key store of type %s, and weir reads PEM alone: %s", store.prefix, kind, store.out)
+		kind := p[store.prefix+"type"]
+		if (kind != "" || p[store.prefix+"location"] != "") && !strings.EqualFold(kind, "PEM") {
+			return fmt.Errorf("%slocation is a key store of type %s, and weir reads PEM alone: %s", store.prefix, cmp.Or(kind, "JKS"), store.out)
 		}
 		if p[store.prefix+"password"] != "" {
 			return fmt.Errorf("%spassword is set, and PEM files have none: leave it out", store.prefix)

@@ -161,7 +161,11 @@ func waitForLeaders(ctx context.Context, cl *kgo.Client, names []string) error {
 		case err != nil:
 		case !led(md):
 			err = errors.New("some partitions have no leader yet")
-		case !knownTo(ctx, cl, md.Brokers, req):
+		case slices.ContainsFunc(md.Brokers, func(b kmsg.MetadataResponseBroker) bool {
+			// One that cannot be asked is left out: it may be stopping, and clients go to another one, too.
+			md, err := req.RequestWith(ctx, cl.Broker(int(b.NodeID)))
+			return err == nil && !led(md)
+		}):
 			err = errors.New("some brokers do not know of them yet")
 		default:
 			return nil
@@ -172,17 +176,6 @@ func waitForLeaders(ctx context.Context, cl *kgo.Client, names []string) error {
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
-}
-
-// knownTo asks each broker for the topics. One that cannot be asked is left out: it may be on
-// its way out, and clients go to another one, too.
-func knownTo(ctx context.Context, cl *kgo.Client, brokers []kmsg.MetadataResponseBroker, req *kmsg.MetadataRequest) bool {
-	for _, b := range brokers {
-		if md, err := req.RequestWith(ctx, cl.Broker(int(b.NodeID))); err == nil && !led(md) {
-			return false
-		}
-	}
-	return true
 }
 
 // led reports whether the topics that were asked for are there and all partitions have a leader.

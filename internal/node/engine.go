@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -80,11 +81,8 @@ func (n *Node) openEngine(ctx context.Context) error {
 // addresses chooses where to listen.
 func (n *Node) addresses() (brokers []string, redisAddr string, err error) {
 	choose := func(port int, what string) string {
-		if err != nil {
-			return ""
-		}
-		var addr, note string
-		if addr, note, err = n.cfg.Ports.address(port, what); note != "" {
+		addr, note, fails := n.cfg.Ports.address(port, what)
+		if err = cmp.Or(err, fails); note != "" {
 			n.note(note)
 		}
 		return addr
@@ -116,9 +114,7 @@ func (n *Node) announce() (err error) {
 		PID: os.Getpid(), Command: n.cfg.Command, Mode: n.Mode, Version: n.cfg.Version, Started: time.Now().UTC().Truncate(time.Second),
 		Kafka: n.Kafka, Redis: n.Redis, Control: n.control.Path, OwnKafka: n.brokers != nil,
 	}
-	if n.brokers != nil {
-		r.Engine = n.brokers.Name()
-	} else if n.SecurityFile != "" {
+	if r.Engine = n.BrokerEngine(); r.Engine == "" && n.SecurityFile != "" {
 		if r.KafkaConfig, err = filepath.Abs(n.SecurityFile); err != nil {
 			return fmt.Errorf("write runtime file: %w", err)
 		}

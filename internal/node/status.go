@@ -142,12 +142,7 @@ func (l *line) local() watch.Local {
 		Queue:    &watch.Queue{Events: s.Queue.Events, MaxEvents: s.Queue.MaxEvents, Bytes: s.Queue.Bytes, MaxBytes: s.Queue.MaxBytes, BlockedMS: s.Queue.Blocked.Milliseconds()},
 		Measured: watch.Measured{Commit: &s.Latency},
 	}
-	if !s.Source.Since.IsZero() {
-		w.Since = s.Source.Since.UnixMilli()
-	}
-	if !s.Source.LastEvent.IsZero() {
-		w.LastEvent = s.Source.LastEvent.UnixMilli()
-	}
+	w.Since, w.LastEvent = milli(s.Source.Since), milli(s.Source.LastEvent)
 	switch {
 	case l.task.failure() != nil:
 		w.State, w.LastError = "failed", l.task.failure().Error()
@@ -155,9 +150,7 @@ func (l *line) local() watch.Local {
 		w.State = "connected"
 	}
 	text, since := l.trouble()
-	if w.Trouble = text; !since.IsZero() {
-		w.TroubleSince = since.UnixMilli()
-	}
+	w.Trouble, w.TroubleSince = text, milli(since)
 	if len(counters) > 0 {
 		w.Measured.EndToEnd, w.Measured.Sink = &latency.Histogram{}, &latency.Histogram{}
 	}
@@ -166,6 +159,14 @@ func (l *line) local() watch.Local {
 		w.Measured.Sink.Merge(&counters[i].Sink)
 	}
 	return w
+}
+
+// milli is a time in Unix milliseconds; 0 for the zero time.
+func milli(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
 }
 
 // totalsEvery is how old totals may become; a little less than a second, so that a
@@ -214,9 +215,8 @@ func (r *rateMeter) observe(now time.Time, count int64) float64 {
 	for len(r.at) > 2 && now.Sub(r.at[1]) >= rateWindow {
 		r.at, r.count = r.at[1:], r.count[1:]
 	}
-	span := now.Sub(r.at[0])
-	if span <= 0 {
-		return 0
+	if span := now.Sub(r.at[0]); span > 0 {
+		return float64(count-r.count[0]) / span.Seconds()
 	}
-	return float64(count-r.count[0]) / span.Seconds()
+	return 0
 }
