@@ -176,7 +176,7 @@ func (a *app) measureLab(ctx context.Context, e lab.Experiment, engine string) (
 	}
 	prog := cli.NewProgress(a.stderr)
 	defer context.AfterFunc(ctx, func() { a.stderr.Linef("stopping %s, which takes some seconds", e.Name()) })()
-	ctx, live, stop := a.liveLab(ctx)
+	ctx, live, stop := a.followLab(ctx)
 	defer stop()
 	begun, ended := a.noteLab(ctx, e.Name())
 	r, kept, err := lab.Perform(ctx, lab.Config{Dir: dir, Version: buildVersion().Version, Log: a.log, Progress: func(text string) { begun(); prog.Show(text) },

@@ -101,7 +101,7 @@ func labCommand(a *app, l *lab.Lab) *cobra.Command {
 			noEnv(fl, x.Name)
 		}
 	})
-	a.labFlags(cmd)
+	a.labOutput(cmd)
 	return cmd
 }
 

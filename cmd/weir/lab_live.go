@@ -15,8 +15,8 @@ import (
 	"github.com/weir-project/weir/internal/visible"
 )
 
-// labFlags adds the flags that every lab has.
-func (a *app) labFlags(cmd *cobra.Command) {
+// labOutput adds the flags about what a lab shows and how it is controlled.
+func (a *app) labOutput(cmd *cobra.Command) {
 	a.dataFlag(cmd)
 	a.outputFlag(cmd, cli.FormatTable, cli.FormatJSON, cli.FormatJSONL)
 	a.logFlag(cmd)
@@ -53,9 +53,9 @@ func (a *app) control(in io.Reader, live *lab.Live, stop func()) {
 	}
 }
 
-// liveLab returns the Live that reports on a lab and controls it, as the flags ask for, and
+// followLab returns the Live that reports on a lab and controls it, as the flags ask for, and
 // the context that the lab runs in.
-func (a *app) liveLab(ctx context.Context) (context.Context, *lab.Live, func()) {
+func (a *app) followLab(ctx context.Context) (context.Context, *lab.Live, func()) {
 	listen := func(record.Update) {}
 	if a.output == cli.FormatJSONL {
 		var once sync.Once

@@ -18,7 +18,7 @@
 //     has brokers, Redis, upstream, clients and faults.
 //  5. Add the methods that it needs, and no others: Check for what bounds cannot say, Source
 //     and SetLive for a live stream, Derived for figures that follow from the settings,
-//     SetTopic for what cmd/weir passes in.
+//     SetTopic and SetProgram for what cmd/weir passes in.
 //  6. Add it to the list of labs in cmd/weir. Its command, its form on the page and its line
 //     in weir lab all follow from that.
 //  7. Write docs/labs/NAME.md, and a test that breaks the lab in each way of --break.

@@ -142,7 +142,8 @@ func (s *Settings) judge(r *lab.Report, o *seen) {
 		c.Unknown("records are written before the fault", fmt.Sprintf("at least %d acknowledged", least), "%d", n)
 	}
 	if !o.dead || o.successor == o.leader {
-		c.Unknown("the leader is killed and another broker leads", fmt.Sprintf("broker %d gone, another leads", o.leader), "gone: %v, broker %d leads", o.dead, o.successor)
+		c.Unknown("the leader is killed and another broker leads", fmt.Sprintf("broker %d gone, another leads", o.leader),
+			"gone: %v, broker %d leads", o.dead, o.successor)
 	}
 	if !o.finished {
 		c.Unknown("the cluster recovers", "acknowledged and in sync again", "not in time")
@@ -152,7 +153,8 @@ func (s *Settings) judge(r *lab.Report, o *seen) {
 	}
 	l := o.loss()
 	acked, consumed := between(o.acked, o.moved, 1e9), between(o.consumed, o.moved, 1e9)
-	c.Check("producers and consumers go on by themselves", "records after the new leader", fmt.Sprintf("%d acknowledged, %d consumed", acked, consumed), acked > 0 && consumed > 0)
+	c.Check("producers and consumers go on by themselves", "records after the new leader",
+		fmt.Sprintf("%d acknowledged, %d consumed", acked, consumed), acked > 0 && consumed > 0)
 	switch {
 	case o.of == AcksAll || o.of == AcksEvery:
 		c.Check("no acknowledged record is lost", fmt.Sprintf("all %d stored", len(o.acked)), fmt.Sprintf("%d lost", len(l.lost)), len(l.lost) == 0)

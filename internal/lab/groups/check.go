@@ -241,10 +241,11 @@ func (o *seen) judgeIndependence(steady, slow kit.Case) {
 		return
 	}
 	from, to := o.atPause, o.atResume
-	slow.Same("while paused it stands still, and its lag grows by the records written", fmt.Sprintf("offset %d, lag %d", from.next, from.lag+to.written-from.written),
-		"offset %d, lag %d", to.next, to.lag)
+	slow.Same("while paused it stands still, and its lag grows by the records written",
+		fmt.Sprintf("offset %d, lag %d", from.next, from.lag+to.written-from.written), "offset %d, lag %d", to.next, to.lag)
 	bound := int64(o.rate * o.hold / 2)
-	steady.Check("the other group does not fall behind meanwhile", fmt.Sprintf("at most %d", bound), fmt.Sprint(o.steadyPeak), o.steadyPeak <= bound)
+	steady.Check("the other group does not fall behind meanwhile",
+		fmt.Sprintf("at most %d", bound), fmt.Sprint(o.steadyPeak), o.steadyPeak <= bound)
 	if !o.counterDied || o.counterLeaves > 0 {
 		steady.Unknown("one of its members is killed", "cut off, without a request to leave", "%v, %d requests to leave", o.counterDied, o.counterLeaves)
 	}
@@ -277,7 +278,8 @@ func (o *seen) judgeMoves(c kit.Case, p *protocolSeen) {
 		case len(e.moved) == 0:
 			c.Unknown(kind+": partitions move", "at least 1", "0")
 		case p.protocol == Eager:
-			c.Check(kind+": every partition is revoked, whether it moves or not", "6 of 6", fmt.Sprintf("%d of 6, %d moved", len(e.revoked), len(e.moved)), len(e.revoked) == partitions)
+			c.Check(kind+": every partition is revoked, whether it moves or not", "6 of 6",
+				fmt.Sprintf("%d of 6, %d moved", len(e.revoked), len(e.moved)), len(e.revoked) == partitions)
 		default:
 			c.Same(kind+": only partitions that move are revoked", ids(e.moved), "%s", ids(e.revoked))
 		}
@@ -287,8 +289,8 @@ func (o *seen) judgeMoves(c kit.Case, p *protocolSeen) {
 		for _, m := range st.after {
 			owners[m] = true
 		}
-		c.Check("with seven members on six partitions one is idle", "6 with one each, 1 idle", fmt.Sprintf("%d with some, %d idle", len(owners), st.members-len(owners)),
-			st.members == partitions+1 && len(owners) == partitions)
+		c.Check("with seven members on six partitions one is idle", "6 with one each, 1 idle",
+			fmt.Sprintf("%d with some, %d idle", len(owners), st.members-len(owners)), st.members == partitions+1 && len(owners) == partitions)
 	}
 }
 
@@ -311,7 +313,8 @@ func (o *seen) judgeDeath(c kit.Case, p *protocolSeen) {
 	c.Check("the group notices a killed member when its session has expired, not before", fmt.Sprintf("after at least %.1f s", least),
 		fmt.Sprintf("after %.1f s", taken-d.beat), taken-d.beat >= least)
 	left := p.effect(leave).ofMoved
-	c.Check("a member that leaves cleanly stops its partitions for a shorter time than one that is killed", fmt.Sprintf("less than %.1f s", taken-d.at), fmt.Sprintf("%.1f s", left), left < taken-d.at)
+	c.Check("a member that leaves cleanly stops its partitions for a shorter time than one that is killed",
+		fmt.Sprintf("less than %.1f s", taken-d.at), fmt.Sprintf("%.1f s", left), left < taken-d.at)
 }
 
 // taken is when a partition of a killed member was first given to another one.

@@ -57,8 +57,8 @@ func (g *run) offer(ctx context.Context, changes chan<- func() error) (withdraw 
 			return errors.New("too many changes at once: wait until the last ones are done")
 		}
 	}
-	withdraw = append(withdraw, g.b.Offer(record.Control{Name: "slow", Label: "the slow group", Values: []string{goesOn, paused}, Value: goesOn},
-		func(v string) error { return ask(func() error { return g.pauseSlow(v == paused) }) }))
+	slow := record.Control{Name: "slow", Label: "the slow group", Values: []string{goesOn, paused}, Value: goesOn}
+	withdraw = append(withdraw, g.b.Offer(slow, func(v string) error { return ask(func() error { return g.pauseSlow(v == paused) }) }))
 	for _, x := range g.groups {
 		name := string(x.protocol)
 		members, kill := "members-"+name, "kill-"+name

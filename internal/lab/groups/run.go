@@ -156,7 +156,8 @@ type counter struct {
 func (g *run) count(group string) error {
 	cfg, net := g.kafka, kit.NewNetwork()
 	cfg.Opts = []kgo.Opt{net.Option()}
-	c, err := count.New(count.Config{Kafka: cfg, Store: g.store, Topic: topic, Group: group, Classify: bluesky.Classify}) // without a log: one is cut off on purpose
+	// It has no log: one is cut off on purpose.
+	c, err := count.New(count.Config{Kafka: cfg, Store: g.store, Topic: topic, Group: group, Classify: bluesky.Classify})
 	if err != nil {
 		return err
 	}
@@ -295,7 +296,8 @@ func (g *run) independence(ctx context.Context) error {
 // time, and one of the steady group's counters, too.
 func (g *run) membership(ctx context.Context) error {
 	for _, p := range g.s.Protocols {
-		x := &group{used: p, name: "lab-" + string(p), kafka: g.kafka, now: g.now, broken: g.s.Break, protocolSeen: protocolSeen{protocol: p}, newest: map[int32]int64{}}
+		x := &group{used: p, name: "lab-" + string(p), kafka: g.kafka, now: g.now, broken: g.s.Break,
+			protocolSeen: protocolSeen{protocol: p}, newest: map[int32]int64{}}
 		if g.s.Break == BreakEager {
 			x.used = Eager
 		}

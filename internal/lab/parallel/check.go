@@ -246,7 +246,8 @@ func (o *seen) judgeShare(c kit.Case, t workTally) {
 			again++
 		}
 	}
-	c.Same("a released record comes again, counted; every other record comes once", fmt.Sprintf("%d twice, 0 otherwise", len(o.release)), "%d twice, %d otherwise", again, wrong)
+	c.Same("a released record comes again, counted; every other record comes once", fmt.Sprintf("%d twice, 0 otherwise", len(o.release)),
+		"%d twice, %d otherwise", again, wrong)
 	var want []int32
 	for i := range o.limit {
 		want = append(want, int32(i+1))

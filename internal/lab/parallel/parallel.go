@@ -117,7 +117,9 @@ func (s *Settings) Run(ctx context.Context, b *lab.Bench, r *lab.Report) (err er
 	cases := s.cases()
 	for i, c := range cases {
 		p.show = func(text string) { b.Progress(fmt.Sprintf("%d of %d  %-18s  %s", i+1, len(cases), c.name, text)) }
+		p.group = fmt.Sprintf("weir-lab-parallel-%d", i+1)
 		o, err := c.how(p, ctx, c)
+		p.leave()
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.name, err)
 		}

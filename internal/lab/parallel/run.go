@@ -2,7 +2,6 @@ package parallel
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -55,8 +54,10 @@ type run struct {
 	admin *kadm.Client
 	cl    *kgo.Client
 	log   *backlog
-	group int // number of the next group
 	show  func(string)
+
+	group   string        // of the case; no case before has used it
+	clients []*kgo.Client // of the case, its members
 }
 
 // job is a case while it runs.
@@ -144,47 +145,40 @@ func (j *job) drained(ctx context.Context, want int) (bool, error) {
 	}
 }
 
-// nextGroup names a group that no case has used.
-func (p *run) nextGroup() string {
-	p.group++
-	return fmt.Sprintf("weir-lab-parallel-%d", p.group)
-}
-
-// clients opens n clients, and returns how to close them.
-func (p *run) clients(n int, opts []kgo.Opt) (all []*kgo.Client, closeAll func(), err error) {
-	closeAll = func() {
-		for _, cl := range all {
-			cl.Close()
-		}
-	}
+// join opens n clients.
+func (p *run) join(n int, opts ...kgo.Opt) error {
 	p.show("joining")
 	for range n {
 		cl, err := p.g.Kafka.NewClient(opts...)
 		if err != nil {
-			closeAll()
-			return nil, nil, err
+			return err
 		}
-		all = append(all, cl)
+		p.clients = append(p.clients, cl)
 	}
-	return all, closeAll, nil
+	return nil
 }
 
-// consumer are the options of a member of a consumer group that commits what is marked.
-func consumer(group string) []kgo.Opt {
-	return []kgo.Opt{kgo.ConsumerGroup(group), kgo.ConsumeTopics(kafka.TopicBluesky), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+// leave closes the clients of the case.
+func (p *run) leave() {
+	for _, cl := range p.clients {
+		cl.Close()
+	}
+	p.clients = nil
+}
+
+// consumers opens n members of a consumer group that commits what is marked.
+func (p *run) consumers(n int) error {
+	return p.join(n, kgo.ConsumerGroup(p.group), kgo.ConsumeTopics(kafka.TopicBluesky), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.AutoCommitMarks(), kgo.AutoCommitInterval(time.Second),
-		kgo.HeartbeatInterval(500 * time.Millisecond), kgo.FetchMaxWait(250 * time.Millisecond)}
+		kgo.HeartbeatInterval(500*time.Millisecond), kgo.FetchMaxWait(250*time.Millisecond))
 }
 
 // threads is one consumer that hands records to workers: by key, or to any that is free.
 func (p *run) threads(ctx context.Context, c way) (*seen, error) {
-	group := p.nextGroup()
-	clients, closeAll, err := p.clients(1, consumer(group))
-	if err != nil {
+	if err := p.consumers(1); err != nil {
 		return nil, err
 	}
-	defer closeAll()
-	win := &window{cl: clients[0], parts: map[int32][]*task{}}
+	win := &window{cl: p.clients[0], parts: map[int32][]*task{}}
 	o, err := p.carry(ctx, c, len(p.log.records), func(ctx context.Context, j *job) {
 		queues := make([]chan *task, c.workers)
 		for i := range queues {
@@ -199,7 +193,7 @@ func (p *run) threads(ctx context.Context, c way) (*seen, error) {
 	if err != nil {
 		return nil, err
 	}
-	return o, errors.Join(clients[0].CommitMarkedOffsets(ctx), p.committed(ctx, o, group))
+	return o, p.commit(ctx, o)
 }
 
 // queueDepth is how many records wait for one worker at most.
@@ -274,9 +268,14 @@ func (w *window) finish(t *task) {
 	}
 }
 
-// committed notes how far the group's committed offsets are behind.
-func (p *run) committed(ctx context.Context, o *seen, group string) error {
-	at, err := p.admin.FetchOffsets(ctx, group)
+// commit commits what is done, and notes how far the group's committed offsets are behind.
+func (p *run) commit(ctx context.Context, o *seen) error {
+	for _, cl := range p.clients {
+		if err := cl.CommitMarkedOffsets(ctx); err != nil {
+			return err
+		}
+	}
+	at, err := p.admin.FetchOffsets(ctx, p.group)
 	if err != nil {
 		return fmt.Errorf("read the group's offsets: %w", err)
 	}
@@ -289,21 +288,19 @@ func (p *run) committed(ctx context.Context, o *seen, group string) error {
 
 // members is a consumer group of members with one worker each.
 func (p *run) members(ctx context.Context, c way) (*seen, error) {
-	group, joining := p.nextGroup(), c.workers
+	joining := c.workers
 	if p.Break == BreakAlone {
 		joining = min(joining, partitions)
 	}
-	clients, closeAll, err := p.clients(joining, consumer(group))
-	if err != nil {
+	if err := p.consumers(joining); err != nil {
 		return nil, err
 	}
-	defer closeAll()
-	before, err := p.stable(ctx, group, joining)
+	before, err := p.stable(ctx, joining)
 	if err != nil {
 		return nil, err
 	}
 	o, err := p.carry(ctx, c, len(p.log.records), func(ctx context.Context, j *job) {
-		for i, cl := range clients {
+		for i, cl := range p.clients {
 			j.wg.Go(func() {
 				for ctx.Err() == nil {
 					cl.PollFetches(ctx).EachRecord(func(r *kgo.Record) {
@@ -319,23 +316,20 @@ func (p *run) members(ctx context.Context, c way) (*seen, error) {
 		return nil, err
 	}
 	o.described = before
-	if o.after, _, err = p.described(ctx, group); err != nil {
+	if o.after, _, err = p.described(ctx); err != nil {
 		return nil, err
 	}
-	for _, cl := range clients {
-		err = errors.Join(err, cl.CommitMarkedOffsets(ctx))
-	}
-	return o, errors.Join(err, p.committed(ctx, o, group))
+	return o, p.commit(ctx, o)
 }
 
-// described returns how many partitions each member of a group has according to Kafka, and
+// described returns how many partitions each member of the group has according to Kafka, and
 // whether the group is stable.
-func (p *run) described(ctx context.Context, group string) (parts []int, stable bool, err error) {
-	all, err := p.admin.DescribeGroups(ctx, group)
+func (p *run) described(ctx context.Context) (parts []int, stable bool, err error) {
+	all, err := p.admin.DescribeGroups(ctx, p.group)
 	if err != nil {
 		return nil, false, fmt.Errorf("describe the group: %w", err)
 	}
-	d := all[group]
+	d := all[p.group]
 	for _, m := range d.Members {
 		n := 0
 		if a, ok := m.Assigned.AsConsumer(); ok {
@@ -349,9 +343,9 @@ func (p *run) described(ctx context.Context, group string) (parts []int, stable 
 }
 
 // stable waits until so many members share all partitions, and returns how many each has.
-func (p *run) stable(ctx context.Context, group string, members int) (parts []int, err error) {
-	ok, err := kit.Until(ctx, func() bool {
-		all, stable, err := p.described(ctx, group)
+func (p *run) stable(ctx context.Context, members int) (parts []int, err error) {
+	err = inTime(ctx, members, func() bool {
+		all, stable, err := p.described(ctx)
 		total := 0
 		for _, n := range all {
 			total += n
@@ -359,11 +353,12 @@ func (p *run) stable(ctx context.Context, group string, members int) (parts []in
 		parts = all
 		return err == nil && stable && len(all) == members && total == partitions
 	})
-	return parts, inTime(ok, err, members)
+	return parts, err
 }
 
-// inTime is the error of members that did not get their partitions.
-func inTime(ok bool, err error, members int) error {
+// inTime waits until members have their partitions.
+func inTime(ctx context.Context, members int, ready func() bool) error {
+	ok, err := kit.Until(ctx, ready)
 	if err == nil && !ok {
 		err = fmt.Errorf("%d members did not get their partitions within %v", members, kit.Patience)
 	}

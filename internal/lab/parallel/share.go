@@ -38,17 +38,14 @@ func (p *run) share(ctx context.Context, c way) (_ *seen, err error) {
 			}
 		}
 	}
-	group := p.nextGroup()
-	if err := p.configureShare(ctx, group); err != nil {
+	if err := p.configureShare(ctx); err != nil {
 		return nil, err
 	}
-	clients, closeAll, err := p.clients(c.workers, []kgo.Opt{kgo.ShareGroup(group), kgo.ConsumeTopics(kafka.TopicBluesky), kgo.ShareMaxRecords(shareAtOnce),
-		kgo.ShareMaxRecordsStrict(), kgo.ShareAckCallback(note), kgo.FetchMaxWait(10 * time.Millisecond)})
-	if err != nil {
+	if err := p.join(c.workers, kgo.ShareGroup(p.group), kgo.ConsumeTopics(kafka.TopicBluesky), kgo.ShareMaxRecords(shareAtOnce),
+		kgo.ShareMaxRecordsStrict(), kgo.ShareAckCallback(note), kgo.FetchMaxWait(10*time.Millisecond)); err != nil {
 		return nil, err
 	}
-	defer closeAll()
-	if err := p.sharing(ctx, group, c.workers); err != nil {
+	if err := p.sharing(ctx, c.workers); err != nil {
 		return nil, err
 	}
 	want := len(p.log.records) - 1 // all but the poison
@@ -58,19 +55,19 @@ func (p *run) share(ctx context.Context, c way) (_ *seen, err error) {
 	o, err := p.carry(ctx, c, want, func(ctx context.Context, j *job) {
 		j.limit = p.deliveryLimit(ctx)
 		j.poison, j.release = p.choose()
-		for i, cl := range clients {
+		for i, cl := range p.clients {
 			j.wg.Go(func() { j.sharer(ctx, cl, i) })
 		}
-	}, func(j *job) (bool, error) { return p.settled(ctx, j.seen, group) })
+	}, func(j *job) (bool, error) { return p.settled(ctx, j.seen) })
 	o.refused = refused.Load()
 	return o, err
 }
 
 // configureShare makes the group begin at the start of the log, and see only what is
 // committed.
-func (p *run) configureShare(ctx context.Context, group string) error {
+func (p *run) configureShare(ctx context.Context) error {
 	resource := kmsg.NewIncrementalAlterConfigsRequestResource()
-	resource.ResourceType, resource.ResourceName = kmsg.ConfigResourceTypeGroupConfig, group
+	resource.ResourceType, resource.ResourceName = kmsg.ConfigResourceTypeGroupConfig, p.group
 	for name, value := range map[string]string{"share.auto.offset.reset": "earliest", "share.isolation.level": "read_committed"} {
 		c := kmsg.NewIncrementalAlterConfigsRequestResourceConfig()
 		c.Name, c.Op, c.Value = name, kmsg.IncrementalAlterConfigOpSet, &value
@@ -121,13 +118,13 @@ func (p *run) choose() (poison slot, release map[slot]bool) {
 
 // sharing waits until every member knows the partitions that it has now that all have
 // joined. Members learn of them with their heartbeats, every 5 s.
-func (p *run) sharing(ctx context.Context, group string, members int) error {
-	ok, err := kit.Until(ctx, func() bool {
-		all, err := p.admin.DescribeShareGroups(ctx, group)
+func (p *run) sharing(ctx context.Context, members int) error {
+	return inTime(ctx, members, func() bool {
+		all, err := p.admin.DescribeShareGroups(ctx, p.group)
 		ready := 0
 		if err == nil {
-			for _, m := range all[group].Members {
-				if len(m.Assignment) > 0 && m.MemberEpoch == all[group].GroupEpoch {
+			for _, m := range all[p.group].Members {
+				if len(m.Assignment) > 0 && m.MemberEpoch == all[p.group].GroupEpoch {
 					ready++
 				}
 			}
@@ -135,7 +132,6 @@ func (p *run) sharing(ctx context.Context, group string, members int) error {
 		p.show(fmt.Sprintf("joining: %d of %d", ready, members))
 		return ready == members
 	})
-	return inTime(ok, err, members)
 }
 
 // sharer is one member.
@@ -168,16 +164,16 @@ func (j *job) sharer(ctx context.Context, cl *kgo.Client, n int) {
 
 // settled waits until every record of the group is acknowledged or given up: then no record
 // is delivered any more.
-func (p *run) settled(ctx context.Context, o *seen, group string) (bool, error) {
+func (p *run) settled(ctx context.Context, o *seen) (bool, error) {
 	p.show("waiting until the group has nothing left")
 	return kit.Until(ctx, func() bool {
-		all, err := p.admin.DescribeShareGroupOffsets(ctx, group)
+		all, err := p.admin.DescribeShareGroupOffsets(ctx, p.group)
 		if err != nil {
 			return false
 		}
 		o.behind = 0
 		for partition, last := range p.log.ends {
-			o.behind += shareLag(all[group].Offsets, partition, last)
+			o.behind += shareLag(all[p.group].Offsets, partition, last)
 		}
 		p.show(fmt.Sprintf("waiting until the group has nothing left: %d", o.behind))
 		return o.behind == 0

@@ -153,7 +153,8 @@ func (o *retentionSeen) judge(r *lab.Report) {
 	// what records take beyond their values is below 5% here. The newest segment may
 	// still be written to, and is on top.
 	least, most := int64(retentionBytes)*95/100, int64(retentionBytes+2*retentionSegment)
-	c.Check("no more records are removed than necessary", fmt.Sprintf("%d to %d KiB kept", least>>10, most>>10), fmt.Sprintf("%d KiB", o.bytes>>10), o.bytes >= least && o.bytes <= most)
+	c.Check("no more records are removed than necessary", fmt.Sprintf("%d to %d KiB kept", least>>10, most>>10),
+		fmt.Sprintf("%d KiB", o.bytes>>10), o.bytes >= least && o.bytes <= most)
 	c.Same("a reader of a removed offset gets an error, not other records", offsetOutOfRange, "%s", o.behind)
 }
 
