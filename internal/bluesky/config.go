@@ -50,7 +50,7 @@ type Config struct {
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 	// RootCAs verifies the servers' certificates; nil means the system's.
 	RootCAs *x509.CertPool
-	// Log gets what is worth knowing about a connection; nil means nobody does.
+	// Log gets what is worth knowing about a connection; nil discards it.
 	Log *slog.Logger
 }
 
@@ -100,8 +100,8 @@ func parseURL(raw string) (*url.URL, error) {
 		return nil, fmt.Errorf("bluesky URL %q is of another wire format: %s", shown, want)
 	}
 	if u.Query().Has("wantedDids") {
-		return nil, fmt.Errorf("bluesky URL %q sets wantedDids, which weir cannot resume: a position says what was asked for, and has no accounts in it;"+
-			" leave it out, and filter what you read from Kafka by the key, which is the account (DID)", shown)
+		return nil, fmt.Errorf("bluesky URL %q sets wantedDids, which weir cannot resume: a position says what was asked for,"+
+			" and has no accounts in it; leave it out, and filter what you read from Kafka by the key, which is the account (DID)", shown)
 	}
 	for _, own := range []string{"cursor", "wantedCollections", "compress", "requireHello", "maxMessageSizeBytes"} {
 		if u.Query().Has(own) {

@@ -207,7 +207,8 @@ func (t *track) checkWitness(pos Pos) verdict {
 		passed = us > was+jumble.Microseconds()
 	}
 	if t.tooFar && us < was-patience.Microseconds() && t.mode != bySeq {
-		t.reason = fmt.Sprintf("the last position (%s) is ahead of this machine's clock: a server's clock, or this machine's, is wrong", time.UnixMicro(was).UTC().Format(time.RFC3339))
+		t.reason = fmt.Sprintf("the last position (%s) is ahead of this machine's clock: a server's clock, or this machine's, is wrong",
+			time.UnixMicro(was).UTC().Format(time.RFC3339))
 		reached, passed = true, true
 	}
 	switch {
@@ -221,7 +222,8 @@ func (t *track) checkWitness(pos Pos) verdict {
 
 // gap describes the gap that add found.
 func (t *track) gap() upstream.Gap {
-	return upstream.Gap{Source: Name, Host: t.cur.Host, Previous: t.from.Host, FromUS: t.from.TimeUS, ToUS: t.afterUS, Last: t.from.Last, Reason: t.reason}
+	return upstream.Gap{Source: Name, Host: t.cur.Host, Previous: t.from.Host, FromUS: t.from.TimeUS, ToUS: t.afterUS,
+		Last: t.from.Last, Reason: t.reason}
 }
 
 // cursor returns the position after the events of b, which ends here.
@@ -232,7 +234,7 @@ func (t *track) cursor(b *event.Batch) event.Cursor {
 	if t.verdict == waiting {
 		return t.from
 	}
-	if !t.near(t.lastPos) { // out of a resume's reach: nobody shall wait for it
+	if !t.near(t.lastPos) { // a resume would not bring it again, so no connection may wait for it
 		t.cur.Last = ""
 	}
 	t.cur.Seq, t.cur.TimeUS = t.seq.At(), t.us.At()

@@ -6,6 +6,7 @@
 package bluesky
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -44,14 +45,8 @@ func New(cfg Config) (*Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	if cfg.UserAgent == "" {
-		cfg.UserAgent = upstream.UserAgent("")
-	}
-	log := cfg.Log
-	if log == nil {
-		log = slog.New(slog.DiscardHandler)
-	}
-	s := &Source{cfg: cfg, scope: scope, hosts: &hosts{list: list, at: -1}, log: log, ident: NewDecoder()}
+	cfg.UserAgent = cmp.Or(cfg.UserAgent, upstream.UserAgent(""))
+	s := &Source{cfg: cfg, scope: scope, hosts: &hosts{list: list, at: -1}, log: upstream.Logger(cfg.Log, Name), ident: NewDecoder()}
 	if cfg.Compress {
 		if len(cfg.Dictionary) == 0 {
 			return nil, errors.New("compression needs Jetstream's zstd dictionary, which weir does not contain: name the file" +
@@ -94,39 +89,40 @@ func (s *Source) Identify(value []byte, b *event.Batch) (id []byte, timeUS int64
 // says why the stream ended: ctx's, emit's own unchanged, an *event.StreamError
 // that steers, or another after which connecting again makes sense.
 func (s *Source) Stream(ctx context.Context, from event.Cursor, emit func(*event.Batch) error) error {
+	err := s.stream(ctx, from, emit)
+	if ctx.Err() != nil { // asked to stop: nothing went wrong
+		s.meter.Closed(nil)
+	} else {
+		s.meter.Closed(err)
+	}
+	return err
+}
+
+func (s *Source) stream(ctx context.Context, from event.Cursor, emit func(*event.Batch) error) error {
 	h, err := s.hosts.pick(from.Host)
 	if err != nil {
-		s.meter.Closed(err)
 		return err
 	}
 	s.meter.Dialing(h.addr)
 	mode, cursor := start(&from, h)
 	d, err := s.dial(ctx, h, s.subscription(h, mode, cursor))
-	if err != nil {
-		if ctx.Err() != nil {
-			s.meter.Closed(nil)
-			return ctx.Err()
-		}
-		err = s.hosts.failed(h, err)
-		s.meter.Closed(err)
-		return err
+	switch {
+	case err == nil:
+	case ctx.Err() != nil:
+		return ctx.Err()
+	default:
+		return s.hosts.failed(h, err)
 	}
 	defer d.close()
 	c, err := s.open(d, h, from, emit)
 	if err != nil {
-		s.meter.Closed(err)
 		return err
 	}
-	s.log.Info("stream open", "source", Name, "host", h.addr, "resume", mode.String(), "cursor", cursor, "origin", d.origin)
+	s.log.Info("stream open", "host", h.addr, "resume", mode.String(), "cursor", cursor, "origin", d.origin)
 	err = c.reason(ctx, c.run())
-	if ctx.Err() != nil { // asked to stop: nothing went wrong
-		s.meter.Closed(nil)
-		return err
-	}
-	if c.frames == 0 {
+	if ctx.Err() == nil && c.frames == 0 {
 		s.hosts.next()
 	}
-	s.meter.Closed(err)
 	return err
 }
 
@@ -136,12 +132,12 @@ func (s *Source) open(d *dialed, h *host, from event.Cursor, emit func(*event.Ba
 		return nil, err
 	}
 	c := &conn{dialed: d, host: h, hosts: s.hosts, track: newTrack(from, h, s.scope, d.origin), zstd: s.zstd}
-	c.out = upstream.Delivery{Source: Name, Host: h.addr, Probe: &h.probe, Meter: &s.meter, Log: s.log, Cursor: c.track.cursor, Emit: emit}
+	c.out = upstream.Delivery{Host: h.addr, Probe: &h.probe, Meter: &s.meter, Log: s.log, Cursor: c.track.cursor, Emit: emit}
 	d.wire.before = c.out.Pass
 	h.probe.Open(c.track.expect)
 	s.meter.Opened(h.addr, d.origin)
 	if from.Last != "" && !c.track.expect {
-		s.log.Warn("no check for a gap: the last event is outside what is asked for now", "source", Name, "before", from.Scope, "now", s.scope.String())
+		s.log.Warn("no check for a gap: the last event is outside what is asked for now", "before", from.Scope, "now", s.scope.String())
 	}
 	return c, nil
 }

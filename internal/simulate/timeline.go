@@ -104,7 +104,8 @@ func OpenTimeline(cfg TimelineConfig) (*Timeline, error) {
 	}
 	now := t.wall()
 	if ahead := t.horizon - now; ahead > leaseUS+stepUS {
-		t.log.Warn("the machine's clock is behind the simulated events that are stored, new ones are stamped later than it shows", "ahead", duration(ahead))
+		t.log.Warn("the machine's clock is behind the simulated events that are stored, new ones are stamped later than it shows",
+			"ahead", duration(ahead))
 		now, t.driftUS = t.horizon+1, -ahead
 	}
 	t.beginUS, t.shown = now, now
@@ -259,7 +260,8 @@ func (t *Timeline) stepped(now int64) bool {
 		t.log.Warn("the machine's clock stepped forward, the simulated stream goes on at its rate", "step", duration(step))
 		t.driftUS = drift
 	case step < -stepUS:
-		t.log.Warn("the machine's clock stepped back, the simulated stream goes on at its rate, with later stamps than the clock shows", "step", duration(step), "ahead", duration(-drift))
+		t.log.Warn("the machine's clock stepped back, the simulated stream goes on at its rate, with later stamps than the clock shows",
+			"step", duration(step), "ahead", duration(-drift))
 		t.driftUS = drift
 	}
 	return drift > stepUS

@@ -22,7 +22,8 @@ type wikipediaConn struct {
 	written   time.Time
 }
 
-func newWikipediaConn(ctx context.Context, s *WikipediaServer, w http.ResponseWriter, r *http.Request, positions []position) *wikipediaConn {
+func newWikipediaConn(ctx context.Context, s *WikipediaServer, w http.ResponseWriter, r *http.Request,
+	positions []position) *wikipediaConn {
 	c := &wikipediaConn{stream: stream{endpoint: &s.endpoint, ctx: ctx, pos: math.MaxInt64}, srv: s, w: w,
 		rc: http.NewResponseController(w), positions: positions}
 	c.wire = c

@@ -137,7 +137,8 @@ func parseSince(text string) (*int64, error) {
 		}
 		return &v, nil
 	}
-	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05", "2006-01-02 15:04:05", "2006-01-02T15:04Z07:00", "2006-01-02T15:04", time.DateOnly, time.RFC1123} {
+	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05", "2006-01-02 15:04:05",
+		"2006-01-02T15:04Z07:00", "2006-01-02T15:04", time.DateOnly, time.RFC1123} {
 		if t, err := time.Parse(layout, text); err == nil {
 			v := t.UnixMilli()
 			return &v, nil

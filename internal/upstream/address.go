@@ -48,8 +48,8 @@ func Address(u *url.URL) string {
 func OpenError(host string, err error) error {
 	var bad *tls.CertificateVerificationError
 	if errors.As(err, &bad) {
-		return fmt.Errorf("open stream at %s: %w: the answer does not come from that server (a proxy or a network login in between?), or this machine's clock or"+
-			" certificates are wrong; SSL_CERT_FILE names other certificates to trust", host, err)
+		return fmt.Errorf("open stream at %s: %w: the answer does not come from that server (a proxy or a network login in between?),"+
+			" or this machine's clock or certificates are wrong; SSL_CERT_FILE names other certificates to trust", host, err)
 	}
 	return fmt.Errorf("open stream at %s: %w", host, err)
 }

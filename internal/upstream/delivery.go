@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"time"
@@ -14,15 +15,20 @@ const (
 	MaxBatchBytes  = 64 << 10
 )
 
+// Logger returns a logger that names the source; log may be nil.
+func Logger(log *slog.Logger, source string) *slog.Logger {
+	return cmp.Or(log, slog.New(slog.DiscardHandler)).With("source", source)
+}
+
 // Delivery gathers the events of one connection into batches and hands them on. It is
 // for one goroutine.
 type Delivery struct {
-	Source, Host string
-	Probe        *Probe // holds batches back
-	Meter        *event.SourceMeter
-	Log          *slog.Logger
-	Cursor       func(*event.Batch) event.Cursor // the position after a batch
-	Emit         func(*event.Batch) error        // owns what it is given
+	Host   string
+	Probe  *Probe // holds batches back
+	Meter  *event.SourceMeter
+	Log    *slog.Logger
+	Cursor func(*event.Batch) event.Cursor // the position after a batch
+	Emit   func(*event.Batch) error        // owns what it is given
 
 	batch  *event.Batch // nil when there is nothing to hand on
 	bytes  int64        // payload bytes of the batch
@@ -60,7 +66,7 @@ func (d *Delivery) Drop() {
 // Gap adds a gap to the batch.
 func (d *Delivery) Gap(g Gap) {
 	g.Add(d.batch)
-	d.Log.Warn("gap upstream", "source", d.Source, "host", g.Host, "from_us", g.FromUS, "to_us", g.ToUS, "reason", g.Reason)
+	d.Log.Warn("gap upstream", "host", g.Host, "from_us", g.FromUS, "to_us", g.ToUS, "reason", g.Reason)
 }
 
 // PassFull hands a batch on that is full.

@@ -57,8 +57,8 @@ func (p *Probe) Allows(ev *event.Event) bool {
 // Refusal returns the permanent error of a stream, of which ev is an example, and
 // the way out.
 func (p *Probe) Refusal(url string, ev *event.Event, wayOut string) error {
-	return &event.StreamError{Permanent: true, Err: fmt.Errorf("%s: weir understands none of the last %d events (%s: %s), and stops before the whole stream"+
-		" becomes dead letters: %s", url, p.row, ev.Kind, ev.Detail, wayOut)}
+	return &event.StreamError{Permanent: true, Err: fmt.Errorf("%s: weir understands none of the last %d events (%s: %s), and stops"+
+		" before the whole stream becomes dead letters: %s", url, p.row, ev.Kind, ev.Detail, wayOut)}
 }
 
 // Holds reports whether b, the connection's batch, must not be handed on yet.

@@ -28,7 +28,7 @@ type Config struct {
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 	// RootCAs verifies the server's certificate; nil means the system's.
 	RootCAs *x509.CertPool
-	// Log gets what is worth knowing about a connection; nil means nobody does.
+	// Log gets what is worth knowing about a connection; nil discards it.
 	Log *slog.Logger
 }
 

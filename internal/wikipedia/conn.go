@@ -121,7 +121,7 @@ func (c *conn) position(id []byte) int {
 	own, err := c.track.pos.update(id)
 	if err != nil && !c.badID {
 		c.badID = true // once a connection: every event has one
-		c.source.log.Warn("event ID not understood: the position does not move", "source", Name, "host", c.source.addr, "error", err, "bytes", len(id))
+		c.source.log.Warn("event ID not understood: the position does not move", "host", c.source.addr, "error", err, "bytes", len(id))
 	}
 	return own
 }
@@ -162,7 +162,7 @@ func (c *conn) reason(ctx context.Context, err error) error {
 	case c.dog.fired():
 		return fmt.Errorf("stream from %s: nothing for %s", host, silence)
 	case errors.Is(err, io.EOF), age >= lifetime:
-		c.source.log.Info("stream ended", "source", Name, "host", host, "age", age.Round(time.Second))
+		c.source.log.Info("stream ended", "host", host, "age", age.Round(time.Second))
 		return nil
 	}
 	return fmt.Errorf("stream from %s: %w", host, err)

@@ -126,7 +126,7 @@ func (t *track) cursor(b *event.Batch, now time.Time) event.Cursor {
 	}
 	t.idle.follow(&t.pos, now)
 	if t.home >= 0 && t.pos.known[t.home].TimestampMS > t.homeMS+staleMS {
-		t.cur.Last = "" // out of a resume's reach: nobody shall wait for it
+		t.cur.Last = "" // a resume would not bring it again, so no connection may wait for it
 	}
 	c := t.cur
 	c.TimeUS = t.clock.At()

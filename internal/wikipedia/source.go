@@ -6,6 +6,7 @@
 package wikipedia
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -70,20 +71,15 @@ func New(cfg Config) (*Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	if cfg.UserAgent == "" {
-		cfg.UserAgent = upstream.UserAgent("")
-	}
+	cfg.UserAgent = cmp.Or(cfg.UserAgent, upstream.UserAgent(""))
 	if strings.ContainsAny(cfg.UserAgent, "\r\n\x00") {
 		return nil, fmt.Errorf("user agent %q holds a line break", cfg.UserAgent)
 	}
 	if cfg.Dial == nil {
 		cfg.Dial = (&net.Dialer{Timeout: openTimeout}).DialContext
 	}
-	log := cfg.Log
-	if log == nil {
-		log = slog.New(slog.DiscardHandler)
-	}
-	return &Source{cfg: cfg, url: u, addr: upstream.Address(u), scope: scope(u), http: newClient(cfg), log: log, ident: NewDecoder()}, nil
+	return &Source{cfg: cfg, url: u, addr: upstream.Address(u), scope: scope(u), http: newClient(cfg),
+		log: upstream.Logger(cfg.Log, Name), ident: NewDecoder()}, nil
 }
 
 // newClient returns a client that opens a connection for each stream. It speaks
@@ -167,12 +163,14 @@ func (s *Source) wait(asked time.Duration) {
 	}
 	wait := min(asked, maxRetry)
 	s.notBefore = time.Now().Add(wait)
-	s.asked = fmt.Sprintf("%s asked to wait %s (`retry:`): weir connects again in %s, at %s", s.addr, asked, wait, s.notBefore.Format(time.TimeOnly))
+	s.asked = fmt.Sprintf("%s asked to wait %s (`retry:`): weir connects again in %s, at %s", s.addr, asked, wait,
+		s.notBefore.Format(time.TimeOnly))
 	level := slog.LevelInfo
 	if wait >= event.DefaultBackoffMax {
 		level = slog.LevelWarn
 	}
-	s.log.Log(context.Background(), level, "server asked to wait before the next connection", "source", Name, "host", s.addr, "asked", asked, "wait", wait, "until", s.notBefore)
+	s.log.Log(context.Background(), level, "server asked to wait before the next connection", "host", s.addr, "asked", asked, "wait", wait,
+		"until", s.notBefore)
 }
 
 func sleepUntil(ctx context.Context, at time.Time) error {
@@ -205,14 +203,14 @@ func (s *Source) stream(ctx context.Context, from event.Cursor, emit func(*event
 	}
 	now := time.Now()
 	c := &conn{source: s, body: resp.Body, dog: w, opened: now, alive: now, track: newTrack(from, s.addr, s.scope, origin)}
-	c.out = upstream.Delivery{Source: Name, Host: s.addr, Probe: &s.probe, Meter: &s.meter, Log: s.log, Emit: emit,
+	c.out = upstream.Delivery{Host: s.addr, Probe: &s.probe, Meter: &s.meter, Log: s.log, Emit: emit,
 		Cursor: func(b *event.Batch) event.Cursor { return c.track.cursor(b, c.at) }}
 	c.events = sse.NewReader(c, sse.Limits{Data: event.MaxValue, Head: event.MaxHead})
 	s.probe.Open(c.track.waiting)
 	s.meter.Opened(s.addr, origin)
-	s.log.Info("stream open", "source", Name, "host", s.addr, "partitions", len(from.Partitions), "origin", origin)
+	s.log.Info("stream open", "host", s.addr, "partitions", len(from.Partitions), "origin", origin)
 	if from.Last != "" && !c.track.waiting {
-		s.log.Warn("no check for a gap: the last event is not of what is asked for now", "source", Name, "before", from.Scope, "now", s.scope)
+		s.log.Warn("no check for a gap: the last event is not of what is asked for now", "before", from.Scope, "now", s.scope)
 	}
 	err = c.run()
 	s.wait(c.events.Retry())
