@@ -143,19 +143,6 @@ func StopOrphans(ctx context.Context, dir string, progress func(string)) error {
 	return apache.StopOrphans(ctx, Dir(dir, Apache), progress)
 }
 
-// Difference is one way in which embedded brokers differ from Apache Kafka.
-type Difference = embedded.Difference
-
-// DiffReplication is the ID of the difference that concerns copies of the data.
-const DiffReplication = embedded.DiffReplication
-
-// Differences lists the ways in which embedded brokers differ from Apache Kafka, the most
-// important first.
-func Differences() []Difference { return embedded.Differences() }
-
-// DifferenceOf returns the difference with an ID, and whether it exists.
-func DifferenceOf(id string) (Difference, bool) { return embedded.DifferenceOf(id) }
-
 // DiskError is the fault of embedded brokers whose disk is full or fails.
 type DiskError = embedded.DiskError
 

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -87,42 +89,22 @@ func (b *broker) listen() error {
 	if err != nil {
 		return &AddrError{Addr: b.bind, Err: err}
 	}
-	addr := tcpAddr(sock.Addr())
-	if addr == nil {
+	// A virtual listener has an address like localhost:1.
+	at, err := netip.ParseAddrPort(strings.Replace(sock.Addr().String(), "localhost", "127.0.0.1", 1))
+	if err != nil {
 		_ = sock.Close()
-		return &AddrError{Addr: b.bind, Err: fmt.Errorf("no host and port in %q", sock.Addr())}
-	}
-	if b.addr == nil { // a restart is on the same port, and others read this
-		b.bind = addr.String()
-		if addr.IP.IsUnspecified() {
-			addr.IP = net.IPv4(127, 0, 0, 1)
-		}
-		b.addr = addr
+		return &AddrError{Addr: b.bind, Err: err}
 	}
 	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.sock = sock
-	b.mu.Unlock()
+	if b.addr == nil { // a restart is on the same port, and others read this
+		b.bind, b.addr = at.String(), net.TCPAddrFromAddrPort(at)
+		if b.addr.IP.IsUnspecified() {
+			b.addr.IP = net.IPv4(127, 0, 0, 1)
+		}
+	}
 	return nil
-}
-
-// tcpAddr understands what a listener says, a virtual one's "localhost:1" included.
-func tcpAddr(a net.Addr) *net.TCPAddr {
-	if t, ok := a.(*net.TCPAddr); ok {
-		c := *t
-		return &c
-	}
-	host, port, err := net.SplitHostPort(a.String())
-	if err != nil {
-		return nil
-	}
-	if host == "localhost" {
-		host = "127.0.0.1"
-	}
-	t := &net.TCPAddr{IP: net.ParseIP(host)}
-	if _, err := fmt.Sscanf(port, "%d", &t.Port); err != nil || t.IP == nil {
-		return nil
-	}
-	return t
 }
 
 // serve lets clients in until the socket is closed.

@@ -108,19 +108,17 @@ func (l *moduleLog) forgetSaves() {
 
 // notice picks the damage out of what the module says while it loads.
 func (l *moduleLog) notice(format string, args []any) {
-	switch {
-	case strings.HasSuffix(format, "segment %d: truncating %d corrupt bytes") && len(args) == 4:
-		topic, ok0 := args[0].(string)
-		part, ok1 := args[1].(int32)
-		base, ok2 := args[2].(int64)
-		n, ok3 := args[3].(int)
-		if ok0 && ok1 && ok2 && ok3 {
-			l.add(Truncation{File: segmentPath(topic, part, base), Topic: topic, Partition: part, Bytes: int64(n), From: base, To: -1})
+	t := Truncation{From: -1, To: -1}
+	values := fmt.Sprintln(args...)
+	if strings.HasSuffix(format, "segment %d: truncating %d corrupt bytes") {
+		if _, err := fmt.Sscan(values, &t.Topic, &t.Partition, &t.From, &t.Bytes); err == nil {
+			t.File = segmentPath(t.Topic, t.Partition, t.From)
+			l.add(t)
 		}
-	case strings.HasSuffix(format, ".log: discarding %d corrupt trailing bytes") && len(args) == 1:
-		if n, ok := args[0].(int); ok {
-			file, _, _ := strings.Cut(format, ":")
-			l.add(Truncation{File: logName + "/" + file, Bytes: int64(n), From: -1, To: -1})
+	} else if file, _, ok := strings.Cut(format, ": discarding %d corrupt trailing bytes"); ok {
+		if _, err := fmt.Sscan(values, &t.Bytes); err == nil {
+			t.File = logName + "/" + file
+			l.add(t)
 		}
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"slices"
 
@@ -61,7 +60,7 @@ func (c *Cluster) settleLocked(ctx context.Context) error {
 	}
 	c.prefer(all)
 	alive := c.aliveIDs()
-	var loads leads
+	loads := make(leads)
 	for _, p := range all {
 		if slices.Contains(alive, p.leader) {
 			loads.add(p.topic, p.leader, 1)
@@ -129,7 +128,7 @@ func (c *Cluster) prefer(all []placed) {
 	for _, p := range all {
 		exists[p.partition] = true
 	}
-	var loads leads
+	loads := make(leads)
 	for p, id := range c.preferred {
 		if !exists[p] {
 			delete(c.preferred, p)
@@ -157,14 +156,14 @@ func (c *Cluster) preferredOf(p partition) (int32, bool) {
 // even reports whether the leaders of every topic, and all together, differ by at
 // most one between brokers.
 func even(all []placed) bool {
-	var loads leads
+	loads := make(leads)
 	for _, p := range all {
 		if p.leader < 0 || p.leader >= Size {
 			return false
 		}
 		loads.add(p.topic, p.leader, 1)
 	}
-	for _, n := range append(slices.Collect(maps.Values(loads.topic)), &loads.total) {
+	for _, n := range loads {
 		if slices.Max(n[:])-slices.Min(n[:]) > 1 {
 			return false
 		}
@@ -172,44 +171,32 @@ func even(all []placed) bool {
 	return true
 }
 
-// leads counts leaders by broker.
-type leads struct {
-	total [Size]int
-	topic map[string]*[Size]int
-}
+// leads counts leaders by topic and broker. The name "", which no topic has, counts all.
+type leads map[string][Size]int
 
-func (l *leads) of(topic string) *[Size]int {
-	if l.topic == nil {
-		l.topic = make(map[string]*[Size]int)
-	}
-	n := l.topic[topic]
-	if n == nil {
-		n = new([Size]int)
-		l.topic[topic] = n
-	}
-	return n
-}
-
-func (l *leads) add(topic string, id int32, n int) {
+func (l leads) add(topic string, id int32, n int) {
 	if id < 0 || id >= Size {
 		return
 	}
-	l.total[id] += n
-	l.of(topic)[id] += n
+	for _, name := range []string{topic, ""} {
+		counts := l[name]
+		counts[id] += n
+		l[name] = counts
+	}
 }
 
 // least returns which of ids leads the fewest partitions of the topic, and among
 // those the fewest of all.
-func (l *leads) least(topic string, ids []int32) int32 {
-	n := l.of(topic)
+func (l leads) least(topic string, ids []int32) int32 {
+	n, all := l[topic], l[""]
 	return slices.MinFunc(ids, func(a, b int32) int {
-		return cmp.Or(cmp.Compare(n[a], n[b]), cmp.Compare(l.total[a], l.total[b]), cmp.Compare(a, b))
+		return cmp.Or(cmp.Compare(n[a], n[b]), cmp.Compare(all[a], all[b]), cmp.Compare(a, b))
 	})
 }
 
+// epochsFile holds the leader epoch of each partition, by topic, in the order of the
+// partitions.
 type epochsFile struct {
-	// Epochs holds the leader epoch of each partition, by topic, in the order of
-	// the partitions.
 	Epochs map[string][]int32 `json:"epochs"`
 }
 
@@ -223,7 +210,7 @@ func (c *Cluster) readEpochs() {
 		err = json.Unmarshal(raw, &f)
 	}
 	if err != nil {
-		// A convenience for clients that outlive this process, not worth a refusal.
+		// A convenience for clients that outlive this process, and no reason to fail.
 		c.log.Warn("leader epochs unreadable", "error", err)
 		return
 	}

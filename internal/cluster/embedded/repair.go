@@ -72,7 +72,6 @@ type repairer struct {
 	c       *Cluster
 	p       partitionFiles
 	commits map[producer]intent
-	buf     []byte
 	open    map[int64]opened // open transactions by producer ID
 	windows map[int64]*seqWindow
 	last    batch
@@ -81,15 +80,11 @@ type repairer struct {
 }
 
 func (r *repairer) run(ctx context.Context) error {
-	next := int64(-1)
-	for i, s := range r.p.segments {
+	for _, s := range r.p.segments {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if next = -1; i+1 < len(r.p.segments) {
-			next = r.p.segments[i+1].base
-		}
-		if err := r.segment(s, next); err != nil {
+		if err := r.segment(s); err != nil {
 			return err
 		}
 	}
@@ -99,10 +94,10 @@ func (r *repairer) run(ctx context.Context) error {
 	return r.writeSnapshot()
 }
 
-// segment checks one file. next is where the one after it begins, -1 for the last.
-func (r *repairer) segment(s segment, next int64) error {
+// segment checks one file.
+func (r *repairer) segment(s segment) error {
 	path := r.p.path(s.base)
-	raw, err := r.read(path+".dat", s.data)
+	raw, err := os.ReadFile(path + ".dat")
 	if err != nil {
 		return err
 	}
@@ -148,18 +143,18 @@ func (r *repairer) segment(s segment, next int64) error {
 		if err := os.Truncate(path+".dat", kept.Size); err != nil {
 			return err
 		}
-		cut := Truncation{File: file, Topic: r.p.topic, Partition: r.p.id, Bytes: int64(len(raw) - pos), From: end, To: next}
+		cut := Truncation{File: file, Topic: r.p.topic, Partition: r.p.id, Bytes: int64(len(raw) - pos), From: end, To: s.next}
 		// The index is written after the batch and before the acknowledgement: if it knows of
 		// more batches than were found, or if this is not the file that was being written,
 		// records were lost.
-		if len(had) > len(index) || next >= 0 {
+		if len(had) > len(index) || s.next >= 0 {
 			r.c.mlog.add(cut)
-			r.c.log.Warn("log damaged", "topic", cut.Topic, "partition", cut.Partition, "bytes", cut.Bytes, "from", end, "to", next)
+			r.c.log.Warn("log damaged", "topic", cut.Topic, "partition", cut.Partition, "bytes", cut.Bytes, "from", end, "to", s.next)
 		} else {
 			r.c.log.Info("unfinished write cut off", "topic", cut.Topic, "partition", cut.Partition, "bytes", cut.Bytes, "offset", end)
 		}
 	} else {
-		r.c.mlog.locate(file, end, next)
+		r.c.mlog.locate(file, end, s.next)
 	}
 	if bytes.Equal(index, had) {
 		return nil
@@ -218,23 +213,6 @@ func commits(raw []byte) bool {
 		return false
 	}
 	return kmsg.ControlRecordKeyType(binary.BigEndian.Uint16(rec.Key[2:])) == kmsg.ControlRecordKeyTypeCommit
-}
-
-func (r *repairer) read(path string, size int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	if int64(cap(r.buf)) < size {
-		r.buf = make([]byte, size)
-	}
-	r.buf = r.buf[:size]
-	n, err := f.ReadAt(r.buf, 0)
-	if int64(n) < size {
-		return nil, err
-	}
-	return r.buf, nil
 }
 
 // end writes the markers that are missing at the end of the log.

@@ -210,35 +210,36 @@ func (p *retained) shrink() {
 	for _, s := range p.segments {
 		total += s.data
 	}
-	for i := 0; i+1 < len(p.segments) && total-p.segments[i].data >= p.policy.bytes; i++ {
-		total -= p.segments[i].data
-		p.raise(p.segments[i+1].base)
+	for _, s := range p.segments {
+		if total -= s.data; s.next < 0 || total < p.policy.bytes {
+			return
+		}
+		p.raise(s.next)
 	}
 }
 
 // kept returns the bytes and batches that stay with the present deletion point.
 func (p *retained) kept() (bytes, batches int64) {
-	for i, s := range p.segments {
-		end := p.end
-		if i+1 < len(p.segments) {
-			end = p.segments[i+1].base
+	for _, s := range p.segments {
+		if s.next < 0 || s.next > p.to {
+			bytes += s.bytes
+			batches += p.live(s)
 		}
-		if end <= p.to {
-			continue
-		}
-		bytes += s.bytes
-		batches += s.live(end, p.to)
 	}
 	return bytes, batches
 }
 
-// live estimates the batches of a segment that ends at end and keeps what is not
-// below to: the module forgets the others, the index file does not.
-func (s segment) live(end, to int64) int64 {
-	if to <= s.base || end <= s.base {
+// live estimates the batches of a segment that are not below the deletion point: the
+// module forgets the others, the index file does not.
+func (p *retained) live(s segment) int64 {
+	end := s.next
+	if end < 0 {
+		end = p.end
+	}
+	if p.to <= s.base || end <= s.base {
 		return s.batches
 	}
-	return s.batches * (end - to) / (end - s.base)
+	return s.batches * max(end-p.to, 0) / (end - s.base)
 }
 
 // fit raises the deletion points until everything together is within the limits:
@@ -248,35 +249,30 @@ func (s segment) live(end, to int64) int64 {
 func fit(parts []retained, maxBytes, maxBatches int64) {
 	var bytes, batches int64
 	type old struct {
-		p    *retained
-		next int64
-		seg  segment
+		p *retained
+		segment
 	}
 	var olds []old
 	for i := range parts {
 		p := &parts[i]
 		b, n := p.kept()
 		bytes, batches = bytes+b, batches+n
-		if !p.policy.delete {
-			continue
-		}
-		for j := 0; j+1 < len(p.segments); j++ {
-			if next := p.segments[j+1].base; next > p.to && next <= p.limit {
-				olds = append(olds, old{p, next, p.segments[j]})
+		for _, s := range p.segments {
+			if p.policy.delete && s.next > p.to && s.next <= p.limit {
+				olds = append(olds, old{p, s})
 			}
 		}
 	}
-	slices.SortStableFunc(olds, func(a, b old) int { return a.seg.modified.Compare(b.seg.modified) })
+	slices.SortStableFunc(olds, func(a, b old) int { return a.modified.Compare(b.modified) })
 	for _, o := range olds {
 		if bytes <= maxBytes && batches <= maxBatches {
 			return
 		}
-		if o.next <= o.p.to {
-			continue
+		if o.next > o.p.to {
+			batches -= o.p.live(o.segment)
+			bytes -= o.bytes
+			o.p.raise(o.next)
 		}
-		batches -= o.seg.live(o.next, o.p.to)
-		bytes -= o.seg.bytes
-		o.p.raise(o.next)
 	}
 	thin(parts, batches-maxBatches)
 }

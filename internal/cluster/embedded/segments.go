@@ -21,6 +21,7 @@ const indexEntry = 15
 // segment is one file of a partition, with its index.
 type segment struct {
 	base     int64 // offset of its first record
+	next     int64 // base of the following segment; -1 for the last
 	bytes    int64 // of both files
 	data     int64 // of the log file alone
 	batches  int64
@@ -94,7 +95,7 @@ func scanSegments(dir string) ([]segment, error) {
 		if err != nil {
 			continue // deleted by retention meanwhile
 		}
-		s := segment{base: base, bytes: info.Size(), data: info.Size(), modified: info.ModTime()}
+		s := segment{base: base, next: -1, bytes: info.Size(), data: info.Size(), modified: info.ModTime()}
 		if idx, err := os.Stat(filepath.Join(dir, name+".idx")); err == nil {
 			s.bytes += idx.Size()
 			s.batches = idx.Size() / indexEntry
@@ -102,6 +103,9 @@ func scanSegments(dir string) ([]segment, error) {
 		segs = append(segs, s)
 	}
 	slices.SortFunc(segs, func(a, b segment) int { return cmp.Compare(a.base, b.base) })
+	for i := range len(segs) - 1 {
+		segs[i].next = segs[i+1].base
+	}
 	return segs, nil
 }
 

@@ -1,4 +1,4 @@
-package embedded
+package cluster
 
 import (
 	_ "embed" // the table
@@ -6,12 +6,12 @@ import (
 	"strings"
 )
 
-// Difference is one way in which this cluster behaves differently from Apache Kafka.
+// Difference is one way in which embedded brokers behave differently from Apache Kafka.
 type Difference struct {
 	ID        string `json:"id"`        // short, in kebab-case; tests name it
 	Behaviour string `json:"behaviour"` // what it is about
 	Apache    string `json:"apache"`    // what Apache Kafka does
-	Embedded  string `json:"embedded"`  // what this cluster does
+	Embedded  string `json:"embedded"`  // what embedded brokers do
 	Learner   string `json:"learner"`   // what this means for a learner
 }
 
@@ -21,7 +21,7 @@ const DiffReplication = "replication"
 //go:embed differences.md
 var differencesTable string
 
-// Differences returns where this cluster is known to differ from Apache Kafka, what
+// Differences returns where embedded brokers are known to differ from Apache Kafka, what
 // matters most first. The conformance suite asserts both sides of each entry.
 func Differences() (all []Difference) {
 	_, rows, _ := strings.Cut(differencesTable, "|---|\n")
