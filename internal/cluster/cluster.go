@@ -15,6 +15,7 @@ import (
 
 	"github.com/weir-project/weir/internal/cluster/apache"
 	"github.com/weir-project/weir/internal/cluster/embedded"
+	"github.com/weir-project/weir/internal/cluster/ports"
 )
 
 // The engines, as --engine names them.
@@ -94,13 +95,7 @@ type Config struct {
 func Open(ctx context.Context, engine string, cfg Config) (Engine, error) {
 	switch engine {
 	case Embedded, "":
-		// Not the ports that the operating system gives to clients: one of those could
-		// take the port of a broker that is killed.
-		addrs, err := apache.FillAddrs(cfg.Addrs)
-		if err != nil {
-			return nil, fmt.Errorf("open brokers: %w", err)
-		}
-		c := embedded.Config{Addrs: addrs, Log: cfg.Log, Progress: cfg.Progress, CheckEvery: cfg.CheckEvery}
+		c := embedded.Config{Addrs: cfg.Addrs, Log: cfg.Log, Progress: cfg.Progress, CheckEvery: cfg.CheckEvery}
 		if cfg.Dir != "" {
 			c.Dir = Dir(cfg.Dir, Embedded)
 		}
@@ -134,7 +129,7 @@ func Dir(dir, engine string) string {
 
 // FreeAddrs returns n different addresses of a host that no program listens on, with
 // ports that operating systems give to nobody who asks for any port.
-func FreeAddrs(host string, n int) ([]string, error) { return apache.FreeAddrs(host, n) }
+func FreeAddrs(host string, n int) ([]string, error) { return ports.Free(host, n) }
 
 // StopOrphans ends the brokers that a killed process left running on the data below dir.
 // A caller that chooses ports calls it first, because orphans hold theirs. progress may

@@ -29,6 +29,7 @@ type Places struct {
 	taken    map[*Place]struct{}
 	logged   time.Time
 	unlogged int64
+	failed   time.Time // when an error of Accept was logged
 }
 
 // NewPlaces returns limit places for the listener that is called name in the log.

@@ -35,7 +35,6 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
@@ -54,8 +53,6 @@ const (
 	DefaultMaxMemory = 256 << 20
 	// maxClients bounds the connections where descriptors are plenty.
 	maxClients = 2000
-	// acceptLogEvery bounds the log of a listener that cannot accept.
-	acceptLogEvery = 30 * time.Second
 )
 
 // Config is what a Server needs.
@@ -238,25 +235,11 @@ func (s *Server) wake() {
 }
 
 func (s *Server) accept() {
-	var logged time.Time
-	for pause := time.Duration(0); ; {
-		conn, err := s.l.Accept()
+	for {
+		conn, err := s.places.Accept(s.l)
 		if err != nil {
-			if errors.Is(err, net.ErrClosed) {
-				return
-			}
-			if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
-				s.places.Displace()
-			}
-			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-			if time.Since(logged) > acceptLogEvery {
-				logged = time.Now()
-				s.log.Warn("redis: cannot accept connections; if the descriptors are used up, raise the limit with ulimit -n", "error", err)
-			}
-			<-time.After(pause)
-			continue
+			return
 		}
-		pause = 0
 		s.connections.Add(1)
 		s.serve(conn)
 	}

@@ -2,12 +2,10 @@ package web
 
 import (
 	"context"
-	"errors"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
-	"syscall"
 
 	"github.com/weir-project/weir/internal/intake"
 )
@@ -39,12 +37,9 @@ type visitor struct {
 // Accept implements net.Listener.
 func (l *visitors) Accept() (net.Conn, error) {
 	for {
-		nc, err := l.Listener.Accept()
+		nc, err := l.places.Accept(l.Listener)
 		if err != nil {
-			if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
-				l.places.Displace()
-			}
-			return nil, err // net/http waits and calls again if it can
+			return nil, err
 		}
 		v := &visitor{Conn: nc, list: l}
 		if v.place = l.places.Enter(nc.RemoteAddr(), func() { _ = v.Close() }); v.place != nil {

@@ -22,6 +22,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/weir-project/weir/internal/cluster/ports"
 )
 
 // nodes is the number of brokers: the fewest of which one may fail under
@@ -110,7 +112,7 @@ func Open(ctx context.Context, cfg Config) (*Cluster, error) {
 }
 
 func (c *Cluster) open(ctx context.Context) (err error) {
-	if c.cfg.Addrs, err = FillAddrs(c.cfg.Addrs); err != nil {
+	if c.cfg.Addrs, err = ports.Fill(c.cfg.Addrs, nodes); err != nil {
 		return err
 	}
 	java, libs, err := provide(ctx, c.cfg)
@@ -153,7 +155,7 @@ func (c *Cluster) layout(p program) error {
 	if err != nil {
 		return fmt.Errorf("broker address %q: %w", c.cfg.Addrs[0], err)
 	}
-	controllers, err := FreeAddrs(host, nodes)
+	controllers, err := ports.Free(host, nodes)
 	if err != nil {
 		return fmt.Errorf("choose the controllers' ports: %w", err)
 	}

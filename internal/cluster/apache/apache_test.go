@@ -15,6 +15,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/weir-project/weir/internal/cluster/ports"
 )
 
 // onApache skips unless real brokers are asked for.
@@ -27,7 +29,7 @@ func onApache(t *testing.T) {
 
 func freeAddrs(t *testing.T) []string {
 	t.Helper()
-	addrs, err := FreeAddrs("127.0.0.1", nodes)
+	addrs, err := ports.Free("127.0.0.1", nodes)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,8 +9,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
 
@@ -19,9 +17,6 @@ import (
 
 // maxConns bounds the client connections of one broker where descriptors are plenty.
 const maxConns = 2000
-
-// acceptLogEvery bounds the log of a listener that cannot accept.
-const acceptLogEvery = 30 * time.Second
 
 // door is the listener that the broker module accepts from. Sockets and
 // connections from inside the process come through it alike, so a broker whose
@@ -114,42 +109,16 @@ func (b *broker) serve() {
 	if b.sock == nil || b.closing {
 		return
 	}
-	b.wg.Add(1)
-	go b.accept(b.sock)
-}
-
-func (b *broker) accept(sock net.Listener) {
-	defer b.wg.Done()
-	var logged time.Time
-	for pause := time.Duration(0); ; {
-		nc, err := sock.Accept()
-		if err != nil {
-			if !temporary(err) {
+	sock := b.sock
+	b.wg.Go(func() {
+		for {
+			nc, err := b.places.Accept(sock)
+			if err != nil {
 				return
 			}
-			if !errors.Is(err, syscall.ECONNABORTED) {
-				b.places.Displace() // out of file descriptors
-			}
-			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-			if time.Since(logged) > acceptLogEvery {
-				logged = time.Now()
-				b.c.log.Warn("cannot accept connections; if the descriptors are used up, raise the limit with ulimit -n",
-					"broker", b.id, "error", err)
-			}
-			select {
-			case <-time.After(pause):
-			case <-b.inner().done:
-				return
-			}
-			continue
+			b.admit(nc)
 		}
-		pause = 0
-		b.admit(nc)
-	}
-}
-
-func temporary(err error) bool {
-	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ECONNABORTED)
+	})
 }
 
 func (b *broker) admit(nc net.Conn) {

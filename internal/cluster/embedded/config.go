@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/weir-project/weir/internal/cluster/ports"
 	"github.com/weir-project/weir/internal/disk"
 	"github.com/weir-project/weir/internal/intake"
 )
@@ -32,7 +33,7 @@ type Config struct {
 	// memory: for tests, and gone after Close.
 	Dir string
 	// Addrs are the host:port to listen on, one for each broker; port 0 is any
-	// free port. nil is 127.0.0.1:0 three times. The brokers return to
+	// free port. nil means three free ports of 127.0.0.1. The brokers return to
 	// clients the address that they are bound to, 127.0.0.1 where that is every interface.
 	Addrs []string
 	// Log receives what an operator should know. nil discards it.
@@ -70,12 +71,6 @@ type Config struct {
 }
 
 func (c Config) withDefaults() (Config, error) {
-	if c.Addrs == nil {
-		c.Addrs = []string{"127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"}
-	}
-	if len(c.Addrs) != Size {
-		return c, fmt.Errorf("%d broker addresses given, %d needed", len(c.Addrs), Size)
-	}
 	seen := make(map[string]bool)
 	for _, a := range c.Addrs {
 		_, port, err := net.SplitHostPort(a)
@@ -86,6 +81,10 @@ func (c Config) withDefaults() (Config, error) {
 			return c, &AddrError{Addr: a, Err: errors.New("given for two brokers")}
 		}
 		seen[a] = true
+	}
+	var err error
+	if c.Addrs, err = ports.Fill(c.Addrs, Size); err != nil {
+		return c, err
 	}
 	if c.LogCap < 0 || c.SegmentBytes < 0 || c.MaxBatches < 0 || c.CheckEvery < 0 {
 		return c, errors.New("a limit of the cluster is negative")

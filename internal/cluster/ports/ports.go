@@ -1,4 +1,5 @@
-package apache
+// Package ports finds free ports for brokers that no client's connection gets.
+package ports
 
 import (
 	"errors"
@@ -8,21 +9,20 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 )
 
-// The ports that FreeAddrs chooses from: below those that operating systems give to
+// The ports that Free chooses from: below those that operating systems give to
 // outgoing connections (from 32768 on Linux, from 49152 elsewhere).
 const (
 	lowestPort  = 20000
 	highestPort = 29999
 )
 
-// FreeAddrs returns n different addresses of a host that no program listens on. A broker
+// Free returns n different addresses of a host that no program listens on. A broker
 // binds its port seconds after it was chosen, since it is written into the
 // configuration: one that the operating system chooses could by then belong to some
 // client's connection, or to a client that, trying to reach the broker, met itself.
-func FreeAddrs(host string, n int) ([]string, error) {
+func Free(host string, n int) ([]string, error) {
 	var addrs []string
 	for tries := 0; len(addrs) < n; tries++ {
 		addr := net.JoinHostPort(host, strconv.Itoa(lowestPort+rand.IntN(highestPort-lowestPort+1)))
@@ -30,26 +30,27 @@ func FreeAddrs(host string, n int) ([]string, error) {
 		if err == nil {
 			defer l.Close() // after the loop, so that no port is found twice
 			addrs = append(addrs, addr)
-		} else if !errors.Is(err, syscall.EADDRINUSE) || tries > highestPort-lowestPort {
+		} else if unknown := (*net.DNSError)(nil); errors.As(err, &unknown) || tries > 1000 { // Windows reserves some ports
 			return nil, fmt.Errorf("find a free port: %w", err)
 		}
 	}
 	return addrs, nil
 }
 
-// FillAddrs gives every address with port 0 a free port, and nil three of
-// 127.0.0.1. No other program gets a port of these while its broker is down for a restart.
-func FillAddrs(addrs []string) ([]string, error) {
+// Fill gives every address with port 0 a free port, and nil stands for n free ports of
+// 127.0.0.1. A port that the operating system chooses could belong to a client's connection
+// when the broker that had it starts again.
+func Fill(addrs []string, n int) ([]string, error) {
 	if addrs == nil {
-		return FreeAddrs("127.0.0.1", nodes)
+		return Free("127.0.0.1", n)
 	}
-	if len(addrs) != nodes {
-		return nil, fmt.Errorf("%d addresses given, want %d", len(addrs), nodes)
+	if len(addrs) != n {
+		return nil, fmt.Errorf("%d broker addresses given, %d needed", len(addrs), n)
 	}
 	addrs = slices.Clone(addrs)
 	for i, addr := range addrs {
 		if host, ok := strings.CutSuffix(addr, ":0"); ok {
-			free, err := FreeAddrs(strings.Trim(host, "[]"), nodes)
+			free, err := Free(strings.Trim(host, "[]"), n)
 			if err != nil {
 				return nil, err
 			}
