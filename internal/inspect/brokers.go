@@ -1,13 +1,12 @@
 package inspect
 
 import (
+	"cmp"
 	"context"
-	"fmt"
 	"net"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -61,14 +60,14 @@ func (i *Inspector) Brokers(ctx context.Context) (BrokerList, error) {
 
 // BrokersAndSizes lists the brokers, ordered by id, and the size of each topic's log
 // in bytes, where the brokers report it.
-func (i *Inspector) BrokersAndSizes(ctx context.Context) (BrokerList, map[string]int64, error) {
+func (i *Inspector) BrokersAndSizes(ctx context.Context) (_ BrokerList, _ map[string]int64, err error) {
+	defer wrap(&err, "list brokers")
 	meta, err := i.Metadata(ctx)
 	if err != nil {
-		return BrokerList{}, nil, fmt.Errorf("list brokers: %w", err)
+		return BrokerList{}, nil, err
 	}
-	over, warnings := i.overlay(ctx)
-	sizes, more := i.logSizes(ctx, meta)
-	list := BrokerList{Cluster: meta.Cluster, Note: over.Note, Warnings: append(warnings, more...)}
+	over, sizes, warnings := i.overlayAndSizes(ctx, meta)
+	list := BrokerList{Cluster: meta.Cluster, Note: over.Note, Warnings: warnings}
 	for _, d := range meta.Brokers {
 		b := Broker{ID: d.NodeID, Address: net.JoinHostPort(d.Host, strconv.Itoa(int(d.Port))), Controller: d.NodeID == meta.Controller, Alive: true, Bytes: Unknown}
 		if d.Rack != nil {
@@ -104,44 +103,34 @@ func (i *Inspector) BrokersAndSizes(ctx context.Context) (BrokerList, map[string
 }
 
 // BrokerConfig returns a broker's configuration, ordered by name.
-func (i *Inspector) BrokerConfig(ctx context.Context, id int32) ([]Setting, error) {
+func (i *Inspector) BrokerConfig(ctx context.Context, id int32) (_ []Setting, err error) {
+	defer wrap(&err, "describe broker %d", id)
 	all, err := i.admin.DescribeBrokerConfigs(ctx, id)
 	if err != nil {
-		return nil, fmt.Errorf("describe broker %d: %w", id, err)
+		return nil, err
 	}
-	c, err := all.On(strconv.Itoa(int(id)), nil)
-	if err != nil {
-		return nil, fmt.Errorf("describe broker %d: %w", id, err)
-	}
-	if c.Err != nil {
-		return nil, fmt.Errorf("describe broker %d: %w", id, c.Err)
-	}
-	return settings(c.Configs), nil
+	return settings(all.On(strconv.Itoa(int(id)), nil))
 }
 
-func settings(configs []kadm.Config) []Setting {
-	out := make([]Setting, 0, len(configs))
-	for _, c := range configs {
-		out = append(out, Setting{Name: c.Key, Value: c.MaybeValue(), Sensitive: c.Sensitive, Source: sourceName(c.Source)})
+func settings(c kadm.ResourceConfig, err error) ([]Setting, error) {
+	if err := cmp.Or(err, c.Err); err != nil {
+		return nil, err
+	}
+	out := make([]Setting, 0, len(c.Configs))
+	for _, c := range c.Configs {
+		source := cmp.Or(sources[c.Source], strings.ToLower(c.Source.String()))
+		out = append(out, Setting{Name: c.Key, Value: c.MaybeValue(), Sensitive: c.Sensitive, Source: source})
 	}
 	slices.SortFunc(out, func(a, b Setting) int { return strings.Compare(a.Name, b.Name) })
-	return out
+	return out, nil
 }
 
-func sourceName(s kmsg.ConfigSource) string {
-	switch s {
-	case kmsg.ConfigSourceDefaultConfig:
-		return "default"
-	case kmsg.ConfigSourceDynamicTopicConfig:
-		return "topic"
-	case kmsg.ConfigSourceDynamicBrokerConfig:
-		return "broker"
-	case kmsg.ConfigSourceDynamicDefaultBrokerConfig:
-		return "cluster"
-	case kmsg.ConfigSourceStaticBrokerConfig:
-		return "file"
-	}
-	return strings.ToLower(s.String())
+var sources = map[kmsg.ConfigSource]string{
+	kmsg.ConfigSourceDefaultConfig:              "default",
+	kmsg.ConfigSourceDynamicTopicConfig:         "topic",
+	kmsg.ConfigSourceDynamicBrokerConfig:        "broker",
+	kmsg.ConfigSourceDynamicDefaultBrokerConfig: "cluster",
+	kmsg.ConfigSourceStaticBrokerConfig:         "file",
 }
 
 // logBytes are the sizes that brokers reported, in bytes: all that a broker holds, and of
@@ -151,21 +140,15 @@ type logBytes struct {
 	topic  map[string]int64
 }
 
-// logSizes asks every broker for the sizes of its logs.
-func (i *Inspector) logSizes(ctx context.Context, meta kadm.Metadata) (logBytes, []string) {
-	var mu sync.Mutex
+// overlayAndSizes returns the overlay and asks every broker for the sizes of its logs.
+func (i *Inspector) overlayAndSizes(ctx context.Context, meta kadm.Metadata) (Overlay, logBytes, []string) {
+	over, warnings := i.overlay(ctx)
 	sizes := logBytes{broker: map[int32]int64{}, topic: map[string]int64{}}
-	warnings := i.eachBroker(ctx, meta.Brokers, "describe log directories", func(ctx context.Context, id int32) error {
-		raw, err := i.cfg.Client.Broker(int(id)).Request(ctx, kmsg.NewPtrDescribeLogDirsRequest())
-		if err != nil {
-			return err
-		}
-		resp := raw.(*kmsg.DescribeLogDirsResponse)
+	request := func() kmsg.Request { return kmsg.NewPtrDescribeLogDirsRequest() }
+	more := eachBroker(ctx, i, meta.Brokers, "describe log directories", request, func(id int32, resp *kmsg.DescribeLogDirsResponse) error {
 		if err := kerr.ErrorForCode(resp.ErrorCode); err != nil {
 			return err
 		}
-		mu.Lock()
-		defer mu.Unlock()
 		sizes.broker[id] = 0
 		for _, dir := range resp.Dirs {
 			for _, t := range dir.Topics {
@@ -180,5 +163,5 @@ func (i *Inspector) logSizes(ctx context.Context, meta kadm.Metadata) (logBytes,
 		}
 		return nil
 	})
-	return sizes, warnings
+	return over, sizes, append(warnings, more...)
 }

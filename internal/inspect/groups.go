@@ -8,7 +8,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -92,51 +91,44 @@ type GroupPartition struct {
 }
 
 // Groups lists all groups with their lag, ordered by name.
-func (i *Inspector) Groups(ctx context.Context) (GroupList, error) {
+func (i *Inspector) Groups(ctx context.Context) (list GroupList, err error) {
+	defer wrap(&err, "list groups")
 	all, warnings, err := i.groups(ctx, nil, nil)
-	if err != nil {
-		return GroupList{}, fmt.Errorf("list groups: %w", err)
-	}
-	list := GroupList{Groups: make([]Group, len(all)), Warnings: warnings}
+	list = GroupList{Groups: make([]Group, len(all)), Warnings: warnings}
 	for k := range all {
 		list.Groups[k] = all[k].Group
 	}
-	return list, nil
+	return list, err
 }
 
 // GroupNames lists the names of all groups, in order, without asking for anything else.
-func (i *Inspector) GroupNames(ctx context.Context) ([]string, error) {
+func (i *Inspector) GroupNames(ctx context.Context) (names []string, err error) {
+	defer wrap(&err, "list groups")
 	listed, _, err := i.listGroups(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("list groups: %w", err)
-	}
-	return slices.Sorted(maps.Keys(listed)), nil
+	return slices.Sorted(maps.Keys(listed)), err
 }
 
 // Group describes one group. An unknown name is ErrNoGroup.
-func (i *Inspector) Group(ctx context.Context, name string) (GroupDetail, error) {
+func (i *Inspector) Group(ctx context.Context, name string) (d GroupDetail, err error) {
+	defer wrap(&err, "describe group")
 	all, warnings, err := i.groups(ctx, &name, func([]string) map[string]bool { return map[string]bool{name: true} })
 	switch {
 	case err != nil:
-		return GroupDetail{}, fmt.Errorf("describe group: %w", err)
+		return d, err
 	case len(all) > 0:
 		return all[0], nil
+	case len(warnings) > 0: // its coordinator may be what did not answer
+		return d, fmt.Errorf("%q: %w (%s)", name, ErrNoGroup, strings.Join(warnings, "; "))
 	}
-	err = fmt.Errorf("describe group: %q: %w", name, ErrNoGroup)
-	if len(warnings) > 0 { // its coordinator may be what did not answer
-		err = fmt.Errorf("%w (%s)", err, strings.Join(warnings, "; "))
-	}
-	return GroupDetail{}, err
+	return d, fmt.Errorf("%q: %w", name, ErrNoGroup)
 }
 
 // Details describes all groups at once, ordered by name, and says in warnings which
 // brokers did not answer. Of those that aged chooses by their names, the age of the
 // oldest message that is not consumed is looked up.
 func (i *Inspector) Details(ctx context.Context, aged func(names []string) map[string]bool) (all []GroupDetail, warnings []string, err error) {
-	if all, warnings, err = i.groups(ctx, nil, aged); err != nil {
-		err = fmt.Errorf("describe groups: %w", err)
-	}
-	return all, warnings, err
+	defer wrap(&err, "describe groups")
+	return i.groups(ctx, nil, aged)
 }
 
 // groups loads all groups, or the one that is named. aged chooses those of which the
@@ -199,19 +191,9 @@ func (i *Inspector) listGroups(ctx context.Context) (map[string]Group, []string,
 	if err != nil {
 		return nil, nil, fmt.Errorf("list brokers: %w", err)
 	}
-	var mu sync.Mutex
 	byName := map[string]Group{}
-	warnings := i.eachBroker(ctx, brokers, "list groups", func(ctx context.Context, id int32) error {
-		raw, err := i.cfg.Client.Broker(int(id)).Request(ctx, kmsg.NewPtrListGroupsRequest())
-		if err != nil {
-			return err
-		}
-		resp := raw.(*kmsg.ListGroupsResponse)
-		if err := kerr.ErrorForCode(resp.ErrorCode); err != nil {
-			return err
-		}
-		mu.Lock()
-		defer mu.Unlock()
+	request := func() kmsg.Request { return kmsg.NewPtrListGroupsRequest() }
+	warnings := eachBroker(ctx, i, brokers, "list groups", request, func(id int32, resp *kmsg.ListGroupsResponse) error {
 		for _, g := range resp.Groups {
 			typ := strings.ToLower(g.GroupType)
 			if typ == "" || typ == "unknown" { // brokers before 3.8 do not say
@@ -219,7 +201,7 @@ func (i *Inspector) listGroups(ctx context.Context) (map[string]Group, []string,
 			}
 			byName[g.Group] = Group{Name: g.Group, Type: typ, State: g.GroupState, Coordinator: id}
 		}
-		return nil
+		return kerr.ErrorForCode(resp.ErrorCode)
 	})
 	if len(brokers) > 0 && len(warnings) == len(brokers) {
 		return nil, nil, errors.New(strings.Join(warnings, "; "))

@@ -15,7 +15,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"golang.org/x/sync/errgroup"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/weir-project/weir/internal/scan"
 )
@@ -97,6 +97,13 @@ func New(cfg Config) (*Inspector, error) {
 	}, nil
 }
 
+// wrap adds the operation to an error, for use with defer.
+func wrap(err *error, operation string, args ...any) {
+	if *err != nil {
+		*err = fmt.Errorf("%s: %w", fmt.Sprintf(operation, args...), *err)
+	}
+}
+
 // overlay returns the overlay, or an empty one and a warning.
 func (i *Inspector) overlay(ctx context.Context) (Overlay, []string) {
 	if i.cfg.Overlay == nil {
@@ -109,27 +116,29 @@ func (i *Inspector) overlay(ctx context.Context) (Overlay, []string) {
 	return o, nil
 }
 
-// eachBroker calls ask for every broker at once, without the client's retries
-// (they take most of a minute for a broker that is gone), and returns a warning
-// for each that did not answer.
-func (i *Inspector) eachBroker(ctx context.Context, brokers kadm.BrokerDetails, what string, ask func(context.Context, int32) error) []string {
+// eachBroker asks every broker at once, without the client's retries (they take most of a
+// minute for a broker that is gone), and calls take with each response, one call at a time.
+// It returns a warning for each broker that did not answer.
+func eachBroker[R kmsg.Response](ctx context.Context, i *Inspector, brokers kadm.BrokerDetails, what string, req func() kmsg.Request, take func(id int32, resp R) error) (warnings []string) {
 	var (
-		mu       sync.Mutex
-		warnings []string
-		g        errgroup.Group
+		mu  sync.Mutex
+		all sync.WaitGroup
 	)
 	for _, b := range brokers {
-		g.Go(func() error {
+		all.Go(func() {
 			ctx, cancel := context.WithTimeout(ctx, i.cfg.Timeout)
 			defer cancel()
-			if err := ask(ctx, b.NodeID); err != nil {
-				mu.Lock()
-				defer mu.Unlock()
+			resp, err := i.cfg.Client.Broker(int(b.NodeID)).Request(ctx, req())
+			mu.Lock()
+			defer mu.Unlock()
+			if err == nil {
+				err = take(b.NodeID, resp.(R))
+			}
+			if err != nil {
 				warnings = append(warnings, fmt.Sprintf("broker %d: %s: %v", b.NodeID, what, err))
 			}
-			return nil
 		})
 	}
-	_ = g.Wait()
+	all.Wait()
 	return warnings
 }

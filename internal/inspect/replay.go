@@ -58,16 +58,9 @@ type ReplayPartition struct {
 }
 
 // PlanReplay looks up what a replay of a group would count and changes nothing.
-func (i *Inspector) PlanReplay(ctx context.Context, q ReplayQuery) (ReplayPlan, error) {
-	plan, err := i.planReplay(ctx, q)
-	if err != nil {
-		return ReplayPlan{}, fmt.Errorf("plan replay of group %q: %w", q.Group, err)
-	}
-	return plan, nil
-}
-
-func (i *Inspector) planReplay(ctx context.Context, q ReplayQuery) (ReplayPlan, error) {
-	plan := ReplayPlan{Group: q.Group, Into: q.Into, Topic: q.Topic, i: i, tallies: q.Tallies}
+func (i *Inspector) PlanReplay(ctx context.Context, q ReplayQuery) (plan ReplayPlan, err error) {
+	defer wrap(&err, "plan replay of group %q", q.Group)
+	plan = ReplayPlan{Group: q.Group, Into: q.Into, Topic: q.Topic, i: i, tallies: q.Tallies}
 	if plan.Into == "" {
 		plan.Into = q.Group + ReplaySuffix
 	}
@@ -135,15 +128,13 @@ func (i *Inspector) replayPartitions(ctx context.Context, plan *ReplayPlan, coun
 // Begin sets the group Into to the beginning of each offset range, without counts, so that
 // every Kafka tool shows the replay's lag. It refuses with ErrGroupActive while Into has
 // members. The replayed group is not touched.
-func (p ReplayPlan) Begin(ctx context.Context) error {
+func (p ReplayPlan) Begin(ctx context.Context) (err error) {
+	defer wrap(&err, "begin replay")
 	var changes []Change
 	for _, part := range p.Partitions {
 		changes = append(changes, Change{Topic: p.Topic, Partition: part.Partition, To: part.From, Tally: &TallyChange{topicID: p.topicID}})
 	}
-	if err := p.i.move(ctx, p.Into, p.tallies, changes); err != nil {
-		return fmt.Errorf("begin replay: %w", err)
-	}
-	return nil
+	return p.i.move(ctx, p.Into, p.tallies, changes)
 }
 
 // Remaining returns how many offsets the replay still has to go; 0 means that it
@@ -192,15 +183,8 @@ type KindRow struct {
 // Compare reads the counts of both groups as they are now and compares them by event type. Both may
 // still be counting: where one is ahead, what lies between their positions is
 // recounted from the log. classify is what records without a `kind` header count as.
-func (p ReplayPlan) Compare(ctx context.Context, classify func([]byte) string) (Comparison, error) {
-	c, err := p.compare(ctx, classify)
-	if err != nil {
-		return Comparison{}, fmt.Errorf("compare with the replay: %w", err)
-	}
-	return c, nil
-}
-
-func (p ReplayPlan) compare(ctx context.Context, classify func([]byte) string) (Comparison, error) {
+func (p ReplayPlan) Compare(ctx context.Context, classify func([]byte) string) (_ Comparison, err error) {
+	defer wrap(&err, "compare with the replay")
 	original, err := p.tallies.Partitions(ctx, p.Group, p.Topic)
 	if err != nil {
 		return Comparison{}, err

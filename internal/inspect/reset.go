@@ -76,16 +76,9 @@ type ResetPlan struct {
 
 // PlanReset looks up what a reset would change and changes nothing. A group that
 // has no position in a topic that is named gets one.
-func (i *Inspector) PlanReset(ctx context.Context, q ResetQuery) (ResetPlan, error) {
-	plan, err := i.planReset(ctx, q)
-	if err != nil {
-		return ResetPlan{}, fmt.Errorf("plan reset of group %q: %w", q.Group, err)
-	}
-	return plan, nil
-}
-
-func (i *Inspector) planReset(ctx context.Context, q ResetQuery) (ResetPlan, error) {
-	plan := ResetPlan{Group: q.Group, i: i, tallies: q.Tallies}
+func (i *Inspector) PlanReset(ctx context.Context, q ResetQuery) (plan ResetPlan, err error) {
+	defer wrap(&err, "plan reset of group %q", q.Group)
+	plan = ResetPlan{Group: q.Group, i: i, tallies: q.Tallies}
 	if q.To.mode == targetNone {
 		return plan, notAsAsked("say where to: earliest, latest, a time, an offset or a number of offsets")
 	}
@@ -196,11 +189,9 @@ func (p *ResetPlan) add(ctx context.Context, q ResetQuery, d kadm.TopicDetail, a
 
 // Apply carries the plan out. It refuses with ErrGroupActive while the group has
 // members.
-func (p ResetPlan) Apply(ctx context.Context) error {
-	if err := p.i.move(ctx, p.Group, p.tallies, p.Changes); err != nil {
-		return fmt.Errorf("reset group: %w", err)
-	}
-	return nil
+func (p ResetPlan) Apply(ctx context.Context) (err error) {
+	defer wrap(&err, "reset group")
+	return p.i.move(ctx, p.Group, p.tallies, p.Changes)
 }
 
 // move commits a group's offsets, and begins its counts anew where it has some. It refuses

@@ -77,24 +77,19 @@ type TopicGroup struct {
 }
 
 // Topics lists the topics, ordered by name; internal ones too.
-func (i *Inspector) Topics(ctx context.Context) (TopicList, error) {
+func (i *Inspector) Topics(ctx context.Context) (list TopicList, err error) {
+	defer wrap(&err, "list topics")
 	meta, err := i.Metadata(ctx)
-	if err != nil {
-		return TopicList{}, fmt.Errorf("list topics: %w", err)
-	}
-	names := meta.Topics.Names()
-	list := TopicList{Topics: make([]Topic, 0, len(names))}
-	if len(names) == 0 {
-		return list, nil
+	list.Topics = []Topic{}
+	if err != nil || len(meta.Topics) == 0 {
+		return list, err
 	}
 	at := i.bounds(ctx, meta, LogStarts, LogEnds)
-	over, warnings := i.overlay(ctx)
-	sizes, more := i.logSizes(ctx, meta)
-	list.Note, list.Warnings = over.Note, append(warnings, more...)
-	for _, d := range meta.Topics {
+	over, sizes, warnings := i.overlayAndSizes(ctx, meta)
+	list.Note, list.Warnings = over.Note, warnings
+	for _, d := range meta.Topics.Sorted() {
 		list.Topics = append(list.Topics, topic(d, at, sizes))
 	}
-	slices.SortFunc(list.Topics, func(a, b Topic) int { return strings.Compare(a.Name, b.Name) })
 	return list, nil
 }
 
@@ -111,16 +106,11 @@ func topic(d kadm.TopicDetail, at bounds, sizes logBytes) Topic {
 		if p.Leader < 0 {
 			t.Offline++
 		}
-		lo, okLo := at.low.Lookup(d.Topic, p.Partition)
-		hi, okHi := at.high.Lookup(d.Topic, p.Partition)
-		if err := errors.Join(lo.Err, hi.Err); err != nil || !okLo || !okHi {
-			t.Error = fmt.Sprintf("partition %d: offsets unknown", p.Partition)
-			if err != nil {
-				t.Error = fmt.Sprintf("partition %d: %v", p.Partition, err)
-			}
-			continue
+		lo, hi, err := at.of(d.Topic, p.Partition)
+		if err != nil {
+			t.Error = err.Error()
 		}
-		t.Messages += hi.Offset - lo.Offset
+		t.Messages += hi - lo
 	}
 	if n, known := sizes.topic[d.Topic]; known {
 		t.Bytes = n
@@ -159,39 +149,23 @@ func (i *Inspector) topic(ctx context.Context, name string, groups bool) (TopicD
 		over     Overlay
 		sizes    logBytes
 		warnings [4][]string
-		detail   TopicDetail
+		detail   = TopicDetail{Groups: []TopicGroup{}}
 		all      sync.WaitGroup
 	)
-	warn := func(n int, err error) {
-		if err != nil {
-			warnings[n] = append(warnings[n], err.Error())
-		}
+	ask := func(n int, question func() error) {
+		all.Go(func() {
+			if err := question(); err != nil {
+				warnings[n] = append(warnings[n], err.Error())
+			}
+		})
 	}
 	all.Go(func() { at = i.bounds(ctx, meta, LogStarts, LogEnds, LastStable) })
-	all.Go(func() {
-		var more []string
-		over, warnings[0] = i.overlay(ctx)
-		sizes, more = i.logSizes(ctx, meta)
-		warnings[0] = append(warnings[0], more...)
-	})
-	all.Go(func() {
-		var err error
-		detail.Config, err = i.topicConfig(ctx, name)
-		warn(1, err)
-	})
-	all.Go(func() {
-		var err error
-		detail.LastRecord, err = i.lastRecord(ctx, name)
-		warn(2, err)
-	})
-	all.Go(func() {
-		var err error
-		if detail.Groups = []TopicGroup{}; !groups {
-			return
-		}
-		detail.Groups, err = i.topicGroups(ctx, name)
-		warn(3, err)
-	})
+	all.Go(func() { over, sizes, warnings[0] = i.overlayAndSizes(ctx, meta) })
+	ask(1, func() (err error) { detail.Config, err = i.topicConfig(ctx, name); return err })
+	ask(2, func() (err error) { detail.LastRecord, err = i.lastRecord(ctx, name); return err })
+	if groups {
+		ask(3, func() (err error) { detail.Groups, err = i.topicGroups(ctx, name); return err })
+	}
 	all.Wait()
 	detail.Topic, detail.Note = topic(d, at, sizes), over.Note
 	for _, p := range d.Partitions.Sorted() {
@@ -250,66 +224,54 @@ func partition(p kadm.PartitionDetail, at bounds) Partition {
 	return out
 }
 
-func (i *Inspector) topicConfig(ctx context.Context, name string) ([]Setting, error) {
+func (i *Inspector) topicConfig(ctx context.Context, name string) (_ []Setting, err error) {
+	defer wrap(&err, "describe configuration")
 	ctx, cancel := context.WithTimeout(ctx, i.cfg.Timeout)
 	defer cancel()
 	all, err := i.admin.DescribeTopicConfigs(ctx, name)
 	if err != nil {
-		return nil, fmt.Errorf("describe configuration: %w", err)
+		return nil, err
 	}
-	c, err := all.On(name, nil)
-	if err == nil {
-		err = c.Err
-	}
-	if err != nil {
-		return nil, fmt.Errorf("describe configuration: %w", err)
-	}
-	return settings(c.Configs), nil
+	return settings(all.On(name, nil))
 }
 
 // lastRecord returns the timestamp of the newest message. The cluster can be asked
 // for the largest timestamp, but means that of a transaction's marker, too.
-func (i *Inspector) lastRecord(ctx context.Context, name string) (time.Time, error) {
+func (i *Inspector) lastRecord(ctx context.Context, name string) (newest time.Time, err error) {
+	defer wrap(&err, "time of the last record")
 	ctx, cancel := context.WithTimeout(ctx, i.cfg.Timeout)
 	defer cancel()
-	var newest time.Time
-	_, err := i.Read(ctx, Query{Topic: name, From: Newest(1)}, func(m Message) error {
+	_, err = i.Read(ctx, Query{Topic: name, From: Newest(1)}, func(m Message) error {
 		if !m.TimeInRange() {
 			return fmt.Errorf("the stored timestamp %d of offset %d in partition %d is out of range: it is not a time in milliseconds", m.Timestamp.UnixMilli(), m.Offset, m.Partition)
 		}
 		newest = m.Timestamp
 		return nil
 	})
-	if err != nil {
-		return time.Time{}, fmt.Errorf("time of the last record: %w", err)
-	}
-	return newest, nil
+	return newest, err
 }
 
-func (i *Inspector) topicGroups(ctx context.Context, name string) ([]TopicGroup, error) {
+func (i *Inspector) topicGroups(ctx context.Context, name string) (out []TopicGroup, err error) {
+	defer wrap(&err, "groups of the topic")
 	all, _, err := i.groups(ctx, nil, nil)
-	if err != nil {
-		return nil, fmt.Errorf("groups of the topic: %w", err)
-	}
-	out := []TopicGroup{}
+	out = []TopicGroup{}
 	for _, g := range all {
-		members := 0
+		t := TopicGroup{Name: g.Name, Type: g.Type, State: g.State}
 		for _, m := range g.Members {
 			if len(m.Assigned[name]) > 0 {
-				members++
+				t.Members++
 			}
 		}
-		lag, any := int64(0), members > 0
+		any := t.Members > 0
 		for _, p := range g.Partitions {
-			if p.Topic != name {
-				continue
+			if p.Topic == name {
+				any = true
+				t.Lag = addLag(t.Lag, p.Lag)
 			}
-			any = true
-			lag = addLag(lag, p.Lag)
 		}
 		if any {
-			out = append(out, TopicGroup{Name: g.Name, Type: g.Type, State: g.State, Members: members, Lag: lag})
+			out = append(out, t)
 		}
 	}
-	return out, nil
+	return out, err
 }
