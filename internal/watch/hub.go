@@ -87,13 +87,17 @@ func (s *Subscription) take() (u Update, ok, open bool) {
 // encoded is the newest state as JSON. w.mu is held.
 func (w *Watcher) encoded() []byte {
 	if w.full == nil {
-		b, err := json.Marshal(w.state)
-		if err != nil { // no state of plain maps and numbers comes here
-			b = []byte("{}")
-		}
-		w.full = b
+		w.full = encode(w.state)
 	}
 	return w.full
+}
+
+func encode(s *State) []byte {
+	b, err := json.Marshal(s)
+	if err != nil { // no state of plain maps and numbers comes here
+		return []byte("{}")
+	}
+	return b
 }
 
 // Snapshot returns the newest state as JSON.
@@ -106,23 +110,20 @@ func (w *Watcher) Snapshot() []byte {
 // publish makes a version current and wakes those who follow. Patches are only
 // made when somebody does.
 func (w *Watcher) publish(next *State, entries []Entry) {
-	doc, err := newDocument(next)
-	if err != nil {
-		w.cfg.Log.Error("state not published", "error", err)
-		return
-	}
 	w.mu.Lock()
-	old, followed := w.doc, len(w.clients) > 0
+	var old []byte
+	if len(w.clients) > 0 {
+		old = w.encoded()
+	}
 	w.mu.Unlock()
-	var patch []byte
-	if followed {
-		if patch, err = doc.patchFrom(old); err != nil {
-			w.cfg.Log.Error("patch not made", "error", err)
-		}
+	var full, patch []byte
+	if old != nil {
+		full = encode(next)
+		patch = diff(old, full)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.state, w.doc, w.full = next, doc, nil
+	w.state, w.full = next, full
 	w.version++
 	w.append(entries)
 	for s := range w.clients {

@@ -71,7 +71,6 @@ type Watcher struct {
 
 	mu      sync.Mutex
 	state   *State
-	doc     *document
 	full    []byte // the state as JSON, made when first asked for
 	version int64
 	log     []Entry
@@ -101,10 +100,6 @@ func New(cfg Config) (*Watcher, error) {
 		Cluster: Cluster{Controller: -1, Brokers: map[string]*Broker{}},
 		Streams: map[string]*Stream{}, Topics: map[string]*Topic{}, Groups: map[string]*Group{}}
 	w.state = w.next
-	var err error
-	if w.doc, err = newDocument(w.state); err != nil {
-		return nil, err
-	}
 	return w, nil
 }
 
