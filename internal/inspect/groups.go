@@ -123,17 +123,20 @@ func (i *Inspector) Group(ctx context.Context, name string) (d GroupDetail, err 
 	return d, fmt.Errorf("%q: %w", name, ErrNoGroup)
 }
 
+// chooseGroups chooses some groups by their names.
+type chooseGroups = func(names []string) map[string]bool
+
 // Details describes all groups at once, ordered by name, and says in warnings which
 // brokers did not answer. Of those that aged chooses by their names, the age of the
 // oldest message that is not consumed is looked up.
-func (i *Inspector) Details(ctx context.Context, aged func(names []string) map[string]bool) (all []GroupDetail, warnings []string, err error) {
+func (i *Inspector) Details(ctx context.Context, aged chooseGroups) (all []GroupDetail, warnings []string, err error) {
 	defer wrap(&err, "describe groups")
 	return i.groups(ctx, nil, aged)
 }
 
 // groups loads all groups, or the one that is named. aged chooses those of which the
 // age of the first message that is not consumed is looked up; nil for none.
-func (i *Inspector) groups(ctx context.Context, only *string, aged func(names []string) map[string]bool) (all []GroupDetail, warnings []string, err error) {
+func (i *Inspector) groups(ctx context.Context, only *string, aged chooseGroups) (all []GroupDetail, warnings []string, err error) {
 	listed, warnings, err := i.listGroups(ctx)
 	if err != nil {
 		return nil, nil, err

@@ -119,7 +119,8 @@ func (i *Inspector) overlay(ctx context.Context) (Overlay, []string) {
 // eachBroker asks every broker at once, without the client's retries (they take most of a
 // minute for a broker that is gone), and calls take with each response, one call at a time.
 // It returns a warning for each broker that did not answer.
-func eachBroker[R kmsg.Response](ctx context.Context, i *Inspector, brokers kadm.BrokerDetails, what string, req func() kmsg.Request, take func(id int32, resp R) error) (warnings []string) {
+func eachBroker[R kmsg.Response](ctx context.Context, i *Inspector, brokers kadm.BrokerDetails, what string,
+	req func() kmsg.Request, take func(id int32, resp R) error) (warnings []string) {
 	var (
 		mu  sync.Mutex
 		all sync.WaitGroup

@@ -8,7 +8,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/weir-project/weir/internal/kafka"
-	"github.com/weir-project/weir/internal/web"
 )
 
 // producer writes records by hand. The client's default partitioner takes the key's.
@@ -22,30 +21,26 @@ type producer struct {
 const anyLarge = 1<<31 - 1
 
 // Produce implements web.Producer.
-func (p *producer) Produce(ctx context.Context, r web.Record) (int32, int64, error) {
+func (p *producer) Produce(ctx context.Context, r *kgo.Record) error {
 	n, err := p.partitions(ctx, r.Topic)
 	if err != nil {
-		return 0, 0, err
+		return err
 	}
 	if int(r.Partition) >= n {
-		return 0, 0, fmt.Errorf("%s has no partition %d, but 0 to %d: choose one of them", r.Topic, r.Partition, n-1)
+		return fmt.Errorf("%s has no partition %d, but 0 to %d: choose one of them", r.Topic, r.Partition, n-1)
 	}
-	rec := &kgo.Record{Topic: r.Topic, Partition: r.Partition, Key: r.Key, Value: r.Value}
 	if r.Partition < 0 {
-		rec.Partition = partitionOf(rec, n)
-	}
-	for _, h := range r.Headers {
-		rec.Headers = append(rec.Headers, kgo.RecordHeader{Key: h[0], Value: []byte(h[1])})
+		r.Partition = partitionOf(r, n)
 	}
 	cl, err := p.cfg.NewClient(append(impatient(), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerBatchMaxBytes(kafka.MaxMessageBytes))...)
+	if err == nil {
+		defer cl.Close()
+		err = cl.ProduceSync(ctx, r).FirstErr()
+	}
 	if err != nil {
-		return 0, 0, fmt.Errorf("write a record: %w", err)
+		return fmt.Errorf("write a record: %w", err)
 	}
-	defer cl.Close()
-	if err := cl.ProduceSync(ctx, rec).FirstErr(); err != nil {
-		return 0, 0, fmt.Errorf("write a record: %w", err)
-	}
-	return rec.Partition, rec.Offset, nil
+	return nil
 }
 
 // PartitionOf implements web.Producer.

@@ -71,7 +71,8 @@ func (w *Watcher) changeTopics(change func(name string, t *Topic)) {
 }
 
 // topic sums up one topic and notes its leaders.
-func (w *Watcher) topic(now time.Time, m kadm.TopicDetail, past *pastTopic, ends, starts map[int32]kadm.ListedOffset, leads map[int32]int) *Topic {
+func (w *Watcher) topic(now time.Time, m kadm.TopicDetail, past *pastTopic,
+	ends, starts map[int32]kadm.ListedOffset, leads map[int32]int) *Topic {
 	t := &Topic{Partitions: len(m.Partitions), Internal: m.IsInternal, Bytes: -1}
 	was := w.next.Topics[m.Topic]
 	if was != nil {

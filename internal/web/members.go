@@ -86,7 +86,8 @@ func (s *Server) memberRemove(r *http.Request) (RebalanceAnswer, error) {
 	return s.changeMembers(r, "leave", Members.Remove, "OffsetCommit", "LeaveGroup", "JoinGroup (of the others)", "SyncGroup")
 }
 
-func (s *Server) changeMembers(r *http.Request, verb string, do func(Members, context.Context, string) (Rebalance, error), requests ...string) (a RebalanceAnswer, err error) {
+func (s *Server) changeMembers(r *http.Request, verb string, do func(Members, context.Context, string) (Rebalance, error),
+	requests ...string) (a RebalanceAnswer, err error) {
 	group := groupName(r)
 	if s.cfg.Members == nil || s.cfg.Members.Own(group) == nil {
 		return a, conflict("the members of %q are no counters of this weir: start or stop them where they run", group)

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kgo"
+
 	"github.com/weir-project/weir/internal/inspect"
 )
 
@@ -306,26 +308,28 @@ func (s *Server) produce(r *http.Request, req produceRequest) (a produceAnswer, 
 	if s.cfg.Producer == nil {
 		return a, errReadOnly
 	}
-	rec := Record{Topic: r.PathValue("topic"), Partition: -1, Value: []byte(req.Value), Headers: req.Headers}
+	rec := &kgo.Record{Topic: r.PathValue("topic"), Partition: -1, Value: []byte(req.Value)}
+	for _, h := range req.Headers {
+		rec.Headers = append(rec.Headers, kgo.RecordHeader{Key: h[0], Value: []byte(h[1])})
+	}
 	if req.Partition != nil {
 		rec.Partition = *req.Partition
 	}
 	if req.Key != nil {
 		rec.Key = []byte(*req.Key)
 	}
-	a.Partition, a.Offset, err = s.cfg.Producer.Produce(r.Context(), rec)
-	a.how = by(produceCommand(rec, a.Partition, s.brokerAddress(-1)), "Metadata", "InitProducerId", "Produce")
-	return a, err
+	err = s.cfg.Producer.Produce(r.Context(), rec)
+	return produceAnswer{rec.Partition, rec.Offset, by(produceCommand(rec, s.brokerAddress(-1)), "Metadata", "InitProducerId", "Produce")}, err
 }
 
 // produceCommand writes the same record; a value that is long comes from a file.
-func produceCommand(r Record, partition int32, broker string) string {
-	c := fmt.Sprintf("kcat -P -b %s -t %s -p %d", broker, ShellWord(r.Topic), partition)
+func produceCommand(r *kgo.Record, broker string) string {
+	c := fmt.Sprintf("kcat -P -b %s -t %s -p %d", broker, ShellWord(r.Topic), r.Partition)
 	if r.Key != nil {
 		c += " -k " + ShellWord(string(r.Key))
 	}
 	for _, h := range r.Headers {
-		c += " -H " + ShellWord(h[0]+"="+h[1])
+		c += " -H " + ShellWord(h.Key+"="+string(h.Value))
 	}
 	if len(r.Value) > 4<<10 {
 		return c + " VALUE.json"

@@ -116,7 +116,8 @@ func (s *Server) restart(r *http.Request) (ChangeAnswer, error) {
 
 const restarted = "restarted"
 
-func (s *Server) changeBroker(r *http.Request, verb, flag, past string, do func(Brokers, context.Context, int32) error) (a ChangeAnswer, err error) {
+func (s *Server) changeBroker(r *http.Request, verb, flag, past string,
+	do func(Brokers, context.Context, int32) error) (a ChangeAnswer, err error) {
 	id, err := pathID(r, "broker")
 	if err != nil {
 		return a, err

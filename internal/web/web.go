@@ -17,6 +17,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kgo"
+
 	"github.com/weir-project/weir/internal/inspect"
 	"github.com/weir-project/weir/internal/intake"
 	"github.com/weir-project/weir/internal/watch"
@@ -33,20 +35,12 @@ type Brokers interface {
 	Restart(ctx context.Context, id int32) error
 }
 
-// Producer writes one record by hand. A partition below 0 is chosen by the key.
+// Producer writes one record by hand.
 type Producer interface {
-	Produce(ctx context.Context, r Record) (partition int32, offset int64, err error)
+	// Produce sets the record's partition, which the key chooses where it is below 0, and offset.
+	Produce(ctx context.Context, r *kgo.Record) error
 	// PartitionOf returns the murmur2 hash of a key and the partition it chooses.
 	PartitionOf(ctx context.Context, topic string, key []byte) (hash uint32, partition int32, err error)
-}
-
-// Record is a record written by hand.
-type Record struct {
-	Topic     string
-	Partition int32
-	Key       []byte // nil for none
-	Value     []byte
-	Headers   [][2]string
 }
 
 // Config of a Server.
