@@ -198,7 +198,7 @@ func (p ReplayPlan) Compare(ctx context.Context, classify func([]byte) string) (
 		return Comparison{}, err
 	}
 	at := p.i.bounds(ctx, meta, LogStarts, LogEnds)
-	c := comparing{p: p, classify: classify, original: map[string]int64{}, replay: map[string]int64{}}
+	c := comparing{p: p, classify: classify, rows: map[string]*KindRow{}}
 	for _, part := range p.Partitions {
 		a, okA := original[part.Partition]
 		b, okB := replay[part.Partition]
@@ -210,7 +210,7 @@ func (p ReplayPlan) Compare(ctx context.Context, classify func([]byte) string) (
 			return Comparison{}, err
 		}
 		if err := c.add(ctx, a, b, low); err != nil {
-			return Comparison{}, err
+			return Comparison{}, fmt.Errorf("partition %d: %w", part.Partition, err)
 		}
 	}
 	return c.result(), nil
@@ -218,22 +218,31 @@ func (p ReplayPlan) Compare(ctx context.Context, classify func([]byte) string) (
 
 // comparing collects a Comparison.
 type comparing struct {
-	p                 ReplayPlan
-	classify          func([]byte) string
-	original, replay  map[string]int64
-	trimmed, adjusted int64
+	p        ReplayPlan
+	classify func([]byte) string
+	rows     map[string]*KindRow
+	Comparison
 }
 
-// add brings the replay's counts b to the stretch of the original's counts a.
+func (c *comparing) row(kind string) *KindRow {
+	if c.rows[kind] == nil {
+		c.rows[kind] = &KindRow{Kind: kind}
+	}
+	return c.rows[kind]
+}
+
+var errReplayGone = errors.New("what the replay alone counted is no longer in the log")
+
+// add brings the replay's counts b to the offset range of the original's counts a.
 func (c *comparing) add(ctx context.Context, a, b tally.Tally, low int64) error {
 	if a.TopicID != "" && b.TopicID != "" && a.TopicID != b.TopicID {
-		return fmt.Errorf("partition %d: the topic was created again: the group counted another one", a.Partition)
+		return errors.New("the topic was created again: the group counted another one")
 	}
 	for k, n := range a.Counts {
-		c.original[k] += n
+		c.row(k).Original += n
 	}
 	for k, n := range b.Counts {
-		c.replay[k] += n
+		c.row(k).Replay += n
 	}
 	for _, s := range []struct {
 		from, to, sign int64
@@ -248,9 +257,9 @@ func (c *comparing) add(ctx context.Context, a, b tally.Tally, low int64) error 
 		}
 		if s.from < low {
 			if s.sign < 0 {
-				return fmt.Errorf("partition %d: what the replay alone counted is no longer in the log", a.Partition)
+				return errReplayGone
 			}
-			c.trimmed += min(low, s.to) - s.from
+			c.Trimmed += min(low, s.to) - s.from
 			s.from = min(low, s.to)
 		}
 		if err := c.recount(ctx, a.Partition, s.from, s.to, s.sign); err != nil {
@@ -260,42 +269,37 @@ func (c *comparing) add(ctx context.Context, a, b tally.Tally, low int64) error 
 	return nil
 }
 
-// recount adds what lies between two offsets to the replay's counts, or takes it
-// away.
+// recount adds the records between two offsets to the replay's counts, or subtracts them.
 func (c *comparing) recount(ctx context.Context, partition int32, from, to, sign int64) error {
 	reader := scan.New(c.p.i.cfg.Client, scan.Options{})
 	return reader.Read(ctx, offsets(c.p.Topic, partition, from, to), func(chunk scan.Chunk) error {
 		for _, r := range chunk.Records {
-			c.replay[scan.Kind(r, c.classify)] += sign
+			c.row(scan.Kind(r, c.classify)).Replay += sign
 		}
-		c.adjusted += int64(len(chunk.Records))
+		c.Adjusted += int64(len(chunk.Records))
 		if chunk.Trimmed > 0 && sign < 0 {
-			return fmt.Errorf("partition %d: what the replay alone counted is no longer in the log", partition)
+			return errReplayGone
 		}
-		c.trimmed += chunk.Trimmed
+		c.Trimmed += chunk.Trimmed
 		return nil
 	})
 }
 
 func (c *comparing) result() Comparison {
-	out := Comparison{Kinds: []KindRow{}, Equal: true, Trimmed: c.trimmed, Adjusted: c.adjusted}
-	both := maps.Clone(c.original)
-	maps.Copy(both, c.replay)
+	c.Kinds, c.Equal = []KindRow{}, true
 	var sum int64
-	for _, k := range slices.Sorted(maps.Keys(both)) {
-		row := KindRow{Kind: k, Original: c.original[k], Replay: c.replay[k]}
+	for _, k := range slices.Sorted(maps.Keys(c.rows)) {
+		row := *c.rows[k]
 		if row.Original == 0 && row.Replay == 0 {
 			continue
 		}
 		row.Difference = row.Original - row.Replay
 		sum += row.Difference
-		if row.Difference < 0 || row.Difference > 0 && c.trimmed == 0 {
-			out.Equal = false
+		if row.Difference < 0 || row.Difference > 0 && c.Trimmed == 0 {
+			c.Equal = false
 		}
-		out.Kinds = append(out.Kinds, row)
+		c.Kinds = append(c.Kinds, row)
 	}
-	if sum > c.trimmed {
-		out.Equal = false
-	}
-	return out
+	c.Equal = c.Equal && sum <= c.Trimmed
+	return c.Comparison
 }

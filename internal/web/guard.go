@@ -22,7 +22,7 @@ const tokenCookie = "weir_token"
 func (s *Server) guard(next http.Handler) http.Handler {
 	cross := http.NewCrossOriginProtection()
 	cross.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		writeJSON(w, http.StatusForbidden, map[string]string{"error": "this change was asked for by a page of another origin: open weir's own page and do it there"})
+		refuse(w, http.StatusForbidden, "this change was asked for by a page of another origin: open weir's own page and do it there")
 	}))
 	next = cross.Handler(next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -33,12 +33,13 @@ func (s *Server) guard(next http.Handler) http.Handler {
 		h.Set("Cross-Origin-Opener-Policy", "same-origin")
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
 		if !s.knownHost(r.Host) {
-			writeJSON(w, http.StatusMisdirectedRequest, map[string]string{"error": "weir does not answer to the name " + r.Host + ": use its address, or localhost, or start it with --allow-host and that name"})
+			refuse(w, http.StatusMisdirectedRequest,
+				"weir does not answer to the name "+r.Host+": use its address, or localhost, or start it with --allow-host and that name")
 			return
 		}
 		// Reads are kept from other sites too: the browser says where they come from.
 		if site := r.Header.Get("Sec-Fetch-Site"); site == "cross-site" && r.Header.Get("Sec-Fetch-Mode") != "navigate" {
-			writeJSON(w, http.StatusForbidden, map[string]string{"error": "another site asked for this: open weir's own page"})
+			refuse(w, http.StatusForbidden, "another site asked for this: open weir's own page")
 			return
 		}
 		if !s.admit(w, r) {
@@ -48,13 +49,17 @@ func (s *Server) guard(next http.Handler) http.Handler {
 	})
 }
 
+func refuse(w http.ResponseWriter, status int, why string) {
+	writeJSON(w, status, errorAnswer{Error: why})
+}
+
 // knownHost reports whether a Host header names this server: a loopback or other
 // address (a page cannot be served from an address that is not its own), or a
 // name that was configured. Any other name is DNS rebinding.
 func (s *Server) knownHost(hostport string) bool {
-	host := hostport
-	if h, _, err := net.SplitHostPort(hostport); err == nil {
-		host = h
+	host, _, err := net.SplitHostPort(hostport)
+	if err != nil {
+		host = hostport
 	}
 	host = strings.TrimSuffix(strings.ToLower(strings.Trim(host, "[]")), ".")
 	if _, err := netip.ParseAddr(host); err == nil {
@@ -86,7 +91,7 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request) bool {
 	if c, err := r.Cookie(tokenCookie); err == nil && same(c.Value, s.cfg.Token) {
 		return true
 	}
-	writeJSON(w, http.StatusUnauthorized, map[string]string{"error": "a token is needed: open the link that weir printed, or send Authorization: Bearer TOKEN"})
+	refuse(w, http.StatusUnauthorized, "a token is needed: open the link that weir printed, or send Authorization: Bearer TOKEN")
 	return false
 }
 
