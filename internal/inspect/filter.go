@@ -43,7 +43,7 @@ func parseWant(s string) want {
 	return want{name, value, !ok}
 }
 
-// Check says what is wrong with a filter, nil for nothing.
+// Check returns why a filter is invalid, nil for a valid one.
 func (f *Filter) Check() error {
 	_, err := f.compile()
 	return err

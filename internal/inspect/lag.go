@@ -74,7 +74,7 @@ type seen struct {
 
 type counted struct{ from, to, messages int64 }
 
-// maxSeen bounds what is remembered.
+// maxSeen bounds the partitions that are remembered.
 const maxSeen = 100_000
 
 // fill replaces the lag by what is remembered of exactly these offsets.

@@ -36,7 +36,7 @@ type ring struct {
 	values [Points]float32
 }
 
-// HistoryAnswer is what was asked of the history.
+// HistoryAnswer holds the series that were asked for.
 type HistoryAnswer struct {
 	StepMS int64 `json:"step_ms"`
 	End    int64 `json:"end"` // of the last point, in Unix milliseconds
@@ -118,7 +118,7 @@ func (h *history) get(names []string) HistoryAnswer {
 				out[i] = &v
 			}
 		}
-		// A young series is short: what nobody watched is not sent.
+		// trim shortens a young series.
 		a.Series[name] = out
 	}
 	trim(a.Series)

@@ -46,7 +46,7 @@ func (s *Subscription) Close() {
 	delete(s.w.clients, s)
 }
 
-// Next waits for news. It returns false when ctx ends or nobody watches any more.
+// Next waits for news. It returns false when ctx or the watch ends.
 func (s *Subscription) Next(ctx context.Context) (Update, bool) {
 	for {
 		select {
@@ -107,8 +107,8 @@ func (w *Watcher) Snapshot() []byte {
 	return w.encoded()
 }
 
-// publish makes a version current and wakes those who follow. Patches are only
-// made when somebody does.
+// publish makes a version current and wakes the subscribers. Without any, it makes no
+// patch.
 func (w *Watcher) publish(next *State, entries []Entry) {
 	w.mu.Lock()
 	var old []byte
@@ -135,7 +135,7 @@ func (w *Watcher) publish(next *State, entries []Entry) {
 	w.wake()
 }
 
-// wake tells all who follow that there is something new. w.mu is held.
+// wake wakes all subscribers. w.mu is held.
 func (w *Watcher) wake() {
 	for s := range w.clients {
 		select {

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// job is work that goes on beside the requests, once at a time, and the state of the
-// last one. P is its progress, R its result. It is safe for concurrent use.
+// job is work that runs in the background, once at a time, and the state of its last
+// run. P is its progress, R its result. It is safe for concurrent use.
 type job[P, R any] struct {
 	mu   sync.Mutex
 	last jobState[P, R]

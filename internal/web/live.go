@@ -48,7 +48,7 @@ func (s *stream) event(name, id string, data []byte) {
 	fmt.Fprintf(&s.b, "data: %s\n\n", data)
 }
 
-// send writes what was added.
+// send writes the events that were added.
 func (s *stream) send() error {
 	if s.b.Len() == 0 {
 		return nil

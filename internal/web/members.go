@@ -92,7 +92,7 @@ func (s *Server) changeMembers(r *http.Request, verb string, do func(Members, co
 	if s.cfg.Members == nil || s.cfg.Members.Own(group) == nil {
 		return a, conflict("the members of %q are no counters of this weir: start or stop them where they run", group)
 	}
-	// What is begun is measured to its end, also when nobody waits for it any more.
+	// The change is measured to its end, also when its client no longer waits.
 	if a.Rebalance, err = do(s.cfg.Members, s.work.ctx, group); err != nil {
 		return a, conflict("%w", err)
 	}

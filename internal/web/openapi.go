@@ -133,7 +133,7 @@ func orNull(of object) object {
 }
 
 // named describes a struct once and refers to it. Members that may be left out are
-// those that their tag lets be; any others there are none.
+// those whose tag says so. There are no other members.
 func (s schemas) named(t reflect.Type) object {
 	name := t.Name()
 	if name == "" {

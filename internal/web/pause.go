@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	// ackEvery is how exactly a pause is measured, and leadEvery how often it is asked
-	// meanwhile who leads.
+	// ackEvery is how exactly a pause is measured, and leadEvery how often the leaders are
+	// looked up meanwhile.
 	ackEvery  = 5 * time.Millisecond
 	leadEvery = 250 * time.Millisecond
 	// watchAtLeast and watchAtMost bound how long producers are watched after a change.

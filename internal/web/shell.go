@@ -18,7 +18,7 @@ func ShellWord(s string) string {
 	if strings.IndexFunc(s, visible.Hidden) < 0 {
 		return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 	}
-	var b strings.Builder // in which nothing hides: a name can be anybody's
+	var b strings.Builder // without hidden characters: any program can choose a name
 	for _, r := range s {
 		switch {
 		case visible.Hidden(r):

@@ -38,7 +38,7 @@ type Socket struct {
 func OpenSocket(path string, overlay func(context.Context) (inspect.Overlay, error)) (*Socket, error) {
 	s := &Socket{Path: path, done: make(chan struct{})}
 	if len(s.Path) > MaxSocketPath {
-		tmp, err := os.MkdirTemp("", "weir-") // 0700: nobody else reaches what is in it
+		tmp, err := os.MkdirTemp("", "weir-") // 0700: only this user reaches the socket
 		if err != nil {
 			return nil, fmt.Errorf("open control socket: %w", err)
 		}

@@ -27,21 +27,21 @@ type tailBatch struct {
 	Skipped  int64                 `json:"skipped"`
 }
 
-// tails are the topics that are being followed: readers who ask the same share one
-// consumer and one encoding, so that a hundred open tabs cost little more than one.
+// tails are the topics that are being followed. Equal requests share one reader and one
+// encoding, so that a hundred open tabs cost little more than one.
 type tails struct {
 	mu     sync.Mutex
 	shared map[string]*tail
 }
 
-// tail follows one topic for all who asked the same.
+// tail follows one topic for all equal requests.
 type tail struct {
 	cancel  context.CancelFunc
 	done    chan struct{}
 	readers map[*tailReader]bool // guarded by tails.mu
 }
 
-// tailReader is one of those who follow.
+// tailReader is one of the requests that follow a tail.
 type tailReader struct {
 	events chan tailEvent
 	lost   int64 // messages in events that it was too slow for; guarded by tails.mu
@@ -54,7 +54,8 @@ type tailEvent struct {
 	n    int64 // messages in it, shown or skipped
 }
 
-// join makes r follow what key stands for, which run follows until its context ends.
+// join returns the tail of a key, with a new reader of it. Where there is none yet, run
+// follows the topic until its context ends.
 func (ts *tails) join(key string, run func(ctx context.Context, t *tail)) (*tail, *tailReader) {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
@@ -72,7 +73,7 @@ func (ts *tails) join(key string, run func(ctx context.Context, t *tail)) (*tail
 			ts.mu.Lock()
 			defer ts.mu.Unlock()
 			if ts.shared[key] == t {
-				delete(ts.shared, key) // it ended by itself: who comes next begins anew
+				delete(ts.shared, key) // it ended by itself: the next request begins anew
 			}
 			for r := range t.readers {
 				close(r.events)

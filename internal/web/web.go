@@ -142,7 +142,7 @@ func New(cfg Config) (*Server, error) {
 // ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
 
-// Close ends live streams and what was begun besides answering, and waits for it.
+// Close ends live streams and jobs, and waits for them.
 func (s *Server) Close() {
 	s.work.close()
 	s.lab.wg.Wait()
@@ -213,7 +213,7 @@ func (w *work) begin() bool {
 	return !w.closed
 }
 
-// close ends what is under way and waits for it.
+// close ends the work in progress and waits for it.
 func (w *work) close() {
 	w.cancel()
 	w.mu.Lock()
