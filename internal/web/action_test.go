@@ -189,9 +189,10 @@ func TestReplayIsRefusedWhileOneRuns(t *testing.T) {
 func TestCloseWaitsForChanges(t *testing.T) {
 	begun, release := make(chan struct{}), make(chan struct{})
 	var ended atomic.Bool
+	begin := sync.OnceFunc(func() { close(begun) }) // another verification may begin before the server is closed
 	s, _ := server(t, func(c *Config) {
 		c.Verify = func(context.Context, func(any)) (any, error) {
-			close(begun)
+			begin()
 			<-release
 			ended.Store(true)
 			return nil, nil
