@@ -17,9 +17,7 @@ import (
 func spilling(t *testing.T, disk int64) (*overflow.Queue, string) {
 	t.Helper()
 	dir := t.TempDir()
-	q := overflow.New(10, 1<<30)
-	q.SpillTo(dir, disk)
-	q.SetPolicy(overflow.Spill)
+	q := overflow.New(overflow.Config{Events: 10, Bytes: 1 << 30, Dir: dir, DiskBytes: disk, Policy: overflow.Spill})
 	for i := 0; i < 100; i += 5 {
 		mustPut(t, q, batch(i, 5, 10))
 	}
@@ -94,9 +92,7 @@ func TestBeyondItsShareOfTheDiskASpillDropsAndCounts(t *testing.T) {
 }
 
 func TestADiskThatRefusesIsSeen(t *testing.T) {
-	q := overflow.New(5, 1<<30)
-	q.SpillTo(filepath.Join(t.TempDir(), "missing"), 1<<20)
-	q.SetPolicy(overflow.Spill)
+	q := overflow.New(overflow.Config{Events: 5, Bytes: 1 << 30, Dir: filepath.Join(t.TempDir(), "missing"), DiskBytes: 1 << 20, Policy: overflow.Spill})
 	mustPut(t, q, batch(0, 5, 10))
 	mustPut(t, q, batch(5, 5, 10))
 	s := q.Stats()
@@ -109,8 +105,7 @@ func TestADiskThatRefusesIsSeen(t *testing.T) {
 }
 
 func TestSpillWithoutADiskIsBlock(t *testing.T) {
-	q := overflow.New(5, 1<<30)
-	q.SetPolicy(overflow.Spill)
+	q := overflow.New(overflow.Config{Events: 5, Bytes: 1 << 30, Policy: overflow.Spill})
 	if p := q.Stats().Policy; p != overflow.Block {
 		t.Errorf("the policy is %v", p)
 	}
@@ -118,9 +113,7 @@ func TestSpillWithoutADiskIsBlock(t *testing.T) {
 
 // TestASpilledEventIsTheSame has every field of a batch set.
 func TestASpilledEventIsTheSame(t *testing.T) {
-	q := overflow.New(1, 1<<30)
-	q.SpillTo(t.TempDir(), 1<<20)
-	q.SetPolicy(overflow.Spill)
+	q := overflow.New(overflow.Config{Events: 1, Bytes: 1 << 30, Dir: t.TempDir(), DiskBytes: 1 << 20, Policy: overflow.Spill})
 	mustPut(t, q, batch(0, 1, 10))
 	want := event.Event{Route: event.Reject, Kind: "malformed", Key: []byte("k"), Value: bytes.Repeat([]byte{0, 0xff}, 200_000), ID: []byte{}, TimeUS: -7, Size: 1 << 40, Detail: "why"}
 	cursor := event.Cursor{Host: "h:1", Seq: 9, TimeUS: 8, Partitions: []event.Partition{{Topic: "t", Partition: 3, TimestampMS: 4}}, Last: "id", Scope: "s", Origin: "live"}

@@ -24,14 +24,11 @@ func (q *Queue) apply(c *chunk) {
 		})
 		q.refill()
 	}
-	switch {
-	case q.onDisk():
-	case (behind || q.policy == Spill) && len(q.chunks) > 0 && !q.fits(c, 1):
-	default:
+	if q.onDisk() || (behind || q.policy == Spill) && len(q.chunks) > 0 && !q.fits(c, 1) {
+		q.spill(c)
+	} else {
 		q.add(c)
-		return
 	}
-	q.spill(c)
 }
 
 // admit returns a function that says which of the new events DropNewest or Sample keep.
@@ -110,12 +107,12 @@ func (q *Queue) spill(c *chunk) {
 		return
 	}
 	q.filter(c, func(*event.Event) bool { return false })
-	switch {
-	case len(q.disk.entries) == 0:
+	switch n := len(q.disk.entries); {
+	case n == 0:
 		q.add(c) // gaps are more than fits, but little, and a proof
 	case len(c.Events) == 0:
-		q.disk.after = &c.Cursor
+		q.disk.entries[n-1].cursor = c.Cursor
 	case !q.disk.write(c, true):
-		q.err = fmt.Errorf("%w: a gap cannot be written behind them: %w", ErrSpill, q.disk.err)
+		q.err = fmt.Errorf("%w: a gap cannot be written behind them: %s", ErrSpill, q.disk.Err)
 	}
 }

@@ -82,9 +82,7 @@ func TestWhatIsDroppedIsCountedByItsPolicy(t *testing.T) {
 	const capacity, n = 100, 1000
 	for _, p := range overflow.Policies()[1:] {
 		for _, size := range []int{1, 7, 64, 250} { // a batch over the capacity, too
-			q := overflow.New(capacity, 1<<30)
-			q.SpillTo(t.TempDir(), 5000)
-			q.SetPolicy(p)
+			q := overflow.New(overflow.Config{Events: capacity, Bytes: 1 << 30, Dir: t.TempDir(), DiskBytes: 5000, Policy: p})
 			for i := 0; i < n; i += size {
 				mustPut(t, q, batch(i, min(size, n-i), 10))
 				if s := q.Stats(); s.Events > max(capacity, size) || p != overflow.DropOldest && p != overflow.Spill && s.Events > capacity {
@@ -111,9 +109,7 @@ func TestPoliciesKeepWhatTheySay(t *testing.T) {
 	const capacity, n = 100, 1000
 	got := map[overflow.Policy][]int64{}
 	for _, p := range overflow.Policies()[1:] {
-		q := overflow.New(capacity, 1<<30)
-		q.SpillTo(t.TempDir(), 1<<30)
-		q.SetPolicy(p)
+		q := overflow.New(overflow.Config{Events: capacity, Bytes: 1 << 30, Dir: t.TempDir(), DiskBytes: 1 << 30, Policy: p})
 		for i := 0; i < n; i += 5 {
 			mustPut(t, q, batch(i, 5, 10))
 		}
@@ -138,9 +134,7 @@ func TestPoliciesKeepWhatTheySay(t *testing.T) {
 func TestDropsBoundBytes(t *testing.T) {
 	const bound = 10_000
 	for _, p := range overflow.Policies()[1:] {
-		q := overflow.New(1<<30, bound)
-		q.SpillTo(t.TempDir(), bound)
-		q.SetPolicy(p)
+		q := overflow.New(overflow.Config{Events: 1 << 30, Bytes: bound, Dir: t.TempDir(), DiskBytes: bound, Policy: p})
 		for i := range 100 {
 			mustPut(t, q, batch(i*3, 3, 300))
 			if s := q.Stats(); s.Bytes > bound {
@@ -158,9 +152,7 @@ func TestDropsBoundBytes(t *testing.T) {
 
 func TestAGapIsNeverDroppedAndASkipIsNoLoss(t *testing.T) {
 	for _, p := range overflow.Policies()[1:] {
-		q := overflow.New(4, 1<<30)
-		q.SpillTo(t.TempDir(), 100)
-		q.SetPolicy(p)
+		q := overflow.New(overflow.Config{Events: 4, Bytes: 1 << 30, Dir: t.TempDir(), DiskBytes: 100, Policy: p})
 		for i := range 10 {
 			b := batch(i*4, 4, 10)
 			b.Events[1].Route, b.Events[2].Route = event.Gap, event.Skip
@@ -193,7 +185,7 @@ func TestAGapIsNeverDroppedAndASkipIsNoLoss(t *testing.T) {
 
 func TestAPolicyChangesWhileAPutterWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := overflow.New(10, 1<<30)
+		q := overflow.New(overflow.Config{Events: 10, Bytes: 1 << 30})
 		mustPut(t, q, batch(0, 10, 10))
 		put := make(chan error)
 		go func() { put <- q.Put(t.Context(), batch(10, 5, 10)) }()
@@ -223,9 +215,8 @@ func TestRandomTraffic(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 0))
-	q := overflow.New(50, 4000)
 	dir := t.TempDir()
-	q.SpillTo(dir, 20_000)
+	q := overflow.New(overflow.Config{Events: 50, Bytes: 4000, Dir: dir, DiskBytes: 20_000})
 	var got []int64
 	next := 0
 	for range 5000 {

@@ -77,7 +77,7 @@ func (d Drops) Total() (n int64) {
 	return n
 }
 
-// Config describes a Source.
+// Config describes a Queue, and the Source that it is a part of.
 type Config struct {
 	// Events and Bytes bound what waits in memory.
 	Events int
@@ -102,12 +102,7 @@ type Source struct {
 
 // NewSource puts a queue behind a source.
 func NewSource(src ingest.Source, cfg Config) *Source {
-	q := New(cfg.Events, cfg.Bytes)
-	if cfg.Dir != "" {
-		q.SpillTo(cfg.Dir, cfg.DiskBytes)
-	}
-	q.SetPolicy(cfg.Policy)
-	return &Source{Source: src, Queue: q, work: cfg.Work}
+	return &Source{Source: src, Queue: New(cfg), work: cfg.Work}
 }
 
 // Repeats implements ingest.Repeater.
@@ -122,6 +117,7 @@ func (s *Source) Repeats() int {
 // events that wait.
 func (s *Source) Stream(ctx context.Context, from event.Cursor, emit func(*event.Batch) error) error {
 	s.open()
+	defer s.Discard()
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	var ended error
@@ -132,7 +128,6 @@ func (s *Source) Stream(ctx context.Context, from event.Cursor, emit func(*event
 	err := s.handOver(ctx, emit)
 	cancel()
 	wg.Wait()
-	s.Discard()
 	if errors.Is(err, ErrClosed) {
 		return ended
 	}

@@ -111,17 +111,17 @@ type Stats struct {
 	Spilled Spilled
 }
 
-// New returns a queue that holds at most maxEvents events and maxBytes bytes in memory. A
-// batch that is larger than that by itself is admitted when the queue is empty.
-func New(maxEvents int, maxBytes int64) *Queue {
-	q := &Queue{maxEvents: max(maxEvents, 1), maxBytes: max(maxBytes, 1)}
+// New returns a queue. A batch that is larger than its bounds by itself is admitted when the
+// queue is empty.
+func New(cfg Config) *Queue {
+	q := &Queue{maxEvents: max(cfg.Events, 1), maxBytes: max(cfg.Bytes, 1)}
 	q.changed = sync.NewCond(&q.mu)
+	if cfg.Dir != "" {
+		q.disk = &disk{dir: cfg.Dir, Spilled: Spilled{MaxBytes: cfg.DiskBytes}}
+	}
+	q.SetPolicy(cfg.Policy)
 	return q
 }
-
-// SpillTo lets the policy Spill use at most maxBytes of disk in a directory, which must
-// exist. It must be called before the queue is used.
-func (q *Queue) SpillTo(dir string, maxBytes int64) { q.disk = &disk{dir: dir, maxBytes: maxBytes} }
 
 // SetPolicy changes what happens from now on. A source that waits goes on under any policy
 // but Block. An invalid policy, and Spill without a directory, are Block.
@@ -277,7 +277,7 @@ func (q *Queue) Stats() Stats {
 	defer q.mu.Unlock()
 	s := Stats{Events: q.events, MaxEvents: q.maxEvents, Bytes: q.bytes, MaxBytes: q.maxBytes, Blocked: q.blocked, Policy: q.policy, Dropped: q.dropped}
 	if q.disk != nil {
-		s.Spilled = q.disk.stats()
+		s.Spilled = q.disk.Spilled
 	}
 	if !q.since.IsZero() {
 		s.Blocked += time.Since(q.since)
