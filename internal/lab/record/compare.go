@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -38,21 +39,17 @@ func Compare(a, b *Report) (*Comparison, error) {
 		return nil, fmt.Errorf("a report of %s and one of %s have nothing to compare", a.Lab, b.Lab)
 	}
 	c := &Comparison{Lab: a.Lab, Verdicts: [2]Verdict{a.Verdict, b.Verdict}}
-	at := map[[2]string]int{}
 	for i, r := range []*Report{a, b} {
 		for _, m := range r.Measures {
-			key := [2]string{m.Case, m.Name}
-			n, ok := at[key]
-			if !ok {
+			n := slices.IndexFunc(c.Differences, func(d Difference) bool { return d.Case == m.Case && d.Name == m.Name })
+			if n < 0 {
 				n = len(c.Differences)
-				at[key] = n
 				c.Differences = append(c.Differences, Difference{Case: m.Case, Name: m.Name, Unit: m.Unit})
 			}
-			v := m.Value
 			if i == 0 {
-				c.Differences[n].A = &v
+				c.Differences[n].A = &m.Value
 			} else {
-				c.Differences[n].B = &v
+				c.Differences[n].B = &m.Value
 			}
 		}
 	}
@@ -61,26 +58,17 @@ func Compare(a, b *Report) (*Comparison, error) {
 			c.Settings = append(c.Settings, fmt.Sprintf("%s: %s, %s", x[0], x[1], x[2]))
 		}
 	}
-	c.Settings = append(c.Settings, settings(a.Settings, b.Settings)...)
+	x, _ := a.Settings.(map[string]any) // nil where there are none: every setting of the other differs
+	y, _ := b.Settings.(map[string]any)
+	all := map[string]any{}
+	maps.Copy(all, x)
+	maps.Copy(all, y)
+	for _, k := range slices.Sorted(maps.Keys(all)) {
+		if !reflect.DeepEqual(x[k], y[k]) {
+			c.Settings = append(c.Settings, fmt.Sprintf("%s: %s, %s", k, settingText(x[k]), settingText(y[k])))
+		}
+	}
 	return c, nil
-}
-
-// settings lists what differs between two settings as they were read back.
-func settings(a, b any) (out []string) {
-	x, _ := a.(map[string]any) // nil for what is none: every setting of the other differs
-	y, _ := b.(map[string]any)
-	for k, v := range x {
-		if !reflect.DeepEqual(v, y[k]) {
-			out = append(out, fmt.Sprintf("%s: %s, %s", k, settingText(v), settingText(y[k])))
-		}
-	}
-	for k, v := range y {
-		if _, ok := x[k]; !ok {
-			out = append(out, fmt.Sprintf("%s: -, %s", k, settingText(v)))
-		}
-	}
-	slices.Sort(out)
-	return out
 }
 
 // settingLength is how much of a setting is shown, in bytes: the report has all of it.
@@ -106,23 +94,19 @@ func settingText(v any) string {
 
 // Alone returns the cases that only one report has.
 func (c *Comparison) Alone() (onlyA, onlyB []string) {
-	in := map[string][2]bool{}
-	var cases []string
+	var a, b []string // cases of each
 	for _, d := range c.Differences {
-		if _, ok := in[d.Case]; !ok {
-			cases = append(cases, d.Case)
+		if d.A != nil && !slices.Contains(a, d.Case) {
+			a = append(a, d.Case)
 		}
-		in[d.Case] = [2]bool{in[d.Case][0] || d.A != nil, in[d.Case][1] || d.B != nil}
-	}
-	for _, x := range cases {
-		switch in[x] {
-		case [2]bool{true, false}:
-			onlyA = append(onlyA, x)
-		case [2]bool{false, true}:
-			onlyB = append(onlyB, x)
+		if d.B != nil && !slices.Contains(b, d.Case) {
+			b = append(b, d.Case)
 		}
 	}
-	return onlyA, onlyB
+	not := func(x, y []string) []string {
+		return slices.DeleteFunc(slices.Clone(x), func(of string) bool { return slices.Contains(y, of) })
+	}
+	return not(a, b), not(b, a)
 }
 
 // Kept is a report that is kept.

@@ -1,6 +1,7 @@
 package record
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -70,18 +71,16 @@ type Control struct {
 	Value string `json:"value"`
 }
 
-// Allows says what is wrong with a value; nil is fine.
+// Allows returns an error that says what is wrong with a value.
 func (c *Control) Allows(value string) error {
-	if len(c.Values) > 0 {
-		if !slices.Contains(c.Values, value) {
-			return fmt.Errorf("%s cannot be %q: choose one of %s", c.Name, value, strings.Join(c.Values, ", "))
-		}
+	n, err := strconv.ParseFloat(value, 64)
+	switch {
+	case slices.Contains(c.Values, value) || len(c.Values) == 0 && err == nil && n >= c.Min && n <= c.Max:
 		return nil
+	case len(c.Values) > 0:
+		return fmt.Errorf("%s cannot be %q: choose one of %s", c.Name, value, strings.Join(c.Values, ", "))
 	}
-	if n, err := strconv.ParseFloat(value, 64); err != nil || !(n >= c.Min && n <= c.Max) {
-		return fmt.Errorf("%s cannot be %q: give a number from %v to %v %s", c.Name, value, c.Min, c.Max, c.Unit)
-	}
-	return nil
+	return fmt.Errorf("%s cannot be %q: give a number from %v to %v %s", c.Name, value, c.Min, c.Max, c.Unit)
 }
 
 // End is how an experiment ended: with a verdict and the report's directory, or with
@@ -151,17 +150,10 @@ type thinning struct{ step, seen int }
 // Add takes an update in.
 func (p *Picture) Add(u Update) {
 	p.At = u.At
-	if u.Begin != "" {
-		p.Case = u.Begin
-	}
+	p.Case, p.Source, p.Progress = cmp.Or(u.Begin, p.Case), cmp.Or(u.Source, p.Source), cmp.Or(u.Progress, p.Progress)
+	p.End = cmp.Or(u.End, p.End)
 	if u.Rename != nil {
 		p.rename(*u.Rename)
-	}
-	if u.Source != "" {
-		p.Source = u.Source
-	}
-	if u.Progress != "" {
-		p.Progress = u.Progress
 	}
 	for _, x := range u.Points {
 		p.point(x)
@@ -183,9 +175,6 @@ func (p *Picture) Add(u Update) {
 	}
 	if u.Controls != nil {
 		p.Controls = u.Controls
-	}
-	if u.End != nil {
-		p.End = u.End
 	}
 }
 
@@ -209,21 +198,16 @@ func (p *Picture) rename(r Rename) {
 // Merge returns the lines, in which those that an experiment has made at its end, when
 // it knew more, take the place of what was shown while it ran.
 func (p *Picture) Merge(made []Line) []Line {
-	var out []Line
-	for _, l := range p.Lines {
-		if !slices.ContainsFunc(made, func(m Line) bool { return m.Case == l.Case && m.Panel == l.Panel }) {
-			out = append(out, l)
-		}
-	}
-	return append(out, made...)
+	shown := slices.DeleteFunc(slices.Clone(p.Lines), func(l Line) bool {
+		return slices.ContainsFunc(made, func(m Line) bool { return m.Case == l.Case && m.Panel == l.Panel })
+	})
+	return append(shown, made...)
 }
 
 func (p *Picture) tradeoff(t Tradeoff) {
-	i := slices.IndexFunc(p.Tradeoffs, func(x Tradeoff) bool { return x.Case == t.Case })
-	switch {
-	case i >= 0:
+	if i := slices.IndexFunc(p.Tradeoffs, func(x Tradeoff) bool { return x.Case == t.Case }); i >= 0 {
 		p.Tradeoffs[i] = t
-	case len(p.Tradeoffs) < maxLines:
+	} else if len(p.Tradeoffs) < maxLines {
 		p.Tradeoffs = append(p.Tradeoffs, t)
 	}
 }

@@ -104,16 +104,15 @@ func Read(path string) (*Report, error) {
 		path = filepath.Join(path, ReportName)
 		info, err = os.Stat(path)
 	}
-	if errors.Is(err, os.ErrNotExist) {
+	var body []byte
+	switch {
+	case errors.Is(err, os.ErrNotExist):
 		return nil, fmt.Errorf("there is no report %s", path)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read report: %w", err)
-	}
-	if info.Size() > maxReport {
+	case err == nil && info.Size() > maxReport:
 		return nil, fmt.Errorf("read report: %s has %d bytes, more than any report", path, info.Size())
+	case err == nil:
+		body, err = os.ReadFile(path)
 	}
-	body, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("read report: %w", err)
 	}

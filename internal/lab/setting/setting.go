@@ -30,6 +30,7 @@ import (
 	"cmp"
 	"encoding"
 	"fmt"
+	"iter"
 	"math"
 	"reflect"
 	"slices"
@@ -65,14 +66,13 @@ type Field struct {
 // Fields returns the settings of a pointer to a tagged struct, in their order. Setting a
 // field changes the struct. It panics where a tag is wrong, which a test finds.
 func Fields(settings any) (out []*Field) {
-	for _, m := range members(reflect.ValueOf(settings).Elem()) {
-		tag, v := m.tag, m.value
+	for tag, v := range members(reflect.ValueOf(settings).Elem()) {
 		if tag.Get("flag") == "" {
 			continue
 		}
-		f := &Field{Flag: tag.Get("flag"), Presets: map[string]string{}, Repeat: tag.Get("list") == "repeat", Simulated: tag.Get("simulated") == "only", value: v}
-		f.List = f.value.Kind() == reflect.Slice
-		switch f.value.Interface().(type) {
+		f := &Field{Flag: tag.Get("flag"), Presets: map[string]string{}, Repeat: tag.Get("list") == "repeat", Simulated: tag.Get("simulated") == "only",
+			List: v.Kind() == reflect.Slice, value: v}
+		switch v.Interface().(type) {
 		case int, int64:
 			f.Number, f.Whole = true, true
 		case float64:
@@ -85,12 +85,13 @@ func Fields(settings any) (out []*Field) {
 			f.Default = f.written(tag.Get("default"))
 		}
 		f.Min, f.Max = f.written(tag.Get("min")), f.written(tag.Get("max"))
+		presets := tag.Get("presets")
 		if s, ok := tag.Lookup("short"); ok {
-			f.Presets[Short] = f.preset(s)
+			presets = Short + "=" + s + ";" + presets
 		}
-		for p := range strings.SplitSeq(tag.Get("presets"), ";") {
+		for p := range strings.SplitSeq(presets, ";") {
 			if name, s, ok := strings.Cut(p, "="); ok {
-				f.Presets[name] = f.preset(s)
+				f.Presets[name] = f.written(s)
 			}
 		}
 		out = append(out, f)
@@ -101,8 +102,7 @@ func Fields(settings any) (out []*Field) {
 // New returns settings with their defaults, or as presets make them.
 func New[T any](presets ...string) *T {
 	t := new(T)
-	for _, m := range members(reflect.ValueOf(t).Elem()) {
-		tag, v := m.tag, m.value
+	for tag, v := range members(reflect.ValueOf(t).Elem()) {
 		if s, ok := tag.Lookup("default"); ok {
 			must(parse(v, s))
 		}
@@ -122,23 +122,15 @@ func Apply(fields []*Field, preset string) {
 	}
 }
 
-// member is a field of a struct of settings.
-type member struct {
-	tag   reflect.StructTag
-	value reflect.Value
-}
-
-// members are the fields of a struct, and those of the structs that it embeds.
-func members(v reflect.Value) (out []member) {
-	for i := range v.NumField() {
-		switch f := v.Type().Field(i); {
-		case f.Anonymous:
-			out = append(out, members(v.Field(i))...)
-		case f.IsExported():
-			out = append(out, member{f.Tag, v.Field(i)})
+// members are the fields of a struct with their tags, and those of the structs that it embeds.
+func members(v reflect.Value) iter.Seq2[reflect.StructTag, reflect.Value] {
+	return func(yield func(reflect.StructTag, reflect.Value) bool) {
+		for _, f := range reflect.VisibleFields(v.Type()) {
+			if f.IsExported() && !f.Anonymous && !yield(f.Tag, v.FieldByIndex(f.Index)) {
+				return
+			}
 		}
 	}
-	return out
 }
 
 func must(err error) {
@@ -147,23 +139,14 @@ func must(err error) {
 	}
 }
 
-// written is a text of a tag as the field writes it; empty stays empty.
+// written is a text of a tag as the field writes it; empty stays empty. Forms do not show
+// fields that are repeated, and bounds of a list are those of its elements.
 func (f *Field) written(text string) string {
-	if text == "" || f.List {
+	if text == "" || f.Repeat {
 		return text
 	}
 	v := reflect.New(f.value.Type()).Elem()
 	must(parse(v, text))
-	return format(v)
-}
-
-// preset is what a preset makes of the field, as it is written.
-func (f *Field) preset(text string) string {
-	v := reflect.New(f.value.Type()).Elem()
-	must(parse(v, text))
-	if f.Repeat {
-		return text // forms do not show it
-	}
 	return format(v)
 }
 
@@ -276,53 +259,35 @@ func Check(settings any) error {
 }
 
 func (f *Field) check() error {
-	if f.Min != "" && !f.within() {
-		return fmt.Errorf("--%s %s is not between %s and %s", f.Flag, format(f.value), f.Min, f.Max)
-	}
-	if !f.List {
-		if s := format(f.value); len(f.Choices) > 0 && s != f.Default && !slices.Contains(f.Choices, s) {
-			return fmt.Errorf("--%s %q is unknown: choose one of %s", f.Flag, s, strings.Join(f.Choices, ", "))
+	all, one, colon := []reflect.Value{f.value}, "one", ""
+	if f.List {
+		all, one, colon = nil, "some", ":"
+		for i := range f.value.Len() {
+			all = append(all, f.value.Index(i))
 		}
-		return nil
-	}
-	if f.value.Len() == 0 {
-		return fmt.Errorf("--%s is empty: choose some of %s", f.Flag, cmp.Or(strings.Join(f.Choices, ", "), "what --help says"))
+		if len(all) == 0 {
+			return fmt.Errorf("--%s is empty: choose some of %s", f.Flag, cmp.Or(strings.Join(f.Choices, ", "), "what --help says"))
+		}
 	}
 	var named []string
-	for i := range f.value.Len() {
-		s := format(f.value.Index(i))
-		switch {
+	for _, v := range all {
+		s := format(v)
+		switch x := number(v); {
+		case f.Min != "" && !(x >= bound(v, f.Min) && x <= bound(v, f.Max)): // true for what is not a number
+			return fmt.Errorf("--%s %s is not between %s and %s", f.Flag, format(f.value), f.Min, f.Max)
 		case slices.Contains(named, s):
 			return fmt.Errorf("--%s: %s is named twice", f.Flag, s)
-		case len(f.Choices) > 0 && !slices.Contains(f.Choices, s):
-			return fmt.Errorf("--%s: %q is unknown: choose some of %s", f.Flag, s, strings.Join(f.Choices, ", "))
+		case len(f.Choices) > 0 && !slices.Contains(f.Choices, s) && (f.List || s != f.Default):
+			return fmt.Errorf("--%s%s %q is unknown: choose %s of %s", f.Flag, colon, s, one, strings.Join(f.Choices, ", "))
 		}
 		named = append(named, s)
 	}
 	return nil
 }
 
-// within reports whether a number, or each of a list, is within the bounds.
-func (f *Field) within() bool {
-	if !f.List {
-		x := number(f.value)
-		return x >= f.bound(f.Min) && x <= f.bound(f.Max) // false for what is not a number
-	}
-	for i := range f.value.Len() {
-		if x := number(f.value.Index(i)); !(x >= f.bound(f.Min) && x <= f.bound(f.Max)) {
-			return false
-		}
-	}
-	return true
-}
-
-// bound is one of the bounds as a number.
-func (f *Field) bound(text string) float64 {
-	of := f.value.Type()
-	if f.List {
-		of = of.Elem()
-	}
-	v := reflect.New(of).Elem()
+// bound is one of the bounds of a value, as a number.
+func bound(of reflect.Value, text string) float64 {
+	v := reflect.New(of.Type()).Elem()
 	must(parse(v, text))
 	return number(v)
 }
@@ -342,8 +307,7 @@ func number(v reflect.Value) float64 {
 // JSON.
 func Values(settings any) map[string]any {
 	out := map[string]any{}
-	for _, m := range members(reflect.ValueOf(settings).Elem()) {
-		tag, v := m.tag, m.value
+	for tag, v := range members(reflect.ValueOf(settings).Elem()) {
 		name, options, _ := strings.Cut(tag.Get("json"), ",")
 		if name == "" || name == "-" || options == "omitempty" && v.IsZero() {
 			continue
