@@ -1,7 +1,9 @@
 package lab
 
 import (
+	"cmp"
 	"fmt"
+	"image/color"
 	"math"
 	"slices"
 
@@ -13,7 +15,7 @@ import (
 	"github.com/weir-project/weir/internal/lab/record"
 )
 
-// MarkFront marks those that nobody beats.
+// MarkFront marks those that no other one beats.
 func MarkFront(all []record.Tradeoff) {
 	for i := range all {
 		a := &all[i]
@@ -45,7 +47,7 @@ func (decades) Ticks(from, to float64) (out []plot.Tick) {
 
 // tradeoffs draws the settings of a report: a point each, the front as a line, the chosen
 // one in a ring.
-func tradeoffs(r *Report) (*plot.Plot, error) {
+func tradeoffs(r *Report) *plot.Plot {
 	p := plot.New()
 	p.Title.Text = fmt.Sprintf("What each setting costs (%s: %s)", r.Lab, r.Verdict)
 	p.X.Label.Text = "latency p99 (ms), from when a record was due to its acknowledgement"
@@ -56,60 +58,39 @@ func tradeoffs(r *Report) (*plot.Plot, error) {
 	p.Add(plotter.NewGrid())
 	front := plotter.XYs{}
 	labels := &names{}
-	for _, t := range slices.SortedFunc(slices.Values(r.Tradeoffs), func(a, b record.Tradeoff) int {
-		if a.X < b.X {
-			return -1
-		}
-		return 1
-	}) {
-		at := plotter.XY{X: max(t.X, leastLatency), Y: t.Y}
-		s, err := plotter.NewScatter(plotter.XYs{at})
-		if err != nil {
-			return nil, fmt.Errorf("plot %s: %w", t.Case, err)
-		}
-		s.Shape, s.Radius, s.Color = draw.CircleGlyph{}, vg.Points(3.5), palette[4]
-		if t.Front {
-			front = append(front, at)
-			s.Color = palette[0]
-		}
+	glyph := func(at plotter.XY, shape draw.GlyphDrawer, radius float64, c color.Color) *plotter.Scatter {
+		s := &plotter.Scatter{XYs: plotter.XYs{at}, GlyphStyle: draw.GlyphStyle{Shape: shape, Radius: vg.Points(radius), Color: c}}
 		p.Add(s)
-		text := t.Case
+		return s
+	}
+	for _, t := range slices.SortedFunc(slices.Values(r.Tradeoffs), func(a, b record.Tradeoff) int { return cmp.Compare(a.X, b.X) }) {
+		at, text, c := plotter.XY{X: max(t.X, leastLatency), Y: t.Y}, t.Case, palette[4]
+		if t.Front {
+			front, c = append(front, at), palette[0]
+		}
+		glyph(at, draw.CircleGlyph{}, 3.5, c)
 		if t.Chosen {
-			ring, err := plotter.NewScatter(plotter.XYs{at})
-			if err != nil {
-				return nil, fmt.Errorf("plot %s: %w", t.Case, err)
-			}
-			ring.Shape, ring.Radius, ring.Color = draw.RingGlyph{}, vg.Points(8), palette[1]
-			p.Add(ring)
-			p.Legend.Add("chosen: "+t.Case, ring)
+			p.Legend.Add("chosen: "+t.Case, glyph(at, draw.RingGlyph{}, 8, palette[1]))
 			text += " (chosen)"
 		}
-		labels.add(at, text)
+		labels.at, labels.texts = append(labels.at, at), append(labels.texts, text)
 	}
 	if len(front) > 1 {
-		line, err := plotter.NewLine(front)
-		if err != nil {
-			return nil, fmt.Errorf("plot the front: %w", err)
-		}
-		line.Color, line.Width, line.Dashes = palette[0], vg.Points(lineWidth), []vg.Length{vg.Points(4), vg.Points(3)}
+		line := &plotter.Line{XYs: front, LineStyle: draw.LineStyle{Color: palette[0], Width: vg.Points(lineWidth), Dashes: dashes(4, 3)}}
 		p.Add(line)
-		p.Legend.Add("front: nobody is better at both", line)
+		p.Legend.Add("front: no other setting is better at both", line)
 	}
 	p.Add(labels)
 	p.Legend.Top = true
 	p.X.Min, p.X.Max = p.X.Min/1.3, p.X.Max*1.6 // room for the names
 	p.Y.Max *= 1.1
-	return p, nil
+	return p
 }
 
 // names are texts beside points, each where it is on top of no other.
 type names struct {
 	at    plotter.XYs
 	texts []string
-}
-
-func (l *names) add(at plotter.XY, text string) {
-	l.at, l.texts = append(l.at, at), append(l.texts, text)
 }
 
 const (

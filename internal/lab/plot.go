@@ -42,16 +42,12 @@ var setFont = sync.OnceFunc(func() {
 // panel above the other on the same axis of time.
 func Plot(r *Report) ([]byte, error) {
 	setFont()
-	lines, key, err := panels(r)
-	if err != nil {
-		return nil, err
-	}
-	rows := key.rows(panelWidth)
+	lines, key := panels(r)
 	inPanels := panelHeight * vg.Length(len(lines))
 	if len(lines) == 1 { // it is all that there is to see
 		inPanels *= 2
 	}
-	below := inPanels + keyHeight*vg.Length(rows)
+	below := inPanels + keyHeight*vg.Length(key.place(panelWidth, func(keyEntry, vg.Length, int) {}))
 	height := below
 	if len(r.Tradeoffs) > 0 {
 		height += paretoHeight
@@ -63,11 +59,7 @@ func Plot(r *Report) ([]byte, error) {
 	all := draw.New(c)
 	all.FillPolygon(color.White, []vg.Point{{}, {X: panelWidth}, {X: panelWidth, Y: height}, {Y: height}})
 	if len(r.Tradeoffs) > 0 {
-		p, err := tradeoffs(r)
-		if err != nil {
-			return nil, err
-		}
-		p.Draw(draw.Crop(all, vg.Points(8), -vg.Points(8), height-paretoHeight+vg.Points(12), -vg.Points(6)))
+		tradeoffs(r).Draw(draw.Crop(all, vg.Points(8), -vg.Points(8), height-paretoHeight+vg.Points(12), -vg.Points(6)))
 	}
 	if len(lines) > 0 {
 		key.draw(all, below, panelWidth)
@@ -88,14 +80,16 @@ func Plot(r *Report) ([]byte, error) {
 	return bytes.ReplaceAll(out.Bytes(), []byte("font-family:Liberation Sans;"), []byte("font-family:Liberation Sans,Arial,Helvetica,sans-serif;")), nil
 }
 
+func dashes(on, off float64) []vg.Length { return []vg.Length{vg.Points(on), vg.Points(off)} }
+
 // panels makes a plot of each panel, in the order of their first points.
-func panels(r *Report) (out []*plot.Plot, k key, err error) {
-	byName := map[string]*plot.Plot{}
-	cases := map[string]int{}
+func panels(r *Report) (out []*plot.Plot, k key) {
+	byName, cases := map[string]*plot.Plot{}, map[string]int{}
+	happened := &marks{}
 	longest := 0.0
 	for _, l := range r.Lines {
-		xy := make(plotter.XYs, min(len(l.X), len(l.Y)))
-		if len(xy) == 0 {
+		points := min(len(l.X), len(l.Y))
+		if points == 0 {
 			continue
 		}
 		p := byName[l.Panel]
@@ -103,48 +97,44 @@ func panels(r *Report) (out []*plot.Plot, k key, err error) {
 			p = plot.New()
 			p.Title.Text = l.Panel
 			p.Y.Min, p.Y.Tick.Marker = 0, plain{}
-			p.Add(plotter.NewGrid())
+			p.Add(plotter.NewGrid(), happened)
 			byName[l.Panel] = p
 			out = append(out, p)
 		}
-		_, known := cases[l.Case]
+		n, known := cases[l.Case]
 		if !known {
-			cases[l.Case] = len(cases)
+			n = len(cases)
+			cases[l.Case] = n
 		}
-		for i := range xy {
-			xy[i] = plotter.XY{X: l.X[i], Y: l.Y[i]}
-			longest = max(longest, l.X[i])
-		}
-		line, err := plotter.NewLine(xy)
-		if err != nil {
-			return nil, nil, fmt.Errorf("plot %s: %w", l.Panel, err)
-		}
-		n := cases[l.Case]
-		line.Color, line.Width = palette[n%len(palette)], vg.Points(lineWidth)
+		style := draw.LineStyle{Color: palette[n%len(palette)], Width: vg.Points(lineWidth)}
 		if n > 0 {
-			line.Dashes = []vg.Length{vg.Points(float64(2 + 3*n)), vg.Points(2)}
+			style.Dashes = dashes(float64(2+3*n), 2)
+		}
+		if !known {
+			k = append(k, keyEntry{l.Case, style})
+		}
+		line := &plotter.Line{LineStyle: style}
+		for i, x := range l.X[:points] {
+			line.XYs = append(line.XYs, plotter.XY{X: x, Y: l.Y[i]})
+			longest = max(longest, x)
 		}
 		p.Add(line)
-		if !known {
-			k = append(k, keyEntry{l.Case, line.LineStyle})
-		}
 	}
-	happened := make([]mark, len(r.Marks))
-	for i, m := range r.Marks {
-		happened[i] = mark{m.X, m.Text, palette[cases[m.Case]%len(palette)]}
+	for _, m := range r.Marks {
+		*happened = append(*happened, mark{m.X, m.Text, palette[cases[m.Case]%len(palette)]})
 		longest = max(longest, m.X)
 	}
-	slices.SortStableFunc(happened, func(a, b mark) int { return cmp.Compare(a.x, b.x) })
+	slices.SortStableFunc(*happened, func(a, b mark) int { return cmp.Compare(a.x, b.x) })
 	for i, p := range out {
-		p.Add(&marks{happened, i == 0})
-	}
-	for _, p := range out {
 		p.X.Min, p.X.Max, p.X.Tick.Marker = 0, longest, plain{}
+		if i == 0 {
+			p.Add(markTexts{happened})
+		}
+		if i == len(out)-1 {
+			p.X.Label.Text = fmt.Sprintf("seconds since the first event (%s: %s)", r.Lab, r.Verdict)
+		}
 	}
-	if len(out) > 0 {
-		out[len(out)-1].X.Label.Text = fmt.Sprintf("seconds since the first event (%s: %s)", r.Lab, r.Verdict)
-	}
-	return out, k, nil
+	return out, k
 }
 
 // plain writes ticks without zeros behind a point.
@@ -200,10 +190,6 @@ func (k key) place(width vg.Length, each func(e keyEntry, x vg.Length, row int))
 	return rows
 }
 
-func (k key) rows(width vg.Length) int {
-	return k.place(width, func(keyEntry, vg.Length, int) {})
-}
-
 // draw draws it downwards from a height.
 func (k key) draw(c draw.Canvas, top, width vg.Length) {
 	style := keyStyle()
@@ -221,12 +207,19 @@ type mark struct {
 	color color.Color
 }
 
-// marks are lines from bottom to top, in the order of time, with their texts beside them or
-// without.
-type marks struct {
-	all   []mark
-	texts bool
+// marks are lines from bottom to top, in the order of time.
+type marks []mark
+
+// Plot implements plot.Plotter.
+func (m *marks) Plot(c draw.Canvas, p *plot.Plot) {
+	tx, _ := p.Transforms(&c)
+	for _, x := range *m {
+		c.StrokeLine2(draw.LineStyle{Color: x.color, Width: vg.Points(0.7)}, tx(x.x), c.Min.Y, tx(x.x), c.Max.Y)
+	}
 }
+
+// markTexts are the texts beside them.
+type markTexts struct{ *marks }
 
 const (
 	// markFont is the size of a mark's text, markRows how many texts there are on top of
@@ -238,19 +231,13 @@ const (
 )
 
 // Plot implements plot.Plotter.
-func (m *marks) Plot(c draw.Canvas, p *plot.Plot) {
+func (m markTexts) Plot(c draw.Canvas, p *plot.Plot) {
 	tx, _ := p.Transforms(&c)
-	for _, x := range m.all {
-		c.StrokeLine2(draw.LineStyle{Color: x.color, Width: vg.Points(0.7)}, tx(x.x), c.Min.Y, tx(x.x), c.Max.Y)
-	}
-	if !m.texts {
-		return
-	}
 	style := p.X.Tick.Label
 	style.Font.Size, style.XAlign, style.YAlign = vg.Points(markFont), draw.XLeft, draw.YTop
 	last := map[string]vg.Length{} // where a text was put last
 	var ends [markRows]vg.Length   // of the last text in each row
-	for _, x := range m.all {
+	for _, x := range *m.marks {
 		at := tx(x.x)
 		if before, ok := last[x.text]; ok && at-before < markSame*(c.Max.X-c.Min.X) {
 			continue
