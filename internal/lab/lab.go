@@ -10,15 +10,16 @@
 //
 //  1. Make a package below internal/lab with a struct of its settings. Tags make the flags,
 //     the bounds, the presets, the page's form and the JSON of the report: see package
-//     setting. Embed nothing and write no checks that a tag can say.
+//     setting. Embed kit.FromLive where events can come from a live stream. Write no checks
+//     that a tag can make.
 //  2. Write help.md beside it, with what people read: the title, the long text, and the
 //     sections Claim, Settings and Examples. Define says how.
 //  3. Embed the text and register: var Lab = lab.Define[Settings]("name", help).
 //  4. Give the settings a method Run, which takes a Bench and fills in a Report. Package kit
 //     has brokers, Redis, upstream, clients and faults.
-//  5. Add the methods that it needs, and no others: Check for what bounds cannot say, Source
-//     and SetLive for a live stream, Derived for figures that follow from the settings,
-//     SetTopic and SetProgram for what cmd/weir passes in.
+//  5. Add the methods that it needs, and no others: Check for what bounds cannot say, Derived
+//     for figures that follow from the settings, SetTopic and SetProgram for what cmd/weir
+//     passes in.
 //  6. Add it to the list of labs in cmd/weir. Its command, its form on the page and its line
 //     in weir lab all follow from that.
 //  7. Write docs/labs/NAME.md, and a test that breaks the lab in each way of --break.

@@ -56,18 +56,10 @@ type Settings struct {
 	Rate  float64       `flag:"rate" json:"rate" default:"2000" short:"1000" presets:"io=500;play=800;live=100" min:"0.001" max:"20000" simulated:"only"`
 	Offer time.Duration `flag:"time" json:"offer_s" default:"12s" short:"4s" presets:"io=36s;play=1m;live=30s" min:"1s" max:"15m"`
 	Seed  int64         `flag:"seed" json:"seed" default:"1" simulated:"only"`
-	// Live is where events come from for the time Offer, at their own rate; nil for the
-	// simulated stream.
-	Live *kit.Upstream `json:"live,omitempty"`
+	kit.FromLive
 	// Break is empty, or a way to break the pipeline on purpose.
 	Break string `flag:"break" json:"break,omitempty" choices:"lose,slow,forget,miscount,idle"`
 }
-
-// SetLive takes events from a live stream.
-func (s *Settings) SetLive(u *kit.Upstream) { s.Live = u }
-
-// Source implements lab.Sourced.
-func (s *Settings) Source() string { return s.Live.Name() }
 
 // Derived are figures that follow from the settings.
 func (s *Settings) Derived() map[string]any {
@@ -88,7 +80,7 @@ func (s *Settings) Check() error {
 	case s.Break == BreakForget && (!slices.Contains(s.Policies, overflow.Spill) || !s.Slow.BeforeKafka()):
 		return fmt.Errorf("--break %s applies to events that are read back from disk: it needs the policy spill, and a slow stage before Kafka", BreakForget)
 	}
-	if err := s.Live.Check(); err != nil {
+	if err := s.FromLive.Check(); err != nil {
 		return err
 	}
 	if s.Slow == kit.SlowRedis || s.Live != nil {

@@ -48,16 +48,13 @@ type Settings struct {
 	// Within is the latency that a setting may have to be chosen.
 	Within time.Duration `flag:"within" json:"within_ms" default:"100ms" min:"1ms" max:"5s"`
 	Seed   int64         `flag:"seed" json:"seed" default:"1"`
-	// Live is where the records are from, recorded first; From is a topic that they are
+	// FromLive is where the records are from, recorded first; From is a topic that they are
 	// read from. Where both are nil they are simulated.
-	Live *kit.Upstream `json:"live,omitempty"`
-	From *FromTopic    `json:"from,omitempty"`
+	kit.FromLive
+	From *FromTopic `json:"from,omitempty"`
 	// Break is empty, or a way to break the experiment on purpose.
 	Break string `flag:"break" json:"break,omitempty" choices:"twice,hurry,idle"`
 }
-
-// SetLive takes records from a live stream.
-func (s *Settings) SetLive(u *kit.Upstream) { s.Live = u }
 
 // SetTopic takes records from a topic.
 func (s *Settings) SetTopic(cfg kafka.Config, topic string) {
@@ -69,7 +66,7 @@ func (s *Settings) Source() string {
 	if s.From != nil {
 		return "records of the topic " + s.From.Topic
 	}
-	return s.Live.Name()
+	return s.FromLive.Source()
 }
 
 // Derived are what the report says beside the settings: what each producer is called.
@@ -94,7 +91,7 @@ func (s *Settings) Check() error {
 	if s.Live != nil && s.From != nil {
 		return errors.New("records of a topic and of a live stream contradict each other: leave out one of them")
 	}
-	return s.Live.Check()
+	return s.FromLive.Check()
 }
 
 // Run implements lab.Settings.

@@ -15,6 +15,7 @@ import (
 	"github.com/weir-project/weir/internal/event"
 	"github.com/weir-project/weir/internal/ingest"
 	"github.com/weir-project/weir/internal/lab"
+	"github.com/weir-project/weir/internal/simulate"
 )
 
 // Upstream is the live stream that an experiment takes its events from. Where it is nil
@@ -27,6 +28,12 @@ type Upstream struct {
 	Collections []string `json:"collections"`
 }
 
+// Source makes the source of it.
+func (u *Upstream) Source(cfg bluesky.Config) (*bluesky.Source, error) {
+	cfg.URLs, cfg.Collections = u.URLs, u.Collections
+	return bluesky.New(cfg)
+}
+
 // Check rejects a URL that is not a Jetstream's.
 func (u *Upstream) Check() error {
 	if u == nil {
@@ -36,18 +43,53 @@ func (u *Upstream) Check() error {
 	return err
 }
 
-// Source makes the source of it.
-func (u *Upstream) Source(cfg bluesky.Config) (*bluesky.Source, error) {
-	cfg.URLs, cfg.Collections = u.URLs, u.Collections
-	return bluesky.New(cfg)
-}
-
 // Name is what a report calls it.
 func (u *Upstream) Name() string {
 	if u == nil {
 		return lab.SourceSimulated
 	}
 	return lab.SourceLive
+}
+
+// FromLive is for the settings of labs that can take their events from a live stream: they
+// embed it.
+type FromLive struct {
+	// Live is where events come from, at their own rate; nil for the simulated stream.
+	Live *Upstream `json:"live,omitempty"`
+}
+
+// SetLive takes events from a live stream.
+func (f *FromLive) SetLive(u *Upstream) { f.Live = u }
+
+// Source implements lab.Sourced.
+func (f *FromLive) Source() string { return f.Live.Name() }
+
+// Check rejects a URL that is not a Jetstream's.
+func (f *FromLive) Check() error { return f.Live.Check() }
+
+// Payload is one record to write, made before anything is measured.
+type Payload struct {
+	Key, Value []byte
+	Kind, ID   string // that it counts as, and that tells it from others; from the simulation, not parsed
+}
+
+// Payloads makes n events of the simulated Bluesky as its Jetstream would send them,
+// those that a correct reader stores in the data topic.
+func Payloads(seed int64, n int) ([]Payload, error) {
+	world, err := simulate.NewWorld(seed).Bluesky(Collections...)
+	if err != nil {
+		return nil, fmt.Errorf("make events: %w", err)
+	}
+	start := time.Now().UnixMicro()
+	out := make([]Payload, 0, n)
+	for i := int64(0); len(out) < n; i++ {
+		it := world.At(i)
+		if it.Route != event.Data || it.Again {
+			continue
+		}
+		out = append(out, Payload{Key: []byte(it.Key), Value: world.AppendFrame(nil, i, start+i, 0), Kind: it.Kind, ID: it.Identity})
+	}
+	return out, nil
 }
 
 // Event is what the lab itself reads in a stored event, with the standard library, because

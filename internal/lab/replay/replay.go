@@ -47,26 +47,15 @@ type Settings struct {
 	Rate  float64       `flag:"rate" json:"rate" default:"2000" short:"1000" min:"50" max:"20000" simulated:"only"`
 	Offer time.Duration `flag:"time" json:"offer_s" default:"20s" short:"4s" min:"2s" max:"15m"`
 	Seed  int64         `flag:"seed" json:"seed" default:"1" simulated:"only"`
-	// Live is where events come from for the time Offer, at their own rate; nil for the
-	// simulated stream.
-	Live *kit.Upstream `json:"live,omitempty"`
+	kit.FromLive
 	// Break is empty, or a way to break the experiment on purpose.
 	Break string `flag:"break" json:"break,omitempty" choices:"skip,stay"`
 }
-
-// SetLive takes events from a live stream.
-func (s *Settings) SetLive(u *kit.Upstream) { s.Live = u }
-
-// Source implements lab.Sourced.
-func (s *Settings) Source() string { return s.Live.Name() }
 
 // Derived are figures that follow from the settings.
 func (s *Settings) Derived() map[string]any { return map[string]any{"events": s.events()} }
 
 func (s *Settings) events() int64 { return int64(s.Rate * s.Offer.Seconds()) }
-
-// Check says what is wrong with the live stream.
-func (s *Settings) Check() error { return s.Live.Check() }
 
 // seen is what was seen.
 type seen struct {
