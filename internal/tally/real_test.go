@@ -292,12 +292,7 @@ func TestRealRedisCluster(t *testing.T) {
 	needRedis(t)
 	var addrs []string
 	for range 3 {
-		// The cluster's own port is the port and 10000, which has to be one.
-		p := port(t)
-		for len(p) == 5 && p > "55535" {
-			p = port(t)
-		}
-		url := startRedis(t, "--appendonly", "yes", "--port", p, "--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
+		url := startRedis(t, "--appendonly", "yes", "--cluster-enabled", "yes", "--cluster-port", port(t), "--cluster-node-timeout", "2000")
 		addrs = append(addrs, strings.TrimSuffix(strings.TrimPrefix(url, "redis://"), "/1"))
 	}
 	out, err := exec.Command("redis-cli", append(append([]string{"--cluster", "create"}, addrs...), "--cluster-yes")...).CombinedOutput()
