@@ -37,8 +37,22 @@ func (b *blackHole) dial(ctx context.Context, network, addr string) (net.Conn, e
 	return &holed{c, b, addr}, nil
 }
 
+func (c *holed) silent() bool {
+	s := c.hole.silent.Load()
+	return s != nil && *s == c.addr
+}
+
+// Read loses what was under way when the address fell silent.
+func (c *holed) Read(p []byte) (int, error) {
+	for {
+		if n, err := c.Conn.Read(p); err != nil || !c.silent() {
+			return n, err
+		}
+	}
+}
+
 func (c *holed) Write(p []byte) (int, error) {
-	if s := c.hole.silent.Load(); s != nil && *s == c.addr {
+	if c.silent() {
 		c.hole.swallowed.Add(int64(len(p)))
 		return len(p), nil
 	}
