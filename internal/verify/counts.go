@@ -13,19 +13,18 @@ func (s *source) counts(st *stream, given bool) {
 	if !st.exists || !given {
 		return
 	}
-	groups := map[string]*groupCheck{}
-	for _, l := range st.portions() {
-		for _, t := range l.p.tallies {
-			g := groups[t.Group]
-			if g == nil {
-				g = &groupCheck{s: s, st: st, group: t.Group, byPortion: map[*portion]*tallyCheck{}}
-				groups[t.Group] = g
+	groups := map[string]groupCheck{}
+	for _, l := range st.portions {
+		for _, t := range l.tallies {
+			if _, ok := groups[t.Group]; !ok {
+				groups[t.Group] = groupCheck{s, st, t.Group, map[*portion]*tallyCheck{}}
 			}
-			g.byPortion[l] = t
+			groups[t.Group].byPortion[l] = t
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(groups)) {
-		groups[name].check()
+		g := groups[name]
+		g.check()
 	}
 	s.position(st)
 }
@@ -37,9 +36,9 @@ func (s *source) position(st *stream) {
 		return
 	}
 	var without, uncounted int64
-	for _, l := range st.portions() {
+	for _, l := range st.portions {
 		next := int64(0)
-		for _, t := range l.p.tallies {
+		for _, t := range l.tallies {
 			if t.main {
 				next = t.Next
 				uncounted += t.behind
@@ -74,7 +73,7 @@ func (g *groupCheck) check() {
 	var trimmed []*portion
 	known := map[string]int64{} // differences found in single partitions, by event type
 	whole := true               // every partition can take part in the sum over all
-	for _, l := range g.st.portions() {
+	for _, l := range g.st.portions {
 		t := g.byPortion[l]
 		switch {
 		case t == nil:
@@ -152,7 +151,7 @@ func (g *groupCheck) trimmed(portions []*portion, known map[string]int64, whole 
 			counted[kind] += sign * n
 		}
 	}
-	for _, l := range g.st.portions() {
+	for _, l := range g.st.portions {
 		if t := g.byPortion[l]; t != nil {
 			add(t.Counts, 1)
 			add(t.tail, 1)
@@ -173,7 +172,7 @@ func (g *groupCheck) trimmed(portions []*portion, known map[string]int64, whole 
 // can.
 func (g *groupCheck) unsettled(whole bool) string {
 	var foreign int64
-	for _, l := range g.st.portions() {
+	for _, l := range g.st.portions {
 		foreign += l.foreign
 		if l.p.end < l.p.high {
 			return "a transaction is open"

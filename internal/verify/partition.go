@@ -29,10 +29,9 @@ type portion struct {
 	disordered, mislabelled  int64
 	copies                   []copied // examples of events that are stored again
 	kinds                    map[string]*kindCell
-	last                     *kindCell
-	lastName                 string
-	ids                      *identities // nil: events are not identified
-	index                    uint32      // in ids.portions
+	tallies                  []*tallyCheck // counts in Redis that claim to be of it
+	ids                      *identities   // nil: events are not identified
+	index                    uint32        // in ids.portions
 	identify                 Identify
 	problems                 examples
 	uncountedAll             bool // its group has counted nothing of the partition
@@ -63,13 +62,6 @@ func newPortion(st *stream, p *partition) *portion {
 	return &portion{st: st, p: p, seqs: seqWriter{set: st.seqs}, firstSeq: -1, lastSeq: -1, kinds: map[string]*kindCell{}, trimmed: p.low > 0}
 }
 
-// join gives the portion what it needs to find events that are stored more than once.
-func (l *portion) join(ids *identities) {
-	l.identify, l.ids = l.st.topic.NewIdentify(), ids
-	l.index = uint32(len(ids.portions))
-	ids.portions = append(ids.portions, l)
-}
-
 // problem keeps an example.
 func (l *portion) problem(what string, offset int64, format string, args ...any) {
 	l.problems.add(what, l.p.topic, l.p.id, offset, format, args...)
@@ -78,15 +70,15 @@ func (l *portion) problem(what string, offset int64, format string, args ...any)
 // record takes one record. b is scratch memory of the goroutine.
 func (l *portion) record(r *kgo.Record, values bool, b *event.Batch) error {
 	l.records++
-	seq, state := seqOf(r)
+	seq, odd := seqOf(r)
 	kind := scan.Kind(r, l.st.topic.Classify)
 	before, again := false, false
-	if state == seqGood {
+	if seq >= 0 {
 		before, again = l.sequence(r, seq)
 	} else {
 		l.foreign++
 	}
-	if state == seqOdd {
+	if odd {
 		l.oddSeq++
 	}
 	cell := l.cell(kind)
@@ -94,8 +86,8 @@ func (l *portion) record(r *kgo.Record, values bool, b *event.Batch) error {
 	if before {
 		cell.before++
 	}
-	l.tallies(r.Offset, kind, state == seqGood, before)
-	if values && state == seqGood && !again && !l.st.dead {
+	l.claims(r.Offset, kind, seq >= 0, before)
+	if values && seq >= 0 && !again && !l.st.dead {
 		return l.value(r, kind, b)
 	}
 	return nil
@@ -125,9 +117,6 @@ func (l *portion) sequence(r *kgo.Record, seq int64) (before, again bool) {
 
 // cell returns the counts of an event type without allocating for one that is known.
 func (l *portion) cell(kind string) *kindCell {
-	if l.last != nil && l.lastName == kind {
-		return l.last
-	}
 	c := l.kinds[kind]
 	if c == nil && len(l.kinds) >= maxNames {
 		kind = event.OtherKind
@@ -137,16 +126,15 @@ func (l *portion) cell(kind string) *kindCell {
 		c = &kindCell{}
 		l.kinds[kind] = c
 	}
-	l.last, l.lastName = c, kind
 	return c
 }
 
-// counts what the counts in Redis claim to have counted.
-func (l *portion) tallies(offset int64, kind string, ours, before bool) {
+// claims counts what the counts in Redis claim to have counted.
+func (l *portion) claims(offset int64, kind string, ours, before bool) {
 	if l.uncountedAll {
 		l.uncounted++
 	}
-	for _, t := range l.p.tallies {
+	for _, t := range l.tallies {
 		switch {
 		case offset >= t.Next:
 			t.behind++
@@ -211,29 +199,19 @@ func (l *portion) below() int64 {
 	return l.firstSeq
 }
 
-type seqState uint8
-
-const (
-	seqNone seqState = iota // no such header: another program wrote the record
-	seqOdd                  // one that is not a number
-	seqGood
-)
-
-// seqOf returns a record's sequence number.
-func seqOf(r *kgo.Record) (int64, seqState) {
+// seqOf returns a record's sequence number: -1 where it has no such header, because another
+// program wrote it, or odd where that is not a number.
+func seqOf(r *kgo.Record) (seq int64, odd bool) {
 	for i := range r.Headers {
 		if r.Headers[i].Key != kafka.HeaderSeq {
 			continue
 		}
-		text := r.Headers[i].Value
-		if len(text) == 0 || len(text) > 18 || text[0] < '0' || text[0] == '0' && len(text) > 1 {
-			return 0, seqOdd
+		text := string(r.Headers[i].Value)
+		n, err := strconv.ParseInt(text, 10, 64)
+		if err != nil || len(text) > 18 || n < 0 || strconv.FormatInt(n, 10) != text {
+			return -1, true
 		}
-		n, err := strconv.ParseInt(string(text), 10, 64)
-		if err != nil {
-			return 0, seqOdd
-		}
-		return n, seqGood
+		return n, false
 	}
-	return 0, seqNone
+	return -1, false
 }

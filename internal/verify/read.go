@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -34,32 +33,22 @@ func (v *verifier) read(ctx context.Context) error {
 // progressEvery is how often progress is reported at most.
 const progressEvery = 200 * time.Millisecond
 
-// progressCounter adds up what the readers did.
-type progressCounter struct {
-	mu      sync.Mutex
-	scanned int64 // offsets
-	records int64
-	total   int64
-	told    time.Time
-}
-
-// stage tells what is being done.
+// stage reports what is being done.
 func (v *verifier) stage(text string) {
 	if v.report != nil {
 		v.report(Progress{Stage: text})
 	}
 }
 
-// advanced tells how far reading is.
+// advanced reports how far reading is.
 func (v *verifier) advanced(offsets, records int64) {
-	c := &v.counter
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.scanned += offsets
-	c.records += records
-	if now := time.Now(); v.report != nil && (now.Sub(c.told) >= progressEvery || c.scanned == c.total) {
-		c.told = now
-		v.report(Progress{Stage: "reading records", Scanned: c.scanned, Total: c.total})
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.scanned += offsets
+	v.records += records
+	if now := time.Now(); v.report != nil && (now.Sub(v.told) >= progressEvery || v.scanned == v.total) {
+		v.told = now
+		v.report(Progress{Stage: "reading records", Scanned: v.scanned, Total: v.total})
 	}
 }
 
@@ -89,8 +78,9 @@ func (v *verifier) identify(ctx context.Context) (err error) {
 			if st.topic.NewIdentify == nil {
 				continue
 			}
-			for _, l := range st.portions() {
-				l.join(ids)
+			for _, l := range st.portions {
+				l.identify, l.ids, l.index = st.topic.NewIdentify(), ids, uint32(len(ids.portions))
+				ids.portions = append(ids.portions, l)
 				ids.file.need += (l.p.end - l.p.low) * entryBytes
 			}
 		}

@@ -12,17 +12,14 @@ import (
 
 // conclude compares what was read.
 func (v *verifier) conclude() Report {
-	report := Report{OK: true, Scanned: v.counter.records, Notes: v.notes}
+	report := Report{OK: true, Scanned: v.records, Notes: v.notes}
 	for _, s := range v.sources {
-		for _, st := range s.streams {
+		for _, st := range s.all() {
 			s.collect(st)
 			s.sequences(st)
 			s.cumulative(st)
 			s.counts(st, v.cfg.Tallies != nil)
 		}
-		s.collect(s.dead)
-		s.sequences(s.dead)
-		s.cumulative(s.dead)
 		r := &s.report
 		r.OK = r.Lost == 0 && r.Doubled == 0 && r.Miscounted == 0 && r.Disordered == 0 && r.Faults == 0
 		report.OK = report.OK && r.OK
@@ -74,25 +71,11 @@ func (s *source) miscounted(by int64, topic string, partition int32, format stri
 	s.problem("miscounted", topic, partition, format, args...)
 }
 
-// portions returns a stream's portions, one for each partition.
-func (st *stream) portions() []*portion {
-	var out []*portion
-	for _, p := range st.parts {
-		for _, l := range p.portions {
-			if l.st == st {
-				out = append(out, l)
-			}
-		}
-	}
-	slices.SortFunc(out, func(a, b *portion) int { return int(a.p.id) - int(b.p.id) })
-	return out
-}
-
 // collect adds up what the partitions of a stream hold.
 func (s *source) collect(st *stream) {
 	r := &s.report
 	var foreign, odd int64
-	for _, l := range st.portions() {
+	for _, l := range st.portions {
 		if !st.dead {
 			r.Events += l.records
 			r.Foreign += l.foreign
@@ -148,7 +131,7 @@ func (s *source) sequences(st *stream) {
 		offsets      int64                  // that were trimmed
 		numbered, at int64                  = 0, -1
 	)
-	for _, l := range st.portions() {
+	for _, l := range st.portions {
 		numbered += l.records - l.foreign
 		at = max(at, l.lastSeq)
 		if b := l.below(); b > 0 {
@@ -207,7 +190,7 @@ func (s *source) cumulative(st *stream) {
 		return
 	}
 	recount := map[string]int64{}
-	for _, l := range st.portions() {
+	for _, l := range st.portions {
 		if l.below() > 0 || l.p.end < l.p.high {
 			return
 		}

@@ -1,10 +1,13 @@
 package verify
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -23,9 +26,13 @@ type verifier struct {
 	report func(Progress)
 
 	sources []*source
+	names   []string // of the topics that exist, each once
 	parts   []*partition
-	counter progressCounter
 	notes   []string
+
+	mu                      sync.Mutex // guards what follows while partitions are read
+	scanned, total, records int64      // offsets, all of them, records
+	told                    time.Time  // when progress was last reported
 }
 
 // source is what is known of a source.
@@ -52,7 +59,7 @@ type stream struct {
 	before, after int64
 	counts        map[string]int64 // the cursor's, as of before
 	seqs          *seqSet
-	parts         []*partition
+	portions      []*portion      // of its partitions, in their order
 	committed     map[int32]int64 // offsets of its group in Kafka
 }
 
@@ -63,7 +70,6 @@ type partition struct {
 	low      int64 // first offset that is retained
 	high     int64 // high watermark
 	end      int64 // where the scan ends: high, or lower where a transaction hides the rest
-	tallies  []*tallyCheck
 	portions []*portion
 }
 
@@ -87,42 +93,29 @@ func (v *verifier) readSnapshot(ctx context.Context) error {
 		return err
 	}
 	var tallies []tally.Tally
-	var err error
 	if v.cfg.Tallies != nil {
-		tallies, err = v.cfg.Tallies.All(ctx)
+		var err error
+		if tallies, err = v.cfg.Tallies.All(ctx); err != nil {
+			return err
+		}
 	}
-	if err == nil {
-		err = v.cursors(ctx, false)
+	if err := v.cursors(ctx, false); err != nil {
+		return err
 	}
-	if err == nil {
-		err = v.ends(ctx)
-	}
-	if err == nil {
-		err = v.cursors(ctx, true)
+	if err := v.ends(ctx); err != nil {
+		return err
 	}
 	v.assign(tallies)
-	return err
+	return v.cursors(ctx, true)
 }
 
-// all returns every stream, those of the dead-letter topic last.
-func (v *verifier) all() []*stream {
-	var out []*stream
-	for _, s := range v.sources {
-		out = append(out, s.streams...)
-	}
-	for _, s := range v.sources {
-		out = append(out, s.dead)
-	}
-	return out
-}
+// all returns every stream of the source, that of the dead-letter topic last.
+func (s *source) all() []*stream { return append(slices.Clip(s.streams), s.dead) }
 
-// names returns the names of the topics that exist, each once.
-func (v *verifier) names() []string {
-	var out []string
-	for _, st := range v.all() {
-		if st.exists && !slices.Contains(out, st.topic.Name) {
-			out = append(out, st.topic.Name)
-		}
+// all returns every stream.
+func (v *verifier) all() (out []*stream) {
+	for _, s := range v.sources {
+		out = append(out, s.all()...)
 	}
 	return out
 }
@@ -146,6 +139,9 @@ func (v *verifier) topics(ctx context.Context) error {
 			return fmt.Errorf("topic %s: %w", st.topic.Name, d.Err)
 		}
 		st.exists = true
+		if !slices.Contains(v.names, st.topic.Name) {
+			v.names = append(v.names, st.topic.Name)
+		}
 		if d.ID != (kadm.TopicID{}) {
 			st.topicID = fmt.Sprintf("%x-%x-%x-%x-%x", d.ID[:4], d.ID[4:6], d.ID[6:8], d.ID[8:10], d.ID[10:])
 		}
@@ -192,7 +188,7 @@ func (v *verifier) cursors(ctx context.Context, after bool) error {
 			return err
 		}
 		s.found = s.found || found
-		for _, st := range append(s.streams[:len(s.streams):len(s.streams)], s.dead) {
+		for _, st := range s.all() {
 			if after {
 				st.after = rec.Seqs[st.topic.Name]
 			} else {
@@ -221,33 +217,31 @@ func (v *verifier) cursor(ctx context.Context, name string) (kafka.CursorRecord,
 // ends fixes the offset range of every partition, and waits for transactions that are
 // open inside of it.
 func (v *verifier) ends(ctx context.Context) error {
-	names := v.names()
-	if len(names) == 0 {
+	if len(v.names) == 0 {
 		return nil
 	}
-	bounds, err := kafka.Bounds(ctx, v.client, names...)
+	bounds, err := kafka.Bounds(ctx, v.client, v.names...)
 	if err != nil {
 		return err
 	}
-	stable, err := v.stable(ctx, names, bounds)
+	stable, err := v.stable(ctx, bounds)
 	if err != nil {
 		return err
 	}
-	byTopic := map[string][]*partition{}
-	for tp, b := range bounds {
+	for _, tp := range slices.SortedFunc(maps.Keys(bounds), func(a, b kafka.TopicPartition) int { return cmp.Compare(a.Partition, b.Partition) }) {
+		b := bounds[tp]
 		s, ok := stable[tp]
 		if !ok {
 			return fmt.Errorf("list offsets of %s partition %d: no last stable offset", tp.Topic, tp.Partition)
 		}
 		p := &partition{topic: tp.Topic, id: tp.Partition, low: b.Start, high: b.End, end: min(b.End, s.End)}
-		byTopic[tp.Topic] = append(byTopic[tp.Topic], p)
 		v.parts = append(v.parts, p)
-		v.counter.total += max(0, p.end-p.low)
-	}
-	for _, st := range v.all() {
-		for _, p := range byTopic[st.topic.Name] {
-			st.parts = append(st.parts, p)
-			p.portions = append(p.portions, newPortion(st, p))
+		v.total += max(0, p.end-p.low)
+		for _, st := range v.all() {
+			if st.topic.Name == p.topic {
+				l := newPortion(st, p)
+				st.portions, p.portions = append(st.portions, l), append(p.portions, l)
+			}
 		}
 	}
 	return nil
@@ -255,10 +249,10 @@ func (v *verifier) ends(ctx context.Context) error {
 
 // stable returns the last stable offsets as soon as they have reached high
 // everywhere, or when patience is at its end.
-func (v *verifier) stable(ctx context.Context, names []string, high map[kafka.TopicPartition]kafka.Bound) (map[kafka.TopicPartition]kafka.Bound, error) {
+func (v *verifier) stable(ctx context.Context, high map[kafka.TopicPartition]kafka.Bound) (map[kafka.TopicPartition]kafka.Bound, error) {
 	giveUp := time.Now().Add(v.cfg.Patience)
 	for wait := 10 * time.Millisecond; ; wait = min(2*wait, 500*time.Millisecond) {
-		stable, err := kafka.StableBounds(ctx, v.client, names...)
+		stable, err := kafka.StableBounds(ctx, v.client, v.names...)
 		if err != nil {
 			return nil, err
 		}
@@ -288,26 +282,24 @@ func (v *verifier) assign(tallies []tally.Tally) {
 		if st.dead {
 			continue
 		}
-		byID := map[int32]*partition{}
-		for _, p := range st.parts {
-			byID[p.id] = p
-			p.portions[0].uncountedAll = v.cfg.Tallies != nil && st.topic.Group != ""
+		byID := map[int32]*portion{}
+		for _, l := range st.portions {
+			byID[l.p.id] = l
+			l.uncountedAll = v.cfg.Tallies != nil && st.topic.Group != ""
 		}
 		for k := range tallies {
 			t := &tallies[k]
 			if t.Topic != st.topic.Name {
 				continue
 			}
-			p := byID[t.Partition]
-			if p == nil {
+			l := byID[t.Partition]
+			if l == nil {
 				st.source.fault(t.Topic, t.Partition, "group %s has counted %d events of a partition that does not exist: the topic was deleted, or created again with fewer partitions", t.Group, t.Sum())
 				continue
 			}
 			main := t.Group == st.topic.Group
-			p.tallies = append(p.tallies, &tallyCheck{Tally: t, main: main, in: map[string]int64{}, tail: map[string]int64{}})
-			if main {
-				p.portions[0].uncountedAll = false
-			}
+			l.tallies = append(l.tallies, &tallyCheck{Tally: t, main: main, in: map[string]int64{}, tail: map[string]int64{}})
+			l.uncountedAll = l.uncountedAll && !main
 		}
 	}
 }
