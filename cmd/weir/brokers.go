@@ -91,7 +91,7 @@ func (a *app) changeBroker(ctx context.Context, id int32, verb string, hard bool
 		return "", nil
 	})
 	if ctx.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // Ctrl-C ends the waiting
 	}
 	return err
 }

@@ -121,9 +121,10 @@ func (a *app) printRates(ctx context.Context, name string, m *receiver, ended <-
 		return rateSample{Source: name, Seconds: d, Events: n, PerSecond: float64(n) / max(d, 1e-9), Bytes: now.bytes - from.bytes,
 			Host: st.Host, Connected: st.Connected, Error: st.LastError}, now
 	}
-	for last, s := start, (rateSample{}); ; {
+	for last := start; ; {
 		select {
 		case <-tick.C:
+			var s rateSample
 			if s, last = since(last); a.output == cli.FormatJSON { // one document, at the end
 				continue
 			}
@@ -137,7 +138,8 @@ func (a *app) printRates(ctx context.Context, name string, m *receiver, ended <-
 			}
 		case <-ctx.Done():
 		}
-		if s, _ = since(start); a.output == cli.FormatJSON {
+		s, _ := since(start)
+		if a.output == cli.FormatJSON {
 			return cli.WriteJSON(a.stdout, s)
 		}
 		a.stderr.Linef("%s: %s events in %.0f s, %s/s on average", name, cli.Thousands(s.Events), s.Seconds, cli.RateText(s.PerSecond))

@@ -103,13 +103,13 @@ func (a *app) inspecting(ctx context.Context, do func(*inspect.Inspector) error)
 }
 
 // show reads something of the cluster that the flags name, and prints it.
-func show[T any](ctx context.Context, a *app, read func(*inspect.Inspector, context.Context) (T, error), print func(T) error) error {
+func show[T any](ctx context.Context, a *app, read func(*inspect.Inspector, context.Context) (T, error), printed func(T) error) error {
 	return a.inspecting(ctx, func(i *inspect.Inspector) error {
 		v, err := read(i, ctx)
 		if err != nil {
 			return err
 		}
-		return print(v)
+		return printed(v)
 	})
 }
 

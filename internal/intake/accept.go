@@ -30,7 +30,7 @@ func (p *Places) Accept(l net.Listener) (net.Conn, error) {
 			p.log.Warn("cannot accept connections; if the descriptors are used up, raise the limit with ulimit -n", "listener", p.name, "error", err)
 		}
 		p.mu.Unlock()
-		time.Sleep(pause)
+		<-time.After(pause)
 	}
 }
 

@@ -115,7 +115,7 @@ func (e *endpoint) Serve(ctx context.Context, ln net.Listener) error {
 	case <-ctx.Done():
 		_ = e.Close()
 		_ = srv.Close()
-		<-done
+		err = <-done
 	}
 	if err != nil && !errors.Is(err, http.ErrServerClosed) && ctx.Err() == nil {
 		return fmt.Errorf("serve %s: %w", e.name, err)

@@ -95,18 +95,20 @@ func (o *output) revision(c *change, r *rng, rc int64) {
 
 // link appends a link to the page of a title with a prefix, parsed to HTML or as
 // typed. An empty text is the title.
-func (o *output) link(c *change, parsed bool, prefix, text string) *output {
+func (o *output) link(c *change, parsed bool, prefix, text string) {
 	if parsed {
 		o.put(`<a href=\"/wiki/`, prefix).path(c).put(`\" title=\"`, prefix).title(c, plain).put(`\">`)
 		if text == "" {
 			o.title(c, plain)
 		}
-		return o.put(text, `</a>`)
+		o.put(text, `</a>`)
+		return
 	}
 	if text == "" {
-		return o.put(`[[:`).title(c, plain).put(`]]`)
+		o.put(`[[:`).title(c, plain).put(`]]`)
+		return
 	}
-	return o.put(`[[`, prefix).title(c, plain).put(`|`, text, `]]`)
+	o.put(`[[`, prefix).title(c, plain).put(`|`, text, `]]`)
 }
 
 // comment appends an edit summary, parsed to HTML or as typed. Both take the

@@ -178,12 +178,12 @@ func (s *Server) labLive(w http.ResponseWriter, r *http.Request) error {
 	for at := -1; ; {
 		course, next, err := s.lab.next(r.Context(), at)
 		if err != nil {
-			return nil // the browser is gone
+			return nil //nolint:nilerr // the browser is gone
 		}
 		at = next
 		out.event("course", "", course)
 		if out.send() != nil {
-			return nil
+			return nil //nolint:nilerr // the same
 		}
 	}
 }

@@ -136,7 +136,7 @@ type Noted struct {
 
 func newNoted(src ingest.Source, offer time.Duration) *Noted {
 	n := &Noted{Source: src, offer: offer, begun: make(chan struct{}), Index: map[string]int64{}, data: map[string]int64{}}
-	n.ended, n.end = context.WithCancel(context.Background())
+	n.ended, n.end = context.WithCancel(context.Background()) //nolint:gosec // by Stream, when the offer is over
 	return n
 }
 
