@@ -120,7 +120,7 @@ test('a killed broker: its leaders move, and the longest pause is measured', { t
       await broker.locator(`button:has-text("${button}")`).click();
       if (past === 'killed') { await page.fill('dialog input', 'broker 1'); await page.click('dialog button.danger'); }
       const row = page.locator('[aria-label=changes] tbody tr').first();
-      await until('the pause to be known', async () => { const t = await row.innerText(); return t.includes(past) && /\d+ ms\s+every \d+ ms\s+(bluesky|wikipedia)/.test(t); }, 60_000);
+      await until('the pause to be known', async () => { const t = await row.innerText(); return t.includes(past) && /\d ms\s+every [\d,]+ ms\s+(bluesky|wikipedia)/.test(t); }, 60_000);
       if (past === 'killed') { await shot(page, 'brokers-killed'); assert.equal(await page.locator('.command code').innerText(), `weir brokers kill 1 --data ${weir.data}`); }
     }
     const log = (await api('/log')).entries.map((e) => e.text).join('\n');

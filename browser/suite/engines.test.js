@@ -59,7 +59,7 @@ test('Apache Kafka: a broker is killed at once, its leaders move, the pause is m
     await broker.locator('.badge.bad').waitFor();
     await until('the others to lead', async () => number(await broker.locator('dd').nth(1).innerText()) === 0, 60_000);
     const row = page.locator('[aria-label=changes] tbody tr').first();
-    await until('the pause to be known', async () => /killed hard.*\d+ ms\s+every \d+ ms/s.test(await row.innerText()), 90_000);
+    await until('the pause to be known', async () => /killed hard.*\d ms\s+every [\d,]+ ms/s.test(await row.innerText()), 90_000);
     console.log('    ' + (await row.innerText()).replace(/\s+/g, ' '));
     assert.equal(await page.locator('.command code').innerText(), `weir brokers kill 2 --hard --data ${apache.data}`);
     if (shots) await page.screenshot({ path: `${shots}/apache-killed.png` });
