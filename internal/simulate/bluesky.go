@@ -229,7 +229,7 @@ func tidOf(i int64, account uint64) uint64 {
 func (o *output) did(b *Bluesky, account uint64) *output {
 	r := rng(derive(b.accountKey, int64(account)))
 	if z := r.next(); z%1000 == 0 {
-		return o.put("did:web:", words[z>>32%uint64(len(words))], "-").num(int64(account)).put(".example.com")
+		return o.put("did:web:").put(words[z>>32%uint64(len(words))]).put("-").num(int64(account)).put(".example.com")
 	}
 	return o.put("did:plc:").base32(&r, 24)
 }

@@ -20,18 +20,22 @@ import (
 // source is the events of one variant of a timeline.
 type source interface{ At(i int64) Item }
 
+// ServerConfig describes one simulated server.
+type ServerConfig struct {
+	World    *World
+	Timeline *Timeline
+	Faults   *Faults      // may be shared by several servers of one stream
+	Log      *slog.Logger // nil discards
+}
+
 // endpoint is what both servers have in common: the events of a timeline, the
 // faults and the connections.
 type endpoint struct {
+	ServerConfig
 	name      string
 	handler   http.Handler
-	world     *World
-	timeline  *Timeline
-	faults    *Faults
-	log       *slog.Logger
 	retention time.Duration
 	key       uint64       // of the server's stamps
-	delay     int64        // µs until this server sees an event
 	floor     atomic.Int64 // the first event that FaultGap has left
 	gate      gate
 
@@ -41,15 +45,16 @@ type endpoint struct {
 	sources  map[string]source
 }
 
-// open checks what the server was configured with.
-func (e *endpoint) open() error {
-	if e.world == nil || e.timeline == nil {
+// open checks what the server was configured with. key names its stamps.
+func (e *endpoint) open(key string) error {
+	if e.World == nil || e.Timeline == nil {
 		return fmt.Errorf("%s server: needs a world and a timeline", e.name)
 	}
-	e.log = cmp.Or(e.log, slog.New(slog.DiscardHandler))
+	e.Log = cmp.Or(e.Log, slog.New(slog.DiscardHandler))
+	e.key = keyOf(scramble(uint64(e.World.seed)), key)
 	e.sources = map[string]source{}
 	e.gate.life, e.gate.end = context.WithCancelCause(context.Background())
-	segs := e.timeline.Now().Segments
+	segs := e.Timeline.Now().Segments
 	if _, err := e.load(segs[len(segs)-1].Variant); err != nil {
 		return fmt.Errorf("%s server: %w", e.name, err)
 	}
@@ -65,7 +70,7 @@ func (e *endpoint) source(variant string) source {
 	if s == nil {
 		var err error
 		if s, err = e.load(variant); err != nil {
-			e.log.Error("timeline has no such world, serving another one", "variant", variant, "served", e.fallback, "err", err)
+			e.Log.Error("timeline has no such world, serving another one", "variant", variant, "served", e.fallback, "err", err)
 			s, _ = e.load(e.fallback)
 		}
 		e.sources[variant] = s
@@ -75,7 +80,7 @@ func (e *endpoint) source(variant string) source {
 
 // At returns the truth about event i of the timeline.
 func (e *endpoint) At(i int64) Item {
-	return e.source(e.timeline.Now().Segments.Of(i).Variant).At(i)
+	return e.source(e.Timeline.Now().Segments.Of(i).Variant).At(i)
 }
 
 // Items yields the truth about events [from, to) of the timeline.
@@ -89,10 +94,9 @@ func (e *endpoint) Tip() int64 {
 
 // kept returns the events that can be read now: [oldest, tip).
 func (e *endpoint) kept() (v View, tip, oldest int64) {
-	v = e.timeline.Now()
-	now := v.NowUS - e.delay
-	tip = v.Until(now)
-	return v, tip, min(v.Until(now-e.retention.Microseconds()), tip)
+	v = e.Timeline.Now()
+	tip = v.Until(v.NowUS)
+	return v, tip, min(v.Until(v.NowUS-e.retention.Microseconds()), tip)
 }
 
 // Lost is the first event that FaultGap has left: all before are gone. 0 where
@@ -103,7 +107,7 @@ func (e *endpoint) Lost() int64 { return e.floor.Load() }
 // is gone. The listener is closed.
 func (e *endpoint) Serve(ctx context.Context, ln net.Listener) error {
 	srv := &http.Server{Handler: e.handler, ReadHeaderTimeout: 10 * time.Second,
-		ErrorLog: slog.NewLogLogger(e.log.Handler(), slog.LevelDebug)}
+		ErrorLog: slog.NewLogLogger(e.Log.Handler(), slog.LevelDebug)}
 	done := make(chan error, 1)
 	go func() { done <- srv.Serve(ln) }()
 	var err error
@@ -131,7 +135,7 @@ func (e *endpoint) Close() error {
 
 // enter lets a request in, or ends it as if nobody listened. leave must be called.
 func (e *endpoint) enter(w http.ResponseWriter, r *http.Request) (ctx context.Context, leave func()) {
-	w.Header().Set(event.OriginHeader, strconv.FormatInt(e.world.seed, 10))
+	w.Header().Set(event.OriginHeader, strconv.FormatInt(e.World.seed, 10))
 	ctx, leave, ok := e.gate.enter(r)
 	if !ok {
 		panic(http.ErrAbortHandler)
@@ -141,7 +145,7 @@ func (e *endpoint) enter(w http.ResponseWriter, r *http.Request) (ctx context.Co
 
 // refuses answers a request as the faults 429 and 503 have it.
 func (e *endpoint) refuses(w http.ResponseWriter, unready string) bool {
-	f, ok := e.faults.request()
+	f, ok := e.Faults.request()
 	if !ok {
 		return false
 	}

@@ -12,12 +12,8 @@ import (
 // it, so that a line of code reads like the text that it makes.
 type output []byte
 
-func (o *output) put(parts ...string) *output {
-	dst := *o
-	for _, p := range parts {
-		dst = append(dst, p...)
-	}
-	*o = dst
+func (o *output) put(text string) *output {
+	*o = append(*o, text...)
 	return o
 }
 

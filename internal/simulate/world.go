@@ -6,7 +6,7 @@
 // Item says what event i is, and no JSON is parsed for it.
 //
 // It is not a client and knows no Kafka: the servers are reached over sockets like
-// the real ones. BlueskyConfig and WikipediaConfig list the differences to the
+// the real ones. BlueskyServer and WikipediaServer list the differences to the
 // real servers.
 package simulate
 
