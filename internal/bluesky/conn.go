@@ -119,7 +119,7 @@ func (s *Source) dial(ctx context.Context, h *host, u *url.URL) (*dialed, error)
 		WriteBufferSize:  512, // pongs and a close frame
 		TLSClientConfig:  &tls.Config{RootCAs: s.cfg.RootCAs, MinVersion: tls.VersionTLS12},
 		NetDialContext: func(ctx2 context.Context, network, addr string) (net.Conn, error) {
-			c, err := s.netDial(ctx2, network, addr)
+			c, err := s.cfg.Dial(ctx2, network, addr)
 			if err != nil {
 				return nil, err
 			}
@@ -154,14 +154,6 @@ func (s *Source) dial(ctx context.Context, h *host, u *url.URL) (*dialed, error)
 		return pong(data)
 	})
 	return d, nil
-}
-
-func (s *Source) netDial(ctx context.Context, network, addr string) (net.Conn, error) {
-	if s.cfg.Dial != nil {
-		return s.cfg.Dial(ctx, network, addr)
-	}
-	d := net.Dialer{Timeout: handshakeTimeout}
-	return d.DialContext(ctx, network, addr)
 }
 
 // dialError says why a stream could not be opened, and what to do about it.

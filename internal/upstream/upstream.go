@@ -6,6 +6,7 @@ package upstream
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -21,10 +22,7 @@ const Project = "https://github.com/weir-project/weir"
 // UserAgent is what weir calls itself to a server. Wikimedia's policy asks for
 // a name, a version and a contact.
 func UserAgent(version string) string {
-	if version == "" {
-		version = "dev"
-	}
-	return "weir/" + version + " (+" + Project + ")"
+	return "weir/" + cmp.Or(version, "dev") + " (+" + Project + ")"
 }
 
 // Refusal makes an error of an answer that is not a stream. Client errors are
