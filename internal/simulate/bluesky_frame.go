@@ -107,8 +107,8 @@ func (o *output) post(b *Bluesky, r *rng, i int64) {
 		at := int64(r.below(100))
 		o.put(`"}],"index":{"byteEnd":`).num(at + 8).put(`,"byteStart":`).num(at).put(`}}]`)
 	}
-	if s.lang != "" {
-		o.put(`,"langs":["`).put(s.lang).put(`"]`)
+	if s.Lang != "" {
+		o.put(`,"langs":["`).put(s.Lang).put(`"]`)
 	}
 	if r.below(100) < 42 {
 		parent := *r

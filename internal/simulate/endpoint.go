@@ -145,7 +145,7 @@ func (e *endpoint) enter(w http.ResponseWriter, r *http.Request) (ctx context.Co
 
 // refuses answers a request as the faults 429 and 503 have it.
 func (e *endpoint) refuses(w http.ResponseWriter, unready string) bool {
-	f, ok := e.Faults.request()
+	f, ok := e.Faults.first(onRequest, 0)
 	if !ok {
 		return false
 	}

@@ -274,31 +274,18 @@ func (f *Faults) extra(i int64) (out []Fault) {
 	return out
 }
 
-// connection returns a fault that a connection at event i is to suffer now, and
-// counts it. Each happens to one connection.
-func (f *Faults) connection(i int64) (Fault, bool) {
-	if f == nil {
-		return Fault{}, false
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.first(onConnection, i)
-}
-
-// request counts a request and returns the fault that answers it, if one does.
-func (f *Faults) request() (Fault, bool) {
-	if f == nil {
-		return Fault{}, false
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.requests++
-	return f.first(onRequest, f.requests)
-}
-
-// first returns the first fault that is planned for event or request i and has not
-// happened there.
+// first returns the first fault that a connection at event i is to suffer now, or that answers
+// this request, and counts it. Each happens once at an event; requests are counted here.
 func (f *Faults) first(class faultClass, i int64) (Fault, bool) {
+	if f == nil {
+		return Fault{}, false
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if class == onRequest {
+		f.requests++
+		i = f.requests
+	}
 	for _, p := range f.planned {
 		if p.is(class, i) && f.mark(p, i) {
 			return p.Fault, true

@@ -133,7 +133,7 @@ func (c *stream) suffer(v *View) outcome {
 		c.extra(v, f)
 	}
 	for {
-		f, ok := c.Faults.connection(c.pos)
+		f, ok := c.Faults.first(onConnection, c.pos)
 		if !ok {
 			return goOn
 		}

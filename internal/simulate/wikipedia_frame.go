@@ -12,7 +12,7 @@ func (w *Wikipedia) AppendEvent(dst []byte, i, dtMS int64, dc string) []byte {
 	domain := "canary"
 	o.put(`{"$schema":"/mediawiki/recentchange/1.0.0","meta":{`)
 	if !c.canary {
-		domain = c.wiki.domain
+		domain = c.wiki.Domain
 		o.put(`"uri":"https://`).page(&c).put(`",`)
 	}
 	o.put(`"request_id":"`).uuid(r.next(), r.next()).put(`","id":"`).uuid(c.idHi, c.idLo).put(`","dt":"`).time(dtMS*1000, r.below(33) > 0)
@@ -27,7 +27,7 @@ func (w *Wikipedia) AppendEvent(dst []byte, i, dtMS int64, dc string) []byte {
 }
 
 // page appends the page's address without the scheme.
-func (o *output) page(c *change) *output { return o.put(c.wiki.domain).put("/wiki/").path(c) }
+func (o *output) page(c *change) *output { return o.put(c.wiki.Domain).put("/wiki/").path(c) }
 
 func (o *output) path(c *change) *output { return o.put(c.title.path).put("_").num(int64(c.page)) }
 
@@ -69,15 +69,15 @@ func (o *output) body(c *change, r *rng, dtMS int64) {
 	case "edit", "new":
 		o.revision(c, r, rc)
 	default:
-		o.put(`,"notify_url":"https://`).put(c.wiki.domain).put(`/w/index.php?diff=1342885441&oldid=1342885399&rcid=`).num(rc).put(`"`)
+		o.put(`,"notify_url":"https://`).put(c.wiki.Domain).put(`/w/index.php?diff=1342885441&oldid=1342885399&rcid=`).num(rc).put(`"`)
 	}
-	o.put(`,"server_url":"https://`).put(c.wiki.domain).put(`","server_name":"`).put(c.wiki.domain)
-	o.put(`","server_script_path":"/w","wiki":"`).put(c.wiki.db).put(`","parsedcomment":"`).comment(c, &comment, true).put(`"`)
+	o.put(`,"server_url":"https://`).put(c.wiki.Domain).put(`","server_name":"`).put(c.wiki.Domain)
+	o.put(`","server_script_path":"/w","wiki":"`).put(c.wiki.DB).put(`","parsedcomment":"`).comment(c, &comment, true).put(`"`)
 }
 
 func (o *output) revision(c *change, r *rng, rc int64) {
 	size, rev := int64(r.below(90_000)), 1_300_000_000+c.i
-	o.put(`,"notify_url":"https://`).put(c.wiki.domain).put(`/w/index.php?diff=`).num(rev).put(`&oldid=`).num(rev - 1).put(`&rcid=`).num(rc)
+	o.put(`,"notify_url":"https://`).put(c.wiki.Domain).put(`/w/index.php?diff=`).num(rev).put(`&oldid=`).num(rev - 1).put(`&rcid=`).num(rc)
 	o.put(`","minor":`).flag(r.below(4) == 0)
 	if r.below(3) > 0 {
 		o.put(`,"patrolled":`).flag(r.below(2) == 0)
