@@ -149,13 +149,13 @@ func (c *blueskyConn) event(_ *View, g *Segment) {
 	if !c.wants(f, &h) {
 		return
 	}
-	c.begin(kindMessage)
+	c.begin("")
 	c.buf = c.world.appendHead(c.buf, &h, c.srv.stamp(h.i, g.time(h.i)), c.srv.seq(h.i))
 	if size := len(c.buf) - c.begun - usualHeader; f.maxSize > 0 && size > f.maxSize {
 		c.buf = c.buf[:c.begun]
 		return
 	}
-	c.finish(kindMessage)
+	c.finish("")
 }
 
 func (c *blueskyConn) wants(f *filter, h *head) bool {
@@ -169,14 +169,14 @@ func (c *blueskyConn) wants(f *filter, h *head) bool {
 	return h.class >= classAccount || f.wantsCollection(c.world.collections[h.coll].name)
 }
 
-func (c *blueskyConn) begin(frameKind) {
+func (c *blueskyConn) begin(string) {
 	c.begun = len(c.buf)
 	c.buf = append(c.buf, 0, 0, 0, 0) // usualHeader
 }
 
-func (c *blueskyConn) finish(kind frameKind) {
+func (c *blueskyConn) finish(fault string) {
 	op := byte(opText)
-	if kind == kindBinary {
+	if fault == FaultBinary {
 		op = opBinary
 	}
 	c.buf = sealFrame(c.buf, c.begun, op)

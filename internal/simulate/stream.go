@@ -32,22 +32,14 @@ type wire interface {
 	upkeep() (time.Duration, bool)
 	enter(s source)              // goes on with the events of another variant
 	event(v *View, g *Segment)   // appends event pos, where the client wants it
-	begin(kind frameKind)        // begins a frame
+	begin(fault string)          // begins a frame, of an event where fault is empty
 	payload(v *View, i int64)    // appends event i without the frame
 	fake(v *View, f Fault)       // appends what the world does not have, without the frame
-	finish(kind frameKind)       // ends the frame
+	finish(fault string)         // ends the frame
 	flush() bool                 // writes the buffer
 	mute(on bool)                // whether the server looks dead
 	fault(f Fault) (end outcome) // has the faults of this protocol
 }
-
-type frameKind uint8
-
-const (
-	kindMessage frameKind = iota
-	kindBinary
-	kindError
-)
 
 // outcome is how a connection goes on.
 type outcome uint8
@@ -149,14 +141,7 @@ func (c *stream) suffer(v *View) outcome {
 
 // extra appends a frame that the world does not have.
 func (c *stream) extra(v *View, f Fault) {
-	kind := kindMessage
-	switch f.Name {
-	case FaultBinary:
-		kind = kindBinary
-	case FaultError:
-		kind = kindError
-	}
-	c.wire.begin(kind)
+	c.wire.begin(f.Name)
 	at := len(c.buf)
 	switch f.Name {
 	case FaultDuplicate:
@@ -171,16 +156,16 @@ func (c *stream) extra(v *View, f Fault) {
 	default:
 		c.wire.fake(v, f)
 	}
-	c.wire.finish(kind)
+	c.wire.finish(f.Name)
 }
 
 func (c *stream) connectionFault(v *View, f Fault) outcome {
 	d := time.Duration(f.Value)
 	switch f.Name {
 	case FaultCut:
-		c.wire.begin(kindMessage)
+		c.wire.begin("")
 		c.wire.payload(v, c.pos)
-		c.wire.finish(kindMessage)
+		c.wire.finish("")
 		c.buf = c.buf[:len(c.buf)/2] // all before this frame has been written
 		c.wire.flush()
 		return abort

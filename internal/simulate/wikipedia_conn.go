@@ -82,16 +82,16 @@ func (c *wikipediaConn) enter(s source) {
 func (c *wikipediaConn) event(v *View, g *Segment) {
 	if c.where != nil && c.pos >= c.where.start {
 		c.where.offset, *c.where.timestamp = nil, c.srv.recordMS(c.pos, g.time(c.pos))+1
-		c.begin(kindMessage)
+		c.begin("")
 		c.payload(v, c.pos)
-		c.finish(kindMessage)
+		c.finish("")
 	}
 }
 
-func (c *wikipediaConn) begin(kind frameKind) {
+func (c *wikipediaConn) begin(fault string) {
 	if !c.lines {
 		name := "message"
-		if kind == kindError {
+		if fault == FaultError {
 			name = "error"
 		}
 		o := (*output)(&c.buf)
@@ -99,7 +99,7 @@ func (c *wikipediaConn) begin(kind frameKind) {
 	}
 }
 
-func (c *wikipediaConn) finish(frameKind) {
+func (c *wikipediaConn) finish(string) {
 	c.buf = append(c.buf, '\n')
 	if !c.lines {
 		c.buf = append(c.buf, '\n')
