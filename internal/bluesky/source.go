@@ -110,7 +110,7 @@ func (s *Source) stream(ctx context.Context, from event.Cursor, emit func(*event
 	}
 	s.meter.Dialing(h.addr)
 	mode, cursor := start(&from, h)
-	d, err := s.dial(ctx, h, s.subscription(h, mode, cursor))
+	c, err := s.dial(ctx, h, s.subscription(h, mode, cursor))
 	switch {
 	case err == nil:
 	case ctx.Err() != nil:
@@ -118,12 +118,11 @@ func (s *Source) stream(ctx context.Context, from event.Cursor, emit func(*event
 	default:
 		return s.hosts.failed(h, err)
 	}
-	defer d.close()
-	c, err := s.open(d, h, from, emit)
-	if err != nil {
+	defer c.close()
+	if err := s.open(c, from, emit); err != nil {
 		return err
 	}
-	s.log.Info("stream open", "host", h.addr, "resume", mode.String(), "cursor", cursor, "origin", d.origin)
+	s.log.Info("stream open", "host", h.addr, "resume", mode.String(), "cursor", cursor, "origin", c.origin)
 	err = c.reason(ctx, c.run())
 	if ctx.Err() == nil && c.frames == 0 {
 		s.hosts.next()
@@ -132,24 +131,28 @@ func (s *Source) stream(ctx context.Context, from event.Cursor, emit func(*event
 }
 
 // open makes an open stream ready to be read.
-func (s *Source) open(d *dialed, h *host, from event.Cursor, emit func(*event.Batch) error) (*conn, error) {
-	if err := upstream.SameOrigin(h.addr, from.Origin, d.origin); err != nil {
-		return nil, err
+func (s *Source) open(c *conn, from event.Cursor, emit func(*event.Batch) error) error {
+	h := c.host
+	if err := upstream.SameOrigin(h.addr, from.Origin, c.origin); err != nil {
+		return err
 	}
-	c := &conn{dialed: d, host: h, hosts: s.hosts, track: newTrack(from, h, s.scope, d.origin), zstd: s.zstd}
+	c.track = newTrack(from, h, s.scope, c.origin)
 	c.out = upstream.Delivery{Host: h.addr, Probe: &h.probe, Meter: &s.meter, Log: s.log, Cursor: c.track.cursor, Emit: emit}
-	d.wire.before = c.out.Pass
+	c.wire.before = c.out.Pass
 	h.probe.Open(c.track.expect)
-	s.meter.Opened(h.addr, d.origin)
+	s.meter.Opened(h.addr, c.origin)
 	if from.Last != "" && !c.track.expect {
 		s.log.Warn("no check for a gap: the last event is outside what is asked for now", "before", from.Scope, "now", s.scope.String())
 	}
-	return c, nil
+	return nil
 }
 
 // conn is one open stream.
 type conn struct {
-	*dialed
+	ws     *websocket.Conn
+	wire   *wire
+	origin string
+	stop   func() bool // ends the watch on the context
 	host   *host
 	hosts  *hosts
 	track  *track
@@ -159,6 +162,11 @@ type conn struct {
 	out    upstream.Delivery
 	frames int64
 	timeUS int64 // of the last frame that has one
+}
+
+func (c *conn) close() {
+	c.stop()
+	_ = c.ws.Close()
 }
 
 // run reads frames until that is no longer possible.

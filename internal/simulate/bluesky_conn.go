@@ -217,6 +217,6 @@ func (c *blueskyConn) fault(f Fault) outcome {
 		return goOn
 	}
 	c.srv.renumber(c.pos, f.Value)
-	c.gate.restart(0)
+	c.restart(0)
 	return abort
 }

@@ -27,7 +27,7 @@ const (
 	FaultDuplicate = "duplicate" // an event of a little before, once more
 	FaultMalformed = "malformed" // not JSON
 	FaultTruncated = "truncated" // the first half of event N
-	FaultUnknown   = "unknown"   // well formed, of a kind that nobody knows
+	FaultUnknown   = "unknown"   // well formed, of an event type that does not exist
 	FaultOversize  = "oversize"  // well formed and PARAMETER bytes long (5MiB)
 	FaultBinary    = "binary"    // Bluesky: a binary frame that nothing can decompress
 

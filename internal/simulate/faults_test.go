@@ -288,8 +288,8 @@ func TestGapsLeaveNothingBehind(t *testing.T) {
 		t.Errorf("ended at %d: %v", next, err)
 	}
 	expect(t, h.subscribe("cursor=1"), s, 5300, 100)
-	if s.Lost() != 5300 {
-		t.Errorf("lost up to %d", s.Lost())
+	if s.floor.Load() != 5300 {
+		t.Errorf("lost up to %d", s.floor.Load())
 	}
 	fired(t, f, map[string]int64{"gap": 1})
 

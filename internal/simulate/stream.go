@@ -182,11 +182,11 @@ func (c *stream) connectionFault(v *View, f Fault) outcome {
 		c.wire.flush()
 		return end
 	case FaultRestart:
-		c.gate.restart(d)
+		c.restart(d)
 		return abort
 	case FaultGap:
 		c.floor.Store(max(c.floor.Load(), c.pos+f.Value))
-		c.gate.restart(0)
+		c.restart(0)
 		return end
 	default:
 		return c.wire.fault(f)

@@ -71,7 +71,7 @@ func (s *WikipediaServer) recordMS(i, t int64) int64 {
 	return t/1000 - int64(z>>32%maxRecordLag)
 }
 
-// topicsOf lists the topics of streams, or the names that are no streams.
+// topicsOf lists the topics of streams, and the names that are not streams.
 func topicsOf(streams []string) (topics, unknown []string) {
 	for _, name := range streams {
 		full := name
@@ -105,7 +105,7 @@ func kafkaProblem(w http.ResponseWriter, status int, name, message string) {
 	_ = json.NewEncoder(w).Encode(map[string]any{"message": message, "origin": "KafkaSSE", "name": name, "statusCode": status})
 }
 
-// anonymous reports whether a User-Agent names nobody: none, or a library's default.
+// anonymous reports whether a User-Agent is missing or a library's default.
 func anonymous(agent string) bool {
 	for _, lib := range []string{"Go-http-client/", "python-requests/", "Python-urllib/", "Java/", "node-fetch"} {
 		if strings.HasPrefix(agent, lib) {

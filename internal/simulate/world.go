@@ -22,9 +22,6 @@ type World struct{ seed int64 }
 // NewWorld returns the world of a seed. Any number is a seed.
 func NewWorld(seed int64) *World { return &World{seed: seed} }
 
-// Seed is what the world was made from.
-func (w *World) Seed() int64 { return w.seed }
-
 // Item is what event i of a world is: the ground truth, made from the seed and
 // never by parsing a frame.
 type Item struct {

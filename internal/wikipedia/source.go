@@ -248,8 +248,7 @@ func (s *Source) request(ctx context.Context, from *event.Cursor) (*http.Respons
 // check returns why an answer is no stream that can be read, or nil. An answer
 // need not end, so what it says is read only where its header does not say enough.
 func (s *Source) check(dog *time.Timer, resp *http.Response) error {
-	kind, _, _ := strings.Cut(strings.ToLower(resp.Header.Get("Content-Type")), ";")
-	kind = strings.TrimSpace(kind)
+	kind := upstream.ContentType(resp.Header)
 	if resp.StatusCode == http.StatusOK && kind == "text/event-stream" {
 		return upstream.Plain(s.addr, resp.Header)
 	}
