@@ -101,7 +101,7 @@ func blueskyWorld(t *testing.T, limit int64) (server func() *simulate.BlueskySer
 		if err != nil {
 			panic(err)
 		}
-		server, err := simulate.NewBluesky(simulate.BlueskyConfig{World: simulate.NewWorld(9), Timeline: timeline})
+		server, err := simulate.NewBluesky(simulate.ServerConfig{World: simulate.NewWorld(9), Timeline: timeline})
 		if err != nil {
 			panic(err)
 		}

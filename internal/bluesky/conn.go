@@ -96,22 +96,9 @@ func (w *wire) read(p []byte) (int, error) {
 	return n, err
 }
 
-// dialed is an open stream.
-type dialed struct {
-	ws     *websocket.Conn
-	wire   *wire
-	origin string
-	stop   func() bool // ends the watch on the context
-}
-
-func (d *dialed) close() {
-	d.stop()
-	_ = d.ws.Close()
-}
-
 // dial opens the stream at u. Cancelling ctx closes the connection, at any time.
-func (s *Source) dial(ctx context.Context, h *host, u *url.URL) (*dialed, error) {
-	d := new(dialed)
+func (s *Source) dial(ctx context.Context, h *host, u *url.URL) (*conn, error) {
+	c := &conn{host: h, hosts: s.hosts, zstd: s.zstd}
 	dialer := websocket.Dialer{
 		Proxy:            http.ProxyFromEnvironment,
 		HandshakeTimeout: handshakeTimeout,
@@ -119,27 +106,27 @@ func (s *Source) dial(ctx context.Context, h *host, u *url.URL) (*dialed, error)
 		WriteBufferSize:  512, // pongs and a close frame
 		TLSClientConfig:  &tls.Config{RootCAs: s.cfg.RootCAs, MinVersion: tls.VersionTLS12},
 		NetDialContext: func(ctx2 context.Context, network, addr string) (net.Conn, error) {
-			c, err := s.netDial(ctx2, network, addr)
+			nc, err := s.cfg.Dial(ctx2, network, addr)
 			if err != nil {
 				return nil, err
 			}
-			d.wire = newWire(c, u.Scheme == "wss")
-			d.stop = context.AfterFunc(ctx, func() { _ = c.Close() })
-			return d.wire, nil
+			c.wire = newWire(nc, u.Scheme == "wss")
+			c.stop = context.AfterFunc(ctx, func() { _ = nc.Close() })
+			return c.wire, nil
 		},
 	}
 	begun := false
 	trace := &httptrace.ClientTrace{GotFirstResponseByte: func() {
 		begun = true
-		_ = d.wire.SetDeadline(time.Now().Add(answerTimeout))
+		_ = c.wire.SetDeadline(time.Now().Add(answerTimeout))
 	}}
 	//nolint:bodyclose // the library has closed the connection, or hands it on: its documentation asks for no more
 	ws, resp, err := dialer.DialContext(httptrace.WithClientTrace(ctx, trace), u.String(), http.Header{"User-Agent": {s.cfg.UserAgent}})
 	if err != nil {
-		if d.stop != nil {
-			d.stop()
+		if c.stop != nil {
+			c.stop()
 		}
-		if ctx.Err() == nil && d.wire != nil && d.wire.budget <= 0 {
+		if ctx.Err() == nil && c.wire != nil && c.wire.budget <= 0 {
 			err = errHandshakeSize // which the parser of the answer hides
 		}
 		if begun && timedOut(err) {
@@ -147,21 +134,13 @@ func (s *Source) dial(ctx context.Context, h *host, u *url.URL) (*dialed, error)
 		}
 		return nil, dialError(ctx, h, resp, err)
 	}
-	d.ws, d.wire.open, d.wire.heard, d.origin = ws, true, true, upstream.Origin(resp.Header)
+	c.ws, c.wire.open, c.wire.heard, c.origin = ws, true, true, upstream.Origin(resp.Header)
 	pong := ws.PingHandler()
 	ws.SetPingHandler(func(data string) error {
-		d.wire.heard = true
+		c.wire.heard = true
 		return pong(data)
 	})
-	return d, nil
-}
-
-func (s *Source) netDial(ctx context.Context, network, addr string) (net.Conn, error) {
-	if s.cfg.Dial != nil {
-		return s.cfg.Dial(ctx, network, addr)
-	}
-	d := net.Dialer{Timeout: handshakeTimeout}
-	return d.DialContext(ctx, network, addr)
+	return c, nil
 }
 
 // dialError says why a stream could not be opened, and what to do about it.

@@ -338,29 +338,15 @@ func operation(t jsonscan.Text) string {
 // those events there too; otherwise, and for anything that is not whole and
 // valid JSON, event.MalformedKind. It is safe for concurrent use.
 func Classify(value []byte) (kind string) {
-	var s jsonscan.Scanner
-	var operationText, kindText jsonscan.Text
-	s.Reset(value)
-	if s.Enter() {
-		for name, ok := s.Member(); ok; name, ok = s.Member() {
-			switch string(name) {
-			case "commit":
-				operationText = readCommit(&s).operation
-			case "kind":
-				kindText = s.Text()
-			default:
-				s.Skip()
-			}
-		}
-	}
+	var d Decoder
+	f := &d.frame
 	switch {
-	case s.End() != nil:
-		return event.MalformedKind
-	case !operationText.Empty():
-		return operation(operationText)
-	case kindText.Is("account"):
+	case d.read(value) != nil:
+	case !f.commit.operation.Empty():
+		return operation(f.commit.operation)
+	case f.kind.Is("account"):
 		return "account"
-	case kindText.Is("identity"):
+	case f.kind.Is("identity"):
 		return "identity"
 	}
 	return event.MalformedKind

@@ -3,6 +3,7 @@ package bluesky
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/weir-project/weir/internal/event"
@@ -20,13 +21,7 @@ type hosts struct {
 // good, and one with RetryAfter while all have asked to be left alone.
 func (hs *hosts) pick(last string) (*host, error) {
 	if hs.at < 0 {
-		hs.at = 0
-		for i, h := range hs.list {
-			if h.addr == last {
-				hs.at = i
-				break
-			}
-		}
+		hs.at = max(slices.IndexFunc(hs.list, func(h *host) bool { return h.addr == last }), 0)
 	}
 	var wait time.Duration
 	for i := range hs.list {

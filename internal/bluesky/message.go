@@ -7,8 +7,6 @@ import (
 	"hash"
 	"io"
 
-	"github.com/klauspost/compress/zstd"
-
 	"github.com/weir-project/weir/internal/event"
 )
 
@@ -84,28 +82,3 @@ func (r *reader) rest(src io.Reader, start []byte) (message, error) {
 
 // onlyReader hides a reader's other methods from io.CopyBuffer.
 type onlyReader struct{ io.Reader }
-
-// inflater decompresses frames with Jetstream's dictionary.
-type inflater struct{ zstd *zstd.Decoder }
-
-func newInflater(dictionary []byte) (*inflater, error) {
-	d, err := zstd.NewReader(nil, zstd.WithDecoderDicts(dictionary), zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(event.MaxValue))
-	if err != nil {
-		return nil, fmt.Errorf("read zstd dictionary: %w", err)
-	}
-	return &inflater{d}, nil
-}
-
-// inflate appends what frame holds, at most event.MaxValue bytes, to b.
-func (z *inflater) inflate(b *event.Batch, frame []byte) ([]byte, error) {
-	// The dictionary brings frames to about half; most fit without growing.
-	spare := b.Spare(4 * len(frame))
-	out, err := z.zstd.DecodeAll(frame, spare)
-	if err != nil {
-		return nil, err
-	}
-	if len(out) <= cap(spare) {
-		return b.Keep(len(out)), nil
-	}
-	return b.Copy(out), nil
-}

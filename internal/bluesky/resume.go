@@ -243,14 +243,5 @@ func (t *track) cursor(b *event.Batch) event.Cursor {
 
 // String returns the mode's name as logs show it.
 func (m mode) String() string {
-	switch m {
-	case bySeq:
-		return "sequence number"
-	case exact:
-		return "exact time"
-	case byTime:
-		return "time with a margin"
-	default:
-		return "live"
-	}
+	return [...]string{live: "live", bySeq: "sequence number", exact: "exact time", byTime: "time with a margin"}[m]
 }

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -32,7 +33,7 @@ type Source struct {
 	log   *slog.Logger
 	meter event.SourceMeter
 	ident *Decoder
-	zstd  *inflater // nil unless asked for
+	zstd  *zstd.Decoder // with Jetstream's dictionary; nil unless asked for
 }
 
 // New returns a source, or an error that says what in cfg cannot be.
@@ -46,14 +47,18 @@ func New(cfg Config) (*Source, error) {
 		return nil, err
 	}
 	cfg.UserAgent = cmp.Or(cfg.UserAgent, upstream.UserAgent(""))
+	if cfg.Dial == nil {
+		cfg.Dial = (&net.Dialer{Timeout: handshakeTimeout}).DialContext
+	}
 	s := &Source{cfg: cfg, scope: scope, hosts: &hosts{list: list, at: -1}, log: upstream.Logger(cfg.Log, Name), ident: NewDecoder()}
 	if cfg.Compress {
 		if len(cfg.Dictionary) == 0 {
 			return nil, errors.New("compression needs Jetstream's zstd dictionary, which weir does not contain: name the file" +
 				" (pkg/models/zstd_dictionary in the source of Jetstream v1; a v2 server has the same one), or go without compression")
 		}
-		if s.zstd, err = newInflater(cfg.Dictionary); err != nil {
-			return nil, err
+		if s.zstd, err = zstd.NewReader(nil, zstd.WithDecoderDicts(cfg.Dictionary), zstd.WithDecoderConcurrency(1),
+			zstd.WithDecoderMaxMemory(event.MaxValue)); err != nil {
+			return nil, fmt.Errorf("read zstd dictionary: %w", err)
 		}
 	}
 	return s, nil
@@ -105,7 +110,7 @@ func (s *Source) stream(ctx context.Context, from event.Cursor, emit func(*event
 	}
 	s.meter.Dialing(h.addr)
 	mode, cursor := start(&from, h)
-	d, err := s.dial(ctx, h, s.subscription(h, mode, cursor))
+	c, err := s.dial(ctx, h, s.subscription(h, mode, cursor))
 	switch {
 	case err == nil:
 	case ctx.Err() != nil:
@@ -113,12 +118,11 @@ func (s *Source) stream(ctx context.Context, from event.Cursor, emit func(*event
 	default:
 		return s.hosts.failed(h, err)
 	}
-	defer d.close()
-	c, err := s.open(d, h, from, emit)
-	if err != nil {
+	defer c.close()
+	if err := s.open(c, from, emit); err != nil {
 		return err
 	}
-	s.log.Info("stream open", "host", h.addr, "resume", mode.String(), "cursor", cursor, "origin", d.origin)
+	s.log.Info("stream open", "host", h.addr, "resume", mode.String(), "cursor", cursor, "origin", c.origin)
 	err = c.reason(ctx, c.run())
 	if ctx.Err() == nil && c.frames == 0 {
 		s.hosts.next()
@@ -127,33 +131,42 @@ func (s *Source) stream(ctx context.Context, from event.Cursor, emit func(*event
 }
 
 // open makes an open stream ready to be read.
-func (s *Source) open(d *dialed, h *host, from event.Cursor, emit func(*event.Batch) error) (*conn, error) {
-	if err := upstream.SameOrigin(h.addr, from.Origin, d.origin); err != nil {
-		return nil, err
+func (s *Source) open(c *conn, from event.Cursor, emit func(*event.Batch) error) error {
+	h := c.host
+	if err := upstream.SameOrigin(h.addr, from.Origin, c.origin); err != nil {
+		return err
 	}
-	c := &conn{dialed: d, host: h, hosts: s.hosts, track: newTrack(from, h, s.scope, d.origin), zstd: s.zstd}
+	c.track = newTrack(from, h, s.scope, c.origin)
 	c.out = upstream.Delivery{Host: h.addr, Probe: &h.probe, Meter: &s.meter, Log: s.log, Cursor: c.track.cursor, Emit: emit}
-	d.wire.before = c.out.Pass
+	c.wire.before = c.out.Pass
 	h.probe.Open(c.track.expect)
-	s.meter.Opened(h.addr, d.origin)
+	s.meter.Opened(h.addr, c.origin)
 	if from.Last != "" && !c.track.expect {
 		s.log.Warn("no check for a gap: the last event is outside what is asked for now", "before", from.Scope, "now", s.scope.String())
 	}
-	return c, nil
+	return nil
 }
 
 // conn is one open stream.
 type conn struct {
-	*dialed
+	ws     *websocket.Conn
+	wire   *wire
+	origin string
+	stop   func() bool // ends the watch on the context
 	host   *host
 	hosts  *hosts
 	track  *track
 	decode Decoder
 	read   reader
-	zstd   *inflater // nil unless asked for
+	zstd   *zstd.Decoder // nil unless asked for
 	out    upstream.Delivery
 	frames int64
 	timeUS int64 // of the last frame that has one
+}
+
+func (c *conn) close() {
+	c.stop()
+	_ = c.ws.Close()
 }
 
 // run reads frames until that is no longer possible.
@@ -234,12 +247,16 @@ func (c *conn) event(b *event.Batch, kind int, m message) (Pos, error) {
 // cannot be had: then the frame has become a reject, or, with an error, the
 // connection is of no use.
 func (c *conn) inflate(b *event.Batch, frame []byte) ([]byte, error) {
-	text, err := c.zstd.inflate(b, frame)
+	// The dictionary brings frames to about half; most fit without growing.
+	spare := b.Spare(4 * len(frame))
+	text, err := c.zstd.DecodeAll(frame, spare)
 	reason := event.ReasonBinary
 	var detail string
 	switch {
+	case err == nil && len(text) > cap(spare):
+		return b.Copy(text), nil
 	case err == nil && text != nil:
-		return text, nil
+		return b.Keep(len(text)), nil
 	case err == nil:
 		detail = "an empty compressed message"
 	case errors.Is(err, zstd.ErrUnknownDictionary):

@@ -2,8 +2,8 @@ package jsonscan
 
 import (
 	"encoding/binary"
-	"math"
 	"math/bits"
+	"strconv"
 )
 
 // space returns the position of the first byte from i on that is no white space.
@@ -152,27 +152,14 @@ func isDigit(c byte) bool { return c-'0' < 10 }
 // parseInt returns the value of a valid JSON number; false where it has a
 // fraction or an exponent or does not fit.
 func parseInt(raw []byte) (int64, bool) {
-	negative := raw[0] == '-'
-	if negative {
-		raw = raw[1:]
-	}
-	if len(raw) > 19 { // the digits of MaxInt64
+	if len(raw) > len("-9223372036854775808") { // so that the conversion takes no memory
 		return 0, false
 	}
-	var n uint64 // 19 digits fit
-	for _, c := range raw {
-		if !isDigit(c) {
-			return 0, false
-		}
-		n = n*10 + uint64(c-'0')
+	n, err := strconv.ParseInt(string(raw), 10, 64)
+	if err != nil {
+		return 0, false
 	}
-	switch {
-	case !negative && n <= math.MaxInt64:
-		return int64(n), true
-	case negative && n <= math.MaxInt64+1:
-		return -int64(n), true // also MinInt64, whose negation is itself
-	}
-	return 0, false
+	return n, true
 }
 
 // hexValue returns the value of a hexadecimal digit, -1 for any other byte.

@@ -137,10 +137,10 @@ func (u *Upstreams) open(cfg UpstreamConfig, name string, world *simulate.World,
 	at := "/"
 	if name == bluesky.Name {
 		at = blueskyPath
-		u.Bluesky, err = simulate.NewBluesky(simulate.BlueskyConfig{World: world, Timeline: t, Faults: u.Faults[name], Log: cfg.Streams.Log})
+		u.Bluesky, err = simulate.NewBluesky(simulate.ServerConfig{World: world, Timeline: t, Faults: u.Faults[name], Log: cfg.Streams.Log})
 		handler = u.Bluesky
 	} else {
-		u.Wikipedia, err = simulate.NewWikipedia(simulate.WikipediaConfig{World: world, Timeline: t, Faults: u.Faults[name], Log: cfg.Streams.Log})
+		u.Wikipedia, err = simulate.NewWikipedia(simulate.ServerConfig{World: world, Timeline: t, Faults: u.Faults[name], Log: cfg.Streams.Log})
 		handler = u.Wikipedia
 	}
 	if err != nil {

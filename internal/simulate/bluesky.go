@@ -88,8 +88,8 @@ type Bluesky struct {
 
 // Bluesky returns the Bluesky events of the given collections, which are names
 // (NSIDs) or prefixes such as "app.bsky.graph.*"; none, or AllCollections among
-// them, means all. The events of two choices are different worlds. An error says
-// which name is none, or which prefix nothing has.
+// them, means all. The events of two choices are different worlds. An error names
+// the collection that is not a valid name, or the prefix that no collection has.
 func (w *World) Bluesky(collections ...string) (*Bluesky, error) {
 	return w.bluesky(MixOf(collections))
 }
@@ -169,7 +169,7 @@ type head struct {
 	rand    rng    // continues with the record
 }
 
-// draw makes the head without what it refers to.
+// draw makes the head of event i, without the earlier event that it refers to.
 func (b *Bluesky) draw(i int64) head {
 	h := head{i: i, rand: rng(derive(b.key, i))}
 	z := h.rand.next()
@@ -193,7 +193,7 @@ func (b *Bluesky) draw(i int64) head {
 }
 
 // head makes the head of event i. A delete or an update takes the record of an
-// earlier create; where the event at its lag is none, it creates one itself.
+// earlier create; where the event at its lag is not a create, it creates one itself.
 func (b *Bluesky) head(i int64) head {
 	h := b.draw(i)
 	if h.class == classUpdate || h.class == classDelete {
@@ -229,7 +229,7 @@ func tidOf(i int64, account uint64) uint64 {
 func (o *output) did(b *Bluesky, account uint64) *output {
 	r := rng(derive(b.accountKey, int64(account)))
 	if z := r.next(); z%1000 == 0 {
-		return o.put("did:web:", words[z>>32%uint64(len(words))], "-").num(int64(account)).put(".example.com")
+		return o.put("did:web:").put(words[z>>32%uint64(len(words))]).put("-").num(int64(account)).put(".example.com")
 	}
 	return o.put("did:plc:").base32(&r, 24)
 }

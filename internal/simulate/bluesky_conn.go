@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
-	"github.com/klauspost/compress/zstd"
 )
 
 // blueskyConn is one subscriber.
@@ -20,14 +19,11 @@ type blueskyConn struct {
 	unanswered atomic.Bool   // a ping has had no pong
 	cancel     context.CancelFunc
 
-	zstd    *zstd.Encoder // nil: text frames
 	world   *Bluesky
 	begun   int // where the frame in the buffer begins
-	sent    int64
-	scanned int64
 	scratch []byte
 	pinged  time.Time
-	bad     time.Time // v2: since when it is far behind and hardly reads
+	bad     time.Time // since when it is far behind and hardly reads
 	badPos  int64
 }
 
@@ -35,13 +31,10 @@ func newBlueskyConn(s *BlueskyServer, ws *websocket.Conn, sub *subscription) *bl
 	c := &blueskyConn{stream: stream{endpoint: &s.endpoint}, socket: newSocket(ws), srv: s, hello: make(chan struct{})}
 	c.wire = c
 	c.filter.Store(sub.filter)
-	if sub.zstd {
-		c.zstd = s.zstd
-	}
 	if !sub.hello {
 		close(c.hello)
 	}
-	c.pos, c.live = s.start(sub)
+	c.pos = s.start(sub.cursor)
 	return c
 }
 
@@ -86,7 +79,7 @@ func (c *blueskyConn) read() {
 		if kind != websocket.TextMessage {
 			continue
 		}
-		f, code, err := parseUpdate(c.srv.version, p)
+		f, code, err := parseUpdate(p)
 		switch {
 		case err != nil:
 			c.close(code, err.Error())
@@ -103,69 +96,47 @@ func (c *blueskyConn) read() {
 }
 
 // upkeep sends a ping when it is time. It ends a connection where the last ping
-// was not answered, which version 2 does not forgive, and clients that are too slow.
+// was not answered, and clients that are too slow.
 func (c *blueskyConn) upkeep() (time.Duration, bool) {
 	age := time.Since(c.pinged)
-	if c.unanswered.Load() && age > patienceV2 || !c.keepsUp() {
+	if c.unanswered.Load() && age > patience || !c.keepsUp() {
 		return 0, false
 	}
 	if age >= pingEvery {
 		c.pinged = time.Now()
-		c.unanswered.Store(c.srv.version == 2) // version 1 asks for no answer
-		if c.frame(opPing, nil, patienceV2) != nil {
+		c.unanswered.Store(true)
+		if c.frame(opPing, nil, patience) != nil {
 			return 0, false
 		}
 	}
 	wait := time.Until(c.pinged.Add(pingEvery))
 	if c.unanswered.Load() {
-		wait = min(wait, time.Until(c.pinged.Add(patienceV2+time.Millisecond)))
+		wait = min(wait, time.Until(c.pinged.Add(patience+time.Millisecond)))
 	}
 	return wait, true
 }
 
 // keepsUp reports whether the real servers would keep the client.
 func (c *blueskyConn) keepsUp() bool {
-	lag := c.Tip() - c.pos
-	if c.srv.version == 1 {
-		// Events in the outbox are those the filter lets through.
-		if c.live && c.scanned > 0 && lag > outbox && lag*c.sent/c.scanned > outbox {
-			c.log.Info("client too slow, outbox full", "behind", lag)
-			return false
-		}
-		return true
-	}
 	const far, window, floor = 100_000, 60 * time.Second, 5
-	now := time.Now()
+	lag, now := c.Tip()-c.pos, time.Now()
 	switch {
 	case lag <= far:
 		c.bad = time.Time{}
 	case c.bad.IsZero() || float64(c.pos-c.badPos) >= floor*now.Sub(c.bad).Seconds() && now.Sub(c.bad) >= window:
 		c.bad, c.badPos = now, c.pos
 	case now.Sub(c.bad) >= window:
-		c.log.Info("client adversarially slow", "behind", lag)
+		c.Log.Info("client adversarially slow", "behind", lag)
 		return false
 	}
 	return true
 }
 
-// patience is how long the client may take nothing.
-func (c *blueskyConn) patience(v *View) time.Duration {
-	if c.srv.version == 2 {
-		return patienceV2
-	}
-	if !c.live {
-		return patienceV1
-	}
-	// The outbox is full when the event that no longer fits happens.
-	full := v.Segments.Time(c.pos+outbox) + c.delay
-	return min(max(v.Wait(full), time.Millisecond), patienceV1)
-}
-
-func (c *blueskyConn) flush(v *View) bool {
+func (c *blueskyConn) flush() bool {
 	if len(c.buf) == 0 {
 		return true
 	}
-	err := c.write(c.buf, c.patience(v))
+	err := c.write(c.buf, patience)
 	c.buf = c.buf[:0]
 	return err == nil
 }
@@ -175,27 +146,16 @@ func (c *blueskyConn) enter(s source) { c.world = s.(*Bluesky) }
 // event appends event pos where the filter lets it through.
 func (c *blueskyConn) event(_ *View, g *Segment) {
 	f, h := c.filter.Load(), c.world.head(c.pos)
-	c.scanned++
 	if !c.wants(f, &h) {
 		return
 	}
-	kind, stamp, seq := kindMessage, c.srv.stamp(h.i, g.time(h.i)), c.srv.seq(h.i)
-	c.begin(kind)
-	size := len(c.buf)
-	if c.zstd == nil {
-		c.buf = c.world.appendHead(c.buf, &h, stamp, seq)
-		size = len(c.buf) - size
-	} else {
-		c.scratch = c.world.appendHead(c.scratch[:0], &h, stamp, seq)
-		c.buf = c.zstd.EncodeAll(c.scratch, c.buf)
-		kind, size = kindBinary, len(c.scratch)
-	}
-	if f.maxSize > 0 && size > f.maxSize {
+	c.begin("")
+	c.buf = c.world.appendHead(c.buf, &h, c.srv.stamp(h.i, g.time(h.i)), c.srv.seq(h.i))
+	if size := len(c.buf) - c.begun - usualHeader; f.maxSize > 0 && size > f.maxSize {
 		c.buf = c.buf[:c.begun]
 		return
 	}
-	c.finish(kind)
-	c.sent++
+	c.finish("")
 }
 
 func (c *blueskyConn) wants(f *filter, h *head) bool {
@@ -209,14 +169,14 @@ func (c *blueskyConn) wants(f *filter, h *head) bool {
 	return h.class >= classAccount || f.wantsCollection(c.world.collections[h.coll].name)
 }
 
-func (c *blueskyConn) begin(frameKind) {
+func (c *blueskyConn) begin(string) {
 	c.begun = len(c.buf)
 	c.buf = append(c.buf, 0, 0, 0, 0) // usualHeader
 }
 
-func (c *blueskyConn) finish(kind frameKind) {
+func (c *blueskyConn) finish(fault string) {
 	op := byte(opText)
-	if kind == kindBinary {
+	if fault == FaultBinary {
 		op = opBinary
 	}
 	c.buf = sealFrame(c.buf, c.begun, op)
@@ -239,9 +199,7 @@ func (c *blueskyConn) fake(v *View, f Fault) {
 		return
 	}
 	o.put(`{"did":"did:plc:aaaaaaaaaaaaaaaaaaaaaaaa","time_us":`).num(c.srv.stamp(i, v.Segments.Time(i)))
-	if seq := c.srv.seq(i); seq > 0 {
-		o.put(`,"cursor":`).num(seq)
-	}
+	o.put(`,"cursor":`).num(c.srv.seq(i))
 	switch f.Name {
 	case FaultMalformed:
 		o.put(`,"kind":"commit",,"n":`).num(i).put(`}`)
@@ -259,6 +217,6 @@ func (c *blueskyConn) fault(f Fault) outcome {
 		return goOn
 	}
 	c.srv.renumber(c.pos, f.Value)
-	c.gate.restart(0)
+	c.restart(0)
 	return abort
 }

@@ -18,8 +18,8 @@ func (b *Bluesky) appendHead(dst []byte, h *head, timeUS, cursor int64) []byte {
 		o.accountEvent(b, h, timeUS)
 		return dst
 	}
-	o.put(`,"kind":"commit","commit":{"rev":"`).tid(tidOf(h.i, h.account))
-	o.put(`","operation":"`, classNames[h.class], `","collection":"`, b.collections[h.coll].name, `","rkey":"`).rkey(h).put(`"`)
+	o.put(`,"kind":"commit","commit":{"rev":"`).tid(tidOf(h.i, h.account)).put(`","operation":"`).put(classNames[h.class])
+	o.put(`","collection":"`).put(b.collections[h.coll].name).put(`","rkey":"`).rkey(h).put(`"`)
 	if h.class != classDelete {
 		o.record(b, h, timeUS)
 		o.put(`,"cid":"`).cid("bafyrei", &h.rand).put(`"`)
@@ -44,7 +44,7 @@ func (o *output) accountEvent(b *Bluesky, h *head, timeUS int64) {
 	}
 	o.put(`","seq":`).num(relaySeq(h.i))
 	if status != "" {
-		o.put(`,"status":"`, status, `"`)
+		o.put(`,"status":"`).put(status).put(`"`)
 	}
 	o.put(`,"time":"`).time(timeUS-int64(r.below(400_000)), true).put(`"}}`)
 }
@@ -53,11 +53,11 @@ var accountStates = [...]string{"deactivated", "deleted", "takendown", "suspende
 
 func (o *output) record(b *Bluesky, h *head, timeUS int64) {
 	r := &h.rand
-	o.put(`,"record":{"$type":"`, b.collections[h.coll].name, `"`)
+	o.put(`,"record":{"$type":"`).put(b.collections[h.coll].name).put(`"`)
 	if h.form == formProfile {
 		s := pickScript(r)
 		o.put(`,"avatar":`).blob(r, "image/jpeg")
-		o.put(`,"description":"`, s.line(r).html, `\n\n`, s.line(r).html, `","displayName":"`).one(r, words).put(`"}`)
+		o.put(`,"description":"`).put(s.line(r).html).put(`\n\n`).put(s.line(r).html).put(`","displayName":"`).one(r, words).put(`"}`)
 		return
 	}
 	if h.form == formGate {
@@ -76,7 +76,7 @@ func (o *output) record(b *Bluesky, h *head, timeUS int64) {
 	case formGate:
 		o.put(`,"post":"`).uri(b, r, h.i, "app.bsky.feed.post").put(`","hiddenReplies":[]`)
 	default:
-		o.put(`,"name":"`, pickScript(r).line(r).html, `","count":`).num(int64(r.next() >> 1)) // beyond 2^53: must survive as it is
+		o.put(`,"name":"`).put(pickScript(r).line(r).html).put(`","count":`).num(int64(r.next() >> 1)) // beyond 2^53: must survive as it is
 		o.put(`,"ratio":-1.5e-3,"nested":{"list":[true,false,null,[],{}]}`)
 	}
 	o.put(`}`)
@@ -85,7 +85,7 @@ func (o *output) record(b *Bluesky, h *head, timeUS int64) {
 // uri appends the address of a record that an earlier event made.
 func (o *output) uri(b *Bluesky, r *rng, i int64, collection string) *output {
 	account := pickAccount(r)
-	return o.put(`at://`).did(b, account).put("/", collection, "/").tid(tidOf(i-int64(r.below(1_000_000)), account))
+	return o.put(`at://`).did(b, account).put("/").put(collection).put("/").tid(tidOf(i-int64(r.below(1_000_000)), account))
 }
 
 func (o *output) ref(b *Bluesky, r *rng, i int64) *output {
@@ -93,7 +93,7 @@ func (o *output) ref(b *Bluesky, r *rng, i int64) *output {
 }
 
 func (o *output) blob(r *rng, mime string) *output {
-	o.put(`{"$type":"blob","mimeType":"`, mime, `","ref":{"$link":"`).cid("bafkrei", r)
+	o.put(`{"$type":"blob","mimeType":"`).put(mime).put(`","ref":{"$link":"`).cid("bafkrei", r)
 	return o.put(`"},"size":`).num(int64(20_000 + r.below(950_000))).put(`}`)
 }
 
@@ -107,8 +107,8 @@ func (o *output) post(b *Bluesky, r *rng, i int64) {
 		at := int64(r.below(100))
 		o.put(`"}],"index":{"byteEnd":`).num(at + 8).put(`,"byteStart":`).num(at).put(`}}]`)
 	}
-	if s.lang != "" {
-		o.put(`,"langs":["`, s.lang, `"]`)
+	if s.Lang != "" {
+		o.put(`,"langs":["`).put(s.Lang).put(`"]`)
 	}
 	if r.below(100) < 42 {
 		parent := *r
@@ -139,11 +139,11 @@ func (o *output) post(b *Bluesky, r *rng, i int64) {
 func (o *output) embed(b *Bluesky, r *rng, s *script, i int64, roll int) {
 	switch {
 	case roll < 12:
-		o.put(`{"$type":"app.bsky.embed.images","images":[{"alt":"`, s.line(r).html, `","aspectRatio":{"height":1080,"width":1920},"image":`)
-		o.blob(r, "image/jpeg").put(`}]}`)
+		o.put(`{"$type":"app.bsky.embed.images","images":[{"alt":"`).put(s.line(r).html)
+		o.put(`","aspectRatio":{"height":1080,"width":1920},"image":`).blob(r, "image/jpeg").put(`}]}`)
 	case roll < 20:
-		o.put(`{"$type":"app.bsky.embed.external","external":{"description":"`, s.line(r).html, `","thumb":`).blob(r, "image/png")
-		o.put(`,"title":"`, s.line(r).html, `","uri":"https://`).one(r, words)
+		o.put(`{"$type":"app.bsky.embed.external","external":{"description":"`).put(s.line(r).html).put(`","thumb":`).blob(r, "image/png")
+		o.put(`,"title":"`).put(s.line(r).html).put(`","uri":"https://`).one(r, words)
 		o.put(`.example/2026/`).num(int64(r.below(100_000))).put(`?a=1\u0026b=2"}}`)
 	case roll < 26:
 		o.put(`{"$type":"app.bsky.embed.record","record":`).ref(b, r, i).put(`}`)

@@ -10,9 +10,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/gorilla/websocket"
 )
 
-// Limits of a subscription, as both versions of Jetstream have them.
+// Limits of a subscription, as Jetstream has them.
 const (
 	maxWantedCollections = 100
 	maxWantedDIDs        = 10_000
@@ -41,37 +43,29 @@ type optionsUpdate struct {
 	} `json:"payload"`
 }
 
-// newFilter checks what a client asks for. The texts of its errors are the real
-// servers', which differ by version.
-func newFilter(version int, collections, dids []string, maxSize int) (*filter, error) {
-	invalid := func(v1, v2 string) error {
-		if version == 1 {
-			return errors.New("invalid subscriber options" + v1)
-		}
-		return errors.New("subscribe: invalid options" + v2)
-	}
+// newFilter checks what a client asks for. The texts of its errors are the real servers'.
+func newFilter(collections, dids []string, maxSize int) (*filter, error) {
 	f := &filter{names: map[string]bool{}, dids: map[string]bool{}, maxSize: max(maxSize, 0)}
 	for _, c := range collections {
 		if prefix, ok := strings.CutSuffix(c, "*"); ok && strings.HasSuffix(prefix, ".") {
 			f.prefixes = append(f.prefixes, prefix)
-			continue
+		} else if !validNSID(c) {
+			return nil, fmt.Errorf("subscribe: invalid options: invalid collection: %s", c)
+		} else {
+			f.names[c] = true
 		}
-		if !validNSID(c) {
-			return nil, invalid(": invalid collection: "+c, ": invalid collection: "+c)
-		}
-		f.names[c] = true
 	}
 	if len(f.names)+len(f.prefixes) > maxWantedCollections {
-		return nil, invalid(": too many wanted collections", fmt.Sprintf(": too many wanted collections: > %d", maxWantedCollections))
+		return nil, fmt.Errorf("subscribe: invalid options: too many wanted collections: > %d", maxWantedCollections)
 	}
 	for _, d := range dids {
 		if !validDID(d) {
-			return nil, invalid("", ": invalid DID: "+d)
+			return nil, fmt.Errorf("subscribe: invalid options: invalid DID: %s", d)
 		}
 		f.dids[d] = true
 	}
 	if len(f.dids) > maxWantedDIDs {
-		return nil, invalid(": too many wanted DIDs", fmt.Sprintf(": too many wanted DIDs: %d > %d", len(f.dids), maxWantedDIDs))
+		return nil, fmt.Errorf("subscribe: invalid options: too many wanted DIDs: %d > %d", len(f.dids), maxWantedDIDs)
 	}
 	return f, nil
 }
@@ -83,61 +77,49 @@ func (f *filter) wantsCollection(name string) bool {
 
 // subscription is a request that was understood.
 type subscription struct {
-	filter    *filter
-	hello     bool // send nothing before an options_update
-	zstd      bool
-	hasCursor bool
-	cursor    int64
+	filter *filter
+	hello  bool  // send nothing before an options_update
+	cursor int64 // noCursor: live events
 }
 
+const noCursor = -1
+
 // parseSubscription reads the query. An error is the text of a 400.
-func parseSubscription(version int, r *http.Request) (*subscription, error) {
+func parseSubscription(r *http.Request) (*subscription, error) {
 	q, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
 		return nil, fmt.Errorf("subscribe: invalid options: %w", err)
 	}
 	size, err := strconv.Atoi(q.Get("maxMessageSizeBytes"))
-	if err != nil || size < 0 {
-		size = 0 // what is no number is no limit, by the protocol's documentation
+	if err != nil {
+		size = 0 // what is not a number is no limit, by the protocol's documentation
 	}
-	s := &subscription{
-		hello: q.Get("requireHello") == "true",
-		zstd:  q.Get("compress") == "true" || strings.Contains(r.Header.Get("Socket-Encoding"), "zstd"),
-	}
-	if s.filter, err = newFilter(version, q["wantedCollections"], q["wantedDids"], size); err != nil {
+	s := &subscription{hello: q.Get("requireHello") == "true", cursor: noCursor}
+	if s.filter, err = newFilter(q["wantedCollections"], q["wantedDids"], size); err != nil {
 		return nil, err
 	}
-	raw := q.Get("cursor")
-	if raw == "" {
-		return s, nil
-	}
-	s.hasCursor = true
-	if s.cursor, err = strconv.ParseInt(raw, 10, 64); err != nil {
-		if version == 1 {
-			return nil, fmt.Errorf("invalid cursor: %s", raw)
+	if raw := q.Get("cursor"); raw != "" {
+		if s.cursor, err = strconv.ParseInt(raw, 10, 64); err != nil {
+			return nil, fmt.Errorf("subscribe: invalid cursor: %q", raw)
 		}
-		return nil, fmt.Errorf("subscribe: invalid cursor: %q", raw)
-	}
-	if s.cursor < 0 && version == 2 {
-		return nil, fmt.Errorf("subscribe: invalid cursor: negative value %d", s.cursor)
+		if s.cursor < 0 {
+			return nil, fmt.Errorf("subscribe: invalid cursor: negative value %d", s.cursor)
+		}
 	}
 	return s, nil
 }
 
 // parseUpdate reads a message of a client. The filter is nil for a message of a
 // type that servers ignore; code is the close code that an error is answered with.
-func parseUpdate(version int, p []byte) (f *filter, code int, err error) {
+func parseUpdate(p []byte) (f *filter, code int, err error) {
 	var u optionsUpdate
 	if json.Unmarshal(p, &u) != nil {
-		code, err = 1007, errors.New("bad SubscriberSourcedMessage envelope")
-	} else if u.Type == "options_update" {
-		code = 1008
-		f, err = newFilter(version, u.Payload.WantedCollections, u.Payload.WantedDIDs, u.Payload.MaxMessageSizeBytes)
+		return nil, websocket.CloseInvalidFramePayloadData, errors.New("bad SubscriberSourcedMessage envelope")
 	}
-	if err != nil && version == 1 {
-		code, err = 1000, fmt.Errorf("failed to parse subscriber options: %w", err)
+	if u.Type == "options_update" {
+		f, err = newFilter(u.Payload.WantedCollections, u.Payload.WantedDIDs, u.Payload.MaxMessageSizeBytes)
 	}
-	return f, code, err
+	return f, websocket.ClosePolicyViolation, err
 }
 
 // Shapes of identifiers, from atproto.com/specs/nsid and atproto.com/specs/did.

@@ -1,10 +1,7 @@
 package simulate
 
 import (
-	"bytes"
-	"cmp"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"slices"
 	"sync"
@@ -12,52 +9,26 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
-	"github.com/klauspost/compress/zstd"
 
 	"github.com/weir-project/weir/internal/event"
 )
 
-// BlueskyConfig describes one Jetstream host.
-//
-// Differences to the real servers: there is no limit of events per second and
-// address (v1: 5,000); RFC 7692 compression is never agreed to; frames that are
-// due within 5 ms are written together; the events that v1 can lose where replay
-// meets live are not lost.
-type BlueskyConfig struct {
-	World    *World
-	Timeline *Timeline // with MixOf as its variant
-	// Host names this server. Each name has sequence numbers of its own and sees
-	// events at a time of its own, up to 1.5 s late; the empty one at once.
-	Host string
-	// Version is 1 (`time_us` unique and increasing, an outbox that overflows) or
-	// 2, the default (sequence numbers, stamps that repeat and go back by up to
-	// 33 ms, waits for slow clients).
-	Version int
-	Faults  *Faults // may be shared by several hosts
-	// Retention is how far back a cursor reaches: 24 h (v1) or 36 h (v2) where 0.
-	Retention time.Duration
-	// Dictionary is a zstd dictionary, as zstd makes them or raw content. With it
-	// `compress=true` gets binary frames; without it text frames all the same,
-	// as the real servers' dictionary is not part of this program.
-	Dictionary []byte
-	Log        *slog.Logger // nil discards
-}
-
 const (
-	outbox        = 10_000           // events that a v1 client may be behind
-	pingEvery     = 30 * time.Second // both versions
-	patienceV1    = 10 * time.Second // the real servers' write timeouts
-	patienceV2    = 5 * time.Second
+	pingEvery     = 30 * time.Second
+	patience      = 5 * time.Second // the real servers' write timeout
 	stampBucketUS = 8_000
 	stampLagUS    = 24_000
+	retention     = 36 * time.Hour // how far back a cursor reaches
 )
 
-// BlueskyServer is one Jetstream host. It is an http.Handler for /subscribe.
+// BlueskyServer is one Jetstream host of version 2. It is an http.Handler for /subscribe.
+//
+// Differences to the real servers: there is no limit of events per second and
+// address; compression, also RFC 7692, is never agreed to, because the real servers'
+// dictionary is not part of this program; frames that are due within 5 ms are written together.
 type BlueskyServer struct {
 	endpoint
-	version int
-	zstd    *zstd.Encoder
-	base    int64 // sequence number of event -1
+	base int64 // sequence number of event -1
 
 	renumbering sync.Mutex
 	epochs      atomic.Pointer[[]epoch] // of the sequence numbers, by from
@@ -66,37 +37,17 @@ type BlueskyServer struct {
 // epoch says that events from an index on have numbers that are smaller by shift.
 type epoch struct{ from, shift int64 }
 
-// NewBluesky checks the configuration. Close must be called.
-func NewBluesky(cfg BlueskyConfig) (*BlueskyServer, error) {
-	version := cmp.Or(cfg.Version, 2)
-	retention := map[int]time.Duration{1: 24 * time.Hour, 2: 36 * time.Hour}[version]
-	if retention == 0 {
-		return nil, fmt.Errorf("bluesky server: version %d is neither 1 nor 2", version)
-	}
-	s := &BlueskyServer{version: version, endpoint: endpoint{name: streamBluesky, world: cfg.World, timeline: cfg.Timeline, faults: cfg.Faults,
-		log: cfg.Log, retention: cmp.Or(cfg.Retention, retention), fallback: AllCollections}}
+// NewBluesky checks the configuration, whose timeline has MixOf as its variant. Close must be called.
+func NewBluesky(cfg ServerConfig) (*BlueskyServer, error) {
+	s := &BlueskyServer{endpoint: endpoint{ServerConfig: cfg, name: streamBluesky, retention: retention, fallback: AllCollections}}
 	s.handler = s
-	s.load = func(mix string) (source, error) { return s.world.bluesky(mix) }
-	if err := s.open(); err != nil {
+	s.load = func(mix string) (source, error) { return s.World.bluesky(mix) }
+	if err := s.open("host:"); err != nil {
 		return nil, err
 	}
-	s.key = keyOf(scramble(uint64(s.world.seed)), "host:"+cfg.Host)
 	r := rng(s.key)
 	s.base = 1_000_000 + int64(r.next()%20_000_000_000)
-	if cfg.Host != "" {
-		s.delay = int64(r.below(1_500_000))
-	}
 	s.epochs.Store(&[]epoch{{}})
-	if cfg.Dictionary != nil {
-		opt := zstd.WithEncoderDictRaw(0, cfg.Dictionary)
-		if bytes.HasPrefix(cfg.Dictionary, []byte{0x37, 0xa4, 0x30, 0xec}) {
-			opt = zstd.WithEncoderDict(cfg.Dictionary)
-		}
-		var err error
-		if s.zstd, err = zstd.NewWriter(nil, opt, zstd.WithEncoderConcurrency(1)); err != nil {
-			return nil, fmt.Errorf("bluesky server: zstd dictionary: %w", err)
-		}
-	}
 	return s, nil
 }
 
@@ -111,12 +62,12 @@ func (s *BlueskyServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if s.refuses(w, "service not ready: bootstrap in progress") {
 		return
 	}
-	sub, err := parseSubscription(s.version, r)
+	sub, err := parseSubscription(r)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	if s.version == 2 && !websocket.IsWebSocketUpgrade(r) {
+	if !websocket.IsWebSocketUpgrade(r) {
 		w.Header().Set("Connection", "Upgrade")
 		w.Header().Set("Upgrade", "websocket")
 		http.Error(w, fmt.Sprintf("WebSocket protocol violation: Connection header %q does not contain Upgrade",
@@ -133,22 +84,16 @@ func (s *BlueskyServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // stamp is this host's time_us of event i that happened at t.
 func (s *BlueskyServer) stamp(i, t int64) int64 {
-	if s.version == 1 {
-		return t + s.delay
-	}
 	// One stamp for all that one of four workers has in a bucket of time; each is
 	// behind by a time of its own.
 	bucket := t / stampBucketUS
 	worker := int64(derive(s.key, i) & 3)
 	lag := int64(derive(s.key+1, bucket*4+worker) % stampLagUS)
-	return bucket*stampBucketUS + s.delay - lag
+	return bucket*stampBucketUS - lag
 }
 
-// seq is this host's sequence number of event i; 0 for version 1.
+// seq is this host's sequence number of event i.
 func (s *BlueskyServer) seq(i int64) int64 {
-	if s.version == 1 {
-		return 0
-	}
 	epochs := *s.epochs.Load()
 	k := len(epochs) - 1
 	for k > 0 && epochs[k].from > i {
@@ -178,26 +123,20 @@ func (s *BlueskyServer) renumber(i, n int64) {
 	s.epochs.Store(&epochs)
 }
 
-// start resolves a cursor to the first event to send. live says that nothing is
-// replayed.
-func (s *BlueskyServer) start(sub *subscription) (i int64, live bool) {
+// start resolves a cursor to the first event to send.
+func (s *BlueskyServer) start(cursor int64) (i int64) {
 	v, tip, oldest := s.kept()
-	if !sub.hasCursor {
-		return tip, true
-	}
-	switch c := sub.cursor; {
-	case s.version == 2 && c < firstTimeCursor:
-		i = s.index(max(c, 1))
-		if i >= tip {
-			return tip, true
-		}
-	case c > v.NowUS:
-		return tip, true
+	switch {
+	case cursor == noCursor:
+		return tip
+	case cursor < firstTimeCursor:
+		i = min(s.index(max(cursor, 1)), tip)
+	case cursor > v.NowUS:
+		return tip
 	default:
-		i = v.Until(c - s.delay - 1)
-		for s.version == 2 && i < tip && s.stamp(i, v.Segments.Time(i)) < c {
+		for i = v.Until(cursor - 1); i < tip && s.stamp(i, v.Segments.Time(i)) < cursor; {
 			i++
 		}
 	}
-	return max(i, oldest), false
+	return max(i, oldest)
 }

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net"
 	"net/url"
@@ -15,13 +14,12 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
-	"github.com/klauspost/compress/zstd"
 
 	"github.com/weir-project/weir/internal/event"
 )
 
 // full is a Bluesky server with a past of a minute.
-func full(t testing.TB, cfg BlueskyConfig, tl TimelineConfig) (*BlueskyServer, *host) {
+func full(t testing.TB, cfg ServerConfig, tl TimelineConfig, adjust ...func(*BlueskyServer)) (*BlueskyServer, *host) {
 	t.Helper()
 	tl.Rate, tl.Variant = 1000, "*"
 	if tl.History == 0 {
@@ -29,6 +27,9 @@ func full(t testing.TB, cfg BlueskyConfig, tl TimelineConfig) (*BlueskyServer, *
 	}
 	cfg.World, cfg.Timeline = NewWorld(3), timeline(t, tl)
 	s, err := NewBluesky(cfg)
+	for _, change := range adjust {
+		change(s)
+	}
 	return s, serve(t, s, err, nil)
 }
 
@@ -41,42 +42,40 @@ func TestBlueskyRefusals(t *testing.T) {
 	for k := range 10_001 {
 		dids += fmt.Sprintf("&wantedDids=did:plc:%d", k)
 	}
-	for _, c := range []struct{ query, v1, v2 string }{
-		{"cursor=abc", `400 invalid cursor: abc`, `400 subscribe: invalid cursor: "abc"`},
-		{"cursor=1.5", `400 invalid cursor: 1.5`, `400 subscribe: invalid cursor: "1.5"`},
-		{"cursor=-5", "", `400 subscribe: invalid cursor: negative value -5`},
-		{"wantedCollections=foo", `400 invalid subscriber options: invalid collection: foo`, `400 subscribe: invalid options: invalid collection: foo`},
-		{"wantedCollections=app.bsky.fo*", `400 invalid subscriber options: invalid collection: app.bsky.fo*`, `400 subscribe: invalid options: invalid collection: app.bsky.fo*`},
-		{"wantedDids=x", `400 invalid subscriber options`, `400 subscribe: invalid options: invalid DID: x`},
-		{different[1:], `400 invalid subscriber options: too many wanted collections`, `400 subscribe: invalid options: too many wanted collections: > 100`},
-		{many[1:], "", ""},
-		{"wantedCollections=app.bsky.*&wantedCollections=a.b.*", "", ""},
-		{"maxMessageSizeBytes=zz", "", ""},
-		{"maxMessageSizeBytes=-1&compress=true", "", ""},
+	for _, c := range []struct{ query, want string }{
+		{"cursor=abc", `400 subscribe: invalid cursor: "abc"`},
+		{"cursor=1.5", `400 subscribe: invalid cursor: "1.5"`},
+		{"cursor=-5", `400 subscribe: invalid cursor: negative value -5`},
+		{"wantedCollections=foo", `400 subscribe: invalid options: invalid collection: foo`},
+		{"wantedCollections=app.bsky.fo*", `400 subscribe: invalid options: invalid collection: app.bsky.fo*`},
+		{"wantedDids=x", `400 subscribe: invalid options: invalid DID: x`},
+		{different[1:], `400 subscribe: invalid options: too many wanted collections: > 100`},
+		{many[1:], ""},
+		{"wantedCollections=app.bsky.*&wantedCollections=a.b.*", ""},
+		{"maxMessageSizeBytes=zz", ""},
+		{"maxMessageSizeBytes=-1&compress=true", ""},
 	} {
-		for version, want := range map[int]string{1: c.v1, 2: c.v2} {
-			_, h := full(t, BlueskyConfig{Version: version}, TimelineConfig{})
-			s, err := h.trySubscribe(c.query)
-			if got := fmt.Sprint(err); got != want && (err != nil || want != "") {
-				t.Errorf("v%d %.60s: %s, want %s", version, c.query, got, want)
-			}
-			if s.resp != nil && s.resp.Header.Get(event.OriginHeader) != "3" {
-				t.Errorf("v%d %.60s: no origin header", version, c.query)
-			}
+		_, h := full(t, ServerConfig{}, TimelineConfig{})
+		s, err := h.trySubscribe(c.query)
+		if got := fmt.Sprint(err); got != c.want && (err != nil || c.want != "") {
+			t.Errorf("%.60s: %s, want %s", c.query, got, c.want)
+		}
+		if s.resp != nil && s.resp.Header.Get(event.OriginHeader) != "3" {
+			t.Errorf("%.60s: no origin header", c.query)
 		}
 	}
 	// 10,001 accounts do not fit a request line.
-	if _, err := newFilter(2, nil, strings.Split(dids[1:], "&"), 0); err == nil {
+	if _, err := newFilter(nil, strings.Split(dids[1:], "&"), 0); err == nil {
 		t.Error("wantedDids= is no DID")
 	}
 	var list []string
 	for k := range 10_001 {
 		list = append(list, fmt.Sprintf("did:plc:%d", k))
 	}
-	if _, err := newFilter(2, nil, list, 0); err == nil || !strings.HasSuffix(err.Error(), "too many wanted DIDs: 10001 > 10000") {
+	if _, err := newFilter(nil, list, 0); err == nil || !strings.HasSuffix(err.Error(), "too many wanted DIDs: 10001 > 10000") {
 		t.Errorf("10,001 accounts: %v", err)
 	}
-	if _, err := newFilter(2, nil, list[1:], 0); err != nil {
+	if _, err := newFilter(nil, list[1:], 0); err != nil {
 		t.Errorf("10,000 accounts: %v", err)
 	}
 }
@@ -95,10 +94,10 @@ func expect(t *testing.T, c *subscriber, s *BlueskyServer, i int64, n int) []wir
 	return out
 }
 
-// tooOld holds that a cursor that is too old begins silently at the oldest event
+// A cursor that is too old begins silently at the oldest event
 // that is kept: of a minute at 1,000 events/s the last half.
-func tooOld(t *testing.T, version int) {
-	s, h := full(t, BlueskyConfig{Version: version, Retention: 30 * time.Second}, TimelineConfig{})
+func TestBlueskyCursorsThatAreTooOld(t *testing.T) {
+	s, h := full(t, ServerConfig{}, TimelineConfig{}, func(s *BlueskyServer) { s.retention = 30 * time.Second })
 	tip := s.Tip()
 	id := h.subscribe("cursor=1").event().identity()
 	for i := tip - 30_000; i <= s.Tip()-30_000; i++ {
@@ -106,35 +105,11 @@ func tooOld(t *testing.T, version int) {
 			return
 		}
 	}
-	t.Errorf("v%d: a cursor that is too old begins with %s, want events %d to %d", version, id, tip-30_000, s.Tip()-30_000)
+	t.Errorf("a cursor that is too old begins with %s, want events %d to %d", id, tip-30_000, s.Tip()-30_000)
 }
 
-func TestBlueskyCursorsOfVersion1(t *testing.T) {
-	tooOld(t, 1)
-	s, h := full(t, BlueskyConfig{Version: 1}, TimelineConfig{})
-	events := expect(t, h.subscribe("cursor=1"), s, 0, 2000)
-	for k := 1; k < len(events); k++ {
-		if events[k].TimeUS <= events[k-1].TimeUS || events[k].Cursor != 0 {
-			t.Fatalf("stamps %d, %d, cursor %d", events[k-1].TimeUS, events[k].TimeUS, events[k].Cursor)
-		}
-	}
-	// Inclusive, and between two stamps the next one.
-	at := events[1234].TimeUS
-	expect(t, h.subscribe(fmt.Sprintf("cursor=%d", at)), s, 1234, 50)
-	expect(t, h.subscribe(fmt.Sprintf("cursor=%d", at+1)), s, 1235, 50)
-	// In the future, and without: live.
-	for _, q := range []string{fmt.Sprintf("cursor=%d", time.Now().Add(time.Hour).UnixMicro()), ""} {
-		tip := s.Tip()
-		f := h.subscribe(q).event()
-		if lag := time.Now().UnixMicro() - f.TimeUS; lag > 10e6 || f.TimeUS < s.timeline.Now().Segments.Time(tip) {
-			t.Errorf("%q: first event is %d µs old", q, lag)
-		}
-	}
-}
-
-func TestBlueskyCursorsOfVersion2(t *testing.T) {
-	tooOld(t, 2)
-	s, h := full(t, BlueskyConfig{Host: "x"}, TimelineConfig{})
+func TestBlueskyCursors(t *testing.T) {
+	s, h := full(t, ServerConfig{}, TimelineConfig{})
 	events := expect(t, h.subscribe("cursor=0"), s, 0, 3000)
 	if events[0].Cursor != s.base+1 {
 		t.Errorf("first number %d", events[0].Cursor)
@@ -170,26 +145,8 @@ func TestBlueskyCursorsOfVersion2(t *testing.T) {
 	}
 }
 
-// Two hosts of one network show the same events, each in its own way.
-func TestBlueskyHostsDiffer(t *testing.T) {
-	for _, version := range []int{1, 2} {
-		tl := timeline(t, TimelineConfig{Rate: 100, Variant: "*", History: time.Minute})
-		read := func(name string) []wireBluesky {
-			s, err := NewBluesky(BlueskyConfig{World: NewWorld(3), Timeline: tl, Host: name, Version: version})
-			h := serve(t, s, err, nil)
-			return expect(t, h.subscribe("cursor=1"), s, 0, 200)
-		}
-		a, b := read("a"), read("b")
-		for k := range a {
-			if a[k].TimeUS == b[k].TimeUS || version == 2 && a[k].Cursor == b[k].Cursor {
-				t.Fatalf("v%d event %d: stamps %d, %d, cursors %d, %d", version, k, a[k].TimeUS, b[k].TimeUS, a[k].Cursor, b[k].Cursor)
-			}
-		}
-	}
-}
-
 func TestBlueskyFilters(t *testing.T) {
-	s, h := full(t, BlueskyConfig{}, TimelineConfig{})
+	s, h := full(t, ServerConfig{}, TimelineConfig{})
 	all := slices.Collect(s.Items(0, 20_000))
 	pick := func(keep func(Item) bool) (ids []string) {
 		for _, it := range all {
@@ -236,83 +193,51 @@ func TestBlueskyFilters(t *testing.T) {
 }
 
 func TestBlueskyHelloAndUpdates(t *testing.T) {
-	for _, version := range []int{1, 2} {
-		s, h := full(t, BlueskyConfig{Version: version}, TimelineConfig{})
-		c := h.subscribe("cursor=1&requireHello=true")
-		_ = c.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
-		var quiet net.Error
-		if _, p, err := c.ReadMessage(); !errors.As(err, &quiet) || !quiet.Timeout() {
-			t.Fatalf("v%d: sends before hello: %s %v", version, p, err)
+	s, h := full(t, ServerConfig{}, TimelineConfig{})
+	c := h.subscribe("cursor=1&requireHello=true")
+	_ = c.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+	var quiet net.Error
+	if _, p, err := c.ReadMessage(); !errors.As(err, &quiet) || !quiet.Timeout() {
+		t.Fatalf("sends before hello: %s %v", p, err)
+	}
+	c = h.subscribe("cursor=1&requireHello=true")
+	for _, m := range []string{`{"type":"whatever"}`, `{"type":"options_update","payload":{"wantedCollections":["app.bsky.feed.post"]}}`} {
+		if err := c.WriteMessage(websocket.TextMessage, []byte(m)); err != nil {
+			t.Fatal(err)
 		}
-		c = h.subscribe("cursor=1&requireHello=true")
-		for _, m := range []string{`{"type":"whatever"}`, `{"type":"options_update","payload":{"wantedCollections":["app.bsky.feed.post"]}}`} {
-			if err := c.WriteMessage(websocket.TextMessage, []byte(m)); err != nil {
-				t.Fatal(err)
-			}
-		}
-		for _, it := range slices.Collect(s.Items(0, 500)) {
-			if it.Collection == "app.bsky.feed.post" || it.Route == event.Account {
-				if f := c.event(); f.identity() != it.Identity {
-					t.Fatalf("v%d: %s, want %s", version, f.identity(), it.Identity)
-				}
+	}
+	for _, it := range slices.Collect(s.Items(0, 500)) {
+		if it.Collection == "app.bsky.feed.post" || it.Route == event.Account {
+			if f := c.event(); f.identity() != it.Identity {
+				t.Fatalf("%s, want %s", f.identity(), it.Identity)
 			}
 		}
-		for m, code := range map[string][2]int{
-			`no JSON`: {1000, 1007},
-			`{"type":"options_update","payload":{"wantedCollections":["x"]}}`: {1000, 1008},
-		} {
-			c := h.subscribe("requireHello=true")
-			if err := c.WriteMessage(websocket.TextMessage, []byte(m)); err != nil {
-				t.Fatal(err)
-			}
-			if _, _, err := c.read(); !websocket.IsCloseError(err, code[version-1]) {
-				t.Errorf("v%d %s: %v, want close code %d", version, m, err, code[version-1])
-			}
+	}
+	for m, code := range map[string]int{
+		`no JSON`: 1007,
+		`{"type":"options_update","payload":{"wantedCollections":["x"]}}`: 1008,
+	} {
+		c := h.subscribe("requireHello=true")
+		if err := c.WriteMessage(websocket.TextMessage, []byte(m)); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := c.read(); !websocket.IsCloseError(err, code) {
+			t.Errorf("%s: %v, want close code %d", m, err, code)
 		}
 	}
 }
 
-func TestBlueskyCompressesWithADictionary(t *testing.T) {
-	var sample []byte
-	b := bluesky(t, 9)
-	for i := range int64(100) {
-		sample = b.AppendFrame(sample, i, stampOf(i), i)
-	}
-	s, h := full(t, BlueskyConfig{Dictionary: sample}, TimelineConfig{})
-	dec, err := zstd.NewReader(nil, zstd.WithDecoderDictRaw(0, sample))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer dec.Close()
-	c := h.subscribe("cursor=1&compress=true")
-	packed, plain := 0, 0
-	for i := range int64(300) {
-		kind, p, err := c.read()
-		if err != nil || kind != websocket.BinaryMessage {
-			t.Fatalf("kind %d, %v", kind, err)
-		}
-		raw, err := dec.DecodeAll(p, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var f wireBluesky
-		if json.Unmarshal(raw, &f) != nil || f.identity() != s.At(i).Identity {
-			t.Fatalf("event %d: %s", i, raw)
-		}
-		packed, plain = packed+len(p), plain+len(raw)
-	}
-	if packed*10 > plain*8 {
-		t.Errorf("%d bytes packed to %d", plain, packed)
-	}
-	_, h = full(t, BlueskyConfig{}, TimelineConfig{})
+// The real servers' dictionary is not part of this program.
+func TestBlueskyDoesNotCompress(t *testing.T) {
+	_, h := full(t, ServerConfig{}, TimelineConfig{})
 	if kind, _, err := h.subscribe("cursor=1&compress=true").read(); kind != websocket.TextMessage {
-		t.Errorf("without a dictionary: kind %d, %v", kind, err)
+		t.Errorf("kind %d, %v", kind, err)
 	}
 }
 
 func TestBlueskySaysGoodbye(t *testing.T) {
 	tl := timeline(t, TimelineConfig{Rate: 1, Variant: "*"})
-	s, err := NewBluesky(BlueskyConfig{World: NewWorld(1), Timeline: tl})
+	s, err := NewBluesky(ServerConfig{World: NewWorld(1), Timeline: tl})
 	h := serve(t, s, err, nil)
 	c := h.subscribe("")
 	c.event()
@@ -324,56 +249,52 @@ func TestBlueskySaysGoodbye(t *testing.T) {
 
 // Everything in this test takes the time that it says, in a bubble.
 func TestBlueskyPaceAndPings(t *testing.T) {
-	for _, version := range []int{1, 2} {
-		synctest.Test(t, func(t *testing.T) {
-			tl := timeline(t, TimelineConfig{Rate: 1, Variant: "*"})
-			begin := time.Now()
-			s, err := NewBluesky(BlueskyConfig{World: NewWorld(1), Timeline: tl, Version: version})
-			h := serve(t, s, err, newMemory())
-			c := h.subscribe("cursor=1")
-			pings := 0
-			c.SetPingHandler(func(string) error {
-				pings++
-				return c.WriteControl(websocket.PongMessage, nil, time.Now().Add(time.Second))
-			})
-			for k := range int64(100) {
-				f := c.event()
-				if got := time.Since(begin); got != time.Duration(k)*time.Second || f.identity() != s.At(k).Identity {
-					t.Fatalf("v%d: event %d came after %v", version, k, got)
-				}
-			}
-			if pings != 3 {
-				t.Errorf("v%d: %d pings in 99 s, want 3", version, pings)
-			}
+	synctest.Test(t, func(t *testing.T) {
+		tl := timeline(t, TimelineConfig{Rate: 1, Variant: "*"})
+		begin := time.Now()
+		s, err := NewBluesky(ServerConfig{World: NewWorld(1), Timeline: tl})
+		h := serve(t, s, err, newMemory())
+		c := h.subscribe("cursor=1")
+		pings := 0
+		c.SetPingHandler(func(string) error {
+			pings++
+			return c.WriteControl(websocket.PongMessage, nil, time.Now().Add(time.Second))
 		})
-	}
+		for k := range int64(100) {
+			f := c.event()
+			if got := time.Since(begin); got != time.Duration(k)*time.Second || f.identity() != s.At(k).Identity {
+				t.Fatalf("event %d came after %v", k, got)
+			}
+		}
+		if pings != 3 {
+			t.Errorf("%d pings in 99 s, want 3", pings)
+		}
+	})
 }
 
-// Version 2 gives up a client that does not answer its pings, version 1 does not.
+// The server gives up a client that does not answer its pings.
 func TestBlueskyClientsThatDoNotPong(t *testing.T) {
-	for _, version := range []int{1, 2} {
-		synctest.Test(t, func(t *testing.T) {
-			tl := timeline(t, TimelineConfig{Rate: 1, Variant: "*"})
-			s, err := NewBluesky(BlueskyConfig{World: NewWorld(1), Timeline: tl, Version: version})
-			c := serve(t, s, err, newMemory()).subscribe("")
-			c.SetPingHandler(func(string) error { return nil })
-			begin := time.Now()
-			for err == nil && time.Since(begin) < time.Minute {
-				_, _, err = c.read()
-			}
-			lived := time.Since(begin)
-			if version == 1 && err != nil || version == 2 && (lived < 35*time.Second || lived > 37*time.Second) {
-				t.Errorf("v%d: lived %v, %v", version, lived, err)
-			}
-		})
-	}
+	synctest.Test(t, func(t *testing.T) {
+		tl := timeline(t, TimelineConfig{Rate: 1, Variant: "*"})
+		s, err := NewBluesky(ServerConfig{World: NewWorld(1), Timeline: tl})
+		c := serve(t, s, err, newMemory()).subscribe("")
+		c.SetPingHandler(func(string) error { return nil })
+		begin := time.Now()
+		for err == nil && time.Since(begin) < time.Minute {
+			_, _, err = c.read()
+		}
+		lived := time.Since(begin)
+		if lived < 35*time.Second || lived > 37*time.Second {
+			t.Errorf("lived %v, %v", lived, err)
+		}
+	})
 }
 
 func TestBlueskyPaceAtHighRates(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tl := timeline(t, TimelineConfig{Rate: 20_000, Variant: "app.bsky.feed.post"})
 		begin := time.Now()
-		s, err := NewBluesky(BlueskyConfig{World: NewWorld(1), Timeline: tl})
+		s, err := NewBluesky(ServerConfig{World: NewWorld(1), Timeline: tl})
 		h := serve(t, s, err, newMemory())
 		c := h.subscribe("cursor=1")
 		segs := tl.Now().Segments
@@ -400,13 +321,12 @@ func TestBlueskyPaceAtHighRates(t *testing.T) {
 	})
 }
 
-// Version 1 closes without a word when 10,000 events wait; version 2 waits, but
-// not for a client that takes nothing for 5 s.
+// The server waits for a slow client, but not for one that takes nothing for 5 s.
 func TestBlueskySlowClients(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		run := func(version int, rate float64, pause time.Duration) (got int, err error) {
+		run := func(rate float64, pause time.Duration) (got int, err error) {
 			tl := timeline(t, TimelineConfig{Rate: rate, Variant: "*"})
-			s, e := NewBluesky(BlueskyConfig{World: NewWorld(1), Timeline: tl, Version: version})
+			s, e := NewBluesky(ServerConfig{World: NewWorld(1), Timeline: tl})
 			c := serve(t, s, e, newMemory()).subscribe("cursor=1")
 			for c.event().identity() != s.At(10).Identity {
 			}
@@ -420,23 +340,17 @@ func TestBlueskySlowClients(t *testing.T) {
 			}
 			return got, nil
 		}
-		if got, err := run(1, 5000, 1900*time.Millisecond); err != nil || got < 9_400 {
-			t.Errorf("v1 behind by 9,500: %d events, %v", got, err)
+		if got, err := run(5000, 4900*time.Millisecond); err != nil || got < 24_000 {
+			t.Errorf("behind by 24,500: %d events, %v", got, err)
 		}
-		if got, err := run(1, 5000, 2200*time.Millisecond); !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) && !websocket.IsCloseError(err, 1006) || got > 200 {
-			t.Errorf("v1 behind by 11,000: %d events, %v; want the socket closed without a close frame", got, err)
-		}
-		if got, err := run(2, 5000, 4900*time.Millisecond); err != nil || got < 24_000 {
-			t.Errorf("v2 behind by 24,500: %d events, %v", got, err)
-		}
-		if got, err := run(2, 5000, 5200*time.Millisecond); err == nil {
-			t.Errorf("v2 taking nothing for 5.2 s: %d events", got)
+		if got, err := run(5000, 5200*time.Millisecond); err == nil {
+			t.Errorf("taking nothing for 5.2 s: %d events", got)
 		}
 	})
 }
 
 func TestBlueskyManyClientsComeAndGo(t *testing.T) {
-	s, h := full(t, BlueskyConfig{}, TimelineConfig{})
+	s, h := full(t, ServerConfig{}, TimelineConfig{})
 	done := make(chan error, 20)
 	for g := range uint64(20) {
 		go func() {

@@ -20,36 +20,48 @@ import (
 // source is the events of one variant of a timeline.
 type source interface{ At(i int64) Item }
 
+// ServerConfig describes one simulated server.
+type ServerConfig struct {
+	World    *World
+	Timeline *Timeline
+	Faults   *Faults      // may be shared by several servers of one stream
+	Log      *slog.Logger // nil discards
+}
+
 // endpoint is what both servers have in common: the events of a timeline, the
 // faults and the connections.
 type endpoint struct {
+	ServerConfig
 	name      string
 	handler   http.Handler
-	world     *World
-	timeline  *Timeline
-	faults    *Faults
-	log       *slog.Logger
 	retention time.Duration
 	key       uint64       // of the server's stamps
-	delay     int64        // µs until this server sees an event
-	floor     atomic.Int64 // the first event that FaultGap has left
-	gate      gate
+	floor     atomic.Int64 // the first event that FaultGap has left; 0 where it has not happened
 
 	load     func(variant string) (source, error)
-	fallback string // a variant that load knows
-	mu       sync.Mutex
+	fallback string     // a variant that load knows
+	mu       sync.Mutex // of the rest
 	sources  map[string]source
+
+	// WebSocket handlers are hijacked and outlive http.Server.Close, so nothing else ends
+	// connections and waits for them.
+	handlers sync.WaitGroup
+	life     context.Context         // of the open connections; ends with a restart
+	endLife  context.CancelCauseFunc // of life
+	down     time.Time               // refuse every request until then
+	closed   bool
 }
 
-// open checks what the server was configured with.
-func (e *endpoint) open() error {
-	if e.world == nil || e.timeline == nil {
+// open checks what the server was configured with. key names its stamps.
+func (e *endpoint) open(key string) error {
+	if e.World == nil || e.Timeline == nil {
 		return fmt.Errorf("%s server: needs a world and a timeline", e.name)
 	}
-	e.log = cmp.Or(e.log, slog.New(slog.DiscardHandler))
+	e.Log = cmp.Or(e.Log, slog.New(slog.DiscardHandler))
+	e.key = keyOf(scramble(uint64(e.World.seed)), key)
 	e.sources = map[string]source{}
-	e.gate.life, e.gate.end = context.WithCancelCause(context.Background())
-	segs := e.timeline.Now().Segments
+	e.life, e.endLife = context.WithCancelCause(context.Background())
+	segs := e.Timeline.Now().Segments
 	if _, err := e.load(segs[len(segs)-1].Variant); err != nil {
 		return fmt.Errorf("%s server: %w", e.name, err)
 	}
@@ -65,7 +77,7 @@ func (e *endpoint) source(variant string) source {
 	if s == nil {
 		var err error
 		if s, err = e.load(variant); err != nil {
-			e.log.Error("timeline has no such world, serving another one", "variant", variant, "served", e.fallback, "err", err)
+			e.Log.Error("timeline has no such world, serving another one", "variant", variant, "served", e.fallback, "err", err)
 			s, _ = e.load(e.fallback)
 		}
 		e.sources[variant] = s
@@ -75,7 +87,7 @@ func (e *endpoint) source(variant string) source {
 
 // At returns the truth about event i of the timeline.
 func (e *endpoint) At(i int64) Item {
-	return e.source(e.timeline.Now().Segments.Of(i).Variant).At(i)
+	return e.source(e.Timeline.Now().Segments.Of(i).Variant).At(i)
 }
 
 // Items yields the truth about events [from, to) of the timeline.
@@ -89,31 +101,26 @@ func (e *endpoint) Tip() int64 {
 
 // kept returns the events that can be read now: [oldest, tip).
 func (e *endpoint) kept() (v View, tip, oldest int64) {
-	v = e.timeline.Now()
-	now := v.NowUS - e.delay
-	tip = v.Until(now)
-	return v, tip, min(v.Until(now-e.retention.Microseconds()), tip)
+	v = e.Timeline.Now()
+	tip = v.Until(v.NowUS)
+	return v, tip, min(v.Until(v.NowUS-e.retention.Microseconds()), tip)
 }
-
-// Lost is the first event that FaultGap has left: all before are gone. 0 where
-// it has not happened.
-func (e *endpoint) Lost() int64 { return e.floor.Load() }
 
 // Serve answers on a listener until ctx ends, and returns when every connection
 // is gone. The listener is closed.
 func (e *endpoint) Serve(ctx context.Context, ln net.Listener) error {
 	srv := &http.Server{Handler: e.handler, ReadHeaderTimeout: 10 * time.Second,
-		ErrorLog: slog.NewLogLogger(e.log.Handler(), slog.LevelDebug)}
+		ErrorLog: slog.NewLogLogger(e.Log.Handler(), slog.LevelDebug)}
 	done := make(chan error, 1)
 	go func() { done <- srv.Serve(ln) }()
 	var err error
 	select {
 	case err = <-done:
-		if e.gate.close() { // before us: the listener was closed on purpose
+		if e.close() { // it was closed before: the listener was closed on purpose
 			return nil
 		}
 	case <-ctx.Done():
-		_ = e.Close()
+		e.close()
 		_ = srv.Close()
 		err = <-done
 	}
@@ -125,23 +132,53 @@ func (e *endpoint) Serve(ctx context.Context, ln net.Listener) error {
 
 // Close ends all connections and waits for them. It may be called twice.
 func (e *endpoint) Close() error {
-	e.gate.close()
+	e.close()
 	return nil
 }
 
-// enter lets a request in, or ends it as if nobody listened. leave must be called.
+// close ends all connections and waits until they are gone. It reports whether
+// it had been called before.
+func (e *endpoint) close() (again bool) {
+	e.mu.Lock()
+	again, e.closed = e.closed, true
+	e.endLife(errClosing)
+	e.mu.Unlock()
+	e.handlers.Wait()
+	return again
+}
+
+var errClosing = errors.New("server is closing")
+
+// restart ends all connections and lets no request in for a while.
+func (e *endpoint) restart(d time.Duration) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !e.closed {
+		e.endLife(nil)
+		e.down = time.Now().Add(d)
+		e.life, e.endLife = context.WithCancelCause(context.Background())
+	}
+}
+
+// enter lets a request in, or ends it as if nobody listened. The context ends with the request,
+// with a restart or with close; leave must be called.
 func (e *endpoint) enter(w http.ResponseWriter, r *http.Request) (ctx context.Context, leave func()) {
-	w.Header().Set(event.OriginHeader, strconv.FormatInt(e.world.seed, 10))
-	ctx, leave, ok := e.gate.enter(r)
-	if !ok {
+	w.Header().Set(event.OriginHeader, strconv.FormatInt(e.World.seed, 10))
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed || time.Now().Before(e.down) {
 		panic(http.ErrAbortHandler)
 	}
-	return ctx, leave
+	e.handlers.Add(1)
+	ctx, cancel := context.WithCancelCause(r.Context())
+	life := e.life
+	stop := context.AfterFunc(life, func() { cancel(context.Cause(life)) })
+	return ctx, func() { stop(); cancel(nil); e.handlers.Done() }
 }
 
 // refuses answers a request as the faults 429 and 503 have it.
 func (e *endpoint) refuses(w http.ResponseWriter, unready string) bool {
-	f, ok := e.faults.request()
+	f, ok := e.Faults.first(onRequest, 0)
 	if !ok {
 		return false
 	}
@@ -152,55 +189,4 @@ func (e *endpoint) refuses(w http.ResponseWriter, unready string) bool {
 		http.Error(w, unready, http.StatusServiceUnavailable)
 	}
 	return true
-}
-
-// gate keeps a server's connections: it lets them in, ends them, and waits for
-// them. WebSocket handlers are hijacked and outlive http.Server.Close, so nothing
-// else waits for them.
-type gate struct {
-	mu     sync.Mutex
-	handle sync.WaitGroup
-	life   context.Context         // of the open connections; ends with a restart
-	end    context.CancelCauseFunc // of life
-	down   time.Time               // refuse every request until then
-	closed bool
-}
-
-var errClosing = errors.New("server is closing")
-
-// enter lets a request in: the context ends with the request, with a restart or
-// with close.
-func (g *gate) enter(r *http.Request) (ctx context.Context, leave func(), ok bool) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.closed || time.Now().Before(g.down) {
-		return nil, nil, false
-	}
-	g.handle.Add(1)
-	ctx, cancel := context.WithCancelCause(r.Context())
-	life := g.life
-	stop := context.AfterFunc(life, func() { cancel(context.Cause(life)) })
-	return ctx, func() { stop(); cancel(nil); g.handle.Done() }, true
-}
-
-// restart ends all connections and lets no request in for a while.
-func (g *gate) restart(d time.Duration) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if !g.closed {
-		g.end(nil)
-		g.down = time.Now().Add(d)
-		g.life, g.end = context.WithCancelCause(context.Background())
-	}
-}
-
-// close ends all connections and waits until they are gone. It reports whether
-// it had been called before.
-func (g *gate) close() (again bool) {
-	g.mu.Lock()
-	again, g.closed = g.closed, true
-	g.end(errClosing)
-	g.mu.Unlock()
-	g.handle.Wait()
-	return again
 }

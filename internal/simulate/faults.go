@@ -27,7 +27,7 @@ const (
 	FaultDuplicate = "duplicate" // an event of a little before, once more
 	FaultMalformed = "malformed" // not JSON
 	FaultTruncated = "truncated" // the first half of event N
-	FaultUnknown   = "unknown"   // well formed, of a kind that nobody knows
+	FaultUnknown   = "unknown"   // well formed, of an event type that does not exist
 	FaultOversize  = "oversize"  // well formed and PARAMETER bytes long (5MiB)
 	FaultBinary    = "binary"    // Bluesky: a binary frame that nothing can decompress
 
@@ -46,15 +46,6 @@ const (
 	Fault503 = "503" // with Retry-After: PARAMETER (1s)
 )
 
-type faultUnit uint8
-
-const (
-	unitNone faultUnit = iota
-	unitDuration
-	unitCount
-	unitBytes
-)
-
 // faultClass is when a fault happens.
 type faultClass uint8
 
@@ -64,11 +55,11 @@ const (
 	onRequest
 )
 
-// faultKinds has each fault's parameter with its default, and the only stream that
-// has it (empty: both).
+// faultKinds has how each fault's parameter is read (nil: it has none), its default, and the
+// only stream that has the fault (empty: both).
 var faultKinds = map[string]struct {
 	class  faultClass
-	unit   faultUnit
+	parse  func(string) (int64, error)
 	value  int64
 	stream string
 }{
@@ -76,19 +67,19 @@ var faultKinds = map[string]struct {
 	FaultMalformed: {class: extraFrame},
 	FaultTruncated: {class: extraFrame},
 	FaultUnknown:   {class: extraFrame},
-	FaultOversize:  {extraFrame, unitBytes, 5 << 20, ""},
+	FaultOversize:  {extraFrame, parseBytes, 5 << 20, ""},
 	FaultBinary:    {class: extraFrame, stream: streamBluesky},
 	FaultCut:       {},
 	FaultClose:     {},
-	FaultStall:     {onConnection, unitDuration, int64(time.Hour), ""},
-	FaultSlow:      {onConnection, unitDuration, int64(5 * time.Second), ""},
+	FaultStall:     {onConnection, parseDuration, int64(time.Hour), ""},
+	FaultSlow:      {onConnection, parseDuration, int64(5 * time.Second), ""},
 	FaultError:     {},
-	FaultRestart:   {onConnection, unitDuration, int64(2 * time.Second), ""},
-	FaultRenumber:  {onConnection, unitCount, 4096, streamBluesky},
-	FaultGap:       {onConnection, unitCount, 1000, ""},
+	FaultRestart:   {onConnection, parseDuration, int64(2 * time.Second), ""},
+	FaultRenumber:  {onConnection, parseCount, 4096, streamBluesky},
+	FaultGap:       {onConnection, parseCount, 1000, ""},
 	FaultSwitch:    {stream: streamWikipedia},
-	Fault429:       {onRequest, unitDuration, int64(time.Second), ""},
-	Fault503:       {onRequest, unitDuration, int64(time.Second), ""},
+	Fault429:       {onRequest, parseDuration, int64(time.Second), ""},
+	Fault503:       {onRequest, parseDuration, int64(time.Second), ""},
 }
 
 const (
@@ -159,42 +150,46 @@ func parseFault(text string) (Fault, error) {
 		return f, fmt.Errorf("%q is not a positive whole number", number)
 	}
 	f.N = n
-	if hasParam {
-		if f.Value, err = parseParam(param, kind.unit); err != nil {
-			return f, err
-		}
+	switch {
+	case !hasParam:
+	case kind.parse == nil:
+		return f, fmt.Errorf("takes no parameter")
+	default:
+		f.Value, err = kind.parse(param)
 	}
-	return f, nil
+	return f, err
 }
 
-func parseParam(text string, unit faultUnit) (int64, error) {
-	switch unit {
-	case unitDuration:
-		d, err := time.ParseDuration(text)
-		if err != nil || d <= 0 {
-			return 0, fmt.Errorf("%q is not a duration such as 30s", text)
-		}
-		return int64(d), nil
-	case unitCount:
-		n, err := strconv.ParseInt(text, 10, 64)
-		if err != nil || n <= 0 || n > 1e12 {
-			return 0, fmt.Errorf("%q is not a number of events", text)
-		}
-		return n, nil
-	case unitBytes:
-		scale := int64(1)
-		for suffix, s := range map[string]int64{"KiB": 1 << 10, "MiB": 1 << 20} {
-			if rest, ok := strings.CutSuffix(text, suffix); ok {
-				text, scale = rest, s
-			}
-		}
-		n, err := strconv.ParseInt(text, 10, 32)
-		if err != nil || n*scale <= event.MaxValue || n*scale > maxOversize {
-			return 0, fmt.Errorf("%q is not a size such as 5MiB: over 4MiB, at most 256MiB", text)
-		}
-		return n * scale, nil
+func parseDuration(text string) (int64, error) {
+	d, err := time.ParseDuration(text)
+	if err != nil || d <= 0 {
+		return 0, fmt.Errorf("%q is not a duration such as 30s", text)
 	}
-	return 0, fmt.Errorf("takes no parameter")
+	return int64(d), nil
+}
+
+func parseCount(text string) (int64, error) {
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || n <= 0 || n > 1e12 {
+		return 0, fmt.Errorf("%q is not a number of events", text)
+	}
+	return n, nil
+}
+
+func parseBytes(text string) (int64, error) {
+	number, mega := strings.CutSuffix(text, "MiB")
+	number, kilo := strings.CutSuffix(number, "KiB")
+	n, err := strconv.ParseInt(number, 10, 32)
+	switch {
+	case mega:
+		n <<= 20
+	case kilo:
+		n <<= 10
+	}
+	if err != nil || n <= event.MaxValue || n > maxOversize {
+		return 0, fmt.Errorf("%q is not a size such as 5MiB: over 4MiB, at most 256MiB", text)
+	}
+	return n, nil
 }
 
 // FaultNames lists the names that a plan can use.
@@ -274,31 +269,18 @@ func (f *Faults) extra(i int64) (out []Fault) {
 	return out
 }
 
-// connection returns a fault that a connection at event i is to suffer now, and
-// counts it. Each happens to one connection.
-func (f *Faults) connection(i int64) (Fault, bool) {
-	if f == nil {
-		return Fault{}, false
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.first(onConnection, i)
-}
-
-// request counts a request and returns the fault that answers it, if one does.
-func (f *Faults) request() (Fault, bool) {
-	if f == nil {
-		return Fault{}, false
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.requests++
-	return f.first(onRequest, f.requests)
-}
-
-// first returns the first fault that is planned for event or request i and has not
-// happened there.
+// first returns the first fault that a connection at event i is to suffer now, or that answers
+// this request, and counts it. Each happens once at an event; requests are counted here.
 func (f *Faults) first(class faultClass, i int64) (Fault, bool) {
+	if f == nil {
+		return Fault{}, false
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if class == onRequest {
+		f.requests++
+		i = f.requests
+	}
 	for _, p := range f.planned {
 		if p.is(class, i) && f.mark(p, i) {
 			return p.Fault, true

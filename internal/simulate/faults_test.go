@@ -76,64 +76,62 @@ func fired(t *testing.T, f *Faults, want map[string]int64) {
 }
 
 func TestBlueskyExtraFrames(t *testing.T) {
-	for _, version := range []int{1, 2} {
-		f := plan(t, "duplicate@50,malformed/100,truncated@150,unknown@160,oversize@170:5MiB,binary@180", "bluesky")
-		s, h := full(t, BlueskyConfig{Version: version, Faults: f}, TimelineConfig{})
-		var first [][]byte
-		for replay := range 2 { // extra frames come again, as from a log
-			c := h.subscribe("cursor=1")
-			next, extra, frames := int64(0), map[string]int{}, [][]byte{}
-			for next < 400 {
-				kind, p, err := c.read()
-				if err != nil {
-					t.Fatal(err)
+	f := plan(t, "duplicate@50,malformed/100,truncated@150,unknown@160,oversize@170:5MiB,binary@180", "bluesky")
+	s, h := full(t, ServerConfig{Faults: f}, TimelineConfig{})
+	var first [][]byte
+	for replay := range 2 { // extra frames come again, as from a log
+		c := h.subscribe("cursor=1")
+		next, extra, frames := int64(0), map[string]int{}, [][]byte{}
+		for next < 400 {
+			kind, p, err := c.read()
+			if err != nil {
+				t.Fatal(err)
+			}
+			var w wireBluesky
+			bad := json.Unmarshal(p, &w)
+			switch {
+			case kind == websocket.BinaryMessage:
+				extra["binary"]++
+			case bad != nil && !utf8.Valid(p):
+				t.Fatalf("a text frame is not UTF-8: %q", p)
+			case bad != nil && strings.Contains(string(p), `,,"n":`):
+				extra["malformed"]++
+			case bad != nil:
+				extra["truncated"]++
+			case w.Kind == "mystery":
+				extra["unknown"]++
+			case len(p) > 4<<20:
+				if len(p) != 5<<20 {
+					t.Errorf("%d bytes", len(p))
 				}
-				var w wireBluesky
-				bad := json.Unmarshal(p, &w)
-				switch {
-				case kind == websocket.BinaryMessage:
-					extra["binary"]++
-				case bad != nil && !utf8.Valid(p):
-					t.Fatalf("a text frame is not UTF-8: %q", p)
-				case bad != nil && strings.Contains(string(p), `,,"n":`):
-					extra["malformed"]++
-				case bad != nil:
-					extra["truncated"]++
-				case w.Kind == "mystery":
-					extra["unknown"]++
-				case len(p) > 4<<20:
-					if len(p) != 5<<20 {
-						t.Errorf("%d bytes", len(p))
-					}
-					extra["oversize"]++
-				case next == 50 && w.identity() == s.At(45).Identity && extra["duplicate"] == 0:
-					extra["duplicate"]++
-				case w.identity() == s.At(next).Identity:
-					next++
-					continue
-				default:
-					t.Fatalf("at event %d: %.300s", next, p)
-				}
-				frames = append(frames, p)
+				extra["oversize"]++
+			case next == 50 && w.identity() == s.At(45).Identity && extra["duplicate"] == 0:
+				extra["duplicate"]++
+			case w.identity() == s.At(next).Identity:
+				next++
+				continue
+			default:
+				t.Fatalf("at event %d: %.300s", next, p)
 			}
-			want := map[string]int{"duplicate": 1, "malformed": 3, "truncated": 1, "unknown": 1, "oversize": 1, "binary": 1}
-			if !maps.Equal(extra, want) {
-				t.Errorf("v%d: extra frames %v, want %v", version, extra, want)
-			}
-			if replay == 0 {
-				first = frames
-			} else if !slices.EqualFunc(first, frames, slices.Equal) {
-				t.Errorf("v%d: a replay has other extra frames", version)
-			}
-			c.Close()
-			got := f.Fired()
-			if delete(got, "malformed"); got["truncated"] != 1 { // the server is ahead of us: more than 3 have fired
-				t.Errorf("fired %v", got)
-			}
+			frames = append(frames, p)
 		}
-		if n := f.Fired()["malformed"]; n < 3 || n > 620 {
-			t.Errorf("%d malformed frames counted", n)
+		want := map[string]int{"duplicate": 1, "malformed": 3, "truncated": 1, "unknown": 1, "oversize": 1, "binary": 1}
+		if !maps.Equal(extra, want) {
+			t.Errorf("extra frames %v, want %v", extra, want)
 		}
+		if replay == 0 {
+			first = frames
+		} else if !slices.EqualFunc(first, frames, slices.Equal) {
+			t.Error("a replay has other extra frames")
+		}
+		c.Close()
+		got := f.Fired()
+		if delete(got, "malformed"); got["truncated"] != 1 { // the server is ahead of us: more than 3 have fired
+			t.Errorf("fired %v", got)
+		}
+	}
+	if n := f.Fired()["malformed"]; n < 3 || n > 620 {
+		t.Errorf("%d malformed frames counted", n)
 	}
 }
 
@@ -167,7 +165,7 @@ func TestBlueskyConnectionFaults(t *testing.T) {
 		"restart": func(err error) bool { return websocket.IsCloseError(err, websocket.CloseAbnormalClosure) },
 	} {
 		f := plan(t, name+"@777", "bluesky")
-		s, h := full(t, BlueskyConfig{Faults: f}, TimelineConfig{})
+		s, h := full(t, ServerConfig{Faults: f}, TimelineConfig{})
 		c := h.subscribe("cursor=1")
 		next, last, err := drain(t, c, s, 0)
 		if next != 777 || !ends(err) {
@@ -193,7 +191,7 @@ func TestBlueskyStallSlowAndRestartTakeTheirTime(t *testing.T) {
 		run := func(text string, i int64) (*BlueskyServer, *host, *subscriber, *Faults) {
 			f := plan(t, text, "bluesky")
 			tl := timeline(t, TimelineConfig{Rate: 100, Variant: "*"})
-			s, err := NewBluesky(BlueskyConfig{World: NewWorld(1), Timeline: tl, Faults: f})
+			s, err := NewBluesky(ServerConfig{World: NewWorld(1), Timeline: tl, Faults: f})
 			h := serve(t, s, err, newMemory())
 			c := h.subscribe("cursor=1")
 			expect(t, c, s, 0, int(i))
@@ -248,7 +246,7 @@ func TestBlueskyStallSlowAndRestartTakeTheirTime(t *testing.T) {
 
 func TestBlueskyRenumbers(t *testing.T) {
 	f := plan(t, "renumber@5000:4096", "bluesky")
-	s, h := full(t, BlueskyConfig{Faults: f}, TimelineConfig{})
+	s, h := full(t, ServerConfig{Faults: f}, TimelineConfig{})
 	c := h.subscribe("cursor=1")
 	var last int64
 	for i := range int64(5000) {
@@ -285,18 +283,18 @@ func TestBlueskyRenumbers(t *testing.T) {
 
 func TestGapsLeaveNothingBehind(t *testing.T) {
 	f := plan(t, "gap@300:5000", "bluesky")
-	s, h := full(t, BlueskyConfig{Faults: f}, TimelineConfig{})
+	s, h := full(t, ServerConfig{Faults: f}, TimelineConfig{})
 	if next, _, err := drain(t, h.subscribe("cursor=1"), s, 0); next != 300 || !websocket.IsCloseError(err, websocket.CloseNormalClosure) {
 		t.Errorf("ended at %d: %v", next, err)
 	}
 	expect(t, h.subscribe("cursor=1"), s, 5300, 100)
-	if s.Lost() != 5300 {
-		t.Errorf("lost up to %d", s.Lost())
+	if s.floor.Load() != 5300 {
+		t.Errorf("lost up to %d", s.floor.Load())
 	}
 	fired(t, f, map[string]int64{"gap": 1})
 
 	f = plan(t, "gap@300:5000", "wikipedia")
-	w, h := openWiki(t, WikipediaConfig{Faults: f}, TimelineConfig{})
+	w, h := openWiki(t, ServerConfig{Faults: f}, TimelineConfig{})
 	c := h.get(recentPath + "?since=1")
 	c.expect(w, 0, 300)
 	if m, err := c.next(); err == nil {
@@ -308,7 +306,7 @@ func TestGapsLeaveNothingBehind(t *testing.T) {
 
 func TestRequestsThatAreRefused(t *testing.T) {
 	f := plan(t, "429@2:3s,503/5", "bluesky")
-	_, h := full(t, BlueskyConfig{Faults: f}, TimelineConfig{})
+	_, h := full(t, ServerConfig{Faults: f}, TimelineConfig{})
 	for k := 1; k <= 10; k++ {
 		c, err := h.trySubscribe("")
 		want := map[int]string{2: "429 too many requests", 5: "503 service not ready: bootstrap in progress", 10: "503 service not ready: bootstrap in progress"}[k]
@@ -322,7 +320,7 @@ func TestRequestsThatAreRefused(t *testing.T) {
 	fired(t, f, map[string]int64{"429": 1, "503": 2})
 
 	f = plan(t, "503@1:90s", "wikipedia")
-	_, h = openWiki(t, WikipediaConfig{Faults: f}, TimelineConfig{})
+	_, h = openWiki(t, ServerConfig{Faults: f}, TimelineConfig{})
 	r, err := h.tryGet(recentPath)
 	if err != nil || r.resp.StatusCode != http.StatusServiceUnavailable || r.resp.Header.Get("Retry-After") != "90" {
 		t.Errorf("%+v %v", r, err)
@@ -333,7 +331,7 @@ func TestRequestsThatAreRefused(t *testing.T) {
 
 func TestWikipediaExtraEvents(t *testing.T) {
 	f := plan(t, "duplicate@50,malformed/100,truncated@150,unknown@160,oversize@170:5MiB", "wikipedia")
-	s, h := openWiki(t, WikipediaConfig{Faults: f}, TimelineConfig{})
+	s, h := openWiki(t, ServerConfig{Faults: f}, TimelineConfig{})
 	for range 2 {
 		c := h.get(recentPath + "?since=1")
 		extra := map[string]int{}
@@ -377,7 +375,7 @@ func TestWikipediaExtraEvents(t *testing.T) {
 func TestWikipediaConnectionFaults(t *testing.T) {
 	for name, ends := range map[string]error{"cut": io.ErrUnexpectedEOF, "close": io.EOF, "error": io.EOF, "restart": io.ErrUnexpectedEOF} {
 		f := plan(t, name+"@77", "wikipedia")
-		s, h := openWiki(t, WikipediaConfig{Faults: f}, TimelineConfig{})
+		s, h := openWiki(t, ServerConfig{Faults: f}, TimelineConfig{})
 		c := h.get(recentPath + "?since=1")
 		c.expect(s, 0, 77)
 		m, err := c.next()
@@ -402,9 +400,9 @@ func TestWikipediaConnectionFaults(t *testing.T) {
 	}
 
 	f := plan(t, "switch@77,switch@177", "wikipedia")
-	s, h := openWiki(t, WikipediaConfig{Faults: f}, TimelineConfig{})
+	s, h := openWiki(t, ServerConfig{Faults: f}, TimelineConfig{})
 	h.get(recentPath+"?since=1").expect(s, 0, 400)
-	if n := len(s.timeline.Now().Segments); n != 3 {
+	if n := len(s.Timeline.Now().Segments); n != 3 {
 		t.Errorf("%d segments after two switches", n)
 	}
 	fired(t, f, map[string]int64{"switch": 2})
@@ -414,7 +412,7 @@ func TestWikipediaStallsAndSlows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := plan(t, "stall@100:90s,slow@200:5s", "wikipedia")
 		tl := timeline(t, TimelineConfig{Rate: 100, Variant: Eqiad})
-		s, err := NewWikipedia(WikipediaConfig{World: NewWorld(1), Timeline: tl, Faults: f})
+		s, err := NewWikipedia(ServerConfig{World: NewWorld(1), Timeline: tl, Faults: f})
 		c := serve(t, s, err, newMemory()).get(recentPath + "?since=1")
 		c.expect(s, 0, 100)
 		begin := time.Now()

@@ -12,12 +12,8 @@ import (
 // it, so that a line of code reads like the text that it makes.
 type output []byte
 
-func (o *output) put(parts ...string) *output {
-	dst := *o
-	for _, p := range parts {
-		dst = append(dst, p...)
-	}
-	*o = dst
+func (o *output) put(text string) *output {
+	*o = append(*o, text...)
 	return o
 }
 
@@ -72,7 +68,7 @@ func (o *output) tid(tid uint64) *output {
 	return o
 }
 
-// cid appends a CID version 1 of a SHA-256 digest that nothing has; codec is
+// cid appends a CID version 1 of a random SHA-256 digest; codec is
 // "bafyrei" (dag-cbor) or "bafkrei" (raw).
 func (o *output) cid(codec string, r *rng) *output {
 	z := r.next()

@@ -19,7 +19,6 @@ type stream struct {
 	wire    wire
 	ctx     context.Context
 	pos     int64 // the next event
-	live    bool  // has been at the tip
 	variant string
 	buf     []byte
 	slow    time.Time // one event at a time until then
@@ -33,22 +32,14 @@ type wire interface {
 	upkeep() (time.Duration, bool)
 	enter(s source)              // goes on with the events of another variant
 	event(v *View, g *Segment)   // appends event pos, where the client wants it
-	begin(kind frameKind)        // begins a frame
+	begin(fault string)          // begins a frame, of an event where fault is empty
 	payload(v *View, i int64)    // appends event i without the frame
 	fake(v *View, f Fault)       // appends what the world does not have, without the frame
-	finish(kind frameKind)       // ends the frame
-	flush(v *View) bool          // writes the buffer
+	finish(fault string)         // ends the frame
+	flush() bool                 // writes the buffer
 	mute(on bool)                // whether the server looks dead
 	fault(f Fault) (end outcome) // has the faults of this protocol
 }
-
-type frameKind uint8
-
-const (
-	kindMessage frameKind = iota
-	kindBinary
-	kindError
-)
 
 // outcome is how a connection goes on.
 type outcome uint8
@@ -68,8 +59,8 @@ func (c *stream) run() outcome {
 		if !ok {
 			return abort
 		}
-		v := c.timeline.Now()
-		limit := v.Until(v.NowUS - c.delay)
+		v := c.Timeline.Now()
+		limit := v.Until(v.NowUS)
 		c.pos = max(c.pos, c.floor.Load())
 		if c.pos < limit {
 			if time.Now().Before(c.slow) {
@@ -81,9 +72,8 @@ func (c *stream) run() outcome {
 			}
 			continue
 		}
-		c.live = true
 		if c.pos != math.MaxInt64 && !v.Ended(c.pos) {
-			wait = min(wait, max(v.Wait(v.Segments.Time(c.pos)+c.delay), gather))
+			wait = min(wait, max(v.Wait(v.Segments.Time(c.pos)), gather))
 		}
 		c.sleep(max(wait, 0), v.Changed)
 	}
@@ -103,14 +93,14 @@ func (c *stream) sleep(d time.Duration, wake <-chan struct{}) {
 
 // send sends the events before limit, one chunk at most.
 func (c *stream) send(v *View, limit int64) outcome {
-	fault := c.faults.next(c.pos)
+	fault := c.Faults.next(c.pos)
 	limit = min(limit, c.pos+chunkEvents)
 	for c.pos < limit && len(c.buf) < chunkBytes {
 		if c.pos == fault {
 			if o := c.suffer(v); o != goOn {
 				return o
 			}
-			fault = c.faults.next(c.pos + 1)
+			fault = c.Faults.next(c.pos + 1)
 			if !c.slow.IsZero() {
 				limit = c.pos + 1
 			}
@@ -123,7 +113,7 @@ func (c *stream) send(v *View, limit int64) outcome {
 		c.wire.event(v, g)
 		c.pos++
 	}
-	if !c.wire.flush(v) {
+	if !c.wire.flush() {
 		return abort
 	}
 	return goOn
@@ -131,16 +121,16 @@ func (c *stream) send(v *View, limit int64) outcome {
 
 // suffer does what is planned for the event at c.pos.
 func (c *stream) suffer(v *View) outcome {
-	for _, f := range c.faults.extra(c.pos) {
+	for _, f := range c.Faults.extra(c.pos) {
 		c.extra(v, f)
 	}
 	for {
-		f, ok := c.faults.connection(c.pos)
+		f, ok := c.Faults.first(onConnection, c.pos)
 		if !ok {
 			return goOn
 		}
-		c.log.Info("fault", "name", f.Name, "event", c.pos)
-		if !c.wire.flush(v) {
+		c.Log.Info("fault", "name", f.Name, "event", c.pos)
+		if !c.wire.flush() {
 			return abort
 		}
 		if o := c.connectionFault(v, f); o != goOn {
@@ -151,14 +141,7 @@ func (c *stream) suffer(v *View) outcome {
 
 // extra appends a frame that the world does not have.
 func (c *stream) extra(v *View, f Fault) {
-	kind := kindMessage
-	switch f.Name {
-	case FaultBinary:
-		kind = kindBinary
-	case FaultError:
-		kind = kindError
-	}
-	c.wire.begin(kind)
+	c.wire.begin(f.Name)
 	at := len(c.buf)
 	switch f.Name {
 	case FaultDuplicate:
@@ -173,18 +156,18 @@ func (c *stream) extra(v *View, f Fault) {
 	default:
 		c.wire.fake(v, f)
 	}
-	c.wire.finish(kind)
+	c.wire.finish(f.Name)
 }
 
 func (c *stream) connectionFault(v *View, f Fault) outcome {
 	d := time.Duration(f.Value)
 	switch f.Name {
 	case FaultCut:
-		c.wire.begin(kindMessage)
+		c.wire.begin("")
 		c.wire.payload(v, c.pos)
-		c.wire.finish(kindMessage)
+		c.wire.finish("")
 		c.buf = c.buf[:len(c.buf)/2] // all before this frame has been written
-		c.wire.flush(v)
+		c.wire.flush()
 		return abort
 	case FaultClose:
 		return end
@@ -196,14 +179,14 @@ func (c *stream) connectionFault(v *View, f Fault) outcome {
 		c.slow = time.Now().Add(d)
 	case FaultError:
 		c.extra(v, f)
-		c.wire.flush(v)
+		c.wire.flush()
 		return end
 	case FaultRestart:
-		c.gate.restart(d)
+		c.restart(d)
 		return abort
 	case FaultGap:
 		c.floor.Store(max(c.floor.Load(), c.pos+f.Value))
-		c.gate.restart(0)
+		c.restart(0)
 		return end
 	default:
 		return c.wire.fault(f)

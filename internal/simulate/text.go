@@ -2,6 +2,7 @@ package simulate
 
 import (
 	"bytes"
+	_ "embed" // texts.json
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -25,11 +26,10 @@ func newPhrase(raw string) phrase {
 		ascii: quoteASCII(raw), path: pagePath(raw)}
 }
 
-func newPhrases(prefix string, texts []string) (out []phrase) {
-	for _, t := range texts {
-		out = append(out, newPhrase(prefix+t))
-	}
-	return out
+// UnmarshalText makes a phrase of a JSON string.
+func (p *phrase) UnmarshalText(raw []byte) error {
+	*p = newPhrase(string(raw))
+	return nil
 }
 
 // quoteInner is the inside of a JSON string.
@@ -83,66 +83,44 @@ func pagePath(s string) string {
 
 // script is a language with what is written in it.
 type script struct {
-	lang   string
-	weight int // of 1,000 posts
-	lines  []phrase
+	Lang   string
+	Weight int // of 1,000 posts
+	Lines  []phrase
 }
 
-func newScript(lang string, weight int, lines ...string) *script {
-	return &script{lang, weight, newPhrases("", lines)}
-}
-
-func (s *script) share() int { return s.weight }
-
-// scripts is what people on a social network write: most scripts in use, and
-// what breaks readers (bidi controls, stacked marks, markup, control characters).
-var scripts = []*script{
-	newScript("en", 420,
-		"good morning, the river is high today", "I can't believe it's already Sunday",
-		"does anyone know a decent bakery near the station?", "new blog post: what a log is, and why it isn't a queue",
-		"reading on the train again, missed my stop again", "the cat has opinions about this keyboard",
-		"hot take: soup is a beverage", "five years ago we shipped the first version of this thing. wild.",
-		"watching the rain and counting events", "please stop putting pineapple in my mentions",
-		"it's the small things: a quiet inbox, a green build", "so. that happened.",
-		"thread on partitions, keys and why your order matters 1/7", "lol", "this", "thank you all for the kind words ❤️"),
-	newScript("ja", 215,
-		"おはようございます、今日もいい天気ですね", "川沿いを散歩してきました", "新しい記事を書きました。読んでください!",
-		"ねむい……コーヒーが足りない", "推しの新曲が最高すぎる件", "「ログ」は「列」ではない、という話", "明日は早起きするぞ(しない)", "ラーメン食べたい🍜"),
-	newScript("pt", 90,
-		"bom dia, pessoal! hoje o dia começou cedo", "não acredito que já é domingo", "coração apertado, mas é isso aí",
-		"alguém mais acordado a esta hora?", "que jogo foi esse, meu Deus"),
-	newScript("de", 55,
-		"Guten Morgen aus dem verschneiten Süden", "Das Wehr am Fluss läuft über – schöne Grüße",
-		"Wer hat eigentlich die Straßenbahn erfunden?", "Donaudampfschifffahrtsgesellschaftskapitän, ganz im Ernst"),
-	newScript("es", 45, "¡buenos días a todas y a todos!", "mañana será otro día", "el niño y la niña comen piña", "¿alguien me explica esto, por favor?"),
-	newScript("fr", 25, "déjà l'été ? où est passé l'hiver…", "ça va être une très longue journée", "un œuf, deux œufs, cœur léger"),
-	newScript("ko", 25, "오늘 하루도 수고했어요", "강가를 따라 걸었다", "이 노래 진짜 좋다 ㅠㅠ"),
-	newScript("zh", 25, "今天的天气真不错", "日志不是队列", "週末愉快,大家都吃了嗎?", "𠮷野家的牛丼還是那個味道"),
-	newScript("ru", 15, "доброе утро, друзья", "сегодня снова идёт дождь", "ёлки-палки, опять понедельник"),
-	newScript("uk", 10, "добрий ранок, Україно", "їжак під'їхав на ґанок"),
-	newScript("ar", 15, "صباح الخير يا أصدقاء", "اليوم هو يوم جميل جدًا", "السجل ليس طابورًا (log ≠ queue) 123"),
-	newScript("he", 6, "בוקר טוב לכולם", "היום יורד גשם, סוף סוף"),
-	newScript("fa", 6, "صبح به\u200cخیر دوستان", "می\u200cخواهم بخوابم"),
-	newScript("hi", 8, "सुप्रभात दोस्तों", "आज मौसम बहुत अच्छा है", "क्षत्रिय ज्ञान"),
-	newScript("th", 10, "สวัสดีตอนเช้า", "วันนี้ฝนตกหนักมากเลย", "กินข้าวหรือยัง"),
-	newScript("vi", 6, "chào buổi sáng mọi người", "Tie\u0302\u0301ng Vie\u0323\u0302t co\u0301 da\u0302\u0301u"),
-	newScript("tr", 6, "günaydın, İstanbul'da ışıl ışıl bir sabah"),
-	newScript("el", 4, "καλημέρα σε όλους", "Σίσυφος, ξανά από την αρχή"),
-	newScript("", 6, "👩\u200d👩\u200d👧\u200d👦 family day out 👨🏽\u200d💻👩🏿\u200d🚀", "🏳️\u200d🌈🏳️\u200d⚧️🏴\u200d☠️", "🇯🇵🇧🇷🇩🇪🇺🇦", "❤️\u200d🔥 1️⃣2️⃣3️⃣ ☕️"),
-	newScript("en", 8, // hostile
-		"<script>alert('xss')</script>", `"><img src=x onerror=alert(1)>`, "'; DROP TABLE posts; --", "{{constructor.constructor('x')()}}",
-		"\u202egnp.exe\u202c totally a picture", "\u2066isolated\u2069 \u200f\u200e marks \u061c", "Z\u0351\u036b\u0343a\u0309\u0343l\u0342\u0349g\u0333o\u0322\u031b text",
-		"line one\nline two\r\n\ttabbed", "back\\slash \"quoted\" /slash/", "sep\u2028para\u2029end\ufeff", "nul\x00 bell\x07 esc\x1b[31m del\x7f",
-		"\U000e0067\U000e0062 tags \u200b\u200c\u200d zero width", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "${jndi:ldap://example.invalid/a} %s%n %00"),
-}
-
-var scriptTotal = total(scripts)
-
-func pickScript(r *rng) *script { return scripts[pick(scripts, r.below(scriptTotal))] }
+func (s *script) share() int { return s.Weight }
 
 // line is one of the script's lines.
-func (s *script) line(r *rng) *phrase { return &s.lines[r.below(len(s.lines))] }
+func (s *script) line(r *rng) *phrase { return &s.Lines[r.below(len(s.Lines))] }
 
-// words name people and sites.
-var words = []string{"weir", "river", "otter", "lantern", "maple", "quartz", "ember", "pixel", "harbor", "violet", "cedar", "comet",
-	"tundra", "saffron", "willow", "cobalt", "meadow", "falcon", "juniper", "ripple", "sable", "thistle", "walnut", "zephyr"}
+// texts.json has what the events are written with. The scripts are most of those that people on
+// a social network write in, and what breaks readers (bidi controls, stacked marks, markup,
+// control characters); words name people and sites.
+//
+//go:embed texts.json
+var textsJSON []byte
+
+var (
+	words, scripts, wikis = loadTexts()
+
+	scriptTotal, wikiTotal = total(scripts), total(wikis)
+)
+
+func loadTexts() ([]string, []*script, []*wiki) {
+	var t struct {
+		Words   []string
+		Scripts []*script
+		Wikis   []*wiki
+	}
+	if err := json.Unmarshal(textsJSON, &t); err != nil { // it is part of the program
+		panic(err)
+	}
+	for _, w := range t.Wikis {
+		for _, title := range w.Titles {
+			w.categories = append(w.categories, newPhrase(w.Category+title.raw))
+		}
+	}
+	return t.Words, t.Scripts, t.Wikis
+}
+
+func pickScript(r *rng) *script { return scripts[pick(scripts, r.below(scriptTotal))] }

@@ -147,11 +147,8 @@ func (t *Timeline) append(startUS, lastUS int64) {
 
 // load reads the file, if there is one.
 func (t *Timeline) load() error {
-	if t.cfg.Path == "" {
-		return nil
-	}
 	f, err := os.Open(t.cfg.Path)
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) { // nor does a file without a path
 		return nil
 	}
 	if err == nil {

@@ -278,14 +278,14 @@ func TestServersForgiveOldVariantsThatAreNone(t *testing.T) {
 		bad     bool
 	}{{"net.nobody.*", true}, {"*", false}} {
 		tl := timeline(t, TimelineConfig{Path: filepath.Join(dir, "b.json"), World: "x", Rate: 1, Variant: c.variant})
-		if s, err := NewBluesky(BlueskyConfig{World: NewWorld(1), Timeline: tl}); (err != nil) != c.bad {
+		if s, err := NewBluesky(ServerConfig{World: NewWorld(1), Timeline: tl}); (err != nil) != c.bad {
 			t.Errorf("bluesky %q: %v", c.variant, err)
 		} else if !c.bad {
 			s.At(0)
 			s.Close()
 		}
 		tl = timeline(t, TimelineConfig{Path: filepath.Join(dir, "w.json"), World: "x", Rate: 1, Variant: strings.ReplaceAll(c.variant, "*", Eqiad)})
-		if s, err := NewWikipedia(WikipediaConfig{World: NewWorld(1), Timeline: tl}); (err != nil) != c.bad {
+		if s, err := NewWikipedia(ServerConfig{World: NewWorld(1), Timeline: tl}); (err != nil) != c.bad {
 			t.Errorf("wikipedia %q: %v", c.variant, err)
 		} else if !c.bad {
 			s.At(0)

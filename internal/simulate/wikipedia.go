@@ -42,38 +42,14 @@ var wikiKinds = []wikiKind{{"categorize", 52_000}, {"edit", 42_000}, {"new", 3_0
 
 // wiki is one site; its pages have one of these titles and a number.
 type wiki struct {
-	db, domain         string
-	weight             int
-	titles, categories []phrase
+	DB, Domain string
+	Weight     int
+	Category   string // prefix of the titles of categories
+	Titles     []phrase
+	categories []phrase
 }
 
-func newWiki(db, domain string, weight int, category string, titles ...string) *wiki {
-	return &wiki{db, domain, weight, newPhrases("", titles), newPhrases(category, titles)}
-}
-
-func (w *wiki) share() int { return w.weight }
-
-var wikis = []*wiki{
-	newWiki("commonswiki", "commons.wikimedia.org", 400, "Category:", "File:Weir on the river at dawn", "File:Hafen – Übersicht, Süd", "File:El niño y el río", "File:堰と川", "File:\"Quoted\" view & more"),
-	newWiki("wikidatawiki", "www.wikidata.org", 220, "Category:", "Q", "Property:P", "Lexeme:L"),
-	newWiki("enwiki", "en.wikipedia.org", 170, "Category:", "List of weirs", "Talk:River engineering", "User:Example/sandbox", "AC/DC (album)", "C++ & <templates>", "Wikipedia:Village pump", "Back\\slash", "Caf\u00e9", "Cafe\u0301"),
-	newWiki("dewiki", "de.wikipedia.org", 40, "Kategorie:", "Wehr", "Diskussion:Fluß", "Öl-, Gas- und Wasserwerk", "Benutzer:Müller"),
-	newWiki("frwiki", "fr.wikipedia.org", 40, "Catégorie:", "Barrage à l'œuvre", "Utilisatrice:Élodie", "L'Été meurtrier"),
-	newWiki("ruwiki", "ru.wikipedia.org", 30, "Категория:", "Плотина", "Обсуждение:Река", "Участник:Пример"),
-	newWiki("jawiki", "ja.wikipedia.org", 25, "Category:", "堰", "利用者:例", "ファイル:川.jpg", "𠮷野川"),
-	newWiki("arwiki", "ar.wikipedia.org", 20, "تصنيف:", "سد", "نقاش:نهر النيل", "مستخدم:مثال"),
-	newWiki("zhwiki", "zh.wikipedia.org", 20, "Category:", "堰", "模板:河流"),
-	newWiki("kowiki", "ko.wikipedia.org", 10, "분류:", "보 (구조물)", "사용자:예시"),
-	newWiki("hewiki", "he.wikipedia.org", 10, "קטגוריה:", "סכר", "תבנית:נהרות"),
-	newWiki("thwiki", "th.wikipedia.org", 5, "หมวดหมู่:", "ฝาย", "แม่น้ำเจ้าพระยา"),
-	newWiki("hiwiki", "hi.wikipedia.org", 5, "श्रेणी:", "बाँध", "गंगा नदी"),
-	newWiki("elwiki", "el.wikipedia.org", 5, "Κατηγορία:", "Φράγμα"),
-	newWiki("viwiki", "vi.wikipedia.org", 5, "Thể loại:", "Đập nước", "Sông Hồng"),
-	newWiki("enwiktionary", "en.wiktionary.org", 15, "Category:", "weir", "👨\u200d👩\u200d👧", "naïve"),
-	newWiki("metawiki", "meta.wikimedia.org", 10, "Category:", "Tech/News", "Global/\"lock\""),
-}
-
-var wikiTotal = total(wikis)
+func (w *wiki) share() int { return w.Weight }
 
 // Wikipedia is the Wikipedia side of a World. It holds no state: all methods
 // may be called from many goroutines.
@@ -153,7 +129,7 @@ func (w *Wikipedia) change(i int64) change {
 	}
 	c.kind = wikiKinds[pick(wikiKinds, r.below(100_000))].name
 	c.wiki = wikis[pick(wikis, r.below(wikiTotal))]
-	titles := c.wiki.titles
+	titles := c.wiki.Titles
 	if c.kind == "categorize" {
 		titles = c.wiki.categories
 	}
@@ -171,7 +147,7 @@ func (w *Wikipedia) At(i int64) Item {
 		it.Route = event.Skip
 		return it
 	}
-	it.Wiki = c.wiki.db
+	it.Wiki = c.wiki.DB
 	it.Title = c.title.raw + " " + strconv.FormatUint(c.page, 10)
 	it.Key = it.Wiki + "|" + it.Title
 	return it

@@ -57,7 +57,7 @@ func (c *wikipediaConn) serve() {
 		hello = "\n"
 	}
 	c.buf = append(c.buf, hello...)
-	if c.flush(nil) && c.run() == end {
+	if c.flush() && c.run() == end {
 		return
 	}
 	panic(http.ErrAbortHandler)
@@ -81,25 +81,25 @@ func (c *wikipediaConn) enter(s source) {
 // event appends event pos where the client asked for its topic.
 func (c *wikipediaConn) event(v *View, g *Segment) {
 	if c.where != nil && c.pos >= c.where.start {
-		c.where.byTime, c.where.value = true, c.srv.recordMS(c.pos, g.time(c.pos))+1
-		c.begin(kindMessage)
+		c.where.offset, *c.where.timestamp = nil, c.srv.recordMS(c.pos, g.time(c.pos))+1
+		c.begin("")
 		c.payload(v, c.pos)
-		c.finish(kindMessage)
+		c.finish("")
 	}
 }
 
-func (c *wikipediaConn) begin(kind frameKind) {
+func (c *wikipediaConn) begin(fault string) {
 	if !c.lines {
 		name := "message"
-		if kind == kindError {
+		if fault == FaultError {
 			name = "error"
 		}
 		o := (*output)(&c.buf)
-		o.put("event: ", name, "\nid: ").positions(c.positions).put("\ndata: ")
+		o.put("event: ").put(name).put("\nid: ").positions(c.positions).put("\ndata: ")
 	}
 }
 
-func (c *wikipediaConn) finish(frameKind) {
+func (c *wikipediaConn) finish(string) {
 	c.buf = append(c.buf, '\n')
 	if !c.lines {
 		c.buf = append(c.buf, '\n')
@@ -112,7 +112,7 @@ func (c *wikipediaConn) payload(v *View, i int64) {
 	c.buf = w.AppendEvent(c.buf, i, c.srv.recordMS(o, v.Segments.Time(o)), w.dc)
 }
 
-func (c *wikipediaConn) flush(*View) bool {
+func (c *wikipediaConn) flush() bool {
 	if len(c.buf) == 0 {
 		return true
 	}
@@ -132,7 +132,7 @@ func (c *wikipediaConn) flush(*View) bool {
 func (c *wikipediaConn) fake(v *View, f Fault) {
 	i, from, o := c.pos, len(c.buf), (*output)(&c.buf)
 	schema := func(name string, key uint64) *output {
-		o.put(`{"$schema":"/mediawiki/`, name, `/1.0.0","meta":{"id":"`).uuid(derive(c.key, i), derive(key, i))
+		o.put(`{"$schema":"/mediawiki/`).put(name).put(`/1.0.0","meta":{"id":"`).uuid(derive(c.key, i), derive(key, i))
 		return o.put(`","domain":"test.wikipedia.org","dt":"`).time(v.Segments.Time(i), true).put(`"},`)
 	}
 	switch f.Name {
@@ -152,7 +152,7 @@ func (c *wikipediaConn) mute(bool) {} // HTTP has no pongs to withhold
 func (c *wikipediaConn) fault(f Fault) outcome {
 	if f.Name == FaultSwitch {
 		if err := c.srv.Switch(); err != nil {
-			c.log.Error("data centre not switched", "err", err)
+			c.Log.Error("data centre not switched", "err", err)
 		}
 	}
 	return goOn

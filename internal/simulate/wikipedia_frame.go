@@ -12,11 +12,11 @@ func (w *Wikipedia) AppendEvent(dst []byte, i, dtMS int64, dc string) []byte {
 	domain := "canary"
 	o.put(`{"$schema":"/mediawiki/recentchange/1.0.0","meta":{`)
 	if !c.canary {
-		domain = c.wiki.domain
+		domain = c.wiki.Domain
 		o.put(`"uri":"https://`).page(&c).put(`",`)
 	}
 	o.put(`"request_id":"`).uuid(r.next(), r.next()).put(`","id":"`).uuid(c.idHi, c.idLo).put(`","dt":"`).time(dtMS*1000, r.below(33) > 0)
-	o.put(`","domain":"`, domain, `","stream":"mediawiki.recentchange","topic":"`, dc)
+	o.put(`","domain":"`).put(domain).put(`","stream":"mediawiki.recentchange","topic":"`).put(dc)
 	o.put(`.mediawiki.recentchange","partition":0,"offset":`).num(offsetBase + i)
 	o.put(`}`)
 	if !c.canary {
@@ -27,9 +27,9 @@ func (w *Wikipedia) AppendEvent(dst []byte, i, dtMS int64, dc string) []byte {
 }
 
 // page appends the page's address without the scheme.
-func (o *output) page(c *change) *output { return o.put(c.wiki.domain, "/wiki/").path(c) }
+func (o *output) page(c *change) *output { return o.put(c.wiki.Domain).put("/wiki/").path(c) }
 
-func (o *output) path(c *change) *output { return o.put(c.title.path, "_").num(int64(c.page)) }
+func (o *output) path(c *change) *output { return o.put(c.title.path).put("_").num(int64(c.page)) }
 
 // title appends the title in one of the spellings that JSON allows.
 func (o *output) title(c *change, spelling int) *output {
@@ -40,7 +40,7 @@ func (o *output) title(c *change, spelling int) *output {
 	case spelling < 8:
 		title = c.title.html
 	}
-	return o.put(title, " ").num(int64(c.page))
+	return o.put(title).put(" ").num(int64(c.page))
 }
 
 const plain = 99 // the spelling that escapes only what JSON demands
@@ -58,7 +58,7 @@ func (o *output) body(c *change, r *rng, dtMS int64) {
 	if c.kind == "categorize" {
 		namespace = 14
 	}
-	o.put(`,"type":"`, c.kind, `","namespace":`).num(namespace)
+	o.put(`,"type":"`).put(c.kind).put(`","namespace":`).num(namespace)
 	o.put(`,"title":"`).title(c, spelling).put(`","title_url":"https://`).page(c)
 	comment := *r
 	o.put(`","comment":"`).comment(c, r, false).put(`","timestamp":`).num(dtMS/1000 - int64(r.below(3)))
@@ -69,15 +69,15 @@ func (o *output) body(c *change, r *rng, dtMS int64) {
 	case "edit", "new":
 		o.revision(c, r, rc)
 	default:
-		o.put(`,"notify_url":"https://`, c.wiki.domain, `/w/index.php?diff=1342885441&oldid=1342885399&rcid=`).num(rc).put(`"`)
+		o.put(`,"notify_url":"https://`).put(c.wiki.Domain).put(`/w/index.php?diff=1342885441&oldid=1342885399&rcid=`).num(rc).put(`"`)
 	}
-	o.put(`,"server_url":"https://`, c.wiki.domain, `","server_name":"`, c.wiki.domain, `","server_script_path":"/w","wiki":"`, c.wiki.db)
-	o.put(`","parsedcomment":"`).comment(c, &comment, true).put(`"`)
+	o.put(`,"server_url":"https://`).put(c.wiki.Domain).put(`","server_name":"`).put(c.wiki.Domain)
+	o.put(`","server_script_path":"/w","wiki":"`).put(c.wiki.DB).put(`","parsedcomment":"`).comment(c, &comment, true).put(`"`)
 }
 
 func (o *output) revision(c *change, r *rng, rc int64) {
 	size, rev := int64(r.below(90_000)), 1_300_000_000+c.i
-	o.put(`,"notify_url":"https://`, c.wiki.domain, `/w/index.php?diff=`).num(rev).put(`&oldid=`).num(rev - 1).put(`&rcid=`).num(rc)
+	o.put(`,"notify_url":"https://`).put(c.wiki.Domain).put(`/w/index.php?diff=`).num(rev).put(`&oldid=`).num(rev - 1).put(`&rcid=`).num(rc)
 	o.put(`","minor":`).flag(r.below(4) == 0)
 	if r.below(3) > 0 {
 		o.put(`,"patrolled":`).flag(r.below(2) == 0)
@@ -97,18 +97,18 @@ func (o *output) revision(c *change, r *rng, rc int64) {
 // typed. An empty text is the title.
 func (o *output) link(c *change, parsed bool, prefix, text string) {
 	if parsed {
-		o.put(`<a href=\"/wiki/`, prefix).path(c).put(`\" title=\"`, prefix).title(c, plain).put(`\">`)
+		o.put(`<a href=\"/wiki/`).put(prefix).path(c).put(`\" title=\"`).put(prefix).title(c, plain).put(`\">`)
 		if text == "" {
 			o.title(c, plain)
 		}
-		o.put(text, `</a>`)
+		o.put(text).put(`</a>`)
 		return
 	}
 	if text == "" {
 		o.put(`[[:`).title(c, plain).put(`]]`)
 		return
 	}
-	o.put(`[[`, prefix).title(c, plain).put(`|`, text, `]]`)
+	o.put(`[[`).put(prefix).title(c, plain).put(`|`).put(text).put(`]]`)
 }
 
 // comment appends an edit summary, parsed to HTML or as typed. Both take the
@@ -125,15 +125,15 @@ func (o *output) comment(c *change, r *rng, parsed bool) *output {
 		o.put(` removed from category, `).link(c, parsed, "Special:WhatLinksHere/", "this page is included within other pages")
 	case roll < 15:
 	case roll < 40 && parsed:
-		o.put(`<span class=\"autocomment\">→`+"\u200e", line, `</span>`)
+		o.put(`<span class=\"autocomment\">→` + "\u200e").put(line).put(`</span>`)
 	case roll < 40:
-		o.put(`/* `, line, ` */`)
+		o.put(`/* `).put(line).put(` */`)
 	case roll < 45:
 		// Cut as long summaries are: between characters, never in the middle of a
 		// surrogate pair, which strict parsers (orjson, as quixstreams uses it) refuse.
-		o.put(line, `\ud83d\ude00...`)
+		o.put(line).put(`\ud83d\ude00...`)
 	default:
-		o.put(line, " ").link(c, parsed, "", "")
+		o.put(line).put(" ").link(c, parsed, "", "")
 	}
 	return o
 }
@@ -148,9 +148,9 @@ func (o *output) user(r *rng) *output {
 		*o = strconv.AppendUint(*o.put("2001:DB8:0:0:0:0:0:"), n>>20%10_000, 16)
 		return o
 	case 2:
-		return o.put(word, "の利用者")
+		return o.put(word).put("の利用者")
 	case 3:
-		return o.put(word, "Bot")
+		return o.put(word).put("Bot")
 	}
 	return o.put(word).num(int64(n >> 20 % 5_000))
 }

@@ -9,24 +9,16 @@ import (
 	"time"
 )
 
-// assignment is where reading of a topic's partition begins, as a client says
-// it: EventStreams' core (kafka-sse 0.4.2) calls it so.
-type assignment struct {
+// position is where reading of a topic's partition begins, as a client says it
+// (EventStreams' core, kafka-sse 0.4.2, calls that an assignment), and after resolve
+// also what the ids of the stream say of it: the offset where reading began, -1 for the
+// end, and once an event was sent a timestamp instead.
+type position struct {
 	topic     string
 	partition int64
 	offset    *int64
 	timestamp *int64 // ms
-}
-
-// position is an assignment that was resolved.
-type position struct {
-	topic     string
-	partition int64
-	start     int64 // the first event to send
-	// What the ids of the stream say of it: a timestamp once an event was sent,
-	// before that the offset where reading began, -1 for the end.
-	byTime bool
-	value  int64
+	start     int64  // the first event to send
 }
 
 const (
@@ -39,7 +31,7 @@ const badAssignment = "Must provide either an array topic names, or " +
 
 // parseLastEventID reads the header. An element that is a string is a topic.
 // problem is what the real server says of a bad one; empty: none.
-func parseLastEventID(text string) (list []assignment, problem string) {
+func parseLastEventID(text string) (list []position, problem string) {
 	var whole string
 	if json.Unmarshal([]byte(text), &whole) == nil && whole != "" {
 		return namedTopics(strings.Split(whole, ",")), ""
@@ -55,7 +47,7 @@ func parseLastEventID(text string) (list []assignment, problem string) {
 		if raw[0] == '"' {
 			var name string
 			_ = json.Unmarshal(raw, &name) // valid JSON that is a string
-			list = append(list, assignment{topic: name})
+			list = append(list, position{topic: name})
 			continue
 		}
 		var obj struct {
@@ -71,7 +63,7 @@ func parseLastEventID(text string) (list []assignment, problem string) {
 		if p == nil || offset == nil && ts == nil {
 			return nil, badAssignment
 		}
-		list = append(list, assignment{topic: *obj.Topic, partition: *p, offset: offset, timestamp: ts})
+		list = append(list, position{topic: *obj.Topic, partition: *p, offset: offset, timestamp: ts})
 	}
 	return list, ""
 }
@@ -91,9 +83,9 @@ func whole64(n *json.Number) *int64 {
 	return &v
 }
 
-func namedTopics(names []string) (out []assignment) {
+func namedTopics(names []string) (out []position) {
 	for _, n := range names {
-		out = append(out, assignment{topic: n})
+		out = append(out, position{topic: n})
 	}
 	return out
 }
@@ -101,22 +93,21 @@ func namedTopics(names []string) (out []assignment) {
 // effective is what the real server makes of a list: where one element has only
 // a timestamp, those with an offset come first, those that carry both are lost,
 // and the resolved ones follow. since stands in for topics that are only named.
-func effective(list []assignment, since *int64) []assignment {
-	latest := int64(offsetLatest)
+func effective(list []position, since *int64) []position {
 	for k := range list {
-		if a := &list[k]; a.offset == nil && a.timestamp == nil {
-			if a.timestamp = since; since == nil {
-				a.offset = &latest
+		if p := &list[k]; p.offset == nil && p.timestamp == nil {
+			if p.timestamp = since; since == nil {
+				p.offset = new(int64(offsetLatest))
 			}
 		}
 	}
-	var byOffset, byTime []assignment
-	for _, a := range list {
+	var byOffset, byTime []position
+	for _, p := range list {
 		switch {
-		case a.timestamp == nil:
-			byOffset = append(byOffset, a)
-		case a.offset == nil:
-			byTime = append(byTime, a)
+		case p.timestamp == nil:
+			byOffset = append(byOffset, p)
+		case p.offset == nil:
+			byTime = append(byTime, p)
 		}
 	}
 	if byTime == nil {
@@ -147,35 +138,36 @@ func parseSince(text string) (*int64, error) {
 	return nil, fmt.Errorf("since timestamp is not a UTC milliseconds unix epoch and was not parseable: '%s'", text)
 }
 
-// resolve turns assignments into positions, as of now.
-func (s *WikipediaServer) resolve(list []assignment, since *int64) []position {
+// resolve fills in the first event and what the ids say, as of now.
+func (s *WikipediaServer) resolve(list []position, since *int64) []position {
 	v, tip, oldest := s.kept()
 	oldest = max(oldest, s.floor.Load())
-	var out []position
-	for _, a := range effective(list, since) {
-		p := position{topic: a.topic, partition: a.partition, start: math.MaxInt64, value: offsetLatest}
-		dc, eventful := strings.CutSuffix(a.topic, recentChange)
+	list = effective(list, since)
+	for k := range list {
+		p := &list[k]
+		dc, eventful := strings.CutSuffix(p.topic, recentChange)
 		switch {
-		case !eventful || a.partition != 0: // nothing ever happens there
-			if a.offset != nil {
-				p.value = *a.offset
-			}
-		case a.offset != nil:
-			p.value, p.start = *a.offset, tip
-			if i := *a.offset - offsetBase; *a.offset == offsetEarliest {
+		case !eventful || p.partition != 0: // nothing ever happens there
+			p.start = math.MaxInt64
+		case p.offset != nil:
+			p.start = tip
+			if i := *p.offset - offsetBase; *p.offset == offsetEarliest {
 				p.start = oldest
-			} else if *a.offset >= 0 && i >= oldest && i <= tip {
+			} else if *p.offset >= 0 && i >= oldest && i <= tip {
 				p.start = i
 			}
 		default:
-			p.start = tip
-			if i := s.firstAt(&v, dc, *a.timestamp, max(oldest, 0), tip); i < tip {
-				p.start, p.value = i, offsetBase+i
+			p.start = s.firstAt(&v, dc, *p.timestamp, max(oldest, 0), tip)
+			if p.start < tip {
+				p.offset = new(offsetBase + p.start)
 			}
 		}
-		out = append(out, p)
+		if p.offset == nil {
+			p.offset = new(int64(offsetLatest))
+		}
+		p.timestamp = new(int64) // of its own: since is shared
 	}
-	return out
+	return list
 }
 
 // firstAt is the first event in [from, to) of a data centre whose record has at
@@ -206,11 +198,12 @@ func (o *output) positions(list []position) *output {
 	separator := "["
 	for k := range list {
 		p := &list[k]
-		by := `,"offset":`
-		if p.byTime {
-			by = `,"timestamp":`
+		o.put(separator).put(`{"topic":"`).put(p.topic).put(`","partition":`).num(p.partition)
+		if p.offset != nil {
+			o.put(`,"offset":`).num(*p.offset).put(`}`)
+		} else {
+			o.put(`,"timestamp":`).num(*p.timestamp).put(`}`)
 		}
-		o.put(separator, `{"topic":"`, p.topic, `","partition":`).num(p.partition).put(by).num(p.value).put(`}`)
 		separator = ","
 	}
 	return o.put("]")

@@ -1,9 +1,7 @@
 package simulate
 
 import (
-	"cmp"
 	"encoding/json"
-	"log/slog"
 	"net"
 	"net/http"
 	"slices"
@@ -11,23 +9,6 @@ import (
 	"sync"
 	"time"
 )
-
-// WikipediaConfig describes an EventStreams server.
-//
-// Differences to the real one: HTTP/1.1 only; the streams other than
-// recentchange that it knows are empty; the cut after 15 minutes is between two
-// events and without the end of the body (inferred from what proxies do).
-type WikipediaConfig struct {
-	World    *World
-	Timeline *Timeline // with WikipediaVariant as its variant
-	Faults   *Faults
-	// Retention is how far back a client can resume: 7 days where 0.
-	Retention time.Duration
-	// PerIP is how many connections one address may have: 2 where 0, any number
-	// where negative.
-	PerIP int
-	Log   *slog.Logger // nil discards
-}
 
 const (
 	maxAge       = 15 * time.Minute // of a connection
@@ -41,24 +22,28 @@ const (
 var idleStreams = []string{"mediawiki.page-create", "mediawiki.page-delete", "mediawiki.page-move", "mediawiki.revision-create"}
 
 // WikipediaServer is an EventStreams server. It is an http.Handler for /v2/stream/.
+//
+// Differences to the real one: HTTP/1.1 only; the streams other than
+// recentchange that it knows are empty; the cut after 15 minutes is between two
+// events and without the end of the body (inferred from what proxies do).
 type WikipediaServer struct {
 	endpoint
-	maxPerIP int
+	maxPerIP int // connections that one address may have
 
 	counting sync.Mutex
 	perIP    map[string]int
 }
 
-// NewWikipedia checks the configuration. Close must be called.
-func NewWikipedia(cfg WikipediaConfig) (*WikipediaServer, error) {
-	s := &WikipediaServer{maxPerIP: cmp.Or(cfg.PerIP, 2), perIP: map[string]int{}, endpoint: endpoint{name: streamWikipedia, world: cfg.World,
-		timeline: cfg.Timeline, faults: cfg.Faults, log: cfg.Log, retention: cmp.Or(cfg.Retention, 7*24*time.Hour), fallback: Eqiad}}
+// NewWikipedia checks the configuration, whose timeline has WikipediaVariant as its variant.
+// Close must be called.
+func NewWikipedia(cfg ServerConfig) (*WikipediaServer, error) {
+	s := &WikipediaServer{maxPerIP: 2, perIP: map[string]int{},
+		endpoint: endpoint{ServerConfig: cfg, name: streamWikipedia, retention: 7 * 24 * time.Hour, fallback: Eqiad}}
 	s.handler = s
-	s.load = func(variant string) (source, error) { return s.world.wikipedia(variant) }
-	if err := s.open(); err != nil {
+	s.load = func(variant string) (source, error) { return s.World.wikipedia(variant) }
+	if err := s.open("records"); err != nil {
 		return nil, err
 	}
-	s.key = keyOf(scramble(uint64(s.world.seed)), "records")
 	return s, nil
 }
 
@@ -67,13 +52,13 @@ func (s *WikipediaServer) variant(name string) *Wikipedia { return s.source(name
 
 // Switch lets the other data centre produce the events from now on.
 func (s *WikipediaServer) Switch() error {
-	segs := s.timeline.Now().Segments
+	segs := s.Timeline.Now().Segments
 	old := s.variant(segs[len(segs)-1].Variant)
 	dc := Codfw
 	if old.dc == Codfw {
 		dc = Eqiad
 	}
-	return s.timeline.Change(s.timeline.Rate(), WikipediaVariant(dc, old.again))
+	return s.Timeline.Change(s.Timeline.Rate(), WikipediaVariant(dc, old.again))
 }
 
 // recordMS is the timestamp of event i's record, in Unix milliseconds: up to a
@@ -86,7 +71,7 @@ func (s *WikipediaServer) recordMS(i, t int64) int64 {
 	return t/1000 - int64(z>>32%maxRecordLag)
 }
 
-// topicsOf lists the topics of streams, or the names that are no streams.
+// topicsOf lists the topics of streams, and the names that are not streams.
 func topicsOf(streams []string) (topics, unknown []string) {
 	for _, name := range streams {
 		full := name
@@ -120,7 +105,7 @@ func kafkaProblem(w http.ResponseWriter, status int, name, message string) {
 	_ = json.NewEncoder(w).Encode(map[string]any{"message": message, "origin": "KafkaSSE", "name": name, "statusCode": status})
 }
 
-// anonymous reports whether a User-Agent names nobody: none, or a library's default.
+// anonymous reports whether a User-Agent is missing or a library's default.
 func anonymous(agent string) bool {
 	for _, lib := range []string{"Go-http-client/", "python-requests/", "Python-urllib/", "Java/", "node-fetch"} {
 		if strings.HasPrefix(agent, lib) {
@@ -147,7 +132,7 @@ func (s *WikipediaServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	ip, _, _ := net.SplitHostPort(r.RemoteAddr)
-	if n := s.count(ip, 1); s.maxPerIP >= 0 && n > s.maxPerIP {
+	if n := s.count(ip, 1); n > s.maxPerIP {
 		s.count(ip, -1)
 		problem(w, r, http.StatusTooManyRequests, "too_many_requests", "Too Many Concurrent Connections From Your Client IP",
 			"Your HTTP client is likely opening too many concurrent connections.")

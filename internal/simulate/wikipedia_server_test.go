@@ -16,12 +16,18 @@ import (
 const recentPath = "/v2/stream/recentchange"
 
 // wiki is an EventStreams server with a past of a minute at 1,000 events/s.
-func openWiki(t testing.TB, cfg WikipediaConfig, tl TimelineConfig) (*WikipediaServer, *host) {
+func openWiki(t testing.TB, cfg ServerConfig, tl TimelineConfig, adjust ...func(*WikipediaServer)) (*WikipediaServer, *host) {
 	t.Helper()
 	tl.Rate, tl.History, tl.Variant = cmp.Or(tl.Rate, 1000), cmp.Or(tl.History, time.Minute), cmp.Or(tl.Variant, Eqiad)
-	cfg.PerIP = cmp.Or(cfg.PerIP, -1)
 	cfg.World, cfg.Timeline = NewWorld(3), timeline(t, tl)
 	s, err := NewWikipedia(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.maxPerIP = 100
+	for _, change := range adjust {
+		change(s)
+	}
 	return s, serve(t, s, err, nil)
 }
 
@@ -46,7 +52,7 @@ func at(topic string, ms int64) idPart  { return idPart{Topic: topic + recentCha
 func from(topic string, o int64) idPart { return idPart{Topic: topic + recentChange, Offset: &o} }
 
 func TestWikipediaRefusals(t *testing.T) {
-	s, h := openWiki(t, WikipediaConfig{}, TimelineConfig{})
+	s, h := openWiki(t, ServerConfig{}, TimelineConfig{})
 	for _, c := range []struct {
 		path, header, value string
 		status              int
@@ -81,7 +87,7 @@ func TestWikipediaRefusals(t *testing.T) {
 }
 
 func TestWikipediaConnectionsPerAddress(t *testing.T) {
-	_, h := openWiki(t, WikipediaConfig{PerIP: 2}, TimelineConfig{})
+	_, h := openWiki(t, ServerConfig{}, TimelineConfig{}, func(s *WikipediaServer) { s.maxPerIP = 2 })
 	a, _ := h.get(recentPath), h.get(recentPath)
 	r, err := h.tryGet(recentPath)
 	if err != nil || r.resp.StatusCode != http.StatusTooManyRequests {
@@ -97,7 +103,7 @@ func TestWikipediaConnectionsPerAddress(t *testing.T) {
 }
 
 func TestWikipediaWire(t *testing.T) {
-	s, h := openWiki(t, WikipediaConfig{}, TimelineConfig{})
+	s, h := openWiki(t, ServerConfig{}, TimelineConfig{})
 	c := h.get(recentPath+"?since=0001-01-01", "Accept", "text/event-stream")
 	if got := c.resp.Header.Get("Content-Type"); got != "text/event-stream; charset=utf-8" {
 		t.Errorf("content type %q", got)
@@ -153,7 +159,7 @@ func records(t *testing.T, h *host, n int) (ms []int64) {
 }
 
 func TestWikipediaResumes(t *testing.T) {
-	s, h := openWiki(t, WikipediaConfig{}, TimelineConfig{})
+	s, h := openWiki(t, ServerConfig{}, TimelineConfig{})
 	ms := records(t, h, 5000)
 	outOfOrder, shared := 0, 0
 	for k := 1; k < len(ms); k++ {
@@ -235,7 +241,7 @@ func TestWikipediaResumes(t *testing.T) {
 }
 
 func TestWikipediaSendsWhatIsKept(t *testing.T) {
-	_, h := openWiki(t, WikipediaConfig{Retention: 10 * time.Second}, TimelineConfig{})
+	_, h := openWiki(t, ServerConfig{}, TimelineConfig{}, func(s *WikipediaServer) { s.retention = 10 * time.Second })
 	f, _ := h.get(recentPath + "?since=1").event()
 	if i := f.Meta.Offset - offsetBase; i < 49_000 || i > 60_000 {
 		t.Errorf("begins at event %d, want about 50,000", i)
@@ -245,7 +251,7 @@ func TestWikipediaSendsWhatIsKept(t *testing.T) {
 // The id of the idle data centre says "latest", so who sends it back verbatim
 // loses what it has produced since; who sends a timestamp for both loses nothing.
 func TestWikipediaSwitchesTheDataCentre(t *testing.T) {
-	s, h := openWiki(t, WikipediaConfig{}, TimelineConfig{History: time.Second})
+	s, h := openWiki(t, ServerConfig{}, TimelineConfig{History: time.Second})
 	c := h.get(recentPath + "?since=0001-01-01")
 	before := c.expect(s, 0, 500)
 	verbatim := lastEventID(before...)
@@ -288,7 +294,7 @@ func TestWikipediaSwitchesTheDataCentre(t *testing.T) {
 		t.Errorf("begins at %d", n)
 	}
 	r.expect(s, n+1, int(i-n+100))
-	if err := s.Switch(); err != nil || s.variant(s.timeline.Now().Segments[2].Variant).dc != Eqiad {
+	if err := s.Switch(); err != nil || s.variant(s.Timeline.Now().Segments[2].Variant).dc != Eqiad {
 		t.Errorf("does not switch back: %v", err)
 	}
 }
@@ -296,7 +302,7 @@ func TestWikipediaSwitchesTheDataCentre(t *testing.T) {
 func TestWikipediaPaceAgeAndSilence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tl := timeline(t, TimelineConfig{Rate: 1, Variant: Eqiad})
-		s, err := NewWikipedia(WikipediaConfig{World: NewWorld(1), Timeline: tl})
+		s, err := NewWikipedia(ServerConfig{World: NewWorld(1), Timeline: tl})
 		h := serve(t, s, err, newMemory())
 		begin := time.Now()
 		c := h.get(recentPath + "?since=0001-01-01")
@@ -313,7 +319,7 @@ func TestWikipediaPaceAgeAndSilence(t *testing.T) {
 	})
 	synctest.Test(t, func(t *testing.T) {
 		tl := timeline(t, TimelineConfig{Rate: 1, Variant: Eqiad, Limit: 3})
-		s, err := NewWikipedia(WikipediaConfig{World: NewWorld(1), Timeline: tl})
+		s, err := NewWikipedia(ServerConfig{World: NewWorld(1), Timeline: tl})
 		c := serve(t, s, err, newMemory()).get(recentPath + "?since=0001-01-01")
 		c.expect(s, 0, 3)
 		begin := time.Now()

@@ -6,7 +6,7 @@
 // Item says what event i is, and no JSON is parsed for it.
 //
 // It is not a client and knows no Kafka: the servers are reached over sockets like
-// the real ones. BlueskyConfig and WikipediaConfig list the differences to the
+// the real ones. BlueskyServer and WikipediaServer list the differences to the
 // real servers.
 package simulate
 
@@ -21,9 +21,6 @@ type World struct{ seed int64 }
 
 // NewWorld returns the world of a seed. Any number is a seed.
 func NewWorld(seed int64) *World { return &World{seed: seed} }
-
-// Seed is what the world was made from.
-func (w *World) Seed() int64 { return w.seed }
 
 // Item is what event i of a world is: the ground truth, made from the seed and
 // never by parsing a frame.

@@ -6,6 +6,7 @@ package upstream
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -21,10 +22,7 @@ const Project = "https://github.com/weir-project/weir"
 // UserAgent is what weir calls itself to a server. Wikimedia's policy asks for
 // a name, a version and a contact.
 func UserAgent(version string) string {
-	if version == "" {
-		version = "dev"
-	}
-	return "weir/" + version + " (+" + Project + ")"
+	return "weir/" + cmp.Or(version, "dev") + " (+" + Project + ")"
 }
 
 // Refusal makes an error of an answer that is not a stream. Client errors are
@@ -41,7 +39,7 @@ func Refusal(host string, resp *http.Response, body []byte, hint string) *event.
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s answered %d %s", host, status, http.StatusText(status))
-	kind := contentType(resp.Header)
+	kind := ContentType(resp.Header)
 	switch {
 	case isPage(kind, body):
 		b.WriteString(" with a web page, not with a stream")
@@ -82,8 +80,8 @@ func Plain(host string, h http.Header) error {
 	return nil
 }
 
-// contentType returns the media type of an answer, without parameters.
-func contentType(h http.Header) string {
+// ContentType returns the media type of an answer, without parameters.
+func ContentType(h http.Header) string {
 	kind, _, _ := strings.Cut(strings.ToLower(h.Get("Content-Type")), ";")
 	return clip(strings.TrimSpace(kind))
 }

@@ -13,39 +13,18 @@ import (
 	"github.com/weir-project/weir/internal/upstream"
 )
 
-// watchdog cancels a context when it was armed and not put to rest in time: a
-// peer can die without a FIN, and an HTTP body has no read deadline.
-type watchdog struct {
-	ctx    context.Context
-	cancel context.CancelCauseFunc
-	timer  *time.Timer
-}
-
 var errSilence = errors.New("silence")
 
-func newWatchdog(parent context.Context) *watchdog {
-	w := new(watchdog)
-	w.ctx, w.cancel = context.WithCancelCause(parent)
-	w.timer = time.AfterFunc(time.Hour, func() { w.cancel(errSilence) })
-	w.timer.Stop()
-	return w
-}
-
-func (w *watchdog) arm(d time.Duration) { w.timer.Reset(d) }
-func (w *watchdog) rest()               { w.timer.Stop() }
-func (w *watchdog) fired() bool         { return errors.Is(context.Cause(w.ctx), errSilence) }
-
-func (w *watchdog) stop() {
-	w.timer.Stop()
-	w.cancel(nil)
-}
+// unanswered reports whether ctx was cancelled because the server did not answer.
+func unanswered(ctx context.Context) bool { return errors.Is(context.Cause(ctx), errSilence) }
 
 // conn is one open stream. It is also the reader under the SSE reader, so that
 // it knows when everything received has been worked off.
 type conn struct {
 	source *Source
 	body   io.Reader
-	dog    *watchdog
+	dog    *time.Timer // cancels ctx with errSilence: a peer can fail without a FIN, and an HTTP body has no read deadline
+	ctx    context.Context
 	opened time.Time
 	at     time.Time // when bytes last arrived
 	alive  time.Time // when the last event or comment was worked off
@@ -69,9 +48,9 @@ func (c *conn) Read(p []byte) (int, error) {
 	if signs := c.events.Signs(); signs != c.signs {
 		c.signs, c.alive, c.other = signs, time.Now(), 0
 	}
-	c.dog.arm(time.Until(c.alive.Add(silence)))
+	c.dog.Reset(time.Until(c.alive.Add(silence)))
 	n, err := c.body.Read(p)
-	c.dog.rest()
+	c.dog.Stop()
 	c.at = time.Now()
 	c.other += int64(n)
 	return n, err
@@ -156,10 +135,10 @@ func (c *conn) reason(ctx context.Context, err error) error {
 	switch {
 	case errors.As(err, &steer):
 		return err
-	case c.dog.fired() && c.other > 0:
+	case unanswered(c.ctx) && c.other > 0:
 		return fmt.Errorf("stream from %s: nothing for %s but %d bytes that hold neither an event nor a comment: the connection is dead, or something"+
 			" between (a proxy) changes the stream", host, silence, c.other)
-	case c.dog.fired():
+	case unanswered(c.ctx):
 		return fmt.Errorf("stream from %s: nothing for %s", host, silence)
 	case errors.Is(err, io.EOF), age >= lifetime:
 		c.source.log.Info("stream ended", "host", host, "age", age.Round(time.Second))

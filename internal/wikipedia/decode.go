@@ -21,12 +21,6 @@ const maxName = 2 << 10
 // Wikimedia watches its streams.
 const canary = "canary"
 
-// Pos is when a frame's event happened, as far as the frame says so.
-type Pos struct {
-	// TimeUS is the event time in Unix microseconds, 0 where the frame has none.
-	TimeUS int64
-}
-
 // Decoder turns the JSON of recentchange events into events. It is not safe for
 // concurrent use.
 type Decoder struct {
@@ -59,25 +53,26 @@ type meta struct{ id, domain, dt jsonscan.Text }
 // `timestamp`.
 //
 // With an error nothing is appended: the data is malformed, and the error says
-// why without quoting it. Pos then holds what the data does say.
-func (d *Decoder) Decode(b *event.Batch, data []byte) (Pos, error) {
+// why without quoting it. timeUS, the event time in Unix microseconds, is then what the
+// data does say; 0 where it has none.
+func (d *Decoder) Decode(b *event.Batch, data []byte) (timeUS int64, err error) {
 	if err := d.read(data); err != nil {
-		return Pos{}, err
+		return 0, err
 	}
 	c := &d.change
-	pos := Pos{TimeUS: c.timeUS()}
+	timeUS = c.timeUS()
 	if err := c.check(); err != nil {
-		return pos, err
+		return timeUS, err
 	}
 	ev := b.Add()
-	*ev = event.Event{Route: event.Data, Value: data, TimeUS: pos.TimeUS, Size: int64(len(data)), ID: d.identity(b, data)}
+	*ev = event.Event{Route: event.Data, Value: data, TimeUS: timeUS, Size: int64(len(data)), ID: d.identity(b, data)}
 	if c.meta.domain.Is(canary) {
 		ev.Route, ev.Kind = event.Skip, canary
-		return pos, nil
+		return timeUS, nil
 	}
 	ev.Kind = kindName(c.kind)
 	ev.Key = d.key(b)
-	return pos, nil
+	return timeUS, nil
 }
 
 // Identify returns the identity and the time, in Unix microseconds, of a value
@@ -235,22 +230,11 @@ func kindName(t jsonscan.Text) string {
 // for anything that is not whole and valid JSON, event.MalformedKind. It is safe
 // for concurrent use.
 func Classify(value []byte) (kind string) {
-	var s jsonscan.Scanner
-	var t jsonscan.Text
-	s.Reset(value)
-	if s.Enter() {
-		for name, ok := s.Member(); ok; name, ok = s.Member() {
-			if string(name) == "type" {
-				t = readKind(&s)
-			} else {
-				s.Skip()
-			}
-		}
-	}
-	if s.End() != nil || t.Empty() {
+	var d Decoder
+	if d.read(value) != nil || d.change.kind.Empty() {
 		return event.MalformedKind
 	}
-	return kindName(t)
+	return kindName(d.change.kind)
 }
 
 // Locate returns a position from which nothing after a stored event is missed, made of

@@ -35,8 +35,8 @@ func decodeOne(d *Decoder, data []byte) (o outcome, detail error, err error) {
 	b := event.NewBatch()
 	defer b.Release()
 	mine := b.Copy(data)
-	pos, detail := d.Decode(b, mine)
-	o = outcome{malformed: detail != nil, timeUS: pos.TimeUS, classifiedKind: Classify(data)}
+	decoded, detail := d.Decode(b, mine)
+	o = outcome{malformed: detail != nil, timeUS: decoded, classifiedKind: Classify(data)}
 	id, timeUS, ok := d.Identify(b, mine)
 	switch {
 	case !bytes.Equal(mine, data):
@@ -50,10 +50,10 @@ func decodeOne(d *Decoder, data []byte) (o outcome, detail error, err error) {
 	}
 	ev := b.Events[0]
 	o.route, o.kind, o.key, o.id = ev.Route, ev.Kind, string(ev.Key), string(ev.ID)
-	if !ok || timeUS != pos.TimeUS || string(id) != o.id {
-		return o, detail, fmt.Errorf("Identify says %v %q %d, Decode %q %d", ok, id, timeUS, o.id, pos.TimeUS)
+	if !ok || timeUS != decoded || string(id) != o.id {
+		return o, detail, fmt.Errorf("Identify says %v %q %d, Decode %q %d", ok, id, timeUS, o.id, decoded)
 	}
-	if ev.TimeUS != pos.TimeUS || ev.Size != int64(len(data)) || !bytes.Equal(ev.Value, data) || len(ev.ID) == 0 {
+	if ev.TimeUS != decoded || ev.Size != int64(len(data)) || !bytes.Equal(ev.Value, data) || len(ev.ID) == 0 {
 		return o, detail, fmt.Errorf("wrong time, size, value or no identity: %+v", ev)
 	}
 	return o, detail, nil

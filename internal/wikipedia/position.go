@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"regexp"
 	"slices"
 	"unicode/utf8"
 
@@ -30,20 +31,14 @@ type positions struct {
 	known []event.Partition // every one ever seen; the order never changes
 	// sure follows the timestamps of known: no single event moves one far ahead.
 	sure []upstream.Steady
-	// seen are the timestamps of the last id, one for each of shape's holes; the
+	// seen are known's timestamps in the last id, -1 for those that it had none of; the
 	// one that changes tells which partition an event came from.
 	seen  []int64
-	shape shape
-	last  []byte // the last id
-	own   int    // index in known of the partition that the last event came from; -1 = not known
-	ownMS int64  // its timestamp there
-}
-
-// shape is what ids have in common that differ in their timestamps only: what
-// stands between those, and which partition each belongs to.
-type shape struct {
-	literals [][]byte // one more than at, or none where ids are parsed one by one
-	at       []int
+	last  []byte   // the last id
+	at    []int    // the partition, as an index in known, of each timestamp in it
+	holes [][2]int // where those stand in it; none where ids are parsed one by one
+	own   int      // index in known of the partition that the last event came from; -1 = not known
+	ownMS int64    // its timestamp there
 }
 
 var errID = errors.New("event ID of unknown form")
@@ -63,38 +58,31 @@ func (p *positions) update(id []byte) (own int, err error) {
 	return p.own, nil
 }
 
-// match reads an id of the same shape as the last one, without allocating.
+// match reads an id that differs from the last one in the digits of its timestamps
+// only, without allocating.
 func (p *positions) match(id []byte) bool {
-	if len(p.shape.literals) == 0 {
+	if len(p.holes) == 0 || len(id) != len(p.last) {
 		return false
 	}
-	var buf [maxPartitions]int64
-	stamps := buf[:len(p.shape.at)]
-	rest := id
-	for i := range stamps {
-		var ok bool
-		if rest, ok = bytes.CutPrefix(rest, p.shape.literals[i]); !ok {
+	var stamps [maxPartitions]int64
+	from := 0
+	for i, hole := range p.holes {
+		if !bytes.Equal(id[from:hole[0]], p.last[from:hole[0]]) {
 			return false
 		}
-		if stamps[i], rest, ok = stamp(rest); !ok {
-			return false
+		for _, c := range id[hole[0]:hole[1]] {
+			if c < '0' || c > '9' {
+				return false
+			}
+			stamps[i] = stamps[i]*10 + int64(c-'0')
 		}
+		from = hole[1]
 	}
-	if !bytes.Equal(rest, p.shape.literals[len(stamps)]) {
+	if !bytes.Equal(id[from:], p.last[from:]) {
 		return false
 	}
-	p.note(stamps)
+	p.note(stamps[:len(p.holes)])
 	return true
-}
-
-// stamp cuts a number of up to 15 digits off the front.
-func stamp(p []byte) (n int64, rest []byte, ok bool) {
-	i := 0
-	for i < len(p) && i < 16 && '0' <= p[i] && p[i] <= '9' {
-		n = n*10 + int64(p[i]-'0')
-		i++
-	}
-	return n, p[i:], 0 < i && i < 16
 }
 
 // note takes over the timestamps of an id. The partition that an event came from is
@@ -102,14 +90,16 @@ func stamp(p []byte) (n int64, rest []byte, ok bool) {
 func (p *positions) note(stamps []int64) {
 	newest := int64(-1)
 	for i, ms := range stamps {
-		k := p.shape.at[i]
-		if (i >= len(p.seen) || p.seen[i] != ms) && ms > newest {
-			newest, p.own, p.ownMS = ms, k, ms
-		}
+		k := p.at[i]
 		p.steady(k).Follow(ms)
 		p.known[k].TimestampMS = p.sure[k].At()
+		if p.seen[k] != ms && ms > newest {
+			newest, p.own, p.ownMS = ms, k, ms
+		}
 	}
-	p.seen = append(p.seen[:0], stamps...)
+	for i, ms := range stamps {
+		p.seen[p.at[i]] = ms
+	}
 }
 
 // steady returns what follows a partition's timestamps.
@@ -117,7 +107,7 @@ func (p *positions) steady(k int) *upstream.Steady {
 	for i := len(p.sure); i < len(p.known); i++ {
 		s := upstream.NewSteady(stepMS)
 		s.Trust(p.known[i].TimestampMS)
-		p.sure = append(p.sure, s)
+		p.sure, p.seen = append(p.sure, s), append(p.seen, -1)
 	}
 	return &p.sure[k]
 }
@@ -135,31 +125,29 @@ type entry struct {
 	Timestamp *int64 `json:"timestamp"`
 }
 
-// parse reads an id of any shape and remembers its shape.
+// parse reads any id and remembers where its timestamps stand.
 func (p *positions) parse(id []byte) error {
 	var entries []entry
 	if json.Unmarshal(id, &entries) != nil || len(entries) == 0 {
 		return errID
 	}
-	before := p.stamps()
-	p.shape, p.seen = shape{}, p.seen[:0]
+	p.at, p.holes = p.at[:0], nil
 	var stamps []int64
 	var silent []int // those without a timestamp
 	for _, e := range entries {
 		k := p.index(e)
 		switch {
-		case k < 0:
-			p.shape = shape{}
+		case k < 0 || e.Timestamp != nil && (*e.Timestamp < 0 || *e.Timestamp >= 1e15):
 			return errID
 		case e.Timestamp == nil:
 			silent = append(silent, k)
-		case *e.Timestamp < 0 || *e.Timestamp >= 1e15:
-			p.shape = shape{}
-			return errID
 		default:
-			stamps = append(stamps, *e.Timestamp)
-			p.shape.at = append(p.shape.at, k)
-			p.seen = append(p.seen, before[k])
+			stamps, p.at = append(stamps, *e.Timestamp), append(p.at, k)
+		}
+	}
+	for k := range p.seen {
+		if !slices.Contains(p.at, k) {
+			p.seen[k] = -1
 		}
 	}
 	if len(stamps) == 0 {
@@ -179,88 +167,45 @@ func (p *positions) parse(id []byte) error {
 	return nil
 }
 
-// stamps returns the timestamps of the last id by index in known, -1 for those
-// that it had none of.
-func (p *positions) stamps() (before [maxPartitions]int64) {
-	for k := range before {
-		before[k] = -1
-	}
-	for i, k := range p.shape.at {
-		before[k] = p.seen[i]
-	}
-	return before
-}
-
 // index returns the entry's place in known, where it is added if need be, or -1.
 func (p *positions) index(e entry) int {
-	for k := range p.known {
-		if p.known[k].Partition == e.Partition && p.known[k].Topic == e.Topic {
-			return k
-		}
-	}
-	if len(p.known) >= maxPartitions || e.Topic == "" || len(e.Topic) > maxTopic || e.Partition < 0 {
-		return -1
+	k := slices.IndexFunc(p.known, func(k event.Partition) bool { return k.Partition == e.Partition && k.Topic == e.Topic })
+	if k >= 0 || len(p.known) >= maxPartitions || e.Topic == "" || len(e.Topic) > maxTopic || e.Partition < 0 {
+		return k
 	}
 	p.known = append(p.known, event.Partition{Topic: e.Topic, Partition: e.Partition})
 	return len(p.known) - 1
 }
 
-// learn cuts id into what stands between its timestamps. Where that does not
-// work out, ids are parsed one by one.
+var stampSyntax = regexp.MustCompile(`"timestamp": *([0-9]{1,15})`)
+
+// learn notes where the timestamps stand in id, if all of them can be found.
 func (p *positions) learn(id []byte) {
 	// The parser also takes names written otherwise, and of several the last: only
 	// where none can be is what follows this one a timestamp, and all of them.
-	name := []byte(`"timestamp":`)
-	if !plain(id) || bytes.Count(bytes.ToLower(id), name[1:len(name)-2]) != len(p.shape.at) {
+	odd := bytes.ContainsFunc(id, func(r rune) bool { return r == '\\' || r >= utf8.RuneSelf })
+	if odd || len(p.at) > maxPartitions || bytes.Count(bytes.ToLower(id), []byte("timestamp")) != len(p.at) {
 		return
 	}
-	var literals [][]byte
-	rest := bytes.Clone(id)
-	for range p.shape.at {
-		i := bytes.Index(rest, name)
-		if i < 0 {
-			return
-		}
-		i += len(name)
-		for i < len(rest) && rest[i] == ' ' {
-			i++
-		}
-		_, after, ok := stamp(rest[i:])
-		if !ok {
-			return
-		}
-		literals = append(literals, rest[:i:i])
-		rest = after
+	for _, m := range stampSyntax.FindAllSubmatchIndex(id, -1) {
+		p.holes = append(p.holes, [2]int{m[2], m[3]})
 	}
-	p.shape.literals = append(literals, rest)
-}
-
-// plain reports whether text is ASCII without escapes.
-func plain(text []byte) bool {
-	for _, c := range text {
-		if c == '\\' || c >= utf8.RuneSelf {
-			return false
-		}
+	if len(p.holes) != len(p.at) {
+		p.holes = nil
 	}
-	return true
 }
 
 // lastEventID returns the header with which to resume: a timestamp for every
 // known topic and partition, a margin before the last event there. Offsets
 // belong to one Kafka cluster and are never sent.
 func lastEventID(known []event.Partition) string {
-	type out struct {
-		Topic     string `json:"topic"`
-		Partition int32  `json:"partition"`
-		Timestamp int64  `json:"timestamp"`
-	}
-	entries := make([]out, 0, len(known))
+	var entries []entry
 	for _, p := range known {
 		if p.TimestampMS > 0 {
-			entries = append(entries, out{p.Topic, p.Partition, max(p.TimestampMS-marginMS, 0)})
+			entries = append(entries, entry{p.Topic, p.Partition, new(max(p.TimestampMS-marginMS, 0))})
 		}
 	}
-	if len(entries) == 0 {
+	if entries == nil {
 		return ""
 	}
 	b, _ := json.Marshal(entries) // strings and numbers always encode

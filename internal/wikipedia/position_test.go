@@ -3,6 +3,7 @@ package wikipedia
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -92,6 +93,17 @@ func TestPositionsAreBounded(t *testing.T) {
 	}
 	if own, err := p.update([]byte(ids(entryOf("topic3", 0, ts(5000))))); own != 3 || err != nil {
 		t.Errorf("a known one after that: %d, %v", own, err)
+	}
+}
+
+// A server can name one partition any number of times.
+func TestPositionsThatRepeat(t *testing.T) {
+	p := positions{own: -1}
+	for ms := range int64(3) {
+		id := ids(slices.Repeat([]string{entryOf("a", 0, ts(100+ms))}, 2*maxPartitions)...)
+		if own, err := p.update([]byte(id)); own != 0 || err != nil || p.known[0].TimestampMS != 100+ms {
+			t.Errorf("partition %d, %v, at %d", own, err, p.known[0].TimestampMS)
+		}
 	}
 }
 

@@ -182,27 +182,28 @@ func sleepUntil(ctx context.Context, at time.Time) error {
 }
 
 func (s *Source) stream(ctx context.Context, from event.Cursor, emit func(*event.Batch) error) error {
-	w := newWatchdog(ctx)
-	defer w.stop()
-	w.arm(openTimeout)
-	resp, err := s.request(w.ctx, &from)
+	watched, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	dog := time.AfterFunc(openTimeout, func() { cancel(errSilence) })
+	defer dog.Stop()
+	resp, err := s.request(watched, &from)
 	if err != nil {
-		if w.fired() {
+		if unanswered(watched) {
 			return fmt.Errorf("open stream at %s: no answer for %s", s.addr, openTimeout)
 		}
 		return err
 	}
 	defer func() { _ = resp.Body.Close() }()
-	if err := s.check(w, resp); err != nil {
+	if err := s.check(dog, resp); err != nil {
 		return err
 	}
-	w.rest()
+	dog.Stop()
 	origin := upstream.Origin(resp.Header)
 	if err := upstream.SameOrigin(s.addr, from.Origin, origin); err != nil {
 		return err
 	}
 	now := time.Now()
-	c := &conn{source: s, body: resp.Body, dog: w, opened: now, alive: now, track: newTrack(from, s.addr, s.scope, origin)}
+	c := &conn{source: s, body: resp.Body, dog: dog, ctx: watched, opened: now, alive: now, track: newTrack(from, s.addr, s.scope, origin)}
 	c.out = upstream.Delivery{Host: s.addr, Probe: &s.probe, Meter: &s.meter, Log: s.log, Emit: emit,
 		Cursor: func(b *event.Batch) event.Cursor { return c.track.cursor(b, c.at) }}
 	c.events = sse.NewReader(c, sse.Limits{Data: event.MaxValue, Head: event.MaxHead})
@@ -246,15 +247,14 @@ func (s *Source) request(ctx context.Context, from *event.Cursor) (*http.Respons
 
 // check returns why an answer is no stream that can be read, or nil. An answer
 // need not end, so what it says is read only where its header does not say enough.
-func (s *Source) check(w *watchdog, resp *http.Response) error {
-	kind, _, _ := strings.Cut(strings.ToLower(resp.Header.Get("Content-Type")), ";")
-	kind = strings.TrimSpace(kind)
+func (s *Source) check(dog *time.Timer, resp *http.Response) error {
+	kind := upstream.ContentType(resp.Header)
 	if resp.StatusCode == http.StatusOK && kind == "text/event-stream" {
 		return upstream.Plain(s.addr, resp.Header)
 	}
 	var body []byte
 	if resp.StatusCode != http.StatusOK || kind == "" {
-		w.arm(excerptTimeout)
+		dog.Reset(excerptTimeout)
 		body, _ = io.ReadAll(io.LimitReader(resp.Body, 1<<10))
 	}
 	return upstream.Refusal(s.addr, resp, body, hints[resp.StatusCode])

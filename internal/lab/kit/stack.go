@@ -162,7 +162,7 @@ func (g *Stack) upstream(ctx context.Context, b *lab.Bench, cfg StackConfig) err
 	}
 	g.closing(timeline.Close)
 	g.Start = time.UnixMicro(timeline.Now().Segments.Time(0))
-	if g.Server, err = simulate.NewBluesky(simulate.BlueskyConfig{World: simulate.NewWorld(cfg.Seed), Timeline: timeline, Log: b.Log}); err != nil {
+	if g.Server, err = simulate.NewBluesky(simulate.ServerConfig{World: simulate.NewWorld(cfg.Seed), Timeline: timeline, Log: b.Log}); err != nil {
 		return fmt.Errorf("open upstream: %w", err)
 	}
 	g.closing(g.Server.Close)

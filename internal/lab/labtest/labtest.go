@@ -56,7 +56,7 @@ func LiveServer(t *testing.T, rate float64) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server, err := simulate.NewBluesky(simulate.BlueskyConfig{World: simulate.NewWorld(7), Timeline: tl})
+	server, err := simulate.NewBluesky(simulate.ServerConfig{World: simulate.NewWorld(7), Timeline: tl})
 	if err != nil {
 		t.Fatal(err)
 	}
