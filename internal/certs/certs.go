@@ -22,7 +22,7 @@ const maxFile = 1 << 20 // bytes
 
 // ReadFile reads a file of certificates, of a key, a password or settings, of at most 1 MiB.
 func ReadFile(path string) ([]byte, error) {
-	f, err := os.Open(path) //nolint:gosec // the user's own file, by the user's own name
+	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
