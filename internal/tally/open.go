@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -215,18 +216,15 @@ func (s *Store) checkSettings(ctx context.Context, p primary) error {
 	if s.cluster {
 		at = c.Options().Addr
 	}
-	config := func(name string) (text string, ok bool, err error) {
+	config := map[string]string{}
+	for _, name := range []string{"maxmemory-policy", "save"} {
 		v, err := c.ConfigGet(ctx, name).Result()
 		if err != nil && !isReply(err) {
-			return "", false, s.explain(err)
+			return s.explain(err)
 		}
-		text, ok = v[name]
-		return text, ok, nil
+		maps.Copy(config, v)
 	}
-	policy, ok, err := config("maxmemory-policy")
-	if err != nil {
-		return err
-	}
+	policy, ok := config["maxmemory-policy"]
 	if !ok {
 		policy, ok = info["maxmemory_policy"]
 	}
@@ -237,10 +235,7 @@ func (s *Store) checkSettings(ctx context.Context, p primary) error {
 	case policy != "noeviction":
 		return &PolicyError{Addr: at, Policy: policy}
 	}
-	save, saveKnown, err := config("save")
-	if err != nil {
-		return err
-	}
+	save, saveKnown := config["save"]
 	aof, aofKnown := info["aof_enabled"]
 	const keep = "set appendonly to yes"
 	switch {
