@@ -55,7 +55,7 @@ var arrows = []arrow{
 }
 
 // standardOnly are the packages whose production code depends on the standard library alone.
-var standardOnly = []string{"internal/event", "internal/queue", "internal/jsonscan", "internal/sse", "internal/upstream", "internal/crash", "internal/intake", "internal/visible", "internal/atomicfile", "internal/disk"}
+var standardOnly = []string{"internal/event", "internal/queue", "internal/jsonscan", "internal/sse", "internal/upstream", "internal/crash", "internal/intake", "internal/certs", "internal/visible", "internal/atomicfile", "internal/disk"}
 
 func match(pattern, pkg string) bool {
 	ok, err := path.Match(pattern, pkg)

@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/weir-project/weir/internal/event"
+	"github.com/weir-project/weir/internal/tally"
 )
 
 // assigned gives newly assigned partitions their positions. It is called by the
@@ -233,9 +234,7 @@ func (m *member) bounds(ctx context.Context) (logBounds, error) {
 	if detail.Err != nil {
 		return b, fmt.Errorf("topic %s: %w", topic, detail.Err)
 	}
-	if detail.ID != (kadm.TopicID{}) {
-		b.id = uuid(detail.ID)
-	}
+	b.id = tally.TopicUUID(detail.ID)
 	known := func(into map[int32]int64, list func(context.Context, ...string) (kadm.ListedOffsets, error)) error {
 		offsets, err := list(ctx, topic)
 		offsets.Each(func(o kadm.ListedOffset) {
@@ -266,9 +265,4 @@ func (m *member) why(err error) error {
 		return perr
 	}
 	return err
-}
-
-// uuid is a topic's id in the form that Kafka's own tools print others in.
-func uuid(id kadm.TopicID) string {
-	return fmt.Sprintf("%x-%x-%x-%x-%x", id[0:4], id[4:6], id[6:8], id[8:10], id[10:16])
 }

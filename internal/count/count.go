@@ -151,8 +151,8 @@ func (c *Counter) join(ctx context.Context) error {
 
 	side, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var wg sync.WaitGroup
-	wg.Go(func() { m.observe(side) })
-	wg.Go(func() { m.commitLoop(side) })
+	wg.Go(func() { every(side, c.pace.check, m.observe) })
+	wg.Go(func() { every(side, c.pace.commit, m.commitMoved) })
 	err = m.loop(ctx)
 	stop()
 	wg.Wait()

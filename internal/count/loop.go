@@ -64,24 +64,18 @@ func (m *member) nextSeek() (at time.Time, ok bool) {
 func (m *member) gather(fetches kgo.Fetches) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for i := range fetches {
-		for j := range fetches[i].Topics {
-			t := &fetches[i].Topics[j]
-			for k := range t.Partitions {
-				fp := &t.Partitions[k]
-				var p *partition
-				if t.Topic == m.c.cfg.Topic {
-					p = m.parts[fp.Partition]
-				}
-				if p != nil {
-					p.add(fp, m.c.cfg.Classify)
-				}
-				if fp.Err != nil {
-					m.fetchFailed(p, fp.Err)
-				}
-			}
+	fetches.EachPartition(func(fp kgo.FetchTopicPartition) {
+		var p *partition
+		if fp.Topic == m.c.cfg.Topic {
+			p = m.parts[fp.Partition]
 		}
-	}
+		if p != nil {
+			p.add(&fp.FetchPartition, m.c.cfg.Classify)
+		}
+		if fp.Err != nil {
+			m.fetchFailed(p, fp.Err)
+		}
+	})
 }
 
 // apply writes the batches in hand to Redis, and tries until Redis took them or

@@ -143,7 +143,7 @@ func TestDeletedAndRecreatedTopic(t *testing.T) {
 	}
 	defer store.Close()
 	for p := range int32(parts) {
-		if err := store.Reset(ctx, group, topic, p, uuid(details[topic].ID), 0); err != nil {
+		if err := store.Reset(ctx, group, topic, p, tally.TopicUUID(details[topic].ID), 0); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -179,7 +179,7 @@ func TestRecreatedWhileRunningAndReset(t *testing.T) {
 	}
 	defer store.Close()
 	for p := range int32(parts) {
-		if err := store.Reset(ctx, group, topic, p, uuid(details[topic].ID), 0); err != nil {
+		if err := store.Reset(ctx, group, topic, p, tally.TopicUUID(details[topic].ID), 0); err != nil {
 			t.Fatal(err)
 		}
 	}

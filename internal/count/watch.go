@@ -38,13 +38,12 @@ const (
 // and meets it again, within a few seconds.
 const sessionErrorLasts = 10 * time.Second
 
-// observe asks Kafka every second, apart from the loop, so that a Kafka that does
-// not answer stalls nothing.
-func (m *member) observe(ctx context.Context) {
-	tick := time.NewTicker(m.c.pace.check)
+// every calls do at once, and then again each time d has passed, until ctx ends.
+func every(ctx context.Context, d time.Duration, do func(context.Context)) {
+	tick := time.NewTicker(d)
 	defer tick.Stop()
 	for {
-		m.observeOnce(ctx)
+		do(ctx)
 		select {
 		case <-ctx.Done():
 			return
@@ -53,7 +52,8 @@ func (m *member) observe(ctx context.Context) {
 	}
 }
 
-func (m *member) observeOnce(ctx context.Context) {
+// observe asks Kafka, apart from the loop, so that a Kafka that does not answer stalls nothing.
+func (m *member) observe(ctx context.Context) {
 	before := map[int32]int64{}
 	m.mu.Lock()
 	for id, p := range m.parts {
@@ -215,22 +215,13 @@ func (m *member) stopUnreadable() {
 	}
 }
 
-// commitLoop commits the positions to Kafka, some time after they have moved.
-func (m *member) commitLoop(ctx context.Context) {
-	tick := time.NewTicker(m.c.pace.commit)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		m.mu.Lock()
-		moved := m.moved
-		m.mu.Unlock()
-		if moved {
-			m.commit(ctx)
-		}
+// commitMoved commits the positions to Kafka where they have moved.
+func (m *member) commitMoved(ctx context.Context) {
+	m.mu.Lock()
+	moved := m.moved
+	m.mu.Unlock()
+	if moved {
+		m.commit(ctx)
 	}
 }
 

@@ -103,7 +103,7 @@ func (i *Inspector) replayPartitions(ctx context.Context, plan *ReplayPlan, coun
 	if err != nil {
 		return err
 	}
-	plan.topicID = uuid(d.ID)
+	plan.topicID = tally.TopicUUID(d.ID)
 	at := i.bounds(ctx, meta, LogStarts, LastStable)
 	for _, id := range slices.Sorted(maps.Keys(counted)) {
 		t := counted[id]

@@ -168,7 +168,7 @@ func (p *ResetPlan) add(ctx context.Context, q ResetQuery, d kadm.TopicDetail, a
 		}
 		stands := c.From
 		if counted != nil {
-			c.Tally = &TallyChange{From: Unknown, topicID: uuid(d.ID)}
+			c.Tally = &TallyChange{From: Unknown, topicID: tally.TopicUUID(d.ID)}
 			if t, ok := counted[id]; ok {
 				c.Tally.From, c.Tally.Dropped = t.Next, t.Sum()
 			}

@@ -11,6 +11,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/weir-project/weir/internal/tally"
 )
 
 // Topic is a topic in a list.
@@ -94,7 +96,7 @@ func (i *Inspector) Topics(ctx context.Context) (list TopicList, err error) {
 }
 
 func topic(d kadm.TopicDetail, at bounds, sizes logBytes) Topic {
-	t := Topic{Name: d.Topic, ID: uuid(d.ID), Internal: d.IsInternal, Partitions: len(d.Partitions), Bytes: Unknown}
+	t := Topic{Name: d.Topic, ID: tally.TopicUUID(d.ID), Internal: d.IsInternal, Partitions: len(d.Partitions), Bytes: Unknown}
 	if d.Err != nil {
 		t.Error = d.Err.Error()
 	}
@@ -116,15 +118,6 @@ func topic(d kadm.TopicDetail, at bounds, sizes logBytes) Topic {
 		t.Bytes = n
 	}
 	return t
-}
-
-// uuid writes a topic's ID as weir's counts hold it: 8-4-4-4-12 hexadecimal digits, and
-// nothing for none.
-func uuid(id kadm.TopicID) string {
-	if id == (kadm.TopicID{}) {
-		return ""
-	}
-	return fmt.Sprintf("%x-%x-%x-%x-%x", id[:4], id[4:6], id[6:8], id[8:10], id[10:])
 }
 
 // Topic describes one topic and the groups that consume it. An unknown name is ErrNoTopic.

@@ -4,18 +4,18 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"net"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/weir-project/weir/internal/certs"
 )
 
 // ConnectError says that no broker answered, or none let this client in: the CLI's
@@ -108,27 +108,12 @@ func (c Config) examine(ctx context.Context, addr string) (cause, out string) {
 	if c.Security == nil || c.Security.tls == nil {
 		return c.examinePlain(ctx, conn, addr, host)
 	}
-	cfg := c.Security.tls.Clone()
-	cfg.ServerName = host
-	secure := tls.Client(conn, cfg)
-	if err := secure.HandshakeContext(ctx); err != nil {
-		return tlsCause(err, host)
-	}
-	// A broker that wants another certificate says so only after the handshake, and
-	// hangs up on who writes before hearing it.
-	_ = conn.SetReadDeadline(time.Now().Add(500 * time.Millisecond))
-	_, err = secure.Read(make([]byte, 1))
-	if err == nil {
-		return "", "" // no broker speaks first
-	}
-	if t, ok := errors.AsType[net.Error](err); !ok || !t.Timeout() {
-		return tlsCause(err, host)
-	}
-	if deadline, ok := ctx.Deadline(); ok {
-		_ = conn.SetReadDeadline(deadline)
+	secure, err := certs.Handshake(ctx, conn, host, c.Security.tls)
+	if err != nil {
+		return tlsCause(err)
 	}
 	if err := ask(secure); err != nil {
-		return tlsCause(err, host)
+		return tlsCause(err)
 	}
 	return c.wantsLogin(secure)
 }
@@ -155,8 +140,7 @@ func (c Config) examinePlain(ctx context.Context, conn net.Conn, addr, host stri
 		return netCause(err).Error(), ""
 	}
 	defer again.Close()
-	err = tls.Client(again, &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12}).HandshakeContext(ctx)
-	if err != nil && !speaksTLS(err) {
+	if !certs.Spoken(ctx, again, host) {
 		return "it hangs up, and speaks neither Kafka nor TLS at this port", "name a port of a Kafka broker"
 	}
 	want := "SSL"
@@ -207,62 +191,22 @@ func exchange(conn net.Conn, req kmsg.Request) error {
 	return err
 }
 
-// speaksTLS reports whether a failed handshake was one with a TLS server.
-func speaksTLS(err error) bool {
-	var (
-		verify *tls.CertificateVerificationError
-		alert  tls.AlertError
-	)
-	return errors.As(err, &verify) || errors.As(err, &alert) || strings.Contains(err.Error(), "remote error: tls:")
+var waysOut = certs.Ways{
+	Name:      "use a name of the certificate in --kafka and in the brokers' advertised.listeners, or let the brokers have one for this name",
+	Expired:   "renew the brokers' certificate, or set this machine's clock",
+	Authority: "name the certificate of that certificate authority (CA) with ssl.ca.location in the file of --kafka-config",
+	Unusable:  "give the brokers another certificate",
+	Client:    "set ssl.certificate.location and ssl.key.location to a certificate that the brokers' truststore knows",
+	Version:   "check the versions of TLS that the brokers have enabled (ssl.enabled.protocols)",
+	Plain:     "set security.protocol=PLAINTEXT (SASL_PLAINTEXT where it asks for a login), or name its port with TLS",
 }
 
-// tlsCause says why a handshake failed; empty where it is not TLS's fault.
-func tlsCause(err error, host string) (cause, out string) {
-	var (
-		unknown x509.UnknownAuthorityError
-		invalid x509.CertificateInvalidError
-		wrong   x509.HostnameError
-		record  tls.RecordHeaderError
-	)
-	switch {
-	case errors.As(err, &wrong):
-		return fmt.Sprintf("its certificate is for %s, and not for %s", namesOf(wrong.Certificate), host), "use a name of the certificate in --kafka and in the brokers' advertised.listeners, or let them have one for " + host
-	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
-		return fmt.Sprintf("its certificate is valid from %s to %s, and it is %s", day(invalid.Cert.NotBefore), day(invalid.Cert.NotAfter), day(time.Now())), "renew the brokers' certificate, or set this machine's clock"
-	case errors.As(err, &unknown):
-		return fmt.Sprintf("its certificate is signed by %s, which is not trusted here", authority(unknown.Cert)), "name the certificate of that certificate authority (CA) with ssl.ca.location in the file of --kafka-config"
-	case errors.As(err, &invalid):
-		return "its certificate cannot be used: " + invalid.Error(), "give the brokers another certificate"
-	case strings.Contains(err.Error(), "remote error: tls:"):
-		_, alert, _ := strings.Cut(err.Error(), "remote error: tls: ")
-		if slices.Contains([]string{"certificate required", "bad certificate", "unknown certificate authority", "unknown certificate", "expired certificate", "handshake failure"}, alert) {
-			return fmt.Sprintf("it asks for a client's certificate that it trusts, and refuses this one or none (%s)", alert), "set ssl.certificate.location and ssl.key.location to a certificate that the brokers' truststore knows"
-		}
-		return "it refuses the TLS handshake: " + alert, "check the versions of TLS that the brokers have enabled (ssl.enabled.protocols)"
-	case errors.As(err, &record), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), strings.Contains(err.Error(), "connection reset"):
-		return "it does not speak TLS at this port", "set security.protocol=PLAINTEXT (SASL_PLAINTEXT where it asks for a login), or name its port with TLS"
+// tlsCause says why a broker's TLS failed; empty where TLS is not the reason. A broker hangs up on what it does not understand.
+func tlsCause(err error) (cause, out string) {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || strings.Contains(err.Error(), "connection reset") {
+		err = tls.RecordHeaderError{}
 	}
-	return "", ""
-}
-
-func day(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 MST") }
-
-func namesOf(c *x509.Certificate) string {
-	names := slices.Clone(c.DNSNames)
-	for _, ip := range c.IPAddresses {
-		names = append(names, ip.String())
-	}
-	if len(names) == 0 {
-		return "no name at all"
-	}
-	return strings.Join(names, ", ")
-}
-
-func authority(c *x509.Certificate) string {
-	if c == nil {
-		return "an unknown certificate authority (CA)"
-	}
-	return fmt.Sprintf("%q", c.Issuer.String())
+	return waysOut.Cause(err)
 }
 
 // netCause is the innermost reason of a network error, without the layers that

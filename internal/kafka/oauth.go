@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,6 +22,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/sasl"
 	"github.com/twmb/franz-go/pkg/sasl/oauth"
+
+	"github.com/weir-project/weir/internal/certs"
 )
 
 // Limits of asking for a token.
@@ -125,7 +126,7 @@ func extensionsOf(list, jaas string) (map[string]string, error) {
 
 // tokenFile reads a token that something else keeps fresh.
 func tokenFile(path string) (string, error) {
-	text, err := readSmall(path)
+	text, err := certs.ReadFile(path)
 	if err != nil {
 		return "", err
 	}
@@ -153,13 +154,12 @@ func newTokenEndpoint(u *url.URL, p map[string]string, dir string) (*tokenEndpoi
 	}
 	cfg := &tls.Config{MinVersion: tls.VersionTLS12}
 	if ca := p["https.ca.location"]; ca != "" {
-		pem, err := readSmall(inDir(dir, ca))
+		pem, err := certs.ReadFile(inDir(dir, ca))
 		if err != nil {
 			return nil, fmt.Errorf("https.ca.location: %w", err)
 		}
-		cfg.RootCAs = x509.NewCertPool()
-		if !cfg.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, errors.New("https.ca.location holds no certificate in PEM form")
+		if cfg.RootCAs, err = certs.Pool("https.ca.location", pem); err != nil {
+			return nil, err
 		}
 	}
 	return &tokenEndpoint{url: u.String(), client: &http.Client{

@@ -5,9 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -19,11 +17,9 @@ import (
 	"github.com/twmb/franz-go/pkg/sasl/plain"
 	"github.com/twmb/franz-go/pkg/sasl/scram"
 
+	"github.com/weir-project/weir/internal/certs"
 	"github.com/weir-project/weir/internal/intake"
 )
-
-// maxSecurityFile bounds a configuration, key or certificate file in bytes.
-const maxSecurityFile = 1 << 20
 
 // Security is how a client proves who it is and whom it talks to. It holds
 // secrets: it has no exported fields, and prints as what it is, not what it holds.
@@ -102,7 +98,7 @@ var securitySettings = map[string]usedBy{
 // if not empty, wins over the file's. No error quotes a value of the file, but for
 // protocol, mechanism and paths.
 func ReadSecurity(file, password string) (*Security, error) {
-	text, err := readSmall(file)
+	text, err := certs.ReadFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("read Kafka's client settings: %w", err)
 	}
@@ -243,17 +239,4 @@ func unescape(s string) string {
 		}
 		return e[1:]
 	})
-}
-
-func readSmall(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxSecurityFile+1))
-	if err == nil && len(b) > maxSecurityFile {
-		err = fmt.Errorf("%s is larger than %d bytes", path, maxSecurityFile)
-	}
-	return b, err
 }

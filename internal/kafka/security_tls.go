@@ -1,14 +1,14 @@
 package kafka
 
 import (
-	"bytes"
 	"cmp"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/weir-project/weir/internal/certs"
 )
 
 // tlsOf trusts the system's authorities, or those that the settings name alone.
@@ -27,9 +27,9 @@ func tlsOf(p map[string]string, dir string) (*tls.Config, error) {
 		return nil, err
 	}
 	if name != "" {
-		cfg.RootCAs = x509.NewCertPool()
-		if !cfg.RootCAs.AppendCertsFromPEM(ca) {
-			return nil, fmt.Errorf("%s holds no certificate in PEM form%s", name, ifBinary(ca))
+		var err error
+		if cfg.RootCAs, err = certs.Pool(name, ca); err != nil {
+			return nil, err
 		}
 	}
 	if (certName == "") != (keyName == "") {
@@ -47,7 +47,7 @@ func tlsOf(p map[string]string, dir string) (*tls.Config, error) {
 	}
 	pair, err := tls.X509KeyPair(cert, key)
 	if err != nil {
-		return nil, fmt.Errorf("%s and %s: %w%s", certName, keyName, err, ifBinary(key))
+		return nil, fmt.Errorf("%s and %s: %w%s", certName, keyName, err, certs.IfBinary(key))
 	}
 	cfg.Certificates = []tls.Certificate{pair}
 	return cfg, nil
@@ -84,7 +84,7 @@ func material(p map[string]string, dir, inline string, files ...string) (name st
 		name = key
 		if key == inline {
 			content = []byte(p[key])
-		} else if content, err = readSmall(inDir(dir, p[key])); err != nil {
+		} else if content, err = certs.ReadFile(inDir(dir, p[key])); err != nil {
 			return "", nil, fmt.Errorf("%s: %w", key, err)
 		}
 	}
@@ -103,17 +103,4 @@ func encrypted(key []byte) bool {
 		}
 		key = rest
 	}
-}
-
-// ifBinary is the way out where a file is no PEM but what such files often are.
-func ifBinary(content []byte) string {
-	switch {
-	case bytes.Contains(content, []byte("-----BEGIN")):
-		return ""
-	case bytes.HasPrefix(content, []byte{0xfe, 0xed, 0xfe, 0xed}):
-		return "; it is a Java key store (JKS): keytool -list -rfc -keystore STORE prints its certificates as PEM"
-	case bytes.HasPrefix(content, []byte{0x30}):
-		return "; it looks like PKCS#12 or DER: openssl pkcs12 -in FILE -nodes, or openssl x509 -inform der -in FILE, prints it as PEM"
-	}
-	return ""
 }

@@ -45,12 +45,6 @@ func (e *NewerError) Error() string {
 	return fmt.Sprintf("%s has format %d, and this weir knows formats up to %d: use the newer weir, or another --data directory", e.Path, e.Version, formatVersion)
 }
 
-// disk is where snapshots are.
-type disk struct {
-	dir    string
-	writer atomicfile.Writer
-}
-
 // diskStatus is what is on disk, and how the last attempt to write it ended.
 type diskStatus struct {
 	changes int64             // Server.changes of the newest snapshot
@@ -76,7 +70,7 @@ func (s *Server) restore() error {
 		return fmt.Errorf("make the directory of the Redis snapshots: %w", err)
 	}
 	probe := filepath.Join(s.cfg.Dir, partialName)
-	s.disk = &disk{dir: s.cfg.Dir, writer: atomicfile.Writer{Partial: probe, Previous: filepath.Join(s.cfg.Dir, previousName)}}
+	s.writer = atomicfile.Writer{Partial: probe, Previous: filepath.Join(s.cfg.Dir, previousName)}
 	if err := errors.Join(os.WriteFile(probe, nil, 0o600), os.Remove(probe)); err != nil {
 		return fmt.Errorf("the directory of the Redis snapshots cannot be written: %w", atomicfile.Explain(s.cfg.Dir, err))
 	}
@@ -146,13 +140,13 @@ func readSnapshot(path string) ([]byte, error) {
 }
 
 // write makes body the current snapshot. After an error the snapshots are those from before.
-func (d *disk) write(body []byte) error {
+func (s *Server) write(body []byte) error {
 	header := binary.BigEndian.AppendUint32([]byte(magic), formatVersion)
 	header = binary.BigEndian.AppendUint64(header, uint64(len(body)))
 	sum := sha256.New()
 	sum.Write(header)
 	sum.Write(body)
-	return d.writer.Write(filepath.Join(d.dir, currentName), header, body, sum.Sum(nil))
+	return s.writer.Write(filepath.Join(s.cfg.Dir, currentName), header, body, sum.Sum(nil))
 }
 
 // save writes a snapshot where something changed; always also when asked to. A server without
@@ -166,15 +160,15 @@ func (s *Server) save(always bool) error {
 	before := s.diskStatus()
 	now := before
 	body, changes, err := s.capture()
-	if err == nil && s.disk != nil {
+	if err == nil && s.cfg.Dir != "" {
 		if now.sum = sha256.Sum256(body); now.sum != before.sum {
-			err = atomicfile.Explain(s.disk.dir, s.disk.write(body))
+			err = atomicfile.Explain(s.cfg.Dir, s.write(body))
 		}
 	}
 	switch {
-	case s.disk == nil:
+	case s.cfg.Dir == "":
 	case err == nil && before.err != nil:
-		s.log.Warn("redis: snapshots are written again", "dir", s.disk.dir) // at the level of the failure
+		s.log.Warn("redis: snapshots are written again", "dir", s.cfg.Dir) // at the level of the failure
 	case err != nil && before.err == nil:
 		s.log.Error("redis: a snapshot could not be written; everything goes on in memory, and weir tries again. A crash now goes back to the last snapshot",
 			"error", err, "last", before.last.Format(time.RFC3339))

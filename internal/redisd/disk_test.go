@@ -22,7 +22,7 @@ func breakDisk(s *Server, op string, fault error) (fired *atomic.Int32, mend fun
 	defer s.saving.Unlock()
 	f := &atomicfile.Faults{Op: op, Err: fault}
 	f.On.Store(true)
-	s.disk.writer.Faults = f
+	s.writer.Faults = f
 	return &f.Fired, func() { f.On.Store(false) }
 }
 

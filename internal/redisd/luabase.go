@@ -128,20 +128,24 @@ func pcall(l *lua.LState) int {
 		l.Insert(lua.LTrue, 1)
 		return l.GetTop()
 	}
+	v, _ := raised(err)
 	l.Push(lua.LFalse)
+	l.Push(v)
+	return 2
+}
+
+// raised is the value that a script ended with: of a table with an error of a command, its text.
+func raised(err error) (v lua.LValue, ofCommand bool) {
 	var api *lua.ApiError
 	if !errors.As(err, &api) || api.Object == nil {
-		l.Push(lua.LString(err.Error()))
-		return 2
+		return lua.LString(err.Error()), false
 	}
-	l.Push(api.Object)
 	if t, ok := api.Object.(*lua.LTable); ok {
 		if text, ok := t.RawGetString("err").(lua.LString); ok {
-			l.Pop(1)
-			l.Push(text)
+			return text, true
 		}
 	}
-	return 2
+	return api.Object, false
 }
 
 // open gives a new state what a script finds in Redis.

@@ -110,19 +110,11 @@ func toLua(l *lua.LState, reply any) lua.LValue {
 	switch r := reply.(type) {
 	case int:
 		return lua.LNumber(r)
-	case int64:
-		return lua.LNumber(r)
 	case string:
-		return lua.LString(r)
-	case []byte:
 		return lua.LString(r)
 	case server.Simple:
 		t := l.NewTable()
 		t.RawSetString("ok", lua.LString(r))
-		return t
-	case error:
-		t := l.NewTable()
-		t.RawSetString("err", lua.LString(r.Error()))
 		return t
 	case []any:
 		t := l.CreateTable(len(r), 0)

@@ -40,6 +40,7 @@ import (
 	"github.com/alicebob/miniredis/v2"
 	"github.com/alicebob/miniredis/v2/server"
 
+	"github.com/weir-project/weir/internal/atomicfile"
 	"github.com/weir-project/weir/internal/intake"
 )
 
@@ -96,7 +97,6 @@ type Server struct {
 	log   *slog.Logger
 	l     net.Listener
 	redis *miniredis.Miniredis
-	disk  *disk
 	begun time.Time
 
 	// gate is held by each command that cannot block, and by a snapshot: what a
@@ -119,6 +119,7 @@ type Server struct {
 	budget *intake.Budget // of requests that were not answered
 	places *intake.Places
 
+	writer  atomicfile.Writer // of snapshots
 	saving  sync.Mutex
 	stateMu sync.Mutex // guards status
 	status  diskStatus
@@ -152,29 +153,35 @@ func Open(cfg Config) (*Server, error) {
 	s := &Server{cfg: cfg, log: cfg.Log, redis: miniredis.NewMiniRedis(), begun: now, ticked: now, clients: map[*client]struct{}{}, scriptLimit: scriptLimit,
 		budget: intake.NewBudget(cfg.held - maxRequest), places: intake.NewPlaces("redis", cfg.conns, cfg.Log)}
 	s.status.last = now
-	// Dial is the one way to start miniredis without a listener of its own.
-	pipe, err := s.redis.Dial()
-	if err != nil {
-		return nil, fmt.Errorf("start the embedded Redis: %w", err)
-	}
-	_ = pipe.Close()
-	s.redis.Server().SetPreHook(s.guard)
-	if err := s.prepare(); err != nil {
+	if err := s.open(); err != nil {
 		s.redis.Close()
-		return nil, fmt.Errorf("start the embedded Redis: %w", err)
-	}
-	if cfg.Dir != "" {
-		if err := s.restore(); err != nil {
-			s.redis.Close()
-			return nil, err
-		}
-	}
-	if s.l, err = net.Listen("tcp", cfg.Addr); err != nil {
-		s.redis.Close()
-		return nil, &ListenError{Addr: cfg.Addr, Err: err}
+		return nil, err
 	}
 	s.wg.Go(s.accept)
 	return s, nil
+}
+
+// open starts miniredis, reads the newest snapshot, and binds the address.
+func (s *Server) open() error {
+	// Dial is the one way to start miniredis without a listener of its own.
+	pipe, err := s.redis.Dial()
+	if err == nil {
+		_ = pipe.Close()
+		s.redis.Server().SetPreHook(s.guard)
+		err = s.prepare()
+	}
+	if err != nil {
+		return fmt.Errorf("start the embedded Redis: %w", err)
+	}
+	if s.cfg.Dir != "" {
+		if err := s.restore(); err != nil {
+			return err
+		}
+	}
+	if s.l, err = net.Listen("tcp", s.cfg.Addr); err != nil {
+		return &ListenError{Addr: s.cfg.Addr, Err: err}
+	}
+	return nil
 }
 
 // Addr is the address that the server listens on, as host:port.

@@ -120,34 +120,29 @@ func elementsOf(reply []byte) (elements [][]byte, ok bool) {
 }
 
 // sizeOf returns how many bytes the value takes that b begins with, or 0 where it is not whole.
-func sizeOf(b []byte) int {
-	head, _, ok := bytes.Cut(b, []byte("\r\n"))
-	if !ok || len(head) == 0 {
-		return 0
-	}
-	size := len(head) + 2
-	n, err := strconv.Atoi(string(head[1:]))
-	switch head[0] {
-	case '$', '=':
-		if n >= 0 {
-			size += n + 2
+func sizeOf(b []byte) (size int) {
+	for values := 1; values > 0; values-- {
+		head, _, ok := bytes.Cut(b[size:], []byte("\r\n"))
+		if !ok || len(head) == 0 {
+			return 0
 		}
-	case '%':
-		n *= 2
-		fallthrough
-	case '*', '~', '>':
-		for ; n > 0; n-- {
-			element := sizeOf(b[size:])
-			if element == 0 {
-				return 0
+		size += len(head) + 2
+		n, err := strconv.Atoi(string(head[1:]))
+		switch head[0] {
+		case '$', '=':
+			if n >= 0 {
+				size += n + 2
 			}
-			size += element
+		case '%':
+			values += 2 * max(n, 0)
+		case '*', '~', '>':
+			values += max(n, 0)
+		default:
+			err = nil
 		}
-	default:
-		err = nil
-	}
-	if err != nil || size > len(b) {
-		return 0
+		if err != nil || size > len(b) {
+			return 0
+		}
 	}
 	return size
 }

@@ -210,16 +210,13 @@ const maxNamed = 20
 
 // failure is the reply after an error in a script.
 func (r *run) failure(err error, at string) []byte {
-	message := "ERR " + err.Error()
-	var api *lua.ApiError
-	if errors.As(err, &api) && api.Object != nil {
-		message = "ERR " + api.Object.String()
-		if t, ok := api.Object.(*lua.LTable); ok {
-			message = "ERR the script raised a table without a field err"
-			if text, ok := t.RawGetString("err").(lua.LString); ok {
-				message = string(text)
-			}
-		}
+	v, ofCommand := raised(err)
+	message := v.String()
+	if v.Type() == lua.LTTable {
+		message = "the script raised a table without a field err"
+	}
+	if !ofCommand {
+		message = "ERR " + message
 	}
 	return errorReply(message + " script: " + r.script.sha + at)
 }

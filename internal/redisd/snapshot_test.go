@@ -83,7 +83,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 
 // closeUnsaved ends a server as if it had never been.
 func (s *Server) closeUnsaved() {
-	s.disk = nil
+	s.cfg.Dir = ""
 	_ = s.Close()
 }
 

@@ -1,9 +1,11 @@
 package tally
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -195,11 +197,8 @@ func (s *Store) checkKind(kind urlKind, info map[string]string) error {
 func (s *Store) info(ctx context.Context, c *redis.Client) (map[string]string, error) {
 	out := map[string]string{}
 	text, err := c.Info(ctx).Result()
-	if err != nil {
-		if !isReply(err) {
-			return nil, err
-		}
-		return out, nil
+	if err != nil && !isReply(err) {
+		return nil, err
 	}
 	for line := range strings.Lines(text) {
 		if k, v, ok := strings.Cut(strings.TrimRight(line, "\r\n"), ":"); ok {
@@ -217,21 +216,15 @@ func (s *Store) checkSettings(ctx context.Context, p primary) error {
 	if s.cluster {
 		at = c.Options().Addr
 	}
-	config := func(name string) (string, bool, error) {
+	config := map[string]string{}
+	for _, name := range []string{"maxmemory-policy", "save"} {
 		v, err := c.ConfigGet(ctx, name).Result()
-		if err != nil {
-			if isReply(err) {
-				return "", false, nil
-			}
-			return "", false, s.explain(err)
+		if err != nil && !isReply(err) {
+			return s.explain(err)
 		}
-		text, ok := v[name]
-		return text, ok, nil
+		maps.Copy(config, v)
 	}
-	policy, ok, err := config("maxmemory-policy")
-	if err != nil {
-		return err
-	}
+	policy, ok := config["maxmemory-policy"]
 	if !ok {
 		policy, ok = info["maxmemory_policy"]
 	}
@@ -242,10 +235,7 @@ func (s *Store) checkSettings(ctx context.Context, p primary) error {
 	case policy != "noeviction":
 		return &PolicyError{Addr: at, Policy: policy}
 	}
-	save, saveKnown, err := config("save")
-	if err != nil {
-		return err
-	}
+	save, saveKnown := config["save"]
 	aof, aofKnown := info["aof_enabled"]
 	const keep = "set appendonly to yes"
 	switch {
@@ -280,25 +270,26 @@ func (s *Store) find(breaks bool, out, format string, args ...any) {
 // explain adds the way out to errors that have one, and says which ones mean
 // that the server could not be reached.
 func (s *Store) explain(err error) error {
-	switch {
-	case err == nil, errors.Is(err, context.Canceled), errors.Is(err, errKind):
+	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, errKind) {
 		return err
-	case strings.Contains(err.Error(), "all sentinels"): // of the library: none of them told the primary's address
-		switch {
-		case strings.Contains(err.Error(), "NOAUTH"), strings.Contains(err.Error(), "WRONGPASS"):
-			return fmt.Errorf("the Sentinels at %s refuse the credentials (%w); give them with sentinel_user=NAME and sentinel_password_file=/path in the URL", s.addr, err)
-		case errors.Is(err, redis.Nil):
-			return fmt.Errorf("the Sentinels at %s watch no primary called %s; name one that they do with master=NAME in the URL", s.addr, s.master)
-		}
+	}
+	text := err.Error()
+	sentinels := strings.Contains(text, "all sentinels") // of the library: none of them knew the primary's address
+	switch {
+	case sentinels && (strings.Contains(text, "NOAUTH") || strings.Contains(text, "WRONGPASS")):
+		return fmt.Errorf("the Sentinels at %s refuse the credentials (%w); give them with sentinel_user=NAME and sentinel_password_file=/path in the URL", s.addr, err)
+	case sentinels && errors.Is(err, redis.Nil):
+		return fmt.Errorf("the Sentinels at %s watch no primary called %s; name one that they do with master=NAME in the URL", s.addr, s.master)
+	case sentinels:
 		return &ConnectError{Addr: s.addr, Err: err}
-	case redis.HasErrorPrefix(err, "NOAUTH"), redis.HasErrorPrefix(err, "WRONGPASS"), redis.HasErrorPrefix(err, "AUTH"), strings.Contains(err.Error(), "without any password configured"):
+	case redis.HasErrorPrefix(err, "NOAUTH"), redis.HasErrorPrefix(err, "WRONGPASS"), redis.HasErrorPrefix(err, "AUTH"), strings.Contains(text, "without any password configured"):
 		return fmt.Errorf("redis at %s refuses the credentials (%w); give the user as redis://user@host:port/db and the password in WEIR_REDIS_PASSWORD", s.addr, err)
 	case redis.HasErrorPrefix(err, "NOPERM"):
 		return s.denied(err)
-	case strings.Contains(err.Error(), "cluster support disabled"):
+	case strings.Contains(text, "cluster support disabled"):
 		return fmt.Errorf("redis at %s is not a Redis Cluster; name it as redis://host:port/db", s.addr)
 	case !isReply(err):
-		if cause, out := tlsCause(err); cause != "" {
+		if cause, out := waysOut.Cause(err); cause != "" {
 			err = fmt.Errorf("%s; %s", cause, out)
 		}
 		return &ConnectError{Addr: s.addr, Err: err}
@@ -340,10 +331,7 @@ func (e *PermissionError) Error() string {
 
 // permissionError makes one of commands' names and "keys".
 func (s *Store) permissionError(lacks []string) *PermissionError {
-	user := s.user
-	if user == "" {
-		user = "default"
-	}
+	user := cmp.Or(s.user, "default")
 	e := &PermissionError{Addr: s.addr, User: user, Rule: "redis-cli ACL SETUSER " + user}
 	if slices.Contains(lacks, lacksKeys) {
 		e.Rule += " '~" + prefix + "*'"
@@ -430,21 +418,20 @@ func (s *Store) checkPermissions(ctx context.Context) error {
 	}
 	for _, try := range []struct {
 		command string
-		run     func() error
+		cmd     redis.Cmder
 	}{
-		{"type", func() error { return c.Type(ctx, k).Err() }},
-		{"hmget", func() error { return c.HMGet(ctx, k, fieldNext).Err() }},
-		{"hgetall", func() error { return c.HGetAll(ctx, k).Err() }},
-		{"scan", func() error { return c.Scan(ctx, 0, prefix+"*", 1).Err() }},
-		{"script|load", func() error { return probeScript.Load(ctx, c).Err() }},
+		{"type", c.Type(ctx, k)},
+		{"hmget", c.HMGet(ctx, k, fieldNext)},
+		{"hgetall", c.HGetAll(ctx, k)},
+		{"scan", c.Scan(ctx, 0, prefix+"*", 1)},
+		{"script|load", probeScript.Load(ctx, c)},
+		{"evalsha", c.EvalSha(ctx, strings.Repeat("0", 40), nil)}, // as such it needs no key, and the key no script
 	} {
-		if err := note(try.command, try.run()); err != nil {
-			return err
+		if err := try.cmd.Err(); !redis.HasErrorPrefix(err, "NOSCRIPT") {
+			if err := note(try.command, err); err != nil {
+				return err
+			}
 		}
-	}
-	// EVALSHA as such needs no key, and the key no script.
-	if err := note("evalsha", c.EvalSha(ctx, strings.Repeat("0", 40), nil).Err()); err != nil && !redis.HasErrorPrefix(errors.Unwrap(err), "NOSCRIPT") {
-		return err
 	}
 	if slices.Contains(lacks, "script|load") || slices.Contains(lacks, "evalsha") || slices.Contains(lacks, lacksKeys) {
 		// What scripts use cannot be tried, and has to be allowed all the same.

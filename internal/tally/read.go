@@ -160,3 +160,11 @@ func parseTally(k string, fields map[string]string) (Tally, error) {
 func escapeGlob(s string) string {
 	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`, `]`, `\]`).Replace(s)
 }
+
+// TopicUUID is a topic's ID as the counts hold it: 8-4-4-4-12 hexadecimal digits, empty for none.
+func TopicUUID(id [16]byte) string {
+	if id == [16]byte{} {
+		return ""
+	}
+	return fmt.Sprintf("%x-%x-%x-%x-%x", id[:4], id[4:6], id[6:8], id[8:10], id[10:])
+}

@@ -215,24 +215,22 @@ func (s *Store) Load(ctx context.Context, group, topic string, partitions []int3
 		types[i] = pipe.Type(ctx, k)
 		hashes[i] = pipe.HMGet(ctx, k, fieldNext, fieldStart, fieldTopicID)
 	}
-	if len(partitions) > 0 {
-		if _, err := pipe.Exec(ctx); err != nil && !isReply(err) {
-			return nil, fmt.Errorf("load positions: %w", s.explain(err))
-		}
+	if _, err := pipe.Exec(ctx); err != nil && !isReply(err) {
+		return nil, fmt.Errorf("load positions: %w", s.explain(err))
 	}
 	out := make(map[int32]Position, len(partitions))
 	for i, p := range partitions {
-		if err := types[i].Err(); err != nil {
-			return nil, fmt.Errorf("load positions: %w", s.explain(err))
+		t, err := types[i].Result()
+		if t == "hash" {
+			err = hashes[i].Err()
 		}
 		k := key(group, topic, p)
-		switch t := types[i].Val(); t {
-		case "none":
+		switch {
+		case err != nil:
+			return nil, fmt.Errorf("load positions: %w", s.explain(err))
+		case t == "none":
 			out[p] = Position{}
-		case "hash":
-			if err := hashes[i].Err(); err != nil {
-				return nil, fmt.Errorf("load positions: %w", s.explain(err))
-			}
+		case t == "hash":
 			out[p] = position(k, hashes[i].Val())
 		default:
 			out[p] = Position{Err: garbageType(k, t)}

@@ -1,15 +1,14 @@
 package tally
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/url"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -19,6 +18,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
 
+	"github.com/weir-project/weir/internal/certs"
 	"github.com/weir-project/weir/internal/intake"
 )
 
@@ -48,6 +48,8 @@ type location struct {
 	hosts []string // host:port
 	db    int
 	query url.Values
+
+	scheme, after string // what stands before and after the user
 }
 
 // schemes, with the names that other clients have for the same; each begins with rediss for TLS.
@@ -91,10 +93,9 @@ func (l *location) hasPassword() bool {
 	return has
 }
 
-// withPassword is rawURL, which was parsed, with another password.
-func (l *location) withPassword(rawURL, password string) string {
-	scheme, rest, _ := strings.Cut(rawURL, "://")
-	return scheme + "://" + url.UserPassword(l.user.Username(), password).String() + "@" + rest[strings.LastIndexByte(rest[:authorityEnd(rest)], '@')+1:]
+// withPassword is the URL with another password.
+func (l *location) withPassword(password string) string {
+	return l.scheme + "://" + url.UserPassword(l.user.Username(), password).String() + "@" + l.after
 }
 
 // WithPassword is the URL with a password, where it has none of its own and names
@@ -104,7 +105,7 @@ func WithPassword(rawURL, password string) string {
 	if err != nil || password == "" || l.query.Has("password_file") || l.hasPassword() {
 		return rawURL
 	}
-	return l.withPassword(rawURL, password)
+	return l.withPassword(password)
 }
 
 // Redacted is a URL without its password.
@@ -116,14 +117,7 @@ func Redacted(rawURL string) string {
 	case !l.hasPassword():
 		return rawURL
 	}
-	return l.withPassword(rawURL, "xxxxx")
-}
-
-func authorityEnd(rest string) int {
-	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
-		return i
-	}
-	return len(rest)
+	return l.withPassword("xxxxx")
 }
 
 // parseURL is strict and never puts the URL into an error: it can hold a password.
@@ -139,13 +133,16 @@ func parseURL(raw string) (*location, error) {
 	case !known:
 		return nil, fmt.Errorf("the Redis URL has scheme %q%s", scheme, urlHint)
 	}
-	end := authorityEnd(rest)
-	at := strings.LastIndexByte(rest[:end], '@')
-	list := strings.Split(rest[at+1:end], ",")
+	authority, tail := rest, ""
+	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
+		authority, tail = rest[:i], rest[i:]
+	}
+	at := strings.LastIndexByte(authority, '@') + 1
+	list := strings.Split(authority[at:], ",")
 	if len(list) > 1 && kind == ofServer {
 		return nil, errors.New("the Redis URL names several hosts, which redis-sentinel:// and redis-cluster:// do" + urlHint)
 	}
-	l := &location{kind: kind, tls: strings.HasPrefix(lower, "rediss"), db: DefaultDB}
+	l := &location{kind: kind, tls: strings.HasPrefix(lower, "rediss"), db: DefaultDB, scheme: scheme, after: rest[at:]}
 	port := "6379"
 	switch kind {
 	case ofSentinel:
@@ -154,7 +151,7 @@ func parseURL(raw string) (*location, error) {
 		l.db = 0
 	}
 	for _, host := range list {
-		u, err := url.Parse("redis://" + rest[:at+1] + host + rest[end:])
+		u, err := url.Parse("redis://" + rest[:at] + host + tail)
 		if err != nil { // its text can quote the port, the host, or the password
 			return nil, errors.New("the Redis URL cannot be parsed" + urlHint)
 		}
@@ -170,9 +167,7 @@ func (l *location) add(u *url.URL, port string) error {
 	if u.Hostname() == "" {
 		return errors.New("the Redis URL names no host" + urlHint)
 	}
-	if p := u.Port(); p != "" {
-		port = p
-	}
+	port = cmp.Or(u.Port(), port)
 	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
 		return fmt.Errorf("the Redis URL has port %q%s", port, urlHint)
 	}
@@ -198,16 +193,11 @@ func (l *location) add(u *url.URL, port string) error {
 			return fmt.Errorf("the Redis URL has parameter %q, and there are: %s", k, strings.Join(parameters, ", "))
 		case len(v) != 1 || v[0] == "":
 			return fmt.Errorf("the Redis URL gives %s no value, or several", k)
-		case k == "master" || strings.HasPrefix(k, "sentinel_"):
-			if l.kind != ofSentinel {
-				return fmt.Errorf("the Redis URL has parameter %s, which belongs to redis-sentinel://", k)
-			}
-		case strings.HasPrefix(k, "ssl_"):
-			if !l.tls {
-				return fmt.Errorf("the Redis URL has parameter %s, and its scheme does not speak TLS: begin it with rediss", k)
-			}
-		}
-		if (strings.HasSuffix(k, "_file") || strings.HasPrefix(k, "ssl_")) && !filepath.IsAbs(v[0]) {
+		case (k == "master" || strings.HasPrefix(k, "sentinel_")) && l.kind != ofSentinel:
+			return fmt.Errorf("the Redis URL has parameter %s, which belongs to redis-sentinel://", k)
+		case strings.HasPrefix(k, "ssl_") && !l.tls:
+			return fmt.Errorf("the Redis URL has parameter %s, and its scheme does not speak TLS: begin it with rediss", k)
+		case (strings.HasSuffix(k, "_file") || strings.HasPrefix(k, "ssl_")) && !filepath.IsAbs(v[0]):
 			return fmt.Errorf("the Redis URL's %s is %q: give an absolute path", k, v[0])
 		}
 	}
@@ -242,10 +232,7 @@ func (l *location) options() (*redis.UniversalOptions, error) {
 		}
 	}
 	if l.kind == ofSentinel {
-		o.MasterName = l.query.Get("master")
-		if o.MasterName == "" {
-			o.MasterName = DefaultMaster
-		}
+		o.MasterName = cmp.Or(l.query.Get("master"), DefaultMaster)
 		o.SentinelUsername = l.query.Get("sentinel_user")
 		if path := l.query.Get("sentinel_password_file"); path != "" {
 			if o.SentinelPassword, err = readPassword(path); err != nil {
@@ -261,19 +248,9 @@ func (l *location) options() (*redis.UniversalOptions, error) {
 	return o, err
 }
 
-// maxSecretFile bounds a file of a password or certificates in bytes.
-const maxSecretFile = 1 << 20
-
+// readSmall reads a file that the URL names.
 func readSmall(path string) ([]byte, error) {
-	f, err := os.Open(path) //nolint:gosec // the user's own file, by the user's own name
-	var b []byte
-	if err == nil {
-		defer f.Close()
-		b, err = io.ReadAll(io.LimitReader(f, maxSecretFile+1))
-	}
-	if err == nil && len(b) > maxSecretFile {
-		err = fmt.Errorf("%s is larger than %d bytes", path, maxSecretFile)
-	}
+	b, err := certs.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("read what the Redis URL names: %w", err)
 	}
@@ -305,9 +282,8 @@ func (l *location) tlsConfig() (*tls.Config, error) {
 		if err != nil {
 			return nil, err
 		}
-		cfg.RootCAs = x509.NewCertPool()
-		if !cfg.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("%s, which the Redis URL names as ssl_ca_certs, holds no certificate in PEM form", path)
+		if cfg.RootCAs, err = certs.Pool(path+", which the Redis URL names as ssl_ca_certs,", pem); err != nil {
+			return nil, err
 		}
 	}
 	cert, key := l.query.Get("ssl_certfile"), l.query.Get("ssl_keyfile")
@@ -331,82 +307,44 @@ func (l *location) otherProtocol(ctx context.Context) (cause, out string) {
 	defer stop()
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "tcp", l.hosts[0])
-	if err != nil {
-		return "", ""
-	}
-	defer conn.Close()
-	if deadline, ok := ctx.Deadline(); ok {
-		_ = conn.SetDeadline(deadline)
-	}
-	if l.tls {
-		if cause, out := l.certificateRefused(shake); cause != "" {
-			return cause, out
-		}
-		var answer [1]byte
-		if _, err := conn.Write([]byte("PING\r\n")); err != nil {
+	var conns [2]net.Conn
+	for i := range conns {
+		var err error
+		if conns[i], err = new(net.Dialer).DialContext(ctx, "tcp", l.hosts[0]); err != nil {
 			return "", ""
 		}
-		if _, err := io.ReadFull(conn, answer[:]); err == nil && (answer[0] == '+' || answer[0] == '-') {
-			return "it does not speak TLS at this port", "begin the URL with redis instead of rediss, or name its TLS port"
-		}
-		return "", ""
+		defer conns[i].Close()
+		deadline, _ := ctx.Deadline()
+		_ = conns[i].SetDeadline(deadline)
 	}
 	host, _, _ := net.SplitHostPort(l.hosts[0])
-	err = tls.Client(conn, &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12}).HandshakeContext(ctx)
-	verify, alert := &tls.CertificateVerificationError{}, tls.AlertError(0)
-	if err == nil || errors.As(err, &verify) || errors.As(err, &alert) || strings.Contains(err.Error(), "remote error: tls:") {
-		return "it speaks TLS at this port, and was spoken to without", "begin the URL with rediss instead of redis"
-	}
-	return "", ""
-}
-
-// certificateRefused shakes hands and listens: a server that wants another
-// certificate says so only then, and hangs up on who writes before hearing it.
-func (l *location) certificateRefused(ctx context.Context) (cause, out string) {
-	cfg, err := l.tlsConfig()
-	if err != nil {
-		return "", ""
-	}
-	conn, err := (&tls.Dialer{Config: cfg}).DialContext(ctx, "tcp", l.hosts[0])
-	if err != nil {
-		return "", ""
-	}
-	defer conn.Close()
-	_ = conn.SetReadDeadline(time.Now().Add(500 * time.Millisecond))
-	_, err = conn.Read(make([]byte, 1))
-	if err == nil {
-		return "", ""
-	}
-	return tlsCause(err)
-}
-
-// tlsCause says why a TLS connection failed, and the way out; empty where it was
-// not TLS.
-func tlsCause(err error) (cause, out string) {
-	var (
-		unknown x509.UnknownAuthorityError
-		invalid x509.CertificateInvalidError
-		wrong   x509.HostnameError
-		record  tls.RecordHeaderError
-	)
-	switch {
-	case errors.As(err, &unknown):
-		return "its certificate is signed by a certificate authority (CA) that this machine does not trust", "give the CA's certificate with ssl_ca_certs=/path in the URL"
-	case errors.As(err, &wrong):
-		names := slices.Clone(wrong.Certificate.DNSNames)
-		for _, ip := range wrong.Certificate.IPAddresses {
-			names = append(names, ip.String())
+	if !l.tls {
+		if certs.Spoken(ctx, conns[0], host) {
+			return "it speaks TLS at this port, and was spoken to without", "begin the URL with rediss instead of redis"
 		}
-		return fmt.Sprintf("its certificate is for %s, and not for %s", strings.Join(names, ", "), wrong.Host), "name the server as its certificate does"
-	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
-		return fmt.Sprintf("its certificate is valid from %s to %s", invalid.Cert.NotBefore.UTC().Format(time.DateTime), invalid.Cert.NotAfter.UTC().Format(time.DateTime)), "renew it, or set this machine's clock"
-	case errors.As(err, &record):
-		return "it does not speak TLS at this port", "begin the URL with redis instead of rediss, or name its TLS port"
-	case strings.Contains(err.Error(), "remote error: tls:"):
-		_, alert, _ := strings.Cut(err.Error(), "remote error: tls: ")
-		return "it refuses this client's certificate, or wants one (" + alert + ")", "give one that it trusts with ssl_certfile=/path and ssl_keyfile=/path in the URL"
+		return "", ""
+	}
+	if cfg, err := l.tlsConfig(); err == nil {
+		if _, err := certs.Handshake(shake, conns[0], host, cfg); err != nil {
+			if cause, out := waysOut.Cause(err); cause != "" {
+				return cause, out
+			}
+		}
+	}
+	var answer [1]byte
+	_, _ = conns[1].Write([]byte("PING\r\n"))
+	if _, err := io.ReadFull(conns[1], answer[:]); err == nil && (answer[0] == '+' || answer[0] == '-') {
+		return waysOut.Cause(tls.RecordHeaderError{})
 	}
 	return "", ""
+}
+
+const ownCertificate = "give one that it trusts with ssl_certfile=/path and ssl_keyfile=/path in the URL"
+
+// waysOut are the ways out of what can be wrong with TLS.
+var waysOut = certs.Ways{
+	Name: "name the server as its certificate does", Expired: "renew it, or set this machine's clock",
+	Authority: "give the CA's certificate with ssl_ca_certs=/path in the URL", Unusable: "give the server another certificate",
+	Client: ownCertificate, Version: ownCertificate + ", or check the versions of TLS that the server has enabled",
+	Plain: "begin the URL with redis instead of rediss, or name its TLS port",
 }

@@ -13,18 +13,17 @@ func (s *source) counts(st *stream, given bool) {
 	if !st.exists || !given {
 		return
 	}
-	groups := map[string]groupCheck{}
+	groups := map[string]map[*portion]*tallyCheck{}
 	for _, l := range st.portions {
 		for _, t := range l.tallies {
-			if _, ok := groups[t.Group]; !ok {
-				groups[t.Group] = groupCheck{s, st, t.Group, map[*portion]*tallyCheck{}}
+			if groups[t.Group] == nil {
+				groups[t.Group] = map[*portion]*tallyCheck{}
 			}
-			groups[t.Group].byPortion[l] = t
+			groups[t.Group][l] = t
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(groups)) {
-		g := groups[name]
-		g.check()
+		(&groupCheck{s, st, name, groups[name]}).check()
 	}
 	s.position(st)
 }
@@ -37,19 +36,16 @@ func (s *source) position(st *stream) {
 	}
 	var without, uncounted int64
 	for _, l := range st.portions {
-		next := int64(0)
-		for _, t := range l.tallies {
-			if t.main {
-				next = t.Next
-				uncounted += t.behind
-			}
+		next, behind := int64(0), l.records // where Redis holds no counts of it
+		i := slices.IndexFunc(l.tallies, func(t *tallyCheck) bool { return t.Group == st.topic.Group })
+		if i >= 0 {
+			next, behind = l.tallies[i].Next, l.tallies[i].behind
+		} else {
+			without += behind
 		}
+		uncounted += behind
 		if at, ok := st.committed[l.p.id]; ok && at > next && at <= l.p.high {
 			s.fault(st.topic.Name, l.p.id, "group %s committed offset %d to Kafka, but the counts in Redis stand at %d: Redis has lost counts; the counter counts them again when it runs", st.topic.Group, at, next)
-		}
-		if l.uncountedAll {
-			uncounted += l.uncounted
-			without += l.uncounted
 		}
 	}
 	s.report.Uncounted += uncounted

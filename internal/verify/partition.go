@@ -34,8 +34,6 @@ type portion struct {
 	index                    uint32        // in ids.portions
 	identify                 Identify
 	problems                 examples
-	uncountedAll             bool // its group has counted nothing of the partition
-	uncounted                int64
 	trimmed                  bool // the log does not begin with its first record
 }
 
@@ -48,10 +46,8 @@ type kindCell struct {
 // tallyCheck is a hash of counts and the recount of what it claims to have counted.
 type tallyCheck struct {
 	*tally.Tally
-	main bool
 	// in is the recount of [Start,Next), tail that of committed events from Next on.
 	in, tail map[string]int64
-	foreign  int64 // records of others in [Start,Next)
 	behind   int64 // records from Next on
 }
 
@@ -86,7 +82,7 @@ func (l *portion) record(r *kgo.Record, values bool, b *event.Batch) error {
 	if before {
 		cell.before++
 	}
-	l.claims(r.Offset, kind, seq >= 0, before)
+	l.claims(r.Offset, kind, before)
 	if values && seq >= 0 && !again && !l.st.dead {
 		return l.value(r, kind, b)
 	}
@@ -130,10 +126,7 @@ func (l *portion) cell(kind string) *kindCell {
 }
 
 // claims counts what the counts in Redis claim to have counted.
-func (l *portion) claims(offset int64, kind string, ours, before bool) {
-	if l.uncountedAll {
-		l.uncounted++
-	}
+func (l *portion) claims(offset int64, kind string, before bool) {
 	for _, t := range l.tallies {
 		switch {
 		case offset >= t.Next:
@@ -143,9 +136,6 @@ func (l *portion) claims(offset int64, kind string, ours, before bool) {
 			}
 		case offset >= t.Start:
 			t.in[kind]++
-			if !ours {
-				t.foreign++
-			}
 		}
 	}
 }

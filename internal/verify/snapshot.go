@@ -142,9 +142,7 @@ func (v *verifier) topics(ctx context.Context) error {
 		if !slices.Contains(v.names, st.topic.Name) {
 			v.names = append(v.names, st.topic.Name)
 		}
-		if d.ID != (kadm.TopicID{}) {
-			st.topicID = fmt.Sprintf("%x-%x-%x-%x-%x", d.ID[:4], d.ID[4:6], d.ID[6:8], d.ID[8:10], d.ID[10:])
-		}
+		st.topicID = tally.TopicUUID(d.ID)
 	}
 	return nil
 }
@@ -285,7 +283,6 @@ func (v *verifier) assign(tallies []tally.Tally) {
 		byID := map[int32]*portion{}
 		for _, l := range st.portions {
 			byID[l.p.id] = l
-			l.uncountedAll = v.cfg.Tallies != nil && st.topic.Group != ""
 		}
 		for k := range tallies {
 			t := &tallies[k]
@@ -297,9 +294,7 @@ func (v *verifier) assign(tallies []tally.Tally) {
 				st.source.fault(t.Topic, t.Partition, "group %s has counted %d events of a partition that does not exist: the topic was deleted, or created again with fewer partitions", t.Group, t.Sum())
 				continue
 			}
-			main := t.Group == st.topic.Group
-			l.tallies = append(l.tallies, &tallyCheck{Tally: t, main: main, in: map[string]int64{}, tail: map[string]int64{}})
-			l.uncountedAll = l.uncountedAll && !main
+			l.tallies = append(l.tallies, &tallyCheck{Tally: t, in: map[string]int64{}, tail: map[string]int64{}})
 		}
 	}
 }

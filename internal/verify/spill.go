@@ -42,15 +42,15 @@ func newSpill(dir string, block int) *spill {
 func (s *spill) write(block []byte) (at int64, err error) {
 	s.mu.Lock()
 	if s.f == nil {
-		if err := s.create(); err != nil {
-			s.mu.Unlock()
-			return 0, s.failed(err)
-		}
+		err = s.create()
 	}
 	at = s.end
 	s.end += int64(len(block))
 	s.mu.Unlock()
-	if _, err := s.f.WriteAt(block, at); err != nil {
+	if err == nil {
+		_, err = s.f.WriteAt(block, at)
+	}
+	if err != nil {
 		return 0, s.failed(err)
 	}
 	return at, nil
