@@ -92,9 +92,7 @@ func (p partition) compare(o partition) int {
 	return cmp.Or(cmp.Compare(p.topic, o.topic), cmp.Compare(p.id, o.id))
 }
 
-// Open starts a cluster: on return clients are served. The error is an *AddrError for an
-// address that cannot be used, a *LockedError for a directory in use, and a *FormatError
-// for one that cannot be read. Everything acknowledged before the last process ended is
+// Open starts a cluster: on return clients are served. Everything acknowledged before the last process ended is
 // there again, and its open transactions are ended: committed if their commit
 // had begun, otherwise aborted.
 func Open(ctx context.Context, cfg Config) (_ *Cluster, err error) {
@@ -205,7 +203,6 @@ func (c *Cluster) load(ctx context.Context, report *progress) error {
 		// The module cuts off what is damaged and keeps bookkeeping that does not
 		// fit what is left: it would neither read nor write that partition right.
 		k.Close()
-		c.mlog.forgetSaves()
 		if err := repair("damage found"); err != nil {
 			return err
 		}
@@ -258,7 +255,7 @@ func (c *Cluster) options() []kfake.Opt {
 			return d, nil
 		}),
 		kfake.BrokerConfigs(map[string]string{
-			"log.segment.bytes": strconv.FormatInt(c.cfg.SegmentBytes, 10),
+			"log.segment.bytes": strconv.FormatInt(c.cfg.segmentBytes, 10),
 			// The module's own cleaner compacts in place, which a crash turns into a
 			// loss, and its retention applies to compacted topics and can empty a
 			// partition, which then starts again at offset 0. A hundred years.
@@ -267,11 +264,8 @@ func (c *Cluster) options() []kfake.Opt {
 	}
 	if c.dir != nil {
 		opts = append(opts, kfake.DataDir(c.dir.file(logName)))
-		if c.cfg.SyncWrites {
-			opts = append(opts, kfake.SyncWrites())
-		}
 	}
-	return opts
+	return append(opts, c.cfg.options...)
 }
 
 // module calls fn with the running module, or returns ErrClosed. Calls do not nest.
@@ -295,6 +289,9 @@ func (c *Cluster) down() error {
 	return ErrClosed
 }
 
+// Name returns the engine's name.
+func (c *Cluster) Name() string { return "embedded" }
+
 // Addrs returns the addresses that clients get to connect to, in the order of the IDs.
 func (c *Cluster) Addrs() []string {
 	addrs := make([]string, len(c.brokers))
@@ -304,9 +301,13 @@ func (c *Cluster) Addrs() []string {
 	return addrs
 }
 
-// Truncations returns what the last start found damaged in the log and could not
-// serve any more.
-func (c *Cluster) Truncations() []Truncation { return c.mlog.list() }
+// Damage lists what the last start found damaged on the disk and cut off.
+func (c *Cluster) Damage() (all []string) {
+	for _, t := range c.mlog.list() {
+		all = append(all, "damage on disk: "+t.String())
+	}
+	return all
+}
 
 // Close stops serving, writes what the next start reads, and releases the directory.
 // It is idempotent. Clients' open transactions survive it for as long as
@@ -324,8 +325,6 @@ func (c *Cluster) shutdown() error {
 	// New clients first, then the module: what it has read it answers or drops.
 	err := c.unload(c.detach())
 	if e := c.failed.Load(); e != nil {
-		err = errors.Join(fmt.Errorf("close cluster: %w", e), err)
-	} else if e := c.mlog.saveError(); e != nil {
 		err = errors.Join(fmt.Errorf("close cluster: %w", e), err)
 	}
 	if c.dir != nil {

@@ -147,7 +147,6 @@ func (c *Cluster) halt() (alive []*broker) {
 		b.cut()
 	}
 	_ = c.unload(k)
-	c.mlog.forgetSaves()
 	return alive
 }
 
@@ -160,7 +159,6 @@ func (c *Cluster) reopen(ctx context.Context, alive []*broker) (err error) {
 		}
 		c.failed.CompareAndSwap(nil, failure)
 		_ = c.unload(c.detach())
-		c.mlog.forgetSaves()
 		select { // this attempt has ended, whatever failed in it
 		case <-c.broken:
 		default:

@@ -7,7 +7,9 @@ import (
 	"io"
 	"net"
 	"slices"
+	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -154,7 +156,7 @@ func TestTheLastBrokerCanBeKilled(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if bs, err := c.Brokers(); err != nil || bs[0].Alive || bs[1].Alive || bs[2].Alive {
+	if bs, err := c.Brokers(t.Context()); err != nil || bs[0].Alive || bs[1].Alive || bs[2].Alive {
 		t.Errorf("brokers %+v, %v", bs, err)
 	}
 	done := make(chan error, 1)
@@ -192,8 +194,7 @@ func TestThePortWasTakenMeanwhile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var ae *AddrError
-	if err := c.Restart(ctx, 1); !errors.As(err, &ae) || ae.Addr != c.Addrs()[1] || !ae.InUse() {
+	if err := c.Restart(ctx, 1); !errors.Is(err, syscall.EADDRINUSE) || !strings.Contains(err.Error(), c.Addrs()[1]) {
 		t.Errorf("restart on a taken port: %v", err)
 	}
 	_ = ln.Close()

@@ -143,7 +143,7 @@ func (r *repairer) segment(s segment) error {
 		if err := os.Truncate(path+".dat", kept.Size); err != nil {
 			return err
 		}
-		cut := Truncation{File: file, Topic: r.p.topic, Partition: r.p.id, Bytes: int64(len(raw) - pos), From: end, To: s.next}
+		cut := truncation{File: file, Topic: r.p.topic, Partition: r.p.id, Bytes: int64(len(raw) - pos), From: end, To: s.next}
 		// The index is written after the batch and before the acknowledgement: if it knows of
 		// more batches than were found, or if this is not the file that was being written,
 		// records were lost.

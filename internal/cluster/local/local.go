@@ -1,5 +1,6 @@
-// Package ports finds free ports for brokers that no client's connection gets.
-package ports
+// Package local has what the brokers of both engines have in common on this machine: their
+// state, and ports that no client's connection gets.
+package local
 
 import (
 	"errors"
@@ -10,6 +11,18 @@ import (
 	"strconv"
 	"strings"
 )
+
+// Broker is the state of one broker. PID and LogFile are empty for an embedded one.
+type Broker struct {
+	ID      int32
+	Addr    string // host:port that clients connect to
+	Alive   bool
+	PID     int    // of the Java process, 0 when it is not running
+	LogFile string // what the process printed
+	// Reason says why it is not running, empty while it is: "stopped", "killed",
+	// "ended: signal: killed".
+	Reason string
+}
 
 // The ports that Free chooses from: below those that operating systems give to
 // outgoing connections (from 32768 on Linux, from 49152 elsewhere).
