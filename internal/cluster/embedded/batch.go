@@ -2,9 +2,7 @@ package embedded
 
 import (
 	"encoding/binary"
-	"errors"
 	"hash/crc32"
-	"io/fs"
 	"os"
 )
 
@@ -92,15 +90,6 @@ func (b batch) index() (e entry) {
 	return e
 }
 
-// readIndex reads the index of a segment; a missing one is empty.
-func readIndex(path string) ([]byte, error) {
-	index, err := os.ReadFile(path + ".idx")
-	if errors.Is(err, fs.ErrNotExist) {
-		err = nil
-	}
-	return index, err
-}
-
 // soundHeaders reports whether the headers of all batches fit each other: the offset,
 // the leader epoch and the version of a batch are under no checksum, and the module
 // believes them. It reads nothing else.
@@ -116,7 +105,7 @@ func soundHeaders(log []partitionFiles) (bool, error) {
 }
 
 func soundSegment(path string, s segment) (bool, error) {
-	index, err := readIndex(path)
+	index, err := readIfAny(path + ".idx")
 	if err != nil {
 		return false, err
 	}

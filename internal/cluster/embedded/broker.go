@@ -277,7 +277,7 @@ func (c *Cluster) moveLocked(ctx context.Context) error {
 	if err := c.settleLocked(ctx); err != nil {
 		return fmt.Errorf("move leaders: %w", err)
 	}
-	if err := c.rehomeLocked(ctx, ""); err != nil {
+	if err := c.rehomeLocked(); err != nil {
 		return fmt.Errorf("move coordinators: %w", err)
 	}
 	return nil

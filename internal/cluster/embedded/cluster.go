@@ -176,38 +176,32 @@ func (c *Cluster) load(ctx context.Context, report *progress) error {
 	if err != nil {
 		return err
 	}
-	repair := func(why string) error {
-		report.say(why + ": checking " + megabytes(logBytes) + " of log")
-		c.dir.unclean = true
-		if err := c.repair(ctx, c.dir.file(logName), commits); err != nil {
-			return fmt.Errorf("repair log: %w", err)
-		}
-		return nil
-	}
+	why := "" // the log has to be repaired
 	if c.dir.unclean {
-		err = repair("the last run was not closed")
-	} else if sound, e := soundHeaders(log); e != nil {
-		err = fmt.Errorf("check log: %w", e)
+		why = "the last run was not closed"
+	} else if sound, err := soundHeaders(log); err != nil {
+		return fmt.Errorf("check log: %w", err)
 	} else if !sound {
-		err = repair("damage found")
+		why = "damage found"
 	}
-	if err != nil {
-		return err
-	}
-	report.say("reading " + megabytes(logBytes) + " of log")
-	k, err := c.startModule()
-	if err != nil {
-		return err
-	}
-	if !c.dir.unclean && len(c.mlog.list()) > 0 {
-		// The module cuts off what is damaged and keeps bookkeeping that does not
-		// fit what is left: it would neither read nor write that partition right.
-		k.Close()
-		if err := repair("damage found"); err != nil {
-			return err
+	var k *kfake.Cluster
+	for k == nil {
+		if why != "" {
+			report.say(why + ": checking " + megabytes(logBytes) + " of log")
+			c.dir.unclean = true
+			if err := c.repair(ctx, c.dir.file(logName), commits); err != nil {
+				return fmt.Errorf("repair log: %w", err)
+			}
 		}
+		report.say("reading " + megabytes(logBytes) + " of log")
 		if k, err = c.startModule(); err != nil {
 			return err
+		}
+		if !c.dir.unclean && len(c.mlog.list()) > 0 {
+			// The module cuts off what is damaged and keeps bookkeeping that does not
+			// fit what is left: it would neither read nor write that partition right.
+			k.Close()
+			k, why = nil, "damage found"
 		}
 	}
 	if logBytes > 64<<20 {

@@ -84,21 +84,21 @@ func (d *dataDir) open() (err error) {
 	if err := d.checkFormat(); err != nil {
 		return err
 	}
-	if _, err := os.Stat(d.file(uncleanName)); err == nil {
-		d.unclean = true
-	} else if !errors.Is(err, fs.ErrNotExist) {
+	mark, err := readIfAny(d.file(uncleanName))
+	if err != nil {
 		return err
 	}
+	d.unclean = mark != nil
 	return atomicfile.Write(d.file(uncleanName), []byte(pid), 0o644)
 }
 
 func (d *dataDir) checkFormat() error {
-	raw, err := os.ReadFile(d.file(formatName))
-	if errors.Is(err, fs.ErrNotExist) {
-		return d.create()
-	}
+	raw, err := readIfAny(d.file(formatName))
 	if err != nil {
 		return err
+	}
+	if raw == nil {
+		return d.create()
 	}
 	var f formatFile
 	if err := json.Unmarshal(raw, &f); err != nil || f.Format < 1 {
@@ -123,11 +123,7 @@ func (d *dataDir) create() error {
 			return fmt.Errorf("it is not a weir data directory, but holds other files (%s); choose an empty one", e.Name())
 		}
 	}
-	raw, err := json.Marshal(formatFile{Format: formatVersion, Wrote: "weir"})
-	if err != nil {
-		return err
-	}
-	return atomicfile.Write(d.file(formatName), raw, 0o644)
+	return writeJSON(d.file(formatName), formatFile{Format: formatVersion, Wrote: "weir"})
 }
 
 // checkTopics rejects a log whose list of topics is gone: the broker would start
@@ -150,6 +146,24 @@ func (d *dataDir) checkTopics() error {
 			filepath.Join(logName, name))
 	}
 	return nil
+}
+
+// readIfAny reads a file, and returns nil where it does not exist.
+func readIfAny(path string) ([]byte, error) {
+	raw, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return raw, err
+}
+
+// writeJSON replaces a file.
+func writeJSON(path string, v any) error {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return atomicfile.Write(path, raw, 0o644)
 }
 
 // close releases the directory. clean says that everything was written.

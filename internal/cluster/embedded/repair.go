@@ -101,12 +101,11 @@ func (r *repairer) segment(s segment) error {
 	if err != nil {
 		return err
 	}
-	had, err := readIndex(path)
+	had, err := readIfAny(path + ".idx")
 	if err != nil {
 		return err
 	}
 	var index []byte
-	kept := snapshotSegment{BaseOffset: s.base}
 	pos, end := 0, s.base
 	for {
 		b, ok := parseBatch(raw[pos:])
@@ -129,18 +128,13 @@ func (r *repairer) segment(s segment) error {
 			e = indexed
 		}
 		index = append(index, e[:]...)
-		if pos == 0 {
-			kept.MinEpoch, kept.MaxEpoch = b.leaderEpoch, b.leaderEpoch
-		}
-		kept.MinEpoch, kept.MaxEpoch = min(kept.MinEpoch, b.leaderEpoch), max(kept.MaxEpoch, b.leaderEpoch)
 		pos, end = pos+b.size, b.end
 		r.last, r.lastSeg = b, path
 	}
-	kept.Size = int64(pos)
-	r.left.Segments = append(r.left.Segments, kept)
+	r.left.Segments = append(r.left.Segments, snapshotSegment{BaseOffset: s.base, Size: int64(pos)})
 	file := segmentPath(r.p.topic, r.p.id, s.base)
 	if pos < len(raw) {
-		if err := os.Truncate(path+".dat", kept.Size); err != nil {
+		if err := os.Truncate(path+".dat", int64(pos)); err != nil {
 			return err
 		}
 		cut := truncation{File: file, Topic: r.p.topic, Partition: r.p.id, Bytes: int64(len(raw) - pos), From: end, To: s.next}
@@ -307,6 +301,8 @@ func (c *Cluster) recoverTxns(ctx context.Context, commits map[producer]intent) 
 			}
 		}
 	}
+	c.journal.mu.Lock()
+	defer c.journal.mu.Unlock()
 	return c.journal.reset()
 }
 

@@ -8,8 +8,6 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
-
-	"github.com/weir-project/weir/internal/atomicfile"
 )
 
 // What the module writes when it is closed, and would have liked to find after a
@@ -44,8 +42,6 @@ type snapshotAborted struct {
 type snapshotSegment struct {
 	BaseOffset int64 `json:"base_offset"`
 	Size       int64 `json:"size"`
-	MinEpoch   int32 `json:"min_epoch,omitempty"`
-	MaxEpoch   int32 `json:"max_epoch,omitempty"`
 }
 
 func (r *repairer) writeSnapshot() error {
@@ -66,11 +62,7 @@ func (r *repairer) writeSnapshot() error {
 	if s.CreatedAt.IsZero() {
 		s.CreatedAt = r.p.segments[0].modified
 	}
-	raw, err := json.Marshal(s)
-	if err != nil {
-		return err
-	}
-	return atomicfile.Write(path, raw, 0o644)
+	return writeJSON(path, s)
 }
 
 // seqWindow is what is remembered of an idempotent producer in a partition: its last
@@ -111,9 +103,5 @@ func writeWindows(log string, parts []*repairer) error {
 	for _, r := range parts {
 		windows = slices.AppendSeq(windows, maps.Values(r.windows))
 	}
-	raw, err := json.Marshal(map[string]any{"version": snapshotVersion, "windows": windows})
-	if err != nil {
-		return err
-	}
-	return atomicfile.Write(filepath.Join(log, "seq_windows.json"), raw, 0o644)
+	return writeJSON(filepath.Join(log, "seq_windows.json"), map[string]any{"version": snapshotVersion, "windows": windows})
 }

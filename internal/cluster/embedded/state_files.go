@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -69,10 +68,7 @@ func (c *Cluster) repairState(log string) error {
 	}
 	for _, name := range []string{"groups.log", "pids.log"} {
 		path := filepath.Join(log, name)
-		raw, err := os.ReadFile(path)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
+		raw, err := readIfAny(path)
 		if err != nil {
 			return err
 		}
