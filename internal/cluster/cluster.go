@@ -8,9 +8,7 @@ package cluster
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"path/filepath"
-	"time"
 
 	"github.com/weir-project/weir/internal/cluster/apache"
 	"github.com/weir-project/weir/internal/cluster/embedded"
@@ -61,30 +59,9 @@ type Engine interface {
 // Broker is the state of one broker. PID and LogFile are empty for an embedded one.
 type Broker = local.Broker
 
-// Config says where brokers keep their data and what they may use. The zero value is
-// three embedded brokers in memory, on free ports of 127.0.0.1.
-type Config struct {
-	// Dir holds the data of both engines, each in a directory of its own. Empty keeps
-	// the data of embedded brokers in memory.
-	Dir string
-	// Addrs are the brokers' addresses, host:port; port 0 is any free port. nil means
-	// three free ports of 127.0.0.1.
-	Addrs []string
-	// Log and Progress report what happens; both may be nil.
-	Log      *slog.Logger
-	Progress func(string)
-
-	// CheckEvery is how often embedded brokers apply retention; 0 means every 10 s.
-	CheckEvery time.Duration
-
-	// For Apache Kafka only: Cache, Home, Properties and Bound are those of
-	// apache.Config. The function is called with a broker that ended although nobody stopped
-	// it; it may be nil.
-	Cache, Home string
-	Properties  map[string]string
-	Bound       bool
-	Died        func(Broker)
-}
+// Config says where brokers keep their data and what they may use. Its Dir holds the data
+// of both engines, each in a directory of its own.
+type Config = local.Config
 
 // Open starts three brokers of an engine (empty means Embedded) and returns when they answer. The error is
 // a *PortError where another program uses an address of Apache Kafka's brokers.
@@ -101,8 +78,8 @@ func Open(ctx context.Context, engine string, cfg Config) (Engine, error) {
 		}
 		return k, nil
 	case Apache:
-		k, err := apache.Open(ctx, apache.Config{Dir: Dir(cfg.Dir, Apache), Cache: cfg.Cache, Home: cfg.Home, Addrs: cfg.Addrs,
-			Properties: cfg.Properties, Bound: cfg.Bound, Progress: cfg.Progress, Log: cfg.Log, Died: cfg.Died})
+		cfg.Dir = Dir(cfg.Dir, Apache)
+		k, err := apache.Open(ctx, cfg)
 		if err != nil {
 			return nil, err
 		}

@@ -30,36 +30,9 @@ import (
 // replication 3 and min.insync.replicas 2.
 const nodes = 3
 
-// Config says what to run and where.
-type Config struct {
-	// Dir holds the nodes' data, logs and process records. One process at a time
-	// may use it; the caller holds the lock.
-	Dir string
-	// Cache holds the jars that Maven fetches and an archive of the brokers' classes,
-	// shared by all data directories.
-	Cache string
-	// Addrs are the three brokers' client addresses, host:port. Port 0 is a free port, and nil
-	// three free ports of 127.0.0.1.
-	Addrs []string
-	// Home is an unpacked official distribution, whose jars are used instead of
-	// fetching any. Usually the environment's KAFKA_HOME; empty means none.
-	Home string
-	// Properties are added to every broker's configuration, and win.
-	Properties map[string]string
-	// Bound makes the brokers end with this process, on Linux. Otherwise they outlive
-	// one that is killed, as the brokers of a real cluster do, until the next Open on
-	// the same directory.
-	Bound bool
-	// Edit changes what one broker, 1 to 3, is configured with, at last; may be nil.
-	Edit func(id int32, properties map[string]string)
-	// Progress gets lines that say what is going on; it may be nil.
-	Progress func(string)
-	// Died is called, from its own goroutine, with a broker that ended although
-	// nobody stopped it; it may be nil.
-	Died func(local.Broker)
-	// Log reports what cannot be returned; nil discards.
-	Log *slog.Logger
-}
+// Config says what to run and where. One process at a time may use its Dir; the caller
+// holds the lock.
+type Config = local.Config
 
 // Cluster is three running brokers.
 type Cluster struct {

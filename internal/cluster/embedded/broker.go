@@ -176,13 +176,13 @@ func (b *broker) alive() bool {
 	return b.sock != nil
 }
 
-// ErrNoBroker is returned for an id outside 0 to Size-1.
-var ErrNoBroker = errors.New("no such broker")
+// errNoBroker is returned for an id outside 0 to Size-1.
+var errNoBroker = errors.New("no such broker")
 
-// ErrDead and ErrAlive are returned by Kill and Restart when there is nothing to do.
+// errDead and errAlive are returned by Kill and Restart when there is nothing to do.
 var (
-	ErrDead  = errors.New("the broker is already dead")
-	ErrAlive = errors.New("the broker is already running")
+	errDead  = errors.New("the broker is already dead")
+	errAlive = errors.New("the broker is already running")
 )
 
 // Brokers describes the brokers, in the order of their IDs. The reason says why all
@@ -191,7 +191,7 @@ func (c *Cluster) Brokers(context.Context) (out []local.Broker, err error) {
 	c.life.RLock()
 	defer c.life.RUnlock()
 	if c.closed {
-		return nil, fmt.Errorf("describe brokers: %w", ErrClosed)
+		return nil, fmt.Errorf("describe brokers: %w", errClosed)
 	}
 	for _, b := range c.brokers {
 		d := local.Broker{ID: b.id, Addr: b.addr.String(), Alive: b.alive()}
@@ -227,7 +227,7 @@ func (c *Cluster) Kill(ctx context.Context, id int32) error {
 	c.ops.Lock()
 	defer c.ops.Unlock()
 	if !b.alive() {
-		return fmt.Errorf("kill broker %d: %w", id, ErrDead)
+		return fmt.Errorf("kill broker %d: %w", id, errDead)
 	}
 	b.cut()
 	alive := c.aliveIDs()
@@ -253,7 +253,7 @@ func (c *Cluster) Restart(ctx context.Context, id int32) error {
 	c.ops.Lock()
 	defer c.ops.Unlock()
 	if b.alive() {
-		return fmt.Errorf("restart broker %d: %w", id, ErrAlive)
+		return fmt.Errorf("restart broker %d: %w", id, errAlive)
 	}
 	if err := c.module(func(*kfake.Cluster) error { return b.listen() }); err != nil {
 		return fmt.Errorf("restart broker %d: %w", id, err)
@@ -285,7 +285,7 @@ func (c *Cluster) moveLocked(ctx context.Context) error {
 
 func (c *Cluster) broker(id int32) (*broker, error) {
 	if id < 0 || int(id) >= len(c.brokers) {
-		return nil, fmt.Errorf("broker %d: %w (there are 0 to %d)", id, ErrNoBroker, Size-1)
+		return nil, fmt.Errorf("broker %d: %w (there are 0 to %d)", id, errNoBroker, Size-1)
 	}
 	return c.brokers[id], nil
 }

@@ -33,8 +33,8 @@ import (
 	"github.com/weir-project/weir/internal/intake"
 )
 
-// ErrClosed is returned by the methods of a cluster after Close.
-var ErrClosed = errors.New("the cluster is closed")
+// errClosed is returned by the methods of a cluster after Close.
+var errClosed = errors.New("the cluster is closed")
 
 // moduleController is the broker that the module has as controller, always.
 const moduleController = Size - 1
@@ -111,7 +111,7 @@ func Open(ctx context.Context, cfg Config) (_ *Cluster, err error) {
 	c = &Cluster{
 		cfg: cfg, log: cfg.Log, controller: moduleController, budget: intake.NewBudget(maxHeld - maxProduceFrame),
 		preferred: make(map[partition]int32), epochs: make(map[partition]int32), done: make(chan struct{}),
-		broken: make(chan struct{}, 1), journal: newCommitJournal(""),
+		broken: make(chan struct{}, 1), journal: newCommitJournal(""), trim: trimmer{state: make(map[partition]*compacting)},
 	}
 	c.mlog = &moduleLog{log: cfg.Log, failed: c.fail}
 	if cfg.Dir != "" {
@@ -262,12 +262,12 @@ func (c *Cluster) options() []kfake.Opt {
 	return append(opts, c.cfg.options...)
 }
 
-// module calls fn with the running module, or returns ErrClosed. Calls do not nest.
+// module calls fn with the running module, or returns errClosed. Calls do not nest.
 func (c *Cluster) module(fn func(k *kfake.Cluster) error) error {
 	c.life.RLock()
 	defer c.life.RUnlock()
 	if c.closed {
-		return ErrClosed
+		return errClosed
 	}
 	if c.k == nil {
 		return c.down()
@@ -280,7 +280,7 @@ func (c *Cluster) down() error {
 	if e := c.failed.Load(); e != nil {
 		return e
 	}
-	return ErrClosed
+	return errClosed
 }
 
 // Name returns the engine's name.

@@ -94,23 +94,18 @@ func (j *commitJournal) open(unclean bool) (map[producer]intent, error) {
 // had not reached the module.
 func readIntents(raw []byte) map[producer]intent {
 	pending := make(map[producer]intent)
-	for {
-		line, rest, whole := bytes.Cut(raw, []byte("\n"))
-		if !whole {
-			return pending
-		}
-		raw = rest
+	for line := range bytes.Lines(raw) {
 		var in intent
-		if err := json.Unmarshal(line, &in); err != nil {
+		if !bytes.HasSuffix(line, []byte("\n")) || json.Unmarshal(line, &in) != nil {
 			continue
 		}
-		p := producer{in.ID, in.Epoch}
-		if in.Done {
+		if p := (producer{in.ID, in.Epoch}); in.Done {
 			delete(pending, p)
 		} else {
 			pending[p] = in
 		}
 	}
+	return pending
 }
 
 func (j *commitJournal) write(in intent) error {

@@ -32,7 +32,7 @@ func TestWritingGoesOnBehindDamage(t *testing.T) {
 		t.Fatal(err)
 	}
 	first, _ := parseBatch(raw)
-	raw[first.size+first.size/2] ^= 4 // in the second of three
+	raw[first.size()+first.size()/2] ^= 4 // in the second of three
 	if err := os.WriteFile(path, raw, 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -68,7 +68,7 @@ func TestDamageIsReported(t *testing.T) {
 				t.Fatal(err)
 			}
 			b, _ := parseBatch(raw)
-			flip(t, first, int64(2*b.size)+where.at)
+			flip(t, first, int64(2*b.size())+where.at)
 			c := open(t, Config{Dir: dir})
 			tr := c.mlog.list()
 			if where.at < 17 { // the rest of the batch proves what must stand there
@@ -96,8 +96,8 @@ func TestDamageIsReported(t *testing.T) {
 			t.Fatal(err)
 		}
 		at := 0
-		for b, ok := parseBatch(raw); ok && b.size < len(raw); b, ok = parseBatch(raw) {
-			at, raw = at+b.size, raw[b.size:]
+		for b, ok := parseBatch(raw); ok && b.size() < len(raw); b, ok = parseBatch(raw) {
+			at, raw = at+b.size(), raw[b.size():]
 		}
 		flip(t, path, int64(at)+10)
 		c := open(t, Config{Dir: dir})
@@ -115,7 +115,7 @@ func TestDamageIsReported(t *testing.T) {
 			t.Fatal(err)
 		}
 		b, _ := parseBatch(raw)
-		if err := appendFile(path, raw[:b.size-7]); err != nil {
+		if err := appendFile(path, raw[:b.size()-7]); err != nil {
 			t.Fatal(err)
 		}
 		c := open(t, Config{Dir: dir})

@@ -101,7 +101,7 @@ func TestAKilledBrokerIsGone(t *testing.T) {
 			_ = nc.Close()
 			t.Errorf("broker %d accepts connections after it was killed", id)
 		}
-		if err := c.Kill(ctx, id); !errors.Is(err, ErrDead) {
+		if err := c.Kill(ctx, id); !errors.Is(err, errDead) {
 			t.Errorf("killing a dead broker: %v", err)
 		}
 		req := kmsg.NewPtrMetadataRequest()
@@ -128,7 +128,7 @@ func TestAKilledBrokerIsGone(t *testing.T) {
 		if err := c.Restart(ctx, id); err != nil {
 			t.Fatal(err)
 		}
-		if err := c.Restart(ctx, id); !errors.Is(err, ErrAlive) {
+		if err := c.Restart(ctx, id); !errors.Is(err, errAlive) {
 			t.Errorf("restarting a live broker: %v", err)
 		}
 		if n := leaderCounts(t, c, "t"); n != [Size]int{2, 2, 2} {
@@ -139,7 +139,7 @@ func TestAKilledBrokerIsGone(t *testing.T) {
 		}
 	}
 	for _, id := range []int32{-1, Size} {
-		if err := c.Kill(ctx, id); !errors.Is(err, ErrNoBroker) {
+		if err := c.Kill(ctx, id); !errors.Is(err, errNoBroker) {
 			t.Errorf("killing broker %d: %v", id, err)
 		}
 	}

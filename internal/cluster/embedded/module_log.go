@@ -16,15 +16,11 @@ import (
 // damaged: a bit that flipped, or a write that the machine lost. The broker cannot
 // serve what follows the damage in the same file.
 type truncation struct {
-	// File is the damaged file, relative to the data directory.
-	File string
-	// Topic and Partition are set when File is a piece of a partition's log.
-	Topic     string
+	File      string // relative to the data directory
+	Topic     string // set, as is Partition, when File is a piece of a partition's log
 	Partition int32
-	// Bytes is how much was cut off.
-	Bytes int64
-	// KeptAs is where a state file was moved that could not be read at all.
-	KeptAs string
+	Bytes     int64  // how much was cut off
+	KeptAs    string // where a state file was moved that could not be read at all
 	// From is the first offset that is gone, To the first one after it that is
 	// not; To is -1 when the damage reaches the end of the partition, whose
 	// offsets from From on will be given out again. Both are -1 for a state file.

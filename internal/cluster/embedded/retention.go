@@ -20,7 +20,7 @@ func (c *Cluster) Run(ctx context.Context) error {
 	tick := time.NewTicker(c.cfg.CheckEvery)
 	defer tick.Stop()
 	for {
-		if err := c.Enforce(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, ErrClosed) {
+		if err := c.Enforce(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, errClosed) {
 			c.log.Warn("retention", "error", err)
 		}
 		select {

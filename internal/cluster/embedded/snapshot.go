@@ -54,7 +54,7 @@ func (r *repairer) writeSnapshot() error {
 		_ = json.Unmarshal(raw, &old) // one that cannot be read says nothing
 	}
 	s := &r.left
-	s.Version, s.End, s.Stable, s.Epoch = snapshotVersion, r.last.end, r.last.end, max(r.last.leaderEpoch, old.Epoch)
+	s.Version, s.Stable, s.Epoch = snapshotVersion, s.End, max(s.Epoch, old.Epoch)
 	// The start only ever moves up: records that were deleted before the last
 	// close stay deleted.
 	s.Start = max(r.p.segments[0].base, min(old.Start, s.End-1))
@@ -86,9 +86,9 @@ type windowEntry struct {
 	Offset int64 `json:"offset"`
 }
 
-func (w *seqWindow) add(b batch) {
-	w.Next = int32((int64(b.sequence) + b.end - b.first) % math.MaxInt32)
-	w.Entries[w.At] = windowEntry{b.sequence, w.Next, b.first}
+func (w *seqWindow) add(b *batch) {
+	w.Next = int32((int64(b.FirstSequence) + b.end() - b.FirstOffset) % math.MaxInt32)
+	w.Entries[w.At] = windowEntry{b.FirstSequence, w.Next, b.FirstOffset}
 	w.At = (w.At + 1) % uint8(len(w.Entries))
 	w.Count = min(w.Count+1, uint8(len(w.Entries)))
 }

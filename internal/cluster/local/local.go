@@ -1,15 +1,17 @@
 // Package local has what the brokers of both engines have in common on this machine: their
-// state, and ports that no client's connection gets.
+// configuration, their state, and ports that no client's connection gets.
 package local
 
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"net"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Broker is the state of one broker. PID and LogFile are empty for an embedded one.
@@ -22,6 +24,44 @@ type Broker struct {
 	// Reason says why it is not running, empty while it is: "stopped", "killed",
 	// "ended: signal: killed".
 	Reason string
+}
+
+// Config says where brokers keep their data and what they may use. The zero value is
+// three embedded brokers in memory, on free ports of 127.0.0.1.
+type Config struct {
+	// Dir holds the brokers' data, logs and process records. Empty keeps the data of
+	// embedded brokers in memory.
+	Dir string
+	// Addrs are the three brokers' client addresses, host:port. Port 0 is a free port, and nil
+	// three free ports of 127.0.0.1.
+	Addrs []string
+	// Progress gets lines that say what is going on; it may be nil.
+	Progress func(string)
+	// Log reports what cannot be returned; nil discards.
+	Log *slog.Logger
+
+	// CheckEvery is how often embedded brokers apply retention; 0 means every 10 s.
+	CheckEvery time.Duration
+
+	// What follows is for Apache Kafka only.
+
+	// Cache holds the jars that Maven fetches and an archive of the brokers' classes,
+	// shared by all data directories.
+	Cache string
+	// Home is an unpacked official distribution, whose jars are used instead of
+	// fetching any. Usually the environment's KAFKA_HOME; empty means none.
+	Home string
+	// Properties are added to every broker's configuration, and win.
+	Properties map[string]string
+	// Edit changes what one broker, 1 to 3, is configured with, at last; may be nil.
+	Edit func(id int32, properties map[string]string)
+	// Bound makes the brokers end with this process, on Linux. Otherwise they outlive
+	// one that is killed, as the brokers of a real cluster do, until the next start on
+	// the same directory.
+	Bound bool
+	// Died is called, from its own goroutine, with a broker that ended although
+	// nobody stopped it; it may be nil.
+	Died func(Broker)
 }
 
 // The ports that Free chooses from: below those that operating systems give to
