@@ -68,11 +68,10 @@ type Config = local.Config
 func Open(ctx context.Context, engine string, cfg Config) (Engine, error) {
 	switch engine {
 	case Embedded, "":
-		c := embedded.Config{Addrs: cfg.Addrs, Log: cfg.Log, Progress: cfg.Progress, CheckEvery: cfg.CheckEvery}
 		if cfg.Dir != "" {
-			c.Dir = Dir(cfg.Dir, Embedded)
+			cfg.Dir = Dir(cfg.Dir, Embedded)
 		}
-		k, err := embedded.Open(ctx, c)
+		k, err := embedded.Open(ctx, cfg)
 		if err != nil {
 			return nil, fmt.Errorf("open brokers: %w", err)
 		}

@@ -41,7 +41,7 @@ const moduleController = Size - 1
 
 // Cluster is a running cluster. Its methods are safe for concurrent use.
 type Cluster struct {
-	cfg     Config
+	cfg     config
 	log     *slog.Logger
 	dir     *dataDir // nil in memory
 	brokers []*broker
@@ -95,7 +95,15 @@ func (p partition) compare(o partition) int {
 // Open starts a cluster: on return clients are served. Everything acknowledged before the last process ended is
 // there again, and its open transactions are ended: committed if their commit
 // had begun, otherwise aborted.
-func Open(ctx context.Context, cfg Config) (_ *Cluster, err error) {
+//
+// The brokers return to clients the address that they are bound to, 127.0.0.1 where that is
+// every interface. Progress is called with one line about every half second while Open takes
+// longer than a second, maybe from another goroutine, but not after Open has returned.
+func Open(ctx context.Context, cfg Config) (*Cluster, error) {
+	return newCluster(ctx, config{Config: cfg})
+}
+
+func newCluster(ctx context.Context, cfg config) (_ *Cluster, err error) {
 	var c *Cluster
 	defer func() {
 		if err != nil {

@@ -176,7 +176,7 @@ func TestProgressIsToldAfterASecond(t *testing.T) {
 func TestInABubble(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var network kfake.VirtualNetwork
-		c, err := Open(t.Context(), Config{Addrs: []string{"127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"}, listen: network.Listen})
+		c, err := newCluster(t.Context(), config{Config: Config{Addrs: []string{"127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"}}, listen: network.Listen})
 		if err != nil {
 			t.Fatal(err)
 		}

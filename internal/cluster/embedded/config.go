@@ -20,27 +20,12 @@ import (
 // Size is the number of brokers in a cluster, with ids 0 to Size-1.
 const Size = 3
 
-// Config says where a cluster lives and what it may use. The zero value is a
-// cluster in memory on three free ports of 127.0.0.1.
-type Config struct {
-	// Dir is the data directory, created when missing. Empty keeps everything in
-	// memory: for tests, and gone after Close.
-	Dir string
-	// Addrs are the host:port to listen on, one for each broker; port 0 is any
-	// free port. nil means three free ports of 127.0.0.1. The brokers return to
-	// clients the address that they are bound to, 127.0.0.1 where that is every interface.
-	Addrs []string
-	// Log receives what an operator should know. nil discards it.
-	Log *slog.Logger
-	// Progress is called with one line about every half second while Open takes
-	// longer than a second. It may be called from another goroutine, but not
-	// after Open has returned. nil is allowed.
-	Progress func(line string)
-	// CheckEvery is how often Run applies retention; 0 is 10 s.
-	CheckEvery time.Duration
+// Config says where a cluster lives and what it may use.
+type Config = local.Config
 
-	// What follows is set by tests only.
-
+// config is Config with what only tests set.
+type config struct {
+	Config
 	// logCap is the most bytes that the partitions may hold on disk together, beyond
 	// which Run deletes the oldest segments. Compacted topics count, and lose nothing for it.
 	logCap int64
@@ -57,7 +42,7 @@ type Config struct {
 	conns   int                                             // that a broker admits
 }
 
-func (c Config) withDefaults() (Config, error) {
+func (c config) withDefaults() (config, error) {
 	seen := make(map[string]bool)
 	for _, a := range c.Addrs {
 		_, port, err := net.SplitHostPort(a)

@@ -16,7 +16,7 @@ func TestDamageIsReported(t *testing.T) {
 	const n = 40
 	setup := func(t *testing.T, clean bool) string {
 		dir := t.TempDir()
-		c := open(t, Config{Dir: dir, segmentBytes: 4096})
+		c := tuned(t, config{Config: Config{Dir: dir}, segmentBytes: 4096})
 		createTopic(t, c.Addrs(), "t", 1, nil)
 		cl := client(t, c.Addrs(), manual(), kgo.ProducerBatchCompression(kgo.NoCompression()))
 		for i := range n {

@@ -280,7 +280,7 @@ func (l *countLog) Handle(_ context.Context, r slog.Record) error {
 func TestTheReserve(t *testing.T) {
 	var free atomic.Int64
 	free.Store(1 << 30)
-	c := open(t, Config{Dir: t.TempDir(), space: func(string) (int64, int64, error) { return 1 << 40, free.Load(), nil }})
+	c := tuned(t, config{Config: Config{Dir: t.TempDir()}, space: func(string) (int64, int64, error) { return 1 << 40, free.Load(), nil }})
 	createTopic(t, c.Addrs(), "t", 2, nil)
 	var l ledger
 	l.run(t, c.Addrs(), "first", kgo.TryCommit, func() { free.Store(maxReserve / 2) })

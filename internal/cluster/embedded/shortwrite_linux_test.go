@@ -167,7 +167,7 @@ func TestAShortWriteOfAStateFile(t *testing.T) {
 // this test fails, the module has learned it, and the text can be corrected.
 func TestAFailedSyncOfASegmentIsNotNoticed(t *testing.T) {
 	dir := t.TempDir()
-	c := open(t, Config{Dir: dir, options: []kfake.Opt{kfake.SyncWrites()}})
+	c := tuned(t, config{Config: Config{Dir: dir}, options: []kfake.Opt{kfake.SyncWrites()}})
 	createTopic(t, c.Addrs(), "t", 1, nil)
 	cl := client(t, c.Addrs(), manual())
 	produce(t, cl, "t", 0, "a")
