@@ -7,15 +7,12 @@ package cluster
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"log/slog"
 	"path/filepath"
-	"time"
 
 	"github.com/weir-project/weir/internal/cluster/apache"
 	"github.com/weir-project/weir/internal/cluster/embedded"
-	"github.com/weir-project/weir/internal/cluster/ports"
+	"github.com/weir-project/weir/internal/cluster/local"
 )
 
 // The engines, as --engine names them.
@@ -45,8 +42,8 @@ type Engine interface {
 	KillHard(ctx context.Context, id int32) error
 	// Restart starts a broker that is not running, on the same address.
 	Restart(ctx context.Context, id int32) error
-	// Pause stops a broker's process from running, and Resume lets it go on. They return
-	// ErrNoProcess for embedded brokers.
+	// Pause stops a broker's process from running, and Resume lets it go on. They are
+	// errors for embedded brokers.
 	Pause(id int32) error
 	Resume(id int32) error
 
@@ -60,57 +57,32 @@ type Engine interface {
 }
 
 // Broker is the state of one broker. PID and LogFile are empty for an embedded one.
-type Broker = apache.Broker
+type Broker = local.Broker
 
-// ErrNoProcess is returned where a broker would need a process of its own.
-var ErrNoProcess = errors.New("an embedded broker has no process of its own")
-
-// Config says where brokers keep their data and what they may use. The zero value is
-// three embedded brokers in memory, on free ports of 127.0.0.1.
-type Config struct {
-	// Dir holds the data of both engines, each in a directory of its own. Empty keeps
-	// the data of embedded brokers in memory.
-	Dir string
-	// Addrs are the brokers' addresses, host:port; port 0 is any free port. nil means
-	// three free ports of 127.0.0.1.
-	Addrs []string
-	// Log and Progress report what happens; both may be nil.
-	Log      *slog.Logger
-	Progress func(string)
-
-	// CheckEvery is how often embedded brokers apply retention; 0 means every 10 s.
-	CheckEvery time.Duration
-
-	// For Apache Kafka only: Cache, Home, Properties and Bound are those of
-	// apache.Config. The function is called with a broker that ended although nobody stopped
-	// it; it may be nil.
-	Cache, Home string
-	Properties  map[string]string
-	Bound       bool
-	Died        func(Broker)
-}
+// Config says where brokers keep their data and what they may use. Its Dir holds the data
+// of both engines, each in a directory of its own.
+type Config = local.Config
 
 // Open starts three brokers of an engine (empty means Embedded) and returns when they answer. The error is
-// an *embedded.AddrError or a *PortError where another program uses a broker's address.
+// a *PortError where another program uses an address of Apache Kafka's brokers.
 func Open(ctx context.Context, engine string, cfg Config) (Engine, error) {
 	switch engine {
 	case Embedded, "":
-		c := embedded.Config{Addrs: cfg.Addrs, Log: cfg.Log, Progress: cfg.Progress, CheckEvery: cfg.CheckEvery}
 		if cfg.Dir != "" {
-			c.Dir = Dir(cfg.Dir, Embedded)
+			cfg.Dir = Dir(cfg.Dir, Embedded)
 		}
-		k, err := embedded.Open(ctx, c)
+		k, err := embedded.Open(ctx, cfg)
 		if err != nil {
 			return nil, fmt.Errorf("open brokers: %w", err)
 		}
-		return embeddedEngine{k}, nil
+		return k, nil
 	case Apache:
-		k, err := apache.Open(ctx, apache.Config{Dir: Dir(cfg.Dir, Apache), Cache: cfg.Cache, Home: cfg.Home, Addrs: cfg.Addrs,
-			Properties: cfg.Properties, Bound: cfg.Bound, Progress: cfg.Progress, Log: cfg.Log, Died: cfg.Died})
+		cfg.Dir = Dir(cfg.Dir, Apache)
+		k, err := apache.Open(ctx, cfg)
 		if err != nil {
 			return nil, err
 		}
-		return apacheEngine{k}, nil
+		return k, nil
 	}
 	return nil, fmt.Errorf("unknown engine %q: choose %s or %s", engine, Embedded, Apache)
 }
@@ -129,7 +101,7 @@ func Dir(dir, engine string) string {
 
 // FreeAddrs returns n different addresses of a host that no program listens on, with
 // ports that operating systems give to nobody who asks for any port.
-func FreeAddrs(host string, n int) ([]string, error) { return ports.Free(host, n) }
+func FreeAddrs(host string, n int) ([]string, error) { return local.Free(host, n) }
 
 // StopOrphans ends the brokers that a killed process left running on the data below dir.
 // A caller that chooses ports calls it first, because orphans hold theirs. progress may
@@ -140,48 +112,3 @@ func StopOrphans(ctx context.Context, dir string, progress func(string)) error {
 
 // DiskError is the fault of embedded brokers whose disk is full or fails.
 type DiskError = embedded.DiskError
-
-// embeddedEngine is brokers in this process.
-type embeddedEngine struct{ *embedded.Cluster }
-
-func (embeddedEngine) Name() string { return Embedded }
-
-func (e embeddedEngine) Brokers(context.Context) (out []Broker, _ error) {
-	all, err := e.Cluster.Brokers()
-	for _, b := range all {
-		out = append(out, Broker{ID: b.ID, Addr: b.Addr, Alive: b.Alive, Reason: b.Reason})
-	}
-	return out, err
-}
-
-func (e embeddedEngine) KillHard(ctx context.Context, id int32) error { return e.Kill(ctx, id) }
-func (embeddedEngine) Pause(int32) error                              { return ErrNoProcess }
-func (embeddedEngine) Resume(int32) error                             { return ErrNoProcess }
-
-func (e embeddedEngine) Damage() (all []string) {
-	for _, t := range e.Truncations() {
-		all = append(all, "damage on disk: "+t.String())
-	}
-	return all
-}
-
-// apacheEngine is brokers that are Java processes.
-type apacheEngine struct{ *apache.Cluster }
-
-func (apacheEngine) Name() string { return Apache }
-
-func (e apacheEngine) Brokers(context.Context) ([]Broker, error) { return e.Cluster.Brokers(), nil }
-
-func (e apacheEngine) Kill(ctx context.Context, id int32) error {
-	return e.Cluster.Kill(ctx, id, false)
-}
-
-func (e apacheEngine) KillHard(ctx context.Context, id int32) error {
-	return e.Cluster.Kill(ctx, id, true)
-}
-
-// Fault is nil: each broker's reason says why it ended.
-func (apacheEngine) Fault() error { return nil }
-
-// Damage is nil: Apache Kafka repairs its logs itself.
-func (apacheEngine) Damage() []string { return nil }

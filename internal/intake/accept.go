@@ -22,7 +22,7 @@ func (p *Places) Accept(l net.Listener) (net.Conn, error) {
 			return nil, err
 		}
 		if isOneOf(err, syscall.EMFILE, syscall.ENFILE) {
-			p.Displace()
+			p.displace()
 		}
 		p.mu.Lock()
 		if now := time.Now(); now.Sub(p.failed) > logEvery {

@@ -26,8 +26,8 @@ const (
 	slow    = 10 * time.Second
 )
 
-// ErrClosed ends the request of a connection that the budget closed.
-var ErrClosed = errors.New("closed: the client stalls while requests hold too much memory")
+// errClosed ends the request of a connection that the budget closed.
+var errClosed = errors.New("closed: the client stalls while requests hold too much memory")
 
 // Budget bounds the bytes of all requests of one listener that were not answered.
 // A request that would exceed the bound waits: the server reads no more of it until
@@ -72,7 +72,7 @@ func (b *Budget) Waits() int64 { return b.waits.Load() }
 // Done it can be used for the next one. Its methods are called by one goroutine
 // at a time. Work and Done do nothing on nil.
 type Request struct {
-	budget *Budget // nil: only the size is known
+	budget *Budget // nil: it takes nothing from a budget, and only its size is known
 	hangUp func()
 
 	size    int64 // used by the owner only
@@ -92,10 +92,6 @@ func (b *Budget) Request(hangUp func()) *Request {
 	return &Request{budget: b, hangUp: hangUp}
 }
 
-// Own returns an account that takes nothing from the budget: for the connections
-// of this process, which clients must not be able to stop.
-func (b *Budget) Own() *Request { return &Request{} }
-
 // Add counts n more bytes, before they are allocated or when they have arrived.
 // It may wait for other requests.
 func (r *Request) Add(n int) error {
@@ -109,7 +105,7 @@ func (r *Request) Add(n int) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if r.closed {
-		return ErrClosed
+		return errClosed
 	}
 	r.last = time.Now()
 	if r.held == 0 {
@@ -118,7 +114,7 @@ func (r *Request) Add(n int) error {
 		b.open[r] = struct{}{}
 	}
 	if b.held+more > b.limit && !b.wait(r, more) {
-		return ErrClosed
+		return errClosed
 	}
 	r.held += more
 	b.held += more

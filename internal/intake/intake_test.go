@@ -59,7 +59,7 @@ func TestTheOldestStalledRequestIsClosed(t *testing.T) {
 		if name := <-d.gone; name != "0" {
 			t.Errorf("connection %s is closed, not the one that began first", name)
 		}
-		if err := all[0].Add(1); !errors.Is(err, ErrClosed) {
+		if err := all[0].Add(1); !errors.Is(err, errClosed) {
 			t.Errorf("the closed connection goes on: %v", err)
 		}
 		d.end(t, append(all, r)...)
@@ -138,7 +138,7 @@ func TestRequestsThatTakeLongGiveWay(t *testing.T) {
 		close(stop)
 		<-stopped
 		r.Work()
-		if err := d.Own().Add(100 << 20); err != nil {
+		if err := new(Request).Add(100 << 20); err != nil {
 			t.Errorf("a request of this process: %v", err)
 		}
 		d.end(t, r, parked, trickling)

@@ -57,49 +57,38 @@ func (p *Places) Enter(remote net.Addr, hangUp func()) *Place {
 		return c
 	}
 	p.mu.Lock()
-	var displaced *Place
-	if len(p.taken) >= p.limit {
-		if displaced = p.displace(); displaced == nil {
+	for len(p.taken) >= p.limit {
+		p.mu.Unlock()
+		if !p.displace() {
 			p.refused.Add(1)
-			p.logFull()
-			p.mu.Unlock()
 			return nil
 		}
+		p.mu.Lock()
 	}
 	p.taken[c] = struct{}{}
 	p.mu.Unlock()
-	if displaced != nil {
-		displaced.hangUp()
-	}
 	return c
 }
 
-// Displace closes the connection that has been idle for longest, if there is one:
-// for a listener that is out of file descriptors.
-func (p *Places) Displace() {
-	p.mu.Lock()
-	displaced := p.displace()
-	p.mu.Unlock()
-	if displaced != nil {
-		displaced.hangUp()
-	}
-}
-
-// displace takes the place of the connection that has been idle for longest; nil
+// displace closes the connection that has been idle for longest, and returns false
 // if none is idle.
-func (p *Places) displace() *Place {
+func (p *Places) displace() bool {
+	p.mu.Lock()
+	p.logFull()
 	var longest *Place
 	for c := range p.taken {
 		if c.busy.Load() == 0 && (longest == nil || c.last.Load() < longest.last.Load()) {
 			longest = c
 		}
 	}
-	if longest != nil {
-		delete(p.taken, longest)
-		p.displaced.Add(1)
-		p.logFull()
+	delete(p.taken, longest) // of nil: nothing
+	p.mu.Unlock()
+	if longest == nil {
+		return false
 	}
-	return longest
+	p.displaced.Add(1)
+	longest.hangUp()
+	return true
 }
 
 // logFull logs at most every logEvery that the listener is full.
@@ -121,14 +110,11 @@ func (p *Places) Displaced() int64 { return p.displaced.Load() }
 // Refused returns how many connections were not admitted.
 func (p *Places) Refused() int64 { return p.refused.Load() }
 
-// Own reports whether this process opened the connection.
-func (c *Place) Own() bool { return c.own }
-
 // Account returns the account of a request of the connection. Those of this process take
-// nothing from the budget.
+// nothing from the budget, because clients must not be able to stop them.
 func (c *Place) Account(b *Budget) *Request {
 	if c.own {
-		return b.Own()
+		return new(Request)
 	}
 	return b.Request(c.hangUp)
 }

@@ -80,7 +80,7 @@ func TestOwnConnectionsAreAdmitted(t *testing.T) {
 				t.Fatal(err)
 			}
 			c := p.Enter(in.RemoteAddr(), func() { t.Error("an own connection is displaced") })
-			if own := i%2 == 0; (c != nil) != own || own && !c.Own() {
+			if own := i%2 == 0; (c != nil) != own || own && !c.own {
 				t.Fatalf("connection %d from %v: %+v", i, in.RemoteAddr(), c)
 			}
 			_, _ = nc.Close(), in.Close()

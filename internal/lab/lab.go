@@ -155,7 +155,7 @@ type Config struct {
 	// that know both.
 	Engine string
 	// KafkaCache holds the jars of Apache Kafka, KafkaHome is an unpacked distribution
-	// to use instead: see apache.Config.
+	// to use instead: see cluster.Config.
 	KafkaCache, KafkaHome string
 	// Live reports the progress and accepts changes of settings; nil when nothing listens.
 	Live *Live

@@ -23,55 +23,16 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/weir-project/weir/internal/cluster/ports"
+	"github.com/weir-project/weir/internal/cluster/local"
 )
 
 // nodes is the number of brokers: the fewest of which one may fail under
 // replication 3 and min.insync.replicas 2.
 const nodes = 3
 
-// Config says what to run and where.
-type Config struct {
-	// Dir holds the nodes' data, logs and process records. One process at a time
-	// may use it; the caller holds the lock.
-	Dir string
-	// Cache holds the jars that Maven fetches and an archive of the brokers' classes,
-	// shared by all data directories.
-	Cache string
-	// Addrs are the three brokers' client addresses, host:port. Port 0 is a free port, and nil
-	// three free ports of 127.0.0.1.
-	Addrs []string
-	// Home is an unpacked official distribution, whose jars are used instead of
-	// fetching any. Usually the environment's KAFKA_HOME; empty means none.
-	Home string
-	// Properties are added to every broker's configuration, and win.
-	Properties map[string]string
-	// Bound makes the brokers end with this process, on Linux. Otherwise they outlive
-	// one that is killed, as the brokers of a real cluster do, until the next Open on
-	// the same directory.
-	Bound bool
-	// Edit changes what one broker, 1 to 3, is configured with, at last; may be nil.
-	Edit func(id int32, properties map[string]string)
-	// Progress gets lines that say what is going on; it may be nil.
-	Progress func(string)
-	// Died is called, from its own goroutine, with a broker that ended although
-	// nobody stopped it; it may be nil.
-	Died func(Broker)
-	// Log reports what cannot be returned; nil discards.
-	Log *slog.Logger
-}
-
-// Broker is the state of one broker's process.
-type Broker struct {
-	ID      int32
-	Addr    string
-	Alive   bool
-	PID     int    // of the Java process, 0 when it is not running
-	LogFile string // what the process printed
-	// Reason says why it is not running, empty while it is: "stopped", "killed",
-	// "ended: signal: killed".
-	Reason string
-}
+// Config says what to run and where. One process at a time may use its Dir; the caller
+// holds the lock.
+type Config = local.Config
 
 // Cluster is three running brokers.
 type Cluster struct {
@@ -112,7 +73,7 @@ func Open(ctx context.Context, cfg Config) (*Cluster, error) {
 }
 
 func (c *Cluster) open(ctx context.Context) (err error) {
-	if c.cfg.Addrs, err = ports.Fill(c.cfg.Addrs, nodes); err != nil {
+	if c.cfg.Addrs, err = local.Fill(c.cfg.Addrs, nodes); err != nil {
 		return err
 	}
 	java, libs, err := provide(ctx, c.cfg)
@@ -155,7 +116,7 @@ func (c *Cluster) layout(p program) error {
 	if err != nil {
 		return fmt.Errorf("broker address %q: %w", c.cfg.Addrs[0], err)
 	}
-	controllers, err := ports.Free(host, nodes)
+	controllers, err := local.Free(host, nodes)
 	if err != nil {
 		return fmt.Errorf("choose the controllers' ports: %w", err)
 	}
@@ -179,7 +140,7 @@ func (c *Cluster) layout(p program) error {
 
 // died reports a broker that ended by itself. One that ends while the cluster starts
 // is Open's error.
-func (c *Cluster) died(b Broker) {
+func (c *Cluster) died(b local.Broker) {
 	if c.up.Load() && c.cfg.Died != nil {
 		c.cfg.Died(b)
 	}
@@ -267,18 +228,30 @@ func (c *Cluster) answering(ctx context.Context) (n int) {
 // Addrs returns the brokers' client addresses.
 func (c *Cluster) Addrs() []string { return c.cfg.Addrs }
 
+// Name returns the engine's name.
+func (c *Cluster) Name() string { return "apache" }
+
 // Brokers returns the state of the three processes.
-func (c *Cluster) Brokers() []Broker {
-	all := make([]Broker, 0, nodes)
+func (c *Cluster) Brokers(context.Context) (all []local.Broker, err error) {
 	for _, n := range c.nodes {
 		all = append(all, n.broker())
 	}
-	return all
+	return all, nil
 }
 
-// Kill stops a broker: cleanly (its leaders move first, which takes a moment), or hard,
-// with SIGKILL, as if the machine lost power.
-func (c *Cluster) Kill(ctx context.Context, id int32, hard bool) error {
+// Fault returns nil: the reason of each broker says why it ended.
+func (c *Cluster) Fault() error { return nil }
+
+// Damage returns nothing: Apache Kafka repairs its logs itself.
+func (c *Cluster) Damage() []string { return nil }
+
+// Kill stops a broker cleanly: its leaders move first, which takes a moment.
+func (c *Cluster) Kill(ctx context.Context, id int32) error { return c.kill(ctx, id, false) }
+
+// KillHard ends a broker with SIGKILL, as if the machine lost power.
+func (c *Cluster) KillHard(ctx context.Context, id int32) error { return c.kill(ctx, id, true) }
+
+func (c *Cluster) kill(ctx context.Context, id int32, hard bool) error {
 	n, err := c.node(id)
 	if err != nil {
 		return err

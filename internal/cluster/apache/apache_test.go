@@ -16,7 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/weir-project/weir/internal/cluster/ports"
+	"github.com/weir-project/weir/internal/cluster/local"
 )
 
 // onApache skips unless real brokers are asked for.
@@ -29,7 +29,7 @@ func onApache(t *testing.T) {
 
 func freeAddrs(t *testing.T) []string {
 	t.Helper()
-	addrs, err := ports.Free("127.0.0.1", nodes)
+	addrs, err := local.Free("127.0.0.1", nodes)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,8 +56,14 @@ func TestChildHoldsCluster(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fmt.Println("ready", c.Brokers())
+	fmt.Println("ready", c.states())
 	select {}
+}
+
+// states returns the state of each broker.
+func (c *Cluster) states() []local.Broker {
+	all, _ := c.Brokers(context.Background()) // cannot fail
+	return all
 }
 
 func TestKillAndRestart(t *testing.T) {
@@ -95,10 +101,10 @@ func TestKillAndRestart(t *testing.T) {
 	}
 	produce("before")
 	for _, hard := range []bool{true, false} {
-		if err := c.Kill(ctx, 2, hard); err != nil {
+		if err := c.kill(ctx, 2, hard); err != nil {
 			t.Fatal(err)
 		}
-		if b := c.Brokers()[1]; b.Alive || b.PID != 0 || b.Reason == "" {
+		if b := c.states()[1]; b.Alive || b.PID != 0 || b.Reason == "" {
 			t.Fatalf("after its death, broker 2 is shown as %+v", b)
 		}
 		produce("during")
@@ -110,7 +116,7 @@ func TestKillAndRestart(t *testing.T) {
 		}
 		produce("after")
 	}
-	if err := c.Kill(ctx, 4, true); err == nil {
+	if err := c.KillHard(ctx, 4); err == nil {
 		t.Fatal("a broker that does not exist was killed")
 	}
 }
@@ -141,7 +147,7 @@ func startsFromArchive(t *testing.T, cfg Config) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	for _, b := range c.Brokers() {
+	for _, b := range c.states() {
 		maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", b.PID))
 		if errors.Is(err, os.ErrNotExist) {
 			return // only Linux tells which files a process has in memory
@@ -169,7 +175,7 @@ func TestPortTaken(t *testing.T) {
 		}
 	}()
 	cfg.Dir = t.TempDir()
-	cfg.Died = func(b Broker) { t.Errorf("broker %d that never was up is said to have died", b.ID) }
+	cfg.Died = func(b local.Broker) { t.Errorf("broker %d that never was up is said to have died", b.ID) }
 	second, err := Open(t.Context(), cfg)
 	if err == nil {
 		t.Fatal("the other cluster's brokers were taken for its own", second.Close())

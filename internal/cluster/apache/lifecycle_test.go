@@ -121,7 +121,7 @@ func TestRestartsAtOnce(t *testing.T) {
 	if n := succeeded.Load(); n != 1 {
 		t.Errorf("%d of the restarts succeeded, want 1", n)
 	}
-	if b := f.Brokers()[1]; !b.Alive || b.PID == 0 {
+	if b := f.states()[1]; !b.Alive || b.PID == 0 {
 		t.Errorf("after the restarts broker 2 is %+v", b)
 	}
 	for range 100 { // the script notes its process a moment after the start
@@ -130,8 +130,8 @@ func TestRestartsAtOnce(t *testing.T) {
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	if pids := f.started(t); len(pids) != 1 || pids[0] != f.Brokers()[1].PID {
-		t.Errorf("processes %v were started, the cluster knows %d", pids, f.Brokers()[1].PID)
+	if pids := f.started(t); len(pids) != 1 || pids[0] != f.states()[1].PID {
+		t.Errorf("processes %v were started, the cluster knows %d", pids, f.states()[1].PID)
 	}
 }
 
@@ -154,7 +154,7 @@ func TestChangesAtOnceWithClose(t *testing.T) {
 					if i%2 == 0 {
 						_ = f.Restart(ctx, 2) // or it is running
 					} else {
-						_ = f.Kill(ctx, 2, i == 1) // or it is not
+						_ = f.kill(ctx, 2, i == 1) // or it is not
 					}
 				}
 			})

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"syscall"
 
+	"github.com/weir-project/weir/internal/cluster/local"
 	"github.com/weir-project/weir/internal/disk"
 )
 
@@ -23,7 +24,7 @@ type node struct {
 	program   program
 	bound     bool // it ends with this process
 	log       *slog.Logger
-	died      func(Broker)
+	died      func(local.Broker)
 	edit      func(int32, map[string]string) // may be nil
 
 	mu     sync.Mutex
@@ -151,10 +152,10 @@ func (n *node) startError(reason string) error {
 }
 
 // broker describes the node at this moment.
-func (n *node) broker() Broker {
+func (n *node) broker() local.Broker {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	b := Broker{ID: n.id, Addr: n.addr, LogFile: n.logFile()}
+	b := local.Broker{ID: n.id, Addr: n.addr, LogFile: n.logFile()}
 	if n.cmd == nil {
 		b.Reason = cmp.Or(n.reason, "never started")
 	} else {

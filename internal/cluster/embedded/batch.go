@@ -2,10 +2,10 @@ package embedded
 
 import (
 	"encoding/binary"
-	"errors"
 	"hash/crc32"
-	"io/fs"
 	"os"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -22,48 +22,28 @@ const (
 	indexInTxn   = 1
 )
 
-// batch is what repair needs to know of one.
-type batch struct {
-	first, end  int64 // offsets, end exclusive
-	leaderEpoch int32
-	attributes  int16
-	producer    producer
-	sequence    int32 // of its first record
-	size        int   // of the whole batch
-}
+// batch is a record batch.
+type batch struct{ kmsg.RecordBatch }
 
 // parseBatch reads the batch at the head of raw; false if it is not whole or not sound.
-func parseBatch(raw []byte) (batch, bool) {
-	if len(raw) < batchHeader {
-		return batch{}, false
+func parseBatch(raw []byte) (b batch, sound bool) {
+	if b.ReadFrom(raw) != nil || b.size() < batchHeader {
+		return b, false
 	}
-	length := int(int32(binary.BigEndian.Uint32(raw[8:])))
-	if length < batchHeader-batchPrefix || length > len(raw)-batchPrefix {
-		return batch{}, false
-	}
-	size := batchPrefix + length
-	if crc32.Checksum(raw[21:size], castagnoli) != binary.BigEndian.Uint32(raw[17:]) {
-		return batch{}, false
-	}
-	return parseHeader(raw), true
+	return b, crc32.Checksum(raw[21:b.size()], castagnoli) == uint32(b.CRC)
 }
 
 // parseHeader reads the header of a batch, whatever it says.
-func parseHeader(raw []byte) batch {
-	first := int64(binary.BigEndian.Uint64(raw))
-	return batch{
-		first:       first,
-		end:         first + int64(int32(binary.BigEndian.Uint32(raw[23:]))) + 1,
-		leaderEpoch: int32(binary.BigEndian.Uint32(raw[12:])),
-		attributes:  int16(binary.BigEndian.Uint16(raw[21:])),
-		producer:    producer{int64(binary.BigEndian.Uint64(raw[43:])), int16(binary.BigEndian.Uint16(raw[51:]))},
-		sequence:    int32(binary.BigEndian.Uint32(raw[53:])),
-		size:        batchPrefix + int(int32(binary.BigEndian.Uint32(raw[8:]))),
-	}
+func parseHeader(raw []byte) (b batch) {
+	_ = b.ReadFrom(raw[:batchHeader]) // fails at the records, which come last
+	return b
 }
 
-func (b batch) control() bool { return b.attributes&attrControl != 0 }
-func (b batch) txn() bool     { return b.attributes&attrTxn != 0 && !b.control() }
+func (b *batch) end() int64         { return b.FirstOffset + int64(b.LastOffsetDelta) + 1 }
+func (b *batch) size() int          { return batchPrefix + int(b.Length) }
+func (b *batch) producer() producer { return producer{b.ProducerID, b.ProducerEpoch} }
+func (b *batch) control() bool      { return b.Attributes&attrControl != 0 }
+func (b *batch) txn() bool          { return b.Attributes&attrTxn != 0 && !b.control() }
 
 // entry is what the index of a segment has for a batch.
 type entry [indexEntry]byte
@@ -82,23 +62,14 @@ func soundEntry(index []byte, at int) (e entry, ok bool) {
 
 // index returns the entry that the module writes for the batch. The time stamp in
 // it is not read back.
-func (b batch) index() (e entry) {
+func (b *batch) index() (e entry) {
 	e[0] = indexVersion
-	binary.LittleEndian.PutUint32(e[2:], uint32(b.leaderEpoch))
+	binary.LittleEndian.PutUint32(e[2:], uint32(b.PartitionLeaderEpoch))
 	if b.txn() {
 		e[14] = indexInTxn
 	}
 	e[1] = byte(crc32.Checksum(e[2:], castagnoli))
 	return e
-}
-
-// readIndex reads the index of a segment; a missing one is empty.
-func readIndex(path string) ([]byte, error) {
-	index, err := os.ReadFile(path + ".idx")
-	if errors.Is(err, fs.ErrNotExist) {
-		err = nil
-	}
-	return index, err
 }
 
 // soundHeaders reports whether the headers of all batches fit each other: the offset,
@@ -116,7 +87,7 @@ func soundHeaders(log []partitionFiles) (bool, error) {
 }
 
 func soundSegment(path string, s segment) (bool, error) {
-	index, err := readIndex(path)
+	index, err := readIfAny(path + ".idx")
 	if err != nil {
 		return false, err
 	}
@@ -136,10 +107,11 @@ func soundSegment(path string, s segment) (bool, error) {
 		}
 		b := parseHeader(head[:])
 		indexed, known := soundEntry(index, at)
-		if b.first != next || known && b.leaderEpoch != indexed.epoch() || head[16] != magic || b.size < batchHeader || b.end <= b.first {
+		if b.FirstOffset != next || known && b.PartitionLeaderEpoch != indexed.epoch() || b.Magic != magic ||
+			b.size() < batchHeader || b.end() <= b.FirstOffset {
 			return false, nil
 		}
-		pos, next = pos+int64(b.size), b.end
+		pos, next = pos+int64(b.size()), b.end()
 	}
 	return true, nil
 }

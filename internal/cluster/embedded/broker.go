@@ -12,6 +12,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kfake"
 
+	"github.com/weir-project/weir/internal/cluster/local"
 	"github.com/weir-project/weir/internal/intake"
 )
 
@@ -80,15 +81,15 @@ func (b *broker) inner() *door { return b.door.Load() }
 
 // listen binds the address. It does not accept yet.
 func (b *broker) listen() error {
-	sock, err := b.c.cfg.Listen("tcp", b.bind)
+	sock, err := b.c.cfg.listen("tcp", b.bind)
 	if err != nil {
-		return &AddrError{Addr: b.bind, Err: err}
+		return listenError(b.bind, err)
 	}
 	// A virtual listener has an address like localhost:1.
 	at, err := netip.ParseAddrPort(strings.Replace(sock.Addr().String(), "localhost", "127.0.0.1", 1))
 	if err != nil {
 		_ = sock.Close()
-		return &AddrError{Addr: b.bind, Err: err}
+		return listenError(b.bind, err)
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -175,34 +176,25 @@ func (b *broker) alive() bool {
 	return b.sock != nil
 }
 
-// ErrNoBroker is returned for an id outside 0 to Size-1.
-var ErrNoBroker = errors.New("no such broker")
+// errNoBroker is returned for an id outside 0 to Size-1.
+var errNoBroker = errors.New("no such broker")
 
-// ErrDead and ErrAlive are returned by Kill and Restart when there is nothing to do.
+// errDead and errAlive are returned by Kill and Restart when there is nothing to do.
 var (
-	ErrDead  = errors.New("the broker is already dead")
-	ErrAlive = errors.New("the broker is already running")
+	errDead  = errors.New("the broker is already dead")
+	errAlive = errors.New("the broker is already running")
 )
 
-// Broker is the state of one broker.
-type Broker struct {
-	ID    int32
-	Addr  string // host:port that clients are told
-	Alive bool
-	// Reason says why all brokers are down, empty where one was killed.
-	Reason string
-}
-
-// Brokers describes the brokers, in the order of their IDs.
-func (c *Cluster) Brokers() ([]Broker, error) {
+// Brokers describes the brokers, in the order of their IDs. The reason says why all
+// brokers are down, and is empty where one was killed.
+func (c *Cluster) Brokers(context.Context) (out []local.Broker, err error) {
 	c.life.RLock()
 	defer c.life.RUnlock()
 	if c.closed {
-		return nil, fmt.Errorf("describe brokers: %w", ErrClosed)
+		return nil, fmt.Errorf("describe brokers: %w", errClosed)
 	}
-	var out []Broker
 	for _, b := range c.brokers {
-		d := Broker{ID: b.id, Addr: b.addr.String(), Alive: b.alive()}
+		d := local.Broker{ID: b.id, Addr: b.addr.String(), Alive: b.alive()}
 		if e := c.outage.Load(); e != nil && !d.Alive {
 			d.Reason = e.Error()
 		}
@@ -210,6 +202,17 @@ func (c *Cluster) Brokers() ([]Broker, error) {
 	}
 	return out, nil
 }
+
+// KillHard is Kill: an embedded broker has no clean end.
+func (c *Cluster) KillHard(ctx context.Context, id int32) error { return c.Kill(ctx, id) }
+
+var errNoProcess = errors.New("an embedded broker has no process of its own")
+
+// Pause returns an error, because an embedded broker has no process of its own.
+func (c *Cluster) Pause(int32) error { return errNoProcess }
+
+// Resume returns an error, because an embedded broker has no process of its own.
+func (c *Cluster) Resume(int32) error { return errNoProcess }
 
 // Kill makes a broker go away as if its machine had lost power: its port refuses,
 // its connections are reset, its leaders and coordinators move to the others and
@@ -224,7 +227,7 @@ func (c *Cluster) Kill(ctx context.Context, id int32) error {
 	c.ops.Lock()
 	defer c.ops.Unlock()
 	if !b.alive() {
-		return fmt.Errorf("kill broker %d: %w", id, ErrDead)
+		return fmt.Errorf("kill broker %d: %w", id, errDead)
 	}
 	b.cut()
 	alive := c.aliveIDs()
@@ -240,9 +243,8 @@ func (c *Cluster) Kill(ctx context.Context, id int32) error {
 	return nil
 }
 
-// Restart brings a killed broker back on the port that it had; when another
-// program has taken it meanwhile the error is an *AddrError. Leaders move back to
-// where they are even.
+// Restart brings a killed broker back on the port that it had; it is an error when another
+// program has taken it meanwhile. Leaders move back to where they are even.
 func (c *Cluster) Restart(ctx context.Context, id int32) error {
 	b, err := c.broker(id)
 	if err != nil {
@@ -251,7 +253,7 @@ func (c *Cluster) Restart(ctx context.Context, id int32) error {
 	c.ops.Lock()
 	defer c.ops.Unlock()
 	if b.alive() {
-		return fmt.Errorf("restart broker %d: %w", id, ErrAlive)
+		return fmt.Errorf("restart broker %d: %w", id, errAlive)
 	}
 	if err := c.module(func(*kfake.Cluster) error { return b.listen() }); err != nil {
 		return fmt.Errorf("restart broker %d: %w", id, err)
@@ -275,7 +277,7 @@ func (c *Cluster) moveLocked(ctx context.Context) error {
 	if err := c.settleLocked(ctx); err != nil {
 		return fmt.Errorf("move leaders: %w", err)
 	}
-	if err := c.rehomeLocked(ctx, ""); err != nil {
+	if err := c.rehomeLocked(); err != nil {
 		return fmt.Errorf("move coordinators: %w", err)
 	}
 	return nil
@@ -283,7 +285,7 @@ func (c *Cluster) moveLocked(ctx context.Context) error {
 
 func (c *Cluster) broker(id int32) (*broker, error) {
 	if id < 0 || int(id) >= len(c.brokers) {
-		return nil, fmt.Errorf("broker %d: %w (there are 0 to %d)", id, ErrNoBroker, Size-1)
+		return nil, fmt.Errorf("broker %d: %w (there are 0 to %d)", id, errNoBroker, Size-1)
 	}
 	return c.brokers[id], nil
 }

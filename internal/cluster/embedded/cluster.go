@@ -33,15 +33,15 @@ import (
 	"github.com/weir-project/weir/internal/intake"
 )
 
-// ErrClosed is returned by the methods of a cluster after Close.
-var ErrClosed = errors.New("the cluster is closed")
+// errClosed is returned by the methods of a cluster after Close.
+var errClosed = errors.New("the cluster is closed")
 
 // moduleController is the broker that the module has as controller, always.
 const moduleController = Size - 1
 
 // Cluster is a running cluster. Its methods are safe for concurrent use.
 type Cluster struct {
-	cfg     Config
+	cfg     config
 	log     *slog.Logger
 	dir     *dataDir // nil in memory
 	brokers []*broker
@@ -92,12 +92,18 @@ func (p partition) compare(o partition) int {
 	return cmp.Or(cmp.Compare(p.topic, o.topic), cmp.Compare(p.id, o.id))
 }
 
-// Open starts a cluster: on return clients are served. The error is an *AddrError for an
-// address that cannot be used, a *LockedError for a directory in use, and a *FormatError
-// for one that cannot be read. Everything acknowledged before the last process ended is
+// Open starts a cluster: on return clients are served. Everything acknowledged before the last process ended is
 // there again, and its open transactions are ended: committed if their commit
 // had begun, otherwise aborted.
-func Open(ctx context.Context, cfg Config) (_ *Cluster, err error) {
+//
+// The brokers return to clients the address that they are bound to, 127.0.0.1 where that is
+// every interface. Progress is called with one line about every half second while Open takes
+// longer than a second, maybe from another goroutine, but not after Open has returned.
+func Open(ctx context.Context, cfg Config) (*Cluster, error) {
+	return newCluster(ctx, config{Config: cfg})
+}
+
+func newCluster(ctx context.Context, cfg config) (_ *Cluster, err error) {
 	var c *Cluster
 	defer func() {
 		if err != nil {
@@ -113,7 +119,7 @@ func Open(ctx context.Context, cfg Config) (_ *Cluster, err error) {
 	c = &Cluster{
 		cfg: cfg, log: cfg.Log, controller: moduleController, budget: intake.NewBudget(maxHeld - maxProduceFrame),
 		preferred: make(map[partition]int32), epochs: make(map[partition]int32), done: make(chan struct{}),
-		broken: make(chan struct{}, 1), journal: newCommitJournal(""),
+		broken: make(chan struct{}, 1), journal: newCommitJournal(""), trim: trimmer{state: make(map[partition]*compacting)},
 	}
 	c.mlog = &moduleLog{log: cfg.Log, failed: c.fail}
 	if cfg.Dir != "" {
@@ -178,39 +184,32 @@ func (c *Cluster) load(ctx context.Context, report *progress) error {
 	if err != nil {
 		return err
 	}
-	repair := func(why string) error {
-		report.say(why + ": checking " + megabytes(logBytes) + " of log")
-		c.dir.unclean = true
-		if err := c.repair(ctx, c.dir.file(logName), commits); err != nil {
-			return fmt.Errorf("repair log: %w", err)
-		}
-		return nil
-	}
+	why := "" // the log has to be repaired
 	if c.dir.unclean {
-		err = repair("the last run was not closed")
-	} else if sound, e := soundHeaders(log); e != nil {
-		err = fmt.Errorf("check log: %w", e)
+		why = "the last run was not closed"
+	} else if sound, err := soundHeaders(log); err != nil {
+		return fmt.Errorf("check log: %w", err)
 	} else if !sound {
-		err = repair("damage found")
+		why = "damage found"
 	}
-	if err != nil {
-		return err
-	}
-	report.say("reading " + megabytes(logBytes) + " of log")
-	k, err := c.startModule()
-	if err != nil {
-		return err
-	}
-	if !c.dir.unclean && len(c.mlog.list()) > 0 {
-		// The module cuts off what is damaged and keeps bookkeeping that does not
-		// fit what is left: it would neither read nor write that partition right.
-		k.Close()
-		c.mlog.forgetSaves()
-		if err := repair("damage found"); err != nil {
-			return err
+	var k *kfake.Cluster
+	for k == nil {
+		if why != "" {
+			report.say(why + ": checking " + megabytes(logBytes) + " of log")
+			c.dir.unclean = true
+			if err := c.repair(ctx, c.dir.file(logName), commits); err != nil {
+				return fmt.Errorf("repair log: %w", err)
+			}
 		}
+		report.say("reading " + megabytes(logBytes) + " of log")
 		if k, err = c.startModule(); err != nil {
 			return err
+		}
+		if !c.dir.unclean && len(c.mlog.list()) > 0 {
+			// The module cuts off what is damaged and keeps bookkeeping that does not
+			// fit what is left: it would neither read nor write that partition right.
+			k.Close()
+			k, why = nil, "damage found"
 		}
 	}
 	if logBytes > 64<<20 {
@@ -258,7 +257,7 @@ func (c *Cluster) options() []kfake.Opt {
 			return d, nil
 		}),
 		kfake.BrokerConfigs(map[string]string{
-			"log.segment.bytes": strconv.FormatInt(c.cfg.SegmentBytes, 10),
+			"log.segment.bytes": strconv.FormatInt(c.cfg.segmentBytes, 10),
 			// The module's own cleaner compacts in place, which a crash turns into a
 			// loss, and its retention applies to compacted topics and can empty a
 			// partition, which then starts again at offset 0. A hundred years.
@@ -267,19 +266,16 @@ func (c *Cluster) options() []kfake.Opt {
 	}
 	if c.dir != nil {
 		opts = append(opts, kfake.DataDir(c.dir.file(logName)))
-		if c.cfg.SyncWrites {
-			opts = append(opts, kfake.SyncWrites())
-		}
 	}
-	return opts
+	return append(opts, c.cfg.options...)
 }
 
-// module calls fn with the running module, or returns ErrClosed. Calls do not nest.
+// module calls fn with the running module, or returns errClosed. Calls do not nest.
 func (c *Cluster) module(fn func(k *kfake.Cluster) error) error {
 	c.life.RLock()
 	defer c.life.RUnlock()
 	if c.closed {
-		return ErrClosed
+		return errClosed
 	}
 	if c.k == nil {
 		return c.down()
@@ -292,8 +288,11 @@ func (c *Cluster) down() error {
 	if e := c.failed.Load(); e != nil {
 		return e
 	}
-	return ErrClosed
+	return errClosed
 }
+
+// Name returns the engine's name.
+func (c *Cluster) Name() string { return "embedded" }
 
 // Addrs returns the addresses that clients get to connect to, in the order of the IDs.
 func (c *Cluster) Addrs() []string {
@@ -304,9 +303,13 @@ func (c *Cluster) Addrs() []string {
 	return addrs
 }
 
-// Truncations returns what the last start found damaged in the log and could not
-// serve any more.
-func (c *Cluster) Truncations() []Truncation { return c.mlog.list() }
+// Damage lists what the last start found damaged on the disk and cut off.
+func (c *Cluster) Damage() (all []string) {
+	for _, t := range c.mlog.list() {
+		all = append(all, "damage on disk: "+t.String())
+	}
+	return all
+}
 
 // Close stops serving, writes what the next start reads, and releases the directory.
 // It is idempotent. Clients' open transactions survive it for as long as
@@ -324,8 +327,6 @@ func (c *Cluster) shutdown() error {
 	// New clients first, then the module: what it has read it answers or drops.
 	err := c.unload(c.detach())
 	if e := c.failed.Load(); e != nil {
-		err = errors.Join(fmt.Errorf("close cluster: %w", e), err)
-	} else if e := c.mlog.saveError(); e != nil {
 		err = errors.Join(fmt.Errorf("close cluster: %w", e), err)
 	}
 	if c.dir != nil {

@@ -74,8 +74,8 @@ func (j *commitJournal) open(unclean bool) (map[producer]intent, error) {
 			return nil, err
 		}
 	}
-	raw, err := os.ReadFile(j.path)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
+	raw, err := readIfAny(j.path)
+	if err != nil {
 		return nil, err
 	}
 	f, err := os.OpenFile(j.path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o644)
@@ -94,23 +94,18 @@ func (j *commitJournal) open(unclean bool) (map[producer]intent, error) {
 // had not reached the module.
 func readIntents(raw []byte) map[producer]intent {
 	pending := make(map[producer]intent)
-	for {
-		line, rest, whole := bytes.Cut(raw, []byte("\n"))
-		if !whole {
-			return pending
-		}
-		raw = rest
+	for line := range bytes.Lines(raw) {
 		var in intent
-		if err := json.Unmarshal(line, &in); err != nil {
+		if !bytes.HasSuffix(line, []byte("\n")) || json.Unmarshal(line, &in) != nil {
 			continue
 		}
-		p := producer{in.ID, in.Epoch}
-		if in.Done {
+		if p := (producer{in.ID, in.Epoch}); in.Done {
 			delete(pending, p)
 		} else {
 			pending[p] = in
 		}
 	}
+	return pending
 }
 
 func (j *commitJournal) write(in intent) error {
@@ -127,14 +122,8 @@ func (j *commitJournal) write(in intent) error {
 	return nil
 }
 
-// reset forgets what the file holds. Nothing may be pending.
+// reset forgets what the file holds. Nothing may be pending. The caller holds mu.
 func (j *commitJournal) reset() error {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.clear()
-}
-
-func (j *commitJournal) clear() error {
 	j.size = 0
 	return j.file.Truncate(0)
 }
@@ -184,7 +173,7 @@ func (j *commitJournal) finish(p producer) error {
 	}
 	delete(j.pending, p)
 	if len(j.pending) == 0 && j.size > 64<<10 {
-		return j.clear()
+		return j.reset()
 	}
 	return j.write(intent{ID: p.id, Epoch: p.epoch, Done: true})
 }

@@ -2,7 +2,9 @@ package embedded
 
 import (
 	"context"
+	"maps"
 	"math"
+	"slices"
 	"sync"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -38,15 +40,9 @@ type compacting struct {
 
 // forget drops the state of partitions that are gone.
 func (t *trimmer) forget(parts []retained) {
-	exists := make(map[partition]bool, len(parts))
-	for _, p := range parts {
-		exists[p.partition] = p.policy.compact
-	}
-	for p := range t.state {
-		if !exists[p] {
-			delete(t.state, p)
-		}
-	}
+	maps.DeleteFunc(t.state, func(p partition, _ *compacting) bool {
+		return !slices.ContainsFunc(parts, func(r retained) bool { return r.partition == p && r.policy.compact })
+	})
 }
 
 // compact raises p's deletion point to what is superseded.
@@ -57,9 +53,6 @@ func (t *trimmer) compact(ctx context.Context, c *Cluster, p *retained) error {
 	s := t.state[p.partition]
 	if s == nil || s.next > p.end { // new, or made anew under the same name
 		s = &compacting{next: p.start, newest: make(map[string]int64)}
-		if t.state == nil {
-			t.state = make(map[partition]*compacting)
-		}
 		t.state[p.partition] = s
 	}
 	if s.given {

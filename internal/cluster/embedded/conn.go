@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -45,20 +46,16 @@ type flight struct {
 }
 
 // conn is a client's connection. The broker module reads requests from it and
-// writes one response a call to it; conn checks both, and changes a few kinds of them.
-// Everything else passes without a copy.
+// writes one response a call to it; conn checks both, and changes a few of them.
 //
 // Invariant: the module answers the requests of a connection in order.
 type conn struct {
 	net.Conn
 	b    *broker
 	in   *bufio.Reader
-	left int    // bytes of the current frame that are still to be handed on
-	held []byte // rest of a frame that was taken off the socket whole
+	held net.Buffers // what the module has not read yet of a complete frame
 
 	request *intake.Request // counts the frame that arrives
-	parts   []*chunk        // of a frame that is larger than in's buffer
-	off     int             // how much of parts[0] is handed on
 	place   *intake.Place
 
 	extended time.Time // when the deadline for sending was last set
@@ -119,26 +116,23 @@ func linger(nc net.Conn) {
 
 // Read hands request frames to the module.
 func (c *conn) Read(p []byte) (int, error) {
-	for c.left == 0 && len(c.held) == 0 {
+	for len(c.held) == 0 {
 		if err := c.next(); err != nil {
-			c.drop()
+			c.request.Done()
 			return 0, err
 		}
 	}
-	if len(c.held) > 0 {
-		n := copy(p, c.held)
-		c.held = c.held[n:]
-		return n, nil
-	}
-	return c.pass(p)
+	n, _ := c.held.Read(p) // its error says that there is no more
+	return n, nil
 }
 
 // next waits for a complete frame, checks it, and decides whether the module gets it.
 func (c *conn) next() error {
 	c.request.Done() // of a request without a response: the module has taken it
-	if err := c.begin(); err != nil {
+	if _, err := c.in.Peek(1); err != nil {
 		return err
 	}
+	_ = c.SetReadDeadline(time.Now().Add(intake.Deadline))
 	head, err := c.in.Peek(12)
 	if err != nil {
 		return err
@@ -161,30 +155,28 @@ func (c *conn) next() error {
 		c.b.c.log.Debug("refused frame", "broker", c.b.id, "remote", c.RemoteAddr().String(), "size", size, "key", f.key)
 		return errFrame
 	}
-	n := 4 + int(size)
 	if full && size > maxRejected {
 		return c.b.c.rejectProduce()
 	}
-	if full || requests[kmsg.Key(f.key)] != nil {
-		return c.inspect(f, n)
-	}
-	answered := !produce || c.answered(n)
-	if err := c.collect(n); err != nil {
+	parts, err := c.receive(4 + int(size))
+	if err != nil {
 		return err
 	}
-	c.complete()
-	c.take(f, answered)
+	_ = c.SetReadDeadline(time.Time{})
+	c.request.Arrived()
+	c.place.Begin() // from now on no other connection displaces this one
+	if full || requests[kmsg.Key(f.key)] != nil {
+		return c.inspect(f, bytes.Join(parts, nil))
+	}
+	c.take(f, !produce || answered(parts[0]))
+	c.held = parts
 	return nil
 }
 
-// answered reports whether the Produce request at the head of the buffer gets a
+// answered reports whether a Produce request, of which frame is the beginning, gets a
 // response: with acks 0 there is none.
-func (c *conn) answered(n int) bool {
-	head, err := c.in.Peek(min(n, 2<<10))
-	if err != nil {
-		return true
-	}
-	r, _, version := requestHeader(head)
+func answered(frame []byte) bool {
+	r, _, version := requestHeader(frame)
 	if version >= 9 {
 		kmsg.SkipTags(&r)
 		r.CompactNullableString()
@@ -195,33 +187,23 @@ func (c *conn) answered(n int) bool {
 	return !r.Ok() || acks != 0
 }
 
-// inspect takes the whole frame off the socket. Depending on the request it is
-// handed on, changed, or answered here.
-func (c *conn) inspect(f flight, n int) error {
-	if err := c.collect(n); err != nil {
-		return err
-	}
-	c.complete()
-	frame, err := c.whole(n)
-	if err != nil {
-		return err
-	}
-	req, err := decodeRequest(frame)
-	if err != nil {
+// inspect decodes a frame. Depending on the request it is handed on, changed, or
+// answered here.
+func (c *conn) inspect(f flight, frame []byte) (err error) {
+	if f.req, err = decodeRequest(frame); err != nil {
 		c.b.c.refused.Add(1)
 		return errors.Join(errFrame, err)
 	}
-	f.req = req
 	frame, reply, err := c.b.c.before(c.b, &f, frame)
 	if err != nil {
 		return err
 	}
 	if reply == nil {
 		c.take(f, true)
-		c.held = frame
+		c.held = net.Buffers{frame}
 		return nil
 	}
-	// Answers go out in the order of the requests.
+	// Responses go out in the order of the requests.
 	if !c.waitIdle() {
 		return net.ErrClosed
 	}

@@ -12,8 +12,8 @@ import (
 // name and a generation, and knows no dead brokers. So generations are tried until the
 // coordinators of everything in use live. With n names and one dead broker that takes
 // 1.5^n generations on average, with two 3^n. So only as many names as are affordable are
-// placed at once, those requested lately first. The others are placed when a client asks
-// for them.
+// placed at once, those that clients asked for last. The others are placed when a client
+// asks for them.
 const (
 	maxKeys     = 64     // names that are known
 	maxRehashed = 50_000 // about 0.2 s
@@ -37,14 +37,14 @@ func (r *recentKeys) touch(name string) {
 
 // coordinator returns a live broker for a group or a transactional id, and false
 // when there is none.
-func (c *Cluster) coordinator(ctx context.Context, name string) (int32, bool) {
+func (c *Cluster) coordinator(name string) (int32, bool) {
 	c.st.Lock()
 	c.keys.touch(name)
 	c.st.Unlock()
 	node := c.coordinatorOf(name)
 	if node >= 0 && !c.brokers[node].alive() {
 		c.ops.Lock()
-		err := c.rehomeLocked(ctx, name)
+		err := c.rehomeLocked()
 		c.ops.Unlock()
 		if err != nil {
 			c.log.Warn("move coordinators", "error", err)
@@ -64,19 +64,16 @@ func (c *Cluster) coordinatorOf(name string) int32 {
 	return node
 }
 
-// rehomeLocked changes the generation until the coordinators live: of first, of
-// what was asked for lately, and of every group and transactional id there is, as
-// far as that can be had.
-func (c *Cluster) rehomeLocked(ctx context.Context, first string) error {
+// rehomeLocked changes the generation until the coordinators live of what clients asked
+// for lately, as far as that can be had. No client uses another name before it has asked.
+func (c *Cluster) rehomeLocked() error {
 	alive := c.aliveIDs()
 	if len(alive) == 0 || len(alive) == Size {
 		return nil
 	}
-	names, err := c.names(ctx, first)
-	if err != nil {
-		return err
-	}
-	names = names[:min(len(names), placeable[len(alive)])]
+	c.st.Lock()
+	names := slices.Clone(c.keys.names[:min(len(c.keys.names), placeable[len(alive)])])
+	c.st.Unlock()
 	return c.module(func(k *kfake.Cluster) error {
 		lives := func(name string) bool { return slices.Contains(alive, k.CoordinatorFor(name)) }
 		for budget := maxRehashed; len(names) > 0; {
@@ -93,39 +90,6 @@ func (c *Cluster) rehomeLocked(ctx context.Context, first string) error {
 		}
 		return nil
 	})
-}
-
-// names returns every group and transactional id, the ones in use first.
-func (c *Cluster) names(ctx context.Context, first string) ([]string, error) {
-	var names []string
-	add := func(n string) {
-		if n != "" && !slices.Contains(names, n) && len(names) < maxKeys {
-			names = append(names, n)
-		}
-	}
-	add(first)
-	c.st.Lock()
-	for _, n := range c.keys.names {
-		add(n)
-	}
-	c.st.Unlock()
-	for i := range c.brokers {
-		resp, err := rpc[*kmsg.ListGroupsResponse](ctx, c, int32(i), &kmsg.ListGroupsRequest{Version: 4})
-		if err != nil {
-			return nil, err
-		}
-		for _, g := range resp.Groups {
-			add(g.Group)
-		}
-	}
-	txns, err := c.transactions(ctx)
-	if err != nil {
-		return nil, err
-	}
-	for _, t := range txns {
-		add(t.TransactionalID)
-	}
-	return names, nil
 }
 
 // transactions lists the transactional ids; the module answers for all brokers at once.

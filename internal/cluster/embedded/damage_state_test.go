@@ -32,12 +32,12 @@ func TestWritingGoesOnBehindDamage(t *testing.T) {
 		t.Fatal(err)
 	}
 	first, _ := parseBatch(raw)
-	raw[first.size+first.size/2] ^= 4 // in the second of three
+	raw[first.size()+first.size()/2] ^= 4 // in the second of three
 	if err := os.WriteFile(path, raw, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	c = open(t, Config{Dir: dir})
-	if tr := c.Truncations(); len(tr) != 1 || tr[0].Topic != "t" || tr[0].From != 1 {
+	if tr := c.mlog.list(); len(tr) != 1 || tr[0].Topic != "t" || tr[0].From != 1 {
 		t.Errorf("reported: %+v", tr)
 	}
 	produce(t, client(t, c.Addrs(), manual()), "t", 0, "new")
@@ -49,8 +49,8 @@ func TestWritingGoesOnBehindDamage(t *testing.T) {
 		t.Fatal(err)
 	}
 	c = open(t, Config{Dir: dir})
-	if got := consume(t, c.Addrs(), "t", 0); !slices.Equal(got, want) || len(c.Truncations()) != 0 {
-		t.Errorf("after another start: %.80q, %+v", got, c.Truncations())
+	if got := consume(t, c.Addrs(), "t", 0); !slices.Equal(got, want) || len(c.mlog.list()) != 0 {
+		t.Errorf("after another start: %.80q, %+v", got, c.mlog.list())
 	}
 }
 
@@ -73,7 +73,7 @@ func TestDamagedStateFilesAreSetAside(t *testing.T) {
 				t.Fatal(err)
 			}
 			c = open(t, Config{Dir: dir})
-			tr := c.Truncations()
+			tr := c.mlog.list()
 			if len(tr) != 1 || tr[0].File != file || !strings.Contains(tr[0].String(), name) {
 				t.Errorf("reported: %+v", tr)
 			}

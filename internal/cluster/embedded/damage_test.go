@@ -16,7 +16,7 @@ func TestDamageIsReported(t *testing.T) {
 	const n = 40
 	setup := func(t *testing.T, clean bool) string {
 		dir := t.TempDir()
-		c := open(t, Config{Dir: dir, SegmentBytes: 4096})
+		c := tuned(t, config{Config: Config{Dir: dir}, segmentBytes: 4096})
 		createTopic(t, c.Addrs(), "t", 1, nil)
 		cl := client(t, c.Addrs(), manual(), kgo.ProducerBatchCompression(kgo.NoCompression()))
 		for i := range n {
@@ -68,9 +68,9 @@ func TestDamageIsReported(t *testing.T) {
 				t.Fatal(err)
 			}
 			b, _ := parseBatch(raw)
-			flip(t, first, int64(2*b.size)+where.at)
+			flip(t, first, int64(2*b.size())+where.at)
 			c := open(t, Config{Dir: dir})
-			tr := c.Truncations()
+			tr := c.mlog.list()
 			if where.at < 17 { // the rest of the batch proves what must stand there
 				if got := consume(t, c.Addrs(), "t", 0); len(got) != n || len(tr) != 0 {
 					t.Errorf("%d records are there, of %d; reported: %+v", len(got), n, tr)
@@ -96,12 +96,12 @@ func TestDamageIsReported(t *testing.T) {
 			t.Fatal(err)
 		}
 		at := 0
-		for b, ok := parseBatch(raw); ok && b.size < len(raw); b, ok = parseBatch(raw) {
-			at, raw = at+b.size, raw[b.size:]
+		for b, ok := parseBatch(raw); ok && b.size() < len(raw); b, ok = parseBatch(raw) {
+			at, raw = at+b.size(), raw[b.size():]
 		}
 		flip(t, path, int64(at)+10)
 		c := open(t, Config{Dir: dir})
-		if tr := c.Truncations(); len(tr) != 1 || tr[0].From != n-1 || tr[0].To != -1 {
+		if tr := c.mlog.list(); len(tr) != 1 || tr[0].From != n-1 || tr[0].To != -1 {
 			t.Errorf("an acknowledged batch is gone from the end: %+v", tr)
 		}
 	})
@@ -115,11 +115,11 @@ func TestDamageIsReported(t *testing.T) {
 			t.Fatal(err)
 		}
 		b, _ := parseBatch(raw)
-		if err := appendFile(path, raw[:b.size-7]); err != nil {
+		if err := appendFile(path, raw[:b.size()-7]); err != nil {
 			t.Fatal(err)
 		}
 		c := open(t, Config{Dir: dir})
-		if tr := c.Truncations(); len(tr) != 0 {
+		if tr := c.mlog.list(); len(tr) != 0 {
 			t.Errorf("what nobody was told of is reported as lost: %+v", tr)
 		}
 		if got := consume(t, c.Addrs(), "t", 0); len(got) != n {
@@ -144,8 +144,8 @@ func TestDamageIsReported(t *testing.T) {
 		if len(after) != len(before) || !slices.Equal(after[len(after)-13:][:4], before[len(before)-13:][:4]) {
 			t.Errorf("the index ends with %x, not with %x", after[max(len(after)-15, 0):], before[len(before)-15:])
 		}
-		if got := consume(t, c.Addrs(), "t", 0); len(got) != n || len(c.Truncations()) != 0 {
-			t.Errorf("%d of %d records are there, damage %v", len(got), n, c.Truncations())
+		if got := consume(t, c.Addrs(), "t", 0); len(got) != n || len(c.mlog.list()) != 0 {
+			t.Errorf("%d of %d records are there, damage %v", len(got), n, c.mlog.list())
 		}
 	})
 	t.Run("state file", func(t *testing.T) {
@@ -154,7 +154,7 @@ func TestDamageIsReported(t *testing.T) {
 			t.Fatal(err)
 		}
 		c := open(t, Config{Dir: dir})
-		if tr := c.Truncations(); len(tr) != 1 || tr[0].File != "log/groups.log" || tr[0].Bytes != 5 || !strings.Contains(tr[0].String(), "groups.log") {
+		if tr := c.mlog.list(); len(tr) != 1 || tr[0].File != "log/groups.log" || tr[0].Bytes != 5 || !strings.Contains(tr[0].String(), "groups.log") {
 			t.Errorf("damage in groups.log: %+v", tr)
 		}
 	})

@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -69,7 +70,9 @@ func (d *dataDir) open() (err error) {
 		return err
 	}
 	if held {
-		return &LockedError{Dir: d.path, PID: readPID(d.file(lockName))}
+		holder, _ := os.ReadFile(d.file(lockName)) // empty where it has not written its ID yet
+		return fmt.Errorf("another weir (process %s) uses it; stop that one, or choose another --data directory",
+			cmp.Or(strings.TrimSpace(string(holder)), "unknown"))
 	}
 	pid := strconv.Itoa(os.Getpid()) + "\n"
 	if err := d.lock.Truncate(0); err != nil {
@@ -81,38 +84,29 @@ func (d *dataDir) open() (err error) {
 	if err := d.checkFormat(); err != nil {
 		return err
 	}
-	if _, err := os.Stat(d.file(uncleanName)); err == nil {
-		d.unclean = true
-	} else if !errors.Is(err, fs.ErrNotExist) {
+	mark, err := readIfAny(d.file(uncleanName))
+	if err != nil {
 		return err
 	}
+	d.unclean = mark != nil
 	return atomicfile.Write(d.file(uncleanName), []byte(pid), 0o644)
 }
 
-func readPID(path string) int {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return 0
-	}
-	pid, _ := strconv.Atoi(strings.TrimSpace(string(b)))
-	return pid
-}
-
 func (d *dataDir) checkFormat() error {
-	raw, err := os.ReadFile(d.file(formatName))
-	if errors.Is(err, fs.ErrNotExist) {
-		return d.create()
-	}
+	raw, err := readIfAny(d.file(formatName))
 	if err != nil {
 		return err
 	}
+	if raw == nil {
+		return d.create()
+	}
 	var f formatFile
 	if err := json.Unmarshal(raw, &f); err != nil || f.Format < 1 {
-		return &FormatError{Dir: d.path, Reason: "its " + formatName + " file is damaged; restore the directory from a copy, or choose another --data directory"}
+		return errors.New("its " + formatName + " file is damaged; restore the directory from a copy, or choose another --data directory")
 	}
 	if f.Format > formatVersion {
-		return &FormatError{Dir: d.path, Newer: true, Reason: fmt.Sprintf(
-			"format %d is from a newer version of weir (this one reads up to %d); update weir, or choose another --data directory", f.Format, formatVersion)}
+		return fmt.Errorf("format %d is from a newer version of weir (this one reads up to %d); update weir, or choose another --data directory",
+			f.Format, formatVersion)
 	}
 	return d.checkTopics()
 }
@@ -126,15 +120,10 @@ func (d *dataDir) create() error {
 	}
 	for _, e := range entries {
 		if e.Name() != lockName && e.Name() != formatName+".tmp" {
-			return &FormatError{Dir: d.path, Reason: fmt.Sprintf(
-				"it is not a weir data directory, but holds other files (%s); choose an empty one", e.Name())}
+			return fmt.Errorf("it is not a weir data directory, but holds other files (%s); choose an empty one", e.Name())
 		}
 	}
-	raw, err := json.Marshal(formatFile{Format: formatVersion, Wrote: "weir"})
-	if err != nil {
-		return err
-	}
-	return atomicfile.Write(d.file(formatName), raw, 0o644)
+	return writeJSON(d.file(formatName), formatFile{Format: formatVersion, Wrote: "weir"})
 }
 
 // checkTopics rejects a log whose list of topics is gone: the broker would start
@@ -153,11 +142,28 @@ func (d *dataDir) checkTopics() error {
 		if err == nil && json.Valid(raw) {
 			continue
 		}
-		return &FormatError{Dir: d.path, Reason: fmt.Sprintf(
-			"%s is missing or damaged while there are partitions; restore the directory from a copy, or choose another --data directory",
-			filepath.Join(logName, name))}
+		return fmt.Errorf("%s is missing or damaged while there are partitions; restore the directory from a copy, or choose another --data directory",
+			filepath.Join(logName, name))
 	}
 	return nil
+}
+
+// readIfAny reads a file, and returns nil where it does not exist.
+func readIfAny(path string) ([]byte, error) {
+	raw, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return raw, err
+}
+
+// writeJSON replaces a file.
+func writeJSON(path string, v any) error {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return atomicfile.Write(path, raw, 0o644)
 }
 
 // close releases the directory. clean says that everything was written.

@@ -62,8 +62,8 @@ func (c *Cluster) Fault() error {
 	if e := c.outage.Load(); e != nil { // the log is being repaired
 		return e
 	}
-	if e := c.room.lacking(); e != nil {
-		return e
+	if c.room.lacking() {
+		return c.diskError(nil)
 	}
 	return nil
 }
@@ -139,7 +139,7 @@ func (c *Cluster) mend(ctx context.Context) {
 
 // halt ends every connection and the module, and returns the brokers that were up.
 func (c *Cluster) halt() (alive []*broker) {
-	k := c.detach()
+	k := c.detach() // first, so that no restart succeeds meanwhile
 	for _, b := range c.brokers {
 		if b.alive() {
 			alive = append(alive, b)
@@ -147,7 +147,6 @@ func (c *Cluster) halt() (alive []*broker) {
 		b.cut()
 	}
 	_ = c.unload(k)
-	c.mlog.forgetSaves()
 	return alive
 }
 
@@ -160,7 +159,6 @@ func (c *Cluster) reopen(ctx context.Context, alive []*broker) (err error) {
 		}
 		c.failed.CompareAndSwap(nil, failure)
 		_ = c.unload(c.detach())
-		c.mlog.forgetSaves()
 		select { // this attempt has ended, whatever failed in it
 		case <-c.broken:
 		default:
@@ -244,23 +242,19 @@ func (r *room) regained() bool {
 	return r.free >= r.reserve()
 }
 
-// lacking returns the reason for which Produce requests are rejected now, or nil.
-func (r *room) lacking() *DiskError {
-	if r.space == nil {
-		return nil
-	}
+// lacking reports whether Produce requests are rejected now.
+func (r *room) lacking() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.refused == 0 {
-		return nil
+		return false
 	}
 	// Smaller requests may still fit. A client whose request does not has to wait.
 	r.measure()
 	if r.free-r.refused >= r.reserve() {
 		r.refused = 0
-		return nil
 	}
-	return &DiskError{Dir: r.dir, Free: r.free}
+	return r.refused > 0
 }
 
 // rejectProduce returns why a Produce request is rejected, and logs it now and then.

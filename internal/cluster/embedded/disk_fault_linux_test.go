@@ -280,7 +280,7 @@ func (l *countLog) Handle(_ context.Context, r slog.Record) error {
 func TestTheReserve(t *testing.T) {
 	var free atomic.Int64
 	free.Store(1 << 30)
-	c := open(t, Config{Dir: t.TempDir(), space: func(string) (int64, int64, error) { return 1 << 40, free.Load(), nil }})
+	c := tuned(t, config{Config: Config{Dir: t.TempDir()}, space: func(string) (int64, int64, error) { return 1 << 40, free.Load(), nil }})
 	createTopic(t, c.Addrs(), "t", 2, nil)
 	var l ledger
 	l.run(t, c.Addrs(), "first", kgo.TryCommit, func() { free.Store(maxReserve / 2) })
@@ -311,8 +311,11 @@ func TestTheReserve(t *testing.T) {
 // client would fit: that is a fault until there is room for the larger one.
 func TestTheReserveIsShortOfARequest(t *testing.T) {
 	free := int64(maxReserve + 100)
-	r := room{dir: "/data", space: func(string) (int64, int64, error) { return 1 << 40, free, nil }}
-	if e := r.lacking(); e != nil {
+	c := Cluster{dir: &dataDir{path: "/data"}}
+	c.cfg.space = func(string) (int64, int64, error) { return 1 << 40, free, nil }
+	r := &c.room
+	r.dir, r.space = c.dir.path, c.cfg.space
+	if e := c.Fault(); e != nil {
 		t.Errorf("before any request the fault is %v", e)
 	}
 	if r.take(1000) {
@@ -321,11 +324,11 @@ func TestTheReserveIsShortOfARequest(t *testing.T) {
 	if !r.take(10) {
 		t.Fatal("a request that fits was rejected")
 	}
-	if e := r.lacking(); e == nil || !strings.Contains(e.Error(), "/data") {
+	if e := c.Fault(); e == nil || !strings.Contains(e.Error(), "/data") {
 		t.Errorf("while the larger request waits the fault is %v", e)
 	}
 	free = maxReserve + 1000
-	if e := r.lacking(); e != nil {
+	if e := c.Fault(); e != nil {
 		t.Errorf("there is room for it, and the fault is %v", e)
 	}
 	if !r.take(1000) {

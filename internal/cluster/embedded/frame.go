@@ -2,7 +2,7 @@ package embedded
 
 import (
 	"io"
-	"sync"
+	"net"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -14,101 +14,24 @@ import (
 // answered. One of them can be as large as maxProduceFrame.
 const maxHeld = 160 << 20
 
-// A frame that is larger than the connection's buffer is collected in chunks.
-// Memory therefore grows with the bytes that arrived, and is never copied to grow.
+// chunkBytes is how much of a frame is allocated, and counted, at a time. Memory therefore
+// grows with the bytes that arrived, and is never copied to grow.
 const chunkBytes = 32 << 10
 
-type chunk [chunkBytes]byte
-
-var chunks = sync.Pool{New: func() any { return new(chunk) }}
-
-// collect waits until the frame of n bytes is complete. The module allocates the
+// receive waits until the frame of n bytes is complete. The module allocates the
 // size that a frame announces, so it may see no byte of it earlier.
-func (c *conn) collect(n int) error {
-	if _, err := c.in.Peek(min(n, c.in.Size())); err != nil {
-		return err
-	}
-	c.left = n
-	if n <= c.in.Size() {
-		return nil
-	}
-	for got := 0; got < n; {
-		if err := c.request.Add(chunkBytes); err != nil {
-			return err
-		}
-		next := chunks.Get().(*chunk)
-		c.parts = append(c.parts, next)
-		m, err := io.ReadFull(c.in, next[:min(n-got, chunkBytes)])
-		if err != nil {
-			return err
-		}
-		got += m
-	}
-	return nil
-}
-
-// hand copies collected bytes to p.
-func (c *conn) hand(p []byte) int {
-	n := copy(p[:min(len(p), c.left)], c.parts[0][c.off:])
-	c.off += n
-	c.left -= n
-	if c.off == chunkBytes || c.left == 0 {
-		chunks.Put(c.parts[0])
-		c.parts[0] = nil
-		c.parts, c.off = c.parts[1:], 0
-	}
-	if c.left == 0 {
-		c.parts = nil
-	}
-	return n
-}
-
-// whole returns a collected frame of n bytes as one slice.
-func (c *conn) whole(n int) ([]byte, error) {
-	frame := make([]byte, n)
-	for got := 0; got < n; {
-		m, err := c.pass(frame[got:])
-		if err != nil {
+func (c *conn) receive(n int) (parts net.Buffers, err error) {
+	for ; n > 0; n -= chunkBytes {
+		part := min(n, chunkBytes)
+		if err := c.request.Add(part); err != nil {
 			return nil, err
 		}
-		got += m
+		parts = append(parts, make([]byte, part))
+		if _, err := io.ReadFull(c.in, parts[len(parts)-1]); err != nil {
+			return nil, err
+		}
 	}
-	return frame, nil
-}
-
-// pass reads bytes of the frame that collect has received.
-func (c *conn) pass(p []byte) (int, error) {
-	if len(c.parts) > 0 {
-		return c.hand(p), nil
-	}
-	n, err := c.in.Read(p[:min(len(p), c.left)])
-	c.left -= n
-	return n, err
-}
-
-// drop releases what an incomplete request holds.
-func (c *conn) drop() {
-	for _, part := range c.parts {
-		chunks.Put(part)
-	}
-	c.parts, c.left = nil, 0
-	c.request.Done()
-}
-
-// begin starts the deadline of a request when its first byte has arrived.
-func (c *conn) begin() error {
-	if _, err := c.in.Peek(1); err != nil {
-		return err
-	}
-	_ = c.SetReadDeadline(time.Now().Add(intake.Deadline))
-	return nil
-}
-
-// complete ends the deadline, and protects the connection from displacement.
-func (c *conn) complete() {
-	_ = c.SetReadDeadline(time.Time{})
-	c.request.Arrived()
-	c.place.Begin()
+	return parts, nil
 }
 
 // account returns the account of the connection's next request.

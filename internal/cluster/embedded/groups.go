@@ -141,7 +141,7 @@ func (c *Cluster) findCoordinator(f *flight, req *kmsg.FindCoordinatorRequest) (
 		if *code != 0 {
 			return
 		}
-		id, ok := c.coordinator(context.Background(), name)
+		id, ok := c.coordinator(name)
 		if !ok {
 			*code, *node, *host, *port = kerr.CoordinatorNotAvailable.Code, -1, "", -1
 			return

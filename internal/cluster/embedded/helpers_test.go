@@ -21,7 +21,13 @@ func testCtx(t *testing.T) context.Context {
 
 func open(t *testing.T, cfg Config) *Cluster {
 	t.Helper()
-	c, err := Open(testCtx(t), cfg)
+	return tuned(t, config{Config: cfg})
+}
+
+// tuned opens a cluster with what only tests set.
+func tuned(t *testing.T, cfg config) *Cluster {
+	t.Helper()
+	c, err := newCluster(testCtx(t), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

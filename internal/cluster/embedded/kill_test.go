@@ -7,7 +7,9 @@ import (
 	"io"
 	"net"
 	"slices"
+	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -99,7 +101,7 @@ func TestAKilledBrokerIsGone(t *testing.T) {
 			_ = nc.Close()
 			t.Errorf("broker %d accepts connections after it was killed", id)
 		}
-		if err := c.Kill(ctx, id); !errors.Is(err, ErrDead) {
+		if err := c.Kill(ctx, id); !errors.Is(err, errDead) {
 			t.Errorf("killing a dead broker: %v", err)
 		}
 		req := kmsg.NewPtrMetadataRequest()
@@ -126,7 +128,7 @@ func TestAKilledBrokerIsGone(t *testing.T) {
 		if err := c.Restart(ctx, id); err != nil {
 			t.Fatal(err)
 		}
-		if err := c.Restart(ctx, id); !errors.Is(err, ErrAlive) {
+		if err := c.Restart(ctx, id); !errors.Is(err, errAlive) {
 			t.Errorf("restarting a live broker: %v", err)
 		}
 		if n := leaderCounts(t, c, "t"); n != [Size]int{2, 2, 2} {
@@ -137,7 +139,7 @@ func TestAKilledBrokerIsGone(t *testing.T) {
 		}
 	}
 	for _, id := range []int32{-1, Size} {
-		if err := c.Kill(ctx, id); !errors.Is(err, ErrNoBroker) {
+		if err := c.Kill(ctx, id); !errors.Is(err, errNoBroker) {
 			t.Errorf("killing broker %d: %v", id, err)
 		}
 	}
@@ -154,7 +156,7 @@ func TestTheLastBrokerCanBeKilled(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if bs, err := c.Brokers(); err != nil || bs[0].Alive || bs[1].Alive || bs[2].Alive {
+	if bs, err := c.Brokers(t.Context()); err != nil || bs[0].Alive || bs[1].Alive || bs[2].Alive {
 		t.Errorf("brokers %+v, %v", bs, err)
 	}
 	done := make(chan error, 1)
@@ -192,8 +194,7 @@ func TestThePortWasTakenMeanwhile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var ae *AddrError
-	if err := c.Restart(ctx, 1); !errors.As(err, &ae) || ae.Addr != c.Addrs()[1] || !ae.InUse() {
+	if err := c.Restart(ctx, 1); !errors.Is(err, syscall.EADDRINUSE) || !strings.Contains(err.Error(), c.Addrs()[1]) {
 		t.Errorf("restart on a taken port: %v", err)
 	}
 	_ = ln.Close()

@@ -38,7 +38,7 @@ func TestChangesAtOnceWithClose(t *testing.T) {
 		if err := c.Close(); err != nil {
 			t.Error(err)
 		}
-		if err := c.Restart(testCtx(t), 1); !errors.Is(err, ErrClosed) {
+		if err := c.Restart(testCtx(t), 1); !errors.Is(err, errClosed) {
 			t.Errorf("a restart after Close: %v", err)
 		}
 		close(stop)

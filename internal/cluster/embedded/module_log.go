@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -11,26 +12,22 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 )
 
-// Truncation is a part of the log, or of a state file, that a start found
+// truncation is a part of the log, or of a state file, that a start found
 // damaged: a bit that flipped, or a write that the machine lost. The broker cannot
 // serve what follows the damage in the same file.
-type Truncation struct {
-	// File is the damaged file, relative to the data directory.
-	File string
-	// Topic and Partition are set when File is a piece of a partition's log.
-	Topic     string
+type truncation struct {
+	File      string // relative to the data directory
+	Topic     string // set, as is Partition, when File is a piece of a partition's log
 	Partition int32
-	// Bytes is how much was cut off.
-	Bytes int64
-	// KeptAs is where a state file was moved that could not be read at all.
-	KeptAs string
+	Bytes     int64  // how much was cut off
+	KeptAs    string // where a state file was moved that could not be read at all
 	// From is the first offset that is gone, To the first one after it that is
 	// not; To is -1 when the damage reaches the end of the partition, whose
 	// offsets from From on will be given out again. Both are -1 for a state file.
 	From, To int64
 }
 
-func (t Truncation) String() string {
+func (t truncation) String() string {
 	if t.KeptAs != "" {
 		return fmt.Sprintf("%s was damaged and is kept as %s; weir goes on without it", t.File, t.KeptAs)
 	}
@@ -52,8 +49,7 @@ type moduleLog struct {
 	failed func(error) // is called with every write that failed
 
 	mu    sync.Mutex
-	found []Truncation
-	saves []error
+	found []truncation
 }
 
 func (l *moduleLog) Logf(level kfake.LogLevel, format string, args ...any) {
@@ -61,33 +57,22 @@ func (l *moduleLog) Logf(level kfake.LogLevel, format string, args ...any) {
 		return // Info is one line for each wrong request of a client
 	}
 	line := fmt.Sprintf(format, args...)
-	switch level {
-	case kfake.LogLevelError:
-		l.log.Error("broker", "detail", line)
-		if strings.HasPrefix(format, "endTx: failed to persist") {
-			l.failed(errors.New(line))
-		}
-		if hasPrefix(format, "persist to disk", "save session state") {
-			l.mu.Lock()
-			l.saves = append(l.saves, errors.New(line))
-			l.mu.Unlock()
-		}
-	case kfake.LogLevelWarn:
-		l.notice(format, args)
-		if failedWrite(format) {
-			l.failed(fmt.Errorf(format, args...)) // wraps the cause
-		}
-		if strings.HasPrefix(format, "txn: EndTxn slow") { // 5 ms are slow to it: on a busy machine, every commit
-			l.log.Debug("broker", "detail", line)
-			return
-		}
-		l.log.Warn("broker", "detail", line)
+	l.notice(format, args)
+	if failedWrite(format) {
+		l.failed(errors.New(line))
 	}
+	severity := slog.LevelWarn
+	if level == kfake.LogLevelError {
+		severity = slog.LevelError
+	} else if strings.HasPrefix(format, "txn: EndTxn slow") { // 5 ms are slow to it: on a busy machine, every commit
+		severity = slog.LevelDebug
+	}
+	l.log.Log(context.Background(), severity, "broker", "detail", line)
 }
 
-// failedWrite recognizes the warnings about data that the module could not write.
+// failedWrite recognizes the lines about data that the module could not write.
 func failedWrite(format string) bool {
-	return hasPrefix(format, "persist ", "compact groups.log", "compact pids.log", "rebuildSegments") ||
+	return hasPrefix(format, "persist ", "save session state", "endTx: failed to persist", "compact groups.log", "compact pids.log", "rebuildSegments") ||
 		strings.HasSuffix(format, ": truncate: %v") || strings.HasSuffix(format, ": open for truncate: %v")
 }
 
@@ -99,16 +84,9 @@ func containsAny(s string, parts ...string) bool {
 	return slices.ContainsFunc(parts, func(p string) bool { return strings.Contains(s, p) })
 }
 
-// forgetSaves drops the errors of a module that was closed after a failed write.
-func (l *moduleLog) forgetSaves() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.saves = nil
-}
-
 // notice picks the damage out of what the module says while it loads.
 func (l *moduleLog) notice(format string, args []any) {
-	t := Truncation{From: -1, To: -1}
+	t := truncation{From: -1, To: -1}
 	values := fmt.Sprintln(args...)
 	if strings.HasSuffix(format, "segment %d: truncating %d corrupt bytes") {
 		if _, err := fmt.Sscan(values, &t.Topic, &t.Partition, &t.From, &t.Bytes); err == nil {
@@ -123,7 +101,7 @@ func (l *moduleLog) notice(format string, args []any) {
 	}
 }
 
-func (l *moduleLog) add(t Truncation) {
+func (l *moduleLog) add(t truncation) {
 	l.mu.Lock()
 	l.found = append(l.found, t)
 	l.mu.Unlock()
@@ -142,14 +120,8 @@ func (l *moduleLog) locate(file string, from, to int64) {
 	}
 }
 
-func (l *moduleLog) list() []Truncation {
+func (l *moduleLog) list() []truncation {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Clone(l.found)
-}
-
-func (l *moduleLog) saveError() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return errors.Join(l.saves...)
 }

@@ -4,17 +4,12 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"slices"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
-
-	"github.com/weir-project/weir/internal/atomicfile"
 )
 
 // placed is a partition and where the module has it.
@@ -118,12 +113,6 @@ func (c *Cluster) move(p *placed, to int32) error {
 func (c *Cluster) prefer(all []placed) {
 	c.st.Lock()
 	defer c.st.Unlock()
-	if len(c.preferred) == 0 && even(all) {
-		for _, p := range all {
-			c.preferred[p.partition] = p.leader
-		}
-		return
-	}
 	exists := make(map[partition]bool, len(all))
 	for _, p := range all {
 		exists[p.partition] = true
@@ -151,24 +140,6 @@ func (c *Cluster) preferredOf(p partition) (int32, bool) {
 	defer c.st.Unlock()
 	id, ok := c.preferred[p]
 	return id, ok
-}
-
-// even reports whether the leaders of every topic, and all together, differ by at
-// most one between brokers.
-func even(all []placed) bool {
-	loads := make(leads)
-	for _, p := range all {
-		if p.leader < 0 || p.leader >= Size {
-			return false
-		}
-		loads.add(p.topic, p.leader, 1)
-	}
-	for _, n := range loads {
-		if slices.Max(n[:])-slices.Min(n[:]) > 1 {
-			return false
-		}
-	}
-	return true
 }
 
 // leads counts leaders by topic and broker. The name "", which no topic has, counts all.
@@ -201,18 +172,14 @@ type epochsFile struct {
 }
 
 func (c *Cluster) readEpochs() {
-	raw, err := os.ReadFile(c.dir.file(epochsName))
-	if errors.Is(err, fs.ErrNotExist) {
-		return
-	}
 	var f epochsFile
-	if err == nil {
+	raw, err := readIfAny(c.dir.file(epochsName))
+	if err == nil && raw != nil {
 		err = json.Unmarshal(raw, &f)
 	}
 	if err != nil {
 		// A convenience for clients that outlive this process, and no reason to fail.
 		c.log.Warn("leader epochs unreadable", "error", err)
-		return
 	}
 	for topic, epochs := range f.Epochs {
 		for i, e := range epochs {
@@ -229,11 +196,7 @@ func (c *Cluster) writeEpochs(all []placed) error {
 	for _, p := range all {
 		f.Epochs[p.topic] = append(f.Epochs[p.topic], c.epochs[p.partition])
 	}
-	raw, err := json.Marshal(f)
-	if err != nil {
-		return err
-	}
-	if err := atomicfile.Write(c.dir.file(epochsName), raw, 0o644); err != nil {
+	if err := writeJSON(c.dir.file(epochsName), f); err != nil {
 		return fmt.Errorf("write leader epochs: %w", err)
 	}
 	return nil

@@ -56,7 +56,7 @@ func longFetch(topic string) kmsg.Request {
 // even if every place is taken by clients that wait.
 func TestPlacesOfABroker(t *testing.T) {
 	const conns = 6
-	c := open(t, Config{conns: conns})
+	c := tuned(t, config{conns: conns})
 	createTopic(t, c.Addrs(), "empty", 1, nil)
 	createTopic(t, c.Addrs(), "t", 1, nil)
 	l := c.leader(t, "empty", 0)

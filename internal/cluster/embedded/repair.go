@@ -74,9 +74,8 @@ type repairer struct {
 	commits map[producer]intent
 	open    map[int64]opened // open transactions by producer ID
 	windows map[int64]*seqWindow
-	last    batch
-	lastSeg string // path of the last segment with a batch, without extension
-	left    snapshot
+	lastSeg string   // path of the last segment with a batch, without extension
+	left    snapshot // its end and epoch are those of the last batch so far
 }
 
 func (r *repairer) run(ctx context.Context) error {
@@ -101,12 +100,11 @@ func (r *repairer) segment(s segment) error {
 	if err != nil {
 		return err
 	}
-	had, err := readIndex(path)
+	had, err := readIfAny(path + ".idx")
 	if err != nil {
 		return err
 	}
 	var index []byte
-	kept := snapshotSegment{BaseOffset: s.base}
 	pos, end := 0, s.base
 	for {
 		b, ok := parseBatch(raw[pos:])
@@ -115,35 +113,30 @@ func (r *repairer) segment(s segment) error {
 		}
 		indexed, known := soundEntry(had, len(index))
 		if known {
-			if b, err = r.mend(path+".dat", raw[pos:], int64(pos), end, indexed.epoch()); err != nil {
+			if err := r.mend(path+".dat", int64(pos), &b, end, indexed.epoch()); err != nil {
 				return err
 			}
 		}
-		if b.first != end || raw[pos+16] != magic {
+		if b.FirstOffset != end || b.Magic != magic {
 			break
 		}
-		r.follow(b, raw[pos:pos+b.size])
+		r.follow(&b)
 		e := b.index()
 		// The module's own entries carry a time stamp: keep those that agree. The epoch does.
 		if known && indexed[14] == e[14] {
 			e = indexed
 		}
 		index = append(index, e[:]...)
-		if pos == 0 {
-			kept.MinEpoch, kept.MaxEpoch = b.leaderEpoch, b.leaderEpoch
-		}
-		kept.MinEpoch, kept.MaxEpoch = min(kept.MinEpoch, b.leaderEpoch), max(kept.MaxEpoch, b.leaderEpoch)
-		pos, end = pos+b.size, b.end
-		r.last, r.lastSeg = b, path
+		pos, end = pos+b.size(), b.end()
+		r.left.End, r.left.Epoch, r.lastSeg = end, b.PartitionLeaderEpoch, path
 	}
-	kept.Size = int64(pos)
-	r.left.Segments = append(r.left.Segments, kept)
+	r.left.Segments = append(r.left.Segments, snapshotSegment{BaseOffset: s.base, Size: int64(pos)})
 	file := segmentPath(r.p.topic, r.p.id, s.base)
 	if pos < len(raw) {
-		if err := os.Truncate(path+".dat", kept.Size); err != nil {
+		if err := os.Truncate(path+".dat", int64(pos)); err != nil {
 			return err
 		}
-		cut := Truncation{File: file, Topic: r.p.topic, Partition: r.p.id, Bytes: int64(len(raw) - pos), From: end, To: s.next}
+		cut := truncation{File: file, Topic: r.p.topic, Partition: r.p.id, Bytes: int64(len(raw) - pos), From: end, To: s.next}
 		// The index is written after the batch and before the acknowledgement: if it knows of
 		// more batches than were found, or if this is not the file that was being written,
 		// records were lost.
@@ -164,52 +157,49 @@ func (r *repairer) segment(s segment) error {
 
 // mend puts right what no checksum covers at the head of a batch that is otherwise sound, and that
 // the index knows: it was whole once. pos is where it stands in the file.
-func (r *repairer) mend(path string, raw []byte, pos, first int64, epoch int32) (batch, error) {
-	had := [unchecked]byte(raw)
-	binary.BigEndian.PutUint64(raw, uint64(first))
-	binary.BigEndian.PutUint32(raw[12:], uint32(epoch))
-	raw[16] = magic
-	if had == [unchecked]byte(raw) {
-		return parseHeader(raw), nil
+func (r *repairer) mend(path string, pos int64, b *batch, first int64, epoch int32) error {
+	if b.FirstOffset == first && b.PartitionLeaderEpoch == epoch && b.Magic == magic {
+		return nil
 	}
+	b.FirstOffset, b.PartitionLeaderEpoch, b.Magic = first, epoch, magic
 	r.c.log.Warn("log mended", "topic", r.p.topic, "partition", r.p.id, "offset", first)
 	f, err := os.OpenFile(path, os.O_WRONLY, 0)
 	if err != nil {
-		return batch{}, err
+		return err
 	}
-	_, err = f.WriteAt(raw[:unchecked], pos)
-	return parseHeader(raw), errors.Join(err, f.Sync(), f.Close())
+	_, err = f.WriteAt(b.AppendTo(nil)[:unchecked], pos)
+	return errors.Join(err, f.Sync(), f.Close())
 }
 
 // follow keeps what outlives the batch: whether its transaction is open, and what
 // its producer may send again.
-func (r *repairer) follow(b batch, raw []byte) {
-	id := b.producer.id
+func (r *repairer) follow(b *batch) {
+	id := b.ProducerID
 	switch {
 	case b.control():
-		if o, ok := r.open[id]; ok && !commits(raw) {
-			r.left.Aborted = append(r.left.Aborted, snapshotAborted{Producer: id, First: o.first, Last: b.first})
+		if o, ok := r.open[id]; ok && !commits(b.Records) {
+			r.left.Aborted = append(r.left.Aborted, snapshotAborted{Producer: id, First: o.first, Last: b.FirstOffset})
 		}
 		delete(r.open, id)
 	case b.txn():
 		if _, ok := r.open[id]; !ok {
-			r.open[id] = opened{b.producer, b.first}
+			r.open[id] = opened{b.producer(), b.FirstOffset}
 		}
 	case id >= 0:
 		w := r.windows[id]
-		if w == nil || b.producer.epoch != w.Epoch {
-			w = &seqWindow{Producer: id, Topic: r.p.topic, Partition: r.p.id, Epoch: b.producer.epoch, Seen: true}
+		if w == nil || b.ProducerEpoch != w.Epoch {
+			w = &seqWindow{Producer: id, Topic: r.p.topic, Partition: r.p.id, Epoch: b.ProducerEpoch, Seen: true}
 			r.windows[id] = w
 		}
 		w.add(b)
 	}
 }
 
-// commits reports whether a control batch ends its transaction with a commit. One
-// that cannot be read aborts, as in the module.
-func commits(raw []byte) bool {
+// commits reports whether the record of a control batch ends its transaction with a
+// commit. One that cannot be read aborts, as in the module.
+func commits(record []byte) bool {
 	var rec kmsg.Record
-	if err := rec.ReadFrom(raw[batchHeader:]); err != nil || len(rec.Key) < 4 {
+	if err := rec.ReadFrom(record); err != nil || len(rec.Key) < 4 {
 		return false
 	}
 	return kmsg.ControlRecordKeyType(binary.BigEndian.Uint16(rec.Key[2:])) == kmsg.ControlRecordKeyTypeCommit
@@ -221,17 +211,13 @@ func (r *repairer) end() error {
 		return nil
 	}
 	var data, index []byte
-	offset := r.last.end
+	offset := r.left.End
 	for _, id := range slices.Sorted(maps.Keys(r.open)) {
 		o := r.open[id]
 		_, commit := r.commits[o.producer]
-		raw := marker(o.producer, commit, offset, r.last.leaderEpoch)
-		b, ok := parseBatch(raw)
-		if !ok {
-			return errors.New("a marker of ours is not sound")
-		}
+		b := marker(o.producer, commit, offset, r.left.Epoch)
 		e := b.index()
-		data, index = append(data, raw...), append(index, e[:]...)
+		data, index = b.AppendTo(data), append(index, e[:]...)
 		if !commit {
 			r.left.Aborted = append(r.left.Aborted, snapshotAborted{Producer: id, First: o.first, Last: offset})
 		}
@@ -245,7 +231,7 @@ func (r *repairer) end() error {
 	if err := appendFile(r.lastSeg+".idx", index); err != nil {
 		return err
 	}
-	r.last.end = offset
+	r.left.End = offset
 	for i := range r.left.Segments {
 		if seg := &r.left.Segments[i]; r.p.path(seg.BaseOffset) == r.lastSeg {
 			seg.Size += int64(len(data))
@@ -255,7 +241,7 @@ func (r *repairer) end() error {
 }
 
 // marker is the control batch that ends a transaction.
-func marker(p producer, commit bool, offset int64, leaderEpoch int32) []byte {
+func marker(p producer, commit bool, offset int64, leaderEpoch int32) batch {
 	key := kmsg.ControlRecordKey{Type: kmsg.ControlRecordKeyTypeAbort}
 	if commit {
 		key.Type = kmsg.ControlRecordKeyTypeCommit
@@ -264,15 +250,15 @@ func marker(p producer, commit bool, offset int64, leaderEpoch int32) []byte {
 	rec := kmsg.Record{Key: key.AppendTo(nil), Value: end.AppendTo(nil)}
 	rec.Length = int32(len(rec.AppendTo(nil)) - 1) // the length itself takes one byte
 	now := time.Now().UnixMilli()
-	b := kmsg.RecordBatch{
+	b := batch{kmsg.RecordBatch{
 		FirstOffset: offset, PartitionLeaderEpoch: leaderEpoch, Magic: 2,
 		Attributes: attrControl | attrTxn, FirstTimestamp: now, MaxTimestamp: now,
 		ProducerID: p.id, ProducerEpoch: p.epoch, FirstSequence: -1,
 		NumRecords: 1, Records: rec.AppendTo(nil),
-	}
+	}}
 	b.Length = int32(len(b.AppendTo(nil)) - batchPrefix)
 	b.CRC = int32(crc32.Checksum(b.AppendTo(nil)[21:], castagnoli))
-	return b.AppendTo(nil)
+	return b
 }
 
 func appendFile(path string, data []byte) error {
@@ -307,6 +293,8 @@ func (c *Cluster) recoverTxns(ctx context.Context, commits map[producer]intent) 
 			}
 		}
 	}
+	c.journal.mu.Lock()
+	defer c.journal.mu.Unlock()
 	return c.journal.reset()
 }
 

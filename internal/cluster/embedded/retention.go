@@ -20,7 +20,7 @@ func (c *Cluster) Run(ctx context.Context) error {
 	tick := time.NewTicker(c.cfg.CheckEvery)
 	defer tick.Stop()
 	for {
-		if err := c.Enforce(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, ErrClosed) {
+		if err := c.Enforce(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, errClosed) {
 			c.log.Warn("retention", "error", err)
 		}
 		select {
@@ -35,8 +35,8 @@ func (c *Cluster) Run(ctx context.Context) error {
 
 // Enforce deletes what is over: records older than a topic's retention.ms, whole
 // segments beyond its retention.bytes, superseded records at the head of a
-// compacted topic, and the oldest segments of all others beyond LogCap and
-// MaxBatches. Every partition keeps its last record, because one with none would
+// compacted topic, and the oldest segments of all others beyond the limits of the
+// whole log. Every partition keeps its last record, because one with none would
 // start again at offset 0 after a restart; no open transaction is cut.
 func (c *Cluster) Enforce(ctx context.Context) error {
 	c.trim.mu.Lock()
@@ -62,7 +62,7 @@ func (c *Cluster) Enforce(ctx context.Context) error {
 		}
 	}
 	c.trim.forget(parts)
-	fit(parts, c.cfg.LogCap, c.cfg.MaxBatches)
+	fit(parts, c.cfg.logCap, c.cfg.maxBatches)
 	for i := range parts {
 		errs = append(errs, c.deleteTo(&parts[i]))
 	}

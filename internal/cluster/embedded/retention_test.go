@@ -136,8 +136,8 @@ func TestRunAppliesRetention(t *testing.T) {
 func TestTheLogHasACap(t *testing.T) {
 	const total = 1 << 20
 	dir := t.TempDir()
-	cfg := Config{Dir: dir, LogCap: total, SegmentBytes: 64 << 10}
-	c := open(t, cfg)
+	cfg := config{Config: Config{Dir: dir}, logCap: total, segmentBytes: 64 << 10}
+	c := tuned(t, cfg)
 	createTopic(t, c.Addrs(), "big", 2, nil)
 	createTopic(t, c.Addrs(), "cursors", 1, map[string]*string{"cleanup.policy": ptr("compact")})
 	cl := client(t, c.Addrs(), manual())
@@ -188,7 +188,7 @@ func TestTheLogHasACap(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	c = open(t, cfg)
+	c = tuned(t, cfg)
 	if again, _ := window(t, c, "big", 0); again != first {
 		t.Errorf("after a death the log begins at %d, not at %d", again, first)
 	}
@@ -196,7 +196,7 @@ func TestTheLogHasACap(t *testing.T) {
 
 func TestAPartitionHasACap(t *testing.T) {
 	const segment, limit = 32 << 10, 200_000
-	c := open(t, Config{Dir: t.TempDir(), SegmentBytes: segment})
+	c := tuned(t, config{Config: Config{Dir: t.TempDir()}, segmentBytes: segment})
 	createTopic(t, c.Addrs(), "t", 1, map[string]*string{"retention.bytes": ptr(fmt.Sprint(limit))})
 	cl := client(t, c.Addrs(), manual())
 	r := rand.New(rand.NewPCG(3, 4))
@@ -218,7 +218,7 @@ func TestAPartitionHasACap(t *testing.T) {
 // A week of small transactions must not fill the memory: the module keeps an
 // entry for each batch.
 func TestBatchesHaveACap(t *testing.T) {
-	c := open(t, Config{Dir: t.TempDir(), MaxBatches: 1000})
+	c := tuned(t, config{Config: Config{Dir: t.TempDir()}, maxBatches: 1000})
 	createTopic(t, c.Addrs(), "t", 2, nil)
 	createTopic(t, c.Addrs(), "quiet", 1, nil)
 	cl := client(t, c.Addrs(), manual(), kgo.MaxProduceRequestsInflightPerBroker(1), kgo.DisableIdempotentWrite())

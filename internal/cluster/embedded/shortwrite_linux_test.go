@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"golang.org/x/sys/unix"
 )
@@ -162,12 +163,11 @@ func TestAShortWriteOfAStateFile(t *testing.T) {
 	}
 }
 
-// The limit that DESIGN.md and SyncWrites state: the module ignores the result of
-// fsync of a segment. If this test fails, the module has learned it, and both
-// texts can be corrected.
+// The limit that DESIGN.md states: the module ignores the result of fsync of a segment. If
+// this test fails, the module has learned it, and the text can be corrected.
 func TestAFailedSyncOfASegmentIsNotNoticed(t *testing.T) {
 	dir := t.TempDir()
-	c := open(t, Config{Dir: dir, SyncWrites: true})
+	c := tuned(t, config{Config: Config{Dir: dir}, options: []kfake.Opt{kfake.SyncWrites()}})
 	createTopic(t, c.Addrs(), "t", 1, nil)
 	cl := client(t, c.Addrs(), manual())
 	produce(t, cl, "t", 0, "a")

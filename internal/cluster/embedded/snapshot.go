@@ -8,8 +8,6 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
-
-	"github.com/weir-project/weir/internal/atomicfile"
 )
 
 // What the module writes when it is closed, and would have liked to find after a
@@ -44,8 +42,6 @@ type snapshotAborted struct {
 type snapshotSegment struct {
 	BaseOffset int64 `json:"base_offset"`
 	Size       int64 `json:"size"`
-	MinEpoch   int32 `json:"min_epoch,omitempty"`
-	MaxEpoch   int32 `json:"max_epoch,omitempty"`
 }
 
 func (r *repairer) writeSnapshot() error {
@@ -58,7 +54,7 @@ func (r *repairer) writeSnapshot() error {
 		_ = json.Unmarshal(raw, &old) // one that cannot be read says nothing
 	}
 	s := &r.left
-	s.Version, s.End, s.Stable, s.Epoch = snapshotVersion, r.last.end, r.last.end, max(r.last.leaderEpoch, old.Epoch)
+	s.Version, s.Stable, s.Epoch = snapshotVersion, s.End, max(s.Epoch, old.Epoch)
 	// The start only ever moves up: records that were deleted before the last
 	// close stay deleted.
 	s.Start = max(r.p.segments[0].base, min(old.Start, s.End-1))
@@ -66,11 +62,7 @@ func (r *repairer) writeSnapshot() error {
 	if s.CreatedAt.IsZero() {
 		s.CreatedAt = r.p.segments[0].modified
 	}
-	raw, err := json.Marshal(s)
-	if err != nil {
-		return err
-	}
-	return atomicfile.Write(path, raw, 0o644)
+	return writeJSON(path, s)
 }
 
 // seqWindow is what is remembered of an idempotent producer in a partition: its last
@@ -94,9 +86,9 @@ type windowEntry struct {
 	Offset int64 `json:"offset"`
 }
 
-func (w *seqWindow) add(b batch) {
-	w.Next = int32((int64(b.sequence) + b.end - b.first) % math.MaxInt32)
-	w.Entries[w.At] = windowEntry{b.sequence, w.Next, b.first}
+func (w *seqWindow) add(b *batch) {
+	w.Next = int32((int64(b.FirstSequence) + b.end() - b.FirstOffset) % math.MaxInt32)
+	w.Entries[w.At] = windowEntry{b.FirstSequence, w.Next, b.FirstOffset}
 	w.At = (w.At + 1) % uint8(len(w.Entries))
 	w.Count = min(w.Count+1, uint8(len(w.Entries)))
 }
@@ -111,9 +103,5 @@ func writeWindows(log string, parts []*repairer) error {
 	for _, r := range parts {
 		windows = slices.AppendSeq(windows, maps.Values(r.windows))
 	}
-	raw, err := json.Marshal(map[string]any{"version": snapshotVersion, "windows": windows})
-	if err != nil {
-		return err
-	}
-	return atomicfile.Write(filepath.Join(log, "seq_windows.json"), raw, 0o644)
+	return writeJSON(filepath.Join(log, "seq_windows.json"), map[string]any{"version": snapshotVersion, "windows": windows})
 }

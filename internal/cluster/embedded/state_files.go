@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -52,7 +51,7 @@ func (c *Cluster) setAside(name string) error {
 	if err := os.Rename(path, path+".damaged"); err != nil {
 		return err
 	}
-	t := Truncation{File: file, KeptAs: file + ".damaged", Bytes: info.Size(), From: -1, To: -1}
+	t := truncation{File: file, KeptAs: file + ".damaged", Bytes: info.Size(), From: -1, To: -1}
 	c.mlog.add(t)
 	c.log.Warn("state file damaged", "file", t.File, "kept_as", t.KeptAs)
 	return nil
@@ -69,10 +68,7 @@ func (c *Cluster) repairState(log string) error {
 	}
 	for _, name := range []string{"groups.log", "pids.log"} {
 		path := filepath.Join(log, name)
-		raw, err := os.ReadFile(path)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
+		raw, err := readIfAny(path)
 		if err != nil {
 			return err
 		}
@@ -88,7 +84,7 @@ func (c *Cluster) repairState(log string) error {
 			c.log.Info("unfinished write cut off", "file", name, "bytes", n)
 			continue
 		}
-		c.mlog.add(Truncation{File: logName + "/" + name, Bytes: int64(n), From: -1, To: -1})
+		c.mlog.add(truncation{File: logName + "/" + name, Bytes: int64(n), From: -1, To: -1})
 		c.log.Warn("state file damaged", "file", name, "bytes", n)
 	}
 	return nil
