@@ -25,43 +25,41 @@ const batchBytes = 120 << 10
 // Queue holds batches in the order in which they were put, in memory and, behind those, on
 // disk. It is for one goroutine that puts and one that gets; the rest is safe for any.
 type Queue struct {
-	maxEvents int
-	maxBytes  int64
-
 	mu      sync.Mutex
 	changed *sync.Cond
 	chunks  []*chunk
-	events  int
-	bytes   int64
-	disk    *disk // nil without a directory
+	loaded  int // how many of the chunks are ready for Get; of the rest the first one is on disk
+	now     Stats
+	disk    disk
 	err     error // why the disk cannot be read back
 	closed  bool
 
-	policy  Policy
-	credit  float64 // of Sample: a whole one admits an event
-	dropped Drops
-
-	blocked time.Duration // finished waits of the putter
-	since   time.Time     // when its present wait began; zero when it does not wait
+	credit float64   // of Sample: a whole one admits an event
+	since  time.Time // when the present wait of the putter began; zero when it does not wait
 }
 
 // chunk is a batch that waits. It has memory of its own, as much as its events need: batches
 // from the pool would hold 128 KiB each, however small they are.
 type chunk struct {
-	Events   []event.Event
+	Events   []event.Event // nil while they are on disk
 	Cursor   event.Cursor
 	Host     string
 	Received time.Time
+	*spot    // on disk; nil in memory
 }
 
 // size is how many bytes of memory an event takes.
 func size(e *event.Event) int64 { return int64(len(e.Key) + len(e.Value) + len(e.ID)) }
 
-func (c *chunk) bytes() (n int64) {
-	for i := range c.Events {
-		n += size(&c.Events[i])
+// takes is how many events a chunk has, and how many bytes of memory they take.
+func (c *chunk) takes() (events int, bytes int64) {
+	if c.spot != nil {
+		return c.events, c.memory
 	}
-	return n
+	for i := range c.Events {
+		bytes += size(&c.Events[i])
+	}
+	return len(c.Events), bytes
 }
 
 // copyOf copies a batch, which the caller may release then.
@@ -114,11 +112,9 @@ type Stats struct {
 // New returns a queue. A batch that is larger than its bounds by itself is admitted when the
 // queue is empty.
 func New(cfg Config) *Queue {
-	q := &Queue{maxEvents: max(cfg.Events, 1), maxBytes: max(cfg.Bytes, 1)}
+	q := &Queue{now: Stats{MaxEvents: max(cfg.Events, 1), MaxBytes: max(cfg.Bytes, 1)},
+		disk: disk{dir: cfg.Dir, Spilled: Spilled{MaxBytes: cfg.DiskBytes}}}
 	q.changed = sync.NewCond(&q.mu)
-	if cfg.Dir != "" {
-		q.disk = &disk{dir: cfg.Dir, Spilled: Spilled{MaxBytes: cfg.DiskBytes}}
-	}
 	q.SetPolicy(cfg.Policy)
 	return q
 }
@@ -128,10 +124,10 @@ func New(cfg Config) *Queue {
 func (q *Queue) SetPolicy(p Policy) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if p >= policies || p == Spill && q.disk == nil {
+	if p >= policies || p == Spill && q.disk.dir == "" {
 		p = Block
 	}
-	q.policy = p
+	q.now.Policy = p
 	q.changed.Broadcast()
 }
 
@@ -158,12 +154,12 @@ func (q *Queue) Put(ctx context.Context, b *event.Batch) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	admitted := func() bool {
-		return q.closed || q.policy != Block || !q.onDisk() && (len(q.chunks) == 0 || q.fits(c, 1))
+		return q.closed || q.now.Policy != Block || !q.onDisk() && (len(q.chunks) == 0 || q.fits(c, 1))
 	}
 	if !admitted() {
 		q.since = time.Now()
 		err := q.wait(ctx, admitted)
-		q.blocked += time.Since(q.since)
+		q.now.Blocked += time.Since(q.since)
 		q.since = time.Time{}
 		if err != nil {
 			return err
@@ -180,18 +176,29 @@ func (q *Queue) Put(ctx context.Context, b *event.Batch) error {
 
 // fits reports whether the chunk fits into a share of the memory.
 func (q *Queue) fits(c *chunk, share float64) bool {
-	return float64(q.events+len(c.Events)) <= share*float64(q.maxEvents) && float64(q.bytes+c.bytes()) <= share*float64(q.maxBytes)
+	events, bytes := c.takes()
+	return float64(q.now.Events+events) <= share*float64(q.now.MaxEvents) && float64(q.now.Bytes+bytes) <= share*float64(q.now.MaxBytes)
 }
 
-// add puts a chunk behind the others in memory.
+// count adds to the events that wait in memory, or takes away.
+func (q *Queue) count(sign int, c *chunk) {
+	events, bytes := c.takes()
+	q.now.Events += sign * events
+	q.now.Bytes += int64(sign) * bytes
+}
+
+// add puts a chunk behind the others. Of one without events only the cursor is kept where
+// the chunk before it can have that.
 func (q *Queue) add(c *chunk) {
-	if n := len(q.chunks); len(c.Events) == 0 && n > 0 && q.chunks[n-1].sameUpstream(c) {
+	if n := len(q.chunks); c.spot == nil && len(c.Events) == 0 && n > 0 && q.chunks[n-1].sameUpstream(c) {
 		q.chunks[n-1].Cursor = c.Cursor
 		return
 	}
+	if !q.onDisk() && c.spot == nil {
+		q.loaded++
+		q.count(1, c)
+	}
 	q.chunks = append(q.chunks, c)
-	q.events += len(c.Events)
-	q.bytes += c.bytes()
 }
 
 // Get returns the oldest events, of one server and with the cursor behind them, and waits
@@ -200,24 +207,24 @@ func (q *Queue) add(c *chunk) {
 func (q *Queue) Get(ctx context.Context) (*event.Batch, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if err := q.wait(ctx, func() bool { return len(q.chunks) > 0 || q.closed || q.err != nil }); err != nil {
+	if err := q.wait(ctx, func() bool { return q.loaded > 0 || q.closed || q.err != nil }); err != nil {
 		return nil, err
 	}
 	switch {
 	case q.err != nil:
 		return nil, q.err
-	case len(q.chunks) == 0:
+	case q.loaded == 0:
 		return nil, ErrClosed
 	}
 	b, first := event.NewBatch(), q.chunks[0]
-	for len(q.chunks) > 0 {
+	for q.loaded > 0 {
 		c := q.chunks[0]
-		if c != first && (int64(b.Bytes())+c.bytes() > batchBytes || !c.sameUpstream(first)) {
+		if _, n := c.takes(); c != first && (int64(b.Bytes())+n > batchBytes || !c.sameUpstream(first)) {
 			break
 		}
 		q.chunks[0], q.chunks = nil, q.chunks[1:]
-		q.events -= len(c.Events)
-		q.bytes -= c.bytes()
+		q.loaded--
+		q.count(-1, c)
 		c.appendTo(b)
 	}
 	q.refill()
@@ -226,20 +233,21 @@ func (q *Queue) Get(ctx context.Context) (*event.Batch, error) {
 }
 
 // onDisk reports whether events wait on disk: then new ones go behind them.
-func (q *Queue) onDisk() bool { return q.disk != nil && len(q.disk.entries) > 0 }
+func (q *Queue) onDisk() bool { return q.loaded < len(q.chunks) }
 
 // refill moves chunks from disk into the memory that is free.
 func (q *Queue) refill() {
 	for q.onDisk() && q.err == nil {
-		if n := q.disk.entries[0]; len(q.chunks) > 0 && (q.events+n.events > q.maxEvents || q.bytes+n.memory > q.maxBytes) {
+		c := q.chunks[q.loaded]
+		if q.loaded > 0 && !q.fits(c, 1) {
 			return
 		}
-		c, err := q.disk.read()
-		if err != nil {
+		if err := q.disk.read(c); err != nil {
 			q.err = fmt.Errorf("%w: %w", ErrSpill, err)
 			return
 		}
-		q.add(c)
+		q.loaded++
+		q.count(1, c)
 	}
 }
 
@@ -257,10 +265,10 @@ func (q *Queue) Discard() {
 	q.Close()
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.chunks, q.events, q.bytes = nil, 0, 0
-	if q.disk != nil {
-		q.disk.discard()
+	for _, c := range q.chunks {
+		q.disk.forget(c)
 	}
+	q.chunks, q.loaded, q.now.Events, q.now.Bytes = nil, 0, 0, 0
 }
 
 // open makes an empty queue of a closed one. Its counts go on.
@@ -275,10 +283,8 @@ func (q *Queue) open() {
 func (q *Queue) Stats() Stats {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	s := Stats{Events: q.events, MaxEvents: q.maxEvents, Bytes: q.bytes, MaxBytes: q.maxBytes, Blocked: q.blocked, Policy: q.policy, Dropped: q.dropped}
-	if q.disk != nil {
-		s.Spilled = q.disk.Spilled
-	}
+	s := q.now
+	s.Spilled = q.disk.Spilled
 	if !q.since.IsZero() {
 		s.Blocked += time.Since(q.since)
 	}
