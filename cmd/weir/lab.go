@@ -141,7 +141,7 @@ func wrap(text string, width int) (lines []string) {
 
 // performLabOn runs an experiment with brokers of an engine, prints what it found, and
 // makes the verdict the exit code.
-func (a *app) performLabOn(ctx context.Context, e lab.Experiment, engine string) error {
+func (a *app) performLabOn(ctx context.Context, e *lab.Experiment, engine string) error {
 	r, kept, err := a.measureLab(ctx, e, engine)
 	if err != nil {
 		return err
@@ -159,7 +159,7 @@ func (a *app) performLabOn(ctx context.Context, e lab.Experiment, engine string)
 }
 
 // measureLab runs an experiment and returns its report and the directory that keeps it.
-func (a *app) measureLab(ctx context.Context, e lab.Experiment, engine string) (*lab.Report, string, error) {
+func (a *app) measureLab(ctx context.Context, e *lab.Experiment, engine string) (*lab.Report, string, error) {
 	if err := node.CheckEngine(engine, ""); err != nil {
 		return nil, "", err
 	}
@@ -172,13 +172,13 @@ func (a *app) measureLab(ctx context.Context, e lab.Experiment, engine string) (
 		return nil, "", err
 	}
 	if err := e.Check(); err != nil {
-		return nil, "", cli.UsageError("see weir lab "+e.Name()+" --help", "%w", err)
+		return nil, "", cli.UsageError("see weir lab "+e.Name+" --help", "%w", err)
 	}
 	prog := cli.NewProgress(a.stderr)
-	defer context.AfterFunc(ctx, func() { a.stderr.Linef("stopping %s, which takes some seconds", e.Name()) })()
+	defer context.AfterFunc(ctx, func() { a.stderr.Linef("stopping %s, which takes some seconds", e.Name) })()
 	ctx, live, stop := a.followLab(ctx)
 	defer stop()
-	begun, ended := a.noteLab(ctx, e.Name())
+	begun, ended := a.noteLab(ctx, e.Name)
 	r, kept, err := lab.Perform(ctx, lab.Config{Dir: dir, Version: buildVersion().Version, Log: a.log, Progress: func(text string) { begun(); prog.Show(text) },
 		Engine: engine, KafkaCache: cache, KafkaHome: a.env["KAFKA_HOME"], Live: live}, e)
 	ended(r, err)
@@ -192,7 +192,7 @@ func (a *app) measureLab(ctx context.Context, e lab.Experiment, engine string) (
 	case errors.Is(err, os.ErrPermission):
 		return nil, "", node.DirError(dir, err)
 	case err != nil:
-		return nil, "", fmt.Errorf("lab %s: %w", e.Name(), err)
+		return nil, "", fmt.Errorf("lab %s: %w", e.Name, err)
 	}
 	return r, kept, nil
 }

@@ -61,7 +61,7 @@ func (s *Settings) SetTopic(cfg kafka.Config, topic string) {
 	s.From = &FromTopic{Kafka: cfg, Topic: topic}
 }
 
-// Source implements lab.Sourced.
+// Source is what a report says of the records.
 func (s *Settings) Source() string {
 	if s.From != nil {
 		return "records of the topic " + s.From.Topic

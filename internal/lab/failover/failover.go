@@ -77,7 +77,7 @@ type Settings struct {
 	Break string `flag:"break" json:"break,omitempty" choices:"trim,twice,idle"`
 }
 
-// Source implements lab.Sourced.
+// Source is what a report says of the records.
 func (s *Settings) Source() string { return "numbered records" }
 
 // embeddedClaim is the part of the claim that one shared copy of the log can

@@ -381,7 +381,7 @@ func (g *run) killOne(ctx context.Context, x *group) error {
 func (g *run) killCounter() error {
 	c := g.counters[steadyGroup][0]
 	c.net.Cut()
-	_, g.counterLeaves = c.net.Seen()
+	g.counterLeaves = c.net.State().Leaves
 	g.counterDied = true
 	g.b.Mark(steadyGroup, "a counter is killed")
 	c.cancel() // it gives up on brokers that it cannot reach

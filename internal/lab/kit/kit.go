@@ -11,7 +11,6 @@ import (
 	"net"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -253,13 +252,4 @@ func OpenRedis(ctx context.Context, dir string, log *slog.Logger) (*Redis, error
 		return nil, errors.Join(err, r.Close())
 	}
 	return r, nil
-}
-
-// NoSuch rejects an unknown choice.
-func NoSuch[T ~string](what string, got T, all []T) error {
-	names := make([]string, len(all))
-	for i, x := range all {
-		names[i] = string(x)
-	}
-	return fmt.Errorf("unknown %s %q: choose one of %s", what, got, strings.Join(names, ", "))
 }
