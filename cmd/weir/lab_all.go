@@ -106,15 +106,12 @@ func (a *app) performLabs(ctx context.Context, all []*lab.Experiment, engine str
 		return stopped
 	}
 	err := a.write(results, nil, func() *cli.Table {
-		tb := cli.NewTable("LAB", "VERDICT", ">TOOK", "REASON")
-		for _, x := range results {
+		return cli.TableOf(results, func(x labResult) []any {
 			if x.Error != "" {
-				tb.Add(x.Lab, "not carried out", "", x.Error)
-				continue
+				return []any{x.Lab, "not carried out", "", x.Error}
 			}
-			tb.Add(x.Lab, string(x.Verdict), fmt.Sprintf("%.0f s", x.Seconds), x.Reason)
-		}
-		return tb
+			return []any{x.Lab, string(x.Verdict), fmt.Sprintf("%.0f s", x.Seconds), x.Reason}
+		}, "LAB", "VERDICT", ">TOOK", "REASON")
 	})
 	if err != nil {
 		return err

@@ -121,7 +121,7 @@ func (s *Settings) run(ctx context.Context, b *lab.Bench, r *lab.Report, ways []
 		return err
 	}
 	s.judgeProducers(r, seen)
-	for _, c := range deliveries() {
+	for _, c := range []delivery{deliverSafe, deliverOnce, deliverNever} {
 		o, err := run.deliver(ctx, c)
 		if err != nil {
 			return fmt.Errorf("%s: %w", c, err)

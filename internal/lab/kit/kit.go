@@ -64,6 +64,18 @@ func Until(ctx context.Context, ok func() bool) (bool, error) {
 	}
 }
 
+// happens waits until something is closed; false when Patience is over first.
+func happens(ctx context.Context, closed <-chan struct{}) (bool, error) {
+	select {
+	case <-closed:
+		return true, nil
+	case <-ctx.Done():
+		return false, ctx.Err()
+	case <-time.After(Patience):
+		return false, nil
+	}
+}
+
 // Engine is three brokers that belong to one experiment, with their background work.
 type Engine struct {
 	cluster.Engine

@@ -196,18 +196,6 @@ func (n *Noted) Kinds() map[string]int64 {
 	return maps.Clone(n.data)
 }
 
-// await waits for the first event.
-func (n *Noted) await(ctx context.Context) error {
-	select {
-	case <-n.begun:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(Patience):
-	}
-	return n.silent()
-}
-
 // silent returns the reason why no event came.
 func (n *Noted) silent() error {
 	st := n.Status()
