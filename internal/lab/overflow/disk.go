@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+
+	"github.com/weir-project/weir/internal/event"
 )
 
 // segmentBytes is how large one file becomes, in bytes. Disk space is given back a file at a time.
@@ -64,7 +66,10 @@ func (d *disk) write(c *chunk) bool {
 		return false
 	}
 	events, memory := c.takes()
-	c.Events, c.spot = nil, &spot{d.last, d.last.end, len(data), events, memory}
+	c.spot = &spot{d.last, d.last.end, len(data), events, memory}
+	light := &event.Batch{Cursor: c.Cursor, Host: c.Host, Received: c.Received}
+	c.Release()
+	c.Batch = light
 	d.last.end += int64(len(data))
 	d.last.chunks++
 	d.Bytes += int64(len(data))
@@ -93,9 +98,11 @@ func (d *disk) read(c *chunk) error {
 	if _, err := c.file.ReadAt(data, c.at); err != nil {
 		return fmt.Errorf("read spill file: %w", err)
 	}
-	if err := json.Unmarshal(data, &c.Events); err != nil {
+	b := &event.Batch{Cursor: c.Cursor}
+	if err := json.Unmarshal(data, &b.Events); err != nil {
 		return fmt.Errorf("read spilled events: %w", err)
 	}
+	c.Append(b)
 	d.forget(c)
 	return nil
 }

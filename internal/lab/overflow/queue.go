@@ -1,7 +1,6 @@
 package overflow
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -19,7 +18,7 @@ var ErrClosed = errors.New("queue is closed")
 // returned.
 var ErrSpill = errors.New("spilled events cannot be read back from disk")
 
-// batchBytes is how large a batch becomes at most that Get puts together of several, in bytes.
+// batchBytes is how large a batch becomes at most that is put together of several, in bytes.
 const batchBytes = 120 << 10
 
 // Queue holds batches in the order in which they were put, in memory and, behind those, on
@@ -38,14 +37,11 @@ type Queue struct {
 	since  time.Time // when the present wait of the putter began; zero when it does not wait
 }
 
-// chunk is a batch that waits. It has memory of its own, as much as its events need: batches
-// from the pool would hold 128 KiB each, however small they are.
+// chunk is a batch that waits. Its events are put together from several small ones, because
+// each batch holds 128 KiB, however small it is.
 type chunk struct {
-	Events   []event.Event // nil while they are on disk
-	Cursor   event.Cursor
-	Host     string
-	Received time.Time
-	*spot    // on disk; nil in memory
+	*event.Batch // without events and memory while they are on disk
+	*spot        // on disk; nil in memory
 }
 
 // size is how many bytes of memory an event takes.
@@ -60,34 +56,6 @@ func (c *chunk) takes() (events int, bytes int64) {
 		bytes += size(&c.Events[i])
 	}
 	return len(c.Events), bytes
-}
-
-// copyOf copies a batch, which the caller may release then.
-func copyOf(b *event.Batch) *chunk {
-	c := &chunk{Events: make([]event.Event, len(b.Events)), Cursor: b.Cursor, Host: b.Host, Received: b.Received}
-	for i, e := range b.Events {
-		e.Key, e.Value, e.ID = bytes.Clone(e.Key), bytes.Clone(e.Value), bytes.Clone(e.ID)
-		c.Events[i] = e
-	}
-	return c
-}
-
-// appendTo appends the chunk to a batch.
-func (c *chunk) appendTo(b *event.Batch) {
-	own := func(p []byte) []byte {
-		if p == nil { // a record's nil key means none
-			return nil
-		}
-		return b.Copy(p)
-	}
-	for _, e := range c.Events {
-		e.Key, e.Value, e.ID = own(e.Key), own(e.Value), own(e.ID)
-		*b.Add() = e
-	}
-	b.Cursor, b.Host = c.Cursor, c.Host
-	if b.Received.IsZero() {
-		b.Received = c.Received
-	}
 }
 
 // sameUpstream reports whether both chunks come from the same server.
@@ -150,7 +118,7 @@ func (q *Queue) wait(ctx context.Context, ok func() bool) error {
 // Put takes ownership of b. It waits until there is space for it, or drops what the policy
 // says. It returns ErrClosed, or the context's error, and then b still belongs to the caller.
 func (q *Queue) Put(ctx context.Context, b *event.Batch) error {
-	c := copyOf(b)
+	c := &chunk{Batch: b}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	admitted := func() bool {
@@ -168,7 +136,6 @@ func (q *Queue) Put(ctx context.Context, b *event.Batch) error {
 	if q.closed {
 		return ErrClosed
 	}
-	b.Release()
 	q.apply(c)
 	q.changed.Broadcast()
 	return nil
@@ -180,25 +147,32 @@ func (q *Queue) fits(c *chunk, share float64) bool {
 	return float64(q.now.Events+events) <= share*float64(q.now.MaxEvents) && float64(q.now.Bytes+bytes) <= share*float64(q.now.MaxBytes)
 }
 
-// count adds to the events that wait in memory, or takes away.
-func (q *Queue) count(sign int, c *chunk) {
-	events, bytes := c.takes()
-	q.now.Events += sign * events
-	q.now.Bytes += int64(sign) * bytes
-}
-
-// add puts a chunk behind the others. Of one without events only the cursor is kept where
-// the chunk before it can have that.
+// add puts a chunk behind the others: its events behind those of the last chunk, where that
+// has room for them and is in memory, too.
 func (q *Queue) add(c *chunk) {
-	if n := len(q.chunks); c.spot == nil && len(c.Events) == 0 && n > 0 && q.chunks[n-1].sameUpstream(c) {
-		q.chunks[n-1].Cursor = c.Cursor
+	if c.spot != nil {
+		q.chunks = append(q.chunks, c)
 		return
 	}
-	if !q.onDisk() && c.spot == nil {
-		q.loaded++
-		q.count(1, c)
+	n := len(q.chunks)
+	events, bytes := c.takes()
+	room := func(last *chunk) bool {
+		return last.sameUpstream(c) && (events == 0 || last.spot == nil && int64(last.Bytes())+bytes <= batchBytes)
 	}
-	q.chunks = append(q.chunks, c)
+	if n == 0 || !room(q.chunks[n-1]) {
+		last := &chunk{Batch: event.NewBatch()}
+		last.Host = c.Host
+		if !q.onDisk() {
+			q.loaded++
+		}
+		q.chunks, n = append(q.chunks, last), n+1
+	}
+	if q.loaded == n {
+		q.now.Events += events
+		q.now.Bytes += bytes
+	}
+	q.chunks[n-1].Append(c.Batch)
+	c.Release()
 }
 
 // Get returns the oldest events, of one server and with the cursor behind them, and waits
@@ -216,20 +190,15 @@ func (q *Queue) Get(ctx context.Context) (*event.Batch, error) {
 	case q.loaded == 0:
 		return nil, ErrClosed
 	}
-	b, first := event.NewBatch(), q.chunks[0]
-	for q.loaded > 0 {
-		c := q.chunks[0]
-		if _, n := c.takes(); c != first && (int64(b.Bytes())+n > batchBytes || !c.sameUpstream(first)) {
-			break
-		}
-		q.chunks[0], q.chunks = nil, q.chunks[1:]
-		q.loaded--
-		q.count(-1, c)
-		c.appendTo(b)
-	}
+	c := q.chunks[0]
+	q.chunks[0], q.chunks = nil, q.chunks[1:]
+	q.loaded--
+	events, bytes := c.takes()
+	q.now.Events -= events
+	q.now.Bytes -= bytes
 	q.refill()
 	q.changed.Broadcast()
-	return b, nil
+	return c.Batch, nil
 }
 
 // onDisk reports whether events wait on disk: then new ones go behind them.
@@ -246,8 +215,10 @@ func (q *Queue) refill() {
 			q.err = fmt.Errorf("%w: %w", ErrSpill, err)
 			return
 		}
+		events, bytes := c.takes()
 		q.loaded++
-		q.count(1, c)
+		q.now.Events += events
+		q.now.Bytes += bytes
 	}
 }
 
