@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -114,16 +115,12 @@ func (a *app) listLabs() error {
 		a.stderr.Linef("no reports yet: weir lab backpressure --short makes one in less than a minute")
 		return nil
 	}
-	tb := cli.NewTable("REPORT", "VERDICT", "WHEN")
-	now := time.Now()
-	for _, k := range kept {
+	return cli.TableOf(kept, func(k record.Kept) []any {
 		if k.Err != "" {
-			tb.Add(k.Name, "cannot be read", "")
-			continue
+			return []any{k.Name, "cannot be read", ""}
 		}
-		tb.Add(k.Name, string(k.Verdict), cli.AgoText(k.Started, now))
-	}
-	return tb.Write(a.stdout)
+		return []any{k.Name, string(k.Verdict), cli.AgoText(k.Started, time.Now())}
+	}, "REPORT", "VERDICT", "WHEN").Write(a.stdout)
 }
 
 // wrap breaks text into lines of at most width columns, between words.
@@ -141,7 +138,7 @@ func wrap(text string, width int) (lines []string) {
 
 // performLabOn runs an experiment with brokers of an engine, prints what it found, and
 // makes the verdict the exit code.
-func (a *app) performLabOn(ctx context.Context, e lab.Experiment, engine string) error {
+func (a *app) performLabOn(ctx context.Context, e *lab.Experiment, engine string) error {
 	r, kept, err := a.measureLab(ctx, e, engine)
 	if err != nil {
 		return err
@@ -159,7 +156,7 @@ func (a *app) performLabOn(ctx context.Context, e lab.Experiment, engine string)
 }
 
 // measureLab runs an experiment and returns its report and the directory that keeps it.
-func (a *app) measureLab(ctx context.Context, e lab.Experiment, engine string) (*lab.Report, string, error) {
+func (a *app) measureLab(ctx context.Context, e *lab.Experiment, engine string) (*lab.Report, string, error) {
 	if err := node.CheckEngine(engine, ""); err != nil {
 		return nil, "", err
 	}
@@ -172,13 +169,13 @@ func (a *app) measureLab(ctx context.Context, e lab.Experiment, engine string) (
 		return nil, "", err
 	}
 	if err := e.Check(); err != nil {
-		return nil, "", cli.UsageError("see weir lab "+e.Name()+" --help", "%w", err)
+		return nil, "", cli.UsageError("see weir lab "+e.Name+" --help", "%w", err)
 	}
 	prog := cli.NewProgress(a.stderr)
-	defer context.AfterFunc(ctx, func() { a.stderr.Linef("stopping %s, which takes some seconds", e.Name()) })()
+	defer context.AfterFunc(ctx, func() { a.stderr.Linef("stopping %s, which takes some seconds", e.Name) })()
 	ctx, live, stop := a.followLab(ctx)
 	defer stop()
-	begun, ended := a.noteLab(ctx, e.Name())
+	begun, ended := a.noteLab(ctx, e.Name)
 	r, kept, err := lab.Perform(ctx, lab.Config{Dir: dir, Version: buildVersion().Version, Log: a.log, Progress: func(text string) { begun(); prog.Show(text) },
 		Engine: engine, KafkaCache: cache, KafkaHome: a.env["KAFKA_HOME"], Live: live}, e)
 	ended(r, err)
@@ -192,7 +189,7 @@ func (a *app) measureLab(ctx context.Context, e lab.Experiment, engine string) (
 	case errors.Is(err, os.ErrPermission):
 		return nil, "", node.DirError(dir, err)
 	case err != nil:
-		return nil, "", fmt.Errorf("lab %s: %w", e.Name(), err)
+		return nil, "", fmt.Errorf("lab %s: %w", e.Name, err)
 	}
 	return r, kept, nil
 }
@@ -210,8 +207,8 @@ func (a *app) printLab(r *lab.Report, kept string) error {
 			*lab.Report
 		}{kept, &short})
 	}
-	for _, group := range measureGroups(r.Measures) {
-		if err := measureTable(group).Write(a.stdout); err != nil {
+	for _, f := range figuresOf(r.Measures) {
+		if err := f.table().Write(a.stdout); err != nil {
 			return err
 		}
 		fmt.Fprintln(a.stdout)
@@ -236,82 +233,76 @@ func (a *app) printLab(r *lab.Report, kept string) error {
 	return nil
 }
 
-// measureGroups parts figures by what kind of case they are of: by the first figure of
-// each case.
-func measureGroups(all []record.Measure) (out [][]record.Measure) {
-	first := map[string]string{} // by case
-	group := map[string]int{}    // by first figure
+// figures are those of the cases of one kind.
+type figures struct {
+	cases, names []string
+	text         map[[2]string]string // by case and name
+}
+
+// figuresOf parts figures by the kind of their cases: cases are of one kind where their first
+// figures have the same name.
+func figuresOf(all []record.Measure) (out []*figures) {
+	first, kinds := map[string]string{}, map[string]*figures{} // by case, and by name of the first figure
 	for _, m := range all {
-		if _, ok := first[m.Case]; !ok {
-			first[m.Case] = m.Name
+		first[m.Case] = cmp.Or(first[m.Case], m.Name)
+		f := kinds[first[m.Case]]
+		if f == nil {
+			f = &figures{text: map[[2]string]string{}}
+			kinds[m.Name], out = f, append(out, f)
 		}
-		n, ok := group[first[m.Case]]
-		if !ok {
-			n = len(out)
-			group[first[m.Case]] = n
-			out = append(out, nil)
+		if !slices.Contains(f.cases, m.Case) {
+			f.cases = append(f.cases, m.Case)
 		}
-		out[n] = append(out[n], m)
+		if !slices.Contains(f.names, m.Name) {
+			f.names = append(f.names, m.Name)
+		}
+		f.text[[2]string{m.Case, m.Name}] = measureText(&m.Value, m.Unit)
 	}
 	return out
 }
 
-// measureTable has a column for each case, or for each figure where there are more cases.
-func measureTable(all []record.Measure) *cli.Table {
-	var cases, names []string
-	value := map[[2]string]record.Measure{}
-	for _, m := range all {
-		if !slices.Contains(cases, m.Case) {
-			cases = append(cases, m.Case)
-		}
-		if !slices.Contains(names, m.Name) {
-			names = append(names, m.Name)
-		}
-		value[[2]string{m.Case, m.Name}] = m
-	}
-	columns, rows := cases, names
-	key := func(row, column string) [2]string { return [2]string{column, row} }
-	if len(cases) > len(names) {
-		columns, rows = names, cases
-		key = func(row, column string) [2]string { return [2]string{row, column} }
+// table has a column for each case, or for each figure where there are more cases.
+func (f *figures) table() *cli.Table {
+	columns, rows, key := f.cases, f.names, [2]int{1, 0} // where row and column are in a key
+	if len(f.cases) > len(f.names) {
+		columns, rows, key = f.names, f.cases, [2]int{0, 1}
 	}
 	head := []string{"MEASURED"}
 	for _, c := range columns {
 		head = append(head, ">"+strings.ToUpper(c))
 	}
-	tb := cli.NewTable(head...)
-	for _, r := range rows {
+	return cli.TableOf(rows, func(r string) []any {
 		row := []any{r}
 		for _, c := range columns {
-			m, ok := value[key(r, c)]
-			row = append(row, measureText(m, ok))
+			var at [2]string
+			at[key[0]], at[key[1]] = r, c
+			row = append(row, cmp.Or(f.text[at], "-"))
 		}
-		tb.Add(row...)
-	}
-	return tb
+		return row
+	}, head...)
 }
 
-// measureText writes a figure with its unit.
-func measureText(m record.Measure, ok bool) string {
-	if !ok {
+// measureText writes a figure with its unit, nil as "-".
+func measureText(v *float64, unit string) string {
+	if v == nil {
 		return "-"
 	}
-	switch m.Unit {
+	switch unit {
 	case "bytes":
-		return cli.SizeText(int64(m.Value))
+		return cli.SizeText(int64(*v))
 	case "events", "partitions", "requests", "commits":
-		return cli.Thousands(int64(m.Value))
+		return cli.Thousands(int64(*v))
 	case "events/s":
-		return cli.RateText(m.Value) + "/s"
+		return cli.RateText(*v) + "/s"
 	case "times":
-		return fmt.Sprintf("%.0f times", m.Value)
+		return fmt.Sprintf("%.0f times", *v)
 	case "ms":
-		if m.Value >= 1000 {
-			return fmt.Sprintf("%.1f s", m.Value/1000)
+		if *v >= 1000 {
+			return fmt.Sprintf("%.1f s", *v/1000)
 		}
-		return fmt.Sprintf("%.0f ms", m.Value)
+		return fmt.Sprintf("%.0f ms", *v)
 	}
-	return fmt.Sprintf("%.1f %s", m.Value, m.Unit)
+	return fmt.Sprintf("%.1f %s", *v, unit)
 }
 
 // report reads a report by name or path.
@@ -364,17 +355,10 @@ func (a *app) compareLabs(nameA, nameB string) error {
 			if d.A != nil && d.B != nil && *d.A != 0 && !math.IsInf(*d.B / *d.A, 0) {
 				ratio = fmt.Sprintf("%.2f", *d.B / *d.A)
 			}
-			tb.Add(d.Case, d.Name, differenceText(d.A, d.Unit), differenceText(d.B, d.Unit), ratio)
+			tb.Add(d.Case, d.Name, measureText(d.A, d.Unit), measureText(d.B, d.Unit), ratio)
 		}
 		return tb
 	})
-}
-
-func differenceText(v *float64, unit string) string {
-	if v == nil {
-		return "-"
-	}
-	return measureText(record.Measure{Value: *v, Unit: unit}, true)
 }
 
 func (a *app) completeReports() ([]cobra.Completion, cobra.ShellCompDirective) {

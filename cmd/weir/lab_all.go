@@ -73,14 +73,14 @@ func newLabAll(a *app) *cobra.Command {
 
 // performLabs runs experiments and prints the result of each. The worst result decides the
 // exit code.
-func (a *app) performLabs(ctx context.Context, all []lab.Experiment, engine string) error {
+func (a *app) performLabs(ctx context.Context, all []*lab.Experiment, engine string) error {
 	if err := node.CheckEngine(engine, ""); err != nil {
 		return err
 	}
 	results := make([]labResult, 0, len(all))
 	var stopped error
 	for i, e := range all {
-		a.stderr.Linef("lab %d of %d: %s", i+1, len(all), e.Name())
+		a.stderr.Linef("lab %d of %d: %s", i+1, len(all), e.Name)
 		r, kept, err := a.measureLab(ctx, e, engine)
 		if ctx.Err() != nil {
 			break
@@ -89,13 +89,13 @@ func (a *app) performLabs(ctx context.Context, all []lab.Experiment, engine stri
 			stopped = err
 			break
 		}
-		x := labResult{Lab: e.Name(), Directory: kept}
+		x := labResult{Lab: e.Name, Directory: kept}
 		if err != nil {
 			x.Error = err.Error()
-			a.stderr.Linef("%s could not be carried out: %v", e.Name(), err)
+			a.stderr.Linef("%s could not be carried out: %v", e.Name, err)
 		} else {
 			x.Verdict, x.Seconds, x.Reason = r.Verdict, r.Seconds, r.Reason
-			a.stderr.Linef("%s: %s, after %.0f s", e.Name(), r.Verdict, r.Seconds)
+			a.stderr.Linef("%s: %s, after %.0f s", e.Name, r.Verdict, r.Seconds)
 		}
 		results = append(results, x)
 	}
@@ -106,15 +106,12 @@ func (a *app) performLabs(ctx context.Context, all []lab.Experiment, engine stri
 		return stopped
 	}
 	err := a.write(results, nil, func() *cli.Table {
-		tb := cli.NewTable("LAB", "VERDICT", ">TOOK", "REASON")
-		for _, x := range results {
+		return cli.TableOf(results, func(x labResult) []any {
 			if x.Error != "" {
-				tb.Add(x.Lab, "not carried out", "", x.Error)
-				continue
+				return []any{x.Lab, "not carried out", "", x.Error}
 			}
-			tb.Add(x.Lab, string(x.Verdict), fmt.Sprintf("%.0f s", x.Seconds), x.Reason)
-		}
-		return tb
+			return []any{x.Lab, string(x.Verdict), fmt.Sprintf("%.0f s", x.Seconds), x.Reason}
+		}, "LAB", "VERDICT", ">TOOK", "REASON")
 	})
 	if err != nil {
 		return err
@@ -157,7 +154,7 @@ func labs() []*lab.Lab {
 }
 
 // allLabs returns an experiment of each lab.
-func allLabs(short bool) (all []lab.Experiment, err error) {
+func allLabs(short bool) (all []*lab.Experiment, err error) {
 	var presets []string
 	if short {
 		presets = []string{setting.Short}

@@ -38,16 +38,15 @@ func TestLabAllWorst(t *testing.T) {
 	}
 }
 
-// scripted is an experiment that ends as it is told to.
+// scripted are settings of an experiment that ends as it is told to.
 type scripted struct {
-	name string
-	run  func(ctx context.Context) error
+	run func(ctx context.Context) error
 }
 
-func (s *scripted) Name() string  { return s.name }
-func (s *scripted) Claim() string { return "Something is so." }
-func (s *scripted) Settings() any { return nil }
-func (s *scripted) Check() error  { return nil }
+// script returns such an experiment.
+func script(name string, run func(ctx context.Context) error) *lab.Experiment {
+	return (&lab.Lab{Name: name, Claim: "Something is so."}).With(&scripted{run})
+}
 
 func (s *scripted) Run(ctx context.Context, _ *lab.Bench, _ *lab.Report) error { return s.run(ctx) }
 
@@ -55,15 +54,15 @@ func (s *scripted) Run(ctx context.Context, _ *lab.Bench, _ *lab.Report) error {
 func TestLabAllBesideAnother(t *testing.T) {
 	t.Parallel()
 	data := t.TempDir()
-	inside := &scripted{"inside", func(ctx context.Context) error {
+	inside := script("inside", func(ctx context.Context) error {
 		var out, msgs strings.Builder
 		a := &app{stdout: &out, stderr: cli.NewScreen(&msgs, true, "dumb"), env: map[string]string{"WEIR_DATA": data}, output: cli.FormatTable, dataDir: data}
-		err := a.performLabs(ctx, []lab.Experiment{&scripted{"first", nil}, &scripted{"second", nil}}, cluster.Embedded)
+		err := a.performLabs(ctx, []*lab.Experiment{script("first", nil), script("second", nil)}, cluster.Embedded)
 		if c, ok := errors.AsType[*cli.Error](err); !ok || c.Code != cli.ExitRuntime || !strings.Contains(err.Error(), "another lab is running (inside") || out.Len() > 0 || strings.Contains(msgs.String(), "second") {
 			t.Errorf("err = %v, printed %q and %q", err, out.String(), msgs.String())
 		}
 		return nil
-	}}
+	})
 	if _, _, err := lab.Perform(t.Context(), lab.Config{Dir: data + "/" + labsDir}, inside); err != nil {
 		t.Fatal(err)
 	}
@@ -76,11 +75,11 @@ func TestLabAllGoesOn(t *testing.T) {
 	var out, msgs strings.Builder
 	data := t.TempDir()
 	a := &app{stdout: &out, stderr: cli.NewScreen(&msgs, true, "dumb"), env: map[string]string{"WEIR_DATA": data}, output: cli.FormatJSON, dataDir: data}
-	err := a.performLabs(ctx, []lab.Experiment{
-		&scripted{"first", func(context.Context) error { return errors.New("no brokers") }},
-		&scripted{"second", func(context.Context) error { return nil }}, // without a check nothing is shown
-		&scripted{"third", func(ctx context.Context) error { cancel(); <-ctx.Done(); return ctx.Err() }},
-		&scripted{"fourth", func(context.Context) error { t.Error("it runs although it was stopped"); return nil }},
+	err := a.performLabs(ctx, []*lab.Experiment{
+		script("first", func(context.Context) error { return errors.New("no brokers") }),
+		script("second", func(context.Context) error { return nil }), // without a check nothing is shown
+		script("third", func(ctx context.Context) error { cancel(); <-ctx.Done(); return ctx.Err() }),
+		script("fourth", func(context.Context) error { t.Error("it runs although it was stopped"); return nil }),
 	}, cluster.Embedded)
 	if c, ok := errors.AsType[*cli.Error](err); !ok || c.Code != cli.ExitUnclear || !strings.Contains(err.Error(), "stopped after 2 of 4") {
 		t.Errorf("err = %v", err)

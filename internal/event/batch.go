@@ -87,6 +87,25 @@ func (b *Batch) Add() *Event {
 	return &b.Events[len(b.Events)-1]
 }
 
+// Append copies the events of another batch to the end of this one, whose cursor becomes the
+// other's.
+func (b *Batch) Append(other *Batch) {
+	own := func(p []byte) []byte {
+		if p == nil { // a record's nil key means none
+			return nil
+		}
+		return b.Copy(p)
+	}
+	for _, e := range other.Events {
+		e.Key, e.Value, e.ID = own(e.Key), own(e.Value), own(e.ID)
+		*b.Add() = e
+	}
+	b.Cursor = other.Cursor
+	if b.Received.IsZero() {
+		b.Received = other.Received
+	}
+}
+
 // AddReject appends a Reject. head is a view into the batch or memory that the
 // caller does not change; size and sum describe the whole frame.
 func (b *Batch) AddReject(reason, detail string, head []byte, size, timeUS int64, sum [sha256.Size]byte) {

@@ -24,7 +24,7 @@ type Lab struct {
 // Settings are a lab's, and run it. They may have some of these methods, too:
 //
 //	Check() error               says what cannot be shown with them, beyond their bounds
-//	Source() string             is where events come from, as Sourced
+//	Source() string             is SourceLive, or says in a few words where else events come from
 //	Derived() map[string]any    are figures that follow from them, for the report
 type Settings interface {
 	// Run measures and fills in checks, measures and lines. An error means that the
@@ -68,28 +68,17 @@ func Define[T any, P interface {
 	return l
 }
 
-// With makes an experiment of a lab and its settings.
-func (l *Lab) With(s Settings) Experiment { return &experiment{l, s} }
-
-// experiment is a lab with its settings.
-type experiment struct {
-	lab      *Lab
+// Experiment is a lab with the settings of one run.
+type Experiment struct {
+	*Lab
 	settings Settings
 }
 
-func (e *experiment) Name() string  { return e.lab.Name }
-func (e *experiment) Claim() string { return e.lab.Claim }
+// With makes an experiment of a lab and its settings.
+func (l *Lab) With(s Settings) *Experiment { return &Experiment{l, s} }
 
-// Source implements Sourced.
-func (e *experiment) Source() string {
-	if s, ok := e.settings.(Sourced); ok {
-		return s.Source()
-	}
-	return SourceSimulated
-}
-
-// Settings implements Experiment.
-func (e *experiment) Settings() any {
+// Values are the settings in a report, and the figures that follow from them.
+func (e *Experiment) Values() map[string]any {
 	values := setting.Values(e.settings)
 	if s, ok := e.settings.(interface{ Derived() map[string]any }); ok {
 		maps.Copy(values, s.Derived())
@@ -97,8 +86,8 @@ func (e *experiment) Settings() any {
 	return values
 }
 
-// Check implements Experiment.
-func (e *experiment) Check() error {
+// Check returns an error that says what is wrong with the settings.
+func (e *Experiment) Check() error {
 	if err := setting.Check(e.settings); err != nil {
 		return err
 	}
@@ -106,9 +95,4 @@ func (e *experiment) Check() error {
 		return s.Check()
 	}
 	return nil
-}
-
-// Run implements Experiment.
-func (e *experiment) Run(ctx context.Context, b *Bench, r *Report) error {
-	return e.settings.Run(ctx, b, r)
 }

@@ -118,29 +118,11 @@ type Bench struct {
 	live *Live
 }
 
-// Experiment is one lab. Check says what is wrong with its settings; nil is fine.
-type Experiment interface {
-	Name() string
-	Claim() string
-	Settings() any
-	Check() error
-	// Run measures and fills in checks, measures and lines. An error means that
-	// the experiment could not be carried out; ctx's that it was stopped.
-	Run(ctx context.Context, b *Bench, r *Report) error
-}
-
 // What a report says of where its events came from.
 const (
 	SourceLive      = "live"
 	SourceSimulated = "simulated"
 )
-
-// Sourced is an Experiment that knows where its events come from; those of others are
-// simulated.
-type Sourced interface {
-	// Source is SourceLive, SourceSimulated, or says in a few words what it has instead.
-	Source() string
-}
 
 // Config says where and how experiments run.
 type Config struct {
@@ -174,7 +156,7 @@ const workPrefix = ".work-"
 // Perform runs an experiment and keeps its report: report.json and plot.svg in the
 // directory that it returns. Without a report (an error, or ctx ended) nothing is
 // left behind.
-func Perform(ctx context.Context, cfg Config, e Experiment) (r *Report, dir string, err error) {
+func Perform(ctx context.Context, cfg Config, e *Experiment) (r *Report, dir string, err error) {
 	if err := e.Check(); err != nil {
 		return nil, "", err
 	}
@@ -184,7 +166,7 @@ func Perform(ctx context.Context, cfg Config, e Experiment) (r *Report, dir stri
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, "", fmt.Errorf("make labs directory: %w", err)
 	}
-	unlock, err := lock(cfg.Dir, e.Name())
+	unlock, err := lock(cfg.Dir, e.Name)
 	if err != nil {
 		return nil, "", err
 	}
@@ -203,9 +185,9 @@ func Perform(ctx context.Context, cfg Config, e Experiment) (r *Report, dir stri
 		}
 	}()
 	live := cfg.Live
-	r = &Report{live: live, Report: record.Report{Lab: e.Name(), Engine: cfg.Engine, Source: SourceSimulated, Version: cfg.Version,
-		Started: time.Now().UTC(), Claim: e.Claim(), Settings: e.Settings()}}
-	if x, ok := e.(Sourced); ok {
+	r = &Report{live: live, Report: record.Report{Lab: e.Name, Engine: cfg.Engine, Source: SourceSimulated, Version: cfg.Version,
+		Started: time.Now().UTC(), Claim: e.Claim, Settings: e.Values()}}
+	if x, ok := e.settings.(interface{ Source() string }); ok {
 		r.Source = x.Source()
 	}
 	live.report(record.Update{Source: r.Source})
@@ -216,7 +198,7 @@ func Perform(ctx context.Context, cfg Config, e Experiment) (r *Report, dir stri
 		}
 		live.report(record.Update{Progress: line})
 	}
-	if err := cmp.Or(e.Run(ctx, b, r), ctx.Err()); err != nil {
+	if err := cmp.Or(e.settings.Run(ctx, b, r), ctx.Err()); err != nil {
 		return nil, "", err
 	}
 	r.Seconds = time.Since(r.Started).Seconds()
@@ -237,8 +219,14 @@ func sweep(ctx context.Context, dir string) error {
 		return fmt.Errorf("look for old directories: %w", err)
 	}
 	for _, d := range old {
-		if err := stopStrays(ctx, d); err != nil {
-			return fmt.Errorf("stop what a killed lab left: %w", err)
+		for _, below := range []string{"", "*", "*/*"} { // a stack has a directory of its own, a weir one for each mode
+			dirs, err := filepath.Glob(filepath.Join(d, below))
+			for _, dir := range dirs {
+				err = errors.Join(err, cluster.StopOrphans(ctx, dir, nil)) // processes of Apache Kafka
+			}
+			if err != nil {
+				return fmt.Errorf("stop what a killed lab left: %w", err)
+			}
 		}
 		if err := os.RemoveAll(d); err != nil {
 			return fmt.Errorf("remove what a killed lab left: %w", err)

@@ -17,18 +17,17 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// stub is an experiment without a pipeline.
+// stub are settings of an experiment without a pipeline.
 type stub struct {
 	check error
 	run   func(ctx context.Context, b *Bench, r *Report) error
 }
 
-func (s *stub) Name() string  { return "stub" }
-func (s *stub) Claim() string { return "Something is so." }
-func (s *stub) Settings() any { return map[string]int{"n": 7} }
-func (s *stub) Check() error  { return s.check }
+func (s *stub) Check() error { return s.check }
 
 func (s *stub) Run(ctx context.Context, b *Bench, r *Report) error { return s.run(ctx, b, r) }
+
+var stubs = &Lab{Name: "stub", Claim: "Something is so."}
 
 // left lists what is in a directory of labs besides the lock.
 func left(t *testing.T, dir string) (names []string) {
@@ -50,7 +49,7 @@ func TestAReportIsKeptAndReadBack(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(dir, workPrefix+"old", "kafka"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	r, kept, err := Perform(t.Context(), Config{Dir: dir, Version: "1.2.3"}, &stub{run: func(_ context.Context, b *Bench, r *Report) error {
+	r, kept, err := Perform(t.Context(), Config{Dir: dir, Version: "1.2.3"}, stubs.With(&stub{run: func(_ context.Context, b *Bench, r *Report) error {
 		if got := left(t, b.Dir); len(got) != 0 {
 			t.Errorf("the experiment's directory holds %v", got)
 		}
@@ -58,7 +57,7 @@ func TestAReportIsKeptAndReadBack(t *testing.T) {
 		r.Measure("a", "size", 5, "bytes")
 		r.Lines = []record.Line{{Case: "a", Panel: "size", X: []float64{0, 1, 2}, Y: []float64{1, 5, 2}}, {Case: "b<&>", Panel: "size", X: []float64{0, 1}, Y: []float64{0, 1}}}
 		return os.WriteFile(filepath.Join(b.Dir, "x"), []byte("x"), 0o600)
-	}})
+	}}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +107,7 @@ func TestNothingIsLeftOfWhatHasNoVerdict(t *testing.T) {
 		},
 	} {
 		dir := t.TempDir()
-		r, kept, err := Perform(ctx, Config{Dir: dir}, &stub{run: run})
+		r, kept, err := Perform(ctx, Config{Dir: dir}, stubs.With(&stub{run: run}))
 		if r != nil || kept != "" || !errors.Is(err, broken) && !errors.Is(err, context.Canceled) {
 			t.Errorf("%s: %v, %q, %v", name, r, kept, err)
 		}
@@ -120,11 +119,11 @@ func TestNothingIsLeftOfWhatHasNoVerdict(t *testing.T) {
 
 func TestOnlyOneAtATime(t *testing.T) {
 	dir := t.TempDir()
-	outer := &stub{run: func(ctx context.Context, b *Bench, r *Report) error {
-		_, _, err := Perform(ctx, Config{Dir: dir}, &stub{run: func(context.Context, *Bench, *Report) error {
+	outer := stubs.With(&stub{run: func(ctx context.Context, b *Bench, r *Report) error {
+		_, _, err := Perform(ctx, Config{Dir: dir}, stubs.With(&stub{run: func(context.Context, *Bench, *Report) error {
 			t.Error("a second one ran")
 			return nil
-		}})
+		}}))
 		busy, ok := errors.AsType[*BusyError](err)
 		if !ok || !strings.Contains(busy.Error(), "stub, process") {
 			t.Errorf("the second one was told %v", err)
@@ -133,7 +132,7 @@ func TestOnlyOneAtATime(t *testing.T) {
 			t.Errorf("the second one removed the first one's directory: %v", err)
 		}
 		return nil
-	}}
+	}})
 	for range 2 { // the lock is free again afterwards
 		if _, _, err := Perform(t.Context(), Config{Dir: dir}, outer); err != nil {
 			t.Fatal(err)
@@ -144,7 +143,7 @@ func TestOnlyOneAtATime(t *testing.T) {
 func TestImpossibleSettingsTouchNothing(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "labs")
 	impossible := errors.New("impossible")
-	if _, _, err := Perform(t.Context(), Config{Dir: dir}, &stub{check: impossible}); !errors.Is(err, impossible) {
+	if _, _, err := Perform(t.Context(), Config{Dir: dir}, stubs.With(&stub{check: impossible})); !errors.Is(err, impossible) {
 		t.Errorf("err = %v", err)
 	}
 	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {

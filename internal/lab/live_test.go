@@ -28,7 +28,7 @@ func (h *heard) listen(u record.Update) {
 func TestWhatIsToldIsHeardAndKept(t *testing.T) {
 	var h heard
 	live := NewLive(h.listen)
-	r, kept, err := Perform(t.Context(), Config{Dir: t.TempDir(), Live: live}, &stub{run: func(_ context.Context, b *Bench, r *Report) error {
+	r, kept, err := Perform(t.Context(), Config{Dir: t.TempDir(), Live: live}, stubs.With(&stub{run: func(_ context.Context, b *Bench, r *Report) error {
 		b.Begin("a", time.Now().Add(-3*time.Second))
 		b.Progress("half done")
 		b.Point("a", "size", 5)
@@ -42,7 +42,7 @@ func TestWhatIsToldIsHeardAndKept(t *testing.T) {
 		r.Check("a", "one is one", "1", "1", true)
 		r.Lines = append(r.Lines, record.Line{Case: "c", Panel: "exact", X: []float64{1, 2}, Y: []float64{3, 4}})
 		return nil
-	}})
+	}}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +74,7 @@ func TestWhatIsToldIsHeardAndKept(t *testing.T) {
 func TestAnExperimentThatFailsSaysSo(t *testing.T) {
 	var h heard
 	broken := errors.New("broken")
-	_, _, err := Perform(t.Context(), Config{Dir: t.TempDir(), Live: NewLive(h.listen)}, &stub{run: func(context.Context, *Bench, *Report) error { return broken }})
+	_, _, err := Perform(t.Context(), Config{Dir: t.TempDir(), Live: NewLive(h.listen)}, stubs.With(&stub{run: func(context.Context, *Bench, *Report) error { return broken }}))
 	if last := h.all[len(h.all)-1]; !errors.Is(err, broken) || last.End == nil || last.End.Error != "broken" || last.End.Verdict != "" {
 		t.Errorf("err = %v, the end is %+v", err, last.End)
 	}
@@ -86,7 +86,7 @@ func TestASettingIsChangedWhileItRuns(t *testing.T) {
 	if err := live.Set("policy", "b"); !errors.Is(err, ErrNoControl) {
 		t.Errorf("before it is offered: %v", err)
 	}
-	r, _, err := Perform(t.Context(), Config{Dir: t.TempDir(), Live: live}, &stub{run: func(_ context.Context, b *Bench, r *Report) error {
+	r, _, err := Perform(t.Context(), Config{Dir: t.TempDir(), Live: live}, stubs.With(&stub{run: func(_ context.Context, b *Bench, r *Report) error {
 		var policy, work string
 		b.Begin("first", time.Now())
 		withdraw := b.Offer(record.Control{Name: "policy", Label: "policy", Values: []string{"a", "b"}, Value: "a"}, func(v string) error { policy = v; return nil })
@@ -116,7 +116,7 @@ func TestASettingIsChangedWhileItRuns(t *testing.T) {
 			t.Errorf("after it was withdrawn: %v", err)
 		}
 		return nil
-	}})
+	}}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,7 +141,7 @@ func TestASettingIsChangedWhileItRuns(t *testing.T) {
 
 // TestRenamedCase: what was told under the first name is in the report under the last.
 func TestRenamedCase(t *testing.T) {
-	r, _, err := Perform(t.Context(), Config{Dir: t.TempDir()}, &stub{run: func(_ context.Context, b *Bench, _ *Report) error {
+	r, _, err := Perform(t.Context(), Config{Dir: t.TempDir()}, stubs.With(&stub{run: func(_ context.Context, b *Bench, _ *Report) error {
 		b.Begin("other", time.Now())
 		b.Point("other", "size", 7)
 		b.Begin("first", time.Now())
@@ -150,7 +150,7 @@ func TestRenamedCase(t *testing.T) {
 		b.Rename("first", "first → second")
 		b.Point("first → second", "size", 2)
 		return nil
-	}})
+	}}))
 	if err != nil {
 		t.Fatal(err)
 	}

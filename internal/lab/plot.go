@@ -30,6 +30,7 @@ const (
 	panelWidth  = 26 * vg.Centimeter
 	panelHeight = 5.5 * vg.Centimeter
 	lineWidth   = 1.3
+	keyFont     = 10
 )
 
 // setFont sets the font of all plots, which is the library's to keep.
@@ -47,7 +48,10 @@ func Plot(r *Report) ([]byte, error) {
 	if len(lines) == 1 { // it is all that there is to see
 		inPanels *= 2
 	}
-	below := inPanels + keyHeight*vg.Length(key.place(panelWidth, func(keyEntry, vg.Length, int) {}))
+	below := inPanels
+	if len(lines) > 0 {
+		below += key.Rectangle(draw.Canvas{}).Size().Y + vg.Points(keyFont)
+	}
 	height := below
 	if len(r.Tradeoffs) > 0 {
 		height += paretoHeight
@@ -62,7 +66,7 @@ func Plot(r *Report) ([]byte, error) {
 		tradeoffs(r).Draw(draw.Crop(all, vg.Points(8), -vg.Points(8), height-paretoHeight+vg.Points(12), -vg.Points(6)))
 	}
 	if len(lines) > 0 {
-		key.draw(all, below, panelWidth)
+		key.Draw(draw.Crop(all, vg.Points(keyFont), 0, inPanels, below-height))
 		grid := make([][]*plot.Plot, len(lines))
 		for i, p := range lines {
 			grid[i] = []*plot.Plot{p}
@@ -82,8 +86,11 @@ func Plot(r *Report) ([]byte, error) {
 
 func dashes(on, off float64) []vg.Length { return []vg.Length{vg.Points(on), vg.Points(off)} }
 
-// panels makes a plot of each panel, in the order of their first points.
-func panels(r *Report) (out []*plot.Plot, k key) {
+// panels makes a plot of each panel, in the order of their first points, and the key, which
+// says which line is which case. It is drawn above all panels, where it covers none.
+func panels(r *Report) (out []*plot.Plot, key plot.Legend) {
+	key = plot.NewLegend()
+	key.Top, key.Left, key.Padding, key.TextStyle.Font.Size = true, true, vg.Points(3), vg.Points(keyFont)
 	byName, cases := map[string]*plot.Plot{}, map[string]int{}
 	happened := &marks{}
 	longest := 0.0
@@ -110,10 +117,10 @@ func panels(r *Report) (out []*plot.Plot, k key) {
 		if n > 0 {
 			style.Dashes = dashes(float64(2+3*n), 2)
 		}
-		if !known {
-			k = append(k, keyEntry{l.Case, style})
-		}
 		line := &plotter.Line{LineStyle: style}
+		if !known {
+			key.Add(l.Case, line)
+		}
 		for i, x := range l.X[:points] {
 			line.XYs = append(line.XYs, plotter.XY{X: x, Y: l.Y[i]})
 			longest = max(longest, x)
@@ -134,7 +141,7 @@ func panels(r *Report) (out []*plot.Plot, k key) {
 			p.X.Label.Text = fmt.Sprintf("seconds since the first event (%s: %s)", r.Lab, r.Verdict)
 		}
 	}
-	return out, k
+	return out, key
 }
 
 // plain writes ticks without zeros behind a point.
@@ -149,55 +156,6 @@ func (plain) Ticks(from, to float64) []plot.Tick {
 		}
 	}
 	return all
-}
-
-// key says which line is which case: above all panels, where it covers none.
-type key []keyEntry
-
-type keyEntry struct {
-	text string
-	line draw.LineStyle
-}
-
-const (
-	keyFont   = 10
-	keyHeight = 0.6 * vg.Centimeter // of a row
-	keySample = 1 * vg.Centimeter   // of a line
-	keyPad    = 0.3 * vg.Centimeter
-)
-
-func keyStyle() draw.TextStyle {
-	s := plot.New().X.Tick.Label
-	s.Font.Size = vg.Points(keyFont)
-	s.XAlign, s.YAlign = draw.XLeft, draw.YCenter
-	return s
-}
-
-// place calls each with where every entry begins, and its row, and returns how many rows
-// there are.
-func (k key) place(width vg.Length, each func(e keyEntry, x vg.Length, row int)) (rows int) {
-	style := keyStyle()
-	x := width
-	for _, e := range k {
-		takes := keySample + 3*keyPad + style.Width(e.text)
-		if x+takes > width {
-			x = keyPad
-			rows++
-		}
-		each(e, x, rows-1)
-		x += takes
-	}
-	return rows
-}
-
-// draw draws it downwards from a height.
-func (k key) draw(c draw.Canvas, top, width vg.Length) {
-	style := keyStyle()
-	k.place(width, func(e keyEntry, x vg.Length, row int) {
-		y := top - keyHeight*(vg.Length(row)+0.5)
-		c.StrokeLine2(e.line, x, y, x+keySample, y)
-		c.FillText(style, vg.Point{X: x + keySample + keyPad, Y: y}, e.text)
-	})
 }
 
 // mark is something that happened.

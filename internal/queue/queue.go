@@ -124,7 +124,8 @@ func (q *Queue) add(b *event.Batch) {
 		tail := q.batches[len(q.batches)-1]
 		if before := tail.Bytes(); before+b.Bytes() <= mergeBytes && sameUpstream(tail, b) {
 			q.events += len(b.Events)
-			merge(tail, b)
+			tail.Append(b)
+			b.Release()
 			q.bytes += int64(tail.Bytes() - before)
 			return
 		}
@@ -143,28 +144,6 @@ func (q *Queue) add(b *event.Batch) {
 // from is also true of tail's.
 func sameUpstream(tail, b *event.Batch) bool {
 	return tail.Cursor.Host == b.Cursor.Host && tail.Cursor.Origin == b.Cursor.Origin
-}
-
-// merge moves b's events to the end of tail, and releases b.
-func merge(tail, b *event.Batch) {
-	for i := range b.Events {
-		e := b.Events[i]
-		e.Key, e.Value, e.ID = keep(tail, e.Key), keep(tail, e.Value), keep(tail, e.ID)
-		*tail.Add() = e
-	}
-	tail.Cursor = b.Cursor
-	if tail.Received.IsZero() {
-		tail.Received = b.Received
-	}
-	b.Release()
-}
-
-// keep copies p into b; nil stays nil, because a record's nil key means none.
-func keep(b *event.Batch, p []byte) []byte {
-	if p == nil {
-		return nil
-	}
-	return b.Copy(p)
 }
 
 // empty reports whether no batch waits.

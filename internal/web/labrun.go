@@ -56,7 +56,9 @@ func (l *labRun) name() string {
 // start starts an experiment, or says why there is none. ctx is the server's.
 func (l *labRun) start(ctx context.Context, cfg *Labs, name string, args []string, shell string) error {
 	args = slices.Concat(cfg.Program[1:], args, []string{"-o", "jsonl", "--control", "--data", cfg.Data})
-	cmd := exec.Command(cfg.Program[0], args...) //nolint:noctx // it is asked to end, which takes a moment
+	cmd := exec.CommandContext(ctx, cfg.Program[0], args...)
+	// It ends with the server: it is asked to, and killed where that takes too long.
+	cmd.Cancel, cmd.WaitDelay = func() error { _, err := l.stop(); return err }, labGrace
 	cmd.Env = labEnvironment(os.Environ())
 	stderr := &labErrors{}
 	cmd.Stderr = stderr
@@ -64,42 +66,22 @@ func (l *labRun) start(ctx context.Context, cfg *Labs, name string, args []strin
 	if err != nil {
 		return err
 	}
-	begun, ended := make(chan struct{}), make(chan struct{})
-	var why string
+	first := make(chan error, 2) // nil when it has reported something, or why it has ended
 	l.wg.Go(func() {
-		defer close(ended)
 		l.follow(stdout, func() {
 			l.lab, l.command, l.picture, l.shown = name, shell, record.Picture{}, true
 			l.from += len(l.updates) + 1 // every browser gets the whole picture
 			l.updates = nil
-			close(begun)
+			first <- nil
 		})
-		why = l.end(cmd.Wait(), string(stderr.kept))
-	})
-	l.wg.Go(func() { // it ends with the server
-		select {
-		case <-ended:
-			return
-		case <-ctx.Done():
-		}
-		_, _ = l.stop() // it may have ended
-		select {
-		case <-ended:
-		case <-time.After(labGrace):
-			_ = cmd.Process.Kill()
-		}
+		err := cmd.Wait()
+		first <- badRequest("%s", l.end(err, string(stderr.kept)))
 	})
 	select {
-	case <-ended:
-	case <-begun:
+	case err := <-first:
+		return err
 	case <-time.After(labFirst):
 		return nil
-	}
-	select {
-	case <-begun: // it has reported something, and may have ended then
-		return nil
-	default:
-		return badRequest("%s", why)
 	}
 }
 

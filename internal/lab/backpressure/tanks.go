@@ -36,7 +36,7 @@ func (o *observation) offer(b *lab.Bench, s *Settings, g *kit.Stack, w *kit.Work
 	if s.Slow == kit.SlowWork {
 		add(record.Control{Name: "workers", Label: "workers", Min: 1, Max: kit.MaxWorkers, Value: strconv.Itoa(s.Workers)},
 			func(v string) { w.Number.Store(int64(number(v))) })
-		add(record.Control{Name: "work", Label: "work per event", Min: kit.Milliseconds(kit.MinWork), Max: 100, Unit: "ms",
+		add(record.Control{Name: "work", Label: "work per event", Min: 1, Max: 100, Unit: "ms",
 			Value: strconv.FormatFloat(kit.Milliseconds(s.Work), 'f', -1, 64)}, func(v string) { w.Work.Store(int64(number(v) * float64(time.Millisecond))) })
 		add(record.Control{Name: "pause", Label: "workers are", Values: []string{"working", "paused"}, Value: "working"},
 			func(v string) { w.Paused.Store(v == "paused") })

@@ -61,7 +61,7 @@ func (s *Settings) SetTopic(cfg kafka.Config, topic string) {
 	s.From = &FromTopic{Kafka: cfg, Topic: topic}
 }
 
-// Source implements lab.Sourced.
+// Source is what a report says of the records.
 func (s *Settings) Source() string {
 	if s.From != nil {
 		return "records of the topic " + s.From.Topic
@@ -121,7 +121,7 @@ func (s *Settings) run(ctx context.Context, b *lab.Bench, r *lab.Report, ways []
 		return err
 	}
 	s.judgeProducers(r, seen)
-	for _, c := range deliveries() {
+	for _, c := range []delivery{deliverSafe, deliverOnce, deliverNever} {
 		o, err := run.deliver(ctx, c)
 		if err != nil {
 			return fmt.Errorf("%s: %w", c, err)

@@ -27,17 +27,10 @@ const (
 	deliverNever delivery = "cut, acks=0"
 )
 
-func deliveries() []delivery { return []delivery{deliverSafe, deliverOnce, deliverNever} }
-
 func (d delivery) setting() ProducerSetting {
 	s := BaseSetting()
-	s.Linger = 5 * time.Millisecond
-	switch d {
-	case deliverOnce:
-		s.Acks, s.Idempotent = "1", false
-	case deliverNever:
-		s.Acks, s.Idempotent = "0", false
-	}
+	s.Linger, s.Idempotent = 5*time.Millisecond, d == deliverSafe
+	s.Acks = map[delivery]string{deliverSafe: "all", deliverOnce: "1", deliverNever: "0"}[d]
 	return s
 }
 
@@ -65,7 +58,8 @@ func (x *run) deliver(ctx context.Context, d delivery) (*deliverySeen, error) {
 	if err := cmp.Or(w.pace(ctx, 1000, time.Second), w.flush(ctx)); err != nil {
 		return nil, err
 	}
-	o := &deliverySeen{of: d, written: w.next, refused: w.refusals()}
+	_, refused := w.results()
+	o := &deliverySeen{of: d, written: w.next, refused: refused}
 	n.mu.Lock()
 	o.swallowed, o.voided = n.swallowed, n.voided
 	n.mu.Unlock()

@@ -200,7 +200,8 @@ func (x *run) producer(ctx context.Context, o *producerSeen) error {
 	o.seconds += took
 	o.paced += w.next
 	o.short = o.short || took > 2*x.s.Offer.Seconds()
-	o.latency = append(o.latency, w.latencies()...)
+	latency, _ := w.results()
+	o.latency = append(o.latency, latency...)
 	start = time.Now()
 	for range x.s.Flood {
 		w.write(ctx, time.Time{})
@@ -210,7 +211,8 @@ func (x *run) producer(ctx context.Context, o *producerSeen) error {
 	}
 	o.flood, o.floodSeconds = o.flood+int64(x.s.Flood), o.floodSeconds+time.Since(start).Seconds()
 	written := w.next
-	o.written, o.refused = o.written+written, o.refused+w.refusals()
+	_, refused := w.results()
+	o.written, o.refused = o.written+written, o.refused+refused
 	// The client reports a batch to its hook a moment after its records are acknowledged.
 	if _, err := kit.Until(ctx, func() bool { _, n := o.wire.sofar(); return n >= o.written-o.refused }); err != nil {
 		return err
@@ -228,7 +230,8 @@ func (x *run) report(o *producerSeen, w *numbered, cpu time.Duration) {
 	if !x.warm {
 		return
 	}
-	sofar := producerSeen{of: o.of, paced: o.paced + w.next, cpu: o.cpu + cpu, latency: slices.Concat(o.latency, w.latencies())}
+	latency, _ := w.results()
+	sofar := producerSeen{of: o.of, paced: o.paced + w.next, cpu: o.cpu + cpu, latency: append(latency, o.latency...)}
 	slices.Sort(sofar.latency)
 	if len(sofar.latency) > 0 {
 		x.b.Tradeoff(sofar.tradeoff())
@@ -326,17 +329,11 @@ func (w *numbered) again(ctx context.Context) error {
 	return w.flush(ctx)
 }
 
-func (w *numbered) refusals() int64 {
+// results returns the latencies so far, and how many records were refused.
+func (w *numbered) results() (latency []float64, refused int64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.refused
-}
-
-// latencies returns those so far.
-func (w *numbered) latencies() []float64 {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return slices.Clone(w.latency)
+	return slices.Clone(w.latency), w.refused
 }
 
 // paceReportEvery is seldom enough to cost nothing that is measured.

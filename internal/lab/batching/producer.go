@@ -11,8 +11,6 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
-
-	"github.com/weir-project/weir/internal/lab/kit"
 )
 
 // ProducerSetting is how a producer makes batches of records and sends them.
@@ -168,7 +166,7 @@ func (s ProducerSetting) check() error {
 	case s.Batch < minBatch || s.Batch > maxBatch:
 		return fmt.Errorf("a batch of %d bytes is not between %d and %d, which is what brokers accept", s.Batch, minBatch, maxBatch)
 	case !known:
-		return kit.NoSuch("compression", s.Compression, slices.Sorted(maps.Keys(codecs())))
+		return fmt.Errorf("unknown compression %q: choose one of %s", s.Compression, strings.Join(slices.Sorted(maps.Keys(codecs())), ", "))
 	case s.Acks != "all" && s.Acks != "1" && s.Acks != "0":
 		return fmt.Errorf("acks=%s: want all, 1 or 0", s.Acks)
 	case s.Idempotent && s.Acks != "all":

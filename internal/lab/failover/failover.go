@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kgo"
+
 	"github.com/weir-project/weir/internal/cluster"
 	"github.com/weir-project/weir/internal/lab"
 	"github.com/weir-project/weir/internal/lab/kit"
@@ -32,16 +34,20 @@ const (
 	AcksEvery Case = "every"
 )
 
-// title is what a report calls the case.
-func (c Case) title() string {
-	switch c {
-	case AcksAll:
-		return "acks=all, min 2"
-	case AcksEvery:
-		return "acks=all, min 3"
-	}
-	return "acks=" + string(c)
+// details are what differs between cases: what a report calls them, min.insync.replicas of the
+// topic, and what its producer waits for.
+var details = map[Case]struct {
+	title, least string
+	acks         kgo.Acks
+}{
+	AcksNone:   {"acks=0", "1", kgo.NoAck()},
+	AcksLeader: {"acks=1", "1", kgo.LeaderAck()},
+	AcksAll:    {"acks=all, min 2", "2", kgo.AllISRAcks()},
+	AcksEvery:  {"acks=all, min 3", "3", kgo.AllISRAcks()},
 }
+
+// title is what a report calls the case.
+func (c Case) title() string { return details[c].title }
 
 // MarshalText implements encoding.TextMarshaler: the settings in a report have titles.
 func (c Case) MarshalText() ([]byte, error) { return []byte(c.title()), nil }
@@ -77,7 +83,7 @@ type Settings struct {
 	Break string `flag:"break" json:"break,omitempty" choices:"trim,twice,idle"`
 }
 
-// Source implements lab.Sourced.
+// Source is what a report says of the records.
 func (s *Settings) Source() string { return "numbered records" }
 
 // embeddedClaim is the part of the claim that one shared copy of the log can

@@ -130,7 +130,7 @@ func TestFailoverSettings(t *testing.T) {
 			t.Errorf("want an error with %q, got %v", says, err)
 		}
 	}
-	body, err := json.Marshal(Lab.With(setting.New[Settings]()).Settings())
+	body, err := json.Marshal(Lab.With(setting.New[Settings]()).Values())
 	if want := `{"after_s":4,"before_s":4,"cases":["acks=0","acks=1","acks=all, min 2","acks=all, min 3"],"hold_s":2,"rate":500}`; err != nil || string(body) != want {
 		t.Errorf("settings in a report are %s, %v", body, err)
 	}

@@ -72,13 +72,7 @@ func (f *run) mark(format string, args ...any) {
 // open makes the topic: one partition, so that only one broker matters.
 func (f *run) open(ctx context.Context) error {
 	f.show("creating a topic")
-	least := "1"
-	switch f.of {
-	case AcksAll:
-		least = "2"
-	case AcksEvery:
-		least = "3"
-	}
+	least := details[f.of].least
 	if _, err := f.admin.CreateTopic(ctx, 1, 3, map[string]*string{"min.insync.replicas": &least}, f.topic); err != nil {
 		return fmt.Errorf("create topic: %w", err)
 	}
@@ -118,12 +112,9 @@ func (f *run) partition(ctx context.Context) (kadm.PartitionDetail, error) {
 // clients opens the producer and the consumer of the case.
 func (f *run) clients() (producer, consumer *kgo.Client, err error) {
 	opts := []kgo.Opt{kgo.DefaultProduceTopic(f.topic), kgo.ProducerLinger(0), kgo.MaxBufferedRecords(1 << 20),
-		kgo.MetadataMinAge(100 * time.Millisecond), kgo.ProduceRequestTimeout(5 * time.Second)}
-	switch f.of {
-	case AcksNone:
-		opts = append(opts, kgo.RequiredAcks(kgo.NoAck()), kgo.DisableIdempotentWrite())
-	case AcksLeader:
-		opts = append(opts, kgo.RequiredAcks(kgo.LeaderAck()), kgo.DisableIdempotentWrite())
+		kgo.MetadataMinAge(100 * time.Millisecond), kgo.ProduceRequestTimeout(5 * time.Second), kgo.RequiredAcks(details[f.of].acks)}
+	if f.of == AcksNone || f.of == AcksLeader {
+		opts = append(opts, kgo.DisableIdempotentWrite())
 	}
 	if producer, err = f.kafka.NewClient(opts...); err != nil {
 		return nil, nil, err

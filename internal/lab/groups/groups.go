@@ -80,21 +80,11 @@ type Settings struct {
 	// that the lab offers while it runs. Its bound limits what is kept of every record.
 	Play time.Duration `flag:"play" json:"play_s" default:"0s" min:"0s" max:"10m"`
 	Seed int64         `flag:"seed" json:"seed" default:"1" simulated:"only"`
-	// Live is where the events are from that are written at the Rate, recorded first; nil
-	// for simulated ones.
-	Live *kit.Upstream `json:"live,omitempty"`
+	// FromLive is where the events are from that are written at the Rate, recorded first.
+	kit.FromLive
 	// Break is empty, or a way to break the experiment on purpose.
 	Break string `flag:"break" json:"break,omitempty" choices:"skip,forget,eager,idle"`
 }
-
-// SetLive takes events from a live stream.
-func (s *Settings) SetLive(u *kit.Upstream) { s.Live = u }
-
-// Source implements lab.Sourced.
-func (s *Settings) Source() string { return s.Live.Name() }
-
-// Check says what is wrong with the live stream.
-func (s *Settings) Check() error { return s.Live.Check() }
 
 // properties make brokers as quick to notice a killed member of a KIP-848 group,
 // where they decide, as its own settings make them with one of the others. Apache Kafka

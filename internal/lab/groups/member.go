@@ -176,7 +176,7 @@ func (m *member) expelled(ids []int32) {
 // disturbed notes why no claim about the group can be checked, unless the lab itself has
 // killed the member.
 func (m *member) disturbed(format string, args ...any) {
-	if m.net.IsCut() {
+	if m.net.State().Cut {
 		return
 	}
 	m.g.mu.Lock()
@@ -189,7 +189,7 @@ func (m *member) lost(ids []int32) {
 	m.g.mu.Lock()
 	defer m.g.mu.Unlock()
 	for _, id := range ids {
-		if m.parts[id] != nil && !m.net.IsCut() { // what the client of a killed member reports does not count
+		if m.parts[id] != nil && !m.net.State().Cut { // what the client of a killed member reports does not count
 			delete(m.parts, id)
 			m.g.moves = append(m.g.moves, handover{at, id, m.number, false})
 		}
@@ -201,10 +201,9 @@ func (g *group) leave(m *member) {
 	m.stopReading()
 	m.leaveGroup(session)
 	m.cl.CloseAllowingRebalance()
-	_, leaves := m.net.Seen()
 	g.remove(m)
 	g.mu.Lock()
-	g.left += leaves
+	g.left += m.net.State().Leaves
 	g.mu.Unlock()
 }
 
@@ -244,12 +243,12 @@ func (g *group) kill(m *member) {
 func (g *group) bury(m *member, at float64) {
 	m.leaveGroup(10 * time.Millisecond) // which it cannot
 	m.cl.CloseAllowingRebalance()
-	beat, leaves := m.net.Seen()
+	net := m.net.State()
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	d := deathSeen{member: m.number, at: at, beat: g.now() - time.Since(beat).Seconds(), leaves: leaves, parts: map[int32]part{}}
+	d := deathSeen{member: m.number, at: at, beat: g.now() - time.Since(net.Beat).Seconds(), leaves: net.Leaves, parts: map[int32]part{}}
 	// A client that is closed does not report the commit that it waits for.
-	doubtful := m.net.LastCommit().After(m.answered)
+	doubtful := net.Commit.After(m.answered)
 	for id, p := range m.parts {
 		if doubtful {
 			p.tried = p.done

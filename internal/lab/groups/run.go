@@ -11,6 +11,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/weir-project/weir/internal/bluesky"
 	"github.com/weir-project/weir/internal/count"
@@ -327,18 +328,16 @@ func (g *run) membership(ctx context.Context) error {
 // step does something to every group and waits until all have settled.
 func (g *run) step(ctx context.Context, kind, says string, do func(*group) error, also func() error) error {
 	steps := make([]stepSeen, len(g.groups))
-	errs := make([]error, len(g.groups)+1)
-	var wg sync.WaitGroup
+	var all errgroup.Group
 	for i, x := range g.groups {
 		steps[i] = stepSeen{protocol: x.protocol, kind: kind, began: g.now(), before: x.owners()}
 		g.b.Mark(string(x.protocol), says)
-		wg.Go(func() { errs[i] = do(x) })
+		all.Go(func() error { return do(x) })
 	}
 	if also != nil {
-		errs[len(g.groups)] = also()
+		all.Go(also)
 	}
-	wg.Wait()
-	if err := errors.Join(errs...); err != nil {
+	if err := all.Wait(); err != nil {
 		return err
 	}
 	err := g.until(ctx, says, func(int64, int64) bool {
@@ -381,7 +380,7 @@ func (g *run) killOne(ctx context.Context, x *group) error {
 func (g *run) killCounter() error {
 	c := g.counters[steadyGroup][0]
 	c.net.Cut()
-	_, g.counterLeaves = c.net.Seen()
+	g.counterLeaves = c.net.State().Leaves
 	g.counterDied = true
 	g.b.Mark(steadyGroup, "a counter is killed")
 	c.cancel() // it gives up on brokers that it cannot reach

@@ -12,14 +12,20 @@ import (
 
 // Network is the network of one client, which can be cut for good without warning: to
 // the brokers that is what the death of its process or its machine looks like. It
-// reads the requests that pass, so that nobody has to take its word for it.
+// reads the requests that pass, so that a test need not trust the client.
 type Network struct {
-	mu     sync.Mutex
-	conns  map[net.Conn]struct{}
-	dead   bool
-	beat   time.Time // the last heartbeat that was written
-	leaves int       // requests to leave a group that were written
-	commit time.Time // the last commit of positions that was written
+	mu    sync.Mutex
+	conns map[net.Conn]struct{}
+	now   NetworkState
+}
+
+// NetworkState is what has become of a network.
+type NetworkState struct {
+	Cut bool // by Cut
+	// Beat and Commit are when the last heartbeat and the last commit of offsets were written,
+	// Leaves how many requests to leave a group.
+	Beat, Commit time.Time
+	Leaves       int
 }
 
 // NewNetwork returns a network without connections.
@@ -30,7 +36,7 @@ func (m *Network) Option() kgo.Opt {
 	return Dialed(func(c net.Conn) (net.Conn, error) {
 		m.mu.Lock()
 		defer m.mu.Unlock()
-		if m.dead {
+		if m.now.Cut {
 			_ = c.Close() // nothing was written
 			return nil, net.ErrClosed
 		}
@@ -43,32 +49,18 @@ func (m *Network) Option() kgo.Opt {
 func (m *Network) Cut() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.dead = true
+	m.now.Cut = true
 	for c := range m.conns {
 		_ = c.Close() // that is the point
 	}
 	clear(m.conns)
 }
 
-// IsCut reports whether Cut was called.
-func (m *Network) IsCut() bool {
+// State returns what has become of it.
+func (m *Network) State() NetworkState {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.dead
-}
-
-// Seen returns when the last heartbeat was written, and how many requests to leave.
-func (m *Network) Seen() (beat time.Time, leaves int) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.beat, m.leaves
-}
-
-// LastCommit returns when the last commit of offsets was written.
-func (m *Network) LastCommit() time.Time {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.commit
+	return m.now
 }
 
 type networkConn struct {
@@ -79,22 +71,22 @@ type networkConn struct {
 // Write implements net.Conn. A client writes each request in one call.
 func (c *networkConn) Write(p []byte) (int, error) {
 	c.m.mu.Lock()
-	if c.m.dead {
+	if c.m.now.Cut {
 		c.m.mu.Unlock()
 		return 0, net.ErrClosed
 	}
 	switch APIKey(p) {
 	case kmsg.LeaveGroup:
-		c.m.leaves++
+		c.m.now.Leaves++
 	case kmsg.OffsetCommit:
-		c.m.commit = time.Now()
+		c.m.now.Commit = time.Now()
 	case kmsg.Heartbeat:
-		c.m.beat = time.Now()
+		c.m.now.Beat = time.Now()
 	case kmsg.ConsumerGroupHeartbeat:
 		if leavesNextGen(p) {
-			c.m.leaves++
+			c.m.now.Leaves++
 		} else {
-			c.m.beat = time.Now()
+			c.m.now.Beat = time.Now()
 		}
 	}
 	c.m.mu.Unlock()

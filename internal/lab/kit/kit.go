@@ -11,7 +11,6 @@ import (
 	"net"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -62,6 +61,18 @@ func Until(ctx context.Context, ok func() bool) (bool, error) {
 		if err := Wait(ctx, SampleEvery); err != nil {
 			return false, err
 		}
+	}
+}
+
+// happens waits until something is closed; false when Patience is over first.
+func happens(ctx context.Context, closed <-chan struct{}) (bool, error) {
+	select {
+	case <-closed:
+		return true, nil
+	case <-ctx.Done():
+		return false, ctx.Err()
+	case <-time.After(Patience):
+		return false, nil
 	}
 }
 
@@ -253,13 +264,4 @@ func OpenRedis(ctx context.Context, dir string, log *slog.Logger) (*Redis, error
 		return nil, errors.Join(err, r.Close())
 	}
 	return r, nil
-}
-
-// NoSuch rejects an unknown choice.
-func NoSuch[T ~string](what string, got T, all []T) error {
-	names := make([]string, len(all))
-	for i, x := range all {
-		names[i] = string(x)
-	}
-	return fmt.Errorf("unknown %s %q: choose one of %s", what, got, strings.Join(names, ", "))
 }

@@ -12,13 +12,8 @@ import (
 	"time"
 )
 
-// Limits of settings that several labs have.
-const (
-	MaxWorkers = 64
-	MinWork    = time.Millisecond
-	MaxWork    = time.Second
-	MaxCase    = 15 * time.Minute // how long one case may take
-)
+// MaxCase is how long one case may take.
+const MaxCase = 15 * time.Minute
 
 // Offered is every event by its identity, numbered, and the key of each number.
 func (g *Stack) Offered(events int64) (index map[string]int64, keys []string) {

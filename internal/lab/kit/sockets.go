@@ -2,7 +2,6 @@ package kit
 
 import (
 	"context"
-	"errors"
 	"net"
 	"sync"
 	"time"
@@ -17,7 +16,7 @@ const SocketBuffer = 64 << 10
 // did not read.
 type sockets struct {
 	net.Listener
-	first   net.Conn // accepted by await, not yet by Accept
+	dialled chan struct{} // closed when a client is connected
 	mu      sync.Mutex
 	blocked time.Duration // in writes that took over a millisecond, together
 	longest time.Duration
@@ -26,40 +25,11 @@ type sockets struct {
 	client  *net.TCPConn
 }
 
-// await returns when a client has dialled. The connection is kept for Accept.
-func (s *sockets) await(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, Patience)
-	defer cancel()
-	defer context.AfterFunc(ctx, func() { _ = s.Listener.Close() })() // ends Accept
-	c, err := s.Listener.Accept()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.first = c
-	return errors.Join(ctx.Err(), err)
-}
-
-// end closes what the server has not closed.
-func (s *sockets) end() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.first != nil {
-		_ = s.first.Close()
-	}
-	_ = s.Listener.Close() // again, where it was served
-	return nil
-}
-
-// Accept implements net.Listener.
+// Accept implements net.Listener. A client may be connected, and wait, for a while before.
 func (s *sockets) Accept() (net.Conn, error) {
-	s.mu.Lock()
-	c := s.first
-	s.first = nil
-	s.mu.Unlock()
-	if c == nil {
-		var err error
-		if c, err = s.Listener.Accept(); err != nil {
-			return nil, err
-		}
+	c, err := s.Listener.Accept()
+	if err != nil {
+		return nil, err
 	}
 	if t, ok := c.(*net.TCPConn); ok {
 		_ = t.SetWriteBuffer(SocketBuffer) // without it more waits in the kernel: a difference in degree
@@ -129,8 +99,11 @@ func (s *sockets) dial(ctx context.Context, network, addr string) (net.Conn, err
 	if t, ok := c.(*net.TCPConn); ok {
 		_ = t.SetReadBuffer(SocketBuffer)
 		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.client == nil {
+			close(s.dialled)
+		}
 		s.client = t
-		s.mu.Unlock()
 	}
 	return c, nil
 }

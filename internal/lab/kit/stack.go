@@ -1,6 +1,7 @@
 package kit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -81,7 +82,7 @@ type Stack struct {
 
 // OpenStack opens and starts everything. Close must be called unless there is an error.
 func OpenStack(ctx context.Context, b *lab.Bench, cfg StackConfig) (_ *Stack, err error) {
-	g := &Stack{Sockets: &sockets{}, StopIngest: func() error { return nil }}
+	g := &Stack{Sockets: &sockets{dialled: make(chan struct{})}, StopIngest: func() error { return nil }}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, g.Close())
@@ -98,7 +99,7 @@ func OpenStack(ctx context.Context, b *lab.Bench, cfg StackConfig) (_ *Stack, er
 		if g.Sockets.Listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
 			return nil, fmt.Errorf("listen: %w", err)
 		}
-		g.closing(g.Sockets.end)
+		g.closing(func() error { _ = g.Sockets.Close(); return nil }) // again, where it was served
 	}
 	side := context.WithoutCancel(ctx)
 	if err := g.count(side, b, cfg); err != nil {
@@ -110,8 +111,10 @@ func OpenStack(ctx context.Context, b *lab.Bench, cfg StackConfig) (_ *Stack, er
 	if cfg.Live == nil {
 		return g, g.upstream(ctx, b, cfg)
 	}
-	if err := g.Noted.await(ctx); err != nil {
+	if ok, err := happens(ctx, g.Noted.begun); err != nil {
 		return nil, err
+	} else if !ok {
+		return nil, g.Noted.silent()
 	}
 	g.Start = g.Noted.first
 	return g, nil
@@ -152,8 +155,8 @@ func (g *Stack) engine(ctx context.Context, b *lab.Bench) error {
 // upstream opens the simulated Jetstream once the source has dialled, however long
 // brokers take until then: its time begins shortly after.
 func (g *Stack) upstream(ctx context.Context, b *lab.Bench, cfg StackConfig) error {
-	if err := g.Sockets.await(ctx); err != nil {
-		return fmt.Errorf("wait for the source: %w", err)
+	if ok, err := happens(ctx, g.Sockets.dialled); err != nil || !ok {
+		return fmt.Errorf("wait for the source: %w", cmp.Or(err, context.DeadlineExceeded))
 	}
 	timeline, err := simulate.OpenTimeline(simulate.TimelineConfig{World: fmt.Sprintf("bluesky:%d", cfg.Seed), Rate: cfg.Rate,
 		Variant: simulate.MixOf(Collections), History: -lead, Limit: cfg.Events, Log: b.Log})

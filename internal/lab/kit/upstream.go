@@ -34,23 +34,6 @@ func (u *Upstream) Source(cfg bluesky.Config) (*bluesky.Source, error) {
 	return bluesky.New(cfg)
 }
 
-// Check rejects a URL that is not a Jetstream's.
-func (u *Upstream) Check() error {
-	if u == nil {
-		return nil
-	}
-	_, err := u.Source(bluesky.Config{})
-	return err
-}
-
-// Name is what a report calls it.
-func (u *Upstream) Name() string {
-	if u == nil {
-		return lab.SourceSimulated
-	}
-	return lab.SourceLive
-}
-
 // FromLive is for the settings of labs that can take their events from a live stream: they
 // embed it.
 type FromLive struct {
@@ -61,11 +44,22 @@ type FromLive struct {
 // SetLive takes events from a live stream.
 func (f *FromLive) SetLive(u *Upstream) { f.Live = u }
 
-// Source implements lab.Sourced.
-func (f *FromLive) Source() string { return f.Live.Name() }
+// Source is what a report says of it.
+func (f *FromLive) Source() string {
+	if f.Live == nil {
+		return lab.SourceSimulated
+	}
+	return lab.SourceLive
+}
 
 // Check rejects a URL that is not a Jetstream's.
-func (f *FromLive) Check() error { return f.Live.Check() }
+func (f *FromLive) Check() error {
+	if f.Live == nil {
+		return nil
+	}
+	_, err := f.Live.Source(bluesky.Config{})
+	return err
+}
 
 // Payload is one record to write, made before anything is measured.
 type Payload struct {
@@ -200,18 +194,6 @@ func (n *Noted) Kinds() map[string]int64 {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return maps.Clone(n.data)
-}
-
-// await waits for the first event.
-func (n *Noted) await(ctx context.Context) error {
-	select {
-	case <-n.begun:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(Patience):
-	}
-	return n.silent()
 }
 
 // silent returns the reason why no event came.

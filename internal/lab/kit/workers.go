@@ -9,6 +9,9 @@ import (
 	"github.com/weir-project/weir/internal/event"
 )
 
+// MaxWorkers is how many there can be.
+const MaxWorkers = 64
+
 // Workers are the slow stage: each is busy with one event for a fixed time. Two
 // events of one key are never worked on at once nor out of order.
 type Workers struct {

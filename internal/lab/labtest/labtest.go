@@ -18,7 +18,7 @@ import (
 // Perform runs an experiment on the engine that the environment asks for. It skips the test
 // unless WEIR_TEST_LAB is set. The result does not depend on how busy the machine is, unless
 // it is inconclusive.
-func Perform(t *testing.T, e lab.Experiment) *lab.Report {
+func Perform(t *testing.T, e *lab.Experiment) *lab.Report {
 	t.Helper()
 	if os.Getenv("WEIR_TEST_LAB") == "" {
 		t.Skip("runs for seconds to minutes: WEIR_TEST_LAB=1 go test ./internal/lab/...")

@@ -11,32 +11,35 @@ import (
 // segmentBytes is how large one file becomes, in bytes. Disk space is given back a file at a time.
 const segmentBytes = 8 << 20
 
-// disk is the part of a queue on disk, in order. Its files have no name from the moment they
-// are made (where the system allows that), so that a crash leaves nothing behind. Nothing has
-// to be kept: these events are not committed, and upstream sends them again.
+// disk holds chunks of a queue. Its files have no name from the moment they are made (where
+// the system allows that), so that a crash leaves nothing behind. Nothing has to be kept:
+// these events are not committed, and upstream sends them again.
 type disk struct {
-	dir     string
-	entries []entry
-	file    *os.File // the last one, which is written to
-	to      int64    // where to write in it
+	dir  string   // empty for none
+	last *segment // which is written to; nil where none is
 	Spilled
 }
 
-// entry is a chunk on disk, in JSON.
-type entry struct {
-	file   *os.File
+// segment is a file.
+type segment struct {
+	*os.File
+	end    int64 // where to write
+	chunks int   // that are not read yet
+}
+
+// spot is where a chunk lies on disk, in JSON, and what it takes in memory.
+type spot struct {
+	file   *segment
 	at     int64
 	size   int
 	events int
-	memory int64 // bytes that its events take in memory
-	// cursor is the chunk's, or a later one, where the events after it were dropped.
-	cursor event.Cursor
+	memory int64
 }
 
 // Spilled is what waits on disk.
 type Spilled struct {
 	Events int
-	// Bytes is what they take there: at most MaxBytes, and the gaps.
+	// Bytes is what they take there: at most MaxBytes.
 	Bytes, MaxBytes int64
 	// Total counts the events that were ever spilled.
 	Total int64
@@ -45,28 +48,33 @@ type Spilled struct {
 	Err string
 }
 
-// write appends a chunk and reports whether it could. A part that was written before an error
-// is written over. Only a must may exceed the disk's share.
-func (d *disk) write(c *chunk, must bool) bool {
-	data, err := json.Marshal(c)
-	if err == nil && !must && d.Bytes+int64(len(data)) > d.MaxBytes {
+// write moves a chunk to the disk and reports whether it could. A part that was written
+// before an error is written over.
+func (d *disk) write(c *chunk) bool {
+	data, err := json.Marshal(c.Events)
+	if err == nil && d.Bytes+int64(len(data)) > d.MaxBytes {
 		return false
 	}
-	if err == nil && (d.file == nil || d.to >= segmentBytes) {
+	if err == nil && (d.last == nil || d.last.end >= segmentBytes) {
 		err = d.open()
 	}
 	if err == nil {
-		_, err = d.file.WriteAt(data, d.to)
+		_, err = d.last.WriteAt(data, d.last.end)
 	}
 	if d.Err = ""; err != nil {
 		d.Err = fmt.Sprintf("write spill file: %v", err)
 		return false
 	}
-	d.entries = append(d.entries, entry{d.file, d.to, len(data), len(c.Events), c.bytes(), c.Cursor})
-	d.to += int64(len(data))
+	events, memory := c.takes()
+	c.spot = &spot{d.last, d.last.end, len(data), events, memory}
+	light := &event.Batch{Cursor: c.Cursor, Host: c.Host, Received: c.Received}
+	c.Release()
+	c.Batch = light
+	d.last.end += int64(len(data))
+	d.last.chunks++
 	d.Bytes += int64(len(data))
-	d.Events += len(c.Events)
-	d.Total += int64(len(c.Events))
+	d.Events += events
+	d.Total += int64(events)
 	return true
 }
 
@@ -76,52 +84,45 @@ func (d *disk) open() error {
 	if err != nil {
 		return err
 	}
-	_ = os.Remove(f.Name()) // Windows refuses while it is open: remove tries again
-	d.file, d.to = f, 0
+	_ = os.Remove(f.Name()) // Windows refuses while it is open: forget tries again
+	d.last = &segment{File: f}
 	return nil
 }
 
-// read takes the first chunk.
-func (d *disk) read() (*chunk, error) {
-	e := d.entries[0]
-	data := make([]byte, e.size)
-	if _, err := e.file.ReadAt(data, e.at); err != nil {
-		return nil, fmt.Errorf("read spill file: %w", err)
+// read brings a chunk back into memory, where it is not there.
+func (d *disk) read(c *chunk) error {
+	if c.spot == nil {
+		return nil
 	}
-	c := &chunk{}
-	if err := json.Unmarshal(data, c); err != nil {
-		return nil, fmt.Errorf("read spilled events: %w", err)
+	data := make([]byte, c.size)
+	if _, err := c.file.ReadAt(data, c.at); err != nil {
+		return fmt.Errorf("read spill file: %w", err)
 	}
-	c.Cursor = e.cursor
-	d.entries = d.entries[1:]
-	d.Events -= e.events
-	d.Bytes -= int64(e.size)
-	if len(d.entries) == 0 {
-		d.discard()
-	} else if d.entries[0].file != e.file {
-		remove(e.file)
+	b := &event.Batch{Cursor: c.Cursor}
+	if err := json.Unmarshal(data, &b.Events); err != nil {
+		return fmt.Errorf("read spilled events: %w", err)
 	}
-	return c, nil
+	c.Append(b)
+	d.forget(c)
+	return nil
 }
 
-// discard gives up everything on disk.
-func (d *disk) discard() {
-	last := d.file
-	for _, e := range d.entries {
-		if e.file != last && e.file != d.file {
-			remove(e.file)
-		}
-		last = e.file
+// forget gives up the place of a chunk on disk. A file whose chunks are all read is closed,
+// and deleted where it still has a name.
+func (d *disk) forget(c *chunk) {
+	s := c.spot
+	if s == nil {
+		return
 	}
-	if d.file != nil {
-		remove(d.file)
+	c.spot = nil
+	d.Events -= s.events
+	d.Bytes -= int64(s.size)
+	if s.file.chunks--; s.file.chunks > 0 {
+		return
 	}
-	d.entries, d.file, d.to = nil, nil, 0
-	d.Events, d.Bytes = 0, 0
-}
-
-// remove closes a file that nothing reads any more, and deletes it where it still has a name.
-func remove(f *os.File) {
-	_ = f.Close()
-	_ = os.Remove(f.Name())
+	if d.last == s.file {
+		d.last = nil
+	}
+	_ = s.file.Close()
+	_ = os.Remove(s.file.Name())
 }

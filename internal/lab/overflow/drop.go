@@ -1,19 +1,15 @@
 package overflow
 
-import (
-	"fmt"
-
-	"github.com/weir-project/weir/internal/event"
-)
+import "github.com/weir-project/weir/internal/event"
 
 // apply puts a chunk where the policy says. Nothing may overtake events on disk: a change of
 // the policy does not empty it. The cursor behind dropped events is kept in any case, so that
 // they are not delivered again.
 func (q *Queue) apply(c *chunk) {
-	behind := q.onDisk()
-	switch q.policy {
+	behind, policy := q.onDisk(), q.now.Policy
+	switch policy {
 	case DropNewest, Sample:
-		if share := map[Policy]float64{DropNewest: 1, Sample: 0.5}[q.policy]; behind || !q.fits(c, share) {
+		if share := map[Policy]float64{DropNewest: 1, Sample: 0.5}[policy]; behind || !q.fits(c, share) {
 			q.filter(c, q.admit(behind))
 		}
 	case DropOldest:
@@ -24,26 +20,28 @@ func (q *Queue) apply(c *chunk) {
 		})
 		q.refill()
 	}
-	if q.onDisk() || (behind || q.policy == Spill) && len(q.chunks) > 0 && !q.fits(c, 1) {
-		q.spill(c)
-	} else {
-		q.add(c)
+	spill := q.onDisk() || (behind || policy == Spill) && len(q.chunks) > 0 && !q.fits(c, 1)
+	if spill && (len(c.Events) == 0 || !q.disk.write(c)) {
+		// The disk's share is used up, or the disk fails: the gaps and the cursor stay in memory.
+		// Gaps may be more than fits, but they are little, and a proof.
+		q.filter(c, func(*event.Event) bool { return false })
 	}
+	q.add(c)
 }
 
 // admit returns a function that says which of the new events DropNewest or Sample keep.
 // Neither admits any while older ones wait on disk.
 func (q *Queue) admit(behind bool) func(*event.Event) bool {
-	events, bytes, full := q.events, q.bytes, behind
+	events, bytes, full := q.now.Events, q.now.Bytes, behind
 	return func(e *event.Event) bool {
-		fill := max(float64(events+1)/float64(q.maxEvents), float64(bytes+size(e))/float64(q.maxBytes))
-		if q.policy == DropNewest {
+		fill := max(float64(events+1)/float64(q.now.MaxEvents), float64(bytes+size(e))/float64(q.now.MaxBytes))
+		if q.now.Policy == DropNewest {
 			full = full || fill > 1 // once one was dropped, so are all that follow: no small one slips by
 		}
 		if full || fill > 1 {
 			return false
 		}
-		if q.policy == Sample {
+		if q.now.Policy == Sample {
 			q.credit += min(1, 2*(1-fill))
 			if fill > 0.5 && q.credit < 1 {
 				return false
@@ -56,14 +54,15 @@ func (q *Queue) admit(behind bool) func(*event.Event) bool {
 	}
 }
 
-// filter drops the events of a new chunk that are not admitted, except gaps.
+// filter drops the events of a chunk that are not admitted, except gaps. An event that is not
+// stored anyway is not a loss.
 func (q *Queue) filter(c *chunk, admit func(*event.Event) bool) {
 	left := c.Events[:0]
 	for _, e := range c.Events {
 		if e.Route == event.Gap || admit(&e) {
 			left = append(left, e)
-		} else {
-			q.drop(&e)
+		} else if e.Route != event.Skip {
+			q.now.Dropped[q.now.Policy]++
 		}
 	}
 	clear(c.Events[len(left):])
@@ -73,46 +72,23 @@ func (q *Queue) filter(c *chunk, admit func(*event.Event) bool) {
 // dropOldest drops events from the front of the memory until enough returns true, which is
 // asked before each; nothing may be left to drop before.
 func (q *Queue) dropOldest(enough func() bool) {
-	kept := q.chunks[:0]
 	done := false
-	for _, c := range q.chunks {
-		if !done {
+	kept := q.chunks[:0]
+	for i, c := range q.chunks {
+		if i < q.loaded && !done {
 			q.filter(c, func(e *event.Event) bool {
 				if done = done || enough(); !done {
-					q.events--
-					q.bytes -= size(e)
+					q.now.Events--
+					q.now.Bytes -= size(e)
 				}
 				return done
 			})
 		}
-		if len(c.Events) > 0 {
+		if i >= q.loaded || len(c.Events) > 0 {
 			kept = append(kept, c)
 		}
 	}
+	q.loaded -= len(q.chunks) - len(kept)
 	clear(q.chunks[len(kept):])
 	q.chunks = kept
-}
-
-// drop counts an event as dropped. One that is not stored anyway is not a loss.
-func (q *Queue) drop(e *event.Event) {
-	if e.Route != event.Skip {
-		q.dropped[q.policy]++
-	}
-}
-
-// spill puts a chunk behind the events on disk. Where the disk's share is used up or the disk
-// fails, it drops the events and keeps the gaps and the cursor.
-func (q *Queue) spill(c *chunk) {
-	if len(c.Events) > 0 && q.disk.write(c, false) {
-		return
-	}
-	q.filter(c, func(*event.Event) bool { return false })
-	switch n := len(q.disk.entries); {
-	case n == 0:
-		q.add(c) // gaps are more than fits, but little, and a proof
-	case len(c.Events) == 0:
-		q.disk.entries[n-1].cursor = c.Cursor
-	case !q.disk.write(c, true):
-		q.err = fmt.Errorf("%w: a gap cannot be written behind them: %s", ErrSpill, q.disk.Err)
-	}
 }

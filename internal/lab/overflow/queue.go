@@ -1,7 +1,6 @@
 package overflow
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -19,77 +18,44 @@ var ErrClosed = errors.New("queue is closed")
 // returned.
 var ErrSpill = errors.New("spilled events cannot be read back from disk")
 
-// batchBytes is how large a batch becomes at most that Get puts together of several, in bytes.
+// batchBytes is how large a batch becomes at most that is put together of several, in bytes.
 const batchBytes = 120 << 10
 
 // Queue holds batches in the order in which they were put, in memory and, behind those, on
 // disk. It is for one goroutine that puts and one that gets; the rest is safe for any.
 type Queue struct {
-	maxEvents int
-	maxBytes  int64
-
 	mu      sync.Mutex
 	changed *sync.Cond
 	chunks  []*chunk
-	events  int
-	bytes   int64
-	disk    *disk // nil without a directory
+	loaded  int // how many of the chunks are ready for Get; of the rest the first one is on disk
+	now     Stats
+	disk    disk
 	err     error // why the disk cannot be read back
 	closed  bool
 
-	policy  Policy
-	credit  float64 // of Sample: a whole one admits an event
-	dropped Drops
-
-	blocked time.Duration // finished waits of the putter
-	since   time.Time     // when its present wait began; zero when it does not wait
+	credit float64   // of Sample: a whole one admits an event
+	since  time.Time // when the present wait of the putter began; zero when it does not wait
 }
 
-// chunk is a batch that waits. It has memory of its own, as much as its events need: batches
-// from the pool would hold 128 KiB each, however small they are.
+// chunk is a batch that waits. Its events are put together from several small ones, because
+// each batch holds 128 KiB, however small it is.
 type chunk struct {
-	Events   []event.Event
-	Cursor   event.Cursor
-	Host     string
-	Received time.Time
+	*event.Batch // without events and memory while they are on disk
+	*spot        // on disk; nil in memory
 }
 
 // size is how many bytes of memory an event takes.
 func size(e *event.Event) int64 { return int64(len(e.Key) + len(e.Value) + len(e.ID)) }
 
-func (c *chunk) bytes() (n int64) {
+// takes is how many events a chunk has, and how many bytes of memory they take.
+func (c *chunk) takes() (events int, bytes int64) {
+	if c.spot != nil {
+		return c.events, c.memory
+	}
 	for i := range c.Events {
-		n += size(&c.Events[i])
+		bytes += size(&c.Events[i])
 	}
-	return n
-}
-
-// copyOf copies a batch, which the caller may release then.
-func copyOf(b *event.Batch) *chunk {
-	c := &chunk{Events: make([]event.Event, len(b.Events)), Cursor: b.Cursor, Host: b.Host, Received: b.Received}
-	for i, e := range b.Events {
-		e.Key, e.Value, e.ID = bytes.Clone(e.Key), bytes.Clone(e.Value), bytes.Clone(e.ID)
-		c.Events[i] = e
-	}
-	return c
-}
-
-// appendTo appends the chunk to a batch.
-func (c *chunk) appendTo(b *event.Batch) {
-	own := func(p []byte) []byte {
-		if p == nil { // a record's nil key means none
-			return nil
-		}
-		return b.Copy(p)
-	}
-	for _, e := range c.Events {
-		e.Key, e.Value, e.ID = own(e.Key), own(e.Value), own(e.ID)
-		*b.Add() = e
-	}
-	b.Cursor, b.Host = c.Cursor, c.Host
-	if b.Received.IsZero() {
-		b.Received = c.Received
-	}
+	return len(c.Events), bytes
 }
 
 // sameUpstream reports whether both chunks come from the same server.
@@ -114,11 +80,9 @@ type Stats struct {
 // New returns a queue. A batch that is larger than its bounds by itself is admitted when the
 // queue is empty.
 func New(cfg Config) *Queue {
-	q := &Queue{maxEvents: max(cfg.Events, 1), maxBytes: max(cfg.Bytes, 1)}
+	q := &Queue{now: Stats{MaxEvents: max(cfg.Events, 1), MaxBytes: max(cfg.Bytes, 1)},
+		disk: disk{dir: cfg.Dir, Spilled: Spilled{MaxBytes: cfg.DiskBytes}}}
 	q.changed = sync.NewCond(&q.mu)
-	if cfg.Dir != "" {
-		q.disk = &disk{dir: cfg.Dir, Spilled: Spilled{MaxBytes: cfg.DiskBytes}}
-	}
 	q.SetPolicy(cfg.Policy)
 	return q
 }
@@ -128,10 +92,10 @@ func New(cfg Config) *Queue {
 func (q *Queue) SetPolicy(p Policy) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if p >= policies || p == Spill && q.disk == nil {
+	if p >= policies || p == Spill && q.disk.dir == "" {
 		p = Block
 	}
-	q.policy = p
+	q.now.Policy = p
 	q.changed.Broadcast()
 }
 
@@ -154,16 +118,16 @@ func (q *Queue) wait(ctx context.Context, ok func() bool) error {
 // Put takes ownership of b. It waits until there is space for it, or drops what the policy
 // says. It returns ErrClosed, or the context's error, and then b still belongs to the caller.
 func (q *Queue) Put(ctx context.Context, b *event.Batch) error {
-	c := copyOf(b)
+	c := &chunk{Batch: b}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	admitted := func() bool {
-		return q.closed || q.policy != Block || !q.onDisk() && (len(q.chunks) == 0 || q.fits(c, 1))
+		return q.closed || q.now.Policy != Block || !q.onDisk() && (len(q.chunks) == 0 || q.fits(c, 1))
 	}
 	if !admitted() {
 		q.since = time.Now()
 		err := q.wait(ctx, admitted)
-		q.blocked += time.Since(q.since)
+		q.now.Blocked += time.Since(q.since)
 		q.since = time.Time{}
 		if err != nil {
 			return err
@@ -172,7 +136,6 @@ func (q *Queue) Put(ctx context.Context, b *event.Batch) error {
 	if q.closed {
 		return ErrClosed
 	}
-	b.Release()
 	q.apply(c)
 	q.changed.Broadcast()
 	return nil
@@ -180,18 +143,36 @@ func (q *Queue) Put(ctx context.Context, b *event.Batch) error {
 
 // fits reports whether the chunk fits into a share of the memory.
 func (q *Queue) fits(c *chunk, share float64) bool {
-	return float64(q.events+len(c.Events)) <= share*float64(q.maxEvents) && float64(q.bytes+c.bytes()) <= share*float64(q.maxBytes)
+	events, bytes := c.takes()
+	return float64(q.now.Events+events) <= share*float64(q.now.MaxEvents) && float64(q.now.Bytes+bytes) <= share*float64(q.now.MaxBytes)
 }
 
-// add puts a chunk behind the others in memory.
+// add puts a chunk behind the others: its events behind those of the last chunk, where that
+// has room for them and is in memory, too.
 func (q *Queue) add(c *chunk) {
-	if n := len(q.chunks); len(c.Events) == 0 && n > 0 && q.chunks[n-1].sameUpstream(c) {
-		q.chunks[n-1].Cursor = c.Cursor
+	if c.spot != nil {
+		q.chunks = append(q.chunks, c)
 		return
 	}
-	q.chunks = append(q.chunks, c)
-	q.events += len(c.Events)
-	q.bytes += c.bytes()
+	n := len(q.chunks)
+	events, bytes := c.takes()
+	room := func(last *chunk) bool {
+		return last.sameUpstream(c) && (events == 0 || last.spot == nil && int64(last.Bytes())+bytes <= batchBytes)
+	}
+	if n == 0 || !room(q.chunks[n-1]) {
+		last := &chunk{Batch: event.NewBatch()}
+		last.Host = c.Host
+		if !q.onDisk() {
+			q.loaded++
+		}
+		q.chunks, n = append(q.chunks, last), n+1
+	}
+	if q.loaded == n {
+		q.now.Events += events
+		q.now.Bytes += bytes
+	}
+	q.chunks[n-1].Append(c.Batch)
+	c.Release()
 }
 
 // Get returns the oldest events, of one server and with the cursor behind them, and waits
@@ -200,46 +181,44 @@ func (q *Queue) add(c *chunk) {
 func (q *Queue) Get(ctx context.Context) (*event.Batch, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if err := q.wait(ctx, func() bool { return len(q.chunks) > 0 || q.closed || q.err != nil }); err != nil {
+	if err := q.wait(ctx, func() bool { return q.loaded > 0 || q.closed || q.err != nil }); err != nil {
 		return nil, err
 	}
 	switch {
 	case q.err != nil:
 		return nil, q.err
-	case len(q.chunks) == 0:
+	case q.loaded == 0:
 		return nil, ErrClosed
 	}
-	b, first := event.NewBatch(), q.chunks[0]
-	for len(q.chunks) > 0 {
-		c := q.chunks[0]
-		if c != first && (int64(b.Bytes())+c.bytes() > batchBytes || !c.sameUpstream(first)) {
-			break
-		}
-		q.chunks[0], q.chunks = nil, q.chunks[1:]
-		q.events -= len(c.Events)
-		q.bytes -= c.bytes()
-		c.appendTo(b)
-	}
+	c := q.chunks[0]
+	q.chunks[0], q.chunks = nil, q.chunks[1:]
+	q.loaded--
+	events, bytes := c.takes()
+	q.now.Events -= events
+	q.now.Bytes -= bytes
 	q.refill()
 	q.changed.Broadcast()
-	return b, nil
+	return c.Batch, nil
 }
 
 // onDisk reports whether events wait on disk: then new ones go behind them.
-func (q *Queue) onDisk() bool { return q.disk != nil && len(q.disk.entries) > 0 }
+func (q *Queue) onDisk() bool { return q.loaded < len(q.chunks) }
 
 // refill moves chunks from disk into the memory that is free.
 func (q *Queue) refill() {
 	for q.onDisk() && q.err == nil {
-		if n := q.disk.entries[0]; len(q.chunks) > 0 && (q.events+n.events > q.maxEvents || q.bytes+n.memory > q.maxBytes) {
+		c := q.chunks[q.loaded]
+		if q.loaded > 0 && !q.fits(c, 1) {
 			return
 		}
-		c, err := q.disk.read()
-		if err != nil {
+		if err := q.disk.read(c); err != nil {
 			q.err = fmt.Errorf("%w: %w", ErrSpill, err)
 			return
 		}
-		q.add(c)
+		events, bytes := c.takes()
+		q.loaded++
+		q.now.Events += events
+		q.now.Bytes += bytes
 	}
 }
 
@@ -257,10 +236,10 @@ func (q *Queue) Discard() {
 	q.Close()
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.chunks, q.events, q.bytes = nil, 0, 0
-	if q.disk != nil {
-		q.disk.discard()
+	for _, c := range q.chunks {
+		q.disk.forget(c)
 	}
+	q.chunks, q.loaded, q.now.Events, q.now.Bytes = nil, 0, 0, 0
 }
 
 // open makes an empty queue of a closed one. Its counts go on.
@@ -275,10 +254,8 @@ func (q *Queue) open() {
 func (q *Queue) Stats() Stats {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	s := Stats{Events: q.events, MaxEvents: q.maxEvents, Bytes: q.bytes, MaxBytes: q.maxBytes, Blocked: q.blocked, Policy: q.policy, Dropped: q.dropped}
-	if q.disk != nil {
-		s.Spilled = q.disk.Spilled
-	}
+	s := q.now
+	s.Spilled = q.disk.Spilled
 	if !q.since.IsZero() {
 		s.Blocked += time.Since(q.since)
 	}

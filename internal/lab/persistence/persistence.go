@@ -39,18 +39,15 @@ type Settings struct {
 	Between time.Duration `flag:"between" json:"between_s" default:"4s" short:"1s" min:"500ms" max:"1m"`
 	// Rate is the events per second of the simulated Bluesky.
 	Rate float64 `flag:"rate" json:"rate" default:"500" min:"20" max:"5000" simulated:"only"`
-	// Live is where weir's Bluesky comes from, whatever the Rate; nil for the simulated
-	// streams. WikipediaURL is its Wikipedia's, empty for the public one.
-	Live         *kit.Upstream `json:"live,omitempty"`
-	WikipediaURL string        `json:"wikipedia_url,omitempty"`
+	// FromLive is where weir's Bluesky comes from, whatever the Rate. WikipediaURL is its
+	// Wikipedia's, empty for the public one.
+	kit.FromLive
+	WikipediaURL string `json:"wikipedia_url,omitempty"`
 	// Break is empty, or a way to break the experiment on purpose.
 	Break string `flag:"break" json:"break,omitempty" choices:"forget,spare"`
 
 	program string
 }
-
-// SetLive takes Bluesky's events from a live stream.
-func (s *Settings) SetLive(u *kit.Upstream) { s.Live = u }
 
 // SetWikipedia takes Wikipedia's events, where Bluesky's are live, from a server.
 func (s *Settings) SetWikipedia(url string) { s.WikipediaURL = url }
@@ -58,15 +55,12 @@ func (s *Settings) SetWikipedia(url string) { s.WikipediaURL = url }
 // SetProgram names the program that runs weir, by its path.
 func (s *Settings) SetProgram(path string) { s.program = path }
 
-// Source implements lab.Sourced.
-func (s *Settings) Source() string { return s.Live.Name() }
-
 // Check says what is wrong with the live stream and the program.
 func (s *Settings) Check() error {
 	if s.program == "" {
 		return errors.New("no program to kill")
 	}
-	return s.Live.Check()
+	return s.FromLive.Check()
 }
 
 // Cases of the experiment.
