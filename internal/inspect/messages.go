@@ -165,6 +165,7 @@ type reading struct {
 	end           OffsetKind
 	low, from, to map[int32]int64
 	parts         []int32
+	backward      bool       // from the newest message
 	mu            sync.Mutex // guards progress while partitions are read concurrently
 	progress      Progress
 	callback      error
@@ -286,10 +287,15 @@ func (r *reading) deliver(m Message) error {
 	return err
 }
 
-// scanned accounts for messages that were looked at.
-func (r *reading) scanned(c chunk) error {
+// scanned accounts for messages of a partition that were looked at.
+func (r *reading) scanned(p int32, c chunk) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if !r.backward {
+		if r.progress.Next[p] = c.Next; len(c.found) > 0 {
+			r.progress.Next[p] = c.found[0].Offset
+		}
+	}
 	r.progress.Scanned += int64(len(c.Records))
 	r.progress.Trimmed += c.Trimmed
 	if r.q.OnProgress != nil {

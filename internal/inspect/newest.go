@@ -2,195 +2,132 @@ package inspect
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"math"
 	"slices"
-	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/weir-project/weir/internal/scan"
 )
 
 const (
-	// newestBudget bounds the bytes that Newest holds, over all partitions.
-	newestBudget = 256 << 20
-	// newestLanes is how many partitions are searched at once.
-	newestLanes = 4
-	// firstStep is the least number of offsets that is stepped back at first.
+	// newestBudget bounds the bytes of the messages that Newest has chosen, and of those
+	// that it has read and not chosen yet.
+	newestBudget = 128 << 20
+	// firstStep is how many offsets more than the messages wanted are stepped back at
+	// first, and lastStep bounds a step.
 	firstStep = 32
+	lastStep  = 1 << 40
 )
 
-// newest finds the newest messages of each partition, merges them by time and
-// hands over the newest of all. A limit of the scan is shared out among the
-// partitions, so that each is searched back to a known offset.
+// newest reads every partition backward, merges them by time, and delivers the newest
+// messages of all, the oldest of them first. A limit of the scan is shared out among the
+// partitions. Before says where older messages go on: in each partition before the oldest
+// one that was chosen, and after the newest one that was not.
 func (r *reading) newest(ctx context.Context) error {
-	tails := make(map[int32]*tail, len(r.parts))
-	g, in := errgroup.WithContext(ctx)
-	g.SetLimit(newestLanes)
-	reader := r.readerFor(newestLanes)
-	for _, p := range r.parts {
-		t := &tail{want: r.q.From.n, budget: newestBudget / int64(len(r.parts)), reached: r.to[p], left: math.MaxInt64}
-		if r.q.MaxScanned > 0 {
-			t.left = max(1, r.q.MaxScanned/int64(len(r.parts)))
+	r.backward = true
+	defer func() { r.backward = false }()
+	reader, share := r.readerFor(mergeReads), int64(math.MaxInt64)
+	if r.q.MaxScanned > 0 {
+		share = max(1, r.q.MaxScanned/int64(len(r.parts)))
+	}
+	var lanes []*lane
+	for _, p := range slices.Backward(r.parts) { // of equal times, those of the last partition count as the newest
+		l := newLane(p, r.to[p], share)
+		l.done = l.next <= r.low[p] || r.q.From.n == 0
+		step := min(r.q.From.n, lastStep) + firstStep
+		l.read = func(ctx context.Context) error {
+			defer func() { step = min(4*step, lastStep) }()
+			return r.back(ctx, reader, l, step)
 		}
-		tails[p] = t
-		g.Go(func() error { return t.search(in, r, reader, p) })
+		lanes = append(lanes, l)
 	}
-	if err := g.Wait(); err != nil {
-		return err
+	var chosen []Message // the newest first
+	var size int64
+	limited := r.merge(ctx, lanes, func(_ *lane, m Message) error {
+		chosen = append(chosen, m)
+		if size += m.size(); int64(len(chosen)) >= r.q.From.n {
+			return ErrStop
+		}
+		if r.progress.Incomplete = size >= newestBudget; r.progress.Incomplete {
+			return errLimit
+		}
+		return nil
+	})
+	if limited != nil && !errors.Is(limited, ErrStop) && !errors.Is(limited, errLimit) {
+		return limited
 	}
-	found := r.choose(tails)
-	for k := range found {
-		if err := r.deliver(found[k].Message); err != nil {
+	for _, m := range slices.Backward(chosen) {
+		if err := r.deliver(m); err != nil {
 			return err
 		}
-		found[k] = candidate{} // may be large
 	}
-	limited := false
-	for p, t := range tails {
-		r.progress.Next[p] = r.to[p]
-		limited = limited || t.ended() && t.reached > r.low[p]
-	}
-	if limited {
-		return errLimit
-	}
-	return nil
-}
-
-// choose merges what the partitions' ends hold, leaves the newest, and notes where
-// older messages go on: in each partition before the oldest one that was chosen,
-// and after the newest one that was not.
-func (r *reading) choose(tails map[int32]*tail) []candidate {
-	var found []candidate
-	horizon := time.UnixMilli(math.MinInt64) // what a search that was ended early has not seen is older
-	for p, t := range tails {
-		found = append(found, t.candidates()...)
-		r.progress.Incomplete = r.progress.Incomplete || t.incomplete
-		if t.ended() && t.reached > r.low[p] && t.oldest.After(horizon) {
-			horizon = t.oldest
+	before, more := make(map[int32]int64, len(lanes)), false
+	for _, l := range lanes {
+		p := l.partition
+		if before[p] = l.next; len(l.found) > 0 {
+			before[p] = l.found[0].Offset + 1
 		}
-	}
-	slices.SortStableFunc(found, func(a, b candidate) int {
-		return cmp.Or(a.time.Compare(b.time), cmp.Compare(a.Partition, b.Partition), cmp.Compare(a.Offset, b.Offset))
-	})
-	first, _ := slices.BinarySearchFunc(found, horizon, func(c candidate, h time.Time) int { return c.time.Compare(h) })
-	first = max(first, len(found)-int(min(r.q.From.n, int64(len(found)))))
-	before, more := make(map[int32]int64, len(tails)), false
-	for p, t := range tails {
-		before[p] = t.reached
-	}
-	for _, c := range found[:first] {
-		before[c.Partition] = max(before[c.Partition], c.Offset+1)
-	}
-	for p, at := range before {
-		more = more || at > r.low[p]
+		more = more || before[p] > r.low[p]
+		r.progress.Next[p] = r.to[p]
 	}
 	if more {
 		r.progress.Before = before
 	}
-	clear(found[:first]) // may be large
-	return found[first:]
-}
-
-// candidate is a message with the time it is merged by.
-type candidate struct {
-	Message
-	time time.Time
-}
-
-// candidates gives each message the earliest timestamp of itself and those after
-// it: times that never fall along a partition, so that what is chosen of it is
-// always its end, and a page of older messages can go on before that.
-func (t *tail) candidates() []candidate {
-	out := make([]candidate, len(t.messages))
-	for k := len(t.messages) - 1; k >= 0; k-- {
-		out[k] = candidate{t.messages[k], t.messages[k].Timestamp}
-		if k+1 < len(out) && out[k+1].time.Before(out[k].time) {
-			out[k].time = out[k+1].time
-		}
-	}
-	return out
-}
-
-// tail collects the last messages of a partition that match.
-type tail struct {
-	want, budget int64
-	left         int64     // offsets that may still be looked at
-	messages     []Message // oldest first
-	bytes        int64
-	incomplete   bool
-	// reached is down to where everything that matches was found, and oldest the
-	// earliest timestamp that was seen on the way.
-	reached int64
-	oldest  time.Time
-}
-
-// ended reports whether a limit, rather than having found enough, ended the search.
-func (t *tail) ended() bool { return t.want > 0 && (t.left <= 0 || t.incomplete) }
-
-// search steps back from the end of a partition until it has found what is wanted:
-// how many messages lie between two offsets is known only after reading them.
-func (t *tail) search(ctx context.Context, r *reading, reader *scan.Reader, p int32) error {
-	step := max(t.want, firstStep)
-	for hi := r.to[p]; hi > r.low[p] && t.want > 0 && t.left > 0 && !t.incomplete; step *= 4 {
-		lo := max(r.low[p], hi-min(step, hi, t.left))
-		window := tail{want: t.want, budget: t.budget, reached: lo}
-		open, err := r.chunks(ctx, reader, p, lo, hi, func(c chunk) error {
-			for _, rec := range c.Records {
-				if t.oldest.IsZero() || rec.Timestamp.Before(t.oldest) {
-					t.oldest = rec.Timestamp
-				}
-			}
-			for _, m := range c.found {
-				window.push(m)
-			}
-			if err := r.scanned(c); !errors.Is(err, errLimit) {
-				return err
-			}
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-		if len(t.messages) > 0 { // a gap may lie across the border of two windows
-			t.messages[0].Gap = open.join(t.messages[0].Gap)
-		}
-		t.prepend(window)
-		t.left -= hi - lo
-		hi = lo
+	if errors.Is(limited, errLimit) {
+		return limited
 	}
 	return nil
 }
 
-// push appends a message and drops the oldest that are too many.
-func (t *tail) push(m Message) {
-	// A copy of its own: the record would keep all that was fetched with it.
-	m.Key, m.Value = bytes.Clone(m.Key), bytes.Clone(m.Value)
-	m.Headers = slices.Clone(m.Headers)
+// back reads a lane one step back from where it is: how many messages lie between two
+// offsets is known only after reading them. It keeps the newest of those that match, as
+// many as may be wanted and memory allows. The others are read again when they are wanted.
+func (r *reading) back(ctx context.Context, reader *scan.Reader, l *lane, step int64) error {
+	var found []Message // oldest first
+	var size int64
+	low := r.low[l.partition]
+	from := max(low, l.next-min(step, l.next, l.left))
+	passed, next := l.passed, from
+	drop := func() {
+		size -= found[0].size()
+		next = found[0].Offset + 1
+		found[0] = Message{} // may be large
+		found = found[1:]
+	}
+	err := r.chunks(ctx, reader, l.partition, from, l.next, func(c chunk) error {
+		passed = max(passed, c.passed)
+		for _, m := range c.found {
+			found = append(found, m.clone())
+			for size += m.size(); len(found) > 1 && (int64(len(found)) > r.q.From.n || size > newestBudget/int64(len(r.parts))); {
+				drop()
+			}
+		}
+		if err := r.scanned(l.partition, c); !errors.Is(err, errLimit) {
+			return err
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	l.left -= l.next - from
+	if r.gaps() && from > low && l.left > 0 && len(found) > 0 {
+		drop() // the gap before it may have begun before the step
+	}
+	if next == from { // what was dropped is not passed
+		l.passed = passed
+	}
+	slices.Reverse(found)
+	l.found, l.next, l.done = found, next, next <= low
+	return nil
+}
+
+// clone returns a copy of its own: a record keeps all that was fetched with it.
+func (m Message) clone() Message {
+	m.Key, m.Value, m.Headers = bytes.Clone(m.Key), bytes.Clone(m.Value), slices.Clone(m.Headers)
 	for i := range m.Headers {
 		m.Headers[i].Value = bytes.Clone(m.Headers[i].Value)
 	}
-	t.messages = append(t.messages, m)
-	t.bytes += m.size()
-	for len(t.messages) > 1 && (int64(len(t.messages)) > t.want || t.bytes > t.budget) {
-		if int64(len(t.messages)) <= t.want {
-			t.incomplete = true
-		}
-		t.bytes -= t.messages[0].size()
-		t.reached = t.messages[0].Offset + 1
-		t.messages[0] = Message{}
-		t.messages = t.messages[1:]
-	}
-}
-
-// prepend puts older messages before those that were found.
-func (t *tail) prepend(older tail) {
-	t.messages = append(older.messages, t.messages...)
-	t.want -= int64(len(older.messages))
-	t.budget -= older.bytes
-	t.reached = older.reached
-	t.incomplete = older.incomplete || t.budget <= 0 && t.want > 0
+	return m
 }
