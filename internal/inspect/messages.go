@@ -1,6 +1,7 @@
 package inspect
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -217,28 +218,10 @@ func choose(d kadm.TopicDetail, q Query) ([]int32, error) {
 	return want, nil
 }
 
-// leaveOut gives up the partitions whose leaders do not answer, unless that is all.
-func (r *reading) leaveOut(at bounds) {
-	var kept []int32
-	var why []string
-	for _, p := range r.parts {
-		if _, _, err := at.of(r.q.Topic, p); err != nil {
-			why = append(why, err.Error())
-		} else {
-			kept = append(kept, p)
-		}
-	}
-	if len(kept) > 0 {
-		r.parts, r.progress.Unread = kept, why
-	}
-}
-
-// bounds looks up the offsets at which the partitions begin and end.
+// bounds looks up the offsets at which the partitions begin and end. A partial query
+// leaves out the partitions whose leaders do not answer, unless those are all.
 func (r *reading) bounds(ctx context.Context) error {
 	at := r.i.bounds(ctx, r.meta, LogStarts, r.end)
-	if r.q.Partial {
-		r.leaveOut(at)
-	}
 	after, err := r.q.From.after(ctx, r.i, r.q.Topic)
 	if err != nil {
 		return err
@@ -249,9 +232,15 @@ func (r *reading) bounds(ctx context.Context) error {
 			return err
 		}
 	}
+	var kept []int32
+	var silent error
 	for _, p := range r.parts {
 		lo, hi, err := at.of(r.q.Topic, p)
-		if err != nil {
+		switch {
+		case err != nil && r.q.Partial:
+			silent, r.progress.Unread = cmp.Or(silent, err), append(r.progress.Unread, err.Error())
+			continue
+		case err != nil:
 			return err
 		}
 		if o, ok := until.Lookup(r.q.Topic, p); ok && o.Err == nil && o.Offset >= 0 {
@@ -263,6 +252,10 @@ func (r *reading) bounds(ctx context.Context) error {
 		from := r.q.From.in(r.q.Topic, p, lo, hi, Unknown, after)
 		r.low[p], r.from[p], r.to[p] = lo, from, hi
 		r.progress.Next[p], r.progress.End[p] = from, hi
+		kept = append(kept, p)
+	}
+	if r.parts = kept; len(kept) == 0 {
+		return silent
 	}
 	return nil
 }
