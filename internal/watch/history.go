@@ -103,6 +103,7 @@ func (h *history) get(names []string) HistoryAnswer {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	a := HistoryAnswer{StepMS: Step.Milliseconds(), End: h.last * Step.Milliseconds(), Series: map[string][]*float64{}}
+	first := Points // at which a series has a value
 	for _, name := range names {
 		r := h.series[name]
 		if r == nil {
@@ -116,29 +117,15 @@ func (h *history) get(names []string) HistoryAnswer {
 			}
 			if v := float64(r.values[s%Points]); !math.IsNaN(v) {
 				out[i] = &v
+				first = min(first, i)
 			}
 		}
-		// trim shortens a young series.
 		a.Series[name] = out
 	}
-	trim(a.Series)
+	for name, s := range a.Series {
+		a.Series[name] = s[first:]
+	}
 	return a
-}
-
-// trim cuts the beginning at which no series has a value.
-func trim(series map[string][]*float64) {
-	first := Points
-	for _, s := range series {
-		for i, v := range s {
-			if v != nil {
-				first = min(first, i)
-				break
-			}
-		}
-	}
-	for name, s := range series {
-		series[name] = s[min(first, len(s)):]
-	}
 }
 
 // track turns a number that only grows into a rate that is steady to look at.

@@ -94,7 +94,8 @@ func New(cfg Config) (*Watcher, error) {
 		topics: map[string]*pastTopic{}, groups: map[string]*pastGroup{}, streams: map[string]*pastStream{},
 	}
 	for _, s := range cfg.Streams {
-		w.streams[s.Name] = &pastStream{counts: map[string]int64{}, total: -1, kinds: map[string]*track{}}
+		w.streams[s.Name] = &pastStream{kinds: map[string]*track{}, shown: Stream{Topic: s.Topic, Group: s.Group, Local: Local{State: "external"},
+			Counts: map[string]int64{}, Total: -1, Lanes: []Lane{}}}
 	}
 	w.next = &State{Version: cfg.Version, Mode: cfg.Mode, Engine: cfg.Engine,
 		Cluster: Cluster{Controller: -1, Brokers: map[string]*Broker{}},
