@@ -128,7 +128,7 @@ func (ts *tails) missed(r *tailReader) int64 {
 
 // tail follows a topic. At high rates it shows a sample and says how many it skipped.
 func (s *Server) tail(w http.ResponseWriter, r *http.Request) error {
-	q, _, err := query(r)
+	q, err := readQuery(r)
 	if err != nil {
 		return err
 	}
@@ -145,7 +145,7 @@ func (s *Server) tail(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	key := q.Topic + "?" + r.URL.Query().Encode()
-	t, reader := s.tails.join(key, func(ctx context.Context, t *tail) { s.follow(ctx, t, q, rate) })
+	t, reader := s.tails.join(key, func(ctx context.Context, t *tail) { s.follow(ctx, t, q.Query, rate) })
 	defer s.tails.leave(key, t, reader)
 	for {
 		var e tailEvent
