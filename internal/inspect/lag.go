@@ -82,11 +82,10 @@ func (s *seen) fill(p *GroupPartition) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	known, ok := s.after[p.key()]
-	if !ok || known.from != max(p.Committed, p.Low) || known.to != p.End {
-		return false
+	if ok = ok && known.from == max(p.Committed, p.Low) && known.to == p.End; ok {
+		p.lags(known.messages)
 	}
-	p.lags(known.messages)
-	return true
+	return ok
 }
 
 func (s *seen) add(p *GroupPartition, messages int64) {

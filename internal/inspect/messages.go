@@ -11,7 +11,12 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/weir-project/weir/internal/scan"
 )
+
+// Gap is the offsets right before a message that hold none.
+type Gap = scan.Gap
 
 // Message is a record of a topic. Its slices are read-only; they stay valid after
 // the call that handed them over, at the price of the whole fetch they came with.
@@ -19,10 +24,9 @@ type Message struct {
 	Topic     string
 	Partition int32
 	Offset    int64
-	// Timestamp has milliseconds; it is the producer's or, where AppendTime is
-	// set, the broker's.
-	Timestamp  time.Time
-	AppendTime bool
+	// Timestamp has milliseconds; it is the producer's or, where the topic says so, the
+	// broker's.
+	Timestamp time.Time
 	// Key and Value are nil where the record has none, which differs from empty.
 	Key, Value []byte
 	Headers    []kgo.RecordHeader
@@ -45,8 +49,7 @@ func (m *Message) size() int64 {
 }
 
 func message(r *kgo.Record) Message {
-	return Message{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Timestamp: r.Timestamp,
-		AppendTime: r.Attrs.TimestampType() == 1, Key: r.Key, Value: r.Value, Headers: r.Headers}
+	return Message{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Timestamp: r.Timestamp, Key: r.Key, Value: r.Value, Headers: r.Headers}
 }
 
 // Query says what to read.
