@@ -136,11 +136,7 @@ func (w *Watcher) pace(now time.Time, past *pastGroup, g *Group) {
 
 // settled reports whether a group is not in a rebalance.
 func (g *Group) settled() bool {
-	switch g.State {
-	case "PreparingRebalance", "CompletingRebalance", "Assigning", "Reconciling":
-		return false
-	}
-	return true
+	return !slices.Contains([]string{"PreparingRebalance", "CompletingRebalance", "Assigning", "Reconciling"}, g.State)
 }
 
 // rebalanced reports whether a group has been rebalanced since the answer before: other

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/weir-project/weir/internal/inspect"
-	"github.com/weir-project/weir/internal/tally"
 )
 
 // StreamConfig names one of weir's streams.
@@ -17,16 +16,11 @@ type StreamConfig struct {
 	Name, Topic, Group string
 }
 
-// Tallies reads the counts in Redis.
-type Tallies interface {
-	Partitions(ctx context.Context, group, topic string) (map[int32]tally.Tally, error)
-}
-
 // Config of a Watcher. Inspector is required.
 type Config struct {
 	Inspector *inspect.Inspector
-	// Tallies is nil where there is no Redis.
-	Tallies Tallies
+	// Tallies has the counts in Redis; nil where there is none.
+	Tallies inspect.Tallies
 	Streams []StreamConfig
 	// Local returns what this process knows of its own streams, by name; nil
 	// where it runs none.
@@ -57,6 +51,7 @@ type Watcher struct {
 
 	answers chan answer
 	again   chan struct{} // asks for the brokers at once
+	ended   chan struct{} // closed when Run returns
 
 	// Owned by Run.
 	next    *State
@@ -71,7 +66,9 @@ type Watcher struct {
 
 	mu      sync.Mutex
 	state   *State
-	full    []byte // the state as JSON, made when first asked for
+	full    []byte        // the state as JSON, made when first asked for
+	patch   []byte        // from the version before, nil for none
+	changed chan struct{} // closed when there is a newer version or line of the log
 	version int64
 	log     []Entry
 	entries int64
@@ -90,7 +87,8 @@ func New(cfg Config) (*Watcher, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	w := &Watcher{
-		cfg: cfg, history: newHistory(), answers: make(chan answer), again: make(chan struct{}, 1), clients: map[*Subscription]struct{}{},
+		cfg: cfg, history: newHistory(), clients: map[*Subscription]struct{}{}, answers: make(chan answer),
+		again: make(chan struct{}, 1), ended: make(chan struct{}), changed: make(chan struct{}),
 		topics: map[string]*pastTopic{}, groups: map[string]*pastGroup{}, streams: map[string]*pastStream{},
 	}
 	for _, s := range cfg.Streams {
@@ -110,7 +108,7 @@ func New(cfg Config) (*Watcher, error) {
 func (w *Watcher) Run(ctx context.Context) error {
 	var asking sync.WaitGroup
 	defer asking.Wait()
-	defer w.closeAll()
+	defer close(w.ended)
 	w.ask(ctx, &asking)
 	timer := time.NewTicker(w.cfg.Interval)
 	defer timer.Stop()

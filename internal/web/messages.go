@@ -251,27 +251,20 @@ func (s *Server) download(w http.ResponseWriter, r *http.Request) error {
 	if q.newestFirst {
 		q.MaxMessages = maxShown
 	}
-	started := false
-	rc := http.NewResponseController(w)
-	enc := json.NewEncoder(w)
-	begin := func() {
-		started = true
-		w.Header().Set("Content-Type", "application/jsonl")
-		w.Header().Set("Content-Disposition", fmt.Sprintf(`attachment; filename="%s.jsonl"`, q.Topic))
-	}
+	h, started := w.Header(), false
+	h.Set("Content-Type", "application/jsonl")
+	h.Set("Content-Disposition", fmt.Sprintf(`attachment; filename="%s.jsonl"`, q.Topic))
+	rc, enc := http.NewResponseController(w), json.NewEncoder(w)
 	_, err = s.cfg.Inspector.Read(r.Context(), q.Query, func(m inspect.Message) error {
-		if !started {
-			begin()
-		}
+		started = true
 		_ = rc.SetWriteDeadline(time.Now().Add(writeTimeout))
 		return enc.Encode(m.Wire(0))
 	})
-	if !started && err == nil {
-		begin()
-		w.WriteHeader(http.StatusOK)
-	}
-	if started && err != nil {
+	if err != nil && started {
 		panic(http.ErrAbortHandler) // half a file must not look like a whole one
+	}
+	if err != nil {
+		h.Del("Content-Disposition")
 	}
 	return err
 }

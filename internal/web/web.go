@@ -112,7 +112,7 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{cfg: cfg, api: http.NewServeMux()}
+	s := &Server{cfg: cfg, api: http.NewServeMux(), actions: actions{rebalances: map[string][]Rebalance{}}}
 	s.work.open()
 	files, err := fs.Sub(static, "static")
 	if err != nil {
