@@ -98,7 +98,7 @@ func (i *Inspector) bounds(ctx context.Context, meta kadm.Metadata, kinds ...Off
 }
 
 // of returns the first offset of a partition and its end: the high watermark, or the last
-// stable offset where that was asked for instead.
+// stable offset where that was asked for instead. Both are Unknown with an error.
 func (b bounds) of(topic string, p int32) (low, end int64, err error) {
 	ends := b.high
 	if ends == nil {
@@ -106,11 +106,11 @@ func (b bounds) of(topic string, p int32) (low, end int64, err error) {
 	}
 	l, okLow := b.low.Lookup(topic, p)
 	e, okEnd := ends.Lookup(topic, p)
-	if err := cmp.Or(l.Err, e.Err); err != nil {
-		return 0, 0, fmt.Errorf("list offsets of partition %d: %w", p, err)
+	if err = cmp.Or(l.Err, e.Err); err == nil && (!okLow || !okEnd) {
+		err = kerr.UnknownTopicOrPartition
 	}
-	if !okLow || !okEnd {
-		return 0, 0, fmt.Errorf("list offsets of partition %d: no answer", p)
+	if err != nil {
+		return Unknown, Unknown, fmt.Errorf("list offsets of partition %d: %w", p, err)
 	}
 	return l.Offset, e.Offset, nil
 }
