@@ -3,7 +3,6 @@ package watch
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"slices"
 	"sync"
 	"time"
@@ -35,7 +34,6 @@ type Config struct {
 	Version, Mode, Engine string
 	// Interval is the least time between two versions; 0 means 500 ms.
 	Interval time.Duration
-	Log      *slog.Logger
 }
 
 const (
@@ -82,9 +80,6 @@ func New(cfg Config) (*Watcher, error) {
 	}
 	if cfg.Interval <= 0 {
 		cfg.Interval = defaultInterval
-	}
-	if cfg.Log == nil {
-		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	w := &Watcher{
 		cfg: cfg, history: newHistory(), clients: map[*Subscription]struct{}{}, answers: make(chan answer),
