@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -121,17 +122,11 @@ var errPath = errors.New("write it like .commit.operation or .items.0.id")
 
 // parsePath splits .a.b.0 into its steps.
 func parsePath(p string) ([]string, error) {
-	rest, ok := strings.CutPrefix(p, ".")
-	if !ok || rest == "" {
+	steps := strings.Split(p, ".")
+	if len(steps) < 2 || steps[0] != "" || slices.Contains(steps[1:], "") {
 		return nil, errPath
 	}
-	steps := strings.Split(rest, ".")
-	for _, s := range steps {
-		if s == "" {
-			return nil, errPath
-		}
-	}
-	return steps, nil
+	return steps[1:], nil
 }
 
 // matchPath reports whether JSON text holds what is wanted at a path. Text that

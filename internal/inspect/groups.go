@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -222,30 +223,14 @@ func (i *Inspector) describe(ctx context.Context, all []GroupDetail) (warnings [
 		groups[d.Name] = d
 		names[d.Type] = append(names[d.Type], d.Name)
 	}
-	warn := func(err error) {
-		if err != nil {
-			warnings = append(warnings, fmt.Sprintf("describe groups: %v", err))
-		}
-	}
-	if names := names[TypeClassic]; len(names) > 0 {
-		described, err := i.admin.DescribeGroups(ctx, names...)
-		warn(err)
-		for _, g := range described {
-			groups[g.Group].fromClassic(g)
-		}
-	}
-	if names := names[TypeConsumer]; len(names) > 0 {
-		described, err := i.describeConsumer(ctx, names)
-		warn(err)
-		for k := range described {
-			groups[described[k].Group].fromConsumer(&described[k])
-		}
-	}
-	if names := names[TypeShare]; len(names) > 0 {
-		described, err := i.admin.DescribeShareGroups(ctx, names...)
-		warn(err)
-		for _, g := range described {
-			groups[g.GroupID].fromShare(g)
+	for _, ask := range []struct {
+		groupType string
+		describe  func(context.Context, map[string]*GroupDetail, []string) error
+	}{{TypeClassic, i.describeClassic}, {TypeConsumer, i.describeConsumer}, {TypeShare, i.describeShare}} {
+		if names := names[ask.groupType]; len(names) > 0 {
+			if err := ask.describe(ctx, groups, names); err != nil {
+				warnings = append(warnings, fmt.Sprintf("describe groups: %v", err))
+			}
 		}
 	}
 	return warnings
@@ -278,80 +263,79 @@ func (d *GroupDetail) joined(id string, instance *string, client, host string) m
 	return m.Assigned
 }
 
-func (d *GroupDetail) fromClassic(g kadm.DescribedGroup) {
-	if !d.described(g.Err, g.State, g.Protocol) {
-		return
-	}
-	for _, m := range g.Members {
-		assigned := d.joined(m.MemberID, m.InstanceID, m.ClientID, m.ClientHost)
-		if a, ok := m.Assigned.AsConsumer(); ok {
-			for _, t := range a.Topics {
-				assigned[t.Topic] = slices.Sorted(slices.Values(t.Partitions))
+func (i *Inspector) describeClassic(ctx context.Context, groups map[string]*GroupDetail, names []string) error {
+	described, err := i.admin.DescribeGroups(ctx, names...)
+	for _, g := range described {
+		d := groups[g.Group]
+		if !d.described(g.Err, g.State, g.Protocol) {
+			continue
+		}
+		for _, m := range g.Members {
+			assigned := d.joined(m.MemberID, m.InstanceID, m.ClientID, m.ClientHost)
+			if a, ok := m.Assigned.AsConsumer(); ok {
+				for _, t := range a.Topics {
+					assigned[t.Topic] = slices.Sorted(slices.Values(t.Partitions))
+				}
 			}
 		}
 	}
-}
-
-func (d *GroupDetail) fromConsumer(g *kmsg.ConsumerGroupDescribeResponseGroup) {
-	if !d.described(kerr.ErrorForCode(g.ErrorCode), g.State, g.AssignorName) {
-		return
-	}
-	for k := range g.Members {
-		m := &g.Members[k]
-		assigned := d.joined(m.MemberID, m.InstanceID, m.ClientID, m.ClientHost)
-		for _, t := range m.Assignment.TopicPartitions {
-			assigned[t.Topic] = slices.Sorted(slices.Values(t.Partitions))
-		}
-	}
+	return err
 }
 
 // describeConsumer describes groups of the newer protocol. A broker may name an
 // assigned topic by its id alone, which kadm drops, so this asks by itself.
-func (i *Inspector) describeConsumer(ctx context.Context, groups []string) ([]kmsg.ConsumerGroupDescribeResponseGroup, error) {
+func (i *Inspector) describeConsumer(ctx context.Context, groups map[string]*GroupDetail, names []string) error {
 	req := kmsg.NewPtrConsumerGroupDescribeRequest()
-	req.Groups = groups
-	var out []kmsg.ConsumerGroupDescribeResponseGroup
+	req.Groups = names
+	topics := sync.OnceValues(func() (map[kadm.TopicID]string, error) {
+		meta, err := i.Metadata(ctx)
+		byID := map[kadm.TopicID]string{}
+		for _, d := range meta.Topics {
+			byID[d.ID] = d.Topic
+		}
+		return byID, err
+	})
 	var errs []error
+	var unnamed error
 	for _, shard := range i.cfg.Client.RequestSharded(ctx, req) {
 		if shard.Err != nil {
 			errs = append(errs, shard.Err)
 			continue
 		}
-		out = append(out, shard.Resp.(*kmsg.ConsumerGroupDescribeResponse).Groups...)
-	}
-	var byID map[kadm.TopicID]string
-	for g := range out {
-		for m := range out[g].Members {
-			parts := out[g].Members[m].Assignment.TopicPartitions
-			for t := range parts {
-				if parts[t].Topic != "" {
-					continue
-				}
-				if byID == nil {
-					meta, err := i.Metadata(ctx)
-					if err != nil {
-						return out, errors.Join(append(errs, err)...)
+		for _, g := range shard.Resp.(*kmsg.ConsumerGroupDescribeResponse).Groups {
+			d := groups[g.Group]
+			if !d.described(kerr.ErrorForCode(g.ErrorCode), g.State, g.AssignorName) {
+				continue
+			}
+			for _, m := range g.Members {
+				assigned := d.joined(m.MemberID, m.InstanceID, m.ClientID, m.ClientHost)
+				for _, t := range m.Assignment.TopicPartitions {
+					if t.Topic == "" {
+						var byID map[kadm.TopicID]string
+						byID, unnamed = topics()
+						if t.Topic = byID[t.TopicID]; t.Topic == "" && unnamed == nil {
+							t.Topic, t.Partitions = "(deleted)", nil
+						}
 					}
-					byID = map[kadm.TopicID]string{}
-					for _, d := range meta.Topics {
-						byID[d.ID] = d.Topic
-					}
-				}
-				if parts[t].Topic = byID[parts[t].TopicID]; parts[t].Topic == "" {
-					parts[t].Topic, parts[t].Partitions = "(deleted)", nil
+					assigned[t.Topic] = slices.Sorted(slices.Values(t.Partitions))
 				}
 			}
 		}
 	}
-	return out, errors.Join(errs...)
+	return errors.Join(append(errs, unnamed)...)
 }
 
-func (d *GroupDetail) fromShare(g kadm.DescribedShareGroup) {
-	if !d.described(g.Err, g.GroupState, g.Assignor) {
-		return
+func (i *Inspector) describeShare(ctx context.Context, groups map[string]*GroupDetail, names []string) error {
+	described, err := i.admin.DescribeShareGroups(ctx, names...)
+	for _, g := range described {
+		d := groups[g.GroupID]
+		if !d.described(g.Err, g.GroupState, g.Assignor) {
+			continue
+		}
+		for _, m := range g.Members {
+			assigned := d.joined(m.MemberID, nil, m.ClientID, m.ClientHost)
+			m.Assignment.EachPartitions(func(t string, ps []int32) { assigned[t] = slices.Sorted(slices.Values(ps)) })
+		}
 	}
-	for _, m := range g.Members {
-		assigned := d.joined(m.MemberID, nil, m.ClientID, m.ClientHost)
-		m.Assignment.EachPartitions(func(t string, ps []int32) { assigned[t] = slices.Sorted(slices.Values(ps)) })
-	}
+	return err
 }

@@ -26,7 +26,7 @@ const Unknown = -1
 // Errors that callers branch on.
 var (
 	// ErrNoTopic is in the chain where a topic or partition does not exist.
-	ErrNoTopic = errors.New("no such topic or partition")
+	ErrNoTopic = scan.ErrNoTopic
 	// ErrNoGroup is in the chain where a group does not exist.
 	ErrNoGroup = errors.New("no such group")
 	// ErrGroupActive is in the chain where a change needs a group without members.

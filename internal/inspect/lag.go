@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kerr"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/weir-project/weir/internal/scan"
@@ -82,11 +81,10 @@ func (s *seen) fill(p *GroupPartition) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	known, ok := s.after[p.key()]
-	if !ok || known.from != max(p.Committed, p.Low) || known.to != p.End {
-		return false
+	if ok = ok && known.from == max(p.Committed, p.Low) && known.to == p.End; ok {
+		p.lags(known.messages)
 	}
-	p.lags(known.messages)
-	return true
+	return ok
 }
 
 func (s *seen) add(p *GroupPartition, messages int64) {
@@ -179,18 +177,11 @@ func (d *GroupDetail) shareOffsets(o kadm.DescribedShareGroupOffsets) {
 
 // bounds fills in the watermarks and the lag by offsets.
 func (p *GroupPartition) bounds(at bounds) {
-	lo, okLo := at.low.Lookup(p.Topic, p.Partition)
-	hi, okHi := at.high.Lookup(p.Topic, p.Partition)
-	err := errors.Join(lo.Err, hi.Err)
-	if !okLo || !okHi {
-		err = kerr.UnknownTopicOrPartition
-	}
-	if err != nil {
-		p.Low, p.End, p.Lag = Unknown, Unknown, Unknown
-		p.Error = err.Error()
+	var err error
+	if p.Low, p.End, err = at.of(p.Topic, p.Partition); err != nil {
+		p.Lag, p.Error = Unknown, err.Error()
 		return
 	}
-	p.Low, p.End = lo.Offset, hi.Offset
 	if p.share && p.Lag != Unknown {
 		p.lags(p.Lag) // the coordinator knows better
 		return

@@ -1,6 +1,7 @@
 package inspect
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,7 +11,12 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/weir-project/weir/internal/scan"
 )
+
+// Gap is the offsets right before a message that hold none.
+type Gap = scan.Gap
 
 // Message is a record of a topic. Its slices are read-only; they stay valid after
 // the call that handed them over, at the price of the whole fetch they came with.
@@ -18,10 +24,9 @@ type Message struct {
 	Topic     string
 	Partition int32
 	Offset    int64
-	// Timestamp has milliseconds; it is the producer's or, where AppendTime is
-	// set, the broker's.
-	Timestamp  time.Time
-	AppendTime bool
+	// Timestamp has milliseconds; it is the producer's or, where the topic says so, the
+	// broker's.
+	Timestamp time.Time
 	// Key and Value are nil where the record has none, which differs from empty.
 	Key, Value []byte
 	Headers    []kgo.RecordHeader
@@ -44,8 +49,7 @@ func (m *Message) size() int64 {
 }
 
 func message(r *kgo.Record) Message {
-	return Message{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Timestamp: r.Timestamp,
-		AppendTime: r.Attrs.TimestampType() == 1, Key: r.Key, Value: r.Value, Headers: r.Headers}
+	return Message{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Timestamp: r.Timestamp, Key: r.Key, Value: r.Value, Headers: r.Headers}
 }
 
 // Query says what to read.
@@ -165,6 +169,7 @@ type reading struct {
 	end           OffsetKind
 	low, from, to map[int32]int64
 	parts         []int32
+	backward      bool       // from the newest message
 	mu            sync.Mutex // guards progress while partitions are read concurrently
 	progress      Progress
 	callback      error
@@ -216,28 +221,10 @@ func choose(d kadm.TopicDetail, q Query) ([]int32, error) {
 	return want, nil
 }
 
-// leaveOut gives up the partitions whose leaders do not answer, unless that is all.
-func (r *reading) leaveOut(at bounds) {
-	var kept []int32
-	var why []string
-	for _, p := range r.parts {
-		if _, _, err := at.of(r.q.Topic, p); err != nil {
-			why = append(why, err.Error())
-		} else {
-			kept = append(kept, p)
-		}
-	}
-	if len(kept) > 0 {
-		r.parts, r.progress.Unread = kept, why
-	}
-}
-
-// bounds looks up the offsets at which the partitions begin and end.
+// bounds looks up the offsets at which the partitions begin and end. A partial query
+// leaves out the partitions whose leaders do not answer, unless those are all.
 func (r *reading) bounds(ctx context.Context) error {
 	at := r.i.bounds(ctx, r.meta, LogStarts, r.end)
-	if r.q.Partial {
-		r.leaveOut(at)
-	}
 	after, err := r.q.From.after(ctx, r.i, r.q.Topic)
 	if err != nil {
 		return err
@@ -248,9 +235,15 @@ func (r *reading) bounds(ctx context.Context) error {
 			return err
 		}
 	}
+	var kept []int32
+	var silent error
 	for _, p := range r.parts {
 		lo, hi, err := at.of(r.q.Topic, p)
-		if err != nil {
+		switch {
+		case err != nil && r.q.Partial:
+			silent, r.progress.Unread = cmp.Or(silent, err), append(r.progress.Unread, err.Error())
+			continue
+		case err != nil:
 			return err
 		}
 		if o, ok := until.Lookup(r.q.Topic, p); ok && o.Err == nil && o.Offset >= 0 {
@@ -262,6 +255,10 @@ func (r *reading) bounds(ctx context.Context) error {
 		from := r.q.From.in(r.q.Topic, p, lo, hi, Unknown, after)
 		r.low[p], r.from[p], r.to[p] = lo, from, hi
 		r.progress.Next[p], r.progress.End[p] = from, hi
+		kept = append(kept, p)
+	}
+	if r.parts = kept; len(kept) == 0 {
+		return silent
 	}
 	return nil
 }
@@ -286,10 +283,15 @@ func (r *reading) deliver(m Message) error {
 	return err
 }
 
-// scanned accounts for messages that were looked at.
-func (r *reading) scanned(c chunk) error {
+// scanned accounts for messages of a partition that were looked at.
+func (r *reading) scanned(p int32, c chunk) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if !r.backward {
+		if r.progress.Next[p] = c.Next; len(c.found) > 0 {
+			r.progress.Next[p] = c.found[0].Offset
+		}
+	}
 	r.progress.Scanned += int64(len(c.Records))
 	r.progress.Trimmed += c.Trimmed
 	if r.q.OnProgress != nil {

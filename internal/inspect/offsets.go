@@ -16,11 +16,11 @@ import (
 // OffsetKind is which offsets of logs are asked for.
 type OffsetKind int
 
-// Values of an OffsetKind.
+// Values of an OffsetKind. Those of ListOffsets' timestamp are below 0.
 const (
-	LogStarts  OffsetKind = iota // the first that is retained
-	LogEnds                      // the high watermark
-	LastStable                   // below it no transaction is open
+	LogStarts  OffsetKind = -2 // the first that is retained
+	LogEnds    OffsetKind = -1 // the high watermark
+	LastStable OffsetKind = 0  // below it no transaction is open
 )
 
 // Offsets lists offsets of all partitions that metadata names, asking their leaders
@@ -31,13 +31,8 @@ func (i *Inspector) Offsets(ctx context.Context, meta kadm.Metadata, kind Offset
 	defer cancel()
 	req := kmsg.NewPtrListOffsetsRequest()
 	req.TimeoutMillis = int32(i.cfg.Timeout.Milliseconds())
-	at := int64(-1)
-	switch kind {
-	case LogStarts:
-		at = -2
-	case LastStable:
-		req.IsolationLevel = 1
-	case LogEnds:
+	if kind == LastStable {
+		kind, req.IsolationLevel = LogEnds, 1
 	}
 	for name, t := range meta.Topics {
 		if t.Err != nil {
@@ -47,7 +42,7 @@ func (i *Inspector) Offsets(ctx context.Context, meta kadm.Metadata, kind Offset
 		topic.Topic = name
 		for id := range t.Partitions {
 			p := kmsg.NewListOffsetsRequestTopicPartition()
-			p.Partition, p.Timestamp = id, at
+			p.Partition, p.Timestamp = id, int64(kind)
 			topic.Partitions = append(topic.Partitions, p)
 		}
 		req.Topics = append(req.Topics, topic)
@@ -103,7 +98,7 @@ func (i *Inspector) bounds(ctx context.Context, meta kadm.Metadata, kinds ...Off
 }
 
 // of returns the first offset of a partition and its end: the high watermark, or the last
-// stable offset where that was asked for instead.
+// stable offset where that was asked for instead. Both are Unknown with an error.
 func (b bounds) of(topic string, p int32) (low, end int64, err error) {
 	ends := b.high
 	if ends == nil {
@@ -111,11 +106,11 @@ func (b bounds) of(topic string, p int32) (low, end int64, err error) {
 	}
 	l, okLow := b.low.Lookup(topic, p)
 	e, okEnd := ends.Lookup(topic, p)
-	if err := cmp.Or(l.Err, e.Err); err != nil {
-		return 0, 0, fmt.Errorf("list offsets of partition %d: %w", p, err)
+	if err = cmp.Or(l.Err, e.Err); err == nil && (!okLow || !okEnd) {
+		err = kerr.UnknownTopicOrPartition
 	}
-	if !okLow || !okEnd {
-		return 0, 0, fmt.Errorf("list offsets of partition %d: no answer", p)
+	if err != nil {
+		return Unknown, Unknown, fmt.Errorf("list offsets of partition %d: %w", p, err)
 	}
 	return l.Offset, e.Offset, nil
 }

@@ -94,13 +94,11 @@ func (i *Inspector) PlanReset(ctx context.Context, q ResetQuery) (plan ResetPlan
 	if err != nil {
 		return plan, err
 	}
-	topics := slices.Clone(q.Topics)
+	topics := q.Topics
 	if len(topics) == 0 {
 		topics = slices.AppendSeq(slices.Clone(detail.Topics), maps.Keys(counted))
 	}
-	slices.Sort(topics)
-	topics = slices.Compact(topics)
-	if len(topics) == 0 {
+	if topics = slices.Compact(slices.Sorted(slices.Values(topics))); len(topics) == 0 {
 		return plan, fmt.Errorf("%w, or it has no position in any topic: name the topics", ErrNoGroup)
 	}
 	committed := map[scan.TopicPartition]int64{}

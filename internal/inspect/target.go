@@ -176,11 +176,10 @@ func ParseFilter(words []string) (*Filter, error) {
 		return nil, nil
 	}
 	f := &Filter{}
-	once := func(to *string, what, text string) error {
-		if *to != "" {
+	once := func(given bool, what string) error {
+		if given {
 			return fmt.Errorf("two filters for %s: use a regular expression, /one.*two/", what)
 		}
-		*to = text
 		return nil
 	}
 	var err error
@@ -192,16 +191,14 @@ func ParseFilter(words []string) (*Filter, error) {
 			err = errors.New("a filter is empty")
 		case isHeader:
 			f.Headers = append(f.Headers, header)
-		case isKey && f.Key != nil:
-			err = errors.New("two filters for the key: use a regular expression, /one.*two/")
 		case isKey:
-			f.Key = &key
+			err, f.Key = once(f.Key != nil, "the key"), &key
 		case w[0] == '.':
 			f.Paths = append(f.Paths, w)
 		case len(w) > 2 && w[0] == '/' && w[len(w)-1] == '/':
-			err = once(&f.Regexp, "an expression", w[1:len(w)-1])
+			err, f.Regexp = once(f.Regexp != "", "an expression"), w[1:len(w)-1]
 		default:
-			err = once(&f.Contains, "a text", w)
+			err, f.Contains = once(f.Contains != "", "a text"), w
 		}
 		if err != nil {
 			return nil, err

@@ -199,18 +199,17 @@ func found(meta kadm.Metadata, name string) (kadm.TopicDetail, error) {
 }
 
 func partition(p kadm.PartitionDetail, at bounds) Partition {
-	out := Partition{ID: p.Partition, Leader: p.Leader, Replicas: p.Replicas, ISR: p.ISR, Low: Unknown, High: Unknown, Stable: Unknown}
 	errs := []error{p.Err}
-	for _, o := range []struct {
-		listed kadm.ListedOffsets
-		dst    *int64
-	}{{at.low, &out.Low}, {at.high, &out.High}, {at.stable, &out.Stable}} {
-		if l, ok := o.listed.Lookup(p.Topic, p.Partition); ok && l.Err == nil {
-			*o.dst = l.Offset
-		} else {
+	offset := func(listed kadm.ListedOffsets) int64 {
+		l, ok := listed.Lookup(p.Topic, p.Partition)
+		if !ok || l.Err != nil {
 			errs = append(errs, l.Err)
+			return Unknown
 		}
+		return l.Offset
 	}
+	out := Partition{ID: p.Partition, Leader: p.Leader, Replicas: p.Replicas, ISR: p.ISR,
+		Low: offset(at.low), High: offset(at.high), Stable: offset(at.stable)}
 	if err := errors.Join(errs...); err != nil {
 		out.Error = strings.ReplaceAll(err.Error(), "\n", "; ")
 	}

@@ -151,7 +151,7 @@ func (t *Target) Actions(ctx context.Context, where web.Where) (_ *web.Client, _
 		return nil, nil, err
 	}
 	closers = append(closers, func() { _ = store.Close() })
-	w, err := watch.New(watch.Config{Inspector: i, Log: t.Log})
+	w, err := watch.New(watch.Config{Inspector: i})
 	if err != nil {
 		return nil, nil, err
 	}

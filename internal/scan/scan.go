@@ -111,7 +111,7 @@ type Chunk struct {
 	// before they could be read (retention, DeleteRecords).
 	Trimmed int64
 	// Gaps are the offsets of the chunk that hold no record, in order (Options.Gaps).
-	Gaps []Gap
+	Gaps []*Gap
 }
 
 // Read calls each with the chunks of a range, in order, until To is reached or

@@ -64,13 +64,11 @@ func (w *Watcher) ask(ctx context.Context, wg *sync.WaitGroup) {
 				case <-ctx.Done():
 				case w.answers <- answer{about, apply}:
 				}
-				pause := time.NewTimer(max(every-took, min(maxPause, (share-1)*took)))
 				select {
 				case <-ctx.Done():
-				case <-pause.C:
+				case <-time.After(max(every-took, min(maxPause, (share-1)*took))):
 				case <-again:
 				}
-				pause.Stop()
 			}
 		})
 	}
@@ -166,13 +164,14 @@ func silent(meta kadm.Metadata, ends kadm.ListedOffsets) string {
 	}
 	var out []string
 	for id, n := range unknown {
-		out = append(out, "broker "+strconv.Itoa(int(id))+" does not answer for "+plural(n, "partition")+" that it leads: the last known values are shown")
+		out = append(out, "broker "+strconv.Itoa(int(id))+" does not answer for "+Plural(n, "partition")+" that it leads: the last known values are shown")
 	}
 	slices.Sort(out)
 	return strings.Join(out, "; ")
 }
 
-func plural(n int, noun string) string {
+// Plural counts things: 1 member, 2 members.
+func Plural(n int, noun string) string {
 	if n == 1 {
 		return "1 " + noun
 	}

@@ -3,7 +3,6 @@ package watch
 import (
 	"fmt"
 	"hash/fnv"
-	"io"
 	"maps"
 	"slices"
 	"strconv"
@@ -137,11 +136,7 @@ func (w *Watcher) pace(now time.Time, past *pastGroup, g *Group) {
 
 // settled reports whether a group is not in a rebalance.
 func (g *Group) settled() bool {
-	switch g.State {
-	case "PreparingRebalance", "CompletingRebalance", "Assigning", "Reconciling":
-		return false
-	}
-	return true
+	return !slices.Contains([]string{"PreparingRebalance", "CompletingRebalance", "Assigning", "Reconciling"}, g.State)
 }
 
 // rebalanced reports whether a group has been rebalanced since the answer before: other
@@ -155,15 +150,11 @@ func (p *pastGroup) rebalanced(now, was *Group, members []inspect.Member) bool {
 	return before != 0 && (p.members != before || !was.settled())
 }
 
-// digestMembers is a digest of the members and their partitions.
+// digestMembers is a digest of the members, in their order, and of their partitions.
 func digestMembers(list []inspect.Member) uint64 {
-	list = slices.SortedFunc(slices.Values(list), func(a, b inspect.Member) int { return strings.Compare(a.ID, b.ID) })
 	h := fnv.New64a()
 	for _, m := range list {
-		_, _ = io.WriteString(h, m.ID+"\x00")
-		for _, topic := range slices.Sorted(maps.Keys(m.Assigned)) {
-			_, _ = fmt.Fprintf(h, "%s\x00%d\x00", topic, m.Assigned[topic])
-		}
+		_, _ = fmt.Fprintf(h, "%q %v\n", m.ID, m.Assigned) // fmt sorts maps
 	}
 	return h.Sum64()
 }

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/weir-project/weir/internal/latency"
 )
 
 // Step is the time between two points of history; Points of them are kept: an hour.
@@ -103,6 +105,7 @@ func (h *history) get(names []string) HistoryAnswer {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	a := HistoryAnswer{StepMS: Step.Milliseconds(), End: h.last * Step.Milliseconds(), Series: map[string][]*float64{}}
+	first := Points // at which a series has a value
 	for _, name := range names {
 		r := h.series[name]
 		if r == nil {
@@ -116,29 +119,15 @@ func (h *history) get(names []string) HistoryAnswer {
 			}
 			if v := float64(r.values[s%Points]); !math.IsNaN(v) {
 				out[i] = &v
+				first = min(first, i)
 			}
 		}
-		// trim shortens a young series.
 		a.Series[name] = out
 	}
-	trim(a.Series)
+	for name, s := range a.Series {
+		a.Series[name] = s[first:]
+	}
 	return a
-}
-
-// trim cuts the beginning at which no series has a value.
-func trim(series map[string][]*float64) {
-	first := Points
-	for _, s := range series {
-		for i, v := range s {
-			if v != nil {
-				first = min(first, i)
-				break
-			}
-		}
-	}
-	for name, s := range series {
-		series[name] = s[min(first, len(s)):]
-	}
 }
 
 // track turns a number that only grows into a rate that is steady to look at.
@@ -222,4 +211,44 @@ func (p *pastEnds) age(now time.Time, position int64) (time.Duration, bool) {
 		}
 	}
 	return 0, false
+}
+
+// Latencies that are shown are those of the last latencyWindow; a snapshot is kept
+// every latencyStep.
+const (
+	latencyWindow = 10 * time.Second
+	latencyStep   = time.Second
+)
+
+// window turns a histogram that only grows into that of the last seconds. It holds
+// snapshots, the oldest first.
+type window []snapshot
+
+type snapshot struct {
+	at time.Time
+	latency.Histogram
+}
+
+// shown is the median and 99 % of what was measured within the window by now, nil where
+// that is nothing.
+func (w *window) shown(now time.Time, h *latency.Histogram) *Latency {
+	if h == nil {
+		return nil
+	}
+	for len(*w) > 1 && now.Sub((*w)[0].at) > latencyWindow {
+		*w = slices.Delete(*w, 0, 1)
+	}
+	var before latency.Histogram
+	if len(*w) > 0 {
+		before = (*w)[0].Histogram
+	}
+	recent := h.Since(&before)
+	if n := len(*w); n == 0 || now.Sub((*w)[n-1].at) >= latencyStep {
+		*w = append(*w, snapshot{now, *h})
+	}
+	if recent.Count == 0 {
+		return nil
+	}
+	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+	return &Latency{P50: ms(recent.Quantile(0.5)), P99: ms(recent.Quantile(0.99))}
 }

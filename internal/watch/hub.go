@@ -1,8 +1,10 @@
 package watch
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"slices"
 )
 
 // Update is what a subscriber is handed: a whole state or the difference from
@@ -19,23 +21,18 @@ type Update struct {
 // Subscription follows the state. A subscriber that is slow is not waited for: it
 // gets a snapshot instead of what it missed.
 type Subscription struct {
-	w    *Watcher
-	wake chan struct{}
+	w *Watcher
 	// Guarded by w.mu.
 	seen   int64 // version; 0: nothing yet
 	logged int64 // id of the last entry
-	patch  []byte
-	closed bool
 }
 
 // Subscribe begins to follow; Close ends it.
 func (w *Watcher) Subscribe() *Subscription {
-	s := &Subscription{w: w, wake: make(chan struct{}, 1)}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	s.logged = w.entries
+	s := &Subscription{w: w, logged: w.entries}
 	w.clients[s] = struct{}{}
-	s.wake <- struct{}{}
 	return s
 }
 
@@ -49,39 +46,37 @@ func (s *Subscription) Close() {
 // Next waits for news. It returns false when ctx or the watch ends.
 func (s *Subscription) Next(ctx context.Context) (Update, bool) {
 	for {
+		u, ok, changed := s.take()
+		if ok {
+			return u, true
+		}
 		select {
 		case <-ctx.Done():
 			return Update{}, false
-		case <-s.wake:
-		}
-		if u, ok, open := s.take(); ok || !open {
-			return u, open
+		case <-s.w.ended:
+			return Update{}, false
+		case <-changed:
 		}
 	}
 }
 
-func (s *Subscription) take() (u Update, ok, open bool) {
+// take returns what is new, false for nothing, and a channel that is closed when there is more.
+func (s *Subscription) take() (u Update, ok bool, changed <-chan struct{}) {
 	w := s.w
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if s.closed {
-		return Update{}, false, false
-	}
 	u.Version = w.version
 	switch {
-	case s.seen == w.version && s.seen != 0:
-	case s.seen == w.version-1 && s.patch != nil:
-		u.Patch = s.patch
-	case w.version > 0:
+	case s.seen == w.version:
+	case s.seen == w.version-1 && s.seen != 0 && w.patch != nil:
+		u.Patch = w.patch
+	default:
 		u.Snapshot = w.encoded()
 	}
-	s.seen, s.patch = w.version, nil
-	for i := len(w.log) - 1; i >= 0 && w.log[i].ID > s.logged; i-- {
-		u.Log = w.log[i:]
-	}
-	u.Log = append([]Entry(nil), u.Log...)
+	s.seen = w.version
+	u.Log = slices.Clone(w.log[max(0, len(w.log)-int(w.entries-s.logged)):])
 	s.logged = w.entries
-	return u, u.Snapshot != nil || u.Patch != nil || len(u.Log) > 0, true
+	return u, u.Snapshot != nil || u.Patch != nil || len(u.Log) > 0, w.changed
 }
 
 // encoded is the newest state as JSON. w.mu is held.
@@ -123,33 +118,54 @@ func (w *Watcher) publish(next *State, entries []Entry) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.state, w.full = next, full
+	w.state, w.full, w.patch = next, full, patch
 	w.version++
 	w.append(entries)
-	for s := range w.clients {
-		s.patch = nil
-		if s.seen == w.version-1 && s.seen != 0 {
-			s.patch = patch
-		}
-	}
 	w.wake()
 }
 
 // wake wakes all subscribers. w.mu is held.
 func (w *Watcher) wake() {
-	for s := range w.clients {
-		select {
-		case s.wake <- struct{}{}:
-		default:
-		}
-	}
+	close(w.changed)
+	w.changed = make(chan struct{})
 }
 
-func (w *Watcher) closeAll() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for s := range w.clients {
-		s.closed = true
+// diff returns the RFC 7396 merge patch that turns one JSON value into another, nil where
+// they are equal. Members stay bytes, so that numbers keep all their digits and what did not
+// change is not taken apart.
+func diff(from, to json.RawMessage) json.RawMessage {
+	if bytes.Equal(from, to) {
+		return nil
 	}
-	w.wake()
+	before, after := members(from), members(to)
+	if before == nil || after == nil {
+		return to
+	}
+	patch := map[string]json.RawMessage{}
+	for name, now := range after {
+		if p := diff(before[name], now); p != nil {
+			patch[name] = p
+		}
+	}
+	for name, was := range before {
+		if _, ok := after[name]; !ok && string(was) != "null" { // null and absent are one to a merge patch
+			patch[name] = json.RawMessage("null")
+		}
+	}
+	if len(patch) == 0 {
+		return nil
+	}
+	b, err := json.Marshal(patch)
+	if err != nil { // no patch of valid JSON comes here
+		return to
+	}
+	return b
+}
+
+// members takes an object apart, nil for other values.
+func members(v json.RawMessage) (m map[string]json.RawMessage) {
+	if len(v) > 0 && v[0] == '{' {
+		_ = json.Unmarshal(v, &m) // what encoding/json wrote
+	}
+	return m
 }

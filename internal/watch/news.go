@@ -143,19 +143,19 @@ func (w *Watcher) leaderNews() (e Entry, any bool) {
 func groupNews(was, now *Group) string {
 	switch {
 	case was == nil:
-		return "appeared, with " + plural(now.Members, "member")
+		return "appeared, with " + Plural(now.Members, "member")
 	case now == nil:
 		return "is gone"
 	case now.Members > was.Members:
-		return fmt.Sprintf("rebalances: %s, one or more joined (was %d)", plural(now.Members, "member"), was.Members)
+		return fmt.Sprintf("rebalances: %s, one or more joined (was %d)", Plural(now.Members, "member"), was.Members)
 	case now.Members < was.Members:
-		return fmt.Sprintf("rebalances: %s, one or more left (was %d)", plural(now.Members, "member"), was.Members)
+		return fmt.Sprintf("rebalances: %s, one or more left (was %d)", Plural(now.Members, "member"), was.Members)
 	case now.State == was.State && now.Rebalances > was.Rebalances:
-		return "rebalanced: its partitions are assigned again to " + plural(now.Members, "member")
+		return "rebalanced: its partitions are assigned again to " + Plural(now.Members, "member")
 	case now.State == was.State:
 		return ""
 	case now.State == "Stable":
-		return "has settled, with " + plural(now.Members, "member")
+		return "has settled, with " + Plural(now.Members, "member")
 	case !now.settled():
 		return "rebalances: its partitions are assigned again"
 	case now.State == "Empty":

@@ -4,10 +4,7 @@ import "time"
 
 // pastStream is what is remembered of a stream from version to version.
 type pastStream struct {
-	redis             string // ok, why the counts cannot be read, or nothing yet
-	counts            map[string]int64
-	counted, total    int64
-	countRate, rate   float64
+	shown             Stream // what Redis and the cursor hold; Redis is empty before the first answer
 	counting, growing track
 	kinds             map[string]*track
 	latencies         [3]window // of the commit, to the end, and of the sink
@@ -17,14 +14,15 @@ type pastStream struct {
 func (w *Watcher) applyCounts(at time.Time, all map[string]streamCounts) {
 	for name, c := range all {
 		past := w.streams[name]
+		s := &past.shown
 		switch {
 		case w.cfg.Tallies == nil:
-			past.redis = "not watched"
+			s.Redis = "not watched"
 		case c.err != nil:
-			past.redis = c.err.Error() // the counts stay those of before
+			s.Redis = c.err.Error() // the counts stay those of before
 		default:
-			past.redis, past.counts, past.counted = "ok", c.counts, c.counted
-			past.countRate = past.counting.add(at, c.counted)
+			s.Redis, s.Counts, s.Counted = "ok", c.counts, c.counted
+			s.CountRate = past.counting.add(at, c.counted)
 			for kind, n := range c.counts {
 				if past.kinds[kind] == nil {
 					past.kinds[kind] = &track{}
@@ -32,8 +30,8 @@ func (w *Watcher) applyCounts(at time.Time, all map[string]streamCounts) {
 				past.kinds[kind].add(at, n)
 			}
 		}
-		if past.total = c.total; c.total >= 0 {
-			past.rate = past.growing.add(at, c.total)
+		if s.Total = c.total; c.total >= 0 {
+			s.Rate = past.growing.add(at, c.total)
 		}
 	}
 }
@@ -47,8 +45,7 @@ func (w *Watcher) drawStreams(now time.Time) {
 	w.next.Streams = map[string]*Stream{}
 	for _, cfg := range w.cfg.Streams {
 		past := w.streams[cfg.Name]
-		s := &Stream{Topic: cfg.Topic, Group: cfg.Group, Local: Local{State: "external"}, Redis: past.redis, Counts: past.counts, Counted: past.counted,
-			CountRate: past.countRate, Total: past.total, Rate: past.rate, Lanes: []Lane{}}
+		s := past.shown
 		if l, ok := local[cfg.Name]; ok {
 			s.Local = l
 		}
@@ -58,7 +55,7 @@ func (w *Watcher) drawStreams(now time.Time) {
 		if g := w.next.Groups[cfg.Group]; g != nil {
 			s.Lag, s.LagSeconds = g.Lag, g.LagSeconds
 		}
-		if past.total < 0 && past.redis != "" {
+		if s.Total < 0 && s.Redis != "" {
 			s.Total = s.Counted + s.Lag
 			if t := w.next.Topics[cfg.Topic]; t != nil {
 				s.Rate = t.Rate
@@ -67,7 +64,7 @@ func (w *Watcher) drawStreams(now time.Time) {
 		if t := w.topics[cfg.Topic]; t != nil && t.lanes != nil {
 			s.Lanes = t.lanes
 		}
-		w.next.Streams[cfg.Name] = s
+		w.next.Streams[cfg.Name] = &s
 	}
 }
 

@@ -22,10 +22,9 @@ type pastTopic struct {
 }
 
 type pastPartition struct {
-	leader     int32
-	start, end int64
-	known      bool  // an end was reported once
-	rate       track // of a stream's topic
+	Lane        // its Rate is left out
+	known bool  // an end was reported once
+	rate  track // of a stream's topic
 }
 
 // noTopics notes that the cluster did not answer.
@@ -92,29 +91,29 @@ func (w *Watcher) topic(now time.Time, m kadm.TopicDetail, past *pastTopic,
 		}
 		part := past.partitions[id]
 		if part == nil {
-			part = &pastPartition{leader: p.Leader}
+			part = &pastPartition{Lane: Lane{Partition: id, Leader: p.Leader}}
 			past.partitions[id] = part
 		}
-		if part.leader != p.Leader {
-			w.moves = append(w.moves, move{m.Topic, id, part.leader, p.Leader})
-			part.leader = p.Leader
+		if part.Leader != p.Leader {
+			w.moves = append(w.moves, move{m.Topic, id, part.Leader, p.Leader})
+			part.Leader = p.Leader
 		}
 		if o, ok := starts[id]; ok && o.Err == nil {
-			part.start = o.Offset
+			part.Start = o.Offset
 		}
 		if o, ok := ends[id]; ok && o.Err == nil {
-			part.end, part.known = o.Offset, true
+			part.End, part.known = o.Offset, true
 		} else {
 			silent++
 		}
 		if part.known {
 			known++
-			end += part.end
-			t.Messages += part.end - part.start
+			end += part.End
+			t.Messages += part.End - part.Start
 		}
 	}
 	if silent > 0 && t.Error == "" {
-		t.Error = "the leader of " + plural(silent, "partition") + " does not answer"
+		t.Error = "the leader of " + Plural(silent, "partition") + " does not answer"
 	}
 	if known < len(m.Partitions) || known == 0 {
 		// No sum: the ends of some partitions were never known.
@@ -136,9 +135,9 @@ func (p *pastTopic) lanesOf(at time.Time) []Lane {
 	lanes := []Lane{}
 	for _, id := range slices.Sorted(maps.Keys(p.partitions)) {
 		part := p.partitions[id]
-		l := Lane{Partition: id, Leader: part.leader, Start: part.start, End: part.end}
+		l := part.Lane
 		if part.known {
-			l.Rate = part.rate.add(at, part.end)
+			l.Rate = part.rate.add(at, part.End)
 		}
 		lanes = append(lanes, l)
 	}

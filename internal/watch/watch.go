@@ -3,13 +3,11 @@ package watch
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/weir-project/weir/internal/inspect"
-	"github.com/weir-project/weir/internal/tally"
 )
 
 // StreamConfig names one of weir's streams.
@@ -17,16 +15,11 @@ type StreamConfig struct {
 	Name, Topic, Group string
 }
 
-// Tallies reads the counts in Redis.
-type Tallies interface {
-	Partitions(ctx context.Context, group, topic string) (map[int32]tally.Tally, error)
-}
-
 // Config of a Watcher. Inspector is required.
 type Config struct {
 	Inspector *inspect.Inspector
-	// Tallies is nil where there is no Redis.
-	Tallies Tallies
+	// Tallies has the counts in Redis; nil where there is none.
+	Tallies inspect.Tallies
 	Streams []StreamConfig
 	// Local returns what this process knows of its own streams, by name; nil
 	// where it runs none.
@@ -41,7 +34,6 @@ type Config struct {
 	Version, Mode, Engine string
 	// Interval is the least time between two versions; 0 means 500 ms.
 	Interval time.Duration
-	Log      *slog.Logger
 }
 
 const (
@@ -57,6 +49,7 @@ type Watcher struct {
 
 	answers chan answer
 	again   chan struct{} // asks for the brokers at once
+	ended   chan struct{} // closed when Run returns
 
 	// Owned by Run.
 	next    *State
@@ -71,7 +64,9 @@ type Watcher struct {
 
 	mu      sync.Mutex
 	state   *State
-	full    []byte // the state as JSON, made when first asked for
+	full    []byte        // the state as JSON, made when first asked for
+	patch   []byte        // from the version before, nil for none
+	changed chan struct{} // closed when there is a newer version or line of the log
 	version int64
 	log     []Entry
 	entries int64
@@ -86,15 +81,14 @@ func New(cfg Config) (*Watcher, error) {
 	if cfg.Interval <= 0 {
 		cfg.Interval = defaultInterval
 	}
-	if cfg.Log == nil {
-		cfg.Log = slog.New(slog.DiscardHandler)
-	}
 	w := &Watcher{
-		cfg: cfg, history: newHistory(), answers: make(chan answer), again: make(chan struct{}, 1), clients: map[*Subscription]struct{}{},
+		cfg: cfg, history: newHistory(), clients: map[*Subscription]struct{}{}, answers: make(chan answer),
+		again: make(chan struct{}, 1), ended: make(chan struct{}), changed: make(chan struct{}),
 		topics: map[string]*pastTopic{}, groups: map[string]*pastGroup{}, streams: map[string]*pastStream{},
 	}
 	for _, s := range cfg.Streams {
-		w.streams[s.Name] = &pastStream{counts: map[string]int64{}, total: -1, kinds: map[string]*track{}}
+		w.streams[s.Name] = &pastStream{kinds: map[string]*track{}, shown: Stream{Topic: s.Topic, Group: s.Group, Local: Local{State: "external"},
+			Counts: map[string]int64{}, Total: -1, Lanes: []Lane{}}}
 	}
 	w.next = &State{Version: cfg.Version, Mode: cfg.Mode, Engine: cfg.Engine,
 		Cluster: Cluster{Controller: -1, Brokers: map[string]*Broker{}},
@@ -109,7 +103,7 @@ func New(cfg Config) (*Watcher, error) {
 func (w *Watcher) Run(ctx context.Context) error {
 	var asking sync.WaitGroup
 	defer asking.Wait()
-	defer w.closeAll()
+	defer close(w.ended)
 	w.ask(ctx, &asking)
 	timer := time.NewTicker(w.cfg.Interval)
 	defer timer.Stop()

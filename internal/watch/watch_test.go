@@ -210,7 +210,10 @@ func TestAgeOfPosition(t *testing.T) {
 	}
 }
 
-type fakeTallies struct{ counts map[string]int64 }
+type fakeTallies struct {
+	inspect.Tallies
+	counts map[string]int64
+}
 
 func (f fakeTallies) Partitions(_ context.Context, group, topic string) (map[int32]tally.Tally, error) {
 	if topic != "events" || group != "counter" {
@@ -324,7 +327,7 @@ func TestWatchesACluster(t *testing.T) {
 }
 
 func TestSlowSubscriberGetsASnapshot(t *testing.T) {
-	w := &Watcher{history: newHistory(), clients: map[*Subscription]struct{}{}, state: &State{}}
+	w := &Watcher{history: newHistory(), clients: map[*Subscription]struct{}{}, state: &State{}, changed: make(chan struct{})}
 	quick, slow := w.Subscribe(), w.Subscribe()
 	defer quick.Close()
 	defer slow.Close()

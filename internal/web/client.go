@@ -111,26 +111,23 @@ type inProcess struct{ handler http.Handler }
 
 // RoundTrip implements http.RoundTripper.
 func (t inProcess) RoundTrip(r *http.Request) (*http.Response, error) {
-	w := &recorder{header: http.Header{}, status: http.StatusOK}
+	w := &recorder{answer: http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Request: r}}
 	t.handler.ServeHTTP(w, r)
 	if err := r.Context().Err(); err != nil {
 		return nil, err
 	}
-	return &http.Response{StatusCode: w.status, Header: w.header, Body: io.NopCloser(&w.body), Request: r}, nil
+	w.answer.Body = io.NopCloser(&w.Buffer)
+	return &w.answer, nil
 }
 
-// recorder keeps an answer.
+// recorder keeps an answer; its Buffer is the body.
 type recorder struct {
-	header http.Header
-	status int
-	body   bytes.Buffer
+	bytes.Buffer
+	answer http.Response
 }
 
 // Header implements http.ResponseWriter.
-func (w *recorder) Header() http.Header { return w.header }
+func (w *recorder) Header() http.Header { return w.answer.Header }
 
 // WriteHeader implements http.ResponseWriter.
-func (w *recorder) WriteHeader(status int) { w.status = status }
-
-// Write implements http.ResponseWriter.
-func (w *recorder) Write(b []byte) (int, error) { return w.body.Write(b) }
+func (w *recorder) WriteHeader(status int) { w.answer.StatusCode = status }

@@ -41,11 +41,8 @@ func weir(words string, where []string, args ...string) string {
 // where that is not known to be alive, to any that is.
 func (s *Server) brokerAddress(id int32) string {
 	brokers := s.cfg.Watch.State().Cluster.Brokers
-	if b := brokers[strconv.Itoa(int(id))]; b != nil && b.Alive {
-		return ShellWord(b.Address)
-	}
-	for _, name := range slices.Sorted(maps.Keys(brokers)) {
-		if b := brokers[name]; b.Alive {
+	for _, name := range append([]string{strconv.Itoa(int(id))}, slices.Sorted(maps.Keys(brokers))...) {
+		if b := brokers[name]; b != nil && b.Alive {
 			return ShellWord(b.Address)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,67 +25,115 @@ const (
 	maxDownload = 1_000_000
 )
 
-// query reads what to read from the URL.
-func query(r *http.Request) (q inspect.Query, n int64, err error) {
-	v := r.URL.Query()
-	q = inspect.Query{Topic: r.PathValue("topic")}
+// query is what a request for messages asks for, with the command that prints the same.
+type query struct {
+	inspect.Query
+	n           int64 // messages of a page
+	newestFirst bool
+	command     command
+}
+
+// readQuery reads what to read from the URL.
+func readQuery(r *http.Request) (q query, err error) {
+	v, topic := r.URL.Query(), r.PathValue("topic")
+	q = query{Query: inspect.Query{Topic: topic}, command: command{words: "messages", args: []string{topic}}}
+	flag := func(words ...string) { q.command.flags = append(q.command.flags, words...) }
+	if q.n, err = number(r, "n", 50, 1, maxShown); err != nil {
+		return q, err
+	}
+	switch from := v.Get("from"); from {
+	case "", "newest":
+		q.From, q.newestFirst = inspect.Newest(q.n), true
+	case "oldest":
+		q.From = inspect.Oldest()
+		flag("--offset", from)
+	case "offset":
+		offset, err := integer("offset", v.Get("offset"), math.MinInt64, math.MaxInt64)
+		if err != nil {
+			return q, err
+		}
+		q.From = inspect.AtOffset(offset)
+		flag("--offset", v.Get("offset"))
+	case "time":
+		t, err := moment(v.Get("time"))
+		if err != nil {
+			return q, err
+		}
+		q.From = inspect.AtTime(t)
+		flag("--since", t.UTC().Format(time.RFC3339Nano))
+	default:
+		return q, badRequest("from is %q: give newest, oldest, offset or time", from)
+	}
+	flag("-n", strconv.FormatInt(q.n, 10))
+	for _, p := range v["partition"] {
+		id, err := integer("partition", p, 0, math.MaxInt32)
+		if err != nil {
+			return q, err
+		}
+		q.Partitions = append(q.Partitions, int32(id))
+		flag("--partition", p)
+	}
 	switch isolation := v.Get("isolation"); isolation {
 	case "", "committed":
 	case "uncommitted":
 		q.Uncommitted = true
+		flag("--uncommitted")
 	default:
-		return q, 0, badRequest("isolation is %q: give committed or uncommitted", isolation)
+		return q, badRequest("isolation is %q: give committed or uncommitted", isolation)
 	}
-	if n, err = number(r, "n", 50, 1, maxShown); err != nil {
-		return q, 0, err
-	}
-	for _, p := range v["partition"] {
-		id, err := integer("partition", p, 0, math.MaxInt32)
-		if err != nil {
-			return q, 0, err
-		}
-		q.Partitions = append(q.Partitions, int32(id))
-	}
-	if q.Filter, err = filter(r); err != nil {
-		return q, 0, err
-	}
-	switch from := v.Get("from"); from {
-	case "", "newest":
-		q.From = inspect.Newest(n)
-	case "oldest":
-		q.From = inspect.Oldest()
-	case "offset":
-		offset, err := integer("offset", v.Get("offset"), math.MinInt64, math.MaxInt64)
-		if err != nil {
-			return q, 0, err
-		}
-		q.From = inspect.AtOffset(offset)
-	case "time":
-		t, err := moment(v.Get("time"))
-		if err != nil {
-			return q, 0, err
-		}
-		q.From = inspect.AtTime(t)
-	default:
-		return q, 0, badRequest("from is %q: give newest, oldest, offset or time", from)
-	}
-	if c := v.Get("cursor"); c != "" {
-		positions := map[int32]int64{}
-		c, older := strings.CutPrefix(c, olderCursor)
-		raw, err := base64.RawURLEncoding.DecodeString(c)
-		if err != nil || json.Unmarshal(raw, &positions) != nil {
-			return q, 0, badRequest("cursor is not one that an earlier answer gave")
-		}
-		q.From = inspect.AtPositions(positions)
-		if older {
-			q.From = inspect.NewestBefore(n, positions)
+	if q.Filter = filter(v, flag); q.Filter != nil {
+		if err := q.Filter.Check(); err != nil {
+			return q, badRequest("%w", err)
 		}
 	}
-	return q, n, nil
+	return q, q.page(v.Get("cursor"))
+}
+
+// filter reads the conditions, all of which must hold; nil for none.
+func filter(v url.Values, flag func(words ...string)) *inspect.Filter {
+	f := &inspect.Filter{Contains: v.Get("text"), Regexp: v.Get("regexp"), Headers: v["header"], Paths: v["path"]}
+	var words []string
+	if f.Contains != "" {
+		words = append(words, filterWord(f.Contains))
+	}
+	if f.Regexp != "" {
+		words = append(words, "/"+f.Regexp+"/")
+	}
+	if key := v.Get("key"); key != "" {
+		f.Key = &key
+		words = append(words, "key="+key)
+	}
+	for _, h := range f.Headers {
+		words = append(words, "header:"+h)
+	}
+	if words = append(words, f.Paths...); len(words) == 0 {
+		return nil
+	}
+	for _, w := range words {
+		flag("--filter", w)
+	}
+	return f
 }
 
 // olderCursor begins a cursor that leads to older messages; others lead to newer ones.
 const olderCursor = "older."
+
+// page makes the query go on where a cursor of an earlier answer says; empty for none.
+func (q *query) page(cursor string) error {
+	if cursor == "" {
+		return nil
+	}
+	positions := map[int32]int64{}
+	cursor, older := strings.CutPrefix(cursor, olderCursor)
+	raw, err := base64.RawURLEncoding.DecodeString(cursor)
+	if err != nil || json.Unmarshal(raw, &positions) != nil {
+		return badRequest("cursor is not one that an earlier answer gave")
+	}
+	if q.From = inspect.AtPositions(positions); older {
+		q.From = inspect.NewestBefore(q.n, positions)
+	}
+	return nil
+}
 
 // moment reads a time: Unix milliseconds, or as inspect.ParseTime does.
 func moment(s string) (time.Time, error) {
@@ -96,22 +145,6 @@ func moment(s string) (time.Time, error) {
 		return t, badRequest("time %v, or Unix milliseconds", err)
 	}
 	return t, nil
-}
-
-// filter reads the conditions: text, key, header and path, all of which must hold.
-func filter(r *http.Request) (*inspect.Filter, error) {
-	v := r.URL.Query()
-	f := &inspect.Filter{Contains: v.Get("text"), Headers: v["header"], Paths: v["path"], Regexp: v.Get("regexp")}
-	if k := v.Get("key"); k != "" {
-		f.Key = &k
-	}
-	if f.Contains == "" && f.Regexp == "" && f.Key == nil && len(f.Headers) == 0 && len(f.Paths) == 0 {
-		return nil, nil
-	}
-	if err := f.Check(); err != nil {
-		return nil, badRequest("%w", err)
-	}
-	return f, nil
 }
 
 type messagesAnswer struct {
@@ -126,21 +159,15 @@ type messagesAnswer struct {
 	how
 }
 
-// newestFirst reports whether a request reads backward from the newest message.
-func newestFirst(r *http.Request) bool {
-	from := r.URL.Query().Get("from")
-	return from == "" || from == "newest"
-}
-
 // messages answers one page. Reading forward has a cursor that leads on to the next.
 func (s *Server) messages(r *http.Request) (a messagesAnswer, err error) {
-	q, n, err := query(r)
+	q, err := readQuery(r)
 	if err != nil {
 		return a, err
 	}
-	q.MaxMessages, q.MaxScanned, q.MaxBytes, q.Partial, q.Gaps = n, scanBudget, 256<<20, true, true
+	q.MaxMessages, q.MaxScanned, q.MaxBytes, q.Partial, q.Gaps = q.n, scanBudget, 256<<20, true, true
 	list := []inspect.WireMessage{}
-	p, err := s.cfg.Inspector.Read(r.Context(), q, func(m inspect.Message) error {
+	p, err := s.cfg.Inspector.Read(r.Context(), q.Query, func(m inspect.Message) error {
 		list = append(list, m.Wire(shownValue))
 		return nil
 	})
@@ -148,12 +175,12 @@ func (s *Server) messages(r *http.Request) (a messagesAnswer, err error) {
 		return a, err
 	}
 	next, prefix, done := p.Next, "", p.Stopped == inspect.StoppedEnd
-	if newestFirst(r) {
+	if q.newestFirst {
 		slices.Reverse(list) // the newest first, as the page shows them
 		next, prefix, done = p.Before, olderCursor, p.Before == nil
 	}
 	a = messagesAnswer{Messages: list, Scanned: p.Scanned, Matched: p.Matched, Done: done, Unread: p.Unread,
-		how: by(s.messagesCommand(r, n), "Metadata", "ListOffsets", "Fetch")}
+		how: by(q.command.shown(s.cfg.Where.Kafka), "Metadata", "ListOffsets", "Fetch")}
 	if !done && len(next) > 0 {
 		b, err := json.Marshal(next)
 		if err != nil {
@@ -162,45 +189,6 @@ func (s *Server) messages(r *http.Request) (a messagesAnswer, err error) {
 		a.Cursor = prefix + base64.RawURLEncoding.EncodeToString(b)
 	}
 	return a, nil
-}
-
-// messagesCommand is the command line that prints the same.
-func (s *Server) messagesCommand(r *http.Request, n int64) string {
-	v := r.URL.Query()
-	c := command{words: "messages", args: []string{r.PathValue("topic")}}
-	add := func(words ...string) { c.flags = append(c.flags, words...) }
-	switch v.Get("from") {
-	case "oldest":
-		add("--offset", "oldest")
-	case "offset":
-		add("--offset", v.Get("offset"))
-	case "time":
-		if t, err := moment(v.Get("time")); err == nil {
-			add("--since", t.UTC().Format(time.RFC3339Nano))
-		}
-	}
-	add("-n", strconv.FormatInt(n, 10))
-	for _, p := range v["partition"] {
-		add("--partition", p)
-	}
-	if v.Get("isolation") == "uncommitted" {
-		add("--uncommitted")
-	}
-	filter := func(before string, words []string, after string) {
-		for _, w := range words {
-			if w != "" {
-				add("--filter", before+w+after)
-			}
-		}
-	}
-	if t := v.Get("text"); t != "" {
-		add("--filter", filterWord(t))
-	}
-	filter("/", []string{v.Get("regexp")}, "/")
-	filter("key=", []string{v.Get("key")}, "")
-	filter("header:", v["header"], "")
-	filter("", v["path"], "")
-	return c.shown(s.cfg.Where.Kafka)
 }
 
 // one finds the message that the path names.
@@ -255,35 +243,28 @@ func (s *Server) value(w http.ResponseWriter, r *http.Request) error {
 
 // download streams the messages of a query, whole, as JSON lines.
 func (s *Server) download(w http.ResponseWriter, r *http.Request) error {
-	q, _, err := query(r)
+	q, err := readQuery(r)
 	if err != nil {
 		return err
 	}
 	q.MaxMessages = maxDownload
-	if newestFirst(r) {
+	if q.newestFirst {
 		q.MaxMessages = maxShown
 	}
-	started := false
-	rc := http.NewResponseController(w)
-	enc := json.NewEncoder(w)
-	begin := func() {
+	h, started := w.Header(), false
+	h.Set("Content-Type", "application/jsonl")
+	h.Set("Content-Disposition", fmt.Sprintf(`attachment; filename="%s.jsonl"`, q.Topic))
+	rc, enc := http.NewResponseController(w), json.NewEncoder(w)
+	_, err = s.cfg.Inspector.Read(r.Context(), q.Query, func(m inspect.Message) error {
 		started = true
-		w.Header().Set("Content-Type", "application/jsonl")
-		w.Header().Set("Content-Disposition", fmt.Sprintf(`attachment; filename="%s.jsonl"`, q.Topic))
-	}
-	_, err = s.cfg.Inspector.Read(r.Context(), q, func(m inspect.Message) error {
-		if !started {
-			begin()
-		}
 		_ = rc.SetWriteDeadline(time.Now().Add(writeTimeout))
 		return enc.Encode(m.Wire(0))
 	})
-	if !started && err == nil {
-		begin()
-		w.WriteHeader(http.StatusOK)
-	}
-	if started && err != nil {
+	if err != nil && started {
 		panic(http.ErrAbortHandler) // half a file must not look like a whole one
+	}
+	if err != nil {
+		h.Del("Content-Disposition")
 	}
 	return err
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 
@@ -157,12 +158,7 @@ func (s *Server) replayKinds(ctx context.Context, plan inspect.ReplayPlan) ([]re
 			}
 		}
 	}
-	out := make([]replayKind, 0, len(rows))
-	for _, k := range rows {
-		out = append(out, k)
-	}
-	slices.SortFunc(out, func(a, b replayKind) int {
+	return append([]replayKind{}, slices.SortedFunc(maps.Values(rows), func(a, b replayKind) int {
 		return cmp.Or(cmp.Compare(b.Counted, a.Counted), cmp.Compare(a.Kind, b.Kind))
-	})
-	return out, nil
+	})...), nil
 }

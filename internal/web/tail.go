@@ -3,6 +3,7 @@ package web
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -38,13 +39,7 @@ type tails struct {
 type tail struct {
 	cancel  context.CancelFunc
 	done    chan struct{}
-	readers map[*tailReader]bool // guarded by tails.mu
-}
-
-// tailReader is one of the requests that follow a tail.
-type tailReader struct {
-	events chan tailEvent
-	lost   int64 // messages in events that it was too slow for; guarded by tails.mu
+	readers map[chan tailEvent]bool // guarded by tails.mu
 }
 
 // tailEvent is an event as it is sent.
@@ -52,11 +47,12 @@ type tailEvent struct {
 	name string
 	data []byte
 	n    int64 // messages in it, shown or skipped
+	lost int64 // messages in events before it that its reader was too slow for
 }
 
 // join returns the tail of a key, with a new reader of it. Where there is none yet, run
 // follows the topic until its context ends.
-func (ts *tails) join(key string, run func(ctx context.Context, t *tail)) (*tail, *tailReader) {
+func (ts *tails) join(key string, run func(ctx context.Context, t *tail)) (*tail, chan tailEvent) {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
 	if ts.shared == nil {
@@ -65,34 +61,39 @@ func (ts *tails) join(key string, run func(ctx context.Context, t *tail)) (*tail
 	t := ts.shared[key]
 	if t == nil {
 		ctx, cancel := context.WithCancel(context.Background())
-		t = &tail{cancel: cancel, done: make(chan struct{}), readers: map[*tailReader]bool{}}
+		t = &tail{cancel: cancel, done: make(chan struct{}), readers: map[chan tailEvent]bool{}}
 		ts.shared[key] = t
 		go func() {
 			defer close(t.done)
 			run(ctx, t)
 			ts.mu.Lock()
 			defer ts.mu.Unlock()
-			if ts.shared[key] == t {
-				delete(ts.shared, key) // it ended by itself: the next request begins anew
-			}
+			ts.remove(key, t) // it ended by itself: the next request begins anew
 			for r := range t.readers {
-				close(r.events)
+				close(r)
 			}
 			clear(t.readers)
 		}()
 	}
-	r := &tailReader{events: make(chan tailEvent, tailBuffer)}
+	r := make(chan tailEvent, tailBuffer)
 	t.readers[r] = true
 	return t, r
 }
 
+// remove makes a tail one that nobody joins any more. The lock is held.
+func (ts *tails) remove(key string, t *tail) {
+	if ts.shared[key] == t {
+		delete(ts.shared, key)
+	}
+}
+
 // leave ends the following; with the last reader ends the tail.
-func (ts *tails) leave(key string, t *tail, r *tailReader) {
+func (ts *tails) leave(key string, t *tail, r chan tailEvent) {
 	ts.mu.Lock()
 	delete(t.readers, r)
 	last := len(t.readers) == 0
-	if last && ts.shared[key] == t {
-		delete(ts.shared, key)
+	if last {
+		ts.remove(key, t)
 	}
 	ts.mu.Unlock()
 	if last {
@@ -101,34 +102,27 @@ func (ts *tails) leave(key string, t *tail, r *tailReader) {
 	}
 }
 
-// send hands an event to all. A reader that is slow loses the oldest.
+// send hands an event to all. A reader that is slow loses the oldest, and the event says
+// how much that is.
 func (ts *tails) send(t *tail, e tailEvent) {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
 	for r := range t.readers {
-		if len(r.events) == tailBuffer { // this is the only writer
+		e := e
+		if len(r) == tailBuffer { // this is the only writer
 			select {
-			case old := <-r.events:
-				r.lost += old.n
+			case old := <-r:
+				e.lost = old.lost + old.n
 			default: // the reader has just taken one
 			}
 		}
-		r.events <- e
+		r <- e
 	}
-}
-
-// missed returns what a reader lost since it was asked last.
-func (ts *tails) missed(r *tailReader) int64 {
-	ts.mu.Lock()
-	defer ts.mu.Unlock()
-	n := r.lost
-	r.lost = 0
-	return n
 }
 
 // tail follows a topic. At high rates it shows a sample and says how many it skipped.
 func (s *Server) tail(w http.ResponseWriter, r *http.Request) error {
-	q, _, err := query(r)
+	q, err := readQuery(r)
 	if err != nil {
 		return err
 	}
@@ -145,24 +139,20 @@ func (s *Server) tail(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	key := q.Topic + "?" + r.URL.Query().Encode()
-	t, reader := s.tails.join(key, func(ctx context.Context, t *tail) { s.follow(ctx, t, q, rate) })
+	t, reader := s.tails.join(key, func(ctx context.Context, t *tail) { s.follow(ctx, t, q.Query, rate) })
 	defer s.tails.leave(key, t, reader)
 	for {
 		var e tailEvent
 		select {
 		case <-r.Context().Done():
 			return nil
-		case e = <-reader.events:
+		case e = <-reader:
 		}
 		if e.name == "" { // the tail has ended
 			return nil
 		}
-		if lost := s.tails.missed(reader); lost > 0 {
-			b, err := json.Marshal(tailBatch{Messages: []inspect.WireMessage{}, Skipped: lost})
-			if err != nil {
-				return err
-			}
-			out.event("message", "", b)
+		if e.lost > 0 {
+			out.event("message", "", fmt.Appendf(nil, `{"messages":[],"skipped":%d}`, e.lost))
 		}
 		out.event(e.name, "", e.data)
 		if out.send() != nil {

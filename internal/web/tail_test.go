@@ -23,7 +23,7 @@ func TestReadersWhoAskTheSameShareATail(t *testing.T) {
 	}
 	ts.leave("k", a, ra)
 	ts.send(b, tailEvent{name: "message", n: 1})
-	if e := <-rb.events; e.n != 1 {
+	if e := <-rb; e.n != 1 {
 		t.Errorf("who stayed got %+v", e)
 	}
 	ts.leave("k", b, rb) // waits for the end of run
@@ -46,21 +46,26 @@ func TestASlowReaderOfATailLosesTheOldestAndIsTold(t *testing.T) {
 	for i := range int64(sent) {
 		ts.send(tl, tailEvent{n: 10 + i})
 	}
-	if first := <-slow.events; first.n != 10+5 {
+	first := <-slow
+	if first.n != 10+5 {
 		t.Errorf("the oldest that is left is number %d, want 5", first.n-10)
 	}
-	if lost := ts.missed(slow); lost != 10+11+12+13+14 {
-		t.Errorf("%d messages are told as lost, want 60", lost)
+	lost := first.lost
+	for range tailBuffer - 1 {
+		lost += (<-slow).lost
 	}
-	if lost := ts.missed(slow); lost != 0 {
-		t.Errorf("they are told again: %d", lost)
+	if lost != 10+11+12+13+14 {
+		t.Errorf("%d messages are reported as lost, want 60", lost)
+	}
+	if ts.send(tl, tailEvent{}); (<-slow).lost != 0 {
+		t.Error("they are reported again")
 	}
 }
 
 func TestTailThatEndsByItselfLetsItsReadersGo(t *testing.T) {
 	var ts tails
 	_, r := ts.join("k", func(context.Context, *tail) {})
-	if _, open := <-r.events; open {
+	if _, open := <-r; open {
 		t.Error("an event of a tail that showed none")
 	}
 	ts.mu.Lock()

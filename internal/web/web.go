@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"reflect"
 	"sync"
 	"time"
 
@@ -64,6 +65,8 @@ type Config struct {
 	Producer Producer
 	// Verify compares topics and counts, and reports progress; nil where it cannot run.
 	Verify func(ctx context.Context, progress func(any)) (report any, err error)
+	// VerifySource is the type of a source in its report, for openapi.json.
+	VerifySource reflect.Type
 	// Replay counts a plan that has begun to its end and compares; nil where it cannot.
 	Replay func(ctx context.Context, plan inspect.ReplayPlan, progress func(left int64)) (inspect.Comparison, error)
 	// Labs is nil where no experiments can be run.
@@ -112,7 +115,7 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{cfg: cfg, api: http.NewServeMux()}
+	s := &Server{cfg: cfg, api: http.NewServeMux(), actions: actions{rebalances: map[string][]Rebalance{}}}
 	s.work.open()
 	files, err := fs.Sub(static, "static")
 	if err != nil {

@@ -13,11 +13,99 @@ import (
 	"github.com/weir-project/weir/internal/watch"
 )
 
+// Members changes how many counters of this process are in a consumer group.
+type Members interface {
+	// Own says what this process runs of a group; nil where it is not its own.
+	Own(group string) *OwnMembers
+	// Add and Remove return when every partition is counted again, or when that
+	// took too long.
+	Add(ctx context.Context, group string) (Rebalance, error)
+	Remove(ctx context.Context, group string) (Rebalance, error)
+}
+
+// OwnMembers are the counters of this process in a group.
+type OwnMembers struct {
+	Members int      `json:"members"`
+	IDs     []string `json:"ids"`
+	Topic   string   `json:"topic"`
+	Source  string   `json:"source"` // what weir consume is given to do the same in another process
+	// Rebalances are the changes of members that this weir was asked for, the newest first.
+	Rebalances []Rebalance `json:"rebalances"`
+}
+
+// Rebalance is what a change of members has stopped, and for how long.
+type Rebalance struct {
+	Time   int64  `json:"time"`   // Unix milliseconds, of its beginning
+	Change string `json:"change"` // added or removed
+	// From is where it was asked for: the page, or a terminal.
+	From string `json:"from"`
+	// Members are the group's afterwards, Own those of this process.
+	Members    int `json:"members"`
+	Own        int `json:"own"`
+	Partitions int `json:"partitions"`
+	// Moved is how many partitions changed hands, StoppedMS how long the one that
+	// stood still longest was not counted.
+	Moved int `json:"moved"`
+	// MovedPartitions are those, in order.
+	MovedPartitions []int32 `json:"moved_partitions"`
+	StoppedMS       int64   `json:"stopped_ms"`
+	// SettledMS is from the beginning until every partition was counted again. Where
+	// Settled is false that had not come by then.
+	SettledMS int64 `json:"settled_ms"`
+	Settled   bool  `json:"settled"`
+}
+
+// Text is a rebalance in words.
+func (r Rebalance) Text() string {
+	s := fmt.Sprintf("a member was %s from %s, %s now: ", r.Change, r.From, watch.Plural(r.Members, "member"))
+	switch {
+	case r.Members == 0:
+		return s + "nobody counts"
+	case !r.Settled:
+		return s + fmt.Sprintf("not every partition is counted again after %d ms", r.SettledMS)
+	case r.Moved == 0:
+		return s + fmt.Sprintf("no partition changed hands, settled after %d ms", r.SettledMS)
+	}
+	return s + fmt.Sprintf("%d of %s changed hands and stood still for %d ms at most; every one is counted again after %d ms", r.Moved, watch.Plural(r.Partitions, "partition"), r.StoppedMS, r.SettledMS)
+}
+
+// RebalanceAnswer is what a change of members has stopped.
+type RebalanceAnswer struct {
+	Rebalance
+	Text string `json:"text"`
+	how
+}
+
+func (s *Server) memberAdd(r *http.Request) (RebalanceAnswer, error) {
+	return s.changeMembers(r, "join", Members.Add, "FindCoordinator", "JoinGroup", "SyncGroup", "Heartbeat")
+}
+
+func (s *Server) memberRemove(r *http.Request) (RebalanceAnswer, error) {
+	return s.changeMembers(r, "leave", Members.Remove, "OffsetCommit", "LeaveGroup", "JoinGroup (of the others)", "SyncGroup")
+}
+
+func (s *Server) changeMembers(r *http.Request, verb string, do func(Members, context.Context, string) (Rebalance, error),
+	requests ...string) (a RebalanceAnswer, err error) {
+	group := groupName(r)
+	if s.cfg.Members == nil || s.cfg.Members.Own(group) == nil {
+		return a, conflict("the members of %q are no counters of this weir: start or stop them where they run", group)
+	}
+	// The change is measured to its end, also when its client no longer waits.
+	if a.Rebalance, err = do(s.cfg.Members, s.work.ctx, group); err != nil {
+		return a, conflict("%w", err)
+	}
+	a.From = origin(r)
+	a.Text, a.how = a.Rebalance.Text(), by(weir("groups "+verb, s.cfg.Where.Data, group), requests...)
+	s.actions.addRebalance(group, a.Rebalance)
+	s.cfg.Watch.Note(watch.Entry{Kind: watch.LogRebalance, Group: group, Text: "group " + group + ": " + a.Text})
+	return a, nil
+}
+
 const (
-	// ackEvery is how exactly a pause is measured, and leadEvery how often the leaders are
-	// looked up meanwhile.
+	// ackEvery is how exactly a pause is measured. At every leadEvery-th time the leaders
+	// are looked up, too.
 	ackEvery  = 5 * time.Millisecond
-	leadEvery = 250 * time.Millisecond
+	leadEvery = 50
 	// watchAtLeast and watchAtMost bound how long producers are watched after a change.
 	watchAtLeast = 3 * time.Second
 	watchAtMost  = time.Minute
@@ -76,9 +164,6 @@ func (a *actions) rebalancesOf(group string) []Rebalance {
 func (a *actions) addRebalance(group string, r Rebalance) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.rebalances == nil {
-		a.rebalances = map[string][]Rebalance{}
-	}
 	a.rebalances[group] = newest(r, a.rebalances[group])
 }
 
@@ -190,10 +275,9 @@ type acked struct {
 func (m *pause) run(ctx context.Context, changed <-chan bool) {
 	start := time.Now()
 	made := false
-	tick, ask := time.NewTicker(ackEvery), time.NewTicker(leadEvery)
+	tick := time.NewTicker(ackEvery)
 	defer tick.Stop()
-	defer ask.Stop()
-	for {
+	for n := 1; ; n++ {
 		select {
 		case <-ctx.Done():
 			m.finish(time.Now(), errors.Is(ctx.Err(), context.DeadlineExceeded))
@@ -203,20 +287,18 @@ func (m *pause) run(ctx context.Context, changed <-chan bool) {
 				return
 			}
 		case now := <-tick.C:
-			flowing := m.look(now)
-			if made && m.moved && now.Sub(start) >= watchAtLeast && flowing {
+			if m.flowing(now) && made && m.moved && now.Sub(start) >= watchAtLeast {
 				m.finish(now, false)
 				return
 			}
-		case <-ask.C:
-			m.moved = m.moved || made && m.settled(ctx)
+			m.moved = m.moved || made && n%leadEvery == 0 && m.settled(ctx)
 		}
 	}
 }
 
-// look notes the time of each stream's last acknowledged transaction. It returns whether
+// flowing notes the time of each stream's last acknowledged transaction. It reports whether
 // all streams go on since the leaders have moved.
-func (m *pause) look(now time.Time) bool {
+func (m *pause) flowing(now time.Time) bool {
 	for name, at := range m.s.cfg.Acks() {
 		a := m.streams[name]
 		switch {
