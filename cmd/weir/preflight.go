@@ -72,7 +72,7 @@ func (a *app) runPreflight(ctx context.Context, t *node.Target, p kafka.Purpose,
 	return a.printFindings(findings)
 }
 
-func (a *app) printFindings(all []node.Finding) error {
+func (a *app) printFindings(all []kafka.Finding) error {
 	var breaking, different strings.Builder
 	breaks := 0
 	for _, f := range all {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/weir-project/weir/internal/cli"
+	"github.com/weir-project/weir/internal/kafka"
 	"github.com/weir-project/weir/internal/node"
 	"github.com/weir-project/weir/internal/visible"
 )
@@ -75,7 +76,7 @@ func (a *app) showMode(mode, why string) {
 }
 
 // showFinding prints one on standard error, its command on a line of its own.
-func (a *app) showFinding(f node.Finding) {
+func (a *app) showFinding(f kafka.Finding) {
 	head := f.Severity
 	if f.Breaks() {
 		head = a.stderr.Paint(cli.Yellow, head)

@@ -170,7 +170,12 @@ func doNot(ids []int32) string {
 		return fmt.Sprintf("broker %d does", ids[0])
 	}
 	last := len(ids) - 1
-	return fmt.Sprintf("brokers %s and %d do", strings.Trim(strings.ReplaceAll(fmt.Sprint(ids[:last]), " ", ", "), "[]"), ids[last])
+	return fmt.Sprintf("brokers %s and %d do", numbers(ids[:last]), ids[last])
+}
+
+// numbers is "1, 2, 3".
+func numbers(ids []int32) string {
+	return strings.Trim(strings.ReplaceAll(fmt.Sprint(ids), " ", ", "), "[]")
 }
 
 // Unended explains why a transactional id cannot be had: the coordinator has decided on

@@ -35,7 +35,7 @@ type Target struct {
 	Clients       *metrics.Clients
 	Log           *slog.Logger
 	// Report gets what a user should know about the cluster or the Redis.
-	Report func(Finding)
+	Report func(kafka.Finding)
 	// AllowDenied goes on without permissions that are missing: for tests.
 	AllowDenied bool
 
