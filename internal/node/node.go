@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -58,6 +59,7 @@ type Config struct {
 // in reverse order.
 type Node struct {
 	*Target
+	closers
 	cfg Config
 
 	home    *home
@@ -75,6 +77,22 @@ type Node struct {
 	notes []string
 
 	totals totals
+}
+
+// closers close what was opened.
+type closers []func() error
+
+// closing adds what closes something that was just opened.
+func (c *closers) closing(f func() error) { *c = append(*c, f) }
+
+// Close closes all of it once, in reverse order.
+func (c *closers) Close() error {
+	var errs []error
+	for _, f := range slices.Backward(*c) {
+		errs = append(errs, f())
+	}
+	*c = nil
+	return errors.Join(errs...)
 }
 
 // line is what this process does with one stream.
@@ -112,18 +130,7 @@ func (n *Node) openTopics(ctx context.Context) error {
 	if n.cfg.Engine == "" && len(n.cfg.Ingest) == 0 && len(n.cfg.Count) == 0 {
 		return nil
 	}
-	return n.prepareTopics(ctx, n.purpose())
-}
-
-// purpose is what this process does with the cluster.
-func (n *Node) purpose() (p kafka.Purpose) {
-	for _, s := range n.cfg.Ingest {
-		p = p.And(s.IngestPurpose())
-	}
-	for _, s := range n.cfg.Count {
-		p = p.And(s.CountPurpose(cmp.Or(n.cfg.Group, s.Group)))
-	}
-	return p
+	return n.prepareTopics(ctx, Purpose(n.cfg.Ingest, n.cfg.Count, n.cfg.Group))
 }
 
 // openStore connects to the counts, where this process writes or shows them.
@@ -139,6 +146,7 @@ func (n *Node) openStore(ctx context.Context) (err error) {
 	case err != nil:
 		return err
 	}
+	n.closing(n.store.Close)
 	if len(n.cfg.Count) > 0 && n.redis == nil {
 		for _, f := range ofRedis(n.store.Findings()) {
 			n.Report(f)
@@ -157,6 +165,7 @@ func (n *Node) openLines(context.Context) (err error) {
 		if n.upstreams, err = n.cfg.Streams.Simulate(n.Mode, n.cfg.Data, names...); err != nil {
 			return err
 		}
+		n.closing(n.upstreams.Close)
 	}
 	for _, s := range n.cfg.Ingest {
 		if err := n.produce(s); err != nil {
@@ -362,18 +371,6 @@ func (n *Node) lag(ctx context.Context, cl *kgo.Client) (int64, error) {
 		}
 	}
 	return left, nil
-}
-
-// Close closes what was opened, in reverse order.
-func (n *Node) Close() error {
-	if n.ui != nil {
-		n.ui.close()
-	}
-	err := n.upstreams.Close()
-	if n.store != nil {
-		err = errors.Join(err, n.store.Close())
-	}
-	return errors.Join(err, n.closeEngine())
 }
 
 // Dir is the directory of the node's data.

@@ -25,7 +25,6 @@ import (
 
 // webUI is the web UI and the watch behind it.
 type webUI struct {
-	client    *kgo.Client
 	listener  net.Listener // nil where the web UI is off, so that only the control socket answers
 	watcher   *watch.Watcher
 	server    *web.Server
@@ -52,6 +51,7 @@ func (n *Node) openUI(ctx context.Context) error {
 		if ui.listener, note, err = n.cfg.Listen.open(); err != nil {
 			return err
 		}
+		n.closing(func() error { _ = ui.listener.Close(); return nil }) // closed already when it was served
 		if note != "" {
 			n.note(note)
 		}
@@ -76,12 +76,15 @@ func (ui *webUI) serve(ctx context.Context, n *Node, hosts []string) error {
 	if err != nil {
 		return err
 	}
-	ui.client = cl
+	n.closing(func() error { cl.Close(); return nil })
 	wc := watch.Config{Inspector: insp, Version: "weir " + n.cfg.Version, Mode: n.Mode, Engine: cmp.Or(n.BrokerEngine(), "external"), Fault: n.fault, Log: n.Log,
 		Ingested: n.ingested()}
 	cfg := web.Config{Inspector: insp, Where: n.cfg.Where, Producer: &producer{client: cl, cfg: n.KafkaConfig("weir-ui")}, Labs: n.cfg.Labs, Token: ui.token, Hosts: hosts, Log: n.Log}
 	if n.brokers != nil {
 		cfg.Brokers = n.brokers
+		cfg.BrokerChanged = func(id int32, what string) {
+			n.cfg.Say(fmt.Sprintf("%s broker %d was %s", time.Now().Format(time.TimeOnly), id, what))
+		}
 	}
 	if n.BrokerEngine() == cluster.Embedded {
 		for _, d := range cluster.Differences() {
@@ -111,8 +114,11 @@ func (ui *webUI) serve(ctx context.Context, n *Node, hosts []string) error {
 	}
 	cfg.Ready = func() error { return cmp.Or(n.fault(), ready(ui.watcher.State())) }
 	cfg.Metrics = metrics.Handler(ui.watcher.State, n.Clients)
-	ui.server, err = web.New(cfg)
-	return err
+	if ui.server, err = web.New(cfg); err != nil {
+		return err
+	}
+	n.closing(func() error { ui.server.Close(); return nil })
+	return nil
 }
 
 // impatient makes the web UI's clients give up soon on a broker that does not answer:
@@ -197,16 +203,4 @@ func (ui *webUI) link() string {
 		u += "/?token=" + ui.token
 	}
 	return u
-}
-
-func (ui *webUI) close() {
-	if ui.server != nil {
-		ui.server.Close()
-	}
-	if ui.listener != nil {
-		_ = ui.listener.Close() // closed already when it was served
-	}
-	if ui.client != nil {
-		ui.client.Close()
-	}
 }
