@@ -103,10 +103,8 @@ func (a *app) showStatus(ctx context.Context, read func(context.Context, time.Ti
 		interval = redrawEvery
 		defer a.stderr.Status()
 	}
-	tick := time.NewTicker(interval)
-	defer tick.Stop()
-	now := time.Now()
-	for last := now; ; {
+	last := time.Now()
+	node.Every(ctx, interval, func(now time.Time) bool {
 		var lines []string
 		for _, s := range read(ctx, now) {
 			lines = append(lines, statusText(s))
@@ -121,12 +119,8 @@ func (a *app) showStatus(ctx context.Context, read func(context.Context, time.Ti
 				a.stderr.Linef("%s %s", now.Format(time.TimeOnly), l)
 			}
 		}
-		select {
-		case <-ctx.Done():
-			return
-		case now = <-tick.C:
-		}
-	}
+		return true
+	})
 }
 
 // statusText is the status line of a stream: rate first, because it is what changes, in columns

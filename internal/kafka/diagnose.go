@@ -114,8 +114,8 @@ func (c Config) examine(ctx context.Context, addr string) (cause, out string) {
 	if err := secure.HandshakeContext(ctx); err != nil {
 		return tlsCause(err, host)
 	}
-	// A broker that wants another certificate says so only after the handshake, and
-	// hangs up on who writes before hearing it.
+	// A broker that wants another certificate says so only after the handshake. It closes
+	// the connection of a client that writes before it has read that.
 	_ = conn.SetReadDeadline(time.Now().Add(500 * time.Millisecond))
 	_, err = secure.Read(make([]byte, 1))
 	if err == nil {
@@ -127,7 +127,7 @@ func (c Config) examine(ctx context.Context, addr string) (cause, out string) {
 	if deadline, ok := ctx.Deadline(); ok {
 		_ = conn.SetReadDeadline(deadline)
 	}
-	if err := ask(secure); err != nil {
+	if err := exchange(secure, hello); err != nil {
 		return tlsCause(err, host)
 	}
 	return c.wantsLogin(secure)
@@ -147,7 +147,7 @@ func open(ctx context.Context, addr string) (net.Conn, error) {
 
 // examinePlain is examine without TLS.
 func (c Config) examinePlain(ctx context.Context, conn net.Conn, addr, host string) (cause, out string) {
-	if err := ask(conn); err == nil {
+	if err := exchange(conn, hello); err == nil {
 		return c.wantsLogin(conn)
 	}
 	again, err := open(ctx, addr)
@@ -166,7 +166,7 @@ func (c Config) examinePlain(ctx context.Context, conn net.Conn, addr, host stri
 	return "it speaks TLS at this port, and was spoken to without", "set security.protocol=" + want + " (SASL_SSL where it asks for a login, too) in the file of --kafka-config, or name its port without TLS"
 }
 
-// wantsLogin asks what a broker answers only to those who have logged in.
+// wantsLogin sends a request that a broker answers only after a login.
 func (c Config) wantsLogin(conn net.Conn) (cause, out string) {
 	if c.Security != nil && c.Security.mechanism != nil {
 		return "", ""
@@ -184,10 +184,8 @@ func (c Config) wantsLogin(conn net.Conn) (cause, out string) {
 	return "", ""
 }
 
-// ask sends what a broker answers to everybody.
-func ask(conn net.Conn) error {
-	return exchange(conn, kmsg.NewPtrApiVersionsRequest()) // its version 0
-}
+// hello is a request, in its version 0, that a broker answers to every client.
+var hello = kmsg.NewPtrApiVersionsRequest()
 
 // exchange sends a request, and reads the answer to its end.
 func exchange(conn net.Conn, req kmsg.Request) error {

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -152,15 +151,12 @@ func newTokenEndpoint(u *url.URL, p map[string]string, dir string) (*tokenEndpoi
 		return nil, fmt.Errorf("sasl.oauthbearer.token.endpoint.url is %s://%s…: a secret is sent there, so it has to be https", u.Scheme, u.Host)
 	}
 	cfg := &tls.Config{MinVersion: tls.VersionTLS12}
-	if ca := p["https.ca.location"]; ca != "" {
-		pem, err := readSmall(inDir(dir, ca))
-		if err != nil {
-			return nil, fmt.Errorf("https.ca.location: %w", err)
-		}
-		cfg.RootCAs = x509.NewCertPool()
-		if !cfg.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, errors.New("https.ca.location holds no certificate in PEM form")
-		}
+	name, ca, err := material(p, dir, "", "https.ca.location")
+	if err == nil && name != "" {
+		cfg.RootCAs, err = poolOf(name, ca)
+	}
+	if err != nil {
+		return nil, err
 	}
 	return &tokenEndpoint{url: u.String(), client: &http.Client{
 		Timeout: tokenTimeout,

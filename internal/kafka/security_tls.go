@@ -27,9 +27,9 @@ func tlsOf(p map[string]string, dir string) (*tls.Config, error) {
 		return nil, err
 	}
 	if name != "" {
-		cfg.RootCAs = x509.NewCertPool()
-		if !cfg.RootCAs.AppendCertsFromPEM(ca) {
-			return nil, fmt.Errorf("%s holds no certificate in PEM form%s", name, ifBinary(ca))
+		var err error
+		if cfg.RootCAs, err = poolOf(name, ca); err != nil {
+			return nil, err
 		}
 	}
 	if (certName == "") != (keyName == "") {
@@ -53,6 +53,15 @@ func tlsOf(p map[string]string, dir string) (*tls.Config, error) {
 	return cfg, nil
 }
 
+// poolOf is the certificates of a setting.
+func poolOf(setting string, pem []byte) (*x509.CertPool, error) {
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("%s holds no certificate in PEM form%s", setting, ifBinary(pem))
+	}
+	return pool, nil
+}
+
 // onlyPEM refuses Java's own key stores, with the command that converts one.
 func onlyPEM(p map[string]string) error {
 	for _, store := range []struct{ prefix, out string }{
@@ -72,10 +81,11 @@ func onlyPEM(p map[string]string) error {
 }
 
 // material is what is given for one thing, in the settings themselves or by the
-// name of a file, and the name of the setting that gave it; "" where none did.
+// name of a file, and the name of the setting that gave it; "" where none did. inline is
+// "" where the settings themselves cannot hold it.
 func material(p map[string]string, dir, inline string, files ...string) (name string, content []byte, err error) {
 	for _, key := range append([]string{inline}, files...) {
-		if p[key] == "" {
+		if key == "" || p[key] == "" {
 			continue
 		}
 		if name != "" {

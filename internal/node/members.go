@@ -148,7 +148,7 @@ const assignmentEvery = 500 * time.Millisecond
 // that changed, until ctx ends.
 func (n *Node) reportAssignment(ctx context.Context) error {
 	reported := make(map[string]string)
-	every(ctx, assignmentEvery, func(time.Time) bool {
+	Every(ctx, assignmentEvery, func(time.Time) bool {
 		for _, l := range n.lines {
 			for _, s := range l.stats() {
 				now := "no partitions: the other members of the group have them all, or it is rebalancing"

@@ -324,14 +324,14 @@ func (n *Node) catchUp(ctx context.Context) {
 		return
 	}
 	defer cl.Close()
-	every(ctx, 50*time.Millisecond, func(time.Time) bool {
+	Every(ctx, 50*time.Millisecond, func(time.Time) bool {
 		left, err := n.lag(ctx, cl)
 		return err != nil || left > 0
 	})
 }
 
-// every calls do at once and then at each tick, until it returns false or ctx ends.
-func every(ctx context.Context, interval time.Duration, do func(time.Time) bool) {
+// Every calls do at once and then at each tick, until it returns false or ctx ends.
+func Every(ctx context.Context, interval time.Duration, do func(time.Time) bool) {
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	for now := time.Now(); do(now); {

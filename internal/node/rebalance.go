@@ -105,7 +105,7 @@ func (r *rebalance) run(ctx context.Context, do func() error) (web.Rebalance, er
 
 // ask describes the group again and again, the newest answer last.
 func ask(ctx context.Context, insp *inspect.Inspector, name string, out chan<- inspect.GroupDetail) {
-	every(ctx, askEvery, func(time.Time) bool {
+	Every(ctx, askEvery, func(time.Time) bool {
 		d, err := insp.Group(ctx, name)
 		if err == nil || errors.Is(err, inspect.ErrNoGroup) {
 			select {

@@ -147,46 +147,38 @@ func ready(s *watch.State) error {
 	return nil
 }
 
-// How often the cursor is read, each time at the price of a connection: seldom
-// where the ingester runs here and reports what it adds.
-const (
-	peekEvery     = time.Second
-	peekEveryHere = 10 * time.Second
-)
+// peekEvery is how often the cursor of a stream is read whose ingester runs elsewhere, each time at
+// the price of a connection.
+const peekEvery = time.Second
 
-// ingested returns how many events a stream's topics were ever given: from the
-// cursor that was stored with them, and in between, where the ingester runs here,
-// from what it has committed since.
+// ingested returns how many events a stream's topics were ever given: by the ingester where it
+// runs here, otherwise by the cursor that was stored with the events; -1 where that is unknown.
 func (n *Node) ingested() func(context.Context, string) int64 {
 	type known struct {
-		at        time.Time
-		total     int64 // by the cursor
-		committed int64 // by the ingester here, at that time
+		at    time.Time
+		total int64
 	}
-	cfg := n.KafkaConfig("weir-ui")
-	last := map[string]*known{}
+	last := map[string]known{}
 	return func(ctx context.Context, stream string) int64 {
-		here, interval := byStream(n, func(l *line) int64 { return l.ingest.Stats().Events })[stream], peekEvery
-		if here > 0 {
-			interval = peekEveryHere
+		for _, l := range n.lines {
+			if l.source.Name == stream && l.ingest != nil && l.task.failure() == nil {
+				if s := l.ingest.Stats(); s.Commits > 0 {
+					return s.Total
+				}
+			}
 		}
 		k := last[stream]
-		if k != nil && time.Since(k.at) < interval {
-			return k.total + here - k.committed
+		if time.Since(k.at) < peekEvery {
+			return k.total
 		}
-		rec, found, err := kafka.PeekCursor(ctx, cfg, stream)
+		rec, found, err := kafka.PeekCursor(ctx, n.KafkaConfig("weir-ui"), stream)
 		if err != nil || !found {
 			return -1
 		}
-		now := known{at: time.Now(), committed: here}
-		if s, err := SourceNamed(stream); err == nil {
-			now.total = rec.Seqs[s.Topic] + rec.Seqs[s.Account]
+		if s, err := SourceNamed(stream); err == nil { // what was shown never falls: the cursor is a moment behind
+			last[stream] = known{time.Now(), max(k.total, rec.Seqs[s.Topic]+rec.Seqs[s.Account])}
 		}
-		if k != nil { // a number that was shown never falls: the cursor is a moment behind
-			now.total = max(now.total, k.total+here-k.committed)
-		}
-		last[stream] = &now
-		return now.total
+		return last[stream].total
 	}
 }
 
