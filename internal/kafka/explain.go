@@ -175,7 +175,7 @@ func Unended(ctx context.Context, cl *kgo.Client, transactionalID string) error 
 	defer cancel()
 	all, err := kadm.NewClient(cl).DescribeTransactions(ctx, transactionalID)
 	if err != nil {
-		return nil // what is not told is not judged
+		return nil // without an answer there is nothing to explain
 	}
 	if d := all[transactionalID]; d.Err == nil && strings.HasPrefix(d.State, "Prepare") {
 		return unended(d, time.Now())

@@ -162,7 +162,7 @@ func newTokenEndpoint(u *url.URL, p map[string]string, dir string) (*tokenEndpoi
 		Timeout: tokenTimeout,
 		Transport: &http.Transport{TLSClientConfig: cfg, Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true, ForceAttemptHTTP2: true,
 			MaxResponseHeaderBytes: maxTokenSize, DialContext: (&net.Dialer{Timeout: dialTimeout}).DialContext},
-		// A redirection would carry the secret to where nobody named.
+		// A redirect would send the secret to a server that the settings do not name.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}, nil
 }

@@ -19,7 +19,7 @@ import (
 // nobodyKnows stands for the principal in a command where it is not known.
 const nobodyKnows = "User:NAME-OF-THIS-LOGIN"
 
-// principal is who is to be allowed something.
+// principal is the name that the cluster's access rules have for this client.
 func (c Config) principal() string { return cmp.Or(c.Security.Principal(), nobodyKnows) }
 
 // allow is what an administrator runs to allow something.
@@ -98,7 +98,7 @@ func each(option string, names []string) (out []string) {
 // topicAccess is what the cluster says about this client and a topic.
 type topicAccess kmsg.MetadataResponseTopic
 
-// hidden is a topic of which not even its existence is told.
+// hidden reports whether the cluster does not even say that the topic exists.
 func (t topicAccess) hidden() bool { return t.ErrorCode == kerr.TopicAuthorizationFailed.Code }
 func (t topicAccess) absent() bool { return t.ErrorCode == kerr.UnknownTopicOrPartition.Code }
 
@@ -148,7 +148,7 @@ func (c Config) topicAccess(have map[string]topicAccess, p Purpose) []Finding {
 		out = append(out, f)
 	}
 	if len(unseen) > 0 {
-		out = append(out, c.mayNotSee(fmt.Sprintf("the settings of topic %s, which are not judged; events over %d bytes become dead letters", strings.Join(unseen, ", "), defaultMaxBytes),
+		out = append(out, c.mayNotSee(fmt.Sprintf("the settings of topic %s, which are not checked; events over %d bytes become dead letters", strings.Join(unseen, ", "), defaultMaxBytes),
 			each("--topic", unseen)...))
 	}
 	return out

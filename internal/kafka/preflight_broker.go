@@ -85,7 +85,7 @@ func brokerSettings(ctx context.Context, adm *kadm.Client, b brokerCheck) []Find
 		}
 	}
 	if denied {
-		out = append(out, b.mayNotSee("the settings of the brokers, which are not judged (replication of transactions, limits of transactions and sessions)", "--cluster"))
+		out = append(out, b.mayNotSee("the settings of the brokers, which are not checked (replication of transactions, limits of transactions and sessions)", "--cluster"))
 	}
 	for _, r := range brokerRules {
 		out = append(out, b.check(r)...)

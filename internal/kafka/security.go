@@ -25,13 +25,13 @@ import (
 // maxSecurityFile bounds a configuration, key or certificate file in bytes.
 const maxSecurityFile = 1 << 20
 
-// Security is how a client proves who it is and whom it talks to. It holds
+// Security is how a client logs in, and which servers it trusts. It holds
 // secrets: it has no exported fields, and prints as what it is, not what it holds.
 type Security struct {
 	protocol  string
 	tls       *tls.Config
 	mechanism sasl.Mechanism
-	// user is who logs in, as the mechanism names them; empty where nobody knows.
+	// user is the name that logs in; empty where it is not known.
 	user func() string
 }
 

@@ -72,7 +72,7 @@ func (n *Node) openBrokers(ctx context.Context, addrs []string) (err error) {
 	return nil
 }
 
-// brokerDied reports a broker that nobody stopped.
+// brokerDied reports a broker that stopped by itself.
 func (n *Node) brokerDied(b cluster.Broker) {
 	n.cfg.Warn(fmt.Sprintf("broker %d %s; weir brokers restart %d%s starts it again, what it printed is in %s",
 		b.ID, b.Reason, b.ID, n.cfg.SameData, b.LogFile))

@@ -117,7 +117,7 @@ func ask(ctx context.Context, insp *inspect.Inspector, name string, out chan<- i
 	})
 }
 
-// look notes who has which partition, and whether it is counted.
+// look notes which member has which partition, and whether it is counted.
 func (r *rebalance) look(now time.Time) {
 	seen := map[int32]bool{}
 	for _, m := range r.watched {
@@ -147,7 +147,7 @@ func (r *rebalance) look(now time.Time) {
 	}
 }
 
-// settled reports whether Kafka and the members agree who has what, and all of it is counted.
+// settled reports whether Kafka and the members agree on the assignment, and every partition is counted.
 func (r *rebalance) settled(d inspect.GroupDetail, now time.Time) bool {
 	r.look(now)
 	here := len(r.l.membersOf(r.m.group))

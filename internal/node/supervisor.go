@@ -116,7 +116,7 @@ func (s *supervisor) stop() {
 	s.wg.Wait()
 }
 
-// failed reports whether no task runs any more although nobody stopped them.
+// failed reports whether all tasks have ended by themselves.
 func (s *supervisor) failed() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
