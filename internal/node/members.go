@@ -57,9 +57,9 @@ type memberships struct {
 	out      atomic.Pointer[supervisor] // runs the counters; nil before
 }
 
-// of returns the line and the topic that a group of this process counts; nil for no such group.
-func (ms *memberships) of(group string) (*line, string) {
-	for _, l := range ms.n.lines {
+// counted returns the line and the topic that a group of this process counts; nil for no such group.
+func (n *Node) counted(group string) (*line, string) {
+	for _, l := range n.lines {
 		for _, topic := range l.source.Topics() {
 			if l.group != "" && l.source.GroupOf(topic, l.group) == group {
 				return l, topic
@@ -71,7 +71,7 @@ func (ms *memberships) of(group string) (*line, string) {
 
 // Own returns what this process runs of a group, nil where that is nothing.
 func (ms *memberships) Own(group string) *web.OwnMembers {
-	l, topic := ms.of(group)
+	l, topic := ms.n.counted(group)
 	if l == nil {
 		return nil
 	}
@@ -99,7 +99,7 @@ func (ms *memberships) Remove(ctx context.Context, group string) (web.Rebalance,
 
 // change makes one change, when no other is in progress.
 func (ms *memberships) change(ctx context.Context, group, change string) (none web.Rebalance, err error) {
-	l, topic := ms.of(group)
+	l, topic := ms.n.counted(group)
 	out := ms.out.Load()
 	switch {
 	case l == nil:

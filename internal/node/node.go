@@ -406,10 +406,8 @@ func (n *Node) Ingested(s Source) ingest.Stats { return n.lineOf(s).ingest.Stats
 func (n *Node) Counted(ctx context.Context) (mine []tally.Tally, err error) {
 	all, err := n.store.All(ctx)
 	for _, t := range all {
-		for _, l := range n.lines {
-			if (t.Topic == l.source.Topic || t.Topic == l.source.Account) && t.Group == l.source.GroupOf(t.Topic, l.group) {
-				mine = append(mine, t)
-			}
+		if l, topic := n.counted(t.Group); l != nil && topic == t.Topic {
+			mine = append(mine, t)
 		}
 	}
 	return mine, err

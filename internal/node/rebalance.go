@@ -150,15 +150,15 @@ func (r *rebalance) look(now time.Time) {
 // settled reports whether Kafka and the members agree on the assignment, and every partition is counted.
 func (r *rebalance) settled(d inspect.GroupDetail, now time.Time) bool {
 	r.look(now)
-	here := len(r.l.membersOf(r.m.group))
+	here := r.l.membersOf(r.m.group)
 	if len(d.Members) == 0 {
-		return here == 0
+		return len(here) == 0
 	}
 	if d.State != "Stable" {
 		return false
 	}
 	owners := map[string]*member{}
-	for _, m := range r.l.membersOf(r.m.group) {
+	for _, m := range here {
 		owners[m.counter.MemberID()] = m
 	}
 	assigned, present := 0, 0
@@ -182,7 +182,7 @@ func (r *rebalance) settled(d inspect.GroupDetail, now time.Time) bool {
 		}
 	}
 	r.out.Partitions = assigned
-	return present == here && assigned > 0 && assigned >= max(len(d.Partitions), r.before)
+	return present == len(here) && assigned > 0 && assigned >= max(len(d.Partitions), r.before)
 }
 
 func (r *rebalance) finish(took time.Duration, settled bool) web.Rebalance {
