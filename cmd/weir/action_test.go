@@ -55,10 +55,10 @@ func TestActionsFromATerminal(t *testing.T) {
 			running := actionsOf(found[0])
 			var log struct{ Entries []watch.Entry }
 			var changes web.ChangesAnswer
-			if err := running.get(t.Context(), "/log?limit=500", &log); err != nil {
+			if err := running.ask(t.Context(), http.MethodGet, "/log?limit=500", nil, &log); err != nil {
 				t.Fatal(err)
 			}
-			if err := running.get(t.Context(), "/brokers/changes", &changes); err != nil {
+			if err := running.ask(t.Context(), http.MethodGet, "/brokers/changes", nil, &changes); err != nil {
 				t.Fatal(err)
 			}
 			if len(changes.Changes) != 2 || changes.Changes[1].Change != "killed" || changes.Changes[1].From != "a terminal" || changes.Changes[1].PauseMS < 0 {
@@ -115,7 +115,7 @@ func TestLabsFromATerminalAreLogged(t *testing.T) {
 		t.Fatalf("found %d running weirs", len(found))
 	}
 	var log struct{ Entries []watch.Entry }
-	if err := actionsOf(found[0]).get(t.Context(), "/log?limit=500", &log); err != nil {
+	if err := actionsOf(found[0]).ask(t.Context(), http.MethodGet, "/log?limit=500", nil, &log); err != nil {
 		t.Fatal(err)
 	}
 	var text string

@@ -11,7 +11,6 @@ import (
 	"github.com/weir-project/weir/internal/node"
 	"github.com/weir-project/weir/internal/tally"
 	"github.com/weir-project/weir/internal/visible"
-	"github.com/weir-project/weir/internal/web"
 )
 
 // banner says what runs, where, on what data, and what to try next. It goes to
@@ -89,7 +88,7 @@ func invocation() string {
 	if dir := filepath.Dir(self); filepath.Base(dir) == "exe" && strings.Contains(dir, "go-build") {
 		return "go run ./cmd/weir"
 	}
-	return web.ShellWord(os.Args[0])
+	return visible.ShellWord(os.Args[0])
 }
 
 func sameFile(a, b string) bool {
@@ -103,5 +102,5 @@ func (a *app) sameData() string {
 	if a.given["data"] != "--data" {
 		return ""
 	}
-	return " --data " + web.ShellWord(a.dataDir)
+	return " --data " + visible.ShellWord(a.dataDir)
 }

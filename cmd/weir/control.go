@@ -59,10 +59,6 @@ func (a *app) groupActions(ctx context.Context) (*actions, error) {
 	return &actions{client: client, close: closeAll}, nil
 }
 
-func (c *actions) get(ctx context.Context, path string, answer any) error {
-	return c.ask(ctx, http.MethodGet, path, nil, answer)
-}
-
 func (c *actions) post(ctx context.Context, path string, body, answer any) error {
 	return c.ask(ctx, http.MethodPost, path, body, answer)
 }
@@ -88,22 +84,23 @@ const awaitEvery = 200 * time.Millisecond
 func await[T any](ctx context.Context, a *app, c *actions, path string, look func(T) (string, error)) error {
 	prog := cli.NewProgress(a.stderr)
 	defer prog.Done()
-	for {
+	var err error
+	ended := false
+	node.Every(ctx, awaitEvery, func(time.Time) bool {
 		var answer T
-		if err := c.get(ctx, path, &answer); err != nil {
-			return err
+		var text string
+		if err = c.ask(ctx, http.MethodGet, path, nil, &answer); err == nil {
+			text, err = look(answer)
 		}
-		text, err := look(answer)
-		if err != nil || text == "" {
-			return err
+		if ended = err != nil || text == ""; !ended {
+			prog.Show(text)
 		}
-		prog.Show(text)
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(awaitEvery):
-		}
+		return !ended
+	})
+	if !ended {
+		err = ctx.Err()
 	}
+	return err
 }
 
 // groupPath is the path of an operation on a group, whatever its name is.

@@ -116,42 +116,35 @@ func (a *app) showCounts(all []tally.Tally, group string) error {
 
 // watchCounts prints the counts every second, in place on a terminal. While Redis
 // does not answer it waits: weir may be restarting.
-func (a *app) watchCounts(ctx context.Context, store *tally.Store, group string) error {
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
+func (a *app) watchCounts(ctx context.Context, store *tally.Store, group string) (err error) {
 	place := cli.NewScreen(a.stdout, true, a.env["TERM"])
 	defer place.Keep()
 	inPlace := a.output == cli.FormatTable && place.Live()
-	for lost := false; ; {
-		all, err := store.All(ctx)
+	lost, printed := false, false
+	node.Every(ctx, time.Second, func(time.Time) bool {
+		all, fails := store.All(ctx)
 		switch {
 		case ctx.Err() != nil:
-			return nil
-		case err != nil && !lost:
-			a.stderr.Linef("waiting for Redis, which does not answer: %s", cli.OneLine(cli.Brief(err).Error()))
-		case err == nil && lost:
+			return false
+		case fails != nil && !lost:
+			a.stderr.Linef("waiting for Redis, which does not answer: %s", cli.OneLine(cli.Brief(fails).Error()))
+		case fails == nil && lost:
 			a.stderr.Linef("Redis answers again")
 		}
-		lost = err != nil
-		if !lost {
-			if inPlace {
-				var b bytes.Buffer
-				err = countTable(countRows(all, group)).Write(&b)
-				place.Status(strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")...)
-			} else {
-				err = a.showCounts(all, group)
-			}
-			if err != nil {
-				return err
-			}
+		if lost = fails != nil; lost {
+			return true
 		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
+		if inPlace {
+			var b bytes.Buffer
+			err = countTable(countRows(all, group)).Write(&b)
+			place.Status(strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")...)
+			return err == nil
 		}
-		if a.output == cli.FormatTable && !inPlace && !lost {
+		if printed && a.output == cli.FormatTable {
 			fmt.Fprintln(a.stdout)
 		}
-	}
+		err, printed = a.showCounts(all, group), true
+		return err == nil
+	})
+	return err
 }

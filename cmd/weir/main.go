@@ -24,7 +24,7 @@ import (
 // gcPercent lets the heap grow threefold between collections. weir's live heap is
 // small, so the default of 100 collects all the time, at a third more CPU at 1,000
 // events/s; with much more than this the index that the embedded broker keeps of
-// hours of small batches would be multiplied beyond what a laptop gladly lends.
+// hours of small batches would be multiplied beyond what a laptop can spare.
 // memoryLimit keeps that from multiplying a large heap, such as the one that reads
 // a big log at the start.
 const (

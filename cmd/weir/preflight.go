@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -37,7 +36,7 @@ func newPreflight(a *app) *cobra.Command {
 // purposeOf is what a command, given by its words, does with a cluster.
 func purposeOf(args []string, group string) (kafka.Purpose, error) {
 	if len(args) == 0 && group == "" {
-		return node.UpPurpose(), nil
+		return node.Purpose(node.Sources, node.Sources, ""), nil
 	}
 	if len(args) < 2 || args[0] != "produce" && args[0] != "consume" {
 		return kafka.Purpose{}, cli.UsageError("such as weir preflight produce bluesky, or no argument for all that weir up needs",
@@ -48,9 +47,9 @@ func purposeOf(args []string, group string) (kafka.Purpose, error) {
 		return kafka.Purpose{}, err
 	}
 	if args[0] == "produce" {
-		return s.IngestPurpose(), nil
+		return node.Purpose([]node.Source{s}, nil, ""), nil
 	}
-	return s.CountPurpose(cmp.Or(group, s.Group)), nil
+	return node.Purpose(nil, []node.Source{s}, group), nil
 }
 
 func (a *app) runPreflight(ctx context.Context, t *node.Target, p kafka.Purpose, counts bool) error {
@@ -72,7 +71,7 @@ func (a *app) runPreflight(ctx context.Context, t *node.Target, p kafka.Purpose,
 	return a.printFindings(findings)
 }
 
-func (a *app) printFindings(all []node.Finding) error {
+func (a *app) printFindings(all []kafka.Finding) error {
 	var breaking, different strings.Builder
 	breaks := 0
 	for _, f := range all {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/weir-project/weir/internal/cli"
+	"github.com/weir-project/weir/internal/kafka"
 	"github.com/weir-project/weir/internal/node"
 	"github.com/weir-project/weir/internal/visible"
 )
@@ -75,7 +76,7 @@ func (a *app) showMode(mode, why string) {
 }
 
 // showFinding prints one on standard error, its command on a line of its own.
-func (a *app) showFinding(f node.Finding) {
+func (a *app) showFinding(f kafka.Finding) {
 	head := f.Severity
 	if f.Breaks() {
 		head = a.stderr.Paint(cli.Yellow, head)
@@ -102,10 +103,8 @@ func (a *app) showStatus(ctx context.Context, read func(context.Context, time.Ti
 		interval = redrawEvery
 		defer a.stderr.Status()
 	}
-	tick := time.NewTicker(interval)
-	defer tick.Stop()
-	now := time.Now()
-	for last := now; ; {
+	last := time.Now()
+	node.Every(ctx, interval, func(now time.Time) bool {
 		var lines []string
 		for _, s := range read(ctx, now) {
 			lines = append(lines, statusText(s))
@@ -120,12 +119,8 @@ func (a *app) showStatus(ctx context.Context, read func(context.Context, time.Ti
 				a.stderr.Linef("%s %s", now.Format(time.TimeOnly), l)
 			}
 		}
-		select {
-		case <-ctx.Done():
-			return
-		case now = <-tick.C:
-		}
-	}
+		return true
+	})
 }
 
 // statusText is the status line of a stream: rate first, because it is what changes, in columns

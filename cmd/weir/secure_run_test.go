@@ -19,7 +19,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/weir-project/weir/internal/cli"
-	"github.com/weir-project/weir/internal/node"
+	"github.com/weir-project/weir/internal/kafka"
 	"github.com/weir-project/weir/internal/redisd"
 )
 
@@ -129,7 +129,7 @@ func (c *secureCluster) grant(t *testing.T, l login, env []string, seen *strings
 	for round := 1; ; round++ {
 		stdout, stderr, code := weir(t, env, append([]string{"preflight", "-o", "json"}, args...)...)
 		seen.WriteString(stdout + stderr)
-		var all []node.Finding
+		var all []kafka.Finding
 		if err := json.Unmarshal([]byte(stdout), &all); err != nil {
 			t.Fatalf("preflight printed %q: %v\n%s", stdout, err, stderr)
 		}
@@ -141,7 +141,7 @@ func (c *secureCluster) grant(t *testing.T, l login, env []string, seen *strings
 				t.Errorf("a finding about more than permissions: %+v", f)
 			}
 		}
-		breaks := slices.ContainsFunc(all, func(f node.Finding) bool { return f.Severity == "promise-breaking" })
+		breaks := slices.ContainsFunc(all, func(f kafka.Finding) bool { return f.Severity == "promise-breaking" })
 		if (code == cli.ExitFailed) != breaks || !breaks && code != cli.ExitOK {
 			t.Errorf("exit code %d with %s", code, stdout)
 		}

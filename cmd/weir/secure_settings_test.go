@@ -10,7 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 
 	"github.com/weir-project/weir/internal/cli"
-	"github.com/weir-project/weir/internal/node"
+	"github.com/weir-project/weir/internal/kafka"
 	"github.com/weir-project/weir/internal/redisd"
 )
 
@@ -100,16 +100,16 @@ func (c *secureCluster) settings(t *testing.T) {
 	}
 }
 
-func has(all []node.Finding, severity, where, cause string) bool {
-	return slices.ContainsFunc(all, func(f node.Finding) bool {
+func has(all []kafka.Finding, severity, where, cause string) bool {
+	return slices.ContainsFunc(all, func(f kafka.Finding) bool {
 		return f.Severity == severity && f.Where == where && strings.Contains(f.Cause, cause) && f.Out != ""
 	})
 }
 
-func (c *secureCluster) preflight(t *testing.T, env []string) ([]node.Finding, int) {
+func (c *secureCluster) preflight(t *testing.T, env []string) ([]kafka.Finding, int) {
 	t.Helper()
 	stdout, stderr, code := weir(t, env, "preflight", "-o", "json")
-	var all []node.Finding
+	var all []kafka.Finding
 	if err := json.Unmarshal([]byte(stdout), &all); err != nil {
 		t.Fatalf("preflight printed %q: %v\n%s", stdout, err, stderr)
 	}

@@ -15,7 +15,6 @@ import (
 	"github.com/weir-project/weir/internal/node"
 	"github.com/weir-project/weir/internal/simulate"
 	"github.com/weir-project/weir/internal/visible"
-	"github.com/weir-project/weir/internal/web"
 	"github.com/weir-project/weir/internal/wikipedia"
 )
 
@@ -55,7 +54,7 @@ func (a *app) runSimulate(ctx context.Context, f *streamFlags, listen, faults st
 	a.stderr.Linef("  wikipedia  %s  %s/s", u.WikipediaURL(), cli.RateText(node.WikipediaRate(f.Rate)))
 	a.stderr.Linef("  seed       %d", f.Seed)
 	a.stderr.Linef("  try, in another terminal (with a data directory of its own, because these events are not live ones):")
-	a.stderr.Linef("    weir up --data %s --bluesky-url %s --wikipedia-url %s", web.ShellWord(filepath.Join(data, "simulate", "weir")), u.BlueskyURL(), u.WikipediaURL())
+	a.stderr.Linef("    weir up --data %s --bluesky-url %s --wikipedia-url %s", visible.ShellWord(filepath.Join(data, "simulate", "weir")), u.BlueskyURL(), u.WikipediaURL())
 	a.stderr.Linef("  Ctrl-C stops")
 	<-ctx.Done()
 	return a.printServed(u)

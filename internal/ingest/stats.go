@@ -40,6 +40,9 @@ type Stats struct {
 	Duplicates, TooOld, Skipped int64
 	Commits                     int64
 	LastCommit                  time.Time
+	// Total is how many records the data and account topics were ever given, by the cursor
+	// that was committed last; 0 before the first commit.
+	Total int64
 	// Cursor is the one that was committed last.
 	Cursor event.Cursor
 	// Restarts counts how often everything began again after an error.

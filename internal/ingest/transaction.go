@@ -54,8 +54,9 @@ type transaction struct {
 	now    time.Time
 	done   delta
 
-	// Since it was sealed: the position that it commits, and filter.early.
+	// Since it was sealed: the position that it commits, Stats.Total with it, and filter.early.
 	at     event.Cursor
+	total  int64
 	early  int64
 	failed atomic.Pointer[error]
 }
@@ -403,6 +404,7 @@ func (t *transaction) seal() error {
 	}
 	t.cursor = kgo.Record{Topic: kafka.TopicCursors, Partition: t.s.partition, Key: []byte(rec.Source), Value: value}
 	t.at, t.s.moved = rec.Cursor.Clone(), false
+	t.total = rec.Seqs[t.s.cfg.Topics.Data] + rec.Seqs[t.s.cfg.Topics.Account]
 	if t.s.filter != nil {
 		t.early = t.s.filter.early
 	}
@@ -421,7 +423,7 @@ func (t *transaction) account() {
 	t.done = delta{}
 	s.Commits++
 	s.LastCommit = now
-	s.Cursor, s.Forgotten = t.at, t.early
+	s.Cursor, s.Forgotten, s.Total = t.at, t.early, t.total
 	for _, b := range t.batches {
 		if !b.Received.IsZero() {
 			s.Latency.Add(now.Sub(b.Received), int64(len(b.Events)))

@@ -21,7 +21,7 @@ import (
 
 // Limits and times of every client.
 const (
-	// maxResponse bounds a response in bytes before any of it is believed.
+	// maxResponse limits a response in bytes, before any of it is parsed.
 	maxResponse = 64 << 20
 	// maxFetch bounds what one fetch asks for in bytes.
 	maxFetch = 16 << 20
@@ -47,7 +47,7 @@ type Config struct {
 	ClientID string
 	// Log receives what the client library says, at debug level; nil discards it.
 	Log *slog.Logger
-	// Security is how to log in; nil for a cluster that asks nobody who they are.
+	// Security is how to log in; nil for a cluster without logins and TLS.
 	Security *Security
 	// Hook makes a hook for each client that is made, such as one that measures; may be nil.
 	Hook func(clientID string) kgo.Hook

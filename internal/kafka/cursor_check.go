@@ -33,7 +33,7 @@ func Seq(r *kgo.Record) (seq int64, ok bool) {
 // CheckCursor compares a source's cursor, the zero one but for its Source where there
 // is none, with the ends of the partitions that the source writes to. It returns a
 // *CursorError when a committed record there has a sequence number that the cursor has
-// not given out yet: whoever went on from such a cursor would store events a second
+// not given out yet: an ingester that went on from such a cursor would store events a second
 // time. The producer of the source must be fenced: nothing may be written meanwhile.
 func CheckCursor(ctx context.Context, c Config, rec CursorRecord, parts map[TopicPartition]Bound) error {
 	newest, err := newestSeqs(ctx, c, parts)

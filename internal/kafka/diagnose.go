@@ -112,7 +112,7 @@ func (c Config) examine(ctx context.Context, addr string) (cause, out string) {
 	if err != nil {
 		return tlsCause(err)
 	}
-	if err := ask(secure); err != nil {
+	if err := exchange(secure, hello); err != nil {
 		return tlsCause(err)
 	}
 	return c.wantsLogin(secure)
@@ -132,7 +132,7 @@ func open(ctx context.Context, addr string) (net.Conn, error) {
 
 // examinePlain is examine without TLS.
 func (c Config) examinePlain(ctx context.Context, conn net.Conn, addr, host string) (cause, out string) {
-	if err := ask(conn); err == nil {
+	if err := exchange(conn, hello); err == nil {
 		return c.wantsLogin(conn)
 	}
 	again, err := open(ctx, addr)
@@ -150,7 +150,7 @@ func (c Config) examinePlain(ctx context.Context, conn net.Conn, addr, host stri
 	return "it speaks TLS at this port, and was spoken to without", "set security.protocol=" + want + " (SASL_SSL where it asks for a login, too) in the file of --kafka-config, or name its port without TLS"
 }
 
-// wantsLogin asks what a broker answers only to those who have logged in.
+// wantsLogin sends a request that a broker answers only after a login.
 func (c Config) wantsLogin(conn net.Conn) (cause, out string) {
 	if c.Security != nil && c.Security.mechanism != nil {
 		return "", ""
@@ -168,10 +168,8 @@ func (c Config) wantsLogin(conn net.Conn) (cause, out string) {
 	return "", ""
 }
 
-// ask sends what a broker answers to everybody.
-func ask(conn net.Conn) error {
-	return exchange(conn, kmsg.NewPtrApiVersionsRequest()) // its version 0
-}
+// hello is a request, in its version 0, that a broker answers to every client.
+var hello = kmsg.NewPtrApiVersionsRequest()
 
 // exchange sends a request, and reads the answer to its end.
 func exchange(conn net.Conn, req kmsg.Request) error {

@@ -19,20 +19,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// Reasons of an UnavailableError.
-const (
-	ReasonNoBroker = "no broker answers"
-	ReasonReplicas = "not enough in-sync replicas"
-	ReasonNoLeader = "no leader"
-	ReasonNoTopic  = "no such topic"
-
-	ReasonTransaction = "a transaction does not end"
-)
-
 // UnavailableError says why a cluster does not take or give records at present.
 type UnavailableError struct {
-	// Reason is one of the constants above.
-	Reason string
 	// Cause says what is so, Out what ends it.
 	Cause, Out string
 }
@@ -71,7 +59,7 @@ func Explain(ctx context.Context, c Config, topics ...string) error {
 		if !errors.Is(err, context.DeadlineExceeded) && !errors.As(err, new(*net.OpError)) {
 			return nil // an answer, such as that this is not allowed
 		}
-		return &UnavailableError{ReasonNoBroker, "no broker answers at " + strings.Join(c.Brokers, ","), "start the cluster, and it goes on by itself"}
+		return &UnavailableError{"no broker answers at " + strings.Join(c.Brokers, ","), "start the cluster, and it goes on by itself"}
 	}
 	s.ask(ctx, cl)
 	if configs, err := adm.DescribeTopicConfigs(ctx, s.md.Topics.Names()...); err == nil {
@@ -119,7 +107,7 @@ func (s *state) ask(ctx context.Context, cl *kgo.Client) {
 func (s *state) worst() *UnavailableError {
 	for _, t := range s.topics {
 		if d, ok := s.md.Topics[t]; !ok || errors.Is(d.Err, kerr.UnknownTopicOrPartition) {
-			return &UnavailableError{ReasonNoTopic, "the topic " + t + " does not exist, so it was deleted",
+			return &UnavailableError{"the topic " + t + " does not exist, so it was deleted",
 				"the next weir up or weir cluster creates it, and what is then in it is counted after weir groups leave, reset and join"}
 		}
 	}
@@ -146,19 +134,19 @@ func (s *state) worst() *UnavailableError {
 	down := slices.DeleteFunc(slices.Sorted(maps.Keys(s.alive)), func(id int32) bool { return s.alive[id] })
 	switch {
 	case few != nil && len(down) > 0:
-		return &UnavailableError{ReasonReplicas,
+		return &UnavailableError{
 			fmt.Sprintf("not enough in-sync replicas: %d must have a record (min.insync.replicas) and %d can, because %s not answer", s.least[few.Topic], left, doNot(down)),
 			fmt.Sprintf("start one again (weir brokers restart %d, where weir runs them), and it goes on by itself", down[0])}
 	case few != nil:
-		return &UnavailableError{ReasonReplicas,
+		return &UnavailableError{
 			fmt.Sprintf("not enough in-sync replicas: %d must have a record (min.insync.replicas) and %d of %d can at partition %d of %s", s.least[few.Topic], left, len(few.Replicas), few.Partition, few.Topic),
 			"all brokers answer, and it goes on by itself when those that lag have caught up"}
 	case led != nil && len(down) > 0:
-		return &UnavailableError{ReasonNoLeader,
+		return &UnavailableError{
 			fmt.Sprintf("%s not answer, and nobody leads its partitions instead yet", doNot(down)),
 			"it goes on by itself when Kafka has moved them, which takes some seconds"}
 	case led != nil:
-		return &UnavailableError{ReasonNoLeader, fmt.Sprintf("nobody leads partition %d of %s", led.Partition, led.Topic),
+		return &UnavailableError{fmt.Sprintf("nobody leads partition %d of %s", led.Partition, led.Topic),
 			"it goes on by itself when a replica of it is back: see what its brokers print"}
 	}
 	return nil
@@ -170,7 +158,12 @@ func doNot(ids []int32) string {
 		return fmt.Sprintf("broker %d does", ids[0])
 	}
 	last := len(ids) - 1
-	return fmt.Sprintf("brokers %s and %d do", strings.Trim(strings.ReplaceAll(fmt.Sprint(ids[:last]), " ", ", "), "[]"), ids[last])
+	return fmt.Sprintf("brokers %s and %d do", numbers(ids[:last]), ids[last])
+}
+
+// numbers is "1, 2, 3".
+func numbers(ids []int32) string {
+	return strings.Trim(strings.ReplaceAll(fmt.Sprint(ids), " ", ", "), "[]")
 }
 
 // Unended explains why a transactional id cannot be had: the coordinator has decided on
@@ -182,7 +175,7 @@ func Unended(ctx context.Context, cl *kgo.Client, transactionalID string) error 
 	defer cancel()
 	all, err := kadm.NewClient(cl).DescribeTransactions(ctx, transactionalID)
 	if err != nil {
-		return nil // what is not told is not judged
+		return nil // without an answer there is nothing to explain
 	}
 	if d := all[transactionalID]; d.Err == nil && strings.HasPrefix(d.State, "Prepare") {
 		return unended(d, time.Now())
@@ -196,7 +189,7 @@ func unended(d kadm.DescribedTransaction, now time.Time) *UnavailableError {
 		where = append(where, fmt.Sprintf("%s %v", t.Topic, t.Partitions))
 	}
 	since := now.Sub(time.UnixMilli(d.StartTimestamp)).Round(time.Second)
-	return &UnavailableError{ReasonTransaction,
+	return &UnavailableError{
 		fmt.Sprintf("broker %d does not end the last transaction of %s: it is in state %s, begun %v ago, and its markers are missing at %s",
 			d.Coordinator, d.TxnID, d.State, since, strings.Join(where, ", ")),
 		fmt.Sprintf("see what that broker prints, mend it (a message.timestamp.before.max.ms of a topic that refuses the markers, too?), "+

@@ -153,20 +153,18 @@ func newTokenEndpoint(u *url.URL, p map[string]string, dir string) (*tokenEndpoi
 		return nil, fmt.Errorf("sasl.oauthbearer.token.endpoint.url is %s://%s…: a secret is sent there, so it has to be https", u.Scheme, u.Host)
 	}
 	cfg := &tls.Config{MinVersion: tls.VersionTLS12}
-	if ca := p["https.ca.location"]; ca != "" {
-		pem, err := certs.ReadFile(inDir(dir, ca))
-		if err != nil {
-			return nil, fmt.Errorf("https.ca.location: %w", err)
-		}
-		if cfg.RootCAs, err = certs.Pool("https.ca.location", pem); err != nil {
-			return nil, err
-		}
+	name, ca, err := material(p, dir, "", "https.ca.location")
+	if err == nil && name != "" {
+		cfg.RootCAs, err = certs.Pool(name, ca)
+	}
+	if err != nil {
+		return nil, err
 	}
 	return &tokenEndpoint{url: u.String(), client: &http.Client{
 		Timeout: tokenTimeout,
 		Transport: &http.Transport{TLSClientConfig: cfg, Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true, ForceAttemptHTTP2: true,
 			MaxResponseHeaderBytes: maxTokenSize, DialContext: (&net.Dialer{Timeout: dialTimeout}).DialContext},
-		// A redirection would carry the secret to where nobody named.
+		// A redirect would send the secret to a server that the settings do not name.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}, nil
 }

@@ -1,11 +1,9 @@
 package kafka
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 
@@ -15,52 +13,40 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/weir-project/weir/internal/scan"
+	"github.com/weir-project/weir/internal/visible"
 )
-
-// Severity says how much a Finding matters, as the CLI shows it.
-type Severity string
 
 // Severities of a Finding.
 const (
 	// Different from what weir would have made; the promise holds.
-	Different Severity = "different"
+	Different = "different"
 	// Breaks the promise: events can be lost, duplicated or rejected.
-	Breaks Severity = "promise-breaking"
+	Breaks = "promise-breaking"
 )
 
-// Finding is one thing about a cluster that a user should know before trusting
-// it with events.
+// Finding is one thing about a cluster or a Redis that a user should know before
+// trusting it with events.
 type Finding struct {
-	Severity Severity
-	// Topic is empty for what concerns the cluster.
-	Topic string
-	// Cause says what is so and what follows from it.
-	Cause string
-	// Out says what to do about it.
-	Out string
-	// Run is the command that does it, word by word; nil where one command is not enough.
-	Run []string
+	Severity string `json:"severity"`
+	// Where is what it is about: "cluster", "topic NAME" or "redis".
+	Where string `json:"where"`
+	// Cause says what is so and what follows from it, Out what to do about it.
+	Cause string `json:"cause"`
+	Out   string `json:"out"`
+	// Run is the command for a shell that does it; empty where one command is not enough.
+	Run string `json:"run,omitempty"`
 	// Denied is set where the client lacks a permission without which the purpose
 	// cannot be served at all.
-	Denied bool
+	Denied bool `json:"-"`
 }
 
-// Where names what the finding is about.
-func (f Finding) Where() string {
-	if f.Topic != "" {
-		return "topic " + f.Topic
-	}
-	return "cluster"
-}
+// Breaks reports whether the promise does not hold with it.
+func (f *Finding) Breaks() bool { return f.Severity == Breaks }
 
-// String returns the finding as one line.
-func (f Finding) String() string {
-	text := fmt.Sprintf("%s: %s: %s; %s", f.Severity, f.Where(), f.Cause, f.Out)
-	if len(f.Run) > 0 {
-		text += ": " + strings.Join(f.Run, " ")
-	}
-	return text
-}
+// onCluster is the Where of findings about the cluster itself.
+const onCluster = "cluster"
+
+func onTopic(name string) string { return "topic " + name }
 
 // Purpose is what is to be done with a cluster. It decides which topics are
 // judged and what has to be allowed.
@@ -99,19 +85,17 @@ func (p Purpose) Specs() []TopicSpec {
 	})
 }
 
-// tool is how Kafka's own tools reach the cluster.
-type tool struct{ options []string }
-
-func (c Config) tool() tool {
-	t := tool{[]string{"--bootstrap-server", c.Brokers[0]}}
+// command is a command line of one of Kafka's own tools for this cluster.
+func (c Config) command(name string, args ...string) string {
+	words := []string{name, "--bootstrap-server", c.Brokers[0]}
 	if c.Security != nil {
-		t.options = append(t.options, "--command-config", "admin.properties")
+		words = append(words, "--command-config", "admin.properties")
 	}
-	return t
-}
-
-func (t tool) command(name string, args ...string) []string {
-	return slices.Concat([]string{name}, t.options, args)
+	words = append(words, args...)
+	for i, w := range words {
+		words[i] = visible.ShellWord(w)
+	}
+	return strings.Join(words, " ")
 }
 
 // Preflight checks whether a cluster, and those of the purpose's topics that exist
@@ -140,12 +124,13 @@ func (c Config) Preflight(ctx context.Context, cl *kgo.Client, p Purpose) ([]Fin
 	if err != nil {
 		return nil, err
 	}
-	out := append(c.topicAccess(access, p), denied...)
+	out := append([]Finding{}, c.topicAccess(access, p)...) // never nil: it is printed as a list
+	out = append(out, denied...)
 	if n := len(md.Brokers); n < 3 {
-		out = append(out, Finding{Severity: Different, Cause: fmt.Sprintf("there are %d brokers, so every event is on fewer than three", n),
+		out = append(out, Finding{Severity: Different, Where: onCluster, Cause: fmt.Sprintf("there are %d brokers, so every event is on fewer than three", n),
 			Out: "use three brokers or more where losing one must not matter"})
 	}
-	out = slices.Concat(out, features, c.reachable(ctx, md.Brokers))
+	out = append(out, append(features, c.reachable(ctx, md.Brokers)...)...)
 	absent := false
 	for _, s := range specs {
 		switch d, ok := md.Topics[s.Name]; {
@@ -155,23 +140,15 @@ func (c Config) Preflight(ctx context.Context, cl *kgo.Client, p Purpose) ([]Fin
 		case d.Err != nil:
 			return nil, fmt.Errorf("ask for topic %s: %w", s.Name, d.Err)
 		default:
-			t := topicCheck{spec: s, brokers: len(md.Brokers), details: d, config: configs[s.Name], tool: c.tool()}
+			t := topicCheck{Config: c, spec: s, brokers: len(md.Brokers), details: d, settings: configs[s.Name]}
 			out = append(out, t.findings()...)
 		}
 	}
-	out = append(out, c.brokerSettings(ctx, kadm.NewClient(cl), brokerCheck{md: md, transactions: configs[topicTransactions], absent: absent})...)
-	slices.SortStableFunc(out, func(a, b Finding) int { return cmp.Compare(b.rank(), a.rank()) })
+	out = append(out, brokerSettings(ctx, kadm.NewClient(cl), brokerCheck{Config: c, md: md, transactions: configs[topicTransactions], absent: absent})...)
+	// Missing permissions, what breaks the promise, the rest.
+	rank := func(f Finding) int { return slices.Index([]bool{f.Denied, f.Breaks(), true}, true) }
+	slices.SortStableFunc(out, func(a, b Finding) int { return rank(a) - rank(b) })
 	return out, nil
-}
-
-func (f Finding) rank() int {
-	switch {
-	case f.Denied:
-		return 2
-	case f.Severity == Breaks:
-		return 1
-	}
-	return 0
 }
 
 // topicsOf asks for topics, whether they may be seen or not, and for what is allowed
@@ -186,8 +163,7 @@ func topicsOf(ctx context.Context, cl *kgo.Client, names []string) (kadm.Metadat
 	access := map[string]topicAccess{}
 	for _, t := range resp.Topics {
 		if t.Topic != nil {
-			access[*t.Topic] = topicAccess{known: t.AuthorizedOperations != math.MinInt32, allowed: t.AuthorizedOperations,
-				hidden: t.ErrorCode == kerr.TopicAuthorizationFailed.Code, absent: t.ErrorCode == kerr.UnknownTopicOrPartition.Code}
+			access[*t.Topic] = topicAccess(t)
 		}
 	}
 	return md, access, nil
@@ -232,8 +208,8 @@ func (c Config) transactionVersion(ctx context.Context, cl *kgo.Client) ([]Findi
 	if level >= 2 {
 		return nil, nil
 	}
-	return []Finding{{Severity: Breaks,
+	return []Finding{{Severity: Breaks, Where: onCluster,
 		Cause: fmt.Sprintf("the feature transaction.version is %d, and below 2 a delayed request can end a later transaction than it meant", level),
 		Out:   "with Kafka 4 or later, raise it",
-		Run:   c.tool().command("kafka-features.sh", "upgrade", "--feature", "transaction.version=2")}}, nil
+		Run:   c.command("kafka-features.sh", "upgrade", "--feature", "transaction.version=2")}}, nil
 }

@@ -19,7 +19,7 @@ import (
 // nobodyKnows stands for the principal in a command where it is not known.
 const nobodyKnows = "User:NAME-OF-THIS-LOGIN"
 
-// principal is who is to be allowed something.
+// principal is the name that the cluster's access rules have for this client.
 func (c Config) principal() string { return cmp.Or(c.Security.Principal(), nobodyKnows) }
 
 // allow is what an administrator runs to allow something.
@@ -29,7 +29,7 @@ func (c Config) allow(operations []string, resource ...string) Finding {
 	if c.principal() == nobodyKnows {
 		out += ", with the name that the cluster gives this login"
 	}
-	return Finding{Out: out, Run: c.tool().command("kafka-acls.sh", append(args, resource...)...)}
+	return Finding{Where: onCluster, Out: out, Run: c.command("kafka-acls.sh", append(args, resource...)...)}
 }
 
 // mayNotSee is the finding that something could not be checked.
@@ -50,7 +50,7 @@ func (c Config) denied(what string, operations []string, resource ...string) Fin
 const probeTime = 10 * time.Second
 
 // access reports what the purpose needs beyond topics and the cluster does not allow. It changes
-// nothing in the cluster. A cluster that does not tell is believed to allow all.
+// nothing in the cluster. A cluster that does not say is believed to allow all.
 func (c Config) access(ctx context.Context, cl *kgo.Client, p Purpose) ([]Finding, error) {
 	var out []Finding
 	probe, cancel := context.WithTimeout(ctx, probeTime)
@@ -61,7 +61,10 @@ func (c Config) access(ctx context.Context, cl *kgo.Client, p Purpose) ([]Findin
 		req := kmsg.NewPtrEndTxnRequest()
 		req.TransactionalID, req.ProducerID = id, math.MaxInt64
 		resp, err := req.RequestWith(probe, cl)
-		if err == nil && resp.ErrorCode == kerr.TransactionalIDAuthorizationFailed.Code || errors.Is(err, kerr.TransactionalIDAuthorizationFailed) {
+		if err == nil {
+			err = kerr.ErrorForCode(resp.ErrorCode)
+		}
+		if errors.Is(err, kerr.TransactionalIDAuthorizationFailed) {
 			out = append(out, c.denied("write in transactions as "+id, []string{"Write"}, "--transactional-id", id))
 		}
 	}
@@ -71,7 +74,10 @@ func (c Config) access(ctx context.Context, cl *kgo.Client, p Purpose) ([]Findin
 		req := kmsg.NewPtrHeartbeatRequest()
 		req.Group, req.MemberID = g, "weir-preflight"
 		resp, err := req.RequestWith(probe, cl)
-		if err == nil && resp.ErrorCode == kerr.GroupAuthorizationFailed.Code || errors.Is(err, kerr.GroupAuthorizationFailed) {
+		if err == nil {
+			err = kerr.ErrorForCode(resp.ErrorCode)
+		}
+		if errors.Is(err, kerr.GroupAuthorizationFailed) {
 			groups = append(groups, g)
 		}
 	}
@@ -90,15 +96,15 @@ func each(option string, names []string) (out []string) {
 }
 
 // topicAccess is what the cluster says about this client and a topic.
-type topicAccess struct {
-	known   bool // the cluster says what is allowed
-	allowed int32
-	hidden  bool // not even its existence is told
-	absent  bool
-}
+type topicAccess kmsg.MetadataResponseTopic
 
+// hidden reports whether the cluster does not even say that the topic exists.
+func (t topicAccess) hidden() bool { return t.ErrorCode == kerr.TopicAuthorizationFailed.Code }
+func (t topicAccess) absent() bool { return t.ErrorCode == kerr.UnknownTopicOrPartition.Code }
+
+// may reports whether an operation is allowed, as far as the cluster says.
 func (t topicAccess) may(op kmsg.ACLOperation) bool {
-	return !t.hidden && (!t.known || t.allowed&(1<<op) != 0)
+	return !t.hidden() && (t.AuthorizedOperations == math.MinInt32 || t.AuthorizedOperations&(1<<op) != 0)
 }
 
 // topicAccess reports what is not allowed on the purpose's topics, those that lack
@@ -119,15 +125,15 @@ func (c Config) topicAccess(have map[string]topicAccess, p Purpose) []Finding {
 		// which allows less than on the cluster.
 		lack(kmsg.ACLOperationRead, "Read", true)
 		lack(kmsg.ACLOperationWrite, "Write", slices.Contains(p.Write, n))
-		lack(kmsg.ACLOperationCreate, "Create", t.absent)
+		lack(kmsg.ACLOperationCreate, "Create", t.absent())
 		if len(lacks) > 0 {
 			key := strings.Join(lacks, ",")
 			sets[key] = append(sets[key], n)
 		}
-		if t.hidden {
+		if t.hidden() {
 			unmade = append(unmade, n)
 		}
-		if !t.absent && !t.may(kmsg.ACLOperationDescribeConfigs) {
+		if !t.absent() && !t.may(kmsg.ACLOperationDescribeConfigs) {
 			unseen = append(unseen, n)
 		}
 	}
@@ -142,7 +148,7 @@ func (c Config) topicAccess(have map[string]topicAccess, p Purpose) []Finding {
 		out = append(out, f)
 	}
 	if len(unseen) > 0 {
-		out = append(out, c.mayNotSee(fmt.Sprintf("the settings of topic %s, which are not judged; events over %d bytes become dead letters", strings.Join(unseen, ", "), defaultMaxBytes),
+		out = append(out, c.mayNotSee(fmt.Sprintf("the settings of topic %s, which are not checked; events over %d bytes become dead letters", strings.Join(unseen, ", "), defaultMaxBytes),
 			each("--topic", unseen)...))
 	}
 	return out

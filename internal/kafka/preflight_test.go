@@ -24,7 +24,7 @@ func TestBrokerSettings(t *testing.T) {
 	none := kadm.TopicDetails{topicTransactions: {Err: kerr.UnknownTopicOrPartition}, topicOffsets: {Err: kerr.UnknownTopicOrPartition}}
 	for _, c := range []struct {
 		key, value string
-		severity   Severity // empty for nothing to report
+		severity   string // empty for nothing to report
 		absent     bool
 		md         kadm.Metadata
 	}{
@@ -79,9 +79,9 @@ func TestInternalTopics(t *testing.T) {
 	partition := func(replicas ...int32) kadm.TopicDetail {
 		return kadm.TopicDetail{Partitions: kadm.PartitionDetails{0: {Replicas: replicas}}}
 	}
-	b := brokerCheck{md: kadm.Metadata{Brokers: make(kadm.BrokerDetails, 3), Topics: kadm.TopicDetails{topicTransactions: partition(1), topicOffsets: partition(1)}}}
+	b := brokerCheck{Config: Config{Brokers: []string{"b:9092"}}, md: kadm.Metadata{Brokers: make(kadm.BrokerDetails, 3), Topics: kadm.TopicDetails{topicTransactions: partition(1), topicOffsets: partition(1)}}}
 	got := b.internalTopics()
-	if len(got) != 2 || got[0].Severity != Breaks || got[0].Topic != topicTransactions || got[1].Severity != Different || got[1].Topic != topicOffsets {
+	if len(got) != 2 || got[0].Severity != Breaks || got[0].Where != "topic "+topicTransactions || got[1].Severity != Different || got[1].Where != "topic "+topicOffsets {
 		t.Errorf("findings are %v", got)
 	}
 	b.md.Topics = kadm.TopicDetails{topicTransactions: partition(1, 2, 3), topicOffsets: partition(1, 2, 3)}

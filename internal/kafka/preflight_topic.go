@@ -14,17 +14,17 @@ import (
 
 // topicCheck is one topic under examination.
 type topicCheck struct {
-	spec    TopicSpec
-	brokers int
-	details kadm.TopicDetail
-	config  kadm.ResourceConfig
-	tool    tool
-	found   []Finding
+	Config
+	spec     TopicSpec
+	brokers  int
+	details  kadm.TopicDetail
+	settings kadm.ResourceConfig
+	found    []Finding
 }
 
 func (t *topicCheck) findings() []Finding {
 	t.replication()
-	t.settings()
+	t.safety()
 	t.retention()
 	t.timestamps()
 	t.shape()
@@ -32,9 +32,9 @@ func (t *topicCheck) findings() []Finding {
 }
 
 // when adds a finding, of which out is the way out, where wrong is true, and returns wrong.
-func (t *topicCheck) when(wrong bool, s Severity, out Finding, cause string, args ...any) bool {
+func (t *topicCheck) when(wrong bool, s string, out Finding, cause string, args ...any) bool {
 	if wrong {
-		out.Severity, out.Topic, out.Cause = s, t.spec.Name, fmt.Sprintf(cause, args...)
+		out.Severity, out.Where, out.Cause = s, onTopic(t.spec.Name), fmt.Sprintf(cause, args...)
 		t.found = append(t.found, out)
 	}
 	return wrong
@@ -42,7 +42,7 @@ func (t *topicCheck) when(wrong bool, s Severity, out Finding, cause string, arg
 
 // number is a setting; ok is false where the cluster does not report it.
 func (t *topicCheck) number(key string) (n int64, ok bool) {
-	n, err := strconv.ParseInt(value(t.config, key), 10, 64)
+	n, err := strconv.ParseInt(value(t.settings, key), 10, 64)
 	return n, err == nil
 }
 
@@ -54,7 +54,7 @@ func (t *topicCheck) time(key string) (d time.Duration, limited bool) {
 
 // set is the command that changes a setting.
 func (t *topicCheck) set(key string, value any) Finding {
-	return Finding{Out: "change it", Run: t.tool.command("kafka-configs.sh", "--alter", "--topic", t.spec.Name, "--add-config", fmt.Sprint(key, "=", value))}
+	return Finding{Out: "change it", Run: t.command("kafka-configs.sh", "--alter", "--topic", t.spec.Name, "--add-config", fmt.Sprint(key, "=", value))}
 }
 
 // reassign is the way to more replicas.
@@ -77,13 +77,13 @@ func (t *topicCheck) replication() {
 		t.when(ok && mins < 2 && rf >= 3, Breaks, t.set(key, 2), "%s is %d: an event counts as written when one broker alone has it", key, mins)
 }
 
-func (t *topicCheck) settings() {
+func (t *topicCheck) safety() {
 	cursors := t.spec.Name == TopicCursors
-	t.when(value(t.config, "unclean.leader.election.enable") == "true", Breaks, t.set("unclean.leader.election.enable", false),
+	t.when(value(t.settings, "unclean.leader.election.enable") == "true", Breaks, t.set("unclean.leader.election.enable", false),
 		"unclean leader election is on: a broker that lacks acknowledged events can become the leader")
-	t.when(value(t.config, "message.timestamp.type") == "LogAppendTime", Different, t.set("message.timestamp.type", "CreateTime"),
+	t.when(value(t.settings, "message.timestamp.type") == "LogAppendTime", Different, t.set("message.timestamp.type", "CreateTime"),
 		"its records get the broker's clock instead of the event's time")
-	policy := value(t.config, "cleanup.policy")
+	policy := value(t.settings, "cleanup.policy")
 	t.when(cursors && policy != "" && policy != "compact", Breaks, t.set("cleanup.policy", "compact"),
 		"its cleanup.policy is %s: the position of a stream that is quiet for long is deleted", policy)
 	t.when(!cursors && strings.Contains(policy, "compact"), Breaks, t.set("cleanup.policy", "delete"),
@@ -96,7 +96,7 @@ func (t *topicCheck) settings() {
 func (t *topicCheck) shape() {
 	have, want := int32(len(t.details.Partitions)), t.spec.Partitions
 	shared := t.spec.Name == TopicCursors || t.spec.Name == TopicDeadLetters
-	add := Finding{Out: "add partitions", Run: t.tool.command("kafka-topics.sh", "--alter", "--topic", t.spec.Name, "--partitions", strconv.Itoa(int(want)))}
+	add := Finding{Out: "add partitions", Run: t.command("kafka-topics.sh", "--alter", "--topic", t.spec.Name, "--partitions", strconv.Itoa(int(want)))}
 	t.when(shared && have < want, Breaks, add, "it has %d partitions, and every source needs its own of %d", have, want)
 	t.when(!shared && have != want, Different, Finding{Out: "nothing needs to be done"}, "it has %d partitions instead of %d", have, want)
 }
@@ -126,7 +126,7 @@ var streams = map[string]struct {
 // retention checks what a topic deletes. A record's time is its event's: after an
 // outage events come that are as old as it was long, and count as that old.
 func (t *topicCheck) retention() {
-	if t.spec.Name == TopicCursors || !strings.Contains(value(t.config, "cleanup.policy"), "delete") {
+	if t.spec.Name == TopicCursors || !strings.Contains(value(t.settings, "cleanup.policy"), "delete") {
 		return
 	}
 	stream := streams[t.spec.Name]
@@ -152,7 +152,7 @@ const MaxAhead = 10 * time.Minute
 // timestamps checks which event times a topic refuses. A refused record fails its
 // transaction, and the next one, which holds it again.
 func (t *topicCheck) timestamps() {
-	if value(t.config, "message.timestamp.type") == "LogAppendTime" {
+	if value(t.settings, "message.timestamp.type") == "LogAppendTime" {
 		return
 	}
 	d, limited := t.time("message.timestamp.after.max.ms")

@@ -9,13 +9,13 @@ import (
 	"strings"
 )
 
-// anonymous is the principal of a client that no listener asked who it is.
+// anonymous is the principal of a client at a listener without logins.
 const anonymous = "User:ANONYMOUS"
 
 // Principal is the name by which the cluster's access rules know this client, as
 // Kafka makes it unless the cluster maps names by rules of its own: the login's
 // name, the subject of the token, or the subject of the certificate. It is empty
-// where nobody can know: a token that is opaque, or that was not asked for yet.
+// where it cannot be known: a token that is opaque, or that was not asked for yet.
 func (s *Security) Principal() string {
 	switch {
 	case s == nil:
@@ -34,7 +34,7 @@ func (s *Security) Principal() string {
 	return anonymous
 }
 
-// tokenSubject is the claim "sub" of a token, by which Kafka names who holds it;
+// tokenSubject is the claim "sub" of a token, which is Kafka's name for the client;
 // empty for a token of another form. Nothing is verified: the broker does that.
 func tokenSubject(token string) string {
 	parts := strings.Split(token, ".")

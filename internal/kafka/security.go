@@ -21,13 +21,13 @@ import (
 	"github.com/weir-project/weir/internal/intake"
 )
 
-// Security is how a client proves who it is and whom it talks to. It holds
+// Security is how a client logs in, and which servers it trusts. It holds
 // secrets: it has no exported fields, and prints as what it is, not what it holds.
 type Security struct {
 	protocol  string
 	tls       *tls.Config
 	mechanism sasl.Mechanism
-	// user is who logs in, as the mechanism names them; empty where nobody knows.
+	// user is the name that logs in; empty where it is not known.
 	user func() string
 }
 
@@ -58,38 +58,19 @@ func (s *Security) options() (opts []kgo.Opt) {
 	return opts
 }
 
-// usedBy says who reads a setting.
-type usedBy uint8
-
-const (
-	bySecurity usedBy = iota // all protocols
-	byTLS                    // SSL and SASL_SSL
-	bySASL                   // SASL_PLAINTEXT and SASL_SSL, with any mechanism
-	byOAuth                  // the same with the mechanism OAUTHBEARER
-)
-
 // securitySettings are the settings that ReadSecurity understands, by the names that Kafka's own
 // clients and librdkafka give them. Java's clients need a few that weir does not.
-var securitySettings = map[string]usedBy{
-	"security.protocol": bySecurity,
-
-	"sasl.mechanism": bySASL, "sasl.mechanisms": bySASL, "sasl.username": bySASL, "sasl.password": bySASL, "sasl.jaas.config": bySASL,
-	"sasl.login.callback.handler.class": bySASL,
-
-	"sasl.oauthbearer.token.endpoint.url":               byOAuth,
-	"sasl.oauthbearer.client.credentials.client.id":     byOAuth,
-	"sasl.oauthbearer.client.credentials.client.secret": byOAuth,
-	"sasl.oauthbearer.client.id":                        byOAuth, "sasl.oauthbearer.client.secret": byOAuth,
-	"sasl.oauthbearer.scope": byOAuth, "sasl.oauthbearer.extensions": byOAuth,
-	"sasl.oauthbearer.method": byOAuth, "sasl.oauthbearer.grant.type": byOAuth, "https.ca.location": byOAuth,
-
-	"ssl.ca.location": byTLS, "ssl.certificate.location": byTLS, "ssl.key.location": byTLS, "ssl.key.password": byTLS,
-	"ssl.endpoint.identification.algorithm": byTLS,
-	"ssl.truststore.type":                   byTLS, "ssl.truststore.location": byTLS, "ssl.truststore.password": byTLS,
-	"ssl.truststore.certificates": byTLS,
-	"ssl.keystore.type":           byTLS, "ssl.keystore.location": byTLS, "ssl.keystore.password": byTLS,
-	"ssl.keystore.key": byTLS, "ssl.keystore.certificate.chain": byTLS,
-}
+var securitySettings = strings.Fields(`
+	https.ca.location
+	sasl.jaas.config sasl.login.callback.handler.class sasl.mechanism sasl.mechanisms
+	sasl.oauthbearer.client.credentials.client.id sasl.oauthbearer.client.credentials.client.secret
+	sasl.oauthbearer.client.id sasl.oauthbearer.client.secret sasl.oauthbearer.extensions sasl.oauthbearer.grant.type
+	sasl.oauthbearer.method sasl.oauthbearer.scope sasl.oauthbearer.token.endpoint.url
+	sasl.password sasl.username
+	security.protocol
+	ssl.ca.location ssl.certificate.location ssl.endpoint.identification.algorithm ssl.key.location ssl.key.password
+	ssl.keystore.certificate.chain ssl.keystore.key ssl.keystore.location ssl.keystore.password ssl.keystore.type
+	ssl.truststore.certificates ssl.truststore.location ssl.truststore.password ssl.truststore.type`)
 
 // ReadSecurity reads security.protocol and what belongs to it from a properties
 // file of a Kafka client. Settings that are not about security are passed over;
@@ -117,18 +98,19 @@ func securityOf(p map[string]string, dir, password string) (s *Security, err err
 	mechanism := strings.ToUpper(cmp.Or(p["sasl.mechanism"], p["sasl.mechanisms"]))
 	keys := slices.Sorted(maps.Keys(p))
 	for _, key := range keys {
-		if _, known := securitySettings[key]; !known && aboutSecurity.MatchString(key) {
-			return nil, fmt.Errorf("setting %s is not understood; there are: %s", key, strings.Join(slices.Sorted(maps.Keys(securitySettings)), ", "))
+		if !slices.Contains(securitySettings, key) && aboutSecurity.MatchString(key) {
+			return nil, fmt.Errorf("setting %s is not understood; there are: %s", key, strings.Join(securitySettings, ", "))
 		}
 	}
 	if !slices.Contains([]string{"PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"}, s.protocol) {
 		return nil, fmt.Errorf("security.protocol is %q, and should be PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL", s.protocol)
 	}
 	for _, key := range keys {
-		switch use := securitySettings[key]; {
-		case use == byTLS && !withTLS, use >= bySASL && !withSASL:
+		oauth := strings.HasPrefix(key, "sasl.oauthbearer.") || strings.HasPrefix(key, "https.")
+		switch {
+		case strings.HasPrefix(key, "ssl.") && !withTLS, (oauth || strings.HasPrefix(key, "sasl.")) && !withSASL:
 			return nil, fmt.Errorf("%s is set, and security.protocol %s does not use it", key, s.protocol)
-		case use == byOAuth && mechanism != "OAUTHBEARER":
+		case oauth && mechanism != "OAUTHBEARER":
 			return nil, fmt.Errorf("%s is set, and sasl.mechanism %s does not use it", key, mechanism)
 		}
 	}

@@ -72,10 +72,11 @@ func onlyPEM(p map[string]string) error {
 }
 
 // material is what is given for one thing, in the settings themselves or by the
-// name of a file, and the name of the setting that gave it; "" where none did.
+// name of a file, and the name of the setting that gave it; "" where none did. inline is
+// "" where the settings themselves cannot hold it.
 func material(p map[string]string, dir, inline string, files ...string) (name string, content []byte, err error) {
 	for _, key := range append([]string{inline}, files...) {
-		if p[key] == "" {
+		if key == "" || p[key] == "" {
 			continue
 		}
 		if name != "" {

@@ -99,7 +99,7 @@ func Topics() []TopicSpec {
 
 // EnsureTopics creates the topics that do not exist, replicated over up to three
 // brokers, and waits until they can be written and every broker knows them. Existing topics stay as they are,
-// whatever their partitions and settings: Preflight judges those.
+// whatever their partitions and settings: Preflight checks those.
 func EnsureTopics(ctx context.Context, cl *kgo.Client, specs ...TopicSpec) error {
 	adm := kadm.NewClient(cl)
 	var names, created []string
@@ -147,7 +147,7 @@ func create(ctx context.Context, adm *kadm.Client, s TopicSpec, brokers int) err
 const leadersPatience = time.Minute
 
 // waitForLeaders waits until every partition of the topics has a leader, and until no broker
-// denies that there are such topics: each hears of them by itself, one after the other.
+// denies that they exist: each broker learns of new topics on its own.
 func waitForLeaders(ctx context.Context, cl *kgo.Client, names []string) error {
 	if len(names) == 0 {
 		return nil

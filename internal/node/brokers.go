@@ -7,59 +7,32 @@ import (
 	"net"
 	"runtime"
 	"slices"
-	"time"
 
 	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/cluster"
 	"github.com/weir-project/weir/internal/inspect"
 )
 
-// overlayOf returns what weir knows about its own brokers beyond what the protocol says.
-func overlayOf(e cluster.Engine) func(context.Context) (inspect.Overlay, error) {
+// overlay returns what weir knows about its own brokers beyond what the protocol says;
+// nil with an existing cluster.
+func (n *Node) overlay() func(context.Context) (inspect.Overlay, error) {
+	if n == nil || n.brokers == nil {
+		return nil
+	}
 	return func(ctx context.Context) (inspect.Overlay, error) {
 		o := inspect.Overlay{Alive: make(map[int32]bool), Addresses: make(map[int32]string), PIDs: make(map[int32]int), Reasons: make(map[int32]string)}
-		if e.Name() == cluster.Embedded {
+		if n.brokers.Name() == cluster.Embedded {
 			o.Note = "replication is simulated: the brokers share one copy of the data on this disk"
 		}
-		if fault := e.Fault(); fault != nil {
+		if fault := n.brokers.Fault(); fault != nil {
 			o.Note = fault.Error()
 		}
-		brokers, err := e.Brokers(ctx)
+		brokers, err := n.brokers.Brokers(ctx)
 		for _, b := range brokers {
 			o.Alive[b.ID], o.Addresses[b.ID], o.PIDs[b.ID], o.Reasons[b.ID] = b.Alive, b.Addr, b.PID, b.Reason
 		}
 		return o, err
 	}
-}
-
-// loudBrokers reports each kill and restart where the brokers run, whether it came
-// from another terminal or from a page.
-type loudBrokers struct {
-	cluster.Engine
-	say func(string)
-}
-
-// Kill implements cluster.Engine.
-func (b loudBrokers) Kill(ctx context.Context, id int32) error {
-	return b.report(ctx, id, "killed", b.Engine.Kill)
-}
-
-// KillHard implements cluster.Engine.
-func (b loudBrokers) KillHard(ctx context.Context, id int32) error {
-	return b.report(ctx, id, "killed", b.Engine.KillHard)
-}
-
-// Restart implements cluster.Engine.
-func (b loudBrokers) Restart(ctx context.Context, id int32) error {
-	return b.report(ctx, id, "restarted", b.Engine.Restart)
-}
-
-func (b loudBrokers) report(ctx context.Context, id int32, what string, do func(context.Context, int32) error) error {
-	err := do(ctx, id)
-	if err == nil {
-		b.say(fmt.Sprintf("%s broker %d was %s", time.Now().Format(time.TimeOnly), id, what))
-	}
-	return err
 }
 
 // CheckEngine refuses an unknown engine, and one of this process beside an existing
@@ -95,11 +68,11 @@ func (n *Node) openBrokers(ctx context.Context, addrs []string) (err error) {
 	for _, d := range e.Damage() {
 		n.note(d)
 	}
-	n.brokers = loudBrokers{e, n.cfg.Say}
+	n.brokers = e
 	return nil
 }
 
-// brokerDied reports a broker that nobody stopped.
+// brokerDied reports a broker that stopped by itself.
 func (n *Node) brokerDied(b cluster.Broker) {
 	n.cfg.Warn(fmt.Sprintf("broker %d %s; weir brokers restart %d%s starts it again, what it printed is in %s",
 		b.ID, b.Reason, b.ID, n.cfg.SameData, b.LogFile))

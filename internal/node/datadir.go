@@ -187,7 +187,7 @@ func readRuntime(dir string) (*Runtime, error) {
 }
 
 // Running returns the weirs that run on a data directory, the live one first. A
-// runtime file is believed only if its process lives and answers: a weir that was
+// runtime file counts only if its process lives and answers: a weir that was
 // killed leaves its file behind.
 func Running(data string) (found []*Runtime) {
 	for _, mode := range []string{Live, Simulated} {

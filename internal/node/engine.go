@@ -12,7 +12,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/weir-project/weir/internal/cluster"
-	"github.com/weir-project/weir/internal/inspect"
 	"github.com/weir-project/weir/internal/intake"
 	"github.com/weir-project/weir/internal/redisd"
 	"github.com/weir-project/weir/internal/web"
@@ -37,6 +36,7 @@ func (n *Node) openEngine(ctx context.Context) error {
 	if n.home, err = openHome(n.cfg.Data, n.Mode); err != nil {
 		return err
 	}
+	n.closing(func() error { n.home.close(); return nil })
 	// They hold this directory's ports, whichever engine is to run now.
 	if err := cluster.StopOrphans(ctx, n.home.dir, n.note); err != nil {
 		return err
@@ -63,11 +63,13 @@ func (n *Node) openEngine(ctx context.Context) error {
 		})
 	}
 	err = g.Wait()
-	if n.brokers != nil {
-		n.Kafka = n.brokers.Addrs()
-	}
 	if n.redis != nil {
+		n.closing(n.redis.Close)
 		n.Redis = RedisURL(n.redis.Addr())
+	}
+	if n.brokers != nil {
+		n.closing(n.brokers.Close)
+		n.Kafka = n.brokers.Addrs()
 	}
 	switch {
 	case err != nil && ctx.Err() != nil && errors.Is(err, context.Canceled):
@@ -103,13 +105,12 @@ func (n *Node) addresses() (brokers []string, redisAddr string, err error) {
 
 // announce opens the control socket and writes the runtime file.
 func (n *Node) announce() (err error) {
-	var overlay func(context.Context) (inspect.Overlay, error)
-	if n.brokers != nil {
-		overlay = overlayOf(n.brokers)
-	}
-	if n.control, err = web.OpenSocket(n.home.path(controlName), overlay); err != nil {
+	if n.control, err = web.OpenSocket(n.home.path(controlName), n.overlay()); err != nil {
 		return err
 	}
+	n.closing(func() error { n.control.Close(); return nil })
+	// The runtime file goes first, so that no command is sent to something that is closing.
+	n.closing(func() error { n.home.removeRuntime(); return nil })
 	r := &Runtime{
 		PID: os.Getpid(), Command: n.cfg.Command, Mode: n.Mode, Version: n.cfg.Version, Started: time.Now().UTC().Truncate(time.Second),
 		Kafka: n.Kafka, Redis: n.Redis, Control: n.control.Path, OwnKafka: n.brokers != nil,
@@ -120,27 +121,6 @@ func (n *Node) announce() (err error) {
 		}
 	}
 	return n.home.writeRuntime(r)
-}
-
-// closeEngine closes what openEngine opened, in reverse order. The runtime file goes
-// first, so that no command is sent to something that is closing.
-func (n *Node) closeEngine() error {
-	if n.home == nil {
-		return nil
-	}
-	n.home.removeRuntime()
-	if n.control != nil {
-		n.control.Close()
-	}
-	var errs []error
-	if n.brokers != nil {
-		errs = append(errs, n.brokers.Close())
-	}
-	if n.redis != nil {
-		errs = append(errs, n.redis.Close())
-	}
-	n.home.close()
-	return errors.Join(errs...)
 }
 
 // note keeps a remark for the banner.

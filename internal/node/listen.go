@@ -16,7 +16,7 @@ import (
 // DefaultListen is where the web UI is.
 const DefaultListen = "127.0.0.1:8080"
 
-// Listen is where the web UI answers, and whom.
+// Listen is the address of the web UI, and the clients that may use it.
 type Listen struct {
 	Addr      string // host:port, or off
 	Given     bool   // chosen by the user: no other port is taken in its place

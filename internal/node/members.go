@@ -57,9 +57,9 @@ type memberships struct {
 	out      atomic.Pointer[supervisor] // runs the counters; nil before
 }
 
-// of returns the line and the topic that a group of this process counts; nil for no such group.
-func (ms *memberships) of(group string) (*line, string) {
-	for _, l := range ms.n.lines {
+// counted returns the line and the topic that a group of this process counts; nil for no such group.
+func (n *Node) counted(group string) (*line, string) {
+	for _, l := range n.lines {
 		for _, topic := range l.source.Topics() {
 			if l.group != "" && l.source.GroupOf(topic, l.group) == group {
 				return l, topic
@@ -71,7 +71,7 @@ func (ms *memberships) of(group string) (*line, string) {
 
 // Own returns what this process runs of a group, nil where that is nothing.
 func (ms *memberships) Own(group string) *web.OwnMembers {
-	l, topic := ms.of(group)
+	l, topic := ms.n.counted(group)
 	if l == nil {
 		return nil
 	}
@@ -99,7 +99,7 @@ func (ms *memberships) Remove(ctx context.Context, group string) (web.Rebalance,
 
 // change makes one change, when no other is in progress.
 func (ms *memberships) change(ctx context.Context, group, change string) (none web.Rebalance, err error) {
-	l, topic := ms.of(group)
+	l, topic := ms.n.counted(group)
 	out := ms.out.Load()
 	switch {
 	case l == nil:
@@ -148,7 +148,7 @@ const assignmentEvery = 500 * time.Millisecond
 // that changed, until ctx ends.
 func (n *Node) reportAssignment(ctx context.Context) error {
 	reported := make(map[string]string)
-	every(ctx, assignmentEvery, func(time.Time) bool {
+	Every(ctx, assignmentEvery, func(time.Time) bool {
 		for _, l := range n.lines {
 			for _, s := range l.stats() {
 				now := "no partitions: the other members of the group have them all, or it is rebalancing"

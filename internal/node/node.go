@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -58,6 +59,7 @@ type Config struct {
 // in reverse order.
 type Node struct {
 	*Target
+	closers
 	cfg Config
 
 	home    *home
@@ -75,6 +77,22 @@ type Node struct {
 	notes []string
 
 	totals totals
+}
+
+// closers close what was opened.
+type closers []func() error
+
+// closing adds what closes something that was just opened.
+func (c *closers) closing(f func() error) { *c = append(*c, f) }
+
+// Close closes all of it once, in reverse order.
+func (c *closers) Close() error {
+	var errs []error
+	for _, f := range slices.Backward(*c) {
+		errs = append(errs, f())
+	}
+	*c = nil
+	return errors.Join(errs...)
 }
 
 // line is what this process does with one stream.
@@ -112,18 +130,7 @@ func (n *Node) openTopics(ctx context.Context) error {
 	if n.cfg.Engine == "" && len(n.cfg.Ingest) == 0 && len(n.cfg.Count) == 0 {
 		return nil
 	}
-	return n.prepareTopics(ctx, n.purpose())
-}
-
-// purpose is what this process does with the cluster.
-func (n *Node) purpose() (p kafka.Purpose) {
-	for _, s := range n.cfg.Ingest {
-		p = p.And(s.IngestPurpose())
-	}
-	for _, s := range n.cfg.Count {
-		p = p.And(s.CountPurpose(cmp.Or(n.cfg.Group, s.Group)))
-	}
-	return p
+	return n.prepareTopics(ctx, Purpose(n.cfg.Ingest, n.cfg.Count, n.cfg.Group))
 }
 
 // openStore connects to the counts, where this process writes or shows them.
@@ -139,6 +146,7 @@ func (n *Node) openStore(ctx context.Context) (err error) {
 	case err != nil:
 		return err
 	}
+	n.closing(n.store.Close)
 	if len(n.cfg.Count) > 0 && n.redis == nil {
 		for _, f := range ofRedis(n.store.Findings()) {
 			n.Report(f)
@@ -157,6 +165,7 @@ func (n *Node) openLines(context.Context) (err error) {
 		if n.upstreams, err = n.cfg.Streams.Simulate(n.Mode, n.cfg.Data, names...); err != nil {
 			return err
 		}
+		n.closing(n.upstreams.Close)
 	}
 	for _, s := range n.cfg.Ingest {
 		if err := n.produce(s); err != nil {
@@ -315,14 +324,14 @@ func (n *Node) catchUp(ctx context.Context) {
 		return
 	}
 	defer cl.Close()
-	every(ctx, 50*time.Millisecond, func(time.Time) bool {
+	Every(ctx, 50*time.Millisecond, func(time.Time) bool {
 		left, err := n.lag(ctx, cl)
 		return err != nil || left > 0
 	})
 }
 
-// every calls do at once and then at each tick, until it returns false or ctx ends.
-func every(ctx context.Context, interval time.Duration, do func(time.Time) bool) {
+// Every calls do at once and then at each tick, until it returns false or ctx ends.
+func Every(ctx context.Context, interval time.Duration, do func(time.Time) bool) {
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	for now := time.Now(); do(now); {
@@ -364,18 +373,6 @@ func (n *Node) lag(ctx context.Context, cl *kgo.Client) (int64, error) {
 	return left, nil
 }
 
-// Close closes what was opened, in reverse order.
-func (n *Node) Close() error {
-	if n.ui != nil {
-		n.ui.close()
-	}
-	err := n.upstreams.Close()
-	if n.store != nil {
-		err = errors.Join(err, n.store.Close())
-	}
-	return errors.Join(err, n.closeEngine())
-}
-
 // Dir is the directory of the node's data.
 func (n *Node) Dir() string { return n.home.dir }
 
@@ -409,10 +406,8 @@ func (n *Node) Ingested(s Source) ingest.Stats { return n.lineOf(s).ingest.Stats
 func (n *Node) Counted(ctx context.Context) (mine []tally.Tally, err error) {
 	all, err := n.store.All(ctx)
 	for _, t := range all {
-		for _, l := range n.lines {
-			if (t.Topic == l.source.Topic || t.Topic == l.source.Account) && t.Group == l.source.GroupOf(t.Topic, l.group) {
-				mine = append(mine, t)
-			}
+		if l, topic := n.counted(t.Group); l != nil && topic == t.Topic {
+			mine = append(mine, t)
 		}
 	}
 	return mine, err

@@ -9,70 +9,43 @@ import (
 	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/kafka"
 	"github.com/weir-project/weir/internal/tally"
-	"github.com/weir-project/weir/internal/web"
 )
 
-// Finding is what preflight prints.
-type Finding struct {
-	Severity string `json:"severity"` // promise-breaking or different
-	Where    string `json:"where"`
-	Cause    string `json:"cause"`
-	Out      string `json:"out"`
-	// Run is a command for a shell that mends it; absent where there is no single one.
-	Run string `json:"run,omitempty"`
-}
-
-// Breaks reports whether the promise does not hold with it.
-func (f *Finding) Breaks() bool { return f.Severity == string(kafka.Breaks) }
-
-func ofKafka(f kafka.Finding) Finding {
-	words := make([]string, len(f.Run))
-	for i, w := range f.Run {
-		words[i] = web.ShellWord(w)
-	}
-	return Finding{string(f.Severity), f.Where(), f.Cause, f.Out, strings.Join(words, " ")}
-}
-
-func ofRedis(list []tally.Finding) (out []Finding) {
+func ofRedis(list []tally.Finding) (out []kafka.Finding) {
 	for _, f := range list {
 		severity := kafka.Different
 		if f.Breaks {
 			severity = kafka.Breaks
 		}
-		out = append(out, Finding{Severity: string(severity), Where: "redis", Cause: f.Cause, Out: f.Out})
+		out = append(out, kafka.Finding{Severity: severity, Where: "redis", Cause: f.Cause, Out: f.Out})
 	}
 	return out
 }
 
 // Preflight checks whether the cluster can keep what weir promises.
-func (t *Target) Preflight(ctx context.Context, p kafka.Purpose) ([]Finding, error) {
+func (t *Target) Preflight(ctx context.Context, p kafka.Purpose) ([]kafka.Finding, error) {
 	cl, err := t.OpenKafka(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer cl.Close()
-	findings := []Finding{}
-	list, err := t.KafkaConfig("weir-preflight").Preflight(ctx, cl, p)
-	for _, f := range list {
-		findings = append(findings, ofKafka(f))
-	}
-	return findings, err
+	return t.KafkaConfig("weir-preflight").Preflight(ctx, cl, p)
 }
 
 // PreflightRedis checks the Redis that the counts would be in. One that may delete
 // counts, or that forbids what counting needs, is a finding and not an error.
-func (t *Target) PreflightRedis(ctx context.Context) ([]Finding, error) {
+func (t *Target) PreflightRedis(ctx context.Context) ([]kafka.Finding, error) {
 	store, err := t.OpenStore(ctx)
-	breaks := Finding{Severity: string(kafka.Breaks), Where: "redis"}
+	breaks := kafka.Finding{Severity: kafka.Breaks, Where: "redis"}
 	if policy, ok := errors.AsType[*tally.PolicyError](err); ok {
 		breaks.Cause = fmt.Sprintf("its maxmemory-policy is %s: it may delete counts when memory is short, and weir does not start", policy.Policy)
 		breaks.Out, breaks.Run = "set it to noeviction", "redis-cli CONFIG SET maxmemory-policy noeviction"
-		return []Finding{breaks}, nil
+		return []kafka.Finding{breaks}, nil
 	}
 	if denied, ok := errors.AsType[*tally.PermissionError](err); ok {
 		breaks.Cause = fmt.Sprintf("user %s may not use %s", denied.User, strings.Join(denied.Lacks, ", "))
 		breaks.Out, breaks.Run = "an administrator allows it", denied.Rule
-		return []Finding{breaks}, nil
+		return []kafka.Finding{breaks}, nil
 	}
 	if err != nil {
 		return nil, err
@@ -99,7 +72,7 @@ func (t *Target) prepareTopics(ctx context.Context, p kafka.Purpose) error {
 	}
 	missing := false
 	for _, f := range findings {
-		t.Report(ofKafka(f))
+		t.Report(f)
 		missing = missing || f.Denied
 	}
 	if missing && !t.AllowDenied {

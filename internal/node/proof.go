@@ -60,7 +60,7 @@ func replayUntilDone(ctx context.Context, plan inspect.ReplayPlan, c *count.Coun
 	defer counting.stop()
 	var left int64
 	var err error
-	every(ctx, 100*time.Millisecond, func(time.Time) bool {
+	Every(ctx, 100*time.Millisecond, func(time.Time) bool {
 		if left, err = plan.Remaining(ctx); err != nil {
 			return false
 		}

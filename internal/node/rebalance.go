@@ -105,7 +105,7 @@ func (r *rebalance) run(ctx context.Context, do func() error) (web.Rebalance, er
 
 // ask describes the group again and again, the newest answer last.
 func ask(ctx context.Context, insp *inspect.Inspector, name string, out chan<- inspect.GroupDetail) {
-	every(ctx, askEvery, func(time.Time) bool {
+	Every(ctx, askEvery, func(time.Time) bool {
 		d, err := insp.Group(ctx, name)
 		if err == nil || errors.Is(err, inspect.ErrNoGroup) {
 			select {
@@ -117,7 +117,7 @@ func ask(ctx context.Context, insp *inspect.Inspector, name string, out chan<- i
 	})
 }
 
-// look notes who has which partition, and whether it is counted.
+// look notes which member has which partition, and whether it is counted.
 func (r *rebalance) look(now time.Time) {
 	seen := map[int32]bool{}
 	for _, m := range r.watched {
@@ -147,18 +147,18 @@ func (r *rebalance) look(now time.Time) {
 	}
 }
 
-// settled reports whether Kafka and the members agree who has what, and all of it is counted.
+// settled reports whether Kafka and the members agree on the assignment, and every partition is counted.
 func (r *rebalance) settled(d inspect.GroupDetail, now time.Time) bool {
 	r.look(now)
-	here := len(r.l.membersOf(r.m.group))
+	here := r.l.membersOf(r.m.group)
 	if len(d.Members) == 0 {
-		return here == 0
+		return len(here) == 0
 	}
 	if d.State != "Stable" {
 		return false
 	}
 	owners := map[string]*member{}
-	for _, m := range r.l.membersOf(r.m.group) {
+	for _, m := range here {
 		owners[m.counter.MemberID()] = m
 	}
 	assigned, present := 0, 0
@@ -182,7 +182,7 @@ func (r *rebalance) settled(d inspect.GroupDetail, now time.Time) bool {
 		}
 	}
 	r.out.Partitions = assigned
-	return present == here && assigned > 0 && assigned >= max(len(d.Partitions), r.before)
+	return present == len(here) && assigned > 0 && assigned >= max(len(d.Partitions), r.before)
 }
 
 func (r *rebalance) finish(took time.Duration, settled bool) web.Rebalance {

@@ -26,8 +26,8 @@ type Status struct {
 	// Queued and Capacity are of the queue between socket and Kafka, in events;
 	// no Capacity, no queue.
 	Queued, Capacity int
-	// State says in words how the stream is doing: connected to whom since
-	// when, waiting for what, stopped why.
+	// State says in words how the stream is doing: the server and since when it is
+	// connected, what it waits for, or why it stopped.
 	State   string
 	Trouble bool // the state needs attention
 }

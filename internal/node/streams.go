@@ -64,22 +64,18 @@ func (s *Source) Topics() []string {
 	return []string{s.Topic, s.Account}
 }
 
-// IngestPurpose is what the ingester of the source does with a cluster.
-func (s *Source) IngestPurpose() kafka.Purpose { return kafka.Ingest(s.Name, s.Topics()...) }
-
-// CountPurpose is what a counter of the source does with a cluster.
-func (s *Source) CountPurpose(group string) kafka.Purpose {
-	p := kafka.Purpose{Read: s.Topics()}
-	for _, t := range p.Read {
-		p.Groups = append(p.Groups, s.GroupOf(t, group))
+// Purpose is what ingesters and counters of sources do with a cluster. group counts;
+// empty for the groups of the sources themselves.
+func Purpose(ingest, count []Source, group string) (p kafka.Purpose) {
+	for _, s := range ingest {
+		p = p.And(kafka.Ingest(s.Name, s.Topics()...))
 	}
-	return p
-}
-
-// UpPurpose is what weir up does with a cluster.
-func UpPurpose() (p kafka.Purpose) {
-	for _, s := range Sources {
-		p = p.And(s.IngestPurpose()).And(s.CountPurpose(s.Group))
+	for _, s := range count {
+		q := kafka.Purpose{Read: s.Topics()}
+		for _, t := range q.Read {
+			q.Groups = append(q.Groups, s.GroupOf(t, cmp.Or(group, s.Group)))
+		}
+		p = p.And(q)
 	}
 	return p
 }

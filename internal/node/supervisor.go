@@ -22,14 +22,22 @@ func newTask(name string, run func(context.Context) error) *task {
 	return &task{name: name, run: run, done: make(chan struct{})}
 }
 
-// failure is why the task ended by itself; nil while it runs or after it was stopped.
-func (t *task) failure() error {
+// ended reports whether the task has run.
+func (t *task) ended() bool {
 	select {
 	case <-t.done:
-		return t.err
+		return true
 	default:
+		return false
+	}
+}
+
+// failure is why the task ended by itself; nil while it runs or after it was stopped.
+func (t *task) failure() error {
+	if !t.ended() {
 		return nil
 	}
+	return t.err
 }
 
 // supervisor runs tasks side by side. A task that fails never stops the others: one
@@ -108,19 +116,11 @@ func (s *supervisor) stop() {
 	s.wg.Wait()
 }
 
-// failed reports whether no task runs any more although nobody stopped them.
+// failed reports whether all tasks have ended by themselves.
 func (s *supervisor) failed() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	runs := func(t *task) bool {
-		select {
-		case <-t.done:
-			return false
-		default:
-			return true
-		}
-	}
-	return len(s.tasks) > 0 && !slices.ContainsFunc(s.tasks, runs)
+	return len(s.tasks) > 0 && !slices.ContainsFunc(s.tasks, func(t *task) bool { return !t.ended() })
 }
 
 // err joins the failures of the tasks.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"slices"
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -35,7 +34,7 @@ type Target struct {
 	Clients       *metrics.Clients
 	Log           *slog.Logger
 	// Report gets what a user should know about the cluster or the Redis.
-	Report func(Finding)
+	Report func(kafka.Finding)
 	// AllowDenied goes on without permissions that are missing: for tests.
 	AllowDenied bool
 
@@ -109,11 +108,8 @@ func (t *Target) OpenInspector(ctx context.Context, extra ...kgo.Opt) (*inspect.
 	if err != nil {
 		return nil, nil, err
 	}
-	cfg := inspect.Config{Client: cl}
-	switch {
-	case t.own != nil && t.own.brokers != nil:
-		cfg.Overlay = overlayOf(t.own.brokers)
-	case t.Running != nil && t.Running.OwnKafka:
+	cfg := inspect.Config{Client: cl, Overlay: t.own.overlay()}
+	if cfg.Overlay == nil && t.Running != nil && t.Running.OwnKafka {
 		c := web.Dial(t.Running.Control, t.Running.Version)
 		cfg.Overlay = func(ctx context.Context) (o inspect.Overlay, err error) {
 			return o, c.Ask(ctx, http.MethodGet, "/api/v1/overlay", nil, &o)
@@ -130,12 +126,8 @@ func (t *Target) OpenInspector(ctx context.Context, extra ...kgo.Opt) (*inspect.
 // Actions serves the operations of the web UI to this process alone, for a target that no
 // running weir serves. The function closes what it opened.
 func (t *Target) Actions(ctx context.Context, where web.Where) (_ *web.Client, _ func(), err error) {
-	var closers []func()
-	closeAll := func() {
-		for _, f := range slices.Backward(closers) {
-			f()
-		}
-	}
+	var opened closers
+	closeAll := func() { _ = opened.Close() }
 	defer func() {
 		if err != nil {
 			closeAll()
@@ -145,12 +137,12 @@ func (t *Target) Actions(ctx context.Context, where web.Where) (_ *web.Client, _
 	if err != nil {
 		return nil, nil, err
 	}
-	closers = append(closers, cl.Close)
+	opened.closing(func() error { cl.Close(); return nil })
 	store, err := t.OpenStore(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
-	closers = append(closers, func() { _ = store.Close() })
+	opened.closing(store.Close)
 	w, err := watch.New(watch.Config{Inspector: i})
 	if err != nil {
 		return nil, nil, err
@@ -159,6 +151,6 @@ func (t *Target) Actions(ctx context.Context, where web.Where) (_ *web.Client, _
 	if err != nil {
 		return nil, nil, err
 	}
-	closers = append(closers, s.Close)
+	opened.closing(func() error { s.Close(); return nil })
 	return web.NewClient(s), closeAll, nil
 }

@@ -26,7 +26,6 @@ import (
 
 // webUI is the web UI and the watch behind it.
 type webUI struct {
-	client    *kgo.Client
 	listener  net.Listener // nil where the web UI is off, so that only the control socket answers
 	watcher   *watch.Watcher
 	server    *web.Server
@@ -53,6 +52,7 @@ func (n *Node) openUI(ctx context.Context) error {
 		if ui.listener, note, err = n.cfg.Listen.open(); err != nil {
 			return err
 		}
+		n.closing(func() error { _ = ui.listener.Close(); return nil }) // closed already when it was served
 		if note != "" {
 			n.note(note)
 		}
@@ -77,13 +77,16 @@ func (ui *webUI) serve(ctx context.Context, n *Node, hosts []string) error {
 	if err != nil {
 		return err
 	}
-	ui.client = cl
+	n.closing(func() error { cl.Close(); return nil })
 	wc := watch.Config{Inspector: insp, Version: "weir " + n.cfg.Version, Mode: n.Mode, Engine: cmp.Or(n.BrokerEngine(), "external"), Fault: n.fault,
 		Ingested: n.ingested()}
 	cfg := web.Config{Inspector: insp, Where: n.cfg.Where, Producer: &producer{client: cl, cfg: n.KafkaConfig("weir-ui")}, Labs: n.cfg.Labs, Token: ui.token, Hosts: hosts, Log: n.Log,
 		VerifySource: reflect.TypeFor[verify.SourceReport]()}
 	if n.brokers != nil {
 		cfg.Brokers = n.brokers
+		cfg.BrokerChanged = func(id int32, what string) {
+			n.cfg.Say(fmt.Sprintf("%s broker %d was %s", time.Now().Format(time.TimeOnly), id, what))
+		}
 	}
 	if n.BrokerEngine() == cluster.Embedded {
 		for _, d := range cluster.Differences() {
@@ -113,8 +116,11 @@ func (ui *webUI) serve(ctx context.Context, n *Node, hosts []string) error {
 	}
 	cfg.Ready = func() error { return cmp.Or(n.fault(), ready(ui.watcher.State())) }
 	cfg.Metrics = metrics.Handler(ui.watcher.State, n.Clients)
-	ui.server, err = web.New(cfg)
-	return err
+	if ui.server, err = web.New(cfg); err != nil {
+		return err
+	}
+	n.closing(func() error { ui.server.Close(); return nil })
+	return nil
 }
 
 // impatient makes the web UI's clients give up soon on a broker that does not answer:
@@ -143,46 +149,38 @@ func ready(s *watch.State) error {
 	return nil
 }
 
-// How often the cursor is read, each time at the price of a connection: seldom
-// where the ingester runs here and reports what it adds.
-const (
-	peekEvery     = time.Second
-	peekEveryHere = 10 * time.Second
-)
+// peekEvery is how often the cursor of a stream is read whose ingester runs elsewhere, each time at
+// the price of a connection.
+const peekEvery = time.Second
 
-// ingested returns how many events a stream's topics were ever given: from the
-// cursor that was stored with them, and in between, where the ingester runs here,
-// from what it has committed since.
+// ingested returns how many events a stream's topics were ever given: by the ingester where it
+// runs here, otherwise by the cursor that was stored with the events; -1 where that is unknown.
 func (n *Node) ingested() func(context.Context, string) int64 {
 	type known struct {
-		at        time.Time
-		total     int64 // by the cursor
-		committed int64 // by the ingester here, at that time
+		at    time.Time
+		total int64
 	}
-	cfg := n.KafkaConfig("weir-ui")
-	last := map[string]*known{}
+	last := map[string]known{}
 	return func(ctx context.Context, stream string) int64 {
-		here, interval := byStream(n, func(l *line) int64 { return l.ingest.Stats().Events })[stream], peekEvery
-		if here > 0 {
-			interval = peekEveryHere
+		for _, l := range n.lines {
+			if l.source.Name == stream && l.ingest != nil && l.task.failure() == nil {
+				if s := l.ingest.Stats(); s.Commits > 0 {
+					return s.Total
+				}
+			}
 		}
 		k := last[stream]
-		if k != nil && time.Since(k.at) < interval {
-			return k.total + here - k.committed
+		if time.Since(k.at) < peekEvery {
+			return k.total
 		}
-		rec, found, err := kafka.PeekCursor(ctx, cfg, stream)
+		rec, found, err := kafka.PeekCursor(ctx, n.KafkaConfig("weir-ui"), stream)
 		if err != nil || !found {
 			return -1
 		}
-		now := known{at: time.Now(), committed: here}
-		if s, err := SourceNamed(stream); err == nil {
-			now.total = rec.Seqs[s.Topic] + rec.Seqs[s.Account]
+		if s, err := SourceNamed(stream); err == nil { // what was shown never falls: the cursor is a moment behind
+			last[stream] = known{time.Now(), max(k.total, rec.Seqs[s.Topic]+rec.Seqs[s.Account])}
 		}
-		if k != nil { // a number that was shown never falls: the cursor is a moment behind
-			now.total = max(now.total, k.total+here-k.committed)
-		}
-		last[stream] = &now
-		return now.total
+		return last[stream].total
 	}
 }
 
@@ -199,16 +197,4 @@ func (ui *webUI) link() string {
 		u += "/?token=" + ui.token
 	}
 	return u
-}
-
-func (ui *webUI) close() {
-	if ui.server != nil {
-		ui.server.Close()
-	}
-	if ui.listener != nil {
-		_ = ui.listener.Close() // closed already when it was served
-	}
-	if ui.client != nil {
-		ui.client.Close()
-	}
 }

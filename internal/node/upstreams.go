@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -53,10 +52,8 @@ type Upstreams struct {
 	Wikipedia *simulate.WikipediaServer
 	Faults    map[string]*simulate.Faults // by stream
 
-	addr    string
-	server  *http.Server
-	served  sync.WaitGroup
-	closers []func() error
+	addr   string
+	opened closers
 }
 
 // Simulate serves the named streams inside this process where events are simulated,
@@ -90,6 +87,13 @@ func OpenUpstreams(cfg UpstreamConfig) (_ *Upstreams, err error) {
 		return nil, cli.UsageError("see weir simulate --help", "%w", err)
 	}
 	mux := http.NewServeMux()
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(cfg.Streams.Log.Handler(), slog.LevelDebug)}
+	var served sync.WaitGroup
+	u.opened.closing(func() error {
+		_ = server.Close()
+		served.Wait()
+		return nil
+	})
 	for _, name := range cfg.Names {
 		u.Faults[name] = cfg.Faults.Faults(name)
 		if err := u.open(cfg, name, world, mux); err != nil {
@@ -104,8 +108,13 @@ func OpenUpstreams(cfg UpstreamConfig) (_ *Upstreams, err error) {
 		return nil, cli.UsageError("give --listen as host:port", "listen on %s: %w", cfg.Addr, err)
 	}
 	u.addr = l.Addr().String()
-	u.server = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(cfg.Streams.Log.Handler(), slog.LevelDebug)}
-	u.served.Go(func() { _ = u.server.Serve(l) }) // returns ErrServerClosed from close
+	served.Go(func() { _ = server.Serve(l) }) // returns ErrServerClosed from Close
+	u.opened.closing(func() error {
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		_ = server.Shutdown(ctx) // stops listening; the streams are ended by their servers
+		return nil
+	})
 	return u, nil
 }
 
@@ -124,12 +133,12 @@ func (u *Upstreams) open(cfg UpstreamConfig, name string, world *simulate.World,
 	case err != nil:
 		return DirError(cfg.Dir, err)
 	}
-	u.closers = append(u.closers, lock.Close)
+	u.opened.closing(lock.Close)
 	t, err := simulate.OpenTimeline(simulate.TimelineConfig{Path: path, World: fmt.Sprintf("%s:%d", name, cfg.Streams.Seed), Rate: rate, Variant: variant, Log: cfg.Streams.Log})
 	if err != nil {
 		return cli.RuntimeError("choose another directory with --data, or the seed and rate that fit", "simulated %s: %w", name, err)
 	}
-	u.closers = append(u.closers, t.Close)
+	u.opened.closing(t.Close)
 	var handler interface {
 		http.Handler
 		io.Closer
@@ -146,7 +155,7 @@ func (u *Upstreams) open(cfg UpstreamConfig, name string, world *simulate.World,
 	if err != nil {
 		return cli.UsageError("see weir simulate --help", "%w", err)
 	}
-	u.closers = append(u.closers, handler.Close)
+	u.opened.closing(handler.Close)
 	mux.Handle(at, handler)
 	return nil
 }
@@ -183,18 +192,5 @@ func (u *Upstreams) Close() error {
 	if u == nil {
 		return nil
 	}
-	var errs []error
-	if u.server != nil {
-		ctx, cancel := context.WithCancel(context.Background())
-		cancel()
-		_ = u.server.Shutdown(ctx) // stops listening; the streams are ended below
-	}
-	for _, closer := range slices.Backward(u.closers) {
-		errs = append(errs, closer())
-	}
-	if u.server != nil {
-		_ = u.server.Close()
-		u.served.Wait()
-	}
-	return errors.Join(errs...)
+	return u.opened.Close()
 }

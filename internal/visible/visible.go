@@ -1,5 +1,6 @@
 // Package visible says which characters hide from a reader or steer a terminal, writes
-// them as escapes, and measures text in the columns of a terminal. Standard library only.
+// them as escapes, quotes words for a shell, and measures text in the columns of a
+// terminal. Standard library only.
 package visible
 
 import (

@@ -221,6 +221,9 @@ func (s *Server) changeBroker(r *http.Request, verb, flag, past string,
 		s.actions.brokers = newest(c, s.actions.brokers)
 		s.actions.mu.Unlock()
 		s.noteBroker(c, "broker %d was %s from %s, which took %d ms", id, past, c.From, a.TookMS)
+		if s.cfg.BrokerChanged != nil {
+			s.cfg.BrokerChanged(id, verb+"ed")
+		}
 	}
 	changed <- err == nil
 	if err != nil {

@@ -54,6 +54,8 @@ type Config struct {
 	Tallies inspect.Tallies
 	// Brokers is nil where weir does not run the brokers.
 	Brokers Brokers
+	// BrokerChanged is called when a broker was killed or restarted; nil for nobody.
+	BrokerChanged func(id int32, what string)
 	// Differences are where the embedded brokers differ from Apache Kafka.
 	Differences []Difference
 	// Acks says by stream when a transaction of this process was last acknowledged;
