@@ -76,7 +76,7 @@ func (c *Cluster) open(ctx context.Context) (err error) {
 	if c.cfg.Addrs, err = local.Fill(c.cfg.Addrs, nodes); err != nil {
 		return err
 	}
-	java, libs, err := provide(ctx, c.cfg)
+	program, err := provide(ctx, c.cfg)
 	if err != nil {
 		return err
 	}
@@ -89,7 +89,7 @@ func (c *Cluster) open(ctx context.Context) (err error) {
 	if err := StopOrphans(ctx, c.cfg.Dir, c.cfg.Progress); err != nil {
 		return err
 	}
-	if err := c.layout(newProgram(ctx, java, libs, c.cfg.Cache)); err != nil {
+	if err := c.layout(program); err != nil {
 		return err
 	}
 	if err := c.format(ctx); err != nil {

@@ -124,7 +124,7 @@ func TestKillAndRestart(t *testing.T) {
 // withoutArchive returns a cache directory with the jars alone.
 func withoutArchive(t *testing.T, cfg Config) string {
 	t.Helper()
-	if _, _, err := provide(t.Context(), cfg); err != nil {
+	if _, err := provide(t.Context(), cfg); err != nil {
 		t.Fatal(err)
 	}
 	cache := t.TempDir()
@@ -269,7 +269,7 @@ func TestWhatIsMissingIsNamed(t *testing.T) {
 	t.Run("java", func(t *testing.T) {
 		t.Setenv("PATH", t.TempDir())
 		t.Setenv("JAVA_HOME", "")
-		_, err := findJava(t.Context())
+		_, _, err := findJava(t.Context())
 		if err == nil || !strings.Contains(err.Error(), "Java 17") {
 			t.Errorf("without Java: %v", err)
 		}
@@ -282,7 +282,7 @@ func TestWhatIsMissingIsNamed(t *testing.T) {
 		}
 		t.Setenv("PATH", dir+":/usr/bin:/bin")
 		t.Setenv("JAVA_HOME", "")
-		_, err := findJava(t.Context())
+		_, _, err := findJava(t.Context())
 		if err == nil || !strings.Contains(err.Error(), "is Java 11") {
 			t.Errorf("with Java 11: %v", err)
 		}
@@ -297,7 +297,7 @@ func TestWhatIsMissingIsNamed(t *testing.T) {
 	t.Run("java and maven", func(t *testing.T) {
 		t.Setenv("PATH", t.TempDir())
 		t.Setenv("JAVA_HOME", "")
-		_, _, err := provide(t.Context(), Config{Cache: t.TempDir()})
+		_, err := provide(t.Context(), Config{Cache: t.TempDir()})
 		if err == nil || !strings.Contains(err.Error(), "Java 17") || !strings.Contains(err.Error(), "no Maven") || strings.Contains(err.Error(), "\n") {
 			t.Errorf("without Java and Maven: %v", err)
 		}

@@ -1,13 +1,11 @@
 package apache
 
 import (
-	"bytes"
-	"context"
 	"crypto/sha256"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -25,10 +23,10 @@ type program struct {
 	archive string
 }
 
-// newProgram names the archive, in the directory cache, for what it depends on.
-func newProgram(ctx context.Context, java, libs, cache string) program {
-	printed, _ := exec.CommandContext(ctx, java, "-version").CombinedOutput() // findJava has seen it work
-	key := sha256.Sum256(bytes.Join([][]byte{printed, []byte(java), []byte(libs)}, []byte{0}))
+// newProgram names the archive, in the directory cache, for what it depends on: the Java,
+// what it prints as its version, and the jars.
+func newProgram(java, printed, libs, cache string) program {
+	key := sha256.Sum256([]byte(strings.Join([]string{printed, java, libs}, "\x00")))
 	return program{java: java, libs: libs, archive: filepath.Join(cache, fmt.Sprintf("classes-%x.jsa", key[:8]))}
 }
 

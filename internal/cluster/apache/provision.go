@@ -28,28 +28,28 @@ var version = func() string {
 	return string(m[1])
 }()
 
-// findJava returns a java command that is new enough.
-func findJava(ctx context.Context) (string, error) {
+// findJava returns a java command that is new enough, and what it prints as its version.
+func findJava(ctx context.Context) (path, printed string, err error) {
 	java := "java"
 	if home := os.Getenv("JAVA_HOME"); home != "" {
 		java = filepath.Join(home, "bin", "java")
 	}
-	path, err := exec.LookPath(java)
+	path, err = exec.LookPath(java)
 	if err != nil {
-		return "", fmt.Errorf("no %s here, and Apache Kafka needs Java %d or later: install a JDK or JRE, or set JAVA_HOME", java, minJava)
+		return "", "", fmt.Errorf("no %s here, and Apache Kafka needs Java %d or later: install a JDK or JRE, or set JAVA_HOME", java, minJava)
 	}
 	out, err := exec.CommandContext(ctx, path, "-version").CombinedOutput()
 	if err != nil {
-		return "", fmt.Errorf("ask %s for its version: %w: %s", path, err, bytes.TrimSpace(out))
+		return "", "", fmt.Errorf("ask %s for its version: %w: %s", path, err, bytes.TrimSpace(out))
 	}
 	m := regexp.MustCompile(`version "(\d+)`).FindSubmatch(out)
 	if m == nil {
-		return path, nil // an unusual Java: let it try
+		return path, string(out), nil // an unusual Java: let it try
 	}
 	if v, err := strconv.Atoi(string(m[1])); err == nil && v < minJava {
-		return "", fmt.Errorf("%s is Java %d, and Apache Kafka needs %d or later: install a newer one, or set JAVA_HOME", path, v, minJava)
+		return "", "", fmt.Errorf("%s is Java %d, and Apache Kafka needs %d or later: install a newer one, or set JAVA_HOME", path, v, minJava)
 	}
-	return path, nil
+	return path, string(out), nil
 }
 
 // haveJars returns a directory that holds the brokers' jars, or where there is none yet
@@ -74,8 +74,8 @@ func haveJars(cfg Config) (libs, mvn string, err error) {
 
 // provide finds Java and the brokers' jars, fetching them where need be. The error
 // names everything that is missing.
-func provide(ctx context.Context, cfg Config) (java, libs string, err error) {
-	java, err = findJava(ctx)
+func provide(ctx context.Context, cfg Config) (program, error) {
+	java, printed, err := findJava(ctx)
 	libs, mvn, jarsErr := haveJars(cfg)
 	switch {
 	case err != nil && jarsErr != nil:
@@ -87,7 +87,7 @@ func provide(ctx context.Context, cfg Config) (java, libs string, err error) {
 			err = fmt.Errorf("fetch Apache Kafka %s with Maven: %w", version, err)
 		}
 	}
-	return java, libs, err
+	return newProgram(java, printed, libs, cfg.Cache), err
 }
 
 const (
