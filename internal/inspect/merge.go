@@ -252,11 +252,6 @@ func (r *reading) newest(ctx context.Context) error {
 	if limited != nil && !errors.Is(limited, ErrStop) && !errors.Is(limited, errLimit) {
 		return limited
 	}
-	for _, m := range slices.Backward(chosen) {
-		if err := r.deliver(m); err != nil {
-			return err
-		}
-	}
 	before, more := make(map[int32]int64, len(lanes)), false
 	for _, l := range lanes {
 		p := l.partition
@@ -268,6 +263,11 @@ func (r *reading) newest(ctx context.Context) error {
 	}
 	if more {
 		r.progress.Before = before
+	}
+	for _, m := range slices.Backward(chosen) {
+		if err := r.deliver(m); err != nil { // also that these are as many as may be delivered
+			return err
+		}
 	}
 	if errors.Is(limited, errLimit) {
 		return limited

@@ -211,7 +211,7 @@ func TestNewestBefore(t *testing.T) {
 		written[r.Partition] = append(written[r.Partition], string(r.Value))
 	}
 	even := &inspect.Filter{Regexp: "^[0-9]*[02468]$"}
-	for _, q := range []inspect.Query{{}, {Filter: even}, {MaxScanned: 20}, {Filter: even, MaxScanned: 40}, {Filter: even, MaxScanned: 1}} {
+	for _, q := range []inspect.Query{{}, {Filter: even}, {MaxScanned: 20}, {Filter: even, MaxScanned: 40}, {Filter: even, MaxScanned: 1}, {Filter: even, MaxMessages: 7}} {
 		filter := q.Filter
 		seen := map[int32][]string{} // oldest first
 		from := inspect.Newest(7)
@@ -220,7 +220,7 @@ func TestNewestBefore(t *testing.T) {
 				t.Fatal("the pages do not end")
 			}
 			page := map[int32][]string{}
-			p, err := b.Read(t.Context(), inspect.Query{Topic: topic, From: from, Filter: filter, MaxScanned: q.MaxScanned}, func(m inspect.Message) error {
+			p, err := b.Read(t.Context(), inspect.Query{Topic: topic, From: from, Filter: filter, MaxScanned: q.MaxScanned, MaxMessages: q.MaxMessages}, func(m inspect.Message) error {
 				page[m.Partition] = append(page[m.Partition], string(m.Value))
 				return nil
 			})
