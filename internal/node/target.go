@@ -35,6 +35,9 @@ type Target struct {
 	Log           *slog.Logger
 	// Report gets what a user should know about the cluster or the Redis.
 	Report func(kafka.Finding)
+	// WithoutCounts is called with the reason where Actions goes on without Redis: groups of
+	// a cluster that weir does not use have no counts. Nil makes that reason the error.
+	WithoutCounts func(error)
 	// AllowDenied goes on without permissions that are missing: for tests.
 	AllowDenied bool
 
@@ -138,16 +141,23 @@ func (t *Target) Actions(ctx context.Context, where web.Where) (_ *web.Client, _
 		return nil, nil, err
 	}
 	opened.closing(func() error { cl.Close(); return nil })
+	cfg := web.Config{Inspector: i, Where: where, Log: t.Log}
 	store, err := t.OpenStore(ctx)
-	if err != nil {
+	switch {
+	case err == nil:
+		opened.closing(store.Close)
+		cfg.Tallies, cfg.Replay = store, t.replays(store)
+	case t.WithoutCounts == nil:
 		return nil, nil, err
+	default:
+		t.WithoutCounts(err)
 	}
-	opened.closing(store.Close)
 	w, err := watch.New(watch.Config{Inspector: i})
 	if err != nil {
 		return nil, nil, err
 	}
-	s, err := web.New(web.Config{Watch: w, Inspector: i, Tallies: store, Where: where, Log: t.Log, Replay: t.replays(store)})
+	cfg.Watch = w
+	s, err := web.New(cfg)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -3,7 +3,6 @@ package web
 import (
 	"fmt"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
@@ -118,6 +117,8 @@ func (s *Server) group(r *http.Request) (groupAnswer, error) {
 	switch d.Type {
 	case inspect.TypeConsumer:
 		requests[1] = "ConsumerGroupDescribe"
+	case inspect.TypeStreams:
+		requests[1] = "StreamsGroupDescribe"
 	case inspect.TypeShare:
 		requests = []string{"ListGroups", "ShareGroupDescribe", "DescribeShareGroupOffsets", "ListOffsets"}
 	}
@@ -193,25 +194,11 @@ func (s *Server) reset(r *http.Request, req ResetRequest) (a ResetAnswer, err er
 	if err != nil {
 		return a, err
 	}
-	if req.Confirm != "" {
-		if err := confirmed(req.Confirm, group); err != nil {
-			return a, err
-		}
-		if err := a.Plan.Apply(r.Context()); err != nil {
-			return a, err
-		}
-		a.Applied = true
-		s.cfg.Watch.Note(watch.Entry{Kind: watch.LogRebalance, Group: group, Text: fmt.Sprintf("group %s was reset to %s from %s", group, req.To, origin(r))})
-	}
+	a.Applied, err = s.applied(r, req.Confirm, a.Plan.Apply, watch.LogRebalance, "group "+group+" was reset to "+req.To)
 	c := command{words: "groups reset", args: []string{group}, flags: []string{"--to", strings.Replace(req.To, "earliest", "oldest", 1)}}
-	for _, t := range req.Topics {
-		c.flags = append(c.flags, "--topic", t)
-	}
-	for _, p := range req.Partitions {
-		c.flags = append(c.flags, "--partition", strconv.Itoa(int(p)))
-	}
+	c.flags = append(c.flags, partitionFlags(req.Topics, req.Partitions)...)
 	a.how = by(c.shown(s.cfg.Where.Redis), "Metadata", "ListOffsets", "OffsetFetch", "OffsetCommit")
-	return a, nil
+	return a, err
 }
 
 // confirmed returns an error unless the confirmation of a change is the group's name.
