@@ -86,13 +86,13 @@ type CommittedOffset struct {
 // DeleteOffsetsPlan is which committed offsets would be removed. Apply removes them.
 type DeleteOffsetsPlan struct {
 	Group   string            `json:"group"`
+	Topic   string            `json:"topic"`
 	Type    string            `json:"type"`
 	Offsets []CommittedOffset `json:"offsets"`
 	// Active are the group's members: while there are any, Apply refuses.
 	Active []Member `json:"active,omitempty"`
 
-	i     *Inspector
-	topic string
+	i *Inspector
 }
 
 // PlanDeleteOffsets looks up which committed offsets of a topic a group would lose and
@@ -100,7 +100,7 @@ type DeleteOffsetsPlan struct {
 // may be nil, is refused.
 func (i *Inspector) PlanDeleteOffsets(ctx context.Context, group, topic string, partitions []int32, tallies Tallies) (plan DeleteOffsetsPlan, err error) {
 	defer wrap(&err, "plan the deletion of offsets")
-	plan = DeleteOffsetsPlan{Group: group, Offsets: []CommittedOffset{}, i: i, topic: topic}
+	plan = DeleteOffsetsPlan{Group: group, Topic: topic, Offsets: []CommittedOffset{}, i: i}
 	if topic == "" {
 		return plan, notAsAsked("name the topic whose committed offsets are to be deleted")
 	}
@@ -135,7 +135,7 @@ func (p DeleteOffsetsPlan) Apply(ctx context.Context) (err error) {
 		return err
 	}
 	if p.Type == TypeShare {
-		deleted, err := p.i.admin.DeleteShareGroupOffsets(ctx, p.Group, p.topic)
+		deleted, err := p.i.admin.DeleteShareGroupOffsets(ctx, p.Group, p.Topic)
 		if err == nil {
 			err = deleted.Error()
 		}

@@ -64,7 +64,9 @@ type TallyChange struct {
 
 // ResetPlan is what a reset would do. Apply does it.
 type ResetPlan struct {
-	Group   string   `json:"group"`
+	Group string `json:"group"`
+	// Type is empty for a group that does not exist yet.
+	Type    string   `json:"type"`
 	Changes []Change `json:"changes"`
 	// Active are the group's members: while there are any, Apply refuses.
 	Active []Member `json:"active,omitempty"`
@@ -91,7 +93,7 @@ func (i *Inspector) PlanReset(ctx context.Context, q ResetQuery) (plan ResetPlan
 	if detail.Type == TypeShare {
 		return plan, notAsAsked("a share group has no single position to reset")
 	}
-	plan.Active = detail.Members
+	plan.Active, plan.Type = detail.Members, detail.Type
 	counted, err := countedTopics(ctx, q.Tallies, q.Group)
 	if err != nil {
 		return plan, err

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"strings"
@@ -10,13 +11,14 @@ import (
 	"github.com/weir-project/weir/internal/watch"
 )
 
-// how says by which command and which Kafka requests the same is done.
+// how says by which commands and which Kafka requests the same is done.
 type how struct {
 	Command  string   `json:"command"`
 	Requests []string `json:"requests"`
+	Others   []Other  `json:"others"`
 }
 
-func by(command string, requests ...string) how { return how{command, requests} }
+func by(command string, requests ...string) how { return how{command, requests, []Other{}} }
 
 func (s *Server) state(w http.ResponseWriter, _ *http.Request) error {
 	w.Header().Set("Content-Type", "application/json")
@@ -67,7 +69,9 @@ type topicsAnswer struct {
 
 func (s *Server) topics(r *http.Request) (topicsAnswer, error) {
 	list, err := s.cfg.Inspector.Topics(r.Context())
-	return topicsAnswer{list, by(weir("topics", s.cfg.Where.Kafka), "Metadata", "ListOffsets", "DescribeLogDirs")}, err
+	h := by(weir("topics", s.cfg.Where.Kafka), "Metadata", "ListOffsets", "DescribeLogDirs").
+		also(s.apache("kafka-topics.sh", "--list")...).also(s.rpk("topic", "list")...)
+	return topicsAnswer{list, h}, err
 }
 
 type topicAnswer struct {
@@ -85,7 +89,9 @@ func (s *Server) topic(r *http.Request) (topicAnswer, error) {
 		return topicAnswer{}, badRequest("groups is %q: give none, or leave it out", g)
 	}
 	d, err := describe(r.Context(), r.PathValue("topic"))
-	return topicAnswer{d, by(weir("topics", s.cfg.Where.Kafka, d.Name), "Metadata", "ListOffsets", "DescribeConfigs", "DescribeGroups", "OffsetFetch")}, err
+	h := by(weir("topics", s.cfg.Where.Kafka, d.Name), "Metadata", "ListOffsets", "DescribeConfigs", "DescribeGroups", "OffsetFetch").
+		also(s.apache("kafka-topics.sh", "--describe", "--topic", topicPattern(d.Name))...).also(s.rpk("topic", "describe", d.Name, "-a")...)
+	return topicAnswer{d, h}, err
 }
 
 type groupsAnswer struct {
@@ -95,7 +101,9 @@ type groupsAnswer struct {
 
 func (s *Server) groups(r *http.Request) (groupsAnswer, error) {
 	list, err := s.cfg.Inspector.Groups(r.Context())
-	return groupsAnswer{list, by(weir("groups", s.cfg.Where.Kafka), "ListGroups", "DescribeGroups", "OffsetFetch", "ListOffsets")}, err
+	h := by(weir("groups", s.cfg.Where.Kafka), "ListGroups", "DescribeGroups", "OffsetFetch", "ListOffsets").
+		also(s.apache("kafka-groups.sh", "--list")...).also(s.rpk("group", "list")...)
+	return groupsAnswer{list, h}, err
 }
 
 type groupAnswer struct {
@@ -122,7 +130,7 @@ func (s *Server) group(r *http.Request) (groupAnswer, error) {
 	case inspect.TypeShare:
 		requests = []string{"ListGroups", "ShareGroupDescribe", "DescribeShareGroupOffsets", "ListOffsets"}
 	}
-	a.how = by(weir("groups describe", s.cfg.Where.Kafka, d.Name), requests...)
+	a.how = s.describeOthers(by(weir("groups describe", s.cfg.Where.Kafka, d.Name), requests...), d.Type, d.Name)
 	return a, err
 }
 
@@ -197,7 +205,7 @@ func (s *Server) reset(r *http.Request, req ResetRequest) (a ResetAnswer, err er
 	a.Applied, err = s.applied(r, req.Confirm, a.Plan.Apply, watch.LogRebalance, "group "+group+" was reset to "+req.To)
 	c := command{words: "groups reset", args: []string{group}, flags: []string{"--to", strings.Replace(req.To, "earliest", "oldest", 1)}}
 	c.flags = append(c.flags, partitionFlags(req.Topics, req.Partitions)...)
-	a.how = by(c.shown(s.cfg.Where.Redis), "Metadata", "ListOffsets", "OffsetFetch", "OffsetCommit")
+	a.how = s.resetOthers(by(c.shown(s.cfg.Where.Redis), "Metadata", "ListOffsets", "OffsetFetch", "OffsetCommit"), a.Plan, to, len(req.Partitions) > 0)
 	return a, err
 }
 
@@ -207,4 +215,16 @@ func confirmed(confirm, group string) error {
 		return badRequest("confirm is not the group's name: type %q", group)
 	}
 	return nil
+}
+
+// apply does a change of a topic that was confirmed, and reports whether it was.
+func apply(r *http.Request, confirm, topic string, change func(context.Context) error) (bool, error) {
+	switch confirm {
+	case "":
+		return false, nil
+	case topic:
+		err := change(r.Context())
+		return err == nil, err
+	}
+	return false, badRequest("confirm is not the topic's name: type %q", topic)
 }

@@ -56,6 +56,7 @@ func (s *Server) deleteGroup(r *http.Request, req DeleteGroupRequest) (a DeleteG
 	}
 	a.Applied, err = s.applied(r, req.Confirm, a.Plan.Apply, watch.LogInfo, "group "+group+" was deleted")
 	a.how = by(weir("groups delete", s.cfg.Where.Redis, group), "ListGroups", "OffsetFetch", "DeleteGroups")
+	a.how = s.deleteGroupOthers(a.how, a.Plan)
 	return a, err
 }
 
@@ -85,9 +86,12 @@ func (s *Server) deleteOffsets(r *http.Request, req DeleteOffsetsRequest) (a Del
 		request = "DeleteShareGroupOffsets"
 	}
 	c := command{words: "groups delete-offsets", args: []string{group}, flags: partitionFlags([]string{req.Topic}, req.Partitions)}
-	a.how = by(c.shown(s.cfg.Where.Redis), "ListGroups", "OffsetFetch", request)
+	a.how = s.deleteOffsetsOthers(by(c.shown(s.cfg.Where.Redis), "ListGroups", "OffsetFetch", request), a.Plan, len(req.Partitions) > 0)
 	return a, err
 }
+
+// importFile is the file in the commands that import offsets: weir groups export writes it.
+const importFile = "offsets.csv"
 
 // ImportRequest is the body of an import of committed offsets.
 type ImportRequest struct {
@@ -122,7 +126,7 @@ func (s *Server) importOffsets(r *http.Request, req ImportRequest) (a ResetAnswe
 		return a, err
 	}
 	a.Applied, err = s.applied(r, req.Confirm, a.Plan.Apply, watch.LogRebalance, "offsets of group "+group+" were imported")
-	c := command{words: "groups import", args: []string{"offsets.csv"}, flags: []string{"--group", group}}
-	a.how = by(c.shown(s.cfg.Where.Redis), "Metadata", "ListOffsets", "OffsetFetch", "OffsetCommit")
+	c := command{words: "groups import", args: []string{importFile}, flags: []string{"--group", group}}
+	a.how = s.importOthers(by(c.shown(s.cfg.Where.Redis), "Metadata", "ListOffsets", "OffsetFetch", "OffsetCommit"), a.Plan)
 	return a, err
 }
