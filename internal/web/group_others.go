@@ -20,18 +20,29 @@ func groupTool(groupType string) string {
 	return "kafka-consumer-groups.sh"
 }
 
+// groupFlag names a group for Apache Kafka's tools, as one word: a name may begin like a flag.
+func groupFlag(group string) string { return "--group=" + group }
+
+// alsoRpk adds a command of rpk on a group. rpk takes a name that begins with a dash for a flag.
+func (h how) alsoRpk(s *Server, group, verb string, flags ...string) how {
+	if strings.HasPrefix(group, "-") {
+		return h
+	}
+	return h.also(s.rpk(append([]string{"group", verb, group}, flags...)...)...)
+}
+
 // describeOthers are the commands that describe a group. rpk describes consumer groups only.
 func (s *Server) describeOthers(h how, groupType, group string) how {
-	h = h.also(s.apache(groupTool(groupType), "--describe", "--group", group)...)
+	h = h.also(s.apache(groupTool(groupType), "--describe", groupFlag(group))...)
 	if groupType == inspect.TypeShare || groupType == inspect.TypeStreams {
 		return h
 	}
-	return h.also(s.rpk("group", "describe", group)...)
+	return h.alsoRpk(s, group, "describe")
 }
 
 // deleteGroupOthers are the commands that delete a group.
 func (s *Server) deleteGroupOthers(h how, p inspect.DeleteGroupPlan) how {
-	return h.also(s.apache(groupTool(p.Type), "--delete", "--group", p.Group)...).also(s.rpk("group", "delete", p.Group)...)
+	return h.also(s.apache(groupTool(p.Type), "--delete", groupFlag(p.Group))...).alsoRpk(s, p.Group, "delete")
 }
 
 // deleteOffsetsOthers are the commands that delete the same committed offsets.
@@ -43,11 +54,11 @@ func (s *Server) deleteOffsetsOthers(h how, p inspect.DeleteOffsetsPlan, some bo
 	if p.Type == inspect.TypeStreams {
 		flag = "--input-topic"
 	}
-	h = h.also(s.apache(groupTool(p.Type), "--delete-offsets", "--group", p.Group, flag, topic)...)
+	h = h.also(s.apache(groupTool(p.Type), "--delete-offsets", groupFlag(p.Group), flag, topic)...)
 	if p.Type == inspect.TypeShare {
 		return h
 	}
-	return h.also(s.rpk("group", "offset-delete", p.Group, "--topic", partitionsOf(p.Topic, p.Offsets))...)
+	return h.alsoRpk(s, p.Group, "offset-delete", "--topic", partitionsOf(p.Topic, p.Offsets))
 }
 
 // partitionsOf writes a topic with partitions, as Kafka's tools and rpk read it.
@@ -70,7 +81,7 @@ func (s *Server) resetOthers(h how, p inspect.ResetPlan, to inspect.Target, part
 	for _, c := range p.Changes {
 		byTopic[c.Topic] = append(byTopic[c.Topic], inspect.CommittedOffset{Topic: c.Topic, Partition: c.Partition})
 	}
-	words, tool := []string{"--reset-offsets", "--group", p.Group}, inspect.TypeConsumer
+	words, tool := []string{"--reset-offsets", groupFlag(p.Group)}, inspect.TypeConsumer
 	flag := "--topic"
 	if p.Type == inspect.TypeStreams {
 		tool, flag = p.Type, "--input-topic"
@@ -86,7 +97,7 @@ func (s *Server) resetOthers(h how, p inspect.ResetPlan, to inspect.Target, part
 	if rpk == "" || partitions { // it moves all partitions of a topic
 		return h
 	}
-	return h.also(s.rpk("group", "seek", p.Group, "--to", rpk, "--topics", strings.Join(sortedNames(byTopic), ","), "--allow-new-topics")...)
+	return h.alsoRpk(s, p.Group, "seek", "--to", rpk, "--topics", strings.Join(sortedNames(byTopic), ","), "--allow-new-topics")
 }
 
 // where writes the target of a reset for Kafka's tools and for rpk, which knows no offsets; nil
@@ -109,5 +120,5 @@ func where(to string) (kafka []string, rpk string) {
 
 // importOthers are the commands that import the same file.
 func (s *Server) importOthers(h how, p inspect.ResetPlan) how {
-	return h.also(s.apache(groupTool(p.Type), "--reset-offsets", "--group", p.Group, "--from-file", importFile, "--execute")...)
+	return h.also(s.apache(groupTool(p.Type), "--reset-offsets", groupFlag(p.Group), "--from-file", importFile, "--execute")...)
 }
