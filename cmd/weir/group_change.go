@@ -22,6 +22,7 @@ func newGroupReset(a *app) *cobra.Command {
 		flags.StringSliceVar(&body.Topics, "topic", nil, "only these topics, as `LIST` (default: all that the group consumes)")
 		flags.Int32SliceVar(&body.Partitions, "partition", nil, "only these partitions, as `LIST`")
 		noEnv(flags, "to")
+		_ = cmd.RegisterFlagCompletionFunc("to", cobra.FixedCompletions([]string{"oldest", "latest"}, cobra.ShellCompDirectiveNoFileComp))
 	}, func(ctx context.Context, args []string) error { return a.resetGroup(ctx, args[0], body) })
 }
 

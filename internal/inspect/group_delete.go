@@ -23,11 +23,11 @@ type DeleteGroupPlan struct {
 	i *Inspector
 }
 
-// PlanDeleteGroup looks up what deleting a group would remove and changes nothing. A group
-// with counts in tallies, which may be nil, is refused.
-func (i *Inspector) PlanDeleteGroup(ctx context.Context, group string, tallies Tallies) (plan DeleteGroupPlan, err error) {
+// PlanDeleteGroup looks up what deleting a group would remove and changes nothing. A group that
+// has counts in Redis is refused. The store is nil where no Redis is known.
+func (i *Inspector) PlanDeleteGroup(ctx context.Context, group string, store Tallies) (plan DeleteGroupPlan, err error) {
 	defer wrap(&err, "plan the deletion")
-	d, err := i.forgettable(ctx, group, tallies)
+	d, err := i.forgettable(ctx, group, store)
 	plan = DeleteGroupPlan{Group: group, Type: d.Type, State: d.State, Active: d.Members, i: i}
 	for _, p := range d.Partitions {
 		if p.Committed >= 0 {
@@ -39,12 +39,12 @@ func (i *Inspector) PlanDeleteGroup(ctx context.Context, group string, tallies T
 
 // forgettable describes a group that may lose offsets. Counts in Redis and the offsets beside
 // them are one: a counter would continue from those, as if nothing had been deleted.
-func (i *Inspector) forgettable(ctx context.Context, group string, tallies Tallies) (GroupDetail, error) {
+func (i *Inspector) forgettable(ctx context.Context, group string, store Tallies) (GroupDetail, error) {
 	d, err := i.Group(ctx, group)
 	if err != nil {
 		return d, err
 	}
-	counted, err := countedTopics(ctx, tallies, group)
+	counted, err := countedTopics(ctx, store, group)
 	if err == nil && len(counted) > 0 {
 		err = notAsAsked("the counts of group %q are in Redis, with the offsets from which its counters continue, and would stay there: "+
 			"to count again, reset the group (weir groups reset GROUP --to oldest); "+
@@ -96,15 +96,15 @@ type DeleteOffsetsPlan struct {
 }
 
 // PlanDeleteOffsets looks up which committed offsets of a topic a group would lose and
-// changes nothing; no partitions means all of them. A group with counts in tallies, which
-// may be nil, is refused.
-func (i *Inspector) PlanDeleteOffsets(ctx context.Context, group, topic string, partitions []int32, tallies Tallies) (plan DeleteOffsetsPlan, err error) {
+// changes nothing; no partitions means all of them. A group that has counts in Redis is
+// refused. The store is nil where no Redis is known.
+func (i *Inspector) PlanDeleteOffsets(ctx context.Context, group, topic string, partitions []int32, store Tallies) (plan DeleteOffsetsPlan, err error) {
 	defer wrap(&err, "plan the deletion of offsets")
 	plan = DeleteOffsetsPlan{Group: group, Topic: topic, Offsets: []CommittedOffset{}, i: i}
 	if topic == "" {
 		return plan, notAsAsked("name the topic whose committed offsets are to be deleted")
 	}
-	d, err := i.forgettable(ctx, group, tallies)
+	d, err := i.forgettable(ctx, group, store)
 	plan.Type, plan.Active = d.Type, d.Members
 	if err != nil {
 		return plan, err
