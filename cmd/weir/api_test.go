@@ -361,6 +361,9 @@ func callsAPI(t *testing.T, env []string, base string) {
 
 	callsTopics(t, get, post)
 	post("/groups/{group}/reset", "/groups/weir-bluesky-counter/reset", `{"to":"earliest","topics":[],"partitions":[],"confirm":""}`)
+	post("/groups/{group}/import", "/groups/by-hand/import", `{"offsets":[{"topic":"bluesky-events","partition":0,"offset":0}],"confirm":"by-hand"}`)
+	post("/groups/{group}/delete-offsets", "/groups/by-hand/delete-offsets", `{"topic":"bluesky-events","partitions":[0],"confirm":""}`)
+	post("/groups/{group}/delete", "/groups/by-hand/delete", `{"confirm":"by-hand"}`)
 	callsMembers(t, env, post)
 	get("/groups/{group}/replay", "/groups/weir-bluesky-counter/replay")
 	post("/groups/{group}/replay", "/groups/weir-wikipedia-counter/replay", `{"topic":"","confirm":""}`)

@@ -52,6 +52,9 @@ func (a *app) groupActions(ctx context.Context) (*actions, error) {
 	if r := t.Running; r != nil && t.Redis == r.Redis {
 		return actionsOf(r), nil
 	}
+	if t.Running == nil && a.given["redis"] == "" {
+		t.WithoutCounts = func(err error) { a.stderr.Linef("without counts: %s", cli.OneLine(err.Error())) }
+	}
 	client, closeAll, err := t.Actions(ctx, a.where())
 	if err != nil {
 		return nil, err

@@ -76,6 +76,7 @@ func TestErrors(t *testing.T) {
 		{args: "messages t --follow -o json", code: cli.ExitUsage, want: []string{"jsonl"}},
 		{args: "groups reset g", code: cli.ExitUsage, want: []string{"--to"}},
 		{args: "groups reset g --to somewhere", code: cli.ExitUsage, want: []string{"somewhere", "oldest"}},
+		{args: "up", env: "WEIR_READ_ONLY=maybe", code: cli.ExitUsage, want: []string{"WEIR_READ_ONLY=maybe", "--read-only"}},
 		{args: "simulate --faults melt@5", code: cli.ExitUsage, want: []string{"melt", "cut"}},
 		{args: "simulate --listen nowhere", code: cli.ExitUsage, want: []string{"nowhere", "host:port"}},
 		{args: "brokers kill two", code: cli.ExitUsage, want: []string{`"two"`}},

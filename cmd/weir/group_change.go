@@ -16,12 +16,13 @@ import (
 
 func newGroupReset(a *app) *cobra.Command {
 	var body web.ResetRequest
-	return a.command("groups reset", useCluster|useRedis|useYes, func(cmd *cobra.Command) {
+	return a.command("groups reset", useCluster|useRedis|useYes|useOutput, func(cmd *cobra.Command) {
 		flags := cmd.Flags()
 		flags.StringVar(&body.To, "to", "", "`WHERE`: oldest, latest, an offset, +N or -N (from where it stands), or a time as in weir messages --since")
 		flags.StringSliceVar(&body.Topics, "topic", nil, "only these topics, as `LIST` (default: all that the group consumes)")
 		flags.Int32SliceVar(&body.Partitions, "partition", nil, "only these partitions, as `LIST`")
 		noEnv(flags, "to")
+		_ = cmd.RegisterFlagCompletionFunc("to", cobra.FixedCompletions([]string{"oldest", "latest"}, cobra.ShellCompDirectiveNoFileComp))
 	}, func(ctx context.Context, args []string) error { return a.resetGroup(ctx, args[0], body) })
 }
 
@@ -34,37 +35,43 @@ func (a *app) resetGroup(ctx context.Context, name string, body web.ResetRequest
 		return cli.UsageError("", "--to %w", err)
 	}
 	body.To = to.String()
-	var answer web.ResetAnswer
-	return a.changeGroup(ctx, name, "reset", func(confirm string) any { body.Confirm = confirm; return body }, &answer, func() error {
+	return changeGroup(ctx, a, name, "reset", func(confirm string) any { body.Confirm = confirm; return body }, func(answer web.ResetAnswer) error {
 		if err := a.showReset(answer.Plan); err != nil {
 			return err
 		}
 		return a.confirm(name, answer.Plan.Active, fmt.Sprintf("Type the group's name to reset it (%s): ", visible.Text(name)), name)
-	}, func(*actions) error {
-		a.stderr.Linef("reset %s", visible.Text(name))
-		return nil
-	})
+	}, func(_ *actions, answer web.ResetAnswer) error { return a.done(answer, "reset %s", visible.Text(name)) })
 }
 
 // changeGroup plans a change of a group, does it when show has shown the plan and the user has
 // confirmed it, and calls after. body makes the request, which is a plan without a confirmation.
-func (a *app) changeGroup(ctx context.Context, name, operation string, body func(confirm string) any, answer any, show func() error, after func(*actions) error) error {
+func changeGroup[A any](ctx context.Context, a *app, name, operation string, body func(confirm string) any, show func(A) error, after func(*actions, A) error) error {
 	c, err := a.groupActions(ctx)
 	if err != nil {
 		return err
 	}
 	defer c.close()
+	var plan, done A
 	path := groupPath(name, operation)
-	if err := c.post(ctx, path, body(""), answer); err != nil {
+	if err := c.post(ctx, path, body(""), &plan); err != nil {
 		return err
 	}
-	if err := show(); err != nil {
+	if err := show(plan); err != nil {
 		return err
 	}
-	if err := c.post(ctx, path, body(name), nil); err != nil {
+	if err := c.post(ctx, path, body(name), &done); err != nil {
 		return err
 	}
-	return after(c)
+	return after(c, done)
+}
+
+// done reports a change: with -o json the answer of the weir that made it, otherwise a line.
+func (a *app) done(answer any, format string, args ...any) error {
+	if a.output != cli.FormatTable {
+		return a.write(answer, []any{answer}, nil)
+	}
+	a.stderr.Linef(format, args...)
+	return nil
 }
 
 // confirm asks a question about a group, which must not have active members.
@@ -99,8 +106,7 @@ func newGroupReplay(a *app) *cobra.Command {
 }
 
 func (a *app) replayGroup(ctx context.Context, name string, body web.ReplayRequest) error {
-	var answer web.ReplayAnswer
-	return a.changeGroup(ctx, name, "replay", func(confirm string) any { body.Confirm = confirm; return body }, &answer, func() error {
+	return changeGroup(ctx, a, name, "replay", func(confirm string) any { body.Confirm = confirm; return body }, func(answer web.ReplayAnswer) error {
 		plan := answer.Plan
 		err := cli.TableOf(plan.Partitions, func(p inspect.ReplayPartition) []any {
 			return []any{plan.Topic, p.Partition, p.From, p.Until, p.Trimmed}
@@ -112,7 +118,7 @@ func (a *app) replayGroup(ctx context.Context, name string, body web.ReplayReque
 			a.stderr.Linef("the group %s has counted %s events, which are dropped", visible.Text(plan.Into), cli.Thousands(plan.Drops))
 		}
 		return a.confirm(plan.Into, plan.Active, fmt.Sprintf("Count this again, as group %s? [y/N] ", visible.Text(plan.Into)), "y")
-	}, func(c *actions) error {
+	}, func(c *actions, answer web.ReplayAnswer) error {
 		result, err := a.followReplay(ctx, c, name)
 		if err != nil {
 			return err

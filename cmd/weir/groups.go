@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -25,7 +26,7 @@ func newGroups(a *app) *cobra.Command {
 				return i.Group(ctx, args[0])
 			}, a.printGroup)
 		}),
-		newGroupReset(a), newGroupReplay(a), newGroupMember(a, "join", "members/add"), newGroupMember(a, "leave", "members/remove"))
+		newGroupReset(a), newGroupExport(a), newGroupImport(a), newGroupDeleteOffsets(a), newGroupDelete(a), newGroupReplay(a), newGroupMember(a, "join", "members/add"), newGroupMember(a, "leave", "members/remove"))
 	return groups
 }
 
@@ -36,8 +37,8 @@ func (a *app) printGroups(list inspect.GroupList) error {
 		return nil
 	}
 	return writeRows(a, list.Groups, list.Groups, func(g inspect.Group) []any {
-		return []any{g.Name, cmp.Or(g.Error, g.State), g.MemberCount, cli.NumberOrUnknown(g.Lag), strings.Join(g.Topics, ", "), g.Protocol}
-	}, "GROUP", "STATE", ">MEMBERS", ">LAG", "TOPICS", "PROTOCOL")
+		return []any{g.Name, g.Type, cmp.Or(g.Error, g.State), g.MemberCount, cli.NumberOrUnknown(g.Lag), strings.Join(g.Topics, ", "), g.Protocol}
+	}, "GROUP", "TYPE", "STATE", ">MEMBERS", ">LAG", "TOPICS", "PROTOCOL")
 }
 
 func (a *app) printGroup(d inspect.GroupDetail) error {
@@ -58,9 +59,35 @@ func (a *app) printGroup(d inspect.GroupDetail) error {
 		}
 		return []any{p.Topic, p.Partition, cli.NumberOrUnknown(p.Committed), cli.NumberOrUnknown(p.End), cli.NumberOrUnknown(p.Lag), behind, p.Member, p.Error}
 	}, "TOPIC", ">PARTITION", ">POSITION", ">END", ">LAG", "BEHIND", "MEMBER", "")
+	topology, tasks := streamsTables(d)
 	return a.writeOne(d, func() string {
 		return fmt.Sprintf("%s: %s, %s, %d members, lag %s", visible.Text(d.Name), d.Type, d.State, d.MemberCount, cli.NumberOrUnknown(d.Lag))
-	}, members, partitions)
+	}, members, topology, tasks, partitions)
+}
+
+// streamsTables are the topology of a streams group and the tasks of its members; empty for
+// other groups.
+func streamsTables(d inspect.GroupDetail) (topology, tasks *cli.Table) {
+	topology = cli.NewTable("SUBTOPOLOGY", "READS", "WRITES", "STATE")
+	tasks = cli.NewTable("MEMBER", "PROCESS", "SUBTOPOLOGY", "ACTIVE TASKS", "STANDBY", "WARM-UP")
+	if d.Streams == nil {
+		return topology, tasks
+	}
+	for _, s := range d.Streams.Subtopologies {
+		topology.Add(s.ID, strings.Join(slices.Concat(s.Sources, s.RepartitionSources), ", "), strings.Join(s.RepartitionSinks, ", "), strings.Join(s.Changelogs, ", "))
+	}
+	for _, m := range d.Members {
+		if m.Tasks == nil {
+			continue
+		}
+		for _, s := range d.Streams.Subtopologies {
+			active, standby, warmup := m.Tasks.Active[s.ID], m.Tasks.Standby[s.ID], m.Tasks.Warmup[s.ID]
+			if len(active)+len(standby)+len(warmup) > 0 {
+				tasks.Add(m.ID, m.ProcessID, s.ID, cli.IDs(active), cli.IDs(standby), cli.IDs(warmup))
+			}
+		}
+	}
+	return topology, tasks
 }
 
 // newGroupMember is the command join or leave.

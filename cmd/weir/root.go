@@ -103,6 +103,9 @@ func (a *app) prepare(root, cmd *cobra.Command) error {
 		return err
 	}
 	if f := cmd.Flags().Lookup("output"); f != nil {
+		if !f.Changed { // the commands share the variable, which has the default of the last one
+			a.output = f.DefValue
+		}
 		if formats := f.Annotations["formats"]; !slices.Contains(formats, a.output) {
 			return cli.UsageError("choose one of "+strings.Join(formats, ", "), "output format %q is unknown to weir %s", a.output, cmd.Name())
 		}

@@ -21,7 +21,11 @@ func newUI(a *app) *cobra.Command {
 			return cli.UsageError("leave it out, or give an address", "weir ui serves the web UI, and --listen off switches it off")
 		}
 		return a.runNode(ctx, t, node.Config{Listen: &l, CountsOptional: a.given["redis"] == ""}, func(n *node.Node) {
-			a.stderr.Linef("weir shows %s at %s", strings.Join(t.Kafka, ","), n.Link())
+			suffix := ""
+			if l.ReadOnly {
+				suffix = ", read-only"
+			}
+			a.stderr.Linef("weir shows %s at %s%s", strings.Join(t.Kafka, ","), n.Link(), suffix)
 		}, nil)
 	}))
 }

@@ -98,6 +98,7 @@ func (e *engineFlags) run(ctx context.Context, _ []string) error {
 func listenFlags(flags *pflag.FlagSet, l *node.Listen) {
 	listenFlag(flags, &l.Addr)
 	flags.StringVar(&l.TokenFile, "token-file", "", "`FILE` with the token of the web UI (default: none on loopback, otherwise one that is generated and printed)")
+	flags.BoolVar(&l.ReadOnly, "read-only", false, "refuse every change that the web UI or another terminal asks for")
 	flags.StringSliceVar(&l.Hosts, "allow-host", nil, "`NAMES` besides localhost by which a browser may ask for the web UI, as behind a proxy")
 }
 

@@ -21,6 +21,7 @@ const (
 	TypeClassic  = "classic"  // the members elect who assigns the partitions
 	TypeConsumer = "consumer" // the coordinator assigns them (KIP-848)
 	TypeShare    = "share"    // members share partitions record by record (KIP-932)
+	TypeStreams  = "streams"  // the coordinator assigns the tasks of a Kafka Streams application (KIP-1071)
 )
 
 // Group is a group in a list.
@@ -51,6 +52,8 @@ type GroupDetail struct {
 	Group
 	Members    []Member         `json:"members"`
 	Partitions []GroupPartition `json:"partitions"`
+	// Streams is set for a streams group.
+	Streams *StreamsGroup `json:"streams,omitempty"`
 }
 
 // Member is a member of a group.
@@ -61,6 +64,10 @@ type Member struct {
 	Host       string `json:"host"`
 	// Assigned are the partitions by topic.
 	Assigned map[string][]int32 `json:"assigned"`
+	// ProcessID and Tasks are of a member of a streams group. Several members can be
+	// threads of one process.
+	ProcessID string `json:"process_id,omitempty"`
+	Tasks     *Tasks `json:"tasks,omitempty"`
 }
 
 // GroupPartition is where a group stands in a partition.
@@ -226,7 +233,7 @@ func (i *Inspector) describe(ctx context.Context, all []GroupDetail) (warnings [
 	for _, ask := range []struct {
 		groupType string
 		describe  func(context.Context, map[string]*GroupDetail, []string) error
-	}{{TypeClassic, i.describeClassic}, {TypeConsumer, i.describeConsumer}, {TypeShare, i.describeShare}} {
+	}{{TypeClassic, i.describeClassic}, {TypeConsumer, i.describeConsumer}, {TypeShare, i.describeShare}, {TypeStreams, i.describeStreams}} {
 		if names := names[ask.groupType]; len(names) > 0 {
 			if err := ask.describe(ctx, groups, names); err != nil {
 				warnings = append(warnings, fmt.Sprintf("describe groups: %v", err))

@@ -30,6 +30,8 @@ type ResetQuery struct {
 	// Partitions restricts to these; empty means all.
 	Partitions []int32
 	To         Target
+	// Offsets are offsets by topic and partition, instead of Topics, Partitions and To.
+	Offsets map[string]map[int32]int64
 	// Tallies are changed with the group where they have counts of it. May be nil.
 	Tallies Tallies
 }
@@ -62,7 +64,9 @@ type TallyChange struct {
 
 // ResetPlan is what a reset would do. Apply does it.
 type ResetPlan struct {
-	Group   string   `json:"group"`
+	Group string `json:"group"`
+	// Type is empty for a group that does not exist yet.
+	Type    string   `json:"type"`
 	Changes []Change `json:"changes"`
 	// Active are the group's members: while there are any, Apply refuses.
 	Active []Member `json:"active,omitempty"`
@@ -79,7 +83,7 @@ type ResetPlan struct {
 func (i *Inspector) PlanReset(ctx context.Context, q ResetQuery) (plan ResetPlan, err error) {
 	defer wrap(&err, "plan reset of group %q", q.Group)
 	plan = ResetPlan{Group: q.Group, i: i, tallies: q.Tallies}
-	if q.To.mode == targetNone {
+	if q.To.mode == targetNone && len(q.Offsets) == 0 {
 		return plan, notAsAsked("say where to: earliest, latest, a time, an offset or a number of offsets")
 	}
 	detail, err := i.Group(ctx, q.Group)
@@ -89,12 +93,12 @@ func (i *Inspector) PlanReset(ctx context.Context, q ResetQuery) (plan ResetPlan
 	if detail.Type == TypeShare {
 		return plan, notAsAsked("a share group has no single position to reset")
 	}
-	plan.Active = detail.Members
+	plan.Active, plan.Type = detail.Members, detail.Type
 	counted, err := countedTopics(ctx, q.Tallies, q.Group)
 	if err != nil {
 		return plan, err
 	}
-	topics := q.Topics
+	topics := slices.AppendSeq(slices.Clone(q.Topics), maps.Keys(q.Offsets))
 	if len(topics) == 0 {
 		topics = slices.AppendSeq(slices.Clone(detail.Topics), maps.Keys(counted))
 	}
@@ -114,6 +118,9 @@ func (i *Inspector) PlanReset(ctx context.Context, q ResetQuery) (plan ResetPlan
 		d, err := found(meta, t)
 		if err != nil {
 			return plan, err
+		}
+		if offsets := q.Offsets[t]; offsets != nil {
+			q.To, q.Partitions = AtPositions(offsets), slices.Collect(maps.Keys(offsets))
 		}
 		if err := plan.add(ctx, q, d, at, committed, counted[t]); err != nil {
 			return plan, err

@@ -22,6 +22,7 @@ type Listen struct {
 	Given     bool   // chosen by the user: no other port is taken in its place
 	TokenFile string
 	Hosts     []string // by which it may be asked for, besides localhost
+	ReadOnly  bool     // refuses every change, also over the control socket
 }
 
 // open listens. Where the default port is taken, it takes a free one, with a note.

@@ -35,6 +35,9 @@ type Target struct {
 	Log           *slog.Logger
 	// Report gets what a user should know about the cluster or the Redis.
 	Report func(kafka.Finding)
+	// WithoutCounts is called with the reason where Actions goes on without Redis: groups of
+	// a cluster that weir does not use have no counts. Nil makes that reason the error.
+	WithoutCounts func(error)
 	// AllowDenied goes on without permissions that are missing: for tests.
 	AllowDenied bool
 
@@ -157,11 +160,15 @@ func (t *Target) serve(ctx context.Context, where web.Where, counts bool) (_ *we
 	cfg := web.Config{Watch: w, Inspector: i, Where: where, Log: t.Log}
 	if counts {
 		store, err := t.OpenStore(ctx)
-		if err != nil {
+		switch {
+		case err == nil:
+			opened.closing(store.Close)
+			cfg.Tallies, cfg.Replay = store, t.replays(store)
+		case t.WithoutCounts == nil:
 			return nil, nil, err
+		default:
+			t.WithoutCounts(err)
 		}
-		opened.closing(store.Close)
-		cfg.Tallies, cfg.Replay = store, t.replays(store)
 	}
 	s, err := web.New(cfg)
 	if err != nil {

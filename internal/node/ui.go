@@ -62,6 +62,9 @@ func (n *Node) openUI(ctx context.Context) error {
 			ui.token, ui.generated = rand.Text(), true
 		}
 	}
+	if n.cfg.Listen.ReadOnly {
+		n.note("read-only: this weir refuses every change that the page or another terminal asks for")
+	}
 	if err := ui.serve(ctx, n, hosts); err != nil {
 		return err
 	}
@@ -79,8 +82,8 @@ func (ui *webUI) serve(ctx context.Context, n *Node, hosts []string) error {
 	}
 	n.closing(func() error { cl.Close(); return nil })
 	wc := watch.Config{Inspector: insp, Version: "weir " + n.cfg.Version, Mode: n.Mode, Engine: cmp.Or(n.BrokerEngine(), "external"), Fault: n.fault,
-		Ingested: n.ingested()}
-	cfg := web.Config{Inspector: insp, Where: n.cfg.Where, Producer: &producer{client: cl, cfg: n.KafkaConfig("weir-ui")}, Labs: n.cfg.Labs, Token: ui.token, Hosts: hosts, Log: n.Log,
+		Ingested: n.ingested(), ReadOnly: n.cfg.Listen.ReadOnly}
+	cfg := web.Config{Inspector: insp, Where: n.cfg.Where, Producer: &producer{client: cl, cfg: n.KafkaConfig("weir-ui")}, Labs: n.cfg.Labs, Token: ui.token, Hosts: hosts, Log: n.Log, ReadOnly: n.cfg.Listen.ReadOnly,
 		VerifySource: reflect.TypeFor[verify.SourceReport]()}
 	if n.brokers != nil {
 		cfg.Brokers = n.brokers

@@ -21,6 +21,8 @@ type State struct {
 	// Mode is live, simulated or external; Engine embedded, apache or external.
 	Mode   string `json:"mode"`
 	Engine string `json:"engine"`
+	// ReadOnly says that this weir refuses every change.
+	ReadOnly bool `json:"read_only"`
 	// Note says what the engine only simulates, empty for nothing.
 	Note    string             `json:"note"`
 	Cluster Cluster            `json:"cluster"`

@@ -32,6 +32,8 @@ type Config struct {
 	Fault func() error
 	// Version, Mode and Engine are shown as they are.
 	Version, Mode, Engine string
+	// ReadOnly is shown, too: pages then offer no changes.
+	ReadOnly bool
 	// Interval is the least time between two versions; 0 means 500 ms.
 	Interval time.Duration
 }
@@ -90,7 +92,7 @@ func New(cfg Config) (*Watcher, error) {
 		w.streams[s.Name] = &pastStream{kinds: map[string]*track{}, shown: Stream{Topic: s.Topic, Group: s.Group, Local: Local{State: "external"},
 			Counts: map[string]int64{}, Total: -1, Lanes: []Lane{}}}
 	}
-	w.next = &State{Version: cfg.Version, Mode: cfg.Mode, Engine: cfg.Engine,
+	w.next = &State{Version: cfg.Version, Mode: cfg.Mode, Engine: cfg.Engine, ReadOnly: cfg.ReadOnly,
 		Cluster: Cluster{Controller: -1, Brokers: map[string]*Broker{}},
 		Streams: map[string]*Stream{}, Topics: map[string]*Topic{}, Groups: map[string]*Group{}}
 	w.state = w.next

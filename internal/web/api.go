@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
@@ -113,7 +112,9 @@ type groupsAnswer struct {
 
 func (s *Server) groups(r *http.Request) (groupsAnswer, error) {
 	list, err := s.cfg.Inspector.Groups(r.Context())
-	return groupsAnswer{list, by(weir("groups", s.cfg.Where.Kafka), "ListGroups", "DescribeGroups", "OffsetFetch", "ListOffsets")}, err
+	h := by(weir("groups", s.cfg.Where.Kafka), "ListGroups", "DescribeGroups", "OffsetFetch", "ListOffsets").
+		also(s.apache("kafka-groups.sh", "--list")...).also(s.rpk("group", "list")...)
+	return groupsAnswer{list, h}, err
 }
 
 type groupAnswer struct {
@@ -135,10 +136,12 @@ func (s *Server) group(r *http.Request) (groupAnswer, error) {
 	switch d.Type {
 	case inspect.TypeConsumer:
 		requests[1] = "ConsumerGroupDescribe"
+	case inspect.TypeStreams:
+		requests[1] = "StreamsGroupDescribe"
 	case inspect.TypeShare:
 		requests = []string{"ListGroups", "ShareGroupDescribe", "DescribeShareGroupOffsets", "ListOffsets"}
 	}
-	a.how = by(weir("groups describe", s.cfg.Where.Kafka, d.Name), requests...)
+	a.how = s.describeOthers(by(weir("groups describe", s.cfg.Where.Kafka, d.Name), requests...), d.Type, d.Name)
 	return a, err
 }
 
@@ -210,25 +213,11 @@ func (s *Server) reset(r *http.Request, req ResetRequest) (a ResetAnswer, err er
 	if err != nil {
 		return a, err
 	}
-	if req.Confirm != "" {
-		if err := confirmed(req.Confirm, group); err != nil {
-			return a, err
-		}
-		if err := a.Plan.Apply(r.Context()); err != nil {
-			return a, err
-		}
-		a.Applied = true
-		s.cfg.Watch.Note(watch.Entry{Kind: watch.LogRebalance, Group: group, Text: fmt.Sprintf("group %s was reset to %s from %s", group, req.To, origin(r))})
-	}
+	a.Applied, err = s.applied(r, req.Confirm, a.Plan.Apply, watch.LogRebalance, "group "+group+" was reset to "+req.To)
 	c := command{words: "groups reset", args: []string{group}, flags: []string{"--to", strings.Replace(req.To, "earliest", "oldest", 1)}}
-	for _, t := range req.Topics {
-		c.flags = append(c.flags, "--topic", t)
-	}
-	for _, p := range req.Partitions {
-		c.flags = append(c.flags, "--partition", strconv.Itoa(int(p)))
-	}
-	a.how = by(c.shown(s.cfg.Where.Redis), "Metadata", "ListOffsets", "OffsetFetch", "OffsetCommit")
-	return a, nil
+	c.flags = append(c.flags, partitionFlags(req.Topics, req.Partitions)...)
+	a.how = s.resetOthers(by(c.shown(s.cfg.Where.Redis), "Metadata", "ListOffsets", "OffsetFetch", "OffsetCommit"), a.Plan, to, len(req.Partitions) > 0)
+	return a, err
 }
 
 // confirmed returns an error unless the confirmation of a change is the group's name.

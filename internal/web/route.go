@@ -88,6 +88,9 @@ func answered(handle func(http.ResponseWriter, *http.Request) error) http.Handle
 func (s *Server) operation(rt route) http.Handler {
 	return answered(func(w http.ResponseWriter, r *http.Request) error {
 		if rt.method != http.MethodGet {
+			if s.cfg.ReadOnly {
+				return errNoChanges
+			}
 			if !s.work.begin() {
 				return errStopping
 			}
@@ -165,6 +168,7 @@ func notFound(format string, args ...any) error {
 
 var (
 	errNoOperation = notFound("no such operation: /api/v1/openapi.json lists them all")
+	errNoChanges   = &statusError{http.StatusForbidden, errors.New("this weir is read-only: it was started with --read-only or WEIR_READ_ONLY, and refuses every change; start it without them to allow changes")}
 	errStopping    = &statusError{http.StatusServiceUnavailable, errors.New("this weir is stopping")}
 )
 
@@ -184,11 +188,13 @@ var refusals = []struct {
 	{inspect.ErrTopicExists, http.StatusConflict, "topic_exists"},
 	{inspect.ErrProtected, http.StatusConflict, "protected"},
 	{errNoOperation, http.StatusNotFound, codeNoOperation},
+	{errNoChanges, http.StatusForbidden, "read_only"},
 }
 
 type errorAnswer struct {
 	Error string `json:"error"` // cause and way out
-	// Code is by what a program knows some errors: no_topic, no_group, group_active, topic_exists, protected, no_operation.
+	// Code is by what a program knows some errors: no_topic, no_group, group_active, topic_exists, protected,
+	// no_operation, read_only.
 	Code string `json:"code,omitempty"`
 }
 

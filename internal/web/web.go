@@ -80,6 +80,8 @@ type Config struct {
 	// Hosts are the names, besides loopback ones, by which the server may be
 	// asked for: what a browser sends for any other name is DNS rebinding.
 	Hosts []string
+	// ReadOnly refuses every request that could change something.
+	ReadOnly bool
 	// Token is asked of every request but the static files' when it is not
 	// empty: as a Bearer token, or as the cookie that /?token= sets.
 	Token string
