@@ -37,7 +37,8 @@ func (a *app) topicActions(ctx context.Context) (*actions, error) {
 }
 
 // onTopics makes the run of a command that changes topics. names are those of its arguments.
-func (a *app) onTopics(names func([]string) []string, run func(context.Context, *actions, []string) error) func(context.Context, []string) error {
+func (a *app) onTopics(names func([]string) []string, run func(context.Context, *actions, []string) error,
+) func(context.Context, []string) error {
 	return func(ctx context.Context, args []string) error {
 		for _, name := range names(args) {
 			if err := inspect.CheckTopicName(name); err != nil {
@@ -63,7 +64,8 @@ func topicPath(topic, operation string) string {
 
 // changeTopic asks for the plan of a change, calls show with it, and does it when show returns
 // no error. It returns the answer to the change.
-func changeTopic[A any](ctx context.Context, c *actions, topic, operation string, body func(confirm string) any, show func(A) error) (done A, err error) {
+func changeTopic[A any](ctx context.Context, c *actions, topic, operation string,
+	body func(confirm string) any, show func(A) error) (done A, err error) {
 	var plan A
 	if err := c.post(ctx, topicPath(topic, operation), body(""), &plan); err != nil {
 		return done, err
@@ -132,8 +134,8 @@ func newTopicCreate(a *app) *cobra.Command {
 	var config []string
 	return a.command("topics create", useCluster|useOutput, func(cmd *cobra.Command) {
 		flags := cmd.Flags()
-		flags.Int32Var(&body.Partitions, "partitions", 0, "`N` partitions (default: as many as the cluster's num.partitions)")
-		flags.Int16Var(&body.Replicas, "replicas", 0, "`N` replicas of each partition (default: as many as the cluster's default.replication.factor)")
+		flags.Int32Var(&body.Partitions, "partitions", 0, "`N` partitions (default: the cluster's num.partitions)")
+		flags.Int16Var(&body.Replicas, "replicas", 0, "`N` replicas of each partition (default: the cluster's default.replication.factor)")
 		settingFlag(cmd, &config, "a setting, as `NAME=VALUE`; repeat it for more")
 		noEnv(flags, "partitions")
 		noEnv(flags, "replicas")
@@ -147,7 +149,8 @@ func newTopicCreate(a *app) *cobra.Command {
 			return settingsHint(err)
 		}
 		return a.writeOne(answer, func() string {
-			return fmt.Sprintf("created topic %s: %s, %d replicas of each", visible.Text(answer.Topic.Name), watch.Plural(answer.Topic.Partitions, "partition"), answer.Topic.Replicas)
+			made := answer.Topic
+			return fmt.Sprintf("created topic %s: %s, %d replicas of each", visible.Text(made.Name), watch.Plural(made.Partitions, "partition"), made.Replicas)
 		})
 	}))
 }
@@ -240,7 +243,7 @@ func newTopicTruncate(a *app) *cobra.Command {
 	var body web.TruncateRequest
 	return a.command("topics truncate", useCluster|useYes|useOutput, func(cmd *cobra.Command) {
 		flags := cmd.Flags()
-		flags.StringVar(&body.Before, "before", "end", "`WHERE`: end, an offset (negative: from the end), or a time such as 2h (ago) or 2006-01-02T15:04:05Z")
+		flags.StringVar(&body.Before, "before", "end", "`WHERE`: end, an offset (negative: from the end), or a time as in weir messages --since")
 		flags.Int32SliceVar(&body.Partitions, "partition", nil, "only these partitions, as `LIST`")
 		noEnv(flags, "before")
 		noEnv(flags, "partition")

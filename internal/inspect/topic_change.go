@@ -133,7 +133,8 @@ type SettingChange struct {
 
 // AlterTopic sets some settings of a topic and returns others to the cluster's default. It sends
 // only those that change, and returns them.
-func (i *Inspector) AlterTopic(ctx context.Context, name string, set map[string]string, unset []string) (changes []SettingChange, err error) {
+func (i *Inspector) AlterTopic(ctx context.Context, name string, set map[string]string, unset []string) (
+	changes []SettingChange, err error) {
 	defer wrap(&err, "alter topic %q", name)
 	changes = []SettingChange{}
 	if len(set)+len(unset) == 0 {
@@ -182,7 +183,7 @@ func (i *Inspector) AlterTopic(ctx context.Context, name string, set map[string]
 func alterations(before map[string]Setting, set map[string]string, unset []string) (out []kadm.AlterConfig, _ error) {
 	for _, n := range slices.Sorted(maps.Keys(set)) {
 		v := set[n]
-		if b := before[n]; b.Source != sourceTopic || b.Value != v {
+		if b := before[n]; b.Source != sourceTopic || b.Value != strings.TrimSpace(v) {
 			out = append(out, kadm.AlterConfig{Op: kadm.SetConfig, Name: n, Value: &v})
 		}
 	}
@@ -223,7 +224,7 @@ func (i *Inspector) settled(ctx context.Context, topic string, asked []kadm.Alte
 			if a.Op == kadm.DeleteConfig {
 				return s.Source == sourceTopic
 			}
-			return s.Source != sourceTopic || s.Value != *a.Value
+			return s.Source != sourceTopic || s.Value != strings.TrimSpace(*a.Value) // brokers trim it, too
 		})
 		if !behind {
 			return now, nil

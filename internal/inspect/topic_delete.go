@@ -56,7 +56,8 @@ func ParseBefore(s string, now time.Time) (Target, error) {
 	}
 	at, err := ParseTime(s, now)
 	if err != nil {
-		return Target{}, fmt.Errorf("%q is neither an offset nor a time: give end, an offset, or a time such as 2h (ago) or 2006-01-02T15:04:05Z", s)
+		return Target{}, fmt.Errorf("%q is neither an offset nor a time: give end, an offset, "+
+			"or a time such as 2h (ago) or 2006-01-02T15:04:05Z", s)
 	}
 	return AtTime(at), nil
 }
@@ -91,7 +92,8 @@ func (i *Inspector) PlanTruncate(ctx context.Context, q TruncateQuery) (plan Tru
 		return plan, err
 	}
 	if policy, err := i.cleanupPolicy(ctx, q.Topic); err == nil && policy != "" && !strings.Contains(policy, "delete") {
-		return plan, notAsAsked("its cleanup.policy is %s, and Kafka deletes messages only where it has delete; set it to %s,delete first", policy, policy)
+		return plan, notAsAsked("its cleanup.policy is %s, and Kafka deletes messages only where it has delete; "+
+			"set it to %s,delete first", policy, policy)
 	}
 	parts, err := choose(d, Query{Topic: q.Topic, Partitions: q.Partitions})
 	if err != nil {

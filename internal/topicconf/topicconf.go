@@ -43,7 +43,8 @@ var settings = func() (all []TopicSetting) {
 	_, rows, _ := strings.Cut(table, "\n") // behind the header
 	for line := range strings.Lines(rows) {
 		c := strings.Split(strings.TrimRight(line, "\r\n"), "\t")
-		s := TopicSetting{Name: c[0], kind: c[1], limit: c[2], Default: c[3], Unit: c[4], Common: c[5] != "", About: c[6], Choices: []string{}, Several: c[1] == "list"}
+		s := TopicSetting{Name: c[0], kind: c[1], limit: c[2], Default: c[3], Unit: c[4], Common: c[5] != "", About: c[6]}
+		s.Choices, s.Several = []string{}, s.kind == "list"
 		if s.kind == "word" || s.kind == "bool" || s.kind == "list" {
 			s.Choices = strings.Split(s.limit, ", ")
 		}

@@ -154,7 +154,8 @@ func (s *Server) truncateOthers(h how, plan inspect.TruncatePlan) how {
 	}
 	h = h.piped(string(text), s.apache("kafka-delete-records.sh", "--offset-json-file", "/dev/stdin")...)
 	if same {
-		h = h.also(s.rpk("topic", "trim-prefix", plan.Topic, "--offset", strconv.FormatInt(list.Partitions[0].Offset, 10), "--partitions", strings.Join(ids, ","))...)
+		offset := strconv.FormatInt(list.Partitions[0].Offset, 10)
+		h = h.also(s.rpk("topic", "trim-prefix", plan.Topic, "--offset", offset, "--partitions", strings.Join(ids, ","))...)
 	}
 	return h
 }

@@ -36,8 +36,8 @@ func (s *Server) topicSettings(r *http.Request) (a settingsAnswer, err error) {
 
 // noteTopic writes a change of a topic into the log.
 func (s *Server) noteTopic(r *http.Request, topic, format string, args ...any) {
-	text := fmt.Sprintf(format, args...)
-	s.cfg.Watch.Note(watch.Entry{Kind: watch.LogTopic, Topic: topic, Text: fmt.Sprintf("topic %s %s from %s", visible.Text(topic), text, origin(r))})
+	text := fmt.Sprintf("topic %s %s from %s", visible.Text(topic), fmt.Sprintf(format, args...), origin(r))
+	s.cfg.Watch.Note(watch.Entry{Kind: watch.LogTopic, Topic: topic, Text: text})
 }
 
 // CreateTopicRequest is the body of a new topic.
@@ -55,7 +55,7 @@ type CreateTopicAnswer struct {
 }
 
 func (s *Server) createTopic(r *http.Request, req CreateTopicRequest) (a CreateTopicAnswer, err error) {
-	a.Topic, err = s.cfg.Inspector.CreateTopic(r.Context(), inspect.NewTopic{Name: req.Name, Partitions: req.Partitions, Replicas: req.Replicas, Config: req.Config})
+	a.Topic, err = s.cfg.Inspector.CreateTopic(r.Context(), inspect.NewTopic(req))
 	if err != nil {
 		return a, err
 	}

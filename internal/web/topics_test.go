@@ -18,7 +18,7 @@ import (
 // words splits a command line as a shell does.
 func words(t *testing.T, line, program string) []string {
 	t.Helper()
-	out, err := exec.CommandContext(t.Context(), "bash", "-c", `f() { printf '%s\0' "$@"; cat; }; `+strings.Replace(line, program, "f", 1)).Output()
+	out, err := exec.CommandContext(t.Context(), "sh", "-c", `f() { printf '%s\0' "$@"; cat; }; `+strings.Replace(line, program, "f", 1)).Output()
 	if err != nil {
 		t.Fatalf("a shell cannot read %s: %v", line, err)
 	}
