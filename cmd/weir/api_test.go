@@ -338,7 +338,7 @@ func callsAPI(t *testing.T, env []string, base string) {
 			t.Errorf("%s: the API says\n%v\nthe command\n%v", what, x, y)
 		}
 	}
-	moving := []string{"messages", "bytes", "high", "low", "stable", "lag", "lag_ns", "committed", "end", "last_record", "command", "requests", "note", "warnings", "groups"}
+	moving := []string{"messages", "bytes", "high", "low", "stable", "lag", "lag_ns", "committed", "end", "last_record", "command", "requests", "others", "note", "warnings", "groups"}
 	same("topics", dig(get("/topics", "/topics"), "topics"), terminal("topics"), moving...)
 	same("topic", get("/topics/{topic}", "/topics/bluesky-accounts"), terminal("topics", "bluesky-accounts"), moving...)
 	same("groups", dig(get("/groups", "/groups"), "groups"), terminal("groups"), moving...)
@@ -357,8 +357,9 @@ func callsAPI(t *testing.T, env []string, base string) {
 	same("messages", dig(get("/topics/{topic}/messages", "/topics/bluesky-events/messages?"+read.Encode()), "messages"),
 		terminal("messages", "bluesky-events", "--offset", "0", "--partition", "0", "-n", "3"))
 	one := terminal("messages", "weir.dead-letters", "--partition", fmt.Sprint(dig(hand, "partition")), "--offset", fmt.Sprint(dig(hand, "offset")), "-n", "1").([]any)
-	same("message", get("/topics/{topic}/messages/{partition}/{offset}", at), one[0], "command", "requests")
+	same("message", get("/topics/{topic}/messages/{partition}/{offset}", at), one[0], "command", "requests", "others")
 
+	callsTopics(t, get, post)
 	post("/groups/{group}/reset", "/groups/weir-bluesky-counter/reset", `{"to":"earliest","topics":[],"partitions":[],"confirm":""}`)
 	callsMembers(t, env, post)
 	get("/groups/{group}/replay", "/groups/weir-bluesky-counter/replay")
@@ -398,6 +399,25 @@ func callsAPI(t *testing.T, env []string, base string) {
 		}
 		if err := a.fits(dig(a.doc, "components", "schemas", "ErrorAnswer"), decoded(t, text), "$"); err != nil {
 			t.Errorf("%s: %v", path, err)
+		}
+	}
+}
+
+// callsTopics creates a topic, changes it, empties it and deletes it.
+func callsTopics(t *testing.T, get func(template, path string) any, post func(template, path, body string) any) {
+	t.Helper()
+	get("/topic-settings", "/topic-settings?all=true")
+	made := post("/topics", "/topics", `{"name":"made.here","partitions":2,"replicas":1,"config":{"retention.ms":"60000"}}`)
+	if got := fmt.Sprint(dig(made, "topic", "partitions"), dig(made, "topic", "replicas")); got != "2 1" {
+		t.Errorf("the new topic is %v", made)
+	}
+	post("/topics/{topic}/alter", "/topics/made.here/alter", `{"set":{"max.message.bytes":"2000"},"unset":["retention.ms"]}`)
+	for _, c := range []struct{ operation, body, want string }{
+		{"partitions", `{"to":3,"confirm":"made.here"}`, "true"}, {"truncate", `{"before":"end","partitions":[],"confirm":""}`, "false"},
+		{"truncate", `{"before":"end","partitions":[0],"confirm":"made.here"}`, "true"}, {"delete", `{"confirm":""}`, "false"}, {"delete", `{"confirm":"made.here"}`, "true"},
+	} {
+		if a := post("/topics/{topic}/"+c.operation, "/topics/made.here/"+c.operation, c.body); fmt.Sprint(dig(a, "applied")) != c.want {
+			t.Errorf("%s %s: %v", c.operation, c.body, a)
 		}
 	}
 }

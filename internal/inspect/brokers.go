@@ -125,9 +125,12 @@ func settings(c kadm.ResourceConfig, err error) ([]Setting, error) {
 	return out, nil
 }
 
+// sourceTopic is the source of a value that was set on the topic itself.
+const sourceTopic = "topic"
+
 var sources = map[kmsg.ConfigSource]string{
 	kmsg.ConfigSourceDefaultConfig:              "default",
-	kmsg.ConfigSourceDynamicTopicConfig:         "topic",
+	kmsg.ConfigSourceDynamicTopicConfig:         sourceTopic,
 	kmsg.ConfigSourceDynamicBrokerConfig:        "broker",
 	kmsg.ConfigSourceDynamicDefaultBrokerConfig: "cluster",
 	kmsg.ConfigSourceStaticBrokerConfig:         "file",

@@ -1,6 +1,6 @@
 // Package inspect reads what a Kafka UI shows: brokers, topics, partitions, groups with
-// their lag, and messages. It also plans the changes of a group: a reset of its committed
-// offsets, and a replay into a second group. It reads everything from the cluster, and
+// their lag, and messages. It also changes topics, and plans the changes of a group: a reset of its
+// committed offsets, and a replay into a second group. It reads everything from the cluster, and
 // counts from Redis, at the moment of the call and keeps nothing. So its results are right
 // whichever processes run. It formats nothing and starts no brokers. What only the
 // embedded cluster knows comes in as an Overlay.
@@ -31,6 +31,11 @@ var (
 	ErrNoGroup = errors.New("no such group")
 	// ErrGroupActive is in the chain where a change needs a group without members.
 	ErrGroupActive = errors.New("the group has members")
+	// ErrTopicExists is in the chain where a new topic's name is taken.
+	ErrTopicExists = errors.New("the topic exists already")
+	// ErrProtected is in the chain where weir does not change a topic, because weir or
+	// Kafka depends on it.
+	ErrProtected = errors.New("weir does not change this topic")
 )
 
 // PlanError says why a reset or a replay cannot be planned as it was asked for, and
@@ -54,6 +59,8 @@ type Config struct {
 	Overlay func(context.Context) (Overlay, error)
 	// Timeout bounds one question to one broker; 0 means 4 s.
 	Timeout time.Duration
+	// Reserved are the topics whose records and partitions are not changed from here.
+	Reserved []string
 }
 
 // Overlay is what is known about a cluster besides what it says about itself: the

@@ -11,7 +11,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/weir-project/weir/internal/scan"
 )
@@ -121,7 +120,7 @@ func EnsureTopics(ctx context.Context, cl *kgo.Client, specs ...TopicSpec) error
 			return fmt.Errorf("ask for topic %s: %w", s.Name, d.Err)
 		}
 	}
-	return waitForLeaders(ctx, cl, created)
+	return scan.AwaitTopics(ctx, cl, 1, created...)
 }
 
 func create(ctx context.Context, adm *kadm.Client, s TopicSpec, brokers int) error {
@@ -140,51 +139,6 @@ func create(ctx context.Context, adm *kadm.Client, s TopicSpec, brokers int) err
 		return fmt.Errorf("%w: %s", err, resp.ErrMessage)
 	}
 	return err
-}
-
-// leadersPatience is how long new partitions may take to have leaders: brokers of a
-// machine that is busy with other things need more than seconds.
-const leadersPatience = time.Minute
-
-// waitForLeaders waits until every partition of the topics has a leader, and until no broker
-// denies that they exist: each broker learns of new topics on its own.
-func waitForLeaders(ctx context.Context, cl *kgo.Client, names []string) error {
-	if len(names) == 0 {
-		return nil
-	}
-	req := scan.MetadataRequest(names...)
-	ctx, cancel := context.WithTimeout(ctx, leadersPatience)
-	defer cancel()
-	for {
-		md, err := req.RequestWith(ctx, cl)
-		switch {
-		case err != nil:
-		case !led(md):
-			err = errors.New("some partitions have no leader yet")
-		case slices.ContainsFunc(md.Brokers, func(b kmsg.MetadataResponseBroker) bool {
-			// One that cannot be asked is left out: it may be stopping, and clients go to another one, too.
-			md, err := req.RequestWith(ctx, cl.Broker(int(b.NodeID)))
-			return err == nil && !led(md)
-		}):
-			err = errors.New("some brokers do not know of them yet")
-		default:
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("wait for new topics %q: %w", names, err)
-		case <-time.After(50 * time.Millisecond):
-		}
-	}
-}
-
-// led reports whether the topics that were asked for are there and all partitions have a leader.
-func led(md *kmsg.MetadataResponse) bool {
-	return !slices.ContainsFunc(md.Topics, func(t kmsg.MetadataResponseTopic) bool {
-		return t.ErrorCode != 0 || len(t.Partitions) == 0 || slices.ContainsFunc(t.Partitions, func(p kmsg.MetadataResponseTopicPartition) bool {
-			return p.ErrorCode != 0 || p.Leader < 0
-		})
-	})
 }
 
 // MaxBytes returns the max.message.bytes of topics, in bytes and by name: at most

@@ -109,6 +109,9 @@ func (t *Target) OpenInspector(ctx context.Context, extra ...kgo.Opt) (*inspect.
 		return nil, nil, err
 	}
 	cfg := inspect.Config{Client: cl, Overlay: t.own.overlay()}
+	for _, own := range kafka.Topics() {
+		cfg.Reserved = append(cfg.Reserved, own.Name)
+	}
 	if cfg.Overlay == nil && t.Running != nil && t.Running.OwnKafka {
 		c := web.Dial(t.Running.Control, t.Running.Version)
 		cfg.Overlay = func(ctx context.Context) (o inspect.Overlay, err error) {

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -11,13 +12,14 @@ import (
 	"github.com/weir-project/weir/internal/watch"
 )
 
-// how says by which command and which Kafka requests the same is done.
+// how says by which commands and which Kafka requests the same is done.
 type how struct {
 	Command  string   `json:"command"`
 	Requests []string `json:"requests"`
+	Others   []Other  `json:"others"`
 }
 
-func by(command string, requests ...string) how { return how{command, requests} }
+func by(command string, requests ...string) how { return how{command, requests, []Other{}} }
 
 func (s *Server) state(w http.ResponseWriter, _ *http.Request) error {
 	w.Header().Set("Content-Type", "application/json")
@@ -68,7 +70,9 @@ type topicsAnswer struct {
 
 func (s *Server) topics(r *http.Request) (topicsAnswer, error) {
 	list, err := s.cfg.Inspector.Topics(r.Context())
-	return topicsAnswer{list, by(weir("topics", s.cfg.Where.Kafka), "Metadata", "ListOffsets", "DescribeLogDirs")}, err
+	h := by(weir("topics", s.cfg.Where.Kafka), "Metadata", "ListOffsets", "DescribeLogDirs").
+		also(s.apache("kafka-topics.sh", "--list")...).also(s.rpk("topic", "list")...)
+	return topicsAnswer{list, h}, err
 }
 
 type topicAnswer struct {
@@ -86,7 +90,9 @@ func (s *Server) topic(r *http.Request) (topicAnswer, error) {
 		return topicAnswer{}, badRequest("groups is %q: give none, or leave it out", g)
 	}
 	d, err := describe(r.Context(), r.PathValue("topic"))
-	return topicAnswer{d, by(weir("topics", s.cfg.Where.Kafka, d.Name), "Metadata", "ListOffsets", "DescribeConfigs", "DescribeGroups", "OffsetFetch")}, err
+	h := by(weir("topics", s.cfg.Where.Kafka, d.Name), "Metadata", "ListOffsets", "DescribeConfigs", "DescribeGroups", "OffsetFetch").
+		also(s.apache("kafka-topics.sh", "--describe", "--topic", topicPattern(d.Name))...).also(s.rpk("topic", "describe", d.Name, "-a")...)
+	return topicAnswer{d, h}, err
 }
 
 type groupsAnswer struct {
@@ -220,4 +226,16 @@ func confirmed(confirm, group string) error {
 		return badRequest("confirm is not the group's name: type %q", group)
 	}
 	return nil
+}
+
+// apply does a change of a topic that was confirmed, and reports whether it was.
+func apply(r *http.Request, confirm, topic string, change func(context.Context) error) (bool, error) {
+	switch confirm {
+	case "":
+		return false, nil
+	case topic:
+		err := change(r.Context())
+		return err == nil, err
+	}
+	return false, badRequest("confirm is not the topic's name: type %q", topic)
 }

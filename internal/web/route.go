@@ -181,12 +181,14 @@ var refusals = []struct {
 	{inspect.ErrNoTopic, http.StatusNotFound, "no_topic"},
 	{inspect.ErrNoGroup, http.StatusNotFound, "no_group"},
 	{inspect.ErrGroupActive, http.StatusConflict, "group_active"},
+	{inspect.ErrTopicExists, http.StatusConflict, "topic_exists"},
+	{inspect.ErrProtected, http.StatusConflict, "protected"},
 	{errNoOperation, http.StatusNotFound, codeNoOperation},
 }
 
 type errorAnswer struct {
 	Error string `json:"error"` // cause and way out
-	// Code is by what a program knows some errors: no_topic, no_group, group_active, no_operation.
+	// Code is by what a program knows some errors: no_topic, no_group, group_active, topic_exists, protected, no_operation.
 	Code string `json:"code,omitempty"`
 }
 
@@ -200,6 +202,9 @@ func writeError(w http.ResponseWriter, err error) {
 		}
 	}
 	if _, ok := errors.AsType[*inspect.PlanError](err); ok {
+		status = http.StatusConflict
+	}
+	if _, ok := errors.AsType[*inspect.RejectedError](err); ok {
 		status = http.StatusConflict
 	}
 	if known, ok := errors.AsType[*statusError](err); ok {

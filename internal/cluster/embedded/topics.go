@@ -8,6 +8,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/weir-project/weir/internal/topicconf"
 )
 
 // maxPartitions bounds the partitions of one topic that a client may ask for; the
@@ -82,7 +84,7 @@ func rejectTopic(t kmsg.CreateTopicsRequestTopic) *refusal {
 		return &refusal{kerr.InvalidTopicException.Code, "a topic's name is 1 to 249 letters, digits, dots, underscores and hyphens, and not . or .."}
 	}
 	for _, s := range t.Configs {
-		if why := badSetting(s.Name, s.Value); why != "" {
+		if why := topicconf.Bad(s.Name, s.Value); why != "" {
 			return &refusal{kerr.InvalidConfig.Code, why}
 		}
 	}
@@ -246,7 +248,7 @@ func rejectSetting(name string, value *string) *refusal {
 	if value == nil {
 		return &refusal{kerr.InvalidRequest.Code, "Null value not supported for " + name}
 	}
-	if why := badSetting(name, value); why != "" {
+	if why := topicconf.Bad(name, value); why != "" {
 		return &refusal{kerr.InvalidConfig.Code, why}
 	}
 	return nil
