@@ -36,7 +36,7 @@ func (a *app) printSent(ctx context.Context, f *sendFlags, w *send.Writer, in se
 				return printPlace(out, r)
 			}
 			rec := sentRecord{Line: n, Topic: r.Topic, Partition: r.Partition}
-			if r.Offset >= 0 && f.opts.Acks != "0" {
+			if r.Offset >= 0 {
 				rec.Offset = &r.Offset
 			}
 			if a.output == cli.FormatJSON {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"strconv"
 	"time"
 
@@ -113,6 +114,9 @@ func wireBytes(what string, text *string, b64 string) ([]byte, error) {
 	return []byte(*text), nil
 }
 
+// maxMillis is as far from 1970 as a time in nanoseconds reaches, in milliseconds.
+const maxMillis = math.MaxInt64 / 1_000_000
+
 // wireTime is the time of a message; now where the line has none.
 func wireTime(m *inspect.WireMessage) (t time.Time, err error) {
 	switch {
@@ -127,8 +131,8 @@ func wireTime(m *inspect.WireMessage) (t time.Time, err error) {
 	default:
 		return t, nil
 	}
-	if t.IsZero() { // the client would take it for no time
-		t = t.Add(1)
+	if ms := t.UnixMilli(); ms < -maxMillis || ms > maxMillis { // the client counts nanoseconds
+		return t, fmt.Errorf("its time is %d ms after 1970, and weir send can write the years 1678 to 2262 only: take the time out of the line for the present one", ms)
 	}
 	return t, nil
 }

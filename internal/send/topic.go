@@ -88,6 +88,9 @@ var Compressions = []string{"none", "gzip", "snappy", "lz4", "zstd"}
 // Acks are the numbers of replicas that confirm a batch.
 var Acks = []string{"all", "1", "0"}
 
+// ErrUnconfirmed is why a record failed that the brokers neither took nor refused.
+var ErrUnconfirmed = errors.New("the brokers did not confirm it in time, so it may be written or not")
+
 // Options are how records are written.
 type Options struct {
 	Acks        string // one of Acks; empty means all
@@ -101,7 +104,7 @@ type Options struct {
 }
 
 const (
-	// patience is how long a record waits for the brokers.
+	// patience is how long a writer waits for the brokers.
 	patience = 30 * time.Second
 	linger   = 5 * time.Millisecond
 	// transactionTimeout is how long a transaction may take. Until it ends, consumers that read
@@ -119,7 +122,7 @@ func (o Options) Client(t Topic) []kgo.Opt {
 	}
 	opts := []kgo.Opt{
 		kgo.ProducerBatchCompression(chosen), kgo.ProducerBatchMaxBytes(int32(t.MaxBytes)), //nolint:gosec // at most maxBatch
-		kgo.RecordDeliveryTimeout(patience), kgo.ProducerLinger(linger), kgo.MaxBufferedRecords(2 * inFlightRecords),
+		kgo.ProducerLinger(linger), kgo.MaxBufferedRecords(2 * inFlightRecords),
 	}
 	if o.Placed {
 		opts = append(opts, kgo.RecordPartitioner(kgo.ManualPartitioner()))
@@ -158,8 +161,8 @@ func (t Topic) explain(err error) error {
 			"and brokers reject a batch as a whole: %w", err)
 	case errors.Is(err, kerr.InvalidRecord):
 		return fmt.Errorf("a record in its batch is not valid for the topic, and brokers reject a batch as a whole: %w", err)
-	case errors.Is(err, kgo.ErrRecordTimeout):
-		return fmt.Errorf("no broker confirmed it within %v, so it may be written or not: %w", patience, err)
+	case errors.Is(err, kgo.ErrClientClosed):
+		return ErrUnconfirmed
 	case errors.Is(err, kerr.UnknownTopicOrPartition):
 		return fmt.Errorf("the topic or the partition no longer exists: %w", err)
 	}

@@ -5,12 +5,15 @@
 package send
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -52,6 +55,10 @@ type Writer struct {
 	Written func(n int64, r *kgo.Record) error
 	// Progress is called now and then with the number of confirmed records. May be nil.
 	Progress func(records int64)
+	// Patience is how long the brokers may confirm nothing, before the client is closed and the
+	// records on their way count as failed; 0 means 30 s. The client's own limit
+	// counts from a record's timestamp, which can be any time.
+	Patience time.Duration
 }
 
 // Write writes an input until its end. When ctx ends, or a record is not written, it reads no
@@ -65,12 +72,14 @@ func (w *Writer) Write(ctx context.Context, in Input) (Result, error) {
 	}
 	r := &run{Writer: w, unit: in.Unit(), fifo: make(chan *Batch, inFlightBatches), stop: make(chan struct{})}
 	r.room = sync.NewCond(&r.mu)
-	collected := make(chan struct{})
+	collected, watching := make(chan struct{}), make(chan struct{})
 	go func() { defer close(collected); r.collect() }()
+	go func() { defer close(watching); r.watch(collected, cmp.Or(w.Patience, patience)) }()
 	err := r.feed(ctx, in)
 	_ = w.Client.Flush(context.WithoutCancel(ctx)) // fails only with its context
 	close(r.fifo)
 	<-collected
+	<-watching
 	result := Result{Records: r.records, Landed: r.landed()}
 	err = r.verdict(err)
 	if w.Options.Transaction == "" {
@@ -106,6 +115,9 @@ type run struct {
 	fifo chan *Batch
 	stop chan struct{} // closed when a record was not written
 	once sync.Once
+
+	handed   atomic.Int64 // records to the client
+	finished atomic.Int64 // records whose outcome is known
 
 	mu      sync.Mutex
 	room    *sync.Cond
@@ -181,6 +193,7 @@ func (r *run) produce(ctx context.Context, b *Batch) error {
 		if err != nil {
 			r.fail(b, b.index(rec), err)
 		}
+		r.finished.Add(1)
 		b.finish(1)
 	}
 	for i := range b.Records {
@@ -193,9 +206,31 @@ func (r *run) produce(ctx context.Context, b *Batch) error {
 			b.finish(len(b.Records) - i)
 			return errHalt
 		}
+		r.handed.Add(1)
 		r.Client.Produce(ctx, rec, promise)
 	}
 	return nil
+}
+
+// watch closes the client when it has records and the brokers have confirmed none for as long as
+// patience. Otherwise it would try for ever.
+func (r *run) watch(done <-chan struct{}, patience time.Duration) {
+	tick := time.NewTicker(patience / 10)
+	defer tick.Stop()
+	last, since := int64(-1), time.Now()
+	for {
+		select {
+		case <-done:
+			return
+		case now := <-tick.C:
+			if n := r.finished.Load(); n != last || n == r.handed.Load() {
+				last, since = n, now
+			} else if now.Sub(since) > patience {
+				r.Client.Close()
+				return
+			}
+		}
+	}
 }
 
 // finish counts records whose outcome is known.
@@ -278,6 +313,9 @@ func (r *run) outcome(n int64, rec *kgo.Record, err error) {
 		return
 	}
 	r.records++
+	if r.Options.Acks == "0" {
+		rec.Offset = -1 // no broker reports one
+	}
 	for int(rec.Partition) >= len(r.partitions) {
 		r.partitions = append(r.partitions, Landed{Partition: int32(len(r.partitions))}) //nolint:gosec // a partition's ID
 	}

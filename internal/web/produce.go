@@ -5,11 +5,7 @@ import (
 	"errors"
 	"math"
 	"net/http"
-	"slices"
-	"strconv"
-	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -70,7 +66,7 @@ func (s *Server) produce(r *http.Request, req ProduceRequest) (a ProduceAnswer, 
 	if s.cfg.Producer == nil {
 		return a, errReadOnly
 	}
-	p := production{ProduceRequest: req, topic: r.PathValue("topic"), where: s.cfg.Where.Kafka, broker: s.brokerAddress(-1)}
+	p := production{ProduceRequest: req, topic: r.PathValue("topic"), where: s.cfg.Where.Kafka}
 	if req.Again != nil {
 		err = s.again(r, &p)
 	} else {
@@ -88,14 +84,14 @@ func (s *Server) produce(r *http.Request, req ProduceRequest) (a ProduceAnswer, 
 		return a, refusedRecord(err)
 	}
 	a.Records, a.Landed = result.Records, result.Landed
-	a.how = by(p.command(a), "Metadata", "DescribeConfigs", "InitProducerId", "Produce")
+	a.how = s.produceOthers(by(p.command(a), "Metadata", "DescribeConfigs", "InitProducerId", "Produce"), &p, a.Partition)
 	return a, nil
 }
 
 // refusedRecord gives an error of a record that the cluster refused the status of a conflict:
 // the cluster has not failed.
 func refusedRecord(err error) error {
-	if failed, ok := errors.AsType[*send.FailedError](err); ok && !errors.Is(err, kgo.ErrRecordTimeout) {
+	if failed, ok := errors.AsType[*send.FailedError](err); ok && !errors.Is(err, send.ErrUnconfirmed) {
 		return &statusError{http.StatusConflict, failed}
 	}
 	return err
@@ -104,10 +100,10 @@ func refusedRecord(err error) error {
 // production is a request to write, as a record, and what the shown commands need.
 type production struct {
 	ProduceRequest
-	topic, broker string
-	where         []string
-	text          send.Text
-	value         []byte
+	topic string
+	where []string
+	text  send.Text
+	value []byte
 }
 
 // record reads the record of the request.
@@ -199,59 +195,6 @@ func (p *production) input() (send.Input, error) {
 		return nil, badRequest("%w", err)
 	}
 	return in, nil
-}
-
-// shownArgument bounds what a shown command has in one argument, in bytes.
-const shownArgument = 4 << 10
-
-// plain reports whether weir send can be given the record as arguments.
-func (p *production) plain() bool {
-	ok := func(b []byte) bool { return utf8.Valid(b) && len(b) <= shownArgument && !slices.Contains(b, 0) }
-	return ok(p.text.Key) && ok(p.value) && !slices.ContainsFunc(p.text.Headers, func(h kgo.RecordHeader) bool {
-		return !ok([]byte(h.Key)) || !ok(h.Value) || strings.Contains(h.Key, "=")
-	})
-}
-
-// command is the command that writes the same. One that is long or not text is taken
-// from the message that was written.
-func (p *production) command(a ProduceAnswer) string {
-	if !p.plain() {
-		from := command{words: "messages", args: []string{p.topic}, flags: []string{"--partition", strconv.Itoa(int(a.Partition)),
-			"--offset", strconv.FormatInt(a.Offset, 10), "-n", "1", "-o", "jsonl"}}
-		flags := []string{"--input", "jsonl"}
-		if p.text.Partition >= 0 {
-			flags = append(flags, "--keep-partitions")
-		}
-		return from.shown(p.where) + " | " + command{words: "send", args: []string{p.topic}, flags: flags}.shown(p.where)
-	}
-	c := command{words: "send", args: []string{p.topic}}
-	if p.value == nil {
-		c.flags = append(c.flags, "--null") // a flag without a value, which no word may follow
-	} else {
-		c.args = append(c.args, string(p.value))
-	}
-	if p.text.Key != nil {
-		c.flags = append(c.flags, "--key", string(p.text.Key))
-	}
-	for _, h := range p.text.Headers {
-		word := h.Key
-		if h.Value != nil {
-			word += "=" + string(h.Value)
-		}
-		c.flags = append(c.flags, "--header", word)
-	}
-	if p.text.Partition >= 0 {
-		c.flags = append(c.flags, "--partition", strconv.Itoa(int(p.text.Partition)))
-	}
-	if p.Count > 0 {
-		if c.flags = append(c.flags, "--count", strconv.FormatInt(p.Count, 10)); p.value == nil {
-			c.args = append(c.args, "")
-		}
-		if p.Rate > 0 {
-			c.flags = append(c.flags, "--rate", strconv.FormatFloat(p.Rate, 'g', -1, 64))
-		}
-	}
-	return c.shown(p.where)
 }
 
 type partitionAnswer struct {
