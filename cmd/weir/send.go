@@ -48,7 +48,7 @@ func newSend(a *app) *cobra.Command {
 		choiceFlag(cmd, &f.input, "input", "", inputText, "`FORMAT` of the lines: text, or jsonl as weir messages -o jsonl prints it",
 			[]string{inputText, inputJSONL})
 		flags.BoolVar(&f.keepPartitions, "keep-partitions", false, "with --input jsonl: write to the partition that the line names")
-		flags.Int64Var(&f.count, "count", 0, "generate `N` records; RECORD, --key and --header are templates then")
+		flags.Int64Var(&f.count, "count", 0, "generate `N` records; RECORD, --key and the values of --header are templates")
 		flags.Float64Var(&f.rate, "rate", 0, "at most `N` records per second; 0: as fast as possible")
 		choiceFlag(cmd, &f.opts.Acks, "acks", "", "all", "`REPLICAS` that confirm a record: all in sync, 1 (the leader), 0 (none)", send.Acks)
 		choiceFlag(cmd, &f.opts.Compression, "compression", "", "snappy", "`CODEC` of the batches: none, gzip, snappy, lz4, zstd",

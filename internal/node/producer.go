@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -17,6 +18,9 @@ type producer struct {
 	client *kgo.Client // asks for partitions
 	cfg    kafka.Config
 }
+
+// producePatience is how long a person waits for brokers that confirm nothing.
+const producePatience = 10 * time.Second
 
 // anyLarge is a number of partitions of which the chosen one is the hash itself:
 // murmur2 without its sign, as Kafka's clients use it.
@@ -37,7 +41,8 @@ func (p *producer) Produce(ctx context.Context, topic string, in send.Input, pla
 		return send.Result{}, err
 	}
 	defer cl.Close()
-	w := send.Writer{Client: cl, Topic: found, Options: opts, Written: func(_ int64, r *kgo.Record) error { written(r); return nil }}
+	w := send.Writer{Client: cl, Topic: found, Options: opts, Patience: producePatience,
+		Written: func(_ int64, r *kgo.Record) error { written(r); return nil }}
 	return w.Write(ctx, in)
 }
 

@@ -50,7 +50,7 @@ func LookUp(ctx context.Context, cl *kgo.Client, name string) (Topic, error) {
 		case err != nil:
 			return t, fmt.Errorf("look up %q: %w", name, err)
 		case found.IsInternal || strings.HasPrefix(name, "__"):
-			return t, fmt.Errorf("%q is a topic that Kafka keeps for itself: write to another one", name)
+			return t, &inspect.PlanError{Reason: fmt.Sprintf("%q is a topic that Kafka keeps for itself: write to another one", name)}
 		}
 		t.Partitions = len(found.Partitions)
 	}
