@@ -28,7 +28,7 @@ func newTopics(a *app) *cobra.Command {
 		return describe(ctx, args)
 	})
 	topics.AddCommand(a.command("topics list", useCluster|useOutput, nil, list), a.command("topics describe", useCluster|useOutput, nil, describe),
-		newTopicCreate(a), newTopicAlter(a), newTopicAddPartitions(a), newTopicTruncate(a), newTopicDelete(a), newTopicSettings(a))
+		newTopicActivity(a), newTopicCreate(a), newTopicAlter(a), newTopicAddPartitions(a), newTopicTruncate(a), newTopicDelete(a), newTopicSettings(a))
 	return topics
 }
 
