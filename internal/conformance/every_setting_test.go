@@ -69,7 +69,9 @@ func TestEverySetting(t *testing.T) {
 		switch {
 		case !ok:
 			t.Errorf("%s is not described", s.name)
-		case d.source == kmsg.ConfigSourceDefaultConfig && (s.name != "segment.bytes" || !differs(t, "segment-size")):
+		case s.name == "segment.bytes" && differs(t, "segment-size"):
+			equal(t, "value of the brokers for "+s.name, d.value, "8388608")
+		case d.source == kmsg.ConfigSourceDefaultConfig:
 			equal(t, "default of "+s.name, d.value, s.byDefault)
 		case d.source == kmsg.ConfigSourceDynamicTopicConfig:
 			t.Errorf("%s has a value of its own: %+v", s.name, d)
