@@ -123,7 +123,7 @@ func recreated(counted, now string) string {
 func outOfLog(next, start, end int64) string {
 	switch {
 	case start > next:
-		return fmt.Sprintf("offsets %d to %d were deleted from the log before they were counted (retention)%s", next, start-1, resetHint)
+		return fmt.Sprintf("offsets %d to %d were deleted from the log before they were counted (by retention, or on request)%s", next, start-1, resetHint)
 	case end < next:
 		return fmt.Sprintf("the log ends at offset %d, below the position %d: it was truncated, or the topic created again%s", end, next, resetHint)
 	}

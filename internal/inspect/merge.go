@@ -333,7 +333,13 @@ const followEvery = 100 * time.Millisecond
 // follow reads what is written after the bounded part until ctx ends. A partition whose
 // leader does not answer is read when it answers again.
 func (r *reading) follow(ctx context.Context) error {
-	for {
+	for looked := time.Now(); ; {
+		if time.Since(looked) >= lookEvery {
+			looked = time.Now()
+			if err := r.look(ctx); err != nil {
+				return err
+			}
+		}
 		ends := r.i.Offsets(ctx, r.meta, r.end)
 		for _, p := range r.parts {
 			end, ok := ends.Lookup(r.q.Topic, p)

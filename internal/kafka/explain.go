@@ -29,7 +29,7 @@ func (e *UnavailableError) Error() string { return e.Cause + "; " + e.Out }
 
 // LogWaiting is the message of every log line about a Kafka that does not work at present.
 // All parts of the program use the same message, so that the log shows it once.
-const LogWaiting = "waiting for Kafka; nothing is lost, it goes on by itself"
+const LogWaiting = "waiting for Kafka; weir keeps trying"
 
 const (
 	// explainTimeout bounds the whole of Explain, answerTimeout how long a broker may
@@ -103,12 +103,22 @@ func (s *state) ask(ctx context.Context, cl *kgo.Client) {
 	wg.Wait()
 }
 
+// afterwards says how a stream goes on when a topic that was deleted exists again.
+func afterwards(topic string) string {
+	switch topic {
+	case TopicCursors:
+		return "weir cursor rebuild bluesky (or wikipedia) then makes the cursor again from the other topics"
+	case TopicDeadLetters:
+		return "the stream then goes on; the dead letters that it had are lost"
+	}
+	return "what is then in it is counted after weir groups leave, reset and join"
+}
+
 // worst returns the worst fault, nil for none.
 func (s *state) worst() *UnavailableError {
 	for _, t := range s.topics {
 		if d, ok := s.md.Topics[t]; !ok || errors.Is(d.Err, kerr.UnknownTopicOrPartition) {
-			return &UnavailableError{"the topic " + t + " does not exist, so it was deleted",
-				"the next weir up or weir cluster creates it, and what is then in it is counted after weir groups leave, reset and join"}
+			return &UnavailableError{"the topic " + t + " does not exist, so it was deleted", "the next weir up or weir cluster creates it, and " + afterwards(t)}
 		}
 	}
 	var few, led *kadm.PartitionDetail

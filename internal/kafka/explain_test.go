@@ -43,11 +43,18 @@ func TestExplain(t *testing.T) {
 			"nobody leads partition 0 of t; it goes on by itself when a replica of it is back: see what its brokers print"},
 		{"deleted", []kadm.TopicDetail{{Topic: "t", Err: kerr.UnknownTopicOrPartition}}, all,
 			"the topic t does not exist, so it was deleted; the next weir up or weir cluster creates it, and what is then in it is counted after weir groups leave, reset and join"},
+		{"the cursors are deleted", []kadm.TopicDetail{place("t", 1, 1, 2, 3), {Topic: "weir.cursors", Err: kerr.UnknownTopicOrPartition}}, all,
+			"the topic weir.cursors does not exist, so it was deleted; the next weir up or weir cluster creates it, and weir cursor rebuild bluesky (or wikipedia) then makes the cursor again from the other topics"},
+		{"the dead letters are deleted", []kadm.TopicDetail{place("t", 1, 1, 2, 3), {Topic: "weir.dead-letters", Err: kerr.UnknownTopicOrPartition}}, all,
+			"the topic weir.dead-letters does not exist, so it was deleted; the next weir up or weir cluster creates it, and the stream then goes on; the dead letters that it had are lost"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := state{topics: []string{"t"}, md: kadm.Metadata{Topics: kadm.TopicDetails{}}, alive: tt.alive, least: map[string]int{"t": 2, "__transaction_state": 2}}
 			for _, d := range tt.topics {
 				s.md.Topics[d.Topic] = d
+				if strings.HasPrefix(d.Topic, "weir.") {
+					s.topics = append(s.topics, d.Topic)
+				}
 			}
 			u := s.worst()
 			switch {

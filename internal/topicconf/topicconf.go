@@ -5,6 +5,7 @@ package topicconf
 import (
 	_ "embed" // the table
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -74,8 +75,10 @@ func (s TopicSetting) inWords() string {
 		if s.Unit != "" {
 			words += " of " + s.Unit
 		}
-		if s.limit != "" {
-			words += ", at least " + s.limit
+		if least, most, ok := strings.Cut(s.limit, ".."); ok {
+			words += " from " + least + " to " + most
+		} else if least != "" {
+			words += ", at least " + least
 		}
 		return words
 	case "share":
@@ -84,6 +87,8 @@ func (s TopicSetting) inWords() string {
 		return "one or several of " + s.limit
 	case "word", "bool":
 		return "one of " + s.limit
+	case "replicas":
+		return "partition:broker, several with commas between them, or *"
 	}
 	return "a text"
 }
@@ -104,6 +109,24 @@ func Bad(name string, value *string) string {
 	return ""
 }
 
+// checkNumber returns what is wrong with a number, or nothing. A default is allowed also where it
+// is none of the numbers from the least to the largest.
+func (s TopicSetting) checkNumber(n int64) string {
+	least, most, bounded := strings.Cut(s.limit, "..")
+	if low, err := strconv.ParseInt(least, 10, 64); err != nil || strconv.FormatInt(n, 10) == s.Default { // some have no limit
+		return ""
+	} else if n < low {
+		return "Value must be at least " + least
+	}
+	if high, err := strconv.ParseInt(most, 10, 64); bounded && err == nil && n > high {
+		return "Value must be no more than " + most
+	}
+	return ""
+}
+
+// replicas is a list of replicas as partition:broker, or all of them.
+var replicas = regexp.MustCompile(`^(\*|[0-9]+:[0-9]+(,[0-9]+:[0-9]+)*)?$`)
+
 // check returns what is wrong with a value, or nothing.
 func (s TopicSetting) check(value string) string {
 	switch s.kind {
@@ -113,12 +136,14 @@ func (s TopicSetting) check(value string) string {
 		if err != nil {
 			return "Not a number of type " + strings.ToUpper(s.kind)
 		}
-		if least, err := strconv.ParseInt(s.limit, 10, 64); err == nil && n < least { // some have no limit
-			return "Value must be at least " + s.limit
-		}
+		return s.checkNumber(n)
 	case "share":
 		if f, err := strconv.ParseFloat(value, 64); err != nil || !(f >= 0 && f <= 1) {
 			return "Value must be a number from 0 to 1"
+		}
+	case "replicas":
+		if !replicas.MatchString(value) {
+			return "Value must be partition:broker, several with commas between them, or *"
 		}
 	case "bool", "word":
 		if s.kind == "bool" {

@@ -77,6 +77,67 @@ func (c *Cluster) offsetFetch(f *flight, req *kmsg.OffsetFetchRequest) (message,
 	return nil, nil
 }
 
+// offsetDelete rejects what Kafka rejects and the module deletes: offsets of partitions that do
+// not exist, and of topics that a member of the new group protocol is subscribed to.
+func (c *Cluster) offsetDelete(f *flight, req *kmsg.OffsetDeleteRequest) (message, error) {
+	about, err := c.consumerGroup(f.node, req.Group)
+	if err != nil {
+		return nil, err
+	}
+	subscribed := make(map[string]bool)
+	for _, m := range about.Members {
+		for _, t := range m.SubscribedTopics {
+			subscribed[t] = true
+		}
+		for _, t := range append(m.Assignment.TopicPartitions, m.TargetAssignment.TopicPartitions...) {
+			subscribed[t.Topic] = true
+		}
+	}
+	var out []kmsg.OffsetDeleteResponseTopic
+	for i := range req.Topics {
+		t := &req.Topics[i]
+		no := takeOut(&t.Partitions, func(p kmsg.OffsetDeleteRequestTopicPartition) *refusal {
+			switch {
+			case c.partitionInfo(partition{t.Topic, p.Partition}) == nil:
+				return &refusal{code: kerr.UnknownTopicOrPartition.Code}
+			case subscribed[t.Topic]:
+				return &refusal{code: kerr.GroupSubscribedToTopic.Code}
+			}
+			return nil
+		}, func(p kmsg.OffsetDeleteRequestTopicPartition, no *refusal) kmsg.OffsetDeleteResponseTopicPartition {
+			return kmsg.OffsetDeleteResponseTopicPartition{Partition: p.Partition, ErrorCode: no.code}
+		})
+		if len(no) > 0 {
+			out = append(out, kmsg.OffsetDeleteResponseTopic{Topic: t.Topic, Partitions: no})
+		}
+	}
+	if len(about.Members) > 0 {
+		no := req.ResponseKind().(*kmsg.OffsetDeleteResponse)
+		no.Topics = out
+		if slices.ContainsFunc(req.Topics, func(t kmsg.OffsetDeleteRequestTopic) bool { return len(t.Partitions) > 0 }) {
+			no.ErrorCode, no.Topics = kerr.NonEmptyGroup.Code, nil // the module can delete none of a running group
+		}
+		return no, nil
+	}
+	then(f, func(r *kmsg.OffsetDeleteResponse) {
+		if r.ErrorCode == 0 {
+			r.Topics = append(r.Topics, out...)
+		}
+	})
+	return req, nil
+}
+
+// consumerGroup describes a group of the new protocol. It is empty for a group of another kind.
+func (c *Cluster) consumerGroup(node int32, group string) (g kmsg.ConsumerGroupDescribeResponseGroup, err error) {
+	req := kmsg.NewPtrConsumerGroupDescribeRequest()
+	req.Version, req.Groups = 1, []string{group}
+	resp, err := rpc[*kmsg.ConsumerGroupDescribeResponse](context.Background(), c, node, req)
+	if err != nil || len(resp.Groups) != 1 || resp.Groups[0].ErrorCode != 0 {
+		return g, err
+	}
+	return resp.Groups[0], nil
+}
+
 func noOffset(part int32, code int16) kmsg.OffsetFetchResponseGroupTopicPartition {
 	return kmsg.OffsetFetchResponseGroupTopicPartition{
 		Partition: part, Offset: -1, LeaderEpoch: -1, Metadata: kmsg.StringPtr(""), ErrorCode: code,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"math"
+	"strings"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
@@ -28,6 +29,7 @@ var requests = map[kmsg.Key]requestRewrite{
 	kmsg.CreatePartitions:          onRequest((*Cluster).createPartitions),
 	kmsg.DeleteTopics:              passOn,
 	kmsg.AlterUserSCRAMCredentials: passOn,
+	kmsg.DescribeConfigs:           onRequest((*Cluster).describeConfigs),
 	kmsg.AlterConfigs:              onRequest((*Cluster).alterConfigs),
 	kmsg.IncrementalAlterConfigs:   onRequest((*Cluster).incrementalAlterConfigs),
 	kmsg.Fetch:                     onRequest((*Cluster).fetch),
@@ -37,6 +39,7 @@ var requests = map[kmsg.Key]requestRewrite{
 	kmsg.ConsumerGroupHeartbeat:    onRequest((*Cluster).consumerGroupHeartbeat),
 	kmsg.OffsetCommit:              onRequest((*Cluster).offsetCommit),
 	kmsg.OffsetFetch:               onRequest((*Cluster).offsetFetch),
+	kmsg.OffsetDelete:              onRequest((*Cluster).offsetDelete),
 	kmsg.InitProducerID:            onRequest((*Cluster).initProducerID),
 	kmsg.TxnOffsetCommit:           onRequest((*Cluster).txnOffsetCommit),
 	kmsg.EndTxn:                    onRequest((*Cluster).endTxn),
@@ -164,8 +167,26 @@ func (c *Cluster) fetch(_ *flight, req *kmsg.FetchRequest) (message, error) {
 // deleteRecords lowers a request to delete everything to everything but the last record:
 // an empty partition starts again at offset 0 after a restart, below the committed offsets
 // of consumers. An offset below the log's start, which the module rejects and Kafka
-// answers with the start, becomes the start.
-func (c *Cluster) deleteRecords(_ *flight, req *kmsg.DeleteRecordsRequest) (message, error) {
+// answers with the start, becomes the start. Where the cleanup policy does not have delete,
+// Kafka leaves the records to compaction; the module would delete them.
+func (c *Cluster) deleteRecords(f *flight, req *kmsg.DeleteRecordsRequest) (message, error) {
+	policies, err := c.policies(f.node, req)
+	if err != nil {
+		return nil, err
+	}
+	out := takeOut(&req.Topics, func(t kmsg.DeleteRecordsRequestTopic) *refusal {
+		if p, ok := policies[t.Topic]; ok && !strings.Contains(p, "delete") {
+			return &refusal{code: kerr.PolicyViolation.Code}
+		}
+		return nil
+	}, func(t kmsg.DeleteRecordsRequestTopic, no *refusal) kmsg.DeleteRecordsResponseTopic {
+		st := kmsg.DeleteRecordsResponseTopic{Topic: t.Topic}
+		for _, p := range t.Partitions {
+			st.Partitions = append(st.Partitions, kmsg.DeleteRecordsResponseTopicPartition{Partition: p.Partition, LowWatermark: -1, ErrorCode: no.code})
+		}
+		return st
+	})
+	then(f, func(r *kmsg.DeleteRecordsResponse) { r.Topics = append(r.Topics, out...) })
 	for i := range req.Topics {
 		t := &req.Topics[i]
 		for j := range t.Partitions {
@@ -183,6 +204,20 @@ func (c *Cluster) deleteRecords(_ *flight, req *kmsg.DeleteRecordsRequest) (mess
 		}
 	}
 	return req, nil
+}
+
+// policies returns the cleanup policies of the topics whose records are to be deleted.
+func (c *Cluster) policies(node int32, req *kmsg.DeleteRecordsRequest) (map[string]string, error) {
+	var names []string
+	for _, t := range req.Topics {
+		names = append(names, t.Topic)
+	}
+	configs, err := c.topicConfigs(context.Background(), node, names)
+	policies := make(map[string]string, len(configs))
+	for topic, values := range configs {
+		policies[topic] = values[cleanupPolicy]
+	}
+	return policies, err
 }
 
 func (c *Cluster) partitionInfo(p partition) *kfake.PartitionInfo {

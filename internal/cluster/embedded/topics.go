@@ -3,6 +3,7 @@ package embedded
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -81,12 +82,19 @@ func (c *Cluster) createTopics(f *flight, req *kmsg.CreateTopicsRequest) (messag
 
 func rejectTopic(t kmsg.CreateTopicsRequestTopic) *refusal {
 	if illNamed(t.Topic) {
-		return &refusal{kerr.InvalidTopicException.Code, "a topic's name is 1 to 249 letters, digits, dots, underscores and hyphens, and not . or .."}
+		return &refusal{kerr.InvalidTopicException.Code, illNamedReason}
 	}
+	values := make(map[string]string, len(t.Configs))
 	for _, s := range t.Configs {
 		if why := topicconf.Bad(s.Name, s.Value); why != "" {
 			return &refusal{kerr.InvalidConfig.Code, why}
 		}
+		if s.Value != nil {
+			values[s.Name] = *s.Value
+		}
+	}
+	if why := topicconf.Contradiction(values); why != "" {
+		return &refusal{kerr.InvalidConfig.Code, why}
 	}
 	return rejectCount(max(int(t.NumPartitions), len(t.ReplicaAssignment)))
 }
@@ -97,6 +105,8 @@ func rejectCount(partitions int) *refusal {
 	}
 	return nil
 }
+
+const illNamedReason = "a topic's name is 1 to 249 letters, digits, dots, underscores and hyphens, and not . or .."
 
 // illNamed reports whether Kafka does not allow a topic's name: empty, longer than 249
 // characters, "." or "..", or with other characters than letters, digits, dots,
@@ -142,13 +152,24 @@ func (c *Cluster) incrementalAlterConfigs(f *flight, req *kmsg.IncrementalAlterC
 	c.alters.Lock()
 	defer c.alters.Unlock()
 	ctx := context.Background()
+	before := make(map[string]map[string]string)
 	for _, r := range req.Resources {
 		if err := c.setLists(ctx, f.node, r); err != nil {
 			return nil, err
 		}
+		if r.ResourceType == kmsg.ConfigResourceTypeTopic && !illNamed(r.ResourceName) {
+			configs, err := c.topicConfigs(ctx, f.node, []string{r.ResourceName})
+			if err != nil {
+				return nil, err
+			}
+			maps.Copy(before, configs)
+		}
 	}
 	type answer = kmsg.IncrementalAlterConfigsResponseResource
-	out := takeOut(&req.Resources, rejectAlter, func(r kmsg.IncrementalAlterConfigsRequestResource, no *refusal) answer {
+	reject := func(r kmsg.IncrementalAlterConfigsRequestResource) *refusal {
+		return rejectAlter(r, before[r.ResourceName])
+	}
+	out := takeOut(&req.Resources, reject, func(r kmsg.IncrementalAlterConfigsRequestResource, no *refusal) answer {
 		return answer{ErrorCode: no.code, ErrorMessage: &no.why, ResourceType: r.ResourceType, ResourceName: r.ResourceName}
 	})
 	then(f, func(r *kmsg.IncrementalAlterConfigsResponse) { r.Resources = append(r.Resources, out...) })
@@ -223,22 +244,33 @@ func (c *Cluster) topicConfigs(ctx context.Context, node int32, topics []string)
 	return out, nil
 }
 
-// rejectAlter says why Kafka rejects the settings of a topic. Lists are set by then, and a
-// deleted setting needs neither a value nor a known name.
-func rejectAlter(r kmsg.IncrementalAlterConfigsRequestResource) *refusal {
+// rejectAlter says why Kafka rejects the settings of a topic, which has had others before. Lists
+// are set by then, and a deleted setting needs neither a value nor a known name.
+func rejectAlter(r kmsg.IncrementalAlterConfigsRequestResource, before map[string]string) *refusal {
 	if r.ResourceType != kmsg.ConfigResourceTypeTopic {
 		return nil
 	}
+	if illNamed(r.ResourceName) {
+		return &refusal{kerr.InvalidTopicException.Code, illNamedReason}
+	}
+	values := maps.Clone(before)
 	for _, s := range r.Configs {
 		switch {
 		case s.Op == kmsg.IncrementalAlterConfigOpDelete:
+			delete(values, s.Name)
 		case s.Value == nil, s.Op == kmsg.IncrementalAlterConfigOpSet:
 			if no := rejectSetting(s.Name, s.Value); no != nil {
 				return no
 			}
+			if values != nil { // else the topic does not exist
+				values[s.Name] = *s.Value
+			}
 		case s.Name != cleanupPolicy: // which stays where the topic does not exist
 			return &refusal{kerr.InvalidConfig.Code, fmt.Sprintf("Can't append to %s or subtract from it: its type is not LIST", s.Name)}
 		}
+	}
+	if why := topicconf.Contradiction(values); why != "" {
+		return &refusal{kerr.InvalidConfig.Code, why}
 	}
 	return nil
 }
