@@ -109,8 +109,18 @@ func TestStreamsGroup(t *testing.T) {
 	committed := kadm.Offsets{}
 	committed.AddOffset(top, 0, 1, -1)
 	committed.AddOffset(top, 1, 0, -1)
+	internal := topic(t, 1) // such as a repartition topic
+	committed.AddOffset(internal, 0, 0, -1)
 	if err := adm.CommitAllOffsets(ctx, group, committed); err != nil {
 		t.Fatal(err)
+	}
+	reset, err := look.PlanReset(ctx, inspect.ResetQuery{Group: group, To: inspect.End()})
+	if err != nil || len(reset.Changes) != 2 || slices.ContainsFunc(reset.Changes, func(c inspect.Change) bool { return c.Topic != top }) {
+		t.Errorf("a reset of the application's input: %+v %v", reset, err)
+	}
+	rest, err := look.PlanDeleteOffsets(ctx, group, internal, nil, nil)
+	if err != nil || rest.Apply(ctx) != nil {
+		t.Errorf("%+v %v", rest, err)
 	}
 	plan, err := look.PlanDeleteOffsets(ctx, group, top, []int32{1}, nil)
 	if err != nil || plan.Apply(ctx) != nil {

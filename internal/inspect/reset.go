@@ -25,7 +25,8 @@ type Tallies interface {
 // ResetQuery says what to reset.
 type ResetQuery struct {
 	Group string
-	// Topics to move in; empty means all that the group has a position in.
+	// Topics to move in; empty means all that the group has a position in, of a streams
+	// group its source topics.
 	Topics []string
 	// Partitions restricts to these; empty means all.
 	Partitions []int32
@@ -100,7 +101,7 @@ func (i *Inspector) PlanReset(ctx context.Context, q ResetQuery) (plan ResetPlan
 	}
 	topics := slices.AppendSeq(slices.Clone(q.Topics), maps.Keys(q.Offsets))
 	if len(topics) == 0 {
-		topics = slices.AppendSeq(slices.Clone(detail.Topics), maps.Keys(counted))
+		topics = slices.AppendSeq(detail.inputs(), maps.Keys(counted))
 	}
 	if topics = slices.Compact(slices.Sorted(slices.Values(topics))); len(topics) == 0 {
 		return plan, fmt.Errorf("%w, or it has no position in any topic: name the topics", ErrNoGroup)

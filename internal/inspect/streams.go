@@ -45,6 +45,18 @@ type Tasks struct {
 	Warmup  map[string][]int32 `json:"warmup"`
 }
 
+// inputs are the topics that a reset moves by default. Of a streams group these are not the
+// repartition topics: moved back, the application would process its own results again.
+func (d *GroupDetail) inputs() (topics []string) {
+	if d.Streams == nil || len(d.Streams.Subtopologies) == 0 {
+		return slices.Clone(d.Topics)
+	}
+	for _, s := range d.Streams.Subtopologies {
+		topics = append(topics, s.Sources...)
+	}
+	return topics
+}
+
 // describeStreams describes streams groups. Their coordinators are asked one by one,
 // because the client does not know that this request is for coordinators.
 func (i *Inspector) describeStreams(ctx context.Context, groups map[string]*GroupDetail, names []string) error {

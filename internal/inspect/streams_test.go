@@ -2,6 +2,7 @@ package inspect
 
 import (
 	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -42,6 +43,9 @@ func TestStreamsMembersConsumeTheirTasks(t *testing.T) {
 	}}
 	if !reflect.DeepEqual(d.Streams, topology) {
 		t.Errorf("%+v\nwant %+v", d.Streams, topology)
+	}
+	if got := d.inputs(); !slices.Equal(got, []string{"orders", "small"}) {
+		t.Errorf("a reset moves %v by default", got)
 	}
 	var fresh GroupDetail
 	fresh.topology(&kmsg.StreamsGroupDescribeResponseGroup{Epoch: 1})
