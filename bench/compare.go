@@ -55,6 +55,7 @@ var onApache = []row{
 	{task: "count", label: "weir: count", reads: true, goals: []goal{{"kgo-consume", 0.8}, {"script-consume", 500}}},
 	{task: "kgo-produce", label: "franz-go alone: no transactions", makes: true},
 	{task: "kcat-produce", label: "kcat -P from a file", makes: true},
+	{task: "weir-send", label: "weir send from a file", makes: true, goals: []goal{{"kcat-produce", 0.8}}},
 	{task: "kcat-consume", label: "kcat -C into nothing", reads: true},
 	{task: "script-produce", label: "script: confluent-kafka, a flush for each event", makes: true},
 	{task: "script-consume", label: "script: quixstreams, a Redis connection and INCR for each event", reads: true},
@@ -71,6 +72,7 @@ var rows = []row{
 	{task: "kgo-produce", label: "kgo alone: produce, nothing decoded", makes: true},
 	{task: "kgo-transactions", label: "kgo alone: produce in transactions of 20,000", makes: true},
 	{task: "kcat-produce", label: "kcat -P from a file", peer: "kgo-produce", makes: true},
+	{task: "weir-send", label: "weir send from a file", peer: "kcat-produce", makes: true},
 	{task: "kgo-consume", label: "kgo alone: consume read_committed", reads: true},
 	{task: "kcat-consume", label: "kcat -C into nothing", peer: "kgo-consume", reads: true},
 	{task: "count", label: "weir: count", peer: "kgo-consume", reads: true, target: 2000},
@@ -207,9 +209,12 @@ func (s settings) rest(ctx context.Context) error {
 func (s settings) measured(ctx context.Context, r row) (result, error) {
 	switch r.task {
 	case "kcat-produce":
-		return s.kcat(ctx, s.events, "-P", "-t", s.topic, "-K", "\t", "-z", "snappy", "-l", s.file(sourceBS)+".keyed")
+		return peer(ctx, s.events, "kcat", "-b", s.kafka, "-P", "-t", s.topic, "-K", "\t", "-z", "snappy", "-l", s.file(sourceBS)+".keyed")
+	case "weir-send":
+		return peer(ctx, s.events, s.weir, "send", s.topic, "--kafka", s.kafka, "--key-separator", "\t", "--compression", "snappy", "-q",
+			"--file", s.file(sourceBS)+".keyed")
 	case "kcat-consume":
-		return s.kcat(ctx, s.stored, "-C", "-t", s.topic, "-o", "beginning", "-e", "-q", "-X", "isolation.level=read_committed")
+		return peer(ctx, s.stored, "kcat", "-b", s.kafka, "-C", "-t", s.topic, "-o", "beginning", "-e", "-q", "-X", "isolation.level=read_committed")
 	}
 	cmd, err := s.child(ctx, r.task)
 	if what, ok := strings.CutPrefix(r.task, "script-"); ok {
@@ -244,13 +249,14 @@ func (s settings) child(ctx context.Context, task string) (*exec.Cmd, error) {
 		"-stored", fmt.Sprint(s.stored), "-events", fmt.Sprint(s.events), "-profile", s.profile, "-end", fmt.Sprint(s.end)), nil
 }
 
-func (s settings) kcat(ctx context.Context, n int, args ...string) (result, error) {
-	cmd := exec.CommandContext(ctx, "kcat", append([]string{"-b", s.kafka}, args...)...)
+// peer runs a program that reads or writes n records, as a user would start it.
+func peer(ctx context.Context, n int, program string, args ...string) (result, error) {
+	cmd := exec.CommandContext(ctx, program, args...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	start := time.Now()
 	if err := cmd.Run(); err != nil {
-		return result{}, fmt.Errorf("kcat: %w: %s", err, stderr.Bytes())
+		return result{}, fmt.Errorf("%s: %w: %s", filepath.Base(program), err, stderr.Bytes())
 	}
 	return result{Events: n, CPU: cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), Wall: time.Since(start)}, nil
 }

@@ -36,9 +36,11 @@ type WireMessage struct {
 
 // WireHeader is a header of a WireMessage.
 type WireHeader struct {
-	Name   string  `json:"name"`
-	Value  *string `json:"value"`
-	Base64 string  `json:"value_base64,omitempty"`
+	Name string `json:"name"`
+	// NameBase64 is the name where that is not UTF-8. Name has a replacement character in it then.
+	NameBase64 string  `json:"name_base64,omitempty"`
+	Value      *string `json:"value"`
+	Base64     string  `json:"value_base64,omitempty"`
 }
 
 // Wire returns the message with at most limit bytes of its value; 0 means all.
@@ -61,6 +63,9 @@ func (m *Message) Wire(limit int) WireMessage {
 	out.Value, out.ValueBase64 = wireText(v)
 	for _, h := range m.Headers {
 		w := WireHeader{Name: strings.ToValidUTF8(h.Key, "\uFFFD")}
+		if w.Name != h.Key {
+			w.NameBase64 = base64.StdEncoding.EncodeToString([]byte(h.Key))
+		}
 		w.Value, w.Base64 = wireText(h.Value)
 		out.Headers = append(out.Headers, w)
 	}

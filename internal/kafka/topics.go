@@ -196,3 +196,11 @@ func (e *TimestampError) Error() string {
 }
 
 func (e *TimestampError) Unwrap() error { return e.Err }
+
+// Writable rejects the topic whose records steer weir's ingesters.
+func Writable(topic string) error {
+	if topic == TopicCursors {
+		return fmt.Errorf("%s holds the offsets of weir's ingesters in their streams, and a record by hand would stop them: write to another topic", topic)
+	}
+	return nil
+}

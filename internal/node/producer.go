@@ -7,10 +7,12 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/weir-project/weir/internal/inspect"
 	"github.com/weir-project/weir/internal/kafka"
+	"github.com/weir-project/weir/internal/send"
 )
 
-// producer writes records by hand. The client's default partitioner takes the key's.
+// producer writes records by hand.
 type producer struct {
 	client *kgo.Client // asks for partitions
 	cfg    kafka.Config
@@ -21,26 +23,22 @@ type producer struct {
 const anyLarge = 1<<31 - 1
 
 // Produce implements web.Producer.
-func (p *producer) Produce(ctx context.Context, r *kgo.Record) error {
-	n, err := p.partitions(ctx, r.Topic)
+func (p *producer) Produce(ctx context.Context, topic string, in send.Input, placed bool, written func(*kgo.Record)) (send.Result, error) {
+	if err := kafka.Writable(topic); err != nil {
+		return send.Result{}, &inspect.PlanError{Reason: err.Error()}
+	}
+	found, err := send.LookUp(ctx, p.client, topic)
 	if err != nil {
-		return err
+		return send.Result{}, err
 	}
-	if int(r.Partition) >= n {
-		return fmt.Errorf("%s has no partition %d, but 0 to %d: choose one of them", r.Topic, r.Partition, n-1)
-	}
-	if r.Partition < 0 {
-		r.Partition = partitionOf(r, n)
-	}
-	cl, err := p.cfg.NewClient(append(impatient(), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerBatchMaxBytes(kafka.MaxMessageBytes))...)
-	if err == nil {
-		defer cl.Close()
-		err = cl.ProduceSync(ctx, r).FirstErr()
-	}
+	opts := send.Options{Placed: placed}
+	cl, err := p.cfg.NewClient(append(impatient(), opts.Client(found)...)...)
 	if err != nil {
-		return fmt.Errorf("write a record: %w", err)
+		return send.Result{}, err
 	}
-	return nil
+	defer cl.Close()
+	w := send.Writer{Client: cl, Topic: found, Options: opts, Written: func(_ int64, r *kgo.Record) error { written(r); return nil }}
+	return w.Write(ctx, in)
 }
 
 // PartitionOf implements web.Producer.

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -11,8 +12,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/weir-project/weir/internal/inspect"
 )
@@ -201,9 +200,14 @@ func (s *Server) one(r *http.Request) (found inspect.Message, err error) {
 	if err != nil {
 		return found, err
 	}
+	return s.messageAt(r.Context(), r.PathValue("topic"), partition, offset)
+}
+
+// messageAt finds a message by its place.
+func (s *Server) messageAt(ctx context.Context, topic string, partition int32, offset int64) (found inspect.Message, err error) {
 	ok := false
-	_, err = s.cfg.Inspector.Read(r.Context(), inspect.Query{
-		Topic: r.PathValue("topic"), Partitions: []int32{partition}, From: inspect.AtOffset(offset), MaxMessages: 1, Uncommitted: true,
+	_, err = s.cfg.Inspector.Read(ctx, inspect.Query{
+		Topic: topic, Partitions: []int32{partition}, From: inspect.AtOffset(offset), MaxMessages: 1, Uncommitted: true,
 	}, func(m inspect.Message) error {
 		found, ok = m, m.Offset == offset
 		return inspect.ErrStop
@@ -267,66 +271,4 @@ func (s *Server) download(w http.ResponseWriter, r *http.Request) error {
 		h.Del("Content-Disposition")
 	}
 	return err
-}
-
-// produceRequest is a record by hand. A partition that is null is chosen by the key.
-type produceRequest struct {
-	Key       *string     `json:"key"`
-	Value     string      `json:"value"`
-	Headers   [][2]string `json:"headers"`
-	Partition *int32      `json:"partition"`
-}
-
-type produceAnswer struct {
-	Partition int32 `json:"partition"`
-	Offset    int64 `json:"offset"`
-	how
-}
-
-var errReadOnly = conflict("nothing can be written from here: this weir only looks")
-
-func (s *Server) produce(r *http.Request, req produceRequest) (a produceAnswer, err error) {
-	if s.cfg.Producer == nil {
-		return a, errReadOnly
-	}
-	rec := &kgo.Record{Topic: r.PathValue("topic"), Partition: -1, Value: []byte(req.Value)}
-	for _, h := range req.Headers {
-		rec.Headers = append(rec.Headers, kgo.RecordHeader{Key: h[0], Value: []byte(h[1])})
-	}
-	if req.Partition != nil {
-		rec.Partition = *req.Partition
-	}
-	if req.Key != nil {
-		rec.Key = []byte(*req.Key)
-	}
-	err = s.cfg.Producer.Produce(r.Context(), rec)
-	return produceAnswer{rec.Partition, rec.Offset, by(produceCommand(rec, s.brokerAddress(-1)), "Metadata", "InitProducerId", "Produce")}, err
-}
-
-// produceCommand writes the same record; a value that is long comes from a file.
-func produceCommand(r *kgo.Record, broker string) string {
-	c := fmt.Sprintf("kcat -P -b %s -t %s -p %d", broker, ShellWord(r.Topic), r.Partition)
-	if r.Key != nil {
-		c += " -k " + ShellWord(string(r.Key))
-	}
-	for _, h := range r.Headers {
-		c += " -H " + ShellWord(h.Key+"="+string(h.Value))
-	}
-	if len(r.Value) > 4<<10 {
-		return c + " VALUE.json"
-	}
-	return "printf %s " + ShellWord(string(r.Value)) + " | " + c + ` -D '\x1e'`
-}
-
-type partitionAnswer struct {
-	Hash      uint32 `json:"hash"` // murmur2 of the key
-	Partition int32  `json:"partition"`
-}
-
-func (s *Server) partition(r *http.Request) (a partitionAnswer, err error) {
-	if s.cfg.Producer == nil {
-		return a, errReadOnly
-	}
-	a.Hash, a.Partition, err = s.cfg.Producer.PartitionOf(r.Context(), r.PathValue("topic"), []byte(r.URL.Query().Get("key")))
-	return a, err
 }

@@ -22,6 +22,7 @@ import (
 
 	"github.com/weir-project/weir/internal/inspect"
 	"github.com/weir-project/weir/internal/intake"
+	"github.com/weir-project/weir/internal/send"
 	"github.com/weir-project/weir/internal/watch"
 )
 
@@ -36,10 +37,11 @@ type Brokers interface {
 	Restart(ctx context.Context, id int32) error
 }
 
-// Producer writes one record by hand.
+// Producer writes records by hand.
 type Producer interface {
-	// Produce sets the record's partition, which the key chooses where it is below 0, and offset.
-	Produce(ctx context.Context, r *kgo.Record) error
+	// Produce writes records to a topic. placed says that each names its partition; otherwise its
+	// key chooses one. written is called for each record that was written, with its offset.
+	Produce(ctx context.Context, topic string, in send.Input, placed bool, written func(*kgo.Record)) (send.Result, error)
 	// PartitionOf returns the murmur2 hash of a key and the partition it chooses.
 	PartitionOf(ctx context.Context, topic string, key []byte) (hash uint32, partition int32, err error)
 }
