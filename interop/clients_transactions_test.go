@@ -1,6 +1,8 @@
 package interop
 
 import (
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -98,6 +100,7 @@ func (c clients) administer() {
 			t.Errorf("kafka-consumer-groups reset the group to 4, weir sees %d of %d", p.Committed, p.End)
 		}
 	}
+	c.exchangeOffsets("administered")
 	if groups := c.tool("", "GroupsCommand", "--list"); strings.Count(groups, "administered ") != 1 {
 		t.Errorf("kafka-groups prints\n%s", groups)
 	}
@@ -106,6 +109,46 @@ func (c clients) administer() {
 		out, err := c.run("topics", "-o", "json")
 		return err == nil && !strings.Contains(string(out), topic)
 	})
+}
+
+// exchangeOffsets: weir exports what kafka-consumer-groups exports, and each imports the other's file.
+func (c clients) exchangeOffsets(group string) {
+	c.t.Helper()
+	const tool = "consumer.group.ConsumerGroupCommand"
+	export := func() (theirs, ours string) {
+		out, err := c.run("groups", "export", group)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		lines := strings.SplitAfter(c.tool("", tool, "--group", group, "--all-topics", "--reset-offsets", "--to-current", "--dry-run", "--export"), "\n")
+		slices.Sort(lines) // Java's are in no order
+		return strings.TrimLeft(strings.Join(lines, ""), "\n"), string(out)
+	}
+	theirs, ours := export()
+	if theirs != ours || strings.Count(ours, "\n") != 3 {
+		c.t.Errorf("kafka-consumer-groups exports\n%sweir exports\n%s", theirs, ours)
+	}
+	for offset, change := range map[string]func(file string) error{
+		"7": func(file string) error {
+			_, err := c.run("groups", "import", file, "--group", group, "--yes")
+			return err
+		},
+		"6": func(file string) error {
+			c.tool("", tool, "--group", group, "--reset-offsets", "--from-file", file, "--execute")
+			return nil
+		},
+	} {
+		file := filepath.Join(c.t.TempDir(), "offsets.csv")
+		if err := os.WriteFile(file, []byte(strings.ReplaceAll(ours, ",4\n", ","+offset+"\n")), 0o600); err != nil {
+			c.t.Fatal(err)
+		}
+		if err := change(file); err != nil {
+			c.t.Fatal(err)
+		}
+		if _, now := export(); strings.Count(now, ","+offset+"\n") != 3 {
+			c.t.Errorf("after offset %s was imported the group stands at\n%s", offset, now)
+		}
+	}
 }
 
 // shareRecords is a share group of two: each record reaches one of them.

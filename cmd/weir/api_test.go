@@ -413,7 +413,7 @@ func callsTopics(t *testing.T, get func(template, path string) any, post func(te
 	t.Helper()
 	get("/topic-settings", "/topic-settings?all=true")
 	made := post("/topics", "/topics", `{"name":"made.here","partitions":2,"replicas":1,"config":{"retention.ms":"60000"}}`)
-	if got := fmt.Sprint(dig(made, "topic", "partitions"), dig(made, "topic", "replicas")); got != "2 1" {
+	if got := fmt.Sprintf("%v %v", dig(made, "topic", "partitions"), dig(made, "topic", "replicas")); got != "2 1" {
 		t.Errorf("the new topic is %v", made)
 	}
 	post("/topics/{topic}/alter", "/topics/made.here/alter", `{"set":{"max.message.bytes":"2000"},"unset":["retention.ms"]}`)

@@ -105,6 +105,17 @@ func (a *app) finish(cmd *cobra.Command) {
 	}
 	for _, sub := range cmd.Commands() {
 		cmd.Args = cli.NoSuchCommand
+		if strings.Contains(cmd.Use, "[") { // a command that takes an argument besides its subcommands
+			cmd.Args = atMostOne
+		}
 		a.finish(sub)
 	}
+}
+
+// atMostOne accepts one argument. Where there are more, the first one is a misspelt command.
+func atMostOne(cmd *cobra.Command, args []string) error {
+	if len(args) > 1 {
+		return cli.NoSuchCommand(cmd, args)
+	}
+	return nil
 }

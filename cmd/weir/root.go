@@ -145,6 +145,7 @@ func wayOut(err error) error {
 	for known, hint := range map[error]string{
 		inspect.ErrNoTopic:     "list the topics with: weir topics",
 		inspect.ErrNoGroup:     "list the groups with: weir groups",
+		inspect.ErrTopicExists: "describe it with weir topics describe, or choose another name",
 		inspect.ErrGroupActive: "stop its members first (Ctrl-C in weir up or weir consume): a member would overwrite the new offsets",
 	} {
 		if errors.Is(err, known) {

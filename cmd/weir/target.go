@@ -137,6 +137,7 @@ func (a *app) completions() map[string]completion {
 			meta, err := i.Metadata(ctx)
 			return meta.Topics.Names(), err
 		}),
+		"NAME": cobra.NoFileCompletions,
 		"BROKER": a.completing(func(i *inspect.Inspector, ctx context.Context) (names []string, err error) {
 			list, err := i.Brokers(ctx)
 			for _, b := range list.Brokers {

@@ -13,14 +13,23 @@ import (
 )
 
 func newTopics(a *app) *cobra.Command {
-	return a.command("topics", useCluster|useOutput, nil, func(ctx context.Context, args []string) error {
-		if len(args) == 0 {
-			return show(ctx, a, (*inspect.Inspector).Topics, a.printTopics)
-		}
+	list := func(ctx context.Context, _ []string) error {
+		return show(ctx, a, (*inspect.Inspector).Topics, a.printTopics)
+	}
+	describe := func(ctx context.Context, args []string) error {
 		return show(ctx, a, func(i *inspect.Inspector, ctx context.Context) (inspect.TopicDetail, error) {
 			return i.Topic(ctx, args[0])
 		}, a.printTopic)
+	}
+	topics := a.command("topics", useCluster|useOutput, nil, func(ctx context.Context, args []string) error {
+		if len(args) == 0 {
+			return list(ctx, args)
+		}
+		return describe(ctx, args)
 	})
+	topics.AddCommand(a.command("topics list", useCluster|useOutput, nil, list), a.command("topics describe", useCluster|useOutput, nil, describe),
+		newTopicCreate(a), newTopicAlter(a), newTopicAddPartitions(a), newTopicTruncate(a), newTopicDelete(a), newTopicSettings(a))
+	return topics
 }
 
 func (a *app) printTopics(list inspect.TopicList) error {

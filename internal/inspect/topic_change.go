@@ -15,6 +15,7 @@ import (
 
 	"github.com/weir-project/weir/internal/scan"
 	"github.com/weir-project/weir/internal/tally"
+	"github.com/weir-project/weir/internal/topicconf"
 )
 
 // RejectedError is a change that the brokers have rejected.
@@ -143,27 +144,20 @@ func (i *Inspector) AlterTopic(ctx context.Context, name string, set map[string]
 			return changes, notAsAsked("%s is both set and unset: choose one", n)
 		}
 	}
-	if _, _, err := i.lookUp(ctx, name); err != nil {
+	meta, err := i.Metadata(ctx, name)
+	if err != nil {
+		return changes, err
+	}
+	if _, err := unnamed(meta, name); err != nil {
 		return changes, err
 	}
 	before, err := i.settingsByName(ctx, name)
 	if err != nil {
 		return changes, err
 	}
-	var requests []kadm.AlterConfig
-	for _, n := range slices.Sorted(maps.Keys(set)) {
-		v := set[n]
-		if b := before[n]; b.Source != sourceTopic || b.Value != v {
-			requests = append(requests, kadm.AlterConfig{Op: kadm.SetConfig, Name: n, Value: &v})
-		}
-	}
-	for _, n := range slices.Compact(slices.Sorted(slices.Values(unset))) {
-		if b, known := before[n]; !known || b.Source == sourceTopic {
-			requests = append(requests, kadm.AlterConfig{Op: kadm.DeleteConfig, Name: n})
-		}
-	}
-	if len(requests) == 0 {
-		return changes, nil
+	requests, err := alterations(before, set, unset)
+	if err != nil || len(requests) == 0 {
+		return changes, err
 	}
 	responses, err := i.admin.AlterTopicConfigs(ctx, requests, name)
 	if err != nil {
@@ -178,12 +172,30 @@ func (i *Inspector) AlterTopic(ctx context.Context, name string, set map[string]
 	}
 	for _, r := range requests {
 		b, a := before[r.Name], after[r.Name]
-		if _, known := after[r.Name]; !known && b.Name == "" {
-			continue // an unset setting that nobody knows
-		}
 		changes = append(changes, SettingChange{Name: r.Name, Before: b.Value, After: a.Value, BeforeSource: b.Source, AfterSource: a.Source})
 	}
 	return changes, nil
+}
+
+// alterations are the settings that change. Brokers accept that a setting is unset that does not
+// exist, so a mistyped name is found here.
+func alterations(before map[string]Setting, set map[string]string, unset []string) (out []kadm.AlterConfig, _ error) {
+	for _, n := range slices.Sorted(maps.Keys(set)) {
+		v := set[n]
+		if b := before[n]; b.Source != sourceTopic || b.Value != v {
+			out = append(out, kadm.AlterConfig{Op: kadm.SetConfig, Name: n, Value: &v})
+		}
+	}
+	for _, n := range slices.Compact(slices.Sorted(slices.Values(unset))) {
+		b, reported := before[n]
+		if _, known := topicconf.Named(n); !known && !reported {
+			return nil, notAsAsked("a topic has no setting %q to unset", n)
+		}
+		if b.Source == sourceTopic {
+			out = append(out, kadm.AlterConfig{Op: kadm.DeleteConfig, Name: n})
+		}
+	}
+	return out, nil
 }
 
 func (i *Inspector) settingsByName(ctx context.Context, topic string) (map[string]Setting, error) {

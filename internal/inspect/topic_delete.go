@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -16,15 +17,22 @@ import (
 // internal.
 var kafkasOwn = []string{"__consumer_offsets", "__transaction_state", "__share_group_state", "__cluster_metadata", "__remote_log_metadata"}
 
+// Reserved reports whether a topic's records and partitions are not changed from here.
+func (i *Inspector) Reserved(topic string) bool { return slices.Contains(i.cfg.Reserved, topic) }
+
 // changeable looks up a topic whose records or partitions are to change. A topic of Kafka itself
 // or of weir is ErrProtected.
 func (i *Inspector) changeable(ctx context.Context, name string) (kadm.Metadata, kadm.TopicDetail, error) {
-	if slices.Contains(i.cfg.Reserved, name) {
+	if i.Reserved(name) {
 		return kadm.Metadata{}, kadm.TopicDetail{}, fmt.Errorf("%w: weir counts exactly once only while it stays as it is. "+
 			"To begin again, stop weir up and start it with an empty --data directory. "+
 			"On your own cluster, stop weir produce and weir consume, then use kafka-topics.sh", ErrProtected)
 	}
-	meta, d, err := i.lookUp(ctx, name)
+	meta, err := i.Metadata(ctx, name)
+	if err != nil {
+		return meta, kadm.TopicDetail{}, err
+	}
+	d, err := unnamed(meta, name)
 	if err == nil && (d.IsInternal || slices.Contains(kafkasOwn, name)) {
 		err = fmt.Errorf("%w: the brokers keep their own state in it", ErrProtected)
 	}
@@ -38,6 +46,19 @@ type TruncateQuery struct {
 	Before Target
 	// Partitions restricts to these; empty means all.
 	Partitions []int32
+}
+
+// ParseBefore reads before what a truncation deletes: end, an offset, of which a negative one
+// counts from the end, or a time as ParseTime reads it.
+func ParseBefore(s string, now time.Time) (Target, error) {
+	if t, err := ParseStart(s); err == nil {
+		return t, nil
+	}
+	at, err := ParseTime(s, now)
+	if err != nil {
+		return Target{}, fmt.Errorf("%q is neither an offset nor a time: give end, an offset, or a time such as 2h (ago) or 2006-01-02T15:04:05Z", s)
+	}
+	return AtTime(at), nil
 }
 
 // TruncatePlan is what deleting the oldest messages of a topic would do. Apply does it.

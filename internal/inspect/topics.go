@@ -188,14 +188,20 @@ func (i *Inspector) lookUp(ctx context.Context, name string) (kadm.Metadata, kad
 
 // found returns a topic from metadata that asked for it.
 func found(meta kadm.Metadata, name string) (kadm.TopicDetail, error) {
-	d, ok := meta.Topics[name]
-	if !ok || errors.Is(d.Err, kerr.UnknownTopicOrPartition) {
-		return d, fmt.Errorf("%q: %w", name, ErrNoTopic)
-	}
-	if d.Err != nil {
-		return d, fmt.Errorf("%q: %w", name, d.Err)
+	d, err := unnamed(meta, name)
+	if err != nil {
+		return d, fmt.Errorf("%q: %w", name, err)
 	}
 	return d, nil
+}
+
+// unnamed is found for errors whose operation has the name already.
+func unnamed(meta kadm.Metadata, name string) (kadm.TopicDetail, error) {
+	d, ok := meta.Topics[name]
+	if !ok || errors.Is(d.Err, kerr.UnknownTopicOrPartition) {
+		return d, ErrNoTopic
+	}
+	return d, d.Err
 }
 
 func partition(p kadm.PartitionDetail, at bounds) Partition {
@@ -214,6 +220,11 @@ func partition(p kadm.PartitionDetail, at bounds) Partition {
 		out.Error = strings.ReplaceAll(err.Error(), "\n", "; ")
 	}
 	return out
+}
+
+// TopicSettings returns the settings of a topic, ordered by name.
+func (i *Inspector) TopicSettings(ctx context.Context, name string) ([]Setting, error) {
+	return i.topicConfig(ctx, name)
 }
 
 func (i *Inspector) topicConfig(ctx context.Context, name string) (_ []Setting, err error) {

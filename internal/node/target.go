@@ -131,7 +131,16 @@ func (t *Target) OpenInspector(ctx context.Context, extra ...kgo.Opt) (*inspect.
 
 // Actions serves the operations of the web UI to this process alone, for a target that no
 // running weir serves. The function closes what it opened.
-func (t *Target) Actions(ctx context.Context, where web.Where) (_ *web.Client, _ func(), err error) {
+func (t *Target) Actions(ctx context.Context, where web.Where) (*web.Client, func(), error) {
+	return t.serve(ctx, where, true)
+}
+
+// TopicActions is Actions without Redis, for changes of topics.
+func (t *Target) TopicActions(ctx context.Context, where web.Where) (*web.Client, func(), error) {
+	return t.serve(ctx, where, false)
+}
+
+func (t *Target) serve(ctx context.Context, where web.Where, counts bool) (_ *web.Client, _ func(), err error) {
 	var opened closers
 	closeAll := func() { _ = opened.Close() }
 	defer func() {
@@ -144,22 +153,23 @@ func (t *Target) Actions(ctx context.Context, where web.Where) (_ *web.Client, _
 		return nil, nil, err
 	}
 	opened.closing(func() error { cl.Close(); return nil })
-	cfg := web.Config{Inspector: i, Where: where, Log: t.Log}
-	store, err := t.OpenStore(ctx)
-	switch {
-	case err == nil:
-		opened.closing(store.Close)
-		cfg.Tallies, cfg.Replay = store, t.replays(store)
-	case t.WithoutCounts == nil:
-		return nil, nil, err
-	default:
-		t.WithoutCounts(err)
-	}
 	w, err := watch.New(watch.Config{Inspector: i})
 	if err != nil {
 		return nil, nil, err
 	}
-	cfg.Watch = w
+	cfg := web.Config{Watch: w, Inspector: i, Where: where, Log: t.Log}
+	if counts {
+		store, err := t.OpenStore(ctx)
+		switch {
+		case err == nil:
+			opened.closing(store.Close)
+			cfg.Tallies, cfg.Replay = store, t.replays(store)
+		case t.WithoutCounts == nil:
+			return nil, nil, err
+		default:
+			t.WithoutCounts(err)
+		}
+	}
 	s, err := web.New(cfg)
 	if err != nil {
 		return nil, nil, err

@@ -54,6 +54,9 @@ func TestGroupChanges(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if _, err := admin.CreateTopic(t.Context(), 1, 1, nil, "more"); err != nil {
+		t.Fatal(err)
+	}
 	const group = "it's mine"
 	offsets := kadm.Offsets{}
 	for p := range int32(3) {
@@ -102,6 +105,8 @@ func TestGroupChanges(t *testing.T) {
 	others(post("reset", `{"to":"2026-01-02T03:04:05.678+09:00"}`, 200),
 		sh+` --reset-offsets '--group=it'\''s mine' --topic events --to-datetime 2026-01-01T18:04:05.678Z --execute`,
 		`rpk group seek 'it'\''s mine' --to 1767290645678 --topics events --allow-new-topics -X brokers=AT`)
+	others(post("reset", `{"to":"-1","topics":["events","more"]}`, 200), // of the other topic there is nothing to count from
+		sh+` --reset-offsets '--group=it'\''s mine' --topic events:0,1,2 --shift-by -1 --execute`)
 	post("import", `{"offsets":[]}`, 400)
 	post("import", `{"offsets":[{"topic":"events","partition":0,"offset":1},{"topic":"events","partition":0,"offset":0}]}`, 400)
 	post("import", `{"offsets":[{"topic":"events","partition":0,"offset":-1}]}`, 400)

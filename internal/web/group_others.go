@@ -81,6 +81,7 @@ func (s *Server) resetOthers(h how, p inspect.ResetPlan, to inspect.Target, part
 	for _, c := range p.Changes {
 		byTopic[c.Topic] = append(byTopic[c.Topic], inspect.CommittedOffset{Topic: c.Topic, Partition: c.Partition})
 	}
+	partitions = partitions || len(p.Skipped) > 0 // those would be an error
 	words, tool := []string{"--reset-offsets", groupFlag(p.Group)}, inspect.TypeConsumer
 	flag := "--topic"
 	if p.Type == inspect.TypeStreams {

@@ -83,6 +83,8 @@ type AlterTopicRequest struct {
 // AlterTopicAnswer has the settings that have changed.
 type AlterTopicAnswer struct {
 	Changes []inspect.SettingChange `json:"changes"`
+	// Note says what to check after a change of a topic of weir.
+	Note string `json:"note,omitempty"`
 	how
 }
 
@@ -102,6 +104,9 @@ func (s *Server) alterTopic(r *http.Request, req AlterTopicRequest) (a AlterTopi
 	var changed []string
 	for _, x := range a.Changes {
 		changed = append(changed, visible.Text(x.Name)+"="+visible.Text(x.After))
+	}
+	if s.cfg.Inspector.Reserved(topic) {
+		a.Note = "weir depends on some settings of this topic; weir preflight checks them"
 	}
 	if len(changed) > 0 {
 		s.noteTopic(r, topic, "was altered, with %s now,", strings.Join(changed, ", "))
@@ -133,7 +138,7 @@ func (s *Server) addPartitions(r *http.Request, req PartitionsRequest) (a Partit
 	if a.Applied {
 		s.noteTopic(r, topic, "was given %d partitions instead of %d", a.Plan.To, a.Plan.From)
 	}
-	c := command{words: "topics add-partitions", args: []string{topic, strconv.Itoa(req.To)}}
+	c := command{words: "topics add-partitions", args: []string{topic, strconv.Itoa(a.Plan.To - a.Plan.From)}}
 	a.how = s.partitionsOthers(by(c.shown(s.cfg.Where.Kafka), "Metadata", "ListOffsets", "CreatePartitions"), a.Plan)
 	return a, nil
 }
@@ -157,15 +162,15 @@ func (s *Server) truncate(r *http.Request, req TruncateRequest) (a TruncateAnswe
 	if req.Before == "" {
 		req.Before = "end"
 	}
-	before, err := inspect.ParseTarget(req.Before, time.Now())
+	before, err := inspect.ParseBefore(req.Before, time.Now())
 	if err != nil {
-		return a, badRequest("before %v", err)
+		return a, badRequest("before: %v", err)
 	}
 	a.Plan, err = s.cfg.Inspector.PlanTruncate(r.Context(), inspect.TruncateQuery{Topic: topic, Before: before, Partitions: req.Partitions})
 	if err != nil {
 		return a, err
 	}
-	c := command{words: "topics truncate", args: []string{topic}, flags: []string{"--before", req.Before}}
+	c := command{words: "topics truncate", args: []string{topic}, flags: []string{"--before", strings.Replace(req.Before, "latest", "end", 1)}}
 	for _, p := range req.Partitions {
 		c.flags = append(c.flags, "--partition", strconv.Itoa(int(p)))
 	}
