@@ -55,7 +55,7 @@ var onApache = []row{
 	{task: "count", label: "weir: count", reads: true, goals: []goal{{"kgo-consume", 0.8}, {"script-consume", 500}}},
 	{task: "kgo-produce", label: "franz-go alone: no transactions", makes: true},
 	{task: "kcat-produce", label: "kcat -P from a file", makes: true},
-	{task: "weir-send", label: "weir send from a file", makes: true, goals: []goal{{"kcat-produce", 0.8}}},
+	{task: "send-produce", label: "weir send from a file", makes: true, goals: []goal{{"kcat-produce", 0.8}}},
 	{task: "kcat-consume", label: "kcat -C into nothing", reads: true},
 	{task: "script-produce", label: "script: confluent-kafka, a flush for each event", makes: true},
 	{task: "script-consume", label: "script: quixstreams, a Redis connection and INCR for each event", reads: true},
@@ -72,7 +72,7 @@ var rows = []row{
 	{task: "kgo-produce", label: "kgo alone: produce, nothing decoded", makes: true},
 	{task: "kgo-transactions", label: "kgo alone: produce in transactions of 20,000", makes: true},
 	{task: "kcat-produce", label: "kcat -P from a file", peer: "kgo-produce", makes: true},
-	{task: "weir-send", label: "weir send from a file", peer: "kcat-produce", makes: true},
+	{task: "send-produce", label: "weir send from a file", peer: "kcat-produce", makes: true},
 	{task: "kgo-consume", label: "kgo alone: consume read_committed", reads: true},
 	{task: "kcat-consume", label: "kcat -C into nothing", peer: "kgo-consume", reads: true},
 	{task: "count", label: "weir: count", peer: "kgo-consume", reads: true, target: 2000},
@@ -210,7 +210,7 @@ func (s settings) measured(ctx context.Context, r row) (result, error) {
 	switch r.task {
 	case "kcat-produce":
 		return peer(ctx, s.events, "kcat", "-b", s.kafka, "-P", "-t", s.topic, "-K", "\t", "-z", "snappy", "-l", s.file(sourceBS)+".keyed")
-	case "weir-send":
+	case "send-produce":
 		return peer(ctx, s.events, s.weir, "send", s.topic, "--kafka", s.kafka, "--key-separator", "\t", "--compression", "snappy", "-q",
 			"--file", s.file(sourceBS)+".keyed")
 	case "kcat-consume":

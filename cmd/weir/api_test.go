@@ -316,7 +316,7 @@ func callsAPI(t *testing.T, env []string, base string) {
 	get("/topics/{topic}/tail", "/topics/bluesky-events/tail")
 
 	hand := post("/topics/{topic}/messages", "/topics/weir.dead-letters/messages", `{"key":"k","value":"{\"n\":1}","headers":[["a","b"]],"partition":null}`)
-	again := fmt.Sprintf(`{"again":{"partition":%v,"offset":%v},"value":null}`, dig(hand, "partition"), dig(hand, "offset"))
+	again := fmt.Sprintf(`{"key":null,"value":null,"headers":[],"partition":null,"again":{"partition":%v,"offset":%v}}`, dig(hand, "partition"), dig(hand, "offset"))
 	post("/topics/{topic}/messages", "/topics/weir.dead-letters/messages", again)
 	at := fmt.Sprintf("/topics/weir.dead-letters/messages/%v/%v", dig(hand, "partition"), dig(hand, "offset"))
 	get("/topics/{topic}/partition", "/topics/weir.dead-letters/partition?key=k")

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -28,6 +29,7 @@ type sendFlags struct {
 	opts           send.Options
 	transactional  bool
 	quiet          bool
+	typed          bool // on a terminal
 }
 
 const inputText, inputJSONL = "text", "jsonl"
@@ -43,15 +45,17 @@ func newSend(a *app) *cobra.Command {
 		flags.Int32Var(&f.text.Partition, "partition", -1, "`N` of the partition; -1: the key chooses it")
 		flags.BoolVar(&f.text.Null, "null", false, "write null (a tombstone) where a value is empty; alone: write one")
 		flags.StringVarP(&f.file, "file", "f", "", "read records from `FILE`, one a line; - is standard input")
-		choiceFlag(cmd, &f.input, "input", "", inputText, "`FORMAT` of the lines: text, or jsonl as weir messages -o jsonl prints it", []string{inputText, inputJSONL})
+		choiceFlag(cmd, &f.input, "input", "", inputText, "`FORMAT` of the lines: text, or jsonl as weir messages -o jsonl prints it",
+			[]string{inputText, inputJSONL})
 		flags.BoolVar(&f.keepPartitions, "keep-partitions", false, "with --input jsonl: write to the partition that the line names")
 		flags.Int64Var(&f.count, "count", 0, "generate `N` records; RECORD, --key and --header are templates then")
 		flags.Float64Var(&f.rate, "rate", 0, "at most `N` records per second; 0: as fast as possible")
-		choiceFlag(cmd, &f.opts.Acks, "acks", "", "all", "`REPLICAS` that confirm a record: all (that are in sync), 1 (the leader), 0 (none)", send.Acks)
-		choiceFlag(cmd, &f.opts.Compression, "compression", "", "snappy", "`CODEC` of the batches: none, gzip, snappy, lz4, zstd", send.Compressions)
+		choiceFlag(cmd, &f.opts.Acks, "acks", "", "all", "`REPLICAS` that confirm a record: all in sync, 1 (the leader), 0 (none)", send.Acks)
+		choiceFlag(cmd, &f.opts.Compression, "compression", "", "snappy", "`CODEC` of the batches: none, gzip, snappy, lz4, zstd",
+			send.Compressions)
 		flags.BoolVar(&f.transactional, "transactional", false, "write everything in one transaction: all records or none")
 		flags.BoolVarP(&f.quiet, "quiet", "q", false, "do not print where the records were written")
-		for _, name := range []string{"key", "key-separator", "header", "partition", "null", "file", "input", "keep-partitions", "count", "rate", "transactional", "quiet"} {
+		for _, name := range strings.Fields("key key-separator header partition null file input keep-partitions count rate transactional quiet") {
 			noEnv(flags, name) // they are about these records
 		}
 		a.outputFlag(cmd, cli.FormatTable, cli.FormatJSONL, cli.FormatJSON)
@@ -176,7 +180,7 @@ func (a *app) sendInput(f *sendFlags, records []string) (in send.Input, closeInp
 				return nil, nil, cli.UsageError("name a file of records, one a line", "--file: %w", err)
 			}
 			from, closeInput = file, func() { _ = file.Close() }
-		} else if isTerminal(from) {
+		} else if f.typed = isTerminal(from); f.typed {
 			a.stderr.Linef("write one record a line; Ctrl-D (on Windows Ctrl-Z and Enter) ends")
 		}
 		in = send.NewLines(from, parse)
@@ -196,17 +200,16 @@ func isTerminal(r io.Reader) bool {
 func (a *app) explainSend(f *sendFlags, err error) error {
 	failed, _ := errors.AsType[*send.FailedError](err)
 	stopped, _ := errors.AsType[*send.StoppedError](err)
-	next := int64(0)
+	rest := "send the rest with: tail -n +%d FILE | weir send …"
 	switch {
 	case f.opts.Transaction != "":
 		return err
+	case stopped != nil && f.typed && errors.Is(err, errStopped): // Ctrl-C ends what is typed, too
+		return nil
 	case failed != nil && !failed.Ended && failed.Unit == "line":
-		next = failed.Sent + 1
+		return cli.RuntimeError(fmt.Sprintf("mend the lines that failed; "+rest, failed.Sent+1), "%w", err)
 	case stopped != nil && stopped.Unit == "line":
-		next = stopped.Sent + 1
+		return cli.RuntimeError(fmt.Sprintf(rest, stopped.Sent+1), "%w", err)
 	}
-	if next == 0 {
-		return err
-	}
-	return cli.RuntimeError(fmt.Sprintf("mend the lines that failed, and send the rest with: tail -n +%d FILE | weir send …", next), "%w", err)
+	return err
 }

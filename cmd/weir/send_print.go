@@ -101,5 +101,5 @@ func sentSummary(r send.Result, transactional bool) string {
 	if transactional {
 		transaction = ", committed in one transaction"
 	}
-	return fmt.Sprintf("%s %s written to %s %s%s", cli.Thousands(r.Records), records, cli.Thousands(int64(len(r.Landed))), partitions, transaction)
+	return fmt.Sprintf("%s %s written to %d %s%s", cli.Thousands(r.Records), records, len(r.Landed), partitions, transaction)
 }

@@ -132,7 +132,8 @@ func wireTime(m *inspect.WireMessage) (t time.Time, err error) {
 		return t, nil
 	}
 	if ms := t.UnixMilli(); ms < -maxMillis || ms > maxMillis { // the client counts nanoseconds
-		return t, fmt.Errorf("its time is %d ms after 1970, and weir send can write the years 1678 to 2262 only: take the time out of the line for the present one", ms)
+		return t, fmt.Errorf("its time is %d ms after 1970, and weir send can write the years 1678 to 2262 only: "+
+			"take the time out of the line for the present one", ms)
 	}
 	return t, nil
 }

@@ -164,7 +164,7 @@ func (r *run) feed(ctx context.Context, in Input) error {
 		case <-ctx.Done():
 		}
 		if ctx.Err() != nil {
-			return ctx.Err()
+			return context.Cause(ctx)
 		}
 		if r.stopped() {
 			return errHalt

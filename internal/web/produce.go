@@ -79,7 +79,9 @@ func (s *Server) produce(r *http.Request, req ProduceRequest) (a ProduceAnswer, 
 	if err != nil {
 		return a, err
 	}
-	result, err := s.cfg.Producer.Produce(r.Context(), p.topic, in, p.text.Partition >= 0, func(r *kgo.Record) { a.Partition, a.Offset = r.Partition, r.Offset })
+	result, err := s.cfg.Producer.Produce(r.Context(), p.topic, in, p.text.Partition >= 0, func(rec *kgo.Record) {
+		a.Partition, a.Offset = rec.Partition, rec.Offset
+	})
 	if err != nil {
 		return a, refusedRecord(err)
 	}
@@ -186,7 +188,8 @@ func (p *production) input() (send.Input, error) {
 	case p.Rate < 0:
 		return nil, badRequest("rate is %g: give records per second, or 0 for as fast as possible", p.Rate)
 	case p.Rate > 0 && float64(p.Count-1)/p.Rate > maxGenerating.Seconds():
-		return nil, badRequest("%d records at %g per second take longer than %v: ask for fewer, and for the next ones with first", p.Count, p.Rate, maxGenerating)
+		return nil, badRequest("%d records at %g per second take longer than %v: ask for fewer, and for the next ones with first",
+			p.Count, p.Rate, maxGenerating)
 	}
 	how := p.text
 	how.Null = p.value == nil
