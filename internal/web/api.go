@@ -94,6 +94,17 @@ func (s *Server) topic(r *http.Request) (topicAnswer, error) {
 	return topicAnswer{d, h}, err
 }
 
+type activityAnswer struct {
+	inspect.Activity
+	how
+}
+
+func (s *Server) activity(r *http.Request) (activityAnswer, error) {
+	a, err := s.cfg.Inspector.Activity(r.Context(), r.PathValue("topic"), time.Now())
+	return activityAnswer{a, by(weir("topics", s.cfg.Where.Kafka, a.Topic), "Metadata", "ListOffsets", "DescribeLogDirs", "DescribeProducers", "ListTransactions",
+		"DescribeTransactions")}, err
+}
+
 type groupsAnswer struct {
 	inspect.GroupList
 	how

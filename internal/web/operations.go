@@ -35,6 +35,7 @@ func (s *Server) operations() []route {
 		{"GET", "/topics", "All topics", answers(s.topics), nil},
 		{"GET", "/topics/{topic}", "One topic: partitions, configuration, groups", answers(s.topic),
 			[]param{{"groups", "none leaves out the groups, which in a large cluster take longest", false}}},
+		{"GET", "/topics/{topic}/activity", "One topic: messages by hour, size by partition, producers, open transactions", answers(s.activity), nil},
 		{"GET", "/topics/{topic}/messages", "Messages (?from=newest|oldest|offset|time&n=&partition=&offset=&time=&text=&key=&header=&path=&isolation=&cursor=)",
 			answers(s.messages), cursorQuery},
 		{"GET", "/topics/{topic}/messages.jsonl", "The same messages as JSON lines to keep",

@@ -4,6 +4,7 @@ package apache
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -17,6 +18,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/weir-project/weir/internal/cluster/local"
 )
 
 // fakeBrokers is a cluster whose Java is a script that notes its process and sleeps, and
@@ -168,5 +171,51 @@ func TestChangesAtOnceWithClose(t *testing.T) {
 		cancel()
 		wg.Wait()
 		f.end(t)
+	}
+}
+
+// The classes of a broker become the archive when it ended as it was asked to, and not when
+// it failed: it had not used all of them.
+func TestAnArchiveIsOfABrokerThatEndedInOrder(t *testing.T) {
+	for end, kept := range map[string]bool{"exit 0": true, "exit 143": true, "exit 1": false, "kill -9 $$": false} {
+		t.Run(end, func(t *testing.T) {
+			f := newFakeBrokers(t)
+			died := make(chan local.Broker, 1)
+			n := f.nodes[nodes-1]
+			n.died = func(b local.Broker) { died <- b }
+			script := "#!/bin/sh\nfor a; do case $a in -XX:ArchiveClassesAtExit=*) echo classes >\"${a#*=}\";; esac; done\n" + end + "\n"
+			if err := os.WriteFile(n.program.java, []byte(script), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := n.start(true); err != nil {
+				t.Fatal(err)
+			}
+			if b := <-died; b.Alive {
+				t.Errorf("it is said to run: %+v", b)
+			}
+			b, err := os.ReadFile(n.program.archive)
+			if kept != (err == nil) || kept && string(b) != "classes\n" {
+				t.Errorf("want an archive: %v, got %q, %v", kept, b, err)
+			}
+			if left, err := filepath.Glob(filepath.Join(filepath.Dir(n.program.archive), fetching+"*")); len(left) > 0 || err != nil {
+				t.Errorf("left behind: %v, %v", left, err)
+			}
+		})
+	}
+}
+
+// A broker has other ports than the one that clients know: its controller's, and those of
+// listeners that its configuration adds.
+func TestATakenPortIsNamed(t *testing.T) {
+	f := newFakeBrokers(t)
+	n := f.nodes[0]
+	n.addr = "127.0.0.1:20001"
+	says := "ERROR Exiting Kafka due to fatal exception\norg.apache.kafka.common.KafkaException: Socket server failed to bind to 127.0.0.1:20002: Address already in use.\n"
+	if err := os.WriteFile(n.logFile(), []byte(says), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var taken *PortError
+	if err := n.startError("ended: exit status 1"); !errors.As(err, &taken) || taken.Addr != "127.0.0.1:20002" || taken.ID != 1 {
+		t.Errorf("the port is not named: %v", err)
 	}
 }

@@ -1,7 +1,6 @@
 package apache
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -10,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"sync"
 	"syscall"
 
@@ -98,7 +98,7 @@ func (n *node) start(freshLog bool) error {
 func (n *node) wait(cmd *exec.Cmd, archive string, ended chan struct{}) {
 	err := cmd.Wait()
 	if archive != "" {
-		if err := n.program.keepArchive(archive, cmd.ProcessState.Exited()); err != nil {
+		if err := n.program.keepArchive(archive, endedInOrder(cmd.ProcessState.ExitCode())); err != nil {
 			n.log.Warn("the archive of the brokers' classes cannot be kept, and brokers start more slowly", "error", err)
 		}
 	}
@@ -119,6 +119,10 @@ func (n *node) wait(cmd *exec.Cmd, archive string, ended chan struct{}) {
 		n.died(n.broker())
 	}
 }
+
+// endedInOrder reports whether an exit code is that of a Java program that ended by
+// itself without an error (0) or because it was asked to by SIGTERM (128 + 15).
+func endedInOrder(code int) bool { return code == 0 || code == 128+15 }
 
 // lastWords returns the end of what the process printed, in one line.
 func (n *node) lastWords() string {
@@ -142,11 +146,14 @@ func fullDisk(dir string) string {
 	return ""
 }
 
+// bindFailed is what a broker prints when another program has the port of one of its listeners.
+var bindFailed = regexp.MustCompile(`failed to bind to (\S+:\d+):`)
+
 // startError says why the process ended before it answered.
 func (n *node) startError(reason string) error {
 	printed, err := os.ReadFile(n.logFile())
-	if err == nil && bytes.Contains(printed, []byte("failed to bind to "+n.addr+":")) {
-		return &PortError{ID: n.id, Addr: n.addr}
+	if taken := bindFailed.FindSubmatch(printed); err == nil && taken != nil {
+		return &PortError{ID: n.id, Addr: string(taken[1])}
 	}
 	return fmt.Errorf("broker %d ended while starting (%s); what it printed is in %s, and ends: %s", n.id, reason, n.logFile(), n.lastWords())
 }

@@ -36,7 +36,8 @@ func (p program) args(write string, command ...string) []string {
 	args := append([]string{}, jvm...)
 	switch {
 	case write != "":
-		args = append(args, "-XX:ArchiveClassesAtExit="+write)
+		// Without its warnings, which would be the last that a broker prints.
+		args = append(args, "-Xlog:cds*=error", "-XX:ArchiveClassesAtExit="+write)
 	case exists(p.archive):
 		args = append(args, "-XX:SharedArchiveFile="+p.archive)
 	}

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -71,18 +72,34 @@ const (
 	highestPort = 29999
 )
 
-// Free returns n different addresses of a host that no program listens on. A broker
-// binds its port seconds after it was chosen, since it is written into the
-// configuration: one that the operating system chooses could by then belong to some
-// client's connection, or to a client that, trying to reach the broker, met itself.
+// given are the ports that Free has returned: a broker binds its port seconds later, so
+// until then only this tells that a port is taken.
+var given = struct {
+	sync.Mutex
+	ports map[int]bool
+}{ports: map[int]bool{}}
+
+// Free returns n addresses of a host that no program listens on, with ports that it has
+// not returned before. A broker binds its port seconds after it was chosen, since it is
+// written into the configuration: one that the operating system chooses could by then belong
+// to some client's connection, or to a client that, trying to reach the broker, met itself.
 func Free(host string, n int) ([]string, error) {
+	given.Lock()
+	defer given.Unlock()
+	if len(given.ports) > (highestPort-lowestPort)/2 { // most of them are long free again
+		clear(given.ports)
+	}
 	var addrs []string
 	for tries := 0; len(addrs) < n; tries++ {
-		addr := net.JoinHostPort(host, strconv.Itoa(lowestPort+rand.IntN(highestPort-lowestPort+1)))
+		port := lowestPort + rand.IntN(highestPort-lowestPort+1)
+		if given.ports[port] {
+			continue
+		}
+		addr := net.JoinHostPort(host, strconv.Itoa(port))
 		l, err := net.Listen("tcp", addr)
 		if err == nil {
 			defer l.Close() // after the loop, so that no port is found twice
-			addrs = append(addrs, addr)
+			addrs, given.ports[port] = append(addrs, addr), true
 		} else if unknown := (*net.DNSError)(nil); errors.As(err, &unknown) || tries > 1000 { // Windows reserves some ports
 			return nil, fmt.Errorf("find a free port: %w", err)
 		}

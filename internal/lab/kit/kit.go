@@ -215,9 +215,11 @@ func Dialed(wrap func(net.Conn) (net.Conn, error)) kgo.Opt {
 	})
 }
 
-// ReadBack reads all committed records that topics hold.
+// ReadBack reads all committed records below the high watermark of topics. Transactions
+// that are open there are waited for: Apache Kafka answers a commit before it has written
+// the markers into the partitions, and one that was left open ends when its time is up.
 func ReadBack(ctx context.Context, cfg kafka.Config, cl *kgo.Client, fn func(*kgo.Record), topics ...string) error {
-	bounds, err := kafka.StableBounds(ctx, cl, topics...) // a transaction that is left open is not waited for
+	bounds, err := kafka.Bounds(ctx, cl, topics...)
 	if err != nil {
 		return err
 	}

@@ -145,3 +145,32 @@ func TestDiscardGivesTheDiskBack(t *testing.T) {
 	}
 	q.Discard()
 }
+
+// TestWhatWasSpilledComesBackInLargeBatches spills events one by one: workers share a batch, so
+// batches of one event would keep one of them busy.
+func TestWhatWasSpilledComesBackInLargeBatches(t *testing.T) {
+	const events, memory = 400, 100
+	q := overflow.New(overflow.Config{Events: memory, Bytes: 1 << 20, Dir: t.TempDir(), DiskBytes: 1 << 20, Policy: overflow.Spill})
+	for i := range events {
+		mustPut(t, q, batch(i, 1, 10))
+	}
+	if s := q.Stats(); s.Spilled.Events != events-memory {
+		t.Fatalf("%d events are on disk, want %d", s.Spilled.Events, events-memory)
+	}
+	var numbers []int64
+	gets := 0
+	for ; len(numbers) < events; gets++ {
+		b := mustGet(t, q)
+		for _, e := range b.Events {
+			numbers = append(numbers, e.TimeUS)
+		}
+		if want := int64(len(numbers)); b.Cursor.Seq != want {
+			t.Errorf("the cursor of batch %d is %d, want %d", gets, b.Cursor.Seq, want)
+		}
+		b.Release()
+	}
+	increasing(t, numbers)
+	if gets > 2*events/memory {
+		t.Errorf("%d events came in %d batches", events, gets)
+	}
+}

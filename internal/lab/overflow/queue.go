@@ -58,6 +58,13 @@ func (c *chunk) takes() (events int, bytes int64) {
 	return len(c.Events), bytes
 }
 
+// roomFor reports whether the events of another chunk can be put behind those of this one.
+// Where there are none, only the cursor moves.
+func (c *chunk) roomFor(next *chunk) bool {
+	events, bytes := next.takes()
+	return c.sameUpstream(next) && (events == 0 || c.spot == nil && int64(c.Bytes())+bytes <= batchBytes)
+}
+
 // sameUpstream reports whether both chunks come from the same server.
 func (c *chunk) sameUpstream(d *chunk) bool {
 	return c.Cursor.Host == d.Cursor.Host && c.Cursor.Origin == d.Cursor.Origin && c.Host == d.Host
@@ -156,10 +163,7 @@ func (q *Queue) add(c *chunk) {
 	}
 	n := len(q.chunks)
 	events, bytes := c.takes()
-	room := func(last *chunk) bool {
-		return last.sameUpstream(c) && (events == 0 || last.spot == nil && int64(last.Bytes())+bytes <= batchBytes)
-	}
-	if n == 0 || !room(q.chunks[n-1]) {
+	if n == 0 || !q.chunks[n-1].roomFor(c) {
 		last := &chunk{Batch: event.NewBatch()}
 		last.Host = c.Host
 		if !q.onDisk() {
@@ -216,9 +220,17 @@ func (q *Queue) refill() {
 			return
 		}
 		events, bytes := c.takes()
-		q.loaded++
 		q.now.Events += events
 		q.now.Bytes += bytes
+		if q.loaded == 0 || !q.chunks[q.loaded-1].roomFor(c) {
+			q.loaded++
+			continue
+		}
+		// A worker that gets a few events at a time waits more than it works.
+		q.chunks[q.loaded-1].Append(c.Batch)
+		c.Release()
+		copy(q.chunks[1:], q.chunks[:q.loaded]) // what is loaded closes up behind
+		q.chunks[0], q.chunks = nil, q.chunks[1:]
 	}
 }
 

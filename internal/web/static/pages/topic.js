@@ -2,6 +2,7 @@
 // One topic: its lanes, consumers, partitions and configuration.
 
 import { el, put, count, rate, bytes, stamp, keyed, groupPath } from '../store.js';
+import { activitySection } from '../activity.js';
 import { Chart } from '../chart.js';
 import { Lanes, flagsOf } from '../lanes.js';
 import { Table, badge, commandBar, teach, weir } from '../ui.js';
@@ -17,6 +18,7 @@ export default {
     const lanes = new Lanes({ topic: name });
     const chart = new Chart({ title: 'Offsets per second', format: (n) => rate(n), series: [{ name: `topic/${name}/rate`, label: 'written', hue: 'h1' }] });
     const command = commandBar(weir('topics', name), []);
+    const activity = activitySection(app, name);
     const groups = el('tbody');
     const problem = el('div');
     /** @type {Table<any>} */
@@ -38,6 +40,7 @@ export default {
       el('section.card', null, chart.root),
       el('section.card', null, el('h2', null, 'Consumers'), el('div.scroll', { tabindex: '0', role: 'region', 'aria-label': 'consumers' }, el('table.rows', null, el('thead', null, el('tr', null, ['Group', 'State', 'Members', 'Lag'].map((t, i) => el(i > 1 ? 'th.num' : 'th', { scope: 'col' }, t)))), groups))),
       el('section.card', null, el('h2', null, 'Replicas and offsets'), parts.root),
+      activity.root,
       settings.root, changes.root,
       command.root);
     const load = async () => {
@@ -54,7 +57,12 @@ export default {
     /** @type {string|undefined} */
     let last;
     load();
-    const timer = setInterval(() => { if (!document.hidden && !app.paused) load(); }, 5000);
+    let looks = 0;
+    const timer = setInterval(() => {
+      if (document.hidden || app.paused) return;
+      load();
+      if (++looks % 6 === 0) activity.refresh();
+    }, 5000);
     app.api('/history?series=' + encodeURIComponent(`topic/${name}/rate`)).then((h) => chart.set(h, app.log.filter((e) => e.kind !== 'info'))).catch(() => {});
     return {
       update(state) {
