@@ -34,7 +34,7 @@ const create = async (name, partitions, config = {}) => {
 };
 const write = (topic, value, more = {}) => ask(`/topics/${topic}/messages`, { key: null, value, headers: [], partition: 0, ...more });
 /** The command lines in a part of a page: weir's own, and those of other programs. */
-const commands = async (part) => ({ own: await part.locator('.command code').allInnerTexts(), others: await part.locator('.others code').allInnerTexts() });
+const commands = async (part) => ({ own: await part.locator('.command code').allInnerTexts(), others: await part.locator('.others:not([hidden]) code').allTextContents() });
 /** Confirms a dialog by the name of what it is about, which must be the whole name. */
 async function confirm(page, name) {
   const go = page.locator('dialog button.danger');
@@ -83,7 +83,7 @@ test('settings: only those that changed are sent, one returns to its default, an
     const row = (name) => page.locator('table.config tr').filter({ has: page.locator(`th:text("${name}")`) });
     await page.fill('table.config input[name="retention.ms"]', '3600000');
     await page.fill('[aria-label="Filter settings"]', 'segment.bytes');
-    await page.locator('table.config button:has-text("Use the default")').click();
+    await page.locator('table.config button:visible:has-text("Use the default")').click();
     await page.fill('[aria-label="Filter settings"]', '');
     assert.equal(await page.locator('table.config input[name="retention.ms"]').inputValue(), '3600000', 'what was typed is kept behind the filter');
     await page.fill('table.config input[name="max.message.bytes"]', '5');

@@ -61,9 +61,12 @@ const allowed = 'weir-changes'; // for this tab, as long as it is open
 let choice = '';
 try { choice = sessionStorage.getItem(allowed) || ''; } catch { /* the page asks again */ }
 
+/** Whether the brokers are none that weir knows: weir ui --kafka. */
+const external = () => !!app.state && app.state.mode !== 'simulated' && app.state.mode !== 'live';
+
 /** Whether a request would change a cluster that the reader only looks at. A plan changes nothing. @param {string} path @param {any} body */
 function looks(path, body) {
-  return app.state?.mode === 'external' && choice !== 'yes' && /^\/(topics|groups|brokers)\b/.test(path) && body?.confirm !== '';
+  return external() && choice !== 'yes' && /^\/(topics|groups|brokers)\b/.test(path) && body?.confirm !== '';
 }
 
 /** @param {string} c */
@@ -76,15 +79,15 @@ function choose(c) {
 /** Shows the controls that can work, and asks once about a cluster that is not weir's own. */
 function changes() {
   const s = app.state;
-  const external = s.mode === 'external' && !s.read_only;
+  const theirs = external() && !s.read_only;
   document.body.classList.toggle('read-only', s.read_only);
-  document.body.classList.toggle('look-only', external && choice !== 'yes');
+  document.body.classList.toggle('look-only', theirs && choice !== 'yes');
   const only = byId('only');
   only.hidden = !s.read_only;
   put(only, s.read_only ? 'read-only' : '');
   attr(only, 'title', 'This weir was started with --read-only and refuses every change.');
   const box = byId('allow');
-  box.hidden = !external || choice === 'yes';
+  box.hidden = !theirs || choice === 'yes';
   box.classList.toggle('small', choice === 'no');
   if (box.hidden || box.dataset.choice === choice) return;
   box.dataset.choice = choice;

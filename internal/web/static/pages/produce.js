@@ -44,7 +44,7 @@ export default {
     const failed = el('div');
     const go = /** @type {HTMLButtonElement} */ (el('button.primary', { type: 'submit' }, 'Write the record'));
     const end = el('button', { type: 'button', hidden: true, onclick: () => { stopped = true; } }, 'Stop');
-    const command = commandBar(weir('send', 'TOPIC'), ['Metadata', 'InitProducerId', 'Produce']);
+    const command = commandBar(weir('send', 'TOPIC'), ['Metadata', 'InitProducerId', 'Produce'], [], true);
     let round = 0;
     let wanted = q.get('topic') || '';
     let stopped = false;

@@ -1,7 +1,7 @@
 // @ts-check
 // One topic: its lanes, consumers, partitions and configuration.
 
-import { el, put, count, rate, bytes, stamp, keyed, groupPath } from '../store.js';
+import { el, put, count, many, rate, bytes, stamp, keyed, groupPath } from '../store.js';
 import { activitySection } from '../activity.js';
 import { Chart } from '../chart.js';
 import { Lanes, flagsOf } from '../lanes.js';
@@ -68,7 +68,7 @@ export default {
       update(state) {
         const t = state.topics[name];
         if (!t) { put(facts, 'This topic does not exist any more.'); return; }
-        put(facts, `${count(t.messages)} messages retained · ${rate(t.rate)} · ${bytes(t.bytes)} · ${t.partitions} partitions · ${t.replicas} replicas` + (last ? ` · last record ${stamp(new Date(last).getTime())}` : '') + (state.note ? ` · ${state.note}` : ''));
+        put(facts, `${count(t.messages)} messages retained · ${rate(t.rate)} · ${bytes(t.bytes)} · ${many(t.partitions, 'partition')} · ${many(t.replicas, 'replica')}` + (last ? ` · last record ${stamp(new Date(last).getTime())}` : '') + (state.note ? ` · ${state.note}` : ''));
         chart.push(state.time, { [`topic/${name}/rate`]: t.rate });
         const flags = flagsOf(state, name);
         const s = Object.values(state.streams).find((x) => x.topic === name);
