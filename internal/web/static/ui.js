@@ -223,7 +223,7 @@ export function confirmTyped(o) {
     const go = /** @type {HTMLButtonElement} */ (el('button.danger', { type: 'submit', disabled: true, value: 'go' }, o.action));
     const input = /** @type {HTMLInputElement} */ (el('input', { autocomplete: 'off', spellcheck: 'false', 'aria-label': 'Type ' + o.type + ' to confirm', oninput: () => { go.disabled = input.value !== o.type; } }));
     const form = el('form', { method: 'dialog' }, el('h2', { id: 'dialog-title' }, o.title), o.body,
-      el('label', null, 'Type ', el('code', null, o.type), ' to confirm', input),
+      el('label', null, el('span', null, 'Type ', el('code', null, o.type), ' to confirm'), input),
       el('div.actions', null, el('button', { type: 'button', onclick: () => d.close('') }, 'Cancel'), go));
     d.replaceChildren(form);
     d.setAttribute('aria-labelledby', 'dialog-title');
