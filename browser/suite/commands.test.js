@@ -163,7 +163,7 @@ const operations = {
     assert.equal((await fetch(weir.base + '/api/v1' + at.path)).status, 404, a.command);
   },
   'POST /api/v1/groups/{group}/delete-offsets': async () => {
-    const at = await stands('-less');
+    const at = await stands('less');
     const a = await ask(at.path + '/delete-offsets', { topic: 'bluesky-accounts', partitions: [0, 2], confirm: '' });
     await ok(a.command, ' --yes');
     assert.deepEqual((await at.offsets()).map((p) => p.partition), [1], a.command);
