@@ -314,7 +314,8 @@ test('produce: the hash picks the lane, and the record is found', async () => {
     const written = page.locator('p.done');
     await written.locator('a').waitFor();
     assert.ok((await written.innerText()).includes('partition ' + lane.slice(1)), `${await written.innerText()} is not ${lane}`);
-    assert.match(await page.locator('.command code').innerText(), /^printf %s '\{.*\}' \| kcat -P .*-b 127\.0\.0\.1:\d+ -t bluesky-events -p \d -k somebody -H by=hand -D '\\x1e'$/);
+    assert.match(await page.locator('.command code').innerText(), /^weir send bluesky-events '\{.*\}' --key somebody --header by=hand --data /);
+    assert.match(await page.locator('.others code').last().innerText(), /^printf %s .* \| kcat -P -b 127\.0\.0\.1:\d+ -t bluesky-events -p \d -k somebody -H by=hand$/);
     await written.locator('a').click();
     await page.waitForSelector('td.value >> text=written by hand');
   });

@@ -20,13 +20,13 @@ export const first = engine === 'apache' ? 1 : 0;
 
 /**
  * Starts `weir up` on simulated events, with ports and data of its own; with kafka,
- * the pages of a cluster that runs already.
+ * the pages of a cluster that runs already. More are flags of the command.
  */
-export async function startWeir({ rate = 300, listen = '127.0.0.1:0', data = mkdtempSync(join(tmpdir(), 'weir-browser-')), engine: on = engine, kafka = '', patience = on === 'apache' ? 240_000 : 60_000 } = {}) {
+export async function startWeir({ rate = 300, listen = '127.0.0.1:0', data = mkdtempSync(join(tmpdir(), 'weir-browser-')), engine: on = engine, kafka = '', more = /** @type {string[]} */ ([]), patience = on === 'apache' ? 240_000 : 60_000 } = {}) {
   const args = kafka ? ['ui', '--kafka', kafka] : ['up', '--source', 'simulated', '--rate', String(rate), '--ports', '0', '--engine', on];
   // The brokers' jars are fetched once, into the cache of whoever runs this.
   const cache = on === 'apache' ? { XDG_CACHE_HOME: process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), KAFKA_HOME: process.env.KAFKA_HOME, JAVA_HOME: process.env.JAVA_HOME } : {};
-  const child = spawn(binary, [...args, '--data', data, '--listen', listen], { stdio: ['ignore', 'ignore', 'pipe'], env: { PATH: process.env.PATH, HOME: data, ...cache } });
+  const child = spawn(binary, [...args, '--data', data, '--listen', listen, ...more], { stdio: ['ignore', 'ignore', 'pipe'], env: { PATH: process.env.PATH, HOME: data, ...cache } });
   let said = '';
   const ended = new Promise((done) => { child.once('exit', done); });
   const base = await new Promise((done, fail) => {

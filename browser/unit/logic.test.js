@@ -29,6 +29,9 @@ const { nice, scale } = await import(new URL('chart.js', root).href);
 const { parseTime, fieldTime, offset } = await import(new URL('time.js', root).href);
 const { hexDump, fromBase64 } = await import(new URL('message.js', root).href);
 const { weir, filterWord } = await import(new URL('ui.js', root).href);
+const { partitionsOf } = await import(new URL('changes.js', root).href);
+const { inWords } = await import(new URL('settings.js', root).href);
+const { headersOf, notText } = await import(new URL('pages/produce.js', root).href);
 
 test('merge patches: the examples of RFC 7396', () => {
   const cases = [
@@ -186,4 +189,25 @@ test('bytes are dumped as hexdump -C does', () => {
   assert.equal(hexDump(fromBase64('AAH+/zxiPkh5fiAJCgD/gEE=')),
     '00000000  00 01 fe ff 3c 62 3e 48  79 7e 20 09 0a 00 ff 80  |....<b>Hy~ .....|\n' +
     '00000010  41                                                |A|');
+});
+
+test('partitions as they are typed', () => {
+  assert.deepEqual(partitionsOf(''), []);
+  assert.deepEqual(partitionsOf(' 5-7,0, 2 ,6,'), [0, 2, 5, 6, 7]);
+  for (const wrong of ['a', '-1', '3-1', '1.5', '0-999999', '1 2', '0;1']) assert.throws(() => partitionsOf(wrong), /is not a partition/, wrong);
+});
+
+test('headers as they are typed, and the messages that cannot be typed', () => {
+  assert.deepEqual(headersOf('a=b=c\n\nname\n<b>=x\n =y'), [['a', 'b=c'], ['name', ''], ['<b>', 'x'], [' ', 'y']]);
+  const m = { key: 'k', value: 'v', headers: [{ name: 'a', value: 'b' }] };
+  assert.equal(notText(m), '');
+  assert.equal(notText({ ...m, key: null, value: null, headers: [] }), '');
+  for (const odd of [{ truncated: true }, { key: null, key_base64: '/w==' }, { value: null, value_base64: '/w==' }, { headers: [{ name: 'a', value: null }] }, { headers: [{ name: 'a', value: null, value_base64: '/w==' }] }, { headers: [{ name: 'a=b', value: '' }] }, { headers: [{ name: 'a', value: 'b\nc' }] }]) assert.ok(notText({ ...m, ...odd }), JSON.stringify(odd));
+});
+
+test('what the number of a setting means', () => {
+  const ms = { unit: 'milliseconds' };
+  assert.deepEqual(['604800000', '-1', '9223372036854775807', 'soon', ''].map((v) => inWords(ms, v)), ['7 d', 'no limit', 'no limit', '', '']);
+  assert.equal(inWords({ unit: 'bytes' }, '1048588'), '1.0 MB');
+  assert.equal(inWords(undefined, '5'), '');
 });

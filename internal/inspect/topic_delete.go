@@ -20,21 +20,32 @@ var kafkasOwn = []string{"__consumer_offsets", "__transaction_state", "__share_g
 // Reserved reports whether a topic's records and partitions are not changed from here.
 func (i *Inspector) Reserved(topic string) bool { return slices.Contains(i.cfg.Reserved, topic) }
 
+// protected is ErrProtected with the reason for a topic of weir or of Kafka itself, else nil.
+func (i *Inspector) protected(name string, internal bool) error {
+	switch {
+	case i.Reserved(name):
+		return fmt.Errorf("%w: weir counts exactly once only while it stays as it is. "+
+			"To begin again, stop weir up and start it with an empty --data directory. "+
+			"On your own cluster, stop weir produce and weir consume, then use kafka-topics.sh", ErrProtected)
+	case internal || slices.Contains(kafkasOwn, name):
+		return fmt.Errorf("%w: the brokers keep their own state in it", ErrProtected)
+	}
+	return nil
+}
+
 // changeable looks up a topic whose records or partitions are to change. A topic of Kafka itself
 // or of weir is ErrProtected.
 func (i *Inspector) changeable(ctx context.Context, name string) (kadm.Metadata, kadm.TopicDetail, error) {
 	if i.Reserved(name) {
-		return kadm.Metadata{}, kadm.TopicDetail{}, fmt.Errorf("%w: weir counts exactly once only while it stays as it is. "+
-			"To begin again, stop weir up and start it with an empty --data directory. "+
-			"On your own cluster, stop weir produce and weir consume, then use kafka-topics.sh", ErrProtected)
+		return kadm.Metadata{}, kadm.TopicDetail{}, i.protected(name, false)
 	}
 	meta, err := i.Metadata(ctx, name)
 	if err != nil {
 		return meta, kadm.TopicDetail{}, err
 	}
 	d, err := unnamed(meta, name)
-	if err == nil && (d.IsInternal || slices.Contains(kafkasOwn, name)) {
-		err = fmt.Errorf("%w: the brokers keep their own state in it", ErrProtected)
+	if err == nil {
+		err = i.protected(name, d.IsInternal)
 	}
 	return meta, d, err
 }

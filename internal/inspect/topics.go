@@ -64,8 +64,11 @@ type TopicDetail struct {
 	Groups []TopicGroup `json:"groups"`
 	// LastRecord is the timestamp of the newest message, zero where there is none.
 	LastRecord time.Time `json:"last_record,omitzero"`
-	Note       string    `json:"note,omitempty"`
-	Warnings   []string  `json:"warnings,omitempty"`
+	// Protected says why weir does not truncate or delete the topic, nor adds partitions; empty where
+	// it does.
+	Protected string   `json:"protected,omitempty"`
+	Note      string   `json:"note,omitempty"`
+	Warnings  []string `json:"warnings,omitempty"`
 }
 
 // TopicGroup is a group that consumes a topic.
@@ -161,6 +164,9 @@ func (i *Inspector) topic(ctx context.Context, name string, groups bool) (TopicD
 	}
 	all.Wait()
 	detail.Topic, detail.Note = topic(d, at, sizes), over.Note
+	if err := i.protected(name, d.IsInternal); err != nil {
+		detail.Protected = err.Error()
+	}
 	for _, p := range d.Partitions.Sorted() {
 		detail.Parts = append(detail.Parts, partition(p, at))
 	}

@@ -1,7 +1,7 @@
 // @ts-check
 // What happens in a topic: messages by hour, the logs of its partitions, who writes to it.
 
-import { el, keyed, put, count, many, bytes, stamp, ago, duration, visible } from './store.js';
+import { el, keyed, put, count, many, bytes, stamp, ago, duration } from './store.js';
 import { badge } from './ui.js';
 
 /** @param {[string, boolean?][]} columns */
@@ -64,7 +64,7 @@ export function activitySection(app, name) {
       return tr;
     }, (tr, /** @type {any} */ t) => {
       const set = (/** @type {number} */ i, /** @type {string|number} */ text) => put(/** @type {HTMLElement} */ (tr.children[i]), text);
-      set(0, t.transactional_id ? visible(t.transactional_id) : 'unknown');
+      set(0, t.transactional_id || 'unknown');
       set(2, t.started ? duration(Math.max(0, now - ms(t.started)) / 1000) : 'unknown');
       set(3, t.timeout_ms ? duration(t.timeout_ms / 1000) : 'never');
       set(4, t.producer_id);

@@ -40,6 +40,7 @@ const main = byId('main');
 const app = {
   state: null, log: [], paused: false,
   async api(path, body) {
+    if (body !== undefined && looks(path, body)) throw new Error('Nothing was changed: you chose to look only. Choose “Allow changes” at the top of the page first.');
     const r = await fetch('/api/v1' + path, body === undefined ? {} : { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) });
     let answer;
     try { answer = await r.json(); } catch { throw new Error(`weir's answer cannot be read (HTTP ${r.status})`); }
@@ -52,6 +53,47 @@ const app = {
   },
   pause,
 };
+
+// --- Whether changes can be made from here.
+
+const allowed = 'weir-changes'; // for this tab, as long as it is open
+/** What the reader of another cluster's pages has chosen: yes, no, or nothing yet. */
+let choice = '';
+try { choice = sessionStorage.getItem(allowed) || ''; } catch { /* the page asks again */ }
+
+/** Whether the brokers are none that weir knows: weir ui --kafka. */
+const external = () => !!app.state && app.state.mode !== 'simulated' && app.state.mode !== 'live';
+
+/** Whether a request would change a cluster that the reader only looks at. A plan changes nothing. @param {string} path @param {any} body */
+function looks(path, body) {
+  return external() && choice !== 'yes' && /^\/(topics|groups|brokers)\b/.test(path) && body?.confirm !== '';
+}
+
+/** @param {string} c */
+function choose(c) {
+  choice = c;
+  try { sessionStorage.setItem(allowed, c); } catch { /* as above */ }
+  changes();
+}
+
+/** Shows the controls that can work, and asks once about a cluster that is not weir's own. */
+function changes() {
+  const s = app.state;
+  const theirs = external() && !s.read_only;
+  document.body.classList.toggle('read-only', s.read_only);
+  document.body.classList.toggle('look-only', theirs && choice !== 'yes');
+  const only = byId('only');
+  only.hidden = !s.read_only;
+  put(only, s.read_only ? 'read-only' : '');
+  attr(only, 'title', 'This weir was started with --read-only and refuses every change.');
+  const box = byId('allow');
+  box.hidden = !theirs || choice === 'yes';
+  box.classList.toggle('small', choice === 'no');
+  if (box.hidden || box.dataset.choice === choice) return;
+  box.dataset.choice = choice;
+  box.replaceChildren(el('span', null, choice === 'no' ? 'You look at this cluster only.' : 'This cluster was not started by weir. What you change here changes for everybody who uses it.'),
+    el('button', { type: 'button', onclick: () => choose('yes') }, 'Allow changes'), ...(choice === 'no' ? [] : [el('button', { type: 'button', onclick: () => choose('no') }, 'Only look')]));
+}
 
 /** @type {Mounted} */
 let page = {};
@@ -145,6 +187,7 @@ function status() {
   else put(f, 'live');
   attr(f, 'class', stale ? 'bad' : app.paused ? 'warn' : 'ok');
   if (!app.state) return;
+  changes();
   const s = app.state;
   const problem = byId('problem');
   put(problem, s.cluster.error || '');

@@ -3,7 +3,7 @@
 // hex, and nothing is ever made HTML of.
 
 import { el, put, count, bytes, stamp, visible } from './store.js';
-import { toast } from './ui.js';
+import { toast, commandBar } from './ui.js';
 import { oneLine, tree } from './json.js';
 import { zone, offset, instant } from './time.js';
 
@@ -46,7 +46,7 @@ function when(m) {
 
 /**
  * The row of a message, which opens.
- * @param {any} m @param {{base: string, uncommitted: boolean}} o base is the topic's page
+ * @param {any} m @param {{base: string, uncommitted: boolean, api: (path: string, body?: any) => Promise<any>}} o base is the topic's page
  * @returns {{row: HTMLElement, toggle: () => void}}
  */
 export function messageRow(m, o) {
@@ -54,7 +54,7 @@ export function messageRow(m, o) {
   /** @type {HTMLElement|null} */
   let detail = null;
   const toggle = () => {
-    if (detail) { detail.remove(); detail = null; } else row.after(detail = el('tr.detail', null, el('td', { colspan: 7 }, whole(m, o.base))));
+    if (detail) { detail.remove(); detail = null; } else row.after(detail = el('tr.detail', null, el('td', { colspan: 7 }, whole(m, o.base, o.api))));
     open.setAttribute('aria-expanded', String(!!detail));
     put(open, detail ? '▾' : '▸');
   };
@@ -81,8 +81,24 @@ function hexView(b, size) {
     shown.length < size ? el('p.dim', null, `The first ${count(shown.length)} of ${count(size)} bytes: download the value for the rest.`) : null);
 }
 
-/** The whole of a message. @param {any} m @param {string} base the topic's page */
-function whole(m, base) {
+/** Writes a message once more, whole, or opens it on the Produce page. @param {any} m @param {string} base @param {(path: string, body?: any) => Promise<any>} api */
+function again(m, base, api) {
+  const result = el('div');
+  const send = /** @type {HTMLButtonElement} */ (el('button.change', { type: 'button', title: 'Writes its key, value and headers again; the key chooses the partition', onclick: async () => {
+    send.disabled = true;
+    try {
+      const a = await api(base + '/messages', { key: null, value: null, headers: [], partition: null, again: { partition: m.partition, offset: m.offset } });
+      result.replaceChildren(el('p', { role: 'status' }, `Written again to partition ${a.partition} at `, el('a', { href: `${base}/messages?partition=${a.partition}&offset=${a.offset}&from=offset&n=1` }, 'offset ' + count(a.offset))), commandBar(a.command, a.requests, a.others, true).root);
+    } catch (e) { result.replaceChildren(el('p.alert', { role: 'alert' }, /** @type {Error} */ (e).message)); }
+    send.disabled = false;
+  } }, 'Send again'));
+  const topic = encodeURIComponent(m.topic);
+  return { buttons: [send, el('a.button.change', { href: `/produce?topic=${topic}&copy=${m.partition}:${m.offset}` }, 'Edit and send')], result };
+}
+
+/** The whole of a message. @param {any} m @param {string} base the topic's page @param {(path: string, body?: any) => Promise<any>} api */
+function whole(m, base, api) {
+  const once = again(m, base, api);
   const binary = !!m.value_base64;
   const text = m.value ?? m.value_base64 ?? '';
   const t = m.value !== null && !m.truncated ? tree(m.value) : null;
@@ -101,7 +117,8 @@ function whole(m, base) {
   return el('div.whole', null,
     el('div.actions', null, buttons.length > 1 ? buttons : null,
       el('button', { type: 'button', onclick: () => navigator.clipboard.writeText(text).then(() => toast('Copied'), () => toast('The browser does not let this page copy')) }, binary ? 'Copy value as base64' : 'Copy value'),
-      el('a.button', { href: `/api/v1${base}/messages/${m.partition}/${m.offset}/value`, download: '' }, 'Download value, ' + bytes(m.value_size))),
+      el('a.button', { href: `/api/v1${base}/messages/${m.partition}/${m.offset}/value`, download: '' }, 'Download value, ' + bytes(m.value_size)), once.buttons),
+    once.result,
     m.gap ? el('p.dim', null, `Before it: ${gapText(m.gap).toLowerCase()}.`) : null,
     m.truncated && !binary ? el('p.dim', null, `The first ${bytes(new Blob([text]).size)} of ${bytes(m.value_size)}: download the rest.`) : null,
     el('table.headers', null, line('key', m.key_base64 ? hexBlock(m.key_base64) : visible(m.key ?? 'none')),

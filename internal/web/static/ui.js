@@ -175,15 +175,34 @@ export function filterWord(text) {
   return /^([./]|key=|header:)/.test(text) ? '/' + text.replace(/[\\.+*?()|[\]{}^$]/g, '\\$&') + '/' : text;
 }
 
-/** The command line that does the same, to copy, and the Kafka requests behind it. @param {string} command @param {string[]} [requests] */
-export function commandBar(command, requests) {
-  const code = el('code', null, command);
-  const copy = el('button', { type: 'button', title: 'Copy the command', onclick: async () => {
-    try { await navigator.clipboard.writeText(code.textContent || ''); toast('Copied'); } catch { toast('The browser does not let this page copy'); }
-  } }, 'Copy');
-  const behind = el('span.requests', null, requests && requests.length ? 'Kafka: ' + requests.join(', ') : '');
-  const root = el('div.command', null, el('span.prompt', { 'aria-hidden': 'true' }, '$'), code, copy, behind);
-  return { root, set(/** @type {string} */ c, /** @type {string[]|undefined} */ r) { put(code, c); put(behind, r && r.length ? 'Kafka: ' + r.join(', ') : ''); } };
+/** A command, to copy. @param {HTMLElement} code */
+const copyOf = (code) => el('button', { type: 'button', title: 'Copy the command', onclick: async () => {
+  try { await navigator.clipboard.writeText(code.textContent || ''); toast('Copied'); } catch { toast('The browser does not let this page copy'); }
+} }, 'Copy');
+
+/** @typedef {{tool: string, command: string}} Other a command of another program */
+
+/**
+ * The command line that does the same, to copy, the Kafka requests behind it, and the
+ * command lines of other programs.
+ * @param {string} command @param {string[]} [requests] @param {Other[]} [others] @param {boolean} [open] shows the other programs' at once
+ */
+export function commandBar(command, requests, others, open) {
+  const code = el('code');
+  const behind = el('span.requests');
+  const list = el('div');
+  const tools = el('summary');
+  const more = el('details.others', { open }, tools, list);
+  /** @param {string} c @param {string[]} [r] @param {Other[]} [o] */
+  const set = (c, r, o) => {
+    put(code, c);
+    put(behind, r && r.length ? 'Kafka: ' + r.join(', ') : '');
+    more.hidden = !o?.length;
+    put(tools, 'The same with ' + (o || []).map((x) => x.tool).join(', '));
+    keyed(list, o || [], (x) => x.tool, () => { const line = el('code'); return el('div', null, line, copyOf(line)); }, (e, x) => put(/** @type {Element} */ (e.firstElementChild), x.command));
+  };
+  set(command, requests, others);
+  return { root: el('div', null, el('div.command', null, el('span.prompt', { 'aria-hidden': 'true' }, '$'), code, copyOf(code), behind), more), set };
 }
 
 /** A line that goes by itself. @param {string} text @param {boolean} [bad] */
@@ -204,7 +223,7 @@ export function confirmTyped(o) {
     const go = /** @type {HTMLButtonElement} */ (el('button.danger', { type: 'submit', disabled: true, value: 'go' }, o.action));
     const input = /** @type {HTMLInputElement} */ (el('input', { autocomplete: 'off', spellcheck: 'false', 'aria-label': 'Type ' + o.type + ' to confirm', oninput: () => { go.disabled = input.value !== o.type; } }));
     const form = el('form', { method: 'dialog' }, el('h2', { id: 'dialog-title' }, o.title), o.body,
-      el('label', null, 'Type ', el('code', null, o.type), ' to confirm', input),
+      el('label', null, el('span', null, 'Type ', el('code', null, o.type), ' to confirm'), input),
       el('div.actions', null, el('button', { type: 'button', onclick: () => d.close('') }, 'Cancel'), go));
     d.replaceChildren(form);
     d.setAttribute('aria-labelledby', 'dialog-title');

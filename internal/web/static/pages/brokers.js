@@ -52,7 +52,7 @@ export default {
       try {
         const a = await app.api(`/brokers/${id}/${verb}`, verb === 'kill' ? { hard } : {});
         put(result, `broker ${id} was ${verb === 'kill' ? 'killed' : 'restarted'} in ${a.took_ms} ms`);
-        command.set(a.command, a.requests);
+        command.set(a.command, a.requests, a.others);
         measured();
       } catch (e) { put(result, ''); toast(/** @type {Error} */ (e).message, true); }
     };
@@ -60,7 +60,7 @@ export default {
       if (box.firstChild) { box.replaceChildren(); return; }
       try {
         const a = await app.api('/brokers/' + id);
-        command.set(a.command, a.requests);
+        command.set(a.command, a.requests, a.others);
         box.replaceChildren(el('div.scroll', { tabindex: '0', role: 'region', 'aria-label': 'configuration of broker ' + id }, el('table.rows', null, el('tbody', null, a.config.map((/** @type {any} */ c) => el('tr', null, el('th', { scope: 'row' }, c.name), el('td.wrap', null, c.sensitive ? '(hidden)' : c.value), el('td.dim', null, c.source)))))));
       } catch (e) { toast(/** @type {Error} */ (e).message, true); }
     };
@@ -78,7 +78,7 @@ export default {
           return el('section.card.broker', { 'aria-label': 'broker ' + id },
             el('header', null, el('h2', null, 'Broker ', el('span.chip.' + hue(Number(id) + 6), null, id)), el('span'), el('span.chip')),
             el('dl', null, el('dt', null, 'Address'), el('dd'), el('dt', null, 'Leads'), el('dd'), el('dt', null, 'Log'), el('dd')), el('p.led', { 'aria-label': 'partitions of the streams that it leads' }),
-            el('p.actions', null, own ? el('button.danger', { type: 'button', onclick: () => act(id, 'kill') }, 'Kill…') : null, state.engine === 'apache' ? el('button.danger', { type: 'button', title: 'SIGKILL', onclick: () => act(id, 'kill', true) }, 'Kill hard…') : null, own ? el('button', { type: 'button', onclick: () => act(id, 'restart') }, 'Restart') : null,
+            el('p.actions', null, own ? el('button.danger.change', { type: 'button', onclick: () => act(id, 'kill') }, 'Kill…') : null, state.engine === 'apache' ? el('button.danger.change', { type: 'button', title: 'SIGKILL', onclick: () => act(id, 'kill', true) }, 'Kill hard…') : null, own ? el('button.change', { type: 'button', onclick: () => act(id, 'restart') }, 'Restart') : null,
               el('button', { type: 'button', onclick: () => showConfig(id, box) }, 'Configuration')), box);
         }, (e, id) => {
           const b = state.cluster.brokers[id];

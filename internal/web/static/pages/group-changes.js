@@ -4,12 +4,11 @@
 
 import { el, put, count, many, duration, clock, visible, groupPath } from '../store.js';
 import { commandBar, confirmTyped, toast, badge, weir } from '../ui.js';
+import { head, list, partitionsOf, planned, undoButton } from '../changes.js';
 import { parseTime, fieldTime, instant, zone } from '../time.js';
 
 /** @typedef {import('../app.js').App} App */
 
-/** A table's head. @param {Array<string|[string]>} titles those in brackets are of numbers */
-const head = (titles) => el('thead', null, el('tr', null, titles.map((t) => el(Array.isArray(t) ? 'th.num' : 'th', { scope: 'col' }, Array.isArray(t) ? t[0] : t))));
 const ms = (/** @type {number} */ n) => n.toLocaleString('en-US') + ' ms';
 
 /** Buttons that add and remove counters of this weir, and what each change has stopped. @param {string} name @param {App} app @param {() => void} changed */
@@ -23,7 +22,7 @@ export function ownMembers(name, app, changed) {
   const past = el('tbody');
   const table = el('div.scroll', { tabindex: '0', role: 'region', 'aria-label': 'rebalances', hidden: true },
     el('table.rows', null, head(['Rebalance', 'A member was', 'From', ['Members'], ['Changed hands'], ['Stood still'], ['All counted again after']]), past));
-  const root = el('div', { hidden: true }, other, el('p.actions', null, add, remove), said, table, command.root);
+  const root = el('div', { hidden: true }, other, el('p.actions.change', null, add, remove), said, table, command.root);
   let busy = false;
   let own = 0;
   const allow = () => { add.disabled = busy || own >= 16; remove.disabled = busy || own === 0; };
@@ -33,7 +32,7 @@ export function ownMembers(name, app, changed) {
     try {
       const a = await app.api(path(verb), {});
       put(said, a.text);
-      command.set(a.command, a.requests);
+      command.set(a.command, a.requests, a.others);
       changed();
     } catch (e) { put(said, ''); toast(/** @type {Error} */ (e).message, true); }
     busy = false; allow();
@@ -52,10 +51,17 @@ export function ownMembers(name, app, changed) {
     } };
 }
 
+/** Returns a group to the offsets that it had: an import of them. @param {App} app @param {string} name @param {Array<{topic: string, partition: number, offset: number}>} offsets @param {() => void} changed */
+function undoOffsets(app, name, offsets, changed) {
+  return offsets.length ? undoButton(app, `Commit the ${many(offsets.length, 'offset')} that the group had`, groupPath(name, '/import'), { offsets, confirm: name }, changed) : null;
+}
+
 /** A reset: preview, typed confirmation. @param {string} name @param {App} app @param {() => void} changed */
 export function resetCard(name, app, changed) {
   const path = groupPath(name, '/reset');
   const to = /** @type {HTMLInputElement} */ (el('input', { list: 'targets', value: 'earliest', 'aria-label': 'where to', size: 24, title: `earliest, latest, an offset, +N or -N, or a time in ${zone()} such as 2026-01-31 12:00:00, 15:04 or 2h (ago)`, autocomplete: 'off' }));
+  const topic = /** @type {HTMLSelectElement} */ (el('select', { 'aria-label': 'topic of the reset' }));
+  const only = /** @type {HTMLInputElement} */ (el('input', { size: 9, placeholder: 'all', 'aria-label': 'partitions of the reset', autocomplete: 'off' }));
   const plan = el('div');
   /** @type {HTMLButtonElement|null} */
   let go = null;
@@ -76,30 +82,81 @@ export function resetCard(name, app, changed) {
   };
   const preview = async () => {
     try {
-      const a = await app.api(path, { to: target(), confirm: '' });
+      const body = { to: target(), topics: topic.value ? [topic.value] : [], partitions: partitionsOf(only.value) };
+      const a = await app.api(path, { ...body, confirm: '' });
       const changes = a.plan.changes || [];
       plan.replaceChildren(
-        commandBar(a.command, a.requests).root,
+        commandBar(a.command, a.requests, a.others, true).root,
         el('div.scroll', { tabindex: '0', role: 'region', 'aria-label': 'plan of the reset' }, el('table.rows', null, head(['Topic', ['Partition'], ['From'], ['To'], ['Moves by'], ['Counts dropped']]),
           el('tbody', null, changes.map((/** @type {any} */ c) => el('tr', null, el('td', null, visible(c.topic)), el('td.num', null, c.partition), el('td.num', null, c.from < 0 ? 'none' : count(c.from)), el('td.num', null, count(c.to)), el('td.num', null, c.delta), el('td.num', null, c.tally ? count(c.tally.dropped) : '–')))))),
         (a.plan.skipped || []).map((/** @type {string} */ s) => el('p.dim', null, 'Skipped: ', visible(s))),
-        el('p.actions', null, go = /** @type {HTMLButtonElement} */ (el('button.danger', { type: 'button', onclick: apply }, `Reset ${many(changes.length, 'partition')}…`)), why = el('span.dim')));
+        el('p.actions', null, go = /** @type {HTMLButtonElement} */ (el('button.danger', { type: 'button', onclick: () => apply(body, changes) }, `Reset ${many(changes.length, 'partition')}…`)), why = el('span.dim')));
       allow(app.state?.groups[name]);
     } catch (e) { plan.replaceChildren(el('p.alert', { role: 'alert' }, /** @type {Error} */ (e).message)); }
   };
-  const apply = async () => {
-    if (!await confirmTyped({ title: 'Reset this group?', body: el('p', null, `The group moves to ${to.value}, and counts again from there.`), type: name, action: 'Reset' })) return;
+  const apply = async (/** @type {any} */ body, /** @type {any[]} */ changes) => {
+    const counts = changes.some((c) => c.tally);
+    if (!await confirmTyped({ title: 'Reset this group?', body: el('p', null, `The group moves to ${to.value}, and ${counts ? 'counts' : 'reads'} again from there.`), type: name, action: 'Reset' })) return;
     try {
-      await app.api(path, { to: target(), confirm: name });
+      const a = await app.api(path, { ...body, confirm: name });
       toast('The group was reset');
-      plan.replaceChildren();
+      const had = changes.filter((c) => c.from >= 0).map((c) => ({ topic: c.topic, partition: c.partition, offset: c.from }));
+      plan.replaceChildren(el('p.actions', { role: 'status' }, badge('ok', `${many(changes.length, 'partition')} moved`), counts ? el('span.dim', null, 'The counts that were dropped come back when the log is counted again.') : undoOffsets(app, name, had, changed)),
+        commandBar(a.command, a.requests, a.others, true).root);
       changed();
     } catch (e) { toast(/** @type {Error} */ (e).message, true); }
   };
-  const root = el('section.card', null, el('h2', null, 'Reset'), el('p.dim', null, 'A group can be reset while it has no members. First you see a preview. Nothing changes until you type the group\'s name.'),
-    el('div.bar-row', null, el('label', null, 'Move to ', to), el('datalist', { id: 'targets' }, ['earliest', 'latest', '-1000'].map((v) => el('option', { value: v }))), el('button', { type: 'button', onclick: preview }, 'Preview')), plan);
-  return { root, allow };
+  const root = el('section.card.change', null, el('h2', null, 'Reset'), el('p.dim', null, 'A group can be reset while it has no members. First you see a preview. Nothing changes until you type the group\'s name.'),
+    el('div.bar-row', null, el('label', null, 'Move to ', to), el('datalist', { id: 'targets' }, ['earliest', 'latest', '-1000'].map((v) => el('option', { value: v }))), el('label', null, 'in ', topic), el('label', null, 'partitions ', only), el('button', { type: 'button', onclick: preview }, 'Preview')), plan);
+  return { root, allow, set(/** @type {string[]} */ topics) { options(topic, topics, 'all topics'); } };
 }
+
+/** Keeps the choices of a list in step with topics. @param {HTMLSelectElement} select @param {string[]} topics @param {string} [none] */
+function options(select, topics, none) {
+  const sig = JSON.stringify(topics);
+  if (select.dataset.sig === sig) return;
+  select.dataset.sig = sig;
+  const was = select.value;
+  select.replaceChildren(...(none ? [el('option', { value: '' }, none)] : []), ...topics.map((t) => el('option', { value: t }, t)));
+  if (topics.includes(was)) select.value = was;
+}
+
+/** Deletes committed offsets, or the whole group. @param {string} name @param {App} app @param {() => void} changed */
+export function deleteCard(name, app, changed) {
+  /** @type {any[]} */
+  let parts = [];
+  let type = '';
+  const topic = /** @type {HTMLSelectElement} */ (el('select', { 'aria-label': 'topic of the offsets' }));
+  const only = /** @type {HTMLInputElement} */ (el('input', { size: 9, placeholder: 'all', 'aria-label': 'partitions of the offsets', autocomplete: 'off' }));
+  const undone = () => changed();
+  const blocked = (/** @type {any} */ p) => p.active?.length ? `not while it has ${many(p.active.length, 'member')}: stop them first` : '';
+  const offsets = planned({ app, path: groupPath(name, '/delete-offsets'), name, body: () => ({ topic: topic.value, partitions: partitionsOf(only.value) }), blocked,
+    show: (p) => [el('p', null, 'A group without a committed offset begins where its auto.offset.reset says: at the end of the partition, or at its beginning.'),
+      list('plan of the deletion', ['Topic', ['Partition'], ['Committed offset']], p.offsets.map((/** @type {any} */ o) => [visible(o.topic), o.partition, count(o.committed)]))],
+    title: 'Delete committed offsets?', action: (p) => `Delete ${many(p.offsets.length, 'offset')}`, verb: 'Delete', ask: (p) => `The group loses its committed offset in ${many(p.offsets.length, 'partition')}.`,
+    done: (p) => `${many(p.offsets.length, 'offset')} deleted`, changed,
+    undo: (p) => p.type === 'share' ? null : undoOffsets(app, name, p.offsets.map((/** @type {any} */ o) => ({ topic: o.topic, partition: o.partition, offset: o.committed })), undone) });
+  const whole = planned({ app, path: groupPath(name, '/delete'), name, body: () => ({}), blocked,
+    show: (p) => [el('p', null, `The group and its committed offsets in ${many(p.offsets, 'partition')} will be deleted. The messages stay.`)],
+    title: 'Delete this group?', action: () => 'Delete the group', verb: 'Delete', ask: (p) => `The group loses its committed offset in ${many(p.offsets, 'partition')}.`,
+    done: () => 'The group was deleted', changed,
+    undo: () => type === 'share' ? null : undoOffsets(app, name, parts.filter((p) => p.committed >= 0).map((p) => ({ topic: p.topic, partition: p.partition, offset: p.committed })), undone) });
+  const form = (/** @type {string} */ title, /** @type {any[]} */ fields, /** @type {ReturnType<typeof planned>} */ p, /** @type {string} */ label) => el('form.change-part', { 'aria-label': title, onsubmit: (/** @type {Event} */ e) => { e.preventDefault(); p.preview(); } },
+    el('h3', null, title), el('div.bar-row', null, fields, el('button', { type: 'submit' }, label)), p.box);
+  const root = el('section.card.change', null, el('h2', null, 'Delete'), el('p.dim', null, 'A group can be deleted, and its offsets, while it has no members. First you see a preview.'),
+    form('Committed offsets', [el('label', null, 'of ', topic), el('label', null, 'partitions ', only)], offsets, 'Preview the offsets'), form('The group', [], whole, 'Preview the deletion'));
+  return { root,
+    /** @param {any} d the group as the cluster has it */
+    set(d) {
+      // After its deletion a group has nothing, but it can still be taken back.
+      if ((d.partitions || []).some((/** @type {any} */ p) => p.committed >= 0)) { parts = d.partitions; type = d.type; }
+      options(topic, topicsOf(d));
+    } };
+}
+
+/** The topics in which a group stands. @param {any} d @returns {string[]} */
+export function topicsOf(d) { return [...new Set((d.partitions || []).map((/** @type {any} */ p) => p.topic))].sort(); }
+
 
 /** A replay: the log is counted once more into a second group, beside the live one. @param {string} name @param {App} app */
 export function replayCard(name, app) {
@@ -108,7 +165,7 @@ export function replayCard(name, app) {
   const plan = el('div');
   const start = /** @type {HTMLButtonElement} */ (el('button', { type: 'button', onclick: preview }, 'Preview the replay'));
   const command = commandBar(weir('groups replay', name), ['ListOffsets', 'Fetch', 'OffsetCommit', 'JoinGroup']);
-  const root = el('section.card', null, el('h2', null, 'Replay'), el('p.dim', null, 'Counts the whole log again as a second group, while this group goes on. When both columns are equal, nothing was lost, duplicated or miscounted.'),
+  const root = el('section.card.post', null, el('h2', null, 'Replay'), el('p.dim', null, 'Counts the whole log again as a second group, while this group goes on. When both columns are equal, nothing was lost, duplicated or miscounted.'),
     el('p.actions', null, start), plan, box, command.root);
   /** @type {any} */
   let timer = 0;
@@ -123,7 +180,7 @@ export function replayCard(name, app) {
         el('div.scroll', { tabindex: '0', role: 'region', 'aria-label': 'plan of the replay' }, el('table.rows', null, head([['Partition'], ['From'], ['To'], ['No longer in the log']]),
           el('tbody', null, parts.map((/** @type {any} */ p) => el('tr', null, el('td.num', null, p.partition), el('td.num', null, count(p.from)), el('td.num', null, count(p.until)), el('td.num', null, count(p.trimmed))))))),
         el('p.actions', null, el('button.primary', { type: 'button', onclick: begin }, 'Replay…')));
-      command.set(a.command, a.requests);
+      command.set(a.command, a.requests, a.others);
     } catch (e) { plan.replaceChildren(el('p.alert', { role: 'alert' }, /** @type {Error} */ (e).message)); }
   }
   async function begin() {

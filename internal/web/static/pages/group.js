@@ -6,11 +6,12 @@ import { Chart } from '../chart.js';
 import { Lanes, flagsOf } from '../lanes.js';
 import { commandBar, badge, Table, weir } from '../ui.js';
 import { stateOf, trendOf, typeOf } from './groups.js';
-import { ownMembers, resetCard, replayCard } from './group-changes.js';
+import { ownMembers, resetCard, replayCard, deleteCard, topicsOf } from './group-changes.js';
 
 const explain = /** @type {Record<string, string>} */ ({
   classic: 'The members elect a leader, and it assigns the partitions. Each partition has one reader.',
   consumer: 'The coordinator assigns the partitions. Each partition has one reader.',
+  streams: 'A Kafka Streams application. The coordinator assigns its tasks, and each task reads its partitions.',
   share: 'Members read the same partitions together and acknowledge single records. The start offset is that of the first record that is not finished.',
 });
 
@@ -46,9 +47,10 @@ export default {
     const own = ownMembers(name, app, () => load());
     const reset = resetCard(name, app, () => load());
     const replay = replayCard(name, app);
+    const remove = deleteCard(name, app, () => load());
     root.append(el('h1', null, visible(name)), facts, kind, problem, el('div.two', null, el('section.card', null, chart.root), el('section.card', null, pace.root)), pictures,
       el('section.card', null, el('h2', null, 'Members'), el('div.scroll', { tabindex: '0', role: 'region', 'aria-label': 'members' }, el('table.rows', null, el('thead', null, el('tr', null, ['Member', 'Client', 'Host', 'Partitions'].map((t) => el('th', { scope: 'col' }, t)))), members)), own.root),
-      el('section.card', null, el('h2', null, 'Positions'), parts.root), reset.root, replay.root, command.root);
+      el('section.card', null, el('h2', null, 'Positions'), parts.root), reset.root, replay.root, remove.root, command.root);
 
     const ends = /** @type {Map<string, [number, number]>} */ (new Map());
     let loading = false;
@@ -68,8 +70,10 @@ export default {
             put(tr.children[3], text || 'none: it stands by');
           });
         parts.set(d.partitions || []);
-        command.set(d.command, d.requests);
+        command.set(d.command, d.requests, d.others);
         reset.root.hidden = d.type === 'share';
+        reset.set(topicsOf(d));
+        remove.set(d);
         replay.root.hidden = !d.own;
         own.set(d.own);
         others(d);

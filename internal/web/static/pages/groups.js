@@ -8,7 +8,7 @@ import { Table, Sparks, asOf, order, badge, teach, commandBar, weir } from '../u
 export function stateOf(g) { return g.state === 'Stable' ? 'ok' : g.state === 'Empty' ? 'off' : g.state === 'Dead' ? 'bad' : 'warn'; }
 
 /** A group's type, with the proposal that brought it. @param {any} g */
-export function typeOf(g) { return g.type === 'consumer' ? 'consumer (KIP-848)' : g.type === 'share' ? 'share (KIP-932)' : g.type; }
+export function typeOf(g) { return g.type === 'consumer' ? 'consumer (KIP-848)' : g.type === 'share' ? 'share (KIP-932)' : g.type === 'streams' ? 'streams (KIP-1071)' : g.type; }
 
 /** How the lag moves. @param {any} g */
 export function trendOf(g) {

@@ -54,7 +54,7 @@ function input(f, value, changed) {
 function control(c, set) {
   if (c.values && c.values.length) {
     const buttons = c.values.map((/** @type {string} */ v) => el('button', { type: 'button', 'aria-pressed': String(v === c.value), onclick: () => set(v) }, v));
-    return { root: el('div.control', { role: 'group', 'aria-label': c.label }, el('span', null, c.label), el('div.segments', null, buttons)),
+    return { root: el('div.control.post', { role: 'group', 'aria-label': c.label }, el('span', null, c.label), el('div.segments', null, buttons)),
       update: (/** @type {any} */ n) => buttons.forEach((/** @type {HTMLElement} */ b, /** @type {number} */ i) => attr(b, 'aria-pressed', String(c.values[i] === n.value))) };
   }
   const out = el('b.num', null, `${c.value} ${c.unit || ''}`);
@@ -112,8 +112,8 @@ export default {
     const command = commandBar(weir('lab ' + name, ''));
     const did = commandBar(''); // the last change
     did.root.hidden = true;
-    const run = /** @type {HTMLButtonElement} */ (el('button.primary', { type: 'submit' }, 'Run'));
-    const stop = /** @type {HTMLButtonElement} */ (el('button', { type: 'button', hidden: true, onclick: () => app.api('/labs/stop', {}).catch((e) => toast(e.message, true)) }, 'Stop'));
+    const run = /** @type {HTMLButtonElement} */ (el('button.primary.post', { type: 'submit' }, 'Run'));
+    const stop = /** @type {HTMLButtonElement} */ (el('button.post', { type: 'button', hidden: true, onclick: () => app.api('/labs/stop', {}).catch((e) => toast(e.message, true)) }, 'Stop'));
     const happened = el('details.lab-marks', { open: true }, el('summary', null, 'What happened'), marks);
     const results = el('div.results', null, el('h2', null, 'Figures'), measures, el('h2', null, 'Checks'), checks);
     const live = el('section', { 'aria-label': 'What happens', hidden: true }, source, tanks.root, controls, did.root, progress, tradeoffs.root, course.root, happened, results);

@@ -127,7 +127,7 @@ export default {
         put(progress, `scanned ${count(scanned)}, matched ${count(matched)}` + (a.done ? '' : cursor ? ', and there is more' : ': the search was ended there, narrow it or read from a time'));
         put(more, f.from.value === 'newest' ? 'Older' : 'More');
         more.hidden = !cursor || a.done;
-        command.set(a.command, a.requests);
+        command.set(a.command, a.requests, a.others);
         if (!on && f.n.value === '1') openOne(added[0], a.messages[0]);
         if (a.unread) none.replaceChildren(el('p.alert', { role: 'alert' }, `Some partitions are left out: ${a.unread.join('; ')}`));
         else if (!rows.firstChild) none.replaceChildren(teach('No messages', scanned ? 'No scanned message matches. Change the filter, or continue with More.' : 'The topic holds no messages there.'));
@@ -173,7 +173,7 @@ export default {
     }
 
     /** The rows of messages, in their order. @param {any[]} messages */
-    function list(messages) { return messages.map((m) => messageRow(m, { base, uncommitted: f.isolation.value === 'uncommitted' })); }
+    function list(messages) { return messages.map((m) => messageRow(m, { base, uncommitted: f.isolation.value === 'uncommitted', api: app.api })); }
 
     /** A row with the offsets before it that hold no message, where one partition is shown. @param {HTMLElement} row @param {any} m */
     function withGap(row, m) {

@@ -1,11 +1,13 @@
 // @ts-check
 // One topic: its lanes, consumers, partitions and configuration.
 
-import { el, put, count, rate, bytes, stamp, keyed, groupPath } from '../store.js';
+import { el, put, count, many, rate, bytes, stamp, keyed, groupPath } from '../store.js';
 import { activitySection } from '../activity.js';
 import { Chart } from '../chart.js';
 import { Lanes, flagsOf } from '../lanes.js';
 import { Table, badge, commandBar, teach, weir } from '../ui.js';
+import { settingsCard } from '../settings.js';
+import { topicChanges } from './topic-changes.js';
 
 /** @type {import('../app.js').Page} */
 export default {
@@ -29,30 +31,25 @@ export default {
       { title: 'Last stable', num: true, hint: 'below it no transaction is open', cell: (e, p) => put(e, count(p.stable)) },
       { title: 'High watermark', num: true, cell: (e, p) => put(e, count(Math.max(p.high, p.stable))) },
     ] });
-    const filter = /** @type {HTMLInputElement} */ (el('input', { type: 'search', placeholder: 'Filter settings ( / )', 'aria-label': 'Filter settings' }));
-    const config = el('tbody');
-    /** @type {any[]} */
-    let settings = [];
-    const drawConfig = () => keyed(config, settings.filter((c) => c.name.includes(filter.value)), (c) => c.name,
-      (c) => el('tr', null, el('th', { scope: 'row' }, c.name), el('td.wrap', null, c.sensitive ? '(hidden)' : c.value), el('td.dim', null, c.source)), () => {});
-    filter.addEventListener('input', drawConfig);
+    const settings = settingsCard(path, app, () => load());
+    const changes = topicChanges(name, app, () => load());
     root.append(
       el('h1', null, name), facts, problem,
-      el('p.actions', null, el('a.button', { href: path + '/messages' }, 'Messages'), el('a.button', { href: path + '/messages?live=1' }, 'Live tail'), el('a.button', { href: '/produce?topic=' + encodeURIComponent(name) }, 'Produce')),
+      el('p.actions', null, el('a.button', { href: path + '/messages' }, 'Messages'), el('a.button', { href: path + '/messages?live=1' }, 'Live tail'), el('a.button.change', { href: '/produce?topic=' + encodeURIComponent(name) }, 'Produce')),
       el('section.card', null, el('h2', null, 'Partitions'), lanes.root, el('p.dim', null, 'A flag is a group\'s committed offset, and the distance to the right end is its lag. The bar is what the log retains.')),
       el('section.card', null, chart.root),
       el('section.card', null, el('h2', null, 'Consumers'), el('div.scroll', { tabindex: '0', role: 'region', 'aria-label': 'consumers' }, el('table.rows', null, el('thead', null, el('tr', null, ['Group', 'State', 'Members', 'Lag'].map((t, i) => el(i > 1 ? 'th.num' : 'th', { scope: 'col' }, t)))), groups))),
       el('section.card', null, el('h2', null, 'Replicas and offsets'), parts.root),
       activity.root,
-      el('section.card', null, el('h2', null, 'Configuration'), el('div.bar-row', null, filter), el('div.scroll', { tabindex: '0', role: 'region', 'aria-label': 'configuration' }, el('table.rows', null, config))),
+      settings.root, changes.root,
       command.root);
     const load = async () => {
       try {
         const d = await app.api(path + '?groups=none');
         parts.set(d.partition_list || []);
-        settings = d.config || [];
-        drawConfig();
-        command.set(d.command, d.requests);
+        settings.set(d.config || []);
+        changes.set(d.partitions, d.protected || '');
+        command.set(d.command, d.requests, d.others);
         problem.replaceChildren(...(d.warnings || []).map((/** @type {string} */ w) => el('p.alert', null, w)));
         last = d.last_record;
       } catch (e) { problem.replaceChildren(el('p.alert', { role: 'alert' }, /** @type {Error} */ (e).message)); }
@@ -71,7 +68,7 @@ export default {
       update(state) {
         const t = state.topics[name];
         if (!t) { put(facts, 'This topic does not exist any more.'); return; }
-        put(facts, `${count(t.messages)} messages retained · ${rate(t.rate)} · ${bytes(t.bytes)} · ${t.partitions} partitions · ${t.replicas} replicas` + (last ? ` · last record ${stamp(new Date(last).getTime())}` : '') + (state.note ? ` · ${state.note}` : ''));
+        put(facts, `${count(t.messages)} messages retained · ${rate(t.rate)} · ${bytes(t.bytes)} · ${many(t.partitions, 'partition')} · ${many(t.replicas, 'replica')}` + (last ? ` · last record ${stamp(new Date(last).getTime())}` : '') + (state.note ? ` · ${state.note}` : ''));
         chart.push(state.time, { [`topic/${name}/rate`]: t.rate });
         const flags = flagsOf(state, name);
         const s = Object.values(state.streams).find((x) => x.topic === name);

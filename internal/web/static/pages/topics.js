@@ -3,6 +3,7 @@
 
 import { el, put, count, rate, bytes, ago } from '../store.js';
 import { Table, Sparks, asOf, order, badge, teach, commandBar, weir } from '../ui.js';
+import { createCard } from './topic-changes.js';
 
 /** @type {import('../app.js').Page} */
 export default {
@@ -19,7 +20,7 @@ export default {
     /** @type {Table<any>} */
     const table = new Table({
       label: 'topics', key: (t) => t.name, href: (t) => '/topics/' + encodeURIComponent(t.name),
-      empty: () => teach('No topic', 'No topic matches, or none exists yet: weir up creates bluesky-events and wikipedia-edits.'),
+      empty: () => teach('No topic', 'No topic matches, or none exists yet: weir up creates bluesky-events and wikipedia-edits, and you can create one.'),
       columns: [
         { title: 'Topic', sort: (t) => t.name, cell: (e, t) => put(e, t.name) },
         { title: 'Rate', num: true, sort: (t) => t.rate, hint: 'offsets per second, including transaction markers', cell: (e, t) => put(e, rate(t.rate)) },
@@ -41,6 +42,7 @@ export default {
       const all = Object.entries(state.topics).filter(([n, t]) => n.toLowerCase().includes(want) && (internal.checked || !t.internal && !n.startsWith('__')));
       put(shown, `${count(all.length)} of ${count(Object.keys(state.topics).length)}` + asOf(state.time, state.cluster.topics_time));
       table.set(all.sort(([a], [b]) => order(a, b)).map(([name, t]) => ({ name, ...t })));
+      for (const tr of table.body.children) tr.classList.toggle('lit', made.has(tr.getAttribute('data-href') || ''));
     };
     const input = () => {
       const u = new URLSearchParams();
@@ -50,9 +52,12 @@ export default {
       table.order = [];
       draw();
     };
+    /** The topics that were created here: their rows light up. @type {Set<string>} */
+    const made = new Set();
+    const create = createCard(app, (name) => { made.add('/topics/' + encodeURIComponent(name)); draw(); });
     search.addEventListener('input', input);
     internal.addEventListener('change', input);
-    root.append(el('h1', null, 'Topics'), el('div.bar-row', null, search, el('label.check', null, internal, 'internal ones'), shown), table.root, commandBar(weir('topics', ''), ['Metadata', 'ListOffsets']).root);
+    root.append(el('h1', null, 'Topics'), el('div.bar-row', null, search, el('label.check', null, internal, 'internal ones'), shown, el('button.change', { type: 'button', onclick: () => create.open() }, 'Create a topic')), create.root, table.root, commandBar(weir('topics', ''), ['Metadata', 'ListOffsets']).root);
     return { update(s) { state = s; draw(); }, unmount() { table.close(); } };
   },
 };

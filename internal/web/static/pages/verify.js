@@ -8,7 +8,7 @@ import { badge, commandBar, toast, weir } from '../ui.js';
 export default {
   title: () => 'Verify',
   mount(root, _p, app) {
-    const run = /** @type {HTMLButtonElement} */ (el('button.primary', { type: 'button', onclick: start }, 'Run verify'));
+    const run = /** @type {HTMLButtonElement} */ (el('button.primary.post', { type: 'button', onclick: start }, 'Run verify'));
     const progress = el('p', { role: 'status' });
     const verdict = el('div');
     let shown = '';
