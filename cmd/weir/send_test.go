@@ -111,7 +111,7 @@ func TestSendCopiesATopic(t *testing.T) {
 	}
 	at := time.UnixMilli(1730176462123)
 	records := []*kgo.Record{
-		{Key: []byte("k"), Value: []byte(hostileRecord().Value), Timestamp: at, Headers: hostileRecord().Headers},
+		{Key: []byte("k"), Value: hostileRecord().Value, Timestamp: at, Headers: hostileRecord().Headers},
 		{Key: nil, Value: nil, Timestamp: at.Add(time.Hour)},
 		{Key: []byte{}, Value: []byte{}, Timestamp: time.UnixMilli(0)},
 		{Key: all, Value: all, Timestamp: at, Headers: []kgo.RecordHeader{{Key: "a", Value: all}, {Key: "a"}, {Key: "b\xff", Value: []byte{}}}},

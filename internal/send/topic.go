@@ -121,7 +121,7 @@ func (o Options) Client(t Topic) []kgo.Opt {
 		chosen = kgo.SnappyCompression()
 	}
 	opts := []kgo.Opt{
-		kgo.ProducerBatchCompression(chosen), kgo.ProducerBatchMaxBytes(int32(t.MaxBytes)), //nolint:gosec // at most maxBatch
+		kgo.ProducerBatchCompression(chosen), kgo.ProducerBatchMaxBytes(int32(t.MaxBytes)),
 		kgo.ProducerLinger(linger), kgo.MaxBufferedRecords(2 * inFlightRecords),
 	}
 	if o.Placed {

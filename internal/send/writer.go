@@ -317,7 +317,7 @@ func (r *run) outcome(n int64, rec *kgo.Record, err error) {
 		rec.Offset = -1 // no broker reports one
 	}
 	for int(rec.Partition) >= len(r.partitions) {
-		r.partitions = append(r.partitions, Landed{Partition: int32(len(r.partitions))}) //nolint:gosec // a partition's ID
+		r.partitions = append(r.partitions, Landed{Partition: int32(len(r.partitions))})
 	}
 	if p := &r.partitions[rec.Partition]; p.Records == 0 {
 		*p = Landed{rec.Partition, 1, rec.Offset, rec.Offset}
