@@ -45,7 +45,8 @@ func (a *app) resetGroup(ctx context.Context, name string, body web.ResetRequest
 
 // changeGroup plans a change of a group, does it when show has shown the plan and the user has
 // confirmed it, and calls after. body makes the request, which is a plan without a confirmation.
-func changeGroup[A any](ctx context.Context, a *app, name, operation string, body func(confirm string) any, show func(A) error, after func(*actions, A) error) error {
+func changeGroup[A any](ctx context.Context, a *app, name, operation string, body func(confirm string) any,
+	show func(A) error, after func(*actions, A) error) error {
 	c, err := a.groupActions(ctx)
 	if err != nil {
 		return err

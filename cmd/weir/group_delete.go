@@ -102,7 +102,8 @@ func (a *app) deleteOffsets(ctx context.Context, name string, body web.DeleteOff
 	if body.Topic == "" {
 		return cli.UsageError("add --topic TOPIC; weir groups describe lists the topics of a group", "the topic is missing")
 	}
-	return changeGroup(ctx, a, name, "delete-offsets", func(confirm string) any { body.Confirm = confirm; return body }, func(answer web.DeleteOffsetsAnswer) error {
+	request := func(confirm string) any { body.Confirm = confirm; return body }
+	return changeGroup(ctx, a, name, "delete-offsets", request, func(answer web.DeleteOffsetsAnswer) error {
 		err := cli.TableOf(answer.Plan.Offsets, func(o inspect.CommittedOffset) []any { return []any{o.Topic, o.Partition, o.Committed} },
 			"TOPIC", ">PARTITION", ">COMMITTED OFFSET").Write(a.stderr)
 		if err != nil {

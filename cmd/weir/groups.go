@@ -74,7 +74,8 @@ func streamsTables(d inspect.GroupDetail) (topology, tasks *cli.Table) {
 		return topology, tasks
 	}
 	for _, s := range d.Streams.Subtopologies {
-		topology.Add(s.ID, strings.Join(slices.Concat(s.Sources, s.RepartitionSources), ", "), strings.Join(s.RepartitionSinks, ", "), strings.Join(s.Changelogs, ", "))
+		reads := slices.Concat(s.Sources, s.RepartitionSources)
+		topology.Add(s.ID, strings.Join(reads, ", "), strings.Join(s.RepartitionSinks, ", "), strings.Join(s.Changelogs, ", "))
 	}
 	for _, m := range d.Members {
 		if m.Tasks == nil {

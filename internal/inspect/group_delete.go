@@ -98,7 +98,8 @@ type DeleteOffsetsPlan struct {
 // PlanDeleteOffsets looks up which committed offsets of a topic a group would lose and
 // changes nothing; no partitions means all of them. A group that has counts in Redis is
 // refused. The store is nil where no Redis is known.
-func (i *Inspector) PlanDeleteOffsets(ctx context.Context, group, topic string, partitions []int32, store Tallies) (plan DeleteOffsetsPlan, err error) {
+func (i *Inspector) PlanDeleteOffsets(ctx context.Context, group, topic string, partitions []int32,
+	store Tallies) (plan DeleteOffsetsPlan, err error) {
 	defer wrap(&err, "plan the deletion of offsets")
 	plan = DeleteOffsetsPlan{Group: group, Topic: topic, Offsets: []CommittedOffset{}, i: i}
 	if topic == "" {

@@ -148,7 +148,8 @@ func (d *GroupDetail) streamsMembers(g *kmsg.StreamsGroupDescribeResponseGroup, 
 		assigned := d.joined(m.MemberID, m.InstanceID, m.ClientID, m.ClientHost)
 		member := &d.Members[len(d.Members)-1]
 		member.ProcessID = m.ProcessID
-		member.Tasks = &Tasks{Active: tasks(m.Assignment.ActiveTasks), Standby: tasks(m.Assignment.StandbyTasks), Warmup: tasks(m.Assignment.WarmupTasks)}
+		has := m.Assignment
+		member.Tasks = &Tasks{Active: tasks(has.ActiveTasks), Standby: tasks(has.StandbyTasks), Warmup: tasks(has.WarmupTasks)}
 		for _, s := range d.Streams.Subtopologies {
 			for _, topic := range slices.Concat(s.Sources, s.RepartitionSources) {
 				for _, p := range member.Tasks.Active[s.ID] {

@@ -111,7 +111,8 @@ func (s *Server) importOffsets(r *http.Request, req ImportRequest) (a ResetAnswe
 	group, offsets := groupName(r), map[string]map[int32]int64{}
 	for _, o := range req.Offsets {
 		if _, twice := offsets[o.Topic][o.Partition]; twice || o.Topic == "" || o.Partition < 0 || o.Offset < 0 {
-			return a, badRequest("the offset %d of partition %d of topic %q cannot be: give each partition once, and numbers from 0", o.Offset, o.Partition, o.Topic)
+			return a, badRequest("the offset %d of partition %d of topic %q cannot be: give each partition once, and numbers from 0",
+				o.Offset, o.Partition, o.Topic)
 		}
 		if offsets[o.Topic] == nil {
 			offsets[o.Topic] = map[int32]int64{}
