@@ -83,7 +83,8 @@ func TestDeleteTheGroupWithoutAName(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if c := resp.(*kmsg.DeleteGroupsResponse).Groups[0].ErrorCode; c != kerr.InvalidGroupID.Code && c != kerr.NotCoordinator.Code && c != kerr.GroupIDNotFound.Code {
+		if c := resp.(*kmsg.DeleteGroupsResponse).Groups[0].ErrorCode; c != kerr.InvalidGroupID.Code &&
+			c != kerr.NotCoordinator.Code && c != kerr.GroupIDNotFound.Code {
 			t.Errorf("broker %d: %v", b, kerr.ErrorForCode(c))
 		}
 	}
@@ -176,7 +177,8 @@ func TestDeleteOffsetsOfARunningGroup(t *testing.T) {
 }
 
 // oddGroups are names that a group may have: Kafka allows any text.
-var oddGroups = []string{"with space", "with/slash", "dots.and_more-", "ünïcode", "日本語", "🎉", "<b>markup</b>", "%2F..%2F", "a\nb", "tab\tquote\"'", "$(id)", ".", "..",
+var oddGroups = []string{"with space", "with/slash", "dots.and_more-", "ünïcode", "日本語", "🎉",
+	"<b>markup</b>", "%2F..%2F", "a\nb", "tab\tquote\"'", "$(id)", ".", "..",
 	"__consumer_offsets", strings.Repeat("long", 250)}
 
 // A group may have any name, in every request.

@@ -131,7 +131,8 @@ func TestAlterEverySetting(t *testing.T) {
 // storage needs brokers that have it.
 func TestSettingsThatContradict(t *testing.T) {
 	t.Parallel()
-	failed(t, "compact earlier than is allowed", create(t, name(t), 1, 1, "max.compaction.lag.ms", "1000", "min.compaction.lag.ms", "2000"), kerr.InvalidConfig)
+	failed(t, "compact earlier than is allowed",
+		create(t, name(t), 1, 1, "max.compaction.lag.ms", "1000", "min.compaction.lag.ms", "2000"), kerr.InvalidConfig)
 	failed(t, "remote storage", create(t, name(t), 1, 1, "remote.storage.enable", "true"), kerr.InvalidConfig)
 	top := topic(t, 1, "min.compaction.lag.ms", "2000")
 	failed(t, "the same by a change", alter(t, top, change(kadm.SetConfig, "max.compaction.lag.ms", "1000")), kerr.InvalidConfig)

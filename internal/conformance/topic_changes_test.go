@@ -47,7 +47,8 @@ func TestTopicChanges(t *testing.T) {
 	l.rests(t, map[string]int{"a": 3})
 	var away inspect.DeletePlan
 	eventually(t, func() string {
-		if away, err = look.PlanDelete(ctx, n); err != nil || len(away.Groups) != 1 || away.Groups[0].Name != group || away.Groups[0].Members != 1 {
+		if away, err = look.PlanDelete(ctx, n); err != nil || len(away.Groups) != 1 ||
+			away.Groups[0].Name != group || away.Groups[0].Members != 1 {
 			return fmt.Sprintf("the plan is %+v: %v", away, err)
 		}
 		return ""
@@ -66,7 +67,8 @@ func TestTopicChanges(t *testing.T) {
 func altersTopic(t *testing.T, look *inspect.Inspector, topic string) {
 	t.Helper()
 	ctx := testCtx(t)
-	changes, err := look.AlterTopic(ctx, topic, map[string]string{"segment.ms": "600000", "compression.zstd.level": "7"}, []string{"retention.ms", "flush.ms"})
+	changes, err := look.AlterTopic(ctx, topic,
+		map[string]string{"segment.ms": "600000", "compression.zstd.level": "7"}, []string{"retention.ms", "flush.ms"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +78,8 @@ func altersTopic(t *testing.T, look *inspect.Inspector, topic string) {
 	}
 	slices.Sort(got)
 	equal(t, "changes", fmt.Sprint(got), "[compression.zstd.level 3 7 retention.ms 5000000 604800000 segment.ms 604800000 600000]")
-	for key, value := range map[string]string{"retention.ms": "soon", "compression.gzip.level": "11", "remote.storage.enable": "true", "no.such.setting": "1"} {
+	for key, value := range map[string]string{"retention.ms": "soon", "compression.gzip.level": "11",
+		"remote.storage.enable": "true", "no.such.setting": "1"} {
 		_, err := look.AlterTopic(ctx, topic, map[string]string{key: value}, nil)
 		no, ok := errors.AsType[*inspect.RejectedError](err)
 		if !ok || !errors.Is(err, kerr.InvalidConfig) || no.Reason == "" {

@@ -182,7 +182,8 @@ func (c *Cluster) deleteRecords(f *flight, req *kmsg.DeleteRecordsRequest) (mess
 	}, func(t kmsg.DeleteRecordsRequestTopic, no *refusal) kmsg.DeleteRecordsResponseTopic {
 		st := kmsg.DeleteRecordsResponseTopic{Topic: t.Topic}
 		for _, p := range t.Partitions {
-			st.Partitions = append(st.Partitions, kmsg.DeleteRecordsResponseTopicPartition{Partition: p.Partition, LowWatermark: -1, ErrorCode: no.code})
+			st.Partitions = append(st.Partitions, kmsg.DeleteRecordsResponseTopicPartition{
+				Partition: p.Partition, LowWatermark: -1, ErrorCode: no.code})
 		}
 		return st
 	})
