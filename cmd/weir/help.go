@@ -30,7 +30,8 @@ const (
 )
 
 // command makes a subcommand. help.md has its texts, in the section of its path. The first word
-// behind the path in its usage line decides whether it takes an argument, and what completes it.
+// behind the path in its usage line decides whether it takes an argument, or several (...), and
+// what completes it.
 // add adds its own flags and run runs it; without run it prints its help.
 func (a *app) command(path string, uses use, add func(*cobra.Command), run func(context.Context, []string) error) *cobra.Command {
 	cmd := helpOf(path)
@@ -41,11 +42,15 @@ func (a *app) command(path string, uses use, add func(*cobra.Command), run func(
 		cmd.Args = cobra.NoArgs
 	case argument[0] == '[':
 		cmd.Args = cobra.MaximumNArgs(1)
+	case strings.HasSuffix(argument, "..."):
+		cmd.Args = cobra.MinimumNArgs(1)
 	default:
 		cmd.Args = cobra.ExactArgs(1)
 	}
 	if c, ok := a.completions()[strings.Trim(argument, "[]")]; ok {
 		cmd.ValidArgsFunction = onlyFirst(c)
+	} else if c, ok := a.completions()[strings.TrimSuffix(argument, "...")]; ok {
+		cmd.ValidArgsFunction = c
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if run == nil {
