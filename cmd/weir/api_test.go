@@ -343,6 +343,8 @@ func callsAPI(t *testing.T, env []string, base string) {
 	moving := []string{"messages", "bytes", "high", "low", "stable", "lag", "lag_ns", "committed", "end", "last_record", "command", "requests", "others", "note", "warnings", "groups"}
 	same("topics", dig(get("/topics", "/topics"), "topics"), terminal("topics"), moving...)
 	same("topic", get("/topics/{topic}", "/topics/bluesky-accounts"), terminal("topics", "bluesky-accounts"), moving...)
+	same("activity", get("/topics/{topic}/activity", "/topics/bluesky-accounts/activity"), terminal("topics", "activity", "bluesky-accounts"),
+		append(moving, "hours", "partitions", "producers", "transactions")...)
 	same("groups", dig(get("/groups", "/groups"), "groups"), terminal("groups"), moving...)
 	same("group", get("/groups/{group}", "/groups/weir-wikipedia-counter"), terminal("groups", "describe", "weir-wikipedia-counter"), append(moving, "own")...)
 	same("brokers", dig(get("/brokers", "/brokers"), "brokers"), terminal("brokers"), moving...)

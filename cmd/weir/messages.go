@@ -3,10 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
-	"errors"
-	"fmt"
 	"io"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -15,6 +12,7 @@ import (
 
 	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/inspect"
+	"github.com/weir-project/weir/internal/node"
 	"github.com/weir-project/weir/internal/visible"
 )
 
@@ -22,35 +20,65 @@ type messageFlags struct {
 	newest     int64
 	offset     string
 	since      string
+	until      string
 	partitions []int32
 	filters    []string
 	follow     bool
 	// uncommitted includes open and aborted transactions.
 	uncommitted bool
+	group       string
+	format      string
 }
 
 func newMessages(a *app) *cobra.Command {
 	var f messageFlags
 	return a.command("messages", useCluster, func(cmd *cobra.Command) {
-		flags := cmd.Flags()
-		flags.Int64VarP(&f.newest, "newest", "n", 10, "`N` messages: the newest, or the first from --offset or --since on (then all, unless given)")
-		flags.StringVar(&f.offset, "offset", "", "`OFFSET` to begin at in each partition; negative: from its end; or oldest, end")
-		flags.StringVar(&f.since, "since", "", "`TIME` to begin at: 10m or 2h (ago), 15:04, 2006-01-02T15:04:05Z")
-		flags.Int32SliceVar(&f.partitions, "partition", nil, "only these partitions, as `LIST`")
-		flags.StringArrayVar(&f.filters, "filter", nil, "only messages that match `EXPR`; can be given several times")
-		flags.BoolVarP(&f.follow, "follow", "f", false, "go on with new messages until Ctrl-C")
-		flags.BoolVar(&f.uncommitted, "uncommitted", false, "also messages of transactions that are open or were aborted")
-		a.outputFlag(cmd, cli.FormatTable, cli.FormatJSONL, cli.FormatJSON, cli.FormatRaw)
-	}, func(ctx context.Context, args []string) error {
-		q, err := f.query(args[0], a.given["newest"] != "", time.Now())
+		f.flags(cmd)
+		a.outputFlag(cmd, cli.FormatTable, cli.FormatText, cli.FormatJSONL, cli.FormatJSON, cli.FormatRaw)
+	}, a.onTarget(func(ctx context.Context, t *node.Target, args []string) error {
+		topics := slices.Compact(slices.Sorted(slices.Values(args)))
+		q, err := f.query(topics[0], a.given["newest"] != "", time.Now())
 		if err != nil {
 			return err
 		}
-		if a.output == cli.FormatJSON && f.follow {
-			return cli.UsageError("use -o jsonl", "-o json is one document, which --follow never ends")
+		p := &messagePrinter{a: a, topics: topics, out: bufio.NewWriterSize(a.stdout, 64<<10)}
+		if p.w, err = a.messageWriter(&f, topics, p.out); err != nil {
+			return err
 		}
-		return a.inspecting(ctx, func(i *inspect.Inspector) error { return a.printMessages(ctx, i, q) })
-	})
+		i, cl, err := t.OpenInspector(ctx)
+		if err != nil {
+			return err
+		}
+		defer cl.Close()
+		switch {
+		case f.group != "":
+			return p.asMember(ctx, i, f.membership(t, topics, q))
+		case len(topics) > 1:
+			return p.several(ctx, i, q)
+		}
+		return p.one(ctx, i, q)
+	}))
+}
+
+func (f *messageFlags) flags(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.Int64VarP(&f.newest, "newest", "n", 10, "`N` messages: the newest, or the first from --offset or --since on (then all, unless given)")
+	flags.StringVar(&f.offset, "offset", "", "`OFFSET` to begin at in each partition; negative: from its end; or oldest, end")
+	flags.StringVar(&f.since, "since", "", "`TIME` to begin at: 10m or 2h (ago), 15:04, 2006-01-02T15:04:05Z")
+	flags.StringVar(&f.until, "until", "", "`PLACE` to end before in each partition: an offset, a time, or end")
+	flags.Int32SliceVar(&f.partitions, "partition", nil, "only these partitions, as `LIST`")
+	flags.StringArrayVar(&f.filters, "filter", nil, "only messages that match `EXPR`; can be given several times")
+	flags.BoolVarP(&f.follow, "follow", "f", false, "go on with new messages until Ctrl-C")
+	flags.BoolVar(&f.uncommitted, "uncommitted", false, "also messages of transactions that are open or were aborted")
+	flags.StringVar(&f.group, "group", "", "read as a member of consumer `GROUP`, and commit its offsets")
+	flags.StringVar(&f.format, "format", "", "print each message as `TEXT` with %t %p %o %k %v %h %T, such as '%k: %v\\n'")
+	noEnv(flags, "group") // a variable that is left over must not move a group
+	for name, values := range map[string][]string{"offset": {"oldest", "end"}, "until": {"end"}} {
+		_ = cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
+	}
+	for _, name := range []string{"since", "format", "filter", "partition", "newest"} {
+		_ = cmd.RegisterFlagCompletionFunc(name, cobra.NoFileCompletions)
+	}
 }
 
 // query turns the flags into what to read.
@@ -64,6 +92,19 @@ func (f *messageFlags) query(topic string, counted bool, now time.Time) (q inspe
 	}
 	if f.offset != "" && f.since != "" {
 		return q, cli.UsageError("leave out one of them", "--offset and --since both say where to begin")
+	}
+	if f.follow && f.until != "" {
+		return q, cli.UsageError("leave out one of them", "--follow has no end, and --until names one")
+	}
+	if f.group != "" {
+		if err := f.checkGroup(); err != nil {
+			return q, err
+		}
+	}
+	if f.until != "" {
+		if q.Until, err = inspect.ParseUntil(f.until, now); err != nil {
+			return q, cli.UsageError("", "--until %w", err)
+		}
 	}
 	if q.Filter, err = inspect.ParseFilter(f.filters); err != nil {
 		return q, cli.UsageError("see weir messages --help", "--filter: %w", err)
@@ -79,7 +120,7 @@ func (f *messageFlags) query(topic string, counted bool, now time.Time) (q inspe
 			return q, cli.UsageError("", "--since %w", err)
 		}
 		q.From = inspect.AtTime(at)
-	default:
+	case f.group == "":
 		q.From = inspect.Newest(f.newest)
 		return q, nil
 	}
@@ -89,74 +130,53 @@ func (f *messageFlags) query(topic string, counted bool, now time.Time) (q inspe
 	return q, nil
 }
 
-// printMessages reads and prints. With a filter it says how many were looked at,
-// because an empty answer alone does not tell a wrong filter from a short topic.
-func (a *app) printMessages(ctx context.Context, i *inspect.Inspector, q inspect.Query) error {
-	out := bufio.NewWriterSize(a.stdout, 64<<10)
-	w := &messageWriter{out: out, format: a.output, screen: cli.NewScreen(a.stdout, a.env["NO_COLOR"] != "", a.env["TERM"])}
-	prog := cli.NewProgress(a.stderr)
-	// Readers compare offsets within one partition. JSON has what the API answers. A program
-	// that reads lines gets messages only.
-	q.Gaps = w.format == cli.FormatJSON || w.format == cli.FormatTable && w.screen.Live() && len(q.Partitions) == 1
-	scanned := func(p inspect.Progress) string {
-		return fmt.Sprintf("scanned %s, matched %s", cli.Thousands(p.Scanned), cli.Thousands(p.Matched))
-	}
-	q.OnProgress = func(p inspect.Progress) {
-		_ = out.Flush() // the next write meets the same error
-		if q.Filter != nil && !q.Follow {
-			prog.Show(scanned(p))
-		}
-	}
-	p, err := i.Read(ctx, q, func(m inspect.Message) error {
-		if err := w.write(m); err != nil {
-			return err
-		}
-		if q.Follow && out.Buffered() > 0 {
-			return out.Flush()
-		}
-		return nil
-	})
-	prog.Done()
-	if err != nil {
-		return err
-	}
-	if err := errors.Join(w.end(), out.Flush()); err != nil {
-		return fmt.Errorf("write output: %w", err)
-	}
-	if q.Filter != nil {
-		a.stderr.Linef("%s", scanned(p))
-	} else if p.Matched == 0 && !q.Follow {
-		a.stderr.Linef("%s", nothingThere(q.Topic, p))
-	}
-	if p.Trimmed > 0 {
-		a.stderr.Linef("%s offsets were deleted by retention while reading", cli.Thousands(p.Trimmed))
-	}
-	if p.Incomplete {
-		a.stderr.Linef("some of the newest messages were left out: they are too large to hold all of them")
-	}
-	return nil
-}
-
-// nothingThere explains an empty result: where each partition that was read ends.
-func nothingThere(topic string, p inspect.Progress) string {
-	var ends []string
-	for _, id := range slices.Sorted(maps.Keys(p.End)) {
-		ends = append(ends, fmt.Sprintf("%d at offset %s", id, cli.Thousands(p.End[id])))
-	}
-	return fmt.Sprintf("no messages in %s from there on; the partitions end: %s", visible.Text(topic), strings.Join(ends, ", "))
-}
-
 // messageWriter prints messages in one format.
 type messageWriter struct {
 	out    io.Writer
 	format string
 	screen *cli.Screen
+	layout *messageLayout // of --format; nil without
+	names  int            // columns for the names of several topics
 	n      int
 }
 
+// messageWriter makes the writer that the flags ask for.
+func (a *app) messageWriter(f *messageFlags, topics []string, out io.Writer) (*messageWriter, error) {
+	w := &messageWriter{out: out, format: a.output, screen: cli.NewScreen(a.stdout, a.env["NO_COLOR"] != "", a.env["TERM"])}
+	if a.output == cli.FormatJSON && f.follow {
+		return nil, cli.UsageError("use -o jsonl", "-o json is one document, which --follow never ends")
+	}
+	if f.format != "" {
+		if a.given["output"] == "--output" {
+			return nil, cli.UsageError("leave out one of them", "--format and --output both say how to print")
+		}
+		layout, err := parseLayout(f.format, w.screen.Live())
+		if err != nil {
+			return nil, cli.UsageError("see weir messages --help", "--format: %w", err)
+		}
+		w.layout, w.format = layout, ""
+	}
+	if len(topics) > 1 {
+		for _, t := range topics {
+			w.names = max(w.names, min(visible.Width(visible.Text(t)), maxTopicColumns))
+		}
+	}
+	return w, nil
+}
+
+// maxTopicColumns is how much of a line the name of its topic may take.
+const maxTopicColumns = 24
+
 func (w *messageWriter) write(m inspect.Message) (err error) {
 	w.n++
+	if w.layout != nil {
+		_, err = w.out.Write(w.layout.line(m))
+		return err
+	}
 	switch w.format {
+	case cli.FormatText:
+		_, err = io.WriteString(w.out, w.clip(eventLine(m))+"\n")
+		return err
 	case cli.FormatRaw:
 		_, err = w.out.Write(append(m.Value[:len(m.Value):len(m.Value)], '\n'))
 		return err
@@ -172,12 +192,34 @@ func (w *messageWriter) write(m inspect.Message) (err error) {
 	case cli.FormatJSONL:
 		return writeMessageJSON(w.out, m)
 	}
-	text := messageLine(m, w.screen, w.screen.Columns()) + "\n"
+	text := w.line(m) + "\n"
 	if m.Gap != nil {
 		text = w.screen.Paint(cli.Dim, "("+m.Gap.String()+")") + "\n" + text
 	}
 	_, err = io.WriteString(w.out, text)
 	return err
+}
+
+// line is a message's line of the table: with its topic where there are several.
+func (w *messageWriter) line(m inspect.Message) string {
+	columns := w.screen.Columns()
+	if w.names == 0 {
+		return messageLine(m, w.screen, columns)
+	}
+	topic := visible.Clip(visible.Text(m.Topic), w.names)
+	topic += strings.Repeat(" ", max(0, w.names-visible.Width(topic))+1)
+	if columns > 0 {
+		columns = max(columns-w.names-1, 1)
+	}
+	return w.screen.Paint(cli.Dim, topic) + messageLine(m, w.screen, columns)
+}
+
+// clip shortens a line to the terminal's width.
+func (w *messageWriter) clip(s string) string {
+	if columns := w.screen.Columns(); columns > 0 {
+		return visible.Clip(s, columns)
+	}
+	return s
 }
 
 func (w *messageWriter) end() (err error) {

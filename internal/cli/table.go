@@ -15,7 +15,8 @@ const (
 	FormatTable = "table"
 	FormatJSON  = "json"
 	FormatJSONL = "jsonl"
-	FormatRaw   = "raw" // messages only
+	FormatRaw   = "raw"  // messages only
+	FormatText  = "text" // messages only
 )
 
 // Table prints rows in aligned columns. Numbers are aligned to the right. Hidden

@@ -80,8 +80,8 @@ const (
 	offsetsAtOnce = 8
 )
 
-// Activity describes what happens in a topic. An unknown name is ErrNoTopic. What a broker
-// does not tell is a warning.
+// Activity describes what happens in a topic. An unknown name is ErrNoTopic. A broker
+// that does not answer is a warning.
 func (i *Inspector) Activity(ctx context.Context, name string, now time.Time) (a Activity, err error) {
 	defer wrap(&err, "describe what happens in a topic")
 	meta, d, err := i.lookUp(ctx, name)

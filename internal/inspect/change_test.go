@@ -63,7 +63,7 @@ func TestResetPlan(t *testing.T) {
 		if got, _ := b.read(inspect.Query{From: inspect.AtTime(time.UnixMilli(ms))}); len(got) != 27 {
 			t.Errorf("from %d ms: %d messages, want 27", ms, len(got))
 		}
-		if got, _ := b.read(inspect.Query{Until: time.UnixMilli(ms)}); len(got) != 0 {
+		if got, _ := b.read(inspect.Query{Until: inspect.AtTime(time.UnixMilli(ms))}); len(got) != 0 {
 			t.Errorf("until %d ms: %d messages, want none", ms, len(got))
 		}
 	}

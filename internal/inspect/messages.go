@@ -58,9 +58,9 @@ type Query struct {
 	// Partitions restricts to these; empty means all.
 	Partitions []int32
 	From       Target
-	// Until ends each partition before its first message that is not older. Zero
-	// means the end that the partition has when reading begins.
-	Until time.Time
+	// Until ends each partition before that place. The zero value means the end that the
+	// partition has when reading begins.
+	Until Target
 	// Follow goes on with what is written after the end, until ctx ends. It cannot
 	// be combined with Until.
 	Follow bool
@@ -180,7 +180,7 @@ func (i *Inspector) begin(ctx context.Context, q Query, each func(Message) error
 	r := &reading{i: i, q: q, each: each, end: LastStable, from: map[int32]int64{}, to: map[int32]int64{}, low: map[int32]int64{},
 		progress: Progress{Next: map[int32]int64{}, End: map[int32]int64{}}}
 	switch {
-	case q.Follow && !q.Until.IsZero():
+	case q.Follow && q.Until.mode != targetNone:
 		return nil, errors.New("following has no end: leave out either")
 	case q.From.mode == targetNewest && q.From.n < 0:
 		return nil, fmt.Errorf("newest %d messages: a number below 0", q.From.n)
@@ -229,11 +229,9 @@ func (r *reading) bounds(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var until kadm.ListedOffsets
-	if !r.q.Until.IsZero() {
-		if until, err = AtTime(r.q.Until).after(ctx, r.i, r.q.Topic); err != nil {
-			return err
-		}
+	until, err := r.q.Until.after(ctx, r.i, r.q.Topic)
+	if err != nil {
+		return err
 	}
 	var kept []int32
 	var silent error
@@ -246,8 +244,8 @@ func (r *reading) bounds(ctx context.Context) error {
 		case err != nil:
 			return err
 		}
-		if o, ok := until.Lookup(r.q.Topic, p); ok && o.Err == nil && o.Offset >= 0 {
-			hi = min(hi, o.Offset)
+		if r.q.Until.mode != targetNone {
+			hi = r.q.Until.in(r.q.Topic, p, lo, hi, Unknown, until)
 		}
 		if r.q.From.mode == targetNewest && r.q.From.each != nil {
 			hi = max(lo, min(hi, r.q.From.each[p]))

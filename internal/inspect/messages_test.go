@@ -49,7 +49,12 @@ func TestRead(t *testing.T) {
 	b.expect("offset", inspect.Query{From: inspect.AtOffset(2)}, 7, 8)
 	b.expect("offset from the end", inspect.Query{From: inspect.AtOffset(-1)}, 5, 7, 8)
 	b.expect("time", inspect.Query{From: inspect.AtTime(epoch.Add(5 * time.Millisecond))}, 5, 6, 7, 8)
-	b.expect("until", inspect.Query{From: inspect.AtTime(epoch.Add(3 * time.Millisecond)), Until: epoch.Add(7 * time.Millisecond)}, 3, 4, 5, 6)
+	b.expect("until", inspect.Query{From: inspect.AtTime(epoch.Add(3 * time.Millisecond)), Until: inspect.AtTime(epoch.Add(7 * time.Millisecond))}, 3, 4, 5, 6)
+	b.expect("until an offset", inspect.Query{Until: inspect.AtOffset(2)}, 1, 2, 3, 4, 5, 6)
+	b.expect("until an offset from the end", inspect.Query{Until: inspect.AtOffset(-1)}, 1, 2, 3, 4, 6)
+	b.expect("until the end", inspect.Query{Until: inspect.End()}, 1, 2, 3, 4, 5, 6, 7, 8)
+	b.expect("until a time that has not come", inspect.Query{Until: inspect.AtTime(epoch.Add(time.Hour))}, 1, 2, 3, 4, 5, 6, 7, 8)
+	b.expect("newest before a time", inspect.Query{From: inspect.Newest(3), Until: inspect.AtTime(epoch.Add(6 * time.Millisecond))}, 3, 4, 5)
 	b.expect("end", inspect.Query{From: inspect.End()})
 	p := b.expect("limit", inspect.Query{MaxMessages: 5}, 1, 2, 3, 4, 5)
 	if p.Stopped != inspect.StoppedLimit {
@@ -84,7 +89,7 @@ func TestReadErrors(t *testing.T) {
 	if _, err := b.Read(t.Context(), inspect.Query{Topic: topic, Partitions: []int32{3}}, none); !errors.Is(err, inspect.ErrNoTopic) {
 		t.Error(err)
 	}
-	if _, err := b.Read(t.Context(), inspect.Query{Topic: topic, Follow: true, Until: epoch}, none); err == nil {
+	if _, err := b.Read(t.Context(), inspect.Query{Topic: topic, Follow: true, Until: inspect.AtTime(epoch)}, none); err == nil {
 		t.Error("followed to an end")
 	}
 	if _, err := b.Read(t.Context(), inspect.Query{Topic: topic, Filter: &inspect.Filter{Regexp: "("}}, none); err == nil {

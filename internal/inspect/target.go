@@ -32,6 +32,9 @@ const (
 	targetBy
 )
 
+// IsZero reports whether no place was named.
+func (t Target) IsZero() bool { return t.mode == targetNone }
+
 // Oldest is the first message that is retained.
 func Oldest() Target { return Target{mode: targetOldest} }
 
@@ -105,6 +108,19 @@ func ParseStart(s string) (Target, error) {
 		return Target{}, fmt.Errorf("%q is not an offset: give a number, oldest or end", s)
 	}
 	return AtOffset(n), nil
+}
+
+// ParseUntil reads where reading ends: end, an offset, of which a negative one counts from
+// the end, or a time as ParseTime reads it. What lies there is not read.
+func ParseUntil(s string, now time.Time) (Target, error) {
+	if t, err := ParseStart(s); err == nil && t.mode != targetOldest {
+		return t, nil
+	}
+	at, err := ParseTime(s, now)
+	if err != nil {
+		return Target{}, fmt.Errorf("%q is not a place to end: give end, an offset, -N (from the end), or a time such as 2h (ago) or 2006-01-02T15:04:05Z", s)
+	}
+	return AtTime(at), nil
 }
 
 // ParseTarget reads where a reset moves a group: oldest, end, an offset, +N or -N from
