@@ -24,7 +24,7 @@ func TestActionsFromATerminal(t *testing.T) {
 	for _, listen := range []string{"127.0.0.1:0", "off"} {
 		t.Run(listen, func(t *testing.T) {
 			t.Parallel()
-			env := testEnv(t, "WEIR_RATE=300", "WEIR_PORTS="+portList(freePorts(t, 4)))
+			env := testEnv(t, "WEIR_RATE=300")
 			up := start(t, env, "", "up", "--listen", listen)
 			up.stderr.waitFor(t, "Ctrl-C stops", startPatience)
 			waitCounted(t, env, 100)

@@ -61,7 +61,7 @@ func verified(t *testing.T, env []string) map[string]any {
 // everything, stop, up again.
 func TestUp(t *testing.T) {
 	t.Parallel()
-	env := testEnv(t, "WEIR_RATE=300", "WEIR_PORTS="+portList(freePorts(t, 4))) // of which no client gets one while a broker is down
+	env := testEnv(t, "WEIR_RATE=300")
 	up := start(t, env, "", "up")
 	up.stderr.waitFor(t, "Ctrl-C stops", startPatience)
 	banner := up.stderr.String()

@@ -184,7 +184,7 @@ func TestAnArchiveIsOfABrokerThatEndedInOrder(t *testing.T) {
 			n := f.nodes[nodes-1]
 			n.died = func(b local.Broker) { died <- b }
 			// It runs until its record is written, as a broker does.
-			script := "#!/bin/sh\nuntil [ -s " + n.record() + " ]; do sleep 0.01; done\nfor a; do case $a in -XX:ArchiveClassesAtExit=*) echo classes >\"${a#*=}\";; esac; done\n" + end + "\n"
+			script := "#!/bin/sh\nuntil [ -s '" + n.record() + "' ]; do sleep 0.01; done\nfor a; do case $a in -XX:ArchiveClassesAtExit=*) echo classes >\"${a#*=}\";; esac; done\n" + end + "\n"
 			if err := os.WriteFile(n.program.java, []byte(script), 0o700); err != nil {
 				t.Fatal(err)
 			}

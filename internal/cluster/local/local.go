@@ -68,8 +68,8 @@ type Config struct {
 // The ports that Free chooses from: below those that operating systems give to
 // outgoing connections (from 32768 on Linux, from 49152 elsewhere).
 const (
-	lowestPort  = 20000
-	highestPort = 29999
+	lowestPort  = 12000
+	highestPort = 31999
 )
 
 // given are the ports that Free has returned: a broker binds its port seconds later, so
