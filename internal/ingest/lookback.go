@@ -32,8 +32,9 @@ func (s *session) behind(e *event.Event) int64 {
 
 // tells reports whether the filter can tell if an event was stored that upstream sends so
 // late. Where it cannot, the topics are read back as far as the event is old. They do not
-// help where that is more than the filter can hold, and where the event's partition no longer
-// has what was stored then.
+// help where that is more than the filter can hold, and where the event's topic no longer has
+// all that was stored then: nobody knows in which of its partitions the event would lie, since
+// the topic may have had fewer.
 func (s *session) tells(ctx context.Context, e *event.Event, at int64) (bool, error) {
 	f := s.filter
 	if f.has(e.Sum) {
@@ -61,20 +62,11 @@ func (s *session) tells(ctx context.Context, e *event.Event, at int64) (bool, er
 			return false, fmt.Errorf("look back in the topics: %w", err)
 		}
 	}
-	return !s.trimmed[s.place(e)], nil
-}
-
-// place returns the partition of an event.
-func (s *session) place(e *event.Event) kafka.TopicPartition {
-	topic := s.tx.topics[e.Route].name
-	if topic == s.cfg.Topics.DeadLetter {
-		return kafka.TopicPartition{Topic: topic, Partition: s.partition}
-	}
-	return kafka.TopicPartition{Topic: topic, Partition: max(e.Hash, 0) % s.partitions[topic]}
+	return !s.trimmed[s.tx.topics[e.Route].name], nil
 }
 
 // since returns the ranges that hold what was stored since a time in Unix microseconds, or
-// nil where they are too long. It notes the partitions of which some of that is deleted.
+// nil where they are too long. It notes the topics of which some of that is deleted.
 func (s *session) since(ctx context.Context, us int64) ([]kafka.Range, error) {
 	names := s.cfg.eventTopics()
 	whole, err := kafka.Bounds(ctx, s.cl, names...)
@@ -86,15 +78,14 @@ func (s *session) since(ctx context.Context, us int64) ([]kafka.Range, error) {
 		return nil, err
 	}
 	out := []kafka.Range{}
-	s.trimmed, s.partitions = map[kafka.TopicPartition]bool{}, map[string]int32{}
+	s.trimmed = map[string]bool{}
 	records := int64(s.filter.n + s.memory.spare)
 	for tp, tail := range tails {
-		s.partitions[tp.Topic]++
 		if tp.Topic == s.cfg.Topics.DeadLetter && tp.Partition != s.partition {
 			continue
 		}
 		if start := whole[tp].Start; start > 0 && tail.Start <= start {
-			s.trimmed[tp] = true
+			s.trimmed[tp.Topic] = true
 		}
 		records += tail.End - tail.Start
 		out = append(out, kafka.Range{TopicPartition: tp, From: tail.Start, To: tail.End})

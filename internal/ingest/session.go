@@ -28,10 +28,9 @@ type session struct {
 	// late is the upstream time, in Unix microseconds, before which an event of the batch in
 	// hand may have been forgotten by the filter.
 	late int64
-	// trimmed are the partitions that no longer hold all that was stored since filter.since,
-	// and partitions how many each topic has: of the last look back.
-	trimmed    map[kafka.TopicPartition]bool
-	partitions map[string]int32
+	// trimmed are the topics that no longer hold all that was stored since filter.since: of the
+	// last look back.
+	trimmed map[string]bool
 	// beyond is a time, in Unix microseconds, since which the topics are known not to tell
 	// what was stored; toldOld is when an event from before it was last logged.
 	beyond  int64
