@@ -379,6 +379,11 @@ func TestTransactionsAreDescribed(t *testing.T) {
 		t.Fatalf("producer %d is not among those of the partition", p.id)
 	}
 	equal(t, "first offset of its transaction", producers[top].Partitions[0].ActiveProducers.Sorted()[i].CurrentTxnStartOffset, 1)
+	known := 2 // with the idempotent producer of the first record
+	if differs(t, "active-producers") {
+		known = 1
+	}
+	equal(t, "producers of the partition", len(producers[top].Partitions[0].ActiveProducers), known)
 	p.commit()
 	ended := "CompleteCommit"
 	if differs(t, "ended-transactions") {
