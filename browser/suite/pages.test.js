@@ -360,6 +360,9 @@ test('a broker is killed and restarted from the page, and the overview tells', {
     await broker.locator('.badge.bad').waitFor();
     await until('the others to lead', async () => number(await broker.locator('dd').nth(1).innerText()) === 0);
     if (shots) { await page.goto('/'); await page.waitForSelector('.lane .flag-name'); await page.waitForTimeout(3000); await page.screenshot({ path: `${shots}/overview-killed.png` }); await page.goto('/brokers'); }
+    await page.goto('/topics/bluesky-events');
+    await page.waitForSelector('p[role=status] .badge.warn:has-text("partitions under-replicated")');
+    await page.goto('/brokers');
     await broker.locator('button:has-text("Restart")').click();
     await page.waitForSelector('text=/broker 1 was restarted/');
     await broker.locator('.badge.ok').waitFor();

@@ -55,7 +55,10 @@ export default {
     let chips = [];
     const light = () => chips.forEach((c, i) => { c.classList.toggle('landed', landed.has(i)); put(c, 'P' + i + (Number(landed.get(i)) > 1 ? ' +' + count(landed.get(i)) : '')); });
 
+    const counted = el('p.dim');
     const draw = async () => {
+      put(counted, Object.values(app.state?.streams || {}).some((x) => x.topic === topic.value)
+        ? 'weir counts your record like any other. weir verify lists it separately, because it has no sequence number.' : '');
       const mine = ++round;
       value.disabled = nothing.checked;
       put(go, Number(amount.value) > 0 ? `Write ${many(Number(amount.value), 'record')}` : 'Write the record');
@@ -137,7 +140,7 @@ export default {
     el('p.actions.change', null, go, end), failed, done);
     const notice = el('p.unless-changes.dim', null, 'No record can be written from here now. See the top of the page.');
     const copied = el('div');
-    root.append(el('h1', null, 'Produce'), el('p.dim', null, 'weir counts your record like any other. weir verify lists it separately, because it has no sequence number.'), notice, copied, el('section.card.narrow', null, form), command.root);
+    root.append(el('h1', null, 'Produce'), counted, notice, copied, el('section.card.narrow', null, form), command.root);
 
     /** Fills in a message that is to be sent once more. @param {string} place partition:offset */
     async function copy(place) {

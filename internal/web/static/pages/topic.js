@@ -21,6 +21,7 @@ export default {
     const activity = activitySection(app, name);
     const groups = el('tbody');
     const problem = el('div');
+    const lacking = el('p', { role: 'status', hidden: true });
     /** @type {Table<any>} */
     const parts = new Table({ label: 'partitions', key: (p) => String(p.partition), columns: [
       { title: 'Partition', num: true, cell: (e, p) => put(e, p.partition) },
@@ -34,7 +35,7 @@ export default {
     const settings = settingsCard(path, app, () => load());
     const changes = topicChanges(name, app, () => load());
     root.append(
-      el('h1', null, name), facts, problem,
+      el('h1', null, name), facts, lacking, problem,
       el('p.actions', null, el('a.button', { href: path + '/messages' }, 'Messages'), el('a.button', { href: path + '/messages?live=1' }, 'Live tail'), el('a.button.change', { href: '/produce?topic=' + encodeURIComponent(name) }, 'Produce')),
       el('section.card', null, el('h2', null, 'Partitions'), lanes.root, el('p.dim', null, 'A flag is a group\'s committed offset, and the distance to the right end is its lag. The bar is what the log retains.')),
       el('section.card', null, chart.root),
@@ -52,6 +53,8 @@ export default {
         command.set(d.command, d.requests, d.others);
         problem.replaceChildren(...(d.warnings || []).map((/** @type {string} */ w) => el('p.alert', null, w)));
         last = d.last_record;
+        lacking.replaceChildren(...(d.offline ? [badge('bad', many(d.offline, 'partition') + ' without a leader')] : []), ...(d.under_replicated ? [badge('warn', many(d.under_replicated, 'partition') + ' under-replicated')] : []));
+        lacking.hidden = !lacking.firstChild;
       } catch (e) { problem.replaceChildren(el('p.alert', { role: 'alert' }, /** @type {Error} */ (e).message)); }
     };
     /** @type {string|undefined} */
