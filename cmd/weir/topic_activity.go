@@ -11,6 +11,7 @@ import (
 	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/inspect"
 	"github.com/weir-project/weir/internal/visible"
+	"github.com/weir-project/weir/internal/watch"
 )
 
 func newTopicActivity(a *app) *cobra.Command {
@@ -45,7 +46,7 @@ func (a *app) printActivity(t inspect.Activity) error {
 		return []any{x.TransactionalID, x.State, agoOrNone(x.Started, now), cli.IDs(x.Partitions), time.Duration(x.TimeoutMS) * time.Millisecond}
 	}, "TRANSACTIONAL ID", "STATE", "STARTED", "PARTITIONS", ">ABORTED AFTER")
 	return a.writeOne(t, func() string {
-		text := fmt.Sprintf("%s: %d producers known, %d open transactions", visible.Text(t.Topic), len(t.Producers), len(t.Transactions))
+		text := fmt.Sprintf("%s: %s known, %s", visible.Text(t.Topic), watch.Plural(len(t.Producers), "producer"), watch.Plural(len(t.Transactions), "open transaction"))
 		if t.Earlier > 0 {
 			text += fmt.Sprintf("; %s offsets are older than the hours below", cli.Thousands(t.Earlier))
 		}
