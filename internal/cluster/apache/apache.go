@@ -312,18 +312,21 @@ func (c *Cluster) Run(ctx context.Context) error {
 }
 
 // Close stops the brokers cleanly, all at once, and kills those that do not end
-// within 15 s. Acknowledged records are on disk either way.
+// within 15 s, or within a minute where one writes the archive of its classes.
+// Acknowledged records are on disk either way.
 func (c *Cluster) Close() error {
 	c.close.Do(func() {
 		if c.client != nil {
 			c.client.Close()
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
-		defer cancel()
 		var g errgroup.Group
 		for _, n := range c.nodes {
 			if n != nil {
-				g.Go(func() error { return n.close(ctx) })
+				g.Go(func() error {
+					ctx, cancel := context.WithTimeout(context.Background(), n.patience())
+					defer cancel()
+					return n.close(ctx)
+				})
 			}
 		}
 		c.closed = g.Wait()

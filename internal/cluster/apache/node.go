@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/weir-project/weir/internal/cluster/local"
 	"github.com/weir-project/weir/internal/disk"
@@ -33,6 +34,7 @@ type node struct {
 	asked  string        // the reason when this process ended it
 	reason string        // why there is no process
 	closed bool          // it never starts again
+	writes bool          // cmd writes the archive of its classes when it ends
 }
 
 func (n *node) config() string  { return filepath.Join(n.dir, "server.properties") }
@@ -89,7 +91,7 @@ func (n *node) start(freshLog bool) error {
 		n.reason = "its process could not be recorded"
 		return fmt.Errorf("start broker %d: %w", n.id, err)
 	}
-	n.cmd, n.ended, n.asked, n.reason = cmd, make(chan struct{}), "", ""
+	n.cmd, n.ended, n.asked, n.reason, n.writes = cmd, make(chan struct{}), "", "", archive != ""
 	go n.wait(cmd, archive, n.ended)
 	return nil
 }
@@ -169,6 +171,16 @@ func (n *node) broker() local.Broker {
 		b.Alive, b.PID = true, n.cmd.Process.Pid
 	}
 	return b
+}
+
+// patience is how long the process may take to end when it is asked to.
+func (n *node) patience() time.Duration {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.writes {
+		return time.Minute
+	}
+	return 15 * time.Second
 }
 
 // close ends the process, with SIGKILL when ctx ends first, and lets no other start.
