@@ -64,7 +64,7 @@ func TestStreamsGroup(t *testing.T) {
 	}
 	ctx, top, group := testCtx(t), topic(t, 2), name(t)
 	produce(t, top, 0, "first", "second")
-	look, err := inspect.New(inspect.Config{Client: plain})
+	look, err := inspect.New(inspect.Config{Client: plain, Timeout: patience})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,7 +139,7 @@ func TestStreamsGroup(t *testing.T) {
 // What weir does to groups works whatever the type and the name of the group.
 func TestGroupChanges(t *testing.T) {
 	t.Parallel()
-	look, err := inspect.New(inspect.Config{Client: plain})
+	look, err := inspect.New(inspect.Config{Client: plain, Timeout: patience})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -206,7 +206,7 @@ func changeGroup(t *testing.T, look *inspect.Inspector, typ, group string, opts 
 // members have left.
 func TestShareGroupChanges(t *testing.T) {
 	t.Parallel()
-	look, err := inspect.New(inspect.Config{Client: plain})
+	look, err := inspect.New(inspect.Config{Client: plain, Timeout: patience})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,7 +17,7 @@ import (
 // and deleted under a consumer, and created again.
 func TestTopicChanges(t *testing.T) {
 	t.Parallel()
-	look, err := inspect.New(inspect.Config{Client: plain})
+	look, err := inspect.New(inspect.Config{Client: plain, Timeout: patience})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -173,18 +173,17 @@ func (n *node) broker() local.Broker {
 	return b
 }
 
-// patience is how long the process may take to end when it is asked to.
-func (n *node) patience() time.Duration {
+// writesArchive reports whether the process writes the archive of its classes when it ends.
+func (n *node) writesArchive() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.writes {
-		return time.Minute
-	}
-	return 15 * time.Second
+	return n.cmd != nil && n.writes
 }
 
-// close ends the process, with SIGKILL when ctx ends first, and lets no other start.
-func (n *node) close(ctx context.Context) error {
+// close ends the process, with SIGKILL where it takes longer than patience, and lets no other start.
+func (n *node) close(patience time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
 	n.mu.Lock()
 	n.closed = true
 	n.mu.Unlock()

@@ -98,16 +98,19 @@ export default {
       const chunk = rate > 0 ? Math.max(1, Math.round(rate * seconds)) : atOnce;
       const start = Date.now();
       let sent = 0;
+      /** @type {() => (string|Node)[]} */
+      let written = () => ['Nothing is written.'];
       while (sent < all && !stopped && !gone) {
         const a = await app.api(path, { ...record, count: Math.min(chunk, atOnce, all - sent), first: sent + 1, rate });
         sent += a.records;
         note(a);
         const at = link(a.partition, a.offset, `offset ${count(a.offset)} of partition ${a.partition}`);
-        done.replaceChildren(sent < all && !stopped ? `Writing: ${count(sent)} of ${many(all, 'record')}, the last one at ` : `${many(sent, 'record')} ${sent === 1 ? 'is' : 'are'} written, the last one at `, at);
+        written = () => [`${many(sent, 'record')} ${sent === 1 ? 'is' : 'are'} written, the last one at `, at];
+        done.replaceChildren(...(sent < all && !stopped ? [`Writing: ${count(sent)} of ${many(all, 'record')}, the last one at `, at] : written()));
         const wait = rate > 0 && sent < all ? start + sent * 1000 / rate - Date.now() : 0;
         if (wait > 0) await new Promise((f) => { setTimeout(f, Math.min(wait, 2000)); });
       }
-      if (stopped && sent < all) done.prepend(`Stopped. `);
+      if (stopped && sent < all) done.replaceChildren('Stopped. ', ...written());
     }
     const form = el('form.stack', { onsubmit: async (/** @type {Event} */ e) => {
       e.preventDefault();
