@@ -74,7 +74,7 @@ func (s *sending) stored(topic string, n int) (list []*kgo.Record) {
 		s.t.Fatal(err)
 	}
 	defer cl.Close()
-	ctx, cancel := context.WithTimeout(s.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
 	defer cancel()
 	for len(list) < n {
 		fetches := cl.PollFetches(ctx)

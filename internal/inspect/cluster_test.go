@@ -195,7 +195,7 @@ func TestShareGroup(t *testing.T) {
 	b := newBench(t)
 	b.write(at(0, 1))
 	cl := b.client(kgo.ShareGroup("shared"), kgo.ConsumeTopics(topic), kgo.WithContext(t.Context()))
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for {
 		d, err := b.Group(ctx, "shared")

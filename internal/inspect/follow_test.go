@@ -12,7 +12,7 @@ import (
 	"github.com/weir-project/weir/internal/inspect"
 )
 
-const followPatience = 30 * time.Second
+const followPatience = 2 * time.Minute
 
 // following is a Read that follows the topic.
 type following struct {

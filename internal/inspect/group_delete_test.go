@@ -174,7 +174,7 @@ func (b *bench) shareMember(ctx context.Context, group string) *kgo.Client {
 func TestShareGroupsLoseWholeTopics(t *testing.T) {
 	b := newBench(t)
 	b.write(at(0, 1))
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	first, second := b.shareMember(ctx, "shared"), b.shareMember(ctx, "second")
 	plan, err := b.PlanDeleteGroup(ctx, "second", nil)

@@ -220,10 +220,11 @@ func TestStop(t *testing.T) {
 
 // TestBrokersThatAreGone: the writing ends, and says what is not known.
 func TestBrokersThatAreGone(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	for name, o := range map[string]send.Options{"idempotent": {}, "a transaction": {Transaction: "t"}} {
 		w, _ := b.writer(topic, o)
-		w.Patience = 500 * time.Millisecond
+		w.Patience = 3 * time.Second
 		var once sync.Once
 		from, to := io.Pipe()
 		w.Progress = func(int64) { once.Do(func() { b.cluster.Close(); _, _ = io.WriteString(to, "b\n"); _ = to.Close() }) }
