@@ -80,6 +80,21 @@ func (c *actions) ask(ctx context.Context, method, path string, body, answer any
 	return cli.ConnectError("start it again with weir up or weir cluster", "the running weir does not answer on %s: %w", c.running.Control, cli.Brief(err))
 }
 
+// change asks for the plan of a change of what has a name, calls show with it, and does it when
+// show returns no error. body makes the request, which is a plan without a confirmation. It
+// returns the answer to the change.
+func change[A any](ctx context.Context, c *actions, path, name string, body func(confirm string) any, show func(A) error) (done A, err error) {
+	var plan A
+	if err := c.post(ctx, path, body(""), &plan); err != nil {
+		return done, err
+	}
+	if err := show(plan); err != nil {
+		return done, err
+	}
+	err = c.post(ctx, path, body(name), &done)
+	return done, err
+}
+
 // awaitEvery is how often await reads.
 const awaitEvery = 200 * time.Millisecond
 

@@ -52,15 +52,8 @@ func changeGroup[A any](ctx context.Context, a *app, name, operation string, bod
 		return err
 	}
 	defer c.close()
-	var plan, done A
-	path := groupPath(name, operation)
-	if err := c.post(ctx, path, body(""), &plan); err != nil {
-		return err
-	}
-	if err := show(plan); err != nil {
-		return err
-	}
-	if err := c.post(ctx, path, body(name), &done); err != nil {
+	done, err := change(ctx, c, groupPath(name, operation), name, body, show)
+	if err != nil {
 		return err
 	}
 	return after(c, done)

@@ -39,7 +39,7 @@ type streamEvent struct {
 	LogAction string `json:"log_action"`
 }
 
-// eventLine is an event as a line that people read: who did what. A message that is no event
+// eventLine is an event as a line that people read: who did what. A message that is not an event
 // of the two streams is its key and its value.
 func eventLine(m inspect.Message) string {
 	var kind string

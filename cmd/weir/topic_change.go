@@ -62,20 +62,6 @@ func topicPath(topic, operation string) string {
 	return "/topics/" + url.PathEscape(topic) + "/" + operation
 }
 
-// changeTopic asks for the plan of a change, calls show with it, and does it when show returns
-// no error. It returns the answer to the change.
-func changeTopic[A any](ctx context.Context, c *actions, topic, operation string,
-	body func(confirm string) any, show func(A) error) (done A, err error) {
-	var plan A
-	if err := c.post(ctx, topicPath(topic, operation), body(""), &plan); err != nil {
-		return done, err
-	}
-	if err := show(plan); err != nil {
-		return done, err
-	}
-	return done, c.post(ctx, topicPath(topic, operation), body(topic), &done)
-}
-
 // settingFlag adds --config.
 func settingFlag(cmd *cobra.Command, words *[]string, usage string) {
 	cmd.Flags().StringArrayVar(words, "config", nil, usage)
@@ -217,7 +203,7 @@ func newTopicAddPartitions(a *app) *cobra.Command {
 		body := func(confirm string) any {
 			return web.PartitionsRequest{To: now.Partitions + int(more), Confirm: confirm}
 		}
-		done, err := changeTopic(ctx, c, topic, "partitions", body, func(plan web.PartitionsAnswer) error {
+		done, err := change(ctx, c, topicPath(topic, "partitions"), topic, body, func(plan web.PartitionsAnswer) error {
 			a.stderr.Linef("%s has %d partitions and gets %d; Kafka cannot remove them again", visible.Text(topic), plan.Plan.From, plan.Plan.To)
 			if plan.Plan.KeysMove {
 				a.stderr.Linef("keys move: a key chooses its partition by the number of partitions, so new records of a key can go to another " +
@@ -256,7 +242,7 @@ func newTopicTruncate(a *app) *cobra.Command {
 		topic := args[0]
 		request := func(confirm string) any { body.Confirm = confirm; return body }
 		planned := int64(0)
-		done, err := changeTopic(ctx, c, topic, "truncate", request, func(plan web.TruncateAnswer) error {
+		done, err := change(ctx, c, topicPath(topic, "truncate"), topic, request, func(plan web.TruncateAnswer) error {
 			planned = plan.Plan.Messages
 			err := cli.TableOf(plan.Plan.Partitions, func(p inspect.TruncatePartition) []any {
 				return []any{p.Partition, p.Low, p.To, cli.Thousands(p.Deleted)}

@@ -127,7 +127,7 @@ func (i *Inspector) hours(ctx context.Context, a *Activity, d kadm.TopicDetail, 
 			from = at
 		}
 	})
-	if from.Equal(end) { // there is no message, or one of the future only
+	if from.Equal(end) { // the log is empty, or has messages of the future only
 		return first, nil
 	}
 	if oldest := end.Add(-maxHours * time.Hour); from.Before(oldest) {
@@ -199,7 +199,9 @@ func (i *Inspector) partitionSizes(ctx context.Context, meta kadm.Metadata, d ka
 func (i *Inspector) producers(ctx context.Context, a *Activity, d kadm.TopicDetail) (warnings []string) {
 	ctx, cancel := context.WithTimeout(ctx, i.cfg.Timeout)
 	defer cancel()
-	all, err := i.admin.DescribeProducers(ctx, kadm.TopicsSet{d.Topic: setOf(d.Partitions.Numbers())})
+	var partitions kadm.TopicsSet
+	partitions.Add(d.Topic, d.Partitions.Numbers()...)
+	all, err := i.admin.DescribeProducers(ctx, partitions)
 	if err != nil {
 		return []string{fmt.Sprintf("describe producers: %v", err)}
 	}
@@ -271,12 +273,4 @@ func (i *Inspector) transactions(ctx context.Context, open map[int64][]int32) ([
 		out = append(out, t)
 	}
 	return out, nil
-}
-
-func setOf(ids []int32) map[int32]struct{} {
-	set := map[int32]struct{}{}
-	for _, id := range ids {
-		set[id] = struct{}{}
-	}
-	return set
 }

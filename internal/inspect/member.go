@@ -11,6 +11,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/weir-project/weir/internal/scan"
 )
 
 const (
@@ -80,13 +82,8 @@ func (i *Inspector) ReadAsMember(ctx context.Context, m Membership, each func(Me
 	return r.progress, err
 }
 
-type topicPartition struct {
-	topic     string
-	partition int32
-}
-
 // places is an offset for each of some partitions.
-type places = map[topicPartition]int64
+type places = map[scan.TopicPartition]int64
 
 // membership is the state of one ReadAsMember.
 type membership struct {
@@ -138,7 +135,8 @@ func (r *membership) bounds(ctx context.Context) error {
 			if err != nil && !r.m.Follow {
 				return err
 			}
-			r.low[topicPartition{topic, p}], r.end[topicPartition{topic, p}] = low, end
+			tp := scan.TopicPartition{Topic: topic, Partition: p}
+			r.low[tp], r.end[tp] = low, end
 		}
 	}
 	return nil
@@ -162,7 +160,7 @@ func (r *membership) assigned(ctx context.Context, _ *kgo.Client, added map[stri
 	}
 	for topic, partitions := range added {
 		for _, p := range partitions {
-			tp := topicPartition{topic, p}
+			tp := scan.TopicPartition{Topic: topic, Partition: p}
 			at := r.low[tp]
 			if r.m.FromEnd {
 				at = r.end[tp]
@@ -181,7 +179,7 @@ func (r *membership) lost(_ context.Context, _ *kgo.Client, gone map[string][]in
 	r.moved = time.Now()
 	for topic, partitions := range gone {
 		for _, p := range partitions {
-			delete(r.at, topicPartition{topic, p})
+			delete(r.at, scan.TopicPartition{Topic: topic, Partition: p})
 		}
 	}
 }
@@ -284,8 +282,9 @@ func (r *membership) commit(ctx context.Context, next map[string]map[int32]kgo.E
 	defer r.mu.Unlock()
 	for topic, partitions := range next {
 		for p, o := range partitions {
-			if _, ok := r.at[topicPartition{topic, p}]; ok {
-				r.at[topicPartition{topic, p}] = o.Offset
+			tp := scan.TopicPartition{Topic: topic, Partition: p}
+			if _, ok := r.at[tp]; ok {
+				r.at[tp] = o.Offset
 			}
 		}
 	}

@@ -220,22 +220,20 @@ func (s *Server) reset(r *http.Request, req ResetRequest) (a ResetAnswer, err er
 	return a, err
 }
 
-// confirmed returns an error unless the confirmation of a change is the group's name.
-func confirmed(confirm, group string) error {
-	if confirm != group {
-		return badRequest("confirm is not the group's name: type %q", group)
+// confirmed reports whether a change is confirmed, which is to give the name of what (a group
+// or a topic) is changed. Another name is an error.
+func confirmed(confirm, what, name string) (bool, error) {
+	if confirm != "" && confirm != name {
+		return false, badRequest("confirm is not the %s's name: type %q", what, name)
 	}
-	return nil
+	return confirm != "", nil
 }
 
-// apply does a change of a topic that was confirmed, and reports whether it was.
-func apply(r *http.Request, confirm, topic string, change func(context.Context) error) (bool, error) {
-	switch confirm {
-	case "":
-		return false, nil
-	case topic:
-		err := change(r.Context())
-		return err == nil, err
+// apply does a change where it is confirmed, and reports whether it was done.
+func apply(r *http.Request, confirm, what, name string, change func(context.Context) error) (bool, error) {
+	ok, err := confirmed(confirm, what, name)
+	if ok {
+		err = change(r.Context())
 	}
-	return false, badRequest("confirm is not the topic's name: type %q", topic)
+	return ok && err == nil, err
 }

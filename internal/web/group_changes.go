@@ -11,19 +11,13 @@ import (
 
 // applied does what was planned for a group where the request confirms it, and logs it as
 // text and where it was asked for.
-func (s *Server) applied(r *http.Request, confirm string, apply func(context.Context) error, kind, text string) (bool, error) {
-	if confirm == "" {
-		return false, nil
-	}
+func (s *Server) applied(r *http.Request, confirm string, change func(context.Context) error, kind, text string) (bool, error) {
 	group := groupName(r)
-	if err := confirmed(confirm, group); err != nil {
-		return false, err
+	done, err := apply(r, confirm, "group", group, change)
+	if done {
+		s.cfg.Watch.Note(watch.Entry{Kind: kind, Group: group, Text: text + " from " + origin(r)})
 	}
-	if err := apply(r.Context()); err != nil {
-		return false, err
-	}
-	s.cfg.Watch.Note(watch.Entry{Kind: kind, Group: group, Text: text + " from " + origin(r)})
-	return true, nil
+	return done, err
 }
 
 // partitionFlags are the flags of a command for topics and partitions.

@@ -48,13 +48,12 @@ func (s *Server) replay(r *http.Request, req ReplayRequest) (a ReplayAnswer, err
 	if s.cfg.Replay == nil || s.cfg.Tallies == nil {
 		return a, conflict("a replay counts into Redis, and no Redis is known: give --redis")
 	}
-	if req.Confirm != "" {
-		if err := confirmed(req.Confirm, group); err != nil {
-			return a, err
-		}
+	begin, err := confirmed(req.Confirm, "group", group)
+	if err != nil {
+		return a, err
 	}
 	a.Plan, err = s.cfg.Inspector.PlanReplay(r.Context(), inspect.ReplayQuery{Group: group, Into: req.Into, Topic: req.Topic, Tallies: s.cfg.Tallies})
-	if err == nil && req.Confirm != "" {
+	if err == nil && begin {
 		err = s.beginReplay(r, a.Plan)
 		a.Started = err == nil
 	}

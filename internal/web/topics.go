@@ -132,7 +132,7 @@ func (s *Server) addPartitions(r *http.Request, req PartitionsRequest) (a Partit
 	if a.Plan, err = s.cfg.Inspector.PlanPartitions(r.Context(), topic, req.To); err != nil {
 		return a, err
 	}
-	if a.Applied, err = apply(r, req.Confirm, topic, a.Plan.Apply); err != nil {
+	if a.Applied, err = apply(r, req.Confirm, "topic", topic, a.Plan.Apply); err != nil {
 		return a, err
 	}
 	if a.Applied {
@@ -171,11 +171,9 @@ func (s *Server) truncate(r *http.Request, req TruncateRequest) (a TruncateAnswe
 		return a, err
 	}
 	c := command{words: "topics truncate", args: []string{topic}, flags: []string{"--before", strings.Replace(req.Before, "latest", "end", 1)}}
-	for _, p := range req.Partitions {
-		c.flags = append(c.flags, "--partition", strconv.Itoa(int(p)))
-	}
+	c.flags = append(c.flags, partitionFlags(nil, req.Partitions)...)
 	a.how = s.truncateOthers(by(c.shown(s.cfg.Where.Kafka), "Metadata", "ListOffsets", "DescribeConfigs", "DeleteRecords"), a.Plan)
-	if a.Applied, err = apply(r, req.Confirm, topic, a.Plan.Apply); err != nil {
+	if a.Applied, err = apply(r, req.Confirm, "topic", topic, a.Plan.Apply); err != nil {
 		return a, err
 	}
 	if a.Applied {
@@ -201,7 +199,7 @@ func (s *Server) deleteTopic(r *http.Request, req DeleteTopicRequest) (a DeleteT
 	if a.Plan, err = s.cfg.Inspector.PlanDelete(r.Context(), topic); err != nil {
 		return a, err
 	}
-	if a.Applied, err = apply(r, req.Confirm, topic, a.Plan.Apply); err != nil {
+	if a.Applied, err = apply(r, req.Confirm, "topic", topic, a.Plan.Apply); err != nil {
 		return a, err
 	}
 	if a.Applied {
