@@ -25,7 +25,10 @@ import (
 	"strings"
 )
 
-const kfake = "github.com/twmb/franz-go/pkg/kfake"
+const (
+	kfake   = "github.com/twmb/franz-go/pkg/kfake"
+	brokers = "github.com/weir-project/weir/internal/cluster/embedded"
+)
 
 // targets are the systems that students and servers have.
 var targets = []string{"darwin/amd64", "darwin/arm64", "linux/amd64", "linux/arm64", "windows/amd64", "windows/arm64"}
@@ -71,20 +74,19 @@ func run(out, version string, wanted []string) error {
 			return fmt.Errorf("%q is not SYSTEM/ARCHITECTURE, such as %s", target, targets[0])
 		}
 		name := "weir-" + system + "-" + arch
-		args := []string{"build", "-trimpath", "-ldflags", "-s -w -X main.version=" + version, "-o", filepath.Join(out, name)}
-		if version == "" {
-			args[3] = "-s -w"
+		args, flags := []string{"build", "-trimpath"}, "-s -w"
+		if version != "" {
+			flags += " -X main.version=" + version
 		}
 		if system == "windows" {
 			name += ".exe"
-			args[len(args)-1] += ".exe"
 			modfile, err := withSharedFiles(temp)
 			if err != nil {
 				return err
 			}
-			args = append(args, "-modfile", modfile)
+			args, flags = append(args, "-modfile", modfile), flags+" -X "+brokers+".sharedFiles=yes"
 		}
-		if err := build(append(args, "./cmd/weir"), system, arch); err != nil {
+		if err := build(append(args, "-ldflags", flags, "-o", filepath.Join(out, name), "./cmd/weir"), system, arch); err != nil {
 			return err
 		}
 		sum, err := checksum(filepath.Join(out, name))
