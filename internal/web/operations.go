@@ -86,6 +86,10 @@ func (s *Server) operations() []route {
 		{"POST", "/learn/{station}/answer", "Answer the question of a station", takes(false, s.learnAnswer), nil},
 		{"POST", "/learn/{station}/check", "Look whether the task of a station is done", answers(s.learnCheck), nil},
 		{"POST", "/learn/reset", "Start a station over, or all of them", takes(false, s.learnReset), nil},
+		{"GET", "/docs", "The documents in reading order", answers(s.docsPages), nil},
+		{"GET", "/docs/page", "One document as nodes (?path=)", answers(s.docsPage), []param{{"path", "of the list; empty for the start page", false}}},
+		{"GET", "/docs/search", "The sections of documents that contain every word (?q=)", answers(s.docsSearch), []param{{"q", "words", false}}},
+		{"GET", "/terms", "The terms of the glossary", answers(s.terms), nil},
 		{"GET", "/openapi.json", "This list as an OpenAPI document", answers(s.openAPI), nil},
 	}
 	for i := range routes {
