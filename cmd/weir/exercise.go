@@ -280,4 +280,3 @@ func verdictError(r *exercise.Report) error {
 	}
 	return &cli.Error{Code: cli.ExitUnclear, Err: fmt.Errorf("the check of %s is inconclusive", r.Exercise), Hint: r.Hint}
 }
-

@@ -131,7 +131,9 @@ func (a *app) checkAll(ctx context.Context, dir string, f *checkFlags) error {
 
 // worstGrade makes one error of all grades, nil where every submission passed.
 func worstGrade(grades []grade) error {
-	is := func(v exercise.Verdict) func(grade) bool { return func(g grade) bool { return g.Error == "" && g.Verdict == v } }
+	is := func(v exercise.Verdict) func(grade) bool {
+		return func(g grade) bool { return g.Error == "" && g.Verdict == v }
+	}
 	switch {
 	case slices.ContainsFunc(grades, is(exercise.Wrong)):
 		return &cli.Error{Code: cli.ExitFailed, Err: errors.New("not every submission passed"), Hint: "the reasons are in the table"}

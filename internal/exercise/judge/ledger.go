@@ -104,7 +104,9 @@ func (l *Ledger) In(partitions ...int32) Counts {
 }
 
 // Since counts the events that were written at or after a time.
-func (l *Ledger) Since(t time.Time) Counts { return l.count(func(e Event) bool { return !e.At.Before(t) }) }
+func (l *Ledger) Since(t time.Time) Counts {
+	return l.count(func(e Event) bool { return !e.At.Before(t) })
+}
 
 func (l *Ledger) count(in func(Event) bool) Counts {
 	l.mu.Lock()
