@@ -90,6 +90,10 @@ func (s *Server) operations() []route {
 		{"GET", "/docs/page", "One document as nodes (?path=)", answers(s.docsPage), []param{{"path", "of the list; empty for the start page", false}}},
 		{"GET", "/docs/search", "The sections of documents that contain every word (?q=)", answers(s.docsSearch), []param{{"q", "words", false}}},
 		{"GET", "/terms", "The terms of the glossary", answers(s.terms), nil},
+		{"GET", "/exercises", "The exercises, each with its last verdict", answers(s.exercises), nil},
+		{"GET", "/exercises/{name}", "An exercise: its instructions and its last report", answers(s.exercise), nil},
+		{"GET", "/exercises/{name}/starter.zip", "A starter program (?lang=python|go)", endpoint{handle: s.starter, content: "application/zip"},
+			[]param{{"lang", "python (default) or go", false}}},
 		{"GET", "/openapi.json", "This list as an OpenAPI document", answers(s.openAPI), nil},
 	}
 	for i := range routes {

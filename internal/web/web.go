@@ -78,6 +78,8 @@ type Config struct {
 	Labs *Labs
 	// Learn has the stations to learn with; nil for none.
 	Learn *learn.Course
+	// Exercises is where the reports of exercises are kept; empty for none.
+	Exercises string
 	// Ready says why the program is not ready to serve, nil when it is.
 	Ready func() error
 	// Metrics answers /metrics; nil for none.
