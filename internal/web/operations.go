@@ -81,6 +81,11 @@ func (s *Server) operations() []route {
 		{"GET", "/labs/reports/{report}/plot.svg", "Its plot", endpoint{handle: s.labPlot, content: "image/svg+xml"}, nil},
 		{"GET", "/labs/compare", "Two reports of one lab side by side (?a=&b=)", answers(s.labCompare),
 			[]param{{"a", "the name of a report", false}, {"b", "the name of another", false}}},
+		{"GET", "/learn", "The stations to learn with, and the learner's progress", answers(s.learnList), nil},
+		{"GET", "/learn/{station}", "One station, by its number or name: text, question, task, picture, check", answers(s.learnStation), nil},
+		{"POST", "/learn/{station}/answer", "Answer the question of a station", takes(false, s.learnAnswer), nil},
+		{"POST", "/learn/{station}/check", "Look whether the task of a station is done", answers(s.learnCheck), nil},
+		{"POST", "/learn/reset", "Start a station over, or all of them", takes(false, s.learnReset), nil},
 		{"GET", "/openapi.json", "This list as an OpenAPI document", answers(s.openAPI), nil},
 	}
 	for i := range routes {
