@@ -120,7 +120,7 @@ func backpressureCheck(_ context.Context, l *look) (Check, error) {
 	}
 	predicted, err := strconv.ParseFloat(given.Given, 64)
 	if err != nil || predicted <= 0 {
-		return notYet("your prediction is %s ms: give a time above 0", given.Given), nil //nolint:nilerr // the learner sees why
+		return notYet(fmt.Sprintf("your prediction is %s ms: give a time above 0", given.Given)), nil //nolint:nilerr // the learner sees why
 	}
 	list, err := l.reports(backpressure)
 	if err != nil {
@@ -142,7 +142,7 @@ func backpressureCheck(_ context.Context, l *look) (Check, error) {
 			reason = result.Reason
 		}
 	}
-	return notYet("%s", reason), nil
+	return notYet(reason), nil
 }
 
 // compared holds a prediction, in milliseconds, against a report.
@@ -168,7 +168,7 @@ func compared(r keptReport, predicted float64) Check {
 			}}
 		}
 	}
-	return notYet("%s", reason)
+	return notYet(reason)
 }
 
 // batchingStation: the learner compares two settings of a producer.
@@ -230,7 +230,7 @@ func batchingCheck(_ context.Context, l *look) (Check, error) {
 			}
 		}
 	}
-	return notYet("%s", reason), nil
+	return notYet(reason), nil
 }
 
 // labs are the labs that have reports, batching last, so that its reason is the one that is shown.

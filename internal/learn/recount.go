@@ -3,6 +3,8 @@ package learn
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 
 	"github.com/weir-project/weir/internal/inspect"
@@ -45,7 +47,7 @@ func (l *look) recount(ctx context.Context, group, topic string) (r recounted, e
 		cache.known = map[string]*readRange{}
 	}
 	budget := int64(maxRecount)
-	for _, id := range sortedPartitions(parts) {
+	for _, id := range slices.Sorted(maps.Keys(parts)) {
 		t := parts[id]
 		r.partitions++
 		r.counted += t.Sum()

@@ -16,6 +16,7 @@ import (
 // replicationStation: the learner kills the broker that leads partition 0, and restarts it.
 var replicationStation = station{number: 9, name: "replication", minutes: 8, unavailable: noReplicas, question: replicationQuestion, check: replicationCheck,
 	observe: observeReplication,
+	names:   func(l *look) []string { return []string{"{leader}", l.leader()} },
 	picture: func(ctx context.Context, l *look) (Picture, error) {
 		topic := l.replicatedTopic()
 		if all, err := trails[failoverTrail](l); err == nil {
@@ -126,7 +127,7 @@ type failoverTrail struct {
 	Was int32 `json:"was"`
 	Now int32 `json:"now"`
 	// Shrunk says that Was left the in-sync replicas, of which ISR were left.
-	Shrunk bool  `json:"shrunk,omitempty"`
+	Shrunk bool    `json:"shrunk,omitempty"`
 	ISR    []int32 `json:"isr,omitempty"`
 	// Mark is the newest record then, and where the partition ended.
 	Mark *markedRecord `json:"mark,omitempty"`
@@ -221,7 +222,8 @@ func (t *failoverTrail) follow(ctx context.Context, l *look, topic string, p kad
 	}
 	t.Written = t.Written || end > t.Mark.End
 	if !t.Back && slices.Contains(p.ISR, t.Was) && len(p.ISR) == len(p.Replicas) {
-		if t.Back = digest == t.Mark.Digest && end >= t.Mark.End; !t.Back {
+		same := t.Mark.Digest == "" || digest == t.Mark.Digest // no record was there
+		if t.Back = same && end >= t.Mark.End; !t.Back {
 			t.changed = fmt.Sprintf("offset %d of partition 0 of topic %s does not hold the record that it held before the restart", t.Mark.Offset, topic)
 		}
 	}
@@ -251,12 +253,12 @@ func replicationCheck(_ context.Context, l *look) (Check, error) {
 	if t.Was < 0 && t.follower < 0 {
 		topic = l.replicatedTopic()
 		if t = all[topic]; t == nil {
-			return notYet("weir has not looked at topic %s yet: check again", topic), nil
+			return notYet(fmt.Sprintf("weir has not looked at topic %s yet: check again", topic)), nil
 		}
-		return notYet("broker %d leads partition 0 of topic %s, and all its replicas are in sync: kill that broker", t.Leader, topic), nil
+		return notYet(fmt.Sprintf("broker %d leads partition 0 of topic %s, and all its replicas are in sync: kill that broker", t.Leader, topic)), nil
 	}
 	if t.Was < 0 {
-		return notYet("broker %d left the in-sync replicas of partition 0 of topic %s, but it was a follower there: restart it, and kill the leader, which is broker %d", t.follower, topic, t.Leader), nil
+		return notYet(fmt.Sprintf("broker %d left the in-sync replicas of partition 0 of topic %s, but it was a follower there: restart it, and kill the leader, which is broker %d", t.follower, topic, t.Leader)), nil
 	}
 	result := Check{Seen: []string{fmt.Sprintf("the leader of partition 0 of topic %s moved from broker %d to broker %d", topic, t.Was, t.Now)}}
 	if !t.Shrunk {

@@ -227,9 +227,7 @@ func programQuestion(_ context.Context, l *look) (question, error) {
 type exerciseReport struct {
 	Exercise string `json:"exercise"`
 	Verdict  string `json:"verdict"`
-	Command  any    `json:"command"`
 	Headline string `json:"headline"`
-	Started  any    `json:"started"`
 }
 
 const (
