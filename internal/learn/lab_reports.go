@@ -120,7 +120,7 @@ func backpressureCheck(_ context.Context, l *look) (Check, error) {
 	}
 	predicted, err := strconv.ParseFloat(given.Given, 64)
 	if err != nil || predicted <= 0 {
-		return notYet(fmt.Sprintf("your prediction is %s ms: give a time above 0", given.Given)), nil //nolint:nilerr // the learner sees why
+		return notYetf("your prediction is %s ms: give a time above 0", given.Given), nil //nolint:nilerr // the learner sees why
 	}
 	list, err := l.reports(backpressure)
 	if err != nil {

@@ -20,10 +20,8 @@ var persistenceStation = station{number: 8, name: "persistence", minutes: 10, qu
 		if topic == "" {
 			topic = l.topic()
 		}
-		if p, err := persistedOn(l); err == nil {
-			if _, t := nearest(p.Groups, (*replayTrail).steps); t != nil {
-				topic, group = t.Topic, t.Group
-			}
+		if _, t, err := persistedNow(l); err == nil && t != nil {
+			topic, group = t.Topic, t.Group
 		}
 		return l.lanes(ctx, PictureLanes, topic, group)
 	}}
@@ -99,8 +97,10 @@ type markedRecord struct {
 type replayTrail struct {
 	Group string `json:"group"`
 	Topic string `json:"topic"`
-	// Total is the sum of the committed offsets at the last sample, Before that before the reset.
+	// Total is the sum of the committed offsets at the last sample, Most the highest one, Before that
+	// before the reset.
 	Total  int64 `json:"total"`
+	Most   int64 `json:"most"`
 	Before int64 `json:"before,omitempty"`
 	// Reset says that the offsets went back to the start of the log, Again that they passed Before again.
 	Reset bool `json:"reset,omitempty"`
@@ -132,6 +132,24 @@ func persistedOn(l *look) (*persisted, error) {
 		p.Groups = map[string]*replayTrail{}
 	}
 	return p, nil
+}
+
+// persistedNow is a copy of what the observer knows now, and the group that has come furthest; nil for none.
+func persistedNow(l *look) (persisted, *replayTrail, error) {
+	l.c.observing.Lock()
+	defer l.c.observing.Unlock()
+	p, err := persistedOn(l)
+	if err != nil {
+		return persisted{}, nil, err
+	}
+	now := *p
+	now.Groups = nil
+	_, best := nearest(p.Groups, (*replayTrail).steps)
+	if best == nil {
+		return now, nil, nil
+	}
+	t := *best
+	return now, &t, nil
 }
 
 func observePersistence(ctx context.Context, l *look, s sample) error {
@@ -268,7 +286,7 @@ func (p *persisted) follow(ctx context.Context, l *look, group, topic string, co
 	t := p.Groups[key]
 	if t == nil {
 		if len(p.Groups) < maxTrails {
-			p.Groups[key] = &replayTrail{Group: group, Topic: topic, Total: total}
+			p.Groups[key] = &replayTrail{Group: group, Topic: topic, Total: total, Most: total}
 		}
 		return false, nil
 	}
@@ -281,12 +299,12 @@ func (p *persisted) follow(ctx context.Context, l *look, group, topic string, co
 			return false, err
 		}
 		if t.partly = !atStart; atStart {
-			t.Reset, t.Before = true, max(t.Before, t.Total)
+			t.Reset, t.Before = true, t.Most
 		}
 	case t.Reset:
 		t.Again = total >= t.Before
 	}
-	t.Total = total
+	t.Total, t.Most = total, max(t.Most, total)
 	return t.steps() != before, nil
 }
 
@@ -310,7 +328,7 @@ func (l *look) atStart(ctx context.Context, topic string, committed map[int32]in
 }
 
 func persistenceCheck(ctx context.Context, l *look) (Check, error) {
-	p, err := persistedOn(l)
+	p, t, err := persistedNow(l)
 	if err != nil {
 		return Check{}, err
 	}
@@ -320,8 +338,7 @@ func persistenceCheck(ctx context.Context, l *look) (Check, error) {
 		result.Seen = append(result.Seen, fmt.Sprintf("the brokers were stopped and started; the record at offset %d of partition %d of topic %s is the same",
 			p.Mark.Offset, p.Mark.Partition, p.Mark.Topic))
 	}
-	_, t := nearest(p.Groups, (*replayTrail).steps)
-	result.Reason, err = p.missing(ctx, l, t, &result)
+	result.Reason, err = l.replayMissing(ctx, t, &result)
 	if own && !p.Restarted && err == nil {
 		first := "weir has not seen its brokers stop and start again: stop weir with Ctrl-C, and start it with the same command"
 		switch {
@@ -339,8 +356,8 @@ func persistenceCheck(ctx context.Context, l *look) (Check, error) {
 	return result, err
 }
 
-// missing is what is missing of the replay; it adds what was seen.
-func (p *persisted) missing(ctx context.Context, l *look, t *replayTrail, result *Check) (string, error) {
+// replayMissing is what is missing of the replay; it adds what was seen.
+func (l *look) replayMissing(ctx context.Context, t *replayTrail, result *Check) (string, error) {
 	if t == nil {
 		return "weir sees no group of yours with committed offsets: read a topic as a member of a group", nil
 	}

@@ -19,10 +19,8 @@ var replicationStation = station{number: 9, name: "replication", minutes: 8, una
 	names:   func(l *look) []string { return []string{"{leader}", l.leader()} },
 	picture: func(ctx context.Context, l *look) (Picture, error) {
 		topic := l.replicatedTopic()
-		if all, err := trails[failoverTrail](l); err == nil {
-			if name, t := nearest(all, (*failoverTrail).steps); t != nil && t.steps() > 1 {
-				topic = name
-			}
+		if name, t, ok, err := furthest(l, (*failoverTrail).steps); err == nil && ok && t.steps() > 1 {
+			topic = name
 		}
 		return l.lanes(ctx, PictureReplicas, topic, "")
 	}}
@@ -242,23 +240,18 @@ func (l *look) newestOf(ctx context.Context, topic string) (*markedRecord, error
 }
 
 func replicationCheck(_ context.Context, l *look) (Check, error) {
-	all, err := trails[failoverTrail](l)
+	topic, t, ok, err := furthest(l, (*failoverTrail).steps)
 	if err != nil {
 		return Check{}, err
 	}
-	topic, t := nearest(all, (*failoverTrail).steps)
-	if t == nil {
+	if l.replicatedTopic() == "" {
 		return notYet("weir sees no topic whose partition 0 has two or more replicas: create one with three replicas"), nil
 	}
-	if t.Was < 0 && t.follower < 0 {
-		topic = l.replicatedTopic()
-		if t = all[topic]; t == nil {
-			return notYet(fmt.Sprintf("weir has not looked at topic %s yet: check again", topic)), nil
-		}
-		return notYet(fmt.Sprintf("broker %d leads partition 0 of topic %s, and all its replicas are in sync: kill that broker", t.Leader, topic)), nil
+	if !ok || t.Was < 0 && t.follower < 0 {
+		return notYetf("broker %s leads partition 0 of topic %s, and all its replicas are in sync: kill that broker", l.leader(), l.replicatedTopic()), nil
 	}
 	if t.Was < 0 {
-		return notYet(fmt.Sprintf("broker %d left the in-sync replicas of partition 0 of topic %s, but it was a follower there: restart it, and kill the leader, which is broker %d", t.follower, topic, t.Leader)), nil
+		return notYetf("broker %d left the in-sync replicas of partition 0 of topic %s, but it was a follower there: restart it, and kill the leader, which is broker %d", t.follower, topic, t.Leader), nil
 	}
 	result := Check{Seen: []string{fmt.Sprintf("the leader of partition 0 of topic %s moved from broker %d to broker %d", topic, t.Was, t.Now)}}
 	if !t.Shrunk {

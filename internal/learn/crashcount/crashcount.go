@@ -1,4 +1,4 @@
-// Package counter has the counter of the station about delivery semantics: a consumer that counts
+// Package crashcount has the counter of the station about delivery semantics: a consumer that counts
 // the events of a topic in Redis, at least once or exactly once, and that learners kill. It owns the
 // loop, and the note in the data directory that says how often a run did not end cleanly. It does
 // not own the scripts in Redis, and it judges nothing.
@@ -6,7 +6,7 @@
 // Both semantics count in the same way and commit the same offsets every five seconds. They differ in
 // where a run begins: at the offsets that are committed to Kafka, or at those that Redis stores with
 // the counts and changes in the same step.
-package counter
+package crashcount
 
 import (
 	"context"
@@ -41,9 +41,11 @@ func Group(semantics string) string { return "counter-" + semantics }
 const CommitEvery = 5 * time.Second
 
 const (
-	// sessionTimeout is the shortest that brokers allow by default: a killed member keeps its
-	// partitions that long.
+	// sessionTimeout is the shortest that brokers allow by default.
 	sessionTimeout = 6 * time.Second
+	// instance makes the counter a static member: a run that follows a killed one takes its place at
+	// once, instead of waiting until the session times out.
+	instance       = "the-counter"
 	heartbeatEvery = time.Second
 	// answerWithin bounds the last commit.
 	answerWithin = 5 * time.Second
@@ -110,7 +112,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		return err
 	}
 	if err = r.loop(ctx); err == nil {
-		err = r.commit(context.WithoutCancel(ctx))
+		err = r.finish(context.WithoutCancel(ctx))
 	}
 	return errors.Join(err, end(err == nil))
 }
@@ -119,7 +121,7 @@ func (r *run) options() []kgo.Opt {
 	opts := []kgo.Opt{
 		kgo.ConsumerGroup(Group(r.cfg.Semantics)), kgo.ConsumeTopics(r.cfg.Topic),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
-		kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(),
+		kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(), kgo.InstanceID(instance), kgo.Balancers(kgo.RangeBalancer()),
 		kgo.SessionTimeout(sessionTimeout), kgo.HeartbeatInterval(heartbeatEvery),
 		kgo.OnPartitionsRevoked(func(ctx context.Context, _ *kgo.Client, _ map[string][]int32) { _ = r.commit(ctx) }), // the next one counts again what was not committed
 	}
@@ -248,6 +250,23 @@ func (r *run) count(ctx context.Context, fetches kgo.Fetches) error {
 		r.next[batches[i].Partition] = batches[i].Next
 	}
 	r.cfg.Progress(r.at)
+	return nil
+}
+
+// finish commits, and leaves the group, which a static member has to ask for.
+func (r *run) finish(ctx context.Context) error {
+	if err := r.commit(ctx); err != nil {
+		return err
+	}
+	r.cl.CloseAllowingRebalance()
+	cl, err := r.cfg.Kafka.NewClient()
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
+	_, _ = kadm.NewClient(cl).LeaveGroup(ctx, kadm.LeaveGroup(Group(r.cfg.Semantics)).InstanceIDs(instance)) // otherwise the session times out soon
 	return nil
 }
 

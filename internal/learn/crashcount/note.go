@@ -1,4 +1,4 @@
-package counter
+package crashcount
 
 import (
 	"encoding/json"
