@@ -118,7 +118,8 @@ func (c *Course) watched(ctx context.Context, p *saved) (*look, sample, error) {
 				l.cluster, l.before = state.Cluster.ID, set(names)
 			}
 			if known || c.cfg.Own != "" {
-				return l, sampleOfState(state), nil
+				s := sampleOfState(state)
+				return l, s, l.addUnread(ctx, &s)
 			}
 		}
 	}
@@ -128,6 +129,53 @@ func (c *Course) watched(ctx context.Context, p *saved) (*look, sample, error) {
 	}
 	s, err := l.sample(ctx)
 	return l, s, err
+}
+
+// maxUnread bounds for how many topics a sample asks for what addUnread adds.
+const maxUnread = 10
+
+// addUnread adds to the lag of groups the records of partitions in which they have no committed offset.
+// Many clients commit nothing for a partition that was empty, and Kafka counts no lag there.
+func (l *look) addUnread(ctx context.Context, s *sample) error {
+	lacking := map[string][]string{} // groups by topic
+	for _, name := range sortedNames(s.groups) {
+		for topic := range s.groups[name].committed {
+			if !l.ownGroup(name) && (lacking[topic] != nil || len(lacking) < maxUnread) {
+				lacking[topic] = append(lacking[topic], name)
+			}
+		}
+	}
+	for topic, groups := range lacking {
+		if s.state != nil && l.meta.Topics == nil { // the live state knows where nothing is to be asked
+			t := s.state.Topics[topic]
+			groups = slices.DeleteFunc(groups, func(g string) bool { return t == nil || len(s.groups[g].committed[topic]) >= t.Partitions })
+		}
+		if len(groups) == 0 {
+			continue
+		}
+		meta, err := l.metadata(ctx)
+		if err != nil {
+			return err
+		}
+		groups = slices.DeleteFunc(groups, func(g string) bool { return len(s.groups[g].committed[topic]) >= len(meta.Topics[topic].Partitions) })
+		if len(groups) == 0 {
+			continue
+		}
+		parts, err := l.partitions(ctx, topic)
+		if err != nil {
+			return err
+		}
+		for _, name := range groups {
+			g := s.groups[name]
+			for _, p := range parts {
+				if _, ok := g.committed[topic][p.Partition]; !ok && g.lag != inspect.Unknown {
+					g.lag += p.End - p.Start
+				}
+			}
+			s.groups[name] = g
+		}
+	}
+	return nil
 }
 
 // observeNow gives the station a sample of this moment.
@@ -160,7 +208,10 @@ func (l *look) sample(ctx context.Context) (sample, error) {
 	for i := range list {
 		s.groups[list[i].Name] = sampleOf(&list[i])
 	}
-	return s, err
+	if err != nil {
+		return s, err
+	}
+	return s, l.addUnread(ctx, &s)
 }
 
 // sampleOfState makes a sample of the live state.
