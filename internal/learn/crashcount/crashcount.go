@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -32,6 +33,14 @@ const (
 
 // Semantics are all of them.
 var Semantics = []string{AtLeastOnce, ExactlyOnce}
+
+// Known returns an error for semantics that no counter has.
+func Known(semantics string) error {
+	if !slices.Contains(Semantics, semantics) {
+		return fmt.Errorf("semantics %.60q are unknown: choose one of %s", semantics, strings.Join(Semantics, ", "))
+	}
+	return nil
+}
 
 // Group is the consumer group, and the name of the counts in Redis.
 func Group(semantics string) string { return "counter-" + semantics }
@@ -90,8 +99,8 @@ type run struct {
 
 // Run counts until ctx ends. Then it commits its offsets, leaves the group and returns nil.
 func Run(ctx context.Context, cfg Config) (err error) {
-	if !slices.Contains(Semantics, cfg.Semantics) {
-		return fmt.Errorf("semantics %q are unknown: choose one of %q", cfg.Semantics, Semantics)
+	if err := Known(cfg.Semantics); err != nil {
+		return err
 	}
 	if cfg.Every <= 0 {
 		cfg.Every = CommitEvery
