@@ -241,11 +241,12 @@ func TestPersistenceOfCounts(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
 	store, _ := h.redis()
-	h.cfg.BrokersStarted = time.Time{} // beside an existing cluster, which weir cannot stop
+	h.cfg.Own, h.cfg.BrokersStarted = "", time.Time{} // beside an existing cluster, which weir cannot stop
 	var err error
 	if h.Course, err = learn.New(h.cfg); err != nil {
 		t.Fatal(err)
 	}
+	h.stays("persistence", "in a topic of yours") // its topics are not the learner's, but those from now on
 	h.create(payments, 1)
 	h.write(payments, 0, "a", "b", "c")
 	d, err := h.admin.ListTopics(t.Context(), payments)

@@ -185,6 +185,7 @@ type Course struct {
 	memory map[string]any // by station and cluster: what observers remember between two samples
 
 	recounts recountCache
+	opened   time.Time
 }
 
 // New checks the configuration. It starts nothing.
@@ -195,7 +196,7 @@ func New(cfg Config) (*Course, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Course{cfg: cfg, progress: &progress{path: cfg.Path}, memory: map[string]any{}}, nil
+	return &Course{cfg: cfg, progress: &progress{path: cfg.Path}, memory: map[string]any{}, opened: time.Now()}, nil
 }
 
 // List returns all stations.

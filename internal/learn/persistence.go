@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 
@@ -105,6 +106,8 @@ type replayTrail struct {
 	// Reset says that the offsets went back to the start of the log, Again that they passed Before again.
 	Reset bool `json:"reset,omitempty"`
 	Again bool `json:"again,omitempty"`
+	// At is when it came a step further, in Unix milliseconds.
+	At int64 `json:"at"`
 
 	partly bool // the offsets went back, but not to the start
 }
@@ -144,7 +147,13 @@ func persistedNow(l *look) (persisted, *replayTrail, error) {
 	}
 	now := *p
 	now.Groups = nil
-	_, best := nearest(p.Groups, (*replayTrail).steps)
+	var best *replayTrail
+	for _, name := range sortedNames(p.Groups) {
+		t := p.Groups[name]
+		if best == nil || t.Again && !best.Again || t.Again == best.Again && t.At > best.At {
+			best = t
+		}
+	}
 	if best == nil {
 		return now, nil, nil
 	}
@@ -305,7 +314,11 @@ func (p *persisted) follow(ctx context.Context, l *look, group, topic string, co
 		t.Again = total >= t.Before
 	}
 	t.Total, t.Most = total, max(t.Most, total)
-	return t.steps() != before, nil
+	if t.steps() == before {
+		return false, nil
+	}
+	t.At = time.Now().UnixMilli()
+	return true, nil
 }
 
 // atStart reports whether offsets are not behind the starts of the logs.
@@ -332,7 +345,7 @@ func persistenceCheck(ctx context.Context, l *look) (Check, error) {
 	if err != nil {
 		return Check{}, err
 	}
-	own := !l.c.cfg.BrokersStarted.IsZero()
+	own := l.c.cfg.Own != ""
 	result := Check{Seen: []string{}}
 	if own && p.Restarted {
 		result.Seen = append(result.Seen, fmt.Sprintf("the brokers were stopped and started; the record at offset %d of partition %d of topic %s is the same",
@@ -359,6 +372,9 @@ func persistenceCheck(ctx context.Context, l *look) (Check, error) {
 // replayMissing is what is missing of the replay; it adds what was seen.
 func (l *look) replayMissing(ctx context.Context, t *replayTrail, result *Check) (string, error) {
 	if t == nil {
+		if l.c.cfg.Own == "" {
+			return "weir sees no group with committed offsets in a topic of yours: read a topic that you created as a member of a group", nil
+		}
 		return "weir sees no group of yours with committed offsets: read a topic as a member of a group", nil
 	}
 	group := shownName(t.Group)

@@ -19,7 +19,7 @@ var replicationStation = station{number: 9, name: "replication", minutes: 8, una
 	names:   func(l *look) []string { return []string{"{leader}", l.leader()} },
 	picture: func(ctx context.Context, l *look) (Picture, error) {
 		topic := l.replicatedTopic()
-		if name, t, ok, err := furthest(l, (*failoverTrail).steps); err == nil && ok && t.steps() > 1 {
+		if name, t, ok, err := l.failedOver(); err == nil && ok && t.steps() > 1 {
 			topic = name
 		}
 		return l.lanes(ctx, PictureReplicas, topic, "")
@@ -154,6 +154,19 @@ func (t *failoverTrail) steps() int {
 	return 1
 }
 
+// failedOver is the topic that has come furthest, in the order of replicated; false for none.
+func (l *look) failedOver() (topic string, t failoverTrail, ok bool, err error) {
+	l.c.observing.Lock()
+	defer l.c.observing.Unlock()
+	all, err := trails[failoverTrail](l)
+	for _, name := range l.replicated() {
+		if next := all[name]; next != nil && (!ok || next.steps() > t.steps()) {
+			topic, t, ok = name, *next, true
+		}
+	}
+	return topic, t, ok, err
+}
+
 func observeReplication(ctx context.Context, l *look, s sample) error {
 	if _, err := l.metadata(ctx); err != nil {
 		return err
@@ -240,7 +253,7 @@ func (l *look) newestOf(ctx context.Context, topic string) (*markedRecord, error
 }
 
 func replicationCheck(_ context.Context, l *look) (Check, error) {
-	topic, t, ok, err := furthest(l, (*failoverTrail).steps)
+	topic, t, ok, err := l.failedOver()
 	if err != nil {
 		return Check{}, err
 	}

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/weir-project/weir/internal/learn/crashcount"
 )
@@ -56,7 +57,7 @@ func semanticsQuestion(_ context.Context, l *look) (question, error) {
 	}
 	again := pin.Rate * int64(crashcount.CommitEvery.Seconds())
 	return question{kind: Number, within: predictWithin, answer: strconv.FormatInt(again, 10),
-		text: fmt.Sprintf("The counter reads `%s`, which gets %d events a second.", pin.Topic, pin.Rate),
+		text: fmt.Sprintf("Suppose that the topic `%s` gets %d events a second.", pin.Topic, pin.Rate),
 		why: func(wrong string) string {
 			text := fmt.Sprintf("All events since the last commit: %d a second × 5 seconds = about %d. The counts of them are in Redis, but the committed offset is before them, so the next run reads them again.", pin.Rate, again)
 			if wrong == "0" {
@@ -66,13 +67,17 @@ func semanticsQuestion(_ context.Context, l *look) (question, error) {
 		}}, nil
 }
 
-// rateNow is the rate of weir's stream, or of a topic of the learner's.
+// settled is how long a rate has to be watched before a question is about it.
+const settled = 15 * time.Second
+
+// rateNow is the rate of weir's stream, or of a topic of the learner's; 100 a second where it is not
+// known yet.
 func (l *look) rateNow() pinnedRate {
 	pin := pinnedRate{Topic: l.topic(), Rate: 100}
 	if topic, _ := l.streamTopic(); topic != "" {
 		pin.Topic = topic
 	}
-	if l.c.cfg.State != nil {
+	if l.c.cfg.State != nil && time.Since(l.c.opened) > settled {
 		if t := l.c.cfg.State().Topics[pin.Topic]; t != nil && t.Rate >= 1 {
 			pin.Rate = int64(t.Rate)
 		}
