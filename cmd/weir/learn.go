@@ -102,12 +102,46 @@ func (a *app) learnShow(ctx context.Context, c *actions, args []string) error {
 	if columns := a.stderr.Columns(); columns > 0 {
 		width = min(width, columns)
 	}
-	_, err := fmt.Fprint(a.stdout, markdown.Terminal(stationText(d), width))
+	drawn, err := pictureText(d.Picture)
+	if err == nil {
+		_, err = fmt.Fprint(a.stdout, markdown.Terminal(stationText(d, drawn, a.sameData()), width))
+	}
 	return err
 }
 
-// stationText is a station as one document.
-func stationText(d learn.Detail) []markdown.Node {
+// pictureText is the picture of a station as a table; empty for none.
+func pictureText(p learn.Picture) (string, error) {
+	var b strings.Builder
+	if m := p.Message; m != nil {
+		key := "none"
+		if m.Key != nil {
+			key = visible.Text(*m.Key)
+		}
+		fmt.Fprintf(&b, "one record of %s: partition %d, offset %d, key %s, %d headers, a value of %d bytes\n\n",
+			visible.Text(p.Topic), m.Partition, m.Offset, key, len(m.Headers), m.ValueSize)
+	} else if len(p.Partitions) > 0 {
+		fmt.Fprintf(&b, "topic %s", visible.Text(p.Topic))
+		if p.Group != "" {
+			fmt.Fprintf(&b, " and group %s", visible.Text(p.Group))
+		}
+		b.WriteString(" now:\n\n")
+	}
+	if len(p.Partitions) == 0 {
+		return b.String(), nil
+	}
+	err := cli.TableOf(p.Partitions, func(x learn.PicturePartition) []any {
+		committed := "-"
+		if x.Committed != nil {
+			committed = cli.Thousands(*x.Committed)
+		}
+		return []any{x.Partition, cli.NumberOrUnknown(int64(x.Leader)), cli.IDs(x.Replicas), cli.IDs(x.ISR), x.Start, x.End, committed, x.Member}
+	}, ">PARTITION", ">LEADER", "REPLICAS", "IN SYNC", ">START", ">END", ">COMMITTED", "MEMBER").Write(&b)
+	return b.String(), err
+}
+
+// stationText is a station as one document. drawn is its picture, sameData the flag by which a command
+// finds the same data directory.
+func stationText(d learn.Detail, drawn, sameData string) []markdown.Node {
 	words := func(s string) []markdown.Node { return []markdown.Node{{Text: s}} }
 	head := func(s string) markdown.Node { return markdown.Node{Tag: "h2", Children: words(s)} }
 	para := func(s string) markdown.Node { return markdown.Node{Tag: "p", Children: words(s)} }
@@ -125,7 +159,11 @@ func stationText(d learn.Detail) []markdown.Node {
 	if d.Unavailable != "" {
 		doc = append(doc, para("You cannot do it on this cluster: "+visible.Text(d.Unavailable)))
 	}
-	doc = append(append(append(doc, d.Text...), head("Question")), d.Question.Text...)
+	doc = append(doc, d.Text...)
+	if drawn != "" {
+		doc = append(doc, markdown.Node{Tag: "pre", Text: drawn})
+	}
+	doc = append(append(doc, head("Question")), d.Question.Text...)
 	if len(d.Question.Choices) > 0 {
 		ul := markdown.Node{Tag: "ul"}
 		for _, choice := range d.Question.Choices {
@@ -134,10 +172,10 @@ func stationText(d learn.Detail) []markdown.Node {
 		doc = append(doc, ul)
 	}
 	if d.Question.Kind != "" {
-		doc = append(doc, para(fmt.Sprintf("Answer with: weir learn answer %d ANSWER", d.Number)))
+		doc = append(doc, para(fmt.Sprintf("Answer with: weir learn answer %d ANSWER%s", d.Number, sameData)))
 	}
 	doc = append(append(doc, head("Do")), d.Task...)
-	doc = append(doc, lines(d.Commands), para(fmt.Sprintf("Then: weir learn check %d", d.Number)))
+	doc = append(doc, lines(d.Commands), para(fmt.Sprintf("Then: weir learn check %d%s", d.Number, sameData)))
 	if len(d.Others) > 0 {
 		doc = append(doc, head("The same with other tools"), lines(d.Others))
 	}

@@ -193,7 +193,7 @@ func groupsCheck(_ context.Context, l *look) (Check, error) {
 		return notYet("weir sees no consumer group with members: start a consumer of a group"), nil
 	}
 	shown := shownName(name)
-	seen := []string{fmt.Sprintf("group %s has %s now; %d of them have partitions", shown, plural(t.members, "member"), t.Owners)}
+	seen := []string{fmt.Sprintf("group %s has %s now, %d with partitions", shown, plural(t.members, "member"), t.Owners)}
 	if t.To > 0 {
 		seen = append(seen, fmt.Sprintf("partitions moved: %s had partitions before, %d after", plural(t.From, "member"), t.To))
 	}
@@ -219,7 +219,7 @@ var independentStation = station{number: 7, name: "independent", minutes: 8, que
 		if topic == "" {
 			topic = l.topic()
 		}
-		name, t, ok, err := furthest(l, (*pauseTrail).steps)
+		name, t, ok, err := furthest(l, (*pauseTrail).rank)
 		if err != nil {
 			return Picture{}, err
 		}
@@ -286,7 +286,11 @@ type pauseTrail struct {
 	OtherLag int64 `json:"other_lag,omitempty"`
 	Seconds  int64 `json:"seconds,omitempty"`
 
+	// Own says that it is a counter of weir: a group of the learner's is nearer to the task.
+	Own bool `json:"own,omitempty"`
+
 	reason, topic string
+	grown         int64 // since Still
 }
 
 type otherGroup struct {
@@ -300,12 +304,20 @@ func (t *pauseTrail) steps() int {
 		return 5
 	case t.reason != "":
 		return 4
-	case t.Still != 0:
+	case t.Still != 0 && t.grown > 0:
 		return 3
 	case t.Moved:
 		return 2
 	}
 	return 1
+}
+
+// rank orders the groups by how near they are to the task.
+func (t *pauseTrail) rank() int {
+	if t.Own {
+		return 2 * t.steps()
+	}
+	return 2*t.steps() + 1
 }
 
 const (
@@ -331,7 +343,7 @@ func observeIndependent(_ context.Context, l *look, s sample) error {
 			if len(all) >= maxTrails {
 				continue
 			}
-			t = &pauseTrail{Total: g.sum()}
+			t = &pauseTrail{Total: g.sum(), Own: l.ownGroup(name)}
 			all[name] = t
 		}
 		before := t.steps()
@@ -356,7 +368,7 @@ func (t *pauseTrail) follow(name string, g groupSample, s sample) {
 	}
 	total := g.sum()
 	if total != t.Total {
-		t.Total, t.Moved, t.Still, t.Others, t.reason = total, t.Moved || total > t.Total, 0, nil, ""
+		t.Total, t.Moved, t.Still, t.Others, t.reason, t.grown = total, t.Moved || total > t.Total, 0, nil, "", 0
 		return
 	}
 	if !t.Moved {
@@ -373,6 +385,7 @@ func (t *pauseTrail) follow(name string, g groupSample, s sample) {
 	}
 	paused := s.at.Sub(time.UnixMilli(t.Still))
 	grown := g.lag - t.Lag
+	t.grown = grown
 	if grown < leastGrowth || paused < leastPause {
 		return
 	}
@@ -393,7 +406,7 @@ func (t *pauseTrail) follow(name string, g groupSample, s sample) {
 }
 
 func independentCheck(_ context.Context, l *look) (Check, error) {
-	name, t, ok, err := furthest(l, (*pauseTrail).steps)
+	name, t, ok, err := furthest(l, (*pauseTrail).rank)
 	if err != nil {
 		return Check{}, err
 	}
@@ -410,7 +423,7 @@ func independentCheck(_ context.Context, l *look) (Check, error) {
 	case 4:
 		return notYet(t.reason), nil
 	case 3:
-		return notYetf("group %s stands still; weir waits until its lag has grown by %d records or more in two seconds or more", shown, leastGrowth), nil
+		return notYetf("group %s stands still; weir waits until its lag has grown by %d records or more, in two seconds or more", shown, leastGrowth), nil
 	case 2:
 		return notYetf("group %s goes forward; stop all its members for some seconds, while another group reads the same topic", shown), nil
 	}

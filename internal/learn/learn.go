@@ -289,6 +289,8 @@ func (c *Course) Reset(number int) error {
 			return err
 		}
 	}
+	c.observing.Lock() // a sample that is looked at now would bring back what is deleted here
+	defer c.observing.Unlock()
 	c.mu.Lock()
 	c.memory = map[string]any{}
 	c.mu.Unlock()
