@@ -13,6 +13,7 @@ import (
 	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/kafka"
 	"github.com/weir-project/weir/internal/learn/crashcount"
+	"github.com/weir-project/weir/internal/learn/crashnote"
 	"github.com/weir-project/weir/internal/node"
 	"github.com/weir-project/weir/internal/visible"
 )
@@ -22,14 +23,14 @@ func newLearnCounter(a *app) *cobra.Command {
 	var topic string
 	return a.command("learn counter", useCluster|useRedis, func(cmd *cobra.Command) {
 		cmd.Flags().StringVar(&topic, "topic", kafka.TopicBluesky, "`TOPIC` to count")
-		cmd.ValidArgsFunction = onlyFirst(cobra.FixedCompletions(crashcount.Semantics, cobra.ShellCompDirectiveNoFileComp))
+		cmd.ValidArgsFunction = onlyFirst(cobra.FixedCompletions(crashnote.Semantics, cobra.ShellCompDirectiveNoFileComp))
 	}, a.onTarget(func(ctx context.Context, t *node.Target, args []string) error {
 		return a.runLearnCounter(ctx, t, args[0], topic)
 	}))
 }
 
 func (a *app) runLearnCounter(ctx context.Context, t *node.Target, semantics, topic string) error {
-	if err := crashcount.Known(semantics); err != nil {
+	if err := crashnote.Known(semantics); err != nil {
 		return cli.UsageError("", "%w", err)
 	}
 	cl, err := t.OpenKafka(ctx)
@@ -47,7 +48,7 @@ func (a *app) runLearnCounter(ctx context.Context, t *node.Target, semantics, to
 	if runtime.GOOS == "windows" {
 		kill = "taskkill /F /PID " + strconv.Itoa(os.Getpid())
 	}
-	a.stderr.Linef("counting %s as group %s; offsets are committed every %s", visible.Text(topic), crashcount.Group(semantics), crashcount.CommitEvery)
+	a.stderr.Linef("counting %s as group %s; offsets are committed every %s", visible.Text(topic), crashnote.Group(semantics), crashnote.CommitEvery)
 	a.stderr.Linef("kill it from another terminal: %s; Ctrl-C commits and stops it", kill)
 	prog := cli.NewProgress(a.stderr)
 	err = crashcount.Run(ctx, crashcount.Config{Kafka: t.KafkaConfig("weir-learn-counter"), Store: store, Topic: topic, Semantics: semantics, Dir: t.Data,

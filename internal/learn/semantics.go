@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/weir-project/weir/internal/learn/crashcount"
+	"github.com/weir-project/weir/internal/learn/crashnote"
 )
 
 // semanticsStation: the learner kills a counter under at least once, and one under exactly once.
@@ -23,9 +23,9 @@ var semanticsStation = station{number: 12, name: "semantics", minutes: 10, unava
 			topic = l.topic()
 		}
 		if all, err := l.counters(ctx); err == nil {
-			for _, semantics := range crashcount.Semantics {
+			for _, semantics := range crashnote.Semantics {
 				if c := all[semantics]; c.topic != "" && !c.proves(semantics) {
-					topic, group = c.topic, crashcount.Group(semantics)
+					topic, group = c.topic, crashnote.Group(semantics)
 					break
 				}
 			}
@@ -55,7 +55,7 @@ func semanticsQuestion(_ context.Context, l *look) (question, error) {
 			return question{}, err
 		}
 	}
-	again := pin.Rate * int64(crashcount.CommitEvery.Seconds())
+	again := pin.Rate * int64(crashnote.CommitEvery.Seconds())
 	return question{kind: Number, within: predictWithin, answer: strconv.FormatInt(again, 10),
 		text: fmt.Sprintf("Suppose that the topic `%s` gets %d events a second.", pin.Topic, pin.Rate),
 		why: func(wrong string) string {
@@ -88,7 +88,7 @@ func (l *look) rateNow() pinnedRate {
 // counterOutcome is what weir sees of one of the two counters.
 type counterOutcome struct {
 	topic string // that it counts; empty where it has counted nothing
-	note  crashcount.Note
+	note  crashnote.Note
 	recounted
 }
 
@@ -103,7 +103,7 @@ func (c counterOutcome) proves(semantics string) bool {
 	if !c.whole() || c.note.Crashes == 0 {
 		return false
 	}
-	if semantics == crashcount.ExactlyOnce {
+	if semantics == crashnote.ExactlyOnce {
 		return c.more() == 0
 	}
 	return c.more() > 0
@@ -119,18 +119,18 @@ func (l *look) counters(ctx context.Context) (map[string]counterOutcome, error) 
 	if err != nil {
 		return nil, err
 	}
-	for _, semantics := range crashcount.Semantics {
+	for _, semantics := range crashnote.Semantics {
 		var c counterOutcome
-		if c.note, err = crashcount.ReadNote(filepath.Dir(l.c.cfg.Path), semantics); err != nil {
+		if c.note, err = crashnote.ReadNote(filepath.Dir(l.c.cfg.Path), semantics); err != nil {
 			return nil, err
 		}
 		for _, t := range tallies {
-			if t.Group == crashcount.Group(semantics) && t.TopicID == c.note.TopicID {
+			if t.Group == crashnote.Group(semantics) && t.TopicID == c.note.TopicID {
 				c.topic = t.Topic
 			}
 		}
 		if c.topic != "" {
-			if c.recounted, err = l.recount(ctx, crashcount.Group(semantics), c.topic); err != nil {
+			if c.recounted, err = l.recount(ctx, crashnote.Group(semantics), c.topic); err != nil {
 				return nil, err
 			}
 		}
@@ -145,7 +145,7 @@ func semanticsCheck(ctx context.Context, l *look) (Check, error) {
 		return Check{}, err
 	}
 	result := Check{Seen: []string{}}
-	for _, semantics := range crashcount.Semantics {
+	for _, semantics := range crashnote.Semantics {
 		c := all[semantics]
 		if c.whole() {
 			result.Seen = append(result.Seen, c.said(semantics))
@@ -172,7 +172,7 @@ func (c counterOutcome) said(semantics string) string {
 
 // missing says what is missing of what a counter has to show.
 func (c counterOutcome) missing(semantics string) string {
-	group := crashcount.Group(semantics)
+	group := crashnote.Group(semantics)
 	switch {
 	case c.topic == "":
 		return "the counter has counted nothing yet: start it with weir learn counter " + semantics
@@ -184,7 +184,7 @@ func (c counterOutcome) missing(semantics string) string {
 		return fmt.Sprintf("the counter %s always ended cleanly: start it, and kill it with kill -9 instead of Ctrl-C", semantics)
 	case c.note.Crashes == 0:
 		return fmt.Sprintf("the counter %s has not been killed and started again: kill it with kill -9, then start it", semantics)
-	case semantics == crashcount.ExactlyOnce:
+	case semantics == crashnote.ExactlyOnce:
 		return fmt.Sprintf("the counts of %s are not those of the log: was another program writing to weir:tally:%s:*? Begin anew with weir groups reset %s --to oldest", semantics, group, group)
 	case c.more() < 0:
 		return fmt.Sprintf("%d events of the log are not counted yet under %s: wait until the counter has caught up", -c.more(), semantics)

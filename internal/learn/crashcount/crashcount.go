@@ -1,7 +1,7 @@
 // Package crashcount has the counter of the station about delivery semantics: a consumer that counts
 // the events of a topic in Redis, at least once or exactly once, and that learners kill. It owns the
-// loop, and the note in the data directory that says how often a run did not end cleanly. It does
-// not own the scripts in Redis, and it judges nothing.
+// loop. It does not own the note about its runs (package crashnote) nor the scripts in Redis, and it
+// judges nothing.
 //
 // Both semantics count in the same way and commit the same offsets every five seconds. They differ in
 // where a run begins: at the offsets that are committed to Kafka, or at those that Redis stores with
@@ -14,40 +14,18 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/weir-project/weir/internal/kafka"
+	"github.com/weir-project/weir/internal/learn/crashnote"
 	"github.com/weir-project/weir/internal/scan"
 	"github.com/weir-project/weir/internal/tally"
 )
-
-// Semantics of a counter.
-const (
-	AtLeastOnce = "at-least-once"
-	ExactlyOnce = "exactly-once"
-)
-
-// Semantics are all of them.
-var Semantics = []string{AtLeastOnce, ExactlyOnce}
-
-// Known returns an error for semantics that no counter has.
-func Known(semantics string) error {
-	if !slices.Contains(Semantics, semantics) {
-		return fmt.Errorf("semantics %.60q are unknown: choose one of %s", semantics, strings.Join(Semantics, ", "))
-	}
-	return nil
-}
-
-// Group is the consumer group, and the name of the counts in Redis.
-func Group(semantics string) string { return "counter-" + semantics }
-
-// CommitEvery is how often offsets are committed to Kafka by default, as consumers with
-// enable.auto.commit do.
-const CommitEvery = 5 * time.Second
 
 const (
 	// sessionTimeout is the shortest that brokers allow by default.
@@ -70,7 +48,7 @@ type Config struct {
 	Semantics string
 	// Dir has the note about the runs.
 	Dir string
-	// Every is how often offsets are committed; 0 means CommitEvery.
+	// Every is how often offsets are committed; 0 means crashnote.CommitEvery.
 	Every time.Duration
 	// Classify is the event type of a value whose record has no kind header; nil for malformed.
 	Classify func(value []byte) string
@@ -99,11 +77,11 @@ type run struct {
 
 // Run counts until ctx ends. Then it commits its offsets, leaves the group and returns nil.
 func Run(ctx context.Context, cfg Config) (err error) {
-	if err := Known(cfg.Semantics); err != nil {
+	if err := crashnote.Known(cfg.Semantics); err != nil {
 		return err
 	}
 	if cfg.Every <= 0 {
-		cfg.Every = CommitEvery
+		cfg.Every = crashnote.CommitEvery
 	}
 	if cfg.Progress == nil {
 		cfg.Progress = func(Progress) {}
@@ -116,7 +94,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err := r.open(ctx); err != nil {
 		return err
 	}
-	end, err := begin(cfg.Dir, cfg.Semantics, r.topicID)
+	end, err := crashnote.Begin(cfg.Dir, cfg.Semantics, r.topicID)
 	if err != nil {
 		return err
 	}
@@ -128,13 +106,13 @@ func Run(ctx context.Context, cfg Config) (err error) {
 
 func (r *run) options() []kgo.Opt {
 	opts := []kgo.Opt{
-		kgo.ConsumerGroup(Group(r.cfg.Semantics)), kgo.ConsumeTopics(r.cfg.Topic),
+		kgo.ConsumerGroup(crashnote.Group(r.cfg.Semantics)), kgo.ConsumeTopics(r.cfg.Topic),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(), kgo.InstanceID(instance), kgo.Balancers(kgo.RangeBalancer()),
 		kgo.SessionTimeout(sessionTimeout), kgo.HeartbeatInterval(heartbeatEvery),
 		kgo.OnPartitionsRevoked(func(ctx context.Context, _ *kgo.Client, _ map[string][]int32) { _ = r.commit(ctx) }), // the next one counts again what was not committed
 	}
-	if r.cfg.Semantics == ExactlyOnce {
+	if r.cfg.Semantics == crashnote.ExactlyOnce {
 		opts = append(opts, kgo.AdjustFetchOffsetsFn(r.fromRedis))
 	}
 	return opts
@@ -159,7 +137,7 @@ func (r *run) open(ctx context.Context) error {
 	}
 	d := topics[r.cfg.Topic]
 	r.topicID = tally.TopicUUID(d.ID)
-	group := Group(r.cfg.Semantics)
+	group := crashnote.Group(r.cfg.Semantics)
 	for _, p := range d.Partitions.Sorted() {
 		start, _ := starts.Lookup(r.cfg.Topic, p.Partition)
 		result, err := r.cfg.Store.Begin(ctx, group, r.cfg.Topic, p.Partition, r.topicID, start.Offset)
@@ -177,7 +155,7 @@ func (r *run) open(ctx context.Context) error {
 // fromRedis makes a run begin at the offsets that are stored with the counts.
 func (r *run) fromRedis(ctx context.Context, fetched map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
 	partitions := slices.Collect(maps.Keys(fetched[r.cfg.Topic]))
-	stored, err := r.cfg.Store.Load(ctx, Group(r.cfg.Semantics), r.cfg.Topic, partitions)
+	stored, err := r.cfg.Store.Load(ctx, crashnote.Group(r.cfg.Semantics), r.cfg.Topic, partitions)
 	if err != nil {
 		return nil, err
 	}
@@ -235,7 +213,7 @@ func (r *run) count(ctx context.Context, fetches kgo.Fetches) error {
 		}
 		last := p.Records[len(p.Records)-1]
 		from := r.next[p.Partition]
-		b := tally.Batch{Group: Group(r.cfg.Semantics), Topic: r.cfg.Topic, Partition: p.Partition, TopicID: r.topicID,
+		b := tally.Batch{Group: crashnote.Group(r.cfg.Semantics), Topic: r.cfg.Topic, Partition: p.Partition, TopicID: r.topicID,
 			From: from, Next: max(from, last.Offset+1), Counts: map[string]int64{}}
 		for _, record := range p.Records {
 			b.Counts[scan.Kind(record, r.cfg.Classify)]++
@@ -275,7 +253,7 @@ func (r *run) finish(ctx context.Context) error {
 	defer cl.Close()
 	ctx, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()
-	_, _ = kadm.NewClient(cl).LeaveGroup(ctx, kadm.LeaveGroup(Group(r.cfg.Semantics)).InstanceIDs(instance)) // otherwise the session times out soon
+	_, _ = kadm.NewClient(cl).LeaveGroup(ctx, kadm.LeaveGroup(crashnote.Group(r.cfg.Semantics)).InstanceIDs(instance)) // otherwise the session times out soon
 	return nil
 }
 
@@ -286,7 +264,7 @@ func (r *run) commit(ctx context.Context) (err error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()
-	r.cl.CommitOffsetsSync(ctx, map[string]map[int32]kgo.EpochOffset{r.cfg.Topic: r.commits}, func(_ *kgo.Client, _ *commitRequest, resp *commitResponse, failed error) {
+	r.cl.CommitOffsetsSync(ctx, map[string]map[int32]kgo.EpochOffset{r.cfg.Topic: r.commits}, func(_ *kgo.Client, _ *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse, failed error) {
 		err = committed(resp, failed)
 	})
 	if err != nil {
@@ -294,5 +272,20 @@ func (r *run) commit(ctx context.Context) (err error) {
 	}
 	r.commits, r.at.Uncommitted, r.at.Committed = map[int32]kgo.EpochOffset{}, 0, time.Now()
 	r.cfg.Progress(r.at)
+	return nil
+}
+
+// committed is the first error of a response to a commit.
+func committed(resp *kmsg.OffsetCommitResponse, err error) error {
+	if err != nil {
+		return err
+	}
+	for _, t := range resp.Topics {
+		for _, p := range t.Partitions {
+			if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
+				return err
+			}
+		}
+	}
 	return nil
 }

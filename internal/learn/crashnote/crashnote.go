@@ -1,4 +1,7 @@
-package crashcount
+// Package crashnote has what the station about delivery semantics and its counter agree on: the names
+// of the counter's groups, and the note in the data directory that says how often a run did not end
+// cleanly. It knows neither Kafka nor Redis.
+package crashnote
 
 import (
 	"encoding/json"
@@ -7,34 +10,36 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
-
-	"github.com/twmb/franz-go/pkg/kerr"
-	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/weir-project/weir/internal/atomicfile"
 	"github.com/weir-project/weir/internal/disk"
 )
 
-type (
-	commitRequest  = kmsg.OffsetCommitRequest
-	commitResponse = kmsg.OffsetCommitResponse
+// Semantics of a counter.
+const (
+	AtLeastOnce = "at-least-once"
+	ExactlyOnce = "exactly-once"
 )
 
-// committed is the first error of a response to a commit.
-func committed(resp *commitResponse, err error) error {
-	if err != nil {
-		return err
-	}
-	for _, t := range resp.Topics {
-		for _, p := range t.Partitions {
-			if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
-				return err
-			}
-		}
+// Semantics are all of them.
+var Semantics = []string{AtLeastOnce, ExactlyOnce}
+
+// Known returns an error for semantics that no counter has.
+func Known(semantics string) error {
+	if !slices.Contains(Semantics, semantics) {
+		return fmt.Errorf("semantics %.60q are unknown: choose one of %s", semantics, strings.Join(Semantics, ", "))
 	}
 	return nil
 }
+
+// Group is the consumer group, and the name of the counts in Redis.
+func Group(semantics string) string { return "counter-" + semantics }
+
+// CommitEvery is how often offsets are committed to Kafka, as consumers with enable.auto.commit do.
+const CommitEvery = 5 * time.Second
 
 // Note is what is kept of the runs of a counter. A process that is killed leaves Running behind.
 type Note struct {
@@ -88,9 +93,9 @@ func writeNote(dir, semantics string, n Note) error {
 	return nil
 }
 
-// begin notes that a run begins, and returns what notes its end. It refuses a second counter on the
+// Begin notes that a run begins, and returns what notes its end. It refuses a second counter on the
 // same directory: a member that is left and one that was killed could not be told apart.
-func begin(dir, semantics, topicID string) (end func(clean bool) error, err error) {
+func Begin(dir, semantics, topicID string) (end func(clean bool) error, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the data directory: %w", err)
 	}
