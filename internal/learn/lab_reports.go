@@ -281,5 +281,9 @@ func sideBySide(a, b keptReport) (result Check, why string) {
 }
 
 func figure(v float64, unit string) string {
-	return strconv.FormatFloat(v, 'g', 4, 64) + " " + unit
+	precision := 0
+	if math.Abs(v) < 100 && v != math.Trunc(v) {
+		precision = 1
+	}
+	return strconv.FormatFloat(v, 'f', precision, 64) + " " + unit
 }

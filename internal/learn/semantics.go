@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -230,9 +231,10 @@ func programQuestion(_ context.Context, l *look) (question, error) {
 
 // exerciseReport is what a check needs of an exercise's report.
 type exerciseReport struct {
-	Exercise string `json:"exercise"`
-	Verdict  string `json:"verdict"`
-	Headline string `json:"headline"`
+	Exercise string    `json:"exercise"`
+	Verdict  string    `json:"verdict"`
+	Headline string    `json:"headline"`
+	Started  time.Time `json:"started"`
 }
 
 const (
@@ -242,7 +244,7 @@ const (
 	maxExercises = 100
 )
 
-// exerciseReports are the last reports of all exercises.
+// exerciseReports are the last reports of all exercises, the newest last.
 func (l *look) exerciseReports() (list []exerciseReport, err error) {
 	entries, err := os.ReadDir(l.c.cfg.Exercises)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -259,6 +261,7 @@ func (l *look) exerciseReports() (list []exerciseReport, err error) {
 			list = append(list, r)
 		}
 	}
+	slices.SortStableFunc(list, func(a, b exerciseReport) int { return a.Started.Compare(b.Started) })
 	return list, nil
 }
 
