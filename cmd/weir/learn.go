@@ -27,6 +27,7 @@ func newLearn(a *app) *cobra.Command {
 		a.command("learn show", uses|useOutput, nil, a.onStations(a.learnShow)),
 		a.command("learn answer", uses|useOutput, func(cmd *cobra.Command) { cmd.Args = cobra.MinimumNArgs(2) }, a.onStations(a.learnAnswer)),
 		a.command("learn check", uses|useOutput, nil, a.onStations(a.learnCheck)),
+		newLearnCounter(a),
 		a.command("learn reset", uses|useYes|useOutput, nil, a.onStations(a.learnReset)),
 	)
 	return cmd

@@ -38,7 +38,9 @@ type Config struct {
 	// Reports is the directory of the labs' reports, Exercises that of the exercises' reports;
 	// empty where there are none.
 	Reports, Exercises string
-	Log                *slog.Logger
+	// BrokersStarted is when this process started its brokers; zero where it runs none.
+	BrokersStarted time.Time
+	Log            *slog.Logger
 }
 
 // Summary is a station in the list.
@@ -181,6 +183,9 @@ type Course struct {
 
 	mu     sync.Mutex
 	memory map[string]any // by station and cluster: what observers remember between two samples
+
+	recounts recountCache
+	opened   time.Time
 }
 
 // New checks the configuration. It starts nothing.
@@ -191,7 +196,7 @@ func New(cfg Config) (*Course, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Course{cfg: cfg, progress: &progress{path: cfg.Path}, memory: map[string]any{}}, nil
+	return &Course{cfg: cfg, progress: &progress{path: cfg.Path}, memory: map[string]any{}, opened: time.Now()}, nil
 }
 
 // List returns all stations.

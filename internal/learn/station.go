@@ -5,6 +5,7 @@ import (
 	"embed"
 	"fmt"
 	"io/fs"
+	"math"
 	"math/big"
 	"slices"
 	"strconv"
@@ -43,6 +44,7 @@ type station struct {
 // stations is the table of all stations, in their order.
 var stations = withTexts([]station{
 	eventsStation, topicStation, producingStation, keysStation, offsetsStation, groupsStation, independentStation,
+	persistenceStation, replicationStation, backpressureStation, batchingStation, semanticsStation, programStation,
 })
 
 // question is a question about the cluster as it is now.
@@ -52,6 +54,8 @@ type question struct {
 	kind    string
 	choices []string
 	answer  string // the right one
+	// within is the share by which a number may differ from the right one; 0 for none.
+	within float64
 	// explain explains the right answer, in Markdown; wrong is what the learner answered instead, empty
 	// where the answer is right.
 	why func(wrong string) string
@@ -69,6 +73,10 @@ func (q *question) judge(answer string) (bool, error) {
 	given, ok := new(big.Int).SetString(answer, 10)
 	if !ok || len(answer) > most {
 		return false, fmt.Errorf("%w: %.60q is not a whole number", ErrAnswer, answer)
+	}
+	if right, err := strconv.ParseFloat(q.answer, 64); err == nil && q.within > 0 {
+		n, _ := new(big.Float).SetInt(given).Float64()
+		return math.Abs(n-right) <= q.within*math.Abs(right), nil
 	}
 	return given.String() == q.answer, nil
 }

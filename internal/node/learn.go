@@ -2,6 +2,7 @@ package node
 
 import (
 	"path/filepath"
+	"time"
 
 	"github.com/weir-project/weir/internal/inspect"
 	"github.com/weir-project/weir/internal/learn"
@@ -26,6 +27,9 @@ func (n *Node) openLearn(i *inspect.Inspector, w *watch.Watcher) (*learn.Course,
 	}
 	if engine := n.BrokerEngine(); engine != "" {
 		cfg.Own = n.Mode + "/" + engine
+	}
+	if n.brokers != nil {
+		cfg.BrokersStarted = time.Now()
 	}
 	return learn.New(cfg)
 }
