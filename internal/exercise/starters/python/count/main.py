@@ -1,4 +1,9 @@
-"""Counts Bluesky's events by operation in Redis."""
+"""Counts Bluesky's events by operation in Redis.
+
+Read EXERCISE.md first. Complete the places marked TODO, then run:
+
+    weir exercise check count -- python3 main.py
+"""
 
 import json
 import os

@@ -1,4 +1,9 @@
-"""Works 10 ms on each event and keeps up with 1,000 events a second."""
+"""Works 10 ms on each event and keeps up with 1,000 events a second.
+
+Read EXERCISE.md first. Complete the places marked TODO, then run:
+
+    weir exercise check keep-up -- python3 main.py
+"""
 
 import os
 import signal

@@ -1,4 +1,9 @@
-"""Counts Bluesky's events by operation in Redis, each exactly once, also after kill -9."""
+"""Counts Bluesky's events by operation in Redis, each exactly once, also after kill -9.
+
+Read EXERCISE.md first. Complete the places marked TODO, then run:
+
+    weir exercise check once -- python3 main.py
+"""
 
 import json
 import os

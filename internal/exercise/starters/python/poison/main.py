@@ -1,4 +1,9 @@
-"""Counts Bluesky's events by operation; bad records go to a dead-letter topic."""
+"""Counts Bluesky's events by operation; bad records go to a dead-letter topic.
+
+Read EXERCISE.md first. Complete the places marked TODO, then run:
+
+    weir exercise check poison -- python3 main.py
+"""
 
 import json
 import os

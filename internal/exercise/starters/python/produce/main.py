@@ -1,4 +1,9 @@
-"""Writes the commits of a Bluesky stream to a topic, keyed by their author."""
+"""Writes the commits of a Bluesky stream to a topic, keyed by their author.
+
+Read EXERCISE.md first. Complete the places marked TODO, then run:
+
+    weir exercise check produce -- python3 main.py
+"""
 
 import json
 import os

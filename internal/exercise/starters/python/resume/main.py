@@ -1,4 +1,9 @@
-"""Writes the commits of a Bluesky stream to a topic, and goes on after a cut connection."""
+"""Writes the commits of a Bluesky stream to a topic, and goes on after a cut connection.
+
+Read EXERCISE.md first. Complete the places marked TODO, then run:
+
+    weir exercise check resume -- python3 main.py
+"""
 
 import json
 import os

@@ -1,4 +1,9 @@
-"""Counts Bluesky's events by operation in Redis; several copies share the partitions."""
+"""Counts Bluesky's events by operation in Redis; several copies share the partitions.
+
+Read EXERCISE.md first. Complete the places marked TODO, then run:
+
+    weir exercise check share -- python3 main.py
+"""
 
 import json
 import os

@@ -1,4 +1,9 @@
-"""Counts Bluesky's events by operation in Redis, each at least once, also after kill -9."""
+"""Counts Bluesky's events by operation in Redis, each at least once, also after kill -9.
+
+Read EXERCISE.md first. Complete the places marked TODO, then run:
+
+    weir exercise check survive -- python3 main.py
+"""
 
 import json
 import os

@@ -1,4 +1,9 @@
-"""Counts Bluesky's events in windows of 10 seconds of event time."""
+"""Counts Bluesky's events in windows of 10 seconds of event time.
+
+Read EXERCISE.md first. Complete the places marked TODO, then run:
+
+    weir exercise check window -- python3 main.py
+"""
 
 import collections
 import json
