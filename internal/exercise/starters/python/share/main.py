@@ -2,7 +2,7 @@
 
 Read EXERCISE.md first. Complete the places marked TODO, then run:
 
-    weir exercise check share -- python3 main.py
+    weir exercise check share --dir .
 """
 
 import json

@@ -2,7 +2,7 @@
 
 Read EXERCISE.md first. Complete the places marked TODO, then run:
 
-    weir exercise check survive -- python3 main.py
+    weir exercise check survive --dir .
 """
 
 import json

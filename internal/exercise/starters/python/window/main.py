@@ -2,7 +2,7 @@
 
 Read EXERCISE.md first. Complete the places marked TODO, then run:
 
-    weir exercise check window -- python3 main.py
+    weir exercise check window --dir .
 """
 
 import collections
