@@ -50,6 +50,9 @@ var arrows = []arrow{
 	{from: "internal/count", to: "internal/bluesky", why: "a counter counts any topic"},
 	{from: "internal/count", to: "internal/wikipedia", why: "a counter counts any topic"},
 	{from: "internal/tally", to: "internal/kafka", why: "the store knows no Kafka"},
+	{from: "internal/web", to: "internal/exercise/*", why: "pages show exercises; a command checks programs"},
+	{from: "internal/exercise", to: "internal/kafka", why: "texts and reports know no Kafka"},
+	{from: "internal/exercise/program", to: "internal/*", why: "processes know nothing of what they do"},
 	{from: "internal/verify", to: "internal/ingest", why: "a proof shares no code with what it proves"},
 	{from: "internal/verify", to: "internal/count", why: "a proof shares no code with what it proves"},
 }

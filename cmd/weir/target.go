@@ -137,7 +137,8 @@ func (a *app) completions() map[string]completion {
 			meta, err := i.Metadata(ctx)
 			return meta.Topics.Names(), err
 		}),
-		"NAME": cobra.NoFileCompletions,
+		"NAME":     cobra.NoFileCompletions,
+		"EXERCISE": cobra.FixedCompletions(exerciseNames(), cobra.ShellCompDirectiveNoFileComp),
 		"BROKER": a.completing(func(i *inspect.Inspector, ctx context.Context) (names []string, err error) {
 			list, err := i.Brokers(ctx)
 			for _, b := range list.Brokers {

@@ -46,6 +46,7 @@ type Config struct {
 	CountsOptional bool
 	Where          web.Where
 	Labs           *web.Labs
+	Exercises      string // where the web UI finds the reports of exercises
 
 	// Say gets a line of news, Warn one about a problem, Progress what is being done at
 	// the start.

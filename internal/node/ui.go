@@ -83,7 +83,7 @@ func (ui *webUI) serve(ctx context.Context, n *Node, hosts []string) error {
 	n.closing(func() error { cl.Close(); return nil })
 	wc := watch.Config{Inspector: insp, Version: "weir " + n.cfg.Version, Mode: n.Mode, Engine: cmp.Or(n.BrokerEngine(), "external"), Fault: n.fault,
 		Ingested: n.ingested(), ReadOnly: n.cfg.Listen.ReadOnly}
-	cfg := web.Config{Inspector: insp, Where: n.cfg.Where, Producer: &producer{client: cl, cfg: n.KafkaConfig("weir-ui")}, Labs: n.cfg.Labs, Token: ui.token, Hosts: hosts, Log: n.Log, ReadOnly: n.cfg.Listen.ReadOnly,
+	cfg := web.Config{Inspector: insp, Where: n.cfg.Where, Producer: &producer{client: cl, cfg: n.KafkaConfig("weir-ui")}, Labs: n.cfg.Labs, Exercises: n.cfg.Exercises, Token: ui.token, Hosts: hosts, Log: n.Log, ReadOnly: n.cfg.Listen.ReadOnly,
 		VerifySource: reflect.TypeFor[verify.SourceReport]()}
 	if n.brokers != nil {
 		cfg.Brokers = n.brokers

@@ -81,6 +81,10 @@ func (s *Server) operations() []route {
 		{"GET", "/labs/reports/{report}/plot.svg", "Its plot", endpoint{handle: s.labPlot, content: "image/svg+xml"}, nil},
 		{"GET", "/labs/compare", "Two reports of one lab side by side (?a=&b=)", answers(s.labCompare),
 			[]param{{"a", "the name of a report", false}, {"b", "the name of another", false}}},
+		{"GET", "/exercises", "The exercises, each with its last verdict", answers(s.exercises), nil},
+		{"GET", "/exercises/{name}", "An exercise: its instructions and its last report", answers(s.exercise), nil},
+		{"GET", "/exercises/{name}/starter.zip", "A starter program (?lang=python|go)", endpoint{handle: s.starter, content: "application/zip"},
+			[]param{{"lang", "python (default) or go", false}}},
 		{"GET", "/openapi.json", "This list as an OpenAPI document", answers(s.openAPI), nil},
 	}
 	for i := range routes {

@@ -75,6 +75,8 @@ type Config struct {
 	Replay func(ctx context.Context, plan inspect.ReplayPlan, progress func(left int64)) (inspect.Comparison, error)
 	// Labs is nil where no experiments can be run.
 	Labs *Labs
+	// Exercises is where the reports of exercises are kept; empty for none.
+	Exercises string
 	// Ready says why the program is not ready to serve, nil when it is.
 	Ready func() error
 	// Metrics answers /metrics; nil for none.
