@@ -26,8 +26,9 @@ def stop(*_):
     running = False
 
 
-signal.signal(signal.SIGTERM, stop)  # weir sends it at the end
-signal.signal(signal.SIGINT, stop)  # Ctrl-C
+for name in ("SIGTERM", "SIGBREAK", "SIGINT"):  # weir at the end, weir on Windows, Ctrl-C
+    if hasattr(signal, name):
+        signal.signal(getattr(signal, name), stop)
 
 counts = redis.Redis.from_url(REDIS_URL)
 producer = Producer({"bootstrap.servers": KAFKA_BROKER, "enable.idempotence": True})
