@@ -227,8 +227,9 @@ func (e exercises) judgeFirst(t *testing.T, python string) {
 	for _, first := range []struct{ program, exercise, reason string }{
 		{"first_consumer.py", "count", ""},
 		{"first_consumer.py", "survive", ""},
-		{"first_consumer.py", "once", "more than once"},
-		{"first_producer.py", "produce", "commit"},
+		{"first_consumer.py", "share", "did not leave its group"},
+		{"first_consumer.py", "once", "counted twice because of"},
+		{"first_producer.py", "produce", "not its author's DID"},
 	} {
 		t.Run(first.program+" "+first.exercise, func(t *testing.T) {
 			t.Parallel()
