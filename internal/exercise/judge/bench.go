@@ -61,15 +61,16 @@ type Bench struct {
 	checks  []exercise.Check
 	marks   []exercise.Mark
 	series  []*exercise.Series
-	sampled float64
+	sampled, sampledStream float64 // when a point was added last
 
-	watching sync.Mutex // held while a sample is taken
+	watching sync.Mutex // held while a sample is taken; guards the rest
 	last     *Sample
+	moved    map[int32]time.Time // when a committed offset was first seen, by partition
 }
 
 // open starts the private cluster and Redis.
 func open(ctx context.Context, cfg Config) (_ *Bench, err error) {
-	b := &Bench{cfg: cfg, started: time.Now(), Topic: kafka.TopicBluesky, Group: "exercise-" + cfg.Exercise, Output: OutputTopic, Truth: newLedger()}
+	b := &Bench{cfg: cfg, started: time.Now(), Topic: kafka.TopicBluesky, Group: "exercise-" + cfg.Exercise, Output: OutputTopic, Truth: newLedger(), moved: map[int32]time.Time{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, b.close())

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -23,7 +24,7 @@ type Copy struct {
 	number  int // from 1
 	started time.Time
 	// free says that it may end by itself.
-	free bool
+	free atomic.Bool
 }
 
 // Start starts a copy of the program. Line is called with each line that it prints; it may be nil.
@@ -42,7 +43,7 @@ func (b *Bench) Start(line func(time.Time, string)) (*Copy, error) {
 
 // Kill ends the copy and all that it started, without warning.
 func (c *Copy) Kill() {
-	c.free = true
+	c.free.Store(true)
 	c.Process.Kill()
 	c.b.Mark("kill", "kill -9 ends the program")
 }
@@ -50,7 +51,7 @@ func (c *Copy) Kill() {
 // Stop asks the copy to end, and kills it when it has not ended in time. It reports whether it
 // ended by itself.
 func (c *Copy) Stop() bool {
-	c.free = true
+	c.free.Store(true)
 	c.b.Mark("stop", "SIGTERM asks the program to end")
 	asked := time.Now()
 	if !c.Process.Stop(grace) {
@@ -61,15 +62,15 @@ func (c *Copy) Stop() bool {
 	return true
 }
 
-// MayEnd allows the copy to end by itself.
-func (c *Copy) MayEnd() { c.free = true }
+// MayEnd says whether the copy may end by itself.
+func (c *Copy) MayEnd(may bool) { c.free.Store(may) }
 
 func (b *Bench) closeCopies() {
 	b.mu.Lock()
 	all := append([]*Copy(nil), b.copies...)
 	b.mu.Unlock()
 	for _, c := range all {
-		c.free = true
+		c.free.Store(true)
 		c.Close()
 	}
 }
@@ -92,7 +93,7 @@ func (b *Bench) trouble() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, c := range b.copies {
-		if c.Over() && !c.free {
+		if c.Over() && !c.free.Load() {
 			return c.endedFinding()
 		}
 		if n, tooMuch := c.Printed(); tooMuch {

@@ -14,33 +14,39 @@ const (
 
 // count is the trial of the same name: nothing is done to the program.
 func count(ctx context.Context, b *Bench) error {
-	if err := b.Write(ctx, backlog); err != nil {
-		return err
-	}
-	b.Mark("events", "%d events are in the topic %s before the program starts", backlog, b.Topic)
-	started := time.Now()
-	c, err := b.Start(nil)
+	c, err := b.counting(ctx)
 	if err != nil {
-		return err
-	}
-	if err := b.firstSign(ctx); err != nil {
-		return err
-	}
-	b.Mark("events", "%d more events are written, %d per second", live, liveRate)
-	stop := b.Feed(ctx, liveRate)
-	err = b.Pause(ctx, live*time.Second/liveRate)
-	if e := stop(); e != nil {
-		return e
-	}
-	if err != nil {
-		return err
-	}
-	if err := b.countsMustEqual(ctx, started); err != nil {
 		return err
 	}
 	b.Check(c.Stop(), "the program ends when it is asked to", "within 10 s", c.Exit().String())
 	b.Pass("all %d events are counted, each once", b.Truth.Total().Sum())
 	return nil
+}
+
+// counting starts a copy of the program, which must count what is there and what is written then.
+func (b *Bench) counting(ctx context.Context) (*Copy, error) {
+	if err := b.Write(ctx, backlog); err != nil {
+		return nil, err
+	}
+	b.Mark("events", "%d events are in the topic %s before the program starts", backlog, b.Topic)
+	started := time.Now()
+	c, err := b.Start(nil)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.firstSign(ctx); err != nil {
+		return nil, err
+	}
+	b.Mark("events", "%d more events are written, %d per second", live, liveRate)
+	stop := b.Feed(ctx, liveRate)
+	err = b.Pause(ctx, live*time.Second/liveRate)
+	if e := stop(); e != nil {
+		return nil, e
+	}
+	if err != nil {
+		return nil, err
+	}
+	return c, b.countsMustEqual(ctx, started)
 }
 
 // firstSign waits until the program has counted something or is a member of a group with partitions.

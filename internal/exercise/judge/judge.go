@@ -52,7 +52,11 @@ type trial func(ctx context.Context, b *Bench) error
 
 // trials are the exercises that can be checked.
 var trials = map[string]trial{
-	"count": count,
+	"count":   count,
+	"produce": produce,
+	"share":   share,
+	"survive": func(ctx context.Context, b *Bench) error { return crashes(ctx, b, false) },
+	"once":    func(ctx context.Context, b *Bench) error { return crashes(ctx, b, true) },
 }
 
 // Finding is the first thing that is wrong with a program.

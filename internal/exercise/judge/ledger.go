@@ -24,9 +24,12 @@ var Kinds = []string{"create", "update", "delete"}
 // seed of the simulated events of every check: a report can be compared with another one.
 const seed = 15
 
+// collections are what the simulated stream has.
+var collections = []string{"app.bsky.feed.post"}
+
 // Posts makes the simulated Bluesky as the stream and the topics have it.
 func Posts() (*simulate.Bluesky, error) {
-	w, err := simulate.NewWorld(seed).Bluesky("app.bsky.feed.post")
+	w, err := simulate.NewWorld(seed).Bluesky(collections...)
 	if err != nil {
 		return nil, fmt.Errorf("make events: %w", err)
 	}

@@ -77,6 +77,11 @@ func (b *Bench) Look(ctx context.Context) (*Sample, error) {
 		b.Point("committed", "events", float64(s.committed()))
 		b.Point("memory", "MiB", float64(s.Memory>>20))
 	}
+	for p, o := range s.Committed {
+		if b.last == nil || b.last.Committed[p] != o {
+			b.moved[p] = s.At
+		}
+	}
 	b.last = s
 	return s, nil
 }
@@ -193,8 +198,21 @@ func (b *Bench) members(ctx context.Context, group, kind string) (map[string][]i
 	return out, nil
 }
 
+// lastMoved is the partition whose committed offset changed last, of those that have one.
+func (b *Bench) lastMoved(s *Sample) (int32, bool) {
+	b.watching.Lock()
+	defer b.watching.Unlock()
+	best, found := int32(0), false
+	for _, p := range slices.Sorted(maps.Keys(s.Committed)) {
+		if !found || b.moved[p].After(b.moved[best]) {
+			best, found = p, true
+		}
+	}
+	return best, found
+}
+
 const (
-	lookEvery = 50 * time.Millisecond
+	lookEvery = 100 * time.Millisecond
 	// startTime is how long a program may take until something of it is seen.
 	startTime = 45 * time.Second
 	// quietTime is how long a program may do nothing before it is judged, and quietAtEnd how long
