@@ -31,7 +31,7 @@ type Stored struct {
 	Offset    int64
 	Key       string
 	At        time.Time
-	// ID is that of the event in the value, and Author its DID; empty where the value is no event.
+	// ID is that of the event in the value, and Author its DID; empty where the value is not an event.
 	ID, Author string
 }
 
@@ -72,7 +72,7 @@ func (s *store) has(id string) bool {
 }
 
 // identity reads an event as it is stored: simulate.Item's Identity, and its author. Both are
-// empty where the value is no event.
+// empty where the value is not an event.
 func identity(value []byte) (id, author string) {
 	var m struct {
 		DID, Kind string
@@ -318,7 +318,7 @@ func (b *Bench) order(all []Stored, _ []simulate.Item, index map[string]int64) *
 	return nil
 }
 
-// doubled checks that no post is stored twice.
+// doubled checks that no post is duplicated.
 func (b *Bench) doubled(all []Stored, _ []simulate.Item, index map[string]int64) *Finding {
 	seen := map[string]Stored{}
 	twice := 0
@@ -335,10 +335,10 @@ func (b *Bench) doubled(all []Stored, _ []simulate.Item, index map[string]int64)
 		}
 		seen[s.ID] = s
 	}
-	if b.Check(twice == 0, "no post is stored twice", "0", fmt.Sprint(twice)) {
+	if b.Check(twice == 0, "no post is duplicated", "0", fmt.Sprint(twice)) {
 		return nil
 	}
-	return &Finding{Headline: fmt.Sprintf("%d posts are stored twice", twice),
+	return &Finding{Headline: fmt.Sprintf("%d posts are duplicated", twice),
 		Evidence: []exercise.Evidence{first[0].Evidence("a post", b.Output), first[1].Evidence("the same post again", b.Output)},
 		Why:      "The stream sent every event once. A producer that repeats a request whose response was lost writes it twice.",
 		Hint:     "Call produce once for each event, and switch enable.idempotence on."}
