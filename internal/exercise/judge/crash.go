@@ -69,7 +69,7 @@ func crashes(ctx context.Context, b *Bench, exact bool) error {
 	case exact:
 		b.Pass("all %d events are counted, each exactly once", total)
 	case off.Sum() > 0:
-		b.Pass("none of %d events is lost; %d are counted twice, which the exercise once forbids", total, off.Sum())
+		b.Pass("none of %d events is lost; counted twice, which the exercise once forbids: %d", total, off.Sum())
 	default:
 		b.Pass("none of %d events is lost", total)
 	}
@@ -243,7 +243,7 @@ func (b *Bench) afterCrash(name string, at, s *Sample, diff Counts, exact bool) 
 	if exact {
 		ok = b.Check(twice == 0, "no event is counted twice because of "+name, "0 counted twice", fmt.Sprintf("%d counted twice", twice)) && ok
 	} else if twice > 0 {
-		b.Mark("twice", "%d events were counted a second time after %s", twice, name)
+		b.Mark("twice", "%s counted a second time after %s", plural(twice, "event"), name)
 	}
 	switch {
 	case ok:
@@ -280,8 +280,8 @@ func (b *Bench) lostFinding(name string, at, s *Sample, diff Counts, lost int64)
 	if p, ok := b.lastMoved(at); ok && ahead > 0 {
 		f.Evidence = append(f.Evidence, b.Evidence("the newest event below the committed offset; the group never reads it again", p, at.Committed[p]-1))
 		f.Why = fmt.Sprintf("When the program ended, the group %s had committed offsets behind %d events, but Redis had counted %d. The restarted program starts at the committed offsets, "+
-			"so it never reads what was committed and not counted.", visible.Text(at.Group), below.Sum(), at.Counts.Sum())
-		f.Hint = "Count first, commit afterwards. Automatic commits also commit events that are being counted: set enable.auto.offset.store to false and store the offset after INCR, or commit by hand."
+			"so it never reads what was committed and not counted. That happens when a program commits first, and when it ignores an error of Redis and commits all the same.", visible.Text(at.Group), below.Sum(), at.Counts.Sum())
+		f.Hint = "Count first, commit afterwards. Automatic commits also commit events that are being counted: set enable.auto.offset.store to false and store the offset after INCR, or commit by hand. Repeat a change that Redis did not confirm."
 	} else if s.Group == "" || len(at.Committed) == 0 {
 		f.Why = "The group has no committed offset, so the restarted program did not start where the killed one had been."
 		f.Hint = "Commit offsets to the group, after the events are counted."
