@@ -79,7 +79,7 @@ func (w *worked) find() *Finding {
 // records checks each record of the output: its value, its key, its order and its time.
 func (w *worked) records(index map[string]int) *Finding {
 	first := make([]*arrived, len(w.input))
-	last := map[string]int{}      // by key: the latest event
+	last := map[string]int{}        // by key: the latest event
 	partition := map[string]int32{} // by key
 	for i := range w.output {
 		r := &w.output[i]

@@ -47,7 +47,7 @@ type poisoned struct {
 	bad       []badRecord
 	output    []*kgo.Record
 	want, got Counts
-	ends      map[int32]int64  // of the input
+	ends      map[int32]int64 // of the input
 	committed map[int32]int64
 	// ended says how the program ended before it was asked to, and stuck that it stopped
 	// making progress; both are empty where neither happened.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"time"
-
 )
 
 // The stream of the exercise window: two minutes of event time in a few seconds.
@@ -104,4 +103,3 @@ func windowStream(now time.Time) []made {
 	}
 	return out
 }
-

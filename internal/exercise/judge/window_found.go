@@ -144,10 +144,36 @@ func (w *windowed) find() *Finding {
 	}
 	for _, start := range slices.Sorted(maps.Keys(all)) {
 		if got, want := results[start].Counts, all[start]; !sameCounts(got, want) {
+			if f := w.parts(start, want, last[start]); f != nil {
+				return f
+			}
 			return miscounted(start, got, want, punctual[start], last[start], late[start])
 		}
 	}
 	return nil
+}
+
+// parts explains a window whose records are right only together; nil where they are not.
+func (w *windowed) parts(start int64, want map[string]int64, last *kgo.Record) *Finding {
+	sum, records := map[string]int64{}, 0
+	for _, r := range w.output {
+		if result := resultOf(r); string(r.Key) == strconv.FormatInt(start, 10) {
+			records++
+			for operation, n := range result.Counts {
+				sum[operation] += n
+			}
+		}
+	}
+	if records < 2 || !sameCounts(sum, want) {
+		return nil
+	}
+	return &Finding{
+		Headline: fmt.Sprintf("the last record of the window %s has only a part of its events", utc(start)),
+		Evidence: []exercise.Evidence{evidenceOf("the last result of the window", last)},
+		Why: fmt.Sprintf("The program writes only what is new since its last record of a window. The %d records of this window are right only when they are added. "+
+			"But a reader takes the last one, and a compacted topic keeps only that.", records),
+		Hint: "Keep the counts of each window after you have written them, and write the whole of them again.",
+	}
 }
 
 // strange explains a window in which nothing happened.
