@@ -50,10 +50,13 @@ func furthest[T any](l *look, rank func(*T) int64) (name string, t T, ok bool, e
 // shownName is the name of a group in a text.
 func shownName(name string) string { return visible.Text(name) }
 
-// reads reports whether a group counts for the learner: any on weir's own cluster, on an existing one
-// weir's counters and those that read a topic which was not there before.
-func (l *look) reads(name string, g groupSample) bool {
-	if l.c.cfg.Own != "" || l.ownGroup(name) {
+// counts reports whether a group counts where weir's own counters do as well.
+func (l *look) counts(name string, g groupSample) bool { return l.ownGroup(name) || l.reads(g) }
+
+// reads reports whether a group reads a topic that counts for the learner: any on weir's own
+// cluster, on an existing one only those that were not there before.
+func (l *look) reads(g groupSample) bool {
+	if l.c.cfg.Own != "" {
 		return true
 	}
 	for topic := range g.topics {
@@ -143,7 +146,7 @@ func observeGroups(_ context.Context, l *look, s sample) error {
 	changed := s.now
 	for _, name := range sortedNames(s.groups) {
 		g := s.groups[name]
-		if !l.reads(name, g) {
+		if !l.counts(name, g) {
 			continue
 		}
 		t := all[name]
@@ -342,7 +345,7 @@ func observeIndependent(_ context.Context, l *look, s sample) error {
 	changed := s.now
 	for _, name := range sortedNames(s.groups) {
 		g := s.groups[name]
-		if len(g.committed) == 0 || g.lag < 0 || !l.reads(name, g) {
+		if len(g.committed) == 0 || g.lag < 0 || !l.counts(name, g) {
 			continue
 		}
 		t, known := all[name]

@@ -81,7 +81,7 @@ func observeOffsets(_ context.Context, l *look, s sample) error {
 	changed := s.now
 	for _, name := range sortedNames(s.groups) {
 		g := s.groups[name]
-		if l.ownGroup(name) || !l.reads(name, g) {
+		if l.ownGroup(name) || !l.reads(g) {
 			continue
 		}
 		t, known := all[name]
