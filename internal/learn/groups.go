@@ -269,7 +269,7 @@ func independentQuestion(_ context.Context, l *look) (question, error) {
 			pin.Topic, pin.Rate, pauseSeconds),
 		why: func(string) string {
 			return fmt.Sprintf("Only A falls behind: its lag grows by about %d records. Each group has its own committed offsets, "+
-				"and the records stay in the log for both. B does not notice that A exists.", all)
+				"and the records stay in the log for both.", all)
 		}}, nil
 }
 
