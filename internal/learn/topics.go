@@ -46,8 +46,8 @@ func topicQuestion(_ context.Context, l *look) (question, error) {
 }
 
 func topicCheck(_ context.Context, l *look) (Check, error) {
-	return l.eachTopic("weir sees no topic of yours yet; create one with three partitions", func(d kadm.TopicDetail) (string, int, []string,
-		error) {
+	none := "weir sees no topic of yours yet; create one with three partitions"
+	return l.eachTopic(none, func(d kadm.TopicDetail) (string, int, []string, error) {
 		n := len(d.Partitions)
 		seen := []string{fmt.Sprintf("topic %s has %s", d.Topic, plural(n, "partition"))}
 		switch {
@@ -123,8 +123,8 @@ func producingCheck(ctx context.Context, l *look) (Check, error) {
 		case len(without) == 1:
 			p := sortedPartitions(without)[0]
 			return fmt.Sprintf("topic %s has %s without a key, all in partition %d; this station needs records in two partitions or more. "+
-				"A producer fills one partition for a while before it takes another one: run the command again", d.Topic, plural(without[p],
-				"record"), p), 3, seen, nil
+				"A producer fills one partition for a while before it takes another one: run the command again",
+				d.Topic, plural(without[p], "record"), p), 3, seen, nil
 		case keyed > 0:
 			return fmt.Sprintf("the %s of topic %s all have a key; this station needs records without one", plural(keyed, "record"), d.Topic), 2,
 				seen, nil
