@@ -41,6 +41,12 @@ func TestLearnOnATerminal(t *testing.T) {
 	if text := s.must("", "learn", "answer", "2", "3"); !strings.HasPrefix(text, "right\n") {
 		t.Errorf("%s", text)
 	}
+	// The list is there without a cluster, too.
+	text, stderr, code = s.run("", "learn", "--kafka", "127.0.0.1:1")
+	if code != cli.ExitOK || !strings.Contains(text, "done") || !strings.Contains(stderr, "weir up") {
+		t.Errorf("without a cluster: exit code %d: %s%s", code, text, stderr)
+	}
+	s.fails(cli.ExitConnect, "", []string{"learn", "show", "keys", "--kafka", "127.0.0.1:1"}, "weir up")
 	s.fails(cli.ExitRuntime, "", []string{"learn", "show", "nothing"}, "no such station")
 	s.fails(cli.ExitUsage, "", []string{"learn", "answer", "2"}, "arg")
 	s.fails(cli.ExitUsage, "", []string{"learn", "reset"}, "--yes")

@@ -14,6 +14,7 @@ import (
 	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/inspect"
 	"github.com/weir-project/weir/internal/kafka"
+	"github.com/weir-project/weir/internal/learn"
 	"github.com/weir-project/weir/internal/node"
 	"github.com/weir-project/weir/internal/visible"
 )
@@ -138,7 +139,8 @@ func (a *app) completions() map[string]completion {
 			meta, err := i.Metadata(ctx)
 			return meta.Topics.Names(), err
 		}),
-		"NAME": cobra.NoFileCompletions,
+		"NAME":    cobra.NoFileCompletions,
+		"STATION": cobra.FixedCompletions(learn.Names(), cobra.ShellCompDirectiveNoFileComp),
 		"BROKER": a.completing(func(i *inspect.Inspector, ctx context.Context) (names []string, err error) {
 			list, err := i.Brokers(ctx)
 			for _, b := range list.Brokers {

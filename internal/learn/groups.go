@@ -23,9 +23,9 @@ func trails[T any](l *look) (map[string]*T, error) {
 }
 
 // nearest is the group that has come furthest; nil for none.
-func nearest[T any](all map[string]*T, steps func(*T) int) (name string, best *T) {
+func nearest[T any](all map[string]*T, rank func(*T) int64) (name string, best *T) {
 	for _, n := range sortedNames(all) {
-		if t := all[n]; best == nil || steps(t) > steps(best) {
+		if t := all[n]; best == nil || rank(t) > rank(best) {
 			name, best = n, t
 		}
 	}
@@ -33,14 +33,14 @@ func nearest[T any](all map[string]*T, steps func(*T) int) (name string, best *T
 }
 
 // furthest is the group that has come furthest, as the observer knows it now; false for none.
-func furthest[T any](l *look, steps func(*T) int) (name string, t T, ok bool, err error) {
+func furthest[T any](l *look, rank func(*T) int64) (name string, t T, ok bool, err error) {
 	l.c.observing.Lock()
 	defer l.c.observing.Unlock()
 	all, err := trails[T](l)
 	if err != nil {
 		return "", t, false, err
 	}
-	name, best := nearest(all, steps)
+	name, best := nearest(all, rank)
 	if best == nil {
 		return "", t, false, nil
 	}
@@ -49,6 +49,9 @@ func furthest[T any](l *look, steps func(*T) int) (name string, t T, ok bool, er
 
 // shownName is the name of a group in a text.
 func shownName(name string) string { return visible.Text(name) }
+
+// counts reports whether a group counts where weir's own counters do as well.
+func (l *look) counts(name string, g groupSample) bool { return l.ownGroup(name) || l.reads(g) }
 
 // reads reports whether a group reads a topic that counts for the learner: any on weir's own
 // cluster, on an existing one only those that were not there before.
@@ -68,7 +71,7 @@ func (l *look) reads(g groupSample) bool {
 var groupsStation = station{number: 6, name: "groups", minutes: 10, question: groupsQuestion, check: groupsCheck, observe: observeGroups,
 	picture: func(ctx context.Context, l *look) (Picture, error) {
 		topic, group := l.streamTopic()
-		name, t, ok, err := furthest(l, (*membersTrail).steps)
+		name, t, ok, err := furthest(l, (*membersTrail).rank)
 		if err != nil {
 			return Picture{}, err
 		}
@@ -119,6 +122,8 @@ type membersTrail struct {
 	topic             string
 }
 
+func (t *membersTrail) rank() int64 { return int64(t.steps()) }
+
 func (t *membersTrail) steps() int {
 	steps := 0
 	if t.members > 0 || t.Owners > 0 {
@@ -141,7 +146,7 @@ func observeGroups(_ context.Context, l *look, s sample) error {
 	changed := s.now
 	for _, name := range sortedNames(s.groups) {
 		g := s.groups[name]
-		if !l.reads(g) {
+		if !l.counts(name, g) {
 			continue
 		}
 		t := all[name]
@@ -185,7 +190,7 @@ func (t *membersTrail) follow(g groupSample) bool {
 }
 
 func groupsCheck(_ context.Context, l *look) (Check, error) {
-	name, t, ok, err := furthest(l, (*membersTrail).steps)
+	name, t, ok, err := furthest(l, (*membersTrail).rank)
 	if err != nil {
 		return Check{}, err
 	}
@@ -264,7 +269,7 @@ func independentQuestion(_ context.Context, l *look) (question, error) {
 			pin.Topic, pin.Rate, pauseSeconds),
 		why: func(string) string {
 			return fmt.Sprintf("Only A falls behind: its lag grows by about %d records. Each group has its own committed offsets, "+
-				"and the records stay in the log for both. B does not notice that A exists.", all)
+				"and the records stay in the log for both.", all)
 		}}, nil
 }
 
@@ -272,8 +277,10 @@ func independentQuestion(_ context.Context, l *look) (question, error) {
 type pauseTrail struct {
 	// Total is the sum of the committed offsets at the last sample.
 	Total int64 `json:"total"`
-	// Moved says that the offsets went forward once, so that standing still is a pause.
-	Moved bool `json:"moved,omitempty"`
+	// Moved says that the offsets went forward once, so that standing still is a pause; MovedAt when they
+	// last did, in Unix milliseconds.
+	Moved   bool  `json:"moved,omitempty"`
+	MovedAt int64 `json:"moved_at,omitempty"`
 	// Still is when the offsets stopped, in Unix milliseconds, 0 while they go forward; Lag the lag then.
 	Still int64 `json:"still,omitempty"`
 	Lag   int64 `json:"lag,omitempty"`
@@ -312,12 +319,15 @@ func (t *pauseTrail) steps() int {
 	return 1
 }
 
-// rank orders the groups by how near they are to the task.
-func (t *pauseTrail) rank() int {
-	if t.Own {
-		return 2 * t.steps()
+// rank orders the groups by how near they are to the task: by steps, the learner's before weir's own, and
+// then the one that went forward last.
+func (t *pauseTrail) rank() int64 {
+	n := 2 * int64(t.steps())
+	if !t.Own {
+		n++
 	}
-	return 2*t.steps() + 1
+	const later = 1e14 // more than any time in Unix milliseconds
+	return n*later + t.MovedAt
 }
 
 const (
@@ -335,7 +345,7 @@ func observeIndependent(_ context.Context, l *look, s sample) error {
 	changed := s.now
 	for _, name := range sortedNames(s.groups) {
 		g := s.groups[name]
-		if len(g.committed) == 0 || g.lag < 0 || !l.reads(g) {
+		if len(g.committed) == 0 || g.lag < 0 || !l.counts(name, g) {
 			continue
 		}
 		t, known := all[name]
@@ -367,6 +377,9 @@ func (t *pauseTrail) follow(name string, g groupSample, s sample) {
 		t.topic = topic
 	}
 	total := g.sum()
+	if total > t.Total {
+		t.MovedAt = s.at.UnixMilli()
+	}
 	if total != t.Total {
 		t.Total, t.Moved, t.Still, t.Others, t.reason, t.grown = total, t.Moved || total > t.Total, 0, nil, "", 0
 		return
@@ -425,7 +438,7 @@ func independentCheck(_ context.Context, l *look) (Check, error) {
 	case 3:
 		return notYetf("group %s stands still; weir waits until its lag has grown by %d records or more, in two seconds or more", shown, leastGrowth), nil
 	case 2:
-		return notYetf("group %s goes forward; stop all its members for some seconds, while another group reads the same topic", shown), nil
+		return notYetf("weir saw group %s go forward; stop all its members for some seconds, while another group reads the same topic", shown), nil
 	}
 	return notYet("weir has seen no group go forward yet: let a group read a topic that gets records, then stop it"), nil
 }

@@ -126,10 +126,15 @@ func (l *look) ownGroup(name string) bool {
 	return strings.HasSuffix(name, inspect.ReplaySuffix)
 }
 
+// listed is the station in the list, without what only the cluster knows.
+func (st *station) listed(rec *savedStation) Summary {
+	return Summary{Number: st.number, Name: st.name, Title: st.text.title, Minutes: st.minutes, Able: st.text.able,
+		Done: rec.DoneAt != 0, DoneAt: rec.DoneAt, Answered: rec.Answer != nil}
+}
+
 // summary is the station in the list.
 func (l *look) summary(ctx context.Context, rec *savedStation) Summary {
-	s := Summary{Number: l.number, Name: l.name, Title: l.text.title, Minutes: l.minutes, Able: l.text.able,
-		Done: rec.DoneAt != 0, DoneAt: rec.DoneAt, Answered: rec.Answer != nil}
+	s := l.listed(rec)
 	if l.unavailable != nil && l.metaErr == nil {
 		s.Unavailable = l.unavailable(ctx, l)
 	}

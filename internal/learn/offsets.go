@@ -11,7 +11,7 @@ import (
 // offsetsStation: the learner reads with a group, stops it, writes more and goes on.
 var offsetsStation = station{number: 5, name: "offsets", minutes: 10, question: offsetsQuestion, check: offsetsCheck, observe: observeOffsets,
 	picture: func(ctx context.Context, l *look) (Picture, error) {
-		group, _, _, err := furthest(l, (*offsetsTrail).steps)
+		group, _, _, err := furthest(l, (*offsetsTrail).rank)
 		if err != nil {
 			return Picture{}, err
 		}
@@ -58,6 +58,8 @@ type offsetsTrail struct {
 	Busy        bool `json:"-"`
 	lag         int64
 }
+
+func (t *offsetsTrail) rank() int64 { return int64(t.steps()) }
 
 func (t *offsetsTrail) steps() int {
 	switch {
@@ -122,7 +124,7 @@ func (t *offsetsTrail) follow(g groupSample, known bool) bool {
 }
 
 func offsetsCheck(_ context.Context, l *look) (Check, error) {
-	name, t, ok, err := furthest(l, (*offsetsTrail).steps)
+	name, t, ok, err := furthest(l, (*offsetsTrail).rank)
 	if err != nil {
 		return Check{}, err
 	}
