@@ -110,7 +110,7 @@ function beforehand(body) {
   const at = body.findIndex((n) => n.id === 'what-to-watch');
   const end = body.findIndex((n, i) => i > at && n.tag === 'h2');
   const watch = at < 0 ? [] : body.slice(at, end < 0 ? undefined : end);
-  return el('section.card', { 'aria-label': 'Before the first run' }, el('p', null, el('b', null, 'Press Run. '), 'The charts appear here while the lab runs, and a verdict at its end.'), el('div.doc', null, nodes(watch)));
+  return el('section.card', { 'aria-label': 'Before the first run' }, el('p', null, el('b', null, 'Press Run. '), 'The charts appear here while the lab runs, and a verdict at its end.', watch.some((/** @type {any} */ n) => n.children?.[0]?.tag === 'img') ? ' The plot below is from an example run.' : ''), el('div.doc', null, nodes(watch)));
 }
 
 /** @type {import('../app.js').Page} */
