@@ -42,6 +42,8 @@ var arrows = []arrow{
 	{from: "internal/upstream", to: "internal/wikipedia", why: "what sources share knows no source"},
 	{from: "internal/watch", to: "internal/web", why: "the live picture knows no HTTP"},
 	{from: "internal/inspect", to: "internal/web", why: "what is looked up has no presentation"},
+	{from: "internal/learn", to: "internal/web", why: "stations know no HTTP"},
+	{from: "internal/learn", to: "internal/kafka", why: "checks look at the cluster as a learner's own program does"},
 	{from: "internal/web", to: "internal/kafka", why: "pages are made of what inspect and watch say"},
 	{from: "internal/web", to: "internal/ingest", why: "pages show the pipelines of any process"},
 	{from: "internal/ingest", to: "internal/count", why: "producers and consumers are independent"},
@@ -50,6 +52,9 @@ var arrows = []arrow{
 	{from: "internal/count", to: "internal/bluesky", why: "a counter counts any topic"},
 	{from: "internal/count", to: "internal/wikipedia", why: "a counter counts any topic"},
 	{from: "internal/tally", to: "internal/kafka", why: "the store knows no Kafka"},
+	{from: "internal/web", to: "internal/exercise/*", why: "pages show exercises; a command checks programs"},
+	{from: "internal/exercise", to: "internal/kafka", why: "texts and reports know no Kafka"},
+	{from: "internal/exercise/program", to: "internal/*", why: "processes know nothing of what they do"},
 	{from: "internal/verify", to: "internal/ingest", why: "a proof shares no code with what it proves"},
 	{from: "internal/verify", to: "internal/count", why: "a proof shares no code with what it proves"},
 }

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/weir-project/weir/internal/cli"
+	"github.com/weir-project/weir/internal/exercise/program"
 )
 
 // gcPercent lets the heap grow threefold between collections. weir's live heap is
@@ -39,6 +40,9 @@ const echoTime = 200 * time.Millisecond
 var errStopped = errors.New("stopped by a signal")
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == program.GuardArgument {
+		os.Exit(program.Guard())
+	}
 	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetGCPercent(gcPercent)
 		debug.SetMemoryLimit(memoryLimit)

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"sync"
 	"time"
 
 	"github.com/weir-project/weir/internal/cli"
+	"github.com/weir-project/weir/internal/exercise"
 	"github.com/weir-project/weir/internal/kafka"
 	"github.com/weir-project/weir/internal/node"
 	"github.com/weir-project/weir/internal/visible"
@@ -26,6 +28,7 @@ func (a *app) runNode(ctx context.Context, t *node.Target, cfg node.Config, befo
 	if cfg.Listen != nil {
 		cfg.Listen.Given = a.given["listen"] != ""
 		cfg.Labs = a.labsForUI(cfg.Data)
+		cfg.Exercises = filepath.Join(cfg.Data, exercise.Dir)
 	}
 	cfg.Say = func(text string) { a.stderr.Linef("%s", cli.OneLine(text)) }
 	cfg.Warn = func(text string) { a.stderr.Linef("%s", a.stderr.Paint(cli.Yellow, cli.OneLine(text))) }

@@ -34,6 +34,7 @@ func (a *app) find() (*node.Target, error) {
 		return nil, err
 	}
 	t := a.newTarget()
+	t.Data = dir
 	t.Running = a.runningWeir(dir)
 	for _, p := range node.DefaultPorts[:3] {
 		t.Kafka = append(t.Kafka, net.JoinHostPort("127.0.0.1", strconv.Itoa(p)))
@@ -137,7 +138,8 @@ func (a *app) completions() map[string]completion {
 			meta, err := i.Metadata(ctx)
 			return meta.Topics.Names(), err
 		}),
-		"NAME": cobra.NoFileCompletions,
+		"NAME":     cobra.NoFileCompletions,
+		"EXERCISE": cobra.FixedCompletions(exerciseNames(), cobra.ShellCompDirectiveNoFileComp),
 		"BROKER": a.completing(func(i *inspect.Inspector, ctx context.Context) (names []string, err error) {
 			list, err := i.Brokers(ctx)
 			for _, b := range list.Brokers {

@@ -46,6 +46,7 @@ type Config struct {
 	CountsOptional bool
 	Where          web.Where
 	Labs           *web.Labs
+	Exercises      string // where the web UI finds the reports of exercises
 
 	// Say gets a line of news, Warn one about a problem, Progress what is being done at
 	// the start.
@@ -278,7 +279,7 @@ func (n *Node) baseTasks() (tasks []*task) {
 	if n.ui != nil {
 		tasks = append(tasks, newTask("web UI", func(ctx context.Context) error { return n.ui.server.Serve(ctx, n.ui.listener) }))
 		if n.ui.listener != nil { // otherwise no page shows the live picture
-			tasks = append(tasks, newTask("watch", n.ui.watcher.Run))
+			tasks = append(tasks, newTask("watch", n.ui.watcher.Run), newTask("learn", n.ui.learn.Run))
 		}
 	}
 	if len(n.cfg.Ingest) == 0 && len(n.cfg.Count) > 0 {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/weir-project/weir/internal/cluster"
 	"github.com/weir-project/weir/internal/kafka"
+	"github.com/weir-project/weir/internal/learn"
 	"github.com/weir-project/weir/internal/metrics"
 	"github.com/weir-project/weir/internal/verify"
 	"github.com/weir-project/weir/internal/watch"
@@ -29,6 +30,7 @@ type webUI struct {
 	listener  net.Listener // nil where the web UI is off, so that only the control socket answers
 	watcher   *watch.Watcher
 	server    *web.Server
+	learn     *learn.Course
 	token     string
 	generated bool // the token was generated here, so that the link has to contain it
 }
@@ -83,7 +85,7 @@ func (ui *webUI) serve(ctx context.Context, n *Node, hosts []string) error {
 	n.closing(func() error { cl.Close(); return nil })
 	wc := watch.Config{Inspector: insp, Version: "weir " + n.cfg.Version, Mode: n.Mode, Engine: cmp.Or(n.BrokerEngine(), "external"), Fault: n.fault,
 		Ingested: n.ingested(), ReadOnly: n.cfg.Listen.ReadOnly}
-	cfg := web.Config{Inspector: insp, Where: n.cfg.Where, Producer: &producer{client: cl, cfg: n.KafkaConfig("weir-ui")}, Labs: n.cfg.Labs, Token: ui.token, Hosts: hosts, Log: n.Log, ReadOnly: n.cfg.Listen.ReadOnly,
+	cfg := web.Config{Inspector: insp, Where: n.cfg.Where, Producer: &producer{client: cl, cfg: n.KafkaConfig("weir-ui")}, Labs: n.cfg.Labs, Exercises: n.cfg.Exercises, Token: ui.token, Hosts: hosts, Log: n.Log, ReadOnly: n.cfg.Listen.ReadOnly,
 		VerifySource: reflect.TypeFor[verify.SourceReport]()}
 	if n.brokers != nil {
 		cfg.Brokers = n.brokers
@@ -114,6 +116,10 @@ func (ui *webUI) serve(ctx context.Context, n *Node, hosts []string) error {
 		return err
 	}
 	cfg.Watch = ui.watcher
+	if ui.learn, err = n.openLearn(insp, ui.watcher); err != nil {
+		return err
+	}
+	cfg.Learn = ui.learn
 	if n.members != nil {
 		cfg.Members = n.members
 	}

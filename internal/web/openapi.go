@@ -142,6 +142,12 @@ func (s schemas) named(t reflect.Type) object {
 	if strings.HasSuffix(t.PkgPath(), "/record") {
 		name = "Lab" + name // record and inspect both have a Difference
 	}
+	if strings.HasSuffix(t.PkgPath(), "/learn") {
+		name = "Learn" + strings.TrimPrefix(name, "Learn")
+	}
+	if strings.HasSuffix(t.PkgPath(), "/exercise") {
+		name = "Exercise" + name // record has a Report, a Check and a Mark, too
+	}
 	if s[name] == nil {
 		s[name] = object{} // while it is made: a type can hold itself
 		properties, required := s.members(t)

@@ -15,6 +15,8 @@ import verify from './pages/verify.js';
 import labs, { comparison } from './pages/labs.js';
 import lab, { report } from './pages/lab.js';
 import docs from './pages/docs.js';
+import learn, { station } from './pages/learn.js';
+import exercises, { exercise } from './pages/exercises.js';
 import { explain } from './terms.js';
 
 /**
@@ -32,9 +34,10 @@ const routes = [
   [/^\/$/, overview], [/^\/topics$/, topics], [/^\/topics\/([^/]+)\/messages$/, messages], [/^\/topics\/([^/]+)$/, topic],
   [/^\/groups$/, groups], [/^\/groups\/([^/]+)$/, group], [/^\/brokers$/, brokers], [/^\/produce$/, produce], [/^\/verify$/, verify],
   [/^\/labs$/, labs], [/^\/labs\/compare$/, comparison], [/^\/labs\/reports\/([^/]+)$/, report], [/^\/labs\/([^/]+)$/, lab],
+  [/^\/learn$/, learn], [/^\/learn\/([^/]+)$/, station], [/^\/exercises$/, exercises], [/^\/exercises\/([^/]+)$/, exercise],
   [/^\/docs$/, docs], [/^\/docs\/(.+)$/, docs],
 ];
-const tabs = [['/', 'Overview'], ['/topics', 'Topics'], ['/groups', 'Groups'], ['/brokers', 'Brokers'], ['/produce', 'Produce'], ['/verify', 'Verify'], ['/labs', 'Labs']];
+const tabs = [['/', 'Overview'], ['/topics', 'Topics'], ['/groups', 'Groups'], ['/brokers', 'Brokers'], ['/produce', 'Produce'], ['/verify', 'Verify'], ['/learn', 'Learn'], ['/labs', 'Labs'], ['/exercises', 'Exercises'], ['/docs', 'Docs']];
 
 const byId = (/** @type {string} */ id) => /** @type {HTMLElement} */ (document.getElementById(id));
 const main = byId('main');
@@ -263,6 +266,8 @@ document.addEventListener('keydown', (e) => {
 });
 
 for (const [href, text] of tabs) byId('nav').appendChild(el('a', { href }, text));
+// Learn comes first until the first station is done.
+app.api('/learn').then((a) => { if (!a.stations.some((/** @type {any} */ s) => s.done)) byId('nav').prepend(/** @type {Node} */ (byId('nav').querySelector('[href="/learn"]'))); }).catch(() => { /* it stays where it is */ });
 fetch('/api/v1/log?limit=200').then((r) => r.json()).then((l) => {
   const ids = new Set(app.log.map((e) => e.id));
   app.log = l.entries.filter((/** @type {any} */ e) => !ids.has(e.id)).concat(app.log);

@@ -1,0 +1,197 @@
+package judge
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/weir-project/weir/internal/exercise"
+	"github.com/weir-project/weir/internal/exercise/program"
+	"github.com/weir-project/weir/internal/visible"
+)
+
+// grace is how long a program has to end when it is asked to.
+const grace = 10 * time.Second
+
+// Copy is one started copy of the program.
+type Copy struct {
+	*program.Process
+	b       *Bench
+	number  int // from 1
+	started time.Time
+	// free says that it may end by itself.
+	free atomic.Bool
+}
+
+// Start starts a copy of the program. Line is called with each line that it prints; it may be nil.
+func (b *Bench) Start(line func(time.Time, string)) (*Copy, error) {
+	p, err := program.Start(program.Config{Args: b.cfg.Args, Dir: b.cfg.Dir, Env: b.environ(), Self: b.cfg.Self, Line: line})
+	if err != nil {
+		return nil, err
+	}
+	b.mu.Lock()
+	c := &Copy{Process: p, b: b, number: len(b.copies) + 1, started: time.Now()}
+	b.copies = append(b.copies, c)
+	b.mu.Unlock()
+	b.Mark("start", "the program starts")
+	return c, nil
+}
+
+// Kill ends the copy and all that it started, without warning.
+func (c *Copy) Kill() {
+	c.free.Store(true)
+	c.Process.Kill()
+	c.b.Mark("kill", "kill -9 ends the program")
+}
+
+// Stop asks the copy to end, and kills it when it has not ended in time. It reports whether it
+// ended by itself.
+func (c *Copy) Stop() bool {
+	c.free.Store(true)
+	c.b.Mark("stop", "SIGTERM asks the program to end")
+	asked := time.Now()
+	if !c.Process.Stop(grace) {
+		c.b.Mark("kill", "the program did not end within %v and is killed", grace)
+		return false
+	}
+	c.b.Mark("end", "the program ended after %.1f s with %s", time.Since(asked).Seconds(), c.Exit())
+	return true
+}
+
+// MayEnd says whether the copy may end by itself.
+func (c *Copy) MayEnd(may bool) { c.free.Store(may) }
+
+func (b *Bench) closeCopies() {
+	b.mu.Lock()
+	all := append([]*Copy(nil), b.copies...)
+	b.mu.Unlock()
+	for _, c := range all {
+		c.free.Store(true)
+		c.Close()
+	}
+}
+
+// output is what the copies printed last.
+func (b *Bench) output() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var lines []string
+	for _, c := range b.copies {
+		for _, l := range c.Output() {
+			lines = append(lines, visible.Text(l))
+		}
+	}
+	return strings.Join(lines[max(0, len(lines)-60):], "\n")
+}
+
+// trouble returns what is wrong with the copies themselves: one ended by itself, or exceeds a limit.
+func (b *Bench) trouble() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, c := range b.copies {
+		if c.Over() && !c.free.Load() {
+			return c.endedFinding()
+		}
+		if n, tooMuch := c.Printed(); tooMuch {
+			return &Finding{Headline: fmt.Sprintf("the program printed %d MB", n/1e6),
+				Why: "Output costs time, and a log that grows without limit fills a disk.", Hint: "Print a summary from time to time, not a line for each step."}
+		}
+		if c.Over() {
+			continue
+		}
+		if n := c.Memory(); n > b.cfg.Memory {
+			return &Finding{Headline: fmt.Sprintf("the program uses %d MiB of memory; the limit is %d MiB", n>>20, b.cfg.Memory>>20),
+				Evidence: []exercise.Evidence{Observed("memory of the program and its children", time.Now())},
+				Why:      "A program that keeps every event in memory ends when the memory does.",
+				Hint:     "Keep counts and offsets, not events. Bound every queue and list."}
+		}
+	}
+	return nil
+}
+
+// endedFinding says that a copy ended by itself.
+func (c *Copy) endedFinding() *Finding {
+	exit := c.Exit()
+	f := &Finding{Headline: fmt.Sprintf("the program ended by itself after %.1f s, with %s", exit.At.Sub(c.started).Seconds(), exit),
+		Evidence: []exercise.Evidence{Observed("end of the program", exit.At)},
+		Why:      "A program that reads or writes a stream goes on until it is asked to stop, because a stream has no end.",
+		Hint:     "Look at the output below for the reason."}
+	if last := lastLine(c.Output()); last != "" {
+		f.Headline += ": " + visible.Text(last)
+	}
+	return f
+}
+
+// lastLine is the last line that is not empty.
+func lastLine(lines []string) string {
+	for i := len(lines) - 1; i >= 0; i-- {
+		if l := strings.TrimSpace(lines[i]); l != "" {
+			return l
+		}
+	}
+	return ""
+}
+
+// Observed is evidence that belongs to no record.
+func Observed(what string, at time.Time) exercise.Evidence {
+	return exercise.Evidence{What: what, Partition: -1, Offset: -1, At: Moment(at)}
+}
+
+// ForgetMembers makes the members of all groups leave: they are dead. Kafka would notice that
+// when their session timeout is over, which is up to 45 s by default.
+func (b *Bench) ForgetMembers(ctx context.Context) error {
+	types, err := b.groups(ctx)
+	if err != nil {
+		return err
+	}
+	for name, kind := range types {
+		forget := b.forgetClassic
+		if kind == consumerGroup {
+			forget = b.forgetConsumers
+		}
+		if err := forget(ctx, name); err != nil {
+			return fmt.Errorf("remove the dead members of group %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+func (b *Bench) forgetClassic(ctx context.Context, group string) error {
+	described, err := b.Admin.DescribeGroups(ctx, group)
+	if err != nil {
+		return err
+	}
+	req := kmsg.NewPtrLeaveGroupRequest()
+	req.Group = group
+	for _, m := range described[group].Members {
+		if m.InstanceID == nil { // a static member comes back under its name
+			x := kmsg.NewLeaveGroupRequestMember()
+			x.MemberID = m.MemberID
+			req.Members = append(req.Members, x)
+		}
+	}
+	if len(req.Members) > 0 {
+		_, err = req.RequestWith(ctx, b.Client)
+	}
+	return err
+}
+
+// forgetConsumers is for a group of the protocol of KIP-848.
+func (b *Bench) forgetConsumers(ctx context.Context, group string) error {
+	described, err := b.Admin.DescribeConsumerGroups(ctx, group)
+	if err != nil {
+		return err
+	}
+	for _, m := range described[group].Members {
+		req := kmsg.NewPtrConsumerGroupHeartbeatRequest()
+		req.Group, req.MemberID, req.MemberEpoch = group, m.MemberID, -1
+		if _, err := req.RequestWith(ctx, b.Client); err != nil {
+			return err
+		}
+	}
+	return nil
+}

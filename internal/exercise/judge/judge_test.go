@@ -1,0 +1,92 @@
+package judge
+
+import (
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/weir-project/weir/internal/exercise"
+)
+
+// check runs the program of this test binary that does the words wrong.
+func check(t *testing.T, name, words string) *exercise.Report {
+	t.Helper()
+	r, err := Run(t.Context(), Config{Exercise: name, Args: []string{os.Args[0]}, Environ: append(os.Environ(), "LEARNER=right "+words),
+		Self: os.Args[0], FreePorts: true, Progress: func(s string) { t.Log(s) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// mustSay checks the verdict and that the headline has some words.
+func mustSay(t *testing.T, r *exercise.Report, v exercise.Verdict, words ...string) {
+	t.Helper()
+	if r.Verdict != v {
+		t.Errorf("verdict %s, want %s", r.Verdict, v)
+	}
+	for _, w := range words {
+		if !strings.Contains(r.Headline, w) {
+			t.Errorf("the headline does not say %q", w)
+		}
+	}
+	if t.Failed() {
+		t.Logf("%s\n%s\n%s\n%+v\n%+v\n%s", r.Headline, r.Why, r.Hint, r.Evidence, r.Checks, r.Output)
+	}
+}
+
+// rows checks programs: by the words of what they do wrong, what the headline must say. The first
+// word is the verdict.
+func rows(t *testing.T, name string, programs map[string][]string) {
+	t.Parallel()
+	for words, want := range programs {
+		t.Run(words, func(t *testing.T) {
+			t.Parallel()
+			mustSay(t, check(t, name, words), exercise.Verdict(want[0]), want[1:]...)
+		})
+	}
+}
+
+func TestCount(t *testing.T) {
+	rows(t, "count", map[string][]string{
+		"":              {"passed", "all 2000 events"},
+		"one-partition": {"wrong", "only partition 2"},
+		"latest":        {"wrong", "none of the 1500 events that were in the topic before it started"},
+		"kind":          {"wrong", "counts the field kind", "commit = 2000"},
+		"crash":         {"wrong", "ended by itself", "exit code 1", "no module named kafka"},
+	})
+}
+
+func TestProduce(t *testing.T) {
+	rows(t, "produce", map[string][]string{
+		"":      {"passed", "account and identity events did no harm"},
+		"blind": {"wrong", "crashed at an", "of the stream"},
+		"rev":   {"wrong", "has the key", "not its author's DID"},
+		"drop":  {"wrong", "posts are missing"},
+	})
+}
+
+func TestShare(t *testing.T) {
+	rows(t, "share", map[string][]string{
+		"":              {"passed", "counted once, by one copy or the other"},
+		"stranger":      {"wrong", "different groups"},
+		"never-commit":  {"wrong", "counted twice when the second copy joined"},
+		"one-partition": {"wrong", "only partition 2"},
+	})
+}
+
+func TestSurvive(t *testing.T) {
+	rows(t, "survive", map[string][]string{
+		"":             {"passed", "counted twice, which the exercise once forbids"},
+		"commit-first": {"wrong", "the first kill lost"},
+		"auto-commit":  {"wrong", "the first kill lost"},
+	})
+}
+
+func TestOnce(t *testing.T) {
+	rows(t, "once", map[string][]string{
+		"offsets-in-redis": {"passed", "each exactly once"},
+		"":                 {"wrong", "counted twice because of the"},
+		"commit-first":     {"wrong", "the first kill lost"},
+	})
+}
