@@ -45,7 +45,12 @@ func (b *Bench) Start(line func(time.Time, string)) (*Copy, error) {
 // Kill ends the copy and all that it started, without warning.
 func (c *Copy) Kill() {
 	c.free.Store(true)
+	over := c.Over()
 	c.Process.Kill()
+	if over {
+		c.b.Mark("kill", "the program had ended by itself, with %s; kill -9 ends its children", c.Exit())
+		return
+	}
 	c.b.Mark("kill", "kill -9 ends the program")
 }
 
