@@ -42,6 +42,8 @@ var arrows = []arrow{
 	{from: "internal/upstream", to: "internal/wikipedia", why: "what sources share knows no source"},
 	{from: "internal/watch", to: "internal/web", why: "the live picture knows no HTTP"},
 	{from: "internal/inspect", to: "internal/web", why: "what is looked up has no presentation"},
+	{from: "internal/learn", to: "internal/web", why: "stations know no HTTP"},
+	{from: "internal/learn", to: "internal/kafka", why: "checks look at the cluster as a learner's own program does"},
 	{from: "internal/web", to: "internal/kafka", why: "pages are made of what inspect and watch say"},
 	{from: "internal/web", to: "internal/ingest", why: "pages show the pipelines of any process"},
 	{from: "internal/ingest", to: "internal/count", why: "producers and consumers are independent"},

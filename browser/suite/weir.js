@@ -102,4 +102,8 @@ export const pages = [
   { name: 'brokers', path: '/brokers', ready: '.broker >> text=alive' },
   { name: 'produce', path: '/produce?topic=bluesky-events', ready: '.pick-lanes .chip' },
   { name: 'verify', path: '/verify', ready: 'text=Run verify' },
+  { name: 'learn', path: '/learn', ready: '.station-link' },
+  { name: 'station', path: '/learn/6', ready: '.members li' },
+  { name: 'exercises', path: '/exercises', ready: '.lab-card' },
+  { name: 'exercise', path: '/exercises/count', ready: 'text=Not checked yet' },
 ];

@@ -81,7 +81,8 @@ func newRoot(a *app) *cobra.Command {
 		{"run", "Run:", []*cobra.Command{newUp(a), newCluster(a), newProduce(a), newConsume(a), newSend(a), newSimulate(a)}},
 		{"look", "Look:", []*cobra.Command{newCounts(a), newVerify(a), newPreflight(a), newTopics(a), newMessages(a), newGroups(a), newCursor(a),
 			newBrokers(a), newRate(a), newUI(a)}},
-		{"more", "More:", []*cobra.Command{newLab(a), newExercise(a), newHealth(a), newVersion(a)}},
+		{"learn", "Learn:", []*cobra.Command{newLearn(a), newExercise(a), newLab(a)}},
+		{"more", "More:", []*cobra.Command{newHealth(a), newVersion(a)}},
 	} {
 		root.AddGroup(&cobra.Group{ID: g.id, Title: g.title})
 		for _, c := range g.commands {

@@ -34,6 +34,7 @@ func (a *app) find() (*node.Target, error) {
 		return nil, err
 	}
 	t := a.newTarget()
+	t.Data = dir
 	t.Running = a.runningWeir(dir)
 	for _, p := range node.DefaultPorts[:3] {
 		t.Kafka = append(t.Kafka, net.JoinHostPort("127.0.0.1", strconv.Itoa(p)))

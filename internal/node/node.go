@@ -279,7 +279,7 @@ func (n *Node) baseTasks() (tasks []*task) {
 	if n.ui != nil {
 		tasks = append(tasks, newTask("web UI", func(ctx context.Context) error { return n.ui.server.Serve(ctx, n.ui.listener) }))
 		if n.ui.listener != nil { // otherwise no page shows the live picture
-			tasks = append(tasks, newTask("watch", n.ui.watcher.Run))
+			tasks = append(tasks, newTask("watch", n.ui.watcher.Run), newTask("learn", n.ui.learn.Run))
 		}
 	}
 	if len(n.cfg.Ingest) == 0 && len(n.cfg.Count) > 0 {

@@ -27,6 +27,7 @@ type Target struct {
 	KafkaFrom, RedisFrom string
 	Mode                 string   // Live or Simulated; empty where that is unknown
 	Running              *Runtime // the weir that runs the cluster; nil without one
+	Data                 string   // the data directory, absolute; empty keeps no progress of Learn
 
 	Security      *kafka.Security // nil for none
 	SecurityFile  string          // that it was read from
@@ -116,7 +117,7 @@ func (t *Target) OpenInspector(ctx context.Context, extra ...kgo.Opt) (*inspect.
 		cfg.Reserved = append(cfg.Reserved, own.Name)
 	}
 	if cfg.Overlay == nil && t.Running != nil && t.Running.OwnKafka {
-		c := web.Dial(t.Running.Control, t.Running.Version)
+		c := web.Dial(t.Running.Control, t.Running.ControlToken, t.Running.Version)
 		cfg.Overlay = func(ctx context.Context) (o inspect.Overlay, err error) {
 			return o, c.Ask(ctx, http.MethodGet, "/api/v1/overlay", nil, &o)
 		}
@@ -158,17 +159,22 @@ func (t *Target) serve(ctx context.Context, where web.Where, counts bool) (_ *we
 		return nil, nil, err
 	}
 	cfg := web.Config{Watch: w, Inspector: i, Where: where, Log: t.Log}
+	var tallies inspect.Tallies
 	if counts {
 		store, err := t.OpenStore(ctx)
 		switch {
 		case err == nil:
 			opened.closing(store.Close)
+			tallies = store
 			cfg.Tallies, cfg.Replay = store, t.replays(store)
 		case t.WithoutCounts == nil:
 			return nil, nil, err
 		default:
 			t.WithoutCounts(err)
 		}
+	}
+	if cfg.Learn, err = t.learn(i, tallies, where); err != nil {
+		return nil, nil, err
 	}
 	s, err := web.New(cfg)
 	if err != nil {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/weir-project/weir/internal/cluster"
 	"github.com/weir-project/weir/internal/kafka"
+	"github.com/weir-project/weir/internal/learn"
 	"github.com/weir-project/weir/internal/metrics"
 	"github.com/weir-project/weir/internal/verify"
 	"github.com/weir-project/weir/internal/watch"
@@ -29,6 +30,7 @@ type webUI struct {
 	listener  net.Listener // nil where the web UI is off, so that only the control socket answers
 	watcher   *watch.Watcher
 	server    *web.Server
+	learn     *learn.Course
 	token     string
 	generated bool // the token was generated here, so that the link has to contain it
 }
@@ -114,6 +116,10 @@ func (ui *webUI) serve(ctx context.Context, n *Node, hosts []string) error {
 		return err
 	}
 	cfg.Watch = ui.watcher
+	if ui.learn, err = n.openLearn(insp, ui.watcher); err != nil {
+		return err
+	}
+	cfg.Learn = ui.learn
 	if n.members != nil {
 		cfg.Members = n.members
 	}

@@ -22,6 +22,7 @@ import (
 
 	"github.com/weir-project/weir/internal/inspect"
 	"github.com/weir-project/weir/internal/intake"
+	"github.com/weir-project/weir/internal/learn"
 	"github.com/weir-project/weir/internal/send"
 	"github.com/weir-project/weir/internal/watch"
 )
@@ -75,6 +76,8 @@ type Config struct {
 	Replay func(ctx context.Context, plan inspect.ReplayPlan, progress func(left int64)) (inspect.Comparison, error)
 	// Labs is nil where no experiments can be run.
 	Labs *Labs
+	// Learn has the stations to learn with; nil for none.
+	Learn *learn.Course
 	// Exercises is where the reports of exercises are kept; empty for none.
 	Exercises string
 	// Ready says why the program is not ready to serve, nil when it is.
@@ -141,6 +144,7 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Metrics != nil {
 		mux.Handle("GET /metrics", cfg.Metrics)
 	}
+	mux.Handle("GET /docs/screenshots/{picture}", docsPictures())
 	assets, err := newAssets(files, cfg.Where)
 	if err != nil {
 		return nil, fmt.Errorf("serve the user interface: %w", err)

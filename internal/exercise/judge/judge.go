@@ -57,6 +57,10 @@ var trials = map[string]trial{
 	"share":   share,
 	"survive": func(ctx context.Context, b *Bench) error { return crashes(ctx, b, false) },
 	"once":    func(ctx context.Context, b *Bench) error { return crashes(ctx, b, true) },
+	"poison":  poison,
+	"keep-up": keepUp,
+	"resume":  resume,
+	"window":  window,
 }
 
 // Finding is the first thing that is wrong with a program.

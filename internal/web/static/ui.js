@@ -6,7 +6,7 @@ import { sparkline, setSparkline } from './chart.js';
 
 /**
  * @template T
- * @typedef {{title: string, num?: boolean, cell: (e: HTMLElement, item: T) => void, sort?: (item: T) => number|string, hint?: string}} Column
+ * @typedef {{title: string, num?: boolean, cell: (e: HTMLElement, item: T) => void, sort?: (item: T) => number|string, hint?: string, term?: string}} Column
  */
 
 const rowHeight = 34;
@@ -28,7 +28,7 @@ export class Table {
     this.order = [];
     this.by = -1;
     this.down = false;
-    this.buttons = o.columns.map((c, i) => el('button', { type: 'button', title: c.hint || null, onclick: () => this.sortBy(i) }, c.title));
+    this.buttons = o.columns.map((c, i) => el('button', { type: 'button', title: c.hint || null, 'data-term': c.term || null, onclick: () => this.sortBy(i) }, c.title));
     this.head = el('tr', null, o.columns.map((c, i) => el(c.num ? 'th.num' : 'th', { scope: 'col' }, c.sort ? this.buttons[i] : c.title)));
     this.before = el('tr.pad', { 'aria-hidden': 'true' }, el('td', { colspan: o.columns.length }));
     this.after = el('tr.pad', { 'aria-hidden': 'true' }, el('td', { colspan: o.columns.length }));
@@ -160,7 +160,7 @@ export function shellWord(s) {
 /** The flags with which commands find this cluster, as the server says. @type {{data: string[]|null, kafka: string[]|null, redis: string[]|null}} */
 const where = JSON.parse((typeof document !== 'undefined' && document.querySelector('meta[name="weir-where"]')?.getAttribute('content')) || '{"data":null,"kafka":null,"redis":null}');
 /** Commands that know --data alone, and those that know --redis, too. */
-const ofData = /^(lab|groups join|groups leave|brokers kill|brokers restart)\b/;
+const ofData = /^(lab|learn|exercise|groups join|groups leave|brokers kill|brokers restart)\b/;
 const ofRedis = /^(verify|counts|groups reset|groups replay)\b/;
 
 /** A command of weir, about one name or none; a name that begins with a dash comes last, after --. @param {string} words @param {string} name @param {...string} flags */

@@ -13,7 +13,6 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
-	"unicode/utf8"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -73,9 +72,6 @@ func main() {
 func parse(value []byte) (string, error) {
 	if len(bytes.TrimSpace(value)) == 0 {
 		return "", errors.New("the value is empty")
-	}
-	if !utf8.Valid(value) {
-		return "", errors.New("the value is not UTF-8")
 	}
 	var event struct {
 		Commit struct{ Operation string }

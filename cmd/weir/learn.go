@@ -1,0 +1,253 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weir-project/weir/internal/cli"
+	"github.com/weir-project/weir/internal/learn"
+	"github.com/weir-project/weir/internal/markdown"
+	"github.com/weir-project/weir/internal/visible"
+	"github.com/weir-project/weir/internal/web"
+)
+
+func newLearn(a *app) *cobra.Command {
+	list := a.onStations(func(ctx context.Context, c *actions, _ []string) error { return a.learnList(ctx, c) })
+	const uses = useCluster | useRedis
+	cmd := a.command("learn", uses|useOutput, nil, list)
+	cmd.AddCommand(
+		a.command("learn list", uses|useOutput, nil, list),
+		a.command("learn show", uses|useOutput, nil, a.onStations(a.learnShow)),
+		a.command("learn answer", uses|useOutput, func(cmd *cobra.Command) { cmd.Args = cobra.MinimumNArgs(2) }, a.onStations(a.learnAnswer)),
+		a.command("learn check", uses|useOutput, nil, a.onStations(a.learnCheck)),
+		newLearnCounter(a),
+		a.command("learn reset", uses|useYes|useOutput, nil, a.onStations(a.learnReset)),
+	)
+	return cmd
+}
+
+// onStations makes a command's run of one that asks for stations: the running weir, which observes
+// what happens over time, or this process.
+func (a *app) onStations(run func(context.Context, *actions, []string) error) func(context.Context, []string) error {
+	return func(ctx context.Context, args []string) error {
+		c, err := a.groupActions(ctx)
+		if err != nil {
+			return err
+		}
+		defer c.close()
+		return run(ctx, c, args)
+	}
+}
+
+func stationPath(name, operation string) string {
+	path := "/learn/" + url.PathEscape(name)
+	if operation != "" {
+		path += "/" + operation
+	}
+	return path
+}
+
+func (a *app) learnList(ctx context.Context, c *actions) error {
+	var list learn.List
+	if err := c.ask(ctx, http.MethodGet, "/learn", nil, &list); err != nil {
+		return err
+	}
+	return a.showStations(list)
+}
+
+func (a *app) showStations(list learn.List) error {
+	err := writeRows(a, list, list.Stations, func(s learn.Summary) []any {
+		state := ""
+		switch {
+		case s.Done:
+			state = "done"
+		case s.Unavailable != "":
+			state = "not here: " + s.Unavailable
+		case s.Number == list.Next:
+			state = "next"
+		case s.Answered:
+			state = "answered"
+		}
+		return []any{s.Number, s.Name, s.Title, fmt.Sprintf("%d min", s.Minutes), state}
+	}, ">STATION", "NAME", "TITLE", ">TIME", "STATE")
+	if err == nil && a.output == cli.FormatTable {
+		if list.Next == 0 {
+			a.stderr.Linef("all stations that this cluster offers are done")
+		} else {
+			a.stderr.Linef("go on with: weir learn show %d%s", list.Next, a.sameData())
+		}
+	}
+	return err
+}
+
+// pageColumns is the width of a text on a terminal that is wider, or where there is no terminal.
+const pageColumns = 100
+
+func (a *app) learnShow(ctx context.Context, c *actions, args []string) error {
+	var d learn.Detail
+	if err := c.ask(ctx, http.MethodGet, stationPath(args[0], ""), nil, &d); err != nil {
+		return err
+	}
+	if a.output != cli.FormatTable {
+		return a.write(d, []any{d}, nil)
+	}
+	width := pageColumns
+	if columns := a.stderr.Columns(); columns > 0 {
+		width = min(width, columns)
+	}
+	drawn, err := pictureText(d.Picture)
+	if err == nil {
+		_, err = fmt.Fprint(a.stdout, markdown.Terminal(stationText(d, drawn, a.sameData()), width))
+	}
+	return err
+}
+
+// pictureText is the picture of a station as a table; empty for none.
+func pictureText(p learn.Picture) (string, error) {
+	var b strings.Builder
+	if m := p.Message; m != nil {
+		key := "none"
+		if m.Key != nil {
+			key = visible.Text(*m.Key)
+		}
+		fmt.Fprintf(&b, "one record of %s: partition %d, offset %d, key %s, %d headers, a value of %d bytes\n\n",
+			visible.Text(p.Topic), m.Partition, m.Offset, key, len(m.Headers), m.ValueSize)
+	} else if len(p.Partitions) > 0 {
+		fmt.Fprintf(&b, "topic %s", visible.Text(p.Topic))
+		if p.Group != "" {
+			fmt.Fprintf(&b, " and group %s", visible.Text(p.Group))
+		}
+		b.WriteString(" now:\n\n")
+	}
+	if len(p.Partitions) == 0 {
+		return b.String(), nil
+	}
+	err := cli.TableOf(p.Partitions, func(x learn.PicturePartition) []any {
+		committed := "-"
+		if x.Committed != nil {
+			committed = cli.Thousands(*x.Committed)
+		}
+		return []any{x.Partition, cli.NumberOrUnknown(int64(x.Leader)), cli.IDs(x.Replicas), cli.IDs(x.ISR), x.Start, x.End, committed, x.Member}
+	}, ">PARTITION", ">LEADER", "REPLICAS", "IN SYNC", ">START", ">END", ">COMMITTED", "MEMBER").Write(&b)
+	return b.String(), err
+}
+
+// stationText is a station as one document. drawn is its picture, sameData the flag by which a command
+// finds the same data directory.
+func stationText(d learn.Detail, drawn, sameData string) []markdown.Node {
+	words := func(s string) []markdown.Node { return []markdown.Node{{Text: s}} }
+	head := func(s string) markdown.Node { return markdown.Node{Tag: "h2", Children: words(s)} }
+	para := func(s string) markdown.Node { return markdown.Node{Tag: "p", Children: words(s)} }
+	lines := func(list []learn.Command) markdown.Node {
+		var b strings.Builder
+		for _, c := range list {
+			b.WriteString(visible.Text(c.Command) + "\n")
+		}
+		return markdown.Node{Tag: "pre", Text: b.String()}
+	}
+	doc := []markdown.Node{
+		{Tag: "h1", Children: words(fmt.Sprintf("%d. %s", d.Number, d.Title))},
+		para("After this station you can " + d.Able + " It takes about " + strconv.Itoa(d.Minutes) + " minutes."),
+	}
+	if d.Unavailable != "" {
+		doc = append(doc, para("You cannot do it on this cluster: "+visible.Text(d.Unavailable)))
+	}
+	doc = append(doc, d.Text...)
+	if drawn != "" {
+		doc = append(doc, markdown.Node{Tag: "pre", Text: drawn})
+	}
+	doc = append(append(doc, head("Question")), d.Question.Text...)
+	if len(d.Question.Choices) > 0 {
+		ul := markdown.Node{Tag: "ul"}
+		for _, choice := range d.Question.Choices {
+			ul.Children = append(ul.Children, markdown.Node{Tag: "li", Children: words(visible.Text(choice))})
+		}
+		doc = append(doc, ul)
+	}
+	if d.Question.Kind != "" {
+		doc = append(doc, para(fmt.Sprintf("Answer with: weir learn answer %d ANSWER%s", d.Number, sameData)))
+	}
+	doc = append(append(doc, head("Do")), d.Task...)
+	doc = append(doc, lines(d.Commands), para(fmt.Sprintf("Then: weir learn check %d%s", d.Number, sameData)))
+	if len(d.Others) > 0 {
+		doc = append(doc, head("The same with other tools"), lines(d.Others))
+	}
+	doc = append(append(doc, head("In production")), d.Production...)
+	return append(doc, head("Your progress"), para(visible.Text(progressText(d))))
+}
+
+// progressText says in a sentence how far the learner has come.
+func progressText(d learn.Detail) string {
+	if d.Check.Done {
+		return "This station is done: " + strings.Join(d.Check.Seen, "; ") + "."
+	}
+	return "Not done yet: " + d.Check.Reason + "."
+}
+
+func (a *app) learnAnswer(ctx context.Context, c *actions, args []string) error {
+	var answer learn.Answered
+	body := web.LearnAnswerRequest{Answer: strings.Join(args[1:], " ")}
+	if err := c.post(ctx, stationPath(args[0], "answer"), body, &answer); err != nil {
+		return err
+	}
+	if a.output != cli.FormatTable {
+		return a.write(answer, []any{answer}, nil)
+	}
+	verdict := "right"
+	if !answer.Right {
+		verdict = "wrong; the answer is " + visible.Text(answer.Answer)
+	}
+	_, err := fmt.Fprintf(a.stdout, "%s\n\n%s", verdict, markdown.Terminal(answer.Explanation, pageColumns))
+	return err
+}
+
+func (a *app) learnCheck(ctx context.Context, c *actions, args []string) error {
+	var result learn.Check
+	if err := c.post(ctx, stationPath(args[0], "check"), nil, &result); err != nil {
+		return err
+	}
+	if a.output != cli.FormatTable {
+		if err := a.write(result, []any{result}, nil); err != nil {
+			return err
+		}
+	} else {
+		for _, s := range result.Seen {
+			if _, err := fmt.Fprintf(a.stdout, "weir sees: %s\n", visible.Text(s)); err != nil {
+				return err
+			}
+		}
+	}
+	if !result.Done {
+		return &cli.Error{Code: cli.ExitFailed, Err: errors.New("not done yet: " + visible.Text(result.Reason))}
+	}
+	if a.output == cli.FormatTable {
+		a.stderr.Linef("done; the next station: weir learn%s", a.sameData())
+	}
+	return nil
+}
+
+func (a *app) learnReset(ctx context.Context, c *actions, args []string) error {
+	var body web.LearnResetRequest
+	what := "all stations"
+	if len(args) > 0 {
+		var d learn.Detail
+		if err := c.ask(ctx, http.MethodGet, stationPath(args[0], ""), nil, &d); err != nil {
+			return err
+		}
+		body.Station, what = d.Number, "station "+strconv.Itoa(d.Number)
+	} else if err := cli.Confirm(a.stdin, a.stderr, "Type all to start over with all stations: ", "all", a.yes); err != nil {
+		return err
+	}
+	var list learn.List
+	if err := c.post(ctx, "/learn/reset", body, &list); err != nil {
+		return err
+	}
+	return a.done(list, "%s: the progress is deleted", what)
+}

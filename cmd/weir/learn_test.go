@@ -1,0 +1,51 @@
+package main
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/weir-project/weir/internal/cli"
+	"github.com/weir-project/weir/internal/learn"
+)
+
+// TestLearnOnATerminal: the stations on a cluster that weir does not run, where each command is a
+// process of its own: the progress is in the data directory.
+func TestLearnOnATerminal(t *testing.T) {
+	s := newGroupShell(t)
+	s.fails(cli.ExitFailed, "", []string{"learn", "check", "topic"}, "not done yet: weir sees no topic of yours yet")
+	s.must("", "topics", "create", "mine", "--partitions", "2")
+	stdout, stderr, code := s.run("", "learn", "check", "2")
+	if code != cli.ExitFailed || !strings.Contains(stdout, "weir sees: topic mine has 2 partitions") || !strings.Contains(stderr, "this station needs 3") {
+		t.Errorf("exit code %d: %s%s", code, stdout, stderr)
+	}
+	s.must("", "topics", "add-partitions", "mine", "1", "--yes")
+	s.must("", "learn", "check", "topic")
+	var list learn.List
+	if err := json.Unmarshal([]byte(s.must("", "learn", "-o", "json")), &list); err != nil || !list.Stations[1].Done || list.Next != 1 {
+		t.Errorf("%+v %v", list, err)
+	}
+	if text := s.must("", "learn", "list"); !strings.Contains(text, "A topic of your own") {
+		t.Errorf("%s", text)
+	}
+	text := s.must("", "learn", "show", "keys")
+	for _, want := range []string{"4. Keys and order", "topic mine now:", "weir send mine 1 2 3 4 5 --key anna", "weir learn answer 4 ANSWER", "Not done yet: topic mine has no record with the key anna yet"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+	// One broker keeps one replica of each of the three partitions.
+	if text := s.must("", "learn", "answer", "2", "9"); !strings.Contains(text, "wrong; the answer is 3") {
+		t.Errorf("%s", text)
+	}
+	if text := s.must("", "learn", "answer", "2", "3"); !strings.HasPrefix(text, "right\n") {
+		t.Errorf("%s", text)
+	}
+	s.fails(cli.ExitRuntime, "", []string{"learn", "show", "nothing"}, "no such station")
+	s.fails(cli.ExitUsage, "", []string{"learn", "answer", "2"}, "arg")
+	s.fails(cli.ExitUsage, "", []string{"learn", "reset"}, "--yes")
+	s.must("", "learn", "reset", "2")
+	if err := json.Unmarshal([]byte(s.must("", "learn", "reset", "--yes", "-o", "json")), &list); err != nil || list.Stations[1].Done || list.Stations[1].Answered {
+		t.Errorf("%+v %v", list, err)
+	}
+}

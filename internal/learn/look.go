@@ -1,0 +1,382 @@
+package learn
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+
+	"github.com/weir-project/weir/internal/inspect"
+	"github.com/weir-project/weir/internal/markdown"
+	"github.com/weir-project/weir/internal/visible"
+)
+
+// look is a look at the cluster for one station.
+type look struct {
+	*station
+	c *Course
+
+	meta    kadm.Metadata
+	metaErr error
+	cluster string              // by which evidence is kept
+	before  map[string]struct{} // topics of an existing cluster that are not the learner's
+}
+
+// look asks the cluster for its metadata. A look at a cluster that does not answer has the error.
+func (c *Course) look(ctx context.Context) *look {
+	l := &look{c: c, cluster: c.cfg.Own}
+	if l.meta, l.metaErr = c.cfg.Inspector.Metadata(ctx); l.metaErr != nil || c.cfg.Own != "" {
+		return l
+	}
+	l.cluster = l.meta.Cluster
+	l.before, l.metaErr = c.topicsBefore(l.meta)
+	return l
+}
+
+// maxBefore bounds how many names of topics are kept of an existing cluster.
+const maxBefore = 20_000
+
+// topicsBefore returns the topics that an existing cluster had when weir first looked at it.
+func (c *Course) topicsBefore(meta kadm.Metadata) (map[string]struct{}, error) {
+	p, err := c.progress.load()
+	if err != nil {
+		return nil, err
+	}
+	names, known := p.Before[meta.Cluster]
+	if !known {
+		names = meta.Topics.Names()
+		names = names[:min(len(names), maxBefore)]
+		err = c.progress.change(func(p *saved) {
+			if p.Before == nil {
+				p.Before = map[string][]string{}
+			}
+			p.Before[meta.Cluster] = names
+		})
+	}
+	return set(names), err
+}
+
+func set(names []string) map[string]struct{} {
+	all := make(map[string]struct{}, len(names))
+	for _, n := range names {
+		all[n] = struct{}{}
+	}
+	return all
+}
+
+// at is the look for a station.
+func (l *look) at(st *station) *look {
+	copied := *l
+	copied.station = st
+	return &copied
+}
+
+func (l *look) inspector() *inspect.Inspector { return l.c.cfg.Inspector }
+
+// learnersTopics are the topics that the learner made, by name: neither weir's nor Kafka's own, and
+// on an existing cluster none that was there before.
+func (l *look) learnersTopics() (list []kadm.TopicDetail) {
+	for _, d := range l.meta.Topics.Sorted() {
+		_, old := l.before[d.Topic]
+		if !old && d.Err == nil && !d.IsInternal && !strings.HasPrefix(d.Topic, "__") && !l.inspector().Reserved(d.Topic) {
+			list = append(list, d)
+		}
+	}
+	return list
+}
+
+// topic is the topic that texts and commands name: the learner's first one with three partitions,
+// else their first one, else "orders".
+func (l *look) topic() string {
+	mine := l.learnersTopics()
+	for _, d := range mine {
+		if len(d.Partitions) == wantedPartitions {
+			return d.Topic
+		}
+	}
+	if len(mine) > 0 {
+		return mine[0].Topic
+	}
+	return "orders"
+}
+
+// streamTopic is the topic of weir's first stream that exists; empty for none.
+func (l *look) streamTopic() (topic, group string) {
+	for _, s := range l.c.cfg.Streams {
+		if d, ok := l.meta.Topics[s.Topic]; ok && d.Err == nil {
+			return s.Topic, s.Group
+		}
+	}
+	return "", ""
+}
+
+// ownGroups are the groups of weir's streams, which no learner made.
+func (l *look) ownGroup(name string) bool {
+	for _, s := range l.c.cfg.Streams {
+		if name == s.Group || strings.HasPrefix(name, s.Group+"-") || strings.HasPrefix(name, s.Group+".") {
+			return true
+		}
+	}
+	return strings.HasSuffix(name, inspect.ReplaySuffix)
+}
+
+// summary is the station in the list.
+func (l *look) summary(ctx context.Context, rec *savedStation) Summary {
+	s := Summary{Number: l.number, Name: l.name, Title: l.text.title, Minutes: l.minutes, Able: l.text.able,
+		Done: rec.DoneAt != 0, DoneAt: rec.DoneAt, Answered: rec.Answer != nil}
+	if l.unavailable != nil && l.metaErr == nil {
+		s.Unavailable = l.unavailable(ctx, l)
+	}
+	return s
+}
+
+// ask makes the question of the cluster as it is now.
+func (l *look) ask(ctx context.Context) (question, error) {
+	if l.metaErr != nil {
+		return question{}, l.metaErr
+	}
+	return l.question(ctx, l)
+}
+
+// asked is the question as a page shows it.
+func (l *look) asked(ctx context.Context, rec *savedStation) Question {
+	q := Question{Text: l.fill(l.text.question), Choices: []string{}}
+	asked, err := l.ask(ctx)
+	if err != nil {
+		q.Text = markdown.Parse([]byte("weir cannot ask the question now: " + plain(err.Error())))
+		return q
+	}
+	q.Text = append(q.Text, markdown.Parse([]byte(asked.text))...)
+	if q.Kind = asked.kind; asked.choices != nil {
+		q.Choices = asked.choices
+	}
+	if a := rec.Answer; a != nil {
+		q.Given, q.Right, q.Explanation = a.Given, &a.Right, markdown.Parse([]byte(a.Explanation))
+	}
+	return q
+}
+
+// drawn is the picture of the cluster as it is now.
+func (l *look) drawn(ctx context.Context) (Picture, error) {
+	if l.metaErr != nil {
+		return Picture{}, l.metaErr
+	}
+	return l.picture(ctx, l)
+}
+
+// checked is the result of the check, or what is kept of it where the task is done.
+func (l *look) checked(ctx context.Context, rec *savedStation) Check {
+	if rec.DoneAt != 0 {
+		return Check{Done: true, Seen: append([]string{}, rec.Seen...)}
+	}
+	if l.metaErr != nil {
+		return notYet("weir cannot look into the cluster: " + l.metaErr.Error())
+	}
+	if l.unavailable != nil {
+		if why := l.unavailable(ctx, l); why != "" {
+			return notYet(why)
+		}
+	}
+	result, err := l.check(ctx, l)
+	if err != nil {
+		return notYet("weir cannot look into the cluster: " + err.Error())
+	}
+	if result.Seen == nil {
+		result.Seen = []string{}
+	}
+	return result
+}
+
+// evidence reads what is kept of the station on this cluster into v, and reports whether there is any.
+func (l *look) evidence(v any) (bool, error) { return l.kept("", v) }
+
+// keep keeps v as the evidence of the station on this cluster.
+func (l *look) keep(v any) error { return l.put("", v) }
+
+// pinned reads what a question was asked about into v, so that it stays the same question while
+// the cluster goes on.
+func (l *look) pinned(v any) (bool, error) { return l.kept("/question", v) }
+
+// pin keeps what a question is about.
+func (l *look) pin(v any) error { return l.put("/question", v) }
+
+func (l *look) kept(suffix string, v any) (bool, error) {
+	p, err := l.c.progress.load()
+	if err != nil {
+		return false, err
+	}
+	raw, ok := p.station(l.number).Evidence[l.cluster+suffix]
+	return ok && json.Unmarshal(raw, v) == nil, nil
+}
+
+func (l *look) put(suffix string, v any) error {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("keep the evidence of station %d: %w", l.number, err)
+	}
+	return l.c.progress.change(func(p *saved) {
+		s := p.station(l.number)
+		if s.Evidence == nil {
+			s.Evidence = map[string]json.RawMessage{}
+		}
+		s.Evidence[l.cluster+suffix] = raw
+	})
+}
+
+// remembered returns what the observer of a station remembers between two samples, in memory only. make
+// makes it the first time. Samples of one station come one at a time or under the caller's lock.
+func remembered[T any](l *look, make func() *T) *T {
+	l.c.mu.Lock()
+	defer l.c.mu.Unlock()
+	key := strconv.Itoa(l.number) + "/" + l.cluster
+	v, ok := l.c.memory[key].(*T)
+	if !ok {
+		v = make()
+		l.c.memory[key] = v
+	}
+	return v
+}
+
+// metadata asks the cluster for its metadata where the look has none yet.
+func (l *look) metadata(ctx context.Context) (kadm.Metadata, error) {
+	if l.meta.Topics == nil && l.metaErr == nil {
+		l.meta, l.metaErr = l.inspector().Metadata(ctx)
+	}
+	return l.meta, l.metaErr
+}
+
+// fill replaces the names in braces in the texts of nodes.
+func (l *look) fill(nodes []markdown.Node) []markdown.Node {
+	out := slices.Clone(nodes)
+	for i := range out {
+		out[i].Text = l.named(out[i].Text)
+		out[i].Children = l.fill(out[i].Children)
+	}
+	if out == nil {
+		out = []markdown.Node{}
+	}
+	return out
+}
+
+// commands fills in the names in braces, and adds to weir's commands the flags that find this cluster.
+func (l *look) commands(list []Command) []Command {
+	out := make([]Command, 0, len(list))
+	for _, c := range list {
+		c.Command = l.named(c.Command)
+		if c.Tool == tools["weir"] && len(l.c.cfg.Flags) > 0 {
+			c.Command = withFlags(c.Command, l.c.cfg.Flags)
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
+// withFlags adds flags to a command line, before a comment.
+func withFlags(line string, flags []string) string {
+	command, comment, found := strings.Cut(line, "  # ")
+	command = strings.TrimRight(command, " ")
+	for _, f := range flags {
+		command += " " + visible.ShellWord(f)
+	}
+	if found {
+		command += "  # " + comment
+	}
+	return command
+}
+
+// named replaces the names in braces: {topic} is the learner's topic, {stream} and {counter} are the
+// topic and the group of one of weir's streams, {broker} is an address. A station can have more.
+func (l *look) named(s string) string {
+	if !strings.Contains(s, "{") {
+		return s
+	}
+	stream, group := l.streamTopic()
+	if stream == "" {
+		stream, group = "bluesky-events", "weir-bluesky-counter"
+	}
+	pairs := []string{"{topic}", l.topic(), "{stream}", stream, "{counter}", group, "{broker}", l.broker()}
+	if l.names != nil {
+		pairs = append(pairs, l.names(l)...)
+	}
+	return strings.NewReplacer(pairs...).Replace(s)
+}
+
+// broker is the address of a broker.
+func (l *look) broker() string {
+	for _, b := range slices.SortedFunc(slices.Values(l.meta.Brokers), func(a, b kadm.BrokerDetail) int { return int(a.NodeID - b.NodeID) }) {
+		return net.JoinHostPort(b.Host, strconv.Itoa(int(b.Port)))
+	}
+	return "127.0.0.1:19092"
+}
+
+// partitions are those of a topic, as a picture shows them.
+func (l *look) partitions(ctx context.Context, topic string) ([]PicturePartition, error) {
+	d, ok := l.meta.Topics[topic]
+	if !ok {
+		return nil, fmt.Errorf("topic %s: %w", topic, inspect.ErrNoTopic)
+	}
+	one := kadm.Metadata{Cluster: l.meta.Cluster, Controller: l.meta.Controller, Brokers: l.meta.Brokers, Topics: kadm.TopicDetails{topic: d}}
+	starts, ends := l.inspector().Offsets(ctx, one, inspect.LogStarts), l.inspector().Offsets(ctx, one, inspect.LogEnds)
+	list := make([]PicturePartition, 0, len(d.Partitions))
+	for _, p := range d.Partitions.Sorted() {
+		part := PicturePartition{Partition: p.Partition, Leader: p.Leader, Replicas: append([]int32{}, p.Replicas...), ISR: append([]int32{}, p.ISR...)}
+		if o, ok := starts.Lookup(topic, p.Partition); ok && o.Err == nil {
+			part.Start = o.Offset
+		}
+		if o, ok := ends.Lookup(topic, p.Partition); ok && o.Err == nil {
+			part.End = o.Offset
+		}
+		list = append(list, part)
+	}
+	return list, nil
+}
+
+// lanes is the picture of a topic, with the committed offsets and the members of a group; the
+// group may be empty or not exist.
+func (l *look) lanes(ctx context.Context, kind, topic, group string) (Picture, error) {
+	p := Picture{Kind: kind, Topic: topic, Group: group}
+	if _, ok := l.meta.Topics[topic]; !ok {
+		return Picture{Kind: PictureNone}, nil
+	}
+	var err error
+	if p.Partitions, err = l.partitions(ctx, topic); err != nil || group == "" {
+		return p, err
+	}
+	d, err := l.inspector().Group(ctx, group)
+	if err != nil {
+		return p, nil //nolint:nilerr // a group that does not exist yet has no flags
+	}
+	for _, at := range d.Partitions {
+		for i := range p.Partitions {
+			if part := &p.Partitions[i]; at.Topic == topic && part.Partition == at.Partition {
+				if part.Member = at.Member; at.Committed >= 0 {
+					committed := at.Committed
+					part.Committed = &committed
+				}
+			}
+		}
+	}
+	for _, m := range d.Members {
+		p.Members = append(p.Members, PictureMember{ID: m.ID, ClientID: m.ClientID, Partitions: append([]int32{}, m.Assigned[topic]...)})
+	}
+	return p, nil
+}
+
+// plain makes a text from outside one that Markdown does not change.
+func plain(s string) string {
+	return strings.Map(func(r rune) rune {
+		if strings.ContainsRune("`*_[]<>\\|#\n", r) {
+			return ' '
+		}
+		return r
+	}, s)
+}
+
+// sortedNames are the keys of a map, in order.
+func sortedNames[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

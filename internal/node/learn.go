@@ -1,0 +1,57 @@
+package node
+
+import (
+	"path/filepath"
+	"time"
+
+	"github.com/weir-project/weir/internal/inspect"
+	"github.com/weir-project/weir/internal/learn"
+	"github.com/weir-project/weir/internal/watch"
+	"github.com/weir-project/weir/internal/web"
+)
+
+// Names in the data directory, beside those of the modes: a learner's progress is the same with live
+// and with simulated streams.
+const (
+	learnName    = "learn.json"
+	exercisesDir = "exercises"
+	reportsDir   = "labs"
+)
+
+// openLearn makes the stations of this node, which its watch feeds.
+func (n *Node) openLearn(i *inspect.Inspector, w *watch.Watcher) (*learn.Course, error) {
+	cfg := learnConfig(i, n.cfg.Where, n.cfg.Data)
+	cfg.State, cfg.Log = w.State, n.Log
+	if n.store != nil {
+		cfg.Tallies = n.store
+	}
+	if engine := n.BrokerEngine(); engine != "" {
+		cfg.Own = n.Mode + "/" + engine
+	}
+	if n.brokers != nil {
+		cfg.BrokersStarted = time.Now()
+	}
+	return learn.New(cfg)
+}
+
+// learn makes the stations of a target that no running weir serves.
+func (t *Target) learn(i *inspect.Inspector, tallies inspect.Tallies, where web.Where) (*learn.Course, error) {
+	cfg := learnConfig(i, where, t.Data)
+	cfg.Tallies, cfg.Log = tallies, t.Log
+	if r := t.Running; r != nil && r.OwnKafka {
+		cfg.Own = r.Mode + "/" + r.Engine
+	}
+	return learn.New(cfg)
+}
+
+func learnConfig(i *inspect.Inspector, where web.Where, data string) learn.Config {
+	cfg := learn.Config{Inspector: i, Flags: where.Kafka}
+	if data != "" {
+		cfg.Reports = filepath.Join(data, reportsDir)
+		cfg.Path, cfg.Exercises = filepath.Join(data, learnName), filepath.Join(data, exercisesDir)
+	}
+	for _, s := range Sources {
+		cfg.Streams = append(cfg.Streams, watch.StreamConfig{Name: s.Name, Topic: s.Topic, Group: s.Group})
+	}
+	return cfg
+}
