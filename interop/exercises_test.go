@@ -30,6 +30,7 @@ func TestExercises(t *testing.T) {
 	}}
 	for name := range e.languages {
 		t.Run(name, func(t *testing.T) { e.judgeAll(t, name) })
+		t.Run(name+" starters", func(t *testing.T) { e.startAll(t, name) })
 	}
 	t.Run("first programs", func(t *testing.T) { e.judgeFirst(t, python) })
 }
@@ -46,6 +47,8 @@ type language interface {
 	file() string
 	// command returns the command of the program in dir, whose file has this text.
 	command(t *testing.T, dir, text string) []string
+	// compile returns the command that compiles a starter in its directory.
+	compile() []string
 }
 
 // mistake is a typical mistake: the edits of the reference program that make it, and a part of
@@ -98,6 +101,35 @@ func (e exercises) judgeAll(t *testing.T, name string) {
 				got := e.check(t, exercise, lang.command(t, dir, m.applied(t, text)))
 				expectWrong(t, got, m.Reason)
 			})
+		}
+	}
+}
+
+// startAll lets `weir exercise start` write every starter, which has to compile, and whose
+// instructions have to be there.
+func (e exercises) startAll(t *testing.T, name string) {
+	t.Parallel()
+	references, err := filepath.Glob(filepath.Join("exercises", name, "*", e.languages[name].file()))
+	if err != nil || len(references) != 9 {
+		t.Fatalf("%d reference programs in %s: %v", len(references), name, err)
+	}
+	for _, path := range references {
+		exercise := filepath.Base(filepath.Dir(path))
+		dir := filepath.Join(t.TempDir(), exercise)
+		start := exec.CommandContext(t.Context(), e.weir, "exercise", "start", exercise, "--lang", name, "--dir", dir)
+		if out, err := start.CombinedOutput(); err != nil {
+			t.Errorf("start %s: %v\n%s", exercise, err, out)
+			continue
+		}
+		text, err := os.ReadFile(filepath.Join(dir, "EXERCISE.md"))
+		if err != nil || !strings.Contains(string(text), "## What must hold") {
+			t.Errorf("the starter of %s in %s has no instructions: %v", exercise, name, err)
+		}
+		args := e.languages[name].compile()
+		compile := exec.CommandContext(t.Context(), args[0], args[1:]...)
+		compile.Dir = dir
+		if out, err := compile.CombinedOutput(); err != nil {
+			t.Errorf("the starter of %s in %s does not compile: %v\n%s", exercise, name, err, out)
 		}
 	}
 }
@@ -181,6 +213,10 @@ type pythonPrograms struct{ interpreter string }
 
 func (pythonPrograms) file() string { return "main.py" }
 
+func (p pythonPrograms) compile() []string {
+	return []string{p.interpreter, "-m", "py_compile", "main.py"}
+}
+
 func (p pythonPrograms) command(t *testing.T, _, text string) []string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "main.py")
@@ -195,6 +231,8 @@ func (p pythonPrograms) command(t *testing.T, _, text string) []string {
 type goPrograms struct{}
 
 func (goPrograms) file() string { return "main.go" }
+
+func (goPrograms) compile() []string { return []string{"go", "vet", "."} }
 
 func (goPrograms) command(t *testing.T, dir, text string) []string {
 	t.Helper()
