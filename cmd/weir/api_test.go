@@ -380,6 +380,10 @@ func callsAPI(t *testing.T, env []string, base string) {
 		return dig(v, "running") == false && dig(v, "result", "equal") == true && dig(v, "left") == json.Number("0")
 	})
 	callsBrokers(t, post)
+	get("/docs", "/docs")
+	get("/docs/page", "/docs/page?path=labs/failover")
+	get("/docs/search", "/docs/search?q=high+watermark")
+	get("/terms", "/terms")
 	callsLabs(t, env, get, post)
 	post("/verify", "/verify", "")
 	var report any

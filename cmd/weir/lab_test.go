@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/weir-project/weir/docs"
 	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/web"
 )
@@ -144,8 +145,8 @@ func TestEveryLabRunsFromThePages(t *testing.T) {
 	}
 	commands := newLab(&app{})
 	for _, x := range l.List {
-		if x.Text == "" || len(x.Fields) == 0 {
-			t.Errorf("%s: %d bytes of text, %d settings", x.Name, len(x.Text), len(x.Fields))
+		if d, err := docs.Read("labs/" + x.Name); err != nil || len(d.Body) < 10 || len(x.Fields) == 0 {
+			t.Errorf("%s: %d nodes of text, %v, %d settings", x.Name, len(d.Body), err, len(x.Fields))
 		}
 		c, _, err := commands.Find([]string{x.Name})
 		if err != nil || c.Flags().Lookup(labControl) == nil || !strings.Contains(c.Flags().Lookup("output").Usage, cli.FormatJSONL) {

@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	texts "github.com/weir-project/weir/docs/labs"
 	"github.com/weir-project/weir/internal/lab/setting"
 	"github.com/weir-project/weir/internal/web"
 )
@@ -24,9 +23,8 @@ func (a *app) labsForUI(data string) *web.Labs {
 	}
 	l := &web.Labs{Program: []string{self}, Data: data, Dir: filepath.Join(data, labsDir)}
 	for _, x := range labs() {
-		text, _ := texts.Files.ReadFile(x.Name + ".md") // a lab may have none yet
 		// Its flags write to an app: not to this one.
-		l.List = append(l.List, web.Lab{Name: x.Name, Short: x.Title, Claim: x.Claim, Text: string(text), Fields: labFields(labCommand(&app{}, x))})
+		l.List = append(l.List, web.Lab{Name: x.Name, Short: x.Title, Claim: x.Claim, Fields: labFields(labCommand(&app{}, x))})
 	}
 	return l
 }

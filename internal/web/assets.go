@@ -36,7 +36,7 @@ const page = "index.html"
 
 // routed are the first words of paths that the router in the browser knows. What
 // follows can be any name, such as one that looks like a file's.
-var routed = []string{"topics", "groups", "brokers", "produce", "verify", "labs"}
+var routed = []string{"topics", "groups", "brokers", "produce", "verify", "labs", "docs"}
 
 // newAssets packs the files. The page names where, the flags with which its commands find
 // this cluster.

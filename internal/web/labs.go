@@ -22,11 +22,9 @@ type Labs struct {
 
 // Lab is one experiment.
 type Lab struct {
-	Name  string `json:"name"`
-	Short string `json:"short"` // one line
-	Claim string `json:"claim"`
-	// Text is its page of the documentation, as Markdown.
-	Text   string     `json:"text"`
+	Name   string     `json:"name"`
+	Short  string     `json:"short"` // one line
+	Claim  string     `json:"claim"`
 	Fields []LabField `json:"fields"`
 }
 

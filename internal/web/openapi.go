@@ -136,6 +136,9 @@ func (s schemas) named(t reflect.Type) object {
 	if pkg := t.PkgPath(); strings.HasSuffix(pkg, "/watch") && !strings.HasPrefix(name, "Live") {
 		name = "Live" + name // watch and inspect both have a Topic, a Group and a Broker
 	}
+	if strings.HasSuffix(t.PkgPath(), "/docs") {
+		name = "Docs" + name
+	}
 	if strings.HasSuffix(t.PkgPath(), "/record") {
 		name = "Lab" + name // record and inspect both have a Difference
 	}

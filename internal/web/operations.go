@@ -81,6 +81,10 @@ func (s *Server) operations() []route {
 		{"GET", "/labs/reports/{report}/plot.svg", "Its plot", endpoint{handle: s.labPlot, content: "image/svg+xml"}, nil},
 		{"GET", "/labs/compare", "Two reports of one lab side by side (?a=&b=)", answers(s.labCompare),
 			[]param{{"a", "the name of a report", false}, {"b", "the name of another", false}}},
+		{"GET", "/docs", "The documents in reading order", answers(s.docsPages), nil},
+		{"GET", "/docs/page", "One document as nodes (?path=)", answers(s.docsPage), []param{{"path", "of the list; empty for the start page", false}}},
+		{"GET", "/docs/search", "The sections of documents that contain every word (?q=)", answers(s.docsSearch), []param{{"q", "words", false}}},
+		{"GET", "/terms", "The terms of the glossary", answers(s.terms), nil},
 		{"GET", "/openapi.json", "This list as an OpenAPI document", answers(s.openAPI), nil},
 	}
 	for i := range routes {

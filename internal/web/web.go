@@ -139,6 +139,7 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Metrics != nil {
 		mux.Handle("GET /metrics", cfg.Metrics)
 	}
+	mux.Handle("GET /docs/screenshots/{picture}", docsPictures())
 	assets, err := newAssets(files, cfg.Where)
 	if err != nil {
 		return nil, fmt.Errorf("serve the user interface: %w", err)

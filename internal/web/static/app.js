@@ -14,6 +14,8 @@ import produce from './pages/produce.js';
 import verify from './pages/verify.js';
 import labs, { comparison } from './pages/labs.js';
 import lab, { report } from './pages/lab.js';
+import docs from './pages/docs.js';
+import { explain } from './terms.js';
 
 /**
  * @typedef {{
@@ -30,6 +32,7 @@ const routes = [
   [/^\/$/, overview], [/^\/topics$/, topics], [/^\/topics\/([^/]+)\/messages$/, messages], [/^\/topics\/([^/]+)$/, topic],
   [/^\/groups$/, groups], [/^\/groups\/([^/]+)$/, group], [/^\/brokers$/, brokers], [/^\/produce$/, produce], [/^\/verify$/, verify],
   [/^\/labs$/, labs], [/^\/labs\/compare$/, comparison], [/^\/labs\/reports\/([^/]+)$/, report], [/^\/labs\/([^/]+)$/, lab],
+  [/^\/docs$/, docs], [/^\/docs\/(.+)$/, docs],
 ];
 const tabs = [['/', 'Overview'], ['/topics', 'Topics'], ['/groups', 'Groups'], ['/brokers', 'Brokers'], ['/produce', 'Produce'], ['/verify', 'Verify'], ['/labs', 'Labs']];
 
@@ -48,7 +51,7 @@ const app = {
     return answer;
   },
   navigate(url, replace) {
-    if (replace) history.replaceState(null, '', url);
+    if (replace) { history.replaceState(null, '', url); shown = location.pathname + location.search; }
     else { history.pushState(null, '', url); show(); }
   },
   pause,
@@ -97,10 +100,13 @@ function changes() {
 
 /** @type {Mounted} */
 let page = {};
+/** The path and query of the page that is shown. */
+let shown = '';
 
 function show() {
   page.unmount?.();
   page = {};
+  shown = location.pathname + location.search;
   main.replaceChildren();
   const path = location.pathname.replace(/(.)\/$/, '$1');
   for (const a of byId('nav').children) attr(a, 'aria-current', (a.getAttribute('href') === '/' ? path === '/' : path.startsWith(a.getAttribute('href') || '')) ? 'page' : null);
@@ -123,10 +129,17 @@ document.addEventListener('click', (e) => {
   const a = /** @type {Element} */ (e.target).closest?.('a');
   if (!a || a.origin !== location.origin || a.hasAttribute('download') || a.target || a.pathname.startsWith('/api/') || a.classList.contains('skip')) return;
   e.preventDefault();
-  app.navigate(a.pathname + a.search);
+  if (a.hash && a.pathname + a.search === shown) history.pushState(null, '', a.href);
+  else app.navigate(a.pathname + a.search + a.hash);
   main.focus({ preventScroll: true });
+  jump();
 });
-window.addEventListener('popstate', show);
+window.addEventListener('popstate', () => { if (location.pathname + location.search !== shown) show(); else jump(); });
+
+/** Goes to the heading that the address names, on the page that is shown. */
+function jump() {
+  if (location.hash) main.querySelector('#' + CSS.escape(decodeURIComponent(location.hash.slice(1))))?.scrollIntoView();
+}
 
 // --- The live connection.
 
@@ -257,5 +270,6 @@ fetch('/api/v1/log?limit=200').then((r) => r.json()).then((l) => {
   fresh = app.log.slice();
   schedule();
 }).catch(() => { /* the live connection says what is wrong */ });
+explain(main, app.api);
 connect();
 show();
