@@ -27,7 +27,7 @@ type actions struct {
 
 // actionsOf returns the operations of a running weir.
 func actionsOf(r *node.Runtime) *actions {
-	return &actions{client: web.Dial(r.Control, r.Version), running: r, close: func() {}}
+	return &actions{client: web.Dial(r.Control, r.ControlToken, r.Version), running: r, close: func() {}}
 }
 
 // runningActions returns the operations of the weir that runs on the data directory.

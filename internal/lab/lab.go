@@ -172,18 +172,14 @@ func Perform(ctx context.Context, cfg Config, e *Experiment) (r *Report, dir str
 	}
 	defer unlock()
 	defer func() { cfg.Live.finish(r, dir, err) }()
-	if err := sweep(ctx, cfg.Dir); err != nil {
+	if err := sweep(ctx, cfg.Log, cfg.Dir); err != nil {
 		return nil, "", err
 	}
 	work, err := os.MkdirTemp(cfg.Dir, workPrefix)
 	if err != nil {
 		return nil, "", fmt.Errorf("make temporary directory: %w", err)
 	}
-	defer func() {
-		if e := os.RemoveAll(work); e != nil && err == nil {
-			err = fmt.Errorf("remove temporary directory: %w", e)
-		}
-	}()
+	defer remove(cfg.Log, work)
 	live := cfg.Live
 	r = &Report{live: live, Report: record.Report{Lab: e.Name, Engine: cfg.Engine, Source: SourceSimulated, Version: cfg.Version,
 		Started: time.Now().UTC(), Claim: e.Claim, Settings: e.Values()}}
@@ -212,8 +208,16 @@ func Perform(ctx context.Context, cfg Config, e *Experiment) (r *Report, dir str
 	return r, dir, nil
 }
 
+// remove removes a lab's temporary directory. What it cannot remove is no reason to lose a report:
+// on Windows a virus scanner may have a file open. The next lab tries again.
+func remove(log *slog.Logger, dir string) {
+	if err := os.RemoveAll(dir); err != nil {
+		log.Warn("the lab's temporary directory is still there; the next lab removes it, or delete it by hand", "dir", dir, "err", err)
+	}
+}
+
 // sweep removes what an experiment that was killed has left. The lock is held.
-func sweep(ctx context.Context, dir string) error {
+func sweep(ctx context.Context, log *slog.Logger, dir string) error {
 	old, err := filepath.Glob(filepath.Join(dir, workPrefix+"*"))
 	if err != nil {
 		return fmt.Errorf("look for old directories: %w", err)
@@ -228,9 +232,7 @@ func sweep(ctx context.Context, dir string) error {
 				return fmt.Errorf("stop what a killed lab left: %w", err)
 			}
 		}
-		if err := os.RemoveAll(d); err != nil {
-			return fmt.Errorf("remove what a killed lab left: %w", err)
-		}
+		remove(log, d)
 	}
 	return nil
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"time"
 
@@ -15,9 +14,6 @@ import (
 // lock makes this process the one that runs labs in a directory. The operating system frees
 // the lock when the process ends, however it ends.
 func lock(dir, name string) (unlock func(), err error) {
-	if runtime.GOOS == "windows" {
-		return nil, errors.New("labs need a Unix system such as Linux or macOS, for locks and signals: run weir in WSL or a container")
-	}
 	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open lock: %w", err)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -14,6 +13,7 @@ import (
 	"github.com/weir-project/weir/internal/atomicfile"
 	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/disk"
+	"github.com/weir-project/weir/internal/web"
 )
 
 // Modes of data: each has a directory of its own, so that live and simulated
@@ -37,7 +37,7 @@ const (
 // DefaultData is where data lies when --data is not given: the operating system's
 // place for the data of a user's applications.
 func DefaultData(env map[string]string, goos string) (string, error) {
-	dir, err := userDir(env, goos, "XDG_DATA_HOME", ".local/share", "Application Support")
+	dir, err := userDir(env, goos, "XDG_DATA_HOME", ".local/share", "Application Support", "data")
 	if err != nil {
 		return "", cli.UsageError("name a directory with --data", "no data directory: %w", err)
 	}
@@ -47,7 +47,7 @@ func DefaultData(env map[string]string, goos string) (string, error) {
 // CacheDir is where downloaded jars lie: the operating system's place for files that
 // can be downloaded again.
 func CacheDir(env map[string]string, goos string) (string, error) {
-	dir, err := userDir(env, goos, "XDG_CACHE_HOME", ".cache", "Caches")
+	dir, err := userDir(env, goos, "XDG_CACHE_HOME", ".cache", "Caches", "cache")
 	if err != nil {
 		return "", cli.UsageError("set HOME or XDG_CACHE_HOME", "no cache directory for Apache Kafka: %w", err)
 	}
@@ -56,13 +56,13 @@ func CacheDir(env map[string]string, goos string) (string, error) {
 
 // userDir is weir's directory below the one that a variable names, or below a
 // directory in the user's home.
-func userDir(env map[string]string, goos, variable, unixDir, macDir string) (string, error) {
+func userDir(env map[string]string, goos, variable, unixDir, macDir, windowsDir string) (string, error) {
 	home := env["HOME"]
 	switch dir := env[variable]; {
 	case filepath.IsAbs(dir): // the specification says to ignore a relative one
 		return filepath.Join(dir, "weir"), nil
 	case goos == "windows" && env["LOCALAPPDATA"] != "":
-		return filepath.Join(env["LOCALAPPDATA"], "weir", macDir), nil
+		return filepath.Join(env["LOCALAPPDATA"], "weir", windowsDir), nil
 	case home == "":
 		return "", errors.New("HOME is not set")
 	case goos == "darwin":
@@ -151,7 +151,9 @@ type Runtime struct {
 	Started time.Time `json:"started"`
 	Kafka   []string  `json:"kafka"`
 	Redis   string    `json:"redis"`
-	Control string    `json:"control"` // path of the control socket
+	Control string    `json:"control"` // path of the control socket, or its address where it has a token
+	// ControlToken is the secret of a control socket that is a port.
+	ControlToken string `json:"control_token,omitempty"`
 	// OwnKafka: the brokers are this weir's own and can be killed and restarted.
 	OwnKafka bool `json:"own_kafka"`
 	// Engine of those: embedded or apache.
@@ -187,25 +189,14 @@ func readRuntime(dir string) (*Runtime, error) {
 }
 
 // Running returns the weirs that run on a data directory, the live one first. A
-// runtime file counts only if its process lives and answers: a weir that was
-// killed leaves its file behind.
+// runtime file counts only if its process lives and answers: a weir that was killed
+// leaves its file behind, and its process id can be another process's since.
 func Running(data string) (found []*Runtime) {
 	for _, mode := range []string{Live, Simulated} {
 		r, err := readRuntime(filepath.Join(data, mode))
-		if err == nil && processLives(r.PID) && controlAnswers(r.Control) {
+		if err == nil && processLives(r.PID) && web.Answers(r.Control, r.ControlToken) {
 			found = append(found, r)
 		}
 	}
 	return found
-}
-
-// controlAnswers reports whether a weir listens on the socket: a process id can
-// have been given to another process since.
-func controlAnswers(socket string) bool {
-	conn, err := net.DialTimeout("unix", socket, 500*time.Millisecond)
-	if err != nil {
-		return false
-	}
-	_ = conn.Close()
-	return true
 }

@@ -188,7 +188,7 @@ func TestRunning(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	r.PID, r.Control = os.Getpid(), c.Path
+	r.PID, r.Control, r.ControlToken = os.Getpid(), c.Path, c.Token
 	if err := h.writeRuntime(r); err != nil {
 		t.Fatal(err)
 	}
@@ -211,7 +211,7 @@ func TestLongControlPath(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(c.Path) > web.MaxSocketPath || !controlAnswers(c.Path) {
+	if len(c.Path) > web.MaxSocketPath || !web.Answers(c.Path, c.Token) {
 		t.Errorf("nobody answers on %s", c.Path)
 	}
 	parent := filepath.Dir(c.Path)

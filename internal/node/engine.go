@@ -113,7 +113,7 @@ func (n *Node) announce() (err error) {
 	n.closing(func() error { n.home.removeRuntime(); return nil })
 	r := &Runtime{
 		PID: os.Getpid(), Command: n.cfg.Command, Mode: n.Mode, Version: n.cfg.Version, Started: time.Now().UTC().Truncate(time.Second),
-		Kafka: n.Kafka, Redis: n.Redis, Control: n.control.Path, OwnKafka: n.brokers != nil,
+		Kafka: n.Kafka, Redis: n.Redis, Control: n.control.Path, ControlToken: n.control.Token, OwnKafka: n.brokers != nil,
 	}
 	if r.Engine = n.BrokerEngine(); r.Engine == "" && n.SecurityFile != "" {
 		if r.KafkaConfig, err = filepath.Abs(n.SecurityFile); err != nil {

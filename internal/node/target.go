@@ -116,7 +116,7 @@ func (t *Target) OpenInspector(ctx context.Context, extra ...kgo.Opt) (*inspect.
 		cfg.Reserved = append(cfg.Reserved, own.Name)
 	}
 	if cfg.Overlay == nil && t.Running != nil && t.Running.OwnKafka {
-		c := web.Dial(t.Running.Control, t.Running.Version)
+		c := web.Dial(t.Running.Control, t.Running.ControlToken, t.Running.Version)
 		cfg.Overlay = func(ctx context.Context) (o inspect.Overlay, err error) {
 			return o, c.Ask(ctx, http.MethodGet, "/api/v1/overlay", nil, &o)
 		}

@@ -2,14 +2,21 @@ package visible
 
 import (
 	"fmt"
+	"runtime"
 	"strings"
 )
 
-// ShellWord quotes what a shell would take apart, and shows what hides in it.
-func ShellWord(s string) string {
-	plain := s != "" && strings.IndexFunc(s, func(r rune) bool {
-		return !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-:/+@=,", r)
-	}) < 0
+const plainRunes = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-:/+@=,"
+
+// ShellWord quotes what a shell would take apart, and shows what hides in it. On Windows it does
+// so for PowerShell.
+func ShellWord(s string) string { return shellWord(s, runtime.GOOS) }
+
+func shellWord(s, system string) string {
+	if system == "windows" {
+		return windowsWord(s)
+	}
+	plain := s != "" && strings.Trim(s, plainRunes) == ""
 	if plain {
 		return s
 	}
@@ -33,3 +40,20 @@ func ShellWord(s string) string {
 	}
 	return "$'" + b.String() + "'"
 }
+
+// windowsWord quotes for PowerShell: what double quotes would expand ($, `) stays text in single
+// ones. A path with spaces gets double quotes, which the command prompt knows, too.
+func windowsWord(s string) string {
+	const path = plainRunes + `\~`
+	s = Text(s)
+	switch {
+	case s != "" && strings.Trim(s, path) == "":
+		return s
+	case strings.Trim(s, path+" ()") == "":
+		return `"` + s + `"`
+	}
+	return "'" + powershellQuotes.Replace(s) + "'"
+}
+
+// powershellQuotes doubles all that PowerShell takes for a single quote.
+var powershellQuotes = strings.NewReplacer("'", "''", "\u2018", "\u2018\u2018", "\u2019", "\u2019\u2019", "\u201a", "\u201a\u201a", "\u201b", "\u201b\u201b")

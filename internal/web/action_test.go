@@ -25,13 +25,35 @@ func terminal(t *testing.T, s *Server) *Client {
 		t.Fatal(err)
 	}
 	t.Cleanup(socket.Close)
-	c := Dial(socket.Path, "1.2.3")
+	c := Dial(socket.Path, socket.Token, "1.2.3")
 	early := c.Ask(t.Context(), http.MethodGet, "/api/v1/log", nil, nil)
 	if r, ok := errors.AsType[*RefusedError](early); !ok || r.Status != http.StatusServiceUnavailable || !strings.Contains(r.Reason, "starting") {
 		t.Errorf("before the server is made: %v", early)
 	}
 	socket.Handle(s.Control())
 	return c
+}
+
+// TestSocketWithoutUnixSockets opens the control socket where the file system has no room for a
+// unix socket: commands get through with the token, and nobody else does.
+func TestSocketWithoutUnixSockets(t *testing.T) {
+	socket, err := OpenSocket(filepath.Join(t.TempDir(), "missing", "control.sock"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
+	s, _ := server(t, nil)
+	socket.Handle(s.Control())
+	if !Answers(socket.Path, socket.Token) {
+		t.Errorf("nobody answers on %s", socket.Path)
+	}
+	if err := Dial(socket.Path, socket.Token, "1").Ask(t.Context(), http.MethodGet, "/api/v1/log", nil, nil); err != nil {
+		t.Errorf("with the token: %v", err)
+	}
+	err = Dial(socket.Path, "wrong", "1").Ask(t.Context(), http.MethodGet, "/api/v1/log", nil, nil)
+	if r, ok := errors.AsType[*RefusedError](err); !ok || r.Status != http.StatusUnauthorized {
+		t.Errorf("with another token: %v", err)
+	}
 }
 
 func server(t *testing.T, change func(*Config)) (*Server, string) {
@@ -134,7 +156,7 @@ func TestRefusalsKeepTheirMeaning(t *testing.T) {
 	}
 	defer socket.Close()
 	socket.Handle(http.NotFoundHandler()) // as a weir that had another interface
-	if err := Dial(socket.Path, "0.1").Ask(t.Context(), "GET", "/api/v1/log", nil, nil); err == nil || !strings.Contains(err.Error(), "version 0.1") {
+	if err := Dial(socket.Path, socket.Token, "0.1").Ask(t.Context(), "GET", "/api/v1/log", nil, nil); err == nil || !strings.Contains(err.Error(), "version 0.1") {
 		t.Errorf("an old weir: %v", err)
 	}
 }

@@ -18,17 +18,36 @@ const maxAnswer = 32 << 20
 type Client struct {
 	http    http.Client
 	version string // of the weir that answers
+	token   string // of a socket that is a port
 }
 
-// Dial returns a client of the weir that listens on a control socket; version is the
-// one that it wrote into weir.json. It connects when it is first used.
-func Dial(socket, version string) *Client {
-	return &Client{version: version, http: http.Client{Timeout: 2 * time.Minute, Transport: &http.Transport{
+// Dial returns a client of the weir that listens on a control socket; its path, token and version
+// are those that it wrote into weir.json. It connects when it is first used.
+func Dial(socket, token, version string) *Client {
+	return &Client{version: version, token: token, http: http.Client{Timeout: 2 * time.Minute, Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", socket)
+			return new(net.Dialer).DialContext(ctx, socketNetwork(token), socket)
 		},
 	}}}
+}
+
+// socketNetwork is the network of a control socket, which is a port where it has a token.
+func socketNetwork(token string) string {
+	if token != "" {
+		return "tcp"
+	}
+	return "unix"
+}
+
+// Answers reports whether a weir listens on a control socket.
+func Answers(socket, token string) bool {
+	conn, err := net.DialTimeout(socketNetwork(token), socket, 500*time.Millisecond)
+	if err != nil {
+		return false
+	}
+	_ = conn.Close()
+	return true
 }
 
 // NewClient returns a client of a server in this process: where no weir runs, a command
@@ -64,6 +83,9 @@ func (c *Client) Ask(ctx context.Context, method, path string, body, answer any)
 	req, err := http.NewRequestWithContext(ctx, method, "http://weir"+path, content)
 	if err != nil {
 		return fmt.Errorf("ask weir: %w", err)
+	}
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
 	}
 	res, err := c.http.Do(req)
 	if err != nil {

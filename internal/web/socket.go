@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
@@ -21,11 +22,14 @@ const MaxSocketPath = 103
 // overlayPath answers what the running weir knows of its brokers beyond the protocol.
 const overlayPath = "/api/v1/overlay"
 
-// Socket serves the API to other commands of the same user: HTTP on a unix socket that
-// only this user can open. Until Handle names a server, it answers only for the brokers.
+// Socket serves the API to other commands of the same user: HTTP on a unix socket that only this
+// user can open. Where the system or the file system has no unix sockets, it is a port of loopback,
+// and each request needs a token. Until Handle names a server, it answers only for the brokers.
 type Socket struct {
-	// Path is where it listens.
+	// Path is where it listens: a file, or an address where Token is not empty.
 	Path string
+	// Token is the secret of a socket that is a port.
+	Token string
 
 	tmpDir  string // where the socket lies when the wanted path is too long
 	server  *http.Server
@@ -44,16 +48,10 @@ func OpenSocket(path string, overlay func(context.Context) (inspect.Overlay, err
 		}
 		s.tmpDir, s.Path = tmp, filepath.Join(tmp, filepath.Base(path))
 	}
-	_ = os.Remove(s.Path) // left by a process that was killed; the directory's lock is ours
-	l, err := net.Listen("unix", s.Path)
+	l, err := s.listen()
 	if err != nil {
 		s.removeTmp()
-		return nil, fmt.Errorf("open control socket: %w", err)
-	}
-	if err := os.Chmod(s.Path, 0o600); err != nil {
-		_ = l.Close()
-		s.removeTmp()
-		return nil, fmt.Errorf("protect control socket: %w", err)
+		return nil, err
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/", s.pass)
@@ -66,12 +64,45 @@ func OpenSocket(path string, overlay func(context.Context) (inspect.Overlay, err
 			return o, err
 		}).handle))
 	}
-	s.server = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 30 * time.Second, MaxHeaderBytes: 8 << 10}
+	s.server = &http.Server{Handler: s.guard(mux), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 30 * time.Second, MaxHeaderBytes: 8 << 10}
 	go func() {
 		defer close(s.done)
 		_ = s.server.Serve(l) // returns ErrServerClosed from Close
 	}()
 	return s, nil
+}
+
+func (s *Socket) listen() (net.Listener, error) {
+	_ = os.Remove(s.Path) // left by a process that was killed; the directory's lock is ours
+	l, err := net.Listen("unix", s.Path)
+	if err != nil {
+		// A shared folder, or Windows before version 1803.
+		port, portErr := net.Listen("tcp", "127.0.0.1:0")
+		if portErr != nil {
+			return nil, fmt.Errorf("open control socket: %w", errors.Join(err, portErr))
+		}
+		s.Path, s.Token = port.Addr().String(), rand.Text()
+		return port, nil
+	}
+	if err := os.Chmod(s.Path, 0o600); err != nil {
+		_ = l.Close()
+		return nil, fmt.Errorf("protect control socket: %w", err)
+	}
+	return l, nil
+}
+
+// guard asks for the token of a socket that is a port, which every user and page can reach.
+func (s *Socket) guard(next http.Handler) http.Handler {
+	if s.Token == "" {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !same(r.Header.Get("Authorization"), "Bearer "+s.Token) {
+			refuse(w, http.StatusUnauthorized, "this port is for weir's own commands")
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // Handle answers requests with h from now on.

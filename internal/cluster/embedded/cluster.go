@@ -22,6 +22,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"runtime"
 	"runtime/debug"
 	"strconv"
 	"sync"
@@ -103,7 +104,23 @@ func Open(ctx context.Context, cfg Config) (*Cluster, error) {
 	return newCluster(ctx, config{Config: cfg})
 }
 
+// sharedFiles is set by the linker for binaries whose brokers can replace files that are open, which
+// Windows refuses otherwise: see ops/dist.
+var sharedFiles = ""
+
+// checkBuild returns an error for a program whose brokers could not write on this system.
+func checkBuild(system string) error {
+	if system != "windows" || sharedFiles != "" {
+		return nil
+	}
+	return errors.New("the embedded brokers of this weir.exe cannot write on Windows, since it was built with go build or go run; " +
+		"build one that can with: go run ./ops/dist windows/amd64")
+}
+
 func newCluster(ctx context.Context, cfg config) (_ *Cluster, err error) {
+	if err := checkBuild(runtime.GOOS); err != nil {
+		return nil, err
+	}
 	var c *Cluster
 	defer func() {
 		if err != nil {

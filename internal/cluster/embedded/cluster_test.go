@@ -204,3 +204,14 @@ func TestInABubble(t *testing.T) {
 		}
 	})
 }
+
+// TestCheckBuild: a program that was built without the brokers' other way to open files says so
+// before it loses anything, and how to build one that works.
+func TestCheckBuild(t *testing.T) {
+	if err := checkBuild("linux"); err != nil {
+		t.Errorf("on Linux: %v", err)
+	}
+	if err := checkBuild("windows"); err == nil || !strings.Contains(err.Error(), "go run ./ops/dist") {
+		t.Errorf("on Windows, built with go build: %v", err)
+	}
+}
