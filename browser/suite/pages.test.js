@@ -183,7 +183,7 @@ test('messages: the shown time can be asked for, wherever the reader is', async 
     await page.waitForSelector('.expand');
     assert.equal(await page.locator('tr.message time').first().innerText(), shown);
     assert.match(await page.locator('tr.message time').first().getAttribute('title'), /^America\/St_Johns, UTC-0[23]:30\. In UTC: 2.*Z$/);
-    assert.match(await page.locator('label:has(input[name=time]) span').textContent(), /America\/St_Johns/);
+    assert.match(await page.locator('label:has(input[name=time]) > span').textContent(), /America\/St_Johns/);
     for (const text of [shown, new Date(sent).toISOString()]) {
       await page.selectOption('select[name=from]', 'time');
       await page.fill('input[name=time]', text);

@@ -69,6 +69,8 @@ class Card {
     document.body.appendChild(this.root);
     /** @type {HTMLElement|null} */
     this.of = null;
+    /** @type {HTMLElement|null} */
+    this.back = null;
     this.timer = 0;
     const trigger = (/** @type {Event} */ e) => /** @type {HTMLElement|null} */ (/** @type {Element} */ (e.target).closest?.('[data-term]') || null);
     const within = (/** @type {EventTarget|null} */ t) => t instanceof Node && this.root.contains(t);
@@ -81,18 +83,19 @@ class Card {
     });
     document.addEventListener('focusin', (e) => {
       const t = trigger(e);
+      if (t && t === this.back) return; // Escape closed the card there
       if (t?.matches(':focus-visible')) this.show(t); else if (!t && !within(e.target)) this.hide();
     });
     document.addEventListener('click', (e) => {
       const t = trigger(e);
       if (!t) { if (!within(e.target) || /** @type {Element} */ (e.target).closest('a')) this.hide(); return; }
       clearTimeout(this.timer);
-      if (t.tagName !== 'BUTTON') e.preventDefault(); // a label would move the focus to its field
+      if (t.tagName !== 'BUTTON' && /** @type {PointerEvent} */ (e).pointerType === 'touch') e.preventDefault(); // a label would move the focus to its field, and open a keyboard
       this.show(t);
     });
     document.addEventListener('keydown', (e) => {
       if (!this.of) return;
-      if (e.key === 'Escape') { const back = within(document.activeElement) ? this.of : null; this.hide(); back?.focus(); }
+      if (e.key === 'Escape') { this.back = this.of; const inside = within(document.activeElement); this.hide(); if (inside) this.back.focus(); this.back = null; }
       if (e.key === 'Enter' && e.target === this.of && this.of.tagName !== 'BUTTON') { this.root.querySelector('a')?.focus(); e.preventDefault(); }
     });
     for (const gone of ['scroll', 'resize']) window.addEventListener(gone, () => { if (this.of) this.place(); }, { passive: true, capture: true });

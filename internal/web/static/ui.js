@@ -6,7 +6,7 @@ import { sparkline, setSparkline } from './chart.js';
 
 /**
  * @template T
- * @typedef {{title: string, num?: boolean, cell: (e: HTMLElement, item: T) => void, sort?: (item: T) => number|string, hint?: string}} Column
+ * @typedef {{title: string, num?: boolean, cell: (e: HTMLElement, item: T) => void, sort?: (item: T) => number|string, hint?: string, term?: string}} Column
  */
 
 const rowHeight = 34;
@@ -28,7 +28,7 @@ export class Table {
     this.order = [];
     this.by = -1;
     this.down = false;
-    this.buttons = o.columns.map((c, i) => el('button', { type: 'button', title: c.hint || null, onclick: () => this.sortBy(i) }, c.title));
+    this.buttons = o.columns.map((c, i) => el('button', { type: 'button', title: c.hint || null, 'data-term': c.term || null, onclick: () => this.sortBy(i) }, c.title));
     this.head = el('tr', null, o.columns.map((c, i) => el(c.num ? 'th.num' : 'th', { scope: 'col' }, c.sort ? this.buttons[i] : c.title)));
     this.before = el('tr.pad', { 'aria-hidden': 'true' }, el('td', { colspan: o.columns.length }));
     this.after = el('tr.pad', { 'aria-hidden': 'true' }, el('td', { colspan: o.columns.length }));

@@ -31,8 +31,8 @@ export default {
       empty: () => teach('No group', 'Groups appear here when a consumer joins one: weir consume bluesky, or any Kafka client.'),
       columns: [
         { title: 'Group', sort: (g) => g.name, cell: (e, g) => put(e, g.name) },
-        { title: 'State', sort: (g) => g.state, cell: (e, g) => { if (e.dataset.s !== g.state + g.error) { e.dataset.s = g.state + g.error; e.replaceChildren(g.error ? badge('bad', g.error) : badge(/** @type {any} */ (stateOf(g)), g.state)); } } },
-        { title: 'Type', sort: (g) => g.type, hint: 'the protocol that assigns the partitions', cell: (e, g) => put(e, typeOf(g)) },
+        { title: 'State', term: 'State of a group', sort: (g) => g.state, cell: (e, g) => { if (e.dataset.s !== g.state + g.error) { e.dataset.s = g.state + g.error; e.replaceChildren(g.error ? badge('bad', g.error) : badge(/** @type {any} */ (stateOf(g)), g.state)); } } },
+        { title: 'Type', term: 'Protocol', sort: (g) => g.type, hint: 'the protocol that assigns the partitions', cell: (e, g) => put(e, typeOf(g)) },
         { title: 'Members', num: true, sort: (g) => g.members, cell: (e, g) => put(e, g.members) },
         { title: 'Consumed', num: true, sort: (g) => g.rate, cell: (e, g) => put(e, rate(g.rate)) },
         { title: 'Lag', num: true, sort: (g) => g.lag, cell: (e, g) => put(e, count(g.lag)) },
