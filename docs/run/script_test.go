@@ -124,7 +124,10 @@ func parseBlock(info, body []string, line int) (*block, error) {
 	return b, nil
 }
 
-var number = regexp.MustCompile(`[0-9]+(?:[.,][0-9]+)*`)
+// anyNumber has commas only between thousands: 1,2,0 is a list, of which each number counts.
+const anyNumber = `[0-9]+(?:,[0-9]{3})*(?:\.[0-9]+)*`
+
+var number = regexp.MustCompile(anyNumber)
 
 // pattern returns what a line of a document may be on the screen.
 func pattern(line string) *regexp.Regexp {
@@ -139,7 +142,7 @@ func pattern(line string) *regexp.Regexp {
 			if m[1]-m[0] == 1 {
 				out.WriteString(part[m[0]:m[1]])
 			} else {
-				out.WriteString(`[0-9]+(?:[.,][0-9]+)*`)
+				out.WriteString(anyNumber)
 			}
 			at = m[1]
 		}
@@ -199,6 +202,7 @@ func TestShows(t *testing.T) {
 		{"more may come", "created topic orders: 3 partitions\nPARTITION HIGH", "", true},
 		{"a line too many", output + "and more", "and more", false},
 		{"another order", "PARTITION HIGH\n…", "PARTITION HIGH", false},
+		{"a list", "…\nlost 0, read in 0.4 s\nreplicas 1,2,0", "replicas 1,2,0", false},
 		{"a dot is a dot", "created topic orders. 3 partitions\n…", "created topic orders. 3 partitions", false},
 	} {
 		if got := shows(strings.Split(x.want, "\n"), output, x.open); got != x.missing {
