@@ -1,5 +1,5 @@
-// Package run has the tests that execute the documents: README, the tutorial and the how-to
-// guides. A reader who copies a command from them must see what stands below it.
+// Package run has the tests that execute the documents: README, the tutorial, the how-to
+// guides and the page for teachers. A reader who copies a command from them must see what stands below it.
 //
 // A fenced block that begins with three backquotes and the word console holds commands, each
 // after "$ ", and below each command what the reader sees. A line that is only "…" stands for
