@@ -150,7 +150,8 @@ func pictureText(p learn.Picture) (string, error) {
 		if x.Committed != nil {
 			committed = cli.Thousands(*x.Committed)
 		}
-		return []any{x.Partition, cli.NumberOrUnknown(int64(x.Leader)), cli.IDs(x.Replicas), cli.IDs(x.ISR), x.Start, x.End, committed, x.Member}
+		return []any{x.Partition, cli.NumberOrUnknown(int64(x.Leader)), cli.IDs(x.Replicas), cli.IDs(x.ISR), x.Start, x.End, committed,
+			x.Member}
 	}, ">PARTITION", ">LEADER", "REPLICAS", "IN SYNC", ">START", ">END", ">COMMITTED", "MEMBER").Write(&b)
 	return b.String(), err
 }

@@ -314,7 +314,10 @@ func (l *look) named(s string) string {
 
 // broker is the address of a broker.
 func (l *look) broker() string {
-	for _, b := range slices.SortedFunc(slices.Values(l.meta.Brokers), func(a, b kadm.BrokerDetail) int { return int(a.NodeID - b.NodeID) }) {
+	for _, b := range slices.SortedFunc(slices.Values(l.meta.Brokers), func(a,
+		b kadm.BrokerDetail) int {
+		return int(a.NodeID - b.NodeID)
+	}) {
 		return net.JoinHostPort(b.Host, strconv.Itoa(int(b.Port)))
 	}
 	return "127.0.0.1:19092"
@@ -326,11 +329,13 @@ func (l *look) partitions(ctx context.Context, topic string) ([]PicturePartition
 	if !ok {
 		return nil, fmt.Errorf("topic %s: %w", topic, inspect.ErrNoTopic)
 	}
-	one := kadm.Metadata{Cluster: l.meta.Cluster, Controller: l.meta.Controller, Brokers: l.meta.Brokers, Topics: kadm.TopicDetails{topic: d}}
+	one := kadm.Metadata{Cluster: l.meta.Cluster, Controller: l.meta.Controller, Brokers: l.meta.Brokers,
+		Topics: kadm.TopicDetails{topic: d}}
 	starts, ends := l.inspector().Offsets(ctx, one, inspect.LogStarts), l.inspector().Offsets(ctx, one, inspect.LogEnds)
 	list := make([]PicturePartition, 0, len(d.Partitions))
 	for _, p := range d.Partitions.Sorted() {
-		part := PicturePartition{Partition: p.Partition, Leader: p.Leader, Replicas: append([]int32{}, p.Replicas...), ISR: append([]int32{}, p.ISR...)}
+		part := PicturePartition{Partition: p.Partition, Leader: p.Leader, Replicas: append([]int32{}, p.Replicas...), ISR: append([]int32{},
+			p.ISR...)}
 		if o, ok := starts.Lookup(topic, p.Partition); ok && o.Err == nil {
 			part.Start = o.Offset
 		}
