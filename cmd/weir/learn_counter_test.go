@@ -12,5 +12,6 @@ import (
 func TestLearnCounterRefuses(t *testing.T) {
 	s := newGroupShell(t)
 	s.fails(cli.ExitUsage, "", []string{"learn", "counter", "twice"}, `"twice"`, "at-least-once, exactly-once")
-	s.fails(cli.ExitRuntime, "", []string{"learn", "counter", "exactly-once", "--topic", "nothing", "--redis", "redis://" + miniredis.RunT(t).Addr() + "/1"}, `topic "nothing"`, "weir topics")
+	s.fails(cli.ExitRuntime, "", []string{"learn", "counter", "exactly-once", "--topic", "nothing", "--redis",
+		"redis://" + miniredis.RunT(t).Addr() + "/1"}, `topic "nothing"`, "weir topics")
 }

@@ -110,7 +110,8 @@ func (r *run) options() []kgo.Opt {
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(), kgo.InstanceID(instance), kgo.Balancers(kgo.RangeBalancer()),
 		kgo.SessionTimeout(sessionTimeout), kgo.HeartbeatInterval(heartbeatEvery),
-		kgo.OnPartitionsRevoked(func(ctx context.Context, _ *kgo.Client, _ map[string][]int32) { _ = r.commit(ctx) }), // the next one counts again what was not committed
+		// What cannot be committed is counted again by the next member.
+		kgo.OnPartitionsRevoked(func(ctx context.Context, _ *kgo.Client, _ map[string][]int32) { _ = r.commit(ctx) }),
 	}
 	if r.cfg.Semantics == crashnote.ExactlyOnce {
 		opts = append(opts, kgo.AdjustFetchOffsetsFn(r.fromRedis))
@@ -253,7 +254,8 @@ func (r *run) finish(ctx context.Context) error {
 	defer cl.Close()
 	ctx, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()
-	_, _ = kadm.NewClient(cl).LeaveGroup(ctx, kadm.LeaveGroup(crashnote.Group(r.cfg.Semantics)).InstanceIDs(instance)) // otherwise the session times out soon
+	// Where it cannot leave, its session times out soon.
+	_, _ = kadm.NewClient(cl).LeaveGroup(ctx, kadm.LeaveGroup(crashnote.Group(r.cfg.Semantics)).InstanceIDs(instance))
 	return nil
 }
 
@@ -264,9 +266,10 @@ func (r *run) commit(ctx context.Context) (err error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()
-	r.cl.CommitOffsetsSync(ctx, map[string]map[int32]kgo.EpochOffset{r.cfg.Topic: r.commits}, func(_ *kgo.Client, _ *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse, failed error) {
-		err = committed(resp, failed)
-	})
+	r.cl.CommitOffsetsSync(ctx, map[string]map[int32]kgo.EpochOffset{r.cfg.Topic: r.commits},
+		func(_ *kgo.Client, _ *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse, failed error) {
+			err = committed(resp, failed)
+		})
 	if err != nil {
 		return fmt.Errorf("commit offsets: %w", err)
 	}
