@@ -113,7 +113,7 @@ func (a *apiDoc) call(t *testing.T, method, template, path, body string) any {
 	}
 	schema := of["schema"]
 	switch kind {
-	case "application/octet-stream", "image/svg+xml":
+	case "application/octet-stream", "application/zip", "image/svg+xml":
 		return text
 	case "application/jsonl":
 		text, _, _ = strings.Cut(text, "\n")
@@ -385,6 +385,7 @@ func callsAPI(t *testing.T, env []string, base string) {
 	get("/docs/search", "/docs/search?q=high+watermark")
 	get("/terms", "/terms")
 	callsLabs(t, env, get, post)
+	callsExercises(t, get)
 	post("/verify", "/verify", "")
 	var report any
 	eventually(t, "the proof is made", func() bool {

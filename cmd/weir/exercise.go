@@ -165,6 +165,7 @@ type checkFlags struct {
 	dir     string
 	timeout time.Duration
 	memory  int64
+	free    bool
 }
 
 func newExerciseCheck(a *app) *cobra.Command {
@@ -176,7 +177,8 @@ func newExerciseCheck(a *app) *cobra.Command {
 		_ = cmd.MarkFlagDirname("dir")
 		fl.DurationVar(&f.timeout, "timeout", judge.DefaultLimit, "`TIME` that a check may take")
 		fl.Int64Var(&f.memory, "memory", judge.DefaultMemory>>20, "`MIB` of memory that the program and its children may use")
-		for _, name := range []string{"dir", "timeout", "memory"} {
+		fl.BoolVar(&f.free, "free-ports", false, "use free ports although the default ones are free")
+		for _, name := range []string{"dir", "timeout", "memory", "free-ports"} {
 			noEnv(fl, name)
 		}
 		a.outputFlag(cmd, cli.FormatTable, cli.FormatJSON)
@@ -210,7 +212,7 @@ func (f *checkFlags) config(a *app, name string) (judge.Config, error) {
 	for _, k := range sortedKeys(a.env) {
 		environ = append(environ, k+"="+a.env[k])
 	}
-	return judge.Config{Exercise: name, Environ: environ, Self: self, Limit: f.timeout, Memory: f.memory << 20, Log: a.log}, nil
+	return judge.Config{Exercise: name, Environ: environ, Self: self, Limit: f.timeout, Memory: f.memory << 20, FreePorts: f.free, Log: a.log}, nil
 }
 
 // checkOne checks one program, keeps its report, and makes the verdict the exit code.

@@ -27,7 +27,7 @@ var replicationStation = station{number: 9, name: "replication", minutes: 8, una
 
 func noReplicas(_ context.Context, l *look) string {
 	if len(l.meta.Brokers) < 2 && !slices.ContainsFunc(l.meta.Topics.Sorted(), func(d kadm.TopicDetail) bool { return d.Partitions.NumReplicas() > 1 }) {
-		return "this cluster has one broker, so no partition has a second replica: try the station on weir's own cluster (weir up)"
+		return "this cluster has one broker, so no partition has a second replica: try the station on the embedded cluster (weir up)"
 	}
 	return ""
 }

@@ -56,11 +56,11 @@ type Bench struct {
 	passed   string
 	closers  []func() error
 
-	mu      sync.Mutex
-	copies  []*Copy
-	checks  []exercise.Check
-	marks   []exercise.Mark
-	series  []*exercise.Series
+	mu                     sync.Mutex
+	copies                 []*Copy
+	checks                 []exercise.Check
+	marks                  []exercise.Mark
+	series                 []*exercise.Series
 	sampled, sampledStream float64 // when a point was added last
 
 	watching sync.Mutex // held while a sample is taken; guards the rest

@@ -1,6 +1,7 @@
 package judge
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -44,7 +45,12 @@ func (b *Bench) Start(line func(time.Time, string)) (*Copy, error) {
 // Kill ends the copy and all that it started, without warning.
 func (c *Copy) Kill() {
 	c.free.Store(true)
+	over := c.Over()
 	c.Process.Kill()
+	if over {
+		c.b.Mark("kill", "the program had ended by itself, with %s; kill -9 ends its children", c.Exit())
+		return
+	}
 	c.b.Mark("kill", "kill -9 ends the program")
 }
 
@@ -120,10 +126,19 @@ func (c *Copy) endedFinding() *Finding {
 		Evidence: []exercise.Evidence{Observed("end of the program", exit.At)},
 		Why:      "A program that reads or writes a stream goes on until it is asked to stop, because a stream has no end.",
 		Hint:     "Look at the output below for the reason."}
-	if last := lastLine(c.Output()); last != "" {
-		f.Headline += ": " + visible.Text(last)
-	}
+	f.Headline += ": " + visible.Text(complaint(c.Output(), exit))
 	return f
+}
+
+// complaint is the line of the output that says why a program ended: Python prints it last, and Go
+// before the stacks of its goroutines. Without output it is how the program ended.
+func complaint(lines []string, exit program.Exit) string {
+	for _, l := range lines {
+		if strings.HasPrefix(l, "panic: ") || strings.HasPrefix(l, "fatal error: ") {
+			return l
+		}
+	}
+	return cmp.Or(lastLine(lines), "it printed nothing, "+exit.String())
 }
 
 // lastLine is the last line that is not empty.

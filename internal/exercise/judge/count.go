@@ -38,8 +38,8 @@ func (b *Bench) counting(ctx context.Context) (*Copy, error) {
 		return nil, err
 	}
 	b.Mark("events", "%d more events are written, %d per second", live, liveRate)
-	stop := b.Feed(ctx, liveRate)
-	err = b.Pause(ctx, live*time.Second/liveRate)
+	stop := b.FeedUpTo(ctx, liveRate, live)
+	_, err = b.Until(ctx, startTime, func(*Sample) bool { return b.Truth.Total().Sum() == backlog+live })
 	if e := stop(); e != nil {
 		return nil, e
 	}

@@ -69,7 +69,7 @@ func crashes(ctx context.Context, b *Bench, exact bool) error {
 	case exact:
 		b.Pass("all %d events are counted, each exactly once", total)
 	case off.Sum() > 0:
-		b.Pass("none of %d events is lost; %d are counted twice, which the exercise once forbids", total, off.Sum())
+		b.Pass("none of %d events is lost; counted twice, which the exercise once forbids: %d", total, off.Sum())
 	default:
 		b.Pass("none of %d events is lost", total)
 	}
@@ -149,7 +149,7 @@ func (b *Bench) killAfter(ctx context.Context, c *Copy) (*Copy, *Sample, error) 
 
 // killAnywhere kills the program at some moment.
 func (b *Bench) killAnywhere(ctx context.Context, c *Copy) (*Copy, *Sample, error) {
-	if err := b.Pause(ctx, time.Duration(rand.Int64N(int64(400*time.Millisecond)))); err != nil { //nolint:gosec // no secret
+	if err := b.Pause(ctx, time.Duration(rand.Int64N(int64(400*time.Millisecond)))); err != nil {
 		return nil, nil, err
 	}
 	return b.killAndStart(ctx, c)
@@ -243,7 +243,7 @@ func (b *Bench) afterCrash(name string, at, s *Sample, diff Counts, exact bool) 
 	if exact {
 		ok = b.Check(twice == 0, "no event is counted twice because of "+name, "0 counted twice", fmt.Sprintf("%d counted twice", twice)) && ok
 	} else if twice > 0 {
-		b.Mark("twice", "%d events were counted a second time after %s", twice, name)
+		b.Mark("twice", "%s counted a second time after %s", events(twice), name)
 	}
 	switch {
 	case ok:
@@ -254,11 +254,12 @@ func (b *Bench) afterCrash(name string, at, s *Sample, diff Counts, exact bool) 
 	return b.twiceFinding(name, at, twice)
 }
 
-func plural(n int64, one string) string {
+// events is a number of events in words.
+func events(n int64) string {
 	if n == 1 {
-		return "1 " + one
+		return "1 event"
 	}
-	return fmt.Sprintf("%d %ss", n, one)
+	return fmt.Sprintf("%d events", n)
 }
 
 // lostFinding says that a crash lost events.
@@ -270,7 +271,7 @@ func (b *Bench) lostFinding(name string, at, s *Sample, diff Counts, lost int64)
 		}
 	}
 	f := &Finding{
-		Headline: fmt.Sprintf("%s lost %s: %s", name, plural(lost, "event"), strings.Join(kinds, ", ")),
+		Headline: fmt.Sprintf("%s lost %s: %s", name, events(lost), strings.Join(kinds, ", ")),
 		Evidence: []exercise.Evidence{Observed(name, at.At)},
 		Why:      "The restarted program did not read these events again, and the one before had not counted them.",
 		Hint:     "Commit an offset only when every event below it is counted in Redis.",
@@ -280,8 +281,8 @@ func (b *Bench) lostFinding(name string, at, s *Sample, diff Counts, lost int64)
 	if p, ok := b.lastMoved(at); ok && ahead > 0 {
 		f.Evidence = append(f.Evidence, b.Evidence("the newest event below the committed offset; the group never reads it again", p, at.Committed[p]-1))
 		f.Why = fmt.Sprintf("When the program ended, the group %s had committed offsets behind %d events, but Redis had counted %d. The restarted program starts at the committed offsets, "+
-			"so it never reads what was committed and not counted.", visible.Text(at.Group), below.Sum(), at.Counts.Sum())
-		f.Hint = "Count first, commit afterwards. Automatic commits also commit events that are being counted: set enable.auto.offset.store to false and store the offset after INCR, or commit by hand."
+			"so it never reads what was committed and not counted. That happens when a program commits first, and when it ignores an error of Redis and commits all the same.", visible.Text(at.Group), below.Sum(), at.Counts.Sum())
+		f.Hint = "Count first, commit afterwards. Automatic commits also commit events that are being counted: set enable.auto.offset.store to false and store the offset after INCR, or commit by hand. Repeat a change that Redis did not confirm."
 	} else if s.Group == "" || len(at.Committed) == 0 {
 		f.Why = "The group has no committed offset, so the restarted program did not start where the killed one had been."
 		f.Hint = "Commit offsets to the group, after the events are counted."
@@ -296,7 +297,7 @@ func (b *Bench) twiceFinding(name string, at *Sample, twice int64) *Finding {
 		verb = "was"
 	}
 	f := &Finding{
-		Headline: fmt.Sprintf("%s %s counted twice because of %s", plural(twice, "event"), verb, name),
+		Headline: fmt.Sprintf("%s %s counted twice because of %s", events(twice), verb, name),
 		Evidence: []exercise.Evidence{Observed(name, at.At)},
 		Why:      "A count and an offset that are stored one after the other can be torn apart: the count is stored, the offset is not, and the event is counted again.",
 		Hint: "Keep the offset of each partition in Redis, and change it in the same step as the counts: MULTI and EXEC, or a script. Start from the offset in Redis. " +
@@ -307,7 +308,7 @@ func (b *Bench) twiceFinding(name string, at *Sample, twice int64) *Finding {
 		f.Evidence = append(f.Evidence, e)
 		if ahead := at.Counts.Sum() - b.Truth.Below(at.Committed).Sum(); ahead > 0 {
 			f.Why = fmt.Sprintf("At that moment Redis had counted %s at or above the committed offsets of the group %s. The restarted program starts at the committed offsets and counts them again.",
-				plural(ahead, "event"), visible.Text(at.Group))
+				events(ahead), visible.Text(at.Group))
 		}
 	}
 	return f

@@ -118,6 +118,7 @@ func (b *Bench) nothingSeen(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	b.checkCounts(s)
 	f, err := b.nothingCounted(ctx, s)
 	if err != nil {
 		return err
@@ -135,7 +136,6 @@ func (b *Bench) nothingSeen(ctx context.Context) error {
 // nothingCounted says why Redis has no counts.
 func (b *Bench) nothingCounted(ctx context.Context, s *Sample) (*Finding, error) {
 	want := b.Truth.Total()
-	b.checkCounts(s)
 	f := &Finding{Headline: "Redis database 0 has none of the keys create, update and delete", Evidence: b.committedEvidence(s)}
 	others, err := b.otherKeys(ctx)
 	if err != nil {
@@ -148,8 +148,8 @@ func (b *Bench) nothingCounted(ctx context.Context, s *Sample) (*Finding, error)
 		f.Hint = "The event type is the field operation of commit in the event. Call INCR with that name, in database 0."
 		for _, o := range others {
 			if strings.HasPrefix(o, "commit ") || strings.HasPrefix(o, `"commit" `) {
-				f.Headline = "the program counts the field kind: Redis has " + o + ", and none of the keys create, update and delete"
-				f.Why = "Every record of this topic has the kind commit. What happened is one level deeper: commit.operation is create, update or delete."
+				f.Headline = "the program counts the field `kind`: Redis has " + o + ", and none of the keys create, update and delete"
+				f.Why = "In every record of this topic, `kind` is commit. What happened is one level deeper: commit.operation is create, update or delete."
 			}
 		}
 	case s.Group == "" && b.Proxy.Seen() == 0:

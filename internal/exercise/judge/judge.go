@@ -57,10 +57,14 @@ var trials = map[string]trial{
 	"share":   share,
 	"survive": func(ctx context.Context, b *Bench) error { return crashes(ctx, b, false) },
 	"once":    func(ctx context.Context, b *Bench) error { return crashes(ctx, b, true) },
+	"poison":  poison,
+	"keep-up": keepUp,
+	"resume":  resume,
+	"window":  window,
 }
 
 // Finding is the first thing that is wrong with a program.
-type Finding struct {
+type Finding struct { //nolint:errname // a result: it is an error so that a trial ends with it
 	Headline string
 	Evidence []exercise.Evidence
 	Why      string // how a program comes to do that
@@ -70,7 +74,7 @@ type Finding struct {
 func (f *Finding) Error() string { return f.Headline }
 
 // Unclear says why it cannot be decided whether a program is right.
-type Unclear struct {
+type Unclear struct { //nolint:errname // a result, as Finding is
 	Reason, Hint string
 }
 

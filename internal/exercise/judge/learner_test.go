@@ -164,7 +164,7 @@ func exactly(ctx context.Context) error {
 		kgo.DisableAutoCommit(), kgo.AdjustFetchOffsetsFn(func(ctx context.Context, m map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
 			for p := range m[topic] {
 				at, err := counts.Get(ctx, key(p)).Int64()
-				if err != nil && err != redis.Nil { //nolint:errorlint // the library returns it as it is
+				if err != nil && err != redis.Nil {
 					return nil, err
 				}
 				m[topic][p] = kgo.NewOffset().At(at)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -189,6 +190,11 @@ func (b *Bench) Write(ctx context.Context, n int) error {
 
 // Feed writes events at a rate until stop is called, which returns the first error.
 func (b *Bench) Feed(ctx context.Context, rate float64) (stop func() error) {
+	return b.FeedUpTo(ctx, rate, math.MaxInt)
+}
+
+// FeedUpTo is Feed that writes at most so many events.
+func (b *Bench) FeedUpTo(ctx context.Context, rate float64, most int) (stop func() error) {
 	ctx, cancel := context.WithCancel(ctx)
 	var err error
 	var ended sync.WaitGroup
@@ -201,7 +207,7 @@ func (b *Bench) Feed(ctx context.Context, rate float64) (stop func() error) {
 				return
 			case <-tick.C:
 			}
-			if due := int(time.Since(begun).Seconds() * rate); due > written {
+			if due := min(int(time.Since(begun).Seconds()*rate), most); due > written {
 				// What is begun is written to its end: the truth has to know it.
 				if err = b.Write(context.WithoutCancel(ctx), due-written); err != nil {
 					return

@@ -21,8 +21,8 @@ import (
 const (
 	streamRate  = 250
 	streamLimit = 3000
-	// nearAccount is how many events after an account event a crash still belongs to it.
-	nearAccount = 60
+	// crashTime is how many seconds after an account event a crash still belongs to it.
+	crashTime = 3
 )
 
 // Stored is a record that the program wrote.
@@ -31,7 +31,7 @@ type Stored struct {
 	Offset    int64
 	Key       string
 	At        time.Time
-	// ID is that of the event in the value, and Author its DID; empty where the value is no event.
+	// ID is that of the event in the value, and Author its DID; empty where the value is not an event.
 	ID, Author string
 }
 
@@ -72,7 +72,7 @@ func (s *store) has(id string) bool {
 }
 
 // identity reads an event as it is stored: simulate.Item's Identity, and its author. Both are
-// empty where the value is no event.
+// empty where the value is not an event.
 func identity(value []byte) (id, author string) {
 	var m struct {
 		DID, Kind string
@@ -159,7 +159,7 @@ func (b *Bench) streamed(ctx context.Context, up *Upstream, c *Copy, written *st
 		return c.Over() || up.Tip() == streamLimit && (missing == 0 && quiet > extraTime || quiet > quietTime)
 	})
 	if err == nil && c.Over() {
-		return b.endedInStream(up, c, items)
+		return b.endedInStream(up, c, written, items)
 	}
 	return err
 }
@@ -179,21 +179,22 @@ func (b *Bench) sampleStream(up *Upstream, stored int) {
 }
 
 // endedInStream says why a program ended while it read the stream.
-func (b *Bench) endedInStream(up *Upstream, c *Copy, items []simulate.Item) *Finding {
+func (b *Bench) endedInStream(up *Upstream, c *Copy, written *store, items []simulate.Item) *Finding {
 	f := c.endedFinding()
 	tip := min(up.Tip(), int64(len(items)))
 	b.Check(false, "the program goes on until the stream ends", fmt.Sprintf("%d events", len(items)), fmt.Sprintf("%d events", tip))
-	for i := tip - 1; i >= max(0, tip-nearAccount*4); i-- {
-		if it := items[i]; it.Route != event.Data && tip-i <= nearAccount+int64(streamRate*time.Since(c.Exit().At).Seconds()) {
-			last := visible.Text(lastLine(c.Output()))
-			f.Headline = fmt.Sprintf("the program crashed at an %s event, event %d of the stream: %s", it.Kind, i, cmp.Or(last, c.Exit().String()))
-			f.Evidence = append([]exercise.Evidence{{What: fmt.Sprintf("event %d of the stream: kind %s, without the field commit", i, it.Kind),
-				Partition: -1, Offset: -1, Key: it.Key, At: Moment(c.Exit().At)}}, f.Evidence...)
-			f.Why = "The stream sends account and identity events to every subscriber, whichever collections it asked for. They have no field commit, so reading it fails."
-			f.Hint = "Look at the field kind first, and write only the events whose kind is commit."
-			return f
-		}
+	first := slices.IndexFunc(items, func(it simulate.Item) bool { return it.Route != event.Data })
+	late := slices.ContainsFunc(items[first+1:], func(it simulate.Item) bool { return it.Route == event.Data && written.has(it.Identity) })
+	passed := tip - int64(first) - int64(streamRate*time.Since(c.Exit().At).Seconds())
+	if first < 0 || tip <= int64(first) || late || passed > crashTime*streamRate {
+		return f // it had survived such an event, or ended long after the first one
 	}
+	it := items[first]
+	f.Headline = fmt.Sprintf("the program crashed at an %s event, event %d of the stream: %s", it.Kind, first, visible.Text(complaint(c.Output(), c.Exit())))
+	f.Evidence = append([]exercise.Evidence{{What: fmt.Sprintf("event %d of the stream, of type %s, without the field commit", first, it.Kind),
+		Partition: -1, Offset: -1, Key: it.Key, At: Moment(c.Exit().At)}}, f.Evidence...)
+	f.Why = "The stream sends account and identity events to every subscriber, whichever collections it asked for. They have no field commit, so reading it fails."
+	f.Hint = "Look at the field `kind` first, and write only the events whose `kind` is commit."
 	return f
 }
 
@@ -254,11 +255,11 @@ func (b *Bench) missing(all []Stored, items []simulate.Item, index map[string]in
 	f := &Finding{Headline: fmt.Sprintf("%d of %d posts are missing in the topic %s", len(lost), len(index), b.Output),
 		Evidence: []exercise.Evidence{{What: fmt.Sprintf("the first missing one: event %d of the stream, type %s", first.Index, first.Kind), Topic: b.Output, Partition: -1, Offset: -1, Key: first.Key}},
 		Why:      "The stream sent these events, and they are not in the topic: the program dropped them, or it ended its connection, or it did not flush.",
-		Hint:     "Store every event whose kind is commit, also updates and deletes. Look at the errors that the producer reports for each record. Flush before the end."}
+		Hint:     "Store every event whose `kind` is commit, also updates and deletes. Look at the errors that the producer reports for each record. Flush before the end."}
 	if n := int(first.Index); n > 0 && items[n-1].Route != event.Data && len(lost) > len(items)/10 {
 		f.Headline = fmt.Sprintf("nothing is stored after an %s event: %d of %d posts are missing", items[n-1].Kind, len(lost), len(index))
 		f.Why = "The program failed at an event that has no field commit. The stream sends account and identity events to every subscriber."
-		f.Hint = "Look at the field kind first, and write only the events whose kind is commit."
+		f.Hint = "Look at the field `kind` first, and write only the events whose `kind` is commit."
 	}
 	return f
 }
@@ -317,7 +318,7 @@ func (b *Bench) order(all []Stored, _ []simulate.Item, index map[string]int64) *
 	return nil
 }
 
-// doubled checks that no post is stored twice.
+// doubled checks that no post is duplicated.
 func (b *Bench) doubled(all []Stored, _ []simulate.Item, index map[string]int64) *Finding {
 	seen := map[string]Stored{}
 	twice := 0
@@ -334,10 +335,10 @@ func (b *Bench) doubled(all []Stored, _ []simulate.Item, index map[string]int64)
 		}
 		seen[s.ID] = s
 	}
-	if b.Check(twice == 0, "no post is stored twice", "0", fmt.Sprint(twice)) {
+	if b.Check(twice == 0, "no post is duplicated", "0", fmt.Sprint(twice)) {
 		return nil
 	}
-	return &Finding{Headline: fmt.Sprintf("%d posts are stored twice", twice),
+	return &Finding{Headline: fmt.Sprintf("%d posts are duplicated", twice),
 		Evidence: []exercise.Evidence{first[0].Evidence("a post", b.Output), first[1].Evidence("the same post again", b.Output)},
 		Why:      "The stream sent every event once. A producer that repeats a request whose response was lost writes it twice.",
 		Hint:     "Call produce once for each event, and switch enable.idempotence on."}

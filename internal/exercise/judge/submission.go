@@ -111,7 +111,7 @@ func build(ctx context.Context, dir string) (args []string, done func(), err err
 	}
 	limited, cancel := context.WithTimeout(ctx, buildTime)
 	defer cancel()
-	c := exec.CommandContext(limited, "go", "build", "-o", out, ".") //nolint:gosec // the learner's program
+	c := exec.CommandContext(limited, "go", "build", "-o", out, ".")
 	c.Dir = dir
 	c.WaitDelay = time.Second
 	if !slices.ContainsFunc(os.Environ(), func(kv string) bool { return strings.HasPrefix(kv, "GOFLAGS=") }) {

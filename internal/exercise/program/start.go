@@ -43,7 +43,7 @@ func Start(cfg Config) (_ *Process, err error) {
 	}
 	commands, reports, output := pipes[0], pipes[1], pipes[2]
 	// Not bound to a context: it ends when its input does.
-	guard := exec.Command(cfg.Self, append([]string{GuardArgument, path}, cfg.Args...)...) //nolint:gosec // the learner's command
+	guard := exec.Command(cfg.Self, append([]string{GuardArgument, path}, cfg.Args...)...)
 	guard.Dir, guard.Env = cfg.Dir, cfg.Env
 	guard.Stdin, guard.Stdout, guard.Stderr = commands[0], reports[1], output[1]
 	guard.SysProcAttr = apart()

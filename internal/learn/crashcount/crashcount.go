@@ -50,7 +50,7 @@ type Config struct {
 	Dir string
 	// Every is how often offsets are committed; 0 means crashnote.CommitEvery.
 	Every time.Duration
-	// Classify is the event type of a value whose record has no kind header; nil for malformed.
+	// Classify returns the event type of a value whose record has no header with it; nil for malformed.
 	Classify func(value []byte) string
 	// Progress is called after each step and each commit.
 	Progress func(Progress)
@@ -126,7 +126,7 @@ func (r *run) open(ctx context.Context) error {
 		err = topics.Error()
 	}
 	if err != nil {
-		return fmt.Errorf("look up topic %s: %w", r.cfg.Topic, err)
+		return fmt.Errorf("look up topic %q: %w; list the topics with: weir topics", r.cfg.Topic, err)
 	}
 	starts, err := admin.ListStartOffsets(ctx, r.cfg.Topic)
 	if err == nil {

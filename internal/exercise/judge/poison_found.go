@@ -1,0 +1,189 @@
+package judge
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/weir-project/weir/internal/exercise"
+)
+
+// badRecord is a record that cannot be counted.
+type badRecord struct {
+	*kgo.Record
+	what string // such as "is empty"
+}
+
+// String names the record in a sentence.
+func (b badRecord) String() string {
+	return fmt.Sprintf("the record at offset %d of partition %d, whose value %s", b.Offset, b.Partition, b.what)
+}
+
+// badValues are the values that cannot be counted, made of a good one.
+var badValues = []struct {
+	what string
+	make func(good string) []byte
+}{
+	{"is not JSON", func(string) []byte { return []byte("<event>not JSON</event>") }},
+	{"is empty", func(string) []byte { return []byte{} }},
+	{"is null", func(string) []byte { return nil }},
+	{"is cut in the middle", func(good string) []byte { return []byte(good[:len(good)/2]) }},
+	{"is binary", func(string) []byte { return []byte{0xff, 0xfe, 0x00, 0x01, 0x80, 'w', 0xc3} }},
+	{"is a list and not an object", func(string) []byte { return []byte(`[1, 2, 3]`) }},
+	{"is a number and not an object", func(string) []byte { return []byte(`42`) }},
+	{"has no commit", func(good string) []byte { return []byte(strings.Replace(good, `"commit":{`, `"other":{`, 1)) }},
+	{"has no operation", func(good string) []byte {
+		before, after, _ := strings.Cut(good, `"operation":"`)
+		_, after, _ = strings.Cut(after, `",`)
+		return []byte(before + after)
+	}},
+}
+
+// poisoned is what was seen of a program that got bad records.
+type poisoned struct {
+	bad       []badRecord
+	output    []*kgo.Record
+	want, got Counts
+	ends      map[int32]int64 // of the input
+	committed map[int32]int64
+	// ended says how the program ended before it was asked to, and stuck that it stopped
+	// making progress; both are empty where neither happened.
+	ended, stuck string
+}
+
+// sameRecord names a record in two topics. A client cannot always write null, so null and empty are one.
+func sameRecord(r *kgo.Record) string { return string(r.Key) + "\x00" + string(r.Value) }
+
+// find returns the first thing that is wrong, nil for nothing.
+func (p *poisoned) find() *Finding {
+	byName := map[string][]*kgo.Record{}
+	for _, r := range p.output {
+		byName[sameRecord(r)] = append(byName[sameRecord(r)], r)
+	}
+	var missing []badRecord
+	for _, b := range p.bad {
+		if len(byName[sameRecord(b.Record)]) == 0 {
+			missing = append(missing, b)
+		}
+	}
+	if p.ended != "" || p.stuck != "" {
+		return p.halted(missing)
+	}
+	if f := p.others(); f != nil {
+		return f
+	}
+	if len(missing) > 0 {
+		return &Finding{
+			Headline: fmt.Sprintf("OUTPUT_TOPIC lacks %s: the first is %s", many(int64(len(missing)), "bad record"), missing[0]),
+			Evidence: []exercise.Evidence{evidenceOf("the first bad record that is missing", missing[0].Record)},
+			Why: "The program neither stopped at the record nor wrote it to the dead-letter topic, so the record is lost. " +
+				"Nobody can repair it or find out where it came from.",
+			Hint: "Write every value that is no event to OUTPUT_TOPIC, with the same key and value and a header called reason. " +
+				"Null and empty values, and JSON without an operation, are bad records, too.",
+		}
+	}
+	if f := p.written(byName); f != nil {
+		return f
+	}
+	for _, operation := range Kinds {
+		if p.got[operation] != p.want[operation] {
+			return &Finding{
+				Headline: fmt.Sprintf("Redis has %d for %q; the topic has %d good events of that type", p.got[operation], operation, p.want[operation]),
+				Why:      "The bad records are in the dead-letter topic, but the good ones are not all counted exactly once.",
+				Hint:     "Only the bad record may be skipped, not the rest of its batch, and no record may be handled twice.",
+			}
+		}
+	}
+	return p.uncommitted()
+}
+
+// halted explains a program that stopped at a bad record.
+func (p *poisoned) halted(missing []badRecord) *Finding {
+	f := &Finding{Headline: "the program " + cmp.Or(p.ended, p.stuck),
+		Why:  "A record that cannot be read stays in the topic. A program that stops at it stops at the same record after each restart.",
+		Hint: "Catch the error of one record, write that record to OUTPUT_TOPIC with the reason, and go on with the next one."}
+	for _, b := range missing { // the first of a partition is where it can have stopped
+		if b.Offset >= p.committed[b.Partition] {
+			f.Headline = fmt.Sprintf("the program %s. It did not get past %s", cmp.Or(p.ended, p.stuck), b)
+			f.Evidence = []exercise.Evidence{evidenceOf("the first bad record that was not handled", b.Record)}
+			break
+		}
+	}
+	if len(missing) == 0 {
+		f.Why = "All bad records are in the dead-letter topic, so something else ended it: see what it printed last."
+		f.Hint = "Keep running until the program is asked to stop."
+	}
+	return f
+}
+
+// others finds records in the dead-letter topic that are no bad records.
+func (p *poisoned) others() *Finding {
+	known := map[string]bool{}
+	keys := map[string]badRecord{}
+	for _, b := range p.bad {
+		known[sameRecord(b.Record)] = true
+		keys[string(b.Key)] = b
+	}
+	for _, r := range p.output {
+		if known[sameRecord(r)] {
+			continue
+		}
+		if b, ok := keys[string(r.Key)]; ok {
+			return &Finding{
+				Headline: fmt.Sprintf("the value of a record in OUTPUT_TOPIC differs from the bad record's: it is for %s", b),
+				Evidence: []exercise.Evidence{evidenceOf("the bad record", b.Record), evidenceOf("the record in OUTPUT_TOPIC", r)},
+				Why:      "Whoever repairs a dead letter needs the original bytes.",
+				Hint:     "Write the value as it was read, without decoding it, and put the reason into a header.",
+			}
+		}
+		return &Finding{
+			Headline: fmt.Sprintf("OUTPUT_TOPIC has a record that is not one of the bad records: offset %d of partition %d", r.Offset, r.Partition),
+			Evidence: []exercise.Evidence{evidenceOf("the record in OUTPUT_TOPIC", r)},
+			Why:      "It is a good event, or its key is not that of the bad record.",
+			Hint:     "Keep the key and the value of the bad record, and write nothing else to OUTPUT_TOPIC.",
+		}
+	}
+	return nil
+}
+
+// written checks how the bad records were written.
+func (p *poisoned) written(byName map[string][]*kgo.Record) *Finding {
+	for _, b := range p.bad {
+		all := byName[sameRecord(b.Record)]
+		reason := slices.ContainsFunc(all[0].Headers, func(h kgo.RecordHeader) bool { return h.Key == "reason" && len(h.Value) > 0 })
+		switch {
+		case !reason:
+			return &Finding{
+				Headline: fmt.Sprintf("a dead letter has no header called reason: it is for %s", b),
+				Evidence: []exercise.Evidence{evidenceOf("the record in OUTPUT_TOPIC", all[0])},
+				Why:      "Without the reason, whoever looks at the dead letter has to find the error again.",
+				Hint:     "Add a header called reason with the text of the error.",
+			}
+		case len(all) > 1:
+			return &Finding{
+				Headline: fmt.Sprintf("OUTPUT_TOPIC has a bad record %d times: it is %s", len(all), b),
+				Evidence: []exercise.Evidence{evidenceOf("the first one", all[0]), evidenceOf("the second one", all[1])},
+				Why:      "The program read the record again, although nothing interrupted it.",
+				Hint:     "Commit after a bad record, too, and do not read its batch again.",
+			}
+		}
+	}
+	return nil
+}
+
+// uncommitted finds a partition whose offsets were not committed to the end.
+func (p *poisoned) uncommitted() *Finding {
+	for partition, end := range p.ends {
+		if p.committed[partition] < end {
+			return &Finding{
+				Headline: fmt.Sprintf("the group committed offset %d of partition %d, which ends at %d", p.committed[partition], partition, end),
+				Why:      "After a restart the program counts the rest again, and writes its bad records again.",
+				Hint:     "Commit the offset after each batch, bad records included.",
+			}
+		}
+	}
+	return nil
+}

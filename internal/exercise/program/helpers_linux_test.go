@@ -1,0 +1,5 @@
+package program
+
+import "syscall"
+
+func leaving() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setsid: true} }
