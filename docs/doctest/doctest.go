@@ -20,7 +20,7 @@ func Page(t testing.TB, docs, page, want string, update bool) {
 		}
 		return
 	}
-	got, err := os.ReadFile(path) //nolint:gosec // a page that a test names
+	got, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatalf("%v; the same test with -update writes it", err)
 	}
