@@ -33,13 +33,7 @@ func learn(ctx context.Context, words []string) error {
 	if wrong("crash") {
 		return fmt.Errorf("no module named kafka")
 	}
-	if wrong("elsewhere") { // as with addresses that are written into the program
-		<-ctx.Done()
-		return nil
-	}
-	for wrong("loud") && ctx.Err() == nil {
-		fmt.Println(strings.Repeat("x", 10_000))
-	}
+	idle(ctx, wrong)
 	if os.Getenv("STREAM_URL") != "" {
 		return stream(ctx, wrong)
 	}
@@ -194,4 +188,14 @@ func exactly(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// idle is for programs that do nothing with the topic, until they are stopped.
+func idle(ctx context.Context, wrong func(string) bool) {
+	if wrong("elsewhere") { // as with addresses that are written into the program
+		<-ctx.Done()
+	}
+	for wrong("loud") && ctx.Err() == nil {
+		fmt.Println(strings.Repeat("x", 10_000))
+	}
 }
