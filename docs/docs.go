@@ -16,9 +16,9 @@ import (
 )
 
 // Files has the documents, each with the path of its Markdown file below docs, and the pictures
-// that they show.
+// that they show. screenshots/lab-NAME.svg is the plot of a weir lab NAME --short.
 //
-//go:embed *.md */*.md screenshots/*.png
+//go:embed *.md */*.md screenshots/*.png screenshots/*.svg
 var Files embed.FS
 
 // Start is the path of the page that lists the others.

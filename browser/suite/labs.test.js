@@ -201,6 +201,27 @@ test('stopped in the middle, nothing is kept; two reports are compared', { timeo
   });
 });
 
+test('labs are for people who look first: a sentence, controls, the last chart; the text is behind Read more', { timeout: 60_000 }, async () => {
+  await tab('/labs', async (page) => {
+    await page.locator('.lab-card').nth(6).waitFor();
+    for (const text of await page.locator('.lab-card > p:first-of-type').allInnerTexts()) assert.equal(text.match(/[.;](?=\s|$)/g)?.length, 1, `one sentence: ${text}`);
+    const reports = (await ask('/labs')).answer.reports;
+    assert.equal(await page.locator('.lab-card img').count(), new Set(reports.map((r) => r.lab)).size, 'the plot of each last run');
+    await looks(page, 'labs-cards');
+    for (const [lab, box] of [['replay', '.lab-main .courses .course:visible'], ['batching', '.lab-last .doc']]) { // replay ran before, batching did not
+      await page.goto('/labs/' + lab);
+      await page.locator(box).first().waitFor();
+      const more = page.locator('.read-more');
+      assert.equal(await more.locator('.doc').isVisible(), false, 'the text is closed');
+      const right = await page.locator('.lab-main').evaluate((e) => e.getBoundingClientRect().right);
+      assert.ok(right > 1300, `the right half is empty: it ends at ${right}`);
+      await more.locator('summary').click();
+      await more.locator('h2', { hasText: 'What it means in production' }).waitFor();
+      await looks(page, 'lab-idle-' + lab);
+    }
+  });
+});
+
 test('a stranger starts nothing', async () => {
   const r = await fetch(weir.base + '/api/v1/labs/replay/start', { method: 'POST', headers: { Origin: 'http://elsewhere.example', 'Sec-Fetch-Site': 'cross-site' }, body: '{}' });
   assert.equal(r.status, 403);

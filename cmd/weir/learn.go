@@ -14,12 +14,13 @@ import (
 	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/learn"
 	"github.com/weir-project/weir/internal/markdown"
+	"github.com/weir-project/weir/internal/node"
 	"github.com/weir-project/weir/internal/visible"
 	"github.com/weir-project/weir/internal/web"
 )
 
 func newLearn(a *app) *cobra.Command {
-	list := a.onStations(func(ctx context.Context, c *actions, _ []string) error { return a.learnList(ctx, c) })
+	list := func(ctx context.Context, _ []string) error { return a.learnList(ctx) }
 	const uses = useCluster | useRedis
 	cmd := a.command("learn", uses|useOutput, nil, list)
 	cmd.AddCommand(
@@ -54,9 +55,24 @@ func stationPath(name, operation string) string {
 	return path
 }
 
-func (a *app) learnList(ctx context.Context, c *actions) error {
+// learnList lists the stations, also where no cluster answers yet.
+func (a *app) learnList(ctx context.Context) error {
 	var list learn.List
-	if err := c.ask(ctx, http.MethodGet, "/learn", nil, &list); err != nil {
+	err := a.onStations(func(ctx context.Context, c *actions, _ []string) error {
+		return c.ask(ctx, http.MethodGet, "/learn", nil, &list)
+	})(ctx, nil)
+	if cli.ExitCode(err) == cli.ExitConnect {
+		dir, dirErr := a.data()
+		if dirErr != nil {
+			return err
+		}
+		if list, dirErr = learn.ListKept(node.LearnFile(dir)); dirErr != nil {
+			return dirErr
+		}
+		a.stderr.Linef("no cluster answers; start one in another terminal before you go on: weir up%s", a.sameData())
+		err = nil
+	}
+	if err != nil {
 		return err
 	}
 	return a.showStations(list)
@@ -134,7 +150,8 @@ func pictureText(p learn.Picture) (string, error) {
 		if x.Committed != nil {
 			committed = cli.Thousands(*x.Committed)
 		}
-		return []any{x.Partition, cli.NumberOrUnknown(int64(x.Leader)), cli.IDs(x.Replicas), cli.IDs(x.ISR), x.Start, x.End, committed, x.Member}
+		return []any{x.Partition, cli.NumberOrUnknown(int64(x.Leader)), cli.IDs(x.Replicas), cli.IDs(x.ISR), x.Start, x.End, committed,
+			x.Member}
 	}, ">PARTITION", ">LEADER", "REPLICAS", "IN SYNC", ">START", ">END", ">COMMITTED", "MEMBER").Write(&b)
 	return b.String(), err
 }

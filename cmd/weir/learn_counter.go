@@ -48,10 +48,12 @@ func (a *app) runLearnCounter(ctx context.Context, t *node.Target, semantics, to
 	if runtime.GOOS == "windows" {
 		kill = "taskkill /F /PID " + strconv.Itoa(os.Getpid())
 	}
-	a.stderr.Linef("counting %s as group %s; offsets are committed every %s", visible.Text(topic), crashnote.Group(semantics), crashnote.CommitEvery)
+	a.stderr.Linef("counting %s as group %s; offsets are committed every %s", visible.Text(topic), crashnote.Group(semantics),
+		crashnote.CommitEvery)
 	a.stderr.Linef("kill it from another terminal: %s; Ctrl-C commits and stops it", kill)
 	prog := cli.NewProgress(a.stderr)
-	err = crashcount.Run(ctx, crashcount.Config{Kafka: t.KafkaConfig("weir-learn-counter"), Store: store, Topic: topic, Semantics: semantics, Dir: t.Data,
+	err = crashcount.Run(ctx, crashcount.Config{Kafka: t.KafkaConfig("weir-learn-counter"), Store: store, Topic: topic,
+		Semantics: semantics, Dir: t.Data,
 		Classify: classifyOf(topic), Progress: func(p crashcount.Progress) { prog.Show(counterLine(p)) }})
 	prog.Done()
 	return err
@@ -73,5 +75,6 @@ func counterLine(p crashcount.Progress) string {
 	if !p.Committed.IsZero() {
 		text = "committed at " + p.Committed.Format(time.TimeOnly)
 	}
-	return fmt.Sprintf("%s events counted by this run, %s since the last commit (%s)", cli.Thousands(p.Counted), cli.Thousands(p.Uncommitted), text)
+	return fmt.Sprintf("%s events counted by this run, %s since the last commit (%s)", cli.Thousands(p.Counted),
+		cli.Thousands(p.Uncommitted), text)
 }

@@ -16,7 +16,8 @@ func TestLearnOnATerminal(t *testing.T) {
 	s.fails(cli.ExitFailed, "", []string{"learn", "check", "topic"}, "not done yet: weir sees no topic of yours yet")
 	s.must("", "topics", "create", "mine", "--partitions", "2")
 	stdout, stderr, code := s.run("", "learn", "check", "2")
-	if code != cli.ExitFailed || !strings.Contains(stdout, "weir sees: topic mine has 2 partitions") || !strings.Contains(stderr, "this station needs 3") {
+	if code != cli.ExitFailed || !strings.Contains(stdout, "weir sees: topic mine has 2 partitions") || !strings.Contains(stderr,
+		"this station needs 3") {
 		t.Errorf("exit code %d: %s%s", code, stdout, stderr)
 	}
 	s.must("", "topics", "add-partitions", "mine", "1", "--yes")
@@ -29,7 +30,8 @@ func TestLearnOnATerminal(t *testing.T) {
 		t.Errorf("%s", text)
 	}
 	text := s.must("", "learn", "show", "keys")
-	for _, want := range []string{"4. Keys and order", "topic mine now:", "weir send mine 1 2 3 4 5 --key anna", "weir learn answer 4 ANSWER", "Not done yet: topic mine has no record with the key anna yet"} {
+	for _, want := range []string{"4. Keys and order", "topic mine now:", "weir send mine 1 2 3 4 5 --key anna",
+		"weir learn answer 4 ANSWER", "Not done yet: topic mine has no record with the key anna yet"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
 		}
@@ -41,11 +43,18 @@ func TestLearnOnATerminal(t *testing.T) {
 	if text := s.must("", "learn", "answer", "2", "3"); !strings.HasPrefix(text, "right\n") {
 		t.Errorf("%s", text)
 	}
+	// The list is there without a cluster, too.
+	text, stderr, code = s.run("", "learn", "--kafka", "127.0.0.1:1")
+	if code != cli.ExitOK || !strings.Contains(text, "done") || !strings.Contains(stderr, "weir up") {
+		t.Errorf("without a cluster: exit code %d: %s%s", code, text, stderr)
+	}
+	s.fails(cli.ExitConnect, "", []string{"learn", "show", "keys", "--kafka", "127.0.0.1:1"}, "weir up")
 	s.fails(cli.ExitRuntime, "", []string{"learn", "show", "nothing"}, "no such station")
 	s.fails(cli.ExitUsage, "", []string{"learn", "answer", "2"}, "arg")
 	s.fails(cli.ExitUsage, "", []string{"learn", "reset"}, "--yes")
 	s.must("", "learn", "reset", "2")
-	if err := json.Unmarshal([]byte(s.must("", "learn", "reset", "--yes", "-o", "json")), &list); err != nil || list.Stations[1].Done || list.Stations[1].Answered {
+	if err := json.Unmarshal([]byte(s.must("", "learn", "reset", "--yes", "-o", "json")), &list); err != nil || list.Stations[1].Done ||
+		list.Stations[1].Answered {
 		t.Errorf("%+v %v", list, err)
 	}
 }

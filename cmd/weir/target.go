@@ -14,6 +14,7 @@ import (
 	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/inspect"
 	"github.com/weir-project/weir/internal/kafka"
+	"github.com/weir-project/weir/internal/learn"
 	"github.com/weir-project/weir/internal/node"
 	"github.com/weir-project/weir/internal/visible"
 )
@@ -140,6 +141,7 @@ func (a *app) completions() map[string]completion {
 		}),
 		"NAME":     cobra.NoFileCompletions,
 		"EXERCISE": cobra.FixedCompletions(exerciseNames(), cobra.ShellCompDirectiveNoFileComp),
+		"STATION":  cobra.FixedCompletions(learn.Names(), cobra.ShellCompDirectiveNoFileComp),
 		"BROKER": a.completing(func(i *inspect.Inspector, ctx context.Context) (names []string, err error) {
 			list, err := i.Brokers(ctx)
 			for _, b := range list.Brokers {

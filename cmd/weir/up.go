@@ -13,7 +13,7 @@ import (
 )
 
 func newUp(a *app) *cobra.Command {
-	e := &engineFlags{app: a, command: "up", sources: node.Sources, next: []string{"weir counts --watch", "weir messages bluesky-events --follow", "weir verify"}}
+	e := &engineFlags{app: a, command: "up", sources: node.Sources, next: []string{"weir learn", "weir counts --watch", "weir messages bluesky-events --follow", "weir verify"}}
 	return a.command("up", useLog, func(cmd *cobra.Command) {
 		e.streams.flags(cmd)
 		a.sharedFlags(cmd, useCluster|useRedis)

@@ -15,7 +15,8 @@ import (
 
 // eventsStation: the learner opens one message. The question is about its key, or where the topic has
 // no keys, about the size of its value.
-var eventsStation = station{number: 1, name: "events", minutes: 5, question: eventsQuestion, picture: eventsPicture, check: eventsCheck, names: eventsNames,
+var eventsStation = station{number: 1, name: "events", minutes: 5, question: eventsQuestion, picture: eventsPicture, check: eventsCheck,
+	names: eventsNames,
 	unavailable: func(_ context.Context, l *look) string {
 		if len(l.readable()) == 0 {
 			return "no topic can be read: start weir up, or write records to a topic"

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strconv"
-	"time"
 
 	"github.com/weir-project/weir/internal/visible"
 )
@@ -23,9 +22,9 @@ func trails[T any](l *look) (map[string]*T, error) {
 }
 
 // nearest is the group that has come furthest; nil for none.
-func nearest[T any](all map[string]*T, steps func(*T) int) (name string, best *T) {
+func nearest[T any](all map[string]*T, rank func(*T) int64) (name string, best *T) {
 	for _, n := range sortedNames(all) {
-		if t := all[n]; best == nil || steps(t) > steps(best) {
+		if t := all[n]; best == nil || rank(t) > rank(best) {
 			name, best = n, t
 		}
 	}
@@ -33,14 +32,14 @@ func nearest[T any](all map[string]*T, steps func(*T) int) (name string, best *T
 }
 
 // furthest is the group that has come furthest, as the observer knows it now; false for none.
-func furthest[T any](l *look, steps func(*T) int) (name string, t T, ok bool, err error) {
+func furthest[T any](l *look, rank func(*T) int64) (name string, t T, ok bool, err error) {
 	l.c.observing.Lock()
 	defer l.c.observing.Unlock()
 	all, err := trails[T](l)
 	if err != nil {
 		return "", t, false, err
 	}
-	name, best := nearest(all, steps)
+	name, best := nearest(all, rank)
 	if best == nil {
 		return "", t, false, nil
 	}
@@ -49,6 +48,9 @@ func furthest[T any](l *look, steps func(*T) int) (name string, t T, ok bool, er
 
 // shownName is the name of a group in a text.
 func shownName(name string) string { return visible.Text(name) }
+
+// counts reports whether a group counts where weir's own counters do as well.
+func (l *look) counts(name string, g groupSample) bool { return l.ownGroup(name) || l.reads(g) }
 
 // reads reports whether a group reads a topic that counts for the learner: any on weir's own
 // cluster, on an existing one only those that were not there before.
@@ -68,7 +70,7 @@ func (l *look) reads(g groupSample) bool {
 var groupsStation = station{number: 6, name: "groups", minutes: 10, question: groupsQuestion, check: groupsCheck, observe: observeGroups,
 	picture: func(ctx context.Context, l *look) (Picture, error) {
 		topic, group := l.streamTopic()
-		name, t, ok, err := furthest(l, (*membersTrail).steps)
+		name, t, ok, err := furthest(l, (*membersTrail).rank)
 		if err != nil {
 			return Picture{}, err
 		}
@@ -91,7 +93,8 @@ func groupsQuestion(_ context.Context, l *look) (question, error) {
 	}
 	n := len(l.meta.Topics[topic].Partitions)
 	return question{kind: Number, answer: strconv.Itoa(n),
-		text: fmt.Sprintf("Topic `%s` has %s. One consumer group reads it, with %d members. How many of the members get at least one partition?",
+		text: fmt.Sprintf("Topic `%s` has %s. One consumer group reads it, with %d members. How many of the members get at least "+
+			"one partition?",
 			topic, plural(n, "partition"), n+1),
 		why: func(wrong string) string {
 			text := fmt.Sprintf("Inside a group each partition has exactly one member. %s keep %s busy; member %d waits without a partition.",
@@ -119,6 +122,8 @@ type membersTrail struct {
 	topic             string
 }
 
+func (t *membersTrail) rank() int64 { return int64(t.steps()) }
+
 func (t *membersTrail) steps() int {
 	steps := 0
 	if t.members > 0 || t.Owners > 0 {
@@ -141,7 +146,7 @@ func observeGroups(_ context.Context, l *look, s sample) error {
 	changed := s.now
 	for _, name := range sortedNames(s.groups) {
 		g := s.groups[name]
-		if !l.reads(g) {
+		if !l.counts(name, g) {
 			continue
 		}
 		t := all[name]
@@ -185,7 +190,7 @@ func (t *membersTrail) follow(g groupSample) bool {
 }
 
 func groupsCheck(_ context.Context, l *look) (Check, error) {
-	name, t, ok, err := furthest(l, (*membersTrail).steps)
+	name, t, ok, err := furthest(l, (*membersTrail).rank)
 	if err != nil {
 		return Check{}, err
 	}
@@ -198,234 +203,20 @@ func groupsCheck(_ context.Context, l *look) (Check, error) {
 		seen = append(seen, fmt.Sprintf("partitions moved: %s had partitions before, %d after", plural(t.From, "member"), t.To))
 	}
 	if t.Idle > 0 {
-		seen = append(seen, fmt.Sprintf("with %s and %s, one member or more had none", plural(t.Idle, "member"), plural(t.Partitions, "partition")))
+		seen = append(seen, fmt.Sprintf("with %s and %s, one member or more had none", plural(t.Idle, "member"), plural(t.Partitions,
+			"partition")))
 	}
 	switch {
 	case t.To > 0 && t.Idle > 0:
 		return Check{Done: true, Seen: seen}, nil
 	case t.Idle > 0:
-		return Check{Reason: fmt.Sprintf("group %s has a member without a partition, but weir has not seen partitions move: let members leave until one is left, then add a second one", shown), Seen: seen}, nil
+		return Check{Reason: fmt.Sprintf("group %s has a member without a partition, but weir has not seen partitions move: let "+
+			"members leave until one is left, then add a second one", shown), Seen: seen}, nil
 	case t.To > 0:
-		return Check{Reason: fmt.Sprintf("partitions of group %s moved to a new member, but each of its %s has at least one: add members until there are more members than the %s",
+		return Check{Reason: fmt.Sprintf("partitions of group %s moved to a new member, but each of its %s has at least one: add "+
+			"members until there are more members than the %s",
 			shown, plural(t.members, "member"), plural(t.assigned, "partition")), Seen: seen}, nil
 	}
-	return Check{Reason: fmt.Sprintf("group %s has %s, and weir has not seen partitions move yet: add a member", shown, plural(t.members, "member")), Seen: seen}, nil
-}
-
-// independentStation: the learner pauses one of two groups that read one topic.
-var independentStation = station{number: 7, name: "independent", minutes: 8, question: independentQuestion, check: independentCheck, observe: observeIndependent,
-	picture: func(ctx context.Context, l *look) (Picture, error) {
-		topic, group := l.streamTopic()
-		if topic == "" {
-			topic = l.topic()
-		}
-		name, t, ok, err := furthest(l, (*pauseTrail).rank)
-		if err != nil {
-			return Picture{}, err
-		}
-		if ok && t.steps() > 1 && t.topic != "" {
-			topic, group = t.topic, name
-		}
-		return l.lanes(ctx, PictureLanes, topic, group)
-	}}
-
-// pinnedRate is the rate that the question is about, in records per second.
-type pinnedRate struct {
-	Topic string `json:"topic"`
-	Rate  int64  `json:"rate"`
-}
-
-const pauseSeconds = 10
-
-func independentQuestion(_ context.Context, l *look) (question, error) {
-	var pin pinnedRate
-	known, err := l.pinned(&pin)
-	if err != nil {
-		return question{}, err
-	}
-	if !known {
-		pin = pinnedRate{Topic: l.topic(), Rate: 100}
-		if topic, _ := l.streamTopic(); topic != "" {
-			pin.Topic = topic
-		}
-		if l.c.cfg.State != nil {
-			if t := l.c.cfg.State().Topics[pin.Topic]; t != nil && t.Rate >= 1 {
-				pin.Rate = int64(t.Rate)
-			}
-		}
-		if err := l.pin(pin); err != nil {
-			return question{}, err
-		}
-	}
-	all := pin.Rate * pauseSeconds
-	choices := []string{"not at all", fmt.Sprintf("by about %d records", all/2), fmt.Sprintf("by about %d records", all)}
-	return question{kind: Choice, choices: choices, answer: choices[0],
-		text: fmt.Sprintf("Two groups, A and B, read `%s` at %d records per second. You stop all members of A for %d seconds. B goes on. How much does the lag of B grow?",
-			pin.Topic, pin.Rate, pauseSeconds),
-		why: func(string) string {
-			return fmt.Sprintf("Only A falls behind: its lag grows by about %d records. Each group has its own committed offsets, "+
-				"and the records stay in the log for both. B does not notice that A exists.", all)
-		}}, nil
-}
-
-// pauseTrail is how far a group has come on station 7.
-type pauseTrail struct {
-	// Total is the sum of the committed offsets at the last sample.
-	Total int64 `json:"total"`
-	// Moved says that the offsets went forward once, so that standing still is a pause.
-	Moved bool `json:"moved,omitempty"`
-	// Still is when the offsets stopped, in Unix milliseconds, 0 while they go forward; Lag the lag then.
-	Still int64 `json:"still,omitempty"`
-	Lag   int64 `json:"lag,omitempty"`
-	// Others are the groups that read the same topic, as they were then.
-	Others map[string]otherGroup `json:"others,omitempty"`
-	// Grew is by how much the lag grew, Other the group that went on meanwhile; empty for not yet.
-	Grew  int64  `json:"grew,omitempty"`
-	Other string `json:"other,omitempty"`
-	// OtherLag is by how much the other group's lag grew, which may be below 0.
-	OtherLag int64 `json:"other_lag,omitempty"`
-	Seconds  int64 `json:"seconds,omitempty"`
-
-	// Own says that it is a counter of weir: a group of the learner's is nearer to the task.
-	Own bool `json:"own,omitempty"`
-
-	reason, topic string
-	grown         int64 // since Still
-}
-
-type otherGroup struct {
-	Total int64 `json:"total"`
-	Lag   int64 `json:"lag"`
-}
-
-func (t *pauseTrail) steps() int {
-	switch {
-	case t.Other != "":
-		return 5
-	case t.reason != "":
-		return 4
-	case t.Still != 0 && t.grown > 0:
-		return 3
-	case t.Moved:
-		return 2
-	}
-	return 1
-}
-
-// rank orders the groups by how near they are to the task.
-func (t *pauseTrail) rank() int {
-	if t.Own {
-		return 2 * t.steps()
-	}
-	return 2*t.steps() + 1
-}
-
-const (
-	// leastGrowth is by how many records the lag of a paused group has to grow at least, leastPause
-	// how long the pause is at least.
-	leastGrowth = 5
-	leastPause  = 2 * time.Second
-)
-
-func observeIndependent(_ context.Context, l *look, s sample) error {
-	all, err := trails[pauseTrail](l)
-	if err != nil {
-		return err
-	}
-	changed := s.now
-	for _, name := range sortedNames(s.groups) {
-		g := s.groups[name]
-		if len(g.committed) == 0 || g.lag < 0 || !l.reads(g) {
-			continue
-		}
-		t, known := all[name]
-		if !known {
-			if len(all) >= maxTrails {
-				continue
-			}
-			t = &pauseTrail{Total: g.sum(), Own: l.ownGroup(name)}
-			all[name] = t
-		}
-		before := t.steps()
-		t.follow(name, g, s)
-		if t.steps() == 5 && before != 5 {
-			changed = true
-		}
-	}
-	if changed {
-		return l.keep(all)
-	}
-	return nil
-}
-
-// follow adds a sample of the group and of those that read the same topics.
-func (t *pauseTrail) follow(name string, g groupSample, s sample) {
-	if t.Other != "" {
-		return
-	}
-	for topic := range g.committed {
-		t.topic = topic
-	}
-	total := g.sum()
-	if total != t.Total {
-		t.Total, t.Moved, t.Still, t.Others, t.reason, t.grown = total, t.Moved || total > t.Total, 0, nil, "", 0
-		return
-	}
-	if !t.Moved {
-		return
-	}
-	if t.Still == 0 {
-		t.Still, t.Lag, t.Others = s.at.UnixMilli(), g.lag, map[string]otherGroup{}
-		for other, o := range s.groups {
-			if other != name && o.lag >= 0 && o.shares(g) {
-				t.Others[other] = otherGroup{o.sum(), o.lag}
-			}
-		}
-		return
-	}
-	paused := s.at.Sub(time.UnixMilli(t.Still))
-	grown := g.lag - t.Lag
-	t.grown = grown
-	if grown < leastGrowth || paused < leastPause {
-		return
-	}
-	t.reason = fmt.Sprintf("group %s stands still and its lag grew by %d, but no other group reads the same topic: start a second group on it", shownName(name), grown)
-	for _, other := range sortedNames(t.Others) {
-		then, now := t.Others[other], s.groups[other]
-		switch more := now.lag - then.Lag; {
-		case now.lag < 0 || len(now.committed) == 0:
-		case now.sum()-then.Total < grown/2:
-			t.reason = fmt.Sprintf("group %s stands still and its lag grew by %d, but group %s does not go on either", shownName(name), grown, shownName(other))
-		case more > grown/2:
-			t.reason = fmt.Sprintf("the lag of group %s grew by %d, but that of group %s grew as well, by %d", shownName(name), grown, shownName(other), more)
-		default:
-			t.Other, t.OtherLag, t.Grew, t.Seconds = other, more, grown, int64(paused.Seconds())
-			return
-		}
-	}
-}
-
-func independentCheck(_ context.Context, l *look) (Check, error) {
-	name, t, ok, err := furthest(l, (*pauseTrail).rank)
-	if err != nil {
-		return Check{}, err
-	}
-	if !ok {
-		return notYet("weir sees no consumer group with committed offsets: let two groups read one topic"), nil
-	}
-	shown := shownName(name)
-	switch t.steps() {
-	case 5:
-		return Check{Done: true, Seen: []string{
-			fmt.Sprintf("group %s stood still for %d seconds, and its lag grew by %d", shown, t.Seconds, t.Grew),
-			fmt.Sprintf("group %s went on with the same topic; its lag changed by %d", shownName(t.Other), t.OtherLag),
-		}}, nil
-	case 4:
-		return notYet(t.reason), nil
-	case 3:
-		return notYetf("group %s stands still; weir waits until its lag has grown by %d records or more, in two seconds or more", shown, leastGrowth), nil
-	case 2:
-		return notYetf("group %s goes forward; stop all its members for some seconds, while another group reads the same topic", shown), nil
-	}
-	return notYet("weir has seen no group go forward yet: let a group read a topic that gets records, then stop it"), nil
+	return Check{Reason: fmt.Sprintf("group %s has %s, and weir has not seen partitions move yet: add a member", shown, plural(t.members,
+		"member")), Seen: seen}, nil
 }

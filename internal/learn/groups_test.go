@@ -47,6 +47,30 @@ func TestOffsets(t *testing.T) {
 	b.done("offsets", "group readers", "grew from 0 to 4")
 }
 
+// On an existing cluster, only groups that read a new topic count: others stop and go on for reasons of
+// their own.
+func TestOffsetsOnAnExistingCluster(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, func(cfg *Config) { cfg.Own = "" })
+	b.create("theirs", 1)
+	b.open("offsets", "no consumer group of yours")
+	b.create("mine", 1)
+	pass := func(topic string, words string) {
+		t.Helper()
+		b.write(topic, 0, "", 2)
+		cl := b.member("readers of "+topic, topic)
+		b.read(cl, 2)
+		b.commit(cl)
+		cl.Close()
+		b.open("offsets", words)
+		b.write(topic, 0, "", 2)
+	}
+	pass("theirs", "no consumer group of yours")
+	b.open("offsets", "no consumer group of yours")
+	pass("mine", "group readers of mine")
+	b.open("offsets", "lag of group readers of mine grew to 2")
+}
+
 // weir's own counters do it all the time, which is nothing that the learner did.
 func TestOffsetsOfTheCounter(t *testing.T) {
 	t.Parallel()
@@ -166,8 +190,8 @@ func TestIndependent(t *testing.T) {
 	both(3, fast, slow)
 	b.open("independent", "no group go forward")
 	both(3, fast, slow)
-	b.open("independent", "goes forward; stop all its members")
-	b.open("independent", "goes forward") // there is nothing to read: this is not a pause
+	b.open("independent", "go forward; stop all its members")
+	b.open("independent", "go forward; stop") // there is nothing to read: this is not a pause
 	// Both stand still: neither is paused alone.
 	b.write(stream, 0, "", 10)
 	b.until("both lags grew", func() bool {
@@ -181,9 +205,9 @@ func TestIndependent(t *testing.T) {
 		b.read(cl, 10)
 		b.commit(cl)
 	}
-	b.open("independent", "goes forward")
+	b.open("independent", "go forward; stop")
 	slow.Close()
-	b.open("independent", "goes forward")
+	b.open("independent", "go forward; stop")
 	both(1, fast)
 	b.open("independent", "group slow stands still; weir waits")
 	both(19, fast)

@@ -73,7 +73,8 @@ func noReports(_ context.Context, l *look) string {
 }
 
 // backpressureStation: the learner predicts when a queue is full, and lets a lab measure it.
-var backpressureStation = station{number: 10, name: "backpressure", minutes: 8, unavailable: noReports, question: backpressureQuestion, check: backpressureCheck,
+var backpressureStation = station{number: 10, name: "backpressure", minutes: 8, unavailable: noReports,
+	question: backpressureQuestion, check: backpressureCheck,
 	picture: func(_ context.Context, l *look) (Picture, error) {
 		topic, group := l.streamTopic()
 		if topic == "" {
@@ -100,7 +101,8 @@ func backpressureQuestion(context.Context, *look) (question, error) {
 	full := math.Round(1000 * labQueue / (labRate - capacity))
 	return question{kind: Number, within: predictWithin, answer: strconv.FormatInt(int64(full), 10),
 		why: func(wrong string) string {
-			text := fmt.Sprintf("Four workers of 10 ms process %d × 1000 / 10 = %.0f events a second. So %.0f of the %d events a second have to wait, and %d places are full after %d / %.0f = %.2f s.",
+			text := fmt.Sprintf("Four workers of 10 ms process %d × 1000 / 10 = %.0f events a second. So %.0f of the %d events a second "+
+				"have to wait, and %d places are full after %d / %.0f = %.2f s.",
 				labWorkers, capacity, labRate-capacity, labRate, labQueue, labQueue, labRate-capacity, full/1000)
 			if n, err := strconv.ParseFloat(wrong, 64); err == nil && n > 0 && n < 100 {
 				text += " Give the answer in milliseconds."
@@ -159,11 +161,13 @@ func compared(r keptReport, predicted float64) Check {
 		case i < 0 || r.Checks[i].Verdict != record.Holds:
 			reason = fmt.Sprintf("in the report %s the lost events of %s are not all counted (%s): run the lab again", r.name, m.Case, r.Reason)
 		case off > predictWithin:
-			reason = fmt.Sprintf("you predicted %.0f ms, and in the report %s the first event was dropped after %.0f ms with %s: that is %.0f %% off, and 20 %% are allowed; predict again, and run the lab again",
+			reason = fmt.Sprintf("you predicted %.0f ms, and in the report %s the first event was dropped after %.0f ms with %s: that is "+
+				"%.0f %% off, and 20 %% are allowed; predict again, and run the lab again",
 				predicted, r.name, measured, m.Case, 100*off)
 		default:
 			return Check{Done: true, Seen: []string{
-				fmt.Sprintf("you predicted %.0f ms, and the first event was dropped after %.0f ms with %s (report %s)", predicted, measured, m.Case, r.name),
+				fmt.Sprintf("you predicted %.0f ms, and the first event was dropped after %.0f ms with %s (report %s)", predicted, measured,
+					m.Case, r.name),
 				"every lost event was counted: " + r.Checks[i].Got,
 			}}
 		}
@@ -172,7 +176,8 @@ func compared(r keptReport, predicted float64) Check {
 }
 
 // batchingStation: the learner compares two settings of a producer.
-var batchingStation = station{number: 11, name: "batching", minutes: 10, unavailable: noReports, question: batchingQuestion, check: batchingCheck,
+var batchingStation = station{number: 11, name: "batching", minutes: 10, unavailable: noReports, question: batchingQuestion,
+	check: batchingCheck,
 	picture: func(ctx context.Context, l *look) (Picture, error) {
 		topic, group := l.streamTopic()
 		if topic == "" {
@@ -195,7 +200,8 @@ func batchingQuestion(_ context.Context, l *look) (question, error) {
 	return question{kind: Number, within: predictWithin, answer: strconv.Itoa((waiting + n/2) / n),
 		text: fmt.Sprintf("The topic is `%s`. It has %s.", topic, plural(n, "partition")),
 		why: func(wrong string) string {
-			text := fmt.Sprintf("In 100 ms %d × 0.1 = %d records arrive. Each partition has a batch of its own, so one batch holds %d / %d records, about %d.",
+			text := fmt.Sprintf("In 100 ms %d × 0.1 = %d records arrive. Each partition has a batch of its own, so one batch holds %d / "+
+				"%d records, about %d.",
 				rate, waiting, waiting, n, (waiting+n/2)/n)
 			if wrong == strconv.Itoa(waiting) && n > 1 {
 				text += " A batch never has records of two partitions. More partitions mean smaller batches."
@@ -274,7 +280,8 @@ func sideBySide(a, b keptReport) (result Check, why string) {
 	case len(settings) == 0:
 		return result, fmt.Sprintf("the reports %s and %s have the same settings: change one setting, and run the lab again", a.name, b.name)
 	case len(seen) == 0:
-		return result, fmt.Sprintf("the reports %s and %s have no case in common, so no figure stands beside another: measure the same case with another rate, or let both reports include the setting base", a.name, b.name)
+		return result, fmt.Sprintf("the reports %s and %s have no case in common, so no figure stands beside another: measure the "+
+			"same case with another rate, or let both reports include the setting base", a.name, b.name)
 	}
 	first := fmt.Sprintf("reports %s and %s differ in %s", a.name, b.name, strings.Join(settings, "; "))
 	return Check{Done: true, Seen: append([]string{first}, seen...)}, ""

@@ -38,7 +38,8 @@ func newHouse(t *testing.T) *house {
 	t.Helper()
 	data := t.TempDir()
 	h := &house{T: t, kafka: embedded.Config{Dir: filepath.Join(data, "brokers")}}
-	h.cfg = learn.Config{Own: "test", Path: filepath.Join(data, "learn.json"), Reports: filepath.Join(data, "labs"), Exercises: filepath.Join(data, "exercises")}
+	h.cfg = learn.Config{Own: "test", Path: filepath.Join(data, "learn.json"), Reports: filepath.Join(data, "labs"),
+		Exercises: filepath.Join(data, "exercises")}
 	h.start()
 	t.Cleanup(h.stop)
 	return h
@@ -253,7 +254,8 @@ func TestPersistenceOfCounts(t *testing.T) {
 	id := tally.TopicUUID(d[payments].ID)
 	count := func(from, next, n int64) {
 		t.Helper()
-		got, err := store.Apply(t.Context(), []tally.Batch{{Group: "mine", Topic: payments, TopicID: id, From: from, Next: next, Counts: map[string]int64{"create": n}}})
+		got, err := store.Apply(t.Context(), []tally.Batch{{Group: "mine", Topic: payments, TopicID: id, From: from, Next: next,
+			Counts: map[string]int64{"create": n}}})
 		if err != nil || got[0].Err != nil {
 			t.Fatal(err, got)
 		}
@@ -369,7 +371,8 @@ func TestBackpressure(t *testing.T) {
 	drop := func(after float64, verdict record.Verdict, started time.Time) record.Report {
 		return record.Report{Lab: "backpressure", Started: started, Verdict: verdict, Reason: "as it was",
 			Measures: []record.Measure{{Case: "drop-newest", Name: "first drop after", Value: after, Unit: "s"}},
-			Checks:   []record.Check{{Case: "drop-newest", Claim: "every loss is counted with a policy that was set", Got: "600 dropped by drop-newest, 0 by others", Verdict: verdict}}}
+			Checks: []record.Check{{Case: "drop-newest", Claim: "every loss is counted with a policy that was set",
+				Got: "600 dropped by drop-newest, 0 by others", Verdict: verdict}}}
 	}
 	h.report("backpressure-20260101T000000Z", drop(1.7, record.Holds, time.Now()))
 	h.stays("backpressure", "answer the question first")
@@ -378,7 +381,8 @@ func TestBackpressure(t *testing.T) {
 	h.answers("backpressure", "1600", true)
 	h.stays("backpressure", "is older than your prediction")
 
-	h.report("backpressure-20260102T000000Z", record.Report{Lab: "backpressure", Started: time.Now(), Measures: []record.Measure{{Case: "block", Name: "dropped"}}})
+	h.report("backpressure-20260102T000000Z", record.Report{Lab: "backpressure", Started: time.Now(),
+		Measures: []record.Measure{{Case: "block", Name: "dropped"}}})
 	h.stays("backpressure", "no event was dropped")
 	h.report("backpressure-20260103T000000Z", drop(2.1, record.Holds, time.Now()))
 	h.stays("backpressure", "you predicted 1600 ms", "after 2100 ms", "24 % off")

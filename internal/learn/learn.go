@@ -218,6 +218,23 @@ func (c *Course) List(ctx context.Context) (List, error) {
 	return list, nil
 }
 
+// ListKept returns all stations with the progress in a file, where no cluster answers.
+func ListKept(path string) (List, error) {
+	p, err := (&progress{path: path}).load()
+	if err != nil {
+		return List{}, err
+	}
+	list := List{Stations: make([]Summary, 0, len(stations))}
+	for i := range stations {
+		s := stations[i].listed(p.station(stations[i].number))
+		if list.Next == 0 && !s.Done {
+			list.Next = s.Number
+		}
+		list.Stations = append(list.Stations, s)
+	}
+	return list, nil
+}
+
 // Get returns one station, by its number or its name.
 func (c *Course) Get(ctx context.Context, name string) (Detail, error) {
 	l, rec, err := c.open(ctx, name)

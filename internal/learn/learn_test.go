@@ -26,7 +26,8 @@ func TestTexts(t *testing.T) {
 		if n := len(strings.Fields(markdown.Text(st.text.read))); n > most || n < 50 {
 			t.Errorf("station %d: the explanation has %d words", st.number, n)
 		}
-		if st.text.able == "" || st.text.title == "" || len(st.text.task) == 0 || len(st.text.weir) == 0 || len(st.text.others) == 0 || len(st.text.production) == 0 {
+		if st.text.able == "" || st.text.title == "" || len(st.text.task) == 0 || len(st.text.weir) == 0 || len(st.text.others) == 0 ||
+			len(st.text.production) == 0 {
 			t.Errorf("station %d: a part of the text is empty", st.number)
 		}
 	}
@@ -52,8 +53,11 @@ func TestTexts(t *testing.T) {
 }
 
 func TestParseText(t *testing.T) {
-	good := "# T\n\n## You will be able to\n\nsee.\n\n## Read\n\nR\n\n## Question\n\nQ\n\n## Do\n\nD\n\n```weir\nweir up\n```\n\n## The same with other tools\n\n```kcat\nkcat -L\n```\n\n## In production\n\nP\n"
-	if got, err := parseText([]byte(good)); err != nil || got.title != "T" || got.able != "see." || !slices.Equal(got.weir, []Command{{"weir", "weir up"}}) ||
+	good := "# T\n\n## You will be able to\n\nsee.\n\n## Read\n\nR\n\n## Question\n\nQ\n\n" +
+		"## Do\n\nD\n\n```weir\nweir up\n```\n\n" +
+		"## The same with other tools\n\n```kcat\nkcat -L\n```\n\n## In production\n\nP\n"
+	if got, err := parseText([]byte(good)); err != nil || got.title != "T" || got.able != "see." || !slices.Equal(got.weir,
+		[]Command{{"weir", "weir up"}}) ||
 		!slices.Equal(got.others, []Command{{"kcat", "kcat -L"}}) || len(got.task) != 1 {
 		t.Errorf("%+v %v", got, err)
 	}

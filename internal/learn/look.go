@@ -126,10 +126,15 @@ func (l *look) ownGroup(name string) bool {
 	return strings.HasSuffix(name, inspect.ReplaySuffix)
 }
 
+// listed is the station in the list, without what only the cluster knows.
+func (st *station) listed(rec *savedStation) Summary {
+	return Summary{Number: st.number, Name: st.name, Title: st.text.title, Minutes: st.minutes, Able: st.text.able,
+		Done: rec.DoneAt != 0, DoneAt: rec.DoneAt, Answered: rec.Answer != nil}
+}
+
 // summary is the station in the list.
 func (l *look) summary(ctx context.Context, rec *savedStation) Summary {
-	s := Summary{Number: l.number, Name: l.name, Title: l.text.title, Minutes: l.minutes, Able: l.text.able,
-		Done: rec.DoneAt != 0, DoneAt: rec.DoneAt, Answered: rec.Answer != nil}
+	s := l.listed(rec)
 	if l.unavailable != nil && l.metaErr == nil {
 		s.Unavailable = l.unavailable(ctx, l)
 	}
@@ -309,7 +314,10 @@ func (l *look) named(s string) string {
 
 // broker is the address of a broker.
 func (l *look) broker() string {
-	for _, b := range slices.SortedFunc(slices.Values(l.meta.Brokers), func(a, b kadm.BrokerDetail) int { return int(a.NodeID - b.NodeID) }) {
+	for _, b := range slices.SortedFunc(slices.Values(l.meta.Brokers), func(a,
+		b kadm.BrokerDetail) int {
+		return int(a.NodeID - b.NodeID)
+	}) {
 		return net.JoinHostPort(b.Host, strconv.Itoa(int(b.Port)))
 	}
 	return "127.0.0.1:19092"
@@ -321,11 +329,13 @@ func (l *look) partitions(ctx context.Context, topic string) ([]PicturePartition
 	if !ok {
 		return nil, fmt.Errorf("topic %s: %w", topic, inspect.ErrNoTopic)
 	}
-	one := kadm.Metadata{Cluster: l.meta.Cluster, Controller: l.meta.Controller, Brokers: l.meta.Brokers, Topics: kadm.TopicDetails{topic: d}}
+	one := kadm.Metadata{Cluster: l.meta.Cluster, Controller: l.meta.Controller, Brokers: l.meta.Brokers,
+		Topics: kadm.TopicDetails{topic: d}}
 	starts, ends := l.inspector().Offsets(ctx, one, inspect.LogStarts), l.inspector().Offsets(ctx, one, inspect.LogEnds)
 	list := make([]PicturePartition, 0, len(d.Partitions))
 	for _, p := range d.Partitions.Sorted() {
-		part := PicturePartition{Partition: p.Partition, Leader: p.Leader, Replicas: append([]int32{}, p.Replicas...), ISR: append([]int32{}, p.ISR...)}
+		part := PicturePartition{Partition: p.Partition, Leader: p.Leader, Replicas: append([]int32{}, p.Replicas...), ISR: append([]int32{},
+			p.ISR...)}
 		if o, ok := starts.Lookup(topic, p.Partition); ok && o.Err == nil {
 			part.Start = o.Offset
 		}

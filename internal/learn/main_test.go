@@ -101,7 +101,8 @@ func (b *bench) write(topic string, partition int32, key string, n int) {
 
 // member is a consumer in a group, with its own client.
 func (b *bench) member(group, topic string) *kgo.Client {
-	return b.client(kgo.ConsumerGroup(group), kgo.ConsumeTopics(topic), kgo.DisableAutoCommit(), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+	return b.client(kgo.ConsumerGroup(group), kgo.ConsumeTopics(topic), kgo.DisableAutoCommit(),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.HeartbeatInterval(20*time.Millisecond), kgo.FetchMaxWait(20*time.Millisecond))
 }
 

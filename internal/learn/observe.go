@@ -157,7 +157,8 @@ func (l *look) addUnread(ctx context.Context, s *sample) error {
 		if err != nil {
 			return err
 		}
-		groups = slices.DeleteFunc(groups, func(g string) bool { return len(s.groups[g].committed[topic]) >= len(meta.Topics[topic].Partitions) })
+		groups = slices.DeleteFunc(groups,
+			func(g string) bool { return len(s.groups[g].committed[topic]) >= len(meta.Topics[topic].Partitions) })
 		if len(groups) == 0 {
 			continue
 		}
@@ -221,7 +222,8 @@ func sampleOfState(state *watch.State) sample {
 		if g.Error != "" {
 			continue // what is shown of it is as of before
 		}
-		out := groupSample{members: g.Members, lag: g.Lag, committed: map[string]map[int32]int64{}, topics: map[string]struct{}{}, settled: slices.Contains(settledStates, g.State)}
+		out := groupSample{members: g.Members, lag: g.Lag, committed: map[string]map[int32]int64{}, topics: map[string]struct{}{},
+			settled: slices.Contains(settledStates, g.State)}
 		owners := map[string]struct{}{}
 		for topic, partitions := range g.Assignments {
 			out.topics[topic] = struct{}{}
@@ -246,7 +248,8 @@ func sampleOfState(state *watch.State) sample {
 var settledStates = []string{"Stable", "Empty", "Dead"}
 
 func sampleOf(d *inspect.GroupDetail) groupSample {
-	g := groupSample{members: len(d.Members), lag: d.Lag, committed: map[string]map[int32]int64{}, topics: map[string]struct{}{}, settled: slices.Contains(settledStates, d.State)}
+	g := groupSample{members: len(d.Members), lag: d.Lag, committed: map[string]map[int32]int64{}, topics: map[string]struct{}{},
+		settled: slices.Contains(settledStates, d.State)}
 	for _, m := range d.Members {
 		n := 0
 		for topic, partitions := range m.Assigned {

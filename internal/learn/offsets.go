@@ -9,9 +9,10 @@ import (
 )
 
 // offsetsStation: the learner reads with a group, stops it, writes more and goes on.
-var offsetsStation = station{number: 5, name: "offsets", minutes: 10, question: offsetsQuestion, check: offsetsCheck, observe: observeOffsets,
+var offsetsStation = station{number: 5, name: "offsets", minutes: 10, question: offsetsQuestion, check: offsetsCheck,
+	observe: observeOffsets,
 	picture: func(ctx context.Context, l *look) (Picture, error) {
-		group, _, _, err := furthest(l, (*offsetsTrail).steps)
+		group, _, _, err := furthest(l, (*offsetsTrail).rank)
 		if err != nil {
 			return Picture{}, err
 		}
@@ -32,10 +33,12 @@ func offsetsQuestion(ctx context.Context, l *look) (question, error) {
 		records += p.End - p.Start
 	}
 	return question{kind: Number, answer: strconv.FormatInt(records, 10),
-		text: fmt.Sprintf("The partitions of `%s` hold %d records together. A new group joins, begins with the oldest record of each partition, "+
+		text: fmt.Sprintf("The partitions of `%s` hold %d records together. A new group joins, begins with the oldest record of "+
+			"each partition, "+
 			"and has read nothing yet. What is its lag?", topic, records),
 		why: func(wrong string) string {
-			text := fmt.Sprintf("The lag is the number of records between the group's offsets and the end offsets. The new group has all %d records before it.", records)
+			text := fmt.Sprintf("The lag is the number of records between the group's offsets and the end offsets. The new group has "+
+				"all %d records before it.", records)
 			if wrong == "0" && records > 0 {
 				text += " The lag is 0 when the group has read everything."
 			}
@@ -58,6 +61,8 @@ type offsetsTrail struct {
 	Busy        bool `json:"-"`
 	lag         int64
 }
+
+func (t *offsetsTrail) rank() int64 { return int64(t.steps()) }
 
 func (t *offsetsTrail) steps() int {
 	switch {
@@ -122,7 +127,7 @@ func (t *offsetsTrail) follow(g groupSample, known bool) bool {
 }
 
 func offsetsCheck(_ context.Context, l *look) (Check, error) {
-	name, t, ok, err := furthest(l, (*offsetsTrail).steps)
+	name, t, ok, err := furthest(l, (*offsetsTrail).rank)
 	if err != nil {
 		return Check{}, err
 	}
@@ -143,9 +148,12 @@ func offsetsCheck(_ context.Context, l *look) (Check, error) {
 	seen := []string{fmt.Sprintf("group %s has committed offsets; its lag is %d", shown, t.lag)}
 	switch {
 	case t.Grew > 0:
-		return Check{Reason: fmt.Sprintf("the lag of group %s grew to %d while it had no member; start it again until its lag is 0 (now %d)", shown, t.Grew, t.lag), Seen: seen}, nil
+		return Check{Reason: fmt.Sprintf("the lag of group %s grew to %d while it had no member; start it again until its lag is 0 (now %d)",
+			shown, t.Grew, t.lag), Seen: seen}, nil
 	case t.Busy:
-		return Check{Reason: fmt.Sprintf("the lag of group %s grew, but a member was still there: stop the member first, then write more records", shown), Seen: seen}, nil
+		return Check{Reason: fmt.Sprintf("the lag of group %s grew, but a member was still there: stop the member first, then "+
+			"write more records", shown), Seen: seen}, nil
 	}
-	return Check{Reason: fmt.Sprintf("group %s has committed its offsets, and weir has not seen its lag grow yet: stop the group, write more records to the topic, and give weir two seconds", shown), Seen: seen}, nil
+	return Check{Reason: fmt.Sprintf("group %s has committed its offsets, and weir has not seen its lag grow yet: stop the "+
+		"group, write more records to the topic, and give weir two seconds", shown), Seen: seen}, nil
 }

@@ -15,7 +15,8 @@ import (
 )
 
 // persistenceStation: the learner stops and starts everything, and resets a group to the beginning.
-var persistenceStation = station{number: 8, name: "persistence", minutes: 10, question: persistenceQuestion, check: persistenceCheck, observe: observePersistence,
+var persistenceStation = station{number: 8, name: "persistence", minutes: 10, question: persistenceQuestion,
+	check: persistenceCheck, observe: observePersistence,
 	picture: func(ctx context.Context, l *look) (Picture, error) {
 		topic, group := l.streamTopic()
 		if topic == "" {
@@ -209,7 +210,8 @@ func (p *persisted) restart(ctx context.Context, l *look) (changed bool, err err
 	case err != nil:
 		return false, err
 	case digest != p.Mark.Digest || end < p.Mark.End:
-		p.problem = fmt.Sprintf("after the start, offset %d of partition %d of topic %s does not hold the record that it held before (retention may have deleted it): stop and start the brokers once more",
+		p.problem = fmt.Sprintf("after the start, offset %d of partition %d of topic %s does not hold the record that it held before "+
+			"(retention may have deleted it): stop and start the brokers once more",
 			p.Mark.Offset, p.Mark.Partition, p.Mark.Topic)
 	default:
 		p.Restarted, p.problem = true, ""
@@ -233,10 +235,11 @@ func (l *look) mark(ctx context.Context, brokers int64) (*markedRecord, error) {
 		return nil, nil
 	}
 	var m *markedRecord
-	progress, err := l.inspector().Read(ctx, inspect.Query{Topic: topic, From: inspect.Newest(1), Partial: true}, func(found inspect.Message) error {
-		m = &markedRecord{Topic: topic, Partition: found.Partition, Offset: found.Offset, Digest: digestOf(found), Brokers: brokers}
-		return nil
-	})
+	progress, err := l.inspector().Read(ctx, inspect.Query{Topic: topic, From: inspect.Newest(1), Partial: true},
+		func(found inspect.Message) error {
+			m = &markedRecord{Topic: topic, Partition: found.Partition, Offset: found.Offset, Digest: digestOf(found), Brokers: brokers}
+			return nil
+		})
 	if m != nil {
 		m.End = progress.End[m.Partition]
 	}
@@ -348,7 +351,8 @@ func persistenceCheck(ctx context.Context, l *look) (Check, error) {
 	own := l.c.cfg.Own != ""
 	result := Check{Seen: []string{}}
 	if own && p.Restarted {
-		result.Seen = append(result.Seen, fmt.Sprintf("the brokers were stopped and started; the record at offset %d of partition %d of topic %s is the same",
+		result.Seen = append(result.Seen, fmt.Sprintf("the brokers were stopped and started; the record at offset %d of partition %d "+
+			"of topic %s is the same",
 			p.Mark.Offset, p.Mark.Partition, p.Mark.Topic))
 	}
 	result.Reason, err = l.replayMissing(ctx, t, &result)
@@ -382,13 +386,17 @@ func (l *look) replayMissing(ctx context.Context, t *replayTrail, result *Check)
 	case t.Again:
 	case t.Reset:
 		result.Seen = append(result.Seen, fmt.Sprintf("group %s went back to the start of topic %s", group, t.Topic))
-		return fmt.Sprintf("group %s is at %d of the %d offsets that it had committed before (the sum of all partitions): read on with it", group, t.Total, t.Before), nil
+		return fmt.Sprintf("group %s is at %d of the %d offsets that it had committed before (the sum of all partitions): read on "+
+			"with it", group, t.Total, t.Before), nil
 	case t.partly:
-		return fmt.Sprintf("group %s went back in topic %s, but not to the start of every partition: reset it to the oldest record", group, t.Topic), nil
+		return fmt.Sprintf("group %s went back in topic %s, but not to the start of every partition: reset it to the oldest record",
+			group, t.Topic), nil
 	default:
-		return fmt.Sprintf("group %s has committed offsets in topic %s, and weir has not seen them go back: stop its members, reset it to the oldest record, and give weir two seconds before you read again", group, t.Topic), nil
+		return fmt.Sprintf("group %s has committed offsets in topic %s, and weir has not seen them go back: stop its members, reset "+
+			"it to the oldest record, and give weir two seconds before you read again", group, t.Topic), nil
 	}
-	result.Seen = append(result.Seen, fmt.Sprintf("group %s went back to the start of topic %s and read it again, past the offsets that it had before", group, t.Topic))
+	result.Seen = append(result.Seen, fmt.Sprintf("group %s went back to the start of topic %s and read it again, past the offsets "+
+		"that it had before", group, t.Topic))
 	return l.equalCounts(ctx, t, result)
 }
 
@@ -403,11 +411,13 @@ func (l *look) equalCounts(ctx context.Context, t *replayTrail, result *Check) (
 	}
 	switch {
 	case r.left > 0:
-		return fmt.Sprintf("weir compares the counts of group %s with the log; %d offsets are left: check again", shownName(t.Group), r.left), nil
+		return fmt.Sprintf("weir compares the counts of group %s with the log; %d offsets are left: check again", shownName(t.Group),
+			r.left), nil
 	case r.trimmed:
 		result.Seen = append(result.Seen, "retention has deleted records that are counted, so the counts cannot be compared with the log")
 	case r.counted != r.records:
-		return fmt.Sprintf("the counts of group %s in Redis are %d events, and the log holds %d: weir verify shows what is wrong", shownName(t.Group), r.counted, r.records), nil
+		return fmt.Sprintf("the counts of group %s in Redis are %d events, and the log holds %d: weir verify shows what is wrong",
+			shownName(t.Group), r.counted, r.records), nil
 	default:
 		result.Seen = append(result.Seen, fmt.Sprintf("its counts in Redis are those of the log: %d events", r.counted))
 	}

@@ -88,7 +88,8 @@ func (p *progress) read() (*saved, error) {
 		return nil, fmt.Errorf("read the progress: %s is damaged (%w); start over with: weir learn reset", p.path, err)
 	}
 	if s.Version != savedVersion {
-		return nil, fmt.Errorf("read the progress: %s has version %d, and this weir knows version %d; use the weir that wrote it, or start over with: weir learn reset",
+		return nil, fmt.Errorf("read the progress: %s has version %d, and this weir knows version %d; use the weir that wrote it, "+
+			"or start over with: weir learn reset",
 			p.path, s.Version, savedVersion)
 	}
 	return s, nil

@@ -19,14 +19,16 @@ const (
 
 // newest reads the newest records of a topic, in the order of each partition.
 func (l *look) newest(ctx context.Context, topic string, n int64) (list []inspect.Message, err error) {
-	_, err = l.inspector().Read(ctx, inspect.Query{Topic: topic, From: inspect.Newest(n), Partial: true, MaxBytes: maxBytes, MaxScanned: maxRecords * 4},
+	_, err = l.inspector().Read(ctx, inspect.Query{Topic: topic, From: inspect.Newest(n), Partial: true, MaxBytes: maxBytes,
+		MaxScanned: maxRecords * 4},
 		func(m inspect.Message) error { list = append(list, m); return nil })
 	return list, err
 }
 
 // record reads one record; false where the partition holds none at the offset any more.
 func (l *look) record(ctx context.Context, topic string, partition int32, offset int64) (m inspect.Message, ok bool, err error) {
-	_, err = l.inspector().Read(ctx, inspect.Query{Topic: topic, Partitions: []int32{partition}, From: inspect.AtOffset(offset), MaxMessages: 1},
+	_, err = l.inspector().Read(ctx, inspect.Query{Topic: topic, Partitions: []int32{partition}, From: inspect.AtOffset(offset),
+		MaxMessages: 1},
 		func(got inspect.Message) error { m, ok = got, got.Offset == offset; return nil })
 	return m, ok, err
 }

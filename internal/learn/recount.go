@@ -72,7 +72,8 @@ func (l *look) recount(ctx context.Context, group, topic string) (r recounted, e
 }
 
 // readOn counts the records of a partition from where known ends to an offset, at most so many.
-func (l *look) readOn(ctx context.Context, topic string, partition int32, known *readRange, until, most int64) (n int64, trimmed bool, err error) {
+func (l *look) readOn(ctx context.Context, topic string, partition int32, known *readRange, until, most int64) (
+	n int64, trimmed bool, err error) {
 	meta, err := l.metadata(ctx)
 	if err != nil {
 		return 0, false, err

@@ -14,7 +14,8 @@ import (
 )
 
 // replicationStation: the learner kills the broker that leads partition 0, and restarts it.
-var replicationStation = station{number: 9, name: "replication", minutes: 8, unavailable: noReplicas, question: replicationQuestion, check: replicationCheck,
+var replicationStation = station{number: 9, name: "replication", minutes: 8, unavailable: noReplicas,
+	question: replicationQuestion, check: replicationCheck,
 	observe: observeReplication,
 	names:   func(l *look) []string { return []string{"{leader}", l.leader()} },
 	picture: func(ctx context.Context, l *look) (Picture, error) {
@@ -26,8 +27,9 @@ var replicationStation = station{number: 9, name: "replication", minutes: 8, una
 	}}
 
 func noReplicas(_ context.Context, l *look) string {
-	if len(l.meta.Brokers) < 2 && !slices.ContainsFunc(l.meta.Topics.Sorted(), func(d kadm.TopicDetail) bool { return d.Partitions.NumReplicas() > 1 }) {
-		return "this cluster has one broker, so no partition has a second replica: try the station on weir's own cluster (weir up)"
+	if len(l.meta.Brokers) < 2 && !slices.ContainsFunc(l.meta.Topics.Sorted(),
+		func(d kadm.TopicDetail) bool { return d.Partitions.NumReplicas() > 1 }) {
+		return "this cluster has one broker, so no partition has a second replica: try the station on the embedded cluster (weir up)"
 	}
 	return ""
 }
@@ -37,7 +39,8 @@ func noReplicas(_ context.Context, l *look) string {
 func (l *look) replicated() (list []string) {
 	add := func(topic string) {
 		d := l.meta.Topics[topic]
-		if p, ok := d.Partitions[0]; ok && d.Err == nil && !d.IsInternal && len(p.Replicas) > 1 && !slices.Contains(list, topic) && len(list) < maxTrails {
+		p, ok := d.Partitions[0]
+		if ok && d.Err == nil && !d.IsInternal && len(p.Replicas) > 1 && !slices.Contains(list, topic) && len(list) < maxTrails {
 			list = append(list, topic)
 		}
 	}
@@ -92,10 +95,12 @@ func replicationQuestion(_ context.Context, l *look) (question, error) {
 	}
 	left := len(pin.ISR) - 1
 	return question{kind: Number, answer: strconv.Itoa(left),
-		text: fmt.Sprintf("The partition is number 0 of `%s`. Its replicas are on the brokers %s, the in-sync replicas are %s, and broker %d leads.",
+		text: fmt.Sprintf("The partition is number 0 of `%s`. Its replicas are on the brokers %s, the in-sync replicas are %s, and "+
+			"broker %d leads.",
 			pin.Topic, brokerList(pin.Replicas), brokerList(pin.ISR), pin.Leader),
 		why: func(wrong string) string {
-			text := fmt.Sprintf("The broker that is killed leaves the ISR, so %s left of %d. One of these becomes the leader.", isAre(left), len(pin.ISR))
+			text := fmt.Sprintf("The broker that is killed leaves the ISR, so %s left of %d. One of these becomes the leader.",
+				isAre(left), len(pin.ISR))
 			if wrong == strconv.Itoa(len(pin.ISR)) {
 				text += " The list of *replicas* does not change: the killed broker stays in it, and is expected back."
 			}
@@ -235,7 +240,8 @@ func (t *failoverTrail) follow(ctx context.Context, l *look, topic string, p kad
 	if !t.Back && slices.Contains(p.ISR, t.Was) && len(p.ISR) == len(p.Replicas) {
 		same := t.Mark.Digest == "" || digest == t.Mark.Digest // no record was there
 		if t.Back = same && end >= t.Mark.End; !t.Back {
-			t.changed = fmt.Sprintf("offset %d of partition 0 of topic %s does not hold the record that it held before the restart", t.Mark.Offset, topic)
+			t.changed = fmt.Sprintf("offset %d of partition 0 of topic %s does not hold the record that it held before the restart",
+				t.Mark.Offset, topic)
 		}
 	}
 	return nil
@@ -244,10 +250,11 @@ func (t *failoverTrail) follow(ctx context.Context, l *look, topic string, p kad
 // newestOf is the newest record of partition 0; with an empty digest where there is none.
 func (l *look) newestOf(ctx context.Context, topic string) (*markedRecord, error) {
 	m := &markedRecord{Topic: topic}
-	progress, err := l.inspector().Read(ctx, inspect.Query{Topic: topic, Partitions: []int32{0}, From: inspect.Newest(1)}, func(found inspect.Message) error {
-		m.Offset, m.Digest = found.Offset, digestOf(found)
-		return nil
-	})
+	progress, err := l.inspector().Read(ctx, inspect.Query{Topic: topic, Partitions: []int32{0}, From: inspect.Newest(1)},
+		func(found inspect.Message) error {
+			m.Offset, m.Digest = found.Offset, digestOf(found)
+			return nil
+		})
 	m.End = progress.End[0]
 	return m, err
 }
@@ -261,14 +268,18 @@ func replicationCheck(_ context.Context, l *look) (Check, error) {
 		return notYet("weir sees no topic whose partition 0 has two or more replicas: create one with three replicas"), nil
 	}
 	if !ok || t.Was < 0 && t.follower < 0 {
-		return notYetf("broker %s leads partition 0 of topic %s, and all its replicas are in sync: kill that broker", l.leader(), l.replicatedTopic()), nil
+		return notYetf("broker %s leads partition 0 of topic %s, and all its replicas are in sync: kill that broker", l.leader(),
+			l.replicatedTopic()), nil
 	}
 	if t.Was < 0 {
-		return notYetf("broker %d left the in-sync replicas of partition 0 of topic %s, but it was a follower there: restart it, and kill the leader, which is broker %d", t.follower, topic, t.Leader), nil
+		return notYetf("broker %d left the in-sync replicas of partition 0 of topic %s, but it was a follower there: restart it, and "+
+			"kill the leader, which is broker %d", t.follower, topic, t.Leader), nil
 	}
-	result := Check{Seen: []string{fmt.Sprintf("the leader of partition 0 of topic %s moved from broker %d to broker %d", topic, t.Was, t.Now)}}
+	moved := fmt.Sprintf("the leader of partition 0 of topic %s moved from broker %d to broker %d", topic, t.Was, t.Now)
+	result := Check{Seen: []string{moved}}
 	if !t.Shrunk {
-		result.Reason = fmt.Sprintf("the leader moved, but broker %d is still in sync, so it was not killed: kill the leader, which is broker %d now", t.Was, t.Leader)
+		result.Reason = fmt.Sprintf("the leader moved, but broker %d is still in sync, so it was not killed: kill the leader, which "+
+			"is broker %d now", t.Was, t.Leader)
 		return result, nil
 	}
 	result.Seen = append(result.Seen, fmt.Sprintf("broker %d left the in-sync replicas; %s were left", t.Was, brokerList(t.ISR)))
@@ -276,17 +287,20 @@ func replicationCheck(_ context.Context, l *look) (Check, error) {
 		result.Seen = append(result.Seen, "new records were written to the partition after that")
 	}
 	if t.Back {
-		result.Seen = append(result.Seen, fmt.Sprintf("broker %d is back and in sync, and the record at offset %d is the same as before", t.Was, t.Mark.Offset))
+		result.Seen = append(result.Seen, fmt.Sprintf("broker %d is back and in sync, and the record at offset %d is the same as "+
+			"before", t.Was, t.Mark.Offset))
 	}
 	switch {
 	case t.changed != "" && !t.Back:
 		result.Reason = t.changed + ": weir verify shows what was lost"
 	case !t.Back && !t.Written:
-		result.Reason = fmt.Sprintf("broker %d is not in sync, and nothing was written to the partition since it was killed: wait for records or write some, then restart broker %d", t.Was, t.Was)
+		result.Reason = fmt.Sprintf("broker %d is not in sync, and nothing was written to the partition since it was killed: wait for "+
+			"records or write some, then restart broker %d", t.Was, t.Was)
 	case !t.Back:
 		result.Reason = fmt.Sprintf("broker %d is not in sync again: restart it, and wait for its replica", t.Was)
 	case !t.Written:
-		result.Reason = fmt.Sprintf("nothing was written to partition 0 of topic %s since broker %d was killed: write some records", topic, t.Was)
+		result.Reason = fmt.Sprintf("nothing was written to partition 0 of topic %s since broker %d was killed: write some records",
+			topic, t.Was)
 	default:
 		result.Done = true
 	}

@@ -17,7 +17,8 @@ import (
 )
 
 // semanticsStation: the learner kills a counter under at least once, and one under exactly once.
-var semanticsStation = station{number: 12, name: "semantics", minutes: 10, unavailable: noCounter, question: semanticsQuestion, check: semanticsCheck,
+var semanticsStation = station{number: 12, name: "semantics", minutes: 10, unavailable: noCounter, question: semanticsQuestion,
+	check: semanticsCheck,
 	picture: func(ctx context.Context, l *look) (Picture, error) {
 		topic, group := l.streamTopic()
 		if topic == "" {
@@ -60,7 +61,8 @@ func semanticsQuestion(_ context.Context, l *look) (question, error) {
 	return question{kind: Number, within: predictWithin, answer: strconv.FormatInt(again, 10),
 		text: fmt.Sprintf("Suppose that the topic `%s` gets %d events a second.", pin.Topic, pin.Rate),
 		why: func(wrong string) string {
-			text := fmt.Sprintf("All events since the last commit: %d a second × 5 seconds = about %d. The counts of them are in Redis, but the committed offset is before them, so the next run reads them again.", pin.Rate, again)
+			text := fmt.Sprintf("All events since the last commit: %d a second × 5 seconds = about %d. The counts of them are in Redis, "+
+				"but the committed offset is before them, so the next run reads them again.", pin.Rate, again)
 			if wrong == "0" {
 				text += " None would be counted twice if offset and counts changed in one step, as under exactly once."
 			}
@@ -161,7 +163,8 @@ func semanticsCheck(ctx context.Context, l *look) (Check, error) {
 
 // said is what weir saw of a counter.
 func (c counterOutcome) said(semantics string) string {
-	text := fmt.Sprintf("%s: %s that did not end cleanly; %d events counted, %d records in the log", semantics, plural(c.note.Crashes, "run"), c.counted, c.records)
+	text := fmt.Sprintf("%s: %s that did not end cleanly; %d events counted, %d records in the log", semantics,
+		plural(c.note.Crashes, "run"), c.counted, c.records)
 	switch more := c.more(); {
 	case more > 0:
 		text += fmt.Sprintf(": %d too many", more)
@@ -178,7 +181,8 @@ func (c counterOutcome) missing(semantics string) string {
 	case c.topic == "":
 		return "the counter has counted nothing yet: start it with weir learn counter " + semantics
 	case c.trimmed:
-		return fmt.Sprintf("retention has deleted records that the counter %s has counted, so its counts cannot be compared with the log: stop it, begin anew with weir groups reset %s --to oldest, and start it again", semantics, group)
+		return fmt.Sprintf("retention has deleted records that the counter %s has counted, so its counts cannot be compared with the "+
+			"log: stop it, begin anew with weir groups reset %s --to oldest, and start it again", semantics, group)
 	case c.left > 0:
 		return fmt.Sprintf("weir compares the counts of %s with the log; %d offsets are left: check again", semantics, c.left)
 	case c.note.Crashes == 0 && !c.note.Running:
@@ -186,15 +190,18 @@ func (c counterOutcome) missing(semantics string) string {
 	case c.note.Crashes == 0:
 		return fmt.Sprintf("the counter %s has not been killed and started again: kill it with kill -9, then start it", semantics)
 	case semantics == crashnote.ExactlyOnce:
-		return fmt.Sprintf("the counts of %s are not those of the log: was another program writing to weir:tally:%s:*? Begin anew with weir groups reset %s --to oldest", semantics, group, group)
+		return fmt.Sprintf("the counts of %s are not those of the log: was another program writing to weir:tally:%s:*? Begin anew "+
+			"with weir groups reset %s --to oldest", semantics, group, group)
 	case c.more() < 0:
 		return fmt.Sprintf("%d events of the log are not counted yet under %s: wait until the counter has caught up", -c.more(), semantics)
 	}
-	return "the counter at-least-once was killed, but has counted nothing twice yet: kill it some seconds after a commit, while events arrive, and start it again"
+	return "the counter at-least-once was killed, but has counted nothing twice yet: kill it some seconds after a commit, while " +
+		"events arrive, and start it again"
 }
 
 // programStation: the learner's own program passes an exercise.
-var programStation = station{number: 13, name: "program", minutes: 10, unavailable: noExercises, question: programQuestion, check: programCheck,
+var programStation = station{number: 13, name: "program", minutes: 10, unavailable: noExercises, question: programQuestion,
+	check: programCheck,
 	picture: func(ctx context.Context, l *look) (Picture, error) {
 		topic, group := l.streamTopic()
 		if topic == "" {
@@ -221,7 +228,8 @@ func programQuestion(_ context.Context, l *look) (question, error) {
 	}
 	return question{kind: Number, answer: strconv.Itoa(n), text: fmt.Sprintf("The topic is `%s`.", topic),
 		why: func(wrong string) string {
-			text := fmt.Sprintf("Every record is in exactly one of the %s, so the program needs all of them. A program that subscribes gets them from Kafka.", plural(n, "partition"))
+			text := fmt.Sprintf("Every record is in exactly one of the %s, so the program needs all of them. A program that subscribes "+
+				"gets them from Kafka.", plural(n, "partition"))
 			if wrong == "1" && n > 1 {
 				text += " A program that assigns itself partition 0 misses the rest. That is a frequent mistake."
 			}
@@ -252,7 +260,10 @@ func (l *look) exerciseReports() (list []exerciseReport, err error) {
 	}
 	for _, e := range entries {
 		info, err := e.Info()
-		if err != nil || !info.Mode().IsRegular() || info.Size() > maxExercise || !strings.HasSuffix(e.Name(), ".json") || len(list) == maxExercises {
+		if err != nil || !info.Mode().IsRegular() || info.Size() > maxExercise || len(list) == maxExercises {
+			continue
+		}
+		if !strings.HasSuffix(e.Name(), ".json") {
 			continue
 		}
 		data, err := os.ReadFile(filepath.Join(l.c.cfg.Exercises, e.Name()))
@@ -273,9 +284,11 @@ func programCheck(_ context.Context, l *look) (Check, error) {
 	result := notYet("no program was checked yet: run weir exercise check count -- COMMAND, with the command that starts your program")
 	for _, r := range list {
 		if r.Verdict == exercisePassed {
-			return Check{Done: true, Seen: []string{fmt.Sprintf("your program passed the exercise %s: %s", shownName(r.Exercise), plain(r.Headline))}}, nil
+			return Check{Done: true, Seen: []string{fmt.Sprintf("your program passed the exercise %s: %s", shownName(r.Exercise),
+				plain(r.Headline))}}, nil
 		}
-		result.Reason = fmt.Sprintf("the last check of the exercise %s has the verdict %s (%s): correct the program, and check it again", shownName(r.Exercise), plain(r.Verdict), plain(r.Headline))
+		result.Reason = fmt.Sprintf("the last check of the exercise %s has the verdict %s (%s): correct the program, and check it "+
+			"again", shownName(r.Exercise), plain(r.Verdict), plain(r.Headline))
 	}
 	return result, nil
 }

@@ -29,8 +29,8 @@ func TestCounterProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer store.Close()
-	err = crashcount.Run(t.Context(), crashcount.Config{Kafka: kafka.Config{Brokers: strings.Split(args[0], ",")}, Store: store, Topic: payments,
-		Semantics: args[3], Dir: args[2], Every: time.Hour})
+	err = crashcount.Run(t.Context(), crashcount.Config{Kafka: kafka.Config{Brokers: strings.Split(args[0], ",")}, Store: store,
+		Topic: payments, Semantics: args[3], Dir: args[2], Every: time.Hour})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,7 +77,8 @@ func TestSemantics(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() {
-			ended <- crashcount.Run(ctx, crashcount.Config{Kafka: kafka.Config{Brokers: h.kafka.Addrs}, Store: store, Topic: payments, Semantics: semantics, Dir: dir, Every: time.Hour})
+			ended <- crashcount.Run(ctx, crashcount.Config{Kafka: kafka.Config{Brokers: h.kafka.Addrs}, Store: store, Topic: payments,
+				Semantics: semantics, Dir: dir, Every: time.Hour})
 		}()
 		h.until("counted by "+semantics, func() bool { return counted(semantics) >= n })
 		stop()

@@ -88,6 +88,15 @@ func (q *question) explain(answer string, right bool) string {
 	return q.why(answer)
 }
 
+// Names are the names of all stations, in their order.
+func Names() []string {
+	names := make([]string, 0, len(stations))
+	for i := range stations {
+		names = append(names, stations[i].name)
+	}
+	return names
+}
+
 // find returns the station with a number or a name.
 func find(name string) (*station, error) {
 	for i := range stations {

@@ -88,7 +88,8 @@ func TestEvents(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.write(stream, 1, "did:new", 1)
-	if again := b.asked(); again.Topic == r.Topic && again.Partition == r.Partition && again.Offset == r.Offset || string(again.Key) != "did:new" {
+	if again := b.asked(); again.Topic == r.Topic && again.Partition == r.Partition && again.Offset == r.Offset ||
+		string(again.Key) != "did:new" {
 		t.Errorf("asked about %v", again)
 	}
 }
@@ -163,7 +164,8 @@ func TestProducing(t *testing.T) {
 	b.write(orders, 2, "", 4)
 	b.open("producing", "4 records without a key, all in partition 2")
 	b.write(orders, 0, "", 1)
-	b.done("producing", "partition 0 of orders: 1 record without a key", "partition 1 of orders: 0 records", "partition 2 of orders: 4 records")
+	b.done("producing", "partition 0 of orders: 1 record without a key", "partition 1 of orders: 0 records",
+		"partition 2 of orders: 4 records")
 	if p := b.get("producing").Picture; p.Kind != PictureLanes || p.Topic != orders || p.Partitions[2].End != 6 {
 		t.Errorf("%+v", p)
 	}
@@ -172,7 +174,8 @@ func TestProducing(t *testing.T) {
 // The hash is Kafka's: these values are those of its own test, org.apache.kafka.common.utils.UtilsTest,
 // without their sign.
 func TestMurmur2(t *testing.T) {
-	for key, want := range map[string]int32{"21": -973932308, "foobar": -790332482, "a-little-bit-long-string": -985981536, "abc": 479470107} {
+	for key, want := range map[string]int32{"21": -973932308, "foobar": -790332482, "a-little-bit-long-string": -985981536,
+		"abc": 479470107} {
 		if got := murmur2([]byte(key)); got != uint32(want)&0x7fffffff {
 			t.Errorf("%s: %d, want %d", key, got, uint32(want)&0x7fffffff)
 		}

@@ -46,7 +46,8 @@ func topicQuestion(_ context.Context, l *look) (question, error) {
 }
 
 func topicCheck(_ context.Context, l *look) (Check, error) {
-	return l.eachTopic("weir sees no topic of yours yet; create one with three partitions", func(d kadm.TopicDetail) (string, int, []string, error) {
+	none := "weir sees no topic of yours yet; create one with three partitions"
+	return l.eachTopic(none, func(d kadm.TopicDetail) (string, int, []string, error) {
 		n := len(d.Partitions)
 		seen := []string{fmt.Sprintf("topic %s has %s", d.Topic, plural(n, "partition"))}
 		switch {
@@ -85,7 +86,8 @@ func producingQuestion(ctx context.Context, l *look) (question, error) {
 		text: fmt.Sprintf("The end offsets of `%s` are now %s. The next record goes to partition %d. Which offset does it get?",
 			topic, strings.Join(ends, ", "), at.Partition),
 		why: func(wrong string) string {
-			text := fmt.Sprintf("Offsets begin at 0, and each partition counts alone. The end offset is the offset of the next record: %d in partition %d.",
+			text := fmt.Sprintf("Offsets begin at 0, and each partition counts alone. The end offset is the offset of the next "+
+				"record: %d in partition %d.",
 				at.End, at.Partition)
 			if wrong == strconv.FormatInt(at.End+1, 10) {
 				text += " With an end offset of 1, for example, the partition has one record, at offset 0."
@@ -121,9 +123,11 @@ func producingCheck(ctx context.Context, l *look) (Check, error) {
 		case len(without) == 1:
 			p := sortedPartitions(without)[0]
 			return fmt.Sprintf("topic %s has %s without a key, all in partition %d; this station needs records in two partitions or more. "+
-				"A producer fills one partition for a while before it takes another one: run the command again", d.Topic, plural(without[p], "record"), p), 3, seen, nil
+				"A producer fills one partition for a while before it takes another one: run the command again",
+				d.Topic, plural(without[p], "record"), p), 3, seen, nil
 		case keyed > 0:
-			return fmt.Sprintf("the %s of topic %s all have a key; this station needs records without one", plural(keyed, "record"), d.Topic), 2, seen, nil
+			return fmt.Sprintf("the %s of topic %s all have a key; this station needs records without one", plural(keyed, "record"), d.Topic), 2,
+				seen, nil
 		}
 		return fmt.Sprintf("topic %s has no records yet", d.Topic), 1, seen, nil
 	})
@@ -147,7 +151,8 @@ func keysQuestion(_ context.Context, l *look) (question, error) {
 	hash := murmur2([]byte(wantedKey))
 	answer := hash % uint32(n)
 	return question{kind: Number, answer: strconv.Itoa(int(answer)),
-		text: fmt.Sprintf("Kafka's hash of the key `%s` is %d. The partition is the remainder of hash ÷ number of partitions, and `%s` has %s. "+
+		text: fmt.Sprintf("Kafka's hash of the key `%s` is %d. The partition is the remainder of hash ÷ number of partitions, and "+
+			"`%s` has %s. "+
 			"Which partition do the records with this key go to?", wantedKey, hash, topic, plural(n, "partition")),
 		why: func(wrong string) string {
 			text := fmt.Sprintf("%d = %d × %d + %d, so the remainder is %d. Each record with the key `%s` goes to partition %d of `%s`.",
@@ -195,10 +200,12 @@ func keyed(d kadm.TopicDetail, list []inspect.Message) (reason string, near int,
 		return fmt.Sprintf("topic %s has no record with the key %s yet", d.Topic, wantedKey), 0, seen
 	case len(with) > 1:
 		return fmt.Sprintf("the records with the key %s are in %d partitions of topic %s, so their order is lost; "+
-			"a partition was chosen by hand, partitions were added, or two tools hash differently: create another topic and write all five with one tool",
+			"a partition was chosen by hand, partitions were added, or two tools hash differently: create another topic and write all "+
+			"five with one tool",
 			wantedKey, len(with), d.Topic), 2 + all, seen
 	case all < wantedRecords:
-		return fmt.Sprintf("topic %s has %s with the key %s; this station needs %d", d.Topic, plural(all, "record"), wantedKey, wantedRecords), 2 + all, seen
+		return fmt.Sprintf("topic %s has %s with the key %s; this station needs %d", d.Topic, plural(all, "record"), wantedKey, wantedRecords),
+			2 + all, seen
 	}
 	p := sortedPartitions(with)[0]
 	same := with[p]
@@ -209,7 +216,8 @@ func keyed(d kadm.TopicDetail, list []inspect.Message) (reason string, near int,
 	}
 	seen = append(seen, "in the order of their offsets: "+strings.Join(order, ", "))
 	if by := int32(murmur2([]byte(wantedKey)) % uint32(len(d.Partitions))); by != p {
-		seen = append(seen, fmt.Sprintf("your tool uses another hash than Kafka's Java client, which takes partition %d; the order is kept all the same", by))
+		seen = append(seen, fmt.Sprintf("your tool uses another hash than Kafka's Java client, which takes partition %d; the order "+
+			"is kept all the same", by))
 	}
 	return "", 0, seen
 }

@@ -18,6 +18,9 @@ const (
 	reportsDir   = "labs"
 )
 
+// LearnFile is the file with a learner's progress in a data directory.
+func LearnFile(data string) string { return filepath.Join(data, learnName) }
+
 // openLearn makes the stations of this node, which its watch feeds.
 func (n *Node) openLearn(i *inspect.Inspector, w *watch.Watcher) (*learn.Course, error) {
 	cfg := learnConfig(i, n.cfg.Where, n.cfg.Data)
@@ -48,7 +51,7 @@ func learnConfig(i *inspect.Inspector, where web.Where, data string) learn.Confi
 	cfg := learn.Config{Inspector: i, Flags: where.Kafka}
 	if data != "" {
 		cfg.Reports = filepath.Join(data, reportsDir)
-		cfg.Path, cfg.Exercises = filepath.Join(data, learnName), filepath.Join(data, exercisesDir)
+		cfg.Path, cfg.Exercises = LearnFile(data), filepath.Join(data, exercisesDir)
 	}
 	for _, s := range Sources {
 		cfg.Streams = append(cfg.Streams, watch.StreamConfig{Name: s.Name, Topic: s.Topic, Group: s.Group})

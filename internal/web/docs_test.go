@@ -53,13 +53,16 @@ func TestDocuments(t *testing.T) {
 		t.Errorf("lag is explained as %q", lag)
 	}
 	for path, want := range map[string]int{
-		"/docs/screenshots/overview-light.png": 200, "/docs/screenshots/none.png": 404, "/docs/screenshots/..%2fdocs.go": 404,
+		"/docs/screenshots/overview-light.png": 200, "/docs/screenshots/lab-replay.svg": 200, "/docs/screenshots/none.png": 404, "/docs/screenshots/..%2fdocs.go": 404,
 		"/docs/reference/glossary": 200, "/docs/labs/backpressure.md": 200,
 	} {
 		status, h, _ := request(t, "GET", srv.URL+path, "", nil)
 		kind := "text/html; charset=utf-8"
-		if strings.HasSuffix(path, "light.png") {
+		switch {
+		case strings.HasSuffix(path, "light.png"):
 			kind = "image/png"
+		case strings.HasSuffix(path, ".svg"):
+			kind = "image/svg+xml"
 		}
 		if status != want || status == 200 && h.Get("Content-Type") != kind {
 			t.Errorf("%s: %d %s", path, status, h.Get("Content-Type"))

@@ -66,7 +66,8 @@ func TestLearn(t *testing.T) {
 // A server without stations says how to get them.
 func TestNoLearn(t *testing.T) {
 	srv, _ := newServer(t, nil)
-	if status, _, text := request(t, http.MethodGet, srv.URL+"/api/v1/learn", "", nil); status != http.StatusConflict || !strings.Contains(text, "weir up") {
+	if status, _, text := request(t, http.MethodGet, srv.URL+"/api/v1/learn", "", nil); status != http.StatusConflict ||
+		!strings.Contains(text, "weir up") {
 		t.Errorf("status %d: %s", status, text)
 	}
 }

@@ -9,10 +9,15 @@ import (
 	"github.com/weir-project/weir/internal/exercise"
 )
 
-// check runs the program of this test binary that does the words wrong.
+// check runs the program of this test binary that does the words wrong. A program that is small
+// may use 1 MiB.
 func check(t *testing.T, name, words string) *exercise.Report {
 	t.Helper()
-	r, err := Run(t.Context(), Config{Exercise: name, Args: []string{os.Args[0]}, Environ: append(os.Environ(), "LEARNER=right "+words),
+	memory := int64(0)
+	if words == "small" {
+		memory = 1 << 20
+	}
+	r, err := Run(t.Context(), Config{Exercise: name, Memory: memory, Args: []string{os.Args[0]}, Environ: append(os.Environ(), "LEARNER=right "+words),
 		Self: os.Args[0], FreePorts: true, Progress: func(s string) { t.Log(s) }})
 	if err != nil {
 		t.Fatal(err)
@@ -55,12 +60,15 @@ func rows(t *testing.T, name string, quick []string, programs map[string][]strin
 }
 
 func TestCount(t *testing.T) {
-	rows(t, "count", []string{"", "crash"}, map[string][]string{
+	rows(t, "count", []string{"", "crash", "small"}, map[string][]string{
 		"":              {"passed", "all 2000 events"},
 		"one-partition": {"wrong", "only partition 2"},
 		"latest":        {"wrong", "none of the 1500 events that were in the topic before it started"},
 		"kind":          {"wrong", "counts the field", "commit = 2000"},
 		"crash":         {"wrong", "ended by itself", "exit code 1", "no module named kafka"},
+		"small":         {"wrong", "MiB of memory; the limit is 1 MiB"},
+		"loud":          {"wrong", "the program printed"},
+		"elsewhere":     {"inconclusive", "did not connect to the private cluster"},
 	})
 }
 

@@ -33,6 +33,13 @@ func learn(ctx context.Context, words []string) error {
 	if wrong("crash") {
 		return fmt.Errorf("no module named kafka")
 	}
+	if wrong("elsewhere") { // as with addresses that are written into the program
+		<-ctx.Done()
+		return nil
+	}
+	for wrong("loud") && ctx.Err() == nil {
+		fmt.Println(strings.Repeat("x", 10_000))
+	}
 	if os.Getenv("STREAM_URL") != "" {
 		return stream(ctx, wrong)
 	}

@@ -50,7 +50,7 @@ type Config struct {
 	Dir string
 	// Every is how often offsets are committed; 0 means crashnote.CommitEvery.
 	Every time.Duration
-	// Classify is the event type of a value whose record has no kind header; nil for malformed.
+	// Classify returns the event type of a value whose record has no header with it; nil for malformed.
 	Classify func(value []byte) string
 	// Progress is called after each step and each commit.
 	Progress func(Progress)
@@ -110,7 +110,8 @@ func (r *run) options() []kgo.Opt {
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(), kgo.InstanceID(instance), kgo.Balancers(kgo.RangeBalancer()),
 		kgo.SessionTimeout(sessionTimeout), kgo.HeartbeatInterval(heartbeatEvery),
-		kgo.OnPartitionsRevoked(func(ctx context.Context, _ *kgo.Client, _ map[string][]int32) { _ = r.commit(ctx) }), // the next one counts again what was not committed
+		// What cannot be committed is counted again by the next member.
+		kgo.OnPartitionsRevoked(func(ctx context.Context, _ *kgo.Client, _ map[string][]int32) { _ = r.commit(ctx) }),
 	}
 	if r.cfg.Semantics == crashnote.ExactlyOnce {
 		opts = append(opts, kgo.AdjustFetchOffsetsFn(r.fromRedis))
@@ -126,7 +127,7 @@ func (r *run) open(ctx context.Context) error {
 		err = topics.Error()
 	}
 	if err != nil {
-		return fmt.Errorf("look up topic %s: %w", r.cfg.Topic, err)
+		return fmt.Errorf("look up topic %q: %w; list the topics with: weir topics", r.cfg.Topic, err)
 	}
 	starts, err := admin.ListStartOffsets(ctx, r.cfg.Topic)
 	if err == nil {
@@ -253,7 +254,8 @@ func (r *run) finish(ctx context.Context) error {
 	defer cl.Close()
 	ctx, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()
-	_, _ = kadm.NewClient(cl).LeaveGroup(ctx, kadm.LeaveGroup(crashnote.Group(r.cfg.Semantics)).InstanceIDs(instance)) // otherwise the session times out soon
+	// Where it cannot leave, its session times out soon.
+	_, _ = kadm.NewClient(cl).LeaveGroup(ctx, kadm.LeaveGroup(crashnote.Group(r.cfg.Semantics)).InstanceIDs(instance))
 	return nil
 }
 
@@ -264,9 +266,10 @@ func (r *run) commit(ctx context.Context) (err error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()
-	r.cl.CommitOffsetsSync(ctx, map[string]map[int32]kgo.EpochOffset{r.cfg.Topic: r.commits}, func(_ *kgo.Client, _ *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse, failed error) {
-		err = committed(resp, failed)
-	})
+	r.cl.CommitOffsetsSync(ctx, map[string]map[int32]kgo.EpochOffset{r.cfg.Topic: r.commits},
+		func(_ *kgo.Client, _ *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse, failed error) {
+			err = committed(resp, failed)
+		})
 	if err != nil {
 		return fmt.Errorf("commit offsets: %w", err)
 	}

@@ -94,7 +94,7 @@ func writeNote(dir, semantics string, n Note) error {
 }
 
 // Begin notes that a run begins, and returns what notes its end. It refuses a second counter on the
-// same directory: a member that is left and one that was killed could not be told apart.
+// same directory: its start would look like the crash of the first one.
 func Begin(dir, semantics, topicID string) (end func(clean bool) error, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the data directory: %w", err)

@@ -286,28 +286,5 @@ export function checkTable(checks) {
     el('tbody', null, checks.map((c) => el('tr', null, el('td', null, verdictBadge(c.verdict)), el('td', null, c.case), el('td', null, c.claim), el('td', null, c.want), el('td', null, c.got))))));
 }
 
-/** The page of a lab's documentation: headings, lists, code, paragraphs; text stays text. @param {string} markdown */
-export function prose(markdown) {
-  const out = el('div.prose');
-  /** @type {HTMLElement|null} */
-  let list = null;
-  for (const block of markdown.replace(/^# .*\n/, '').split(/\n\s*\n/)) {
-    const t = block.replace(/^\n+|\s+$/g, '');
-    if (!t) continue;
-    if (/^ {4}/.test(t)) { list = null; out.appendChild(el('pre.raw', { tabindex: '0' }, t.replace(/^ {4}/gm, ''))); continue; }
-    if (/^#+ /.test(t)) { list = null; out.appendChild(el('h3', null, t.replace(/^#+ /, ''))); continue; }
-    if (/^(- |\d+\. )/.test(t)) {
-      list = el(/^- /.test(t) ? 'ul' : 'ol');
-      for (const item of t.split(/\n(?=- |\d+\. )/)) list.appendChild(el('li', null, inline(item.replace(/^(- |\d+\. )/, ''))));
-      out.appendChild(list);
-      continue;
-    }
-    out.appendChild(el('p', null, inline(t)));
-  }
-  return out;
-}
-
-/** @param {string} t */
-function inline(t) {
-  return t.replace(/\s*\n\s*/g, ' ').split(/(\*\*[^*]+\*\*|`[^`]+`)/).map((p) => (p.startsWith('**') ? el('strong', null, p.slice(2, -2)) : p.startsWith('`') ? el('code', null, p.slice(1, -1)) : p.replace(/(^|\s)\*([^*]+)\*/g, '$1$2')));
-}
+/** The first sentence of a claim: what a page shows before its text. @param {string} claim */
+export function sentence(claim) { return (/^.*?[.;](?=\s|$)/s.exec(claim)?.[0] || claim).replace(/;$/, '.'); }

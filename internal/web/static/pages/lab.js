@@ -1,9 +1,10 @@
 // @ts-check
 // One lab: its claim, its settings, what it tells while it runs, its verdict.
 
-import { el, put, attr, stamp, duration } from '../store.js';
+import { el, put, attr, stamp, duration, ago } from '../store.js';
 import { commandBar, shellWord, toast, weir } from '../ui.js';
-import { Course, Tanks, Tradeoffs, checkTable, measureTable, prose, verdictBadge } from '../course.js';
+import { Course, Tanks, Tradeoffs, checkTable, measureTable, sentence, verdictBadge } from '../course.js';
+import { nodes } from '../text.js';
 
 /** @typedef {{name: string, about: string, kind: string, values: string[], default: string, min: string, max: string, whole: boolean, presets: Record<string, string>}} Field */
 
@@ -91,6 +92,27 @@ function add(p, updates) {
   }
 }
 
+/** The newest report of a lab, with its charts, or null. @param {any[]} reports @param {string} name @param {import('../app.js').App} app */
+async function newest(reports, name, app) {
+  const kept = reports.find((r) => r.lab === name && !r.error);
+  if (!kept) return null;
+  const { report: r } = await app.api('/labs/reports/' + encodeURIComponent(kept.name));
+  const course = new Course();
+  course.set(r.lines || [], r.marks || []);
+  const tradeoffs = new Tradeoffs();
+  tradeoffs.set(r.tradeoffs || []);
+  return el('section', { 'aria-label': 'The last run' }, el('section.card.last-verdict', null, el('h2', null, verdictBadge(r.verdict)), el('p', null, r.reason),
+    el('p.dim', null, `The last run, ${ago(Date.parse(r.started), Date.now())}, on ${r.engine} brokers. `, el('a', { href: '/labs/reports/' + encodeURIComponent(kept.name) }, 'The report with all figures'))), tradeoffs.root, course.root);
+}
+
+/** What there is to see before a lab has run: what its document says to watch. @param {any[]} body */
+function beforehand(body) {
+  const at = body.findIndex((n) => n.id === 'what-to-watch');
+  const end = body.findIndex((n, i) => i > at && n.tag === 'h2');
+  const watch = at < 0 ? [] : body.slice(at, end < 0 ? undefined : end);
+  return el('section.card', { 'aria-label': 'Before the first run' }, el('p', null, el('b', null, 'Press Run. '), 'The charts appear here while the lab runs, and a verdict at its end.', watch.some((/** @type {any} */ n) => n.children?.[0]?.tag === 'img') ? ' The plot below is from an example run.' : ''), el('div.doc', null, nodes(watch)));
+}
+
 /** @type {import('../app.js').Page} */
 export default {
   title: ([name]) => name + ' lab',
@@ -108,16 +130,17 @@ export default {
     const measures = el('div');
     const form = el('form.lab-form');
     const about = el('p.claim');
-    const text = el('div.lab-text');
+    const last = el('div.lab-last');
+    const text = el('details.more.read-more', { hidden: true }, el('summary', null, 'Read more: what runs, what to watch, what to try, what it means in production'));
     const command = commandBar(weir('lab ' + name, ''));
     const did = commandBar(''); // the last change
     did.root.hidden = true;
     const run = /** @type {HTMLButtonElement} */ (el('button.primary.post', { type: 'submit' }, 'Run'));
     const stop = /** @type {HTMLButtonElement} */ (el('button.post', { type: 'button', hidden: true, onclick: () => app.api('/labs/stop', {}).catch((e) => toast(e.message, true)) }, 'Stop'));
     const happened = el('details.lab-marks', { open: true }, el('summary', null, 'What happened'), marks);
-    const results = el('div.results', null, el('h2', null, 'Figures'), measures, el('h2', null, 'Checks'), checks);
+    const results = el('div.results.two-parts', null, el('section', null, el('h2', null, 'Figures'), measures), el('section', null, el('h2', null, 'Checks'), checks));
     const live = el('section', { 'aria-label': 'What happens', hidden: true }, source, tanks.root, controls, did.root, progress, tradeoffs.root, course.root, happened, results);
-    root.append(el('p.crumb', null, el('a', { href: '/labs' }, 'Labs'), ' / ' + name), el('h1', null, name), about, form, command.root, refusal, verdict, live, text);
+    root.append(el('p.crumb', null, el('a', { href: '/labs' }, 'Labs'), ' / ' + name), el('h1', null, name), about, el('div.lab-page', null, el('section.lab-side.card', { 'aria-label': 'Settings' }, form, command.root, refusal), el('div.lab-main', null, verdict, live, last)), text);
     /** @type {Array<{f: Field, i: {root: HTMLElement, about: string, get: () => string, preset?: (p: string) => void}}>} */
     let fields = [];
     const preset = () => {
@@ -143,14 +166,18 @@ export default {
     app.api('/labs').then((a) => {
       const l = a.labs.find((/** @type {any} */ x) => x.name === name);
       if (!l) { root.replaceChildren(el('p.alert', { role: 'alert' }, `There is no lab called ${name}.`)); return; }
-      put(about, l.claim);
+      put(about, sentence(l.claim));
+      app.api('/docs/page?path=labs/' + encodeURIComponent(name)).then(async (d) => {
+        text.append(el('div.doc.columns', null, nodes(d.body.filter((/** @type {any} */ n) => n.tag !== 'h1'))));
+        text.hidden = false;
+        last.replaceChildren((await newest(a.reports, name, app)) || beforehand(d.body));
+      }).catch((e) => last.replaceChildren(el('p.alert', { role: 'alert' }, e.message)));
       // A page begins with what can be watched in a minute.
       const begin = (/** @type {Field} */ f) => (f.name === 'preset' && f.values.includes('play') ? 'play' : f.name === 'short' && !l.fields.some((/** @type {Field} */ x) => x.name === 'preset') ? 'true' : f.default);
       fields = l.fields.filter((/** @type {Field} */ f) => f.name !== 'short' || !l.fields.some((/** @type {Field} */ x) => x.name === 'preset')).map((/** @type {Field} */ f) => ({ f, i: input(f, begin(f), show) }));
       const first = new Set(['preset', 'short', 'engine', 'slow', 'source']);
       const lay = (/** @type {any} */ x) => el('div.field', null, x.i.root, x.i.about ? el('p.dim', null, x.i.about) : null);
       form.append(...fields.filter((x) => first.has(x.f.name)).map(lay), el('details.more', null, el('summary', null, 'More settings'), el('p.dim', null, 'What is left as it is, the preset or the short form decides.'), el('div.lab-form', null, fields.filter((x) => !first.has(x.f.name)).map(lay))), el('div.actions', null, run, stop));
-      if (l.text) text.append(el('h2', null, 'What to watch, what to try, what it means'), prose(l.text));
       show();
     }).catch((e) => verdict.replaceChildren(el('p.alert', { role: 'alert' }, e.message)));
 
@@ -170,10 +197,12 @@ export default {
       attr(stop, 'hidden', running ? null : '');
       if (c.lab !== name) {
         live.hidden = true;
+        last.hidden = false;
         verdict.replaceChildren(running ? el('p.alert', null, `The lab ${c.lab} is running; two at once would disturb each other's measurements. `, el('a', { href: '/labs/' + encodeURIComponent(c.lab) }, 'Watch it')) : '');
         return;
       }
       live.hidden = false;
+      last.hidden = true;
       command.set(c.command, undefined);
       tanks.root.hidden = !picture.tanks.length || !running;
       tanks.set(picture.tanks);
@@ -236,8 +265,8 @@ export const report = {
       tradeoffs.set(r.tradeoffs || []);
       const plot = `/api/v1/labs/reports/${encodeURIComponent(name)}/plot.svg`;
       root.append(el('section.card.verdict', null, el('h2', null, verdictBadge(r.verdict)), el('p', null, r.reason), el('p.dim', null, `${r.lab} on ${r.engine} brokers, events: ${r.source || 'simulated'}, ${stamp(Date.parse(r.started))}, ${duration(r.seconds)}, weir ${r.version}`)),
-        el('p.claim', null, r.claim), ...(r.notes || []).map((/** @type {string} */ n) => el('p', null, n)), tradeoffs.root, course.root,
-        el('div.results', null, el('h2', null, 'Figures'), measureTable(r.measures || []), el('h2', null, 'Checks'), checkTable(r.checks || []), el('h2', null, 'Plot')), el('img.plot', { src: plot, alt: `Plot of ${name}` }), el('p', null, el('a', { href: plot, download: name + '.svg' }, 'Download the plot')),
+        el('p.claim', null, sentence(r.claim)), ...(r.notes || []).map((/** @type {string} */ n) => el('p', null, n)), tradeoffs.root, course.root,
+        el('div.results.two-parts', null, el('section', null, el('h2', null, 'Figures'), measureTable(r.measures || [])), el('section', null, el('h2', null, 'Checks'), checkTable(r.checks || []))), el('h2', null, 'Plot'), el('img.plot', { src: plot, alt: `Plot of ${name}` }), el('p', null, el('a', { href: plot, download: name + '.svg' }, 'Download the plot')),
         el('details.more', null, el('summary', null, 'Settings'), el('pre.raw', { tabindex: '0' }, JSON.stringify(r.settings, null, 1))), commandBar(command).root);
     }).catch((e) => root.append(el('p.alert', { role: 'alert' }, e.message)));
     return {};

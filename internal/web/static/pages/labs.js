@@ -1,9 +1,19 @@
 // @ts-check
 // The labs, and the reports that are kept: to read, and to hold against each other.
 
-import { el, put, stamp } from '../store.js';
+import { ago, el, put, stamp } from '../store.js';
 import { commandBar, teach, weir } from '../ui.js';
-import { verdictBadge, figure } from '../course.js';
+import { verdictBadge, figure, sentence } from '../course.js';
+
+/** A lab to choose: what it shows, and how the last run ended. @param {any} l @param {any} last its newest report, or undefined @param {boolean} running */
+function card(l, last, running) {
+  const href = '/labs/' + encodeURIComponent(l.name);
+  return el('article.card.lab-card', null, el('h2', null, el('a', { href }, l.name), running ? el('span.chip', null, 'running') : null),
+    el('p', null, sentence(l.claim)),
+    last ? el('a.lab-shot', { href: '/labs/reports/' + encodeURIComponent(last.name), 'aria-label': `The last report of ${l.name}` }, el('img', { src: `/api/v1/labs/reports/${encodeURIComponent(last.name)}/plot.svg`, alt: '', loading: 'lazy' }))
+      : el('p.lab-shot.dim', null, 'The plot of your first run appears here.'),
+    el('p.actions', null, last ? verdictBadge(last.verdict) : null, last ? el('span.dim', null, ago(Date.parse(last.started), Date.now())) : el('span.dim', null, 'not run yet'), el('span.spacer'), el('a.button', { href }, 'Open')));
+}
 
 /** @type {import('../app.js').Page} */
 export default {
@@ -15,12 +25,12 @@ export default {
     const chosen = [];
     const compare = /** @type {HTMLButtonElement} */ (el('button', { type: 'button', disabled: true, onclick: () => app.navigate(`/labs/compare?a=${encodeURIComponent(chosen[0])}&b=${encodeURIComponent(chosen[1])}`) }, 'Compare two'));
     const running = el('p', { role: 'status' });
-    root.append(el('h1', null, 'Labs'), el('p.dim.narrow', null, 'A lab states a claim, runs the real pipeline in a directory and a process of its own, with its own brokers and Redis, measures, and judges itself. It disturbs nothing here but the speed of this machine.'),
+    root.append(el('h1', null, 'Labs'), el('p.dim', null, 'A lab runs the real pipeline beside this one, measures it, and says whether its claim holds. Choose one.'),
       running, cards, el('h2', null, 'Reports'), el('p.actions', null, compare, el('span.dim', null, 'choose two of one lab')), kept, commandBar(weir('lab list', '')).root);
     app.api('/labs').then((a) => {
       if (!a.labs.length) { cards.replaceChildren(teach('No labs here', 'Labs run where weir keeps its own data: start it with weir up, or run weir lab on a terminal.')); return; }
       put(running, a.running ? `${a.running} is running` : '');
-      cards.replaceChildren(...a.labs.map((/** @type {any} */ l) => el('article.card.lab-card', null, el('h2', null, el('a', { href: '/labs/' + encodeURIComponent(l.name) }, l.name), l.name === a.running ? el('span.chip', null, 'running') : null), el('p', null, l.short), el('p.dim', null, l.claim))));
+      cards.replaceChildren(...a.labs.map((/** @type {any} */ l) => card(l, a.reports.find((/** @type {any} */ r) => r.lab === l.name && !r.error), l.name === a.running)));
       if (!a.reports.length) { kept.replaceChildren(teach('No reports yet', 'A lab that has come to a verdict leaves one here, with its plot.')); return; }
       kept.replaceChildren(el('div.scroll', { tabindex: '0', role: 'region', 'aria-label': 'Reports' }, el('table.rows', null,
         el('thead', null, el('tr', null, ['', 'Report', 'Lab', 'Verdict', 'When'].map((h) => el('th', { scope: 'col' }, h || el('span.sr', null, 'Compare'))))),
