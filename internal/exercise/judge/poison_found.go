@@ -81,7 +81,7 @@ func (p *poisoned) find() *Finding {
 			Evidence: []exercise.Evidence{evidenceOf("the first bad record that is missing", missing[0].Record)},
 			Why: "The program neither stopped at the record nor wrote it to the dead-letter topic, so the record is lost. " +
 				"Nobody can repair it or find out where it came from.",
-			Hint: "Write every value that is no event to OUTPUT_TOPIC, with the same key and value and a header called reason. " +
+			Hint: "Write every value that is not an event to OUTPUT_TOPIC, with the same key and value and a header called reason. " +
 				"Null and empty values, and JSON without an operation, are bad records, too.",
 		}
 	}

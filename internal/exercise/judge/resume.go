@@ -173,7 +173,7 @@ func resume(ctx context.Context, b *Bench) error {
 	lost, again := r.sums()
 	b.Check(r.ended == "", "The program goes on when its connection ends", "it connects again", cmp.Or(r.ended, "it does"))
 	b.Check(lost == 0, "No event is lost", "0 lost", fmt.Sprintf("%d lost of %d", lost, len(r.truth)))
-	b.Check(again == 0, "Events are stored twice only where the stream repeats them after a cut", "0 elsewhere", fmt.Sprintf("%d elsewhere", again))
+	b.Check(again == 0, "Events are duplicated only where the stream repeats them after a cut", "0 elsewhere", fmt.Sprintf("%d elsewhere", again))
 	if f := r.find(); f != nil {
 		return f
 	}

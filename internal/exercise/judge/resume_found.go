@@ -11,7 +11,7 @@ import (
 	"github.com/weir-project/weir/internal/simulate"
 )
 
-// resumeOverlap is how many events before a cut may be stored twice: a quarter of a second.
+// resumeOverlap is how many events before a cut may be duplicated: a quarter of a second.
 const resumeOverlap = resumeRate / 4
 
 // resumed is what was seen of a program that reads a stream which cuts connections.
@@ -50,7 +50,7 @@ func tolerated(index int64) bool {
 	return false
 }
 
-// sums counts the lost events, and those that are stored twice without need.
+// sums counts the lost events, and those that are duplicated without need.
 func (r *resumed) sums() (lost, again int64) {
 	stored := map[string]int64{}
 	for _, record := range r.output {
@@ -112,9 +112,9 @@ func (r *resumed) wrongRecord() *Finding {
 		evidence := []exercise.Evidence{evidenceOf("the record", record)}
 		switch {
 		case kind != "" && kind != "commit":
-			return &Finding{Headline: fmt.Sprintf("the topic has an event of kind %s: offset %d of partition %d", short(kind), record.Offset, record.Partition),
+			return &Finding{Headline: fmt.Sprintf("the topic has an event that is not a commit (%s): offset %d of partition %d", short(kind), record.Offset, record.Partition),
 				Evidence: evidence, Why: "The topic is for commits. Other events have no commit, and programs that read the topic fail at them.",
-				Hint: `Write only events whose kind is "commit".`}
+				Hint: "Write commits only: look at the first level of the JSON."}
 		case !known[id]:
 			return &Finding{Headline: fmt.Sprintf("the topic has a value that the stream did not send: offset %d of partition %d", record.Offset, record.Partition),
 				Evidence: evidence, Why: "The value has to be the JSON of the event.", Hint: "Write what the stream sent, unchanged."}
@@ -189,7 +189,7 @@ func cursorName(cursor string) string {
 	return "cursor " + short(cursor)
 }
 
-// again finds events that are stored twice although the stream did not repeat them after a cut.
+// again finds events that are duplicated although the stream did not repeat them after a cut.
 func (r *resumed) again() *Finding {
 	index := map[string]int64{}
 	for _, it := range r.truth {
@@ -207,7 +207,7 @@ func (r *resumed) again() *Finding {
 			continue
 		}
 		return &Finding{
-			Headline: fmt.Sprintf("%s stored twice; the first is event %d of the stream", were(again), index[id]),
+			Headline: fmt.Sprintf("%s duplicated; the first is event %d of the stream", were(again), index[id]),
 			Evidence: []exercise.Evidence{evidenceOf("the first copy", first[id]), evidenceOf("the second copy", record)},
 			Why: "Streams repeat events: this one sends some of them again on the same connection, and everything since the cursor after a cut. " +
 				"Every program that counts the topic now counts them twice.",

@@ -88,7 +88,7 @@ func (w *windowed) results() (map[int64]*kgo.Record, map[int64]windowResult, *Fi
 // misread explains a record of the output that has the wrong form.
 func misread(r *kgo.Record, what, hint string) *Finding {
 	return &Finding{
-		Headline: fmt.Sprintf("the record at offset %d of partition %d of OUTPUT_TOPIC is no result: %s", r.Offset, r.Partition, what),
+		Headline: fmt.Sprintf("the record at offset %d of partition %d of OUTPUT_TOPIC is not a result: %s", r.Offset, r.Partition, what),
 		Evidence: []exercise.Evidence{evidenceOf("the record", r)},
 		Why:      "Programs that read the results find a window by its key, and take the last record of each.", Hint: hint,
 	}
