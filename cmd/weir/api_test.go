@@ -385,6 +385,7 @@ func callsAPI(t *testing.T, env []string, base string) {
 	get("/docs/search", "/docs/search?q=high+watermark")
 	get("/terms", "/terms")
 	callsLabs(t, env, get, post)
+	callsLearn(t, get, post)
 	callsExercises(t, get)
 	post("/verify", "/verify", "")
 	var report any

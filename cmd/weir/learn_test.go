@@ -58,3 +58,27 @@ func TestLearnOnATerminal(t *testing.T) {
 		t.Errorf("%+v %v", list, err)
 	}
 }
+
+// callsLearn calls the operations of Learn on a cluster where station 2 is not done, does it, and
+// starts it over.
+func callsLearn(t *testing.T, get func(template, path string) any, post func(template, path, body string) any) {
+	t.Helper()
+	if n := len(dig(get("/learn", "/learn"), "stations").([]any)); n != 13 {
+		t.Errorf("%d stations are listed", n)
+	}
+	if v := get("/learn/{station}", "/learn/topic"); dig(v, "number") != json.Number("2") || dig(v, "picture", "kind") == nil {
+		t.Errorf("station topic is %v", v)
+	}
+	// Three partitions with three replicas each are nine copies.
+	if v := post("/learn/{station}/answer", "/learn/2/answer", `{"answer":"8"}`); dig(v, "right") != false || dig(v, "answer") != "9" {
+		t.Errorf("answer 8: %v", v)
+	}
+	post("/topics", "/topics", `{"name":"lesson","partitions":3,"replicas":0,"config":{}}`)
+	if v := post("/learn/{station}/check", "/learn/2/check", ""); dig(v, "done") != true {
+		t.Errorf("with a topic of three partitions: %v", v)
+	}
+	if v := post("/learn/reset", "/learn/reset", `{"station":2}`); len(dig(v, "stations").([]any)) != 13 {
+		t.Errorf("reset: %v", v)
+	}
+	post("/topics/{topic}/delete", "/topics/lesson/delete", `{"confirm":"lesson"}`)
+}
