@@ -54,6 +54,11 @@ test('a station: an answer is judged, the near miss stays open with its reason, 
     await page.goto(weir.base + '/learn');
     await page.waitForSelector('li.done .station-link');
     assert.match(await page.locator('.learn-progress').innerText(), /1 of 13 stations done/);
+    await page.click('button:has-text("Start over")');
+    await page.waitForTimeout(300);
+    assert.equal((await (await fetch(weir.base + '/api/v1/learn')).json()).stations.filter((s) => s.done).length, 1, 'one click forgets nothing');
+    await page.click('button:has-text("Forget all stations? Click again")');
+    await page.waitForFunction(() => !document.querySelector('li.done'));
   });
 });
 
@@ -79,7 +84,7 @@ test('an exercise: instructions, starters, and the report of a program that coun
       await page.waitForSelector('text=Not checked yet');
       const [file] = await Promise.all([page.waitForEvent('download'), page.click('text=Starter in Python')]);
       assert.match(file.suggestedFilename(), /\.zip$/);
-      const check = spawn(/** @type {string} */ (process.env.WEIR_BIN), ['exercise', 'check', 'count', '--data', weir.data, '--', process.execPath, join(dir, 'idle.mjs')], { stdio: 'ignore', env: { ...process.env, HOME: dir } });
+      const check = spawn(/** @type {string} */ (process.env.WEIR_BIN), ['exercise', 'check', 'count', '--data', weir.data, '--', process.execPath, join(dir, 'idle.mjs')], { stdio: 'ignore', env: { PATH: process.env.PATH, HOME: dir } });
       const code = await new Promise((done) => { check.once('exit', done); });
       assert.equal(code, 4, 'a program that counts nothing is wrong');
       await page.waitForSelector('.verdict-line .badge.bad');

@@ -386,7 +386,8 @@ test('verify runs to its verdict', { timeout: 60_000 }, async () => {
 test('keys: / filters, j and k move, space pauses, digits lead on', async () => {
   await tab('/', async (page) => {
     await page.waitForSelector('.lane');
-    await page.keyboard.press('2');
+    await page.waitForFunction(() => document.querySelector('#nav a')?.textContent === 'Learn'); // on new data
+    await page.keyboard.press('3');
     await page.waitForSelector('h1 >> text=Topics');
     await page.keyboard.press('/');
     await page.keyboard.type('wiki');

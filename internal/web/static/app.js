@@ -260,9 +260,10 @@ document.addEventListener('keydown', (e) => {
   if (e.key === 'j' || e.key === 'k') { if (step(e.key === 'j' ? 1 : -1)) e.preventDefault(); return; }
   if (e.key === '/') { const f = /** @type {HTMLElement|null} */ (main.querySelector('input[type=search]')); if (f) { f.focus(); e.preventDefault(); } }
   if (e.key === ' ' && !/^(A|BUTTON|SUMMARY|CANVAS)$/.test(t.tagName)) { pause(); e.preventDefault(); }
-  if (e.key === '?') toast('/ filter · j and k rows · Enter open · space pause · 1 to 7 pages');
+  if (e.key === '?') toast('/ filter · j and k rows · Enter open · space pause · 1 to 9 pages');
   const n = Number(e.key);
-  if (n >= 1 && n <= tabs.length) app.navigate(tabs[n - 1][0]);
+  const tab = n >= 1 && byId('nav').children[n - 1];
+  if (tab) app.navigate(tab.getAttribute('href') || '/');
 });
 
 for (const [href, text] of tabs) byId('nav').appendChild(el('a', { href }, text));

@@ -19,7 +19,8 @@ export default {
     const progress = /** @type {HTMLProgressElement} */ (el('progress', { max: '13', value: '0', 'aria-label': 'stations done' }));
     const text = el('p', { role: 'status' });
     const list = el('ol.stations');
-    const again = el('button', { type: 'button', hidden: true, onclick: () => over(app, 0, load) }, 'Start over');
+    const again = overButton(app, 'Start over', () => 0, load);
+    again.hidden = true;
     root.append(el('h1', null, 'Learn Kafka'),
       el('p.narrow', null, 'Short stations, on the streams that run here. Each has something to read, a question, and something to do. weir looks at Kafka and Redis and shows when it is done, whichever tool you use. Take them in any order.'),
       el('div.learn-progress', null, progress, text, again), list,
@@ -44,10 +45,26 @@ export default {
   },
 };
 
-/** Starts a station over, or all of them. @param {import('../app.js').App} app @param {number} n @param {() => void} then */
-async function over(app, n, then) {
-  if (!window.confirm(n ? 'Forget what you did in this station? Topics and groups stay.' : 'Forget your progress in all stations? Topics and groups stay.')) return;
-  try { await app.api('/learn/reset', { station: n }); then(); } catch (e) { toast(/** @type {Error} */ (e).message, true); }
+/**
+ * A button that starts a station over, or all of them, when it is clicked twice.
+ * @param {import('../app.js').App} app @param {string} text @param {() => number|null} number 0 for all; null while it is not known @param {() => void} then
+ */
+function overButton(app, text, number, then) {
+  let asked = 0;
+  const b = /** @type {HTMLButtonElement} */ (el('button', { type: 'button', onclick: async () => {
+    const n = number();
+    if (n === null) return;
+    if (Date.now() - asked > 6000) {
+      asked = Date.now();
+      put(b, n ? 'Forget this station? Click again' : 'Forget all stations? Click again');
+      setTimeout(() => { if (Date.now() - asked >= 6000) put(b, text); }, 6000);
+      return;
+    }
+    asked = 0;
+    put(b, text);
+    try { await app.api('/learn/reset', { station: n }); toast('Started over. Topics and groups are still there.'); then(); } catch (e) { toast(/** @type {Error} */ (e).message, true); }
+  } }, text));
+  return b;
 }
 
 /** The commands of a station, each with its tool. @param {any[]} list */
@@ -74,15 +91,19 @@ export const station = {
     const production = el('section.doc');
     const turn = el('p.docs-turn');
     const problem = el('div');
-    root.append(crumb, title, able, problem, el('div.station', null,
+    const aside = el('aside.station-picture', { 'aria-label': 'Your cluster now' }, el('h2', { 'data-plain': true }, 'Your cluster now'), picture.root);
+    const columns = el('div.station', null,
       el('div.station-main', null, text, question,
         el('section.card', null, el('h2', null, 'Do'), task, tools, others),
-        el('section.card', null, el('h2', null, 'Done?'), status, el('p.actions', null, checkNow, el('button', { type: 'button', onclick: () => over(app, last?.number || 0, () => load(true)) }, 'Start this station over'))),
-        production),
-      el('aside.station-picture', { 'aria-label': 'Your cluster now' }, el('h2', { 'data-plain': true }, 'Your cluster now'), picture.root)), turn);
+        el('section.card', null, el('h2', null, 'Done?'), status, el('p.actions', null, checkNow, overButton(app, 'Start this station over', () => last?.number ?? null, () => load(true)))),
+        production), aside);
+    root.append(crumb, title, able, problem, columns, turn);
+    let gone = false; // an answer that comes late must not draw on the next page
     /** @type {any} */
     let last = null;
     let asked = '';
+    /** The answer that was given here a moment ago: its form stays, with the focus in it. */
+    let own = '';
 
     /** @param {any} c */
     function checked(c) {
@@ -100,6 +121,7 @@ export const station = {
     function ask(q) {
       const sig = JSON.stringify([q.text, q.kind, q.choices, q.given, q.right]);
       question.hidden = !(q.text || []).length;
+      if (own && q.given === own) { own = ''; asked = sig; return; }
       if (sig === asked || question.contains(document.activeElement) && q.given === last?.question.given) return;
       asked = sig;
       const go = el('button.primary', { type: 'submit' }, 'Answer');
@@ -114,6 +136,7 @@ export const station = {
         try {
           const a = await app.api(path + '/answer', { answer });
           result.replaceChildren(badge(a.right ? 'ok' : 'warn', a.right ? 'Right' : 'Not right'), el('div.doc', null, nodes(a.explanation, place)));
+          own = answer;
           await load(false);
         } catch (err) { result.replaceChildren(el('p.alert', { role: 'alert' }, /** @type {Error} */ (err).message)); }
       } }, field, el('p.actions', null, go));
@@ -124,6 +147,7 @@ export const station = {
     async function load(whole) {
       try {
         const d = await app.api(path);
+        if (gone) return;
         problem.replaceChildren();
         const first = whole || !last;
         ask(d.question);
@@ -148,7 +172,10 @@ export const station = {
         if (d.unavailable && !d.done) status.replaceChildren(badge('off', 'Not possible here'), el('p', null, d.unavailable));
         else checked(d.check);
         picture.set(d.picture, app.state);
+        aside.hidden = picture.root.hidden;
+        columns.classList.toggle('alone', !!aside.hidden);
       } catch (e) {
+        if (gone) return;
         if (!last) root.replaceChildren(teach('This station cannot be shown', /** @type {Error} */ (e).message, el('a.button', { href: '/learn' }, 'All stations')));
         else problem.replaceChildren(el('p.alert', { role: 'alert' }, /** @type {Error} */ (e).message));
       }
@@ -161,6 +188,6 @@ export const station = {
       await load(false);
       busy = false;
     }, 2000);
-    return { unmount() { clearInterval(timer); } };
+    return { unmount() { gone = true; clearInterval(timer); } };
   },
 };
