@@ -74,21 +74,23 @@ test('stations draw the cluster, at every width', { timeout: 120_000 }, async ()
   }
 });
 
-test('an exercise: instructions, starters, and the report of a program that counts too little', { timeout: 240_000 }, async () => {
+test('an exercise: instructions, starters, and the report of a program that ends by itself', { timeout: 240_000 }, async () => {
   const dir = mkdtempSync(join(tmpdir(), 'weir-exercise-'));
   try {
-    writeFileSync(join(dir, 'idle.mjs'), 'console.log("I count nothing");\nprocess.on("SIGTERM", () => process.exit(0));\nsetInterval(() => {}, 1000);\n');
+    writeFileSync(join(dir, 'ends.mjs'), 'console.log("I count nothing");\nsetTimeout(() => process.exit(3), 2000);\n');
     await tab('/exercises', async (page) => {
       await page.click('.cards a >> nth=0');
       await page.waitForSelector('h1');
       await page.waitForSelector('text=Not checked yet');
       const [file] = await Promise.all([page.waitForEvent('download'), page.click('text=Starter in Python')]);
       assert.match(file.suggestedFilename(), /\.zip$/);
-      const check = spawn(/** @type {string} */ (process.env.WEIR_BIN), ['exercise', 'check', 'count', '--data', weir.data, '--', process.execPath, join(dir, 'idle.mjs')], { stdio: 'ignore', env: { PATH: process.env.PATH, HOME: dir } });
+      const check = spawn(/** @type {string} */ (process.env.WEIR_BIN), ['exercise', 'check', 'count', '--data', weir.data, '--', process.execPath, join(dir, 'ends.mjs')], { stdio: 'ignore', env: { PATH: process.env.PATH, HOME: dir } });
       const code = await new Promise((done) => { check.once('exit', done); });
-      assert.equal(code, 4, 'a program that counts nothing is wrong');
+      assert.equal(code, 4, 'a program that ends is wrong');
       await page.waitForSelector('.verdict-line .badge.bad');
-      await page.waitForSelector('.course polyline');
+      await page.waitForSelector('.course polyline', { state: 'attached' });
+      assert.match(await page.locator('.moments').innerText(), /start/);
+      assert.match(await page.locator('pre.raw').textContent(), /I count nothing/);
       await shot(page, 'exercise');
       await until('the list to know it', async () => (await (await fetch(weir.base + '/api/v1/exercises')).json()).exercises.some((x) => x.last?.verdict === 'wrong'));
     });

@@ -1,6 +1,7 @@
 package judge
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -127,7 +128,7 @@ func (b *Bench) load(ctx context.Context, w *worked, results *tail) (busy time.D
 		return results.len() >= len(w.input) || time.Since(ended) > keepUpDeadline
 	})
 	if ended.IsZero() {
-		<-written
+		err = cmp.Or(err, <-written)
 	}
 	return strain(), err
 }
@@ -201,7 +202,7 @@ func (b *Bench) flood(ctx context.Context, w *worked) error {
 	})
 	if ended.IsZero() {
 		stop()
-		<-written
+		<-written //nolint:errcheck // it was stopped
 	}
 	b.Check(w.grown <= keepUpMemory, "The memory of the program is bounded", fmt.Sprintf("grows by at most %d MiB", keepUpMemory>>20), fmt.Sprintf("grew by %d MiB", w.grown>>20))
 	return err

@@ -18,7 +18,6 @@ const (
 // offsets is what was committed and written at one moment, by partition. The ends of the
 // output were asked for after the committed offsets.
 type offsets struct {
-	at              time.Time
 	committed, ends map[int32]int64
 }
 
