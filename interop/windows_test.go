@@ -92,7 +92,7 @@ func (w *windows) verified() (events int64) {
 }
 
 // TestWindows runs the program that students with Windows get: streams to counted events, pages,
-// commands, Ctrl-C, a second start, a crash, a third start, the proof, and a lab.
+// commands, Ctrl-C, a second start, a crash, a third start, the proof, an exercise and a lab.
 func TestWindows(t *testing.T) {
 	exe := os.Getenv("WEIR_TEST_WINDOWS")
 	if exe == "" {
@@ -131,6 +131,16 @@ func TestWindows(t *testing.T) {
 		t.Errorf("after a crash, the messages of orders: %q", got)
 	}
 	p.stop(t, syscall.SIGINT)
+
+	counter := filepath.Join(t.TempDir(), "counter.exe")
+	make := exec.CommandContext(t.Context(), "go", "build", "-o", counter, "./count")
+	make.Dir, make.Env = filepath.Join("exercises", "go"), append(os.Environ(), "GOOS=windows", "GOARCH=amd64", "CGO_ENABLED=0")
+	if b, err := make.CombinedOutput(); err != nil {
+		t.Fatalf("build the counter: %v\n%s", err, b)
+	}
+	if got := w.run("exercise", "check", "count", "--data", w.data, "-o", "json", "--", counter); !strings.Contains(got, `"verdict": "passed"`) {
+		t.Errorf("exercise count: %s", got)
+	}
 
 	report := w.run("lab", "replay", "--short", "--data", w.data, "-o", "json")
 	var verdict struct{ Verdict string }
