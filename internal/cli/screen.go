@@ -36,7 +36,7 @@ type Screen struct {
 func NewScreen(w io.Writer, noColor bool, termName string) *Screen {
 	s := &Screen{out: w}
 	f, ok := w.(*os.File)
-	if !ok || termName == "dumb" || !term.IsTerminal(int(f.Fd())) {
+	if !ok || termName == "dumb" || !term.IsTerminal(int(f.Fd())) || !understands(f) {
 		return s
 	}
 	s.color = !noColor
