@@ -11,8 +11,8 @@ function card(l, last, running) {
   return el('article.card.lab-card', null, el('h2', null, el('a', { href }, l.name), running ? el('span.chip', null, 'running') : null),
     el('p', null, sentence(l.claim)),
     last ? el('a.lab-shot', { href: '/labs/reports/' + encodeURIComponent(last.name), 'aria-label': `The last report of ${l.name}` }, el('img', { src: `/api/v1/labs/reports/${encodeURIComponent(last.name)}/plot.svg`, alt: '', loading: 'lazy' }))
-      : el('p.lab-shot.dim', null, 'The plot of your first run appears here.'),
-    el('p.actions', null, last ? verdictBadge(last.verdict) : null, last ? el('span.dim', null, ago(Date.parse(last.started), Date.now())) : el('span.dim', null, 'not run yet'), el('span.spacer'), el('a.button', { href }, 'Open')));
+      : el('a.lab-shot', { href, 'aria-label': `Open ${l.name}` }, el('img', { src: `/docs/screenshots/lab-${encodeURIComponent(l.name)}.svg`, alt: '', loading: 'lazy' })),
+    el('p.actions', null, last ? verdictBadge(last.verdict) : null, last ? el('span.dim', null, ago(Date.parse(last.started), Date.now())) : el('span.dim', null, 'not run yet: an example'), el('span.spacer'), el('a.button', { href }, 'Open')));
 }
 
 /** @type {import('../app.js').Page} */
