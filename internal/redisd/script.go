@@ -92,8 +92,8 @@ func (s *Server) run(sc *script, nested any, db string, readOnly, resp3 bool, ke
 		RegistrySize: 1 << 10, RegistryGrowStep: 8 << 10, RegistryMaxSize: maxRegisters,
 	})
 	defer l.Close()
-	l.SetContext(ctx)
 	r.open(l, keys, args)
+	l.SetContext(ctx) // only now: a script that is stopped before would raise an error that nothing catches
 	l.Push(l.NewFunctionFromProto(sc.proto))
 	at := ""
 	err := l.PCall(0, 1, l.NewFunction(func(l *lua.LState) int {
