@@ -234,6 +234,15 @@ const operations = {
     await reached(m[1]);
     if ((await run('command -v kafka-configs.sh')).code === 0) assert.match(await ok(a.command), /log\.retention/); else t.diagnostic('kafka-configs.sh is not installed: only its address was tried');
   },
+  'GET /api/v1/exercises': async () => {
+    const a = await ask('/exercises');
+    assert.deepEqual(names((await json(a.command)).exercises, 'name'), names(a.exercises, 'name'));
+  },
+  'GET /api/v1/exercises/{name}': async () => {
+    const a = await ask('/exercises/survive');
+    const got = await json(a.command);
+    assert.deepEqual([got.name, got.title], ['survive', a.title]);
+  },
   'POST /api/v1/brokers/{broker}/kill': async () => {
     const id = first + 2;
     const a = await ask(`/brokers/${id}/kill`, {});
@@ -328,13 +337,21 @@ const ofPages = [
     const { out } = await followed;
     assert.equal(out.trim().split('\n').map((l) => JSON.parse(l).topic).join(), 'bluesky-events,bluesky-events,bluesky-events', command);
   }],
+  [/^weir messages orders --group team --follow /, async (command) => {
+    await ask('/topics', { name: 'orders', partitions: 3, replicas: 0, config: {} });
+    const followed = run(`timeout 60 ${command} -n 1 -o jsonl`);
+    await until('the member to join', async () => (await ask('/groups')).groups.some((g) => g.group === 'team' && g.members === 1));
+    await ask('/topics/orders/messages', { key: null, value: 'for the team', headers: [], partition: null });
+    assert.match((await followed).out, /for the team/, command);
+  }],
+  [/^weir exercise (start|check) /, async (command) => { assert.match(await ok(command, ' --help'), /Usage:/); }],
   [/^weir send \S+ --data /, async (command) => { assert.match(await ok("printf '%s\\n' from-a-page | " + command), /partition \d/); }],
   [/^weir lab [a-z]+ /, async (command) => { assert.match(await ok(command, ' --help'), /Usage:/); }],
   // Buttons, whose commands are tried above as the API shows them: here that both are the same.
   [/^weir groups join /, async (command) => { const a = await ask(`/groups/${group}/members/add`, {}); await ask(`/groups/${group}/members/remove`, {}); assert.equal(command, a.command); }],
   // After a replay, which a terminal can have started, the API names its topic, too.
   [/^weir groups replay /, async (command) => { assert.equal(command.replace(/ --topic \S+/, ''), (await ask(`/groups/${group}/replay`)).command.replace(/ --topic \S+/, '')); }],
-  [/^weir (topics|messages|groups|groups describe|brokers|verify|lab list)( |$)/, (command) => ok(command)],
+  [/^weir (topics|messages|groups|groups describe|brokers|verify|lab list|learn|exercise list)( |$)/, (command) => ok(command)],
 ];
 
 test('every command that a page shows is tried here', { timeout: 600_000 }, async () => {

@@ -92,9 +92,9 @@ func (l *look) learnersTopics() (list []kadm.TopicDetail) {
 }
 
 // topic is the topic that texts and commands name: the learner's first one with three partitions,
-// else their first one, else "orders".
+// else their first one, else "orders". A name that begins with a dash would be a flag in a command.
 func (l *look) topic() string {
-	mine := l.learnersTopics()
+	mine := slices.DeleteFunc(l.learnersTopics(), func(d kadm.TopicDetail) bool { return strings.HasPrefix(d.Topic, "-") })
 	for _, d := range mine {
 		if len(d.Partitions) == wantedPartitions {
 			return d.Topic

@@ -130,6 +130,7 @@ func TestTopic(t *testing.T) {
 	b.open("topic")
 	b.create("any-name", 3)
 	b.done("topic", "topic any-name has 3 partitions")
+	b.create("-flag", 3) // sorts first
 	if got := b.get("keys").Commands[0].Command; got != "weir send any-name 1 2 3 4 5 --key anna" {
 		t.Errorf("commands name another topic: %s", got)
 	}
