@@ -113,24 +113,25 @@ func (b *Bench) load(ctx context.Context, w *worked, results *tail) (busy time.D
 	written := make(chan error, 1)
 	go func() { written <- b.pourWork(ctx, w) }()
 	var ended time.Time
+	var failed error // weir's own write
 	_, err = b.Until(ctx, time.Minute, func(s *Sample) bool {
 		b.poll(ctx, w, s)
 		b.Point("done", "events", float64(results.len()))
 		if ended.IsZero() {
 			select {
-			case err = <-written:
+			case failed = <-written:
 				ended = time.Now()
 				b.Mark("written", "the last event is written")
 			default:
 			}
-			return err != nil
+			return failed != nil
 		}
 		return results.len() >= len(w.input) || time.Since(ended) > keepUpDeadline
 	})
 	if ended.IsZero() {
-		err = cmp.Or(err, <-written)
+		failed = <-written
 	}
-	return strain(), err
+	return strain(), cmp.Or(err, failed)
 }
 
 // pourWork writes all events but the first: half of them, a burst, the other half.
@@ -189,23 +190,24 @@ func (b *Bench) flood(ctx context.Context, w *worked) error {
 	defer stop()
 	go func() { written <- b.pourFlood(flooding) }()
 	var ended time.Time
+	var failed error // weir's own write
 	_, err = b.Until(ctx, time.Minute, func(s *Sample) bool {
 		w.grown = max(w.grown, s.Memory-before.Memory)
 		if ended.IsZero() {
 			select {
-			case err = <-written:
+			case failed = <-written:
 				ended = time.Now()
 			default:
 			}
 		}
-		return err != nil || w.grown > keepUpMemory || !ended.IsZero() && time.Since(ended) > floodTime
+		return failed != nil || w.grown > keepUpMemory || !ended.IsZero() && time.Since(ended) > floodTime
 	})
 	if ended.IsZero() {
 		stop()
 		<-written //nolint:errcheck // it was stopped
 	}
 	b.Check(w.grown <= keepUpMemory, "The memory of the program is bounded", fmt.Sprintf("grows by at most %d MiB", keepUpMemory>>20), fmt.Sprintf("grew by %d MiB", w.grown>>20))
-	return err
+	return cmp.Or(err, failed)
 }
 
 // pourFlood writes the flood in pieces.
