@@ -52,7 +52,7 @@ func (w Writer) Write(path string, parts ...[]byte) error {
 	if err != nil {
 		return errors.Join(err, Remove(w.Partial)) // which gives a full disk its room back
 	}
-	if err := syncDir(filepath.Dir(path)); err != nil {
+	if err := SyncDir(filepath.Dir(path)); err != nil {
 		return fmt.Errorf("%w: %w", ErrNotSynced, err)
 	}
 	return nil
@@ -91,9 +91,9 @@ func (w Writer) rename(from, to string) error {
 	return os.Rename(from, to)
 }
 
-// syncDir makes renames last. Some file systems cannot sync a directory, and the rename
+// SyncDir makes new and renamed files of a directory last. Some file systems cannot sync a directory, and the rename
 // stands either way.
-func syncDir(dir string) error {
+func SyncDir(dir string) error {
 	f, err := os.Open(dir)
 	if err != nil {
 		return err

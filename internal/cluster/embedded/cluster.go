@@ -75,6 +75,7 @@ type Cluster struct {
 	keys       recentKeys
 
 	trim    trimmer
+	archive *archive      // nil in memory
 	done    chan struct{} // closed when Close begins
 	mending sync.WaitGroup
 	// stopMending ends mend, also while it repairs.
@@ -146,6 +147,9 @@ func newCluster(ctx context.Context, cfg config) (_ *Cluster, err error) {
 		c.journal = newCommitJournal(c.dir.file(journalName))
 		c.room.dir, c.room.space = c.dir.path, cfg.space
 		c.readEpochs()
+		if c.archive, err = openArchive(c.dir.file(archiveName), cfg.archiveFile, cfg.Log, c.mlog.add); err != nil {
+			return nil, err
+		}
 	}
 	for i, addr := range cfg.Addrs {
 		b := &broker{
@@ -166,6 +170,14 @@ func newCluster(ctx context.Context, cfg config) (_ *Cluster, err error) {
 	}
 	if e := c.failed.Load(); e != nil {
 		return nil, e
+	}
+	if c.archive != nil {
+		c.archive.missing(func(p partition) (int64, bool) {
+			if info := c.partitionInfo(p); info != nil {
+				return info.LogStartOffset, true
+			}
+			return 0, false
+		})
 	}
 	mendCtx, stop := context.WithCancel(context.WithoutCancel(ctx))
 	c.stopMending = stop

@@ -47,7 +47,7 @@ func (t *trimmer) forget(parts []retained) {
 
 // compact raises p's deletion point to what is superseded.
 func (t *trimmer) compact(ctx context.Context, c *Cluster, p *retained) error {
-	if p.limit-p.start < minTrim {
+	if p.limit-p.hot < minTrim || p.start < p.hot { // keys may be newest in what was archived before the topic was compacted
 		return nil
 	}
 	s := t.state[p.partition]
@@ -83,7 +83,7 @@ func (s *compacting) read(ctx context.Context, c *Cluster, p *retained) error {
 		KeepControlRecords: true, IsolationLevel: kgo.ReadCommitted(), Topic: p.topic, Partition: p.id,
 	}
 	for s.next < p.limit {
-		rp, err := fetchOne(ctx, c, p.leader, p.partition, s.next)
+		rp, err := fetchOne(ctx, c, p.leader, p.partition, p.topicID, s.next)
 		if err != nil {
 			return err
 		}
@@ -108,12 +108,13 @@ func (s *compacting) read(ctx context.Context, c *Cluster, p *retained) error {
 	return nil
 }
 
-// fetchOne reads committed records of one partition.
-func fetchOne(ctx context.Context, c *Cluster, leader int32, p partition, from int64) (*kmsg.FetchResponseTopicPartition, error) {
+// fetchOne reads committed records of one partition of the topic with an ID, and of no other one of
+// the same name.
+func fetchOne(ctx context.Context, c *Cluster, leader int32, p partition, id uuid, from int64) (*kmsg.FetchResponseTopicPartition, error) {
 	resp, err := rpc[*kmsg.FetchResponse](ctx, c, leader, &kmsg.FetchRequest{
 		// Only the partition's limit is a small one: see (*Cluster).fetch.
-		Version: 11, ReplicaID: -1, MaxBytes: math.MaxInt32, IsolationLevel: 1, SessionEpoch: -1,
-		Topics: []kmsg.FetchRequestTopic{{Topic: p.topic, Partitions: []kmsg.FetchRequestTopicPartition{
+		Version: 13, ReplicaID: -1, MaxBytes: math.MaxInt32, IsolationLevel: 1, SessionEpoch: -1,
+		Topics: []kmsg.FetchRequestTopic{{Topic: p.topic, TopicID: id, Partitions: []kmsg.FetchRequestTopicPartition{
 			{Partition: p.id, FetchOffset: from, PartitionMaxBytes: 1 << 20, CurrentLeaderEpoch: -1, LastFetchedEpoch: -1, LogStartOffset: -1},
 		}}},
 	})

@@ -35,6 +35,8 @@ type config struct {
 	// maxBatches bounds the record batches of all partitions together, because
 	// the broker keeps about 88 bytes of heap for each.
 	maxBatches int64
+	// archiveFile is the size at which the archive begins a new file.
+	archiveFile int64
 	// options are further ones of the module.
 	options []kfake.Opt
 	listen  func(network, address string) (net.Listener, error)
@@ -61,6 +63,7 @@ func (c config) withDefaults() (config, error) {
 	c.Log = cmp.Or(c.Log, slog.New(slog.DiscardHandler))
 	c.logCap = cmp.Or(c.logCap, 1<<30)
 	c.segmentBytes = cmp.Or(c.segmentBytes, 8<<20)
+	c.archiveFile = cmp.Or(c.archiveFile, archiveFileSize)
 	c.maxBatches = cmp.Or(c.maxBatches, 300_000)
 	c.CheckEvery = cmp.Or(c.CheckEvery, 10*time.Second)
 	if c.Progress == nil {

@@ -18,7 +18,8 @@ import (
 // formatVersion is the layout of the data directory. It rises when an older weir
 // could no longer read what this one writes, which includes the files of the
 // broker module below log/.
-const formatVersion = 1
+// 2: the archive.
+const formatVersion = 2
 
 // Names inside the data directory.
 const (
@@ -108,7 +109,14 @@ func (d *dataDir) checkFormat() error {
 		return fmt.Errorf("format %d is from a newer version of weir (this one reads up to %d); update weir, or choose another --data directory",
 			f.Format, formatVersion)
 	}
-	return d.checkTopics()
+	if err := d.checkTopics(); err != nil || f.Format == formatVersion {
+		return err
+	}
+	return d.setFormat()
+}
+
+func (d *dataDir) setFormat() error {
+	return writeJSON(d.file(formatName), formatFile{Format: formatVersion, Wrote: "weir"})
 }
 
 // create claims an empty directory. It rejects one that holds other files: the user
@@ -123,7 +131,7 @@ func (d *dataDir) create() error {
 			return fmt.Errorf("it is not a weir data directory, but holds other files (%s); choose an empty one", e.Name())
 		}
 	}
-	return writeJSON(d.file(formatName), formatFile{Format: formatVersion, Wrote: "weir"})
+	return d.setFormat()
 }
 
 // checkTopics rejects a log whose list of topics is gone: the broker would start

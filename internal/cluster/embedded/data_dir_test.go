@@ -44,7 +44,7 @@ func TestDirectoriesThatCannotBeOpened(t *testing.T) {
 		newer      bool
 		prepare    []func(*testing.T, string)
 	}{
-		{"a newer version's", "newer version", true, []func(*testing.T, string){write(formatName, `{"format":2}`)}},
+		{"a newer version's", "newer version", true, []func(*testing.T, string){write(formatName, `{"format":3}`)}},
 		{"damaged format", "damaged", false, []func(*testing.T, string){write(formatName, `{"for`)}},
 		{"somebody's documents", "letter.txt", false, []func(*testing.T, string){write("letter.txt", "dear")}},
 		{"no list of topics", "topics.json", false, []func(*testing.T, string){

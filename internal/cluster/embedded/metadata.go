@@ -126,7 +126,11 @@ func (c *Cluster) describeLogDirs(_ *flight, r *kmsg.DescribeLogDirsResponse) {
 			t := &d.Topics[j]
 			for k := range t.Partitions {
 				p := &t.Partitions[k]
-				p.Size = bytes[partition{t.Topic, p.Partition}]
+				name := partition{t.Topic, p.Partition}
+				p.Size = bytes[name]
+				for _, s := range c.archive.segments(name) {
+					p.Size += s.bytes
+				}
 			}
 		}
 	}

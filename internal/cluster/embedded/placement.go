@@ -16,6 +16,7 @@ import (
 type placed struct {
 	partition
 	leader, epoch int32
+	topicID       uuid
 }
 
 // topology returns every partition, sorted. It asks inside, so the answer is the
@@ -31,7 +32,7 @@ func (c *Cluster) topology(ctx context.Context) ([]placed, error) {
 			return nil, fmt.Errorf("list topics: %w", err)
 		}
 		for _, p := range t.Partitions {
-			all = append(all, placed{partition{*t.Topic, p.Partition}, p.Leader, p.LeaderEpoch})
+			all = append(all, placed{partition{*t.Topic, p.Partition}, p.Leader, p.LeaderEpoch, t.TopicID})
 		}
 	}
 	slices.SortFunc(all, func(a, b placed) int { return a.compare(b.partition) })

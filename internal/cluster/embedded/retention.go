@@ -46,10 +46,12 @@ func (c *Cluster) Enforce(ctx context.Context) error {
 		return fmt.Errorf("apply retention: %w", err)
 	}
 	now := time.Now()
+	hot := min(max(c.cfg.maxBatches/3/int64(max(len(parts), 1)), leastHot), mostHot)
 	var errs []error
 	for i := range parts {
 		p := &parts[i]
-		err := c.expire(ctx, p, now)
+		err := c.archiveOld(ctx, p, hot)
+		err = errors.Join(err, c.expire(ctx, p, now))
 		if p.policy.compact {
 			err = errors.Join(err, c.trim.compact(ctx, c, p))
 		}
@@ -73,6 +75,14 @@ func (c *Cluster) deleteTo(p *retained) error {
 	if p.to <= p.start {
 		return nil
 	}
+	if _, _, archived := c.archive.bounds(p.partition); archived {
+		if err := c.archive.deleteTo(p.partition, p.to); err != nil {
+			return fmt.Errorf("delete archived records of %s/%d: %w", p.topic, p.id, err)
+		}
+	}
+	if p.to <= p.hot {
+		return nil
+	}
 	err := c.module(func(k *kfake.Cluster) error { return k.DeleteRecords(p.topic, p.id, p.to) })
 	if errors.Is(err, kerr.OffsetOutOfRange) || errors.Is(err, kerr.UnknownTopicOrPartition) {
 		return nil // a client deleted records, or the topic, meanwhile
@@ -84,6 +94,15 @@ func (c *Cluster) deleteTo(p *retained) error {
 	return nil
 }
 
+// forgetTopics deletes what is archived of topics that are gone.
+func (c *Cluster) forgetTopics(all []placed) error {
+	ids := make(map[string]uuid)
+	for _, p := range all {
+		ids[p.topic] = p.topicID
+	}
+	return c.archive.keep(ids)
+}
+
 // policy is what the configuration of a topic says about keeping records.
 type policy struct {
 	compact, delete bool
@@ -93,12 +112,14 @@ type policy struct {
 // retained is a partition and how far its head is to be deleted.
 type retained struct {
 	partition
+	topicID    uuid
 	leader     int32
 	policy     policy
-	segments   []segment
-	start, end int64 // first offset, and the one after the last
-	limit      int64 // what must stay: the last record, open transactions
-	to         int64 // result: delete what is below
+	segments   []segment // the archive's first
+	start, end int64     // first offset, and the one after the last
+	hot        int64     // the first offset that the module has
+	limit      int64     // what must stay: the last record, open transactions
+	to         int64     // result: delete what is below
 }
 
 // retained describes every partition.
@@ -106,6 +127,9 @@ func (c *Cluster) retained(ctx context.Context) ([]retained, error) {
 	all, err := c.topology(ctx)
 	if err != nil {
 		return nil, err
+	}
+	if err := c.forgetTopics(all); err != nil {
+		c.log.Warn("delete what is archived of deleted topics", "error", err)
 	}
 	var topics []string
 	for _, p := range all {
@@ -131,9 +155,14 @@ func (c *Cluster) retained(ctx context.Context) ([]retained, error) {
 		if info == nil || info.HighWatermark == 0 {
 			continue
 		}
+		start := info.LogStartOffset
+		if archived, _, ok := c.archive.bounds(p.partition); ok {
+			start = archived
+		}
 		parts = append(parts, retained{
-			partition: p.partition, leader: p.leader, policy: policyOf(configs[p.topic]), segments: files[p.partition],
-			start: info.LogStartOffset, end: info.HighWatermark, to: info.LogStartOffset,
+			partition: p.partition, topicID: p.topicID, leader: p.leader, policy: policyOf(configs[p.topic]),
+			segments: append(c.archive.segments(p.partition), files[p.partition]...),
+			start:    start, end: info.HighWatermark, hot: info.LogStartOffset, to: start,
 			limit: min(info.LastStableOffset, info.HighWatermark-1),
 		})
 	}
@@ -175,10 +204,19 @@ func (c *Cluster) expire(ctx context.Context, p *retained, now time.Time) error 
 	if !p.policy.delete || p.policy.ms < 0 || p.limit <= p.start {
 		return nil
 	}
+	oldest := max(now.UnixMilli()-p.policy.ms, 0)
+	for _, s := range p.segments {
+		if s.archived && s.latest >= oldest {
+			return nil // whole files go, as in Kafka
+		}
+		if s.archived {
+			p.raise(s.next)
+		}
+	}
 	resp, err := rpc[*kmsg.ListOffsetsResponse](ctx, c, 0, &kmsg.ListOffsetsRequest{
 		Version: 7, ReplicaID: -2, // any broker may answer
 		Topics: []kmsg.ListOffsetsRequestTopic{{Topic: p.topic, Partitions: []kmsg.ListOffsetsRequestTopicPartition{
-			{Partition: p.id, CurrentLeaderEpoch: -1, Timestamp: max(now.UnixMilli()-p.policy.ms, 0)},
+			{Partition: p.id, CurrentLeaderEpoch: -1, Timestamp: oldest},
 		}}},
 	})
 	if err != nil {
@@ -236,10 +274,11 @@ func (p *retained) live(s segment) int64 {
 	if end < 0 {
 		end = p.end
 	}
-	if p.to <= s.base || end <= s.base {
+	from := max(p.to, p.hot)
+	if from <= s.base || end <= s.base {
 		return s.batches
 	}
-	return s.batches * max(end-p.to, 0) / (end - s.base)
+	return s.batches * max(end-from, 0) / (end - s.base)
 }
 
 // fit raises the deletion points until everything together is within the limits:
@@ -291,7 +330,8 @@ func thin(parts []retained, excess int64) {
 		if excess <= 0 || p == nil {
 			return
 		}
-		p.raise(p.to + (p.end-p.to+1)/2)
+		from := max(p.to, p.hot)
+		p.raise(from + (p.end-from+1)/2)
 		_, after := p.kept()
 		excess -= most - after
 	}

@@ -33,6 +33,7 @@ var requests = map[kmsg.Key]requestRewrite{
 	kmsg.AlterConfigs:              onRequest((*Cluster).alterConfigs),
 	kmsg.IncrementalAlterConfigs:   onRequest((*Cluster).incrementalAlterConfigs),
 	kmsg.Fetch:                     onRequest((*Cluster).fetch),
+	kmsg.ListOffsets:               onRequest((*Cluster).listOffsets),
 	kmsg.DeleteRecords:             onRequest((*Cluster).deleteRecords),
 	kmsg.OffsetForLeaderEpoch:      onRequest((*Cluster).offsetForLeaderEpoch),
 	kmsg.FindCoordinator:           onRequest((*Cluster).findCoordinator),
@@ -53,6 +54,7 @@ var responses = map[kmsg.Key]responseRewrite{
 	kmsg.DescribeTopicPartitions: onResponse((*Cluster).describeTopicPartitions),
 	kmsg.ListTransactions:        onResponse((*Cluster).listTransactions),
 	kmsg.DescribeLogDirs:         onResponse((*Cluster).describeLogDirs),
+	kmsg.DeleteTopics:            onResponse((*Cluster).deletedTopics),
 }
 
 func onRequest[Q kmsg.Request](fn func(*Cluster, *flight, Q) (message, error)) requestRewrite {
@@ -111,6 +113,9 @@ func (c *Cluster) after(f flight, frame []byte) []byte {
 		if err := c.settle(context.Background()); err != nil {
 			c.log.Warn("place leaders", "error", err)
 		}
+	}
+	if f.key == int16(kmsg.Fetch) {
+		return c.fetched(&f, frame)
 	}
 	rewrite := responses[kmsg.Key(f.key)]
 	if rewrite == nil && f.then == nil {
@@ -187,7 +192,11 @@ func (c *Cluster) deleteRecords(f *flight, req *kmsg.DeleteRecordsRequest) (mess
 		}
 		return st
 	})
-	then(f, func(r *kmsg.DeleteRecordsResponse) { r.Topics = append(r.Topics, out...) })
+	asked := make(map[partition]int64)
+	then(f, func(r *kmsg.DeleteRecordsResponse) {
+		c.deletedRecords(asked, r)
+		r.Topics = append(r.Topics, out...)
+	})
 	for i := range req.Topics {
 		t := &req.Topics[i]
 		for j := range t.Partitions {
@@ -196,15 +205,39 @@ func (c *Cluster) deleteRecords(f *flight, req *kmsg.DeleteRecordsRequest) (mess
 			if info == nil || info.HighWatermark == 0 || info.LogStartOffset >= info.HighWatermark {
 				continue
 			}
-			if p.Offset >= 0 {
-				p.Offset = max(p.Offset, info.LogStartOffset)
-			}
 			if p.Offset == -1 || p.Offset == info.HighWatermark {
 				p.Offset = info.HighWatermark - 1
+			}
+			if p.Offset >= 0 {
+				asked[partition{t.Topic, p.Partition}] = p.Offset
+				p.Offset = max(p.Offset, info.LogStartOffset)
 			}
 		}
 	}
 	return req, nil
+}
+
+// deletedRecords deletes from the archive what the module has agreed to delete.
+func (c *Cluster) deletedRecords(asked map[partition]int64, r *kmsg.DeleteRecordsResponse) {
+	for i := range r.Topics {
+		t := &r.Topics[i]
+		for j := range t.Partitions {
+			rp := &t.Partitions[j]
+			p := partition{t.Topic, rp.Partition}
+			to, ok := asked[p]
+			if _, _, archived := c.archive.bounds(p); rp.ErrorCode != 0 || !ok || !archived {
+				continue
+			}
+			if err := c.archive.deleteTo(p, to); err != nil {
+				c.log.Warn("delete archived records", "topic", p.topic, "partition", p.id, "error", err)
+				rp.ErrorCode = kerr.KafkaStorageError.Code
+				continue
+			}
+			if start, _, still := c.archive.bounds(p); still {
+				rp.LowWatermark = start
+			}
+		}
+	}
 }
 
 // policies returns the cleanup policies of the topics whose records are to be deleted.

@@ -26,6 +26,8 @@ type segment struct {
 	data     int64 // of the log file alone
 	batches  int64
 	modified time.Time // of the log file
+	archived bool      // it is one of the archive's
+	latest   int64     // only of such: the greatest time stamp, milliseconds
 }
 
 // partitionFiles are the segments of a partition, oldest first. The last one is

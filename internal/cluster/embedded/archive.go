@@ -1,0 +1,539 @@
+package embedded
+
+import (
+	"cmp"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/weir-project/weir/internal/atomicfile"
+)
+
+// The archive is the older part of the partitions' logs. The module keeps an entry in memory
+// for each batch, and a stream that commits many times a second makes many small ones. So
+// Enforce copies what is committed and old into large batches (merge.go), and deletes it from
+// the module. A Fetch or a ListOffsets for what the module does not have any more is answered
+// from here (archive_serve.go). Kafka calls the same division tiered storage (KIP-405).
+//
+// Invariants: what is deleted from the module because it was archived is on the disk before.
+// Files only grow at their end. Every batch begins at the offset after the one before it in the
+// same file, so no damage to an offset, which is under no checksum, passes for good.
+
+const (
+	archiveName = "archive" // inside the data directory; below it TOPIC-N, as the module names them
+	archiveMeta = "archive.json"
+	archiveExt  = ".batches"
+	// archiveFileSize is the size at which a file of the archive is full. Retention
+	// deletes whole files.
+	archiveFileSize = 32 << 20
+)
+
+// uuid is a topic ID: it tells a topic from another one of the same name.
+type uuid [16]byte
+
+// archive is all that is archived. It is safe for concurrent use, but only one goroutine at a time writes.
+type archive struct {
+	dir      string
+	fileSize int64
+	log      *slog.Logger
+	damaged  func(truncation)
+
+	// begun are the first offsets of partitions of which nothing was found: a death came before
+	// the first batch, or it is lost.
+	begun map[partition]int64
+
+	mu    sync.RWMutex
+	parts map[partition]*archived
+}
+
+// archived is what is archived of one partition. It has at least one batch.
+type archived struct {
+	id    uuid
+	start int64 // the first offset that is not deleted
+	files []*archiveFile
+}
+
+// archiveFile is one file, of which the bytes up to size are sound.
+type archiveFile struct {
+	base     int64
+	size     int64
+	full     bool
+	latest   int64 // greatest time stamp, milliseconds
+	modified time.Time
+	batches  []archivedBatch
+}
+
+// archivedBatch is where a batch is.
+type archivedBatch struct {
+	first, end int64 // its first offset, and the one after the last that it covers
+	pos        int64
+	size       int
+	latest     int64 // greatest time stamp, milliseconds
+	epoch      int32
+}
+
+// end is the offset after the last that is archived.
+func (a *archived) end() int64 { return a.files[len(a.files)-1].end() }
+
+func (f *archiveFile) end() int64 { return f.batches[len(f.batches)-1].end }
+
+func (f *archiveFile) add(b archivedBatch) {
+	f.batches = append(f.batches, b)
+	f.size += int64(b.size)
+	f.latest = max(f.latest, b.latest)
+}
+
+// metaFile says to which topic a directory of the archive belongs, and what was deleted of it.
+type metaFile struct {
+	TopicID string `json:"topic_id"`
+	Start   int64  `json:"start"`
+}
+
+// openArchive reads where the batches are. Files that cannot be read to their end, or not at
+// all, are reported as damage and used as far as they are sound.
+func openArchive(dir string, fileSize int64, log *slog.Logger, damaged func(truncation)) (*archive, error) {
+	a := &archive{dir: dir, fileSize: fileSize, log: log, damaged: damaged, parts: make(map[partition]*archived), begun: make(map[partition]int64)}
+	dirs, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return a, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range dirs {
+		p, ok := parsePartitionDir(d.Name())
+		if !ok || !d.IsDir() {
+			continue
+		}
+		part, err := a.openPartition(p)
+		if err != nil {
+			return nil, fmt.Errorf("archive of %s/%d: %w", p.topic, p.id, err)
+		}
+		if part != nil {
+			a.parts[p] = part
+		}
+	}
+	return a, nil
+}
+
+// missing reports what is in neither part of the log: hot returns the first offset that the module
+// has of a partition, and is false where there is none.
+func (a *archive) missing(hot func(partition) (int64, bool)) {
+	ends := maps.Clone(a.begun)
+	for p, part := range a.parts {
+		ends[p] = part.end()
+	}
+	for p, end := range ends {
+		if first, ok := hot(p); ok && first > end {
+			a.damaged(truncation{File: a.name(p, end), Topic: p.topic, Partition: p.id, From: end, To: first})
+		}
+	}
+}
+
+func (a *archive) partitionDir(p partition) string {
+	return filepath.Join(a.dir, filepath.Base(filepath.Dir(segmentPath(p.topic, p.id, 0))))
+}
+
+func (a *archive) path(p partition, base int64) string {
+	return filepath.Join(a.partitionDir(p), strconv.FormatInt(base, 10)+archiveExt)
+}
+
+// name is how reports of damage call a file: its path inside the data directory.
+func (a *archive) name(p partition, base int64) string {
+	path := a.path(p, base)
+	return filepath.Join(archiveName, filepath.Base(filepath.Dir(path)), filepath.Base(path))
+}
+
+// openPartition returns nil where there is nothing.
+func (a *archive) openPartition(p partition) (*archived, error) {
+	dir := a.partitionDir(p)
+	raw, err := readIfAny(filepath.Join(dir, archiveMeta))
+	if err != nil {
+		return nil, err
+	}
+	if raw == nil { // never begun, or half deleted
+		return nil, os.RemoveAll(dir)
+	}
+	var meta metaFile
+	part := new(archived)
+	if err := json.Unmarshal(raw, &meta); err != nil {
+		return nil, fmt.Errorf("%s is damaged (%w); restore the directory from a copy, or delete %s, with which the older records are lost", archiveMeta, err, dir)
+	}
+	if n, err := hex.Decode(part.id[:], []byte(meta.TopicID)); err != nil || n != len(part.id) {
+		return nil, fmt.Errorf("%s has no topic ID; restore the directory from a copy, or delete %s, with which the older records are lost", archiveMeta, dir)
+	}
+	part.start = meta.Start
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	var bases []int64
+	for _, e := range entries {
+		name, ok := strings.CutSuffix(e.Name(), archiveExt)
+		if base, err := strconv.ParseInt(name, 10, 64); ok && err == nil {
+			bases = append(bases, base)
+		}
+	}
+	slices.Sort(bases)
+	for i, base := range bases {
+		next := int64(-1)
+		if i+1 < len(bases) {
+			next = bases[i+1]
+		}
+		f, err := a.openFile(p, base, next)
+		if err != nil {
+			return nil, err
+		}
+		switch {
+		case len(f.batches) > 0 && f.end() > part.start:
+			part.files = append(part.files, f)
+		default: // deleted before, or nothing of it is sound
+			if err := os.Remove(a.path(p, base)); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if len(part.files) == 0 {
+		a.begun[p] = part.start
+		return nil, os.RemoveAll(dir)
+	}
+	return part, nil
+}
+
+// openFile lists the batches of a file. The last file of a partition, next being -1, is read
+// whole: a death leaves an unfinished end there, which was copied and not yet deleted from the module.
+func (a *archive) openFile(p partition, base, next int64) (*archiveFile, error) {
+	path := a.path(p, base)
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return nil, err
+	}
+	f := &archiveFile{base: base, latest: math.MinInt64, modified: info.ModTime(), full: next >= 0}
+	var head [batchHeader]byte
+	for at := base; f.size+batchHeader <= info.Size(); at = f.end() {
+		if _, err := file.ReadAt(head[:], f.size); err != nil {
+			return nil, err
+		}
+		b := parseHeader(head[:])
+		if b.FirstOffset != at || b.Magic != magic || b.size() < batchHeader || b.end() <= at || f.size+int64(b.size()) > info.Size() {
+			break
+		}
+		if next < 0 {
+			raw := make([]byte, b.size())
+			if _, err := file.ReadAt(raw, f.size); err != nil {
+				return nil, err
+			}
+			if _, sound := parseBatch(raw); !sound {
+				break
+			}
+		}
+		f.add(archivedBatch{first: at, end: b.end(), pos: f.size, size: b.size(), latest: b.MaxTimestamp, epoch: b.PartitionLeaderEpoch})
+	}
+	switch lost := info.Size() - f.size; {
+	case lost == 0:
+	case next < 0:
+		a.log.Info("unfinished end of the archive cut off", "topic", p.topic, "partition", p.id, "bytes", lost)
+	default:
+		t := truncation{File: a.name(p, base), Topic: p.topic, Partition: p.id, Bytes: lost, From: base, To: next}
+		if len(f.batches) > 0 {
+			t.From = f.end()
+		}
+		a.damaged(t)
+		return f, os.Truncate(path, f.size) // so that the next start does not report it again
+	}
+	return f, nil
+}
+
+// bounds returns the first archived offset and the one after the last; false where nothing is.
+func (a *archive) bounds(p partition) (start, end int64, ok bool) {
+	if a == nil {
+		return 0, 0, false
+	}
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	part := a.parts[p]
+	if part == nil {
+		return 0, 0, false
+	}
+	return part.start, part.end(), true
+}
+
+// idOf returns the ID of the topic that a partition is archived of.
+func (a *archive) idOf(p partition) (id uuid) {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	if part := a.parts[p]; part != nil {
+		id = part.id
+	}
+	return id
+}
+
+// empty reports whether nothing is archived at all.
+func (a *archive) empty() bool {
+	if a == nil {
+		return true
+	}
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	return len(a.parts) == 0
+}
+
+// topic returns the name of the topic with an ID, or "".
+func (a *archive) topic(id uuid) string {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	for p, part := range a.parts {
+		if part.id == id {
+			return p.topic
+		}
+	}
+	return ""
+}
+
+// append adds batches, as they are on the wire, to a partition of which start is the first
+// offset that can be read. On return they are on the disk, and readers see them.
+func (a *archive) append(p partition, id uuid, start int64, batches [][]byte) error {
+	a.mu.RLock()
+	part := a.parts[p]
+	a.mu.RUnlock()
+	first := parseHeader(batches[0]).FirstOffset
+	var f *archiveFile
+	switch {
+	case part == nil:
+		if err := a.begin(p, metaFile{TopicID: hex.EncodeToString(id[:]), Start: start}); err != nil {
+			return err
+		}
+		part = &archived{id: id, start: start}
+	case part.end() == first: // else there is a gap, and a new file
+		if f = part.files[len(part.files)-1]; f.full || f.size >= a.fileSize {
+			f = nil
+		}
+	}
+	var have int64
+	fresh := f == nil
+	if fresh {
+		f = &archiveFile{base: first, latest: math.MinInt64}
+	} else {
+		have = f.size
+	}
+	if err := writeAt(a.path(p, f.base), have, batches); err != nil {
+		return err
+	}
+	if fresh {
+		if err := atomicfile.SyncDir(a.partitionDir(p)); err != nil {
+			return err
+		}
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, raw := range batches {
+		b := parseHeader(raw)
+		f.add(archivedBatch{first: b.FirstOffset, end: b.end(), pos: f.size, size: len(raw), latest: b.MaxTimestamp, epoch: b.PartitionLeaderEpoch})
+	}
+	f.modified = time.Now()
+	if fresh {
+		part.files = append(part.files, f)
+	}
+	a.parts[p] = part
+	return nil
+}
+
+// begin makes the directory of a partition, empty.
+func (a *archive) begin(p partition, meta metaFile) error {
+	dir := a.partitionDir(p)
+	if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o755)); err != nil {
+		return err
+	}
+	return errors.Join(writeJSON(filepath.Join(dir, archiveMeta), meta), atomicfile.SyncDir(a.dir))
+}
+
+// writeAt writes parts after the first size bytes of a file, and nothing stays behind them.
+func writeAt(path string, size int64, parts [][]byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o644)
+	if err != nil {
+		return err
+	}
+	err = f.Truncate(size)
+	for _, part := range parts {
+		if err == nil {
+			_, err = f.WriteAt(part, size)
+			size += int64(len(part))
+		}
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
+}
+
+// read returns batches from the one on that holds an offset, or the next one: at least one,
+// and not more than limit bytes else. A batch that is damaged is left out. It returns nil where there
+// is none.
+func (a *archive) read(p partition, offset int64, limit int) []byte {
+	a.mu.RLock()
+	part := a.parts[p]
+	if part == nil || offset < part.start || offset >= part.end() {
+		a.mu.RUnlock()
+		return nil
+	}
+	i, _ := slices.BinarySearchFunc(part.files, offset, func(f *archiveFile, o int64) int { return cmp.Compare(f.end(), o+1) })
+	f := part.files[i]
+	j, _ := slices.BinarySearchFunc(f.batches, offset, func(b archivedBatch, o int64) int { return cmp.Compare(b.end, o+1) })
+	batches := slices.Clone(f.batches[j:min(j+1000, len(f.batches))])
+	base := f.base
+	a.mu.RUnlock()
+	n, size := 0, 0
+	for n < len(batches) && (n == 0 || size+batches[n].size <= limit) {
+		size += batches[n].size
+		n++
+	}
+	raw := make([]byte, size)
+	if err := readAt(a.path(p, base), raw, batches[0].pos); err != nil {
+		if !errors.Is(err, fs.ErrNotExist) { // deleted by retention meanwhile
+			a.log.Error("archive", "topic", p.topic, "partition", p.id, "error", err)
+		}
+		return nil
+	}
+	out := raw[:0]
+	for _, b := range batches[:n] {
+		one := raw[b.pos-batches[0].pos:][:b.size]
+		if _, sound := parseBatch(one); sound {
+			out = append(out, one...)
+			continue
+		}
+		a.lose(p, base, b)
+	}
+	if len(out) == 0 {
+		return a.read(p, batches[n-1].end, limit)
+	}
+	return out
+}
+
+func readAt(path string, to []byte, pos int64) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	_, err = f.ReadAt(to, pos)
+	return errors.Join(err, f.Close())
+}
+
+// lose takes a damaged batch out, once.
+func (a *archive) lose(p partition, base int64, b archivedBatch) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	part := a.parts[p]
+	if part == nil {
+		return
+	}
+	for _, f := range part.files {
+		if i := slices.Index(f.batches, b); f.base == base && i >= 0 {
+			a.log.Error("archive damaged", "topic", p.topic, "partition", p.id, "from", b.first, "to", b.end)
+			a.damaged(truncation{File: a.name(p, base), Topic: p.topic, Partition: p.id, Bytes: int64(b.size), From: b.first, To: b.end})
+			f.full, f.batches = true, slices.Delete(slices.Clone(f.batches), i, i+1)
+		}
+	}
+	part.files = slices.DeleteFunc(part.files, func(f *archiveFile) bool { return len(f.batches) == 0 })
+	if len(part.files) == 0 {
+		delete(a.parts, p)
+	}
+}
+
+// deleteTo deletes what is below an offset: whole files from the disk, the rest from what is read.
+func (a *archive) deleteTo(p partition, offset int64) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	part := a.parts[p]
+	if part == nil || offset <= part.start {
+		return nil
+	}
+	if offset >= part.end() {
+		delete(a.parts, p)
+		return a.remove(p)
+	}
+	meta := metaFile{TopicID: hex.EncodeToString(part.id[:]), Start: offset}
+	if err := writeJSON(filepath.Join(a.partitionDir(p), archiveMeta), meta); err != nil {
+		return err
+	}
+	part.start = offset
+	var errs []error
+	part.files = slices.DeleteFunc(part.files, func(f *archiveFile) bool {
+		if f.end() > offset {
+			return false
+		}
+		errs = append(errs, atomicfile.Remove(a.path(p, f.base)))
+		return true
+	})
+	return errors.Join(errs...)
+}
+
+// remove deletes the directory of a partition, first the file without which it counts for nothing.
+func (a *archive) remove(p partition) error {
+	dir := a.partitionDir(p)
+	return errors.Join(atomicfile.Remove(filepath.Join(dir, archiveMeta)), os.RemoveAll(dir))
+}
+
+// keep deletes what belongs to topics that are not there any more.
+func (a *archive) keep(ids map[string]uuid) error {
+	if a == nil {
+		return nil
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var errs []error
+	for p, part := range a.parts {
+		if ids[p.topic] != part.id {
+			delete(a.parts, p)
+			errs = append(errs, a.remove(p))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// drop deletes a topic, given by its name or its ID.
+func (a *archive) drop(topic string, id uuid) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var errs []error
+	for p, part := range a.parts {
+		if p.topic == topic || part.id == id {
+			delete(a.parts, p)
+			errs = append(errs, a.remove(p))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// segments lists the files of a partition as retention looks at them.
+func (a *archive) segments(p partition) (segs []segment) {
+	if a == nil {
+		return nil
+	}
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	part := a.parts[p]
+	if part == nil {
+		return nil
+	}
+	for _, f := range part.files {
+		segs = append(segs, segment{base: f.base, next: f.end(), bytes: f.size, data: f.size, modified: f.modified, archived: true, latest: f.latest})
+	}
+	return segs
+}
