@@ -40,6 +40,7 @@ type engineFlags struct {
 
 	engine  string
 	ports   node.Ports
+	keep    node.Keep
 	streams streamFlags
 	listen  node.Listen
 }
@@ -48,6 +49,8 @@ func (e *engineFlags) flags(cmd *cobra.Command) {
 	e.ports.All = node.DefaultPorts
 	engineFlag(cmd, &e.engine)
 	cmd.Flags().Var(&e.ports, "ports", "`PORTS` of the three brokers and of Redis, or 0 for any free ones")
+	cmd.Flags().DurationVar(&e.keep.Time, "retention", 0, "how long topics keep records, as `TIME` such as 24h (default 168h, and less where the log is full)")
+	cmd.Flags().Var(&e.keep.Size, "log-size", "most `BYTES` of log that the embedded brokers keep, such as 4GiB; the oldest records go first (default 4GiB)")
 	listenFlags(cmd.Flags(), &e.listen)
 }
 
@@ -63,7 +66,8 @@ func (e *engineFlags) run(ctx context.Context, _ []string) error {
 	if e.sources == nil {
 		check = e.streams.CheckMode
 	}
-	if err := errors.Join(check(), node.CheckEngine(e.engine, a.given["kafka"])); err != nil {
+	if err := errors.Join(check(), node.CheckEngine(e.engine, a.given["kafka"]),
+		e.keep.Check(e.engine, a.given["kafka"], a.given["retention"], a.given["log-size"])); err != nil {
 		return err
 	}
 	mode, why, err := a.decideMode(ctx, &e.streams)
@@ -87,7 +91,7 @@ func (e *engineFlags) run(ctx context.Context, _ []string) error {
 	default:
 		streams = "Bluesky (" + strings.Join(e.streams.Collections, ", ") + "), Wikipedia; live"
 	}
-	cfg := node.Config{Command: e.command, Engine: e.engine, Ports: &e.ports, Listen: &e.listen, Streams: &e.streams.Streams, Ingest: e.sources, Count: e.sources}
+	cfg := node.Config{Command: e.command, Engine: e.engine, Ports: &e.ports, Keep: e.keep, Listen: &e.listen, Streams: &e.streams.Streams, Ingest: e.sources, Count: e.sources}
 	return a.runNode(ctx, t, cfg, func(n *node.Node) {
 		a.banner(n, why, streams)
 		a.tryNext(e.next...)

@@ -66,7 +66,7 @@ const (
 	DefaultQueueBytes  = 32 << 20
 	// DefaultPace trades latency at low rates for the price of a transaction, in
 	// CPU for everybody and, on the embedded broker, in memory for good.
-	DefaultPace = 200 * time.Millisecond
+	DefaultPace = 20 * time.Millisecond
 	// DefaultEagerEvents is worth a transaction of its own at any time.
 	DefaultEagerEvents = 2_000
 	// DefaultMaxEvents and DefaultMaxBytes are for a backlog. Apache Kafka takes some

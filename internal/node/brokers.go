@@ -50,7 +50,8 @@ func CheckEngine(engine, kafkaFrom string) error {
 // openBrokers opens the brokers at addrs: on free ports where another program was
 // faster to take a default one.
 func (n *Node) openBrokers(ctx context.Context, addrs []string) (err error) {
-	cfg := cluster.Config{Dir: n.home.dir, Addrs: addrs, Home: n.cfg.Env["KAFKA_HOME"], Progress: n.cfg.Progress, Log: n.Log, Died: n.brokerDied}
+	cfg := cluster.Config{Dir: n.home.dir, Addrs: addrs, Home: n.cfg.Env["KAFKA_HOME"], Progress: n.cfg.Progress, Log: n.Log, Died: n.brokerDied,
+		Retention: n.cfg.Keep.Time, LogSize: int64(n.cfg.Keep.Size)}
 	if n.cfg.Engine == cluster.Apache {
 		if cfg.Cache, err = CacheDir(n.cfg.Env, runtime.GOOS); err != nil {
 			return err

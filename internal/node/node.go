@@ -36,6 +36,7 @@ type Config struct {
 	Target *Target
 	Engine string // of the brokers; empty for no brokers and no Redis here
 	Ports  *Ports
+	Keep   Keep
 
 	Ingest, Count []Source // what is produced and counted here
 	Group         string   // that counts; empty for the source's own

@@ -130,7 +130,7 @@ func (c *Cluster) layout(p program) error {
 			return fmt.Errorf("make the broker's directory: %w", err)
 		}
 		n := &node{id: int32(i + 1), addr: c.cfg.Addrs[i], dir: dir, program: p, bound: c.cfg.Bound, log: c.cfg.Log, died: c.died, edit: c.cfg.Edit}
-		if err := os.WriteFile(n.config(), properties(n, controllers[i], strings.Join(voters, ","), c.cfg.Properties), 0o600); err != nil {
+		if err := os.WriteFile(n.config(), properties(n, controllers[i], strings.Join(voters, ","), c.cfg.Retention, c.cfg.Properties), 0o600); err != nil {
 			return fmt.Errorf("write the broker's configuration: %w", err)
 		}
 		c.nodes[i] = n

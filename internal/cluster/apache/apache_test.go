@@ -350,9 +350,12 @@ func TestClusterID(t *testing.T) {
 
 func TestPropertiesEscape(t *testing.T) {
 	n := &node{id: 1, addr: "127.0.0.1:1", dir: `C:\weir`}
-	p := string(properties(n, "127.0.0.1:2", "1@127.0.0.1:2", map[string]string{"num.partitions": "1"}))
+	p := string(properties(n, "127.0.0.1:2", "1@127.0.0.1:2", time.Hour, map[string]string{"num.partitions": "1"}))
 	if !strings.Contains(p, `C:\\weir`) {
 		t.Error("a backslash is not escaped")
+	}
+	if !strings.Contains(p, "\nlog.retention.ms=3600000\n") {
+		t.Error("the retention is missing")
 	}
 	if !strings.Contains(p, "\nnum.partitions=1\n") {
 		t.Error("a given property does not win")

@@ -75,7 +75,7 @@ func TestComposeSettings(t *testing.T) {
 	}
 	shared := settings(t, block(t, lines, "x-broker-settings:"))
 	want := map[string]string{}
-	for _, l := range strings.Split(string(properties(&node{id: 1, addr: "a:1", dir: "d"}, "a:2", "1@a:2", nil)), "\n") {
+	for _, l := range strings.Split(string(properties(&node{id: 1, addr: "a:1", dir: "d"}, "a:2", "1@a:2", 0, nil)), "\n") {
 		if k, v, ok := strings.Cut(l, "="); ok {
 			want[k] = v
 		}

@@ -12,7 +12,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/weir-project/weir/internal/atomicfile"
 )
@@ -20,8 +22,9 @@ import (
 //go:embed broker.properties
 var shared string
 
-// properties returns the server.properties of one node. more is added, and wins.
-func properties(n *node, controller, voters string, more map[string]string) []byte {
+// properties returns the server.properties of one node. keep is how long topics keep
+// records that do not say, 0 for Kafka's own. more is added, and wins.
+func properties(n *node, controller, voters string, keep time.Duration, more map[string]string) []byte {
 	p := map[string]string{
 		"node.id":                  fmt.Sprint(n.id),
 		"controller.quorum.voters": voters,
@@ -33,6 +36,9 @@ func properties(n *node, controller, voters string, more map[string]string) []by
 		if k, v, ok := strings.Cut(strings.TrimSpace(line), "="); ok && !strings.HasPrefix(k, "#") {
 			p[k] = v
 		}
+	}
+	if keep > 0 {
+		p["log.retention.ms"] = strconv.FormatInt(keep.Milliseconds(), 10)
 	}
 	maps.Copy(p, more)
 	if n.edit != nil {

@@ -287,6 +287,7 @@ func (c *Cluster) options() []kfake.Opt {
 		}),
 		kfake.BrokerConfigs(map[string]string{
 			"log.segment.bytes": strconv.FormatInt(c.cfg.segmentBytes, 10),
+			"log.retention.ms":  strconv.FormatInt(cmp.Or(c.cfg.Retention, week).Milliseconds(), 10),
 			// The module's own cleaner compacts in place, which a crash turns into a
 			// loss, and its retention applies to compacted topics and can empty a
 			// partition, which then starts again at offset 0. A hundred years.

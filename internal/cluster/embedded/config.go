@@ -20,15 +20,18 @@ import (
 // Size is the number of brokers in a cluster, with ids 0 to Size-1.
 const Size = 3
 
+// week is Kafka's default retention.
+const week = 7 * 24 * time.Hour
+
+// defaultLogSize holds more than a day of the live streams.
+const defaultLogSize = 4 << 30
+
 // Config says where a cluster lives and what it may use.
 type Config = local.Config
 
 // config is Config with what only tests set.
 type config struct {
 	Config
-	// logCap is the most bytes that the partitions may hold on disk together, beyond
-	// which Run deletes the oldest segments. Compacted topics count, and lose nothing for it.
-	logCap int64
 	// segmentBytes is the size at which a partition starts a new file, for topics
 	// that do not say. Retention deletes whole files.
 	segmentBytes int64
@@ -61,7 +64,7 @@ func (c config) withDefaults() (config, error) {
 		return c, err
 	}
 	c.Log = cmp.Or(c.Log, slog.New(slog.DiscardHandler))
-	c.logCap = cmp.Or(c.logCap, 1<<30)
+	c.LogSize = cmp.Or(c.LogSize, defaultLogSize)
 	c.segmentBytes = cmp.Or(c.segmentBytes, 8<<20)
 	c.archiveFile = cmp.Or(c.archiveFile, archiveFileSize)
 	c.maxBatches = cmp.Or(c.maxBatches, 300_000)

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // kcat runs kcat, or skips the test.
@@ -70,5 +71,56 @@ func TestKcat(t *testing.T) {
 	}
 	if got := lines(kcat(t, "", "-C", "-b", all, "-t", "t", "-e", "-q", "-o", "-2")); len(got) != 6 { // the last offset is a transaction marker
 		t.Errorf("the last record of each partition: %q", got)
+	}
+}
+
+// What is archived is read by librdkafka: from the beginning, from an offset, from a time, and in a group.
+func TestKcatReadsTheArchive(t *testing.T) {
+	c := tuned(t, small(t.TempDir()))
+	createTopic(t, c.Addrs(), "t", 1, nil)
+	all := strings.Join(c.Addrs(), ",")
+	kcat(t, "", "-L", "-b", all) // skips
+	truth := written(t, c.Addrs(), 400, 7, time.Now().Add(time.Hour))
+	enforce(t, c)
+	archivedTo(t, c)
+	lines := func(w []told) (out string) {
+		for _, r := range w {
+			out += fmt.Sprintf("%d %d %d %d\n", r.offset, r.at, len(r.value), len(r.headers))
+		}
+		return out
+	}
+	// %S is -1 for a null value.
+	for i := range truth {
+		if truth[i].value == nil {
+			truth[i].value = []byte{}
+		}
+	}
+	read := func(args ...string) string {
+		out := kcat(t, "", append([]string{"-b", all, "-e", "-q", "-X", "isolation.level=read_committed", "-f", "%o %T %S %h\\n"}, args...)...)
+		var all strings.Builder
+		for l := range strings.Lines(strings.ReplaceAll(out, " -1 ", " 0 ")) {
+			f := strings.Fields(l)
+			n := 0
+			if len(f) > 3 {
+				n = strings.Count(f[3], ",") + 1
+			}
+			fmt.Fprintf(&all, "%s %s %s %d\n", f[0], f[1], f[2], n)
+		}
+		return all.String()
+	}
+	mid := len(truth) / 2
+	at := slices.IndexFunc(truth, func(w told) bool { return w.at >= truth[mid].at })
+	for what, tc := range map[string]struct {
+		args []string
+		want []told
+	}{
+		"the beginning": {[]string{"-C", "-t", "t", "-o", "beginning"}, truth},
+		"an offset":     {[]string{"-C", "-t", "t", "-p", "0", "-o", fmt.Sprint(truth[mid].offset)}, truth[mid:]},
+		"a time":        {[]string{"-C", "-t", "t", "-o", fmt.Sprint("s@", truth[mid].at)}, truth[at:]},
+		"a group":       {[]string{"-X", "auto.offset.reset=earliest", "-G", "g", "t"}, truth},
+	} {
+		if got, want := read(tc.args...), lines(tc.want); got != want {
+			t.Errorf("from %s kcat reads %d lines, want %d", what, strings.Count(got, "\n"), strings.Count(want, "\n"))
+		}
 	}
 }

@@ -64,7 +64,7 @@ func (c *Cluster) Enforce(ctx context.Context) error {
 		}
 	}
 	c.trim.forget(parts)
-	fit(parts, c.cfg.logCap, c.cfg.maxBatches)
+	fit(parts, c.cfg.LogSize, c.cfg.maxBatches)
 	for i := range parts {
 		errs = append(errs, c.deleteTo(&parts[i]))
 	}

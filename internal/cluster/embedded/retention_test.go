@@ -140,7 +140,7 @@ func TestRunAppliesRetention(t *testing.T) {
 func TestTheLogHasACap(t *testing.T) {
 	const total = 1 << 20
 	dir := t.TempDir()
-	cfg := config{Config: Config{Dir: dir}, logCap: total, segmentBytes: 64 << 10}
+	cfg := config{Config: Config{Dir: dir, LogSize: total}, segmentBytes: 64 << 10}
 	c := tuned(t, cfg)
 	createTopic(t, c.Addrs(), "big", 2, nil)
 	createTopic(t, c.Addrs(), "cursors", 1, map[string]*string{"cleanup.policy": ptr("compact")})
@@ -401,5 +401,35 @@ func TestLogDirsTellTheDisk(t *testing.T) {
 	}
 	if !found {
 		t.Errorf("%d bytes of a.b-c_d/1 are not in %+v", want, resp.Dirs)
+	}
+}
+
+// The brokers' retention rules topics that have none of their own.
+func TestTheBrokersRetention(t *testing.T) {
+	c := open(t, Config{Dir: t.TempDir(), Retention: time.Minute})
+	createTopic(t, c.Addrs(), "brokers", 1, nil)
+	createTopic(t, c.Addrs(), "own", 1, map[string]*string{"retention.ms": ptr("36000000")})
+	cl := client(t, c.Addrs(), manual())
+	for _, topic := range []string{"brokers", "own"} {
+		for _, age := range []time.Duration{time.Hour, 0} {
+			if err := cl.ProduceSync(testCtx(t), &kgo.Record{Topic: topic, Timestamp: time.Now().Add(-age)}).FirstErr(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	enforce(t, c)
+	for topic, want := range map[string]int64{"brokers": 1, "own": 0} {
+		if s, e := window(t, c, topic, 0); s != want || e != 2 {
+			t.Errorf("%s holds %d to %d, want %d to 2", topic, s, e, want)
+		}
+	}
+	described, err := kadm.NewClient(cl).DescribeTopicConfigs(testCtx(t), "brokers")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range described[0].Configs {
+		if s.Key == "retention.ms" && s.MaybeValue() != "60000" {
+			t.Errorf("retention.ms of the topic is %s", s.MaybeValue())
+		}
 	}
 }

@@ -41,6 +41,12 @@ type Config struct {
 	// Log reports what cannot be returned; nil discards.
 	Log *slog.Logger
 
+	// Retention is the brokers' log.retention.ms, which rules topics without a retention.ms of
+	// their own; 0 means Kafka's 7 days.
+	Retention time.Duration
+	// LogSize is the most bytes that the log of embedded brokers takes, all partitions together;
+	// 0 means 4 GiB. The oldest records go first, except those of compacted topics.
+	LogSize int64
 	// CheckEvery is how often embedded brokers apply retention; 0 means every 10 s.
 	CheckEvery time.Duration
 

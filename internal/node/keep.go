@@ -1,0 +1,87 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/weir-project/weir/internal/cli"
+	"github.com/weir-project/weir/internal/cluster"
+)
+
+// Keep says how much of the log the brokers keep. Zero values are the brokers' own.
+type Keep struct {
+	Time time.Duration // retention of topics that have none of their own
+	Size Bytes         // of the whole log, embedded brokers only
+}
+
+// The least that is kept: an ingester that starts again looks back at its last minutes.
+const (
+	leastTime = 10 * time.Minute
+	leastSize = 64 << 20
+)
+
+// Check refuses what the brokers cannot do. kafkaFrom names an existing cluster, and timeFrom
+// and sizeFrom what was given, each empty for none.
+func (k Keep) Check(engine, kafkaFrom, timeFrom, sizeFrom string) error {
+	for _, from := range []string{timeFrom, sizeFrom} {
+		if from != "" && kafkaFrom != "" {
+			return cli.UsageError("leave out one of them; weir topics alter changes what a topic of that cluster keeps",
+				"%s is for brokers that weir starts, and %s names others", from, kafkaFrom)
+		}
+	}
+	switch {
+	case timeFrom != "" && k.Time < leastTime:
+		return cli.UsageError("give 24h, for example", "%s %v is less than %v, which an ingester that starts again looks back", timeFrom, k.Time, leastTime)
+	case sizeFrom != "" && engine == cluster.Apache:
+		return cli.UsageError("use --retention, or set retention.bytes of a topic, which holds for each of its partitions",
+			"%s is for the embedded brokers: Apache Kafka has no limit for the whole log", sizeFrom)
+	case sizeFrom != "" && k.Size < leastSize:
+		return cli.UsageError("give 4GiB, for example", "%s %s is less than %s", sizeFrom, k.Size, Bytes(leastSize))
+	}
+	return nil
+}
+
+// Bytes is a number of bytes. It implements pflag.Value.
+type Bytes int64
+
+// units are the suffixes of Bytes, the longest of each kind first.
+var units = []struct {
+	name  string
+	bytes int64
+}{{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"GB", 1e9}, {"MB", 1e6}, {"kB", 1e3}, {"B", 1}, {"", 1}}
+
+func (b Bytes) String() string {
+	for _, u := range units {
+		if n := int64(b); n != 0 && n%u.bytes == 0 {
+			return strconv.FormatInt(n/u.bytes, 10) + u.name
+		}
+	}
+	return ""
+}
+
+// Set takes a whole number with a unit (B, kB, MB, GB, KiB, MiB, GiB) or without one.
+func (b *Bytes) Set(s string) error {
+	for _, u := range units {
+		number, ok := strings.CutSuffix(s, u.name)
+		if !ok {
+			continue
+		}
+		n, err := strconv.ParseInt(strings.TrimSpace(number), 10, 64)
+		switch {
+		case err != nil || n < 0:
+			return errors.New("want a whole number with a unit, such as 4GiB or 500MB")
+		case n > math.MaxInt64/u.bytes:
+			return fmt.Errorf("%s is too large", s)
+		}
+		*b = Bytes(n * u.bytes)
+		return nil
+	}
+	return nil
+}
+
+// Type names the value in the help.
+func (*Bytes) Type() string { return "bytes" }
