@@ -64,8 +64,8 @@ type Topics struct {
 const (
 	DefaultQueueEvents = 50_000
 	DefaultQueueBytes  = 32 << 20
-	// DefaultPace trades latency at low rates for the price of a transaction, in
-	// CPU for everybody and, on the embedded broker, in memory for good.
+	// DefaultPace trades latency at low rates for the price of a transaction: with ten
+	// times as much, events take ten times as long to be counted, and half of the CPU.
 	DefaultPace = 20 * time.Millisecond
 	// DefaultEagerEvents is worth a transaction of its own at any time.
 	DefaultEagerEvents = 2_000

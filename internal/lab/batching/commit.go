@@ -37,6 +37,10 @@ const (
 	commitTime     = 3 * time.Second
 )
 
+// commitPace is the pace of the adaptive way: ten times weir's default, so that what commits cost
+// can be told from what events cost.
+const commitPace = 200 * time.Millisecond
+
 // commitSeen is what was seen of one way under one load, all rounds together.
 type commitSeen struct {
 	of       committing
@@ -63,11 +67,11 @@ func (o *commitSeen) cpuPerEvent() float64 {
 	return float64(o.cpu.Microseconds()) / float64(max(1, o.events))
 }
 
-// mostCommits bounds the commits of weir's own pace: they are a pace apart, unless
+// mostCommits bounds the commits of the adaptive way: they are a pace apart, unless
 // enough events wait. Nothing says how long a busy machine takes for all, so that
 // time is what was measured: from the first event to the last that could be read.
 func (o *commitSeen) mostCommits() int64 {
-	return int64(o.running/ingest.DefaultPace) + o.events/ingest.DefaultEagerEvents + 2*max(1, int64(o.seconds/commitTime.Seconds()))
+	return int64(o.running/commitPace) + o.events/ingest.DefaultEagerEvents + 2*max(1, int64(o.seconds/commitTime.Seconds()))
 }
 
 // commits measures the ways in turns, under a low and a high load.
@@ -107,7 +111,7 @@ func (x *run) commit(ctx context.Context, o *commitSeen, show bool) (err error) 
 		return err
 	}
 	src := &pacedSource{events: x.made[:int(o.rate*commitTime.Seconds())], rate: o.rate, every: commitEvery[o.of], lead: time.Second, cpu: x.cpu}
-	cfg := ingest.Config{Kafka: x.kafka, Source: src, Topics: ingest.Topics{Data: topic, DeadLetter: letters}, Log: x.b.Log}
+	cfg := ingest.Config{Kafka: x.kafka, Source: src, Topics: ingest.Topics{Data: topic, DeadLetter: letters}, Pace: commitPace, Log: x.b.Log}
 	if src.every > 0 { // what is handed over is committed at once: the source keeps the time
 		cfg.Pace, cfg.EagerEvents = time.Microsecond, 1
 	}
