@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/weir-project/weir/internal/atomicfile"
+	"github.com/weir-project/weir/internal/crash"
 )
 
 // The archive is the older part of the partitions' logs. The module keeps an entry in memory
@@ -321,6 +322,7 @@ func (a *archive) append(p partition, id uuid, start int64, batches [][]byte) er
 			return err
 		}
 		part = &archived{id: id, start: start}
+		crash.Here("archive: begun")
 	case part.end() == first: // else there is a gap, and a new file
 		if f = part.files[len(part.files)-1]; f.full || f.size >= a.fileSize {
 			f = nil
@@ -341,6 +343,7 @@ func (a *archive) append(p partition, id uuid, start int64, batches [][]byte) er
 			return err
 		}
 	}
+	crash.Here("archive: written")
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, raw := range batches {
@@ -373,7 +376,11 @@ func writeAt(path string, size int64, parts [][]byte) error {
 	err = f.Truncate(size)
 	for _, part := range parts {
 		if err == nil {
-			_, err = f.WriteAt(part, size)
+			_, err = f.WriteAt(part[:len(part)/2], size)
+			crash.Here("archive: half a batch written")
+			if err == nil {
+				_, err = f.WriteAt(part[len(part)/2:], size+int64(len(part)/2))
+			}
 			size += int64(len(part))
 		}
 	}

@@ -212,6 +212,43 @@ func TestWhatIsArchivedStaysAsItWas(t *testing.T) {
 	times(t, c.Addrs(), truth)
 }
 
+// A process that dies at any moment of the move, with an archive and without one, loses nothing and doubles nothing.
+func TestTheMoveToTheArchiveIsKilled(t *testing.T) {
+	for _, point := range []string{"archive: begun", "archive: half a batch written", "archive: written", "archive: not yet deleted from the brokers"} {
+		t.Run(strings.TrimPrefix(point, "archive: "), func(t *testing.T) {
+			t.Parallel()
+			seed := rand.Uint64()
+			t.Logf("seed %d", seed)
+			dir := t.TempDir()
+			var truth []told
+			for round := range uint64(2) {
+				c := tuned(t, small(dir))
+				if round == 0 {
+					createTopic(t, c.Addrs(), "t", 1, nil)
+				}
+				truth = append(truth, written(t, c.Addrs(), 150, seed+round, hourAgo())...)
+				if err := c.Close(); err != nil {
+					t.Fatal(err)
+				}
+				if round == 0 || point != "archive: begun" { // which is passed once
+					start(t, dir, nil, point).wait()
+				}
+				c = tuned(t, small(dir))
+				holds(t, c.Addrs(), truth, seed)
+				if d := c.Damage(); len(d) > 0 {
+					t.Errorf("reported: %q", d)
+				}
+				enforce(t, c)
+				archivedTo(t, c)
+				holds(t, c.Addrs(), truth, seed)
+				if err := c.Close(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
 // times compares what ListOffsets says of times, and of where the log begins, with what was written.
 func times(t *testing.T, addrs []string, truth []told) {
 	t.Helper()

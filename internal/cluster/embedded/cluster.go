@@ -354,6 +354,8 @@ func (c *Cluster) shutdown() error {
 	c.stopMending()
 	c.mending.Wait()
 	c.markClosed()
+	c.trim.mu.Lock() // what Enforce writes is written, or not begun, before another process may open the directory
+	defer c.trim.mu.Unlock()
 	// New clients first, then the module: what it has read it answers or drops.
 	err := c.unload(c.detach())
 	if e := c.failed.Load(); e != nil {

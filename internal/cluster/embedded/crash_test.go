@@ -39,12 +39,21 @@ func child() bool {
 			}
 		})
 	}
-	c, err := Open(context.Background(), Config{Dir: dir, Addrs: strings.Split(os.Getenv("WEIR_TEST_CLUSTER_ADDRS"), ",")})
+	cfg := config{Config: Config{Dir: dir, Addrs: strings.Split(os.Getenv("WEIR_TEST_CLUSTER_ADDRS"), ",")}}
+	archives := strings.HasPrefix(os.Getenv("WEIR_TEST_CLUSTER_DIES_AT"), "archive: ")
+	if archives {
+		cfg.maxBatches = small(dir).maxBatches
+	}
+	c, err := newCluster(context.Background(), cfg)
 	if err != nil {
 		fmt.Println("error", err)
 		os.Exit(1)
 	}
 	fmt.Println(strings.Join(c.Addrs(), ","))
+	if archives {
+		fmt.Println("error", c.Enforce(context.Background()))
+		os.Exit(1)
+	}
 	select {}
 }
 

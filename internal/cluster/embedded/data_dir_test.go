@@ -8,6 +8,23 @@ import (
 	"testing"
 )
 
+// The version before opens, and from then on is refused by itself.
+func TestTheVersionBeforeIsOpened(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, formatName), []byte(`{"format":1,"wrote":"weir"}`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	d, err := openDataDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.close(true)
+	raw, err := os.ReadFile(filepath.Join(dir, formatName))
+	if err != nil || !strings.Contains(string(raw), `"format":2`) {
+		t.Errorf("%s, %v", raw, err)
+	}
+}
+
 func TestADirectoryHasOneOwner(t *testing.T) {
 	dir := t.TempDir()
 	p := start(t, dir, nil, "")
