@@ -16,11 +16,13 @@ import (
 // OffsetKind is which offsets of logs are asked for.
 type OffsetKind int
 
-// Values of an OffsetKind. Those of ListOffsets' timestamp are below 0.
+// Values of an OffsetKind. All but LastStable are timestamps of a ListOffsets request.
 const (
 	LogStarts  OffsetKind = -2 // the first that is retained
 	LogEnds    OffsetKind = -1 // the high watermark
 	LastStable OffsetKind = 0  // below it no transaction is open
+	// FirstRecords are the first records that are retained, with their timestamps.
+	FirstRecords OffsetKind = 1
 )
 
 // Offsets lists offsets of all partitions that metadata names, asking their leaders

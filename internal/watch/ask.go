@@ -78,14 +78,14 @@ func (w *Watcher) ask(ctx context.Context, wg *sync.WaitGroup) {
 		if err != nil {
 			return func() { w.noTopics(err) }, w.cfg.Interval
 		}
-		ends := w.cfg.Inspector.Offsets(ctx, meta, inspect.LogEnds)
-		var starts kadm.ListedOffsets
+		b := logBounds{ends: w.cfg.Inspector.Offsets(ctx, meta, inspect.LogEnds)}
 		if time.Since(startsAt) >= brokersEvery {
-			starts = w.cfg.Inspector.Offsets(ctx, meta, inspect.LogStarts)
+			b.starts = w.cfg.Inspector.Offsets(ctx, meta, inspect.LogStarts)
+			b.firsts = w.cfg.Inspector.Offsets(ctx, meta, inspect.FirstRecords)
 			startsAt = time.Now()
 		}
 		at := time.Now()
-		return func() { w.applyTopics(at, meta, ends, starts) }, w.cfg.Interval
+		return func() { w.applyTopics(at, meta, b) }, w.cfg.Interval
 	})
 	turn := 0
 	loop(aboutGroups, nil, func(ctx context.Context) (func(), time.Duration) {

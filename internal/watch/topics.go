@@ -24,6 +24,7 @@ type pastTopic struct {
 type pastPartition struct {
 	Lane        // its Rate is left out
 	known bool  // an end was reported once
+	first int64 // timestamp of its first record
 	rate  track // of a stream's topic
 }
 
@@ -33,9 +34,12 @@ func (w *Watcher) noTopics(err error) {
 	w.changeTopics(func(_ string, t *Topic) { t.Rate = 0 })
 }
 
-// applyTopics makes the topics from an answer. starts is nil where it was not asked for.
-func (w *Watcher) applyTopics(at time.Time, meta kadm.Metadata, ends, starts kadm.ListedOffsets) {
-	w.failed[aboutTopics], w.known[aboutTopics] = silent(meta, ends), true
+// logBounds are where logs end and begin, and their first records. What was not asked for is nil.
+type logBounds struct{ ends, starts, firsts kadm.ListedOffsets }
+
+// applyTopics makes the topics from an answer.
+func (w *Watcher) applyTopics(at time.Time, meta kadm.Metadata, b logBounds) {
+	w.failed[aboutTopics], w.known[aboutTopics] = silent(meta, b.ends), true
 	w.next.Cluster.ID, w.next.Cluster.Controller = meta.Cluster, meta.Controller
 	w.next.Cluster.TopicsTime = millis(at)
 	leads := map[int32]int{}
@@ -46,7 +50,7 @@ func (w *Watcher) applyTopics(at time.Time, meta kadm.Metadata, ends, starts kad
 			past = &pastTopic{partitions: map[int32]*pastPartition{}}
 			w.topics[name] = past
 		}
-		topics[name] = w.topic(at, m, past, ends[name], starts[name], leads)
+		topics[name] = w.topic(at, m, past, b, leads)
 	}
 	maps.DeleteFunc(w.topics, func(name string, _ *pastTopic) bool { return topics[name] == nil })
 	w.next.Topics = topics
@@ -70,8 +74,8 @@ func (w *Watcher) changeTopics(change func(name string, t *Topic)) {
 }
 
 // topic sums up one topic and notes its leaders.
-func (w *Watcher) topic(now time.Time, m kadm.TopicDetail, past *pastTopic,
-	ends, starts map[int32]kadm.ListedOffset, leads map[int32]int) *Topic {
+func (w *Watcher) topic(now time.Time, m kadm.TopicDetail, past *pastTopic, b logBounds, leads map[int32]int) *Topic {
+	ends, starts, firsts := b.ends[m.Topic], b.starts[m.Topic], b.firsts[m.Topic]
 	t := &Topic{Partitions: len(m.Partitions), Internal: m.IsInternal, Bytes: -1}
 	was := w.next.Topics[m.Topic]
 	if was != nil {
@@ -100,6 +104,12 @@ func (w *Watcher) topic(now time.Time, m kadm.TopicDetail, past *pastTopic,
 		}
 		if o, ok := starts[id]; ok && o.Err == nil {
 			part.Start = o.Offset
+		}
+		if o, ok := firsts[id]; ok && o.Err == nil {
+			part.first = o.Timestamp
+		}
+		if part.first > 0 && (t.Oldest == 0 || part.first < t.Oldest) {
+			t.Oldest = part.first
 		}
 		if o, ok := ends[id]; ok && o.Err == nil {
 			part.End, part.known = o.Offset, true
