@@ -67,10 +67,8 @@ func (a *app) printTopic(d inspect.TopicDetail) error {
 		}
 	}
 	return a.writeOne(d, func() string {
-		last := "none"
-		if !d.LastRecord.IsZero() {
-			last = cli.AgoText(d.LastRecord, time.Now())
-		}
-		return fmt.Sprintf("%s: %s messages, %s, last record %s", visible.Text(d.Name), cli.Thousands(d.Messages), cli.SizeOrUnknown(d.Bytes), last)
+		now := time.Now()
+		return fmt.Sprintf("%s: %s messages, %s, first record %s, last record %s", visible.Text(d.Name), cli.Thousands(d.Messages),
+			cli.SizeOrUnknown(d.Bytes), agoOrNone(d.FirstRecord, now), agoOrNone(d.LastRecord, now))
 	}, partitions, groups, settings)
 }

@@ -145,10 +145,10 @@ type Topic struct {
 	UnderReplicated int `json:"under_replicated"`
 	// Messages is the number of offsets retained: markers of transactions count.
 	Messages int64    `json:"messages"`
-	Bytes    int64    `json:"bytes"` // -1 where it is unknown
-	Rate     float64  `json:"rate"`  // offsets/s
+	Bytes    int64    `json:"bytes"`  // -1 where it is unknown
+	Rate     float64  `json:"rate"`   // offsets/s
 	Oldest   int64    `json:"oldest"` // timestamp of the oldest first record of its partitions, in Unix milliseconds, 0 for none
-	Last     int64    `json:"last"`  // when the end last moved, in Unix milliseconds, 0 for not since the watch began
+	Last     int64    `json:"last"`   // when the end last moved, in Unix milliseconds, 0 for not since the watch began
 	Groups   []string `json:"groups"`
 	Lag      int64    `json:"lag"` // the largest of its groups, finished replays aside
 	Internal bool     `json:"internal"`
