@@ -247,6 +247,9 @@ func (k *killRun) topic(name string, addresses []string) []stored {
 	if code != cli.ExitOK {
 		k.t.Fatalf("weir messages %s: exit code %d: %s", name, code, stderr)
 	}
+	if stderr != "" {
+		k.t.Logf("weir messages %s: %d lines, and: %s", name, strings.Count(stdout, "\n"), stderr)
+	}
 	var all []stored
 	for line := range strings.Lines(stdout) {
 		var s stored
