@@ -55,13 +55,15 @@ func (u *Upstream) serve(ctx context.Context, b *Bench, rate float64, faults *si
 	if err != nil {
 		return err
 	}
-	timeline, err := simulate.OpenTimeline(simulate.TimelineConfig{World: fmt.Sprintf("bluesky:%d", seed), Rate: rate, Variant: simulate.MixOf(collections),
+	timeline, err := simulate.OpenTimeline(simulate.TimelineConfig{World: fmt.Sprintf("bluesky:%d", seed), Rate: rate,
+		Variant: simulate.MixOf(collections),
 		History: -time.Second, Limit: u.limit, Log: b.cfg.Log})
 	if err != nil {
 		return errors.Join(err, first.Close())
 	}
 	defer timeline.Close()
-	server, err := simulate.NewBluesky(simulate.ServerConfig{World: simulate.NewWorld(seed), Timeline: timeline, Faults: faults, Log: b.cfg.Log})
+	server, err := simulate.NewBluesky(simulate.ServerConfig{World: simulate.NewWorld(seed), Timeline: timeline, Faults: faults,
+		Log: b.cfg.Log})
 	if err != nil {
 		return errors.Join(err, first.Close())
 	}
@@ -120,7 +122,8 @@ func (l *begunListener) Accept() (c net.Conn, err error) {
 // Follow calls fn from one goroutine with every committed record of a topic, from the first on,
 // until the check ends.
 func (b *Bench) Follow(ctx context.Context, topic string, fn func(*kgo.Record)) error {
-	cl, err := b.Kafka.NewClient(kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchIsolationLevel(kgo.ReadCommitted()))
+	cl, err := b.Kafka.NewClient(kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()))
 	if err != nil {
 		return err
 	}

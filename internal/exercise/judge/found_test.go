@@ -1,0 +1,78 @@
+package judge
+
+import (
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/weir-project/weir/internal/exercise/program"
+)
+
+// The reason and the hint follow what the program printed last.
+func TestWhyEnded(t *testing.T) {
+	failed := program.Exit{Code: 1}
+	for _, x := range []struct {
+		output []string
+		exit   program.Exit
+		want   string
+	}{
+		{[]string{"  File \"main.py\", line 34", "    while running", "SyntaxError: expected ':'"}, failed, "not valid"},
+		{[]string{"ModuleNotFoundError: No module named 'websockets'"}, failed, "not installed"},
+		{[]string{"Error: Cannot find module 'kafkajs'", "    at Function.load", "Node.js v20.20.2"}, failed, "not installed"},
+		{[]string{"KeyError: 'KAFKA_BROKERS'"}, failed, "no variable KAFKA_BROKERS"},
+		{[]string{"KeyError: 'commit'"}, failed, "An error that the program does not handle"},
+		{[]string{"ConnectionRefusedError: [Errno 111] Connection refused"}, failed, "No server listens"},
+		{[]string{"2026/11/29 dial tcp 127.0.0.1:9092: connect: connection refused"}, failed, "No server listens"},
+		{nil, program.Exit{}, "until it is asked to stop, because a stream has no end"},
+		{nil, program.Exit{Code: -1, Signal: "killed"}, "An error that the program does not handle"},
+	} {
+		why, hint := whyEnded(complaint(x.output, x.exit), x.exit)
+		if !strings.Contains(why, x.want) || hint == "" {
+			t.Errorf("%q, %v: %q, %q", x.output, x.exit, why, hint)
+		}
+	}
+}
+
+// A client that waits no longer for a change that was stopped is noticed; one that weir itself
+// cuts off is not.
+func TestProxyLeft(t *testing.T) {
+	for _, leaves := range []bool{true, false} {
+		redis, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer redis.Close()
+		p, err := openProxy("127.0.0.1:0", redis.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		stopped := p.Before()
+		client, err := net.Dial("tcp", p.Addr())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close()
+		if _, err := client.Write([]byte("*2\r\n$4\r\nINCR\r\n$1\r\nx\r\n")); err != nil {
+			t.Fatal(err)
+		}
+		<-stopped
+		if p.Left() {
+			t.Error("the client has left before it did")
+		}
+		if leaves {
+			_ = client.Close()
+			for deadline := time.Now().Add(time.Minute); !p.Left(); time.Sleep(time.Millisecond) {
+				if time.Now().After(deadline) {
+					t.Fatal("a client that has left is not noticed")
+				}
+			}
+		}
+		if err := p.Close(); err != nil { // waits for all connections
+			t.Error(err)
+		}
+		if p.Left() != leaves {
+			t.Errorf("left: %v, want %v", p.Left(), leaves)
+		}
+	}
+}
