@@ -87,9 +87,8 @@ func (b *Bench) onlySome(s *Sample, parts []int32, want Counts) *Finding {
 		Why: fmt.Sprintf("The counts are those of the %d events of %s; the topic has %d events. ", b.Truth.In(parts...).Sum(),
 			partitionNames(parts), want.Sum()),
 	}
-	if s.Group != "" && s.Lag(b.Truth) == 0 {
-		f.Why += fmt.Sprintf("The group %s has committed offsets at the end of every partition, so the program read the other partitions, "+
-			"too, and skipped their events.",
+	if owned(s) {
+		f.Why += fmt.Sprintf("The group %s has given every partition to the program, so it got the other events, too, and skipped them.",
 			visible.Text(s.Group))
 		f.Hint = "An offset counts within its partition. A program that stores offsets needs a stored offset for each partition."
 		return f

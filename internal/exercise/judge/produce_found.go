@@ -46,7 +46,7 @@ func (b *Bench) nothingStored(ctx context.Context) error {
 	b.Check(false, "the program writes to OUTPUT_TOPIC", "records", "none")
 	f := &Finding{Headline: fmt.Sprintf("the topic %s is empty: the program wrote no record", b.Output), Evidence: []exercise.Evidence{},
 		Why: "The program connected to the stream and ran, but not one record arrived in Kafka. It does not call produce, " +
-			"or waits somewhere, or has a wrong address of Kafka.",
+			"or waits somewhere, or has a wrong address or topic.",
 		Hint: "Write each event whose `kind` is commit to OUTPUT_TOPIC, at the brokers of KAFKA_BROKER. Look at the errors that the " +
 			"producer reports for each record."}
 	ends, err := b.Admin.ListEndOffsets(ctx)
