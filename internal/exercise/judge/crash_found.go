@@ -89,9 +89,10 @@ func (b *Bench) lostFinding(a *aftermath, lost int64) *Finding {
 	p, moved := b.lastMoved(a.at)
 	switch {
 	case a.on:
-		f.Why = "The program ran on after Redis restarted, and never counted these events. " +
-			"So it ignores an error of Redis, or stops to repeat a change after some time, and goes on to the next event."
-		f.Hint = "Repeat the change until Redis confirms it, and only then go on to the next event and commit."
+		f.Why = "The program ran on after Redis restarted, and never counted these events. There are two ways to get there: " +
+			"it goes on to the next event after an error of Redis, or it stores the offset of an event before it counts it, " +
+			"and takes the event for a counted one when it tries again."
+		f.Hint = "Repeat the change until Redis confirms it, and only then go on to the next event. Count, and store the offset, in one step."
 	case moved && ahead > 0:
 		f.Evidence = append(f.Evidence, b.Evidence("the newest event below the committed offset; the group never reads it again", p,
 			a.at.Committed[p]-1))

@@ -76,3 +76,21 @@ func TestProxyLeft(t *testing.T) {
 		}
 	}
 }
+
+// A program that counted few events is not taken for one that began at the end of the topic.
+func TestOnlyLate(t *testing.T) {
+	want, late := Counts{"create": 1915, "update": 24, "delete": 61}, Counts{"create": 480, "update": 6, "delete": 14}
+	for _, x := range []struct {
+		counts Counts
+		only   bool
+	}{
+		{late, true},
+		{Counts{"create": 472, "update": 6, "delete": 12}, true},
+		{Counts{"create": 348, "update": 3, "delete": 14}, false}, // the events of one partition
+		{Counts{"create": 490, "update": 6, "delete": 14}, false}, // more than there are
+	} {
+		if got := onlyLate(x.counts, late, want); got != x.only {
+			t.Errorf("%v: %v", x.counts, got)
+		}
+	}
+}

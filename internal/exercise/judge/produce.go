@@ -189,11 +189,7 @@ func (b *Bench) endedInStream(up *Upstream, c *Copy, written *store, items []sim
 	first := slices.IndexFunc(items, func(it simulate.Item) bool { return it.Route != event.Data })
 	late := slices.ContainsFunc(items[first+1:], func(it simulate.Item) bool { return it.Route == event.Data && written.has(it.Identity) })
 	passed := tip - int64(first) - int64(streamRate*time.Since(c.Exit().At).Seconds())
-	if stored := int64(written.count()); tip-stored > lateTime*streamRate {
-		f.Why = fmt.Sprintf("The program was too slow: the stream had sent %d events, and %d were stored. A server closes the connection of "+
-			"a client that does not keep up.", tip, stored)
-		f.Hint = fmt.Sprintf("The stream sends %d events per second. Do not wait for each record, and do not sleep: the client writes in "+
-			"the background.", streamRate)
+	if b.tooSlow(f, up, c, written) {
 		return f
 	}
 	if first < 0 || tip <= int64(first) || late || passed > crashTime*streamRate {
@@ -208,4 +204,18 @@ func (b *Bench) endedInStream(up *Upstream, c *Copy, written *store, items []sim
 		"commit, so reading it fails."
 	f.Hint = "Look at the field `kind` first, and write only the events whose `kind` is commit."
 	return f
+}
+
+// tooSlow reports whether a program that ended was far behind the stream, and says so in the finding.
+func (b *Bench) tooSlow(f *Finding, up *Upstream, c *Copy, written *store) bool {
+	all, end := written.list(), c.Exit().At
+	ran, stored := end.Sub(up.BegunAt()).Seconds(), float64(len(all))
+	late := ran*streamRate-stored > lateTime*streamRate
+	if !late || stored == 0 || end.Sub(all[len(all)-1].At) > crashTime*time.Second { // it had stopped writing
+		return false
+	}
+	f.Why = fmt.Sprintf("The program was too slow: the stream sends %d events per second, and the program wrote %.0f per second. "+
+		"A server closes the connection of a client that does not keep up.", streamRate, stored/ran)
+	f.Hint = "Do not wait for each record, and do not sleep: the client writes in the background."
+	return true
 }

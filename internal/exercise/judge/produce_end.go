@@ -58,7 +58,9 @@ func (b *Bench) stopWriting(ctx context.Context, up *Upstream, c *Copy, written 
 		return err
 	}
 	if c.Over() {
-		return c.endedFinding()
+		f := c.endedFinding()
+		b.tooSlow(f, up, c, written)
+		return f
 	}
 	lifted := make(chan struct{})
 	go func() {

@@ -22,6 +22,7 @@ type Upstream struct {
 	mu     sync.Mutex
 	server *simulate.BlueskyServer
 	err    error
+	at     time.Time // of the first connection
 }
 
 // OpenStream serves the first limit events of the simulated Bluesky at a rate, with faults, which
@@ -69,7 +70,7 @@ func (u *Upstream) serve(ctx context.Context, b *Bench, rate float64, faults *si
 	}
 	defer server.Close()
 	u.mu.Lock()
-	u.server = server
+	u.server, u.at = server, time.Now()
 	u.mu.Unlock()
 	b.Mark("stream", "the program connects to the stream, which begins")
 	close(u.begun)
@@ -84,6 +85,13 @@ func (u *Upstream) Begun() bool {
 	default:
 		return false
 	}
+}
+
+// BegunAt is when the program connected for the first time.
+func (u *Upstream) BegunAt() time.Time {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.at
 }
 
 // Tip is how many events have happened, and Err why the stream failed.
