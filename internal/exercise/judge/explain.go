@@ -182,8 +182,8 @@ func (b *Bench) nothingCounted(ctx context.Context, s *Sample) (*Finding, error)
 		f.Hint = "Set group.id to GROUP from the environment, and subscribe to TOPIC."
 	case b.Proxy.Seen() == 0:
 		f.Headline = fmt.Sprintf("the group %s reads the topic, but the program never connected to Redis", visible.Text(s.Group))
-		f.Why = "The counts have to be in Redis, where they survive the program."
-		f.Hint = "Take the address of Redis from REDIS_URL."
+		f.Why = "The counts have to be in Redis. The program uses another address of Redis, or it waits or loops before it comes to the counting."
+		f.Hint = "Take the address of Redis from REDIS_URL. Print a line before and after each step, to see how far the program comes."
 	default:
 		f.Why = "The program is connected to Kafka and Redis, but has counted nothing."
 		f.Hint = "Look whether it gets records: print the first one. Look whether an error is ignored."

@@ -94,3 +94,28 @@ func TestOnlyLate(t *testing.T) {
 		}
 	}
 }
+
+// Only a program that wrote slowly until its end was too slow.
+func TestBehind(t *testing.T) {
+	begun := time.Unix(1_800_000_000, 0)
+	stored := func(n int, last time.Duration) []Stored {
+		all := make([]Stored, n)
+		all[n-1].At = begun.Add(last)
+		return all
+	}
+	for _, x := range []struct {
+		all       []Stored
+		end       time.Duration
+		perSecond float64
+		late      bool
+	}{
+		{stored(3000, 60*time.Second), 60 * time.Second, 50, true},
+		{stored(2400, 10*time.Second), 10 * time.Second, 240, false},
+		{stored(500, 2*time.Second), 60 * time.Second, 0, false}, // it waited for something
+		{nil, 60 * time.Second, 0, false},
+	} {
+		if per, late := behind(x.all, begun, begun.Add(x.end)); per != x.perSecond || late != x.late {
+			t.Errorf("%d records in %v: %v, %v", len(x.all), x.end, per, late)
+		}
+	}
+}

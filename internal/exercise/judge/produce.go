@@ -208,14 +208,22 @@ func (b *Bench) endedInStream(up *Upstream, c *Copy, written *store, items []sim
 
 // tooSlow reports whether a program that ended was far behind the stream, and says so in the finding.
 func (b *Bench) tooSlow(f *Finding, up *Upstream, c *Copy, written *store) bool {
-	all, end := written.list(), c.Exit().At
-	ran, stored := end.Sub(up.BegunAt()).Seconds(), float64(len(all))
-	late := ran*streamRate-stored > lateTime*streamRate
-	if !late || stored == 0 || end.Sub(all[len(all)-1].At) > crashTime*time.Second { // it had stopped writing
+	perSecond, late := behind(written.list(), up.BegunAt(), c.Exit().At)
+	if !late {
 		return false
 	}
 	f.Why = fmt.Sprintf("The program was too slow: the stream sends %d events per second, and the program wrote %.0f per second. "+
-		"A server closes the connection of a client that does not keep up.", streamRate, stored/ran)
+		"A server closes the connection of a client that does not keep up.", streamRate, perSecond)
 	f.Hint = "Do not wait for each record, and do not sleep: the client writes in the background."
 	return true
+}
+
+// behind returns how many records a program stored per second, and whether it was far behind the
+// stream and still writing when it ended.
+func behind(all []Stored, begun, end time.Time) (perSecond float64, late bool) {
+	if len(all) == 0 || end.Sub(all[len(all)-1].At) > crashTime*time.Second {
+		return 0, false
+	}
+	ran, stored := end.Sub(begun).Seconds(), float64(len(all))
+	return stored / ran, ran*streamRate-stored > lateTime*streamRate
 }

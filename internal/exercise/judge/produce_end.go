@@ -102,7 +102,7 @@ func (b *Bench) tailMissing(c *Copy, written *store, tail []simulate.Item, held 
 	if held {
 		f.Why = fmt.Sprintf("Kafka accepted no records until %v after SIGTERM. The last records were in the memory of the program, where "+
 			"its client sends them again, "+
-			"and the program did not wait until Kafka had them.", holdTime)
+			"and the program did not wait until Kafka had them, or its client does not send again what Kafka rejects (retries).", holdTime)
 	}
 	return f
 }
