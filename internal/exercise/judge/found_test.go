@@ -119,3 +119,14 @@ func TestBehind(t *testing.T) {
 		}
 	}
 }
+
+func TestShortKey(t *testing.T) {
+	for key, want := range map[string]string{
+		"did:plc:46lgfyzuokd6qkhjgjaylnjl": "did:plc:46lgfyzuokd6qkhjgjaylnjl",
+		strings.Repeat("é", 100):           strings.Repeat("é", 60) + "…",
+	} {
+		if got := shortKey(key); got != want {
+			t.Errorf("%q: %q", key, got)
+		}
+	}
+}

@@ -93,7 +93,7 @@ func TestShare(t *testing.T) {
 	rows(t, "share", nil, map[string][]string{
 		"":              {"passed", "counted once, by one copy or the other"},
 		"stranger":      {"wrong", "different groups"},
-		"never-commit":  {"wrong", "counted twice when the second copy joined"},
+		"never-commit":  {"wrong", "counted twice when the second copy joined", "had committed nothing"},
 		"one-partition": {"wrong", "only partition 2"},
 	})
 }

@@ -38,8 +38,19 @@ func (b *Bench) judgeStored(ctx context.Context, all []Stored, items []simulate.
 
 // Evidence is a stored record as evidence.
 func (s *Stored) Evidence(what, topic string) exercise.Evidence {
-	return exercise.Evidence{What: what, Topic: topic, Partition: s.Partition, Offset: s.Offset, Key: visible.Text(s.Key), At: Moment(s.At)}
+	return exercise.Evidence{What: what, Topic: topic, Partition: s.Partition, Offset: s.Offset, Key: shortKey(s.Key), At: Moment(s.At)}
 }
+
+// shortKey is a key as a report shows it: some programs take the whole event for the key.
+func shortKey(key string) string {
+	if runes := []rune(visible.Text(key)); len(runes) > maxKey {
+		return string(runes[:maxKey]) + "…"
+	}
+	return visible.Text(key)
+}
+
+// maxKey bounds what is shown of a key.
+const maxKey = 60
 
 // nothingStored says that the program wrote no record, or wrote elsewhere.
 func (b *Bench) nothingStored(ctx context.Context) error {
@@ -138,7 +149,7 @@ func (b *Bench) keys(all []Stored, _ []simulate.Item, index map[string]int64) *F
 	})
 	got := "all"
 	if i >= 0 {
-		got = fmt.Sprintf("%q", visible.Text(all[i].Key))
+		got = fmt.Sprintf("%q", shortKey(all[i].Key))
 	}
 	if b.Check(i < 0, "the key of every record is the DID of its author", "all", got) {
 		return nil

@@ -198,6 +198,11 @@ func (b *Bench) once(ctx context.Context, what string, before, after *Sample) er
 		f.Why = "A partition that moves is read from its committed offset on. Its old owner had counted more events than it had committed, " +
 			"so the new owner counted them again."
 		f.Hint = "Commit what is counted when partitions are revoked, and before the consumer closes. Close the consumer when SIGTERM arrives."
+		if before != nil && len(before.Committed) == 0 {
+			f.Why = "A partition that moves is read from its committed offset on. The group had committed nothing, so the new owner began with " +
+				"the first record."
+			f.Hint = "Commit offsets, each after the events before it are counted."
+		}
 		return f
 	}
 	f.Headline = fmt.Sprintf("%s lost when %s", events(-diff.Sum()), what)
@@ -221,7 +226,11 @@ func (b *Bench) movedEvidence(before, after *Sample) []exercise.Evidence {
 	for m, parts := range after.Members {
 		for _, p := range parts {
 			if owner[p] != m {
-				e := b.Evidence("partition that moved, with its committed offset shortly before", p, before.Committed[p])
+				what := "partition that moved, with its committed offset shortly before"
+				if _, ok := before.Committed[p]; !ok {
+					what = "partition that moved; no offset was committed shortly before, so its new owner began here"
+				}
+				e := b.Evidence(what, p, before.Committed[p])
 				e.At = Moment(before.At)
 				out = append(out, e)
 			}
