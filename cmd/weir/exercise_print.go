@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -102,6 +103,7 @@ func (a *app) checkAll(ctx context.Context, dir string, f *checkFlags) error {
 			"no submission was found in %s: a submission is a directory or .py file that has the name of an exercise", visible.Text(dir))
 	}
 	grades := make([]grade, 0, len(all))
+	var stopped error
 	for i, s := range all {
 		a.stderr.Linef("submission %d of %d: %s", i+1, len(all), visible.Text(s.Name))
 		cfg, err := f.config(a, s.Exercise)
@@ -110,7 +112,8 @@ func (a *app) checkAll(ctx context.Context, dir string, f *checkFlags) error {
 		}
 		r, err := a.check(ctx, cfg, s.Path)
 		if ctx.Err() != nil {
-			return &cli.Error{Code: cli.ExitUnclear, Err: fmt.Errorf("stopped after %d of %d submissions", len(grades), len(all))}
+			stopped = &cli.Error{Code: cli.ExitUnclear, Err: fmt.Errorf("stopped after %d of %d submissions", len(grades), len(all))}
+			break
 		}
 		g := grade{Submission: s.Name, Exercise: s.Exercise}
 		if err != nil {
@@ -126,7 +129,7 @@ func (a *app) checkAll(ctx context.Context, dir string, f *checkFlags) error {
 		}
 		return []any{visible.Text(g.Submission), g.Exercise, string(g.Verdict), fmt.Sprintf("%.0f s", g.Seconds), g.Headline}
 	}, "SUBMISSION", "EXERCISE", "VERDICT", ">TOOK", "RESULT")
-	return errors.Join(err, worstGrade(grades))
+	return errors.Join(err, cmp.Or(stopped, worstGrade(grades)))
 }
 
 // worstGrade makes one error of all grades, nil where every submission passed.

@@ -44,6 +44,23 @@ func TestExerciseCheckAll(t *testing.T) {
 	}
 }
 
+// TestExerciseCheckAllIsStopped stops the grading: the submissions that are graded already are in the table.
+func TestExerciseCheckAllIsStopped(t *testing.T) {
+	dir := t.TempDir()
+	begun := filepath.Join(dir, "begun")
+	submission(t, filepath.Join(dir, "ada", "count", "run.sh"), "echo no luck; exit 3\n")
+	submission(t, filepath.Join(dir, "ben", "count", "run.sh"), "touch "+begun+"; sleep 1000\n")
+	c := start(t, testEnv(t), "", "exercise", "check", "all", "--free-ports", dir)
+	eventually(t, "the second submission runs", func() bool { return exists(begun) })
+	code := c.stop(t)
+	if code != cli.ExitUnclear || !strings.Contains(c.stderr.String(), "stopped after 1 of 2 submissions") {
+		t.Errorf("exit code %d: %s", code, c.stderr)
+	}
+	if out := c.stdout.String(); !strings.Contains(out, "ada/count") || strings.Contains(out, "ben/count") {
+		t.Errorf("the table is:\n%s", out)
+	}
+}
+
 // TestExerciseCheckIsStopped stops a check with Ctrl-C: the program and its child end.
 func TestExerciseCheckIsStopped(t *testing.T) {
 	pids := filepath.Join(t.TempDir(), "pids")

@@ -32,6 +32,12 @@ const OutputTopic = "exercise-output"
 // partitions is how many partitions every topic of a check has.
 const partitions = 6
 
+// Faults are what a check can do to the brokers.
+type Faults interface {
+	// RejectRecords makes them reject the records of a topic until lift is called.
+	RejectRecords(topic string) (lift func() (rejected int), err error)
+}
+
 // Bench is a private cluster and Redis, and what is seen of a program there. It serves one check.
 type Bench struct {
 	// Topic is what the program reads, Group its consumer group, Output the topic that it writes
@@ -41,6 +47,7 @@ type Bench struct {
 	Stream string
 
 	Kafka  kafka.Config
+	Faults Faults
 	Client *kgo.Client
 	Admin  *kadm.Client
 	// Redis is a client of database 0 that the program's faults do not reach.
@@ -54,6 +61,7 @@ type Bench struct {
 	started  time.Time
 	defaults bool // the default ports are this check's
 	passed   string
+	early    bool // a trial of crashes saw an early commit; see aftermath
 	closers  []func() error
 
 	mu                     sync.Mutex
@@ -70,7 +78,8 @@ type Bench struct {
 
 // open starts the private cluster and Redis.
 func open(ctx context.Context, cfg Config) (_ *Bench, err error) {
-	b := &Bench{cfg: cfg, started: time.Now(), Topic: kafka.TopicBluesky, Group: "exercise-" + cfg.Exercise, Output: OutputTopic, Truth: newLedger(), moved: map[int32]time.Time{}}
+	b := &Bench{cfg: cfg, started: time.Now(), Topic: kafka.TopicBluesky, Group: "exercise-" + cfg.Exercise, Output: OutputTopic,
+		Truth: newLedger(), moved: map[int32]time.Time{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, b.close())
@@ -118,6 +127,7 @@ func (b *Bench) openBrokers(ctx context.Context) error {
 		ended.Wait()
 		return k.Close()
 	})
+	b.Faults = k.(Faults) // the embedded brokers have them
 	b.Kafka = kafka.Config{Brokers: k.Addrs(), ClientID: "weir-exercise", Log: b.cfg.Log}
 	return nil
 }

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"regexp"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -68,6 +70,18 @@ func (c *Copy) Stop() bool {
 	return true
 }
 
+// mustStop asks a copy to end, and says what is wrong where it does not. what names the copy.
+func (b *Bench) mustStop(c *Copy, what string) error {
+	if b.Check(c.Stop(), what+" ends when it is asked to", "within 10 s", c.Exit().String()) {
+		return nil
+	}
+	return &Finding{Headline: fmt.Sprintf("%s did not end within %v after SIGTERM and was killed", what, grace),
+		Evidence: []exercise.Evidence{Observed("end of "+what, c.Exit().At)},
+		Why:      "A program that is killed finishes nothing: it does not commit, does not flush, and does not leave its group.",
+		Hint: "Handle SIGTERM: leave the loop, finish what is begun, and close the client. " +
+			"A call that waits for the next event needs a timeout, or the loop never sees the signal."}
+}
+
 // MayEnd says whether the copy may end by itself.
 func (c *Copy) MayEnd(may bool) { c.free.Store(may) }
 
@@ -104,7 +118,8 @@ func (b *Bench) trouble() error {
 		}
 		if n, tooMuch := c.Printed(); tooMuch {
 			return &Finding{Headline: fmt.Sprintf("the program printed %d MB", n/1e6),
-				Why: "Output costs time, and a log that grows without limit fills a disk.", Hint: "Print a summary from time to time, not a line for each step."}
+				Why: "Output costs time, and a log that grows without limit fills a disk.", Hint: "Print a summary from time to time, not a line " +
+					"for each step."}
 		}
 		if c.Over() {
 			continue
@@ -122,24 +137,60 @@ func (b *Bench) trouble() error {
 // endedFinding says that a copy ended by itself.
 func (c *Copy) endedFinding() *Finding {
 	exit := c.Exit()
-	f := &Finding{Headline: fmt.Sprintf("the program ended by itself after %.1f s, with %s", exit.At.Sub(c.started).Seconds(), exit),
-		Evidence: []exercise.Evidence{Observed("end of the program", exit.At)},
-		Why:      "A program that reads or writes a stream goes on until it is asked to stop, because a stream has no end.",
-		Hint:     "Look at the output below for the reason."}
-	f.Headline += ": " + visible.Text(complaint(c.Output(), exit))
+	last := complaint(c.Output(), exit)
+	f := &Finding{Headline: fmt.Sprintf("the program ended by itself after %.1f s, with %s: %s", exit.At.Sub(c.started).Seconds(), exit,
+		visible.Text(last)),
+		Evidence: []exercise.Evidence{Observed("end of the program", exit.At)}}
+	f.Why, f.Hint = whyEnded(last, exit)
 	return f
 }
 
-// complaint is the line of the output that says why a program ended: Python prints it last, and Go
-// before the stacks of its goroutines. Without output it is how the program ended.
+// variable is what Python says where the environment has no such variable.
+var variable = regexp.MustCompile(`^KeyError: '([A-Z][A-Z_]+)'`)
+
+// whyEnded says why a program ended that complained so.
+func whyEnded(complaint string, exit program.Exit) (why, hint string) {
+	has := func(words ...string) bool {
+		return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(complaint, w) })
+	}
+	name := variable.FindStringSubmatch(complaint)
+	switch {
+	case has("SyntaxError: ", "IndentationError: ", "TabError: "):
+		return "The text of the program is not valid, so none of it ran.", "Mend the line that the output below names."
+	case has("ModuleNotFoundError: ", "Cannot find module "):
+		return "The program imports a module that is not installed for the interpreter that ran it.",
+			"Check the name of the module. Install it where the interpreter looks: for Python, .venv/bin/pip install -r requirements.txt in " +
+				"the directory of the program. " +
+				"weir finds the directory .venv with --dir; behind --, write .venv/bin/python and not python3."
+	case name != nil:
+		return fmt.Sprintf("The environment of the program has no variable %s.", name[1]),
+			"The variables are KAFKA_BROKER, REDIS_URL, TOPIC, GROUP and OUTPUT_TOPIC, and STREAM_URL where the exercise has a stream."
+	case has("Connection refused", "connection refused", "ECONNREFUSED", "actively refused"):
+		return "No server listens at the address that the program uses. Each check has addresses of its own.",
+			"Take every address from the environment: KAFKA_BROKER, REDIS_URL, and STREAM_URL where the exercise has a stream."
+	case exit.Signal == "" && exit.Code == 0:
+		return "A program that reads or writes a stream goes on until it is asked to stop, because a stream has no end.",
+			"The program came to its end without an error. Look how it leaves its loop."
+	}
+	return "An error that the program does not handle ends it. It has to go on until it is asked to stop, because a stream has no end.",
+		"Look at the output below for the reason."
+}
+
+// complaint is the line of the output that says why a program ended: Python prints it last, Go
+// before the stacks of its goroutines, and Node.js before its stack and its version. Without
+// output it is how the program ended.
 func complaint(lines []string, exit program.Exit) string {
+	node := strings.HasPrefix(lastLine(lines), "Node.js v")
 	for _, l := range lines {
-		if strings.HasPrefix(l, "panic: ") || strings.HasPrefix(l, "fatal error: ") {
+		if strings.HasPrefix(l, "panic: ") || strings.HasPrefix(l, "fatal error: ") || node && nodeError.MatchString(l) {
 			return l
 		}
 	}
 	return cmp.Or(lastLine(lines), "it printed nothing, "+exit.String())
 }
+
+// nodeError is how Node.js begins the error that ends a program.
+var nodeError = regexp.MustCompile(`^\w*Error\b`)
 
 // lastLine is the last line that is not empty.
 func lastLine(lines []string) string {

@@ -18,7 +18,9 @@ func count(ctx context.Context, b *Bench) error {
 	if err != nil {
 		return err
 	}
-	b.Check(c.Stop(), "the program ends when it is asked to", "within 10 s", c.Exit().String())
+	if err := b.mustStop(c, "the program"); err != nil {
+		return err
+	}
 	b.Pass("all %d events are counted, each once", b.Truth.Total().Sum())
 	return nil
 }

@@ -21,14 +21,15 @@ func (b *Bench) explainCounts(ctx context.Context, s *Sample, started time.Time)
 		return b.nothingCounted(ctx, s)
 	}
 	if parts := b.someOf(s.Counts); parts != nil {
-		return b.onlySome(parts, want), nil
+		return b.onlySome(s, parts, want), nil
 	}
 	diff := s.Counts.Minus(want)
 	switch late := b.Truth.Since(started); {
-	case !diff.Some(func(d int64) bool { return d > 0 }) && late.Sum() > 0 && !late.Equal(want) && !s.Counts.Minus(late).Some(func(d int64) bool { return d > 0 }):
+	case onlyLate(s.Counts, late, want):
 		return &Finding{
 			Headline: fmt.Sprintf("the program counted none of the %d events that were in the topic before it started", want.Sum()-late.Sum()),
-			Evidence: []exercise.Evidence{b.Evidence("the first event that was not counted", b.Truth.Partitions()[0], 0), Observed("start of the program", started)},
+			Evidence: []exercise.Evidence{b.Evidence("the first event that was not counted", b.Truth.Partitions()[0], 0),
+				Observed("start of the program", started)},
 			Why: fmt.Sprintf("A group without a committed offset starts where auto.offset.reset says. Its default is latest: the end of the topic. "+
 				"Redis has %d events, and %d were written after the start.", s.Counts.Sum(), late.Sum()),
 			Hint: "Set auto.offset.reset to earliest (Go: kgo.ConsumeResetOffset(kgo.NewOffset().AtStart())).",
@@ -44,6 +45,12 @@ func (b *Bench) explainCounts(ctx context.Context, s *Sample, started time.Time)
 	return b.tooFew(s, want), nil
 }
 
+// onlyLate reports whether counts can be those of the late events alone, of which the first may be
+// missing: a program needs a moment to begin at the end of the topic.
+func onlyLate(c, late, want Counts) bool {
+	return late.Sum() > 0 && !late.Equal(want) && c.Sum() > late.Sum()*4/5 && !c.Minus(late).Some(func(d int64) bool { return d > 0 })
+}
+
 // tooFew says that events are missing, and that no cause is known.
 func (b *Bench) tooFew(s *Sample, want Counts) *Finding {
 	f := &Finding{
@@ -53,8 +60,10 @@ func (b *Bench) tooFew(s *Sample, want Counts) *Finding {
 		Hint:     "Compare the committed offsets with the ends of the partitions: below them the program has read everything.",
 	}
 	if s.Group != "" && s.Lag(b.Truth) == 0 {
-		f.Why = fmt.Sprintf("The group %s has committed offsets at the end of every partition, so it read every event and did not count all of them.", visible.Text(s.Group))
-		f.Hint = "Look for a branch that skips an event: an event type that is not handled, or an error that is ignored."
+		f.Why = fmt.Sprintf("The group %s has committed offsets at the end of every partition, so it read every event and did not count all "+
+			"of them.", visible.Text(s.Group))
+		f.Hint = "Look for a branch that skips an event: an event type that is not handled, an error that is ignored, " +
+			"or a stored offset that belongs to another partition."
 	}
 	return f
 }
@@ -77,15 +86,23 @@ func (b *Bench) someOf(c Counts) []int32 {
 	return nil
 }
 
-func (b *Bench) onlySome(parts []int32, want Counts) *Finding {
+func (b *Bench) onlySome(s *Sample, parts []int32, want Counts) *Finding {
 	missing := slices.DeleteFunc(b.Truth.Partitions(), func(p int32) bool { return slices.Contains(parts, p) })
-	return &Finding{
+	f := &Finding{
 		Headline: fmt.Sprintf("the program counted only %s of the topic %s, which has %d partitions", partitionNames(parts), b.Topic, partitions),
 		Evidence: []exercise.Evidence{b.Evidence("the first event that was not counted", missing[0], 0)},
-		Why: fmt.Sprintf("The counts are those of the %d events of %s; the topic has %d events. A program that assigns partitions to itself gets only those.",
-			b.Truth.In(parts...).Sum(), partitionNames(parts), want.Sum()),
-		Hint: "Subscribe to the topic as a member of a consumer group. Kafka then gives the program all partitions.",
+		Why: fmt.Sprintf("The counts are those of the %d events of %s; the topic has %d events. ", b.Truth.In(parts...).Sum(),
+			partitionNames(parts), want.Sum()),
 	}
+	if owned(s) {
+		f.Why += fmt.Sprintf("The group %s has given every partition to the program, so it got the other events, too, and skipped them.",
+			visible.Text(s.Group))
+		f.Hint = "An offset counts within its partition. A program that stores offsets needs a stored offset for each partition."
+		return f
+	}
+	f.Why += "A program that assigns partitions to itself gets only those."
+	f.Hint = "Subscribe to the topic as a member of a consumer group. Kafka then gives the program all partitions."
+	return f
 }
 
 func partitionNames(parts []int32) string {
@@ -144,14 +161,17 @@ func (b *Bench) nothingCounted(ctx context.Context, s *Sample) (*Finding, error)
 	switch {
 	case len(others) > 0:
 		f.Headline += "; it has " + strings.Join(others, ", ")
-		f.Why = fmt.Sprintf("The counts belong into keys that have the names of the event types: create %d, update %d, delete %d.", want["create"], want["update"], want["delete"])
+		f.Why = fmt.Sprintf("The counts belong into keys that have the names of the event types: create %d, update %d, delete %d.",
+			want["create"], want["update"], want["delete"])
 		f.Hint = "The event type is the field operation of commit in the event. Call INCR with that name, in database 0."
 		for _, o := range others {
 			if strings.HasPrefix(o, "commit ") || strings.HasPrefix(o, `"commit" `) {
 				f.Headline = "the program counts the field `kind`: Redis has " + o + ", and none of the keys create, update and delete"
-				f.Why = "In every record of this topic, `kind` is commit. What happened is one level deeper: commit.operation is create, update or delete."
+				f.Why = "In every record of this topic, `kind` is commit. What happened is one level deeper: commit.operation is create, update " +
+					"or delete."
 			}
 		}
+		b.otherDatabase(f, others)
 	case s.Group == "" && b.Proxy.Seen() == 0:
 		f.Headline = "the program connected neither to a consumer group nor to Redis"
 		f.Why = "Nothing of the program was seen in the private cluster or in Redis."
@@ -162,13 +182,26 @@ func (b *Bench) nothingCounted(ctx context.Context, s *Sample) (*Finding, error)
 		f.Hint = "Set group.id to GROUP from the environment, and subscribe to TOPIC."
 	case b.Proxy.Seen() == 0:
 		f.Headline = fmt.Sprintf("the group %s reads the topic, but the program never connected to Redis", visible.Text(s.Group))
-		f.Why = "The counts have to be in Redis, where they survive the program."
-		f.Hint = "Take the address of Redis from REDIS_URL."
+		f.Why = "The counts have to be in Redis. The program uses another address of Redis, or it waits or loops before it comes to the counting."
+		f.Hint = "Take the address of Redis from REDIS_URL. Print a line before and after each step, to see how far the program comes."
 	default:
 		f.Why = "The program is connected to Kafka and Redis, but has counted nothing."
 		f.Hint = "Look whether it gets records: print the first one. Look whether an error is ignored."
 	}
 	return f, nil
+}
+
+// otherDatabase adds to a finding that the right keys are in another database.
+func (b *Bench) otherDatabase(f *Finding, others []string) {
+	for _, o := range others {
+		name, rest, _ := strings.Cut(o, " = ")
+		if _, db, ok := strings.Cut(rest, " in database "); ok && slices.Contains(Kinds, name) {
+			f.Headline = fmt.Sprintf("the counts are in database %s of Redis, and not in database 0: %s", db, strings.Join(others, ", "))
+			f.Why = "A Redis server has several databases, and a client sees only the one that it has chosen."
+			f.Hint = "Use REDIS_URL as it is: the number at its end is the database."
+			return
+		}
+	}
 }
 
 // maxKeys bounds how many keys a headline names.

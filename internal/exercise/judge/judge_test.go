@@ -17,7 +17,8 @@ func check(t *testing.T, name, words string) *exercise.Report {
 	if words == "small" {
 		memory = 1 << 20
 	}
-	r, err := Run(t.Context(), Config{Exercise: name, Memory: memory, Args: []string{os.Args[0]}, Environ: append(os.Environ(), "LEARNER=right "+words),
+	r, err := Run(t.Context(), Config{Exercise: name, Memory: memory, Args: []string{os.Args[0]}, Environ: append(os.Environ(),
+		"LEARNER=right "+words),
 		Self: os.Args[0], FreePorts: true, Progress: func(s string) { t.Log(s) }})
 	if err != nil {
 		t.Fatal(err)
@@ -25,15 +26,15 @@ func check(t *testing.T, name, words string) *exercise.Report {
 	return r
 }
 
-// mustSay checks the verdict and that the headline has some words.
+// mustSay checks the verdict and that the headline and the reason have some words.
 func mustSay(t *testing.T, r *exercise.Report, v exercise.Verdict, words ...string) {
 	t.Helper()
 	if r.Verdict != v {
 		t.Errorf("verdict %s, want %s", r.Verdict, v)
 	}
 	for _, w := range words {
-		if !strings.Contains(r.Headline, w) {
-			t.Errorf("the headline does not say %q", w)
+		if !strings.Contains(r.Headline+" "+r.Why, w) {
+			t.Errorf("neither the headline nor the reason says %q", w)
 		}
 	}
 	if t.Failed() {
@@ -68,16 +69,23 @@ func TestCount(t *testing.T) {
 		"crash":         {"wrong", "ended by itself", "exit code 1", "no module named kafka"},
 		"small":         {"wrong", "MiB of memory; the limit is 1 MiB"},
 		"loud":          {"wrong", "the program printed"},
+		"database-1":    {"wrong", "the counts are in database 1 of Redis"},
+		"deaf":          {"wrong", "the program did not end within 10s after SIGTERM"},
 		"elsewhere":     {"inconclusive", "did not connect to the private cluster"},
 	})
 }
 
 func TestProduce(t *testing.T) {
 	rows(t, "produce", []string{"blind"}, map[string][]string{
-		"":      {"passed", "account and identity events did no harm"},
-		"blind": {"wrong", "crashed at an", "of the stream", "panic: runtime error"},
-		"rev":   {"wrong", "has the key", "not its author's DID"},
-		"drop":  {"wrong", "posts are missing"},
+		"":             {"passed", "account and identity events did no harm"},
+		"blind":        {"wrong", "crashed at an", "of the stream", "panic: runtime error"},
+		"rev":          {"wrong", "has the key", "not its author's DID"},
+		"drop":         {"wrong", "posts are missing"},
+		"no-flush":     {"wrong", "the program ended too early", "did not wait until Kafka had them"},
+		"deaf":         {"wrong", "the program did not end within 10s after SIGTERM"},
+		"silent":       {"wrong", "is empty: the program wrote no record"},
+		"other-topic":  {"wrong", "is empty; the topic exercise-output has"},
+		"creates-only": {"wrong", "no event of type update or delete is stored"},
 	})
 }
 
@@ -85,7 +93,7 @@ func TestShare(t *testing.T) {
 	rows(t, "share", nil, map[string][]string{
 		"":              {"passed", "counted once, by one copy or the other"},
 		"stranger":      {"wrong", "different groups"},
-		"never-commit":  {"wrong", "counted twice when the second copy joined"},
+		"never-commit":  {"wrong", "counted twice when the second copy joined", "had committed nothing"},
 		"one-partition": {"wrong", "only partition 2"},
 	})
 }
@@ -93,15 +101,19 @@ func TestShare(t *testing.T) {
 func TestSurvive(t *testing.T) {
 	rows(t, "survive", nil, map[string][]string{
 		"":             {"passed", "counted twice, which the exercise once forbids: "},
-		"commit-first": {"wrong", "the first kill lost"},
+		"commit-first": {"wrong", "the first kill lost", "does not wait for Redis before it commits"},
 		"auto-commit":  {"wrong", "the first kill lost"},
+		"never-commit": {"wrong", "the program commits nothing", "counts the whole topic again"},
 	})
 }
 
 func TestOnce(t *testing.T) {
 	rows(t, "once", []string{""}, map[string][]string{
-		"offsets-in-redis": {"passed", "each exactly once"},
-		"":                 {"wrong", "counted twice because of the"},
-		"commit-first":     {"wrong", "the first kill lost"},
+		"offsets-in-redis":            {"passed", "each exactly once"},
+		"offsets-in-redis impatient":  {"passed", "each exactly once"},
+		"offsets-in-redis one-offset": {"wrong", "counted only", "so it got the other events, too, and skipped them"},
+		"":                            {"wrong", "counted twice because of the"},
+		"commit-first":                {"wrong", "the first kill lost", "does not wait for Redis before it commits"},
+		"careless impatient":          {"wrong", "the first kill lost", "commits first and counts afterwards, or it ignores an error"},
 	})
 }

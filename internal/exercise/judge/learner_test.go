@@ -21,6 +21,9 @@ import (
 func learner(words string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
+	if slices.Contains(strings.Fields(words), "deaf") {
+		ctx = context.WithoutCancel(ctx)
+	}
 	if err := learn(ctx, strings.Fields(words)); err != nil && ctx.Err() == nil {
 		fmt.Println("learner:", err)
 		return 1
@@ -38,13 +41,12 @@ func learn(ctx context.Context, words []string) error {
 		return stream(ctx, wrong)
 	}
 	if wrong("offsets-in-redis") {
-		return exactly(ctx)
+		return exactly(ctx, wrong)
 	}
-	u, err := redis.ParseURL(os.Getenv("REDIS_URL"))
+	counts, err := redisOf(wrong)
 	if err != nil {
 		return err
 	}
-	counts := redis.NewClient(u)
 	defer counts.Close()
 	topic := os.Getenv("TOPIC")
 	opts := []kgo.Opt{kgo.SeedBrokers(strings.Split(os.Getenv("KAFKA_BROKER"), ",")...)}
@@ -91,7 +93,7 @@ func learn(ctx context.Context, words []string) error {
 			if wrong("kind") {
 				key = e.Kind
 			}
-			if err := counts.Incr(context.WithoutCancel(ctx), key).Err(); err != nil {
+			if err := counts.Incr(context.WithoutCancel(ctx), key).Err(); err != nil && !wrong("careless") {
 				return err
 			}
 		}
@@ -118,6 +120,15 @@ func stream(ctx context.Context, wrong func(string) bool) error {
 		return err
 	}
 	defer cl.Close()
+	defer func() {
+		if !wrong("no-flush") {
+			_ = cl.Flush(context.WithoutCancel(ctx))
+		}
+	}()
+	topic := os.Getenv("OUTPUT_TOPIC")
+	if wrong("other-topic") {
+		topic = "exercise-output"
+	}
 	for i := 0; ; i++ {
 		_, value, err := ws.ReadMessage()
 		if err != nil {
@@ -125,7 +136,7 @@ func stream(ctx context.Context, wrong func(string) bool) error {
 		}
 		var e struct {
 			DID, Kind string
-			Commit    *struct{ Rev string }
+			Commit    *struct{ Rev, Operation string }
 		}
 		if err := json.Unmarshal(value, &e); err != nil {
 			return err
@@ -137,32 +148,53 @@ func stream(ctx context.Context, wrong func(string) bool) error {
 		if wrong("rev") {
 			key = e.Commit.Rev // as the original does
 		}
-		if wrong("drop") && i%100 == 99 {
+		if wrong("drop") && i%100 == 99 || wrong("silent") || wrong("creates-only") && e.Commit.Operation != "create" {
 			continue
 		}
-		cl.Produce(ctx, &kgo.Record{Topic: os.Getenv("OUTPUT_TOPIC"), Key: []byte(key), Value: value}, nil)
+		cl.Produce(context.WithoutCancel(ctx), &kgo.Record{Topic: topic, Key: []byte(key), Value: value}, nil)
 		if e.Commit == nil && wrong("blind") {
 			_ = e.Commit.Rev // panics
 		}
 	}
 }
 
-// exactly keeps the offsets in Redis, and changes them with the counts.
-func exactly(ctx context.Context) error {
+// redisOf is a client of Redis.
+func redisOf(wrong func(string) bool) (*redis.Client, error) {
 	u, err := redis.ParseURL(os.Getenv("REDIS_URL"))
+	if err != nil {
+		return nil, err
+	}
+	if wrong("impatient") {
+		u.ReadTimeout, u.MaxRetries = time.Second, -1
+	}
+	if wrong("database-1") {
+		u.DB = 1
+	}
+	return redis.NewClient(u), nil
+}
+
+// exactly keeps the offsets in Redis, and changes them with the counts.
+func exactly(ctx context.Context, wrong func(string) bool) error {
+	counts, err := redisOf(wrong)
 	if err != nil {
 		return err
 	}
-	counts := redis.NewClient(u)
 	defer counts.Close()
 	topic := os.Getenv("TOPIC")
 	script := redis.NewScript(`
 		if tonumber(redis.call('GET', KEYS[1]) or 0) > tonumber(ARGV[1]) then return 0 end
 		redis.call('SET', KEYS[1], ARGV[1] + 1)
 		return redis.call('INCR', KEYS[2])`)
-	key := func(p int32) string { return fmt.Sprintf("offset:%s:%d", topic, p) }
-	cl, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(os.Getenv("KAFKA_BROKER"), ",")...), kgo.ConsumerGroup(os.Getenv("GROUP")), kgo.ConsumeTopics(topic),
-		kgo.DisableAutoCommit(), kgo.AdjustFetchOffsetsFn(func(ctx context.Context, m map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
+	key := func(p int32) string {
+		if wrong("one-offset") {
+			return "offset"
+		}
+		return fmt.Sprintf("offset:%s:%d", topic, p)
+	}
+	cl, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(os.Getenv("KAFKA_BROKER"), ",")...), kgo.ConsumerGroup(os.Getenv("GROUP")),
+		kgo.ConsumeTopics(topic),
+		kgo.DisableAutoCommit(), kgo.AdjustFetchOffsetsFn(func(ctx context.Context,
+			m map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
 			for p := range m[topic] {
 				at, err := counts.Get(ctx, key(p)).Int64()
 				if err != nil && err != redis.Nil {

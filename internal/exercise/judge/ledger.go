@@ -175,7 +175,8 @@ func (b *Bench) Write(ctx context.Context, n int) error {
 			continue
 		}
 		items = append(items, it)
-		records = append(records, &kgo.Record{Topic: b.Topic, Key: []byte(it.Key), Value: world.AppendFrame(nil, it.Index, time.Now().UnixMicro(), 0),
+		records = append(records, &kgo.Record{Topic: b.Topic, Key: []byte(it.Key), Value: world.AppendFrame(nil, it.Index,
+			time.Now().UnixMicro(), 0),
 			Headers: []kgo.RecordHeader{{Key: kafka.HeaderKind, Value: []byte(it.Kind)}}})
 	}
 	now := time.Now()
@@ -183,7 +184,8 @@ func (b *Bench) Write(ctx context.Context, n int) error {
 		return fmt.Errorf("write events: %w", err)
 	}
 	for i, r := range records {
-		b.Truth.parts[r.Partition] = append(b.Truth.parts[r.Partition], Event{items[i].Kind, items[i].Key, items[i].Identity, r.Partition, r.Offset, now})
+		b.Truth.parts[r.Partition] = append(b.Truth.parts[r.Partition], Event{items[i].Kind, items[i].Key, items[i].Identity, r.Partition,
+			r.Offset, now})
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package judge
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"net"
 	"sync"
 )
@@ -20,6 +21,7 @@ type Proxy struct {
 	gone   chan struct{} // closed when the connections that are open now are to be closed
 	conns  map[net.Conn]struct{}
 	seen   int
+	left   bool // a client has closed a connection on which a request waited
 	closed bool
 }
 
@@ -34,7 +36,8 @@ const (
 )
 
 // changes are commands that change counts, as clients write them.
-var changes = [][]byte{[]byte("INCR"), []byte("INCRBY"), []byte("HINCRBY"), []byte("EVAL"), []byte("EVALSHA"), []byte("EXEC"), []byte("FCALL"),
+var changes = [][]byte{[]byte("INCR"), []byte("INCRBY"), []byte("HINCRBY"), []byte("EVAL"), []byte("EVALSHA"), []byte("EXEC"),
+	[]byte("FCALL"),
 	[]byte("SET"), []byte("MSET"), []byte("HSET")}
 
 func openProxy(addr, target string) (*Proxy, error) {
@@ -57,6 +60,14 @@ func (p *Proxy) Seen() int {
 	return p.seen
 }
 
+// Left reports whether a client has closed a connection since a request was stopped: it waits
+// for the response no longer.
+func (p *Proxy) Left() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.left
+}
+
 // Before stops the next change before Redis has it. The channel is closed then.
 func (p *Proxy) Before() <-chan struct{} { return p.arm(stopBefore) }
 
@@ -66,7 +77,7 @@ func (p *Proxy) After() <-chan struct{} { return p.arm(stopAfter) }
 func (p *Proxy) arm(m proxyMode) <-chan struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.mode, p.caught = m, make(chan struct{})
+	p.mode, p.caught, p.left = m, make(chan struct{}), false
 	return p.caught
 }
 
@@ -148,15 +159,28 @@ func (p *Proxy) requests(client, server net.Conn, after chan<- struct{}, gone <-
 	for {
 		n, err := client.Read(b)
 		if err != nil {
+			p.clientEnded(gone)
 			return
 		}
 		if !p.admit(b[:n], after) {
-			<-gone
+			_, _ = io.Copy(io.Discard, client) // until one side closes the connection
+			p.clientEnded(gone)
 			return
 		}
 		if _, err := server.Write(b[:n]); err != nil {
 			return
 		}
+	}
+}
+
+// clientEnded notes that a connection has ended, where the client has closed it.
+func (p *Proxy) clientEnded(gone <-chan struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	select {
+	case <-gone:
+	default:
+		p.left = p.left || p.mode == stopped
 	}
 }
 

@@ -30,9 +30,10 @@ func share(ctx context.Context, b *Bench) error {
 		return err
 	}
 	if len(one.Members) == 0 {
-		return &Finding{Headline: fmt.Sprintf("the program is not a member of a consumer group on the topic %s", b.Topic), Evidence: []exercise.Evidence{},
-			Why:  "Without a group, every copy of the program reads every partition, so two copies count every event twice.",
-			Hint: "Set group.id to GROUP from the environment, and subscribe to the topic instead of assigning partitions."}
+		return &Finding{Headline: fmt.Sprintf("the program is not a member of a consumer group on the topic %s", b.Topic),
+			Evidence: []exercise.Evidence{},
+			Why:      "Without a group, every copy of the program reads every partition, so two copies count every event twice.",
+			Hint:     "Set group.id to GROUP from the environment, and subscribe to the topic instead of assigning partitions."}
 	}
 	second, err := b.join(ctx)
 	if err != nil {
@@ -49,7 +50,8 @@ func (b *Bench) join(ctx context.Context) (*Copy, error) {
 	if err != nil {
 		return nil, err
 	}
-	before, after, err := b.moves(ctx, func(s *Sample) bool { return len(s.Members) == 2 && owned(s) && each(s) }, func(s *Sample) bool { return len(s.Others) > 0 })
+	before, after, err := b.moves(ctx, func(s *Sample) bool { return len(s.Members) == 2 && owned(s) && each(s) },
+		func(s *Sample) bool { return len(s.Others) > 0 })
 	if err != nil {
 		return nil, err
 	}
@@ -78,10 +80,8 @@ func (b *Bench) leave(ctx context.Context, second *Copy) error {
 	if err != nil {
 		return err
 	}
-	if !b.Check(second.Stop(), "the second copy ends when it is asked to", "within 10 s", second.Exit().String()) {
-		return &Finding{Headline: fmt.Sprintf("the second copy did not end within %v after SIGTERM and was killed", grace), Evidence: []exercise.Evidence{Observed("end of the second copy", time.Now())},
-			Why:  "A program that is killed commits nothing and does not leave its group.",
-			Hint: "Handle SIGTERM: leave the loop, commit what is counted, and close the consumer."}
+	if err := b.mustStop(second, "the second copy"); err != nil {
+		return err
 	}
 	ended := time.Now()
 	before, after, err := b.moves(ctx, func(s *Sample) bool { return len(s.Members) == 1 && owned(s) },
@@ -94,8 +94,10 @@ func (b *Bench) leave(ctx context.Context, second *Copy) error {
 	}
 	left := len(after.Members) == 1 && owned(after)
 	if !b.Check(left, "the first copy gets the partitions of the second", "one member with all partitions", memberText(after)) {
-		return &Finding{Headline: "the second copy ended, but did not leave its group", Evidence: []exercise.Evidence{Observed("end of the second copy", ended)},
-			Why:  "The group gives the partitions of a member that only disappears to others when its session timeout is over, by default 45 s. Until then nobody reads them.",
+		return &Finding{Headline: "the second copy ended, but did not leave its group",
+			Evidence: []exercise.Evidence{Observed("end of the second copy", ended)},
+			Why: "The group gives the partitions of a member that only disappears to others when its session timeout is over, by default 45 " +
+				"s. Until then nobody reads them.",
 			Hint: "Handle SIGTERM, and close the consumer before the program ends: closing sends LeaveGroup."}
 	}
 	b.Mark("rebalance", "the first copy has all partitions again")
@@ -168,10 +170,12 @@ func (b *Bench) notShared(s *Sample) *Finding {
 	b.Check(false, "the group divides the partitions between two copies", "each has some", memberText(s))
 	f := &Finding{Headline: fmt.Sprintf("the second copy got no partitions within %v: the members have %s", moveTime, memberText(s)),
 		Evidence: []exercise.Evidence{Observed("the members of group "+visible.Text(s.Group), s.At)},
-		Why:      "A group divides the partitions of the topics that its members subscribe to. A member that does not poll, or assigns partitions to itself, gets none.",
-		Hint:     "Subscribe to the topic in the group GROUP, and poll all the time: a rebalance waits for every member."}
+		Why: "A group divides the partitions of the topics that its members subscribe to. A member that does not poll, or assigns " +
+			"partitions to itself, gets none.",
+		Hint: "Subscribe to the topic in the group GROUP, and poll all the time: a rebalance waits for every member."}
 	if len(s.Others) > 0 {
-		f.Headline = fmt.Sprintf("the two copies are in different groups: %s and %s", visible.Text(s.Group), visible.Text(strings.Join(s.Others, ", ")))
+		f.Headline = fmt.Sprintf("the two copies are in different groups: %s and %s", visible.Text(s.Group),
+			visible.Text(strings.Join(s.Others, ", ")))
 		f.Why = "Every group gets every event. Copies that shall divide the work must have the same group.id."
 		f.Hint = "Take the name of the group from GROUP, and add nothing to it."
 	}
@@ -191,8 +195,14 @@ func (b *Bench) once(ctx context.Context, what string, before, after *Sample) er
 	f := &Finding{Evidence: b.movedEvidence(before, after)}
 	if diff.Sum() > 0 {
 		f.Headline = fmt.Sprintf("%s counted twice when %s", events(diff.Sum()), what)
-		f.Why = "A partition that moves is read from its committed offset on. Its old owner had counted more events than it had committed, so the new owner counted them again."
+		f.Why = "A partition that moves is read from its committed offset on. Its old owner had counted more events than it had committed, " +
+			"so the new owner counted them again."
 		f.Hint = "Commit what is counted when partitions are revoked, and before the consumer closes. Close the consumer when SIGTERM arrives."
+		if before != nil && len(before.Committed) == 0 {
+			f.Why = "A partition that moves is read from its committed offset on. The group had committed nothing, so the new owner began with " +
+				"the first record."
+			f.Hint = "Commit offsets, each after the events before it are counted."
+		}
 		return f
 	}
 	f.Headline = fmt.Sprintf("%s lost when %s", events(-diff.Sum()), what)
@@ -216,7 +226,11 @@ func (b *Bench) movedEvidence(before, after *Sample) []exercise.Evidence {
 	for m, parts := range after.Members {
 		for _, p := range parts {
 			if owner[p] != m {
-				e := b.Evidence("partition that moved, with its committed offset shortly before", p, before.Committed[p])
+				what := "partition that moved, with its committed offset shortly before"
+				if _, ok := before.Committed[p]; !ok {
+					what = "partition that moved; no offset was committed shortly before, so its new owner began here"
+				}
+				e := b.Evidence(what, p, before.Committed[p])
 				e.At = Moment(before.At)
 				out = append(out, e)
 			}

@@ -22,6 +22,7 @@ type Upstream struct {
 	mu     sync.Mutex
 	server *simulate.BlueskyServer
 	err    error
+	at     time.Time // of the first connection
 }
 
 // OpenStream serves the first limit events of the simulated Bluesky at a rate, with faults, which
@@ -55,19 +56,21 @@ func (u *Upstream) serve(ctx context.Context, b *Bench, rate float64, faults *si
 	if err != nil {
 		return err
 	}
-	timeline, err := simulate.OpenTimeline(simulate.TimelineConfig{World: fmt.Sprintf("bluesky:%d", seed), Rate: rate, Variant: simulate.MixOf(collections),
+	timeline, err := simulate.OpenTimeline(simulate.TimelineConfig{World: fmt.Sprintf("bluesky:%d", seed), Rate: rate,
+		Variant: simulate.MixOf(collections),
 		History: -time.Second, Limit: u.limit, Log: b.cfg.Log})
 	if err != nil {
 		return errors.Join(err, first.Close())
 	}
 	defer timeline.Close()
-	server, err := simulate.NewBluesky(simulate.ServerConfig{World: simulate.NewWorld(seed), Timeline: timeline, Faults: faults, Log: b.cfg.Log})
+	server, err := simulate.NewBluesky(simulate.ServerConfig{World: simulate.NewWorld(seed), Timeline: timeline, Faults: faults,
+		Log: b.cfg.Log})
 	if err != nil {
 		return errors.Join(err, first.Close())
 	}
 	defer server.Close()
 	u.mu.Lock()
-	u.server = server
+	u.server, u.at = server, time.Now()
 	u.mu.Unlock()
 	b.Mark("stream", "the program connects to the stream, which begins")
 	close(u.begun)
@@ -82,6 +85,13 @@ func (u *Upstream) Begun() bool {
 	default:
 		return false
 	}
+}
+
+// BegunAt is when the program connected for the first time.
+func (u *Upstream) BegunAt() time.Time {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.at
 }
 
 // Tip is how many events have happened, and Err why the stream failed.
@@ -120,7 +130,8 @@ func (l *begunListener) Accept() (c net.Conn, err error) {
 // Follow calls fn from one goroutine with every committed record of a topic, from the first on,
 // until the check ends.
 func (b *Bench) Follow(ctx context.Context, topic string, fn func(*kgo.Record)) error {
-	cl, err := b.Kafka.NewClient(kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchIsolationLevel(kgo.ReadCommitted()))
+	cl, err := b.Kafka.NewClient(kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()))
 	if err != nil {
 		return err
 	}

@@ -143,9 +143,11 @@ func CheckDir(ctx context.Context, cfg Config, path string) (*exercise.Report, e
 	started := time.Now()
 	args, done, err := Command(ctx, path, cfg.Exercise)
 	if broken, ok := errors.AsType[*BuildError](err); ok {
-		return &exercise.Report{Exercise: cfg.Exercise, Verdict: exercise.Wrong, Command: "go build", Started: started, Seconds: time.Since(started).Seconds(),
+		return &exercise.Report{Exercise: cfg.Exercise, Verdict: exercise.Wrong, Command: "go build", Started: started,
+			Seconds:  time.Since(started).Seconds(),
 			Headline: broken.Error(), Why: "The Go compiler reported errors; see the output below.", Hint: "Mend the first error and check again.",
-			Evidence: []exercise.Evidence{}, Checks: []exercise.Check{}, Timeline: exercise.Timeline{Series: []exercise.Series{}, Marks: []exercise.Mark{}},
+			Evidence: []exercise.Evidence{}, Checks: []exercise.Check{}, Timeline: exercise.Timeline{Series: []exercise.Series{},
+				Marks: []exercise.Mark{}},
 			Output: broken.Output}, nil
 	}
 	if err != nil {

@@ -34,7 +34,7 @@ consumer = Consumer({
     "bootstrap.servers": KAFKA_BROKER,
     "group.id": GROUP,
     "auto.offset.reset": "earliest",
-    # TODO: commit only the events that are counted
+    "enable.auto.commit": False,  # TODO: replace this line; commit the events that are counted, and only those
 })
 consumer.subscribe([TOPIC])
 try:

@@ -40,6 +40,8 @@ consumer.subscribe([TOPIC])
 try:
     while running:
         messages = consumer.consume(num_messages=100, timeout=0.2)
+        if not messages:
+            continue  # nothing came in the last 0.2 seconds
         for message in messages:
             if message.error():
                 raise KafkaException(message.error())
