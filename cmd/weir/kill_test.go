@@ -20,7 +20,6 @@ import (
 
 	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/cluster"
-	"github.com/weir-project/weir/internal/event"
 	"github.com/weir-project/weir/internal/simulate"
 )
 
@@ -261,41 +260,64 @@ func (k *killRun) topic(name string, addresses []string) []stored {
 	return all
 }
 
-// same reports whether a stored event is the one that the world made.
-func (s stored) same(it simulate.Item) bool {
-	if it.Route == event.Account {
-		return s.DID == it.DID && s.Kind == it.Kind && s.Account.Seq+s.Identity.Seq == it.Seq
-	}
-	return s.DID == it.DID && s.Commit.Collection == it.Collection && s.Commit.RKey == it.RKey && s.Commit.Rev == it.Rev && s.Commit.Operation == it.Kind
-}
-
 // name is the same for two stored copies of one event.
 func (s stored) name() string {
 	return fmt.Sprint(s.DID, s.Kind, s.Commit, s.Account.Seq, s.Identity.Seq)
 }
 
-// firstStored is the index of the first event that the producer was there for: a
-// stream without a cursor begins at the live end.
+// nameOf is the name of the event that the world made.
+func nameOf(it simulate.Item) string {
+	s := stored{DID: it.DID, Kind: "commit"}
+	switch it.Kind {
+	case "account":
+		s.Kind, s.Account.Seq = it.Kind, it.Seq
+	case "identity":
+		s.Kind, s.Identity.Seq = it.Kind, it.Seq
+	default:
+		s.Commit.Operation, s.Commit.Collection, s.Commit.RKey, s.Commit.Rev = it.Kind, it.Collection, it.RKey, it.Rev
+	}
+	return s.name()
+}
+
+// events counts what the topics hold, by name.
+func (k *killRun) events(addresses []string) map[string]int {
+	have := map[string]int{}
+	for _, s := range append(k.topic("bluesky-events", addresses), k.topic("bluesky-accounts", addresses)...) {
+		have[s.name()]++
+	}
+	return have
+}
+
+// firstStored is the index of the first event that the producer was there for: a stream
+// without a cursor begins at the live end. It waits until all from there on are stored, or for so long
+// that they are lost. A producer that continues asks for what came before its cursor, too: one
+// that is killed at once can leave older events to its successor.
 func (k *killRun) firstStored(server *simulate.BlueskyServer, limit int64, addresses []string) int64 {
 	k.t.Helper()
 	eventually(k.t, "something is stored", func() bool {
 		stdout, _, code := weir(k.t, k.env(), append([]string{"messages", "bluesky-events", "-n", "1", "-o", "raw"}, addresses...)...)
 		return code == cli.ExitOK && stdout != ""
 	})
-	all := append(k.topic("bluesky-events", addresses), k.topic("bluesky-accounts", addresses)...)
-	for i := range limit {
-		it := server.At(i)
-		for _, s := range all {
-			if s.same(it) {
-				if i > limit/2 {
-					k.t.Errorf("the first stored event is %d of %d: most happened before the producer was there", i, limit)
-				}
-				return i
+	first := limit
+	for deadline := time.Now().Add(2 * startPatience); ; {
+		have, missing := k.events(addresses), 0
+		first = limit
+		for it := range server.Items(0, limit) {
+			if have[nameOf(it)] == 0 {
+				missing++
+			} else if first == limit {
+				first, missing = it.Index, 0
 			}
 		}
+		if first < limit && missing == 0 || time.Now().After(deadline) {
+			break
+		}
+		<-time.After(50 * time.Millisecond)
 	}
-	k.t.Fatal("no stored event is of this world")
-	return 0
+	if first > limit/2 {
+		k.t.Errorf("the first stored event is %d of %d: most happened before the producer was there", first, limit)
+	}
+	return first
 }
 
 // waitCounts waits until the counts are the truth, and sees to it that they stay.
@@ -321,28 +343,16 @@ func (k *killRun) waitCounts(truth map[string]int64, redis string) {
 // sameEvents compares the topics with the world, event by event.
 func (k *killRun) sameEvents(server *simulate.BlueskyServer, first, limit int64, addresses []string) {
 	k.t.Helper()
-	have := map[string]int{}
-	for _, s := range append(k.topic("bluesky-events", addresses), k.topic("bluesky-accounts", addresses)...) {
-		have[s.name()]++
-	}
+	have := k.events(addresses)
 	lost := 0
 	for it := range server.Items(first, limit) {
-		s := stored{DID: it.DID, Kind: "commit"}
-		switch it.Kind {
-		case "account":
-			s.Kind, s.Account.Seq = it.Kind, it.Seq
-		case "identity":
-			s.Kind, s.Identity.Seq = it.Kind, it.Seq
-		default:
-			s.Commit.Operation, s.Commit.Collection, s.Commit.RKey, s.Commit.Rev = it.Kind, it.Collection, it.RKey, it.Rev
-		}
-		switch n := have[s.name()]; {
+		switch n := have[nameOf(it)]; {
 		case n == 0:
 			lost++
 		case n > 1:
 			k.t.Errorf("event %d is stored %d times", it.Index, n)
 		}
-		delete(have, s.name())
+		delete(have, nameOf(it))
 	}
 	if lost > 0 || len(have) > 0 {
 		k.t.Errorf("%d events are lost, %d are stored that did not happen", lost, len(have))
