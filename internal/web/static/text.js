@@ -37,6 +37,7 @@ export function commandsOf(text) {
 /** Text as it is, to copy. @param {string} text @param {string} [lang] */
 function block(text, lang) {
   const pre = el('pre', { tabindex: '0', 'data-lang': lang || null }, text);
+  if (text.startsWith('^C')) return pre; // a key, not a command
   return el('div.block', null, pre, copyOf(() => commandsOf(text), text.startsWith('$ ') ? 'Copy the commands' : 'Copy the text'));
 }
 
