@@ -15,7 +15,7 @@ import { startBrowser, startWeir, openTab } from './suite/weir.js';
 
 /** A picture: the page, what has to be on it first, what to open, and how long to wait then. */
 const pictures = [
-  { name: 'overview', path: '/', ready: '.stream .lane .flag-name', settle: 60_000 },
+  { name: 'overview', path: '/', ready: '.stream .lane .flag-name', settle: 20_000 },
   { name: 'messages', path: '/topics/bluesky-events/messages', ready: '.messages tbody tr .expand', open: '.messages tbody tr:nth-child(2) .expand', settle: 1000 },
   { name: 'group', path: '/groups/weir-bluesky-counter', ready: '.lane .flag-name', settle: 2000 },
   { name: 'learn', path: '/learn', ready: 'main h1', settle: 2000 },
