@@ -134,7 +134,18 @@ func TestSearch(t *testing.T) {
 	if h := first("NOT_ENOUGH_REPLICAS failover"); h.Path != "labs/failover" || !strings.Contains(h.Excerpt, "NOT_ENOUGH_REPLICAS") {
 		t.Errorf("words of text and title: %+v", h)
 	}
-	for _, q := range []string{"", "   ", "partition nosuchwordanywhere"} {
+	for q, want := range map[string]string{
+		"what is lag": "reference/glossary#lag", "What is an offset?": "reference/glossary#offset", "offsets": "reference/glossary#offset",
+		"what is a consumer group": "reference/glossary#consumer-group", "rebalance": "reference/glossary#rebalance",
+		"how many partitions": "how-to/topics-and-messages#how-many-partitions", "exit codes": "reference/exit-codes#",
+		"consumer in python": "how-to/your-own-programs#a-consumer-in-python", "port already in use": "how-to/start-and-stop#a-port-is-already-in-use",
+		"start over": "how-to/start-and-stop#start-over", "stop weir": "how-to/start-and-stop#stop-weir", "tls": "how-to/existing-cluster#",
+	} {
+		if h := first(q); h.Path+"#"+h.ID != want {
+			t.Errorf("%q finds %s#%s first, want %s", q, h.Path, h.ID, want)
+		}
+	}
+	for _, q := range []string{"", "   ", "?", "partition nosuchwordanywhere"} {
 		if hits := Search(q); len(hits) != 0 {
 			t.Errorf("%q finds %+v", q, hits)
 		}

@@ -1,6 +1,7 @@
 package docs
 
 import (
+	"cmp"
 	"io/fs"
 	"slices"
 	"strings"
@@ -33,8 +34,8 @@ type Hit struct {
 // section is a heading with the text up to the next one.
 type section struct {
 	Hit
-	text          string
-	lower, header string // in lower case
+	text                   string
+	lower, heading, header string // in lower case; heading is the page's title before the first one
 }
 
 func sectionsOf(p Page, body []markdown.Node) []section {
@@ -52,16 +53,36 @@ func sectionsOf(p Page, body []markdown.Node) []section {
 	for i := range list {
 		s := &list[i]
 		s.text = strings.Join(strings.Fields(s.text), " ")
-		s.lower, s.header = strings.ToLower(s.text), strings.ToLower(s.Title+" "+s.Heading)
+		s.lower, s.heading = strings.ToLower(s.text), strings.ToLower(cmp.Or(s.Heading, s.Title))
+		s.header = strings.ToLower(s.Title + " " + s.Heading)
 	}
 	return list
 }
 
+// questionWords are in a question for its grammar: no section is found or missed because of one.
+var questionWords = strings.Fields("a an the is are was do does did can could should will what how why when where who which " +
+	"i my me you your it its this that to of in on for with from and or if have has get many much")
+
+// wordsOf returns the words of a query to look for. A plural finds its singular, too.
+func wordsOf(query string) []string {
+	all := strings.FieldsFunc(query, unicode.IsSpace)
+	words := slices.DeleteFunc(slices.Clone(all), func(w string) bool { return slices.Contains(questionWords, w) })
+	if len(words) == 0 {
+		words = all
+	}
+	for i, w := range words {
+		if len(w) > 3 {
+			words[i] = strings.TrimSuffix(w, "s")
+		}
+	}
+	return words[:min(len(words), maxWords)]
+}
+
 // Search returns the sections that contain every word of a query, the best first: those that
-// have the words in their heading, then those that have them most often.
+// have the words in their heading, then those that have them most often. A query can be a question.
 func Search(query string) []Hit {
-	words := strings.FieldsFunc(strings.ToLower(query), unicode.IsSpace)
-	words = words[:min(len(words), maxWords)]
+	query = strings.TrimRight(strings.Join(strings.Fields(strings.ToLower(query)), " "), "?!. ")
+	words := wordsOf(query)
 	type found struct {
 		*section
 		score int
@@ -69,7 +90,7 @@ func Search(query string) []Hit {
 	var all []found
 	for i := range shelf().sections {
 		s := &shelf().sections[i]
-		if score := s.score(words); score > 0 {
+		if score := s.score(query, words); score > 0 {
 			all = append(all, found{s, score})
 		}
 	}
@@ -83,23 +104,48 @@ func Search(query string) []Hit {
 	return hits
 }
 
-// score says how well a section fits: 0 when it lacks a word.
-func (s *section) score(words []string) int {
+// score says how well a section fits: 0 when it lacks a word. The whole query counts most where it
+// is the heading, and a word counts more in the section's own heading than in its page's title.
+func (s *section) score(query string, words []string) int {
 	sum := 0
 	for _, w := range words {
-		n := min(strings.Count(s.lower, w), 5)
-		if strings.Contains(s.header, w) {
+		n := min(count(s.lower, w), 5)
+		switch {
+		case count(s.heading, w) > 0:
 			n += 10
-			if strings.EqualFold(s.Heading, w) || strings.EqualFold(s.Title, w) {
-				n += 10
-			}
+		case count(s.header, w) > 0:
+			n += 5
 		}
 		if n == 0 {
 			return 0
 		}
 		sum += n
 	}
+	if len(words) == 0 {
+		return 0
+	}
+	if heading := strings.TrimRight(s.heading, "?"); heading == query || strings.TrimSuffix(heading, "s") == strings.Join(words, " ") {
+		sum += 20
+	}
+	if strings.Contains(s.heading, query) || strings.Contains(s.lower, query) {
+		sum += 5
+	}
 	return sum
+}
+
+// count counts a word where one begins with it: "port" is in "ports", not in "report".
+func count(text, word string) int {
+	n := 0
+	for at := 0; ; {
+		i := strings.Index(text[at:], word)
+		if i < 0 {
+			return n
+		}
+		if before, _ := utf8.DecodeLastRuneInString(text[:at+i]); at+i == 0 || !unicode.IsLetter(before) {
+			n++
+		}
+		at += i + len(word)
+	}
 }
 
 // excerpt is the text around the first word that occurs in it.

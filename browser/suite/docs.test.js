@@ -78,6 +78,17 @@ test('documents are found by words, and a hit leads to its heading', async () =>
   }).catch((e) => { if (!/the browser complained/.test(e.message) || !/404/.test(e.message)) throw e; });
 });
 
+test('the commands of a block are copied without prompts and output', async () => {
+  await tab('/docs/tutorial', async (page) => {
+    await page.evaluate(() => { navigator.clipboard.writeText = async (text) => { /** @type {any} */ (globalThis).copied = text; }; });
+    await page.locator('.block', { hasText: 'two pizzas' }).first().getByRole('button', { name: 'Copy' }).click();
+    await page.getByText('Copied').waitFor();
+    const copied = (await page.evaluate(() => /** @type {any} */ (globalThis).copied)).split('\n');
+    assert.equal(copied[0], './weir topics create orders --partitions 3');
+    assert.ok(copied.every((/** @type {string} */ line) => line.startsWith('./weir ')), copied.join('\n'));
+  });
+});
+
 test('terms are explained on every page: pointer, keyboard, touch', { timeout: 120_000 }, async () => {
   const { terms } = await (await fetch(weir.base + '/api/v1/terms')).json();
   const of = (name) => terms.find((t) => t.term === name);

@@ -20,13 +20,14 @@ export const first = engine === 'apache' ? 1 : 0;
 
 /**
  * Starts `weir up` on simulated events, with ports and data of its own; with kafka,
- * the pages of a cluster that runs already. More are flags of the command.
+ * the pages of a cluster that runs already. More are flags of the command. Without data it takes the default
+ * directory of its home.
  */
-export async function startWeir({ rate = 300, listen = '127.0.0.1:0', data = mkdtempSync(join(tmpdir(), 'weir-browser-')), engine: on = engine, kafka = '', more = /** @type {string[]} */ ([]), patience = on === 'apache' ? 240_000 : 60_000 } = {}) {
+export async function startWeir({ rate = 300, listen = '127.0.0.1:0', data = mkdtempSync(join(tmpdir(), 'weir-browser-')), home = data, engine: on = engine, kafka = '', more = /** @type {string[]} */ ([]), patience = on === 'apache' ? 240_000 : 60_000 } = {}) {
   const args = kafka ? ['ui', '--kafka', kafka] : ['up', '--source', 'simulated', '--rate', String(rate), '--ports', '0', '--engine', on];
   // The brokers' jars are fetched once, into the cache of whoever runs this.
   const cache = on === 'apache' ? { XDG_CACHE_HOME: process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), KAFKA_HOME: process.env.KAFKA_HOME, JAVA_HOME: process.env.JAVA_HOME } : {};
-  const child = spawn(binary, [...args, '--data', data, '--listen', listen, ...more], { stdio: ['ignore', 'ignore', 'pipe'], env: { PATH: process.env.PATH, HOME: data, ...cache } });
+  const child = spawn(binary, [...args, ...(data ? ['--data', data] : []), '--listen', listen, ...more], { stdio: ['ignore', 'ignore', 'pipe'], env: { PATH: process.env.PATH, HOME: home, ...cache } });
   let said = '';
   const ended = new Promise((done) => { child.once('exit', done); });
   const base = await new Promise((done, fail) => {
@@ -54,7 +55,7 @@ export async function startWeir({ rate = 300, listen = '127.0.0.1:0', data = mkd
       const timer = setTimeout(() => child.kill('SIGKILL'), 60_000);
       await ended;
       clearTimeout(timer);
-      if (!keep) rmSync(data, { recursive: true, force: true });
+      if (!keep && data) rmSync(data, { recursive: true, force: true });
     },
     said: () => said,
   };

@@ -25,6 +25,7 @@ class FakeElement {
 const { mergePatch, keyed, count, rate, bytes, duration, hue } = await import(new URL('store.js', root).href);
 const { tokens, pickPaths } = await import(new URL('json.js', root).href);
 const { spread, onFront, decades } = await import(new URL('course.js', root).href);
+const { commandsOf } = await import(new URL('text.js', root).href);
 const { nice, scale } = await import(new URL('chart.js', root).href);
 const { parseTime, fieldTime, offset } = await import(new URL('time.js', root).href);
 const { hexDump, fromBase64 } = await import(new URL('message.js', root).href);
@@ -210,4 +211,9 @@ test('what the number of a setting means', () => {
   assert.deepEqual(['604800000', '-1', '9223372036854775807', 'soon', ''].map((v) => inWords(ms, v)), ['7 d', 'no limit', 'no limit', '', '']);
   assert.equal(inWords({ unit: 'bytes' }, '1048588'), '1.0 MB');
   assert.equal(inWords(undefined, '5'), '');
+});
+
+test('a block copies its commands without prompts and output, and other text as it is', () => {
+  assert.equal(commandsOf('$ weir topics\nTOPIC  STATE\n…\n$ weir send a \\\n> b\n5 $ 3'), 'weir topics\nweir send a \\\nb');
+  assert.equal(commandsOf('weir lab list\n> not a prompt'), 'weir lab list\n> not a prompt');
 });

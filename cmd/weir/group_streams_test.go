@@ -22,7 +22,7 @@ func TestStreamsGroupIsPrinted(t *testing.T) {
 		Members: []inspect.Member{{ID: "m1", ClientID: "thread-1", ProcessID: "p1", Assigned: map[string][]int32{"orders": {0, 1}},
 			Tasks: &inspect.Tasks{Active: map[string][]int32{"0": {0, 1}}, Standby: map[string][]int32{"1": {2}}}}},
 	})
-	want := `app: streams, Stable, 1 members, lag 0
+	want := `app: streams, Stable, 1 member, lag 0
 
 MEMBER  CLIENT    HOST  PARTITIONS
 m1      thread-1        orders 0,1

@@ -12,6 +12,7 @@ import (
 	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/inspect"
 	"github.com/weir-project/weir/internal/visible"
+	"github.com/weir-project/weir/internal/watch"
 	"github.com/weir-project/weir/internal/web"
 )
 
@@ -61,7 +62,7 @@ func (a *app) printGroup(d inspect.GroupDetail) error {
 	}, "TOPIC", ">PARTITION", ">POSITION", ">END", ">LAG", "BEHIND", "MEMBER", "")
 	topology, tasks := streamsTables(d)
 	return a.writeOne(d, func() string {
-		return fmt.Sprintf("%s: %s, %s, %d members, lag %s", visible.Text(d.Name), d.Type, d.State, d.MemberCount, cli.NumberOrUnknown(d.Lag))
+		return fmt.Sprintf("%s: %s, %s, %s, lag %s", visible.Text(d.Name), d.Type, d.State, watch.Plural(d.MemberCount, "member"), cli.NumberOrUnknown(d.Lag))
 	}, members, topology, tasks, partitions)
 }
 

@@ -129,7 +129,7 @@ func (o *deliverySeen) judge(r *lab.Report) {
 	of := string(o.of)
 	r.Measure(of, "written", float64(o.written), "events")
 	r.Measure(of, "lost", float64(o.lost), "events")
-	r.Measure(of, "doubled", float64(o.doubled), "events")
+	r.Measure(of, "duplicated", float64(o.doubled), "events")
 	responses := o.of != deliverNever // no client waits for one there
 	if o.swallowed == 0 || responses && o.voided == 0 {
 		r.Unknown(of, "requests are swallowed and responses lost", "at least 1 each", fmt.Sprintf("%d, %d", o.swallowed, o.voided))

@@ -16,7 +16,7 @@ const (
 	stepJoin  = "join"
 	stepLeave = "leave"
 	stepSeven = "seven"
-	stepDie   = "die"
+	stepDie   = "kill"
 )
 
 // seen is what was seen.
@@ -203,7 +203,7 @@ func (o *seen) measure(r *lab.Report) {
 			}
 			e := p.effect(st)
 			c.Measure(kind+": moved", float64(len(e.moved)), "partitions")
-			c.Measure(kind+": told to stop", float64(len(e.revoked)), "partitions")
+			c.Measure(kind+": revoked", float64(len(e.revoked)), "partitions")
 			if len(e.moved) > 0 {
 				c.Measure(kind+": stop of what moved", 1000*e.ofMoved, "ms")
 			}

@@ -2,6 +2,7 @@
 // Documents, stations and instructions: the server's nodes as elements.
 
 import { el } from './store.js';
+import { copyOf } from './ui.js';
 
 /** @typedef {{tag?: string, text?: string, href?: string, src?: string, alt?: string, id?: string, lang?: string, children?: TextNode[]}} TextNode */
 
@@ -20,11 +21,24 @@ export function nodes(list, place = (a) => a) {
     if (!tag) return n.text || '';
     if (tag === 'a') return link(place(n.href || ''), nodes(n.children, place));
     if (tag === 'img') return el('img', { src: place(n.src || ''), alt: n.alt || '', loading: 'lazy' });
-    if (tag === 'pre') return el('pre', { tabindex: '0', 'data-lang': n.lang || null }, (n.text || '').replace(/\n$/, ''));
+    if (tag === 'pre') return block((n.text || '').replace(/\n$/, ''), n.lang);
     if (tag === 'table') return el('div.scroll', { tabindex: '0' }, el('table', null, nodes(n.children, place)));
     if (!known.has(tag)) return el('span', null, n.text, nodes(n.children, place));
     return el(tag, { id: n.id || null }, n.text, nodes(n.children, place));
   });
+}
+
+/** What to copy of a block: the commands after "$ " and the lines that continue them, else everything. @param {string} text @returns {string} */
+export function commandsOf(text) {
+  const commands = text.split('\n').filter((line) => /^[$>] /.test(line)).map((line) => line.slice(2));
+  return text.startsWith('$ ') ? commands.join('\n') : text;
+}
+
+/** Text as it is, to copy. @param {string} text @param {string} [lang] */
+function block(text, lang) {
+  const pre = el('pre', { tabindex: '0', 'data-lang': lang || null }, text);
+  if (text.startsWith('^C')) return pre; // a key, not a command
+  return el('div.block', null, pre, copyOf(() => commandsOf(text), text.startsWith('$ ') ? 'Copy the commands' : 'Copy the text'));
 }
 
 /** A link: only to pages of this server and to the web. @param {string} href @param {any[]} children */

@@ -175,9 +175,9 @@ export function filterWord(text) {
   return /^([./]|key=|header:)/.test(text) ? '/' + text.replace(/[\\.+*?()|[\]{}^$]/g, '\\$&') + '/' : text;
 }
 
-/** A command, to copy. @param {HTMLElement} code */
-const copyOf = (code) => el('button', { type: 'button', title: 'Copy the command', onclick: async () => {
-  try { await navigator.clipboard.writeText(code.textContent || ''); toast('Copied'); } catch { toast('The browser does not let this page copy'); }
+/** A button that copies a text. @param {() => string} text @param {string} [title] */
+export const copyOf = (text, title = 'Copy the command') => el('button.copy', { type: 'button', title, onclick: async () => {
+  try { await navigator.clipboard.writeText(text()); toast('Copied'); } catch { toast('The browser does not let this page copy'); }
 } }, 'Copy');
 
 /** @typedef {{tool: string, command: string}} Other a command of another program */
@@ -199,10 +199,10 @@ export function commandBar(command, requests, others, open) {
     put(behind, r && r.length ? 'Kafka: ' + r.join(', ') : '');
     more.hidden = !o?.length;
     put(tools, 'The same with ' + (o || []).map((x) => x.tool).join(', '));
-    keyed(list, o || [], (x) => x.tool, () => { const line = el('code'); return el('div', null, line, copyOf(line)); }, (e, x) => put(/** @type {Element} */ (e.firstElementChild), x.command));
+    keyed(list, o || [], (x) => x.tool, () => { const line = el('code'); return el('div', null, line, copyOf(() => line.textContent || '')); }, (e, x) => put(/** @type {Element} */ (e.firstElementChild), x.command));
   };
   set(command, requests, others);
-  return { root: el('div', null, el('div.command', null, el('span.prompt', { 'aria-hidden': 'true' }, '$'), code, copyOf(code), behind), more), set };
+  return { root: el('div', null, el('div.command', null, el('span.prompt', { 'aria-hidden': 'true' }, '$'), code, copyOf(() => code.textContent || ''), behind), more), set };
 }
 
 /** A line that goes by itself. @param {string} text @param {boolean} [bad] */
