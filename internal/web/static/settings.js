@@ -13,7 +13,7 @@ import { problem, undoButton } from './changes.js';
 export function inWords(s, value) {
   const n = Number(value);
   if (!s || value.trim() === '' || !Number.isFinite(n)) return '';
-  if (n < 0) return 'no limit';
+  if (n < 0) return n === -1 && s.unit ? 'no limit' : ''; // a level of -1 is a choice of the codec's
   if (n >= 2 ** 62) return 'no limit';
   return s.unit === 'milliseconds' ? duration(n / 1000) : s.unit === 'bytes' ? bytes(n) : '';
 }
