@@ -289,7 +289,7 @@ test('a group: one partition is reset, offsets and the group are deleted, and ea
     assert.equal(await at(), '10 10 10');
 
     const whole = page.locator('form[aria-label="The group"]');
-    await until('the page to know the offsets again', async () => /read/.test(await page.locator('[aria-label=positions] tbody').allInnerTexts().then((x) => x.join())));
+    await until('the page to know the offsets again', async () => /read/.test(await page.locator('[aria-label="committed offsets"] tbody').allInnerTexts().then((x) => x.join())));
     await whole.locator('button').first().click();
     await whole.locator('text=/committed offsets in 3 partitions will be deleted/').waitFor();
     await shot(page, 'group-delete');

@@ -48,16 +48,16 @@ export function activitySection(app, name) {
     const sum = a.hours.reduce((/** @type {number} */ n, /** @type {any} */ h) => n + h.offsets, 0);
     hours.hidden = !a.hours.length;
     hours.setAttribute('aria-label', `Offsets by hour: ${count(sum)} in ${many(a.hours.length, 'hour')}, ${count(most)} in the fullest`);
-    put(legend, !a.hours.length ? 'The log holds no message.'
+    put(legend, !a.hours.length ? 'The topic holds no messages.'
       : `Offsets by hour since ${stamp(ms(a.hours[0].from)).slice(0, 16)}, at most ${count(most)}, including the markers that end transactions.` + (a.earlier ? ` ${count(a.earlier)} are older.` : ''));
     keyed(logs, a.partitions, (/** @type {any} */ p) => String(p.partition), () => row('nn n'), (tr, /** @type {any} */ p) =>
       cells(/** @type {HTMLElement} */ (tr), [p.partition, bytes(p.bytes), p.oldest ? stamp(ms(p.oldest)) : 'none', p.oldest ? duration(Math.max(0, now - ms(p.oldest)) / 1000) : '–']));
     producerTable.hidden = !a.producers.length;
-    put(none, a.producers.length ? '' : 'No producer is known. Apache Kafka\'s brokers name every idempotent or transactional one that wrote within a day, the embedded ones those with an open transaction.');
+    put(none, a.producers.length ? '' : 'No producer is known. Apache Kafka lists each idempotent or transactional producer that wrote in the last day. The embedded brokers list only producers with an open transaction.');
     keyed(producers, a.producers, (/** @type {any} */ p) => p.partition + '/' + p.producer_id, () => row('nnnn  '), (tr, /** @type {any} */ p) =>
       cells(/** @type {HTMLElement} */ (tr), [p.partition, p.producer_id, p.epoch, p.last_sequence, p.last ? ago(ms(p.last), now) : 'unknown', p.open < 0 ? 'none' : 'since offset ' + count(p.open)]));
     openTable.hidden = !a.transactions.length;
-    put(noneOpen, a.transactions.length ? '' : 'None is open: readers of committed messages wait for nothing.');
+    put(noneOpen, a.transactions.length ? '' : 'No transaction is open, so no reader of committed messages has to wait.');
     keyed(open, a.transactions, (/** @type {any} */ t) => t.producer_id + t.state, (/** @type {any} */ t) => {
       const tr = row('  nnn ');
       tr.children[1].append(t.transactional_id ? badge('ok', t.state) : badge('bad', t.state));

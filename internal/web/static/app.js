@@ -276,6 +276,6 @@ fetch('/api/v1/log?limit=200').then((r) => r.json()).then((l) => {
   fresh = app.log.slice();
   schedule();
 }).catch(() => { /* the live connection says what is wrong */ });
-explain(main, app.api);
+explain([main, byId('dialog')], app.api);
 connect();
 show();

@@ -206,7 +206,7 @@ export class Chart {
 
   fillTable() {
     if (!this.details.hasAttribute('open')) return;
-    this.table.replaceChildren(el('tr', null, el('th', null, 'Time'), this.o.series.map((s) => el('th.num', null, s.label))));
+    this.table.replaceChildren(el('tr', null, el('th', { scope: 'col' }, 'Time'), this.o.series.map((s) => el('th.num', { scope: 'col' }, s.label))));
     for (let t = this.end; t > this.end - 30 * this.step; t -= this.step) {
       this.table.appendChild(el('tr', null, el('td', null, clock(t)), this.o.series.map((s) => {
         const v = this.at(s.name, t);

@@ -283,7 +283,7 @@ export function checkTable(checks) {
   if (!checks.length) return el('p.dim', null, 'Checks are made when a case has ended.');
   return el('div.scroll', { tabindex: '0', role: 'region', 'aria-label': 'Checks' }, el('table.rows.checks', null,
     el('thead', null, el('tr', null, ['Verdict', 'Case', 'Claim', 'Expected', 'Measured'].map((h) => el('th', { scope: 'col' }, h)))),
-    el('tbody', null, checks.map((c) => el('tr', null, el('td', null, verdictBadge(c.verdict)), el('td', null, c.case), el('td', null, c.claim), el('td', null, c.want), el('td', null, c.got))))));
+    el('tbody.prose', null, checks.map((c) => el('tr', null, el('td', null, verdictBadge(c.verdict)), el('td', null, c.case), el('td', null, c.claim), el('td', null, c.want), el('td', null, c.got))))));
 }
 
 /** The first sentence of a claim: what a page shows before its text. @param {string} claim */

@@ -3,7 +3,7 @@
 // only those that change.
 
 import { el, put, keyed, bytes, duration, many } from './store.js';
-import { badge, commandBar } from './ui.js';
+import { badge, commandBar, field } from './ui.js';
 import { problem, undoButton } from './changes.js';
 
 /** @typedef {import('./app.js').App} App */
@@ -13,7 +13,7 @@ import { problem, undoButton } from './changes.js';
 export function inWords(s, value) {
   const n = Number(value);
   if (!s || value.trim() === '' || !Number.isFinite(n)) return '';
-  if (n < 0) return 'no limit';
+  if (n < 0) return n === -1 && s.unit ? 'no limit' : ''; // a level of -1 is a choice of the codec's
   if (n >= 2 ** 62) return 'no limit';
   return s.unit === 'milliseconds' ? duration(n / 1000) : s.unit === 'bytes' ? bytes(n) : '';
 }
@@ -45,12 +45,15 @@ export function settingField(name, s, value, none) {
 export function newSettings(all) {
   const fields = all.map((s) => {
     const f = settingField(s.name, s, '', `default: ${inWords(s, s.default) || s.default || 'none'}`);
-    return { name: s.name, ...f, row: el('div.field', null, el('label', null, s.name, f.root), el('p.dim', null, s.about)) };
+    return { name: s.name, ...f, row: field(s.name, el('label', null, s.name, f.root), s.about) };
   });
   return { rows: fields.map((f) => f.row),
     config: () => Object.fromEntries(fields.filter((f) => f.input.value !== '').map((f) => [f.name, f.input.value])),
     clear() { for (const f of fields) { f.input.value = ''; f.input.dispatchEvent(new Event('input')); } } };
 }
+
+/** @param {string} text */
+const words = (text) => (text ? [' ', el('span.dim', null, text)] : []);
 
 /** A value as a row shows it. @param {any} c */
 const shown = (c) => c.sensitive ? '(hidden)' : c.value;
@@ -84,7 +87,7 @@ export function settingsCard(path, app, changed) {
     const value = el('td.wrap');
     const source = el('td.dim');
     const tr = el('tr', null, el('th', { scope: 'row' }, c.name, s ? el('small.about', null, s.about) : null), value, source);
-    if (!draft || c.sensitive) { value.append(shown(c)); source.append(c.source); return tr; }
+    if (!draft || c.sensitive) { value.append(shown(c), ...words(inWords(s, c.value))); source.append(c.source); return tr; }
     const drafted = draft.get(c.name);
     const f = settingField(c.name, s, drafted ?? c.value);
     const back = /** @type {HTMLButtonElement} */ (el('button', { type: 'button', 'aria-pressed': 'false', title: 'Remove the topic\'s own value', onclick: () => set(draft?.get(c.name) === null ? c.value : null) }, 'Use the default'));

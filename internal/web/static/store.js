@@ -39,7 +39,23 @@ function append(e, children) {
 export function put(e, text) {
   const s = String(text);
   if (e instanceof Element && hides.test(s)) e.replaceChildren(...visible(s));
-  else if (e.textContent !== s) e.textContent = s;
+  else if (e.textContent !== s && !around(e, s)) e.textContent = s;
+}
+
+/** Changes the texts around the explained terms of an element, so that one with the focus stays. @param {Node} e @param {string} s */
+function around(e, s) {
+  const list = [...e.childNodes];
+  if (list.length < 3 || list.some((n, i) => (i % 2 ? !(n instanceof Element && n.matches('.term')) : !(n instanceof Text)))) return false;
+  const texts = [];
+  for (let i = 1; i < list.length; i += 2) {
+    const term = list[i].textContent || '';
+    const at = s.indexOf(term);
+    if (at < 0) return false;
+    texts.push(s.slice(0, at));
+    s = s.slice(at + term.length);
+  }
+  [...texts, s].forEach((t, i) => { const n = /** @type {Text} */ (list[2 * i]); if (n.data !== t) n.data = t; });
+  return true;
 }
 
 /** Sets or removes an attribute where it differs. @param {Element} e @param {string} name @param {string|null} value */

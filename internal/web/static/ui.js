@@ -1,7 +1,7 @@
 // @ts-check
 // Pieces that every page uses: tables, dialogs, the command that does the same, notes.
 
-import { el, put, keyed, clock } from './store.js';
+import { el, put, attr, keyed, clock } from './store.js';
 import { sparkline, setSparkline } from './chart.js';
 
 /**
@@ -236,6 +236,13 @@ export function confirmTyped(o) {
 
 /** Says when numbers were told that are not quite new: large and slow clusters are asked less often. @param {number} now @param {number} told */
 export function asOf(now, told) { return told && now - told > 5000 ? ` · as of ${clock(told)}` : ''; }
+
+/** A field with what it is for. A narrow window shows that when it is asked for. @param {string} name @param {HTMLElement} input with its label @param {string} about */
+export function field(name, input, about) {
+  if (!about) return el('div.field', null, input);
+  const help = el('button.help', { type: 'button', 'aria-expanded': 'false', 'aria-label': 'What is ' + name + '?', onclick: () => attr(help, 'aria-expanded', String(help.getAttribute('aria-expanded') !== 'true')) }, '?');
+  return el('div.field', null, input, help, el('p.dim', null, about));
+}
 
 /** What an empty page teaches. @param {string} title @param {string} text @param {Node} [action] */
 export function teach(title, text, action) { return el('div.teach', null, el('h2', null, title), el('p', null, text), action); }

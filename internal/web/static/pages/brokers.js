@@ -19,7 +19,7 @@ export default {
     const changes = el('section.card', { hidden: true, 'aria-label': 'kills and restarts' }, el('h2', null, 'Kills and restarts, and how long producers waited'),
       el('div.scroll', { tabindex: '0', role: 'region', 'aria-label': 'changes' }, el('table.rows', null, el('thead', null, el('tr', null,
         ['When', 'Broker', 'Was', 'From', 'Took', 'Longest without an acknowledgement', 'Usually', 'Stream'].map((t, i) => el(i > 3 && i < 7 ? 'th.num' : 'th', { scope: 'col' }, t)))), past)));
-    const other = el('tbody');
+    const other = el('tbody.prose');
     const differences = el('details.card', { hidden: true }, el('summary', null, 'Where this engine differs from Apache Kafka'),
       el('div.scroll', { tabindex: '0', role: 'region', 'aria-label': 'differences from Apache Kafka' }, el('table.rows.wordy', null, el('thead', null, el('tr', null,
         ['Behaviour', 'Apache Kafka', 'Here', 'What follows'].map((t) => el('th', { scope: 'col' }, t)))), other)));

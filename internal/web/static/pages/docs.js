@@ -26,7 +26,7 @@ function contents(body) {
 
 /** What a search found. @param {string} q @param {any[]} hits */
 function results(q, hits) {
-  return [el('h1', null, hits.length ? `Found for “${q}”` : `Nothing found for “${q}”`),
+  return [el('h1', { 'data-plain': true }, hits.length ? `Found for “${q}”` : `Nothing found for “${q}”`),
     hits.length ? el('ol.hits', null, hits.map((h) => el('li', null, el('a', { href: hrefOf(h.path) + (h.id ? '#' + h.id : '') }, h.heading || h.title), h.heading ? el('span.dim', null, ' in ' + h.title) : null, el('p', null, h.excerpt))))
       : el('p', null, 'A section must contain every word. Try fewer words, or Kafka\'s own term.')];
 }
@@ -54,6 +54,7 @@ export default {
       if (!page) return;
       const i = pages.findIndex((p) => p.path === page.path);
       const [before, after] = [pages[i - 1], pages[i + 1]];
+      article.toggleAttribute('data-plain', page.path === 'reference/glossary'); // it explains its words
       article.replaceChildren(...nodes(page.body));
       if (i >= 0) article.append(el('p.docs-turn', null, before ? el('a', { href: hrefOf(before.path) }, '← ' + before.title) : el('span'), after ? el('a', { href: hrefOf(after.path) }, after.title + ' →') : null));
       const toc = contents(page.body);

@@ -44,7 +44,7 @@ export function ownMembers(name, app, changed) {
       if (!o) return;
       own = o.members;
       allow();
-      put(other, `${many(own, 'member')} of this group ${own === 1 ? 'runs' : 'run'} here. In a terminal, as a process of its own: weir consume ${o.source}`);
+      put(other, `${many(own, 'member')} of this group ${own === 1 ? 'runs' : 'run'} here. A terminal can run one more: weir consume ${o.source}`);
       table.hidden = !o.rebalances.length;
       past.replaceChildren(...o.rebalances.map((/** @type {any} */ r) => el('tr', null, el('td.nowrap', null, clock(r.time)), el('td', null, r.change), el('td', null, r.from), el('td.num', null, r.members),
         el('td.num', null, `${r.moved} of ${r.partitions || r.moved}`), el('td.num', null, r.moved ? ms(r.stopped_ms) : '–'), el('td.num', null, r.members ? (r.settled ? '' : 'not after ') + ms(r.settled_ms) : 'nobody counts'))));
@@ -143,7 +143,7 @@ export function deleteCard(name, app, changed) {
     undo: () => type === 'share' ? null : undoOffsets(app, name, parts.filter((p) => p.committed >= 0).map((p) => ({ topic: p.topic, partition: p.partition, offset: p.committed })), undone) });
   const form = (/** @type {string} */ title, /** @type {any[]} */ fields, /** @type {ReturnType<typeof planned>} */ p, /** @type {string} */ label) => el('form.change-part', { 'aria-label': title, onsubmit: (/** @type {Event} */ e) => { e.preventDefault(); p.preview(); } },
     el('h3', null, title), el('div.bar-row', null, fields, el('button', { type: 'submit' }, label)), p.box);
-  const root = el('section.card.change', null, el('h2', null, 'Delete'), el('p.dim', null, 'A group can be deleted, and its offsets, while it has no members. First you see a preview.'),
+  const root = el('section.card.change', null, el('h2', null, 'Delete'), el('p.dim', null, 'While a group has no members, you can delete the group or its committed offsets. First you see a preview.'),
     form('Committed offsets', [el('label', null, 'of ', topic), el('label', null, 'partitions ', only)], offsets, 'Preview the offsets'), form('The group', [], whole, 'Preview the deletion'));
   return { root,
     /** @param {any} d the group as the cluster has it */
@@ -205,7 +205,7 @@ export function replayCard(name, app) {
       : el('p', { role: 'status' }, badge('bad', 'The counts differ'), ': weir verify says what is wrong');
     const rows = r && !a.running ? r.kinds.map((/** @type {any} */ k) => [k.kind, k.original, k.replay, k.difference]) : a.kinds.map((/** @type {any} */ k) => [k.kind, k.counted, k.again, null]);
     box.replaceChildren(verdict, el('div.scroll', { tabindex: '0', role: 'region', 'aria-label': 'replay' }, el('table.rows.replay', null, head(['Type', [a.running ? 'Counted, live' : 'Counted'], ['Counted again'], [''], ['Difference']]),
-      el('tbody', null, rows.map((/** @type {any[]} */ [kind, x, y, d]) => el('tr', null, el('th', { scope: 'row' }, visible(kind)), el('td.num', null, count(x)), el('td.num', null, count(y)),
+      el('tbody', null, rows.map((/** @type {any[]} */ [kind, x, y, d]) => el('tr', null, el('th', { scope: 'row', 'data-plain': true }, visible(kind)), el('td.num', null, count(x)), el('td.num', null, count(y)),
         el('td', null, el('meter', { min: 0, max: Math.max(1, x), value: y, 'aria-label': `${kind} counted again` })), el(d ? 'td.num.badtext' : 'td.num', null, d === null ? '…' : d)))))));
   }
   poll();

@@ -9,7 +9,7 @@ import { stateOf, trendOf, typeOf } from './groups.js';
 import { ownMembers, resetCard, replayCard, deleteCard, topicsOf } from './group-changes.js';
 
 const explain = /** @type {Record<string, string>} */ ({
-  classic: 'The members elect a leader, and it assigns the partitions. Each partition has one reader.',
+  classic: 'One of the members assigns the partitions to all of them. Each partition has one reader.',
   consumer: 'The coordinator assigns the partitions. Each partition has one reader.',
   streams: 'A Kafka Streams application. The coordinator assigns its tasks, and each task reads its partitions.',
   share: 'Members read the same partitions together and acknowledge single records. The start offset is that of the first record that is not finished.',
@@ -28,6 +28,7 @@ export default {
     const name = asked(inPath);
     const path = groupPath(name);
     const facts = el('p.facts');
+    const numbers = el('span');
     const kind = el('p.dim');
     const problem = el('div');
     const members = el('tbody');
@@ -38,9 +39,9 @@ export default {
     const chart = new Chart({ title: 'Lag', format: (n) => count(n), series: [{ name: `group/${name}/lag`, label: 'messages behind', hue: 'h8' }] });
     const pace = new Chart({ title: 'Consumed', format: (n) => rate(n), series: [{ name: `group/${name}/rate`, label: 'offsets per second', hue: 'h4' }] });
     /** @type {Table<any>} */
-    const parts = new Table({ label: 'positions', key: (p) => p.topic + '/' + p.partition, columns: [
+    const parts = new Table({ label: 'committed offsets', key: (p) => p.topic + '/' + p.partition, columns: [
       { title: 'Topic', cell: (e, p) => put(e, p.topic) }, { title: 'Partition', num: true, cell: (e, p) => put(e, p.partition) },
-      { title: 'Position', num: true, cell: (e, p) => put(e, p.committed < 0 ? 'none' : count(p.committed)) }, { title: 'End', num: true, cell: (e, p) => put(e, count(p.end)) },
+      { title: 'Committed offset', num: true, cell: (e, p) => put(e, p.committed < 0 ? 'none' : count(p.committed)) }, { title: 'End', num: true, cell: (e, p) => put(e, count(p.end)) },
       { title: 'Lag', num: true, cell: (e, p) => put(e, count(p.lag)) }, { title: 'Lag in time', num: true, cell: (e, p) => put(e, p.lag_ns < 0 ? '?' : duration(p.lag_ns / 1e9)) },
       { title: 'Member', cell: (e, p) => put(e, p.member || p.error || '–') },
     ] });
@@ -48,9 +49,9 @@ export default {
     const reset = resetCard(name, app, () => load());
     const replay = replayCard(name, app);
     const remove = deleteCard(name, app, () => load());
-    root.append(el('h1', null, visible(name)), facts, kind, problem, el('div.two', null, el('section.card', null, chart.root), el('section.card', null, pace.root)), pictures,
+    root.append(el('h1', { 'data-plain': true }, visible(name)), facts, kind, problem, el('div.two', null, el('section.card', null, chart.root), el('section.card', null, pace.root)), pictures,
       el('section.card', null, el('h2', null, 'Members'), el('div.scroll', { tabindex: '0', role: 'region', 'aria-label': 'members' }, el('table.rows', null, el('thead', null, el('tr', null, ['Member', 'Client', 'Host', 'Partitions'].map((t) => el('th', { scope: 'col' }, t)))), members)), own.root),
-      el('section.card', null, el('h2', null, 'Positions'), parts.root), reset.root, replay.root, remove.root, command.root);
+      el('section.card', null, el('h2', null, 'Committed offsets'), parts.root), reset.root, replay.root, remove.root, command.root);
 
     const ends = /** @type {Map<string, [number, number]>} */ (new Map());
     let loading = false;
@@ -118,15 +119,12 @@ export default {
     return {
       update(state) {
         const g = state.groups[name];
-        if (!g) { put(facts, 'This group does not exist any more.'); return; }
+        if (!g) { facts.dataset.state = ''; put(facts, 'This group does not exist any more.'); return; }
         reset.allow(g);
         if (members0 >= 0 && members0 !== g.members) load(); // who has what is told at once
         members0 = g.members;
-        const sig = JSON.stringify([g.state, g.members, g.lag, g.lag_seconds, g.eta_seconds, g.trend]);
-        if (facts.dataset.sig !== sig) {
-          facts.dataset.sig = sig;
-          facts.replaceChildren(badge(/** @type {any} */ (stateOf(g)), g.state), ` ${typeOf(g)} · ${g.protocol || 'no protocol'} · ${many(g.members, 'member')} · ${g.lag ? `lag ${count(g.lag)}, ${duration(g.lag_seconds)}, ${trendOf(g)}` : 'no lag'}` + (g.lag && g.eta_seconds ? ` · caught up in ${duration(g.eta_seconds)}` : ''));
-        }
+        if (facts.dataset.state !== g.state) { facts.dataset.state = g.state; facts.replaceChildren(badge(/** @type {any} */ (stateOf(g)), g.state), ' ', numbers); }
+        put(numbers, `${typeOf(g)} · ${g.protocol || 'no protocol'} · ${many(g.members, 'member')} · ${g.lag ? `lag ${count(g.lag)}, ${duration(g.lag_seconds)}, ${trendOf(g)}` : 'no lag'}` + (g.lag && g.eta_seconds ? ` · caught up in ${duration(g.eta_seconds)}` : ''));
         chart.push(state.time, { [`group/${name}/lag`]: g.lag < 0 ? null : g.lag });
         pace.push(state.time, { [`group/${name}/rate`]: g.rate });
         for (const s of Object.values(state.streams)) {

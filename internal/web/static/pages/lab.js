@@ -2,7 +2,7 @@
 // One lab: its claim, its settings, what it tells while it runs, its verdict.
 
 import { el, put, attr, stamp, duration, ago } from '../store.js';
-import { commandBar, shellWord, toast, weir } from '../ui.js';
+import { commandBar, field, shellWord, toast, weir } from '../ui.js';
 import { Course, Tanks, Tradeoffs, checkTable, measureTable, sentence, verdictBadge } from '../course.js';
 import { nodes } from '../text.js';
 
@@ -176,8 +176,8 @@ export default {
       const begin = (/** @type {Field} */ f) => (f.name === 'preset' && f.values.includes('play') ? 'play' : f.name === 'short' && !l.fields.some((/** @type {Field} */ x) => x.name === 'preset') ? 'true' : f.default);
       fields = l.fields.filter((/** @type {Field} */ f) => f.name !== 'short' || !l.fields.some((/** @type {Field} */ x) => x.name === 'preset')).map((/** @type {Field} */ f) => ({ f, i: input(f, begin(f), show) }));
       const first = new Set(['preset', 'short', 'engine', 'slow', 'source']);
-      const lay = (/** @type {any} */ x) => el('div.field', null, x.i.root, x.i.about ? el('p.dim', null, x.i.about) : null);
-      form.append(...fields.filter((x) => first.has(x.f.name)).map(lay), el('details.more', null, el('summary', null, 'More settings'), el('p.dim', null, 'What is left as it is, the preset or the short form decides.'), el('div.lab-form', null, fields.filter((x) => !first.has(x.f.name)).map(lay))), el('div.actions', null, run, stop));
+      const lay = (/** @type {any} */ x) => field(x.f.name, x.i.root, x.i.about);
+      form.append(...fields.filter((x) => first.has(x.f.name)).map(lay), el('details.more', null, el('summary', null, 'More settings'), el('p.dim', null, 'A setting that you leave alone has the value of the preset, or of the short form.'), el('div.lab-form', null, fields.filter((x) => !first.has(x.f.name)).map(lay))), el('div.actions', null, run, stop));
       show();
     }).catch((e) => verdict.replaceChildren(el('p.alert', { role: 'alert' }, e.message)));
 
@@ -257,7 +257,7 @@ export default {
 export const report = {
   title: ([name]) => name,
   mount(root, [name], app) {
-    root.append(el('p.crumb', null, el('a', { href: '/labs' }, 'Labs'), ' / report'), el('h1', null, name));
+    root.append(el('p.crumb', null, el('a', { href: '/labs' }, 'Labs'), ' / report'), el('h1', { 'data-plain': true }, name));
     app.api('/labs/reports/' + encodeURIComponent(name)).then(({ report: r, command }) => {
       const course = new Course();
       course.set(r.lines || [], r.marks || []);

@@ -26,12 +26,12 @@ export default {
     const compare = /** @type {HTMLButtonElement} */ (el('button', { type: 'button', disabled: true, onclick: () => app.navigate(`/labs/compare?a=${encodeURIComponent(chosen[0])}&b=${encodeURIComponent(chosen[1])}`) }, 'Compare two'));
     const running = el('p', { role: 'status' });
     root.append(el('h1', null, 'Labs'), el('p.dim', null, 'A lab runs the real pipeline beside this one, measures it, and says whether its claim holds. Choose one.'),
-      running, cards, el('h2', null, 'Reports'), el('p.actions', null, compare, el('span.dim', null, 'choose two of one lab')), kept, commandBar(weir('lab list', '')).root);
+      running, cards, el('h2', null, 'Reports'), el('p.actions', null, compare, el('span.dim', null, 'choose two reports of the same lab')), kept, commandBar(weir('lab list', '')).root);
     app.api('/labs').then((a) => {
       if (!a.labs.length) { cards.replaceChildren(teach('No labs here', 'Labs run where weir keeps its own data: start it with weir up, or run weir lab on a terminal.')); return; }
       put(running, a.running ? `${a.running} is running` : '');
       cards.replaceChildren(...a.labs.map((/** @type {any} */ l) => card(l, a.reports.find((/** @type {any} */ r) => r.lab === l.name && !r.error), l.name === a.running)));
-      if (!a.reports.length) { kept.replaceChildren(teach('No reports yet', 'A lab that has come to a verdict leaves one here, with its plot.')); return; }
+      if (!a.reports.length) { kept.replaceChildren(teach('No reports yet', 'Run a lab. Its report appears here, with a plot and a verdict.')); return; }
       kept.replaceChildren(el('div.scroll', { tabindex: '0', role: 'region', 'aria-label': 'Reports' }, el('table.rows', null,
         el('thead', null, el('tr', null, ['', 'Report', 'Lab', 'Verdict', 'When'].map((h) => el('th', { scope: 'col' }, h || el('span.sr', null, 'Compare'))))),
         el('tbody', null, a.reports.map((/** @type {any} */ r) => el('tr', null,

@@ -60,7 +60,7 @@ class StreamView {
     this.trouble = el('p.alert', { role: 'alert', hidden: true });
     this.lanes = null;
     this.laneBox = el('div');
-    this.kinds = el('tbody');
+    this.kinds = el('tbody', { 'data-plain': true });
     this.tail = el('ol.tail', { 'aria-label': 'the last events' });
     this.tailNote = el('p.dim.tail-note');
     this.resume = el('button', { type: 'button', hidden: true, onclick: () => { this.hover = false; if (app.paused) app.pause(); this.show(); } }, 'Resume');
@@ -247,8 +247,8 @@ function stage(title, hint) {
 
 /** What of a stream was not stored as one event each. @param {any} s */
 function oddities(s) {
-  const odd = [[s.duplicates, 'duplicate'], [s.too_old, 'old repeat'], [s.rejects, 'reject'], [s.gaps, 'gap']].filter(([n]) => n).map(([n, what]) => many(n, what));
-  return odd.length ? odd.join(', ') : 'no duplicate, reject or gap';
+  const odd = [[s.duplicates, 'duplicate'], [s.too_old, 'old repeat'], [s.rejects, 'dead letter'], [s.gaps, 'gap']].filter(([n]) => n).map(([n, what]) => many(n, what));
+  return odd.length ? odd.join(', ') : 'no duplicate, dead letter or gap';
 }
 
 function arrow() { return el('span.arrow', { 'aria-hidden': 'true' }, '→'); }

@@ -58,7 +58,7 @@ export default {
     const counted = el('p.dim');
     const draw = async () => {
       put(counted, Object.values(app.state?.streams || {}).some((x) => x.topic === topic.value)
-        ? 'weir counts your record like any other. weir verify lists it separately, because it has no sequence number.' : '');
+        ? 'weir counts your record like every other one. Verify lists it separately, because it has no sequence number.' : '');
       const mine = ++round;
       value.disabled = nothing.checked;
       put(go, Number(amount.value) > 0 ? `Write ${many(Number(amount.value), 'record')}` : 'Write the record');
@@ -136,7 +136,7 @@ export default {
       end.hidden = true;
       go.disabled = false;
     } },
-    el('label', null, 'Topic', topic), el('label', null, 'Key', key), pick, el('label', null, 'Value', value), el('label.check', null, nothing, 'null value, a tombstone: a compacted topic then deletes the key'),
+    el('label', null, 'Topic', topic), el('label', null, 'Key', key), pick, el('label', null, 'Value', value), el('label.check', null, nothing, el('span', null, 'null value, a tombstone: a compacted topic then deletes the key')),
     el('label', null, 'Headers', headers), el('label', null, 'Partition', partition),
     el('details.more', null, el('summary', null, 'Many records, from a template'), el('p.dim', null, 'In key, value and headers, {n} is the number of the record, {uuid} a random UUID, {now} the time, and {choice a b c} one of the words. {{ is a brace.'),
       el('div.stack', null, el('label', null, 'How many', amount), el('label', null, 'Records per second', pace))),

@@ -2,7 +2,7 @@
 // Changes of a topic: more partitions, fewer messages, none of it any more. And a new one.
 
 import { el, put, count, many, visible } from '../store.js';
-import { badge, commandBar, toast } from '../ui.js';
+import { badge, commandBar, field, toast } from '../ui.js';
 import { list, partitionsOf, planned, problem } from '../changes.js';
 import { newSettings } from '../settings.js';
 import { parseTime, fieldTime, instant, zone } from '../time.js';
@@ -44,12 +44,12 @@ export function topicChanges(name, app, changed) {
 
   const part = (/** @type {string} */ title, /** @type {string} */ text, /** @type {any[]} */ fields, /** @type {ReturnType<typeof planned>} */ p, /** @type {string} */ label) => el('form.change-part', { 'aria-label': title, onsubmit: (/** @type {Event} */ e) => { e.preventDefault(); p.preview(); } },
     el('h3', null, title), el('p.dim', null, text), el('div.bar-row', null, fields, el('button', { type: 'submit' }, label)), p.box);
-  const parts = el('div', null,
+  const parts = el('div', null, el('p.dim', null, 'First you see what will happen. Nothing changes until you type the topic\'s name.'),
     part('Add partitions', 'More partitions let more members of a group read at the same time.', [el('label', null, 'To ', to, ' partitions')], add, 'Preview'),
     part('Truncate', 'Deletes the oldest messages of each partition. Offsets go on as before.', [el('label', null, 'Before ', before), el('datalist', { id: 'truncate-to' }, ['end', '1000', '2h'].map((v) => el('option', { value: v }))), el('label', null, 'in partitions ', only)], truncate, 'Preview the truncation'),
     part('Delete', 'Deletes the topic, its messages and its settings.', [], remove, 'Preview the deletion'));
   const why = el('p.dim');
-  const root = el('section.card.change', null, el('h2', null, 'Change this topic'), el('p.dim', null, 'First you see what will happen. Nothing changes until you type the topic\'s name.'), why, parts);
+  const root = el('section.card.change', null, el('h2', null, 'Change this topic'), why, parts);
   return { root,
     /** @param {number} partitions @param {string} reason why the topic is not changed from here */
     set(partitions, reason) {
@@ -70,7 +70,7 @@ export function createCard(app, created) {
   const close = el('button', { type: 'button', onclick: () => { root.hidden = true; } }, 'Close');
   /** @type {ReturnType<typeof newSettings>|null} */
   let settings = null;
-  const field = (/** @type {string} */ label, /** @type {HTMLElement} */ input, /** @type {string} */ about) => el('div.field', null, el('label', null, label, input), el('p.dim', null, about));
+  const labelled = (/** @type {string} */ label, /** @type {HTMLElement} */ input, /** @type {string} */ about) => field(label, el('label', null, label, input), about);
   const form = el('form', { 'aria-label': 'create a topic', onsubmit: async (/** @type {Event} */ e) => {
     e.preventDefault();
     go.disabled = true;
@@ -83,8 +83,8 @@ export function createCard(app, created) {
     } catch (x) { result.replaceChildren(problem(x)); }
     go.disabled = false;
   } },
-  el('div.lab-form.new-topic', null, field('Name', name, 'letters, digits, dots, underscores and hyphens'),
-    field('Partitions', partitions, 'how many members of a group can read at the same time'), field('Replicas', replicas, 'how many brokers keep a copy; not more than there are brokers')),
+  el('div.lab-form.new-topic', null, labelled('Name', name, 'letters, digits, dots, underscores and hyphens'),
+    labelled('Partitions', partitions, 'how many members of a group can read at the same time'), labelled('Replicas', replicas, 'how many brokers keep a copy; not more than there are brokers')),
   el('details.more', null, el('summary', null, 'Settings'), grid), el('p.actions', null, go, close), result);
   const root = el('section.card.change', { hidden: true }, el('h2', null, 'Create a topic'), form);
   return { root,

@@ -35,7 +35,7 @@ export default {
     const settings = settingsCard(path, app, () => load());
     const changes = topicChanges(name, app, () => load());
     root.append(
-      el('h1', null, name), facts, lacking, problem,
+      el('h1', { 'data-plain': true }, name), facts, lacking, problem,
       el('p.actions', null, el('a.button', { href: path + '/messages' }, 'Messages'), el('a.button', { href: path + '/messages?live=1' }, 'Live tail'), el('a.button.change', { href: '/produce?topic=' + encodeURIComponent(name) }, 'Produce')),
       el('section.card', null, el('h2', null, 'Partitions'), lanes.root, el('p.dim', null, 'A flag is a group\'s committed offset, and the distance to the right end is its lag. The bar is what the log retains.')),
       el('section.card', null, chart.root),
@@ -84,7 +84,7 @@ export default {
           put(tr.children[2], x ? x.members : '?');
           put(tr.children[3], x ? count(x.lag) : '?');
         });
-        if (!t.groups.length && !groups.firstChild) groups.appendChild(el('tr', null, el('td', { colspan: 4 }, teach('Nobody reads this', 'Consumer groups that read it appear here, and their flags above.'))));
+        if (!t.groups.length && !groups.firstChild) groups.appendChild(el('tr.prose', null, el('td', { colspan: 4 }, teach('No group reads this topic', 'Consumer groups that read it appear here, and their flags above.'))));
       },
       unmount() { clearInterval(timer); chart.close(); parts.close(); },
     };

@@ -57,7 +57,7 @@ export default {
     const create = createCard(app, (name) => { made.add('/topics/' + encodeURIComponent(name)); draw(); });
     search.addEventListener('input', input);
     internal.addEventListener('change', input);
-    root.append(el('h1', null, 'Topics'), el('div.bar-row', null, search, el('label.check', null, internal, 'internal ones'), shown, el('button.change', { type: 'button', onclick: () => create.open() }, 'Create a topic')), create.root, table.root, commandBar(weir('topics', ''), ['Metadata', 'ListOffsets']).root);
+    root.append(el('h1', null, 'Topics'), el('div.bar-row', null, search, el('label.check', null, internal, 'internal topics'), shown, el('button.change', { type: 'button', onclick: () => create.open() }, 'Create a topic')), create.root, table.root, commandBar(weir('topics', ''), ['Metadata', 'ListOffsets']).root);
     return { update(s) { state = s; draw(); }, unmount() { table.close(); } };
   },
 };

@@ -28,7 +28,7 @@ export default {
           timer = setTimeout(poll, 300);
           return;
         }
-        put(progress, v.ended ? `last run ${stamp(v.ended)}, in ${duration((v.ended - v.started) / 1000)}` : 'not run yet');
+        put(progress, v.ended ? `Last run: ${stamp(v.ended)}, in ${duration((v.ended - v.started) / 1000)}` : 'Not run yet.');
         const sig = JSON.stringify([v.report, v.error]);
         if (sig !== shown) { shown = sig; draw(v); }
       } catch (e) { put(progress, /** @type {Error} */ (e).message); }
@@ -37,14 +37,15 @@ export default {
       if (v.error) { verdict.replaceChildren(el('p.alert', { role: 'alert' }, v.error)); return; }
       if (!v.report) { verdict.replaceChildren(); return; }
       const sources = Object.entries(v.report).filter(([, s]) => s && typeof s === 'object' && 'events' in /** @type {any} */ (s));
-      const lines = ['events', 'lost', 'doubled', 'miscounted', 'gaps', 'dead_letters', 'foreign', 'disordered', 'trimmed', 'unverifiable', 'uncounted'];
-      const meaning = /** @type {Record<string, string>} */ ({ events: 'in the log, by their sequence numbers', lost: 'numbers that are missing', doubled: 'numbers that are stored more than once', miscounted: 'counts that differ from a recount', gaps: 'ranges that upstream no longer offered',
-        dead_letters: 'stored separately, because they could not be decoded', foreign: 'written by other programs', disordered: 'not in order', trimmed: 'deleted by retention before this run', unverifiable: 'the records to compare them with are deleted', uncounted: 'not counted yet' });
+      const lines = [['events', 'events', 'in the log, by their sequence numbers'], ['lost', 'lost', 'numbers that are missing'], ['doubled', 'duplicated', 'numbers that are stored more than once'],
+        ['miscounted', 'miscounted', 'counts that differ from a recount'], ['gaps', 'gaps', 'ranges that the source no longer offered'], ['dead_letters', 'dead letters', 'stored separately, because they could not be decoded'],
+        ['foreign', 'of other programs', 'records without a sequence number'], ['disordered', 'out of order', 'numbers that are lower than the one before'], ['trimmed', 'deleted', 'by retention, before this run'],
+        ['unverifiable', 'not verifiable', 'the records to compare them with are deleted'], ['uncounted', 'not counted yet', 'the consumer group has yet to read them']];
       const faults = new Set(['lost', 'doubled', 'miscounted', 'disordered']);
       verdict.replaceChildren(
         el('section.card.narrow', null, el('h2', null, v.report.ok ? badge('ok', 'Nothing lost, nothing duplicated, nothing miscounted') : badge('bad', 'Verification failed: see the numbers in red')),
           el('table.rows', null, el('thead', null, el('tr', null, el('th', { scope: 'col' }, ''), sources.map(([n]) => el('th.num', { scope: 'col' }, n)))),
-            el('tbody', null, lines.map((k) => el('tr', null, el('th', { scope: 'row' }, k.replace('_', ' ') + ' ', el('span.dim.meaning', null, meaning[k] || '')), sources.map(([, s]) => { const n = /** @type {any} */ (s)[k]; return el(faults.has(k) && n > 0 ? 'td.num.badtext' : 'td.num', null, n === undefined ? '–' : count(n)); }))))),
+            el('tbody', null, lines.map(([k, name, meaning]) => el('tr', null, el('th', { scope: 'row' }, name + ' ', el('span.dim.meaning', null, meaning)), sources.map(([, s]) => { const n = /** @type {any} */ (s)[k]; return el(faults.has(k) && n > 0 ? 'td.num.badtext' : 'td.num', null, n === undefined ? '–' : count(n)); }))))),
           sources.flatMap(([n, s]) => (/** @type {any} */ (s).findings || /** @type {any} */ (s).notes || []).map((/** @type {any} */ x) => el('p.dim', null, `${n}: ${typeof x === 'string' ? x : x.text || JSON.stringify(x)}`)))));
     }
     root.append(el('h1', null, 'Verify'), el('p.dim', null, 'Reads the topics from start to end and compares three things: the sequence numbers of the events, the counts in the cursor that the same transactions stored, and the counts in Redis.'),
