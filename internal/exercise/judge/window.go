@@ -60,9 +60,11 @@ func window(ctx context.Context, b *Bench) error {
 		written = "none is"
 	}
 	b.Check(!w.silent, "Windows are written before SIGTERM asks the program to end", "they are", written)
-	if f := w.find(); f != nil && len(w.output) == 0 {
+	f := w.find()
+	switch {
+	case f != nil && len(w.output) == 0:
 		return b.nothingWritten(ctx, f)
-	} else if f != nil {
+	case f != nil:
 		return f
 	}
 	b.Pass("all %d windows are right, although events arrived up to a minute late", of)

@@ -19,7 +19,7 @@ func rightWindowed() *windowed {
 		operation string
 	}{{0, "create"}, {9, "create"}, {10, "update"}, {4, "delete"}, {19, "create"}, {20, "create"}} {
 		w.events = append(w.events, makeEvent(i, i, e.operation, (windowBegin+e.second)*1e6, ""))
-		w.input = append(w.input, at("in", int32(i%2), int64(i), fmt.Sprint("author ", i), "")) //nolint:gosec // 0 or 1
+		w.input = append(w.input, at("in", int32(i%2), int64(i), fmt.Sprint("author ", i), ""))
 	}
 	w.output = []*kgo.Record{
 		result(0, 0, 0, `"create": 2`), result(0, 1, 0, `"create": 2, "delete": 1`),
