@@ -116,7 +116,7 @@ func (r *resumed) wrongRecord() *Finding {
 		case kind != "" && kind != "commit":
 			return &Finding{Headline: fmt.Sprintf("the topic has an event that is not a commit (%s): %s", short(kind), where(record)),
 				Evidence: evidence, Why: "The topic is for commits. Other events have no commit, and programs that read the topic fail at them.",
-				Hint: "Write an event only when its field kind is commit."}
+				Hint: "Write an event only when its field `kind` is commit."}
 		case !known[id]:
 			return &Finding{Headline: "the topic has a value that the stream did not send: " + where(record),
 				Evidence: evidence, Why: "The value has to be the JSON of the event.", Hint: "Write what the stream sent, unchanged."}

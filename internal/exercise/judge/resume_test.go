@@ -99,7 +99,7 @@ func TestResumeFinds(t *testing.T) {
 			"the program ended by itself", "until it is asked to stop", "Look at the output", nil}, 0, 0},
 		"an account event": {func(r *resumed) {
 			r.output = append(r.output, at("posts", 1, 0, "ann", `{"did": "ann", "time_us": 1, "kind": "account"}`))
-		}, said{"the topic has an event that is not a commit (account): offset 0 of partition 1", "have no commit", "kind is commit",
+		}, said{"the topic has an event that is not a commit (account): offset 0 of partition 1", "have no commit", "`kind` is commit",
 			[]string{"posts 1/0"}}, 0, 0},
 		"another value": {func(r *resumed) { r.output[1].Value = []byte("bob") }, said{
 			"the topic has a value that the stream did not send: offset 100 of partition 0", "the JSON of the event", "unchanged",
