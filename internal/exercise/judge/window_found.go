@@ -152,13 +152,6 @@ func (w *windowed) find() *Finding {
 			Hint: "Write each window that has changed about once a second."}
 	}
 	all, punctual, late := w.truth()
-	if w.fromTheEnd(results) {
-		return &Finding{
-			Headline: fmt.Sprintf("the program counted none of the %d events that were in the topic before it started", w.early),
-			Why:      "A program without a committed offset starts where auto.offset.reset says. Its default is latest: the end of the topic.",
-			Hint:     "Set auto.offset.reset to earliest (Go: kgo.ConsumeResetOffset(kgo.NewOffset().AtStart())).",
-		}
-	}
 	for _, start := range slices.Sorted(maps.Keys(results)) {
 		if all[start] == nil && total(results[start].Counts) > 0 {
 			return w.strange(start, last[start])
@@ -168,6 +161,13 @@ func (w *windowed) find() *Finding {
 		if got, want := results[start].Counts, all[start]; !sameCounts(got, want) {
 			if f := w.parts(start, want, last[start]); f != nil {
 				return f
+			}
+			if w.fromTheEnd(results) {
+				return &Finding{
+					Headline: fmt.Sprintf("the program counted none of the %d events that were in the topic before it started", w.early),
+					Why:      "A program without a committed offset starts where auto.offset.reset says. Its default is latest: the end of the topic.",
+					Hint:     "Set auto.offset.reset to earliest (Go: kgo.ConsumeResetOffset(kgo.NewOffset().AtStart())).",
+				}
 			}
 			return miscounted(start, got, want, punctual[start], last[start], late[start])
 		}

@@ -13,7 +13,7 @@ const windowBegin = 1_767_225_600
 // rightWindowed is what a right program leaves of six events. The fourth is late: it happened in the first
 // window, and arrives after an event of the second one.
 func rightWindowed() *windowed {
-	w := &windowed{}
+	w := &windowed{early: 1}
 	for i, e := range []struct {
 		second    int64
 		operation string
@@ -52,7 +52,7 @@ func TestWindowFinds(t *testing.T) {
 		"it writes only at the end": {func(w *windowed) { w.silent = true }, said{
 			"the program wrote no window until it was asked to end", "a crash loses them all", "once a second", nil}, 3},
 		"it begins at the end": {func(w *windowed) {
-			w.early, w.output = 1, []*kgo.Record{result(0, 0, 0, `"delete": 1`), result(1, 0, 10, `"create": 1`), result(1, 1, 20, `"create": 1`)}
+			w.output = []*kgo.Record{result(0, 0, 0, `"delete": 1`), result(1, 0, 10, `"create": 1`), result(1, 1, 20, `"create": 1`)}
 		}, said{"the program counted none of the 1 events that were in the topic before it started", "auto.offset.reset", "earliest", nil}, 1},
 		"windows that are rounded": {func(w *windowed) { w.output = append(w.output, result(0, 2, 30, `"create": 1`)) }, said{
 			"the window with the key 1767225630 (2026-01-01 00:00:30) has 1 event, but nothing happened then",
