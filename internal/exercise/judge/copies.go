@@ -60,6 +60,10 @@ func (c *Copy) Kill() {
 // ended by itself.
 func (c *Copy) Stop() bool {
 	c.free.Store(true)
+	if c.Over() {
+		c.b.Mark("end", "the program had ended by itself, with %s", c.Exit())
+		return c.Process.Stop(grace) // what it started
+	}
 	c.b.Mark("stop", "SIGTERM asks the program to end")
 	asked := time.Now()
 	if !c.Process.Stop(grace) {

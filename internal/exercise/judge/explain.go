@@ -1,6 +1,7 @@
 package judge
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -140,14 +141,36 @@ func (b *Bench) nothingSeen(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if !b.defaults && s.Group == "" && b.Proxy.Seen() == 0 {
-		return &Unclear{
-			Reason: fmt.Sprintf("the program did not connect to the private cluster within %v", startTime),
-			Hint: "Another program uses the default ports, so this check has other ones. Read KAFKA_BROKER and REDIS_URL from the environment, " +
-				"or stop what uses the ports 19092, 29092, 39092 and 6379.",
-		}
+	if s.Group == "" && b.Proxy.Seen() == 0 {
+		return cmp.Or(b.elsewhere(fmt.Sprintf("the program did not connect to the private cluster within %v", startTime)), error(f))
 	}
 	return f
+}
+
+// elsewhere is for a program of which the private cluster has no trace. Where the check does not
+// have the default ports, such a program can be a right one that uses them; nil otherwise.
+func (b *Bench) elsewhere(reason string) error {
+	if b.defaults {
+		return nil
+	}
+	return &Unclear{
+		Reason: reason,
+		Hint: "Another program uses the default ports, so this check has other ones. Read KAFKA_BROKER and REDIS_URL from the environment, " +
+			"or stop what uses the ports 19092, 29092, 39092 and 6379.",
+	}
+}
+
+// nothingWritten judges a program that wrote nothing to OUTPUT_TOPIC: f, unless it may have used
+// another cluster.
+func (b *Bench) nothingWritten(ctx context.Context, f *Finding) error {
+	s, err := b.Look(ctx)
+	if err != nil {
+		return err
+	}
+	if s.Group != "" {
+		return f
+	}
+	return cmp.Or(b.elsewhere("nothing of the program was seen in the private cluster"), error(f))
 }
 
 // nothingCounted says why Redis has no counts.

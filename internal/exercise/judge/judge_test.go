@@ -117,3 +117,29 @@ func TestOnce(t *testing.T) {
 		"careless impatient":          {"wrong", "the first kill lost", "commits first and counts afterwards, or it ignores an error"},
 	})
 }
+
+func TestPoison(t *testing.T) {
+	rows(t, "poison", nil, map[string][]string{
+		"crash":     {"wrong", "ended by itself", "no module named kafka"},
+		"elsewhere": {"inconclusive", "did not connect to the private cluster"},
+	})
+}
+
+func TestKeepUp(t *testing.T) {
+	rows(t, "keep-up", nil, map[string][]string{
+		"elsewhere": {"inconclusive", "did not join a group of the private cluster"},
+	})
+}
+
+func TestResume(t *testing.T) {
+	rows(t, "resume", nil, map[string][]string{
+		"elsewhere":             {"wrong", "did not connect to the stream"}, // the stream has no default address
+		"patient other-cluster": {"inconclusive", "nothing of the program was seen in the private cluster"},
+	})
+}
+
+func TestWindow(t *testing.T) {
+	rows(t, "window", nil, map[string][]string{
+		"elsewhere": {"inconclusive", "nothing of the program was seen in the private cluster"},
+	})
+}

@@ -54,10 +54,12 @@ func keepUp(ctx context.Context, b *Bench) error {
 	}
 	w.output = results.all()
 	w.late = max(0, int64(len(w.input)-len(w.output)))
-	b.Check(w.late == 0, "The program keeps up with 1,000 events per second and a burst", "all done 5 s after the last event", many(w.late, "event")+" not done")
+	b.Check(w.late == 0, "The program keeps up with 1,000 events per second and a burst",
+		"all done 5 s after the last event", many(w.late, "event")+" not done")
 	if w.late > 0 && w.late < int64(len(w.input))*3/10 && busy > strained {
-		return &Unclear{Reason: fmt.Sprintf("the program was too slow by %s, but so is this machine: timers are %v late", many(w.late, "event"), busy.Round(time.Millisecond)),
-			Hint: "end other programs and check again"}
+		return &Unclear{Hint: "end other programs and check again",
+			Reason: fmt.Sprintf("the program was too slow by %s, but so is this machine: timers are %v late",
+				many(w.late, "event"), busy.Round(time.Millisecond))}
 	}
 	if w.late == 0 {
 		if _, err := b.Until(ctx, keepUpCommits, func(s *Sample) bool { return b.poll(ctx, w, s) && s.Lag(b.Truth) == 0 }); err != nil {
@@ -65,7 +67,9 @@ func keepUp(ctx context.Context, b *Bench) error {
 		}
 	}
 	f := w.find()
-	b.Check(f == nil || w.late > 0, "Each event once, in order per key, committed when it is done", "so it is", gotOf(f, w.late > 0))
+	if w.late == 0 {
+		b.Check(f == nil, "Each event has one result, in order per key, before its offset is committed", "it is so", gotOf(f))
+	}
 	if f != nil {
 		return f
 	}
@@ -81,28 +85,45 @@ func keepUp(ctx context.Context, b *Bench) error {
 }
 
 // gotOf is what a check shows of a finding.
-func gotOf(f *Finding, later bool) string {
-	switch {
-	case later:
-		return "not all were done"
-	case f != nil:
+func gotOf(f *Finding) string {
+	if f != nil {
 		return f.Headline
 	}
-	return "so it is"
+	return "it is so"
 }
 
 // firstResult writes the first event and waits for its result: a program needs time to start.
 func (b *Bench) firstResult(ctx context.Context, w *worked, results *tail) error {
-	w.sent[0] = time.Now()
+	w.sent[0], w.input[0].Timestamp = time.Now(), time.Now()
 	if err := b.put(ctx, w.input[:1], func(int) string { return operationOf(0) }); err != nil {
 		return err
 	}
-	if ok, err := b.Until(ctx, startTime, func(*Sample) bool { return results.len() > 0 }); err != nil || ok {
+	joined := false
+	ok, err := b.Until(ctx, startTime, func(s *Sample) bool {
+		joined = joined || s.Group != ""
+		return results.len() > 0
+	})
+	if err != nil || ok {
 		return err
 	}
-	return &Finding{Headline: fmt.Sprintf("the first event had no result after %.0f s", startTime.Seconds()),
-		Why:  "The program does not read TOPIC, or does not write to OUTPUT_TOPIC.",
-		Hint: "Take the names and addresses from the environment. A group without committed offsets has to begin at the start of the topic (earliest). Write a result at once, not only in large batches."}
+	return b.noResult(joined)
+}
+
+// noResult explains that the first event has no result. joined says whether the program was in a group.
+func (b *Bench) noResult(joined bool) error {
+	if !joined {
+		return cmp.Or(b.elsewhere(fmt.Sprintf("the program did not join a group of the private cluster within %v", startTime)), error(&Finding{
+			Headline: fmt.Sprintf("the program joined no consumer group within %v", startTime),
+			Why:      "A program without a group has no committed offset, and Kafka gives it no partitions.",
+			Hint:     "Take KAFKA_BROKER, TOPIC and GROUP from the environment, and subscribe to the topic.",
+		}))
+	}
+	return &Finding{
+		Headline: fmt.Sprintf("the first event had no result after %v", startTime),
+		Why:      "The program joined a group, but it does not read the first event of TOPIC, or does not write its result to OUTPUT_TOPIC.",
+		Hint: "A group without committed offsets has to begin at the start of the topic (earliest). Take the name of the output from " +
+			"OUTPUT_TOPIC. Write a result at once, not only in large batches.",
+	}
 }
 
 // load writes the events, and waits until they are done or the deadline is over. It returns how
@@ -140,7 +161,7 @@ func (b *Bench) pourWork(ctx context.Context, w *worked) error {
 		return b.pour(ctx, rate, w.input[from:to], func(i int) string { return operationOf(from + i) }, func(f, t int) {
 			now := time.Now()
 			for i := f; i < t; i++ {
-				w.sent[from+i] = now
+				w.sent[from+i], w.input[from+i].Timestamp = now, now
 			}
 		})
 	}
@@ -206,7 +227,8 @@ func (b *Bench) flood(ctx context.Context, w *worked) error {
 		stop()
 		<-written //nolint:errcheck // it was stopped
 	}
-	b.Check(w.grown <= keepUpMemory, "The memory of the program is bounded", fmt.Sprintf("grows by at most %d MiB", keepUpMemory>>20), fmt.Sprintf("grew by %d MiB", w.grown>>20))
+	b.Check(w.grown <= keepUpMemory, "The memory of the program is bounded",
+		fmt.Sprintf("grows by at most %d MiB", keepUpMemory>>20), fmt.Sprintf("grew by %d MiB", w.grown>>20))
 	return cmp.Or(err, failed)
 }
 

@@ -2,6 +2,8 @@ package judge
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -67,9 +69,10 @@ func (w *worked) find() *Finding {
 	if w.grown > keepUpMemory {
 		return &Finding{
 			Headline: fmt.Sprintf("the memory of the program grew by %d MiB while 187 MiB of events of one author arrived", w.grown>>20),
-			Why: "Events of one key can only be done one after the other. The program goes on reading meanwhile, and keeps what it has read in memory. " +
-				"With enough backlog it ends for lack of memory.",
-			Hint: "Bound what is read and not done: poll the next records only when there is room, or use a queue with a limit. The rest waits in Kafka.",
+			Why: "Events of one key can only be done one after the other. The program goes on reading meanwhile, and keeps what it has read " +
+				"in memory. With enough backlog it ends for lack of memory.",
+			Hint: "Bound what is read and not done: poll the next records only when there is room, or use a queue with a limit. " +
+				"The rest waits in Kafka. Also limit what the client reads ahead: queued.max.messages.kbytes in Python, kgo.FetchMaxBytes in Go.",
 		}
 	}
 	return nil
@@ -107,7 +110,7 @@ func (w *worked) records(index map[string]int) *Finding {
 			}
 		case r.at.Sub(w.sent[n]) < keepUpWork:
 			return &Finding{
-				Headline: fmt.Sprintf("the program did not work on the event at offset %d of partition %d: the result was there after %.1f ms",
+				Headline: fmt.Sprintf("the program did not work 10 ms on the event at offset %d of partition %d: its result was there after %.1f ms",
 					in.Offset, in.Partition, r.at.Sub(w.sent[n]).Seconds()*1000),
 				Evidence: []exercise.Evidence{evidenceOf("the event", in), evidenceOf("its result", r.Record)},
 				Why:      "Each event takes 10 ms of work.", Hint: "Call work (a sleep of 10 ms) for each event before its result is written.",
@@ -116,7 +119,8 @@ func (w *worked) records(index map[string]int) *Finding {
 			return &Finding{
 				Headline: fmt.Sprintf("the results of %s are in two partitions, %d and %d", key, known, r.Partition),
 				Evidence: []exercise.Evidence{evidenceOf("the result in the other partition", r.Record)},
-				Why:      "Kafka keeps the order only within a partition.", Hint: "Do not choose the partition yourself: the client chooses it by the key.",
+				Why:      "Kafka keeps the order only within a partition.",
+				Hint:     "Do not choose the partition yourself: the client chooses it by the key.",
 			}
 		case before > n+1:
 			return w.disordered(n, before-1, first)
@@ -133,8 +137,9 @@ func (w *worked) disordered(n, later int, first []*arrived) *Finding {
 		Evidence: []exercise.Evidence{
 			evidenceOf("the earlier event", w.input[n]), evidenceOf("the later event", w.input[later]),
 			evidenceOf("the result of the later event, which comes first", first[later].Record)},
-		Why:  "Two workers had events of the same author at the same time, and the one with the later event was faster.",
-		Hint: "Choose the worker by the key, for instance hash(key) modulo the number of workers: then all events of a key wait in one queue.",
+		Why: "Two workers had events of the same author at the same time, and the one with the later event was faster.",
+		Hint: "Choose the worker by the key, for instance hash(key) modulo the number of workers: then all events of a key wait in one queue. " +
+			"If you work on batches, make one job for each key, and wait for all jobs before the next batch.",
 	}
 }
 
@@ -147,17 +152,20 @@ func (w *worked) early(index map[string]int) *Finding {
 	}
 	checked := map[int32]int64{}
 	for _, poll := range w.polls {
-		for partition, committed := range poll.committed {
+		for _, partition := range slices.Sorted(maps.Keys(poll.committed)) {
+			committed := poll.committed[partition]
 			for offset := checked[partition]; offset < committed; offset++ {
 				r := done[position{partition, offset}]
 				if r != nil && r.Offset < poll.ends[r.Partition] {
 					continue
 				}
 				f := &Finding{
-					Headline: fmt.Sprintf("the group committed offset %d of partition %d before the event at offset %d was done", committed, partition, offset),
+					Headline: fmt.Sprintf("the group committed offset %d of partition %d before the event at offset %d was done",
+						committed, partition, offset),
 					Why: "When the program is killed at that moment, the next one begins at the committed offset, and the event is lost. " +
 						"Automatic commits do this: they commit what was read, not what was done.",
-					Hint: "Turn automatic commits off. Commit an offset only when every earlier event of the partition is done, and its result is written (flush).",
+					Hint: "Turn automatic commits off. Commit an offset only when every earlier event of the partition is done, " +
+						"and its result is written (flush).",
 				}
 				for _, in := range w.input {
 					if in.Partition == partition && in.Offset == offset {
@@ -185,11 +193,11 @@ func (w *worked) uncommitted() *Finding {
 	if len(w.polls) > 0 {
 		last = w.polls[len(w.polls)-1]
 	}
-	for partition, end := range ends {
-		if last.committed[partition] < end {
+	for _, partition := range slices.Sorted(maps.Keys(ends)) {
+		if end := ends[partition]; last.committed[partition] < end {
 			return &Finding{
-				Headline: fmt.Sprintf("the group committed offset %d of partition %d; all events before offset %d were done long ago",
-					last.committed[partition], partition, end),
+				Headline: fmt.Sprintf("the group committed offset %d of partition %d; all events before offset %d were done %.0f s ago or earlier",
+					last.committed[partition], partition, end, keepUpCommits.Seconds()),
 				Why:  "After a restart the program does all of that work again.",
 				Hint: "Commit after each batch, when its results are written.",
 			}

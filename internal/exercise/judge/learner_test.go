@@ -38,6 +38,9 @@ func learn(ctx context.Context, words []string) error {
 	}
 	idle(ctx, wrong)
 	if os.Getenv("STREAM_URL") != "" {
+		for wrong("patient") && ctx.Err() == nil {
+			_ = stream(ctx, wrong) // it connects again
+		}
 		return stream(ctx, wrong)
 	}
 	if wrong("offsets-in-redis") {
@@ -115,7 +118,11 @@ func stream(ctx context.Context, wrong func(string) bool) error {
 	}
 	defer ws.Close()
 	defer context.AfterFunc(ctx, func() { ws.Close() })()
-	cl, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(os.Getenv("KAFKA_BROKER"), ",")...))
+	brokers := os.Getenv("KAFKA_BROKER")
+	if wrong("other-cluster") {
+		brokers = "127.0.0.1:1"
+	}
+	cl, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(brokers, ",")...))
 	if err != nil {
 		return err
 	}

@@ -11,16 +11,17 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// The stream of the exercise poison: every poisonEvery-th record is bad.
+// The stream of the exercise poison: every poisonEvery-th record is bad, also the last one.
 const (
-	poisonEvents = 1300
+	poisonEvents = 1330
 	poisonEvery  = 70
+	poisonFirst  = 60  // good events that are in the topic before the program starts
 	poisonRate   = 400 // per second
 )
 
 // poison gives a counter bad records among good ones.
 func poison(ctx context.Context, b *Bench) error {
-	p := &poisoned{want: Counts{}}
+	p := &poisoned{want: Counts{}, early: Counts{}}
 	var records []*kgo.Record
 	var kinds []string
 	for n := range poisonEvents {
@@ -35,12 +36,23 @@ func poison(ctx context.Context, b *Bench) error {
 			records = append(records, r)
 		} else {
 			p.want[kind]++
+			if n < poisonFirst {
+				p.early[kind]++
+			}
 			records = append(records, e.record(b.Topic))
 		}
 		kinds = append(kinds, kind)
 	}
+	kindOf := func(i int) string { return kinds[i] }
+	if err := b.put(ctx, records[:poisonFirst], kindOf); err != nil {
+		return err
+	}
+	b.Mark("write", "%d good events are written", poisonFirst)
 	program, err := b.Start(nil)
 	if err != nil {
+		return err
+	}
+	if err := b.firstSign(ctx); err != nil {
 		return err
 	}
 	dead, err := b.follow(ctx, b.Output)
@@ -48,8 +60,9 @@ func poison(ctx context.Context, b *Bench) error {
 		return err
 	}
 	defer dead.stop()
-	b.Mark("write", "%d good events and %d bad records are written", p.want.Sum(), len(p.bad))
-	if err := b.pour(ctx, poisonRate, records, func(i int) string { return kinds[i] }, nil); err != nil {
+	b.Mark("write", "%d more good events and %d bad records are written", p.want.Sum()-poisonFirst, len(p.bad))
+	rest := func(i int) string { return kindOf(poisonFirst + i) }
+	if err := b.pour(ctx, poisonRate, records[poisonFirst:], rest, nil); err != nil {
 		return err
 	}
 	done := func(s *Sample) bool {
@@ -77,10 +90,20 @@ func (b *Bench) poisoned(ctx context.Context, p *poisoned) (err error) {
 	if p.output, err = b.readAll(ctx, b.Output); err != nil {
 		return err
 	}
-	b.Check(p.ended == "" && p.stuck == "", "The program goes on after bad records", "it handles all of them", cmp.Or(p.ended+p.stuck, "it does"))
-	b.Check(len(p.output) == len(p.bad), "Bad records are in OUTPUT_TOPIC, with the reason", many(int64(len(p.bad)), "record"), many(int64(len(p.output)), "record"))
+	if p.keys, err = b.otherKeys(ctx); err != nil {
+		return err
+	}
+	b.Check(p.ended == "" && p.stuck == "", "The program goes on after bad records",
+		"it handles all of them", cmp.Or(p.ended+p.stuck, "it does"))
+	dead, reasons := int64(len(p.output)), p.reasons()
+	b.Check(dead == int64(len(p.bad)), "Bad records are in OUTPUT_TOPIC",
+		many(int64(len(p.bad)), "record"), many(dead, "record"))
+	if dead > 0 {
+		b.Check(reasons == dead, "Each record there has a header reason", many(dead, "record"), many(reasons, "record"))
+	}
 	b.Check(p.got.Equal(p.want), "Good events are counted", p.want.String(), p.got.String())
-	b.Check(last.Lag(b.Truth) == 0, "Offsets are committed to the end", "lag 0", fmt.Sprintf("lag %d", last.Lag(b.Truth)))
+	lag := last.Lag(b.Truth)
+	b.Check(lag == 0, "Offsets are committed to the end", "lag 0", fmt.Sprintf("lag %d", lag))
 	if f := p.find(); f != nil {
 		return f
 	}

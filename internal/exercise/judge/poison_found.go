@@ -3,6 +3,7 @@ package judge
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -47,6 +48,8 @@ type poisoned struct {
 	bad       []badRecord
 	output    []*kgo.Record
 	want, got Counts
+	early     Counts          // of want, those that were in the topic before the program started
+	keys      []string        // keys in Redis that are no event types
 	ends      map[int32]int64 // of the input
 	committed map[int32]int64
 	// ended says how the program ended before it was asked to, and stuck that it stopped
@@ -54,8 +57,25 @@ type poisoned struct {
 	ended, stuck string
 }
 
-// sameRecord names a record in two topics. A client cannot always write null, so null and empty are one.
-func sameRecord(r *kgo.Record) string { return string(r.Key) + "\x00" + string(r.Value) }
+// sameRecord names a record in two topics.
+func sameRecord(r *kgo.Record) string {
+	return fmt.Sprintf("%q %t %q", r.Key, r.Value == nil, r.Value)
+}
+
+// hasReason reports whether a dead letter says what was wrong.
+func hasReason(r *kgo.Record) bool {
+	return slices.ContainsFunc(r.Headers, func(h kgo.RecordHeader) bool { return h.Key == "reason" && len(h.Value) > 0 })
+}
+
+// reasons is how many dead letters say what was wrong.
+func (p *poisoned) reasons() (n int64) {
+	for _, r := range p.output {
+		if hasReason(r) {
+			n++
+		}
+	}
+	return n
+}
 
 // find returns the first thing that is wrong, nil for nothing.
 func (p *poisoned) find() *Finding {
@@ -75,15 +95,15 @@ func (p *poisoned) find() *Finding {
 	if f := p.others(); f != nil {
 		return f
 	}
-	if len(missing) > 0 {
+	if p.fromTheEnd() {
 		return &Finding{
-			Headline: fmt.Sprintf("OUTPUT_TOPIC lacks %s: the first is %s", many(int64(len(missing)), "bad record"), missing[0]),
-			Evidence: []exercise.Evidence{evidenceOf("the first bad record that is missing", missing[0].Record)},
-			Why: "The program neither stopped at the record nor wrote it to the dead-letter topic, so the record is lost. " +
-				"Nobody can repair it or find out where it came from.",
-			Hint: "Write every value that is not an event to OUTPUT_TOPIC, with the same key and value and a header called reason. " +
-				"Null and empty values, and JSON without an operation, are bad records, too.",
+			Headline: fmt.Sprintf("the program counted none of the %d good events that were in the topic before it started", p.early.Sum()),
+			Why:      "A group without a committed offset starts where auto.offset.reset says. Its default is latest: the end of the topic.",
+			Hint:     "Set auto.offset.reset to earliest (Go: kgo.ConsumeResetOffset(kgo.NewOffset().AtStart())).",
 		}
+	}
+	if len(missing) > 0 {
+		return p.lacks(missing)
 	}
 	if f := p.written(byName); f != nil {
 		return f
@@ -98,6 +118,30 @@ func (p *poisoned) find() *Finding {
 		}
 	}
 	return p.uncommitted()
+}
+
+// fromTheEnd reports whether the counts are those of a program that began at the end of the topic:
+// the early events are not counted, and at most those of a quarter of a second after them.
+func (p *poisoned) fromTheEnd() bool {
+	less := p.want.Minus(p.early).Minus(p.got)
+	return p.early.Sum() > 0 && !less.Some(func(n int64) bool { return n < 0 }) && less.Sum() <= poisonRate/4
+}
+
+// lacks explains that bad records are not in the dead-letter topic.
+func (p *poisoned) lacks(missing []badRecord) *Finding {
+	f := &Finding{
+		Headline: fmt.Sprintf("OUTPUT_TOPIC lacks %s: the first is %s", many(int64(len(missing)), "bad record"), missing[0]),
+		Evidence: []exercise.Evidence{evidenceOf("the first bad record that is missing", missing[0].Record)},
+		Why: "The program neither stopped at the record nor wrote it to the dead-letter topic, so the record is lost. " +
+			"Nobody can repair it or find out where it came from.",
+		Hint: "Write every value that is not an event to OUTPUT_TOPIC, with the same key and value and a header called reason. " +
+			"Null and empty values, and JSON without an operation, are bad records, too.",
+	}
+	if len(p.keys) > 0 {
+		f.Why = fmt.Sprintf("The program counted bad records as if they were good: Redis has %s. "+
+			"Only create, update and delete are operations.", strings.Join(p.keys, ", "))
+	}
+	return f
 }
 
 // halted explains a program that stopped at a bad record.
@@ -122,10 +166,10 @@ func (p *poisoned) halted(missing []badRecord) *Finding {
 // others finds records in the dead-letter topic that are no bad records.
 func (p *poisoned) others() *Finding {
 	known := map[string]bool{}
-	keys := map[string]badRecord{}
+	keys, values := map[string]badRecord{}, map[string]badRecord{}
 	for _, b := range p.bad {
 		known[sameRecord(b.Record)] = true
-		keys[string(b.Key)] = b
+		keys[string(b.Key)], values[string(b.Value)] = b, b
 	}
 	for _, r := range p.output {
 		if known[sameRecord(r)] {
@@ -139,11 +183,20 @@ func (p *poisoned) others() *Finding {
 				Hint:     "Write the value as it was read, without decoding it, and put the reason into a header.",
 			}
 		}
+		where := fmt.Sprintf("offset %d of partition %d", r.Offset, r.Partition)
+		if b, ok := values[string(r.Value)]; ok {
+			return &Finding{
+				Headline: fmt.Sprintf("a record in OUTPUT_TOPIC does not have the key of its bad record: %s", where),
+				Evidence: []exercise.Evidence{evidenceOf("the record in OUTPUT_TOPIC", r), evidenceOf("a bad record with this value", b.Record)},
+				Why:      "The key says whose record it is. Without it, nobody finds the author, and the order of the key is lost.",
+				Hint:     "Write the key of the bad record, too.",
+			}
+		}
 		return &Finding{
-			Headline: fmt.Sprintf("OUTPUT_TOPIC has a record that is not one of the bad records: offset %d of partition %d", r.Offset, r.Partition),
+			Headline: fmt.Sprintf("OUTPUT_TOPIC has a record that is not one of the bad records: %s", where),
 			Evidence: []exercise.Evidence{evidenceOf("the record in OUTPUT_TOPIC", r)},
-			Why:      "It is a good event, or its key is not that of the bad record.",
-			Hint:     "Keep the key and the value of the bad record, and write nothing else to OUTPUT_TOPIC.",
+			Why:      "It is a good event, or something that the program made itself.",
+			Hint:     "Write only bad records to OUTPUT_TOPIC, each with its key and its value as they were read.",
 		}
 	}
 	return nil
@@ -153,11 +206,10 @@ func (p *poisoned) others() *Finding {
 func (p *poisoned) written(byName map[string][]*kgo.Record) *Finding {
 	for _, b := range p.bad {
 		all := byName[sameRecord(b.Record)]
-		reason := slices.ContainsFunc(all[0].Headers, func(h kgo.RecordHeader) bool { return h.Key == "reason" && len(h.Value) > 0 })
 		switch {
-		case !reason:
+		case !hasReason(all[0]):
 			return &Finding{
-				Headline: fmt.Sprintf("a dead letter has no header called reason: it is for %s", b),
+				Headline: fmt.Sprintf("a dead letter has no header called reason, or an empty one: it is for %s", b),
 				Evidence: []exercise.Evidence{evidenceOf("the record in OUTPUT_TOPIC", all[0])},
 				Why:      "Without the reason, whoever looks at the dead letter has to find the error again.",
 				Hint:     "Add a header called reason with the text of the error.",
@@ -176,14 +228,22 @@ func (p *poisoned) written(byName map[string][]*kgo.Record) *Finding {
 
 // uncommitted finds a partition whose offsets were not committed to the end.
 func (p *poisoned) uncommitted() *Finding {
-	for partition, end := range p.ends {
-		if p.committed[partition] < end {
-			return &Finding{
-				Headline: fmt.Sprintf("the group committed offset %d of partition %d, which ends at %d", p.committed[partition], partition, end),
-				Why:      "After a restart the program counts the rest again, and writes its bad records again.",
-				Hint:     "Commit the offset after each batch, bad records included.",
+	for _, partition := range slices.Sorted(maps.Keys(p.ends)) {
+		committed, end := p.committed[partition], p.ends[partition]
+		if committed >= end {
+			continue
+		}
+		f := &Finding{
+			Headline: fmt.Sprintf("the group committed offset %d of partition %d, which ends at %d", committed, partition, end),
+			Why:      "After a restart the program counts the rest again, and writes its bad records again.",
+			Hint:     "Commit the offset after each record or batch, also when the last record is a bad one.",
+		}
+		for _, b := range p.bad {
+			if b.Partition == partition && b.Offset == committed {
+				f.Evidence = append(f.Evidence, evidenceOf("the record at the committed offset is a bad one", b.Record))
 			}
 		}
+		return f
 	}
 	return nil
 }

@@ -170,10 +170,18 @@ func resume(ctx context.Context, b *Bench) error {
 	r.truth = stream.truth()
 	_, r.requests = stream.state()
 	r.cuts = stream.faults.Fired()
-	lost, again := r.sums()
-	b.Check(r.ended == "", "The program goes on when its connection ends", "it connects again", cmp.Or(r.ended, "it does"))
-	b.Check(lost == 0, "No event is lost", "0 lost", fmt.Sprintf("%d lost of %d", lost, len(r.truth)))
-	b.Check(again == 0, "Events are duplicated only where the stream repeats them after a cut", "0 elsewhere", fmt.Sprintf("%d elsewhere", again))
+	if len(r.requests) > 0 {
+		lost, again := r.sums()
+		b.Check(r.ended == "", "The program goes on when its connection ends", "it connects again", cmp.Or(r.ended, "it does"))
+		b.Check(lost == 0, "No event is lost", "0 lost", fmt.Sprintf("%d lost of %d", lost, len(r.truth)))
+		b.Check(again == 0, "Events are duplicated only where the stream repeats them after a cut",
+			"0 elsewhere", fmt.Sprintf("%d elsewhere", again))
+		if r.ended == "" && len(r.output) == 0 {
+			return b.nothingWritten(ctx, &Finding{Headline: "OUTPUT_TOPIC has no event",
+				Why:  "The program connected to the stream and stored nothing.",
+				Hint: "Take the name of the topic from OUTPUT_TOPIC and the addresses from KAFKA_BROKER. Look at the output below."})
+		}
+	}
 	if f := r.find(); f != nil {
 		return f
 	}
@@ -188,8 +196,11 @@ func (b *Bench) streamEnds(ctx context.Context, stream *cutStream, stored *tail,
 	_, err := b.Until(ctx, 3*time.Minute, func(s *Sample) bool {
 		for name, n := range stream.faults.Fired() {
 			if n > fired[name] && name != simulate.FaultDuplicate {
-				b.Mark(name, "%s", map[string]string{simulate.FaultCut: "the connection is cut in the middle of an event",
-					simulate.FaultClose: "the server closes the connection", simulate.FaultRestart: "the server restarts, and refuses connections meanwhile"}[name])
+				b.Mark(name, "%s", map[string]string{
+					simulate.FaultCut:     "the connection is cut in the middle of an event",
+					simulate.FaultClose:   "the server closes the connection",
+					simulate.FaultRestart: "the server restarts, and refuses connections meanwhile",
+				}[name])
 			}
 			fired[name] = n
 		}

@@ -3,6 +3,8 @@ package judge
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -96,7 +98,7 @@ func (r *resumed) halted() *Finding {
 	if r.cuts[simulate.FaultCut]+r.cuts[simulate.FaultClose]+r.cuts[simulate.FaultRestart] > 0 {
 		f.Headline = "the program ended when the connection to the stream did: it " + r.ended
 		f.Why = "Connections end: servers restart, networks fail. The stream goes on meanwhile, and the program misses it."
-		f.Hint = "Catch the error of the connection. Connect again after a moment, with ?cursor= and the time_us of the last event."
+		f.Hint = "Catch the error of the connection. Connect again after a moment, with the cursor, and again while the server refuses."
 	}
 	return f
 }
@@ -112,26 +114,33 @@ func (r *resumed) wrongRecord() *Finding {
 		evidence := []exercise.Evidence{evidenceOf("the record", record)}
 		switch {
 		case kind != "" && kind != "commit":
-			return &Finding{Headline: fmt.Sprintf("the topic has an event that is not a commit (%s): offset %d of partition %d", short(kind), record.Offset, record.Partition),
+			return &Finding{Headline: fmt.Sprintf("the topic has an event that is not a commit (%s): %s", short(kind), where(record)),
 				Evidence: evidence, Why: "The topic is for commits. Other events have no commit, and programs that read the topic fail at them.",
-				Hint: "Write commits only: look at the first level of the JSON."}
+				Hint: "Write an event only when its field `kind` is commit."}
 		case !known[id]:
-			return &Finding{Headline: fmt.Sprintf("the topic has a value that the stream did not send: offset %d of partition %d", record.Offset, record.Partition),
+			return &Finding{Headline: "the topic has a value that the stream did not send: " + where(record),
 				Evidence: evidence, Why: "The value has to be the JSON of the event.", Hint: "Write what the stream sent, unchanged."}
 		case string(record.Key) != did:
 			return &Finding{Headline: fmt.Sprintf("a record has the key %q; its author is %s", short(string(record.Key)), short(did)),
-				Evidence: evidence, Why: "The order of an author's events is kept only when they have the same key.", Hint: "Use the did of the event as the key."}
+				Evidence: evidence, Why: "The order of an author's events is kept only when they have the same key.",
+				Hint: "Use the did of the event as the key."}
 		}
 	}
 	return nil
+}
+
+// where is the place of a record in a sentence.
+func where(r *kgo.Record) string {
+	return fmt.Sprintf("offset %d of partition %d", r.Offset, r.Partition)
 }
 
 // lost finds events that are not stored.
 func (r *resumed) lost() *Finding {
 	stored := map[string]*kgo.Record{}
 	for _, record := range r.output {
-		id, _, _ := postID(record.Value)
-		stored[id] = record
+		if id, _, _ := postID(record.Value); stored[id] == nil {
+			stored[id] = record
+		}
 	}
 	var first *simulate.Item
 	var before *kgo.Record
@@ -151,42 +160,54 @@ func (r *resumed) lost() *Finding {
 	if first == nil {
 		return nil
 	}
-	f := &Finding{Headline: fmt.Sprintf("%s of %d are lost; the first is event %d of the stream, of %s", many(lost, "event"), len(r.truth), first.Index, first.Key),
-		Why:  "The program did not store everything that the stream sent.",
-		Hint: "Write every commit, and flush the producer before the program ends."}
+	f := &Finding{
+		Headline: fmt.Sprintf("%s of %d are lost; the first is event %d of the stream, of %s",
+			many(lost, "event"), len(r.truth), first.Index, first.Key),
+		Why: "The connection had not ended: the program received this event and did not store it.",
+		Hint: "Write every commit. Two events are the same only when did, collection, rkey, rev and operation are equal: " +
+			"an event can have the time_us of the one before, or an earlier one. Flush the producer before the program ends.",
+	}
 	if before != nil {
 		f.Evidence = append(f.Evidence, evidenceOf("the last event that is stored before it", before))
 	}
-	if len(r.output) == 0 {
-		f.Headline = "the topic has no event"
+	i := slices.IndexFunc(resumeCuts, func(cut int64) bool { return cut-resumeOverlap <= first.Index && first.Index <= cut+resumeOverlap })
+	if i < 0 {
 		return f
 	}
-	cut := int64(-1)
-	for _, c := range resumeCuts {
-		if c <= first.Index {
-			cut = c
-		}
-	}
-	if cut < 0 {
-		return f
-	}
-	f.Headline = fmt.Sprintf("%s of %d are lost; the first is event %d of the stream, after the connection ended at event %d", many(lost, "event"), len(r.truth), first.Index, cut)
+	f.Headline = fmt.Sprintf("%s of %d are lost; the first is event %d of the stream, and a connection ended at event %d",
+		many(lost, "event"), len(r.truth), first.Index, resumeCuts[i])
 	f.Why = "What happened while the program was not connected is missing."
-	f.Hint = "Keep the time_us of the last event, and connect again with ?cursor= and that number: the stream repeats that event and goes on from there. " +
-		"Several events have the same time_us, so do not add 1 to it."
-	for i, q := range r.requests {
-		if i > 0 && i < 8 {
-			f.Evidence = append(f.Evidence, Observed(fmt.Sprintf("connection %d asked for %s", i+1, cursorName(q.cursor)), q.at))
-		}
+	f.Hint = "Keep the largest time_us, and connect again with ?cursor= and that number minus 2,000,000. " +
+		"Recognize the events that come again, and do not write them twice."
+	if before != nil {
+		r.askedFor(f, before)
 	}
 	return f
 }
 
-func cursorName(cursor string) string {
-	if cursor == "" {
-		return "no cursor, so it begins at the newest event"
+// askedFor adds to a finding what the program asked for when it connected after the last stored event.
+func (r *resumed) askedFor(f *Finding, before *kgo.Record) {
+	var last struct {
+		TimeUS int64 `json:"time_us"`
 	}
-	return "cursor " + short(cursor)
+	if json.Unmarshal(before.Value, &last) != nil {
+		return
+	}
+	i := slices.IndexFunc(r.requests, func(q streamRequest) bool { return q.at.UnixMicro() > last.TimeUS })
+	if i < 1 {
+		return
+	}
+	cursor := r.requests[i].cursor
+	if cursor == "" {
+		f.Evidence = append(f.Evidence, Observed(fmt.Sprintf("connection %d asked for no cursor", i+1), r.requests[i].at))
+		f.Why = "Without a cursor the server begins at the newest event. What happened while the program was not connected is missing."
+		return
+	}
+	f.Evidence = append(f.Evidence, Observed(fmt.Sprintf("connection %d asked for cursor %s", i+1, short(cursor)), r.requests[i].at))
+	if asked, err := strconv.ParseInt(cursor, 10, 64); err == nil && asked > last.TimeUS {
+		f.Why = fmt.Sprintf("The server sends the events from the cursor on. Connection %d asked for %d, which is later than the last stored "+
+			"event: its time_us is %d. So the server did not send the lost event.", i+1, asked, last.TimeUS)
+	}
 }
 
 // again finds events that are duplicated although the stream did not repeat them after a cut.
@@ -209,8 +230,8 @@ func (r *resumed) again() *Finding {
 		return &Finding{
 			Headline: fmt.Sprintf("%s duplicated; the first is event %d of the stream", were(again), index[id]),
 			Evidence: []exercise.Evidence{evidenceOf("the first copy", first[id]), evidenceOf("the second copy", record)},
-			Why: "Streams repeat events: this one sends some of them again on the same connection, and everything since the cursor after a cut. " +
-				"Every program that counts the topic now counts them twice.",
+			Why: "Streams repeat events: this one sends some of them again on the same connection, and everything since the cursor " +
+				"after a cut. Every program that counts the topic now counts them twice.",
 			Hint: "Remember the events of the last minutes by did, collection, rkey, operation and rev, and write an event only if it is new.",
 		}
 	}
@@ -242,9 +263,10 @@ func (r *resumed) disordered() *Finding {
 			other, _, _ := postID(before.Value)
 			if before.Partition != record.Partition || index[other] > index[id] {
 				return &Finding{Headline: "the order of " + did + " is lost",
-					Evidence: []exercise.Evidence{evidenceOf("this event is stored first", before), evidenceOf("this one is stored after it, or in another partition", record)},
-					Why:      "Kafka keeps the order in which records are written to a partition.",
-					Hint:     "Write events in the order of the stream, from one producer, and let the client choose the partition by the key."}
+					Evidence: []exercise.Evidence{evidenceOf("this event is stored first", before),
+						evidenceOf("this one is stored after it, or in another partition", record)},
+					Why:  "Kafka keeps the order in which records are written to a partition.",
+					Hint: "Write events in the order of the stream, from one producer, and let the client choose the partition by the key."}
 			}
 		}
 		last[did] = record

@@ -13,16 +13,22 @@ const (
 	windowEvents = 4000
 	windowSpan   = 120 * time.Second
 	windowRate   = 500 // per second
+	windowEarly  = 400 // events that are in the topic before the program starts
 	// windowQuiet is how long the program may write nothing new before it is judged.
 	windowQuiet = 8 * time.Second
 )
 
 // window gives a program events out of order, some of them late, and reads its windows.
 func window(ctx context.Context, b *Bench) error {
-	w := &windowed{events: windowStream(time.Now())}
+	w := &windowed{events: windowStream(time.Now()), early: windowEarly}
 	for _, e := range w.events {
 		w.input = append(w.input, e.record(b.Topic))
 	}
+	kind := func(i int) string { return w.events[i].operation }
+	if err := b.put(ctx, w.input[:windowEarly], kind); err != nil {
+		return err
+	}
+	b.Mark("write", "%d events are written", windowEarly)
 	program, err := b.Start(nil)
 	if err != nil {
 		return err
@@ -32,21 +38,33 @@ func window(ctx context.Context, b *Bench) error {
 		return err
 	}
 	defer results.stop()
-	b.Mark("write", "%d events of two minutes are written, in the order of their arrival", len(w.events))
-	if err := b.pour(ctx, windowRate, w.input, func(i int) string { return w.events[i].operation }, nil); err != nil {
+	b.Mark("write", "%d more events are written, in the order of their arrival: all are of two minutes", windowEvents-windowEarly)
+	rest := func(i int) string { return kind(windowEarly + i) }
+	if err := b.pour(ctx, windowRate, w.input[windowEarly:], rest, nil); err != nil {
 		return err
 	}
 	b.Mark("written", "the last event is written; the latest ones happened a minute before")
 	if err := b.windows(ctx, w, results); err != nil {
 		return err
 	}
+	w.silent = results.len() == 0
 	program.Stop()
 	if w.output, err = b.readAll(ctx, b.Output); err != nil {
 		return err
 	}
 	right, of := w.right()
-	b.Check(right == of, "The last result of each window has all its events, late ones included", many(int64(of), "window"), fmt.Sprintf("%d are right", right))
-	if f := w.find(); f != nil {
+	b.Check(right == of, "The last result of each window has all its events, late ones included",
+		many(int64(of), "window"), fmt.Sprintf("%d are right", right))
+	written := "they are"
+	if w.silent {
+		written = "none is"
+	}
+	b.Check(!w.silent, "Windows are written before SIGTERM asks the program to end", "they are", written)
+	f := w.find()
+	switch {
+	case f != nil && len(w.output) == 0:
+		return b.nothingWritten(ctx, f)
+	case f != nil:
 		return f
 	}
 	b.Pass("all %d windows are right, although events arrived up to a minute late", of)
@@ -79,7 +97,7 @@ func (b *Bench) windows(ctx context.Context, w *windowed, results *tail) error {
 // windowStream makes events that happened in the last minutes before now, in the order in which
 // they arrive: most within two seconds, some within fifteen, and one in twenty up to a minute late.
 func windowStream(now time.Time) []made {
-	begin := now.Add(-windowSpan-2*time.Minute).Unix() / windowSeconds * windowSeconds * 1e6
+	begin := now.Add(-windowSpan-windowBefore*time.Second).Unix() / windowSeconds * windowSeconds * 1e6
 	type delivery struct {
 		made
 		arrives int64

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"time"
@@ -16,6 +17,12 @@ import (
 // windowSeconds is the size of a window.
 const windowSeconds = 10
 
+// A program runs at least windowBefore after the events, and at most windowToday, in seconds.
+const (
+	windowBefore = 2 * 60
+	windowToday  = 24 * 60 * 60
+)
+
 // windowResult is the value of a record of the output.
 type windowResult struct {
 	Start  int64            `json:"start"`
@@ -27,6 +34,8 @@ type windowed struct {
 	events []made        // in the order in which they were written
 	input  []*kgo.Record // the same
 	output []*kgo.Record // in the order of each partition
+	early  int           // how many events were in the topic before the program started
+	silent bool          // the program wrote nothing until it was asked to end
 }
 
 // startOf is the window of an event.
@@ -71,7 +80,8 @@ func (w *windowed) results() (map[int64]*kgo.Record, map[int64]windowResult, *Fi
 		}
 		var result windowResult
 		if err := json.Unmarshal(r.Value, &result); err != nil || result.Counts == nil {
-			return nil, nil, misread(r, `its value is not {"start": ..., "counts": {...}}`, `Write JSON such as {"start": 1767225600, "counts": {"create": 12}}.`)
+			return nil, nil, misread(r, `its value is not {"start": ..., "counts": {...}}`,
+				`Write JSON such as {"start": 1767225600, "counts": {"create": 12}}.`)
 		}
 		if result.Start != start {
 			return nil, nil, misread(r, fmt.Sprintf("its key is %d and its start %d", start, result.Start), "Both are the start of the window.")
@@ -136,6 +146,11 @@ func (w *windowed) find() *Finding {
 		return &Finding{Headline: "OUTPUT_TOPIC has no window", Why: "The program wrote no result, although all events were there for seconds.",
 			Hint: "Write each window that has changed about once a second, and wait until the client has written it (flush)."}
 	}
+	if w.silent {
+		return &Finding{Headline: "the program wrote no window until it was asked to end",
+			Why:  "A stream has no end. Until the program is stopped, nobody sees a result, and a crash loses them all.",
+			Hint: "Write each window that has changed about once a second."}
+	}
 	all, punctual, late := w.truth()
 	for _, start := range slices.Sorted(maps.Keys(results)) {
 		if all[start] == nil && total(results[start].Counts) > 0 {
@@ -147,10 +162,47 @@ func (w *windowed) find() *Finding {
 			if f := w.parts(start, want, last[start]); f != nil {
 				return f
 			}
+			if w.fromTheEnd(results) {
+				return &Finding{
+					Headline: fmt.Sprintf("the program counted none of the %d events that were in the topic before it started", w.early),
+					Why:      "A program without a committed offset starts where auto.offset.reset says. Its default is latest: the end of the topic.",
+					Hint:     "Set auto.offset.reset to earliest (Go: kgo.ConsumeResetOffset(kgo.NewOffset().AtStart())).",
+				}
+			}
 			return miscounted(start, got, want, punctual[start], last[start], late[start])
 		}
 	}
 	return nil
+}
+
+// fromTheEnd reports whether the results are those of a program that began at the end of the topic: they
+// have none of the early events, and all of the second half.
+func (w *windowed) fromTheEnd(results map[int64]windowResult) bool {
+	if w.early == 0 {
+		return false
+	}
+	most, _, _ := (&windowed{events: w.events[w.early:], input: w.input[w.early:]}).truth()
+	half := len(w.events) / 2
+	least, _, _ := (&windowed{events: w.events[half:], input: w.input[half:]}).truth()
+	covers := func(more, less map[string]int64) bool {
+		for operation, n := range less {
+			if more[operation] < n {
+				return false
+			}
+		}
+		return true
+	}
+	for start, result := range results {
+		if !covers(most[start], result.Counts) {
+			return false
+		}
+	}
+	for start, counts := range least {
+		if !covers(results[start].Counts, counts) {
+			return false
+		}
+	}
+	return true
 }
 
 // parts explains a window whose records are right only together; nil where they are not.
@@ -170,8 +222,8 @@ func (w *windowed) parts(start int64, want map[string]int64, last *kgo.Record) *
 	return &Finding{
 		Headline: fmt.Sprintf("the last record of the window %s has only a part of its events", utc(start)),
 		Evidence: []exercise.Evidence{evidenceOf("the last result of the window", last)},
-		Why: fmt.Sprintf("The program writes only what is new since its last record of a window. The %d records of this window are right only when they are added. "+
-			"But a reader takes the last one, and a compacted topic keeps only that.", records),
+		Why: fmt.Sprintf("The program writes only what is new since its last record of a window. The %d records of this window are right "+
+			"only when they are added. But a reader takes the last one, and a compacted topic keeps only that.", records),
 		Hint: "Keep the counts of each window after you have written them, and write the whole of them again.",
 	}
 }
@@ -179,18 +231,19 @@ func (w *windowed) parts(start int64, want map[string]int64, last *kgo.Record) *
 // strange explains a window in which nothing happened.
 func (w *windowed) strange(start int64, r *kgo.Record) *Finding {
 	f := &Finding{
-		Headline: fmt.Sprintf("the window %s has %s, but nothing happened then", utc(start), many(total(resultOf(r).Counts), "event")),
+		Headline: fmt.Sprintf("the window with the key %d (%s) has %s, but nothing happened then",
+			start, time.Unix(start, 0).UTC().Format(time.DateTime), many(total(resultOf(r).Counts), "event")),
 		Evidence: []exercise.Evidence{evidenceOf("the result", r)},
-		Why:      "The window is not that of the events' time_us.",
 		Hint:     "Take time_us of the value, which is in microseconds: floor(time_us / 1,000,000 / 10) * 10.",
 	}
-	newest := int64(0)
+	oldest, newest := int64(math.MaxInt64), int64(0)
 	for _, e := range w.events {
-		newest = max(newest, startOf(e.timeUS))
+		oldest, newest = min(oldest, startOf(e.timeUS)), max(newest, startOf(e.timeUS))
 	}
-	if start > newest {
-		f.Why = "The program uses the time at which it reads an event (processing time), and not the time at which the event happened (event time). " +
-			"Then the counts depend on when the program runs: after a restart, old events count as new."
+	f.Why = fmt.Sprintf("The window is not that of the events' time_us: they happened in the windows from %d to %d.", oldest, newest)
+	if start > newest+windowBefore/2 && start < newest+windowToday {
+		f.Why = "The program uses the time at which it reads an event (processing time), and not the time at which the event " +
+			"happened (event time). Then the counts depend on when the program runs: after a restart, old events count as new."
 	}
 	return f
 }
