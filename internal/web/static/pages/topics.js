@@ -29,6 +29,7 @@ export default {
         { title: 'Size', num: true, sort: (t) => t.bytes, cell: (e, t) => put(e, bytes(t.bytes)) },
         { title: 'Partitions', num: true, sort: (t) => t.partitions, cell: (e, t) => put(e, count(t.partitions)) },
         { title: 'Replicas', num: true, sort: (t) => t.replicas, cell: (e, t) => put(e, t.under_replicated ? `${t.replicas}, ${t.under_replicated} under-replicated` : t.replicas) },
+        { title: 'First record', num: true, sort: (t) => t.oldest, hint: 'the age of the oldest record that is kept: retention.ms, retention.bytes and weir up --log-size decide', cell: (e, t) => put(e, t.oldest ? ago(t.oldest, state.time) : '–') },
         { title: 'Last record', num: true, sort: (t) => t.last, hint: 'when the last record was seen to arrive', cell: (e, t) => put(e, t.last ? ago(t.last, state.time) : '–') },
         { title: 'Groups', sort: (t) => t.groups.length, cell: (e, t) => put(e, t.groups.length ? t.groups.slice(0, 3).join(', ') + (t.groups.length > 3 ? ` and ${t.groups.length - 3} more` : '') : '–') },
         { title: 'Lag', num: true, sort: (t) => t.lag, cell: (e, t) => put(e, t.groups.length ? count(t.lag) : '–') },
