@@ -82,7 +82,8 @@ func TestAnswersAsPeopleWriteThem(t *testing.T) {
 	if d := b.get("independent"); !slices.Contains(d.Question.Choices, d.Question.Given) {
 		t.Errorf("the letter is kept, and not the choice: %q", d.Question.Given)
 	}
-	if _, err := b.Answer(t.Context(), "independent", "d"); err == nil || !strings.Contains(err.Error(), `"d" is not one of the choices: not at all; by about`) {
+	if _, err := b.Answer(t.Context(), "independent", "d"); err == nil ||
+		!strings.Contains(err.Error(), `"d" is not one of the choices: not at all; by about`) {
 		t.Error(err)
 	}
 	for given, right := range map[string]bool{"1,667": true, "1667": true, "16,670": false} {

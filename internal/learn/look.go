@@ -290,7 +290,8 @@ func (l *look) named(s string) string {
 	if stream == "" {
 		stream, group = "bluesky-events", "weir-bluesky-counter"
 	}
-	pairs := []string{"{topic}", l.topic(), "{new}", l.newTopic(), "{stream}", stream, "{counter}", group, "{broker}", l.broker(), "{redis-cli}", redisCLI(l.c.cfg.Where.RedisURL)}
+	pairs := []string{"{topic}", l.topic(), "{new}", l.newTopic(),
+		"{stream}", stream, "{counter}", group, "{broker}", l.broker(), "{redis-cli}", redisCLI(l.c.cfg.Where.RedisURL)}
 	if l.names != nil {
 		pairs = append(pairs, l.names(l)...)
 	}

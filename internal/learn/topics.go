@@ -217,7 +217,8 @@ func keyed(d kadm.TopicDetail, list []inspect.Message) (reason string, near int,
 	}
 	switch {
 	case all == 0 && len(others) > 0:
-		return fmt.Sprintf("topic %s has records with other keys (%s), but none with exactly the key %s", d.Topic, someKeys(others), wantedKey), 1, seen
+		return fmt.Sprintf("topic %s has records with other keys (%s), but none with exactly the key %s",
+			d.Topic, someKeys(others), wantedKey), 1, seen
 	case all == 0:
 		return fmt.Sprintf("topic %s has no record with the key %s yet", d.Topic, wantedKey), 0, seen
 	case len(with) > 1:

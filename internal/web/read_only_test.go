@@ -26,7 +26,8 @@ func TestReadOnly(t *testing.T) {
 	}
 	refused := 0
 	for _, r := range s.routes {
-		if r.method == http.MethodGet || strings.HasSuffix(r.path, "/learn/{station}/answer") || strings.HasSuffix(r.path, "/learn/{station}/check") {
+		if r.method == http.MethodGet || strings.HasSuffix(r.path, "/learn/{station}/answer") ||
+			strings.HasSuffix(r.path, "/learn/{station}/check") {
 			continue
 		}
 		refused++
@@ -75,7 +76,8 @@ func TestLearnReadOnly(t *testing.T) {
 		{"/topic/answer", `{"answer":"nine"}`, http.StatusBadRequest, "whole number"},
 		{"/reset", `{"station":0}`, http.StatusForbidden, "--read-only"},
 	} {
-		if status, _, text := request(t, http.MethodPost, srv.URL+"/api/v1/learn"+r.path, r.body, nil); status != r.status || !strings.Contains(text, r.want) {
+		status, _, text := request(t, http.MethodPost, srv.URL+"/api/v1/learn"+r.path, r.body, nil)
+		if status != r.status || !strings.Contains(text, r.want) {
 			t.Errorf("%s: %d %s", r.path, status, text)
 		}
 	}
