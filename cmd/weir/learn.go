@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -69,7 +70,7 @@ func (a *app) learnList(ctx context.Context) error {
 		if list, dirErr = learn.ListKept(node.LearnFile(dir)); dirErr != nil {
 			return dirErr
 		}
-		a.stderr.Linef("no cluster answers; start one in another terminal before you go on: weir up%s", a.sameData())
+		a.stderr.Linef("no cluster answers; start one in another terminal before you go on: %s up%s", invocation(), a.sameData())
 		err = nil
 	}
 	if err != nil {
@@ -94,13 +95,15 @@ func (a *app) showStations(list learn.List) error {
 		return []any{s.Number, s.Name, s.Title, fmt.Sprintf("%d min", s.Minutes), state}
 	}, ">STATION", "NAME", "TITLE", ">TIME", "STATE")
 	if err == nil && a.output == cli.FormatTable {
-		if list.Next == 0 {
-			a.stderr.Linef("all stations that this cluster offers are done")
-		} else {
-			a.stderr.Linef("go on with: weir learn show %d%s", list.Next, a.sameData())
-		}
+		a.nextStation(list)
 	}
 	return err
+}
+
+// learnCommand is a command of the stations as a learner can paste it.
+func (a *app) learnCommand(words ...string) string {
+	w := a.where()
+	return learn.Where{Program: w.Program, Redis: w.Redis}.Command("weir learn " + strings.Join(words, " "))
 }
 
 // pageColumns is the width of a text on a terminal that is wider, or where there is no terminal.
@@ -114,15 +117,19 @@ func (a *app) learnShow(ctx context.Context, c *actions, args []string) error {
 	if a.output != cli.FormatTable {
 		return a.write(d, []any{d}, nil)
 	}
-	width := pageColumns
-	if columns := a.stderr.Columns(); columns > 0 {
-		width = min(width, columns)
-	}
 	drawn, err := pictureText(d.Picture)
 	if err == nil {
-		_, err = fmt.Fprint(a.stdout, markdown.Terminal(stationText(d, drawn, a.sameData()), width))
+		_, err = fmt.Fprint(a.stdout, markdown.Terminal(a.stationText(d, drawn), a.pageWidth()))
 	}
 	return err
+}
+
+// pageWidth is the width of a text in columns.
+func (a *app) pageWidth() int {
+	if columns := a.stderr.Columns(); columns > 0 {
+		return min(pageColumns, columns)
+	}
+	return pageColumns
 }
 
 // pictureText is the picture of a station as a table; empty for none.
@@ -133,8 +140,8 @@ func pictureText(p learn.Picture) (string, error) {
 		if m.Key != nil {
 			key = visible.Text(*m.Key)
 		}
-		fmt.Fprintf(&b, "one record of %s: partition %d, offset %d, key %s, %d headers, a value of %d bytes\n\n",
-			visible.Text(p.Topic), m.Partition, m.Offset, key, len(m.Headers), m.ValueSize)
+		fmt.Fprintf(&b, "one record of %s:\npartition %d, offset %d, %d headers,\nkey %s, a value of %d bytes\n\n",
+			visible.Text(p.Topic), m.Partition, m.Offset, len(m.Headers), key, m.ValueSize)
 	} else if len(p.Partitions) > 0 {
 		fmt.Fprintf(&b, "topic %s", visible.Text(p.Topic))
 		if p.Group != "" {
@@ -145,20 +152,42 @@ func pictureText(p learn.Picture) (string, error) {
 	if len(p.Partitions) == 0 {
 		return b.String(), nil
 	}
+	if p.Kind == learn.PictureReplicas {
+		err := cli.TableOf(p.Partitions, func(x learn.PicturePartition) []any {
+			return []any{x.Partition, cli.NumberOrUnknown(int64(x.Leader)), cli.IDs(x.Replicas), cli.IDs(x.ISR), x.End}
+		}, ">PARTITION", ">LEADER", "REPLICAS", "IN SYNC", ">END").Write(&b)
+		return b.String(), err
+	}
+	if p.Group == "" {
+		err := cli.TableOf(p.Partitions, func(x learn.PicturePartition) []any { return []any{x.Partition, x.Start, x.End} },
+			">PARTITION", ">START", ">END").Write(&b)
+		return b.String(), err
+	}
 	err := cli.TableOf(p.Partitions, func(x learn.PicturePartition) []any {
-		committed := "-"
+		committed, lag := "-", "-"
 		if x.Committed != nil {
-			committed = cli.Thousands(*x.Committed)
+			committed, lag = cli.Thousands(*x.Committed), cli.Thousands(max(0, x.End-*x.Committed))
 		}
-		return []any{x.Partition, cli.NumberOrUnknown(int64(x.Leader)), cli.IDs(x.Replicas), cli.IDs(x.ISR), x.Start, x.End, committed,
-			x.Member}
-	}, ">PARTITION", ">LEADER", "REPLICAS", "IN SYNC", ">START", ">END", ">COMMITTED", "MEMBER").Write(&b)
+		member := ""
+		if i := slices.IndexFunc(p.Members, func(m learn.PictureMember) bool { return m.ID == x.Member }); i >= 0 {
+			member = strconv.Itoa(i + 1)
+		}
+		return []any{x.Partition, x.Start, x.End, committed, lag, member}
+	}, ">PARTITION", ">START", ">END", ">COMMITTED", ">LAG", ">MEMBER").Write(&b)
+	for i, m := range p.Members {
+		if err == nil && p.Kind == learn.PictureMembers {
+			reads := "has no partition"
+			if len(m.Partitions) > 0 {
+				reads = "reads partition " + cli.IDs(m.Partitions)
+			}
+			_, err = fmt.Fprintf(&b, "member %d %s\n", i+1, reads)
+		}
+	}
 	return b.String(), err
 }
 
-// stationText is a station as one document. drawn is its picture, sameData the flag by which a command
-// finds the same data directory.
-func stationText(d learn.Detail, drawn, sameData string) []markdown.Node {
+// stationText is a station as one document. drawn is its picture.
+func (a *app) stationText(d learn.Detail, drawn string) []markdown.Node {
 	words := func(s string) []markdown.Node { return []markdown.Node{{Text: s}} }
 	head := func(s string) markdown.Node { return markdown.Node{Tag: "h2", Children: words(s)} }
 	para := func(s string) markdown.Node { return markdown.Node{Tag: "p", Children: words(s)} }
@@ -179,20 +208,28 @@ func stationText(d learn.Detail, drawn, sameData string) []markdown.Node {
 	doc = append(doc, d.Text...)
 	if drawn != "" {
 		doc = append(doc, markdown.Node{Tag: "pre", Text: drawn})
+	} else if d.Picture.Note != "" {
+		doc = append(doc, para(visible.Text(d.Picture.Note)))
 	}
 	doc = append(append(doc, head("Question")), d.Question.Text...)
 	if len(d.Question.Choices) > 0 {
 		ul := markdown.Node{Tag: "ul"}
-		for _, choice := range d.Question.Choices {
-			ul.Children = append(ul.Children, markdown.Node{Tag: "li", Children: words(visible.Text(choice))})
+		for i, choice := range d.Question.Choices {
+			ul.Children = append(ul.Children, markdown.Node{Tag: "li", Children: words(string(rune('a'+i)) + ": " + visible.Text(choice))})
 		}
 		doc = append(doc, ul)
 	}
 	if d.Question.Kind != "" {
-		doc = append(doc, para(fmt.Sprintf("Answer with: weir learn answer %d ANSWER%s", d.Number, sameData)))
+		what := "ANSWER is a whole number."
+		if d.Question.Kind == learn.Choice {
+			what = "ANSWER is the letter of a choice."
+		}
+		doc = append(doc, para("Answer with this command. "+what),
+			lines([]learn.Command{{Command: a.learnCommand("answer", strconv.Itoa(d.Number), "ANSWER")}}))
 	}
 	doc = append(append(doc, head("Do")), d.Task...)
-	doc = append(doc, lines(d.Commands), para(fmt.Sprintf("Then: weir learn check %d%s", d.Number, sameData)))
+	doc = append(doc, lines(d.Commands), para("Then let weir look whether it is done:"),
+		lines([]learn.Command{{Command: a.learnCommand("check", strconv.Itoa(d.Number))}}))
 	if len(d.Others) > 0 {
 		doc = append(doc, head("The same with other tools"), lines(d.Others))
 	}
@@ -221,7 +258,7 @@ func (a *app) learnAnswer(ctx context.Context, c *actions, args []string) error 
 	if !answer.Right {
 		verdict = "wrong; the answer is " + visible.Text(answer.Answer)
 	}
-	_, err := fmt.Fprintf(a.stdout, "%s\n\n%s", verdict, markdown.Terminal(answer.Explanation, pageColumns))
+	_, err := fmt.Fprintf(a.stdout, "%s\n\n%s", verdict, markdown.Terminal(answer.Explanation, a.pageWidth()))
 	return err
 }
 
@@ -244,10 +281,25 @@ func (a *app) learnCheck(ctx context.Context, c *actions, args []string) error {
 	if !result.Done {
 		return &cli.Error{Code: cli.ExitFailed, Err: errors.New("not done yet: " + visible.Text(result.Reason))}
 	}
-	if a.output == cli.FormatTable {
-		a.stderr.Linef("done; the next station: weir learn%s", a.sameData())
+	if a.output != cli.FormatTable {
+		return nil
 	}
+	var list learn.List
+	if err := c.ask(ctx, http.MethodGet, "/learn", nil, &list); err != nil {
+		return err
+	}
+	a.stderr.Linef("done")
+	a.nextStation(list)
 	return nil
+}
+
+// nextStation names the command that shows the next station.
+func (a *app) nextStation(list learn.List) {
+	if list.Next == 0 {
+		a.stderr.Linef("all stations that this cluster offers are done")
+		return
+	}
+	a.stderr.Linef("go on with: %s", a.learnCommand("show", strconv.Itoa(list.Next)))
 }
 
 func (a *app) learnReset(ctx context.Context, c *actions, args []string) error {

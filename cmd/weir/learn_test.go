@@ -1,9 +1,17 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"fmt"
+	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 	"testing"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/learn"
@@ -30,8 +38,8 @@ func TestLearnOnATerminal(t *testing.T) {
 		t.Errorf("%s", text)
 	}
 	text := s.must("", "learn", "show", "keys")
-	for _, want := range []string{"4. Keys and order", "topic mine now:", "weir send mine 1 2 3 4 5 --key anna",
-		"weir learn answer 4 ANSWER", "Not done yet: topic mine has no record with the key anna yet"} {
+	for _, want := range []string{"4. Keys and order", "topic mine now:", "send mine 1 2 3 4 5 --key anna",
+		"learn answer 4 ANSWER", "Not done yet: topic mine has no record with the key anna yet"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
 		}
@@ -45,7 +53,7 @@ func TestLearnOnATerminal(t *testing.T) {
 	}
 	// The list is there without a cluster, too.
 	text, stderr, code = s.run("", "learn", "--kafka", "127.0.0.1:1")
-	if code != cli.ExitOK || !strings.Contains(text, "done") || !strings.Contains(stderr, "weir up") {
+	if code != cli.ExitOK || !strings.Contains(text, "done") || !strings.Contains(stderr, " up\n") {
 		t.Errorf("without a cluster: exit code %d: %s%s", code, text, stderr)
 	}
 	s.fails(cli.ExitConnect, "", []string{"learn", "show", "keys", "--kafka", "127.0.0.1:1"}, "weir up")
@@ -81,4 +89,58 @@ func callsLearn(t *testing.T, get func(template, path string) any, post func(tem
 		t.Errorf("reset: %v", v)
 	}
 	post("/topics/{topic}/delete", "/topics/lesson/delete", `{"confirm":"lesson"}`)
+}
+
+// countProgram makes this test binary a program that a learner could have written for the exercise count.
+const countProgram = "count-events"
+
+func countEvents() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	options, err := redis.ParseURL(os.Getenv("REDIS_URL"))
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	counts := redis.NewClient(options)
+	cl, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(os.Getenv("KAFKA_BROKER"), ",")...), kgo.ConsumerGroup(os.Getenv("GROUP")),
+		kgo.ConsumeTopics(os.Getenv("TOPIC")))
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	for ctx.Err() == nil {
+		cl.PollFetches(ctx).EachRecord(func(r *kgo.Record) {
+			var event struct{ Commit struct{ Operation string } }
+			if err = json.Unmarshal(r.Value, &event); err == nil {
+				err = counts.Incr(context.Background(), event.Commit.Operation).Err()
+			}
+			if err != nil {
+				fmt.Println(err)
+			}
+		})
+	}
+	cl.Close() // leaves the group
+	return 0
+}
+
+// TestLearnProgram: station 13 after real checks, of a program that ends at once and of one that is right.
+func TestLearnProgram(t *testing.T) {
+	s := newGroupShell(t)
+	s.fails(cli.ExitFailed, "", []string{"learn", "check", "13"}, "no program was checked yet")
+	check := func(args ...string) int {
+		_, stderr, code := s.run("", append([]string{"exercise", "check", "count", "--free-ports", "--", os.Args[0]}, args...)...)
+		t.Log(stderr)
+		return code
+	}
+	if code := check("-test.run=^$"); code != cli.ExitFailed {
+		t.Fatalf("a program that ends at once: exit code %d", code)
+	}
+	s.fails(cli.ExitFailed, "", []string{"learn", "check", "13"}, "count has the verdict wrong (the program ended by itself")
+	if code := check(countProgram); code != cli.ExitOK {
+		t.Fatalf("a program that is right: exit code %d", code)
+	}
+	if text := s.must("", "learn", "check", "program"); !strings.Contains(text, "your program passed the exercise count: all 2000 events") {
+		t.Errorf("%s", text)
+	}
 }

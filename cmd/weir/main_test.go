@@ -28,6 +28,9 @@ const startPatience = 5 * time.Minute
 const asWeir = "WEIR_TEST_PROCESS"
 
 func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == countProgram {
+		os.Exit(countEvents())
+	}
 	if os.Getenv(asWeir) != "" || len(os.Args) > 1 && os.Args[1] == program.GuardArgument {
 		main()
 		return

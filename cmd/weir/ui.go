@@ -33,7 +33,7 @@ func newUI(a *app) *cobra.Command {
 // where returns the flags with which another command finds what the web UI shows. A
 // Redis URL with a password is left out: a page is not a place for it.
 func (a *app) where() web.Where {
-	var w web.Where
+	w := web.Where{Program: invocation()}
 	if a.given["data"] != "" {
 		if dir, err := a.data(); err == nil {
 			w.Data = []string{"--data", dir}

@@ -155,7 +155,7 @@ func keyWords(m inspect.Message) string {
 func eventsPicture(ctx context.Context, l *look) (Picture, error) {
 	var pin pinnedRecord
 	if known, err := l.pinned(&pin); err != nil || !known {
-		return Picture{Kind: PictureNone}, err
+		return Picture{Kind: PictureNone, Note: "There is nothing to show yet: no topic holds a record. It appears here with the first one."}, err
 	}
 	list, err := l.newest(ctx, pin.Topic, 2)
 	if err != nil {

@@ -18,7 +18,7 @@ var independentStation = station{number: 7, name: "independent", minutes: 8, que
 		if err != nil {
 			return Picture{}, err
 		}
-		if ok && t.steps() > 1 && t.topic != "" {
+		if ok && t.topic != "" && (t.steps() > 2 || t.steps() == 2 && t.topic == topic) {
 			topic, group = t.topic, name
 		}
 		return l.lanes(ctx, PictureLanes, topic, group)
@@ -89,6 +89,7 @@ type pauseTrail struct {
 
 	reason, topic string
 	grown         int64 // since Still
+	members       int
 }
 
 type otherGroup struct {
@@ -167,6 +168,7 @@ func (t *pauseTrail) follow(name string, g groupSample, s sample) {
 	for topic := range g.committed {
 		t.topic = topic
 	}
+	t.members = g.members
 	total := g.sum()
 	if total > t.Total {
 		t.MovedAt = s.at.UnixMilli()
@@ -233,6 +235,10 @@ func independentCheck(_ context.Context, l *look) (Check, error) {
 		return notYetf("group %s stands still; weir waits until its lag has grown by %d records or more, in two seconds or more", shown,
 			leastGrowth), nil
 	case 2:
+		if t.members == 0 {
+			return notYetf("group %s went forward and has no member now, but its topic %s gets no records: let a group read a topic that gets "+
+				"records all the time, and stop that one", shown, t.topic), nil
+		}
 		return notYetf("weir saw group %s go forward; stop all its members for some seconds, while another group reads the same topic", shown),
 			nil
 	}

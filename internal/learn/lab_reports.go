@@ -128,7 +128,7 @@ func backpressureCheck(_ context.Context, l *look) (Check, error) {
 	if err != nil {
 		return Check{}, err
 	}
-	reason := "weir finds no report of the lab yet: run weir lab backpressure --short with a policy that drops events"
+	reason := "weir finds no report of the lab yet; run: " + l.run("weir lab backpressure --short --policies drop-newest")
 	for i, r := range list {
 		if r.Started.UnixMilli() < given.At {
 			if i == 0 {
@@ -215,7 +215,7 @@ const shownDifferences = 6
 
 func batchingCheck(_ context.Context, l *look) (Check, error) {
 	var none Check
-	reason := "weir finds no report of a lab yet: run weir lab batching twice, with different settings"
+	reason := "weir finds no report of a lab yet: run the lab batching twice, with different settings"
 	for _, lab := range l.labs() {
 		list, err := l.reports(lab)
 		if err != nil {
@@ -239,14 +239,14 @@ func batchingCheck(_ context.Context, l *look) (Check, error) {
 	return notYet(reason), nil
 }
 
-// labs are the labs that have reports, batching last, so that its reason is the one that is shown.
+// labs are the labs that have reports, without that of station 10, and batching last, so that its reason is the one that is shown.
 func (l *look) labs() (names []string) {
 	entries, err := os.ReadDir(l.c.cfg.Reports)
 	if err != nil {
 		return nil // there are none yet
 	}
 	for _, e := range entries {
-		if name, _, ok := strings.Cut(e.Name(), "-"); ok && e.IsDir() && name != "" && !slices.Contains(names, name) {
+		if name, _, ok := strings.Cut(e.Name(), "-"); ok && e.IsDir() && name != "" && name != backpressure && !slices.Contains(names, name) {
 			names = append(names, name)
 		}
 	}

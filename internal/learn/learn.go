@@ -33,14 +33,27 @@ type Config struct {
 	// Own names the cluster where weir runs the brokers: live or simulated. It is empty for an
 	// existing cluster, where topics may exist that are not the learner's.
 	Own string
-	// Flags are those with which weir's commands find the cluster and Redis.
-	Flags []string
+	// Members says that members of weir's own groups can be added and removed here.
+	Members bool
+	// Where says how the commands that are shown find this cluster.
+	Where Where
 	// Reports is the directory of the labs' reports, Exercises that of the exercises' reports;
 	// empty where there are none.
 	Reports, Exercises string
 	// BrokersStarted is when this process started its brokers; zero where it runs none.
 	BrokersStarted time.Time
 	Log            *slog.Logger
+}
+
+// Where says how a command in another terminal finds the cluster and Redis of a Course.
+type Where struct {
+	// Program is what to type to run weir; empty for weir.
+	Program string
+	// Data are the flags for commands that know --data alone, Kafka those for commands that know --kafka,
+	// too, Redis those for commands that know --redis, too.
+	Data, Kafka, Redis []string
+	// RedisURL is the Redis with the counts; empty for none. Its password is never shown.
+	RedisURL string
 }
 
 // Summary is a station in the list.
@@ -139,6 +152,8 @@ type Picture struct {
 	Group      string             `json:"group"`
 	Partitions []PicturePartition `json:"partitions"`
 	Members    []PictureMember    `json:"members"`
+	// Note says why there is no picture yet; empty where there is one.
+	Note string `json:"note"`
 	// Message is one record; null for other pictures.
 	Message *inspect.WireMessage `json:"message"`
 }
@@ -262,11 +277,12 @@ func (c *Course) Answer(ctx context.Context, name, answer string) (Answered, err
 	if err != nil {
 		return Answered{}, err
 	}
+	l.answers = true
 	q, err := l.ask(ctx)
 	if err != nil {
 		return Answered{}, fmt.Errorf("%w: %w", ErrNotNow, err)
 	}
-	answer = strings.TrimSpace(answer)
+	answer = q.meant(strings.TrimSpace(answer))
 	right, err := q.judge(answer)
 	if err != nil {
 		return Answered{}, err

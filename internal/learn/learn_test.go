@@ -16,7 +16,7 @@ func TestTexts(t *testing.T) {
 	const most = 200 // words of an explanation
 	names := map[string]bool{}
 	for i, st := range stations {
-		if st.number < 1 || i > 0 && st.number <= stations[i-1].number || names[st.name] || st.minutes < 5 || st.minutes > 10 {
+		if st.number < 1 || i > 0 && st.number <= stations[i-1].number || names[st.name] || st.minutes < 5 || st.minutes > 20 {
 			t.Errorf("station %d %s: number, name or minutes", st.number, st.name)
 		}
 		names[st.name] = true
@@ -76,7 +76,7 @@ func TestParseText(t *testing.T) {
 // The list says what is done and what is next, and a station that is reset is open again.
 func TestListAndReset(t *testing.T) {
 	t.Parallel()
-	b := newBench(t, func(cfg *Config) { cfg.Flags = []string{"--data", "/tmp/my data"} })
+	b := newBench(t, func(cfg *Config) { cfg.Where.Kafka = []string{"--data", "/tmp/my data"} })
 	next := func(want int) {
 		t.Helper()
 		list, err := b.List(t.Context())

@@ -14,7 +14,6 @@ import (
 
 	"github.com/weir-project/weir/internal/inspect"
 	"github.com/weir-project/weir/internal/markdown"
-	"github.com/weir-project/weir/internal/visible"
 )
 
 // look is a look at the cluster for one station.
@@ -26,6 +25,7 @@ type look struct {
 	metaErr error
 	cluster string              // by which evidence is kept
 	before  map[string]struct{} // topics of an existing cluster that are not the learner's
+	answers bool                // the question was answered, or is now: it stays as it was shown
 }
 
 // look asks the cluster for its metadata. A look at a cluster that does not answer has the error.
@@ -103,7 +103,17 @@ func (l *look) topic() string {
 	if len(mine) > 0 {
 		return mine[0].Topic
 	}
-	return "orders"
+	return l.newTopic()
+}
+
+// newTopic is a name for the learner's first topic, which no topic of others has.
+func (l *look) newTopic() string {
+	for _, name := range []string{"orders", "my-orders", "learn-orders"} {
+		if _, old := l.before[name]; !old {
+			return name
+		}
+	}
+	return "learn-weir-orders"
 }
 
 // streamTopic is the topic of weir's first stream that exists; empty for none.
@@ -152,6 +162,7 @@ func (l *look) ask(ctx context.Context) (question, error) {
 // asked is the question as a page shows it.
 func (l *look) asked(ctx context.Context, rec *savedStation) Question {
 	q := Question{Text: l.fill(l.text.question), Choices: []string{}}
+	l.answers = rec.Answer != nil
 	asked, err := l.ask(ctx)
 	if err != nil {
 		q.Text = markdown.Parse([]byte("weir cannot ask the question now: " + plain(err.Error())))
@@ -269,34 +280,8 @@ func (l *look) fill(nodes []markdown.Node) []markdown.Node {
 	return out
 }
 
-// commands fills in the names in braces, and adds to weir's commands the flags that find this cluster.
-func (l *look) commands(list []Command) []Command {
-	out := make([]Command, 0, len(list))
-	for _, c := range list {
-		c.Command = l.named(c.Command)
-		if c.Tool == tools["weir"] && len(l.c.cfg.Flags) > 0 {
-			c.Command = withFlags(c.Command, l.c.cfg.Flags)
-		}
-		out = append(out, c)
-	}
-	return out
-}
-
-// withFlags adds flags to a command line, before a comment.
-func withFlags(line string, flags []string) string {
-	command, comment, found := strings.Cut(line, "  # ")
-	command = strings.TrimRight(command, " ")
-	for _, f := range flags {
-		command += " " + visible.ShellWord(f)
-	}
-	if found {
-		command += "  # " + comment
-	}
-	return command
-}
-
 // named replaces the names in braces: {topic} is the learner's topic, {stream} and {counter} are the
-// topic and the group of one of weir's streams, {broker} is an address. A station can have more.
+// topic and the group of one of weir's streams, {broker} is an address, {new} is a name for a topic. A station can have more.
 func (l *look) named(s string) string {
 	if !strings.Contains(s, "{") {
 		return s
@@ -305,7 +290,8 @@ func (l *look) named(s string) string {
 	if stream == "" {
 		stream, group = "bluesky-events", "weir-bluesky-counter"
 	}
-	pairs := []string{"{topic}", l.topic(), "{stream}", stream, "{counter}", group, "{broker}", l.broker()}
+	pairs := []string{"{topic}", l.topic(), "{new}", l.newTopic(),
+		"{stream}", stream, "{counter}", group, "{broker}", l.broker(), "{redis-cli}", redisCLI(l.c.cfg.Where.RedisURL)}
 	if l.names != nil {
 		pairs = append(pairs, l.names(l)...)
 	}
@@ -352,7 +338,8 @@ func (l *look) partitions(ctx context.Context, topic string) ([]PicturePartition
 func (l *look) lanes(ctx context.Context, kind, topic, group string) (Picture, error) {
 	p := Picture{Kind: kind, Topic: topic, Group: group}
 	if _, ok := l.meta.Topics[topic]; !ok {
-		return Picture{Kind: PictureNone}, nil
+		return Picture{Kind: PictureNone, Note: fmt.Sprintf("There is nothing to show yet: topic %s does not exist. Create a topic "+
+			"(station 2), and the picture appears here.", topic)}, nil
 	}
 	var err error
 	if p.Partitions, err = l.partitions(ctx, topic); err != nil || group == "" {

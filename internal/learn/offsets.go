@@ -23,13 +23,13 @@ func offsetsQuestion(ctx context.Context, l *look) (question, error) {
 	if len(l.learnersTopics()) == 0 {
 		return question{}, errNoTopicYet
 	}
-	topic := l.topic()
-	parts, err := l.partitions(ctx, topic)
+	pin, err := l.asPinned(ctx)
 	if err != nil {
 		return question{}, err
 	}
+	topic := pin.Topic
 	var records int64
-	for _, p := range parts {
+	for _, p := range pin.Partitions {
 		records += p.End - p.Start
 	}
 	return question{kind: Number, answer: strconv.FormatInt(records, 10),
@@ -155,5 +155,5 @@ func offsetsCheck(_ context.Context, l *look) (Check, error) {
 			"write more records", shown), Seen: seen}, nil
 	}
 	return Check{Reason: fmt.Sprintf("group %s has committed its offsets, and weir has not seen its lag grow yet: stop the "+
-		"group, write more records to the topic, and give weir two seconds", shown), Seen: seen}, nil
+		"group, write more records to the topic, and wait two seconds before you read again", shown), Seen: seen}, nil
 }

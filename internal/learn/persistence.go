@@ -107,7 +107,8 @@ type replayTrail struct {
 	// Reset says that the offsets went back to the start of the log, Again that they passed Before again.
 	Reset bool `json:"reset,omitempty"`
 	Again bool `json:"again,omitempty"`
-	// At is when it came a step further, in Unix milliseconds.
+	// At is when its offsets last moved, in Unix milliseconds: of two groups that are as far, the reason is about
+	// the one that the learner used last.
 	At int64 `json:"at"`
 
 	partly bool // the offsets went back, but not to the start
@@ -151,7 +152,7 @@ func persistedNow(l *look) (persisted, *replayTrail, error) {
 	var best *replayTrail
 	for _, name := range sortedNames(p.Groups) {
 		t := p.Groups[name]
-		if best == nil || t.Again && !best.Again || t.Again == best.Again && t.At > best.At {
+		if best == nil || t.steps() > best.steps() || t.steps() == best.steps() && t.At > best.At {
 			best = t
 		}
 	}
@@ -298,11 +299,14 @@ func (p *persisted) follow(ctx context.Context, l *look, group, topic string, co
 	t := p.Groups[key]
 	if t == nil {
 		if len(p.Groups) < maxTrails {
-			p.Groups[key] = &replayTrail{Group: group, Topic: topic, Total: total, Most: total}
+			p.Groups[key] = &replayTrail{Group: group, Topic: topic, Total: total, Most: total, At: time.Now().UnixMilli()}
 		}
 		return false, nil
 	}
 	before := t.steps()
+	if total != t.Total {
+		t.At = time.Now().UnixMilli()
+	}
 	switch {
 	case t.Again:
 	case total < t.Total: // it went back
@@ -317,11 +321,7 @@ func (p *persisted) follow(ctx context.Context, l *look, group, topic string, co
 		t.Again = total >= t.Before
 	}
 	t.Total, t.Most = total, max(t.Most, total)
-	if t.steps() == before {
-		return false, nil
-	}
-	t.At = time.Now().UnixMilli()
-	return true, nil
+	return t.steps() != before, nil
 }
 
 // atStart reports whether offsets are not behind the starts of the logs.

@@ -3,6 +3,7 @@ package learn
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 
@@ -40,6 +41,8 @@ func (l *look) eachTopic(none string, look func(kadm.TopicDetail) (reason string
 	if len(mine) == 0 {
 		return notYet(none), nil
 	}
+	named := l.topic() // the topic of texts and commands comes first: of two that are as near, it is the one that the learner uses
+	slices.SortStableFunc(mine, func(a, b kadm.TopicDetail) int { return boolInt(a.Topic != named) - boolInt(b.Topic != named) })
 	best, nearest := Check{}, -1
 	for _, d := range mine[:min(len(mine), maxTopics)] {
 		reason, near, seen, err := look(d)

@@ -17,7 +17,7 @@ import (
 var replicationStation = station{number: 9, name: "replication", minutes: 8, unavailable: noReplicas,
 	question: replicationQuestion, check: replicationCheck,
 	observe: observeReplication,
-	names:   func(l *look) []string { return []string{"{leader}", l.leader()} },
+	names:   func(l *look) []string { return []string{"{leader}", l.killed()} },
 	picture: func(ctx context.Context, l *look) (Picture, error) {
 		topic := l.replicatedTopic()
 		if name, t, ok, err := l.failedOver(); err == nil && ok && t.steps() > 1 {
@@ -50,7 +50,7 @@ func (l *look) replicated() (list []string) {
 		add(d.Topic)
 	}
 	for _, d := range l.meta.Topics.Sorted() {
-		if !strings.HasPrefix(d.Topic, "__") {
+		if !strings.HasPrefix(d.Topic, "__") && !strings.HasPrefix(d.Topic, "weir.") {
 			add(d.Topic)
 		}
 	}
@@ -65,7 +65,15 @@ func (l *look) replicatedTopic() string {
 	return ""
 }
 
-// leader is the broker that leads partition 0 of that topic, as commands name it.
+// killed is the broker that the learner kills and restarts, as commands name it: the leader, until it was killed.
+func (l *look) killed() string {
+	if _, t, ok, err := l.failedOver(); err == nil && ok && t.Was >= 0 && !t.Back {
+		return strconv.Itoa(int(t.Was))
+	}
+	return l.leader()
+}
+
+// leader is the broker that leads partition 0 of that topic.
 func (l *look) leader() string {
 	if p, ok := l.meta.Topics[l.replicatedTopic()].Partitions[0]; ok && p.Leader >= 0 {
 		return strconv.Itoa(int(p.Leader))

@@ -154,7 +154,7 @@ func semanticsCheck(ctx context.Context, l *look) (Check, error) {
 			result.Seen = append(result.Seen, c.said(semantics))
 		}
 		if result.Reason == "" && !c.proves(semantics) {
-			result.Reason = c.missing(semantics)
+			result.Reason = c.missing(l, semantics)
 		}
 	}
 	result.Done = result.Reason == ""
@@ -175,23 +175,23 @@ func (c counterOutcome) said(semantics string) string {
 }
 
 // missing says what is missing of what a counter has to show.
-func (c counterOutcome) missing(semantics string) string {
-	group := crashnote.Group(semantics)
+func (c counterOutcome) missing(l *look, semantics string) string {
+	start, again := l.run("weir learn counter "+semantics), l.run("weir groups reset "+crashnote.Group(semantics)+" --to oldest")
 	switch {
 	case c.topic == "":
-		return "the counter has counted nothing yet: start it with weir learn counter " + semantics
+		return "the counter has counted nothing yet; start it: " + start
 	case c.trimmed:
 		return fmt.Sprintf("retention has deleted records that the counter %s has counted, so its counts cannot be compared with the "+
-			"log: stop it, begin anew with weir groups reset %s --to oldest, and start it again", semantics, group)
+			"log: stop it, begin anew with %s and start it again", semantics, again)
 	case c.left > 0:
 		return fmt.Sprintf("weir compares the counts of %s with the log; %d offsets are left: check again", semantics, c.left)
 	case c.note.Crashes == 0 && !c.note.Running:
 		return fmt.Sprintf("the counter %s always ended cleanly: start it, and kill it with kill -9 instead of Ctrl-C", semantics)
 	case c.note.Crashes == 0:
-		return fmt.Sprintf("the counter %s has not been killed and started again: kill it with kill -9, then start it", semantics)
+		return fmt.Sprintf("the counter %s has not been killed and started again: kill it with kill -9, then start it: %s", semantics, start)
 	case semantics == crashnote.ExactlyOnce:
-		return fmt.Sprintf("the counts of %s are not those of the log: was another program writing to weir:tally:%s:*? Begin anew "+
-			"with weir groups reset %s --to oldest", semantics, group, group)
+		return fmt.Sprintf("the counts of %s are not those of the log: was another program writing to weir:tally:%s:*? Begin anew: %s",
+			semantics, crashnote.Group(semantics), again)
 	case c.more() < 0:
 		return fmt.Sprintf("%d events of the log are not counted yet under %s: wait until the counter has caught up", -c.more(), semantics)
 	}
@@ -200,7 +200,7 @@ func (c counterOutcome) missing(semantics string) string {
 }
 
 // programStation: the learner's own program passes an exercise.
-var programStation = station{number: 13, name: "program", minutes: 10, unavailable: noExercises, question: programQuestion,
+var programStation = station{number: 13, name: "program", minutes: 20, unavailable: noExercises, question: programQuestion,
 	check: programCheck,
 	picture: func(ctx context.Context, l *look) (Picture, error) {
 		topic, group := l.streamTopic()
@@ -281,7 +281,7 @@ func programCheck(_ context.Context, l *look) (Check, error) {
 	if err != nil {
 		return Check{}, err
 	}
-	result := notYet("no program was checked yet: run weir exercise check count -- COMMAND, with the command that starts your program")
+	result := notYet("no program was checked yet; when yours is ready, run: " + l.run("weir exercise check count --dir count"))
 	for _, r := range list {
 		if r.Verdict == exercisePassed {
 			return Check{Done: true, Seen: []string{fmt.Sprintf("your program passed the exercise %s: %s", shownName(r.Exercise),

@@ -59,7 +59,7 @@ func TestSemantics(t *testing.T) {
 	h.write(payments, 1, "d", "e")
 	h.answers("semantics", "0", false, "exactly once")
 	h.answers("semantics", "450", true, "500") // no stream runs here: 100 a second
-	h.stays("semantics", "start it with weir learn counter at-least-once")
+	h.stays("semantics", "start it: weir learn counter at-least-once")
 	dir := filepath.Dir(h.cfg.Path)
 	counted := func(semantics string) (n int64) {
 		all, err := store.Partitions(t.Context(), crashnote.Group(semantics), payments)
@@ -109,7 +109,7 @@ func TestSemantics(t *testing.T) {
 	if n := counted(crashnote.AtLeastOnce); n != 9 {
 		t.Fatalf("at least once: 7 records and 2 of them again are %d", n)
 	}
-	h.stays("semantics", "start it with weir learn counter exactly-once")
+	h.stays("semantics", "start it: weir learn counter exactly-once")
 
 	crash(crashnote.ExactlyOnce, 7)
 	h.write(payments, 1, "h")

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"math"
 	"math/big"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -61,18 +62,37 @@ type question struct {
 	why func(wrong string) string
 }
 
+// thousands is a whole number as weir's tables write it, such as 20,197.
+var thousands = regexp.MustCompile(`^\d{1,3}(,\d{3})+$`)
+
+// meant is the answer that a learner means: a choice may be given by its letter, and a number with commas.
+func (q *question) meant(answer string) string {
+	if q.kind != Choice {
+		if thousands.MatchString(answer) {
+			return strings.ReplaceAll(answer, ",", "")
+		}
+		return answer
+	}
+	if len(answer) == 1 && !slices.Contains(q.choices, answer) {
+		if i := int(answer[0]) - 'a'; i >= 0 && i < len(q.choices) {
+			return q.choices[i]
+		}
+	}
+	return answer
+}
+
 // judge says whether an answer is right.
 func (q *question) judge(answer string) (bool, error) {
 	if q.kind == Choice {
 		if !slices.Contains(q.choices, answer) {
-			return false, fmt.Errorf("%w: choose one of %q", ErrAnswer, q.choices)
+			return false, fmt.Errorf("%w: %.60q is not one of the choices: %s", ErrAnswer, answer, strings.Join(q.choices, "; "))
 		}
 		return answer == q.answer, nil
 	}
 	const most = 40 // characters
 	given, ok := new(big.Int).SetString(answer, 10)
 	if !ok || len(answer) > most {
-		return false, fmt.Errorf("%w: %.60q is not a whole number", ErrAnswer, answer)
+		return false, fmt.Errorf("%w: %.60q is not a whole number, such as 12", ErrAnswer, answer)
 	}
 	if right, err := strconv.ParseFloat(q.answer, 64); err == nil && q.within > 0 {
 		n, _ := new(big.Float).SetInt(given).Float64()

@@ -159,7 +159,7 @@ func TestProducing(t *testing.T) {
 	b.open("producing", "no records yet")
 	b.write(orders, 2, "anna", 2)
 	b.write(orders, 1, "ben", 1)
-	b.open("producing", "3 records", "all have a key")
+	b.open("producing", "only records with a key (3)")
 	b.answer("producing", "3", false, "end offset of 1")
 	b.answer("producing", "2", true)
 	b.write(orders, 2, "", 4)
@@ -201,7 +201,7 @@ func TestKeys(t *testing.T) {
 	for _, v := range []string{"1", "2", "3", "4", "5"} {
 		write(orders, "ben", v)
 	}
-	b.open("keys", "other keys", "none with the key anna")
+	b.open("keys", "other keys", "none with exactly the key anna")
 	var predicted int32
 	for _, v := range []string{"1", "2", "3", "4"} {
 		predicted = write(orders, "anna", v)

@@ -72,11 +72,11 @@ func producingQuestion(ctx context.Context, l *look) (question, error) {
 	if len(l.learnersTopics()) == 0 {
 		return question{}, errNoTopicYet
 	}
-	topic := l.topic()
-	parts, err := l.partitions(ctx, topic)
+	pin, err := l.asPinned(ctx)
 	if err != nil {
 		return question{}, err
 	}
+	topic, parts := pin.Topic, pin.Partitions
 	var ends []string
 	at := parts[len(parts)-1]
 	for _, p := range parts {
@@ -94,6 +94,29 @@ func producingQuestion(ctx context.Context, l *look) (question, error) {
 			}
 			return text
 		}}, nil
+}
+
+// pinnedOffsets are the offsets of a topic that a question is about.
+type pinnedOffsets struct {
+	Topic      string             `json:"topic"`
+	Partitions []PicturePartition `json:"partitions"`
+}
+
+// asPinned are the partitions of the learner's topic as the question names them. They follow the topic until
+// the question is answered. Then they stay, as the learner goes on to write.
+func (l *look) asPinned(ctx context.Context) (pin pinnedOffsets, err error) {
+	known, err := l.pinned(&pin)
+	if err != nil {
+		return pin, err
+	}
+	if _, ok := l.meta.Topics[pin.Topic]; known && ok && l.answers && len(pin.Partitions) > 0 {
+		return pin, nil
+	}
+	pin.Topic = l.topic()
+	if pin.Partitions, err = l.partitions(ctx, pin.Topic); err != nil {
+		return pin, err
+	}
+	return pin, l.pin(pin)
 }
 
 func producingCheck(ctx context.Context, l *look) (Check, error) {
@@ -126,8 +149,7 @@ func producingCheck(ctx context.Context, l *look) (Check, error) {
 				"A producer fills one partition for a while before it takes another one: run the command again",
 				d.Topic, plural(without[p], "record"), p), 3, seen, nil
 		case keyed > 0:
-			return fmt.Sprintf("the %s of topic %s all have a key; this station needs records without one", plural(keyed, "record"), d.Topic), 2,
-				seen, nil
+			return fmt.Sprintf("topic %s has only records with a key (%d); this station needs records without one", d.Topic, keyed), 2, seen, nil
 		}
 		return fmt.Sprintf("topic %s has no records yet", d.Topic), 1, seen, nil
 	})
@@ -195,7 +217,8 @@ func keyed(d kadm.TopicDetail, list []inspect.Message) (reason string, near int,
 	}
 	switch {
 	case all == 0 && len(others) > 0:
-		return fmt.Sprintf("topic %s has records with other keys, but none with the key %s", d.Topic, wantedKey), 1, seen
+		return fmt.Sprintf("topic %s has records with other keys (%s), but none with exactly the key %s",
+			d.Topic, someKeys(others), wantedKey), 1, seen
 	case all == 0:
 		return fmt.Sprintf("topic %s has no record with the key %s yet", d.Topic, wantedKey), 0, seen
 	case len(with) > 1:
@@ -220,6 +243,20 @@ func keyed(d kadm.TopicDetail, list []inspect.Message) (reason string, near int,
 			"is kept all the same", by))
 	}
 	return "", 0, seen
+}
+
+// someKeys are the first keys of a topic, for a sentence.
+func someKeys(keys map[string]int) string {
+	const most = 3
+	var list []string
+	for _, k := range sortedNames(keys) {
+		if len(list) == most {
+			list = append(list, "…")
+			break
+		}
+		list = append(list, fmt.Sprintf("%.20q", k))
+	}
+	return strings.Join(list, ", ")
 }
 
 func sortedPartitions[V any](m map[int32]V) []int32 {

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"net/url"
 	"path/filepath"
 	"time"
 
@@ -23,8 +24,8 @@ func LearnFile(data string) string { return filepath.Join(data, learnName) }
 
 // openLearn makes the stations of this node, which its watch feeds.
 func (n *Node) openLearn(i *inspect.Inspector, w *watch.Watcher) (*learn.Course, error) {
-	cfg := learnConfig(i, n.cfg.Where, n.cfg.Data)
-	cfg.State, cfg.Log = w.State, n.Log
+	cfg := learnConfig(i, n.cfg.Where, n.Target, n.cfg.Data)
+	cfg.State, cfg.Log, cfg.Members = w.State, n.Log, n.members != nil
 	if n.store != nil {
 		cfg.Tallies = n.store
 	}
@@ -39,7 +40,7 @@ func (n *Node) openLearn(i *inspect.Inspector, w *watch.Watcher) (*learn.Course,
 
 // learn makes the stations of a target that no running weir serves.
 func (t *Target) learn(i *inspect.Inspector, tallies inspect.Tallies, where web.Where) (*learn.Course, error) {
-	cfg := learnConfig(i, where, t.Data)
+	cfg := learnConfig(i, where, t, t.Data)
 	cfg.Tallies, cfg.Log = tallies, t.Log
 	if r := t.Running; r != nil && r.OwnKafka {
 		cfg.Own = r.Mode + "/" + r.Engine
@@ -47,8 +48,13 @@ func (t *Target) learn(i *inspect.Inspector, tallies inspect.Tallies, where web.
 	return learn.New(cfg)
 }
 
-func learnConfig(i *inspect.Inspector, where web.Where, data string) learn.Config {
-	cfg := learn.Config{Inspector: i, Flags: where.Kafka}
+func learnConfig(i *inspect.Inspector, where web.Where, t *Target, data string) learn.Config {
+	cfg := learn.Config{Inspector: i, Where: learn.Where{Program: where.Program, Data: where.Data, Kafka: where.Kafka,
+		Redis: where.Redis, RedisURL: t.Redis}}
+	if u, err := url.Parse(t.Redis); err == nil && u.User == nil && t.RedisPassword != "" {
+		u.User = url.User("")
+		cfg.Where.RedisURL = u.String()
+	}
 	if data != "" {
 		cfg.Reports = filepath.Join(data, reportsDir)
 		cfg.Path, cfg.Exercises = LearnFile(data), filepath.Join(data, exercisesDir)

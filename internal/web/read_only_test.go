@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+
+	"github.com/weir-project/weir/internal/learn"
 )
 
 // TestReadOnly: whatever changes something is refused with the reason, from the page and from
@@ -24,7 +26,8 @@ func TestReadOnly(t *testing.T) {
 	}
 	refused := 0
 	for _, r := range s.routes {
-		if r.method == http.MethodGet {
+		if r.method == http.MethodGet || strings.HasSuffix(r.path, "/learn/{station}/answer") ||
+			strings.HasSuffix(r.path, "/learn/{station}/check") {
 			continue
 		}
 		refused++
@@ -50,5 +53,35 @@ func TestReadOnly(t *testing.T) {
 	status, _, text := request(t, "POST", srv.URL+"/api/v1/brokers/1/kill", "{}", map[string]string{"Sec-Fetch-Site": "cross-site"})
 	if status != http.StatusForbidden || strings.Contains(text, "read_only") {
 		t.Errorf("another site learns that this weir is read-only: %d %s", status, text)
+	}
+}
+
+// TestLearnReadOnly: answers and checks change nothing in Kafka, so a learner can go on where weir only looks.
+// Starting over is refused: a visitor cannot delete the progress of another one.
+func TestLearnReadOnly(t *testing.T) {
+	srv, _ := newServer(t, func(c *Config) {
+		var err error
+		c.ReadOnly = true
+		if c.Learn, err = learn.New(learn.Config{Inspector: c.Inspector, Own: "test"}); err != nil {
+			t.Fatal(err)
+		}
+	})
+	for _, r := range []struct {
+		path, body string
+		status     int
+		want       string
+	}{
+		{"/topic/check", "", http.StatusOK, `"done":true`},
+		{"/topic/answer", `{"answer":"9"}`, http.StatusOK, `"right":true`},
+		{"/topic/answer", `{"answer":"nine"}`, http.StatusBadRequest, "whole number"},
+		{"/reset", `{"station":0}`, http.StatusForbidden, "--read-only"},
+	} {
+		status, _, text := request(t, http.MethodPost, srv.URL+"/api/v1/learn"+r.path, r.body, nil)
+		if status != r.status || !strings.Contains(text, r.want) {
+			t.Errorf("%s: %d %s", r.path, status, text)
+		}
+	}
+	if list := get(t, srv.URL+"/api/v1/learn", 200)["stations"].([]any)[1].(map[string]any); list["done"] != true || list["answered"] != true {
+		t.Errorf("not kept: %v", list)
 	}
 }

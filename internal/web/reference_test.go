@@ -22,7 +22,8 @@ the control socket in the data directory. ` + "`-o json`" + ` of a command print
   compare: ` + "`no_topic`, `no_group`, `group_active`, `topic_exists`, `protected`, `read_only`" + `.
 - Changes that cannot be undone are planned first: without ` + "`confirm`" + ` the answer is the plan, and
   with ` + "`confirm`" + ` set to the name weir carries it out.
-- With a token, send ` + "`Authorization: Bearer TOKEN`" + `. With ` + "`--read-only`" + ` weir accepts GET alone.
+- With a token, send ` + "`Authorization: Bearer TOKEN`" + `. With ` + "`--read-only`" + ` weir accepts GET,
+  and POST for answers and checks of the stations.
 
 <!-- generated: go test ./internal/web -run TestReference -update -->
 

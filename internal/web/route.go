@@ -35,6 +35,13 @@ type endpoint struct {
 	optional bool         // the body may be left out
 	answer   reflect.Type // of a stream: of an event's data; nil for bytes
 	content  string       // empty for JSON
+	looks    bool         // changes nothing in Kafka and Redis, so that it is served read-only, too
+}
+
+// looking makes the endpoint of a POST one that a read-only server answers.
+func looking(e endpoint) endpoint {
+	e.looks = true
+	return e
 }
 
 // answers makes the endpoint of a handler that takes no body.
@@ -88,7 +95,7 @@ func answered(handle func(http.ResponseWriter, *http.Request) error) http.Handle
 func (s *Server) operation(rt route) http.Handler {
 	return answered(func(w http.ResponseWriter, r *http.Request) error {
 		if rt.method != http.MethodGet {
-			if s.cfg.ReadOnly {
+			if s.cfg.ReadOnly && !rt.looks {
 				return errNoChanges
 			}
 			if !s.work.begin() {

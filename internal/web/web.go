@@ -101,6 +101,8 @@ type Where struct {
 	Data  []string `json:"data"`  // for commands that know --data alone
 	Kafka []string `json:"kafka"` // for those that know --kafka, too
 	Redis []string `json:"redis"` // for those that know --redis, too
+	// Program is what to type to run weir, where that is not weir.
+	Program string `json:"-"`
 }
 
 // Server answers HTTP requests. Create it with New.

@@ -7,10 +7,11 @@ import { Tanks } from './course.js';
 import { tree } from './json.js';
 
 /** @typedef {{partition: number, leader: number, replicas: number[], isr: number[], start: number, end: number, committed: number|null, member: string}} PicturePartition */
-/** @typedef {{kind: string, topic: string, group: string, partitions: PicturePartition[], members: Array<{id: string, client_id: string, partitions: number[]}>, message: any}} PictureData */
+/** @typedef {{kind: string, topic: string, group: string, partitions: PicturePartition[], members: Array<{id: string, client_id: string, partitions: number[]}>, note: string, message: any}} PictureData */
 
 const about = {
   lanes: 'A bar is what a partition holds. A flag is the committed offset of the group; the distance to the right end is its lag.',
+  alone: 'A bar is a partition. The number at its right is the end offset.',
   members: 'Each member has a colour. A partition has the colour of the member that reads it.',
   replicas: 'Each column is a broker. The leader takes writes; a replica that is not in sync is missing from the ISR.',
   message: 'This record is in your cluster now.',
@@ -38,12 +39,19 @@ export class Picture {
 
   /** @param {PictureData} p @param {any} state the live state, or null */
   set(p, state) {
-    this.root.hidden = p.kind === 'none' || !p.kind;
-    if (this.root.hidden) return;
+    const none = p.kind === 'none' || !p.kind;
+    this.root.hidden = none && !p.note;
+    if (none) {
+      this.kind = this.topic = '';
+      this.lanes = this.tanks = null;
+      this.body.replaceChildren();
+      put(this.caption, p.note || '');
+      return;
+    }
     if (p.kind !== this.kind || p.topic !== this.topic) this.begin(p);
     const parts = p.partitions || [];
     const members = p.members || [];
-    put(this.caption, (p.topic && p.kind !== 'queue' ? `${p.topic}${p.group && p.kind !== 'message' && p.kind !== 'replicas' ? ', group ' + p.group : ''}. ` : '') + (/** @type {Record<string, string>} */ (about)[p.kind] || ''));
+    put(this.caption, (p.topic && p.kind !== 'queue' ? `${p.topic}${p.group && p.kind !== 'message' && p.kind !== 'replicas' ? ', group ' + p.group : ''}. ` : '') + (/** @type {Record<string, string>} */ (about)[p.kind === 'lanes' && !p.group ? 'alone' : p.kind] || ''));
     if (this.lanes) {
       const order = new Map(members.map((m, i) => [m.id, i]));
       const flag = { name: p.group, hue: hue(2), positions: /** @type {Record<string, number>} */ ({}), members: /** @type {Record<string, string>} */ ({}), hues: /** @type {Record<string, string>|undefined} */ (p.kind === 'members' ? {} : undefined) };
@@ -68,6 +76,7 @@ export class Picture {
     this.topic = p.topic;
     this.shown = '';
     this.lanes = p.kind === 'lanes' || p.kind === 'members' ? new Lanes({ topic: p.topic }) : null;
+    if (this.lanes) this.lanes.window = 0; // it grows at once to what is needed, so that five records can be seen
     this.tanks = p.kind === 'queue' ? new Tanks() : null;
     if (p.kind === 'replicas') this.body.replaceChildren(el('div.scroll', { tabindex: '0', role: 'region', 'aria-label': 'replicas of ' + p.topic }, el('table.rows.replicas', null, el('thead', null, this.heads), this.rows)));
     else if (p.kind === 'members') this.body.replaceChildren(/** @type {Lanes} */ (this.lanes).root, this.list);

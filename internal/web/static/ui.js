@@ -160,8 +160,8 @@ export function shellWord(s) {
 /** The flags with which commands find this cluster, as the server says. @type {{data: string[]|null, kafka: string[]|null, redis: string[]|null}} */
 const where = JSON.parse((typeof document !== 'undefined' && document.querySelector('meta[name="weir-where"]')?.getAttribute('content')) || '{"data":null,"kafka":null,"redis":null}');
 /** Commands that know --data alone, and those that know --redis, too. */
-const ofData = /^(lab|learn|exercise|groups join|groups leave|brokers kill|brokers restart)\b/;
-const ofRedis = /^(verify|counts|groups reset|groups replay)\b/;
+const ofData = /^(lab|exercise|groups join|groups leave|brokers kill|brokers restart)\b/;
+const ofRedis = /^(verify|counts|learn|groups reset|groups replay)\b/;
 
 /** A command of weir, about one name or none; a name that begins with a dash comes last, after --. @param {string} words @param {string} name @param {...string} flags */
 export function weir(words, name, ...flags) {
