@@ -70,7 +70,7 @@ func (i *Inspector) Offsets(ctx context.Context, meta kadm.Metadata, kind Offset
 		}
 		for _, t := range shard.Resp.(*kmsg.ListOffsetsResponse).Topics {
 			for _, p := range t.Partitions {
-				note(kadm.ListedOffset{Topic: t.Topic, Partition: p.Partition, Offset: p.Offset, Err: kerr.ErrorForCode(p.ErrorCode)})
+				note(kadm.ListedOffset{Topic: t.Topic, Partition: p.Partition, Offset: p.Offset, Timestamp: p.Timestamp, Err: kerr.ErrorForCode(p.ErrorCode)})
 			}
 		}
 	}
