@@ -67,6 +67,10 @@ const (
 	// DefaultPace trades latency at low rates for the price of a transaction, in
 	// CPU for everybody and, on the embedded broker, in memory for good.
 	DefaultPace = 200 * time.Millisecond
+	// MinPace and MaxPace bound what a user can choose: events wait for up to a pace, and
+	// upstream disconnects a reader that stands still for long.
+	MinPace = time.Millisecond
+	MaxPace = 5 * time.Second
 	// DefaultEagerEvents is worth a transaction of its own at any time.
 	DefaultEagerEvents = 2_000
 	// DefaultMaxEvents and DefaultMaxBytes are for a backlog. Apache Kafka takes some
