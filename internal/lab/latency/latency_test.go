@@ -33,8 +33,8 @@ func allRight() []*observation {
 	for _, pace := range []time.Duration{20 * time.Millisecond, 200 * time.Millisecond} {
 		wait := float64(pace.Milliseconds()) / 2
 		flood := stepSeen(20_000, [stages]float64{900, 100, 20, 20, 10})
-		flood.saturated, flood.drained = true, 0.7
-		all = append(all, &observation{pace: pace, truth: map[string]int64{"create": 250, "delete": 50}, counts: map[string]int64{"create": 250, "delete": 50},
+		flood.saturated, flood.drained = true, 0.8
+		all = append(all, &observation{pace: pace, warm: stepSeen(500, [stages]float64{3, wait, 5, 2, 1}), truth: map[string]int64{"create": 250, "delete": 50}, counts: map[string]int64{"create": 250, "delete": 50},
 			steps: []*step{stepSeen(100, [stages]float64{3, wait, 5, 2, 1}), stepSeen(1000, [stages]float64{3, wait, 7, 2, 1}), flood}})
 	}
 	return all
@@ -90,6 +90,8 @@ func TestLatencyJudge(t *testing.T) {
 		{"it is never too much", func(all []*observation) { all[0].steps[2].drained = 0.1 }, record.Inconclusive, "20000 events/s were not enough"},
 		{"nothing is too much", func(all []*observation) { all[0].steps = all[0].steps[:2] }, record.Inconclusive, "no such load"},
 		{"the machine is busy", func(all []*observation) { all[0].steps[0].late = 31 }, record.Inconclusive, "measured 31 ms"},
+		{"brokers are slow", func(all []*observation) { all[0].warm = stepSeen(500, [stages]float64{3, 10, 21, 2, 1}) }, record.Inconclusive, "within 20 ms, measured 21 ms"},
+		{"all is slow", func(all []*observation) { all[1].warm = stepSeen(500, [stages]float64{20, 10, 21, 5, 5}) }, record.Inconclusive, "within 50 ms together, measured 51 ms"},
 		{"it does not end", func(all []*observation) { all[0].steps[1].finished = false }, record.Inconclusive, "counted in time"},
 		{"the ingester restarts", func(all []*observation) { all[1].restarts = 2 }, record.Inconclusive, "2 restarts"},
 	} {

@@ -22,11 +22,15 @@ import (
 const (
 	// idleRate is the upstream's between two steps: an event now, and the next one long after.
 	idleRate = simulate.MinRate
-	// warmRate and warmTime are of the events that go through before anything is measured.
-	warmRate = 500
-	warmTime = 1500 * time.Millisecond
+	// warmRate and warmTime are of the events that go through before anything is measured. Brokers
+	// that have just been started are slow, Java's most of all: they are warm when 99 % of the events
+	// are committed within warmCommit, in ms, or after maxWarmUps.
+	warmRate   = 500
+	warmTime   = 1500 * time.Millisecond
+	warmCommit = 150
+	maxWarmUps = 5
 	// After the last rate the load rises by floodFactor, for floodTime each, until the last event is
-	// counted behind or more after it was due.
+	// counted later than 99 % at the lowest rate, by behind or more.
 	floodTime   = time.Second
 	floodFactor = 4
 	behind      = 500 * time.Millisecond
@@ -49,6 +53,16 @@ type step struct {
 	saturated bool // meant to be more than the pipeline can do
 }
 
+// others is the mean time in all stages but the queue.
+func (st *step) others() (ms float64) {
+	for i, part := range st.parts {
+		if stage(i) != queue {
+			ms += part.mean()
+		}
+	}
+	return ms
+}
+
 // spent is the time in one stage, in ms, sorted.
 type spent []float64
 
@@ -62,6 +76,7 @@ func (s spent) mean() (sum float64) {
 // observation is what was seen with one pace.
 type observation struct {
 	pace          time.Duration
+	warm          *step // before anything is measured, and before a stage is broken
 	steps         []*step
 	rising        []*step          // between the last rate and what is too much, for the chart
 	truth, counts map[string]int64 // of the data topic, by event type
@@ -117,8 +132,14 @@ func (x *rig) steps(ctx context.Context) error {
 		return fmt.Errorf("the first event is not counted within %v", kit.Patience)
 	}
 	b.Begin(caseOf(x.pace), time.Now())
-	if _, err := x.step(ctx, warmRate, warmTime, "warming up"); err != nil {
-		return err
+	for range maxWarmUps {
+		var err error
+		if x.warm, err = x.step(ctx, warmRate, warmTime, "warming up"); err != nil {
+			return err
+		}
+		if kit.Quantile(x.warm.parts[transaction], 0.99) < warmCommit {
+			break
+		}
 	}
 	x.stall.set(x.s.Break)
 	rate := 0.0
@@ -138,7 +159,7 @@ func (x *rig) steps(ctx context.Context) error {
 			return err
 		}
 		last := x.observation.steps[len(x.observation.steps)-1]
-		if !last.finished || last.drained > behind.Seconds() || rate == simulate.MaxRate {
+		if !last.finished || x.tooMuch(last) || rate == simulate.MaxRate {
 			return nil
 		}
 		x.observation.steps = x.observation.steps[:len(x.observation.steps)-1] // it was not too much
