@@ -78,7 +78,7 @@ func TestLatencyJudge(t *testing.T) {
 		{"a stage is forgotten", func(all []*observation) { clear(all[0].steps[1].parts[fetch]) }, record.DoesNotHold, "21.00 of 23.00 ms"},
 		{"a stage ends early", func(all []*observation) { all[0].steps[1].parts[fetch][0] = -2 }, record.DoesNotHold, "1 stages that end before"},
 		{"the socket stalls", longest(socket), record.DoesNotHold, "socket 303.0"},
-		{"the queue stalls", longest(queue), record.DoesNotHold, "less than 200 ms and 20 ms, on average, measured 400.0 ms"},
+		{"the queue stalls", longest(queue), record.DoesNotHold, "less than 220 ms on average, measured 400.0 ms"},
 		{"the transaction stalls", longest(transaction), record.DoesNotHold, "transaction 305.0"},
 		{"the fetch stalls", longest(fetch), record.DoesNotHold, "fetch 302.0"},
 		{"Redis stalls", longest(redis), record.DoesNotHold, "Redis 301.0"},
@@ -90,8 +90,11 @@ func TestLatencyJudge(t *testing.T) {
 		{"it is never too much", func(all []*observation) { all[0].steps[2].drained = 0.1 }, record.Inconclusive, "20000 events/s were not enough"},
 		{"nothing is too much", func(all []*observation) { all[0].steps = all[0].steps[:2] }, record.Inconclusive, "no such load"},
 		{"the machine is busy", func(all []*observation) { all[0].steps[0].late = 31 }, record.Inconclusive, "measured 31 ms"},
-		{"brokers are slow", func(all []*observation) { all[0].warm = stepSeen(500, [stages]float64{3, 10, 21, 2, 1}) }, record.Inconclusive, "within 20 ms, measured 21 ms"},
-		{"all is slow", func(all []*observation) { all[1].warm = stepSeen(500, [stages]float64{20, 10, 21, 5, 5}) }, record.Inconclusive, "within 50 ms together, measured 51 ms"},
+		{"brokers are slow", func(all []*observation) {
+			all[0].warm = stepSeen(500, [stages]float64{3, 10, 101, 2, 1})
+			all[0].steps[0] = stepSeen(100, [stages]float64{3, 118, 101, 2, 1})
+		}, record.Holds, "all 11 checks"},
+		{"all is slow", func(all []*observation) { all[1].warm = stepSeen(500, [stages]float64{20, 10, 21, 5, 5}) }, record.Holds, "all 11 checks"},
 		{"it does not end", func(all []*observation) { all[0].steps[1].finished = false }, record.Inconclusive, "counted in time"},
 		{"the ingester restarts", func(all []*observation) { all[1].restarts = 2 }, record.Inconclusive, "2 restarts"},
 	} {
