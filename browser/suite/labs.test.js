@@ -203,10 +203,10 @@ test('stopped in the middle, nothing is kept; two reports are compared', { timeo
 
 test('labs are for people who look first: a sentence, controls, the last chart; the text is behind Read more', { timeout: 60_000 }, async () => {
   await tab('/labs', async (page) => {
-    await page.locator('.lab-card').nth(6).waitFor();
+    await page.locator('.lab-card').nth(7).waitFor();
     for (const text of await page.locator('.lab-card > p:first-of-type').allInnerTexts()) assert.equal(text.match(/[.;](?=\s|$)/g)?.length, 1, `one sentence: ${text}`);
     const reports = (await ask('/labs')).answer.reports;
-    assert.equal(await page.locator('.lab-card img').count(), 7, 'a plot on each card');
+    assert.equal(await page.locator('.lab-card img').count(), 8, 'a plot on each card');
     assert.equal(await page.locator('.lab-card img[src^="/api/v1/labs/reports/"]').count(), new Set(reports.map((r) => r.lab)).size, 'the plot of each last run, not of the example');
     await looks(page, 'labs-cards');
     for (const [lab, box] of [['replay', '.lab-main .courses .course:visible'], ['batching', '.lab-last .doc']]) { // replay ran before, batching did not

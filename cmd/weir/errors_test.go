@@ -59,6 +59,8 @@ func TestErrors(t *testing.T) {
 		{args: "up --source live --wikipedia-url ftp://x", code: cli.ExitUsage, want: []string{"ftp://x"}},
 		{args: "up --collections posts", code: cli.ExitUsage, want: []string{`"posts"`, "app.bsky.feed.post"}},
 		{args: "up --rate 0", code: cli.ExitUsage, want: []string{"--rate 0"}},
+		{args: "up --pace 0s", code: cli.ExitUsage, want: []string{"--pace 0s", "between 1ms and 5s"}},
+		{args: "produce bluesky --pace 6s", code: cli.ExitUsage, want: []string{"--pace 6s", "between 1ms and 5s"}},
 		{args: "up --ports 1,2", code: cli.ExitUsage, want: []string{"four ports"}},
 		{args: "up --ports 1,2,2,3", code: cli.ExitUsage, want: []string{"port 2", "twice"}},
 		{args: "up --ports 1,2,70000,3", code: cli.ExitUsage, want: []string{"70000"}},

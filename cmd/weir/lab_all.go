@@ -13,6 +13,7 @@ import (
 	"github.com/weir-project/weir/internal/lab/batching"
 	"github.com/weir-project/weir/internal/lab/failover"
 	"github.com/weir-project/weir/internal/lab/groups"
+	"github.com/weir-project/weir/internal/lab/latency"
 	"github.com/weir-project/weir/internal/lab/parallel"
 	"github.com/weir-project/weir/internal/lab/persistence"
 	"github.com/weir-project/weir/internal/lab/record"
@@ -150,7 +151,7 @@ func worstOf(results []labResult) error {
 
 // labs lists the labs, in the order in which weir lab all runs them.
 func labs() []*lab.Lab {
-	return []*lab.Lab{backpressure.Lab, batching.Lab, replay.Lab, parallel.Lab, groups.Lab, persistence.Lab, failover.Lab}
+	return []*lab.Lab{backpressure.Lab, batching.Lab, latency.Lab, replay.Lab, parallel.Lab, groups.Lab, persistence.Lab, failover.Lab}
 }
 
 // allLabs returns an experiment of each lab.

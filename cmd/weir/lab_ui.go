@@ -44,7 +44,10 @@ func labFields(cmd *cobra.Command) []web.LabField {
 		x := web.LabField{Name: f.Name, About: about, Kind: "text", Default: f.DefValue, Values: []string{}, Presets: map[string]string{}}
 		s, own := f.Value.(*setting.Field)
 		if own {
-			x.Default, x.Min, x.Max, x.Whole = s.Default, s.Min, s.Max, s.Whole
+			x.Default, x.Whole = s.Default, s.Whole
+			if !s.List { // the bounds of a list are those of its elements, which the lab checks
+				x.Min, x.Max = s.Min, s.Max
+			}
 			if len(s.Presets) > 0 && !s.Repeat {
 				for _, name := range labPresets(cmd) {
 					x.Presets[name] = cmp.Or(s.Presets[name], s.Default)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -16,12 +17,13 @@ func newProduce(a *app) *cobra.Command {
 	var f streamFlags
 	return a.sourceCommand("produce", useLog, func(cmd *cobra.Command) {
 		f.flags(cmd)
+		f.paceFlag(cmd.Flags())
 		a.sharedFlags(cmd, useCluster)
 	}, func(ctx context.Context, s node.Source) error { return a.runProduce(ctx, s, &f) })
 }
 
 func (a *app) runProduce(ctx context.Context, s node.Source, f *streamFlags) error {
-	if err := f.Check(); err != nil {
+	if err := errors.Join(f.checkPace(), f.Check()); err != nil {
 		return err
 	}
 	t, err := a.find()
@@ -39,7 +41,7 @@ func (a *app) runProduce(ctx context.Context, s node.Source, f *streamFlags) err
 	if err != nil {
 		return err
 	}
-	return a.runNode(ctx, t, node.Config{Ingest: []node.Source{s}, Streams: &f.Streams}, func(*node.Node) {
+	return a.runNode(ctx, t, node.Config{Ingest: []node.Source{s}, Streams: &f.Streams, Pace: f.pace}, func(*node.Node) {
 		a.showMode(t.Mode, why)
 		a.stderr.Linef("%s → %s at %s; Ctrl-C stops", s.Name, s.Topic, visible.Text(strings.Join(t.Kafka, ",")))
 	}, func(_ context.Context, n *node.Node) error { return a.printProduced(n, s) })

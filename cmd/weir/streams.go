@@ -3,10 +3,13 @@ package main
 import (
 	"context"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/weir-project/weir/internal/cli"
+	"github.com/weir-project/weir/internal/ingest"
 	"github.com/weir-project/weir/internal/node"
 )
 
@@ -21,7 +24,10 @@ const (
 )
 
 // streamFlags say where events come from.
-type streamFlags struct{ node.Streams }
+type streamFlags struct {
+	node.Streams
+	pace time.Duration // between the commits of an ingester
+}
 
 // flags adds all of them.
 func (f *streamFlags) flags(cmd *cobra.Command) {
@@ -30,6 +36,19 @@ func (f *streamFlags) flags(cmd *cobra.Command) {
 	f.wikipediaFlag(cmd.Flags())
 	cmd.Flags().StringVar(&f.Dictionary, "zstd-dictionary", "", "`FILE` of Jetstream's dictionary, to receive Bluesky compressed: a third of the bytes, five times the processor time")
 	f.simulatedFlags(cmd.Flags())
+}
+
+func (f *streamFlags) paceFlag(flags *pflag.FlagSet) {
+	flags.DurationVar(&f.pace, "pace", ingest.DefaultPace,
+		"`TIME` between two commits at least, while few events wait; a short one costs processor time and, in the embedded brokers, memory")
+}
+
+// checkPace checks what paceFlag added.
+func (f *streamFlags) checkPace() error {
+	if f.pace < ingest.MinPace || f.pace > ingest.MaxPace {
+		return cli.UsageError("choose a --pace in between", "--pace %v is not between %v and %v", f.pace, ingest.MinPace, ingest.MaxPace)
+	}
+	return nil
 }
 
 func (f *streamFlags) modeFlag(cmd *cobra.Command, mode string) {

@@ -16,6 +16,7 @@ func newUp(a *app) *cobra.Command {
 	e := &engineFlags{app: a, command: "up", sources: node.Sources, next: []string{"weir learn", "weir counts --watch", "weir messages bluesky-events --follow", "weir verify"}}
 	return a.command("up", useLog, func(cmd *cobra.Command) {
 		e.streams.flags(cmd)
+		e.streams.paceFlag(cmd.Flags())
 		a.sharedFlags(cmd, useCluster|useRedis)
 		cmd.Flags().Lookup("kafka").Usage = "`ADDRS` of an existing cluster, as host:port,host:port (default: embedded brokers)"
 		cmd.Flags().Lookup("redis").Usage = "`URL` of an existing Redis: redis://host:port/db, redis-sentinel://…, redis-cluster://… (default: the embedded one)"
@@ -62,11 +63,11 @@ func engineFlag(cmd *cobra.Command, engine *string) {
 // run runs brokers, Redis and the web UI, with ingesters and counters of the sources.
 func (e *engineFlags) run(ctx context.Context, _ []string) error {
 	a := e.app
-	check := e.streams.Check
+	check, checkPace := e.streams.Check, e.streams.checkPace
 	if e.sources == nil {
-		check = e.streams.CheckMode
+		check, checkPace = e.streams.CheckMode, func() error { return nil }
 	}
-	if err := errors.Join(check(), node.CheckEngine(e.engine, a.given["kafka"]),
+	if err := errors.Join(check(), checkPace(), node.CheckEngine(e.engine, a.given["kafka"]),
 		e.keep.Check(e.engine, a.given["kafka"], a.given["retention"], a.given["log-size"])); err != nil {
 		return err
 	}
@@ -91,7 +92,8 @@ func (e *engineFlags) run(ctx context.Context, _ []string) error {
 	default:
 		streams = "Bluesky (" + strings.Join(e.streams.Collections, ", ") + "), Wikipedia; live"
 	}
-	cfg := node.Config{Command: e.command, Engine: e.engine, Ports: &e.ports, Keep: e.keep, Listen: &e.listen, Streams: &e.streams.Streams, Ingest: e.sources, Count: e.sources}
+	cfg := node.Config{Command: e.command, Engine: e.engine, Ports: &e.ports, Keep: e.keep, Listen: &e.listen, Streams: &e.streams.Streams,
+		Pace: e.streams.pace, Ingest: e.sources, Count: e.sources}
 	return a.runNode(ctx, t, cfg, func(n *node.Node) {
 		a.banner(n, why, streams)
 		a.tryNext(e.next...)

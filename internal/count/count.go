@@ -78,6 +78,9 @@ type Config struct {
 	// Classify says what to count a record without a `kind` header as. It must
 	// accept any bytes.
 	Classify func(value []byte) string
+	// Counted, where it is not nil, is called when Redis has taken a batch: the records of a
+	// partition with an offset below next are counted. It must be quick.
+	Counted func(partition int32, next int64)
 	// Log gets what happens to partitions; nil discards it.
 	Log *slog.Logger
 }

@@ -150,6 +150,9 @@ func (m *member) settle(parts []*partition, batches []tally.Batch, results []tal
 		r := &results[i]
 		if r.Err == nil {
 			m.c.meter.applied(p, now)
+			if m.c.cfg.Counted != nil {
+				m.c.cfg.Counted(p.id, batches[i].Next)
+			}
 		}
 		p.drop()
 		if p.lost {

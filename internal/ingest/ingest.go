@@ -65,8 +65,12 @@ const (
 	DefaultQueueEvents = 50_000
 	DefaultQueueBytes  = 32 << 20
 	// DefaultPace trades latency at low rates for the price of a transaction: with ten
-	// times as much, events take ten times as long to be counted, and half of the CPU.
+	// times as much, events take ten times as long to be counted, and a third of the CPU.
 	DefaultPace = 20 * time.Millisecond
+	// MinPace and MaxPace bound what a user can choose: events wait for up to a pace, and
+	// upstream disconnects a reader that stands still for long.
+	MinPace = time.Millisecond
+	MaxPace = 5 * time.Second
 	// DefaultEagerEvents is worth a transaction of its own at any time.
 	DefaultEagerEvents = 2_000
 	// DefaultMaxEvents and DefaultMaxBytes are for a backlog. Apache Kafka takes some

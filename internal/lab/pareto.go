@@ -38,7 +38,7 @@ func (decades) Ticks(from, to float64) (out []plot.Tick) {
 	for p := math.Pow(10, math.Floor(math.Log10(from))); p <= to; p *= 10 {
 		for _, f := range []float64{1, 2, 5} {
 			if v := f * p; v >= from && v <= to {
-				out = append(out, plot.Tick{Value: v, Label: fmt.Sprintf("%.4g", v)})
+				out = append(out, plot.Tick{Value: v, Label: fmt.Sprintf("%.12g", v)})
 			}
 		}
 	}

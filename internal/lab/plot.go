@@ -52,9 +52,21 @@ func Plot(r *Report) ([]byte, error) {
 	if len(lines) > 0 {
 		below += key.Rectangle(draw.Canvas{}).Size().Y + vg.Points(keyFont)
 	}
-	height := below
+	above := make([]*plot.Plot, 0, len(r.Charts)+1)
+	heights := make([]vg.Length, 0, len(r.Charts)+1)
 	if len(r.Tradeoffs) > 0 {
-		height += paretoHeight
+		above, heights = append(above, tradeoffs(r)), append(heights, paretoHeight)
+	}
+	for i := range r.Charts {
+		p, err := chart(&r.Charts[i])
+		if err != nil {
+			return nil, err
+		}
+		above, heights = append(above, p), append(heights, chartHeight)
+	}
+	height := below
+	for _, h := range heights {
+		height += h
 	}
 	if height == 0 {
 		return []byte(`<svg xmlns="http://www.w3.org/2000/svg"/>` + "\n"), nil
@@ -62,8 +74,10 @@ func Plot(r *Report) ([]byte, error) {
 	c := vgsvg.NewWith(vgsvg.UseWH(panelWidth, height))
 	all := draw.New(c)
 	all.FillPolygon(color.White, []vg.Point{{}, {X: panelWidth}, {X: panelWidth, Y: height}, {Y: height}})
-	if len(r.Tradeoffs) > 0 {
-		tradeoffs(r).Draw(draw.Crop(all, vg.Points(8), -vg.Points(8), height-paretoHeight+vg.Points(12), -vg.Points(6)))
+	top := height
+	for i, p := range above {
+		p.Draw(draw.Crop(all, vg.Points(8), -vg.Points(8), top-heights[i]+vg.Points(12), top-height-vg.Points(6)))
+		top -= heights[i]
 	}
 	if len(lines) > 0 {
 		key.Draw(draw.Crop(all, vg.Points(keyFont), 0, inPanels, below-height))

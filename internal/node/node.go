@@ -41,6 +41,7 @@ type Config struct {
 	Ingest, Count []Source // what is produced and counted here
 	Group         string   // that counts; empty for the source's own
 	Streams       *Streams
+	Pace          time.Duration // between the commits of an ingester; 0 for the usual one
 
 	Listen *Listen // of the web UI; nil for none
 	// CountsOptional shows a cluster without counts where no Redis answers.
@@ -204,7 +205,7 @@ func (n *Node) produce(s Source) error {
 		return err
 	}
 	i, err := ingest.New(ingest.Config{
-		Kafka: n.measured("weir-produce-" + s.Name), Source: src, Origin: n.cfg.Streams.origin(), Log: n.Log,
+		Kafka: n.measured("weir-produce-" + s.Name), Source: src, Origin: n.cfg.Streams.origin(), Pace: n.cfg.Pace, Log: n.Log,
 		Topics: ingest.Topics{Data: s.Topic, Account: s.Account, DeadLetter: kafka.TopicDeadLetters},
 	})
 	if err != nil {

@@ -110,7 +110,7 @@ func (x *run) commit(ctx context.Context, o *commitSeen, show bool) (err error) 
 	if err := kafka.EnsureTopics(ctx, x.cl, kafka.Topics()...); err != nil { // for the cursor
 		return err
 	}
-	src := &pacedSource{events: x.made[:int(o.rate*commitTime.Seconds())], rate: o.rate, every: commitEvery[o.of], lead: time.Second, cpu: x.cpu}
+	src := &pacedSource{events: x.made[:int(o.rate*commitTime.Seconds())], rate: o.rate, every: commitEvery[o.of], lead: time.Second, cpu: x.e.CPU}
 	cfg := ingest.Config{Kafka: x.kafka, Source: src, Topics: ingest.Topics{Data: topic, DeadLetter: letters}, Pace: commitPace, Log: x.b.Log}
 	if src.every > 0 { // what is handed over is committed at once: the source keeps the time
 		cfg.Pace, cfg.EagerEvents = time.Microsecond, 1
@@ -136,7 +136,7 @@ func (x *run) commit(ctx context.Context, o *commitSeen, show bool) (err error) 
 		err = kit.Wait(ctx, 2*time.Millisecond)
 	}
 	if first := src.first.Load(); first != nil {
-		o.cpu, o.running = o.cpu+x.cpu()-first.cpu, o.running+time.Since(first.at)
+		o.cpu, o.running = o.cpu+x.e.CPU()-first.cpu, o.running+time.Since(first.at)
 	}
 	o.finished = o.finished && t.stored.Load() >= total
 	stopIngest()

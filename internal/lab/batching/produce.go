@@ -184,9 +184,9 @@ func (x *run) producer(ctx context.Context, o *producerSeen) error {
 		return err
 	}
 	defer w.cl.Close()
-	cpu, start := x.cpu(), time.Now()
+	cpu, start := x.e.CPU(), time.Now()
 	before, _ := o.wire.sofar()
-	w.report = func() { x.report(o, w, x.cpu()-cpu) }
+	w.report = func() { x.report(o, w, x.e.CPU()-cpu) }
 	if err := w.pace(ctx, x.s.Rate, x.s.Offer); err != nil {
 		return err
 	}
@@ -195,7 +195,7 @@ func (x *run) producer(ctx context.Context, o *producerSeen) error {
 		return err
 	}
 	after, _ := o.wire.sofar()
-	o.cpu += x.cpu() - cpu
+	o.cpu += x.e.CPU() - cpu
 	o.requests += after - before
 	o.seconds += took
 	o.paced += w.next

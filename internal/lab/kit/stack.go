@@ -53,8 +53,16 @@ type StackConfig struct {
 	Slow      Stage
 	PerSecond int64
 	Delay     time.Duration
+	// Stall, where it is not nil, is Delay where that changes.
+	Stall func() time.Duration
 	// Wrap, where it is not nil, is put around the source.
 	Wrap func(ingest.Source) ingest.Source
+	// Pace is the ingester's; 0 for the usual one.
+	Pace time.Duration
+	// Producing and Counting are for the Kafka clients of the ingester and of the counters.
+	Producing, Counting []kgo.Opt
+	// Counted is count.Config's, for the data topic.
+	Counted func(partition int32, next int64)
 }
 
 // Stack is a whole pipeline in its own directory: a simulated upstream behind a real
@@ -63,6 +71,8 @@ type Stack struct {
 	Kafka    kafka.Config
 	Store    *tally.Store
 	Server   *simulate.BlueskyServer
+	Timeline *simulate.Timeline // of Server
+	Brokers  *Engine
 	Sockets  *sockets
 	Source   *bluesky.Source
 	Noted    *Noted           // with a live upstream, instead of Server
@@ -137,6 +147,7 @@ func (g *Stack) engine(ctx context.Context, b *lab.Bench) error {
 	if err != nil {
 		return err
 	}
+	g.Brokers = brokers
 	g.closing(brokers.Close)
 	redis, err := OpenRedis(ctx, g.dir, b.Log)
 	if err != nil {
@@ -163,6 +174,7 @@ func (g *Stack) upstream(ctx context.Context, b *lab.Bench, cfg StackConfig) err
 	if err != nil {
 		return fmt.Errorf("open timeline: %w", err)
 	}
+	g.Timeline = timeline
 	g.closing(timeline.Close)
 	g.Start = time.UnixMicro(timeline.Now().Segments.Time(0))
 	if g.Server, err = simulate.NewBluesky(simulate.ServerConfig{World: simulate.NewWorld(cfg.Seed), Timeline: timeline, Log: b.Log}); err != nil {
@@ -179,12 +191,16 @@ var Collections = []string{"app.bsky.feed.post"}
 // count starts a counter for each topic.
 func (g *Stack) count(ctx context.Context, b *lab.Bench, cfg StackConfig) (err error) {
 	store, counting := g.Store, g.Kafka
-	counting.Opts = append(slices.Clone(counting.Opts), kgo.WithHooks(&g.consumers))
+	counting.Opts = slices.Concat(counting.Opts, []kgo.Opt{kgo.WithHooks(&g.consumers)}, cfg.Counting)
 	switch cfg.Slow {
 	case SlowConsumer:
 		g.consumers.work, g.consumers.done = cfg.Delay, &g.Slowed
 	case SlowRedis:
-		p, url, err := openProxy(g.redis, cfg.Delay, &g.Slowed)
+		delay := cfg.Stall
+		if delay == nil {
+			delay = func() time.Duration { return cfg.Delay }
+		}
+		p, url, err := openProxy(g.redis, delay, &g.Slowed)
 		if err != nil {
 			return err
 		}
@@ -195,7 +211,11 @@ func (g *Stack) count(ctx context.Context, b *lab.Bench, cfg StackConfig) (err e
 		g.closing(store.Close)
 	}
 	for topic, group := range counted {
-		c, err := count.New(count.Config{Kafka: counting, Store: store, Topic: topic, Group: group, Classify: bluesky.Classify, Log: b.Log})
+		own := count.Config{Kafka: counting, Store: store, Topic: topic, Group: group, Classify: bluesky.Classify, Log: b.Log}
+		if topic == kafka.TopicBluesky {
+			own.Counted = cfg.Counted
+		}
+		c, err := count.New(own)
 		if err != nil {
 			return err
 		}
@@ -243,13 +263,14 @@ func (g *Stack) ingest(ctx context.Context, b *lab.Bench, cfg StackConfig) (err 
 		src, cfg.Queue = g.Overflow, workedEvents
 	}
 	producing, small := g.Kafka, 0
+	producing.Opts = slices.Concat(producing.Opts, cfg.Producing)
 	if cfg.Slow == SlowBroker {
 		producing.Opts = append(slices.Clone(producing.Opts), throttled(cfg.PerSecond, &g.Slowed))
 		small = throttledEvents
 	}
 	g.Ingest, err = ingest.New(ingest.Config{Kafka: producing, Source: src, MaxEvents: small, Origin: origin,
 		Topics:      ingest.Topics{Data: kafka.TopicBluesky, Account: kafka.TopicBlueskyAccounts, DeadLetter: kafka.TopicDeadLetters},
-		QueueEvents: cfg.Queue, QueueBytes: 1 << 30, Log: b.Log})
+		QueueEvents: cfg.Queue, QueueBytes: 1 << 30, Pace: cfg.Pace, Log: b.Log})
 	if err != nil {
 		return err
 	}

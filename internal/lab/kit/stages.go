@@ -69,6 +69,13 @@ func throttled(perSecond int64, passed *atomic.Int64) kgo.Opt {
 	})
 }
 
+// Stalled connects a client of Kafka so that each piece of a request waits for a time.
+func Stalled(delay func() time.Duration) kgo.Opt {
+	return Dialed(func(c net.Conn) (net.Conn, error) {
+		return &slowConn{c, 1 << 20, func(int) { _ = Wait(context.Background(), delay()) }}, nil // as with throttled
+	})
+}
+
 // consumers is a hook of Kafka clients that counts the records that they have from brokers,
 // and is busy with each record that they poll.
 type consumers struct {
@@ -109,7 +116,7 @@ type proxy struct {
 
 // openProxy returns a proxy of the server of a URL, and its own URL. passed counts pieces of
 // requests.
-func openProxy(server string, delay time.Duration, passed *atomic.Int64) (*proxy, string, error) {
+func openProxy(server string, delay func() time.Duration, passed *atomic.Int64) (*proxy, string, error) {
 	u, err := url.Parse(server)
 	if err != nil {
 		return nil, "", fmt.Errorf("open proxy: %w", err)
@@ -123,8 +130,8 @@ func openProxy(server string, delay time.Duration, passed *atomic.Int64) (*proxy
 	var ctx context.Context
 	ctx, p.stop = context.WithCancel(context.Background())
 	wait := func(int) {
-		if delay > 0 {
-			_ = Wait(context.Background(), delay) // at most a second
+		if d := delay(); d > 0 {
+			_ = Wait(context.Background(), d) // at most a second
 			passed.Add(1)
 		}
 	}

@@ -29,7 +29,7 @@ func TestTheProxyForgetsClosedConnections(t *testing.T) {
 		}
 	}()
 	var passed atomic.Int64
-	p, addr, err := openProxy("redis://"+ln.Addr().String(), time.Microsecond, &passed)
+	p, addr, err := openProxy("redis://"+ln.Addr().String(), func() time.Duration { return time.Microsecond }, &passed)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -63,6 +63,26 @@ type Tradeoff struct {
 	Chosen bool `json:"chosen,omitempty"`
 }
 
+// Chart is figures that are not over time: lines on logarithmic axes, or stacked bars.
+type Chart struct {
+	Title string `json:"title"`
+	// X and Y name the axes, with their units.
+	X string `json:"x,omitempty"`
+	Y string `json:"y"`
+	// Bars are the names of stacked bars. Where there are none, the series are lines.
+	Bars   []string `json:"bars,omitempty"`
+	Series []Series `json:"series"`
+}
+
+// Series is a line of a chart, or one part of each of its bars.
+type Series struct {
+	Name string `json:"name"`
+	// Group is a number: lines of one group have the same colour and differ by their dashes.
+	Group int       `json:"group,omitempty"`
+	X     []float64 `json:"x,omitempty"` // of a line's points
+	Y     []float64 `json:"y"`
+}
+
 // Report is all that an experiment found out. It is what report.json holds.
 type Report struct {
 	Lab    string `json:"lab"`
@@ -86,6 +106,8 @@ type Report struct {
 	Marks []Mark   `json:"marks,omitempty"`
 	// Tradeoffs are settings between two costs; where there are any, they are the plot.
 	Tradeoffs []Tradeoff `json:"tradeoffs,omitempty"`
+	// Charts are drawn above the lines.
+	Charts []Chart `json:"charts,omitempty"`
 }
 
 // Names in a report's directory.

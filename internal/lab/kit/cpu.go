@@ -1,4 +1,4 @@
-package batching
+package kit
 
 import (
 	"context"
@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// cpu is the CPU time of this process, and of the brokers' where they have their own.
-func (x *run) cpu() time.Duration {
+// CPU is the CPU time of this process, and of the brokers' where they have their own.
+func (e *Engine) CPU() time.Duration {
 	all := ownCPU()
-	brokers, _ := x.e.Brokers(context.Background()) // cannot fail where they are processes
+	brokers, _ := e.Brokers(context.Background()) // cannot fail where they are processes
 	for _, b := range brokers {
 		if b.PID != 0 {
 			all += processCPU(b.PID)
