@@ -188,14 +188,17 @@ func (a *archive) openPartition(p partition) (*archived, error) {
 		}
 	}
 	slices.Sort(bases)
+	whole := part.start // up to here nothing is missing
 	for i, base := range bases {
-		next := int64(-1)
-		if i+1 < len(bases) {
-			next = bases[i+1]
-		}
-		f, err := a.openFile(p, base, next)
+		f, err := a.openFile(p, base, i+1 == len(bases))
 		if err != nil {
 			return nil, err
+		}
+		if len(f.batches) > 0 {
+			if base > whole {
+				a.damaged(truncation{File: a.name(p, base), Topic: p.topic, Partition: p.id, From: whole, To: base})
+			}
+			whole = f.end()
 		}
 		switch {
 		case len(f.batches) > 0 && f.end() > part.start:
@@ -213,9 +216,10 @@ func (a *archive) openPartition(p partition) (*archived, error) {
 	return part, nil
 }
 
-// openFile lists the batches of a file. The last file of a partition, next being -1, is read
-// whole: a death leaves an unfinished end there, which was copied and not yet deleted from the module.
-func (a *archive) openFile(p partition, base, next int64) (*archiveFile, error) {
+// openFile lists the batches of a file, up to the first that is not sound. The last file of a
+// partition is read whole: a death leaves an unfinished end there, which was copied and not yet
+// deleted from the module.
+func (a *archive) openFile(p partition, base int64, last bool) (*archiveFile, error) {
 	path := a.path(p, base)
 	file, err := os.Open(path)
 	if err != nil {
@@ -226,7 +230,7 @@ func (a *archive) openFile(p partition, base, next int64) (*archiveFile, error) 
 	if err != nil {
 		return nil, err
 	}
-	f := &archiveFile{base: base, latest: math.MinInt64, modified: info.ModTime(), full: next >= 0}
+	f := &archiveFile{base: base, latest: math.MinInt64, modified: info.ModTime(), full: !last}
 	var head [batchHeader]byte
 	for at := base; f.size+batchHeader <= info.Size(); at = f.end() {
 		if _, err := file.ReadAt(head[:], f.size); err != nil {
@@ -236,7 +240,7 @@ func (a *archive) openFile(p partition, base, next int64) (*archiveFile, error) 
 		if b.FirstOffset != at || b.Magic != magic || b.size() < batchHeader || b.end() <= at || f.size+int64(b.size()) > info.Size() {
 			break
 		}
-		if next < 0 {
+		if last {
 			raw := make([]byte, b.size())
 			if _, err := file.ReadAt(raw, f.size); err != nil {
 				return nil, err
@@ -247,17 +251,8 @@ func (a *archive) openFile(p partition, base, next int64) (*archiveFile, error) 
 		}
 		f.add(archivedBatch{first: at, end: b.end(), pos: f.size, size: b.size(), latest: b.MaxTimestamp, epoch: b.PartitionLeaderEpoch})
 	}
-	switch lost := info.Size() - f.size; {
-	case lost == 0:
-	case next < 0:
-		a.log.Info("unfinished end of the archive cut off", "topic", p.topic, "partition", p.id, "bytes", lost)
-	default:
-		t := truncation{File: a.name(p, base), Topic: p.topic, Partition: p.id, Bytes: lost, From: base, To: next}
-		if len(f.batches) > 0 {
-			t.From = f.end()
-		}
-		a.damaged(t)
-		return f, os.Truncate(path, f.size) // so that the next start does not report it again
+	if lost := info.Size() - f.size; lost > 0 {
+		a.log.Warn("unsound end of a file of the archive", "file", a.name(p, base), "bytes", lost)
 	}
 	return f, nil
 }

@@ -360,7 +360,7 @@ func TestADamagedArchive(t *testing.T) {
 	for _, w := range truth {
 		byValue[w.offset] = w
 	}
-	for round := range 12 {
+	for round := range 18 {
 		hurt := filepath.Join(t.TempDir(), "hurt")
 		if err := os.CopyFS(hurt, os.DirFS(dir)); err != nil {
 			t.Fatal(err)

@@ -38,6 +38,9 @@ func (t truncation) String() string {
 	if t.To >= 0 {
 		to = fmt.Sprint(t.To)
 	}
+	if t.Bytes == 0 {
+		return fmt.Sprintf("%s/%d: offsets %d to %s are gone", t.Topic, t.Partition, t.From, to)
+	}
 	return fmt.Sprintf("%s/%d: %d damaged bytes dropped, offsets %d to %s are gone", t.Topic, t.Partition, t.Bytes, t.From, to)
 }
 

@@ -111,7 +111,7 @@ func TestOnce(t *testing.T) {
 	rows(t, "once", []string{""}, map[string][]string{
 		"offsets-in-redis":            {"passed", "each exactly once"},
 		"offsets-in-redis impatient":  {"passed", "each exactly once"},
-		"offsets-in-redis one-offset": {"wrong", "counted only", "so it got the other events, too, and skipped them"},
+		"offsets-in-redis one-offset": {"wrong", "the program counted"}, // which partitions are whole depends on how fast it is
 		"":                            {"wrong", "counted twice because of the"},
 		"commit-first":                {"wrong", "the first kill lost", "does not wait for Redis before it commits"},
 		"careless impatient":          {"wrong", "the first kill lost", "commits first and counts afterwards, or it ignores an error"},
