@@ -136,14 +136,14 @@ export default {
       end.hidden = true;
       go.disabled = false;
     } },
-    el('label', null, 'Topic', topic), el('label', null, 'Key', key), pick, el('label', null, 'Value', value), el('label.check', null, nothing, el('span', null, 'null value, a tombstone: a compacted topic then deletes the key')),
-    el('label', null, 'Headers', headers), el('label', null, 'Partition', partition),
+    el('div.two-parts', null, el('div.stack', null, el('label', null, 'Topic', topic), el('label', null, 'Key', key), pick, el('label', null, 'Value', value), el('label.check', null, nothing, el('span', null, 'null value, a tombstone: a compacted topic then deletes the key'))),
+    el('div.stack', null, el('label', null, 'Headers', headers), el('label', null, 'Partition', partition),
     el('details.more', null, el('summary', null, 'Many records, from a template'), el('p.dim', null, 'In key, value and headers, {n} is the number of the record, {uuid} a random UUID, {now} the time, and {choice a b c} one of the words. {{ is a brace.'),
       el('div.stack', null, el('label', null, 'How many', amount), el('label', null, 'Records per second', pace))),
-    el('p.actions.change', null, go, end), failed, done);
+    el('p.actions.change', null, go, end), failed, done)));
     const notice = el('p.unless-changes.dim', null, 'No record can be written from here now. See the top of the page.');
     const copied = el('div');
-    root.append(el('h1', null, 'Produce'), counted, notice, copied, el('section.card.narrow', null, form), command.root);
+    root.append(el('h1', null, 'Produce'), counted, notice, copied, el('section.card', null, form), command.root);
 
     /** Fills in a message that is to be sent once more. @param {string} place partition:offset */
     async function copy(place) {
