@@ -3,20 +3,18 @@ package embedded
 import (
 	"cmp"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"io/fs"
 	"log/slog"
-	"maps"
 	"math"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/weir-project/weir/internal/atomicfile"
 	"github.com/weir-project/weir/internal/crash"
@@ -50,6 +48,8 @@ type archive struct {
 	fileSize int64
 	log      *slog.Logger
 	damaged  func(truncation)
+	// compressor is of the goroutine that writes.
+	compressor kgo.Compressor
 
 	// begun are the first offsets of partitions of which nothing was found: a death came before
 	// the first batch, or it is lost.
@@ -102,47 +102,6 @@ type metaFile struct {
 	Start   int64  `json:"start"`
 }
 
-// openArchive reads where the batches are. Files that cannot be read to their end, or not at
-// all, are reported as damage and used as far as they are sound.
-func openArchive(dir string, fileSize int64, log *slog.Logger, damaged func(truncation)) (*archive, error) {
-	a := &archive{dir: dir, fileSize: fileSize, log: log, damaged: damaged, parts: make(map[partition]*archived), begun: make(map[partition]int64)}
-	dirs, err := os.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return a, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	for _, d := range dirs {
-		p, ok := parsePartitionDir(d.Name())
-		if !ok || !d.IsDir() {
-			continue
-		}
-		part, err := a.openPartition(p)
-		if err != nil {
-			return nil, fmt.Errorf("archive of %s/%d: %w", p.topic, p.id, err)
-		}
-		if part != nil {
-			a.parts[p] = part
-		}
-	}
-	return a, nil
-}
-
-// missing reports what is in neither part of the log: hot returns the first offset that the module
-// has of a partition, and is false where there is none.
-func (a *archive) missing(hot func(partition) (int64, bool)) {
-	ends := maps.Clone(a.begun)
-	for p, part := range a.parts {
-		ends[p] = part.end()
-	}
-	for p, end := range ends {
-		if first, ok := hot(p); ok && first > end {
-			a.damaged(truncation{File: a.name(p, end), Topic: p.topic, Partition: p.id, From: end, To: first})
-		}
-	}
-}
-
 func (a *archive) partitionDir(p partition) string {
 	return filepath.Join(a.dir, filepath.Base(filepath.Dir(segmentPath(p.topic, p.id, 0))))
 }
@@ -155,106 +114,6 @@ func (a *archive) path(p partition, base int64) string {
 func (a *archive) name(p partition, base int64) string {
 	path := a.path(p, base)
 	return filepath.Join(archiveName, filepath.Base(filepath.Dir(path)), filepath.Base(path))
-}
-
-// openPartition returns nil where there is nothing.
-func (a *archive) openPartition(p partition) (*archived, error) {
-	dir := a.partitionDir(p)
-	raw, err := readIfAny(filepath.Join(dir, archiveMeta))
-	if err != nil {
-		return nil, err
-	}
-	if raw == nil { // never begun, or half deleted
-		return nil, os.RemoveAll(dir)
-	}
-	var meta metaFile
-	part := new(archived)
-	if err := json.Unmarshal(raw, &meta); err != nil {
-		return nil, fmt.Errorf("%s is damaged (%w); restore the directory from a copy, or delete %s, with which the older records are lost", archiveMeta, err, dir)
-	}
-	if n, err := hex.Decode(part.id[:], []byte(meta.TopicID)); err != nil || n != len(part.id) {
-		return nil, fmt.Errorf("%s has no topic ID; restore the directory from a copy, or delete %s, with which the older records are lost", archiveMeta, dir)
-	}
-	part.start = meta.Start
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return nil, err
-	}
-	var bases []int64
-	for _, e := range entries {
-		name, ok := strings.CutSuffix(e.Name(), archiveExt)
-		if base, err := strconv.ParseInt(name, 10, 64); ok && err == nil {
-			bases = append(bases, base)
-		}
-	}
-	slices.Sort(bases)
-	whole := part.start // up to here nothing is missing
-	for i, base := range bases {
-		f, err := a.openFile(p, base, i+1 == len(bases))
-		if err != nil {
-			return nil, err
-		}
-		if len(f.batches) > 0 {
-			if base > whole {
-				a.damaged(truncation{File: a.name(p, base), Topic: p.topic, Partition: p.id, From: whole, To: base})
-			}
-			whole = f.end()
-		}
-		switch {
-		case len(f.batches) > 0 && f.end() > part.start:
-			part.files = append(part.files, f)
-		default: // deleted before, or nothing of it is sound
-			if err := os.Remove(a.path(p, base)); err != nil {
-				return nil, err
-			}
-		}
-	}
-	if len(part.files) == 0 {
-		a.begun[p] = part.start
-		return nil, os.RemoveAll(dir)
-	}
-	return part, nil
-}
-
-// openFile lists the batches of a file, up to the first that is not sound. The last file of a
-// partition is read whole: a death leaves an unfinished end there, which was copied and not yet
-// deleted from the module.
-func (a *archive) openFile(p partition, base int64, last bool) (*archiveFile, error) {
-	path := a.path(p, base)
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	info, err := file.Stat()
-	if err != nil {
-		return nil, err
-	}
-	f := &archiveFile{base: base, latest: math.MinInt64, modified: info.ModTime(), full: !last}
-	var head [batchHeader]byte
-	for at := base; f.size+batchHeader <= info.Size(); at = f.end() {
-		if _, err := file.ReadAt(head[:], f.size); err != nil {
-			return nil, err
-		}
-		b := parseHeader(head[:])
-		if b.FirstOffset != at || b.Magic != magic || b.size() < batchHeader || b.end() <= at || f.size+int64(b.size()) > info.Size() {
-			break
-		}
-		if last {
-			raw := make([]byte, b.size())
-			if _, err := file.ReadAt(raw, f.size); err != nil {
-				return nil, err
-			}
-			if _, sound := parseBatch(raw); !sound {
-				break
-			}
-		}
-		f.add(archivedBatch{first: at, end: b.end(), pos: f.size, size: b.size(), latest: b.MaxTimestamp, epoch: b.PartitionLeaderEpoch})
-	}
-	if lost := info.Size() - f.size; lost > 0 {
-		a.log.Warn("unsound end of a file of the archive", "file", a.name(p, base), "bytes", lost)
-	}
-	return f, nil
 }
 
 // bounds returns the first archived offset and the one after the last; false where nothing is.
@@ -460,6 +319,9 @@ func (a *archive) lose(p partition, base int64, b archivedBatch) {
 
 // deleteTo deletes what is below an offset: whole files from the disk, the rest from what is read.
 func (a *archive) deleteTo(p partition, offset int64) error {
+	if a == nil {
+		return nil
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	part := a.parts[p]
@@ -497,25 +359,16 @@ func (a *archive) keep(ids map[string]uuid) error {
 	if a == nil {
 		return nil
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	var errs []error
-	for p, part := range a.parts {
-		if ids[p.topic] != part.id {
-			delete(a.parts, p)
-			errs = append(errs, a.remove(p))
-		}
-	}
-	return errors.Join(errs...)
+	return a.drop(func(topic string, id uuid) bool { return ids[topic] != id })
 }
 
-// drop deletes a topic, given by its name or its ID.
-func (a *archive) drop(topic string, id uuid) error {
+// drop deletes the partitions of topics that are chosen by name and ID.
+func (a *archive) drop(gone func(topic string, id uuid) bool) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	var errs []error
 	for p, part := range a.parts {
-		if p.topic == topic || part.id == id {
+		if gone(p.topic, part.id) {
 			delete(a.parts, p)
 			errs = append(errs, a.remove(p))
 		}

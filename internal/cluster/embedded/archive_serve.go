@@ -240,7 +240,7 @@ func (c *Cluster) deletedTopics(_ *flight, r *kmsg.DeleteTopicsResponse) {
 		if t.Topic != nil {
 			topic = *t.Topic
 		}
-		if err := c.archive.drop(topic, t.TopicID); err != nil {
+		if err := c.archive.drop(func(name string, id uuid) bool { return name == topic || id == t.TopicID }); err != nil {
 			c.log.Warn("delete what is archived of a topic", "topic", topic, "error", err)
 		}
 	}

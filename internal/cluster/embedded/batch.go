@@ -45,6 +45,16 @@ func (b *batch) producer() producer { return producer{b.ProducerID, b.ProducerEp
 func (b *batch) control() bool      { return b.Attributes&attrControl != 0 }
 func (b *batch) txn() bool          { return b.Attributes&attrTxn != 0 && !b.control() }
 
+// seal completes the length and the checksum of a batch, and returns it as it is on the wire.
+func (b *batch) seal() []byte {
+	raw := b.AppendTo(nil)
+	b.Length = int32(len(raw) - batchPrefix)
+	binary.BigEndian.PutUint32(raw[8:], uint32(b.Length))
+	b.CRC = int32(crc32.Checksum(raw[21:], castagnoli))
+	binary.BigEndian.PutUint32(raw[17:], uint32(b.CRC))
+	return raw
+}
+
 // entry is what the index of a segment has for a batch.
 type entry [indexEntry]byte
 

@@ -3,7 +3,6 @@ package embedded
 import (
 	"bytes"
 	"context"
-	"hash/crc32"
 	"math"
 	"slices"
 
@@ -44,11 +43,7 @@ func (c *Cluster) archiveOld(ctx context.Context, p *retained, hot int64) error 
 	if to <= p.hot {
 		return nil
 	}
-	m := merger{next: p.hot}
-	var err error
-	if m.compressor, err = kgo.DefaultCompressor(kgo.ZstdCompression()); err != nil {
-		return err
-	}
+	m := merger{compressor: c.archive.compressor, next: p.hot}
 	opts := kgo.ProcessFetchPartitionOpts{IsolationLevel: kgo.ReadCommitted(), Topic: p.topic, Partition: p.id}
 	for read, next := 0, p.hot; next < to && read < maxMerged; {
 		rp, err := fetchOne(ctx, c, p.leader, p.partition, p.topicID, next)
@@ -139,7 +134,7 @@ type merger struct {
 	first   int64 // its first time stamp
 	latest  int64
 	epoch   int32
-	append  bool // its records have the broker's time
+	stamped bool // its records have the broker's time
 	last    int64
 	records []byte
 	one     []byte
@@ -148,13 +143,13 @@ type merger struct {
 // add adds a record. Records come in order.
 func (m *merger) add(r *kgo.Record) {
 	at, byBroker := r.Timestamp.UnixMilli(), r.Attrs.TimestampType() == 1
-	if m.n > 0 && (len(m.records) >= mergedBytes || r.LeaderEpoch != m.epoch || byBroker != m.append || byBroker && at != m.latest ||
+	if m.n > 0 && (len(m.records) >= mergedBytes || r.LeaderEpoch != m.epoch || byBroker != m.stamped || byBroker && at != m.latest ||
 		r.Offset-m.next > math.MaxInt32/2) {
 		m.seen = r.Offset
 		m.flush()
 	}
 	if m.n == 0 {
-		m.first, m.latest, m.epoch, m.append = at, at, r.LeaderEpoch, byBroker
+		m.first, m.latest, m.epoch, m.stamped = at, at, r.LeaderEpoch, byBroker
 	}
 	rec := kmsg.Record{TimestampDelta64: at - m.first, OffsetDelta: int32(r.Offset - m.next), Key: r.Key, Value: r.Value}
 	for _, h := range r.Headers {
@@ -176,17 +171,14 @@ func (m *merger) flush() {
 		FirstOffset: m.next, PartitionLeaderEpoch: m.epoch, Magic: magic, LastOffsetDelta: int32(max(m.seen, m.last+1) - 1 - m.next),
 		FirstTimestamp: m.first, MaxTimestamp: m.latest, ProducerID: -1, ProducerEpoch: -1, FirstSequence: -1, NumRecords: m.n, Records: m.records,
 	}}
-	if m.append {
+	if m.stamped {
 		b.Attributes |= attrLogAppendTime
 	}
 	if small, codec := m.compressor.Compress(new(bytes.Buffer), m.records); len(small) < len(m.records) {
 		b.Records = small
 		b.Attributes |= int16(codec)
 	}
-	b.Length = int32(len(b.AppendTo(nil)) - batchPrefix)
-	raw := b.AppendTo(nil)
-	b.CRC = int32(crc32.Checksum(raw[21:], castagnoli))
-	m.done = append(m.done, b.AppendTo(nil))
+	m.done = append(m.done, b.seal())
 	m.next = b.end()
 	m.n, m.records = 0, m.records[:0]
 }

@@ -7,7 +7,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"maps"
 	"os"
 	"slices"
@@ -256,8 +255,7 @@ func marker(p producer, commit bool, offset int64, leaderEpoch int32) batch {
 		ProducerID: p.id, ProducerEpoch: p.epoch, FirstSequence: -1,
 		NumRecords: 1, Records: rec.AppendTo(nil),
 	}}
-	b.Length = int32(len(b.AppendTo(nil)) - batchPrefix)
-	b.CRC = int32(crc32.Checksum(b.AppendTo(nil)[21:], castagnoli))
+	b.seal()
 	return b
 }
 

@@ -75,10 +75,8 @@ func (c *Cluster) deleteTo(p *retained) error {
 	if p.to <= p.start {
 		return nil
 	}
-	if _, _, archived := c.archive.bounds(p.partition); archived {
-		if err := c.archive.deleteTo(p.partition, p.to); err != nil {
-			return fmt.Errorf("delete archived records of %s/%d: %w", p.topic, p.id, err)
-		}
+	if err := c.archive.deleteTo(p.partition, p.to); err != nil {
+		return fmt.Errorf("delete archived records of %s/%d: %w", p.topic, p.id, err)
 	}
 	if p.to <= p.hot {
 		return nil

@@ -74,7 +74,7 @@ func TestLatencyJudge(t *testing.T) {
 		{"one is lost", func(all []*observation) { all[0].counts["create"]-- }, record.DoesNotHold, "create 249"},
 		{"one is counted twice", func(all []*observation) { all[1].counts["delete"]++ }, record.DoesNotHold, "delete 51"},
 		{"one was not seen", func(all []*observation) { all[0].missing = 1 }, record.DoesNotHold, "1 missing"},
-		{"a record is no event", func(all []*observation) { all[0].unknown = 1 }, record.DoesNotHold, "1 unknown"},
+		{"a record is not an event", func(all []*observation) { all[0].unknown = 1 }, record.DoesNotHold, "1 unknown"},
 		{"a stage is forgotten", func(all []*observation) { clear(all[0].steps[1].parts[fetch]) }, record.DoesNotHold, "21.00 of 23.00 ms"},
 		{"a stage ends early", func(all []*observation) { all[0].steps[1].parts[fetch][0] = -2 }, record.DoesNotHold, "1 stages that end before"},
 		{"the socket stalls", longest(socket), record.DoesNotHold, "socket 303.0"},

@@ -74,7 +74,7 @@ function markFirst(e, seen, kept) {
       const t = termOf(n.dataset.term);
       if (seen.has(t) && n !== kept && n !== document.activeElement) { n.replaceWith(n.textContent || ''); e.normalize(); } else seen.add(t);
     } else if (n.matches(heads)) markFirst(n, new Set(), kept);
-    else if (n.matches('th button')) { // a control is no place for another one: it carries the explanation itself
+    else if (n.matches('th button')) { // a control cannot hold another one, so it carries the explanation itself
       if (!n.dataset.term && termOf(n.textContent)) n.dataset.term = (n.textContent || '').trim();
       seen.add(termOf(n.dataset.term));
     } else if (!n.matches(never)) markFirst(n, seen, kept);
