@@ -23,9 +23,6 @@ const Size = 3
 // week is Kafka's default retention.
 const week = 7 * 24 * time.Hour
 
-// defaultLogSize holds more than a day of the live streams.
-const defaultLogSize = 4 << 30
-
 // Config says where a cluster lives and what it may use.
 type Config = local.Config
 
@@ -64,7 +61,7 @@ func (c config) withDefaults() (config, error) {
 		return c, err
 	}
 	c.Log = cmp.Or(c.Log, slog.New(slog.DiscardHandler))
-	c.LogSize = cmp.Or(c.LogSize, defaultLogSize)
+	c.LogSize = cmp.Or(c.LogSize, local.DefaultLogSize)
 	c.segmentBytes = cmp.Or(c.segmentBytes, 8<<20)
 	c.archiveFile = cmp.Or(c.archiveFile, archiveFileSize)
 	c.maxBatches = cmp.Or(c.maxBatches, 300_000)

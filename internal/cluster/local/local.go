@@ -27,6 +27,9 @@ type Broker struct {
 	Reason string
 }
 
+// DefaultLogSize is Config.LogSize where none is given, in bytes: more than a day of the live streams.
+const DefaultLogSize = 4 << 30
+
 // Config says where brokers keep their data and what they may use. The zero value is
 // three embedded brokers in memory, on free ports of 127.0.0.1.
 type Config struct {
