@@ -24,7 +24,7 @@ async function tab(base, path, f) {
 }
 const number = (s) => Number(String(s).replace(/[^0-9.]/g, ''));
 
-test('Apache Kafka: the overview is live, a member joins, messages are read and written', { timeout: 180_000 }, async () => {
+test('Apache Kafka: the overview is live, a member joins, messages are read and written', { timeout: 300_000 }, async () => {
   await tab(apache.base, '/', async (page) => {
     await page.waitForSelector('.stream .lane .flag-name');
     const total = () => page.locator('.stream[aria-label=bluesky] header .dim').innerText().then(number);
@@ -93,7 +93,7 @@ test('Apache Kafka: a broker hangs: the page says which, events go on, every pag
   });
 });
 
-test('weir ui beside a cluster of somebody else: it shows and reads all, and kills nothing', { timeout: 120_000 }, async () => {
+test('weir ui beside a cluster of somebody else: it shows and reads all, and kills nothing', { timeout: 300_000 }, async () => {
   await tab(beside.base, '/', async (page) => {
     await page.waitForSelector('#mode >> text=external cluster');
     await page.waitForSelector('.stream .lane .flag-name');

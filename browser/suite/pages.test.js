@@ -16,7 +16,7 @@ after(async () => { await browser?.close(); await weir?.stop(); });
 /** A tab that has to end without any complaint of the browser. */
 async function tab(path, f, options) {
   const t = await openTab(browser, weir.base, path, options);
-  t.page.setDefaultTimeout(20_000);
+  t.page.setDefaultTimeout(90_000);
   try {
     await f(t.page);
     assert.deepEqual(t.wrong, [], 'the browser complained');
@@ -31,7 +31,7 @@ const post = (path, body) => fetch(weir.base + '/api/v1' + path, { method: 'POST
 const number = (s) => Number(String(s).replace(/[^0-9.]/g, ''));
 
 for (const [scheme, width] of [['light', 1440], ['dark', 1440], ['light', 390], ['dark', 390]]) {
-  test(`every page is accessible, fits and looks as it did: ${scheme}, ${width} pixels`, { timeout: 120_000 }, async () => {
+  test(`every page is accessible, fits and looks as it did: ${scheme}, ${width} pixels`, { timeout: 300_000 }, async () => {
     await tab(null, async (page) => {
       for (const p of pages) {
         await page.goto(p.path);
@@ -349,7 +349,7 @@ test('reset: a preview, a typed name, and the group has moved', async () => {
   assert.equal(r.status, 409, await r.text());
 });
 
-test('a broker is killed and restarted from the page, and the overview tells', { timeout: 60_000 }, async () => {
+test('a broker is killed and restarted from the page, and the overview tells', { timeout: 300_000 }, async () => {
   await tab('/brokers', async (page) => {
     const broker = page.locator('.broker[aria-label="broker 1"]');
     await broker.locator('text=alive').waitFor();
@@ -374,7 +374,7 @@ test('a broker is killed and restarted from the page, and the overview tells', {
   });
 });
 
-test('verify runs to its verdict', { timeout: 60_000 }, async () => {
+test('verify runs to its verdict', { timeout: 300_000 }, async () => {
   await tab('/verify', async (page) => {
     await page.click('button:has-text("Run verify")');
     await page.waitForSelector('text=Nothing lost, nothing duplicated, nothing miscounted', { timeout: 45_000 });
@@ -430,7 +430,7 @@ test('the theme can be chosen, and is kept', async () => {
   });
 });
 
-test('a server that is gone greys everything out with the time, and its return is seen', { timeout: 90_000 }, async () => {
+test('a server that is gone greys everything out with the time, and its return is seen', { timeout: 300_000 }, async () => {
   const t = await openTab(browser, weir.base, '/');
   try {
     await t.page.waitForSelector('.lane .flag-name');
