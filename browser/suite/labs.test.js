@@ -11,7 +11,7 @@ const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.mi
 
 let weir;
 let browser;
-before(async () => { [weir, browser] = await Promise.all([startWeir({ rate: 50 }), startBrowser()]); }, { timeout: 120_000 });
+before(async () => { [weir, browser] = await Promise.all([startWeir({ rate: 50 }), startBrowser()]); }, { timeout: 300_000 });
 after(async () => { await browser?.close(); await weir?.stop(); });
 
 async function tab(path, f, options) {

@@ -12,7 +12,7 @@ const crowdBinary = process.env.WEIR_CROWD;
 if (!crowdBinary) throw new Error('WEIR_CROWD has to name the crowd: go build -o /tmp/crowd ./browser/crowd');
 
 let browser;
-before(async () => { browser = await startBrowser(); }, { timeout: 60_000 });
+before(async () => { browser = await startBrowser(); }, { timeout: 300_000 });
 after(async () => { await browser?.close(); });
 
 const pause = (/** @type {number} */ ms) => new Promise((done) => { setTimeout(done, ms); });
