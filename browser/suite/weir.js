@@ -62,7 +62,7 @@ export async function startWeir({ rate = 300, listen = '127.0.0.1:0', data = mkd
 }
 
 /** Waits until a condition holds, and says which did not. */
-export async function until(what, condition, within = 60_000) {
+export async function until(what, condition, within = 120_000) {
   const end = Date.now() + within;
   let last;
   for (;;) {
