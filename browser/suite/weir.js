@@ -31,7 +31,7 @@ export async function startWeir({ rate = 300, listen = '127.0.0.1:0', data = mkd
   let said = '';
   const ended = new Promise((done) => { child.once('exit', done); });
   const base = await new Promise((done, fail) => {
-    const timer = setTimeout(() => fail(new Error(`no link to the pages within ${patience} ms:\n${said}`)), patience);
+    const timer = setTimeout(() => { child.kill('SIGTERM'); fail(new Error(`no link to the pages within ${patience} ms:\n${said}`)); }, patience);
     child.stderr.on('data', (b) => {
       said += b;
       const m = /http:\/\/[0-9.]+:\d+/.exec(said);
