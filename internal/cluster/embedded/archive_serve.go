@@ -229,7 +229,7 @@ func (a *archive) reaching(p partition, from, at int64) (archivedBatch, bool) {
 
 // deletedTopics deletes what is archived of topics, before the client hears that they are gone.
 func (c *Cluster) deletedTopics(_ *flight, r *kmsg.DeleteTopicsResponse) {
-	if c.archive.empty() {
+	if c.archive == nil {
 		return
 	}
 	for _, t := range r.Topics {
@@ -240,6 +240,7 @@ func (c *Cluster) deletedTopics(_ *flight, r *kmsg.DeleteTopicsResponse) {
 		if t.Topic != nil {
 			topic = *t.Topic
 		}
+		c.archive.touch(topic, t.TopicID)
 		if err := c.archive.drop(func(name string, id uuid) bool { return name == topic || id == t.TopicID }); err != nil {
 			c.log.Warn("delete what is archived of a topic", "topic", topic, "error", err)
 		}

@@ -41,6 +41,7 @@ func (c *Cluster) Run(ctx context.Context) error {
 func (c *Cluster) Enforce(ctx context.Context) error {
 	c.trim.mu.Lock()
 	defer c.trim.mu.Unlock()
+	c.archive.untouched()
 	parts, err := c.retained(ctx)
 	if err != nil {
 		return fmt.Errorf("apply retention: %w", err)
@@ -72,7 +73,7 @@ func (c *Cluster) Enforce(ctx context.Context) error {
 }
 
 func (c *Cluster) deleteTo(p *retained) error {
-	if p.to <= p.start {
+	if p.to <= p.start || c.archive.isTouched(p.topic, p.topicID) {
 		return nil
 	}
 	if err := c.archive.deleteTo(p.partition, p.to); err != nil {
@@ -82,14 +83,19 @@ func (c *Cluster) deleteTo(p *retained) error {
 		return nil
 	}
 	err := c.module(func(k *kfake.Cluster) error { return k.DeleteRecords(p.topic, p.id, p.to) })
-	if errors.Is(err, kerr.OffsetOutOfRange) || errors.Is(err, kerr.UnknownTopicOrPartition) {
-		return nil // a client deleted records, or the topic, meanwhile
+	if deleted(err) {
+		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("delete records of %s/%d: %w", p.topic, p.id, err)
 	}
 	c.log.Debug("records deleted", "topic", p.topic, "partition", p.id, "from", p.start, "to", p.to)
 	return nil
+}
+
+// deleted reports whether an error says that a client deleted records, or the topic, meanwhile.
+func deleted(err error) bool {
+	return errors.Is(err, kerr.OffsetOutOfRange) || errors.Is(err, kerr.UnknownTopicOrPartition)
 }
 
 // forgetTopics deletes what is archived of topics that are gone.

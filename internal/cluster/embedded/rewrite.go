@@ -225,7 +225,11 @@ func (c *Cluster) deletedRecords(asked map[partition]int64, r *kmsg.DeleteRecord
 			rp := &t.Partitions[j]
 			p := partition{t.Topic, rp.Partition}
 			to, ok := asked[p]
-			if _, _, archived := c.archive.bounds(p); rp.ErrorCode != 0 || !ok || !archived {
+			if c.archive == nil || rp.ErrorCode != 0 || !ok {
+				continue
+			}
+			c.archive.touch(p.topic, uuid{})
+			if _, _, archived := c.archive.bounds(p); !archived {
 				continue
 			}
 			if err := c.archive.deleteTo(p, to); err != nil {
