@@ -157,7 +157,7 @@ func (c *Cluster) fetch(_ *flight, req *kmsg.FetchRequest) (message, error) {
 		n += len(t.Partitions)
 	}
 	if n > 0 {
-		share := max(req.MaxBytes/int32(n), min(fairShare, maxFetched/int32(n)), 1)
+		share := max(req.MaxBytes/int32(n), min(fairShare, c.cfg.maxFetched/int32(n)), 1)
 		for i := range req.Topics {
 			parts := req.Topics[i].Partitions
 			for j := range parts {
