@@ -40,7 +40,7 @@ func (c *Cluster) archiveOld(ctx context.Context, p *retained, hot int64) error 
 			return err
 		}
 	}
-	to := p.older(hot)
+	to := min(p.older(hot), p.held)
 	if to <= p.hot {
 		return nil
 	}
@@ -105,10 +105,7 @@ func (c *Cluster) moved(p *retained, end int64) error {
 // older returns the offset up to which a partition is to be archived so that about hot
 // batches stay in the module; 0 while it has no more than that and a tenth.
 func (p *retained) older(hot int64) int64 {
-	var batches int64
-	for _, s := range p.segments {
-		batches += p.live(s)
-	}
+	batches := p.batches()
 	if batches <= hot+hot/10 {
 		return 0
 	}
