@@ -37,6 +37,8 @@ type config struct {
 	maxBatches int64
 	// archiveFile is the size at which the archive begins a new file.
 	archiveFile int64
+	// maxFetched bounds the response to a Fetch in which every partition returns its fair share.
+	maxFetched int32
 	// options are further ones of the module.
 	options []kfake.Opt
 	listen  func(network, address string) (net.Listener, error)
@@ -65,6 +67,7 @@ func (c config) withDefaults() (config, error) {
 	c.segmentBytes = cmp.Or(c.segmentBytes, 8<<20)
 	c.archiveFile = cmp.Or(c.archiveFile, archiveFileSize)
 	c.maxBatches = cmp.Or(c.maxBatches, 300_000)
+	c.maxFetched = cmp.Or(c.maxFetched, maxFetched)
 	c.CheckEvery = cmp.Or(c.CheckEvery, 10*time.Second)
 	if c.Progress == nil {
 		c.Progress = func(string) {}

@@ -157,7 +157,7 @@ func (c *Cluster) fetch(_ *flight, req *kmsg.FetchRequest) (message, error) {
 		n += len(t.Partitions)
 	}
 	if n > 0 {
-		share := max(req.MaxBytes/int32(n), min(fairShare, maxFetched/int32(n)), 1)
+		share := max(req.MaxBytes/int32(n), min(fairShare, c.cfg.maxFetched/int32(n)), 1)
 		for i := range req.Topics {
 			parts := req.Topics[i].Partitions
 			for j := range parts {
@@ -225,7 +225,11 @@ func (c *Cluster) deletedRecords(asked map[partition]int64, r *kmsg.DeleteRecord
 			rp := &t.Partitions[j]
 			p := partition{t.Topic, rp.Partition}
 			to, ok := asked[p]
-			if _, _, archived := c.archive.bounds(p); rp.ErrorCode != 0 || !ok || !archived {
+			if c.archive == nil || rp.ErrorCode != 0 || !ok {
+				continue
+			}
+			c.archive.touch(p.topic, uuid{})
+			if _, _, archived := c.archive.bounds(p); !archived {
 				continue
 			}
 			if err := c.archive.deleteTo(p, to); err != nil {

@@ -52,6 +52,9 @@ type Config struct {
 	LogSize int64
 	// CheckEvery is how often embedded brokers apply retention; 0 means every 10 s.
 	CheckEvery time.Duration
+	// HotBatches is how many batches of each partition embedded brokers keep outside of the
+	// archive; 0 means as many as their memory is for, at least 50.
+	HotBatches int64
 
 	// What follows is for Apache Kafka only.
 
