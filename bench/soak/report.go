@@ -159,7 +159,8 @@ func (k *soak) measures() (out []record.Measure) {
 	add("batches of the day, without markers", k.fast.batches, "")
 	if k.fastTo > 0 {
 		day := k.samples[:k.fastTo]
-		add("most resident bytes during the day", most(day, func(s *sample) float64 { return float64(s.peak) }), "bytes")
+		add("most resident bytes during the day, soon after a start", most(day, k.peak(true)), "bytes")
+		add("most resident bytes during the day, later", most(day, k.peak(false)), "bytes")
 		add("median resident bytes during the day", median(day, flat[0].of), "bytes")
 		add("bytes of disk for each event", float64(day[len(day)-1].disk)/k.fast.events, "bytes")
 		k.addShared(add, "day", day)
@@ -175,6 +176,20 @@ func (k *soak) measures() (out []record.Measure) {
 		add("weir verify", float64(k.back.stored)/k.back.took.Seconds(), "events/s")
 	}
 	return out
+}
+
+// For so many seconds after a start, weir reads the events that waited and those in the window of its duplicate filter.
+const settled = 20
+
+// peak is the greatest memory of the samples soon after a start on the log, or of the others.
+func (k *soak) peak(soon bool) func(*sample) float64 {
+	return func(s *sample) float64 {
+		after := slices.ContainsFunc(k.starts, func(t start) bool { return s.at >= t.at && s.at < t.at+settled })
+		if after != soon {
+			return 0
+		}
+		return float64(s.peak)
+	}
 }
 
 func (k *soak) addShared(add func(string, float64, string), of string, all []sample) {
