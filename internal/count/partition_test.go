@@ -277,3 +277,45 @@ func TestAResetForAnotherTopicStops(t *testing.T) {
 		t.Errorf("after the reset: %+v", p.stored)
 	}
 }
+
+// TestAssignmentStops: a stored offset that cannot be counted from stops its partition when it
+// is assigned, before anything is read. The observer would stop it, too, but later.
+func TestAssignmentStops(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.produce(40)
+	cl, err := kafka.Config{Brokers: r.cluster.ListenAddrs()}.NewClient()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	store, err := tally.Open(ctx, r.redis.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	m := alone()
+	m.c = &Counter{cfg: Config{Topic: topic, Group: group, Store: store}, pace: quick, log: m.log}
+	m.cl = cl
+	var o kadm.Offsets
+	o.AddOffset(topic, 3, 8, -1)
+	if _, err := r.adm.DeleteRecords(ctx, o); err != nil {
+		t.Fatal(err)
+	}
+	for p, id := range map[int32]string{0: "", 1: "", 2: "other", 3: ""} {
+		if err := store.Reset(ctx, group, topic, p, id, 5); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.position(0, "many")
+	r.position(1, "5000")
+	parts, err := m.place(ctx, []int32{0, 1, 2, 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []string{"not a number", "the log ends at offset", "created again", "deleted from the log"} {
+		if !strings.Contains(parts[i].stopped, want) {
+			t.Errorf("partition %d: stopped %q, want %q", i, parts[i].stopped, want)
+		}
+	}
+}
