@@ -57,7 +57,7 @@ func (k Keeps) Limit(deleted bool, age time.Duration, logSize int64) Limit {
 	return Limit{By: BySomebody}
 }
 
-// Keeps asks for the limits of topics, in one request. A topic that it cannot tell of is absent.
+// Keeps asks for the limits of topics, in one request. A topic whose settings nobody returns is absent.
 func (i *Inspector) Keeps(ctx context.Context, topics []string) (_ map[string]Keeps, err error) {
 	defer wrap(&err, "ask what topics keep")
 	all := map[string]Keeps{}
