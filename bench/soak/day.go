@@ -107,6 +107,7 @@ func (k *soak) day(ctx context.Context) (err error) {
 	if err := k.up(ctx, "", k.Pace); err != nil {
 		return err
 	}
+	k.begun = time.Now()
 	k.mark(fmt.Sprintf("%g times the live rates", k.factor()))
 	for i := range k.Kills {
 		if err := k.sampleUntil(ctx, k.begun.Add(k.Duration*time.Duration(i+1)/time.Duration(k.Kills))); err != nil {
