@@ -116,6 +116,9 @@ func (k *soak) judgeLog(j *judge) {
 	if k.slowFrom > 0 {
 		peak := most(k.samples[k.slowFrom:], k.peak(false))
 		j.check("most resident bytes at live rates and while all is read, later", megabytes(runBytes), megabytes(peak), peak <= runBytes)
+		if peak == 0 { // -live is too short for a sample
+			j.checks[len(j.checks)-1].Verdict = record.Inconclusive
+		}
 	}
 	b := k.back
 	if b == nil {
