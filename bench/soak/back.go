@@ -64,17 +64,17 @@ func (k *soak) readBack(ctx context.Context) error {
 		return err
 	}
 	b.kcatTook = time.Since(begun)
-	k.mark("kcat has read everything")
+	k.note("kcat has read everything")
 	begun = time.Now()
 	if err := k.sampling(ctx, func() error { return k.verify(ctx, b) }); err != nil {
 		return err
 	}
 	b.took = time.Since(begun)
-	k.mark("weir verify has read everything")
+	k.note("weir verify has read everything")
 	k.back = b
 	took, err := k.finish(syscall.SIGINT)
 	if err == nil {
-		k.mark(fmt.Sprintf("clean stop in %.1f s", took.Seconds()))
+		k.note(fmt.Sprintf("clean stop in %.1f s", took.Seconds()))
 	}
 	return err
 }

@@ -51,11 +51,15 @@ type figures struct {
 	seconds, events, batches, transactions float64
 }
 
-// mark notes what happens.
+// note prints what happens.
+func (k *soak) note(text string) {
+	fmt.Fprintf(k.progress, "%s %6.0f s  %s\n", time.Now().Format(time.TimeOnly), time.Since(k.begun).Seconds(), text)
+}
+
+// mark prints what happens and draws it.
 func (k *soak) mark(text string) {
-	at := time.Since(k.begun).Seconds()
-	k.marks = append(k.marks, record.Mark{X: at, Text: text})
-	fmt.Fprintf(k.progress, "%s %6.0f s  %s\n", time.Now().Format(time.TimeOnly), at, text)
+	k.marks = append(k.marks, record.Mark{X: time.Since(k.begun).Seconds(), Text: text})
+	k.note(text)
 }
 
 // up starts weir and notes how long that took.
@@ -72,7 +76,7 @@ func (k *soak) up(ctx context.Context, after string, pace time.Duration) error {
 	if after != "" {
 		k.starts = append(k.starts, start{after, time.Since(k.begun).Seconds(), p.start, p.peak, disk})
 	}
-	k.mark(fmt.Sprintf("started in %.1f s, %d MB", p.start.Seconds(), p.peak/1e6))
+	k.note(fmt.Sprintf("started in %.1f s, %d MB", p.start.Seconds(), p.peak/1e6))
 	return nil
 }
 
@@ -103,6 +107,7 @@ func (k *soak) day(ctx context.Context) (err error) {
 	if err := k.up(ctx, "", k.Pace); err != nil {
 		return err
 	}
+	k.begun = time.Now()
 	k.mark(fmt.Sprintf("%g times the live rates", k.factor()))
 	for i := range k.Kills {
 		if err := k.sampleUntil(ctx, k.begun.Add(k.Duration*time.Duration(i+1)/time.Duration(k.Kills))); err != nil {
@@ -137,11 +142,12 @@ func (k *soak) after(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	k.mark(fmt.Sprintf("clean stop in %.1f s", took.Seconds()))
+	k.mark("clean stop")
+	k.note(fmt.Sprintf("it took %.1f s", took.Seconds()))
 	if err := k.up(ctx, "a clean stop", 0); err != nil {
 		return err
 	}
-	k.mark("live rates, all defaults")
+	k.mark("live rates")
 	if err := k.take(); err != nil { // what was waiting is not part of it
 		return err
 	}
@@ -154,7 +160,7 @@ func (k *soak) after(ctx context.Context) error {
 	if err := k.upstream.close(); err != nil {
 		return err
 	}
-	k.mark("the streams have ended: read back")
+	k.mark("read back")
 	return k.readBack(ctx)
 }
 

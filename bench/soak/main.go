@@ -7,7 +7,7 @@
 // directory.
 //
 //	go run ./bench/soak -out /tmp/soak                                 an hour, about 5 GB of disk
-//	go run ./bench/soak -out /tmp/soak -duration 2m -day 48m -live 20s the same at the same rates, to try it
+//	go run ./bench/soak -out /tmp/soak -duration 2m -day 48m -live 40s the same at the same rates, to try it
 //
 // It needs Linux and kcat. The streams are servers in this process, because weir's own simulator has
 // at most 40 edits a second: so memory and processor time of weir are those of weir alone.
