@@ -8,6 +8,8 @@ import (
 	"net"
 	"runtime"
 	"slices"
+	"strconv"
+	"time"
 
 	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/cluster"
@@ -58,6 +60,12 @@ func (n *Node) openBrokers(ctx context.Context, addrs []string) (err error) {
 		if cfg.Cache, err = CacheDir(n.cfg.Env, runtime.GOOS); err != nil {
 			return err
 		}
+	}
+	if hot := n.cfg.Env["WEIR_TEST_ARCHIVE"]; hot != "" {
+		if cfg.HotBatches, err = strconv.ParseInt(hot, 10, 64); err != nil {
+			return fmt.Errorf("WEIR_TEST_ARCHIVE: %w", err)
+		}
+		cfg.CheckEvery = 20 * time.Millisecond
 	}
 	e, err := cluster.Open(ctx, n.cfg.Engine, cfg)
 	if taken := (*cluster.PortError)(nil); errors.As(err, &taken) && !n.cfg.Ports.Given {

@@ -44,7 +44,7 @@ func TestDeletedWhileItIsArchived(t *testing.T) {
 					})
 				}
 			})
-			defer crash.SetHook(before)
+			defer func() { crash.SetHook(before) }()
 			enforce(t, c)
 			if !fired {
 				t.Fatal("the pass archived nothing")
