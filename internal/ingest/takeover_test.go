@@ -152,7 +152,8 @@ func TestOtherSourcesLettersAreTheirs(t *testing.T) {
 		cl := w.client(kgo.RecordPartitioner(kgo.ManualPartitioner()))
 		defer cl.Close()
 		rec := &kgo.Record{Topic: topics.DeadLetter, Partition: other, Key: []byte("wikipedia"), Value: []byte("x"),
-			Headers: []kgo.RecordHeader{{Key: kafka.HeaderKind, Value: []byte("malformed")}, {Key: kafka.HeaderSeq, Value: []byte("500")}}}
+			Headers: []kgo.RecordHeader{{Key: kafka.HeaderKind, Value: []byte("malformed")}, {Key: kafka.HeaderSeq, Value: []byte("500")},
+				{Key: kafka.HeaderHost, Value: []byte("w:443")}}}
 		if err := cl.ProduceSync(t.Context(), rec).FirstErr(); err != nil {
 			t.Fatal(err)
 		}
