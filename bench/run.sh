@@ -10,8 +10,8 @@
 #                                   second, because there the brokers are the cost
 #   bench/run.sh cost [flags]       what grows with partitions, with the size of events, and
 #                                   with the length of the log, and whether in a straight
-#                                   line. The log of 50,000,000 records takes 15 GB of
-#                                   TMPDIR and half an hour; -records 1000000,10000000
+#                                   line. The log of 50,000,000 records takes about 12 GB
+#                                   of TMPDIR and its time; -records 1000000,10000000
 #                                   leaves it out, -cost sizes measures one part,
 #                                   -plot FILE draws
 #

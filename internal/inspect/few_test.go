@@ -1,7 +1,7 @@
 package inspect_test
 
 import (
-	"bytes"
+	"math/rand/v2"
 	"sync/atomic"
 	"testing"
 
@@ -16,9 +16,12 @@ import (
 func TestFewMessages(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
-	value := bytes.Repeat([]byte("v"), 20<<10)
-	for n := range 200 { // 4 MB, each in a batch of its own
-		if err := b.cl.ProduceSync(t.Context(), &kgo.Record{Topic: topic, Partition: 0, Value: append([]byte{byte(n)}, value...)}).FirstErr(); err != nil {
+	random := rand.NewChaCha8([32]byte{1}) // does not compress
+	for n := range 200 {                   // 4 MB, each in a batch of its own
+		value := make([]byte, 20<<10)
+		_, _ = random.Read(value) // never fails
+		value[0] = byte(n)
+		if err := b.cl.ProduceSync(t.Context(), &kgo.Record{Topic: topic, Partition: 0, Value: value}).FirstErr(); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -28,8 +31,8 @@ func TestFewMessages(t *testing.T) {
 		var most atomic.Int64
 		b.cluster.ControlKey(int16(kmsg.Fetch), func(req kmsg.Request) (kmsg.Response, error, bool) {
 			b.cluster.KeepControl()
-			for _, topic := range req.(*kmsg.FetchRequest).Topics {
-				for _, p := range topic.Partitions {
+			for _, of := range req.(*kmsg.FetchRequest).Topics {
+				for _, p := range of.Partitions {
 					most.Store(max(most.Load(), int64(p.PartitionMaxBytes)))
 				}
 			}
