@@ -130,7 +130,7 @@ func TestALostPartitionIsLetGo(t *testing.T) {
 	}
 	for _, r := range []tally.Result{{Stored: tally.Position{Next: 99, Found: true}}, {Stored: tally.Position{Next: 99, Found: true}, Err: tally.ErrStale}} {
 		m.moved = false
-		m.settle(parts, batches, []tally.Result{r})
+		m.settle(parts, batches, slices.Repeat([]tally.Result{r}, len(parts)))
 		if p.stored.Next != 10 || p.reseek || p.stopped != "" || m.moved {
 			t.Errorf("the answer %+v to a late batch moved what is another member's: %+v", r, p)
 		}
