@@ -31,8 +31,6 @@ const (
 	// logTransaction is how many events a transaction of the log holds. It is small, as
 	// those of a live stream are: most of the log is then in the archive, as after a day.
 	logTransaction = 500
-	// growPatience bounds the making of a log.
-	growPatience = time.Hour
 	// lookups is how often each read of ten messages is measured.
 	lookups = 3
 )

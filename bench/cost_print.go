@@ -236,5 +236,5 @@ func (c *costs) draw(name string) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(name, raw, 0o644)
+	return os.WriteFile(name, raw, 0o600)
 }
