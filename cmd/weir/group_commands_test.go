@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/alicebob/miniredis/v2"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -41,7 +42,9 @@ func newGroupShell(t *testing.T) *groupShell {
 			t.Fatal(err)
 		}
 	}
-	return &groupShell{t, []string{"HOME=" + t.TempDir(), "WEIR_KAFKA=" + c.ListenAddrs()[0]}, kadm.NewClient(cl)}
+	// A Redis of its own: one at the default address is somebody else's.
+	redis := "redis://" + miniredis.RunT(t).Addr() + "/1"
+	return &groupShell{t, []string{"HOME=" + t.TempDir(), "WEIR_KAFKA=" + c.ListenAddrs()[0], "WEIR_REDIS=" + redis}, kadm.NewClient(cl)}
 }
 
 func (s *groupShell) commit(group, topic string, partition int32, offset int64) {
