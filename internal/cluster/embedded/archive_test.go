@@ -516,7 +516,8 @@ func TestAnArchiveThatCannotBeWritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	truth := written(t, c.Addrs(), 300, 5, hourAgo())
-	if err := c.Enforce(testCtx(t)); err == nil || !strings.Contains(err.Error(), archiveName) {
+	enforce(t, c)
+	if err := c.Fault(); err == nil || !strings.Contains(err.Error(), archiveName) {
 		t.Errorf("%v", err)
 	}
 	holds(t, c.Addrs(), truth, 5)

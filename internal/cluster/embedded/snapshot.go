@@ -62,7 +62,21 @@ func (r *repairer) writeSnapshot() error {
 	if s.CreatedAt.IsZero() {
 		s.CreatedAt = r.p.segments[0].modified
 	}
-	return writeJSON(path, s)
+	return r.c.files().writeJSON(path, s)
+}
+
+// saveStart notes where a partition in a directory of the module begins from now on: the module
+// does so only when it is closed.
+func (a *archive) saveStart(dir string, start int64) error {
+	a.writing.Lock()
+	defer a.writing.Unlock()
+	path := filepath.Join(dir, "snapshot.json")
+	var s snapshot
+	if raw, err := os.ReadFile(path); err == nil {
+		_ = json.Unmarshal(raw, &s)
+	}
+	s.Start = start
+	return a.writeJSON(path, s)
 }
 
 // seqWindow is what is remembered of an idempotent producer in a partition: its last
@@ -95,7 +109,7 @@ func (w *seqWindow) add(b *batch) {
 
 // writeWindows replaces what the last close left, by which a producer that has gone on
 // since would be rejected.
-func writeWindows(log string, parts []*repairer) error {
+func (c *Cluster) writeWindows(log string, parts []*repairer) error {
 	if len(parts) == 0 {
 		return nil
 	}
@@ -103,5 +117,5 @@ func writeWindows(log string, parts []*repairer) error {
 	for _, r := range parts {
 		windows = slices.AppendSeq(windows, maps.Values(r.windows))
 	}
-	return writeJSON(filepath.Join(log, "seq_windows.json"), map[string]any{"version": snapshotVersion, "windows": windows})
+	return c.files().writeJSON(filepath.Join(log, "seq_windows.json"), map[string]any{"version": snapshotVersion, "windows": windows})
 }
