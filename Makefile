@@ -12,6 +12,6 @@ bench:
 bench-apache:
 	bench/run.sh apache
 
-# Everything: vet, lint, race, and the tiers that install what they need.
+# Everything: vet, lint, race, and the tiers that install what they need, two at a time.
 ci:
 	.ci/run

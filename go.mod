@@ -2,6 +2,8 @@ module github.com/weir-project/weir
 
 go 1.26.0
 
+ignore ./browser/node_modules
+
 require (
 	github.com/alicebob/miniredis/v2 v2.40.0
 	github.com/gorilla/websocket v1.5.3

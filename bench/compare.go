@@ -15,7 +15,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -176,15 +175,21 @@ func (s settings) one(ctx context.Context, r row) (result, error) {
 			return result{}, err
 		}
 	}
+	res, err := s.withBrokers(ctx, r)
+	if err == nil && r.makes && r.task != "ingest-bluesky" {
+		err = s.deleteTopics(ctx)
+	}
+	return res, err
+}
+
+// withBrokers runs a measurement when the brokers rest, and measures them, too.
+func (s settings) withBrokers(ctx context.Context, r row) (result, error) {
 	if err := s.rest(ctx); err != nil {
 		return result{}, err
 	}
 	before := s.brokersCPU()
 	res, err := s.measured(ctx, r)
 	res.Brokers = s.brokersCPU() - before
-	if err == nil && r.makes && r.task != "ingest-bluesky" {
-		err = s.deleteTopics(ctx)
-	}
 	return res, err
 }
 
@@ -246,7 +251,9 @@ func (s settings) child(ctx context.Context, task string) (*exec.Cmd, error) {
 		return nil, err
 	}
 	return exec.CommandContext(ctx, self, "-task", task, "-dir", s.dir, "-kafka", s.kafka, "-redis", s.redis, "-topic", s.topic,
-		"-stored", fmt.Sprint(s.stored), "-events", fmt.Sprint(s.events), "-profile", s.profile, "-end", fmt.Sprint(s.end)), nil
+		"-stored", fmt.Sprint(s.stored), "-have", fmt.Sprint(s.have), "-events", fmt.Sprint(s.events), "-weir", s.weir,
+		"-transaction", fmt.Sprint(s.transaction),
+		"-profile", s.profile, "-end", fmt.Sprint(s.end)), nil
 }
 
 // peer runs a program that reads or writes n records, as a user would start it.
@@ -320,28 +327,6 @@ func (s *settings) startCluster(ctx context.Context) (func() error, error) {
 	return stop, s.deleteTopics(ctx) // of weir.cursors, which weir cluster makes
 }
 
-// brokersCPU is the CPU time, user and system, that the children of weir cluster have
-// used: the brokers that are processes. It is 0 where the kernel does not tell.
-func (s settings) brokersCPU() (sum time.Duration) {
-	stats, _ := filepath.Glob("/proc/[0-9]*/stat") // the pattern is correct
-	for _, name := range stats {
-		text, err := os.ReadFile(name)
-		if err != nil {
-			continue // it has ended
-		}
-		// Behind the name in brackets: state, parent, ..., and as 12th and 13th the times.
-		fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
-		if s.cluster == 0 || len(fields) < 13 || fields[1] != fmt.Sprint(s.cluster) {
-			continue
-		}
-		for _, ticks := range fields[11:13] {
-			n, _ := strconv.Atoi(ticks)
-			sum += time.Duration(n) * 10 * time.Millisecond // USER_HZ is 100 everywhere
-		}
-	}
-	return sum
-}
-
 // notWeirs refuses a cluster that holds weir's data: the cursors would be lost.
 func (s settings) notWeirs(ctx context.Context) error {
 	return s.admin(func(cl *kgo.Client) error {
@@ -372,7 +357,7 @@ func createTopics(ctx context.Context, s settings, name string) error {
 	}
 	defer cl.Close()
 	specs := slices.DeleteFunc(kafka.Topics(), func(t kafka.TopicSpec) bool { return t.Name != kafka.TopicCursors })
-	for suffix, partitions := range map[string]int32{"": 6, accounts: 3, dead: 2} {
+	for suffix, partitions := range map[string]int32{"": cmp.Or(s.partitions, 6), accounts: 3, dead: 2} {
 		specs = append(specs, kafka.TopicSpec{Name: name + suffix, Partitions: partitions})
 	}
 	return kafka.EnsureTopics(ctx, cl, specs...)

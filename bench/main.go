@@ -36,9 +36,14 @@ type settings struct {
 	rounds                  int
 	only                    string
 
-	task, topic string
-	stored      int
-	profile     string
+	cost, plot string
+	lengths    list // of logs, in records
+	partitions int32
+
+	task, topic  string
+	stored, have int
+	transaction  int // events in each; 0 is the ingester's default
+	profile      string
 }
 
 func main() {
@@ -52,7 +57,7 @@ func main() {
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	var s settings
+	s := settings{lengths: list{1_000_000, 10_000_000, 50_000_000}}
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.SetOutput(stderr)
 	f.StringVar(&s.dir, "dir", "", "`DIR` for events and data, made empty by the caller")
@@ -65,10 +70,15 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	f.IntVar(&s.events, "events", 200_000, "`N` events in each measurement")
 	f.IntVar(&s.rounds, "rounds", 5, "`N` repetitions, of which the median is printed")
 	f.StringVar(&s.only, "only", "", "`TEXT`: only measurements with this in their name")
+	f.StringVar(&s.cost, "cost", "", "measure what grows instead: `PARTS` of partitions, sizes, logs, or all")
+	f.Var(&s.lengths, "records", "the lengths of the logs of -cost, as `LIST` of records")
+	f.IntVar(&s.transaction, "transaction", 0, "`N` events in each transaction; 0 is the ingester's limit, and 500 in the logs of -cost")
+	f.StringVar(&s.plot, "plot", "", "write the plot of -cost to this `FILE`, as SVG")
 	f.StringVar(&s.task, "task", "", "internal: the measurement that this process is")
 	f.StringVar(&s.topic, "topic", "", "internal: the topic to read or write")
 	f.Int64Var(&s.end, "end", time.Now().UnixMicro(), "internal: the time at the end of the events, in Unix `MICROSECONDS`")
 	f.IntVar(&s.stored, "stored", 0, "internal: how many records the topic has")
+	f.IntVar(&s.have, "have", 0, "internal: how many events the log has already")
 	f.StringVar(&s.profile, "profile", "", "write each measurement's CPU profile to this `DIR`")
 	if err := f.Parse(args); err != nil {
 		return err
@@ -78,6 +88,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	if s.task != "" {
 		return measure(ctx, s, stdout)
+	}
+	if s.cost != "" {
+		return cost(ctx, s, stdout, stderr)
 	}
 	return compare(ctx, s, stdout, stderr)
 }

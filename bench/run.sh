@@ -8,6 +8,12 @@
 #                                   apache`), beside programs of the kind that such
 #                                   pipelines begin with (bench/scripts.py); events per
 #                                   second, because there the brokers are the cost
+#   bench/run.sh cost [flags]       what grows with partitions, with the size of events, and
+#                                   with the length of the log, and whether in a straight
+#                                   line. The log of 50,000,000 records takes about 12 GB
+#                                   of TMPDIR and its time; -records 1000000,10000000
+#                                   leaves it out, -cost sizes measures one part,
+#                                   -plot FILE draws
 #
 # CPU time is the client process's own, user and system, as the kernel counts it; the
 # broker runs in another process. It stays meaningful on a busy machine, unlike
@@ -43,5 +49,9 @@ if [ "${1:-}" = apache ]; then
     python=$dir/venv/bin/python
   fi
   engine=(-engine apache -events 1200000 -python "$python" -script bench/scripts.py)
+fi
+if [ "${1:-}" = cost ]; then
+  shift
+  engine=(-cost all -rounds 3)
 fi
 "$dir/bench" -dir "$dir" -weir "$dir/weir" -kafka "$kafka" -redis "$redis" "${engine[@]}" "$@"

@@ -77,7 +77,7 @@ func measure(ctx context.Context, s settings, stdout io.Writer) error {
 	if !ok {
 		return fmt.Errorf("no measurement %q", s.task)
 	}
-	if s.task != "serve" {
+	if s.task != "serve" && s.task != "grow" {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, patience)
 		defer cancel()
@@ -104,6 +104,7 @@ var tasks = map[string]func(context.Context, settings) (result, error){
 	"one-ingest":       func(ctx context.Context, s settings) (result, error) { return oneProcess(ctx, s, false) },
 	"one-count":        func(ctx context.Context, s settings) (result, error) { return oneProcess(ctx, s, true) },
 	"serve":            serve,
+	"grow":             grow,
 }
 
 func decodeAll(s settings, stream string) (result, error) {
@@ -168,9 +169,12 @@ func jsonAll[T any](s settings, stream string) (result, error) {
 
 // ingestAll runs an ingester until all events are committed.
 func ingestAll(ctx context.Context, s settings, src ingest.Source, n int) (result, error) {
+	return ingestTo(ctx, s, src, ingest.Topics{Data: s.topic, Account: s.topic + accounts, DeadLetter: s.topic + dead}, n)
+}
+
+func ingestTo(ctx context.Context, s settings, src ingest.Source, topics ingest.Topics, n int) (result, error) {
 	i, err := ingest.New(ingest.Config{
-		Kafka: kafka.Config{Brokers: s.brokers()}, Source: src, Log: logger(),
-		Topics: ingest.Topics{Data: s.topic, Account: s.topic + accounts, DeadLetter: s.topic + dead},
+		Kafka: kafka.Config{Brokers: s.brokers()}, Source: src, Log: logger(), Topics: topics, MaxEvents: s.transaction, EagerEvents: s.transaction,
 	})
 	if err != nil {
 		return result{}, err

@@ -24,7 +24,7 @@ func TestClients(t *testing.T) {
 	bin := t.TempDir()
 	build(t, "..", bin, "./cmd/weir")
 	jars := kafkaJars(t)
-	for _, engine := range []string{"embedded", "apache"} {
+	for _, engine := range kafkas {
 		t.Run(engine, func(t *testing.T) {
 			c := clients{weir: weir{t: t, bin: filepath.Join(bin, "weir"), data: t.TempDir()}, python: python, jars: jars}
 			c.start(engine)
@@ -39,6 +39,7 @@ func TestClients(t *testing.T) {
 					"administration":    clients.administer,
 					"share group":       clients.shareRecords,
 					"states":            clients.countWords,
+					"history":           clients.keepHistory,
 				} {
 					t.Run(name, func(t *testing.T) {
 						t.Parallel()
@@ -50,9 +51,16 @@ func TestClients(t *testing.T) {
 	}
 }
 
+// kafkas are the clusters that clients are tried on: weir's engines, and the embedded one while it
+// archives every record as soon as it can.
+var kafkas = []string{"embedded", archiving, "apache"}
+
+const archiving = "embedded, archiving"
+
 // clients is a running cluster, and the programs that are tried on it.
 type clients struct {
 	weir
+	kafka          string // one of kafkas
 	python, jars   string
 	brokers, redis string
 }
@@ -87,13 +95,18 @@ func kafkaJars(t *testing.T) string {
 }
 
 // start runs weir cluster until the test's end.
-func (c *clients) start(engine string) {
+func (c *clients) start(kafka string) {
 	c.t.Helper()
+	c.kafka = kafka
+	engine, _, _ := strings.Cut(kafka, ",")
+	if kafka == archiving {
+		c.env = append(c.env, "WEIR_TEST_ARCHIVE=1")
+	}
 	var ports []string
 	for range 4 {
 		ports = append(ports, strconv.Itoa(freePort(c.t)))
 	}
-	cluster := start(c.t, "weir cluster", nil, c.bin, "cluster", "--data", c.data, "--source", "simulated",
+	cluster := start(c.t, "weir cluster", c.env, c.bin, "cluster", "--data", c.data, "--source", "simulated",
 		"--engine", engine, "--ports", strings.Join(ports, ","), "--listen", "off")
 	c.t.Cleanup(func() { cluster.stop(c.t, syscall.SIGTERM) }) // in order: Java's processes would outlive a weir that is killed
 	waitFor(c.t, "the cluster", func() bool { return strings.Contains(cluster.out.tail(6000), "Ctrl-C stops") })

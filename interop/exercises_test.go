@@ -192,7 +192,7 @@ func (e exercises) check(t *testing.T, exercise string, command []string) (got j
 
 func (e exercises) run(t *testing.T, exercise string, command []string) (code int, stdout []byte, stderr string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*patience) // a check waits for many things
 	defer cancel()
 	args := append([]string{"exercise", "check", exercise, "-o", "json", "--data", t.TempDir(), "--"}, command...)
 	cmd := exec.CommandContext(ctx, e.weir, args...)
@@ -250,7 +250,7 @@ func (goPrograms) command(t *testing.T, dir, text string) []string {
 		t.Fatal(err)
 	}
 	program := filepath.Join(tmp, "program")
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-overlay", overlay, "-o", program, ".")
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-ldflags=-s -w", "-overlay", overlay, "-o", program, ".")
 	cmd.Dir = dir
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("build %s: %v\n%s", dir, err, out)

@@ -20,7 +20,7 @@ func TestJava(t *testing.T) {
 	if out, err := javac.CombinedOutput(); err != nil {
 		t.Fatalf("compile WordCount.java: %v\n%s", err, out)
 	}
-	for _, engine := range []string{"embedded", "apache"} {
+	for _, engine := range kafkas {
 		t.Run(engine, func(t *testing.T) {
 			c := clients{weir: weir{t: t, bin: filepath.Join(bin, "weir"), data: t.TempDir()}, jars: jars}
 			c.start(engine)

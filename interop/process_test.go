@@ -78,7 +78,10 @@ func begin(t *testing.T, name string, cmd *exec.Cmd) *process {
 	t.Helper()
 	p := &process{cmd: cmd, out: &lockedBuffer{}, done: make(chan error, 1)}
 	p.cmd.SysProcAttr = childAttributes()
-	p.cmd.Stdout, p.cmd.Stderr = p.out, p.out
+	p.cmd.Stderr = p.out
+	if p.cmd.Stdout == nil { // else the test reads it
+		p.cmd.Stdout = p.out
+	}
 	if err := p.cmd.Start(); err != nil {
 		t.Fatalf("start %s: %v", name, err)
 	}

@@ -12,7 +12,7 @@ after(async () => { await browser?.close(); await weir?.stop(); });
 
 async function tab(path, f, options) {
   const t = await openTab(browser, weir.base, path, options);
-  t.page.setDefaultTimeout(30_000);
+  t.page.setDefaultTimeout(90_000);
   try {
     await f(t.page);
     assert.deepEqual(t.wrong, [], 'the browser complained');
@@ -25,7 +25,7 @@ const number = (s) => Number(s.replace(/[^0-9]/g, ''));
 const colours = (page) => page.evaluate(() => [...document.querySelectorAll('.lane .track')].map((t) => t.className.split(' ')[2]));
 const shot = async (page, name, options = {}) => { if (shots) await page.screenshot({ path: `${shots}/${name}.png`, ...options }); };
 
-test('members join and leave from the page: lanes recolour, the stop is measured', { timeout: 120_000 }, async () => {
+test('members join and leave from the page: lanes recolour, the stop is measured', { timeout: 300_000 }, async () => {
   await tab('/groups/' + group, async (page) => {
     await page.waitForSelector('.lane .flag-name');
     await until('one colour', async () => { const c = new Set(await colours(page)); return c.size === 1 && !c.has(undefined); });
@@ -48,7 +48,7 @@ test('members join and leave from the page: lanes recolour, the stop is measured
   });
 });
 
-test('the seventh member of six partitions stands by, grey', { timeout: 120_000 }, async () => {
+test('the seventh member of six partitions stands by, grey', { timeout: 300_000 }, async () => {
   for (let n = 2; n <= 7; n++) {
     const r = await fetch(`${weir.base}/api/v1/groups/${group}/members/add`, { method: 'POST' });
     assert.equal(r.status, 200, await r.text());
@@ -76,7 +76,7 @@ test('a group of somebody else has no buttons, and its members cannot be changed
   });
 });
 
-test('a replay counts the log again beside the live count, until both are equal', { timeout: 120_000 }, async () => {
+test('a replay counts the log again beside the live count, until both are equal', { timeout: 300_000 }, async () => {
   await tab('/groups/' + group, async (page) => {
     await page.click('button:has-text("Preview the replay")');
     await page.waitForSelector('text=/are counted again, as group weir-bluesky-counter.replay/');
@@ -111,7 +111,7 @@ test('a replay counts the log again beside the live count, until both are equal'
   });
 });
 
-test('a killed broker: its leaders move, and the longest pause is measured', { timeout: 120_000 }, async () => {
+test('a killed broker: its leaders move, and the longest pause is measured', { timeout: 300_000 }, async () => {
   await tab('/brokers', async (page) => {
     const broker = page.locator('.broker[aria-label="broker 1"]');
     await broker.locator('text=alive').waitFor();
@@ -128,7 +128,7 @@ test('a killed broker: its leaders move, and the longest pause is measured', { t
   });
 });
 
-test('messages: oldest, an offset, a time, uncommitted; copied, kept as lines', { timeout: 60_000 }, async () => {
+test('messages: oldest, an offset, a time, uncommitted; copied, kept as lines', { timeout: 300_000 }, async () => {
   const marker = 'weir-actions-' + process.pid;
   for (let i = 0; i < 12; i++) {
     const r = await fetch(`${weir.base}/api/v1/topics/weir.dead-letters/messages`, { method: 'POST', body: JSON.stringify({ key: marker, value: JSON.stringify({ i }), headers: [], partition: 1 }) });
@@ -168,7 +168,7 @@ test('messages: oldest, an offset, a time, uncommitted; copied, kept as lines', 
   });
 });
 
-test('what is configured is shown, filtered, and every page says how to do the same in a terminal', { timeout: 60_000 }, async () => {
+test('what is configured is shown, filtered, and every page says how to do the same in a terminal', { timeout: 300_000 }, async () => {
   await tab('/brokers', async (page) => {
     await page.locator(`.broker[aria-label="broker ${first}"] button:has-text("Configuration")`).click();
     await page.waitForSelector(`[aria-label="configuration of broker ${first}"] tr`);
@@ -188,7 +188,7 @@ test('what is configured is shown, filtered, and every page says how to do the s
   });
 });
 
-test('a group of weir itself is reset from the page: members out, reset, back in, counted anew', { timeout: 120_000 }, async () => {
+test('a group of weir itself is reset from the page: members out, reset, back in, counted anew', { timeout: 300_000 }, async () => {
   const accounts = group + '.accounts';
   await tab('/groups/' + accounts, async (page) => {
     await page.waitForSelector('button:has-text("Remove a member"):not([disabled])');

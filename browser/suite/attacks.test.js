@@ -73,7 +73,7 @@ async function createTopic(address, name) {
   return answer.readInt16BE(4 + 4 + 4 + 4 + 2 + Buffer.from(name).length); // length, correlation, throttle time, topics, name
 }
 
-test('names of topics and groups, whatever they are, are text on every page', { timeout: 120_000 }, async () => {
+test('names of topics and groups, whatever they are, are text on every page', { timeout: 300_000 }, async () => {
   const brokers = (await (await fetch(weir.base + '/api/v1/brokers')).json()).brokers;
   const controller = brokers.find((b) => b.controller).address;
   /** @type {string[]} */

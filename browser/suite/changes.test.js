@@ -11,7 +11,7 @@ after(async () => { await browser?.close(); await weir?.stop(); });
 
 async function tab(base, path, f, options) {
   const t = await openTab(browser, base, path, options);
-  t.page.setDefaultTimeout(30_000);
+  t.page.setDefaultTimeout(90_000);
   try {
     await f(t.page);
     assert.deepEqual(t.wrong.filter((w) => !/status of 4\d\d/.test(w)), [], 'the browser complained');
@@ -45,7 +45,7 @@ async function confirm(page, name) {
   await go.click();
 }
 
-test('a topic is created with settings, its row lights up, and three command lines do the same', { timeout: 120_000 }, async () => {
+test('a topic is created with settings, its row lights up, and three command lines do the same', { timeout: 300_000 }, async () => {
   await tab(weir.base, '/topics', async (page) => {
     await page.click('button:has-text("Create a topic")');
     const form = page.locator('form[aria-label="create a topic"]');
@@ -76,7 +76,7 @@ test('a topic is created with settings, its row lights up, and three command lin
   assert.equal(await status('/topics', { name: 'shop.orders' }), 409);
 });
 
-test('settings: only those that changed are sent, one returns to its default, and it is all taken back', { timeout: 120_000 }, async () => {
+test('settings: only those that changed are sent, one returns to its default, and it is all taken back', { timeout: 300_000 }, async () => {
   await create('settings', 1, { 'retention.ms': '7200000', 'segment.bytes': '2097152' });
   await tab(weir.base, '/topics/settings', async (page) => {
     await page.click('button:has-text("Edit settings")');
@@ -110,7 +110,7 @@ test('settings: only those that changed are sent, one returns to its default, an
   assert.equal(await setting('settings', 'retention.ms'), '7200000 topic');
 });
 
-test('partitions are added, messages truncated, and the topic is deleted, each after its name is typed', { timeout: 120_000 }, async () => {
+test('partitions are added, messages truncated, and the topic is deleted, each after its name is typed', { timeout: 300_000 }, async () => {
   await create('doomed', 2);
   for (let i = 0; i < 8; i++) await write('doomed', String(i), { partition: i % 2 });
   await ask('/groups/doomed-reader/reset', { to: 'earliest', topics: ['doomed'], partitions: [], confirm: 'doomed-reader' });
@@ -175,7 +175,7 @@ test("weir's own topics are not changed from here, and the page says why", async
   for (const [what, body] of [['delete', {}], ['truncate', { before: 'end' }], ['partitions', { to: 12 }]]) assert.equal(await status('/topics/bluesky-events/' + what, { ...body, confirm: 'bluesky-events' }), 409, what);
 });
 
-test('records: a tombstone, a partition by hand, many from a template, each in the lane that lights up', { timeout: 120_000 }, async () => {
+test('records: a tombstone, a partition by hand, many from a template, each in the lane that lights up', { timeout: 300_000 }, async () => {
   await create('written', 4);
   await tab(weir.base, '/produce?topic=written', async (page) => {
     await until('the lanes', async () => await page.locator('.pick-lanes .chip').count() === 4);
@@ -227,7 +227,7 @@ test('records: a tombstone, a partition by hand, many from a template, each in t
   });
 });
 
-test('a message is sent again as it is, or after an edit', { timeout: 120_000 }, async () => {
+test('a message is sent again as it is, or after an edit', { timeout: 300_000 }, async () => {
   await create('again', 2);
   const all = ['again {n}', null, '<img src=x onerror=window.owned=1>'];
   for (const v of all) await write('again', v, { key: 'k', headers: [['{n}', '<b>'], ['empty', '']], partition: 1 });
@@ -252,7 +252,7 @@ test('a message is sent again as it is, or after an edit', { timeout: 120_000 },
   assert.deepEqual((await ask('/topics/again/messages?from=oldest&n=20&text=edited')).messages.map((m) => [m.key, m.value, m.headers.length]), [['k', 'edited {n}', 2]]);
 });
 
-test('a group: one partition is reset, offsets and the group are deleted, and each is taken back', { timeout: 120_000 }, async () => {
+test('a group: one partition is reset, offsets and the group are deleted, and each is taken back', { timeout: 300_000 }, async () => {
   const g = 'readers <i>';
   await create('read', 3);
   for (let i = 0; i < 30; i++) await write('read', String(i), { partition: i % 3 });
@@ -307,7 +307,7 @@ test('a group: one partition is reset, offsets and the group are deleted, and ea
   });
 });
 
-test('values, headers and settings that look like markup, and a value of 4 MiB typed into the form', { timeout: 120_000 }, async () => {
+test('values, headers and settings that look like markup, and a value of 4 MiB typed into the form', { timeout: 300_000 }, async () => {
   await create('large', 1, { 'max.message.bytes': '8388608' });
   await create('small', 1, { 'max.message.bytes': '100000' });
   const markup = '<img src=x onerror=window.owned=1>';
@@ -346,7 +346,7 @@ test('values, headers and settings that look like markup, and a value of 4 MiB t
   assert.deepEqual(sizes, [[long.length, ['<img src']], [long.length, ['<img src']]]);
 });
 
-test('--read-only: pages show nothing that cannot work, and the server refuses every change', { timeout: 180_000, skip: engine === 'apache' }, async () => {
+test('--read-only: pages show nothing that cannot work, and the server refuses every change', { timeout: 300_000, skip: engine === 'apache' }, async () => {
   const addresses = (await ask('/brokers')).brokers.map((b) => b.address).join(',');
   const quiet = await startWeir({ kafka: addresses, more: ['--read-only'] });
   try {
@@ -368,7 +368,7 @@ test('--read-only: pages show nothing that cannot work, and the server refuses e
   } finally { await quiet.stop(); }
 });
 
-test("somebody else's cluster: the page asks once before anything can be changed", { timeout: 180_000 }, async () => {
+test("somebody else's cluster: the page asks once before anything can be changed", { timeout: 300_000 }, async () => {
   await create('theirs', 1);
   const addresses = (await ask('/brokers')).brokers.map((b) => b.address).join(',');
   const beside = await startWeir({ kafka: addresses });

@@ -16,7 +16,7 @@ after(async () => { await browser?.close(); await weir?.stop(); });
 /** A tab that has to end without any complaint of the browser. */
 async function tab(path, f, options) {
   const t = await openTab(browser, weir.base, path, options);
-  t.page.setDefaultTimeout(20_000);
+  t.page.setDefaultTimeout(90_000);
   try {
     await f(t.page);
     assert.deepEqual(t.wrong, [], 'the browser complained');
@@ -34,7 +34,7 @@ async function fits(page, name) {
 }
 
 for (const [scheme, width] of [['light', 1440], ['dark', 390]]) {
-  test(`every document can be read: ${scheme}, ${width} pixels`, { timeout: 120_000 }, async () => {
+  test(`every document can be read: ${scheme}, ${width} pixels`, { timeout: 300_000 }, async () => {
     const all = (await (await fetch(weir.base + '/api/v1/docs')).json()).pages;
     assert.ok(all.length >= 8);
     await tab(null, async (page) => {
@@ -89,7 +89,7 @@ test('the commands of a block are copied without prompts and output', async () =
   });
 });
 
-test('terms are explained: pointer, keyboard, touch', { timeout: 120_000 }, async () => {
+test('terms are explained: pointer, keyboard, touch', { timeout: 300_000 }, async () => {
   const { terms } = await (await fetch(weir.base + '/api/v1/terms')).json();
   const of = (name) => terms.find((t) => t.term === name);
   await tab('/topics/bluesky-events', async (page) => {

@@ -11,12 +11,12 @@ const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.mi
 
 let weir;
 let browser;
-before(async () => { [weir, browser] = await Promise.all([startWeir({ rate: 50 }), startBrowser()]); }, { timeout: 120_000 });
+before(async () => { [weir, browser] = await Promise.all([startWeir({ rate: 50 }), startBrowser()]); }, { timeout: 300_000 });
 after(async () => { await browser?.close(); await weir?.stop(); });
 
 async function tab(path, f, options) {
   const t = await openTab(browser, weir.base, path, options);
-  t.page.setDefaultTimeout(30_000);
+  t.page.setDefaultTimeout(90_000);
   try {
     await f(t.page, t.wrong);
     assert.deepEqual(t.wrong, [], 'the browser complained');
@@ -101,7 +101,7 @@ test('backpressure: tanks fill, the policy is changed, the verdict is kept', { t
   });
 });
 
-test('a setting that cannot be is refused with what would do, and nothing runs', { timeout: 60_000 }, async () => {
+test('a setting that cannot be is refused with what would do, and nothing runs', { timeout: 300_000 }, async () => {
   await tab('/labs/backpressure', async (page, wrong) => {
     await settings(page, { rate: '100' });
     await page.getByRole('button', { name: 'Run', exact: true }).click();
@@ -155,7 +155,7 @@ test('groups: paused and resumed, a member comes and one dies, by hand', { timeo
   });
 });
 
-test('a form knows its bounds and what its preset decides', { timeout: 60_000 }, async () => {
+test('a form knows its bounds and what its preset decides', { timeout: 300_000 }, async () => {
   await tab('/labs/backpressure', async (page) => {
     await settings(page, { preset: 'short', source: 'simulated' });
     assert.equal(await page.locator('#f-queue').getAttribute('placeholder'), '1000');
@@ -201,7 +201,7 @@ test('stopped in the middle, nothing is kept; two reports are compared', { timeo
   });
 });
 
-test('labs are for people who look first: a sentence, controls, the last chart; the text is behind Read more', { timeout: 60_000 }, async () => {
+test('labs are for people who look first: a sentence, controls, the last chart; the text is behind Read more', { timeout: 300_000 }, async () => {
   await tab('/labs', async (page) => {
     await page.locator('.lab-card').nth(7).waitFor();
     for (const text of await page.locator('.lab-card > p:first-of-type').allInnerTexts()) assert.equal(text.match(/[.;](?=\s|$)/g)?.length, 1, `one sentence: ${text}`);

@@ -15,7 +15,7 @@ after(async () => { await browser?.close(); await weir?.stop(); });
 
 async function tab(path, f, options) {
   const t = await openTab(browser, weir.base, path, options);
-  t.page.setDefaultTimeout(30_000);
+  t.page.setDefaultTimeout(90_000);
   try {
     await f(t.page);
     assert.deepEqual(t.wrong, [], 'the browser complained');
@@ -28,7 +28,7 @@ const post = async (path, body) => {
 const create = (name, partitions) => post('/topics', { name, partitions, replicas: 0, config: {} });
 const shot = async (page, name) => { if (shots) await page.screenshot({ path: `${shots}/${name}.png`, fullPage: true }); };
 
-test('a station: an answer is judged, the near miss stays open with its reason, the task turns it green', { timeout: 120_000 }, async () => {
+test('a station: an answer is judged, the near miss stays open with its reason, the task turns it green', { timeout: 300_000 }, async () => {
   await tab('/', async (page) => {
     await page.waitForFunction(() => document.querySelector('#nav a')?.textContent === 'Learn');
     await page.click('#nav a >> nth=0');
@@ -62,7 +62,7 @@ test('a station: an answer is judged, the near miss stays open with its reason, 
   });
 });
 
-test('stations draw the cluster, at every width', { timeout: 120_000 }, async () => {
+test('stations draw the cluster, at every width', { timeout: 300_000 }, async () => {
   for (const width of [390, 1440]) {
     for (const [n, ready] of [[1, '.message-facts'], [6, '.members li'], [9, '.replicas td'], [10, '.station-picture .stage-tank']]) {
       await tab('/learn/' + n, async (page) => {

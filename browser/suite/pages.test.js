@@ -16,7 +16,7 @@ after(async () => { await browser?.close(); await weir?.stop(); });
 /** A tab that has to end without any complaint of the browser. */
 async function tab(path, f, options) {
   const t = await openTab(browser, weir.base, path, options);
-  t.page.setDefaultTimeout(20_000);
+  t.page.setDefaultTimeout(90_000);
   try {
     await f(t.page);
     assert.deepEqual(t.wrong, [], 'the browser complained');
@@ -31,7 +31,7 @@ const post = (path, body) => fetch(weir.base + '/api/v1' + path, { method: 'POST
 const number = (s) => Number(String(s).replace(/[^0-9.]/g, ''));
 
 for (const [scheme, width] of [['light', 1440], ['dark', 1440], ['light', 390], ['dark', 390]]) {
-  test(`every page is accessible, fits and looks as it did: ${scheme}, ${width} pixels`, { timeout: 120_000 }, async () => {
+  test(`every page is accessible, fits and looks as it did: ${scheme}, ${width} pixels`, { timeout: 300_000 }, async () => {
     await tab(null, async (page) => {
       for (const p of pages) {
         await page.goto(p.path);
@@ -255,22 +255,25 @@ test('messages: bytes that are not text have a hex view', async () => {
 });
 
 test('messages: offsets without a message are explained where one partition is shown', async () => {
-  // weir writes in transactions: partitions of its topics hold markers. The API is asked for a gap, and the page has to show it.
-  const path = '/topics/bluesky-events/messages?from=oldest&partition=0&n=300';
+  // weir writes in transactions: partitions of its topics hold markers, until the embedded cluster copies them into its archive.
+  // So the end of a partition is looked at. The API is asked for a gap, and the page has to show it.
+  const newest = async () => (await (await fetch(weir.base + '/api/v1/topics/bluesky-events/messages?partition=0&n=1')).json()).messages[0].offset;
+  await until('messages for a page', async () => await newest() > 400, 180_000);
+  const path = `/topics/bluesky-events/messages?from=offset&offset=${await newest() - 400}&partition=0&n=200`;
   const { messages } = await (await fetch(weir.base + '/api/v1' + path)).json();
   const skipped = messages.filter((m, i) => i && m.offset !== messages[i - 1].offset + 1);
   assert.ok(skipped.length, 'no offset is skipped');
   assert.deepEqual(skipped.map((m) => m.gap?.last), skipped.map((m) => m.offset - 1), 'each gap ends before its message');
   await tab(path, async (page) => {
     await until('the rows', async () => await page.locator('tr.message').count() === messages.length);
-    const first = page.locator('tr.gap').first();
+    const first = page.locator('tr.gap', { hasText: 'transaction marker' }).first();
     assert.match(await first.innerText(), /^\s*Offset \d+ holds no message: 1 transaction marker$|^\s*Offsets \d+–\d+ hold no messages: \d+ transaction marker/);
     const shown = number(await first.locator('xpath=following-sibling::tr[1]').locator('td.num a').innerText());
     const { gap } = messages.find((m) => m.offset === shown);
     assert.ok((await first.innerText()).includes(gap.last.toLocaleString('en-US')), await first.innerText());
     if (shots) await page.screenshot({ path: `${shots}/gaps.png` });
     await page.goto(path.replace('&partition=0', ''));
-    await until('the rows of all partitions', async () => await page.locator('tr.message').count() === 300);
+    await until('the rows of all partitions', async () => await page.locator('tr.message').count() === 200);
     assert.equal(await page.locator('tr.gap').count(), 0);
   });
 });
@@ -349,7 +352,7 @@ test('reset: a preview, a typed name, and the group has moved', async () => {
   assert.equal(r.status, 409, await r.text());
 });
 
-test('a broker is killed and restarted from the page, and the overview tells', { timeout: 60_000 }, async () => {
+test('a broker is killed and restarted from the page, and the overview tells', { timeout: 300_000 }, async () => {
   await tab('/brokers', async (page) => {
     const broker = page.locator('.broker[aria-label="broker 1"]');
     await broker.locator('text=alive').waitFor();
@@ -374,7 +377,7 @@ test('a broker is killed and restarted from the page, and the overview tells', {
   });
 });
 
-test('verify runs to its verdict', { timeout: 60_000 }, async () => {
+test('verify runs to its verdict', { timeout: 300_000 }, async () => {
   await tab('/verify', async (page) => {
     await page.click('button:has-text("Run verify")');
     await page.waitForSelector('text=Nothing lost, nothing duplicated, nothing miscounted', { timeout: 45_000 });
@@ -430,7 +433,7 @@ test('the theme can be chosen, and is kept', async () => {
   });
 });
 
-test('a server that is gone greys everything out with the time, and its return is seen', { timeout: 90_000 }, async () => {
+test('a server that is gone greys everything out with the time, and its return is seen', { timeout: 300_000 }, async () => {
   const t = await openTab(browser, weir.base, '/');
   try {
     await t.page.waitForSelector('.lane .flag-name');

@@ -12,7 +12,7 @@ const crowdBinary = process.env.WEIR_CROWD;
 if (!crowdBinary) throw new Error('WEIR_CROWD has to name the crowd: go build -o /tmp/crowd ./browser/crowd');
 
 let browser;
-before(async () => { browser = await startBrowser(); }, { timeout: 60_000 });
+before(async () => { browser = await startBrowser(); }, { timeout: 300_000 });
 after(async () => { await browser?.close(); });
 
 const pause = (/** @type {number} */ ms) => new Promise((done) => { setTimeout(done, ms); });
@@ -91,7 +91,7 @@ test('pages of 2,000 topics, 20,000 partitions and 500 groups', { timeout: 300_0
   } finally { await t.close(); await weir.stop(); await crowd.stop(); }
 });
 
-test('a hundred open tabs, and the first paint', { timeout: 180_000 }, async () => {
+test('a hundred open tabs, and the first paint', { timeout: 300_000 }, async () => {
   const weir = await startWeir({ rate: 300 });
   const paths = ['/api/v1/live', '/api/v1/topics/bluesky-events/tail?rate=4', '/api/v1/topics/wikipedia-edits/tail?rate=4'];
   /** @type {import('node:http').ClientRequest[]} */

@@ -12,7 +12,7 @@ after(async () => { await browser?.close(); await weir?.stop(); });
 
 async function tab(path, f, options) {
   const t = await openTab(browser, weir.base, path, options);
-  t.page.setDefaultTimeout(30_000);
+  t.page.setDefaultTimeout(90_000);
   try {
     await f(t.page);
     assert.deepEqual(t.wrong, [], 'the browser complained');
@@ -91,7 +91,7 @@ test('the first occurrence of each term in a card is explained, on every page', 
   }
 });
 
-test('what is opened, asked for and reported is explained, too', { timeout: 120_000 }, async () => {
+test('what is opened, asked for and reported is explained, too', { timeout: 300_000 }, async () => {
   const terms = await theTerms();
   await tab('/topics', async (page) => {
     await page.click('button:has-text("Create a topic")');
@@ -114,7 +114,7 @@ test('what is opened, asked for and reported is explained, too', { timeout: 120_
   });
 });
 
-test('a dialog explains its terms: the card can be reached, and Escape closes only the card', { timeout: 60_000 }, async () => {
+test('a dialog explains its terms: the card can be reached, and Escape closes only the card', { timeout: 300_000 }, async () => {
   const terms = await theTerms();
   await tab('/brokers', async (page) => {
     await page.locator('.broker').first().locator('button:has-text("Kill…")').click();
@@ -136,7 +136,7 @@ test('a dialog explains its terms: the card can be reached, and Escape closes on
   });
 });
 
-test('live numbers change around an explained term: the focus stays, and nothing is marked anew', { timeout: 60_000 }, async () => {
+test('live numbers change around an explained term: the focus stays, and nothing is marked anew', { timeout: 300_000 }, async () => {
   await tab('/', async (page) => {
     const mark = page.locator('.stream[aria-label=bluesky] header [data-term]', { hasText: 'events' });
     await mark.focus();
@@ -155,7 +155,7 @@ test('live numbers change around an explained term: the focus stays, and nothing
   });
 });
 
-test('touch: a tap explains, a tap elsewhere closes; help for a field is behind a tap', { timeout: 60_000 }, async () => {
+test('touch: a tap explains, a tap elsewhere closes; help for a field is behind a tap', { timeout: 300_000 }, async () => {
   await tab('/', async (page) => {
     const card = page.locator('#term-card');
     await page.locator('.stage [data-term]', { hasText: 'Queue' }).first().tap();
@@ -175,7 +175,7 @@ test('touch: a tap explains, a tap elsewhere closes; help for a field is behind 
   await tab('/labs/backpressure', async (page) => { await page.locator('.field p').first().waitFor(); }, { viewport: { width: 1440, height: 900 } });
 });
 
-test('the keyboard stops at each term once on a page, and at each head of a column', { timeout: 60_000 }, async () => {
+test('the keyboard stops at each term once on a page, and at each head of a column', { timeout: 300_000 }, async () => {
   const terms = await theTerms();
   const id = new Map(terms.flatMap((t) => [t.term, ...t.also].map((n) => [n.toLowerCase(), t.id])));
   await tab('/topics/bluesky-events', async (page) => {

@@ -23,7 +23,7 @@ export const first = engine === 'apache' ? 1 : 0;
  * the pages of a cluster that runs already. More are flags of the command. Without data it takes the default
  * directory of its home.
  */
-export async function startWeir({ rate = 300, listen = '127.0.0.1:0', data = mkdtempSync(join(tmpdir(), 'weir-browser-')), home = data, engine: on = engine, kafka = '', more = /** @type {string[]} */ ([]), patience = on === 'apache' ? 240_000 : 60_000 } = {}) {
+export async function startWeir({ rate = 300, listen = '127.0.0.1:0', data = mkdtempSync(join(tmpdir(), 'weir-browser-')), home = data, engine: on = engine, kafka = '', more = /** @type {string[]} */ ([]), patience = on === 'apache' ? 600_000 : 180_000 } = {}) {
   const args = kafka ? ['ui', '--kafka', kafka] : ['up', '--source', 'simulated', '--rate', String(rate), '--ports', '0', '--engine', on];
   // The brokers' jars are fetched once, into the cache of whoever runs this.
   const cache = on === 'apache' ? { XDG_CACHE_HOME: process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), KAFKA_HOME: process.env.KAFKA_HOME, JAVA_HOME: process.env.JAVA_HOME } : {};
@@ -31,7 +31,7 @@ export async function startWeir({ rate = 300, listen = '127.0.0.1:0', data = mkd
   let said = '';
   const ended = new Promise((done) => { child.once('exit', done); });
   const base = await new Promise((done, fail) => {
-    const timer = setTimeout(() => fail(new Error(`no link to the pages within ${patience} ms:\n${said}`)), patience);
+    const timer = setTimeout(() => { child.kill('SIGTERM'); fail(new Error(`no link to the pages within ${patience} ms:\n${said}`)); }, patience);
     child.stderr.on('data', (b) => {
       said += b;
       const m = /http:\/\/[0-9.]+:\d+/.exec(said);
@@ -62,7 +62,7 @@ export async function startWeir({ rate = 300, listen = '127.0.0.1:0', data = mkd
 }
 
 /** Waits until a condition holds, and says which did not. */
-export async function until(what, condition, within = 60_000) {
+export async function until(what, condition, within = 120_000) {
   const end = Date.now() + within;
   let last;
   for (;;) {

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/cluster"
@@ -15,7 +18,7 @@ import (
 
 // banner says what runs, where, on what data, and what to try next. It goes to
 // standard error: standard output is for data. streams is empty for none.
-func (a *app) banner(n *node.Node, why, streams string) {
+func (a *app) banner(ctx context.Context, n *node.Node, why, streams string) {
 	s := a.stderr
 	s.Linef("%s", s.Paint(cli.Bold, "weir "+buildVersion().Version))
 	line := func(name, text string) { s.Linef("  %-9s %s", name, visible.Text(text)) }
@@ -41,6 +44,13 @@ func (a *app) banner(n *node.Node, why, streams string) {
 	}
 	line("topics", strings.Join(topics, ", "))
 	line("data", shortHome(n.Dir(), a.env))
+	if keeps := n.Keeps(); keeps != "" {
+		line("log", keeps)
+	}
+	now := time.Now()
+	for _, r := range n.Reach(ctx) {
+		line("", fmt.Sprintf("%s reaches back to %s (%s), %s", r.Topic, r.First.Local().Format("2006-01-02 15:04"), cli.AgoText(r.First, now), limitText(r.Limit)))
+	}
 	if n.Mode == node.Simulated {
 		text := "SIMULATED events, generated locally"
 		if why != "" {

@@ -16,7 +16,8 @@ import (
 
 // testPrefix begins the variables that only tests set; they are not checked
 // against the flags. WEIR_TEST_CRASH=point[:n] kills the process with SIGKILL
-// when it passes a named crash point for the nth time (see internal/crash).
+// when it passes a named crash point for the nth time (see internal/crash). With
+// WEIR_TEST_ARCHIVE=n the embedded brokers archive all but n batches of a partition at once.
 const testPrefix = "WEIR_TEST_"
 
 // Passwords have no flags, because everybody on a machine can see arguments. The variables hold

@@ -143,6 +143,9 @@ func statusText(s node.Status) string {
 	if s.Capacity > 0 {
 		text += fmt.Sprintf("  queue %3d%%", (100*s.Queued+s.Capacity-1)/s.Capacity)
 	}
+	if s.P99 > 0 {
+		text += fmt.Sprintf("  p50/p99 %d/%d ms", s.P50.Round(time.Millisecond).Milliseconds(), s.P99.Round(time.Millisecond).Milliseconds())
+	}
 	switch {
 	case s.State == "":
 	case s.Trouble:

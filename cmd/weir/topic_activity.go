@@ -60,3 +60,22 @@ func agoOrNone(t, now time.Time) string {
 	}
 	return cli.AgoText(t, now)
 }
+
+// limitText says what keeps a log from reaching further back.
+func limitText(l inspect.Limit) string {
+	switch l.By {
+	case inspect.ByNothing:
+		return "nothing deleted yet"
+	case inspect.ByTime:
+		return "limited by retention.ms, " + cli.DurationText(time.Duration(l.Value)*time.Millisecond)
+	case inspect.ByBytes:
+		return "limited by retention.bytes, " + cli.SizeText(l.Value) + " a partition"
+	case inspect.ByPolicy:
+		return "limited by cleanup.policy, compact"
+	case inspect.ByLogSize:
+		return "limited by --log-size, " + cli.SizeText(l.Value)
+	case inspect.BySomebody:
+		return "older records were deleted"
+	}
+	return "limits unknown"
+}

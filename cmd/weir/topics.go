@@ -68,7 +68,7 @@ func (a *app) printTopic(d inspect.TopicDetail) error {
 	}
 	return a.writeOne(d, func() string {
 		now := time.Now()
-		return fmt.Sprintf("%s: %s messages, %s, first record %s, last record %s", visible.Text(d.Name), cli.Thousands(d.Messages),
-			cli.SizeOrUnknown(d.Bytes), agoOrNone(d.FirstRecord, now), agoOrNone(d.LastRecord, now))
+		return fmt.Sprintf("%s: %s messages, %s, first record %s (%s), last record %s", visible.Text(d.Name), cli.Thousands(d.Messages),
+			cli.SizeOrUnknown(d.Bytes), agoOrNone(d.FirstRecord, now), limitText(d.Limit), agoOrNone(d.LastRecord, now))
 	}, partitions, groups, settings)
 }

@@ -95,7 +95,7 @@ func (e *engineFlags) run(ctx context.Context, _ []string) error {
 	cfg := node.Config{Command: e.command, Engine: e.engine, Ports: &e.ports, Keep: e.keep, Listen: &e.listen, Streams: &e.streams.Streams,
 		Pace: e.streams.pace, Ingest: e.sources, Count: e.sources}
 	return a.runNode(ctx, t, cfg, func(n *node.Node) {
-		a.banner(n, why, streams)
+		a.banner(ctx, n, why, streams)
 		a.tryNext(e.next...)
 	}, after)
 }

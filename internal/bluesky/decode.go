@@ -339,9 +339,15 @@ func operation(t jsonscan.Text) string {
 // valid JSON, event.MalformedKind. It is safe for concurrent use.
 func Classify(value []byte) (kind string) {
 	var d Decoder
-	f := &d.frame
+	if d.read(value) != nil {
+		return event.MalformedKind
+	}
+	return d.frame.counts()
+}
+
+// counts returns what Classify does of a frame that was read.
+func (f *frame) counts() string {
 	switch {
-	case d.read(value) != nil:
 	case !f.commit.operation.Empty():
 		return operation(f.commit.operation)
 	case f.kind.Is("account"):
@@ -350,6 +356,18 @@ func Classify(value []byte) (kind string) {
 		return "identity"
 	}
 	return event.MalformedKind
+}
+
+// Examine returns of a value what Classify does, and the identity that Identify returns, nil
+// where it is not ok, and reads it once for both.
+func (d *Decoder) Examine(b *event.Batch, value []byte) (kind string, id []byte) {
+	if d.read(value) != nil {
+		return event.MalformedKind, nil
+	}
+	if ev, err := d.event(b, value); err == nil && ev.Route != event.Reject {
+		id = ev.ID
+	}
+	return d.frame.counts(), id
 }
 
 // Locate returns the position right after a stored event, made of its value and of the

@@ -47,6 +47,9 @@ func decodeOne(d *Decoder, frame []byte) (o outcome, detail error, err error) {
 		return o, detail, fmt.Errorf("%d events", len(b.Events))
 	}
 	id, timeUS, ok := d.Identify(b, mine)
+	if kind, again := d.Examine(b, mine); kind != o.classifiedKind || !bytes.Equal(again, id) {
+		return o, detail, fmt.Errorf("examined as %q with identity %q, apart as %q with %q", kind, again, o.classifiedKind, id)
+	}
 	if detail != nil || b.Events[0].Route == event.Reject {
 		if ok {
 			return o, detail, fmt.Errorf("identity %q of what has none", id)

@@ -21,6 +21,9 @@ const (
 	Apache   = "apache"
 )
 
+// DefaultLogSize is the most bytes of log that embedded brokers keep unless --log-size says another.
+const DefaultLogSize = local.DefaultLogSize
+
 // Size is the number of brokers of every engine.
 const Size = embedded.Size
 

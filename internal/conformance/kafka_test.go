@@ -222,6 +222,7 @@ func detail(t *testing.T, topic string, part int32) kadm.PartitionDetail {
 // offsets returns where a partition's log begins, and its high watermark.
 func offsets(t *testing.T, topic string, part int32) (start, end int64) {
 	t.Helper()
+	archive(t)
 	eventually(t, func() string { // a leader that has just moved does not know yet
 		s, err := adm.ListStartOffsets(testCtx(t), topic)
 		if err = errors.Join(err, s.Error()); err != nil {
@@ -255,9 +256,39 @@ const (
 	committed   isolation = 1
 )
 
+// enforce lets embedded brokers archive now.
+func enforce(t *testing.T) {
+	t.Helper()
+	if e, ok := kafka.(interface{ Enforce(context.Context) error }); ok {
+		if err := e.Enforce(testCtx(t)); err != nil {
+			t.Errorf("archive: %v", err)
+		}
+	}
+}
+
+// archive lets brokers archive before something is read, where they archive everything.
+func archive(t *testing.T) {
+	t.Helper()
+	if archives() {
+		enforce(t)
+	}
+}
+
+// consume polls a consumer until it has so many records, or an error. A broker may answer with
+// fewer records than there are.
+func consume(t *testing.T, cl *kgo.Client, n int) (all []*kgo.Record, err error) {
+	t.Helper()
+	for ctx := testCtx(t); len(all) < n && err == nil; {
+		fs := cl.PollFetches(ctx)
+		all, err = append(all, fs.Records()...), fs.Err()
+	}
+	return all, err
+}
+
 // fetch asks a broker once for records of a partition.
 func fetch(t *testing.T, broker int32, topic string, part int32, from int64, iso isolation, change ...func(*kmsg.FetchRequest)) kmsg.FetchResponseTopicPartition {
 	t.Helper()
+	archive(t)
 	req := kmsg.NewPtrFetchRequest()
 	req.MaxWaitMillis, req.MinBytes, req.MaxBytes = 0, 0, 16<<20
 	req.IsolationLevel, req.SessionEpoch = int8(iso), -1

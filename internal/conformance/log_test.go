@@ -58,16 +58,16 @@ func TestConsumerOutOfRange(t *testing.T) {
 	if err := trim(t, top, 1); err != nil {
 		t.Fatal(err)
 	}
-	at := func(opts ...kgo.Opt) kgo.Fetches {
-		cl := client(t, append(opts, kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{top: {0: kgo.NewOffset().At(0)}}))...)
-		return cl.PollFetches(testCtx(t))
+	at := func(opts ...kgo.Opt) ([]*kgo.Record, error) {
+		return consume(t, client(t, append(opts, kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{top: {0: kgo.NewOffset().At(0)}}))...), 2)
 	}
-	fs := at(kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
-	if err := fs.Err(); err != nil {
+	rs, err := at(kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	if err != nil {
 		t.Fatal(err)
 	}
-	equal(t, "records after a reset to the start", show(fs.Records()), "1=b 2=c")
-	failed(t, "without a policy", at(kgo.ConsumeResetOffset(kgo.NoResetOffset())).Err(), kerr.OffsetOutOfRange)
+	equal(t, "records after a reset to the start", show(rs), "1=b 2=c")
+	_, err = at(kgo.ConsumeResetOffset(kgo.NoResetOffset()))
+	failed(t, "without a policy", err, kerr.OffsetOutOfRange)
 }
 
 // DeleteRecords moves the log start offset, up to the high watermark, never back

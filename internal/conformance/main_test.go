@@ -101,11 +101,19 @@ func open(dir string) (cluster.Engine, error) {
 	if err != nil && name == cluster.Apache {
 		return nil, err
 	}
-	return cluster.Open(context.Background(), name, cluster.Config{
+	cfg := cluster.Config{
 		Dir: dir, CheckEvery: 100 * time.Millisecond, Cache: filepath.Join(cache, "weir"), Home: os.Getenv("KAFKA_HOME"),
 		Properties: properties, Bound: true, Progress: func(s string) { fmt.Fprintln(os.Stderr, s) },
-	})
+	}
+	cfg.HotBatches = 50
+	if os.Getenv("WEIR_TEST_ARCHIVE") != "" {
+		cfg.CheckEvery, cfg.HotBatches = 10*time.Millisecond, 1
+	}
+	return cluster.Open(context.Background(), name, cfg)
 }
+
+// archives reports whether the embedded brokers archive every record as soon as they can.
+func archives() bool { return os.Getenv("WEIR_TEST_ARCHIVE") != "" && kafka.Name() == cluster.Embedded }
 
 // brokerSettings make both engines do within a test what they otherwise do within
 // minutes. They change when something happens, not what.

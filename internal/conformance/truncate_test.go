@@ -96,8 +96,11 @@ func TestDeleteRecordsInsideABatch(t *testing.T) {
 	top := topic(t, 1)
 	code(t, "produce", send(t, top, 0, batch{id: -1, epoch: -1, sequence: -1, values: []string{"a", "b", "c", "d"}}.bytes()).ErrorCode, nil)
 	answered(t, "delete two of four", trim(t, top, 2), nil)
-	cl := client(t, kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{top: {0: kgo.NewOffset().AtStart()}}))
-	equal(t, "consumed", show(cl.PollFetches(testCtx(t)).Records()), "2=c 3=d")
+	rs, err := consume(t, client(t, kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{top: {0: kgo.NewOffset().AtStart()}})), 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "consumed", show(rs), "2=c 3=d")
 	if at, _ := listed(t, top, 0); at < 2 {
 		t.Errorf("the first offset from the beginning of time on is %d, want 2 or later", at)
 	}
@@ -179,14 +182,19 @@ func TestResetBeyondTheEnd(t *testing.T) {
 	answered(t, "commit beyond the end", commitAt(t, group, top, 100, ""), nil)
 	got, _ := position(t, group, top, false)
 	equal(t, "committed offset", got, 100)
-	poll := func(reset kgo.Offset) kgo.Fetches {
+	poll := func(reset kgo.Offset) ([]*kgo.Record, error) {
 		t.Helper()
 		cl := client(t, kgo.ConsumerGroup(group), kgo.ConsumeTopics(top), kgo.DisableAutoCommit(), kgo.ConsumeResetOffset(reset))
 		defer cl.Close()
-		return cl.PollFetches(testCtx(t))
+		return consume(t, cl, 3)
 	}
-	failed(t, "without a reset policy", poll(kgo.NoResetOffset()).Err(), kerr.OffsetOutOfRange)
-	equal(t, "reset to the earliest", show(poll(kgo.NewOffset().AtStart()).Records()), "0=a 1=b 2=c")
+	_, err = poll(kgo.NoResetOffset())
+	failed(t, "without a reset policy", err, kerr.OffsetOutOfRange)
+	rs, err := poll(kgo.NewOffset().AtStart())
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "reset to the earliest", show(rs), "0=a 1=b 2=c")
 	got, _ = position(t, group, top, false)
 	equal(t, "committed offset after reads without a commit", got, 100)
 }

@@ -19,7 +19,8 @@ type Batch struct {
 	// Host is the server that sent the events; empty where it is the Cursor's. After a
 	// change of servers the Cursor stays the old one's until the overlap is seen.
 	Host string
-	// Received is when the first event's bytes had arrived.
+	// Received is when the bytes of the events without a time of their own had arrived;
+	// zero means not known.
 	Received time.Time
 
 	buf   []byte // the piece in use: len is what is taken
@@ -96,14 +97,26 @@ func (b *Batch) Append(other *Batch) {
 		}
 		return b.Copy(p)
 	}
+	if len(b.Events) == 0 && b.Received.IsZero() {
+		b.Received = other.Received
+	}
 	for _, e := range other.Events {
+		if !other.Received.Equal(b.Received) {
+			e.ReceivedUS = other.ReceivedUS(&e)
+		}
 		e.Key, e.Value, e.ID = own(e.Key), own(e.Value), own(e.ID)
 		*b.Add() = e
 	}
 	b.Cursor = other.Cursor
-	if b.Received.IsZero() {
-		b.Received = other.Received
+}
+
+// ReceivedUS returns when the bytes of one of the batch's events had arrived, in Unix
+// microseconds; 0 means not known.
+func (b *Batch) ReceivedUS(e *Event) int64 {
+	if e.ReceivedUS != 0 || b.Received.IsZero() {
+		return e.ReceivedUS
 	}
+	return b.Received.UnixMicro()
 }
 
 // AddReject appends a Reject. head is a view into the batch or memory that the

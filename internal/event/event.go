@@ -102,6 +102,9 @@ type Event struct {
 	Size int64
 	// Detail says in words why a Reject was rejected, without upstream's bytes.
 	Detail string
+	// ReceivedUS is when the event's bytes had arrived, in Unix microseconds, where that
+	// is not its batch's Received; 0 means that it is.
+	ReceivedUS int64
 	// Sum and Hash are the ingester's, of ID and of Key; without a Sum there are neither.
 	Sum  [2]uint64
 	Hash int32

@@ -108,6 +108,12 @@ func TestCommitThatFails(t *testing.T) {
 				}
 				w.verify(src, 500)
 				s := r.Stats()
+				if s.Events != 479 || s.Rejects != 10 { // what was not committed does not count
+					t.Errorf("%d events and %d rejects are said to be committed", s.Events, s.Rejects)
+				}
+				if s.Restarts > 0 && !strings.Contains(s.LastError, e.Message) {
+					t.Errorf("the last error is %q, want %s", s.LastError, e.Message)
+				}
 				if !kerr.IsRetriable(e) && e != kerr.ConcurrentTransactions && (s.Restarts == 0 || s.LastError == "") {
 					t.Errorf("a failed commit went unnoticed: %d restarts, %q", s.Restarts, s.LastError)
 				}

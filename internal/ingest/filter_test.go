@@ -30,10 +30,11 @@ func TestFilterForgetsByUpstreamsClock(t *testing.T) {
 func TestFilterClockDoesNotGoBack(t *testing.T) {
 	f := newFilter(10*time.Second, 1000)
 	f.advance(100e6)
-	f.fresh(id(1))
 	f.advance(50e6) // a reconnect starts before the last position
-	f.fresh(id(2))
+	f.fresh(id(1))
 	f.advance(105e6)
+	f.fresh(id(2))
+	f.advance(106e6)
 	if f.fresh(id(1)) || f.fresh(id(2)) {
 		t.Error("forgot what is within the window")
 	}

@@ -50,7 +50,14 @@ func TestReconnectsDropWhatComesAgain(t *testing.T) {
 func TestOneBatchLongerThanTheWindow(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		src := &script{n: 3000, size: 256, margin: 50, cut: 700, window: 100 * time.Millisecond}
-		r := w.run(w.ingester(src))
+		cfg := w.config(src)
+		cfg.MaxEvents = 1 // so that the filter keeps nothing for the sake of what is not committed
+		i, err := ingest.New(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		i.Forget(1<<20, 1)
+		r := w.run(i)
 		r.drain(t, 3000)
 		w.verify(src, 3000)
 		if s := r.Stats(); s.Duplicates == 0 || src.streams < 5 {
@@ -341,40 +348,59 @@ func TestDuplicatesAloneWriteNothing(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		src := &script{n: 300, size: 10}
 		w.run(w.ingester(src)).drain(t, 300)
-		again := &script{n: 300, size: 10, margin: 300, pause: 100 * time.Millisecond,
+		again := &script{n: 300, size: 10, margin: 300, pause: time.Second,
 			item: func(n int) item { it := plain(n); it.us = epoch; return it }}
-		r := w.run(w.ingester(again))
+		i, lowest := w.ingester(again), int64(300)
+		hook(t, func(point string) {
+			if point == "ingest: accounted" {
+				lowest = min(lowest, i.Stats().Cursor.Seq)
+			}
+		})
+		r := w.run(i)
 		until(t, "everything came again", func() bool { return r.Stats().Duplicates == 293 })
 		time.Sleep(time.Minute)
 		s := r.Stats()
 		if s.Commits > 3 || s.Gaps > 1 {
 			t.Errorf("%d transactions, %d gaps for nothing new", s.Commits, s.Gaps)
 		}
-		if s.Cursor.Seq != 300 {
-			t.Errorf("the cursor went back to %d", s.Cursor.Seq)
+		if s.Cursor.Seq != 300 || lowest != 300 {
+			t.Errorf("the committed cursor went back to %d, and is at %d", lowest, s.Cursor.Seq)
 		}
 		r.stop(t)
 	})
 }
 
-// TestCanariesMoveTheCursor has a stream that ends with nothing to store.
+// TestCanariesMoveTheCursor has a stream that brings nothing to store any more, for half a minute
+// or a while longer. Such events are not worth a transaction each, and the committed
+// cursor follows them all the same, also when nothing comes at all.
 func TestCanariesMoveTheCursor(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
-		src := &script{n: 50, size: 1, item: func(n int) item {
-			it := plain(n)
-			if n >= 20 {
-				it.route = event.Skip
-			}
-			return it
-		}}
-		r := w.run(w.ingester(src))
-		start := time.Now()
-		r.drain(t, 50)
-		if d := time.Since(start); d > 15*time.Second || r.Stats().Commits > 10 {
-			t.Errorf("took %v and %d transactions", d, r.Stats().Commits)
-		}
-		w.verify(src, 50)
-	})
+	for _, n := range []int{50, 200} {
+		t.Run(fmt.Sprint(n-20, " canaries"), func(t *testing.T) {
+			bubble(t, func(t *testing.T, w *world) {
+				const pause, idle = 200 * time.Millisecond, 10 * time.Second
+				src := &script{n: n, size: 1, pause: pause, item: func(n int) item {
+					it := plain(n)
+					if n >= 20 {
+						it.route = event.Skip
+					}
+					return it
+				}}
+				r := w.run(w.ingester(src))
+				start := time.Now()
+				r.drain(t, n)
+				took, quiet := time.Since(start), time.Duration(n-20)*pause
+				if took > 20*pause+quiet+idle+time.Second {
+					t.Errorf("the cursor is behind the last canary after %v", took)
+				}
+				// The claim, the twenty events, and one each ten seconds.
+				most := 1 + 20 + int64(quiet/idle) + 1
+				if c := r.Stats().Commits; c > most || c < most-1 {
+					t.Errorf("%d transactions, want %d", c, most)
+				}
+				w.verify(src, n)
+			})
+		})
+	}
 }
 
 // TestForeignRecordsAreNoReasonToDrop has another program write the same events

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -167,5 +168,27 @@ func TestLargestEventsPass(t *testing.T) {
 		}
 		w.run(i).drain(t, 5)
 		w.verify(src, 5)
+	})
+}
+
+// TestArrivalOfEachEvent has single events wait together for a commit: each record says when
+// its own event had arrived, and the statistics count from there.
+func TestArrivalOfEachEvent(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		src := &script{n: 1000, size: 1, pause: time.Millisecond}
+		start := time.Now()
+		r := w.run(w.ingester(src))
+		r.drain(t, 1000)
+		of := map[string]int{}
+		for n := range src.n {
+			of[src.at(n).value] = n
+		}
+		for _, r := range w.read() {
+			us, err := strconv.ParseInt(header(r.rec, "received"), 10, 64)
+			if n := of[r.value]; err != nil || us < start.Add(time.Duration(n+1)*time.Millisecond).UnixMicro() ||
+				n > 0 && us >= start.Add(time.Duration(n+2)*time.Millisecond+time.Second).UnixMicro() {
+				t.Errorf("event %d was received at %d, its source sent it at %d", n, us, start.Add(time.Duration(n+1)*time.Millisecond).UnixMicro())
+			}
+		}
 	})
 }

@@ -47,7 +47,9 @@ type transaction struct {
 
 	host      string
 	hostBytes []byte
-	received  []byte // of the batch in hand, as text
+	// When the event in hand had arrived: Unix microseconds, and as text.
+	receivedUS int64
+	received   []byte
 
 	events int   // taken from the queue
 	bytes  int64 // of them
@@ -124,11 +126,6 @@ func (t *transaction) add(ctx context.Context, b *event.Batch) error {
 	if host := cmp.Or(b.Host, b.Cursor.Host); t.host != host || t.hostBytes == nil {
 		t.host, t.hostBytes = host, []byte(host)
 	}
-	received := b.Received
-	if received.IsZero() {
-		received = t.now
-	}
-	t.received = t.digits(received.UnixMicro())
 	// What came before this batch decides what is late: a quiet stream's batch can span hours.
 	t.s.late = t.s.filter.newest - t.s.filter.window/2
 	t.s.filter.tick(b.Cursor.TimeUS)
@@ -136,6 +133,7 @@ func (t *transaction) add(ctx context.Context, b *event.Batch) error {
 	t.s.hashAll(b.Events)
 	t.s.filter.touch(b.Events)
 	for i := range b.Events {
+		t.arrived(b.ReceivedUS(&b.Events[i]))
 		if err := t.event(ctx, &b.Events[i]); err != nil {
 			return err
 		}
@@ -147,6 +145,16 @@ func (t *transaction) add(ctx context.Context, b *event.Batch) error {
 		t.move(&b.Cursor)
 	}
 	return nil
+}
+
+// arrived makes us the time of arrival of the next event, in Unix microseconds; 0 means now.
+func (t *transaction) arrived(us int64) {
+	if us == 0 {
+		us = t.now.UnixMicro()
+	}
+	if t.received == nil || us != t.receivedUS {
+		t.receivedUS, t.received = us, t.digits(us)
+	}
 }
 
 // move makes c the position to commit. What is delivered again after a reconnect
@@ -425,8 +433,10 @@ func (t *transaction) account() {
 	s.LastCommit = now
 	s.Cursor, s.Forgotten, s.Total = t.at, t.early, t.total
 	for _, b := range t.batches {
-		if !b.Received.IsZero() {
-			s.Latency.Add(now.Sub(b.Received), int64(len(b.Events)))
+		for i := range b.Events {
+			if us := b.ReceivedUS(&b.Events[i]); us != 0 {
+				s.Latency.Add(now.Sub(time.UnixMicro(us)), 1)
+			}
 		}
 	}
 }

@@ -39,6 +39,8 @@ type BrokerList struct {
 	// Note is the overlay's, and Warnings what could not be found out.
 	Note     string   `json:"note,omitempty"`
 	Warnings []string `json:"warnings,omitempty"`
+	// LogSize is the overlay's.
+	LogSize int64 `json:"log_size,omitempty"`
 }
 
 // Setting is one configuration entry of a broker or topic.
@@ -67,7 +69,7 @@ func (i *Inspector) BrokersAndSizes(ctx context.Context) (_ BrokerList, _ map[st
 		return BrokerList{}, nil, err
 	}
 	over, sizes, warnings := i.overlayAndSizes(ctx, meta)
-	list := BrokerList{Cluster: meta.Cluster, Note: over.Note, Warnings: warnings}
+	list := BrokerList{Cluster: meta.Cluster, Note: over.Note, Warnings: warnings, LogSize: over.LogSize}
 	for _, d := range meta.Brokers {
 		b := Broker{ID: d.NodeID, Address: net.JoinHostPort(d.Host, strconv.Itoa(int(d.Port))), Controller: d.NodeID == meta.Controller, Alive: true, Bytes: Unknown}
 		if d.Rack != nil {

@@ -90,7 +90,7 @@ func TestTopics(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(d.Warnings) > 0 || d.Messages != 5 || d.FirstRecord.IsZero() || d.FirstRecord.After(d.LastRecord) || !d.LastRecord.Equal(epoch.Add(9*time.Millisecond)) {
+	if len(d.Warnings) > 0 || d.Messages != 5 || d.FirstRecord.IsZero() || d.FirstRecord.After(d.LastRecord) || !d.LastRecord.Equal(epoch.Add(9*time.Millisecond)) || d.Limit.By != inspect.ByTime {
 		t.Errorf("%+v", d)
 	}
 	low, high := []int64{1, 0, 0}, []int64{2, 1, 3}

@@ -61,7 +61,7 @@ func TestGaps(t *testing.T) {
 func TestGapText(t *testing.T) {
 	for want, g := range map[string]inspect.Gap{
 		"offset 2 holds no message: 1 transaction marker": {First: 2, Last: 2, Markers: 1},
-		"offsets 2-9 hold no messages: 2 transaction markers, 1 record of an aborted transaction, 5 records that are no longer in the log (compaction)": {First: 2, Last: 9, Markers: 2, Aborted: 1, Missing: 5},
+		"offsets 2-9 hold no messages: 2 transaction markers, 1 record of an aborted transaction, 5 offsets whose records or transaction markers are no longer in the log (compacted or archived)": {First: 2, Last: 9, Markers: 2, Aborted: 1, Missing: 5},
 	} {
 		if got := fmt.Sprint(g); got != want {
 			t.Errorf("%q, want %q", got, want)

@@ -79,6 +79,8 @@ type Overlay struct {
 	// Note is shown beside brokers and replicas, such as that replication is
 	// simulated.
 	Note string
+	// LogSize is the most bytes that all logs may take together, 0 for no such limit.
+	LogSize int64
 }
 
 // Inspector asks one cluster. It is safe for concurrent use.

@@ -20,13 +20,20 @@ const (
 	// fetchBudget is how many bytes the fetches of all partitions together ask for at
 	// a time; up to three of a partition are held.
 	fetchBudget = 16 << 20
+	// leastFetch is the least that a fetch asks for, and usualMessage what a message usually takes.
+	leastFetch   = 64 << 10
+	usualMessage = 4 << 10
 	// mergeReads is how many partitions are waited for at once.
 	mergeReads = 4
 )
 
-// readerFor returns a reader whose fetches stay within the budget for n partitions.
+// readerFor returns a reader whose fetches stay within the budget for n partitions, and bring
+// little where few messages are wanted: what else they bring is decompressed for nothing.
 func (r *reading) readerFor(n int) *scan.Reader {
-	size := min(scan.DefaultFetchBytes, max(64<<10, fetchBudget/max(1, n)))
+	size := min(scan.DefaultFetchBytes, max(leastFetch, fetchBudget/max(1, n)))
+	if few := r.q.MaxMessages; few > 0 && few < scan.DefaultFetchBytes/usualMessage && r.q.Filter == nil && !r.backward {
+		size = min(size, max(leastFetch, int(few)*usualMessage))
+	}
 	return scan.New(r.i.cfg.Client, scan.Options{Uncommitted: r.q.Uncommitted, Gaps: r.gaps(), FetchBytes: int32(size)})
 }
 

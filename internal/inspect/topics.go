@@ -64,6 +64,8 @@ type TopicDetail struct {
 	Groups []TopicGroup `json:"groups"`
 	// FirstRecord is the timestamp of the oldest first message of its partitions, zero where there is none.
 	FirstRecord time.Time `json:"first_record,omitzero"`
+	// Limit is what keeps it from reaching further back.
+	Limit Limit `json:"limit"`
 	// LastRecord is the timestamp of the newest message, zero where there is none.
 	LastRecord time.Time `json:"last_record,omitzero"`
 	// Protected says why weir does not truncate or delete the topic, nor adds partitions; empty where
@@ -146,7 +148,7 @@ func (i *Inspector) topic(ctx context.Context, name string, groups bool) (TopicD
 		at       bounds
 		over     Overlay
 		sizes    logBytes
-		warnings [4][]string
+		warnings [5][]string
 		detail   = TopicDetail{Groups: []TopicGroup{}}
 		all      sync.WaitGroup
 	)
@@ -158,12 +160,16 @@ func (i *Inspector) topic(ctx context.Context, name string, groups bool) (TopicD
 		})
 	}
 	all.Go(func() { at = i.bounds(ctx, meta, LogStarts, LogEnds, LastStable) })
-	all.Go(func() { detail.FirstRecord = i.firstRecord(ctx, meta) })
 	all.Go(func() { over, sizes, warnings[0] = i.overlayAndSizes(ctx, meta) })
 	ask(1, func() (err error) { detail.Config, err = i.topicConfig(ctx, name); return err })
 	ask(2, func() (err error) { detail.LastRecord, err = i.lastRecord(ctx, name); return err })
+	ask(3, func() (err error) {
+		r, err := i.reach(ctx, meta, name, time.Now())
+		detail.FirstRecord, detail.Limit = r.First, r.Limit
+		return err
+	})
 	if groups {
-		ask(3, func() (err error) { detail.Groups, err = i.topicGroups(ctx, name); return err })
+		ask(4, func() (err error) { detail.Groups, err = i.topicGroups(ctx, name); return err })
 	}
 	all.Wait()
 	detail.Topic, detail.Note = topic(d, at, sizes), over.Note
@@ -175,16 +181,6 @@ func (i *Inspector) topic(ctx context.Context, name string, groups bool) (TopicD
 	}
 	detail.Warnings = slices.Concat(warnings[:]...)
 	return detail, nil
-}
-
-// firstRecord returns the time of the oldest first message of the partitions that answer.
-func (i *Inspector) firstRecord(ctx context.Context, meta kadm.Metadata) (oldest time.Time) {
-	i.Offsets(ctx, meta, FirstRecords).Each(func(o kadm.ListedOffset) {
-		if at := time.UnixMilli(o.Timestamp).UTC(); o.Err == nil && o.Timestamp > 0 && (oldest.IsZero() || at.Before(oldest)) {
-			oldest = at
-		}
-	})
-	return oldest
 }
 
 // Exists returns ErrNoTopic for a name that no topic has.

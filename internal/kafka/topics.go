@@ -37,8 +37,8 @@ const (
 	HeaderKind = "kind" // what is counted; of a dead letter the reason
 	HeaderSeq  = "seq"  // decimal, dense from 0 per source and topic
 	HeaderHost = "host" // upstream's host:port
-	// HeaderReceived is when the first bytes of the event's batch had arrived at the
-	// socket: decimal Unix microseconds, by the clock of the machine that ingests.
+	// HeaderReceived is when the event's bytes had arrived at the socket: decimal Unix
+	// microseconds, by the clock of the machine that ingests.
 	HeaderReceived = "received"
 
 	HeaderSource = "source" // bluesky or wikipedia

@@ -4,6 +4,7 @@ package latency
 
 import (
 	"math/bits"
+	"slices"
 	"time"
 )
 
@@ -97,4 +98,34 @@ func (h *Histogram) Quantile(q float64) time.Duration {
 		return low + time.Duration(rank/float64(c)*float64(Bound(n)-low))
 	}
 	return 0
+}
+
+// What a Window shows is of the last windowTime; a snapshot is kept every windowStep.
+const (
+	windowTime = 10 * time.Second
+	windowStep = time.Second
+)
+
+// Window turns a histogram that only grows into that of the last ten seconds. Its zero value
+// is ready. It is not safe for concurrent use.
+type Window struct{ past []snapshot } // the oldest first
+
+type snapshot struct {
+	at time.Time
+	Histogram
+}
+
+// Recent returns what h, which holds everything by now, counted within the window.
+func (w *Window) Recent(now time.Time, h *Histogram) Histogram {
+	for len(w.past) > 1 && now.Sub(w.past[0].at) > windowTime {
+		w.past = slices.Delete(w.past, 0, 1)
+	}
+	var before Histogram
+	if len(w.past) > 0 {
+		before = w.past[0].Histogram
+	}
+	if n := len(w.past); n == 0 || now.Sub(w.past[n-1].at) >= windowStep {
+		w.past = append(w.past, snapshot{now, *h})
+	}
+	return h.Since(&before)
 }

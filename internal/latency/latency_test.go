@@ -74,3 +74,27 @@ func TestEdges(t *testing.T) {
 		t.Errorf("the sum is %v", big.Seconds)
 	}
 }
+
+// A window forgets what is older than ten seconds, and begins anew with a histogram that does.
+func TestWindow(t *testing.T) {
+	var w Window
+	var h Histogram
+	now := time.Unix(1000, 0)
+	count := func(n, want int64) {
+		t.Helper()
+		h.Add(time.Millisecond, n)
+		if got := w.Recent(now, &h).Count; got != want {
+			t.Errorf("at %v: %d in the window, want %d", now.Unix(), got, want)
+		}
+		now = now.Add(time.Second)
+	}
+	count(5, 5)
+	for i := range int64(10) {
+		count(1, i+1) // since the first look, which stood before the window
+	}
+	for range 5 {
+		count(1, 10)
+	}
+	h = Histogram{}
+	count(2, 2)
+}

@@ -1,12 +1,15 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"runtime"
 	"slices"
+	"strconv"
+	"time"
 
 	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/cluster"
@@ -23,6 +26,7 @@ func (n *Node) overlay() func(context.Context) (inspect.Overlay, error) {
 		o := inspect.Overlay{Alive: make(map[int32]bool), Addresses: make(map[int32]string), PIDs: make(map[int32]int), Reasons: make(map[int32]string)}
 		if n.brokers.Name() == cluster.Embedded {
 			o.Note = "replication is simulated: the brokers share one copy of the data on this disk"
+			o.LogSize = int64(cmp.Or(n.cfg.Keep.Size, cluster.DefaultLogSize))
 		}
 		if fault := n.brokers.Fault(); fault != nil {
 			o.Note = fault.Error()
@@ -56,6 +60,12 @@ func (n *Node) openBrokers(ctx context.Context, addrs []string) (err error) {
 		if cfg.Cache, err = CacheDir(n.cfg.Env, runtime.GOOS); err != nil {
 			return err
 		}
+	}
+	if hot := n.cfg.Env["WEIR_TEST_ARCHIVE"]; hot != "" {
+		if cfg.HotBatches, err = strconv.ParseInt(hot, 10, 64); err != nil {
+			return fmt.Errorf("WEIR_TEST_ARCHIVE: %w", err)
+		}
+		cfg.CheckEvery = 20 * time.Millisecond
 	}
 	e, err := cluster.Open(ctx, n.cfg.Engine, cfg)
 	if taken := (*cluster.PortError)(nil); errors.As(err, &taken) && !n.cfg.Ports.Given {

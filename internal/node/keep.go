@@ -1,6 +1,8 @@
 package node
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -10,6 +12,7 @@ import (
 
 	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/cluster"
+	"github.com/weir-project/weir/internal/inspect"
 )
 
 // Keep says how much of the log the brokers keep. Zero values are the brokers' own.
@@ -23,6 +26,43 @@ const (
 	leastTime = 10 * time.Minute
 	leastSize = 64 << 20
 )
+
+// Keeps says how much of the log the brokers of this process keep; empty with an existing cluster.
+func (n *Node) Keeps() string {
+	keep := cli.DurationText(cmp.Or(n.cfg.Keep.Time, 7*24*time.Hour))
+	switch n.BrokerEngine() {
+	case cluster.Embedded:
+		size := cli.SizeText(int64(cmp.Or(n.cfg.Keep.Size, cluster.DefaultLogSize)))
+		return fmt.Sprintf("keeps %s of records, at most %s in all (--retention, --log-size)", keep, size)
+	case cluster.Apache:
+		return fmt.Sprintf("keeps %s of records (--retention)", keep)
+	}
+	return ""
+}
+
+// Reach is how far back a topic reaches.
+type Reach struct {
+	Topic string
+	inspect.Reach
+}
+
+// Reach returns how far back the topics of the streams reach that have records. It leaves
+// out what does not answer within seconds.
+func (n *Node) Reach(ctx context.Context) (all []Reach) {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	insp, cl, err := n.OpenInspector(ctx, impatient()...)
+	if err != nil {
+		return nil
+	}
+	defer cl.Close()
+	for _, s := range Sources {
+		if r, err := insp.Reach(ctx, s.Topic, time.Now()); err == nil && !r.First.IsZero() {
+			all = append(all, Reach{s.Topic, r})
+		}
+	}
+	return all
+}
 
 // Check refuses what the brokers cannot do. kafkaFrom names an existing cluster, and timeFrom
 // and sizeFrom what was given, each empty for none.

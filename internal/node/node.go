@@ -19,6 +19,7 @@ import (
 	"github.com/weir-project/weir/internal/cluster"
 	"github.com/weir-project/weir/internal/ingest"
 	"github.com/weir-project/weir/internal/kafka"
+	"github.com/weir-project/weir/internal/latency"
 	"github.com/weir-project/weir/internal/redisd"
 	"github.com/weir-project/weir/internal/tally"
 	"github.com/weir-project/weir/internal/watch"
@@ -107,6 +108,7 @@ type line struct {
 	task      *task            // of the ingester
 	fault     func() error     // of the brokers
 	meter     rateMeter
+	window    latency.Window
 
 	mu       sync.Mutex
 	counters []*member // that count it here

@@ -17,17 +17,9 @@ import (
 func (t *Target) Verify(ctx context.Context, store *tally.Store, progress func(verify.Progress)) (verify.Report, error) {
 	cfg := verify.Config{Kafka: t.KafkaConfig("weir-verify"), Tallies: store, Log: t.Log}
 	for _, s := range Sources {
-		// A source identifies for one goroutine at a time, so each gets one of its own.
-		identify := func() verify.Identify {
-			one, err := (&Streams{Log: t.Log}).New(s.Name)
-			if err != nil {
-				return nil // without URLs and a dictionary there is nothing to refuse
-			}
-			return one.Identify
-		}
 		v := verify.Source{Name: s.Name}
 		for _, topic := range s.Topics() {
-			v.Topics = append(v.Topics, verify.Topic{Name: topic, Group: s.GroupOf(topic, s.Group), Classify: s.Classify, NewIdentify: identify})
+			v.Topics = append(v.Topics, verify.Topic{Name: topic, Group: s.GroupOf(topic, s.Group), Classify: s.Classify, NewExamine: s.NewExamine})
 		}
 		cfg.Sources = append(cfg.Sources, v)
 	}

@@ -26,6 +26,10 @@ type Status struct {
 	// Queued and Capacity are of the queue between socket and Kafka, in events;
 	// no Capacity, no queue.
 	Queued, Capacity int
+	// P50 and P99 are within what time half and 99 % of the events of the last seconds were
+	// counted, from their arrival at the socket; committed, where this process does not
+	// count. 0 means that none was.
+	P50, P99 time.Duration
 	// State says in words how the stream is doing: the server and since when it is
 	// connected, what it waits for, or why it stopped.
 	State   string
@@ -49,14 +53,17 @@ func (n *Node) Status(ctx context.Context, now time.Time) []Status {
 func (l *line) status(now time.Time) Status {
 	s := Status{Name: l.source.Name, Simulated: l.simulated, Total: -1, Lag: -1}
 	var counted int64
+	var took latency.Histogram
 	for _, c := range l.stats() {
 		counted += c.Events
+		took.Merge(&c.EndToEnd)
 		s.Lag = max(s.Lag, 0) + c.Lag
 	}
 	s.State, _ = l.trouble()
 	s.Trouble = s.State != ""
 	if l.ingest == nil {
 		s.Rate = l.meter.observe(now, counted)
+		s.took(l.window.Recent(now, &took))
 		if s.State == "" {
 			s.State = "group " + l.group
 		}
@@ -65,13 +72,18 @@ func (l *line) status(now time.Time) Status {
 	is := l.ingest.Stats()
 	s.Rate = l.meter.observe(now, is.Events)
 	if l.group == "" {
-		s.Total = is.Events
+		s.Total, took = is.Events, is.Latency
 	}
+	s.took(l.window.Recent(now, &took))
 	s.Queued, s.Capacity = is.Queue.Events, is.Queue.MaxEvents
 	if !s.Trouble {
 		s.State, s.Trouble = sourceState(is, now)
 	}
 	return s
+}
+
+func (s *Status) took(recent latency.Histogram) {
+	s.P50, s.P99 = recent.Quantile(0.5), recent.Quantile(0.99)
 }
 
 // stats are those of the line's counters now, of all groups.

@@ -15,6 +15,7 @@ import (
 	"github.com/weir-project/weir/internal/kafka"
 	"github.com/weir-project/weir/internal/simulate"
 	"github.com/weir-project/weir/internal/upstream"
+	"github.com/weir-project/weir/internal/verify"
 	"github.com/weir-project/weir/internal/wikipedia"
 )
 
@@ -24,12 +25,16 @@ type Source struct {
 
 	Classify func([]byte) string
 	Locate   func(value []byte, host string) (at event.Cursor, ok bool)
+	// NewExamine makes what reads stored values, for one goroutine.
+	NewExamine func() verify.Examine
 }
 
 // Sources are all upstreams.
 var Sources = []Source{
-	{bluesky.Name, kafka.TopicBluesky, kafka.TopicBlueskyAccounts, kafka.GroupBluesky, bluesky.Classify, bluesky.Locate},
-	{wikipedia.Name, kafka.TopicWikipedia, "", kafka.GroupWikipedia, wikipedia.Classify, wikipedia.Locate},
+	{bluesky.Name, kafka.TopicBluesky, kafka.TopicBlueskyAccounts, kafka.GroupBluesky, bluesky.Classify, bluesky.Locate,
+		func() verify.Examine { return bluesky.NewDecoder().Examine }},
+	{wikipedia.Name, kafka.TopicWikipedia, "", kafka.GroupWikipedia, wikipedia.Classify, wikipedia.Locate,
+		func() verify.Examine { return wikipedia.NewDecoder().Examine }},
 }
 
 // SourceNamed is the source of a command's argument.

@@ -64,12 +64,12 @@ func TestOrderIsKeptAndMemoryStaysDense(t *testing.T) {
 		if e.TimeUS != int64(i) || len(e.Value) != 500 {
 			t.Fatalf("event %d is %d of %d bytes", i, e.TimeUS, len(e.Value))
 		}
+		if us := b.ReceivedUS(&e); us != int64(i)*1e6 {
+			t.Fatalf("event %d was received at %d µs, want its own time", i, us)
+		}
 	}
 	if b.Cursor.Seq != 100 {
 		t.Errorf("cursor = %d, want the one after the last event, 100", b.Cursor.Seq)
-	}
-	if !b.Received.Equal(time.Unix(0, 0)) {
-		t.Errorf("received = %v, want the first event's", b.Received)
 	}
 	if s := q.Stats(); s.Events != 0 || s.Bytes != 0 {
 		t.Errorf("stats of the empty queue = %+v", s)

@@ -15,7 +15,7 @@ type Gap struct {
 	First int64 `json:"first"`
 	Last  int64 `json:"last"`
 	// Markers end transactions, Aborted are records of aborted ones, and Missing
-	// offsets hold nothing any more, as after compaction.
+	// offsets hold nothing any more: compaction or the embedded archive left their record or marker out.
 	Markers int64 `json:"markers"`
 	Aborted int64 `json:"aborted"`
 	Missing int64 `json:"missing"`
@@ -34,7 +34,8 @@ func (g Gap) String() string {
 	}
 	count(g.Markers, "transaction marker", "transaction markers")
 	count(g.Aborted, "record of an aborted transaction", "records of aborted transactions")
-	count(g.Missing, "record that is no longer in the log (compaction)", "records that are no longer in the log (compaction)")
+	count(g.Missing, "offset whose record or transaction marker is no longer in the log (compacted or archived)",
+		"offsets whose records or transaction markers are no longer in the log (compacted or archived)")
 	where := fmt.Sprintf("offsets %d-%d hold no messages", g.First, g.Last)
 	if g.First == g.Last {
 		where = fmt.Sprintf("offset %d holds no message", g.First)

@@ -58,7 +58,7 @@ func (s *identities) compare(ctx context.Context, workers int) error {
 	g, ctx := errgroup.WithContext(ctx)
 	for range workers {
 		g.Go(func() error {
-			table := make(map[hash]place, s.limit)
+			table := newTable(s.limit)
 			for {
 				i := next.Add(1) - 1
 				if i >= fanOut {
@@ -77,20 +77,19 @@ func (s *identities) compare(ctx context.Context, workers int) error {
 // buckets of the next level, by the next byte of the hash. Every copy of an event takes the same
 // way: if the first one is in the table, the others meet it there; if it is not, the table stays
 // full and the others follow it.
-func (s *identities) compareBucket(ctx context.Context, b *bucket, level int, table map[hash]place) error {
+func (s *identities) compareBucket(ctx context.Context, b *bucket, level int, table *table) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	clear(table)
+	table.clear()
 	var rest []bucket
 	err := b.each(s.file, func(h hash, at place) error {
-		known, ok := table[h]
-		switch {
-		case ok:
-			table[h] = s.found(known, at)
+		switch e := table.find(h); {
+		case e.round == table.round:
+			e.set(s.found(e.place(), at))
 			return nil
-		case len(table) < s.limit:
-			table[h] = at
+		case table.n < s.limit:
+			table.put(e, h, at)
 			return nil
 		}
 		if rest == nil {

@@ -32,7 +32,7 @@ type portion struct {
 	tallies                  []*tallyCheck // counts in Redis that claim to be of it
 	ids                      *identities   // nil: events are not identified
 	index                    uint32        // in ids.portions
-	identify                 Identify
+	examine                  Examine
 	problems                 examples
 	trimmed                  bool // the log does not begin with its first record
 }
@@ -142,15 +142,12 @@ func (l *portion) claims(offset int64, kind string, before bool) {
 
 // value checks what the record's value says.
 func (l *portion) value(r *kgo.Record, kind string, b *event.Batch) error {
-	if got := scan.Bounded(l.st.topic.Classify(r.Value)); got != kind {
+	got, id := l.examine(b, r.Value)
+	if got = scan.Bounded(got); got != kind {
 		l.mislabelled++
 		l.problem("miscounted", r.Offset, "its header says %q, its value %q", kind, got)
 	}
-	if l.ids == nil {
-		return nil
-	}
-	id, _, ok := l.identify(r.Value, b)
-	if !ok || len(id) == 0 {
+	if l.ids == nil || len(id) == 0 {
 		return nil
 	}
 	return l.ids.add(id, l.index, r.Offset)

@@ -33,6 +33,11 @@ func (v *verifier) read(ctx context.Context) error {
 // progressEvery is how often progress is reported at most.
 const progressEvery = 200 * time.Millisecond
 
+// fetchBytes is what one fetch asks for. What was fetched waits decompressed, several times for
+// each worker, and most of the memory of a verification is that: an archived batch has a
+// fourth of its size.
+const fetchBytes = 512 << 10
+
 // stage reports what is being done.
 func (v *verifier) stage(text string) {
 	if v.report != nil {
@@ -54,7 +59,7 @@ func (v *verifier) advanced(offsets, records int64) {
 
 // scan reads every partition.
 func (v *verifier) scan(ctx context.Context) error {
-	reader := scan.New(v.client, scan.Options{})
+	reader := scan.New(v.client, scan.Options{FetchBytes: fetchBytes})
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(v.cfg.Workers)
 	// The longest first: the last one to end is then a short one.
@@ -75,11 +80,12 @@ func (v *verifier) identify(ctx context.Context) (err error) {
 		ids := newIdentities(v.cfg.TempDir, blockBytes, tableEntries)
 		defer func() { err = errors.Join(err, ids.close()) }()
 		for _, st := range s.streams {
-			if st.topic.NewIdentify == nil {
-				continue
-			}
 			for _, l := range st.portions {
-				l.identify, l.ids, l.index = st.topic.NewIdentify(), ids, uint32(len(ids.portions))
+				var identifies bool
+				if l.examine, identifies = st.topic.examine(); !identifies {
+					continue
+				}
+				l.ids, l.index = ids, uint32(len(ids.portions))
 				ids.portions = append(ids.portions, l)
 				ids.file.need += (l.p.end - l.p.low) * entryBytes
 			}

@@ -100,24 +100,33 @@ type bucket struct {
 	buf []byte
 }
 
-func (b *bucket) add(file *spill, h hash, at place) error {
+func (b *bucket) add(file *spill, h hash, at place) (err error) {
 	b.mu.Lock()
-	defer b.mu.Unlock()
+	if len(b.buf) == cap(b.buf) { // full, or the first
+		err = b.next(file)
+	}
+	if err == nil {
+		b.buf = append(b.buf, h[:]...)
+		b.buf = binary.LittleEndian.AppendUint32(b.buf, at.portion)
+		b.buf = binary.LittleEndian.AppendUint64(b.buf, uint64(at.offset))
+	}
+	b.mu.Unlock() // without defer: it is called for every event
+	return err
+}
+
+// next writes the block in memory to the file, if there is one, and begins another.
+func (b *bucket) next(file *spill) error {
+	before := int64(noBlock)
 	if b.buf == nil {
 		b.buf = make([]byte, blockHead, file.block)
-		b.follow(noBlock)
-	}
-	if len(b.buf) == cap(b.buf) {
-		before, err := file.write(b.buf)
-		if err != nil {
+	} else {
+		var err error
+		if before, err = file.write(b.buf); err != nil {
 			return err
 		}
-		b.buf = b.buf[:blockHead]
-		b.follow(before)
 	}
-	b.buf = append(b.buf, h[:]...)
-	b.buf = binary.LittleEndian.AppendUint32(b.buf, at.portion)
-	b.buf = binary.LittleEndian.AppendUint64(b.buf, uint64(at.offset))
+	b.buf = b.buf[:blockHead]
+	b.follow(before)
 	return nil
 }
 

@@ -62,6 +62,34 @@ type Topic struct {
 	// called at once, and decoders have memory. Nil leaves events undetected that
 	// are stored again under another sequence number.
 	NewIdentify func() Identify
+	// NewExamine, if set, is used in the place of Classify and NewIdentify for the values of
+	// records that have a header: most of the time of a verification goes into reading them,
+	// and this reads them once.
+	NewExamine func() Examine
+}
+
+// Examine returns what Classify and Identify return of a value; id is nil where Identify is
+// not ok, and read before the next call.
+type Examine func(b *event.Batch, value []byte) (kind string, id []byte)
+
+// examine returns the topic's Examine, which is made of the two others where it is not set.
+// identifies is false where events have no identity.
+func (t *Topic) examine() (examine Examine, identifies bool) {
+	if t.NewExamine != nil {
+		return t.NewExamine(), true
+	}
+	if t.NewIdentify == nil {
+		return func(_ *event.Batch, value []byte) (string, []byte) { return t.Classify(value), nil }, false
+	}
+	identify := t.NewIdentify()
+	return func(b *event.Batch, value []byte) (string, []byte) {
+		kind := t.Classify(value)
+		id, _, ok := identify(value, b)
+		if !ok {
+			return kind, nil
+		}
+		return kind, id
+	}, true
 }
 
 // Identify returns the identity and the time (Unix microseconds, 0 unknown) of a

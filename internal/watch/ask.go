@@ -28,6 +28,8 @@ const (
 	groupsEvery  = time.Second
 	fewGroups    = 8               // so many are cheap: their flags move with the ends of the logs
 	brokersEvery = 5 * time.Second // brokers, sizes, log starts
+	// settingsEvery is for what topics keep.
+	settingsEvery = 15 * time.Second
 	// maxAged is of how many groups the age of the oldest message that is not
 	// consumed is looked up at a time; the others take turns.
 	maxAged = 20
@@ -72,7 +74,7 @@ func (w *Watcher) ask(ctx context.Context, wg *sync.WaitGroup) {
 			}
 		})
 	}
-	var startsAt time.Time
+	var startsAt, keepsAt time.Time
 	loop(aboutTopics, nil, func(ctx context.Context) (func(), time.Duration) {
 		meta, err := w.cfg.Inspector.Metadata(ctx)
 		if err != nil {
@@ -83,6 +85,11 @@ func (w *Watcher) ask(ctx context.Context, wg *sync.WaitGroup) {
 			b.starts = w.cfg.Inspector.Offsets(ctx, meta, inspect.LogStarts)
 			b.firsts = w.cfg.Inspector.Offsets(ctx, meta, inspect.FirstRecords)
 			startsAt = time.Now()
+		}
+		if time.Since(keepsAt) >= settingsEvery {
+			// Who may not ask sees no limits.
+			b.keeps, _ = w.cfg.Inspector.Keeps(ctx, meta.Topics.Names())
+			keepsAt = time.Now()
 		}
 		at := time.Now()
 		return func() { w.applyTopics(at, meta, b) }, w.cfg.Interval

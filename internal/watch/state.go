@@ -10,6 +10,7 @@ package watch
 import (
 	"time"
 
+	"github.com/weir-project/weir/internal/inspect"
 	"github.com/weir-project/weir/internal/latency"
 )
 
@@ -144,15 +145,17 @@ type Topic struct {
 	Replicas        int `json:"replicas"`
 	UnderReplicated int `json:"under_replicated"`
 	// Messages is the number of offsets retained: markers of transactions count.
-	Messages int64    `json:"messages"`
-	Bytes    int64    `json:"bytes"`  // -1 where it is unknown
-	Rate     float64  `json:"rate"`   // offsets/s
-	Oldest   int64    `json:"oldest"` // timestamp of the oldest first record of its partitions, in Unix milliseconds, 0 for none
-	Last     int64    `json:"last"`   // when the end last moved, in Unix milliseconds, 0 for not since the watch began
-	Groups   []string `json:"groups"`
-	Lag      int64    `json:"lag"` // the largest of its groups, finished replays aside
-	Internal bool     `json:"internal"`
-	Error    string   `json:"error"`
+	Messages int64   `json:"messages"`
+	Bytes    int64   `json:"bytes"`  // -1 where it is unknown
+	Rate     float64 `json:"rate"`   // offsets/s
+	Oldest   int64   `json:"oldest"` // timestamp of the oldest first record of its partitions, in Unix milliseconds, 0 for none
+	// Limit is what keeps it from reaching further back than Oldest.
+	Limit    inspect.Limit `json:"limit"`
+	Last     int64         `json:"last"` // when the end last moved, in Unix milliseconds, 0 for not since the watch began
+	Groups   []string      `json:"groups"`
+	Lag      int64         `json:"lag"` // the largest of its groups, finished replays aside
+	Internal bool          `json:"internal"`
+	Error    string        `json:"error"`
 }
 
 // Group is one consumer group, by its name.

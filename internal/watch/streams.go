@@ -1,13 +1,17 @@
 package watch
 
-import "time"
+import (
+	"time"
+
+	"github.com/weir-project/weir/internal/latency"
+)
 
 // pastStream is what is remembered of a stream from version to version.
 type pastStream struct {
 	shown             Stream // what Redis and the cursor hold; Redis is empty before the first answer
 	counting, growing track
 	kinds             map[string]*track
-	latencies         [3]window // of the commit, to the end, and of the sink
+	latencies         [3]latency.Window // of the commit, to the end, and of the sink
 }
 
 // applyCounts takes over what was counted, and how many events the topics were given.
@@ -49,9 +53,9 @@ func (w *Watcher) drawStreams(now time.Time) {
 		if l, ok := local[cfg.Name]; ok {
 			s.Local = l
 		}
-		s.Latency = past.latencies[0].shown(now, s.Measured.Commit)
-		s.EndToEnd = past.latencies[1].shown(now, s.Measured.EndToEnd)
-		s.Sink = past.latencies[2].shown(now, s.Measured.Sink)
+		s.Latency = shown(&past.latencies[0], now, s.Measured.Commit)
+		s.EndToEnd = shown(&past.latencies[1], now, s.Measured.EndToEnd)
+		s.Sink = shown(&past.latencies[2], now, s.Measured.Sink)
 		if g := w.next.Groups[cfg.Group]; g != nil {
 			s.Lag, s.LagSeconds = g.Lag, g.LagSeconds
 		}

@@ -19,6 +19,7 @@ type pastTopic struct {
 	moved      time.Time // when its end last moved
 	partitions map[int32]*pastPartition
 	lanes      []Lane // of a stream's topic
+	keeps      inspect.Keeps
 }
 
 type pastPartition struct {
@@ -35,7 +36,10 @@ func (w *Watcher) noTopics(err error) {
 }
 
 // logBounds are where logs end and begin, and their first records. What was not asked for is nil.
-type logBounds struct{ ends, starts, firsts kadm.ListedOffsets }
+type logBounds struct {
+	ends, starts, firsts kadm.ListedOffsets
+	keeps                map[string]inspect.Keeps
+}
 
 // applyTopics makes the topics from an answer.
 func (w *Watcher) applyTopics(at time.Time, meta kadm.Metadata, b logBounds) {
@@ -47,7 +51,7 @@ func (w *Watcher) applyTopics(at time.Time, meta kadm.Metadata, b logBounds) {
 	for name, m := range meta.Topics {
 		past := w.topics[name]
 		if past == nil {
-			past = &pastTopic{partitions: map[int32]*pastPartition{}}
+			past = &pastTopic{partitions: map[int32]*pastPartition{}, keeps: inspect.Keeps{MS: -1, Bytes: -1}}
 			w.topics[name] = past
 		}
 		topics[name] = w.topic(at, m, past, b, leads)
@@ -84,9 +88,12 @@ func (w *Watcher) topic(now time.Time, m kadm.TopicDetail, past *pastTopic, b lo
 	if m.Err != nil {
 		t.Error = m.Err.Error()
 	}
+	if k, ok := b.keeps[m.Topic]; ok {
+		past.keeps = k
+	}
 	maps.DeleteFunc(past.partitions, func(id int32, _ *pastPartition) bool { _, ok := m.Partitions[id]; return !ok })
 	var end int64
-	silent, known := 0, 0
+	silent, known, deleted := 0, 0, false
 	for id, p := range m.Partitions {
 		leads[p.Leader]++
 		t.Replicas = max(t.Replicas, len(p.Replicas))
@@ -105,6 +112,7 @@ func (w *Watcher) topic(now time.Time, m kadm.TopicDetail, past *pastTopic, b lo
 		if o, ok := starts[id]; ok && o.Err == nil {
 			part.Start = o.Offset
 		}
+		deleted = deleted || part.Start > 0
 		if o, ok := firsts[id]; ok && o.Err == nil {
 			part.first = o.Timestamp
 		}
@@ -122,6 +130,7 @@ func (w *Watcher) topic(now time.Time, m kadm.TopicDetail, past *pastTopic, b lo
 			t.Messages += part.End - part.Start
 		}
 	}
+	t.Limit = past.keeps.Limit(deleted, now.Sub(time.UnixMilli(t.Oldest)), w.logSize)
 	if silent > 0 && t.Error == "" {
 		t.Error = "the leader of " + Plural(silent, "partition") + " does not answer"
 	}
@@ -195,7 +204,7 @@ func (w *Watcher) applyBrokers(list inspect.BrokerList, sizes map[string]int64, 
 		all[id] = n
 	}
 	w.next.Cluster.Brokers = all
-	w.next.Note = list.Note
+	w.next.Note, w.logSize = list.Note, list.LogSize
 	w.changeTopics(func(name string, t *Topic) {
 		if n, ok := sizes[name]; ok {
 			t.Bytes = n

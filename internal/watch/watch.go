@@ -57,6 +57,7 @@ type Watcher struct {
 	next    *State
 	known   [questions]bool   // had an answer: a first one changes nothing, so the log does not report it
 	failed  [questions]string // what each kind of question last failed with
+	logSize int64             // the most bytes of all logs together, 0 for no limit
 	topics  map[string]*pastTopic
 	groups  map[string]*pastGroup
 	streams map[string]*pastStream // of every stream

@@ -231,10 +231,30 @@ func kindName(t jsonscan.Text) string {
 // for concurrent use.
 func Classify(value []byte) (kind string) {
 	var d Decoder
-	if d.read(value) != nil || d.change.kind.Empty() {
+	if d.read(value) != nil {
 		return event.MalformedKind
 	}
-	return kindName(d.change.kind)
+	return d.change.counts()
+}
+
+// counts returns what Classify does of a change that was read.
+func (c *change) counts() string {
+	if c.kind.Empty() {
+		return event.MalformedKind
+	}
+	return kindName(c.kind)
+}
+
+// Examine returns of a value what Classify does, and the identity that Identify returns, nil
+// where it is not ok, and reads it once for both.
+func (d *Decoder) Examine(b *event.Batch, value []byte) (kind string, id []byte) {
+	if d.read(value) != nil {
+		return event.MalformedKind, nil
+	}
+	if d.change.check() == nil {
+		id = d.identity(b, value)
+	}
+	return d.change.counts(), id
 }
 
 // Locate returns a position from which nothing after a stored event is missed, made of

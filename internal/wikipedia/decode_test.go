@@ -38,6 +38,9 @@ func decodeOne(d *Decoder, data []byte) (o outcome, detail error, err error) {
 	decoded, detail := d.Decode(b, mine)
 	o = outcome{malformed: detail != nil, timeUS: decoded, classifiedKind: Classify(data)}
 	id, timeUS, ok := d.Identify(b, mine)
+	if kind, again := d.Examine(b, mine); kind != o.classifiedKind || !bytes.Equal(again, id) {
+		return o, detail, fmt.Errorf("examined as %q with identity %q, apart as %q with %q", kind, again, o.classifiedKind, id)
+	}
 	switch {
 	case !bytes.Equal(mine, data):
 		return o, detail, fmt.Errorf("the data was changed to %q", mine)

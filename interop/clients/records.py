@@ -99,6 +99,25 @@ class Confluent:
                 self.show(m)
         consumer.close()
 
+    def find(self, times):
+        consumer = self.kafka.Consumer({**self.common, "group.id": "nobody"})
+        for t in times:  # a partition can be asked once in a request
+            [found] = consumer.offsets_for_times([self.kafka.TopicPartition(self.args.topic, t["partition"], t["timestamp"])], 60)
+            yield found.offset
+        consumer.close()
+
+    def fetch(self, places):
+        consumer = self.kafka.Consumer({
+            **self.common, "group.id": "nobody", "enable.auto.commit": False, "isolation.level": self.args.isolation, "auto.offset.reset": "error",
+        })
+        for p in places:
+            consumer.assign([self.kafka.TopicPartition(self.args.topic, p["partition"], p["offset"])])
+            m = consumer.poll(60)
+            if m is None or m.error():
+                raise SystemExit(f"nothing at {p}: {m and m.error()}")
+            self.show(m)
+        consumer.close()
+
     def show(self, m):
         show(m.partition(), m.offset(), m.timestamp()[1], m.key(), m.value(), m.headers())
 
@@ -169,6 +188,28 @@ class KafkaPython:
             self.show(consumer.poll(timeout_ms=1000))
         consumer.close()
 
+    def find(self, times):
+        consumer = self.kafka.KafkaConsumer(**self.common)
+        for t in times:
+            partition = self.kafka.TopicPartition(self.args.topic, t["partition"])
+            found = consumer.offsets_for_times({partition: t["timestamp"]})[partition]
+            yield found.offset if found else -1
+        consumer.close()
+
+    def fetch(self, places):
+        consumer = self.kafka.KafkaConsumer(
+            **self.common, enable_auto_commit=False, isolation_level=self.args.isolation, auto_offset_reset="none", max_poll_records=1,
+        )
+        for p in places:
+            partition = self.kafka.TopicPartition(self.args.topic, p["partition"])
+            consumer.assign([partition])
+            consumer.seek(partition, p["offset"])
+            batches = {}
+            while not batches:
+                batches = consumer.poll(timeout_ms=1000)
+            self.show(batches)
+        consumer.close()
+
     def show(self, batches):
         for records in batches.values():
             for m in records:
@@ -191,7 +232,7 @@ class KafkaPython:
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("client", choices=["confluent", "kafka-python"])
-    parser.add_argument("what", choices=["create", "produce", "consume", "member"])
+    parser.add_argument("what", choices=["create", "produce", "consume", "find", "fetch", "member"])
     parser.add_argument("--brokers", required=True)
     parser.add_argument("--topic", required=True)
     parser.add_argument("--partitions", type=int, default=6)
@@ -202,7 +243,10 @@ def main():
     parser.add_argument("--group")
     parser.add_argument("--protocol", default="classic")
     parser.add_argument("--assignor", default="range")
+    parser.add_argument("--without", help="a module that is not installed")
     args = parser.parse_args()
+    if args.without:
+        sys.modules[args.without] = None
     client = {"confluent": Confluent, "kafka-python": KafkaPython}[args.client](args)
 
     if args.what == "create":
@@ -214,6 +258,11 @@ def main():
                 say(partition=partition, offset=offset)
     elif args.what == "consume":
         client.consume()
+    elif args.what == "find":  # lines of partition and timestamp
+        for offset in client.find(map(json.loads, sys.stdin)):
+            say(offset=offset)
+    elif args.what == "fetch":  # lines of partition and offset
+        client.fetch(map(json.loads, sys.stdin))
     else:
         signals = []
         signal.signal(signal.SIGTERM, lambda *_: signals.append(1))

@@ -50,7 +50,11 @@ type archive struct {
 	compressor kgo.Compressor
 	trouble    trouble
 
-	writing sync.Mutex // held while files change
+	// writing is held while files change. touched are the topics, by name and by ID, that
+	// clients deleted, or deleted records of, since the pass began: what the pass has read of them
+	// is not archived.
+	writing sync.Mutex
+	touched map[string]bool
 
 	// begun are the first offsets of partitions of which nothing was found: a death came before
 	// the first batch, or it is lost.
@@ -170,10 +174,44 @@ func (a *archive) topic(id uuid) string {
 	return ""
 }
 
+// errTouched says that a client has deleted from a topic while a pass was reading it.
+var errTouched = errors.New("a client deleted records meanwhile")
+
+// touch notes that a client has deleted a topic or some of its records. No pass that began
+// before archives records of it from now on.
+func (a *archive) touch(topic string, id uuid) {
+	a.writing.Lock()
+	defer a.writing.Unlock()
+	a.touched[topic], a.touched[string(id[:])] = true, true
+}
+
+// untouched begins a pass.
+func (a *archive) untouched() {
+	if a == nil {
+		return
+	}
+	a.writing.Lock()
+	defer a.writing.Unlock()
+	clear(a.touched)
+}
+
+// isTouched reports whether a client has deleted from a topic since the pass began.
+func (a *archive) isTouched(topic string, id uuid) bool {
+	if a == nil {
+		return false
+	}
+	a.writing.Lock()
+	defer a.writing.Unlock()
+	return a.touched[topic] || a.touched[string(id[:])]
+}
+
 // append adds batches, as they are on the wire, to a partition of which start is the first
 // offset that can be read. On return they are on the disk, and readers see them. The caller holds
 // writing.
 func (a *archive) append(p partition, id uuid, start int64, batches [][]byte) error {
+	if a.touched[p.topic] || a.touched[string(id[:])] {
+		return errTouched
+	}
 	first := parseHeader(batches[0]).FirstOffset
 	var f *archiveFile
 	a.mu.RLock()

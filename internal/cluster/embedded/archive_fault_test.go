@@ -324,34 +324,6 @@ func TestADeleteThatFailsDeletesNothing(t *testing.T) {
 	})
 }
 
-// A client deletes records between the moment when they are read for the archive and the one when
-// they are written there: they do not come back.
-func TestRecordsAreDeletedWhileTheyAreArchived(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := virtual(t, small(t.TempDir()))
-		createTopic(t, c.Addrs(), "t", 1, nil)
-		truth := written(t, c.Addrs(), 60, 9, hourAgo())
-		parts, err := c.retained(t.Context())
-		if err != nil || len(parts) != 1 {
-			t.Fatal(parts, err)
-		}
-		late := truth[len(truth)-3].offset
-		if _, err := kadm.NewClient(client(t, c.Addrs())).DeleteRecords(t.Context(), kadm.Offsets{"t": {0: {Topic: "t", At: late}}}); err != nil {
-			t.Fatal(err)
-		}
-		m := merger{compressor: c.archive.compressor}
-		m.add(&kgo.Record{Value: []byte("deleted")})
-		m.flush()
-		if err := c.moveOld(&parts[0], 1, m.done); err != nil {
-			t.Error(err)
-		}
-		if s, _ := window(t, c, "t", 0); s != late {
-			t.Errorf("the log begins at %d, and %d was deleted", s, late)
-		}
-		reads(t, c.Addrs(), "after it", late, truth)
-	})
-}
-
 // The page Topics asks for the first record of every partition all the time: a batch of the archive is
 // unpacked for that once.
 func TestTheFirstRecordIsReadOnce(t *testing.T) {

@@ -21,7 +21,10 @@ import (
 // openArchive reads where the batches are. Files that cannot be read to their end, or not at
 // all, are reported as damage and used as far as they are sound.
 func openArchive(f files, dir string, fileSize int64, log *slog.Logger, damaged func(truncation)) (*archive, error) {
-	a := &archive{files: f, dir: dir, fileSize: fileSize, log: log, damaged: damaged, parts: make(map[partition]*archived), begun: make(map[partition]int64)}
+	a := &archive{
+		files: f, dir: dir, fileSize: fileSize, log: log, damaged: damaged,
+		parts: make(map[partition]*archived), begun: make(map[partition]int64), touched: make(map[string]bool),
+	}
 	var err error
 	if a.compressor, err = kgo.DefaultCompressor(kgo.ZstdCompression()); err != nil {
 		return nil, err

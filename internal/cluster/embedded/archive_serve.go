@@ -25,7 +25,12 @@ func (c *Cluster) fetched(f *flight, frame []byte) []byte {
 		return frame
 	}
 	req := f.req.(*kmsg.FetchRequest)
-	changed := false
+	changed, left := false, int(c.cfg.maxFetched)
+	for i := range resp.Topics {
+		for _, rp := range resp.Topics[i].Partitions {
+			left -= len(rp.RecordBatches)
+		}
+	}
 	for i := range resp.Topics {
 		t := &resp.Topics[i]
 		topic := t.Topic
@@ -49,8 +54,14 @@ func (c *Cluster) fetched(f *flight, frame []byte) []byte {
 					// The offset is in the fetch session alone: end that, and the client lists it.
 					return encodeResponse(f.corr, &kmsg.FetchResponse{Version: f.version, ErrorCode: kerr.FetchSessionIDNotFound.Code})
 				}
-				if asked.FetchOffset >= start {
-					changed = c.fetchOld(p, rp, asked, f) || changed
+				if asked.FetchOffset >= start && c.fetchOld(p, rp, asked, f) {
+					changed = true
+					// A batch may be larger than the partition's share. Where all of them would
+					// be too much for a client it gets the others with its next request.
+					if len(rp.RecordBatches) > left && left < int(c.cfg.maxFetched) {
+						rp.RecordBatches, rp.AbortedTransactions = nil, nil
+					}
+					left -= len(rp.RecordBatches)
 				}
 			}
 		}
@@ -259,7 +270,7 @@ func (a *archive) reaching(p partition, from, at int64) (archivedBatch, bool) {
 
 // deletedTopics deletes what is archived of topics, before the client hears that they are gone.
 func (c *Cluster) deletedTopics(_ *flight, r *kmsg.DeleteTopicsResponse) {
-	if c.archive.empty() {
+	if c.archive == nil {
 		return
 	}
 	for _, t := range r.Topics {
@@ -270,6 +281,7 @@ func (c *Cluster) deletedTopics(_ *flight, r *kmsg.DeleteTopicsResponse) {
 		if t.Topic != nil {
 			topic = *t.Topic
 		}
+		c.archive.touch(topic, t.TopicID)
 		if err := c.archive.drop(func(name string, id uuid) bool { return name == topic || id == t.TopicID }); err != nil {
 			c.log.Warn("delete what is archived of a topic", "topic", topic, "error", err)
 		}

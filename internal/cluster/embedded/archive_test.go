@@ -214,7 +214,7 @@ func TestWhatIsArchivedStaysAsItWas(t *testing.T) {
 
 // A process that dies at any moment of the move, with an archive and without one, loses nothing and doubles nothing.
 func TestTheMoveToTheArchiveIsKilled(t *testing.T) {
-	for _, point := range []string{"archive: begun", "archive: half a batch written", "archive: written", "archive: not yet deleted from the brokers"} {
+	for _, point := range []string{"archive: merged", "archive: begun", "archive: half a batch written", "archive: written", "archive: not yet deleted from the brokers"} {
 		t.Run(strings.TrimPrefix(point, "archive: "), func(t *testing.T) {
 			t.Parallel()
 			seed := rand.Uint64()

@@ -24,9 +24,6 @@ const Size = 3
 // week is Kafka's default retention.
 const week = 7 * 24 * time.Hour
 
-// defaultLogSize holds more than a day of the live streams.
-const defaultLogSize = 4 << 30
-
 // Config says where a cluster lives and what it may use.
 type Config = local.Config
 
@@ -41,6 +38,8 @@ type config struct {
 	maxBatches int64
 	// archiveFile is the size at which the archive begins a new file.
 	archiveFile int64
+	// maxFetched bounds the response to a Fetch in which every partition returns its fair share.
+	maxFetched int32
 	// options are further ones of the module.
 	options []kfake.Opt
 	listen  func(network, address string) (net.Listener, error)
@@ -66,10 +65,11 @@ func (c config) withDefaults() (config, error) {
 		return c, err
 	}
 	c.Log = cmp.Or(c.Log, slog.New(slog.DiscardHandler))
-	c.LogSize = cmp.Or(c.LogSize, defaultLogSize)
+	c.LogSize = cmp.Or(c.LogSize, local.DefaultLogSize)
 	c.segmentBytes = cmp.Or(c.segmentBytes, 8<<20)
 	c.archiveFile = cmp.Or(c.archiveFile, archiveFileSize)
 	c.maxBatches = cmp.Or(c.maxBatches, 300_000)
+	c.maxFetched = cmp.Or(c.maxFetched, maxFetched)
 	c.CheckEvery = cmp.Or(c.CheckEvery, 10*time.Second)
 	if c.Progress == nil {
 		c.Progress = func(string) {}

@@ -1,28 +1,43 @@
 package embedded
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 )
 
-// The version before opens, and from then on is refused by itself.
+// A directory of the version before, which had no archive, is opened and goes on; from then on that
+// version refuses it. interop's TestArchive does the same with the older program itself.
 func TestTheVersionBeforeIsOpened(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
 	dir := t.TempDir()
+	c := open(t, Config{Dir: dir})
+	createTopic(t, c.Addrs(), "t", 1, nil)
+	truth := written(t, c.Addrs(), 150, seed, hourAgo())
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, archiveName)); !errors.Is(err, fs.ErrNotExist) {
+		t.Fatalf("there is an archive: %v", err)
+	}
 	if err := os.WriteFile(filepath.Join(dir, formatName), []byte(`{"format":1,"wrote":"weir"}`), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	d, err := openDataDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer d.close(true)
-	raw, err := os.ReadFile(filepath.Join(dir, formatName))
-	if err != nil || !strings.Contains(string(raw), `"format":2`) {
+	c = tuned(t, small(dir))
+	if raw, err := os.ReadFile(filepath.Join(dir, formatName)); err != nil || !strings.Contains(string(raw), `"format":2`) {
 		t.Errorf("%s, %v", raw, err)
 	}
+	holds(t, c.Addrs(), truth, seed)
+	truth = append(truth, written(t, c.Addrs(), 50, seed+1, hourAgo())...)
+	enforce(t, c)
+	archivedTo(t, c)
+	holds(t, c.Addrs(), truth, seed)
 }
 
 func TestADirectoryHasOneOwner(t *testing.T) {
@@ -61,7 +76,7 @@ func TestDirectoriesThatCannotBeOpened(t *testing.T) {
 		newer      bool
 		prepare    []func(*testing.T, string)
 	}{
-		{"a newer version's", "newer version", true, []func(*testing.T, string){write(formatName, `{"format":3}`)}},
+		{"a newer version's", "format 3 is from a newer version of weir (this one reads up to 2); update weir", true, []func(*testing.T, string){write(formatName, `{"format":3}`)}},
 		{"damaged format", "damaged", false, []func(*testing.T, string){write(formatName, `{"for`)}},
 		{"somebody's documents", "letter.txt", false, []func(*testing.T, string){write("letter.txt", "dear")}},
 		{"no list of topics", "topics.json", false, []func(*testing.T, string){

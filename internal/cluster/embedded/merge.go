@@ -3,6 +3,7 @@ package embedded
 import (
 	"bytes"
 	"context"
+	"errors"
 	"math"
 	"slices"
 
@@ -39,7 +40,7 @@ func (c *Cluster) archiveOld(ctx context.Context, p *retained, hot int64) error 
 			return err
 		}
 	}
-	to := p.older(hot)
+	to := min(p.older(hot), p.held)
 	if to <= p.hot {
 		return nil
 	}
@@ -47,10 +48,13 @@ func (c *Cluster) archiveOld(ctx context.Context, p *retained, hot int64) error 
 	opts := kgo.ProcessFetchPartitionOpts{IsolationLevel: kgo.ReadCommitted(), Topic: p.topic, Partition: p.id}
 	for read, next := 0, p.hot; next < to && read < maxMerged; {
 		rp, err := fetchOne(ctx, c, p.leader, p.partition, p.topicID, next)
-		if err != nil {
-			return err
+		if err == nil {
+			err = kerr.ErrorForCode(rp.ErrorCode)
 		}
-		if err := kerr.ErrorForCode(rp.ErrorCode); err != nil {
+		if deleted(err) {
+			return nil
+		}
+		if err != nil {
 			return err
 		}
 		opts.Offset = next
@@ -74,6 +78,7 @@ func (c *Cluster) archiveOld(ctx context.Context, p *retained, hot int64) error 
 	if len(m.done) == 0 {
 		return nil
 	}
+	crash.Here("archive: merged")
 	c.log.Debug("records to archive", "topic", p.topic, "partition", p.id, "from", p.hot, "to", m.next, "batches", len(m.done))
 	return c.moveOld(p, m.next, m.done)
 }
@@ -83,14 +88,14 @@ func (c *Cluster) archiveOld(ctx context.Context, p *retained, hot int64) error 
 func (c *Cluster) moveOld(p *retained, end int64, batches [][]byte) error {
 	c.archive.writing.Lock()
 	defer c.archive.writing.Unlock()
-	if info := c.partitionInfo(p.partition); info == nil || info.LogStartOffset != p.hot {
-		return nil
-	}
 	var err error
 	if batches == nil {
 		err = c.archive.settle(p.partition)
 	} else {
 		err = c.archive.append(p.partition, p.topicID, p.hot, batches)
+	}
+	if errors.Is(err, errTouched) {
+		return nil
 	}
 	if err != nil {
 		c.archive.trouble.note(err)
@@ -98,7 +103,7 @@ func (c *Cluster) moveOld(p *retained, end int64, batches [][]byte) error {
 	}
 	crash.Here("archive: not yet deleted from the brokers")
 	err = c.module(func(k *kfake.Cluster) error { return k.DeleteRecords(p.topic, p.id, end) })
-	if err != nil {
+	if err != nil && !deleted(err) {
 		return err
 	}
 	p.hot = end
@@ -110,10 +115,7 @@ func (c *Cluster) moveOld(p *retained, end int64, batches [][]byte) error {
 // older returns the offset up to which a partition is to be archived so that about hot
 // batches stay in the module; 0 while it has no more than that and a tenth.
 func (p *retained) older(hot int64) int64 {
-	var batches int64
-	for _, s := range p.segments {
-		batches += p.live(s)
-	}
+	batches := p.batches()
 	if batches <= hot+hot/10 {
 		return 0
 	}

@@ -1,9 +1,11 @@
 package embedded
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -41,15 +43,28 @@ func (c *Cluster) Run(ctx context.Context) error {
 func (c *Cluster) Enforce(ctx context.Context) error {
 	c.trim.mu.Lock()
 	defer c.trim.mu.Unlock()
+	c.archive.untouched()
 	parts, err := c.retained(ctx)
 	if err != nil {
 		return fmt.Errorf("apply retention: %w", err)
 	}
 	now := time.Now()
-	hot := min(max(c.cfg.maxBatches/3/int64(max(len(parts), 1)), leastHot), mostHot)
+	third := c.cfg.maxBatches / 3 / int64(max(len(parts), 1))
+	hot := cmp.Or(c.cfg.HotBatches, min(max(third, leastHot), mostHot))
+	shared, err := c.sharedFrom(ctx)
+	if err != nil && kerr.IsRetriable(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("apply retention: %w", err)
+	}
 	var errs []error
 	for i := range parts {
 		p := &parts[i]
+		// What share groups wait for stays while there is memory for it.
+		if from, ok := shared[p.partition]; ok && p.batches() <= hot+2*third {
+			p.held = from
+		}
 		err := c.archiveOld(ctx, p, hot)
 		err = errors.Join(err, c.expire(ctx, p, now))
 		if p.policy.compact {
@@ -73,7 +88,7 @@ func (c *Cluster) Enforce(ctx context.Context) error {
 }
 
 func (c *Cluster) deleteTo(p *retained) error {
-	if p.to <= p.start {
+	if p.to <= p.start || c.archive.isTouched(p.topic, p.topicID) {
 		return nil
 	}
 	if err := c.archive.deleteTo(p.partition, p.to); err != nil {
@@ -84,14 +99,19 @@ func (c *Cluster) deleteTo(p *retained) error {
 		return nil
 	}
 	err := c.module(func(k *kfake.Cluster) error { return k.DeleteRecords(p.topic, p.id, p.to) })
-	if errors.Is(err, kerr.OffsetOutOfRange) || errors.Is(err, kerr.UnknownTopicOrPartition) {
-		return nil // a client deleted records, or the topic, meanwhile
+	if deleted(err) {
+		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("delete records of %s/%d: %w", p.topic, p.id, err)
 	}
 	c.log.Debug("records deleted", "topic", p.topic, "partition", p.id, "from", p.start, "to", p.to)
 	return nil
+}
+
+// deleted reports whether an error says that a client deleted records, or the topic, meanwhile.
+func deleted(err error) bool {
+	return errors.Is(err, kerr.OffsetOutOfRange) || errors.Is(err, kerr.UnknownTopicOrPartition)
 }
 
 // forgetTopics deletes what is archived of topics that are gone.
@@ -119,6 +139,7 @@ type retained struct {
 	start, end int64     // first offset, and the one after the last
 	hot        int64     // the first offset that the module has
 	limit      int64     // what must stay: the last record, open transactions
+	held       int64     // what must not be archived begins here
 	to         int64     // result: delete what is below
 }
 
@@ -163,7 +184,7 @@ func (c *Cluster) retained(ctx context.Context) ([]retained, error) {
 			partition: p.partition, topicID: p.topicID, leader: p.leader, policy: policyOf(configs[p.topic]),
 			segments: append(c.archive.segments(p.partition), files[p.partition]...),
 			start:    start, end: info.HighWatermark, hot: info.LogStartOffset, to: start,
-			limit: min(info.LastStableOffset, info.HighWatermark-1),
+			limit: min(info.LastStableOffset, info.HighWatermark-1), held: math.MaxInt64,
 		})
 	}
 	return parts, nil
@@ -265,6 +286,14 @@ func (p *retained) kept() (bytes, batches int64) {
 		}
 	}
 	return bytes, batches
+}
+
+// batches estimates how many the module has.
+func (p *retained) batches() (n int64) {
+	for _, s := range p.segments {
+		n += p.live(s)
+	}
+	return n
 }
 
 // live estimates the batches of a segment that are not below the deletion point: the

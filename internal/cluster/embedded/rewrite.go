@@ -158,7 +158,7 @@ func (c *Cluster) fetch(_ *flight, req *kmsg.FetchRequest) (message, error) {
 		n += len(t.Partitions)
 	}
 	if n > 0 {
-		share := max(req.MaxBytes/int32(n), min(fairShare, maxFetched/int32(n)), 1)
+		share := max(req.MaxBytes/int32(n), min(fairShare, c.cfg.maxFetched/int32(n)), 1)
 		for i := range req.Topics {
 			parts := req.Topics[i].Partitions
 			for j := range parts {
@@ -232,6 +232,7 @@ func (c *Cluster) deleteFirst(p partition, to, hot int64) bool {
 	if c.archive == nil {
 		return true
 	}
+	c.archive.touch(p.topic, uuid{})
 	err := c.archive.deleteTo(p, to)
 	if err == nil && to > hot {
 		err = c.archive.saveStart(c.dir.file(filepath.Dir(segmentPath(p.topic, p.id, 0))), to)
@@ -252,6 +253,9 @@ func (c *Cluster) deletedRecords(asked map[partition]int64, r *kmsg.DeleteRecord
 			to, ok := asked[p]
 			if rp.ErrorCode != 0 || !ok {
 				return
+			}
+			if c.archive != nil {
+				c.archive.touch(p.topic, uuid{}) // a pass may have begun since
 			}
 			// Again: it may have been archived meanwhile.
 			if to == notDeleted || c.archive.deleteTo(p, to) != nil {

@@ -27,6 +27,9 @@ type Broker struct {
 	Reason string
 }
 
+// DefaultLogSize is Config.LogSize where none is given, in bytes: more than a day of the live streams.
+const DefaultLogSize = 4 << 30
+
 // Config says where brokers keep their data and what they may use. The zero value is
 // three embedded brokers in memory, on free ports of 127.0.0.1.
 type Config struct {
@@ -49,6 +52,9 @@ type Config struct {
 	LogSize int64
 	// CheckEvery is how often embedded brokers apply retention; 0 means every 10 s.
 	CheckEvery time.Duration
+	// HotBatches is how many batches of each partition embedded brokers keep outside of the
+	// archive; 0 means as many as their memory is for, at least 50.
+	HotBatches int64
 
 	// What follows is for Apache Kafka only.
 

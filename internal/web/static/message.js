@@ -69,7 +69,8 @@ export function messageRow(m, o) {
 /** Explains the offsets before a message that hold none. @param {any} g the message's gap */
 export function gapText(g) {
   const why = [[g.markers, 'transaction marker', 'transaction markers'], [g.aborted, 'record of an aborted transaction', 'records of aborted transactions'],
-    [g.missing, 'record that is no longer in the log (compaction)', 'records that are no longer in the log (compaction)']]
+    [g.missing, 'offset whose record or transaction marker is no longer in the log (compacted or archived)',
+      'offsets whose records or transaction markers are no longer in the log (compacted or archived)']]
     .filter(([n]) => n).map(([n, one, many]) => `${count(n)} ${n === 1 ? one : many}`);
   return (g.first === g.last ? `Offset ${count(g.first)} holds no message: ` : `Offsets ${count(g.first)}–${count(g.last)} hold no messages: `) + why.join(', ');
 }

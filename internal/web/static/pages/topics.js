@@ -1,9 +1,22 @@
 // @ts-check
 // All topics: rates and lag in the row, never stale.
 
-import { el, put, count, rate, bytes, ago } from '../store.js';
+import { el, put, count, rate, bytes, ago, duration } from '../store.js';
 import { Table, Sparks, asOf, order, badge, teach, commandBar, weir } from '../ui.js';
 import { createCard } from './topic-changes.js';
+
+/** What keeps a topic's log from reaching further back. @param {any} t */
+function limit({ limit: { by, value } }) {
+  switch (by) {
+    case 'nothing': return 'nothing yet';
+    case 'retention.ms': return `${by}, ${duration(value / 1000)}`;
+    case 'retention.bytes': return `${by}, ${bytes(value)} a partition`;
+    case 'cleanup.policy': return `${by}, compact`;
+    case 'log-size': return `--log-size, ${bytes(value)}`;
+    case 'somebody': return 'deleted records';
+  }
+  return '–';
+}
 
 /** @type {import('../app.js').Page} */
 export default {
@@ -29,7 +42,8 @@ export default {
         { title: 'Size', num: true, sort: (t) => t.bytes, cell: (e, t) => put(e, bytes(t.bytes)) },
         { title: 'Partitions', num: true, sort: (t) => t.partitions, cell: (e, t) => put(e, count(t.partitions)) },
         { title: 'Replicas', num: true, sort: (t) => t.replicas, cell: (e, t) => put(e, t.under_replicated ? `${t.replicas}, ${t.under_replicated} under-replicated` : t.replicas) },
-        { title: 'First record', num: true, sort: (t) => t.oldest, hint: 'the age of the oldest record that is kept: retention.ms, retention.bytes and weir up --log-size decide', cell: (e, t) => put(e, t.oldest ? ago(t.oldest, state.time) : '–') },
+        { title: 'First record', num: true, sort: (t) => t.oldest, hint: 'the age of the oldest record that is kept', cell: (e, t) => put(e, t.oldest ? ago(t.oldest, state.time) : '–') },
+        { title: 'Limited by', sort: (t) => limit(t), hint: 'what keeps the log from reaching further back: settings of the topic, or weir up --log-size for all topics together', cell: (e, t) => put(e, t.oldest ? limit(t) : '–') },
         { title: 'Last record', num: true, sort: (t) => t.last, hint: 'when the last record was seen to arrive', cell: (e, t) => put(e, t.last ? ago(t.last, state.time) : '–') },
         { title: 'Groups', sort: (t) => t.groups.length, cell: (e, t) => put(e, t.groups.length ? t.groups.slice(0, 3).join(', ') + (t.groups.length > 3 ? ` and ${t.groups.length - 3} more` : '') : '–') },
         { title: 'Lag', num: true, sort: (t) => t.lag, cell: (e, t) => put(e, t.groups.length ? count(t.lag) : '–') },
