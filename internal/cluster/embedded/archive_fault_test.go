@@ -130,7 +130,7 @@ func archiveFails(t *testing.T, p *plan) {
 	ctx, cancel := context.WithCancel(t.Context())
 	dir := t.TempDir()
 	log := new(logged)
-	cfg := small(dir)
+	cfg := config{Config: Config{Dir: dir, HotBatches: 50}} // memory is not short
 	cfg.Log, cfg.archiveFile, cfg.faults = slog.New(log), 20_000, &atomicfile.Faults{Step: p.step}
 	c := virtual(t, cfg)
 	ran := make(chan error, 1)
@@ -225,7 +225,7 @@ func archiveUnread(t *testing.T, p *plan) {
 	cfg.Log, cfg.faults = slog.New(log), &atomicfile.Faults{Step: p.step}
 	c := virtual(t, cfg)
 	createTopic(t, c.Addrs(), "t", 1, nil)
-	truth := written(t, c.Addrs(), 150, 7, hourAgo())
+	truth := written(t, c.Addrs(), 150, 7, time.Now().Add(time.Hour)) // later than the markers, which have times, too
 	enforce(t, c)
 	end := archivedTo(t, c)
 	p.on.Store(true)
@@ -299,6 +299,30 @@ func TestDeletedRecordsStayDeleted(t *testing.T) {
 	})
 }
 
+// The process dies when it has noted where the log begins, and the brokers have not deleted anything.
+// Files that hold deleted records alone must not mislead the retention.
+func TestADeathBeforeTheBrokersDelete(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := config{Config: Config{Dir: t.TempDir()}, segmentBytes: 16 << 10}
+		c := virtual(t, cfg)
+		createTopic(t, c.Addrs(), "t", 1, nil)
+		truth := written(t, c.Addrs(), 110, 9, hourAgo())
+		cut := truth[len(truth)-20].offset
+		if err := c.archive.saveStart(c.dir.file(filepath.Dir(segmentPath("t", 0, 0))), cut); err != nil {
+			t.Fatal(err)
+		}
+		cfg.Dir = copyDir(t, cfg.Dir)
+		d := virtual(t, cfg)
+		for range 2 {
+			if s, _ := window(t, d, "t", 0); s != cut {
+				t.Errorf("the log begins at %d, and %d was deleted", s, cut)
+			}
+			reads(t, d.Addrs(), "after a death", cut, truth)
+			enforce(t, d)
+		}
+	})
+}
+
 // A delete that cannot be noted in the archive is not acknowledged, and deletes nothing.
 func TestADeleteThatFailsDeletesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -338,7 +362,7 @@ func TestTheFirstRecordIsReadOnce(t *testing.T) {
 		}}
 		c := virtual(t, cfg)
 		createTopic(t, c.Addrs(), "t", 1, nil)
-		truth := written(t, c.Addrs(), 120, 9, hourAgo())
+		truth := written(t, c.Addrs(), 120, 9, time.Now().Add(time.Hour))
 		enforce(t, c)
 		end := archivedTo(t, c)
 		adm := kadm.NewClient(client(t, c.Addrs()))

@@ -12,6 +12,9 @@ import (
 // others with the same error.
 const zstdVersion = 10
 
+// decompressor keeps its decoders for the next batch.
+var decompressor = kgo.DefaultDecompressor()
+
 // fetched completes the response to a Fetch with what is archived: it puts batches where the
 // module knows nothing of an offset, and says where the log begins.
 func (c *Cluster) fetched(f *flight, frame []byte) []byte {
@@ -216,7 +219,7 @@ func (a *archive) find(p partition, at int64, rp *kmsg.ListOffsetsResponseTopicP
 			return
 		}
 		got, after := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{Topic: p.topic, Partition: p.id, Offset: start},
-			&kmsg.FetchResponseTopicPartition{RecordBatches: raw}, kgo.DefaultDecompressor(), nil)
+			&kmsg.FetchResponseTopicPartition{RecordBatches: raw}, decompressor, nil)
 		if b.first <= start && len(got.Records) > 0 {
 			a.keepFirst(p, start, got.Records[0])
 		}

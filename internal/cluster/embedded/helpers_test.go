@@ -89,6 +89,7 @@ func client(t *testing.T, addrs []string, opts ...kgo.Opt) *kgo.Client {
 		kgo.RetryBackoffFn(func(int) time.Duration { return 20 * time.Millisecond }),
 		kgo.MetadataMinAge(20 * time.Millisecond),
 		kgo.FetchMaxWait(100 * time.Millisecond),
+		kgo.WithDecompressor(decompressor),
 	}, opts...)...)
 	if err != nil {
 		t.Fatal(err)

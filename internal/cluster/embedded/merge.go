@@ -59,7 +59,7 @@ func (c *Cluster) archiveOld(ctx context.Context, p *retained, hot int64) error 
 		}
 		opts.Offset = next
 		read += len(rp.RecordBatches)
-		got, after := kgo.ProcessFetchPartition(opts, rp, kgo.DefaultDecompressor(), nil)
+		got, after := kgo.ProcessFetchPartition(opts, rp, decompressor, nil)
 		if got.Err != nil {
 			return got.Err
 		}

@@ -58,11 +58,31 @@ func (r *repairer) writeSnapshot() error {
 	// The start only ever moves up: records that were deleted before the last
 	// close stay deleted.
 	s.Start = max(r.p.segments[0].base, min(old.Start, s.End-1))
+	// The module takes files of deleted records for a part of the log when it looks for a time, finds
+	// nothing in them, and looks no further. Retention would then delete all that is left.
+	for _, seg := range r.p.segments {
+		if seg.next < 0 || seg.next > s.Start {
+			break
+		}
+		if err := r.remove(seg); err != nil {
+			return err
+		}
+		s.Segments = s.Segments[1:]
+	}
 	s.Leader, s.CreatedAt = old.Leader, old.CreatedAt
 	if s.CreatedAt.IsZero() {
 		s.CreatedAt = r.p.segments[0].modified
 	}
 	return r.c.files().writeJSON(path, s)
+}
+
+func (r *repairer) remove(s segment) error {
+	for _, ext := range []string{".dat", ".idx"} {
+		if err := r.c.files().remove(r.p.path(s.base) + ext); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // saveStart notes where a partition in a directory of the module begins from now on: the module
