@@ -263,7 +263,7 @@ func (a *archive) append(p partition, id uuid, start int64, batches [][]byte) er
 func (a *archive) begin(p partition, meta metaFile) error {
 	dir := a.partitionDir(p)
 	for _, do := range []func() error{
-		func() error { return a.removeDir(dir, archiveMeta) },
+		func() error { return a.removeDir(dir) },
 		func() error { return a.makeDir(a.dir) },
 		func() error { return a.makeDir(dir) },
 		func() error { return a.writeJSON(filepath.Join(dir, archiveMeta), meta) },
@@ -398,7 +398,7 @@ func (a *archive) forget(p partition) error {
 	a.mu.Lock()
 	delete(a.parts, p)
 	a.mu.Unlock()
-	return a.removeDir(a.partitionDir(p), archiveMeta)
+	return a.removeDir(a.partitionDir(p))
 }
 
 // keep deletes what belongs to topics that are not there any more.

@@ -74,7 +74,7 @@ func (a *archive) openPartition(p partition) (*archived, error) {
 		return nil, err
 	}
 	if raw == nil { // never begun, or half deleted
-		return nil, a.removeDir(dir, archiveMeta)
+		return nil, a.removeDir(dir)
 	}
 	var meta metaFile
 	part := new(archived)
@@ -120,7 +120,7 @@ func (a *archive) openPartition(p partition) (*archived, error) {
 	}
 	if len(part.files) == 0 {
 		a.begun[p] = part.start
-		return nil, a.removeDir(dir, archiveMeta)
+		return nil, a.removeDir(dir)
 	}
 	return part, nil
 }

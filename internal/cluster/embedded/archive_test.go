@@ -274,8 +274,6 @@ func TestAGroupReadsWhileRecordsAreArchived(t *testing.T) {
 	c := tuned(t, small(t.TempDir()))
 	createTopic(t, c.Addrs(), "t", 1, nil)
 	const n = 1500
-	group := client(t, c.Addrs(), kgo.ConsumerGroup("g"), kgo.ConsumeTopics("t"), kgo.FetchMaxPartitionBytes(600),
-		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()), kgo.ConsumeResetOffset(kgo.NoResetOffset()))
 	ctx, cancel := context.WithCancel(testCtx(t))
 	done := make(chan error, 2)
 	go func() {
@@ -304,6 +302,8 @@ func TestAGroupReadsWhileRecordsAreArchived(t *testing.T) {
 		}
 		runtime.Gosched()
 	}
+	group := client(t, c.Addrs(), kgo.ConsumerGroup("g"), kgo.ConsumeTopics("t"), kgo.FetchMaxPartitionBytes(600),
+		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()), kgo.ConsumeResetOffset(kgo.NoResetOffset()))
 	archivedRead := 0
 	for next := 0; next < n; {
 		fs := group.PollFetches(ctx)

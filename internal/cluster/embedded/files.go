@@ -146,9 +146,10 @@ func (d files) makeDir(dir string) error {
 	return d.syncDir(filepath.Dir(dir))
 }
 
-// removeDir removes a directory, first the file without which the others count for nothing.
-func (d files) removeDir(dir, first string) error {
-	if err := d.remove(filepath.Join(dir, first)); err != nil {
+// removeDir removes the directory of an archived partition, first the file without which the others
+// count for nothing.
+func (d files) removeDir(dir string) error {
+	if err := d.remove(filepath.Join(dir, archiveMeta)); err != nil {
 		return err
 	}
 	entries, err := os.ReadDir(dir)
