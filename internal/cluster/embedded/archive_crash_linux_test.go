@@ -281,7 +281,7 @@ func (one moment) recover(t *testing.T, cfg config) {
 func TestTheArchiveSurvivesEveryDeath(t *testing.T) {
 	rate, again := 0.1, 0.005 // as much as takes few seconds
 	if os.Getenv("WEIR_TEST_LAB") != "" {
-		rate, again = 1, 0.2
+		rate, again = 1, 0.02
 	}
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
