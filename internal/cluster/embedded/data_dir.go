@@ -174,5 +174,5 @@ func (d *dataDir) close(clean bool) error {
 	if clean {
 		err = os.Remove(d.file(uncleanName))
 	}
-	return errors.Join(err, d.lock.Close())
+	return errors.Join(err, disk.Unlock(d.lock), d.lock.Close())
 }
