@@ -50,9 +50,16 @@ func (w Writer) Write(path string, parts ...[]byte) error {
 		err = w.rename(w.Partial, path)
 	}
 	if err != nil {
+		if e := w.Faults.Before("remove", w.Partial); e != nil {
+			return errors.Join(err, e)
+		}
 		return errors.Join(err, Remove(w.Partial)) // which gives a full disk its room back
 	}
-	if err := SyncDir(filepath.Dir(path)); err != nil {
+	dir := filepath.Dir(path)
+	if err = w.Faults.Before("sync directory", dir); err == nil {
+		err = SyncDir(dir)
+	}
+	if err != nil {
 		return fmt.Errorf("%w: %w", ErrNotSynced, err)
 	}
 	return nil
@@ -64,16 +71,16 @@ var ErrNotSynced = errors.New("the directory could not be synced")
 
 // fill writes the partial file, which is on the disk when it returns nil.
 func (w Writer) fill(parts [][]byte) (err error) {
-	if err := w.Faults.fail("create"); err != nil {
+	if err := w.Faults.Before("create", w.Partial); err != nil {
 		return err
 	}
 	f, err := os.OpenFile(w.Partial, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, w.Perm)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, f.Close(), w.Faults.fail("close")) }()
+	defer func() { err = errors.Join(err, f.Close(), w.Faults.Before("close", w.Partial)) }()
 	for _, p := range parts {
-		if cut, fault := w.Faults.write(len(p)); cut < len(p) {
+		if cut, fault := w.Faults.write(w.Partial, len(p)); fault != nil {
 			_, err := f.Write(p[:cut])
 			return errors.Join(fault, err)
 		}
@@ -81,12 +88,18 @@ func (w Writer) fill(parts [][]byte) (err error) {
 			return err
 		}
 	}
-	return errors.Join(w.Faults.fail("sync"), f.Sync())
+	if err := w.Faults.Before("sync", w.Partial); err != nil {
+		return err
+	}
+	return f.Sync()
 }
 
 func (w Writer) rename(from, to string) error {
-	if err := errors.Join(w.Faults.fail("rename"), w.Faults.fail("rename "+filepath.Base(from))); err != nil {
+	if err := w.Faults.Before("rename", to); err != nil {
 		return err
+	}
+	if w.Faults.fires("rename " + filepath.Base(from)) {
+		return w.Faults.Err
 	}
 	return os.Rename(from, to)
 }
@@ -130,6 +143,9 @@ func Explain(dir string, err error) error {
 
 // Faults makes the operations of a Writer fail while On is set. A nil one never does.
 type Faults struct {
+	// Step, if not nil, is called before each operation, also while On is not set. An error
+	// is returned in place of the operation; a write is then done by half.
+	Step func(op, path string) error
 	// Op is what fails: create, write, sync, close, rename, or "rename NAME" for the
 	// rename of one file. A write fails after half of it.
 	Op string
@@ -147,7 +163,17 @@ func (f *Faults) fires(op string) bool {
 	return true
 }
 
-func (f *Faults) fail(op string) error {
+// Before returns the error of an operation that must not be done, or nil. Packages that
+// write files without a Writer call it, too.
+func (f *Faults) Before(op, path string) error {
+	if f == nil {
+		return nil
+	}
+	if f.Step != nil {
+		if err := f.Step(op, path); err != nil {
+			return err
+		}
+	}
 	if f.fires(op) {
 		return f.Err
 	}
@@ -155,12 +181,13 @@ func (f *Faults) fail(op string) error {
 }
 
 // write returns how much of a write of n bytes is done, and why not all.
-func (f *Faults) write(n int) (int, error) {
-	if !f.fires("write") {
-		return n, nil
+func (f *Faults) write(path string, n int) (int, error) {
+	short := f != nil && f.Op == "write" && f.Err == nil && f.On.Load()
+	if err := f.Before("write", path); err != nil {
+		return n / 2, err
 	}
-	if f.Err == nil {
+	if short {
 		return n / 2, io.ErrShortWrite
 	}
-	return n / 2, f.Err
+	return n, nil
 }

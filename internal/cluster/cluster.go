@@ -52,7 +52,8 @@ type Engine interface {
 
 	// Run does the brokers' background work until ctx ends. A failed pass is logged.
 	Run(ctx context.Context) error
-	// Fault returns why the brokers accept no records now and what to do, or nil.
+	// Fault returns why the brokers accept no records now, or what fails of the archive
+	// alone (DiskError.Archive), and what to do; or nil.
 	Fault() error
 	// Damage lists what the last start found damaged on the disk and cut off.
 	Damage() []string

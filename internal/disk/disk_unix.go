@@ -18,6 +18,10 @@ func Lock(f *os.File) (held bool, err error) {
 	return false, err
 }
 
+// Unlock ends the lock at once. To close f is not enough while another goroutine starts a program:
+// for a moment that has f, too.
+func Unlock(f *os.File) error { return syscall.Flock(int(f.Fd()), syscall.LOCK_UN) }
+
 // Space returns the size of the file system that holds dir and what is left of it, in
 // bytes.
 func Space(dir string) (total, free int64, err error) {

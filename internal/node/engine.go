@@ -130,10 +130,15 @@ func (n *Node) note(text string) {
 	n.notes = append(n.notes, text)
 }
 
-// fault returns why the brokers of this process take no records at present, or nil.
+// fault returns why the brokers of this process take no records at present, or nil. Where the archive
+// alone fails they go on: the page Brokers and the log report that.
 func (n *Node) fault() error {
 	if n.brokers == nil {
 		return nil
 	}
-	return n.brokers.Fault()
+	fault := n.brokers.Fault()
+	if e := (*cluster.DiskError)(nil); errors.As(fault, &e) && e.Archive != "" {
+		return nil
+	}
+	return fault
 }

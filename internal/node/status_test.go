@@ -34,6 +34,26 @@ func TestTheStatusNamesTheFault(t *testing.T) {
 	}
 }
 
+// faulty are brokers with a fault.
+type faulty struct {
+	cluster.Engine
+	fault error
+}
+
+func (f faulty) Fault() error { return f.fault }
+
+// Where only the archive fails, the brokers take records, and the streams do not wait.
+func TestAFaultOfTheArchiveAlone(t *testing.T) {
+	full := &cluster.DiskError{Dir: "/data", Err: errors.New("no space left on device")}
+	archive := *full
+	archive.Archive = "write to"
+	for _, tc := range []struct{ has, want error }{{full, full}, {&archive, nil}, {nil, nil}} {
+		if got := (&Node{brokers: faulty{fault: tc.has}}).fault(); got != tc.want {
+			t.Errorf("brokers that report %v keep the streams waiting: %v", tc.has, got)
+		}
+	}
+}
+
 func TestRateMeter(t *testing.T) {
 	var r rateMeter
 	at := time.Unix(1_000_000, 0)

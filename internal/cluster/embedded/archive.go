@@ -4,10 +4,8 @@ import (
 	"cmp"
 	"encoding/hex"
 	"errors"
-	"io/fs"
 	"log/slog"
 	"math"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -16,7 +14,6 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/weir-project/weir/internal/atomicfile"
 	"github.com/weir-project/weir/internal/crash"
 )
 
@@ -42,16 +39,18 @@ const (
 // uuid is a topic ID: it tells a topic from another one of the same name.
 type uuid [16]byte
 
-// archive is all that is archived. It is safe for concurrent use, but only one goroutine at a time writes.
+// archive is all that is archived. It is safe for concurrent use.
 type archive struct {
+	files
 	dir      string
 	fileSize int64
 	log      *slog.Logger
 	damaged  func(truncation)
-	// compressor is of the goroutine that writes.
+	// compressor and trouble are of the goroutine that archives.
 	compressor kgo.Compressor
+	trouble    trouble
 
-	// writing is held while batches are written. touched are the topics, by name and by ID, that
+	// writing is held while files change. touched are the topics, by name and by ID, that
 	// clients deleted, or deleted records of, since the pass began: what the pass has read of them
 	// is not archived.
 	writing sync.Mutex
@@ -70,6 +69,13 @@ type archived struct {
 	id    uuid
 	start int64 // the first offset that is not deleted
 	files []*archiveFile
+	first *firstRecord // nil until it was asked for
+}
+
+// firstRecord is the first record from an offset on.
+type firstRecord struct {
+	start, offset, at int64
+	epoch             int32
 }
 
 // archiveFile is one file, of which the bytes up to size are sound.
@@ -200,29 +206,28 @@ func (a *archive) isTouched(topic string, id uuid) bool {
 }
 
 // append adds batches, as they are on the wire, to a partition of which start is the first
-// offset that can be read. On return they are on the disk, and readers see them.
+// offset that can be read. On return they are on the disk, and readers see them. The caller holds
+// writing.
 func (a *archive) append(p partition, id uuid, start int64, batches [][]byte) error {
-	a.writing.Lock()
-	defer a.writing.Unlock()
 	if a.touched[p.topic] || a.touched[string(id[:])] {
 		return errTouched
 	}
-	a.mu.RLock()
-	part := a.parts[p]
-	a.mu.RUnlock()
 	first := parseHeader(batches[0]).FirstOffset
 	var f *archiveFile
-	switch {
-	case part == nil:
+	a.mu.RLock()
+	part := a.parts[p]
+	if part != nil && part.end() == first { // else there is a gap, and a new file
+		if f = part.files[len(part.files)-1]; f.full || f.size >= a.fileSize {
+			f = nil
+		}
+	}
+	a.mu.RUnlock()
+	if part == nil {
 		if err := a.begin(p, metaFile{TopicID: hex.EncodeToString(id[:]), Start: start}); err != nil {
 			return err
 		}
 		part = &archived{id: id, start: start}
 		crash.Here("archive: begun")
-	case part.end() == first: // else there is a gap, and a new file
-		if f = part.files[len(part.files)-1]; f.full || f.size >= a.fileSize {
-			f = nil
-		}
 	}
 	var have int64
 	fresh := f == nil
@@ -231,11 +236,11 @@ func (a *archive) append(p partition, id uuid, start int64, batches [][]byte) er
 	} else {
 		have = f.size
 	}
-	if err := writeAt(a.path(p, f.base), have, batches); err != nil {
+	if err := a.writeAt(a.path(p, f.base), have, batches); err != nil {
 		return err
 	}
 	if fresh {
-		if err := atomicfile.SyncDir(a.partitionDir(p)); err != nil {
+		if err := a.syncDir(a.partitionDir(p)); err != nil {
 			return err
 		}
 	}
@@ -247,7 +252,7 @@ func (a *archive) append(p partition, id uuid, start int64, batches [][]byte) er
 		f.add(archivedBatch{first: b.FirstOffset, end: b.end(), pos: f.size, size: len(raw), latest: b.MaxTimestamp, epoch: b.PartitionLeaderEpoch})
 	}
 	f.modified = time.Now()
-	if fresh {
+	if !slices.Contains(part.files, f) { // new, or all that it held was lost meanwhile
 		part.files = append(part.files, f)
 	}
 	a.parts[p] = part
@@ -257,44 +262,40 @@ func (a *archive) append(p partition, id uuid, start int64, batches [][]byte) er
 // begin makes the directory of a partition, empty.
 func (a *archive) begin(p partition, meta metaFile) error {
 	dir := a.partitionDir(p)
-	if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o755)); err != nil {
-		return err
-	}
-	return errors.Join(writeJSON(filepath.Join(dir, archiveMeta), meta), atomicfile.SyncDir(a.dir))
-}
-
-// writeAt writes parts after the first size bytes of a file, and nothing stays behind them.
-func writeAt(path string, size int64, parts [][]byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o644)
-	if err != nil {
-		return err
-	}
-	err = f.Truncate(size)
-	for _, part := range parts {
-		if err == nil {
-			_, err = f.WriteAt(part[:len(part)/2], size)
-			crash.Here("archive: half a batch written")
-			if err == nil {
-				_, err = f.WriteAt(part[len(part)/2:], size+int64(len(part)/2))
-			}
-			size += int64(len(part))
+	for _, do := range []func() error{
+		func() error { return a.removeDir(dir) },
+		func() error { return a.makeDir(a.dir) },
+		func() error { return a.makeDir(dir) },
+		func() error { return a.writeJSON(filepath.Join(dir, archiveMeta), meta) },
+	} {
+		if err := do(); err != nil {
+			return err
 		}
 	}
-	if err == nil {
-		err = f.Sync()
+	return nil
+}
+
+// settle makes what is archived of a partition last: after a death it may be in memory only. The
+// caller holds writing.
+func (a *archive) settle(p partition) error {
+	a.mu.RLock()
+	part := a.parts[p]
+	a.mu.RUnlock()
+	if part == nil {
+		return nil
 	}
-	return errors.Join(err, f.Close())
+	return a.sync(a.path(p, part.files[len(part.files)-1].base))
 }
 
 // read returns batches from the one on that holds an offset, or the next one: at least one,
 // and not more than limit bytes else. A batch that is damaged is left out. It returns nil where there
-// is none.
-func (a *archive) read(p partition, offset int64, limit int) []byte {
+// is none. An error is the disk's, or one of too many open files: the batches may be sound.
+func (a *archive) read(p partition, offset int64, limit int) ([]byte, error) {
 	a.mu.RLock()
 	part := a.parts[p]
 	if part == nil || offset < part.start || offset >= part.end() {
 		a.mu.RUnlock()
-		return nil
+		return nil, nil
 	}
 	i, _ := slices.BinarySearchFunc(part.files, offset, func(f *archiveFile, o int64) int { return cmp.Compare(f.end(), o+1) })
 	f := part.files[i]
@@ -308,11 +309,12 @@ func (a *archive) read(p partition, offset int64, limit int) []byte {
 		n++
 	}
 	raw := make([]byte, size)
-	if err := readAt(a.path(p, base), raw, batches[0].pos); err != nil {
-		if !errors.Is(err, fs.ErrNotExist) { // deleted by retention meanwhile
-			a.log.Error("archive", "topic", p.topic, "partition", p.id, "error", err)
+	if err := a.readAt(a.path(p, base), raw, batches[0].pos); err != nil {
+		if start, _, ok := a.bounds(p); !ok || offset < start {
+			return nil, nil // deleted meanwhile
 		}
-		return nil
+		a.unread(p, err)
+		return nil, err
 	}
 	out := raw[:0]
 	for _, b := range batches[:n] {
@@ -326,16 +328,7 @@ func (a *archive) read(p partition, offset int64, limit int) []byte {
 	if len(out) == 0 {
 		return a.read(p, batches[n-1].end, limit)
 	}
-	return out
-}
-
-func readAt(path string, to []byte, pos int64) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	_, err = f.ReadAt(to, pos)
-	return errors.Join(err, f.Close())
+	return out, nil
 }
 
 // lose takes a damaged batch out, once.
@@ -364,36 +357,48 @@ func (a *archive) deleteTo(p partition, offset int64) error {
 	if a == nil {
 		return nil
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	part := a.parts[p]
-	if part == nil || offset <= part.start {
+	a.writing.Lock()
+	defer a.writing.Unlock()
+	start, end, ok := a.bounds(p)
+	if !ok || offset <= start {
 		return nil
 	}
-	if offset >= part.end() {
-		delete(a.parts, p)
-		return a.remove(p)
+	if offset >= end {
+		return a.forget(p)
 	}
-	meta := metaFile{TopicID: hex.EncodeToString(part.id[:]), Start: offset}
-	if err := writeJSON(filepath.Join(a.partitionDir(p), archiveMeta), meta); err != nil {
+	id := a.idOf(p)
+	meta := metaFile{TopicID: hex.EncodeToString(id[:]), Start: offset}
+	if err := a.writeJSON(filepath.Join(a.partitionDir(p), archiveMeta), meta); err != nil {
 		return err
 	}
-	part.start = offset
-	var errs []error
-	part.files = slices.DeleteFunc(part.files, func(f *archiveFile) bool {
-		if f.end() > offset {
-			return false
+	var over []*archiveFile
+	a.mu.Lock()
+	if part := a.parts[p]; part != nil {
+		part.start = offset
+		part.files = slices.DeleteFunc(slices.Clone(part.files), func(f *archiveFile) bool {
+			if f.end() <= offset {
+				over = append(over, f)
+			}
+			return f.end() <= offset
+		})
+		if len(part.files) == 0 { // the rest was lost meanwhile
+			delete(a.parts, p)
 		}
-		errs = append(errs, atomicfile.Remove(a.path(p, f.base)))
-		return true
-	})
+	}
+	a.mu.Unlock()
+	var errs []error
+	for _, f := range over {
+		errs = append(errs, a.remove(a.path(p, f.base)))
+	}
 	return errors.Join(errs...)
 }
 
-// remove deletes the directory of a partition, first the file without which it counts for nothing.
-func (a *archive) remove(p partition) error {
-	dir := a.partitionDir(p)
-	return errors.Join(atomicfile.Remove(filepath.Join(dir, archiveMeta)), os.RemoveAll(dir))
+// forget deletes what is archived of a partition. The caller holds writing.
+func (a *archive) forget(p partition) error {
+	a.mu.Lock()
+	delete(a.parts, p)
+	a.mu.Unlock()
+	return a.removeDir(a.partitionDir(p))
 }
 
 // keep deletes what belongs to topics that are not there any more.
@@ -406,14 +411,19 @@ func (a *archive) keep(ids map[string]uuid) error {
 
 // drop deletes the partitions of topics that are chosen by name and ID.
 func (a *archive) drop(gone func(topic string, id uuid) bool) error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	var errs []error
+	a.writing.Lock()
+	defer a.writing.Unlock()
+	a.mu.RLock()
+	var over []partition
 	for p, part := range a.parts {
 		if gone(p.topic, part.id) {
-			delete(a.parts, p)
-			errs = append(errs, a.remove(p))
+			over = append(over, p)
 		}
+	}
+	a.mu.RUnlock()
+	var errs []error
+	for _, p := range over {
+		errs = append(errs, a.forget(p))
 	}
 	return errors.Join(errs...)
 }

@@ -20,8 +20,11 @@ import (
 
 // openArchive reads where the batches are. Files that cannot be read to their end, or not at
 // all, are reported as damage and used as far as they are sound.
-func openArchive(dir string, fileSize int64, log *slog.Logger, damaged func(truncation)) (*archive, error) {
-	a := &archive{dir: dir, fileSize: fileSize, log: log, damaged: damaged, parts: make(map[partition]*archived), begun: make(map[partition]int64), touched: make(map[string]bool)}
+func openArchive(f files, dir string, fileSize int64, log *slog.Logger, damaged func(truncation)) (*archive, error) {
+	a := &archive{
+		files: f, dir: dir, fileSize: fileSize, log: log, damaged: damaged,
+		parts: make(map[partition]*archived), begun: make(map[partition]int64), touched: make(map[string]bool),
+	}
 	var err error
 	if a.compressor, err = kgo.DefaultCompressor(kgo.ZstdCompression()); err != nil {
 		return nil, err
@@ -71,7 +74,7 @@ func (a *archive) openPartition(p partition) (*archived, error) {
 		return nil, err
 	}
 	if raw == nil { // never begun, or half deleted
-		return nil, os.RemoveAll(dir)
+		return nil, a.removeDir(dir)
 	}
 	var meta metaFile
 	part := new(archived)
@@ -110,14 +113,14 @@ func (a *archive) openPartition(p partition) (*archived, error) {
 		case len(f.batches) > 0 && f.end() > part.start:
 			part.files = append(part.files, f)
 		default: // deleted before, or nothing of it is sound
-			if err := os.Remove(a.path(p, base)); err != nil {
+			if err := a.remove(a.path(p, base)); err != nil {
 				return nil, err
 			}
 		}
 	}
 	if len(part.files) == 0 {
 		a.begun[p] = part.start
-		return nil, os.RemoveAll(dir)
+		return nil, a.removeDir(dir)
 	}
 	return part, nil
 }

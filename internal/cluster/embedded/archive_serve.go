@@ -12,6 +12,9 @@ import (
 // others with the same error.
 const zstdVersion = 10
 
+// decompressor keeps its decoders for the next batch.
+var decompressor = kgo.DefaultDecompressor()
+
 // fetched completes the response to a Fetch with what is archived: it puts batches where the
 // module knows nothing of an offset, and says where the log begins.
 func (c *Cluster) fetched(f *flight, frame []byte) []byte {
@@ -99,7 +102,11 @@ func (c *Cluster) fetchOld(p partition, rp *kmsg.FetchResponseTopicPartition, as
 		return true
 	}
 	start, _, _ := c.archive.bounds(p)
-	raw := c.archive.read(p, asked.FetchOffset, int(asked.PartitionMaxBytes))
+	raw, err := c.archive.read(p, asked.FetchOffset, int(asked.PartitionMaxBytes))
+	if err != nil { // the client asks again
+		rp.ErrorCode = kerr.KafkaStorageError.Code
+		return true
+	}
 	if raw == nil { // damage: what follows it
 		if start, _, ok := c.archive.bounds(p); ok && asked.FetchOffset < start {
 			return false // deleted meanwhile
@@ -127,15 +134,12 @@ func (c *Cluster) listOffsets(f *flight, req *kmsg.ListOffsetsRequest) (message,
 		}
 	}
 	then(f, func(r *kmsg.ListOffsetsResponse) {
-		for i := range r.Topics {
-			t := &r.Topics[i]
-			for j := range t.Partitions {
-				rp := &t.Partitions[j]
-				if rp.ErrorCode == 0 {
-					c.archive.list(partition{t.Topic, rp.Partition}, asked[partition{t.Topic, rp.Partition}], rp)
+		each(r.Topics, func(t *kmsg.ListOffsetsResponseTopic) []kmsg.ListOffsetsResponseTopicPartition { return t.Partitions },
+			func(t *kmsg.ListOffsetsResponseTopic, rp *kmsg.ListOffsetsResponseTopicPartition) {
+				if p := (partition{t.Topic, rp.Partition}); rp.ErrorCode == 0 {
+					c.archive.list(p, asked[p], rp)
 				}
-			}
-		}
+			})
 	})
 	return nil, nil
 }
@@ -198,17 +202,27 @@ func (a *archive) epochAt(p partition, offset int64) int32 {
 // there is none.
 func (a *archive) find(p partition, at int64, rp *kmsg.ListOffsetsResponseTopicPartition) {
 	start, end, ok := a.bounds(p)
+	if first := a.firstRecord(p); first != nil && at <= first.at {
+		rp.Offset, rp.Timestamp, rp.LeaderEpoch = first.offset, first.at, first.epoch
+		return
+	}
 	for next := start; ok && next < end; {
 		b, found := a.reaching(p, next, at)
 		if !found {
 			return
 		}
-		raw := a.read(p, max(b.first, start), 0)
+		raw, err := a.read(p, max(b.first, start), 0)
+		if err != nil {
+			rp.ErrorCode = kerr.KafkaStorageError.Code
+		}
 		if raw == nil {
 			return
 		}
 		got, after := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{Topic: p.topic, Partition: p.id, Offset: start},
-			&kmsg.FetchResponseTopicPartition{RecordBatches: raw}, kgo.DefaultDecompressor(), nil)
+			&kmsg.FetchResponseTopicPartition{RecordBatches: raw}, decompressor, nil)
+		if b.first <= start && len(got.Records) > 0 {
+			a.keepFirst(p, start, got.Records[0])
+		}
 		for _, r := range got.Records {
 			if r.Timestamp.UnixMilli() >= at {
 				rp.Offset, rp.Timestamp, rp.LeaderEpoch = r.Offset, r.Timestamp.UnixMilli(), r.LeaderEpoch
@@ -216,6 +230,25 @@ func (a *archive) find(p partition, at int64, rp *kmsg.ListOffsetsResponseTopicP
 			}
 		}
 		next = max(after, b.end) // what was young enough is deleted, or damaged
+	}
+}
+
+// firstRecord returns the first record of a partition, if that is known: a page that shows how far
+// back topics reach asks for it all the time.
+func (a *archive) firstRecord(p partition) *firstRecord {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	if part := a.parts[p]; part != nil && part.first != nil && part.first.start == part.start {
+		return part.first
+	}
+	return nil
+}
+
+func (a *archive) keepFirst(p partition, start int64, r *kgo.Record) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if part := a.parts[p]; part != nil {
+		part.first = &firstRecord{start, r.Offset, r.Timestamp.UnixMilli(), r.LeaderEpoch}
 	}
 }
 

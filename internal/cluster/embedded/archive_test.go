@@ -274,8 +274,6 @@ func TestAGroupReadsWhileRecordsAreArchived(t *testing.T) {
 	c := tuned(t, small(t.TempDir()))
 	createTopic(t, c.Addrs(), "t", 1, nil)
 	const n = 1500
-	group := client(t, c.Addrs(), kgo.ConsumerGroup("g"), kgo.ConsumeTopics("t"), kgo.FetchMaxPartitionBytes(600),
-		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()), kgo.ConsumeResetOffset(kgo.NoResetOffset()))
 	ctx, cancel := context.WithCancel(testCtx(t))
 	done := make(chan error, 2)
 	go func() {
@@ -304,6 +302,8 @@ func TestAGroupReadsWhileRecordsAreArchived(t *testing.T) {
 		}
 		runtime.Gosched()
 	}
+	group := client(t, c.Addrs(), kgo.ConsumerGroup("g"), kgo.ConsumeTopics("t"), kgo.FetchMaxPartitionBytes(600),
+		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()), kgo.ConsumeResetOffset(kgo.NoResetOffset()))
 	archivedRead := 0
 	for next := 0; next < n; {
 		fs := group.PollFetches(ctx)
@@ -516,7 +516,8 @@ func TestAnArchiveThatCannotBeWritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	truth := written(t, c.Addrs(), 300, 5, hourAgo())
-	if err := c.Enforce(testCtx(t)); err == nil || !strings.Contains(err.Error(), archiveName) {
+	enforce(t, c)
+	if err := c.Fault(); err == nil || !strings.Contains(err.Error(), archiveName) {
 		t.Errorf("%v", err)
 	}
 	holds(t, c.Addrs(), truth, 5)

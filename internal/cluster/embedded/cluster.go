@@ -147,7 +147,7 @@ func newCluster(ctx context.Context, cfg config) (_ *Cluster, err error) {
 		c.journal = newCommitJournal(c.dir.file(journalName))
 		c.room.dir, c.room.space = c.dir.path, cfg.space
 		c.readEpochs()
-		if c.archive, err = openArchive(c.dir.file(archiveName), cfg.archiveFile, cfg.Log, c.mlog.add); err != nil {
+		if c.archive, err = openArchive(c.files(), c.dir.file(archiveName), cfg.archiveFile, cfg.Log, c.mlog.add); err != nil {
 			return nil, err
 		}
 	}

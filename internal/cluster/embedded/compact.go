@@ -88,7 +88,7 @@ func (s *compacting) read(ctx context.Context, c *Cluster, p *retained) error {
 			return err
 		}
 		opts.Offset = s.next
-		got, next := kgo.ProcessFetchPartition(opts, rp, kgo.DefaultDecompressor(), nil)
+		got, next := kgo.ProcessFetchPartition(opts, rp, decompressor, nil)
 		if got.Err != nil {
 			return got.Err
 		}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kfake"
 
+	"github.com/weir-project/weir/internal/atomicfile"
 	"github.com/weir-project/weir/internal/cluster/local"
 	"github.com/weir-project/weir/internal/disk"
 	"github.com/weir-project/weir/internal/intake"
@@ -44,6 +45,7 @@ type config struct {
 	listen  func(network, address string) (net.Listener, error)
 	space   func(dir string) (total, free int64, err error) // of the disk
 	conns   int                                             // that a broker admits
+	faults  *atomicfile.Faults                              // of the archive's files, and of those that repair changes
 }
 
 func (c config) withDefaults() (config, error) {

@@ -115,7 +115,7 @@ func TestDamageIsReported(t *testing.T) {
 			t.Fatal(err)
 		}
 		b, _ := parseBatch(raw)
-		if err := appendFile(path, raw[:b.size()-7]); err != nil {
+		if err := (files{}).appendTo(path, raw[:b.size()-7]); err != nil {
 			t.Fatal(err)
 		}
 		c := open(t, Config{Dir: dir})
@@ -150,7 +150,7 @@ func TestDamageIsReported(t *testing.T) {
 	})
 	t.Run("state file", func(t *testing.T) {
 		dir := setup(t, true)
-		if err := appendFile(filepath.Join(dir, logName, "groups.log"), []byte("12345")); err != nil {
+		if err := (files{}).appendTo(filepath.Join(dir, logName, "groups.log"), []byte("12345")); err != nil {
 			t.Fatal(err)
 		}
 		c := open(t, Config{Dir: dir})

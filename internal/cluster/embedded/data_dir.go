@@ -166,13 +166,7 @@ func readIfAny(path string) ([]byte, error) {
 }
 
 // writeJSON replaces a file.
-func writeJSON(path string, v any) error {
-	raw, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	return atomicfile.Write(path, raw, 0o644)
-}
+func writeJSON(path string, v any) error { return files{}.writeJSON(path, v) }
 
 // close releases the directory. clean says that everything was written.
 func (d *dataDir) close(clean bool) error {
@@ -180,5 +174,5 @@ func (d *dataDir) close(clean bool) error {
 	if clean {
 		err = os.Remove(d.file(uncleanName))
 	}
-	return errors.Join(err, d.lock.Close())
+	return errors.Join(err, disk.Unlock(d.lock), d.lock.Close())
 }

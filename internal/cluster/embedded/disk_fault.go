@@ -20,12 +20,15 @@ import (
 // repaired as after a crash, and the brokers start again on their ports as soon
 // as the disk has room.
 
-// DiskError reports that the brokers are down because a write failed, or that
-// they reject Produce requests because the disk is almost full.
+// DiskError reports that the brokers are down because a write failed, that they
+// reject Produce requests because the disk is almost full, or that the archive fails.
 type DiskError struct {
 	Dir  string
 	Free int64 // bytes; -1 when unknown
 	Err  error // of the write; nil when there is only too little room
+	// Archive is what cannot be done with the archive; empty where the error is not the
+	// archive's alone. The brokers then go on.
+	Archive string
 }
 
 func (e *DiskError) Error() string {
@@ -34,6 +37,12 @@ func (e *DiskError) Error() string {
 		free = fmt.Sprintf(" (%s free)", megabytes(e.Free))
 	}
 	switch {
+	case e.Archive != "":
+		advice := "check the disk"
+		if e.Full() {
+			advice = "free some space, or enlarge the disk"
+		}
+		return fmt.Sprintf("weir cannot %s the archive of older records in %s%s: %s (%v)", e.Archive, e.Dir, free, advice, e.Err)
 	case e.Err == nil:
 		return fmt.Sprintf("the disk of %s is almost full%s: producers have to wait; free some space, enlarge the disk, or lower the retention of topics", e.Dir, free)
 	case e.Full():
@@ -64,6 +73,9 @@ func (c *Cluster) Fault() error {
 	}
 	if c.room.lacking() {
 		return c.diskError(nil)
+	}
+	if c.archive != nil {
+		return c.archive.fault()
 	}
 	return nil
 }

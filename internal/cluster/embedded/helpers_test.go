@@ -2,13 +2,17 @@ package embedded
 
 import (
 	"context"
+	"fmt"
+	"net"
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -39,6 +43,34 @@ func tuned(t *testing.T, cfg config) *Cluster {
 	return c
 }
 
+// networks are the virtual networks of clusters in bubbles of testing/synctest, by address.
+var (
+	networks    sync.Map
+	networkPort atomic.Int32
+)
+
+func dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	if n, ok := networks.Load(addr); ok {
+		return n.(*kfake.VirtualNetwork).DialContext(ctx, network, addr)
+	}
+	return new(net.Dialer).DialContext(ctx, network, addr)
+}
+
+// virtual is tuned on a virtual network, for tests in a bubble.
+func virtual(t *testing.T, cfg config) *Cluster {
+	t.Helper()
+	network := new(kfake.VirtualNetwork)
+	cfg.listen = network.Listen
+	cfg.Addrs = nil
+	for range Size {
+		addr := fmt.Sprint("127.0.0.1:", networkPort.Add(1))
+		networks.Store(addr, network)
+		t.Cleanup(func() { networks.Delete(addr) })
+		cfg.Addrs = append(cfg.Addrs, addr)
+	}
+	return tuned(t, cfg)
+}
+
 // scan lists the log of a data directory.
 func scan(t *testing.T, dir string) []partitionFiles {
 	t.Helper()
@@ -53,9 +85,11 @@ func client(t *testing.T, addrs []string, opts ...kgo.Opt) *kgo.Client {
 	t.Helper()
 	cl, err := kgo.NewClient(append([]kgo.Opt{
 		kgo.SeedBrokers(addrs...),
+		kgo.Dialer(dial),
 		kgo.RetryBackoffFn(func(int) time.Duration { return 20 * time.Millisecond }),
 		kgo.MetadataMinAge(20 * time.Millisecond),
 		kgo.FetchMaxWait(100 * time.Millisecond),
+		kgo.WithDecompressor(decompressor),
 	}, opts...)...)
 	if err != nil {
 		t.Fatal(err)

@@ -31,12 +31,12 @@ const (
 // archiveOld moves the older part of a partition from the module to the archive when it has
 // many batches. Compacted topics stay: their old records are looked for by key.
 func (c *Cluster) archiveOld(ctx context.Context, p *retained, hot int64) error {
-	if c.archive == nil || p.policy.compact {
+	if c.archive == nil || p.policy.compact || c.archive.trouble.rests() {
 		return nil
 	}
 	_, end, ok := c.archive.bounds(p.partition)
 	if ok && end > p.hot { // a death came between writing and deleting
-		if err := c.moved(p, end); err != nil {
+		if err := c.moveOld(p, end, nil); err != nil || p.hot != end {
 			return err
 		}
 	}
@@ -59,7 +59,7 @@ func (c *Cluster) archiveOld(ctx context.Context, p *retained, hot int64) error 
 		}
 		opts.Offset = next
 		read += len(rp.RecordBatches)
-		got, after := kgo.ProcessFetchPartition(opts, rp, kgo.DefaultDecompressor(), nil)
+		got, after := kgo.ProcessFetchPartition(opts, rp, decompressor, nil)
 		if got.Err != nil {
 			return got.Err
 		}
@@ -79,20 +79,30 @@ func (c *Cluster) archiveOld(ctx context.Context, p *retained, hot int64) error 
 		return nil
 	}
 	crash.Here("archive: merged")
-	if err := c.archive.append(p.partition, p.topicID, p.hot, m.done); err != nil {
-		if errors.Is(err, errTouched) {
-			return nil
-		}
-		return err
-	}
-	c.log.Debug("records archived", "topic", p.topic, "partition", p.id, "from", p.hot, "to", m.next, "batches", len(m.done))
-	crash.Here("archive: not yet deleted from the brokers")
-	return c.moved(p, m.next)
+	c.log.Debug("records to archive", "topic", p.topic, "partition", p.id, "from", p.hot, "to", m.next, "batches", len(m.done))
+	return c.moveOld(p, m.next, m.done)
 }
 
-// moved deletes from the module what is archived.
-func (c *Cluster) moved(p *retained, end int64) error {
-	err := c.module(func(k *kfake.Cluster) error { return k.DeleteRecords(p.topic, p.id, end) })
+// moveOld archives batches, and deletes what is archived from the module. Where a client has deleted
+// records meanwhile, or the topic, it does nothing.
+func (c *Cluster) moveOld(p *retained, end int64, batches [][]byte) error {
+	c.archive.writing.Lock()
+	defer c.archive.writing.Unlock()
+	var err error
+	if batches == nil {
+		err = c.archive.settle(p.partition)
+	} else {
+		err = c.archive.append(p.partition, p.topicID, p.hot, batches)
+	}
+	if errors.Is(err, errTouched) {
+		return nil
+	}
+	if err != nil {
+		c.archive.trouble.note(err)
+		return nil
+	}
+	crash.Here("archive: not yet deleted from the brokers")
+	err = c.module(func(k *kfake.Cluster) error { return k.DeleteRecords(p.topic, p.id, end) })
 	if err != nil && !deleted(err) {
 		return err
 	}

@@ -15,8 +15,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"golang.org/x/sync/errgroup"
-
-	"github.com/weir-project/weir/internal/atomicfile"
 )
 
 // After a death the module replays the log and takes every open transaction for
@@ -57,7 +55,7 @@ func (c *Cluster) repair(ctx context.Context, log string, commits map[producer]i
 	if err := work.Wait(); err != nil {
 		return err
 	}
-	return writeWindows(log, repairers)
+	return c.writeWindows(log, repairers)
 }
 
 // opened is a transaction of which no end was found yet.
@@ -132,7 +130,7 @@ func (r *repairer) segment(s segment) error {
 	r.left.Segments = append(r.left.Segments, snapshotSegment{BaseOffset: s.base, Size: int64(pos)})
 	file := segmentPath(r.p.topic, r.p.id, s.base)
 	if pos < len(raw) {
-		if err := os.Truncate(path+".dat", int64(pos)); err != nil {
+		if err := r.c.files().truncate(path+".dat", int64(pos)); err != nil {
 			return err
 		}
 		cut := truncation{File: file, Topic: r.p.topic, Partition: r.p.id, Bytes: int64(len(raw) - pos), From: end, To: s.next}
@@ -151,7 +149,7 @@ func (r *repairer) segment(s segment) error {
 	if bytes.Equal(index, had) {
 		return nil
 	}
-	return atomicfile.Write(path+".idx", index, 0o644)
+	return r.c.files().replace(path+".idx", index)
 }
 
 // mend puts right what no checksum covers at the head of a batch that is otherwise sound, and that
@@ -162,6 +160,9 @@ func (r *repairer) mend(path string, pos int64, b *batch, first int64, epoch int
 	}
 	b.FirstOffset, b.PartitionLeaderEpoch, b.Magic = first, epoch, magic
 	r.c.log.Warn("log mended", "topic", r.p.topic, "partition", r.p.id, "offset", first)
+	if err := r.c.cfg.faults.Before("write", path); err != nil {
+		return err
+	}
 	f, err := os.OpenFile(path, os.O_WRONLY, 0)
 	if err != nil {
 		return err
@@ -224,10 +225,10 @@ func (r *repairer) end() error {
 		r.c.log.Info("transaction ended", "topic", r.p.topic, "partition", r.p.id, "producer_id", id, "commit", commit)
 	}
 	// In the module's order, so that a death in between is what the loop above mends.
-	if err := appendFile(r.lastSeg+".dat", data); err != nil {
+	if err := r.c.files().appendTo(r.lastSeg+".dat", data); err != nil {
 		return err
 	}
-	if err := appendFile(r.lastSeg+".idx", index); err != nil {
+	if err := r.c.files().appendTo(r.lastSeg+".idx", index); err != nil {
 		return err
 	}
 	r.left.End = offset
@@ -257,15 +258,6 @@ func marker(p producer, commit bool, offset int64, leaderEpoch int32) batch {
 	}}
 	b.seal()
 	return b
-}
-
-func appendFile(path string, data []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o644)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	return errors.Join(err, f.Close())
 }
 
 // recoverTxns finishes what repair began, with the module running and no client

@@ -83,6 +83,7 @@ func (c *Cluster) Enforce(ctx context.Context) error {
 	for i := range parts {
 		errs = append(errs, c.deleteTo(&parts[i]))
 	}
+	c.archivePassed()
 	return errors.Join(errs...)
 }
 
@@ -91,7 +92,8 @@ func (c *Cluster) deleteTo(p *retained) error {
 		return nil
 	}
 	if err := c.archive.deleteTo(p.partition, p.to); err != nil {
-		return fmt.Errorf("delete archived records of %s/%d: %w", p.topic, p.id, err)
+		c.archive.trouble.note(err)
+		return nil
 	}
 	if p.to <= p.hot {
 		return nil

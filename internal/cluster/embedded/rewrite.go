@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"math"
+	"path/filepath"
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -201,45 +202,76 @@ func (c *Cluster) deleteRecords(f *flight, req *kmsg.DeleteRecordsRequest) (mess
 		t := &req.Topics[i]
 		for j := range t.Partitions {
 			p := &t.Partitions[j]
-			info := c.partitionInfo(partition{t.Topic, p.Partition})
+			name := partition{t.Topic, p.Partition}
+			info := c.partitionInfo(name)
 			if info == nil || info.HighWatermark == 0 || info.LogStartOffset >= info.HighWatermark {
 				continue
 			}
 			if p.Offset == -1 || p.Offset == info.HighWatermark {
 				p.Offset = info.HighWatermark - 1
 			}
-			if p.Offset >= 0 {
-				asked[partition{t.Topic, p.Partition}] = p.Offset
-				p.Offset = max(p.Offset, info.LogStartOffset)
+			if p.Offset < 0 {
+				continue
+			}
+			asked[name] = p.Offset
+			p.Offset = max(p.Offset, info.LogStartOffset)
+			if p.Offset < info.HighWatermark && info.Leader == f.node && !c.deleteFirst(name, asked[name], info.LogStartOffset) {
+				asked[name], p.Offset = notDeleted, info.LogStartOffset
 			}
 		}
 	}
 	return req, nil
 }
 
+// notDeleted marks a partition whose records could not be deleted from the archive.
+const notDeleted = -2
+
+// deleteFirst does before the module deletes what a death must find done: otherwise records that
+// were deleted would be there again. It reports whether the module may delete.
+func (c *Cluster) deleteFirst(p partition, to, hot int64) bool {
+	if c.archive == nil {
+		return true
+	}
+	c.archive.touch(p.topic, uuid{})
+	err := c.archive.deleteTo(p, to)
+	if err == nil && to > hot {
+		err = c.archive.saveStart(c.dir.file(filepath.Dir(segmentPath(p.topic, p.id, 0))), to)
+	}
+	if err != nil {
+		c.log.Warn("delete records", "topic", p.topic, "partition", p.id, "to", to, "error", err)
+	}
+	return err == nil
+}
+
 // deletedRecords deletes from the archive what the module has agreed to delete.
 func (c *Cluster) deletedRecords(asked map[partition]int64, r *kmsg.DeleteRecordsResponse) {
-	for i := range r.Topics {
-		t := &r.Topics[i]
-		for j := range t.Partitions {
-			rp := &t.Partitions[j]
+	each(r.Topics, func(t *kmsg.DeleteRecordsResponseTopic) []kmsg.DeleteRecordsResponseTopicPartition {
+		return t.Partitions
+	},
+		func(t *kmsg.DeleteRecordsResponseTopic, rp *kmsg.DeleteRecordsResponseTopicPartition) {
 			p := partition{t.Topic, rp.Partition}
 			to, ok := asked[p]
-			if c.archive == nil || rp.ErrorCode != 0 || !ok {
-				continue
+			if rp.ErrorCode != 0 || !ok {
+				return
 			}
-			c.archive.touch(p.topic, uuid{})
-			if _, _, archived := c.archive.bounds(p); !archived {
-				continue
+			if c.archive != nil {
+				c.archive.touch(p.topic, uuid{}) // a pass may have begun since
 			}
-			if err := c.archive.deleteTo(p, to); err != nil {
-				c.log.Warn("delete archived records", "topic", p.topic, "partition", p.id, "error", err)
-				rp.ErrorCode = kerr.KafkaStorageError.Code
-				continue
-			}
-			if start, _, still := c.archive.bounds(p); still {
+			// Again: it may have been archived meanwhile.
+			if to == notDeleted || c.archive.deleteTo(p, to) != nil {
+				rp.ErrorCode, rp.LowWatermark = kerr.KafkaStorageError.Code, -1
+			} else if start, _, still := c.archive.bounds(p); still {
 				rp.LowWatermark = start
 			}
+		})
+}
+
+// each calls a function with each partition of the topics of a response.
+func each[T, P any](topics []T, parts func(*T) []P, do func(*T, *P)) {
+	for i := range topics {
+		t := &topics[i]
+		for j := range parts(t) {
+			do(t, &parts(t)[j])
 		}
 	}
 }
@@ -281,21 +313,20 @@ func (c *Cluster) offsetForLeaderEpoch(f *flight, req *kmsg.OffsetForLeaderEpoch
 		}
 	}
 	then(f, func(r *kmsg.OffsetForLeaderEpochResponse) {
-		for i := range r.Topics {
-			t := &r.Topics[i]
-			for j := range t.Partitions {
-				p := &t.Partitions[j]
+		each(r.Topics, func(t *kmsg.OffsetForLeaderEpochResponseTopic) []kmsg.OffsetForLeaderEpochResponseTopicPartition {
+			return t.Partitions
+		},
+			func(t *kmsg.OffsetForLeaderEpochResponseTopic, p *kmsg.OffsetForLeaderEpochResponseTopicPartition) {
 				name := partition{t.Topic, p.Partition}
 				epoch, ok := asked[name]
 				if !ok || p.ErrorCode != 0 || p.EndOffset > 0 {
-					continue
+					return
 				}
 				info := c.partitionInfo(name)
 				if info != nil && epoch <= info.Epoch && (p.EndOffset < 0 || info.LogStartOffset == info.HighWatermark) {
 					p.LeaderEpoch, p.EndOffset = epoch, info.HighWatermark
 				}
-			}
-		}
+			})
 	})
 	return nil, nil
 }

@@ -58,11 +58,45 @@ func (r *repairer) writeSnapshot() error {
 	// The start only ever moves up: records that were deleted before the last
 	// close stay deleted.
 	s.Start = max(r.p.segments[0].base, min(old.Start, s.End-1))
+	// The module takes files of deleted records for a part of the log when it looks for a time, finds
+	// nothing in them, and looks no further. Retention would then delete all that is left.
+	for _, seg := range r.p.segments {
+		if seg.next < 0 || seg.next > s.Start {
+			break
+		}
+		if err := r.remove(seg); err != nil {
+			return err
+		}
+		s.Segments = s.Segments[1:]
+	}
 	s.Leader, s.CreatedAt = old.Leader, old.CreatedAt
 	if s.CreatedAt.IsZero() {
 		s.CreatedAt = r.p.segments[0].modified
 	}
-	return writeJSON(path, s)
+	return r.c.files().writeJSON(path, s)
+}
+
+func (r *repairer) remove(s segment) error {
+	for _, ext := range []string{".dat", ".idx"} {
+		if err := r.c.files().remove(r.p.path(s.base) + ext); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// saveStart notes where a partition in a directory of the module begins from now on: the module
+// does so only when it is closed.
+func (a *archive) saveStart(dir string, start int64) error {
+	a.writing.Lock()
+	defer a.writing.Unlock()
+	path := filepath.Join(dir, "snapshot.json")
+	var s snapshot
+	if raw, err := os.ReadFile(path); err == nil {
+		_ = json.Unmarshal(raw, &s)
+	}
+	s.Start = start
+	return a.writeJSON(path, s)
 }
 
 // seqWindow is what is remembered of an idempotent producer in a partition: its last
@@ -95,7 +129,7 @@ func (w *seqWindow) add(b *batch) {
 
 // writeWindows replaces what the last close left, by which a producer that has gone on
 // since would be rejected.
-func writeWindows(log string, parts []*repairer) error {
+func (c *Cluster) writeWindows(log string, parts []*repairer) error {
 	if len(parts) == 0 {
 		return nil
 	}
@@ -103,5 +137,5 @@ func writeWindows(log string, parts []*repairer) error {
 	for _, r := range parts {
 		windows = slices.AppendSeq(windows, maps.Values(r.windows))
 	}
-	return writeJSON(filepath.Join(log, "seq_windows.json"), map[string]any{"version": snapshotVersion, "windows": windows})
+	return c.files().writeJSON(filepath.Join(log, "seq_windows.json"), map[string]any{"version": snapshotVersion, "windows": windows})
 }

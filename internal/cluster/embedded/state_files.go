@@ -11,8 +11,6 @@ import (
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/kfake"
-
-	"github.com/weir-project/weir/internal/atomicfile"
 )
 
 // spareFiles are the module's files without which the log can be served. The
@@ -63,7 +61,7 @@ func (c *Cluster) setAside(name string) error {
 // session_state.json holds transactions that were open at a close; repair has
 // aborted them.
 func (c *Cluster) repairState(log string) error {
-	if err := atomicfile.Remove(filepath.Join(log, "session_state.json")); err != nil {
+	if err := c.files().remove(filepath.Join(log, "session_state.json")); err != nil {
 		return err
 	}
 	for _, name := range []string{"groups.log", "pids.log"} {
@@ -76,7 +74,7 @@ func (c *Cluster) repairState(log string) error {
 		if whole == len(raw) {
 			continue
 		}
-		if err := os.Truncate(path, int64(whole)); err != nil {
+		if err := c.files().truncate(path, int64(whole)); err != nil {
 			return fmt.Errorf("cut %s: %w", name, err)
 		}
 		n := len(raw) - whole
