@@ -55,13 +55,19 @@ func newHouse(t *testing.T) *house {
 		t.Fatal(err)
 	}
 	t.Cleanup(cluster.Close)
+	return newHouseOn(t, cluster.ListenAddrs())
+}
+
+// newHouseOn is newHouse on brokers that have the topics.
+func newHouseOn(t *testing.T, brokers []string) *house {
+	t.Helper()
 	redis := miniredis.RunT(t)
 	store, err := tally.Open(t.Context(), "redis://"+redis.Addr()+"/1")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = store.Close() })
-	h := &house{t: t, cfg: kafka.Config{Brokers: cluster.ListenAddrs()}, store: store, redis: redis,
+	h := &house{t: t, cfg: kafka.Config{Brokers: brokers}, store: store, redis: redis,
 		seqs: map[string]int64{}, counts: map[string]map[string]int64{}}
 	h.producer = h.client(kgo.TransactionalID("weir-ingest-bluesky"))
 	h.admin = kadm.NewClient(h.producer)
