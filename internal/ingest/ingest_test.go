@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -350,9 +351,15 @@ func TestDuplicatesAloneWriteNothing(t *testing.T) {
 		w.run(w.ingester(src)).drain(t, 300)
 		again := &script{n: 300, size: 10, margin: 300, pause: time.Second,
 			item: func(n int) item { it := plain(n); it.us = epoch; return it }}
-		i, lowest := w.ingester(again), int64(300)
+		i := w.ingester(again)
+		var (
+			mu     sync.Mutex
+			lowest = int64(300)
+		)
 		hook(t, func(point string) {
 			if point == "ingest: accounted" {
+				mu.Lock()
+				defer mu.Unlock()
 				lowest = min(lowest, i.Stats().Cursor.Seq)
 			}
 		})
@@ -363,8 +370,11 @@ func TestDuplicatesAloneWriteNothing(t *testing.T) {
 		if s.Commits > 3 || s.Gaps > 1 {
 			t.Errorf("%d transactions, %d gaps for nothing new", s.Commits, s.Gaps)
 		}
-		if s.Cursor.Seq != 300 || lowest != 300 {
-			t.Errorf("the committed cursor went back to %d, and is at %d", lowest, s.Cursor.Seq)
+		mu.Lock()
+		least := lowest
+		mu.Unlock()
+		if s.Cursor.Seq != 300 || least != 300 {
+			t.Errorf("the committed cursor went back to %d, and is at %d", least, s.Cursor.Seq)
 		}
 		r.stop(t)
 	})

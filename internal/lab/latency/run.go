@@ -205,14 +205,14 @@ func (x *rig) step(ctx context.Context, rate float64, during time.Duration, name
 	if err := x.Timeline.Change(idleRate, ""); err != nil {
 		return nil, fmt.Errorf("set the load: %w", err)
 	}
-	segments = x.Timeline.Now().Segments
-	until := segments[len(segments)-1].Index
+	whole := x.Timeline.Now().Segments // the watch still reads the other one
+	until := whole[len(whole)-1].Index
 	ok, err := kit.Until(ctx, func() bool { return x.probe.all(until) })
 	if err != nil {
 		return nil, err
 	}
 	st.finished = ok
-	x.probe.fill(st, segments, from, until)
+	x.probe.fill(st, whole, from, until)
 	return st, nil
 }
 
