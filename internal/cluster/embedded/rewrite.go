@@ -251,6 +251,12 @@ func (c *Cluster) deletedRecords(asked map[partition]int64, r *kmsg.DeleteRecord
 		func(t *kmsg.DeleteRecordsResponseTopic, rp *kmsg.DeleteRecordsResponseTopicPartition) {
 			p := partition{t.Topic, rp.Partition}
 			to, ok := asked[p]
+			if ok && rp.ErrorCode == kerr.OffsetOutOfRange.Code {
+				// The module begins later now: what was before has been archived meanwhile.
+				if info := c.partitionInfo(p); info != nil && to < info.LogStartOffset {
+					rp.ErrorCode, rp.LowWatermark = 0, info.LogStartOffset
+				}
+			}
 			if rp.ErrorCode != 0 || !ok {
 				return
 			}
