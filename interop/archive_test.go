@@ -167,13 +167,13 @@ func buildBefore(t *testing.T) (bin string) {
 		cmd := exec.CommandContext(t.Context(), "git", append([]string{"-C", ".."}, args...)...)
 		out, err := cmd.Output()
 		if err != nil {
-			t.Fatalf("git %s: %v; this test builds an older weir from the repository's history", strings.Join(args, " "), err)
+			t.Skipf("git %s: %v; an older weir is built from the repository's history: clone it whole", strings.Join(args, " "), err)
 		}
 		return out
 	}
 	commits := strings.Fields(string(git("log", "--format=%H", "-S", "formatVersion = 2", "--", "internal/cluster/embedded/data_dir.go")))
 	if len(commits) == 0 {
-		t.Fatal("the repository's history does not have the commit that brought format 2; clone it whole")
+		t.Skip("the repository's history does not have the commit that brought format 2: clone it whole")
 	}
 	source := t.TempDir()
 	tree := filepath.Join(t.TempDir(), "source.tar")
