@@ -77,31 +77,44 @@ func (i *Inspector) Keeps(ctx context.Context, topics []string) (_ map[string]Ke
 		return nil, err
 	}
 	for _, r := range resp.Resources {
-		if kerr.ErrorForCode(r.ErrorCode) == nil {
-			all[r.ResourceName] = keeps(r.Configs)
+		if kerr.ErrorForCode(r.ErrorCode) != nil {
+			continue
 		}
+		k := noLimit
+		for _, c := range r.Configs {
+			if c.Value != nil {
+				k.set(c.Name, *c.Value)
+			}
+		}
+		all[r.ResourceName] = k
 	}
 	return all, nil
 }
 
-func keeps(configs []kmsg.DescribeConfigsResponseResourceConfig) Keeps {
-	k := Keeps{MS: -1, Bytes: -1}
-	for _, c := range configs {
-		if c.Value == nil {
-			continue
-		}
-		n, err := strconv.ParseInt(*c.Value, 10, 64)
-		switch {
-		case c.Name == ByPolicy:
-			k.Compacts = strings.Contains(*c.Value, "compact") && !strings.Contains(*c.Value, "delete")
-		case err != nil:
-		case c.Name == ByTime:
-			k.MS = n
-		case c.Name == ByBytes:
-			k.Bytes = n
-		}
+// noLimit keeps everything.
+var noLimit = Keeps{MS: -1, Bytes: -1}
+
+// keepsOf returns the limits that all settings of a topic have.
+func keepsOf(config []Setting) Keeps {
+	k := noLimit
+	for _, s := range config {
+		k.set(s.Name, s.Value)
 	}
 	return k
+}
+
+// set takes over a setting, where it is one of the limits.
+func (k *Keeps) set(name, value string) {
+	n, err := strconv.ParseInt(value, 10, 64)
+	switch {
+	case name == ByPolicy:
+		k.Compacts = strings.Contains(value, "compact") && !strings.Contains(value, "delete")
+	case err != nil:
+	case name == ByTime:
+		k.MS = n
+	case name == ByBytes:
+		k.Bytes = n
+	}
 }
 
 // Reach is how far back a topic reaches, and why.
@@ -118,21 +131,27 @@ func (i *Inspector) Reach(ctx context.Context, name string, now time.Time) (Reac
 	if err != nil {
 		return Reach{}, err
 	}
-	return i.reach(ctx, meta, name, now)
-}
-
-func (i *Inspector) reach(ctx context.Context, meta kadm.Metadata, name string, now time.Time) (r Reach, err error) {
-	i.Offsets(ctx, meta, FirstRecords).Each(func(o kadm.ListedOffset) {
-		if at := time.UnixMilli(o.Timestamp).UTC(); o.Err == nil && o.Timestamp > 0 && (r.First.IsZero() || at.Before(r.First)) {
-			r.First = at
-		}
-	})
-	deleted := false
-	i.Offsets(ctx, meta, LogStarts).Each(func(o kadm.ListedOffset) { deleted = deleted || o.Err == nil && o.Offset > 0 })
+	over, _ := i.overlay(ctx)
 	all, err := i.Keeps(ctx, []string{name})
+	r := Reach{First: i.firstRecord(ctx, meta)}
 	if k, ok := all[name]; ok {
-		over, _ := i.overlay(ctx)
-		r.Limit = k.Limit(deleted, now.Sub(r.First), over.LogSize)
+		r.Limit = k.Limit(begunLater(i.Offsets(ctx, meta, LogStarts)), now.Sub(r.First), over.LogSize)
 	}
 	return r, err
+}
+
+// firstRecord returns the timestamp of the oldest first message of the partitions that answer.
+func (i *Inspector) firstRecord(ctx context.Context, meta kadm.Metadata) (oldest time.Time) {
+	i.Offsets(ctx, meta, FirstRecords).Each(func(o kadm.ListedOffset) {
+		if at := time.UnixMilli(o.Timestamp).UTC(); o.Err == nil && o.Timestamp > 0 && (oldest.IsZero() || at.Before(oldest)) {
+			oldest = at
+		}
+	})
+	return oldest
+}
+
+// begunLater reports whether offsets before the start of a log are gone.
+func begunLater(starts kadm.ListedOffsets) (later bool) {
+	starts.Each(func(o kadm.ListedOffset) { later = later || o.Err == nil && o.Offset > 0 })
+	return later
 }

@@ -148,7 +148,7 @@ func (i *Inspector) topic(ctx context.Context, name string, groups bool) (TopicD
 		at       bounds
 		over     Overlay
 		sizes    logBytes
-		warnings [5][]string
+		warnings [4][]string
 		detail   = TopicDetail{Groups: []TopicGroup{}}
 		all      sync.WaitGroup
 	)
@@ -163,16 +163,15 @@ func (i *Inspector) topic(ctx context.Context, name string, groups bool) (TopicD
 	all.Go(func() { over, sizes, warnings[0] = i.overlayAndSizes(ctx, meta) })
 	ask(1, func() (err error) { detail.Config, err = i.topicConfig(ctx, name); return err })
 	ask(2, func() (err error) { detail.LastRecord, err = i.lastRecord(ctx, name); return err })
-	ask(3, func() (err error) {
-		r, err := i.reach(ctx, meta, name, time.Now())
-		detail.FirstRecord, detail.Limit = r.First, r.Limit
-		return err
-	})
+	all.Go(func() { detail.FirstRecord = i.firstRecord(ctx, meta) })
 	if groups {
-		ask(4, func() (err error) { detail.Groups, err = i.topicGroups(ctx, name); return err })
+		ask(3, func() (err error) { detail.Groups, err = i.topicGroups(ctx, name); return err })
 	}
 	all.Wait()
 	detail.Topic, detail.Note = topic(d, at, sizes), over.Note
+	if detail.Config != nil {
+		detail.Limit = keepsOf(detail.Config).Limit(begunLater(at.low), time.Since(detail.FirstRecord), over.LogSize)
+	}
 	if err := i.protected(name, d.IsInternal); err != nil {
 		detail.Protected = err.Error()
 	}

@@ -10,7 +10,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/weir-project/weir/internal/bluesky"
-	"github.com/weir-project/weir/internal/event"
 	"github.com/weir-project/weir/internal/kafka"
 	"github.com/weir-project/weir/internal/verify"
 )
@@ -47,7 +46,7 @@ func BenchmarkRun(b *testing.B) {
 	}
 	config := func(skip bool) verify.Config {
 		return verify.Config{Kafka: cfg, SkipValues: skip, Sources: []verify.Source{{Name: "bluesky",
-			Topics: []verify.Topic{{Name: dataTopic, Classify: bluesky.Classify, NewIdentify: newIdentify}}}}}
+			Topics: []verify.Topic{{Name: dataTopic, Classify: bluesky.Classify, NewExamine: newExamine}}}}}
 	}
 	for _, variant := range []struct {
 		name string
@@ -73,10 +72,7 @@ func BenchmarkRun(b *testing.B) {
 	})
 }
 
-func newIdentify() verify.Identify {
-	d := bluesky.NewDecoder()
-	return func(value []byte, batch *event.Batch) ([]byte, int64, bool) { return d.Identify(batch, value) }
-}
+func newExamine() verify.Examine { return bluesky.NewDecoder().Examine }
 
 func perRecord(b *testing.B, records int, before time.Duration) {
 	total := float64(records) * float64(b.N)

@@ -118,12 +118,12 @@ func classify(b []byte) string {
 	return v.Kind
 }
 
-func identify(b []byte, batch *event.Batch) ([]byte, int64, bool) {
+func examine(batch *event.Batch, b []byte) (kind string, id []byte) {
 	var v value
-	if json.Unmarshal(b, &v) != nil {
-		return nil, 0, false
+	if json.Unmarshal(b, &v) == nil {
+		id = batch.CopyString(strconv.FormatInt(v.ID, 10))
 	}
-	return batch.CopyString(strconv.FormatInt(v.ID, 10)), v.TimeUS, true
+	return classify(b), id
 }
 
 // commit writes items and the cursor in one transaction.
@@ -295,8 +295,8 @@ func (h *house) config() verify.Config {
 	return verify.Config{
 		Kafka: h.cfg, Tallies: h.store, Patience: 10 * time.Second,
 		Sources: []verify.Source{{Name: "bluesky", Topics: []verify.Topic{
-			{Name: dataTopic, Group: group, Classify: classify, NewIdentify: func() verify.Identify { return identify }},
-			{Name: "bluesky-accounts", Classify: classify, NewIdentify: func() verify.Identify { return identify }},
+			{Name: dataTopic, Group: group, Classify: classify, NewExamine: func() verify.Examine { return examine }},
+			{Name: "bluesky-accounts", Classify: classify, NewExamine: func() verify.Examine { return examine }},
 		}}},
 	}
 }

@@ -30,7 +30,7 @@ type portion struct {
 	copies                   []copied // examples of events that are stored again
 	kinds                    map[string]*kindCell
 	tallies                  []*tallyCheck // counts in Redis that claim to be of it
-	ids                      *identities   // nil: events are not identified
+	ids                      *identities   // nil: values are skipped
 	index                    uint32        // in ids.portions
 	examine                  Examine
 	problems                 examples
@@ -147,7 +147,7 @@ func (l *portion) value(r *kgo.Record, kind string, b *event.Batch) error {
 		l.mislabelled++
 		l.problem("miscounted", r.Offset, "its header says %q, its value %q", kind, got)
 	}
-	if l.ids == nil || len(id) == 0 {
+	if len(id) == 0 {
 		return nil
 	}
 	return l.ids.add(id, l.index, r.Offset)

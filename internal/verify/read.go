@@ -81,10 +81,7 @@ func (v *verifier) identify(ctx context.Context) (err error) {
 		defer func() { err = errors.Join(err, ids.close()) }()
 		for _, st := range s.streams {
 			for _, l := range st.portions {
-				var identifies bool
-				if l.examine, identifies = st.topic.examine(); !identifies {
-					continue
-				}
+				l.examine = st.topic.NewExamine()
 				l.ids, l.index = ids, uint32(len(ids.portions))
 				ids.portions = append(ids.portions, l)
 				ids.file.need += (l.p.end - l.p.low) * entryBytes

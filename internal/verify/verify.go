@@ -58,43 +58,15 @@ type Topic struct {
 	Group string
 	// Classify is what a record without a `kind` header counts as. Required.
 	Classify func(value []byte) string
-	// NewIdentify returns an Identify of its own for each partition: they are
-	// called at once, and decoders have memory. Nil leaves events undetected that
-	// are stored again under another sequence number.
-	NewIdentify func() Identify
-	// NewExamine, if set, is used in the place of Classify and NewIdentify for the values of
-	// records that have a header: most of the time of a verification goes into reading them,
-	// and this reads them once.
+	// NewExamine returns an Examine of its own for each partition: they are called at once, and
+	// decoders have memory. Required, unless values are skipped.
 	NewExamine func() Examine
 }
 
-// Examine returns what Classify and Identify return of a value; id is nil where Identify is
-// not ok, and read before the next call.
+// Examine returns what Classify returns of a value, and the event's identity, nil where it has
+// none: most of the time of a verification goes into reading values, and this reads them
+// once. b is memory that it may use; id is read before the next call.
 type Examine func(b *event.Batch, value []byte) (kind string, id []byte)
-
-// examine returns the topic's Examine, which is made of the two others where it is not set.
-// identifies is false where events have no identity.
-func (t *Topic) examine() (examine Examine, identifies bool) {
-	if t.NewExamine != nil {
-		return t.NewExamine(), true
-	}
-	if t.NewIdentify == nil {
-		return func(_ *event.Batch, value []byte) (string, []byte) { return t.Classify(value), nil }, false
-	}
-	identify := t.NewIdentify()
-	return func(b *event.Batch, value []byte) (string, []byte) {
-		kind := t.Classify(value)
-		id, _, ok := identify(value, b)
-		if !ok {
-			return kind, nil
-		}
-		return kind, id
-	}, true
-}
-
-// Identify returns the identity and the time (Unix microseconds, 0 unknown) of a
-// stored event; b is memory that it may use. id is read before the next call.
-type Identify func(value []byte, b *event.Batch) (id []byte, timeUS int64, ok bool)
 
 // Progress is how far a verification is.
 type Progress struct {
