@@ -81,7 +81,7 @@ func (s settings) measureLog(ctx context.Context, data string, n int) (c logCost
 		return c, err
 	}
 	defer func() { err = errors.Join(err, stop()) }()
-	c.Start, c.StartCPU, c.Memory = time.Since(began), cpuOf(s.cluster), memoryOf(s.cluster, "VmHWM")
+	c.Start, c.StartCPU, c.Memory = time.Since(began), cpuOf(s.cluster), peakOf(s.cluster)
 	if c.Bytes, err = sizeOf(data); err != nil {
 		return c, err
 	}
@@ -126,7 +126,7 @@ func (s settings) measureLog(ctx context.Context, data string, n int) (c logCost
 		return c, fmt.Errorf("verify of %d records: %s", n, out)
 	}
 	c.Verify, c.VerifyCPU, c.Peak, c.Records = r.Wall, r.CPU, peak, report.Scanned
-	c.BrokerCPU, c.After = cpuOf(s.cluster)-before, memoryOf(s.cluster, "VmHWM")
+	c.BrokerCPU, c.After = cpuOf(s.cluster)-before, peakOf(s.cluster)
 	return c, nil
 }
 
@@ -165,7 +165,7 @@ func (s settings) weirs(ctx context.Context, args ...string) (r result, peak int
 			r = result{CPU: cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), Wall: time.Since(began)}
 			return r, peak, stdout.Bytes(), nil
 		case <-tick.C: // getrusage would report the memory of this process, where that is larger
-			peak = max(peak, memoryOf(cmd.Process.Pid, "VmHWM"))
+			peak = max(peak, peakOf(cmd.Process.Pid))
 		}
 	}
 }

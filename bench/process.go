@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/weir-project/weir/bench/proc"
 )
 
 // brokersCPU is the CPU time, user and system, that the brokers have used: weir cluster itself,
@@ -53,13 +55,11 @@ func times(text []byte) (parent string, used time.Duration) {
 	return fields[1], used
 }
 
-// memoryOf returns a line of a process's status in bytes; 0 where the system has none.
-func memoryOf(pid int, name string) int64 {
-	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid)) // gone when the process is
-	_, rest, _ := strings.Cut(string(text), name+":")
-	number, _, _ := strings.Cut(strings.TrimSpace(rest), " ")
-	kb, _ := strconv.ParseInt(number, 10, 64)
-	return kb << 10
+// peakOf is the most resident memory that a process has had, in bytes; 0 where it has ended, or
+// the kernel does not tell.
+func peakOf(pid int) int64 {
+	n, _ := proc.Memory(pid, "VmHWM")
+	return n
 }
 
 // sizeOf adds up the files below a directory.

@@ -209,11 +209,7 @@ func (c clients) keepHistory() {
 	want := w.truth()
 	t.Logf("%d transactions, %d records committed, up to %v", len(w.done), len(want), w.ends())
 	for name, all := range members {
-		if lacks := c.waitForAll(all, want); lacks != "" {
-			t.Fatalf("%s lacks %s", name, lacks)
-		}
-		all[1].stop(t, syscall.SIGTERM)
-		c.readOnceBy(name, all, want)
+		c.readToTheEnd(name, all, want)
 	}
 	copier(want)
 	c.archived(topic, w.ends())
@@ -227,25 +223,13 @@ func (c clients) keepHistory() {
 	}
 }
 
-// waitForAll waits until the members have read what is wanted. After a long time it returns what is missing.
-func (c clients) waitForAll(members []*member, want []kafkaRecord) (lacks string) {
-	for deadline := time.Now().Add(patience); countRead(members) < len(want); {
-		if time.Now().Before(deadline) {
-			time.Sleep(200 * time.Millisecond)
-			continue
-		}
-		for _, r := range want {
-			n := 0
-			for _, m := range members {
-				n += m.look()[[2]int64{int64(r.partition), r.offset}]
-			}
-			if n == 0 {
-				lacks += fmt.Sprintf(" %d@%d", r.partition, r.offset)
-			}
-		}
-		return fmt.Sprintf("%d of %d read:%.2000s", countRead(members), len(want), lacks)
-	}
-	return ""
+// readToTheEnd waits until members of a group have read what was committed, and checks how often. Where it
+// waits in vain it says what is missing.
+func (c clients) readToTheEnd(name string, members []*member, want []kafkaRecord) {
+	c.t.Helper()
+	defer c.readOnceBy(name, members, want)
+	waitFor(c.t, name+" to read everything", func() bool { return countRead(members) >= len(want) })
+	members[len(members)-1].stop(c.t, syscall.SIGTERM)
 }
 
 // readOnceBy checks that members of a group have read what was committed, each record once.

@@ -13,10 +13,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"syscall"
 	"time"
+
+	"github.com/weir-project/weir/bench/proc"
 )
 
 // patience is how long a start, a stop or the draining of the streams may take.
@@ -120,20 +120,8 @@ func (k *soak) get(path string) ([]byte, error) {
 	return body, err
 }
 
-// memory reads a line of /proc/PID/status, in bytes.
-func (p *process) memory(name string) (int64, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(string(text)) {
-		if rest, ok := strings.CutPrefix(line, name+":"); ok {
-			kb, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64)
-			return kb << 10, err
-		}
-	}
-	return 0, fmt.Errorf("no %s", name)
-}
+// memory returns a line of its /proc/PID/status, in bytes.
+func (p *process) memory(name string) (int64, error) { return proc.Memory(p.cmd.Process.Pid, name) }
 
 // resetPeak makes VmHWM begin again at the present VmRSS.
 func (p *process) resetPeak() error {

@@ -163,11 +163,7 @@ func TestBatchesNameTheirTopic(t *testing.T) {
 func TestNothingIsSoughtAfterRebalances(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	store, err := tally.Open(ctx, r.redis.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer store.Close()
+	store := r.store()
 	m := alone(at(0))
 	m.c = &Counter{cfg: Config{Topic: topic, Group: group, Store: store, Classify: classify}, pace: quick, log: m.log}
 	rebalanced := make(chan struct{})
@@ -250,11 +246,7 @@ func TestAStoppedPartitionCommitsNothing(t *testing.T) {
 func TestAResetForAnotherTopicStops(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	store, err := tally.Open(ctx, r.redis.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer store.Close()
+	store := r.store()
 	p := at(5)
 	p.stopped = "why"
 	m := alone(p)
@@ -289,11 +281,7 @@ func TestAssignmentStops(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer cl.Close()
-	store, err := tally.Open(ctx, r.redis.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer store.Close()
+	store := r.store()
 	m := alone()
 	m.c = &Counter{cfg: Config{Topic: topic, Group: group, Store: store}, pace: quick, log: m.log}
 	m.cl = cl

@@ -91,11 +91,7 @@ func TestUnusablePositionsStopOnePartition(t *testing.T) {
 					t.Fatal(err)
 				}
 				o, _ = ends.Lookup(topic, 0)
-				store, err := tally.Open(ctx, r.redis.URL())
-				if err != nil {
-					t.Fatal(err)
-				}
-				defer store.Close()
+				store := r.store()
 				if err := store.Reset(ctx, group, topic, 0, "", o.Offset); err != nil {
 					t.Fatal(err)
 				}
@@ -137,11 +133,7 @@ func TestDeletedAndRecreatedTopic(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	store, err := tally.Open(ctx, r.redis.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer store.Close()
+	store := r.store()
 	for p := range int32(parts) {
 		if err := store.Reset(ctx, group, topic, p, tally.TopicUUID(details[topic].ID), 0); err != nil {
 			t.Fatal(err)
@@ -173,11 +165,7 @@ func TestRecreatedWhileRunningAndReset(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	store, err := tally.Open(ctx, r.redis.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer store.Close()
+	store := r.store()
 	for p := range int32(parts) {
 		if err := store.Reset(ctx, group, topic, p, tally.TopicUUID(details[topic].ID), 0); err != nil {
 			t.Fatal(err)

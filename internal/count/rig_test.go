@@ -87,6 +87,17 @@ func (r *rig) connect() {
 func kindOf(i int) string { return []string{"create", "delete", "update", "create"}[i%4] }
 
 // produce writes n records over all partitions in one transaction.
+// store opens the counts until the test ends.
+func (r *rig) store() *tally.Store {
+	r.t.Helper()
+	store, err := tally.Open(ctx, r.redis.URL())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(func() { _ = store.Close() })
+	return store
+}
+
 func (r *rig) produce(n int) { r.transaction(n, true) }
 
 func (r *rig) transaction(n int, commit bool) {

@@ -92,7 +92,7 @@ func TestTakeoverOfAQuietStream(t *testing.T) {
 }
 
 // TestClaimThatFails refuses the claim of an ingester that goes on where another one ended:
-// the one before is no successor, and the ingester tries again.
+// the one before is not a successor, and the ingester tries again.
 func TestClaimThatFails(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		w.store(200)

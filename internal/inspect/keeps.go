@@ -80,7 +80,7 @@ func (i *Inspector) Keeps(ctx context.Context, topics []string) (_ map[string]Ke
 		if kerr.ErrorForCode(r.ErrorCode) != nil {
 			continue
 		}
-		k := noLimit
+		k := NoLimit
 		for _, c := range r.Configs {
 			if c.Value != nil {
 				k.set(c.Name, *c.Value)
@@ -91,12 +91,12 @@ func (i *Inspector) Keeps(ctx context.Context, topics []string) (_ map[string]Ke
 	return all, nil
 }
 
-// noLimit keeps everything.
-var noLimit = Keeps{MS: -1, Bytes: -1}
+// NoLimit keeps everything, as far as is known.
+var NoLimit = Keeps{MS: -1, Bytes: -1}
 
 // keepsOf returns the limits that all settings of a topic have.
 func keepsOf(config []Setting) Keeps {
-	k := noLimit
+	k := NoLimit
 	for _, s := range config {
 		k.set(s.Name, s.Value)
 	}

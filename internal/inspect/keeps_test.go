@@ -41,7 +41,7 @@ func TestWhatATopicKeeps(t *testing.T) {
 	set("retention.ms", "1000")
 	set("retention.bytes", "77")
 	set("cleanup.policy", "compact")
-	all, err := b.Keeps(t.Context(), []string{topic, "nobody's"})
+	all, err := b.Keeps(t.Context(), []string{topic, "missing"})
 	if want := (inspect.Keeps{MS: 1000, Bytes: 77, Compacts: true}); err != nil || len(all) != 1 || all[topic] != want {
 		t.Errorf("%+v, %v; want %+v of one topic", all, err, want)
 	}

@@ -1,7 +1,6 @@
 package node
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,7 +25,7 @@ func (n *Node) overlay() func(context.Context) (inspect.Overlay, error) {
 		o := inspect.Overlay{Alive: make(map[int32]bool), Addresses: make(map[int32]string), PIDs: make(map[int32]int), Reasons: make(map[int32]string)}
 		if n.brokers.Name() == cluster.Embedded {
 			o.Note = "replication is simulated: the brokers share one copy of the data on this disk"
-			o.LogSize = int64(cmp.Or(n.cfg.Keep.Size, cluster.DefaultLogSize))
+			o.LogSize = n.cfg.Keep.size()
 		}
 		if fault := n.brokers.Fault(); fault != nil {
 			o.Note = fault.Error()

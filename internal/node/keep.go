@@ -21,6 +21,9 @@ type Keep struct {
 	Size Bytes         // of the whole log, embedded brokers only
 }
 
+// size is how many bytes of log the embedded brokers keep.
+func (k Keep) size() int64 { return int64(cmp.Or(k.Size, cluster.DefaultLogSize)) }
+
 // The least that is kept: an ingester that starts again looks back at its last minutes.
 const (
 	leastTime = 10 * time.Minute
@@ -32,8 +35,7 @@ func (n *Node) Keeps() string {
 	keep := cli.DurationText(cmp.Or(n.cfg.Keep.Time, 7*24*time.Hour))
 	switch n.BrokerEngine() {
 	case cluster.Embedded:
-		size := cli.SizeText(int64(cmp.Or(n.cfg.Keep.Size, cluster.DefaultLogSize)))
-		return fmt.Sprintf("keeps %s of records, at most %s in all (--retention, --log-size)", keep, size)
+		return fmt.Sprintf("keeps %s of records, at most %s in all (--retention, --log-size)", keep, cli.SizeText(n.cfg.Keep.size()))
 	case cluster.Apache:
 		return fmt.Sprintf("keeps %s of records (--retention)", keep)
 	}

@@ -12,7 +12,7 @@ import (
 )
 
 // TestGarbageAmongManyTypes has a batch of more types than one command of the script reads,
-// and a stored count of one of the last that is no number: nothing is changed.
+// and a stored count of one of the last that is not a number: nothing is changed.
 func TestGarbageAmongManyTypes(t *testing.T) {
 	eachServer(t, func(t *testing.T, url string) {
 		s, c := openStore(t, url)

@@ -7,7 +7,7 @@ import (
 )
 
 // TestAnotherSourcesDeletionExcusesNothing deletes dead letters of one source, and has another
-// one lose some: what is gone of the one is no reason for what is missing of the other.
+// one lose some: what is gone of the one does not excuse what is missing of the other.
 func TestAnotherSourcesDeletionExcusesNothing(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)

@@ -51,7 +51,7 @@ func (w *Watcher) applyTopics(at time.Time, meta kadm.Metadata, b logBounds) {
 	for name, m := range meta.Topics {
 		past := w.topics[name]
 		if past == nil {
-			past = &pastTopic{partitions: map[int32]*pastPartition{}, keeps: inspect.Keeps{MS: -1, Bytes: -1}}
+			past = &pastTopic{partitions: map[int32]*pastPartition{}, keeps: inspect.NoLimit}
 			w.topics[name] = past
 		}
 		topics[name] = w.topic(at, m, past, b, leads)

@@ -41,7 +41,7 @@ type mutant struct {
 func readCatalogue(root string) (all []mutant, err error) {
 	files, err := filepath.Glob(filepath.Join(root, "tools", "mutants", "*.txt"))
 	if err == nil && len(files) == 0 {
-		err = errors.New("there is no catalogue in tools/mutants")
+		err = errors.New("tools/mutants has no catalogue")
 	}
 	if err != nil {
 		return nil, err

@@ -202,6 +202,11 @@ func (a *archive) isTouched(topic string, id uuid) bool {
 	}
 	a.writing.Lock()
 	defer a.writing.Unlock()
+	return a.wasTouched(topic, id)
+}
+
+// wasTouched is isTouched for who holds writing.
+func (a *archive) wasTouched(topic string, id uuid) bool {
 	return a.touched[topic] || a.touched[string(id[:])]
 }
 
@@ -209,7 +214,7 @@ func (a *archive) isTouched(topic string, id uuid) bool {
 // offset that can be read. On return they are on the disk, and readers see them. The caller holds
 // writing.
 func (a *archive) append(p partition, id uuid, start int64, batches [][]byte) error {
-	if a.touched[p.topic] || a.touched[string(id[:])] {
+	if a.wasTouched(p.topic, id) {
 		return errTouched
 	}
 	first := parseHeader(batches[0]).FirstOffset
