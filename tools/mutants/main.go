@@ -5,7 +5,7 @@
 // format. All of it is checked at every start, so that it follows the code. The checkout
 // itself stays as it is: a changed file reaches the compiler as an overlay.
 //
-//	go -C tools run ./mutants                  all of them, some twelve minutes on two cores
+//	go -C tools run ./mutants                  all of them
 //	go -C tools run ./mutants -part day/10     a tenth, another one each day
 //	go -C tools run ./mutants NAME…            some of them; a name is also the start of names
 //	go -C tools run ./mutants -unchanged       the same tests on the code as it is

@@ -32,7 +32,7 @@ type result struct {
 	output    string // of the compiler or the test
 }
 
-// bad reports whether the outcome is none that it should be.
+// bad reports whether the outcome is one that it should not be.
 func (r *result) bad() bool {
 	if r.unchanged {
 		return r.Outcome != survived && r.Outcome != equivalent
