@@ -115,8 +115,11 @@ func (i *Inspector) Activity(ctx context.Context, name string, now time.Time) (a
 	return a, nil
 }
 
-// hours fills in the hours, and returns the first message of each partition.
+// hours fills in the hours, and returns the first message of each partition. What is written
+// meanwhile is not counted: where no message is as late, an answer is the end of that moment,
+// and two of them would count what came between as older than the first hour.
 func (i *Inspector) hours(ctx context.Context, a *Activity, d kadm.TopicDetail, now time.Time) (first kadm.ListedOffsets, err error) {
+	ends := i.Offsets(ctx, kadm.Metadata{Topics: kadm.TopicDetails{a.Topic: d}}, LogEnds)
 	if first, err = i.offsetsAt(ctx, a.Topic, time.UnixMilli(0)); err != nil {
 		return nil, err
 	}
@@ -149,8 +152,9 @@ func (i *Inspector) hours(ctx context.Context, a *Activity, d kadm.TopicDetail, 
 		for p := range d.Partitions {
 			lo, okLow := low.Lookup(a.Topic, p)
 			hi, okHigh := high.Lookup(a.Topic, p)
-			if okLow && okHigh && lo.Err == nil && hi.Err == nil {
-				n += max(0, hi.Offset-lo.Offset) // messages may be deleted between two questions
+			end, ok := ends.Lookup(a.Topic, p)
+			if ok && okLow && okHigh && end.Err == nil && lo.Err == nil && hi.Err == nil {
+				n += max(0, min(hi.Offset, end.Offset)-lo.Offset) // messages may be deleted between two questions
 			}
 		}
 		return n

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/weir-project/weir/internal/inspect"
 )
@@ -54,6 +55,38 @@ func TestHoursOfATopic(t *testing.T) {
 	}
 	if _, err := b.Activity(t.Context(), "nowhere", now); !errors.Is(err, inspect.ErrNoTopic) {
 		t.Errorf("an unknown topic: %v", err)
+	}
+}
+
+// Partitions were empty when the first question was answered, and have messages at the last.
+func TestHoursOfATopicThatGrowsMeanwhile(t *testing.T) {
+	b := newBench(t)
+	now := time.Now()
+	message := func(partition int32) *kgo.Record {
+		return &kgo.Record{Topic: topic, Partition: partition, Timestamp: now}
+	}
+	b.write(message(0))
+	questions := 0
+	b.cluster.ControlKey(int16(kmsg.ListOffsets), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		b.cluster.KeepControl()
+		for _, t := range req.(*kmsg.ListOffsetsRequest).Topics {
+			if p := t.Partitions[0]; p.Timestamp == int64(inspect.LogEnds) {
+				if questions++; questions > 3 { // a time is asked for first, then the end of what has no message then
+					b.cluster.SleepControl(func() { b.write(message(1), message(2)) })
+				}
+			}
+		}
+		return nil, nil, false
+	})
+	a, err := b.Activity(t.Context(), topic, now)
+	if err != nil || len(a.Warnings) > 0 {
+		t.Fatalf("%v, %v", err, a.Warnings)
+	}
+	if questions <= 3 {
+		t.Fatalf("%d questions for ends: nothing was written meanwhile", questions)
+	}
+	if a.Earlier != 0 {
+		t.Errorf("%d messages are older than the first hour, want none", a.Earlier)
 	}
 }
 
