@@ -65,7 +65,7 @@ func TestCreateTopics(t *testing.T) {
 	if err := create(t, n, -1, -1, "retention.ms", "12345", "cleanup.policy", "compact,delete"); err != nil {
 		t.Fatalf("after it was only validated: %v", err)
 	}
-	known(t, n, 1)
+	known(t, n, -1)
 	failed(t, "once more", create(t, n, 1, 3), kerr.TopicAlreadyExists)
 	equal(t, "replicas by default", len(detail(t, n, 0).Replicas), 3)
 	values := config(t, n)

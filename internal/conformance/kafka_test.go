@@ -167,11 +167,14 @@ func topic(t *testing.T, partitions int32, configs ...string) string {
 }
 
 // known waits until the leaders of a topic's partitions answer for them and every
-// broker tells of them.
+// broker tells of them. -1 is the number of partitions that topics have by default.
 func known(t *testing.T, topic string, partitions int) {
 	t.Helper()
 	eventually(t, func() string {
 		ends, err := adm.ListEndOffsets(testCtx(t), topic)
+		if partitions == -1 && len(ends[topic]) > 0 {
+			partitions = len(ends[topic])
+		}
 		if err = errors.Join(err, ends.Error()); err != nil || len(ends[topic]) != partitions {
 			return fmt.Sprintf("topic %s has %d partitions, want %d (%v)", topic, len(ends[topic]), partitions, err)
 		}
