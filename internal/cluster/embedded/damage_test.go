@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -74,6 +75,9 @@ func TestDamageIsReported(t *testing.T) {
 			if where.at < 17 { // the rest of the batch proves what must stand there
 				if got := consume(t, c.Addrs(), "t", 0); len(got) != n || len(tr) != 0 {
 					t.Errorf("%d records are there, of %d; reported: %+v", len(got), n, tr)
+				}
+				if mended, err := os.ReadFile(first); err != nil || !bytes.Equal(mended, raw) {
+					t.Errorf("the file is not what it was (%v)", err)
 				}
 				return
 			}
@@ -156,6 +160,17 @@ func TestDamageIsReported(t *testing.T) {
 		c := open(t, Config{Dir: dir})
 		if tr := c.mlog.list(); len(tr) != 1 || tr[0].File != "log/groups.log" || tr[0].Bytes != 5 || !strings.Contains(tr[0].String(), "groups.log") {
 			t.Errorf("damage in groups.log: %+v", tr)
+		}
+	})
+	t.Run("middle file cut, and its index", func(t *testing.T) {
+		dir := setup(t, false)
+		segs := scan(t, dir)[0].segments
+		path := strings.TrimSuffix(filepath.Join(dir, segmentPath("t", 0, segs[1].base)), ".dat")
+		shorten(t, path+".dat", 7)
+		shorten(t, path+".idx", indexEntry)
+		c := open(t, Config{Dir: dir})
+		if tr := c.mlog.list(); len(tr) != 1 || tr[0].From != segs[2].base-1 || tr[0].To != segs[2].base {
+			t.Errorf("the last record before %d is gone: %+v", segs[2].base, tr)
 		}
 	})
 }
