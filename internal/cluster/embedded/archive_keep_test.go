@@ -52,38 +52,76 @@ func TestShareGroupsHoldTheArchiveBack(t *testing.T) {
 	}
 }
 
-// After a death between the two halves of the move, what is archived may be in memory only. It is made to
-// last before the brokers delete it.
+// deadInTheMove is a directory after a death between the two halves of the move: records are archived, and
+// the brokers have them, too.
+func deadInTheMove(t *testing.T) (dead config, truth []told) {
+	t.Helper()
+	cfg := config{Config: Config{Dir: t.TempDir(), HotBatches: 50}}
+	c := virtual(t, cfg)
+	createTopic(t, c.Addrs(), "t", 1, nil)
+	truth = written(t, c.Addrs(), 150, 3, hourAgo())
+	dead = cfg
+	dead.Dir = ""
+	before := crash.SetHook(func(point string) {
+		if point == "archive: not yet deleted from the brokers" && dead.Dir == "" {
+			dead.Dir = copyDir(t, cfg.Dir)
+		}
+	})
+	defer func() { crash.SetHook(before) }()
+	enforce(t, c)
+	if dead.Dir == "" {
+		t.Fatal("nothing was moved")
+	}
+	return dead, truth
+}
+
+// After a death in the move, what is archived may be in memory only. It is made to last before the
+// brokers delete it.
 func TestADeathInTheMoveIsSettled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		cfg := config{Config: Config{Dir: t.TempDir(), HotBatches: 50}}
-		c := virtual(t, cfg)
-		createTopic(t, c.Addrs(), "t", 1, nil)
-		truth := written(t, c.Addrs(), 150, 3, hourAgo())
-		dead := cfg
-		before := crash.SetHook(func(point string) {
-			if point == "archive: not yet deleted from the brokers" && dead.Dir == cfg.Dir {
-				dead.Dir = copyDir(t, cfg.Dir)
-			}
-		})
-		enforce(t, c)
-		crash.SetHook(before)
-		if dead.Dir == cfg.Dir {
-			t.Fatal("nothing was moved")
-		}
+		dead, truth := deadInTheMove(t)
 		p := &plan{op: "sync", err: syscall.EIO}
 		dead.faults = &atomicfile.Faults{Step: p.step}
-		d := virtual(t, dead)
+		c := virtual(t, dead)
 		p.on.Store(true)
-		enforce(t, d)
-		if info := d.partitionInfo(partition{"t", 0}); info.LogStartOffset != 0 || p.fired.Load() == 0 {
+		enforce(t, c)
+		if info := c.partitionInfo(partition{"t", 0}); info.LogStartOffset != 0 || p.fired.Load() == 0 {
 			t.Errorf("the brokers begin at %d after %d faults", info.LogStartOffset, p.fired.Load())
 		}
 		p.on.Store(false)
 		time.Sleep(2 * maxRest)
-		enforce(t, d)
-		archivedTo(t, d)
-		reads(t, d.Addrs(), "after the death", 0, truth)
+		enforce(t, c)
+		archivedTo(t, c)
+		reads(t, c.Addrs(), "after the death", 0, truth)
+	})
+}
+
+// After the death of a machine, the end of the archive may have its size and not its bytes. The brokers have
+// them still, so they are archived anew.
+func TestAnUnsoundEndIsArchivedAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dead, truth := deadInTheMove(t)
+		path := filepath.Join(dead.Dir, archiveName, "t-0", "0"+archiveExt)
+		raw, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b, sound := parseBatch(raw); !sound || b.size() > len(raw) {
+			t.Fatalf("a batch of %d bytes in a file of %d", b.size(), len(raw))
+		}
+		clear(raw[len(raw)-100:])
+		if err := os.WriteFile(path, raw, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		c := virtual(t, dead)
+		for range 2 {
+			reads(t, c.Addrs(), "after the death", 0, truth)
+			if damage := c.Damage(); len(damage) > 0 {
+				t.Errorf("reported: %q", damage)
+			}
+			enforce(t, c)
+			archivedTo(t, c)
+		}
 	})
 }
 
@@ -151,6 +189,35 @@ func TestYoungRecordsKeepTheirFile(t *testing.T) {
 		t.Errorf("the log begins at %d", s)
 	}
 	holds(t, c.Addrs(), truth, 1)
+}
+
+// Of the archive's files those go that are over age, and the first young one stays.
+func TestOldFilesGoBeforeYoungOnes(t *testing.T) {
+	cfg := small(t.TempDir())
+	cfg.archiveFile = 10_000
+	c := tuned(t, cfg)
+	createTopic(t, c.Addrs(), "t", 1, nil)
+	var truth []told
+	for i := range uint64(4) { // a pass goes on in the file of the one before while that is small
+		truth = append(truth, written(t, c.Addrs(), 100, i, hourAgo().Add(time.Duration(i/2)*time.Hour))...)
+		enforce(t, c)
+	}
+	archivedTo(t, c)
+	young := truth[slices.IndexFunc(truth, func(w told) bool { return w.at > hourAgo().Add(30*time.Minute).UnixMilli() })].offset
+	setTopic(t, c.Addrs(), "retention.ms", "600000")
+	want := int64(0)
+	for _, s := range c.archive.segments(partition{"t", 0}) {
+		if s.base <= young {
+			want = s.base
+		}
+	}
+	if want == 0 {
+		t.Fatal("the archive has one file")
+	}
+	enforce(t, c)
+	if s, _ := window(t, c, "t", 0); s != want {
+		t.Errorf("the log begins at %d, want %d", s, want)
+	}
 }
 
 // A client that reads what the brokers have hears that the log begins in the archive.

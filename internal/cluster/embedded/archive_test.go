@@ -442,6 +442,9 @@ func TestRetentionReachesTheArchive(t *testing.T) {
 		t.Fatal(err)
 	}
 	c = tuned(t, cfg)
+	if s, _ := window(t, c, "t", 0); s != cut {
+		t.Errorf("after a restart the log begins at %d, want %d", s, cut)
+	}
 	holds(t, c.Addrs(), from(cut), 2)
 	// retention.bytes: whole files of the archive.
 	setTopic(t, c.Addrs(), "retention.bytes", "30000")
@@ -451,6 +454,10 @@ func TestRetentionReachesTheArchive(t *testing.T) {
 		t.Fatalf("retention.bytes deleted nothing: the log begins at %d", s)
 	}
 	holds(t, c.Addrs(), from(s), 3)
+	files, err := filepath.Glob(filepath.Join(dir, archiveName, "t-0", "*"+archiveExt))
+	if n := len(c.archive.segments(partition{"t", 0})); err != nil || len(files) != n {
+		t.Errorf("%d files are on the disk, and %d are read (%v)", len(files), n, err)
+	}
 	// retention.ms: all is an hour old.
 	setTopic(t, c.Addrs(), "retention.bytes", "-1")
 	setTopic(t, c.Addrs(), "retention.ms", "60000")
@@ -486,6 +493,9 @@ func TestADeletedTopicLeavesNoArchive(t *testing.T) {
 	}
 	if _, err := kadm.NewClient(client(t, c.Addrs())).DeleteTopics(testCtx(t), "t"); err != nil {
 		t.Fatal(err)
+	}
+	if !c.archive.empty() {
+		t.Error("the topic is deleted, and what was archived of it is not")
 	}
 	createTopic(t, c.Addrs(), "t", 1, nil)
 	if s, e := window(t, c, "t", 0); s != 0 || e != 0 {
