@@ -130,28 +130,30 @@ func TestDamageIsReported(t *testing.T) {
 			t.Errorf("%d of %d records are there", len(got), n)
 		}
 	})
-	t.Run("batch without index entry", func(t *testing.T) {
-		dir := setup(t, false)
-		sizes := scan(t, dir)
-		last := sizes[0].segments[len(sizes[0].segments)-1]
-		idx := strings.TrimSuffix(filepath.Join(dir, segmentPath("t", 0, last.base)), ".dat") + ".idx"
-		before, err := os.ReadFile(idx)
-		if err != nil {
-			t.Fatal(err)
-		}
-		shorten(t, idx, indexEntry+4)
-		c := open(t, Config{Dir: dir})
-		after, err := os.ReadFile(idx)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(after) != len(before) || !slices.Equal(after[len(after)-13:][:4], before[len(before)-13:][:4]) {
-			t.Errorf("the index ends with %x, not with %x", after[max(len(after)-15, 0):], before[len(before)-15:])
-		}
-		if got := consume(t, c.Addrs(), "t", 0); len(got) != n || len(c.mlog.list()) != 0 {
-			t.Errorf("%d of %d records are there, damage %v", len(got), n, c.mlog.list())
-		}
-	})
+	for cut, by := range map[string]int64{"without": indexEntry, "with half an": indexEntry + 4} {
+		t.Run("batch "+cut+" index entry", func(t *testing.T) {
+			dir := setup(t, false)
+			sizes := scan(t, dir)
+			last := sizes[0].segments[len(sizes[0].segments)-1]
+			idx := strings.TrimSuffix(filepath.Join(dir, segmentPath("t", 0, last.base)), ".dat") + ".idx"
+			before, err := os.ReadFile(idx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			shorten(t, idx, by)
+			c := open(t, Config{Dir: dir})
+			after, err := os.ReadFile(idx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(after) != len(before) || !slices.Equal(after[len(after)-13:][:4], before[len(before)-13:][:4]) {
+				t.Errorf("the index ends with %x, not with %x", after[max(len(after)-15, 0):], before[len(before)-15:])
+			}
+			if got := consume(t, c.Addrs(), "t", 0); len(got) != n || len(c.mlog.list()) != 0 {
+				t.Errorf("%d of %d records are there, damage %v", len(got), n, c.mlog.list())
+			}
+		})
+	}
 	t.Run("state file", func(t *testing.T) {
 		dir := setup(t, true)
 		if err := (files{}).appendTo(filepath.Join(dir, logName, "groups.log"), []byte("12345")); err != nil {
