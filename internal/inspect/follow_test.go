@@ -14,7 +14,7 @@ import (
 	"github.com/weir-project/weir/internal/inspect"
 )
 
-const followPatience = 2 * time.Minute
+const followPatience = time.Minute
 
 // following is a Read that follows the topic.
 type following struct {
