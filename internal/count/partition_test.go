@@ -162,7 +162,7 @@ func TestARefusedBatchMovesTheMember(t *testing.T) {
 		m := alone(p)
 		p.add(fetched(10, 11), classify)
 		parts, batches := m.inHand()
-		m.settle(parts, batches, []tally.Result{{Stored: tt.stored, Err: tally.ErrStale}})
+		m.settle(parts, batches, slices.Repeat([]tally.Result{{Stored: tt.stored, Err: tally.ErrStale}}, len(parts)))
 		if p.stored.Next != tt.stored.Next || p.reseek != tt.seeks || p.inHand || p.stopped != "" || !m.moved {
 			t.Errorf("%s: it stands at %d, seeks %v, has a batch %v", name, p.stored.Next, p.reseek, p.inHand)
 		}
