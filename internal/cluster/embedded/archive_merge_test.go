@@ -24,7 +24,8 @@ func unpacked(t *testing.T, from int64, batches ...[]byte) []*kgo.Record {
 func wire(first int64, epoch int32, attrs int16, times ...int64) []byte {
 	b := batch{kmsg.RecordBatch{
 		FirstOffset: first, PartitionLeaderEpoch: epoch, Magic: magic, Attributes: attrs, LastOffsetDelta: int32(len(times) - 1),
-		FirstTimestamp: times[0], MaxTimestamp: times[len(times)-1], ProducerID: -1, ProducerEpoch: -1, FirstSequence: -1, NumRecords: int32(len(times)),
+		FirstTimestamp: times[0], MaxTimestamp: times[len(times)-1], NumRecords: int32(len(times)),
+		ProducerID: -1, ProducerEpoch: -1, FirstSequence: -1,
 	}}
 	for i, at := range times {
 		rec := kmsg.Record{TimestampDelta64: at - times[0], OffsetDelta: int32(i), Value: fmt.Append(nil, first+int64(i))}

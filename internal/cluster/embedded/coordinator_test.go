@@ -73,7 +73,8 @@ func TestACutFetchNamesWhatWasAborted(t *testing.T) {
 	if err != nil || resp.ErrorCode != 0 {
 		t.Fatal(err, resp)
 	}
-	if p := resp.Topics[0].Partitions[0]; len(p.RecordBatches) == 0 || len(p.AbortedTransactions) != 1 || p.AbortedTransactions[0].FirstOffset != 0 {
-		t.Errorf("%d bytes of an aborted transaction, and the aborted ones are %+v", len(p.RecordBatches), p.AbortedTransactions)
+	p := resp.Topics[0].Partitions[0]
+	if a := p.AbortedTransactions; len(p.RecordBatches) == 0 || len(a) != 1 || a[0].FirstOffset != 0 {
+		t.Errorf("%d bytes of an aborted transaction, and the aborted ones are %+v", len(p.RecordBatches), a)
 	}
 }
