@@ -173,6 +173,47 @@ func TestALostFileOfTheArchive(t *testing.T) {
 	}
 }
 
+// The offset of a batch is under no checksum. One that does not follow the batch before it is damage.
+func TestAFlippedOffsetInTheArchive(t *testing.T) {
+	dir := t.TempDir()
+	cfg := small(dir)
+	c := tuned(t, cfg)
+	createTopic(t, c.Addrs(), "t", 1, nil)
+	var truth []told
+	for i := range uint64(3) { // a batch each, and more
+		truth = append(truth, written(t, c.Addrs(), 80, i, hourAgo())...)
+		enforce(t, c)
+	}
+	archivedTo(t, c)
+	batches := c.archive.parts[partition{"t", 0}].files[0].batches
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if len(batches) < 2 {
+		t.Fatalf("the archive has %d batches", len(batches))
+	}
+	for i, b := range batches[:2] {
+		for _, byteOf := range []int64{4, 7} {
+			cfg := cfg
+			cfg.Dir = copyDir(t, dir)
+			path := filepath.Join(cfg.Dir, archiveName, "t-0", "0"+archiveExt)
+			raw, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			raw[b.pos+byteOf] ^= 1
+			if err := os.WriteFile(path, raw, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			c := tuned(t, cfg)
+			if len(c.Damage()) == 0 {
+				t.Errorf("batch %d, byte %d: nothing is reported", i, byteOf)
+			}
+			readsWhatIsSound(t, c, fmt.Sprintf("batch %d, byte %d", i, byteOf), truth)
+		}
+	}
+}
+
 // A file of the archive goes as a whole, so it stays while one of its records is young.
 func TestYoungRecordsKeepTheirFile(t *testing.T) {
 	c := tuned(t, small(t.TempDir()))
