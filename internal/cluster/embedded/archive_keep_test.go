@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -211,6 +212,35 @@ func TestAFlippedOffsetInTheArchive(t *testing.T) {
 			}
 			readsWhatIsSound(t, c, fmt.Sprintf("batch %d, byte %d", i, byteOf), truth)
 		}
+	}
+}
+
+// Aborted records, however many, do not keep what follows them from being archived.
+func TestWhatFollowsManyAbortedRecordsIsArchived(t *testing.T) {
+	c := tuned(t, config{Config: Config{Dir: t.TempDir(), HotBatches: 50}})
+	createTopic(t, c.Addrs(), "t", 1, nil)
+	r := rand.New(rand.NewPCG(9, 10))
+	tx := client(t, c.Addrs(), manual(), kgo.TransactionalID("tx"))
+	if err := tx.BeginTransaction(); err != nil {
+		t.Fatal(err)
+	}
+	size := 0
+	for size <= maxMerged+8<<20 {
+		rec := &kgo.Record{Topic: "t", Value: noise(r, 900<<10)}
+		if err := tx.ProduceSync(testCtx(t), rec).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+		size += len(rec.Value)
+	}
+	if err := tx.EndTransaction(testCtx(t), kgo.TryAbort); err != nil {
+		t.Fatal(err)
+	}
+	plain := client(t, c.Addrs(), manual(), kgo.DisableIdempotentWrite(), kgo.MaxProduceRequestsInflightPerBroker(1))
+	produce(t, plain, "t", 0, slices.Repeat([]string{"x"}, 150)...)
+	enforce(t, c)
+	archivedTo(t, c)
+	if got := consume(t, c.Addrs(), "t", 0); len(got) != 150 {
+		t.Errorf("%d records are there", len(got))
 	}
 }
 
