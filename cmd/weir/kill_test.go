@@ -44,20 +44,19 @@ func TestKill(t *testing.T) {
 	random := rand.New(rand.NewPCG(seed, 0))
 
 	limit := int64(killTime.Seconds()*killRate) + 2*killRate
-	server, url := blueskyWorld(t, limit)
-	k := &killRun{t: t, dir: t.TempDir(), url: url}
+	server, url := blueskyWorld(t, killRate, limit)
+	k := &killRun{t: t, dir: t.TempDir()}
 	k.ports = freePorts(t, 4)
 	kafka := fmt.Sprintf("127.0.0.1:%d,127.0.0.1:%d,127.0.0.1:%d", k.ports[0], k.ports[1], k.ports[2])
 	redis := fmt.Sprintf("redis://127.0.0.1:%d/1", k.ports[3])
 	addresses := []string{"--kafka", kafka}
-	both := append(addresses, "--redis", redis)
 	k.keep("cluster", 0, "cluster", "--source", "simulated", "--ports", portList(k.ports))
 	k.keep("produce", 0, append([]string{"produce", "bluesky", "--bluesky-url", url, "--collections", "*"}, addresses...)...)
 	// A consumer that is killed while a group rebalances holds the others up until
 	// its session is over; one after the other, that would be all that there is.
 	const session = 6 * time.Second
-	k.keep("consume", session, append([]string{"consume", "bluesky"}, both...)...)
-	k.keep("consume again", session, append([]string{"consume", "bluesky"}, both...)...)
+	k.keep("consume", session, append([]string{"consume", "bluesky", "--redis", redis}, addresses...)...)
+	k.keep("consume again", session, append([]string{"consume", "bluesky", "--redis", redis}, addresses...)...)
 	t.Cleanup(k.end)
 
 	kills := map[string]int{}
@@ -76,27 +75,32 @@ func TestKill(t *testing.T) {
 		}
 	}
 
-	world := server()
-	first := k.firstStored(world, limit, addresses)
-	truth := simulate.Count(world.Items(first, limit))
-	t.Logf("truth: events %d to %d: %v and %v", first, limit, truth.Data, truth.Account)
-	k.waitCounts(truth.Data, redis)
-	k.sameEvents(world, first, limit, addresses)
-	stdout, stderr, code := weir(t, k.env(), append([]string{"verify", "-o", "json"}, both...)...)
-	if code != cli.ExitOK {
-		t.Errorf("weir verify: exit code %d:\n%s%s", code, stdout, stderr)
-	}
+	k.check(server(), limit, addresses, redis)
 	if t.Failed() {
 		k.dump()
 	}
 }
 
+// check holds what is stored and counted against the world, event by event, and lets weir do so, too.
+func (k *killRun) check(world *simulate.BlueskyServer, limit int64, addresses []string, redis string) {
+	k.t.Helper()
+	first := k.firstStored(world, limit, addresses)
+	truth := simulate.Count(world.Items(first, limit))
+	k.t.Logf("truth: events %d to %d: %v and %v", first, limit, truth.Data, truth.Account)
+	k.waitCounts(truth.Data, redis)
+	k.sameEvents(world, first, limit, addresses)
+	stdout, stderr, code := weir(k.t, k.env(), append([]string{"verify", "-o", "json", "--redis", redis}, addresses...)...)
+	if code != cli.ExitOK {
+		k.t.Errorf("weir verify: exit code %d:\n%s%s", code, stdout, stderr)
+	}
+}
+
 // blueskyWorld serves a world of limit events, which begin to happen when somebody
 // connects: on a busy machine, the producer may take seconds until it is there.
-func blueskyWorld(t *testing.T, limit int64) (server func() *simulate.BlueskyServer, url string) {
+func blueskyWorld(t *testing.T, rate float64, limit int64) (server func() *simulate.BlueskyServer, url string) {
 	t.Helper()
 	world := sync.OnceValue(func() *simulate.BlueskyServer {
-		timeline, err := simulate.OpenTimeline(simulate.TimelineConfig{World: "bluesky:9", Rate: killRate, Variant: simulate.MixOf(nil), Limit: limit})
+		timeline, err := simulate.OpenTimeline(simulate.TimelineConfig{World: "bluesky:9", Rate: rate, Variant: simulate.MixOf(nil), Limit: limit})
 		if err != nil {
 			panic(err)
 		}
@@ -151,14 +155,17 @@ func portList(ports []int) string {
 // killRun is a set of real processes that are started again whenever they end.
 type killRun struct {
 	t         *testing.T
-	dir, url  string
+	dir       string
+	more      []string // variables
 	ports     []int
 	processes []*process
 	ending    atomic.Bool
 	wg        sync.WaitGroup
 }
 
-func (k *killRun) env() []string { return []string{"HOME=" + k.dir, "PATH=" + os.Getenv("PATH")} }
+func (k *killRun) env() []string {
+	return append([]string{"HOME=" + k.dir, "PATH=" + os.Getenv("PATH")}, k.more...)
+}
 
 // process is one of them.
 type process struct {
@@ -184,12 +191,20 @@ func (p *process) kill() bool {
 // keep starts the program with these arguments, and again whenever it ends. It is
 // killed at most once every rest.
 func (k *killRun) keep(name string, rest time.Duration, args ...string) {
+	k.keepCommand(name, rest, func() *exec.Cmd {
+		cmd := exec.Command(os.Args[0], append(args, "--data", k.dir)...)
+		cmd.Env = append(k.env(), asWeir+"=1")
+		return cmd
+	})
+}
+
+// keepCommand is keep for any program.
+func (k *killRun) keepCommand(name string, rest time.Duration, command func() *exec.Cmd) {
 	p := &process{name: name, rest: rest, out: newOutput()}
 	k.processes = append(k.processes, p)
 	k.wg.Go(func() {
 		for !k.ending.Load() {
-			cmd := exec.Command(os.Args[0], append(args, "--data", k.dir)...)
-			cmd.Env = append(k.env(), asWeir+"=1")
+			cmd := command()
 			cmd.Stdout, cmd.Stderr = p.out, p.out
 			p.mu.Lock()
 			err := cmd.Start()

@@ -123,8 +123,8 @@ func (ui *webUI) serve(ctx context.Context, n *Node, hosts []string) error {
 	if n.members != nil {
 		cfg.Members = n.members
 	}
-	cfg.Ready = func() error { return cmp.Or(n.fault(), ready(ui.watcher.State())) }
-	cfg.Metrics = metrics.Handler(ui.watcher.State, n.Clients)
+	cfg.Ready = func() error { return cmp.Or(n.fault(), ready(ui.watcher.Recent())) }
+	cfg.Metrics = metrics.Handler(ui.watcher.Recent, n.Clients)
 	if ui.server, err = web.New(cfg); err != nil {
 		return err
 	}

@@ -13,7 +13,8 @@ import (
 type inner struct {
 	srv  *server.Server
 	peer *server.Peer
-	buf  bytes.Buffer
+	buf  bytes.Buffer // the reply
+	rd   *bufio.Reader
 	err  error // the first one of do
 }
 
@@ -22,6 +23,7 @@ func (s *Server) inner(ctx any) *inner {
 	in := &inner{srv: s.redis.Server()}
 	in.peer = server.NewPeer(bufio.NewWriter(&in.buf))
 	in.peer.Ctx = ctx
+	in.rd = bufio.NewReader(&in.buf)
 	return in
 }
 
@@ -30,7 +32,8 @@ func (in *inner) dispatch(args ...string) (any, error) {
 	in.buf.Reset()
 	in.srv.Dispatch(in.peer, args)
 	in.peer.Flush()
-	return server.ParseReply(bufio.NewReader(&in.buf))
+	in.rd.Reset(&in.buf)
+	return server.ParseReply(in.rd)
 }
 
 // do runs a command in a database and returns its reply, nil after an error.

@@ -3,6 +3,7 @@ package redisd
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -285,5 +286,86 @@ func TestEvaluatedScriptsAreBounded(t *testing.T) {
 	}
 	if known := must[[]bool](t)(c.ScriptExists(ctx, kept, first.Hash()).Result()); !known[0] || known[1] {
 		t.Errorf("known: %v", known)
+	}
+}
+
+// A script changes all that it reaches of what it found; the next one finds it as it was.
+func TestScriptsDoNotSeeWhatOthersChanged(t *testing.T) {
+	s, stop := open(t, Config{})
+	defer stop()
+	c := dial(t, s, 0, 2)
+	const found = `
+local seen, all = {}, {}
+local function look(name, t)
+  if seen[t] then return end
+  seen[t] = true
+  local mt = getmetatable(t)
+  if type(mt) == 'table' then look(name .. '@', mt) end
+  for k, v in pairs(t) do
+    if k ~= 'KEYS' and k ~= 'ARGV' and k ~= 'server' then
+      all[#all + 1] = name .. '.' .. tostring(k) .. ' ' .. type(v)
+      if type(v) == 'table' then look(name .. '.' .. tostring(k), v) end
+    end
+  end
+end
+look('_G', _G)
+look('string@', getmetatable(''))
+table.sort(all)
+return all`
+	const ruin = `
+local seen, empty, pairs, type, rawset, getmetatable, setmetatable = {}, {}, pairs, type, rawset, getmetatable, setmetatable
+local function ruin(t)
+  if seen[t] then return end
+  seen[t] = true
+  local keys = {}
+  for k, v in pairs(t) do keys[k] = v end
+  local mt = getmetatable(t)
+  if type(mt) == 'table' then ruin(mt) end
+  if type(t) == 'table' then setmetatable(t, nil) end
+  for k, v in pairs(keys) do
+    if type(v) == 'table' then ruin(v) end
+    rawset(t, k, nil)
+  end
+  rawset(t, 'mine', 1)
+end
+local strings = getmetatable('')
+ruin(_G)
+ruin(strings)
+return 'ruined'`
+	for _, library := range []string{"", "local _ = cjson\n"} {
+		before, err := c.Eval(ctx, library+found, nil).StringSlice()
+		if err != nil || len(before) < 60 {
+			t.Fatalf("a script finds %q: %v", before, err)
+		}
+		if v, err := c.Eval(ctx, library+ruin, nil).Result(); err != nil || v != "ruined" {
+			t.Fatalf("the changes: %v, %v", v, err)
+		}
+		after, err := c.Eval(ctx, library+found, nil).StringSlice()
+		if err != nil || !slices.Equal(before, after) {
+			t.Errorf("after it a script finds\n%q (%v)\nand not\n%q", after, err, before)
+		}
+		if v, err := c.Eval(ctx, library+`return string.upper(('x'):rep(2)) .. redis.call('ECHO', 'y')`, nil).Result(); err != nil || v != "XXy" {
+			t.Errorf("after it: %v, %v", v, err)
+		}
+	}
+}
+
+// Scripts that end in the middle of coroutines take nothing from those after them.
+func TestScriptsThatEndInCoroutines(t *testing.T) {
+	s, stop := open(t, Config{})
+	defer stop()
+	c := dial(t, s, 0, 2)
+	const nested = `local function nest(n) if n > 0 then coroutine.wrap(nest)(n - 1) elseif #ARGV > 0 then error('here') end end `
+	for range 3 {
+		_, err := c.Eval(ctx, nested+`nest(150)`, nil, "error").Result()
+		if err == nil || !strings.Contains(err.Error(), "here") {
+			t.Fatal(err)
+		}
+		if v, err := c.Eval(ctx, nested+`nest(150) return 'fine'`, nil).Result(); err != nil || v != "fine" {
+			t.Fatalf("%v, %v", v, err)
+		}
+	}
+	if _, err := c.Eval(ctx, nested+`nest(1000)`, nil).Result(); err == nil || !strings.Contains(err.Error(), "C stack overflow") {
+		t.Errorf("too many: %v", err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
+	"maps"
 	"math/big"
 	"net"
 	"os"
@@ -388,5 +389,70 @@ func TestRealSentinel(t *testing.T) {
 		if want == "" || !strings.Contains(err.Error(), want) || strings.Contains(strings.ReplaceAll(err.Error(), files, ""), "hunter") {
 			t.Errorf("%s: %v, want %q", url, err, want)
 		}
+	}
+}
+
+// The end of Redis' log is torn, at each place once, and again after Redis has gone on. Counts and
+// position stay together.
+func TestRealRedisWithATornLog(t *testing.T) {
+	needRedis(t)
+	const cuts = 24
+	for cut := range cuts {
+		dir := t.TempDir()
+		run := func(until int64) { // counts up to there, from where Redis is
+			t.Helper()
+			s, err := Open(ctx, startRedis(t, "--appendonly", "yes", "--dir", dir))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			begin(t, s, "g", "t", 0, "", 0)
+			pos, err := s.Load(ctx, "g", "t", []int32{0})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for at := pos[0].Next; at < until; at += 6 {
+				next := min(at+6, until)
+				n := next - at
+				counts := map[string]int64{"create": n - n/3 - n/6, "delete": n / 3, "update": n / 6}
+				maps.DeleteFunc(counts, func(_ string, n int64) bool { return n == 0 })
+				if r := apply1(t, s, Batch{Group: "g", Topic: "t", Partition: 0, From: at, Next: next, Counts: counts}); r.Err != nil {
+					t.Fatal(r.Err)
+				}
+			}
+			got, err := s.Totals(ctx, "g", "t")
+			sum := int64(0)
+			for _, n := range got {
+				sum += n
+			}
+			if err != nil || sum != until {
+				t.Fatalf("cut %d: counted %v (%v), that is %d of %d", cut, got, err, sum, until)
+			}
+			_ = s.client.(*redis.Client).ShutdownNoSave(ctx)
+			for deadline := time.Now().Add(time.Minute); s.client.Ping(ctx).Err() == nil; {
+				if time.Now().After(deadline) {
+					t.Fatal("redis-server does not end")
+				}
+			}
+		}
+		tear := func() {
+			t.Helper()
+			logs, err := filepath.Glob(filepath.Join(dir, "appendonlydir", "*.incr.aof"))
+			if err != nil || len(logs) != 1 {
+				t.Fatalf("logs: %v, %v", logs, err)
+			}
+			info, err := os.Stat(logs[0])
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Truncate(logs[0], info.Size()-int64(1+cut*11)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		run(60)
+		tear()
+		run(120)
+		tear()
+		run(180)
 	}
 }

@@ -367,6 +367,24 @@ func TestRacingWritersCountEachOffsetOnce(t *testing.T) {
 	})
 }
 
+// Counts that a Lua number would round are added to exactly, alone and beside small ones.
+func TestLargeCountsAreExact(t *testing.T) {
+	eachServer(t, func(t *testing.T, url string) {
+		s, c := openStore(t, url)
+		begin(t, s, "g", "t", 0, "", 0)
+		if err := c.HSet(ctx, key("g", "t", 0), "k:create", "900719925474099301", "k:update", "999999999999998").Err(); err != nil {
+			t.Fatal(err)
+		}
+		if r := apply1(t, s, Batch{Group: "g", Topic: "t", Partition: 0, From: 0, Next: 6, Counts: map[string]int64{"create": 1, "delete": 2, "update": 3}}); r.Err != nil {
+			t.Fatal(r.Err)
+		}
+		h := hash(t, c, key("g", "t", 0))
+		if h["k:create"] != "900719925474099302" || h["k:delete"] != "2" || h["k:update"] != "1000000000000001" || h["next"] != "6" {
+			t.Errorf("counted %v", h)
+		}
+	})
+}
+
 func TestKeysRoundTrip(t *testing.T) {
 	for _, k := range []string{"weir:tally:", "weir:tally:g", "weir:tally:g:t", "weir:tally:g:t:x", "weir:tally:g:t:-1", "weir:tally:g:t:99999999999", "other:g:t:1"} {
 		if g, tp, p, ok := parseKey(k); ok && key(g, tp, p) != k {

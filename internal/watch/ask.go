@@ -52,7 +52,8 @@ type answer struct {
 	apply func()
 }
 
-// ask starts to ask, each kind of question by itself, until ctx ends.
+// ask starts to ask, each kind of question by itself, until ctx ends. A question says how long
+// it is until the next one at least; w.interval is it for all.
 func (w *Watcher) ask(ctx context.Context, wg *sync.WaitGroup) {
 	loop := func(about question, again <-chan struct{}, ask func(context.Context) (apply func(), every time.Duration)) {
 		wg.Go(func() {
@@ -66,11 +67,7 @@ func (w *Watcher) ask(ctx context.Context, wg *sync.WaitGroup) {
 				case <-ctx.Done():
 				case w.answers <- answer{about, apply}:
 				}
-				select {
-				case <-ctx.Done():
-				case <-time.After(max(every-took, min(maxPause, (share-1)*took))):
-				case <-again:
-				}
+				w.rest(ctx, start, took, every, again)
 			}
 		})
 	}
@@ -78,7 +75,7 @@ func (w *Watcher) ask(ctx context.Context, wg *sync.WaitGroup) {
 	loop(aboutTopics, nil, func(ctx context.Context) (func(), time.Duration) {
 		meta, err := w.cfg.Inspector.Metadata(ctx)
 		if err != nil {
-			return func() { w.noTopics(err) }, w.cfg.Interval
+			return func() { w.noTopics(err) }, 0
 		}
 		b := logBounds{ends: w.cfg.Inspector.Offsets(ctx, meta, inspect.LogEnds)}
 		if time.Since(startsAt) >= brokersEvery {
@@ -92,15 +89,15 @@ func (w *Watcher) ask(ctx context.Context, wg *sync.WaitGroup) {
 			keepsAt = time.Now()
 		}
 		at := time.Now()
-		return func() { w.applyTopics(at, meta, b) }, w.cfg.Interval
+		return func() { w.applyTopics(at, meta, b) }, 0
 	})
 	turn := 0
 	loop(aboutGroups, nil, func(ctx context.Context) (func(), time.Duration) {
 		list, warnings, err := w.cfg.Inspector.Details(ctx, func(names []string) map[string]bool { return w.aged(names, turn) })
 		turn += maxAged
-		at, every := time.Now(), w.cfg.Interval
+		at, every := time.Now(), time.Duration(0)
 		if len(list) > fewGroups {
-			every = max(every, groupsEvery)
+			every = groupsEvery
 		}
 		return func() { w.applyGroups(at, list, warnings, err) }, every
 	})
@@ -111,8 +108,25 @@ func (w *Watcher) ask(ctx context.Context, wg *sync.WaitGroup) {
 	loop(aboutStreams, nil, func(ctx context.Context) (func(), time.Duration) {
 		counts := w.askStreams(ctx)
 		at := time.Now()
-		return func() { w.applyCounts(at, counts) }, w.cfg.Interval
+		return func() { w.applyCounts(at, counts) }, 0
 	})
+}
+
+// rest waits for the time of the next question of a kind, or until again has something.
+func (w *Watcher) rest(ctx context.Context, start time.Time, took, every time.Duration, again <-chan struct{}) {
+	for {
+		interval, came := w.interval()
+		next := start.Add(max(every, interval, took+min(maxPause, (share-1)*took)))
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(time.Until(next)):
+			return
+		case <-again:
+			return
+		case <-came: // and it is time sooner
+		}
+	}
 }
 
 // aged chooses the groups of which the age of the lag is looked up this time.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
+	"time"
 )
 
 // Update is what a subscriber is handed: a whole state or the difference from
@@ -31,6 +32,7 @@ type Subscription struct {
 func (w *Watcher) Subscribe() *Subscription {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.look()
 	s := &Subscription{w: w, logged: w.entries}
 	w.clients[s] = struct{}{}
 	return s
@@ -40,6 +42,7 @@ func (w *Watcher) Subscribe() *Subscription {
 func (s *Subscription) Close() {
 	s.w.mu.Lock()
 	defer s.w.mu.Unlock()
+	s.w.looked = time.Now()
 	delete(s.w.clients, s)
 }
 
@@ -99,6 +102,7 @@ func encode(s *State) []byte {
 func (w *Watcher) Snapshot() []byte {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.look()
 	return w.encoded()
 }
 

@@ -34,13 +34,18 @@ type Config struct {
 	Version, Mode, Engine string
 	// ReadOnly is shown, too: pages then offer no changes.
 	ReadOnly bool
-	// Interval is the least time between two versions; 0 means 500 ms.
+	// Interval is the least time between two versions; 0 means 500 ms. While nobody watches
+	// it is 2 s, or Interval where that is longer.
 	Interval time.Duration
 }
 
 const (
 	defaultInterval = 500 * time.Millisecond
-	maxLog          = 500
+	// restAfter is after how long without a look nobody watches. History and the log go on in
+	// steps of restInterval then: asking twice a second takes some 70 requests a second.
+	restAfter    = 10 * time.Second
+	restInterval = Step
+	maxLog       = 500
 	// firstWithin is how long the first version waits for the topics.
 	firstWithin = 3 * time.Second
 )
@@ -74,6 +79,8 @@ type Watcher struct {
 	log     []Entry
 	entries int64
 	clients map[*Subscription]struct{}
+	looked  time.Time     // when somebody who does not subscribe looked last
+	came    chan struct{} // closed when somebody looks after nobody did
 }
 
 // New checks the configuration. It starts nothing.
@@ -86,7 +93,7 @@ func New(cfg Config) (*Watcher, error) {
 	}
 	w := &Watcher{
 		cfg: cfg, history: newHistory(), clients: map[*Subscription]struct{}{}, answers: make(chan answer),
-		again: make(chan struct{}, 1), ended: make(chan struct{}), changed: make(chan struct{}),
+		again: make(chan struct{}, 1), ended: make(chan struct{}), changed: make(chan struct{}), came: make(chan struct{}), looked: time.Now(),
 		topics: map[string]*pastTopic{}, groups: map[string]*pastGroup{}, streams: map[string]*pastStream{},
 	}
 	for _, s := range cfg.Streams {
@@ -111,6 +118,7 @@ func (w *Watcher) Run(ctx context.Context) error {
 	timer := time.NewTicker(w.cfg.Interval)
 	defer timer.Stop()
 	begin := time.Now()
+	var drawn time.Time
 	var got [questions][]answer
 	for {
 		select {
@@ -119,8 +127,12 @@ func (w *Watcher) Run(ctx context.Context) error {
 		case a := <-w.answers:
 			got[a.about] = append(got[a.about], a)
 		case now := <-timer.C:
+			if interval, _ := w.interval(); now.Sub(drawn) < interval-w.cfg.Interval/2 { // a tick comes a little early or late
+				continue
+			}
 			if w.known[aboutTopics] || got[aboutTopics] != nil || now.Sub(begin) >= firstWithin { // the first version waits for the topics
 				w.draw(now, got)
+				drawn = now
 				got = [questions][]answer{}
 			}
 		}
@@ -169,7 +181,39 @@ func (w *Watcher) leadersMoved(old, next *State) bool {
 func (w *Watcher) State() *State {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.look()
 	return w.state
+}
+
+// Recent is State for a program that asks now and then: the watch does not ask more often for
+// its sake, and what it gets may be a few seconds old.
+func (w *Watcher) Recent() *State {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.state
+}
+
+// look notes that somebody watches. w.mu is held.
+func (w *Watcher) look() {
+	if !w.watched() {
+		close(w.came)
+		w.came = make(chan struct{})
+	}
+	w.looked = time.Now()
+}
+
+// watched reports whether somebody subscribes or has looked of late. w.mu is held.
+func (w *Watcher) watched() bool { return len(w.clients) > 0 || time.Since(w.looked) < restAfter }
+
+// interval is the least time between two versions at present. Where nobody watches, came is
+// closed when somebody does.
+func (w *Watcher) interval() (least time.Duration, came <-chan struct{}) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.watched() {
+		return w.cfg.Interval, nil
+	}
+	return max(w.cfg.Interval, restInterval), w.came
 }
 
 // History returns an hour of the named series, two seconds apart.

@@ -327,7 +327,7 @@ func TestWatchesACluster(t *testing.T) {
 }
 
 func TestSlowSubscriberGetsASnapshot(t *testing.T) {
-	w := &Watcher{history: newHistory(), clients: map[*Subscription]struct{}{}, state: &State{}, changed: make(chan struct{})}
+	w := &Watcher{history: newHistory(), clients: map[*Subscription]struct{}{}, state: &State{}, changed: make(chan struct{}), came: make(chan struct{})}
 	quick, slow := w.Subscribe(), w.Subscribe()
 	defer quick.Close()
 	defer slow.Close()

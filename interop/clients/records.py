@@ -122,9 +122,11 @@ class Confluent:
         show(m.partition(), m.offset(), m.timestamp()[1], m.key(), m.value(), m.headers())
 
     def member(self, stopped):
+        # Not by itself: librdkafka's close() moves its position over markers that wait to be read, and
+        # commits it; the records before them, which wait, too, would be lost to the group.
         conf = {
             **self.common, "group.id": self.args.group, "auto.offset.reset": "earliest", "isolation.level": self.args.isolation,
-            "group.protocol": self.args.protocol,
+            "group.protocol": self.args.protocol, "enable.auto.offset.store": False,
         }
         if self.args.protocol == "classic":
             conf["partition.assignment.strategy"] = self.args.assignor
@@ -136,7 +138,8 @@ class Confluent:
                 raise self.kafka.KafkaException(m.error())
             if m is not None:
                 self.show(m)
-        consumer.close()  # commits what was read
+                consumer.store_offsets(m)
+        consumer.close()  # commits what was stored
 
 
 class KafkaPython:

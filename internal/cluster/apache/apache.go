@@ -73,6 +73,9 @@ func Open(ctx context.Context, cfg Config) (*Cluster, error) {
 }
 
 func (c *Cluster) open(ctx context.Context) (err error) {
+	if strings.Contains(c.cfg.Dir, ",") {
+		return fmt.Errorf("the data directory %s has a comma in its name, which separates directories in Kafka's setting log.dirs; choose another one with --data", c.cfg.Dir)
+	}
 	if c.cfg.Addrs, err = local.Fill(c.cfg.Addrs, nodes); err != nil {
 		return err
 	}

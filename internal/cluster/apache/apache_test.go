@@ -361,3 +361,15 @@ func TestPropertiesEscape(t *testing.T) {
 		t.Error("a given property does not win")
 	}
 }
+
+// Kafka would take the directory for two, and its brokers would end when they start.
+func TestADirectoryWithACommaIsRefused(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "one, two")
+	c, err := Open(t.Context(), Config{Dir: dir})
+	if err == nil {
+		t.Fatal(c.Close())
+	}
+	if !strings.Contains(err.Error(), dir) || !strings.Contains(err.Error(), "--data") {
+		t.Errorf("error is %v", err)
+	}
+}
