@@ -145,6 +145,30 @@ func TestALostPartitionIsLetGo(t *testing.T) {
 	}
 }
 
+// TestARefusedBatchMovesTheMember: where Redis stands elsewhere, the member goes there at once, and
+// reads again from there, unless the client reads on from there anyway.
+func TestARefusedBatchMovesTheMember(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		stored tally.Position
+		seeks  bool
+	}{
+		"Redis went back":        {tally.Position{Next: 3, Found: true}, true},
+		"Redis is ahead":         {tally.Position{Next: 99, Found: true}, true},
+		"only the reply is lost": {tally.Position{Next: 12, Found: true}, false},
+		"nothing is stored":      {tally.Position{}, true},
+	} {
+		p := at(10)
+		m := alone(p)
+		p.add(fetched(10, 11), classify)
+		parts, batches := m.inHand()
+		m.settle(parts, batches, slices.Repeat([]tally.Result{{Stored: tt.stored, Err: tally.ErrStale}}, len(parts)))
+		if p.stored.Next != tt.stored.Next || p.reseek != tt.seeks || p.inHand || p.stopped != "" || !m.moved {
+			t.Errorf("%s: it stands at %d, seeks %v, has a batch %v", name, p.stored.Next, p.reseek, p.inHand)
+		}
+	}
+}
+
 // TestBatchesNameTheirTopic: Redis compares the id, so a batch must say it.
 func TestBatchesNameTheirTopic(t *testing.T) {
 	t.Parallel()

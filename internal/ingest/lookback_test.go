@@ -193,6 +193,34 @@ func replayRun(t *testing.T, rnd *rand.Rand, points []string) (late int, again i
 	return late, again, deaths
 }
 
+// What the transaction that is being built holds is in no topic yet. A look back does not forget it.
+func TestALookBackKeepsWhatIsNotCommitted(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		hook(t, nil)
+		const first, n = 300, 302
+		src := &sender{script: script{n: n, window: 30 * time.Second}, seed: 1}
+		src.item = func(n int) item { return spaced(n, -10*time.Hour) }
+		src.todo, src.skew = []delivery{follow(0, first)}, []time.Duration{0}
+		r := w.run(w.forgetful(src, 1<<20))
+		until(t, "the first are committed", func() bool { return r.Stats().Cursor.Seq == -first })
+		r.stop(t)
+		src.todo, src.skew, src.last = []delivery{{300, 5, 300, 5, 301}}, []time.Duration{0}, true
+		cfg := w.config(src) // one transaction for all
+		i, err := ingest.New(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		i.Forget(1<<20, 60)
+		r = w.run(i)
+		until(t, "all were sent", func() bool { return r.Stats().Cursor.Seq == n })
+		r.stop(t)
+		if s := r.Stats(); s.Duplicates != 3 || s.TooOld != 0 {
+			t.Errorf("%d duplicates, %d too old", s.Duplicates, s.TooOld)
+		}
+		w.verify(&src.script, n)
+	})
+}
+
 // follow returns the numbers from a to b.
 func follow(a, b int) (d delivery) {
 	for i := a; i < b; i++ {

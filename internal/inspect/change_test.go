@@ -132,6 +132,51 @@ func TestResetApply(t *testing.T) {
 	}
 }
 
+// Where counts are ahead of Kafka's offset, a move by a number of offsets goes from them.
+func TestResetByANumber(t *testing.T) {
+	b := newBench(t)
+	store := b.store()
+	for ms := range 20 {
+		b.write(at(0, ms))
+	}
+	b.commit("g", 0, 4)
+	b.count(store, "g", "", 0, 0, 8, map[string]int64{"create": 8})
+	plan, err := b.PlanReset(t.Context(), inspect.ResetQuery{Group: "g", To: inspect.By(-3), Partitions: []int32{0}, Tallies: store})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := plan.Changes[0]; c.From != 4 || c.To != 5 || c.Delta != -3 || c.Tally == nil || c.Tally.From != 8 {
+		t.Errorf("%+v %+v", c, c.Tally)
+	}
+}
+
+// The counts of another group are not this one's, and stay what they are.
+func TestResetLeavesOtherGroups(t *testing.T) {
+	b := newBench(t)
+	store := b.store()
+	for ms := range 20 {
+		b.write(at(0, ms))
+	}
+	b.commit("plain", 0, 4)
+	b.count(store, "other", "", 0, 0, 8, map[string]int64{"create": 8})
+	plan, err := b.PlanReset(t.Context(), inspect.ResetQuery{Group: "plain", To: inspect.AtOffset(2), Partitions: []int32{0}, Tallies: store})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := plan.Changes[0]; c.Tally != nil || c.Delta != -2 {
+		t.Errorf("%+v %+v", c, c.Tally)
+	}
+	if err := plan.Apply(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for group, want := range map[string]int64{"plain": 0, "other": 8} {
+		all, err := store.Partitions(t.Context(), group, topic)
+		if got := all[0]; err != nil || got.Sum() != want {
+			t.Errorf("%s has counted %d, want %d; %v", group, got.Sum(), want, err)
+		}
+	}
+}
+
 func TestResetWhileActive(t *testing.T) {
 	b := newBench(t)
 	store := b.store()

@@ -63,7 +63,7 @@ func TestFilter(t *testing.T) {
 // TestFilterOnGarbage: values that are no JSON, or none, match no path.
 func TestFilterOnGarbage(t *testing.T) {
 	b := newBench(t)
-	for _, v := range [][]byte{nil, {}, []byte("null"), []byte("{"), []byte("[]"), []byte(`"a"`), []byte(`{"a":1}x`), []byte("\xff")} {
+	for _, v := range [][]byte{nil, {}, []byte("null"), []byte("{"), []byte("[]"), []byte(`"a"`), []byte(`{"a":1}x`), []byte("\xff"), []byte(" \n")} {
 		b.write(&kgo.Record{Topic: "other", Value: v})
 	}
 	if got, _ := b.read(inspect.Query{Topic: "other", Filter: &inspect.Filter{Paths: []string{".a"}}}); len(got) != 0 {

@@ -4,15 +4,17 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/weir-project/weir/internal/inspect"
 )
 
-const followPatience = 2 * time.Minute
+const followPatience = time.Minute
 
 // following is a Read that follows the topic.
 type following struct {
@@ -165,5 +167,54 @@ func TestFollowRecreatedTopic(t *testing.T) {
 				t.Errorf("it ends with %v", err)
 			}
 		})
+	}
+}
+
+// A broker that lost records ends the following: what is written next has offsets that were shown before.
+func TestFollowShorterLog(t *testing.T) {
+	b := newBench(t)
+	b.write(at(0, 1), at(0, 2))
+	f := b.follow(inspect.Query{})
+	f.next("1")
+	f.next("2")
+	var fired atomic.Bool
+	b.cluster.ControlKey(int16(kmsg.ListOffsets), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		b.cluster.KeepControl()
+		resp := req.ResponseKind().(*kmsg.ListOffsetsResponse)
+		zero := false
+		for _, rt := range req.(*kmsg.ListOffsetsRequest).Topics {
+			st := kmsg.NewListOffsetsResponseTopic()
+			st.Topic = rt.Topic
+			for _, rp := range rt.Partitions {
+				sp := kmsg.NewListOffsetsResponseTopicPartition()
+				sp.Partition, sp.Offset = rp.Partition, 0
+				zero = zero || rp.Partition == 0
+				st.Partitions = append(st.Partitions, sp)
+			}
+			resp.Topics = append(resp.Topics, st)
+		}
+		if !zero || fired.Swap(true) { // once
+			return nil, nil, false
+		}
+		return resp, nil, true
+	})
+	for ms := 3; !fired.Load(); ms++ {
+		b.write(at(0, ms))
+	}
+	b.write(at(0, 1000))
+	for {
+		select {
+		case got := <-f.values:
+			if got == "1000" {
+				t.Fatal("it goes on")
+			}
+		case err := <-f.ended:
+			if err == nil || !strings.Contains(err.Error(), "below 2") && !strings.Contains(err.Error(), "the broker lost records") {
+				t.Errorf("it ends with %v", err)
+			}
+			return
+		case <-time.After(followPatience):
+			t.Fatal("it does not end")
+		}
 	}
 }

@@ -8,10 +8,12 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/weir-project/weir/internal/inspect"
 )
@@ -342,5 +344,64 @@ func TestExactBytes(t *testing.T) {
 		if h := got[0].Headers; string(h[0].Value) != "\x01\x02" || h[1].Key != "a" || h[1].Value != nil {
 			t.Errorf("%s: headers %v", name, h)
 		}
+	}
+}
+
+// TestEndsBeforeAnOpenTransaction: reading does not wait for what may never be committed.
+func TestEndsBeforeAnOpenTransaction(t *testing.T) {
+	b := newBench(t)
+	b.write(at(0, 1))
+	open := b.client(kgo.TransactionalID("open"))
+	if err := open.BeginTransaction(); err != nil {
+		t.Fatal(err)
+	}
+	if err := open.ProduceSync(t.Context(), at(0, 2)).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	if p := b.expect("committed", inspect.Query{}, 1); p.End[0] != 1 {
+		t.Errorf("it ends at %d, the transaction begins at 1", p.End[0])
+	}
+	if p := b.expect("uncommitted", inspect.Query{Uncommitted: true}, 1, 2); p.End[0] != 2 {
+		t.Errorf("it ends at %d, there are 2", p.End[0])
+	}
+}
+
+// TestBytesOfAPage: headers count, and one message that is larger than a page is a page of its own.
+func TestBytesOfAPage(t *testing.T) {
+	b := newBench(t)
+	large := at(0, 2)
+	large.Headers = []kgo.RecordHeader{{Key: "h", Value: big(100)}}
+	b.write(at(0, 1), large, at(0, 3), at(0, 4))
+	from := inspect.Oldest()
+	for _, want := range [][]int{{1}, {2}, {3, 4}} {
+		p := b.expect("page", inspect.Query{From: from, MaxBytes: 50}, want...)
+		from = inspect.AtPositions(p.Next)
+	}
+}
+
+// TestManyPartitionsShareTheMemory: the more partitions are read at once, the less a fetch asks for.
+func TestManyPartitionsShareTheMemory(t *testing.T) {
+	const many = 32
+	b := newBench(t)
+	if _, err := b.admin.CreateTopic(t.Context(), many, 1, nil, "many"); err != nil {
+		t.Fatal(err)
+	}
+	for p := range int32(many) {
+		r := at(p, int(p))
+		r.Topic = "many"
+		b.write(r)
+	}
+	var most atomic.Int64
+	b.cluster.ControlKey(int16(kmsg.Fetch), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		b.cluster.KeepControl()
+		for _, of := range req.(*kmsg.FetchRequest).Topics {
+			for _, p := range of.Partitions {
+				most.Store(max(most.Load(), int64(p.PartitionMaxBytes)))
+			}
+		}
+		return nil, nil, false
+	})
+	if got, _ := b.read(inspect.Query{Topic: "many"}); len(got) != many || most.Load() != 16<<20/many {
+		t.Errorf("%d messages, and a fetch asked for up to %d bytes", len(got), most.Load())
 	}
 }

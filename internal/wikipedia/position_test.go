@@ -107,6 +107,20 @@ func TestPositionsThatRepeat(t *testing.T) {
 	}
 }
 
+// An event that is far ahead of the others takes the position a step ahead at most, also where it is the last one.
+func TestAPositionFollowsNoSingleEvent(t *testing.T) {
+	const hour = 3_600_000
+	p := positions{own: -1}
+	for _, ms := range []int64{t0, t0 + 1, t0 + hour} {
+		if _, err := p.update([]byte(eqiadID(ms))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if at := p.known[0].TimestampMS; at < t0+1 || at > t0+1+stepMS {
+		t.Errorf("at %d after %d and one event of an hour later", at, int64(t0+1))
+	}
+}
+
 func TestPositionsAllocateNothing(t *testing.T) {
 	p := positions{own: -1}
 	var list [][]byte

@@ -8,7 +8,7 @@
 //	go -C tools run ./mutants                  all of them
 //	go -C tools run ./mutants -part day/10     a tenth, another one each day
 //	go -C tools run ./mutants NAME…            some of them; a name is also the start of names
-//	go -C tools run ./mutants -unchanged       the same tests on the code as it is
+//	go -C tools run ./mutants -unchanged       the same tests on the code as it is, each once
 //
 // It ends with 0 when every change made its test fail, with 1 when one did not (the test
 // passed, or met its time limit), and with 2 when a change cannot be tried: its old text is
@@ -31,11 +31,12 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code, err := run(ctx, os.Args[1:], os.Stdout)
 	stop()
 	if err != nil {
@@ -67,6 +68,9 @@ func run(ctx context.Context, args []string, out io.Writer) (code int, err error
 	chosen, err := choose(all, *part, flags.Args(), time.Now())
 	if err != nil {
 		return 2, err
+	}
+	if *unchanged {
+		chosen = onePerTest(chosen)
 	}
 	if *list {
 		for _, m := range chosen {
@@ -136,6 +140,18 @@ func choose(all []mutant, part string, names []string, now time.Time) (out []mut
 		}
 	}
 	return out, nil
+}
+
+// onePerTest leaves one mutant of those that the same test has to notice, and no equivalent one.
+func onePerTest(mutants []mutant) []mutant {
+	type test struct{ dir, pattern string }
+	seen := map[test]bool{}
+	return slices.DeleteFunc(mutants, func(m mutant) bool {
+		t := test{m.Tests, m.Pattern}
+		again := seen[t]
+		seen[t] = true
+		return again || m.Equivalent != ""
+	})
 }
 
 // all tries the mutants in their order, some at a time, and reports each.

@@ -74,11 +74,12 @@ func TestOutcomes(t *testing.T) {
 	}
 }
 
-// TestUnchanged runs the tests of a mutant on the code as it is.
+// TestUnchanged runs the tests of mutants on the code as it is, each once.
 func TestUnchanged(t *testing.T) {
-	checkout(t, mutantText("killed", wrongSum, "test TestSum"))
+	checkout(t, mutantText("killed", wrongSum, "test TestSum")+mutantText("also-killed", unnoticed, "test TestSum")+
+		mutantText("equivalent", unnoticed, "equivalent nothing calls it"))
 	var out strings.Builder
-	if code, err := run(t.Context(), []string{"-unchanged"}, &out); code != 0 || err != nil {
+	if code, err := run(t.Context(), []string{"-unchanged"}, &out); code != 0 || err != nil || !strings.Contains(out.String(), "1 of 3 mutants") {
 		t.Errorf("exit code %d, %v\n%s", code, err, out.String())
 	}
 }

@@ -400,10 +400,14 @@ func (a *archive) deleteTo(p partition, offset int64) error {
 
 // forget deletes what is archived of a partition. The caller holds writing.
 func (a *archive) forget(p partition) error {
+	dir := a.partitionDir(p)
+	if err := a.remove(filepath.Join(dir, archiveMeta)); err != nil {
+		return err // all of it is there still
+	}
 	a.mu.Lock()
 	delete(a.parts, p)
 	a.mu.Unlock()
-	return a.removeDir(a.partitionDir(p))
+	return a.removeDir(dir)
 }
 
 // keep deletes what belongs to topics that are not there any more.

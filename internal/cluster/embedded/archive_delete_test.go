@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/weir-project/weir/internal/crash"
 )
@@ -67,5 +69,56 @@ func TestDeletedWhileItIsArchived(t *testing.T) {
 			archivedTo(t, c)
 			holds(t, c.Addrs(), truth, 2)
 		})
+	}
+}
+
+// A pass begins when a client's request to delete records has been noted, and reads them before the
+// brokers delete them. They do not come back.
+func TestAPassBeginsWhileRecordsAreDeleted(t *testing.T) {
+	const cut = 100
+	c := tuned(t, small(t.TempDir()))
+	createTopic(t, c.Addrs(), "t", 1, nil)
+	truth := written(t, c.Addrs(), 200, 1, hourAgo())
+	noted, read, answered := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	err := c.module(func(k *kfake.Cluster) error {
+		k.ControlKey(int16(kmsg.DeleteRecords), func(kmsg.Request) (kmsg.Response, error, bool) {
+			close(noted)
+			k.SleepControl(func() { <-read })
+			return nil, nil, false
+		})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		defer close(answered)
+		answer, err := kadm.NewClient(client(t, c.Addrs())).DeleteRecords(testCtx(t), kadm.Offsets{"t": {0: {Topic: "t", At: cut}}})
+		if low, _ := answer.Lookup("t", 0); err != nil || low.Err != nil || low.LowWatermark != cut {
+			t.Errorf("deleted to %+v (%v), want %d", low, err, cut)
+		}
+	}()
+	<-noted
+	var once sync.Once
+	before := crash.SetHook(func(point string) {
+		if point == "archive: merged" {
+			once.Do(func() {
+				close(read)
+				<-answered
+			})
+		}
+	})
+	defer func() { crash.SetHook(before) }()
+	enforce(t, c)
+	<-answered
+	for truth[0].offset < cut {
+		truth = truth[1:]
+	}
+	for range 2 {
+		if start, _ := window(t, c, "t", 0); start != cut {
+			t.Errorf("the log begins at %d, want %d", start, cut)
+		}
+		holds(t, c.Addrs(), truth, 1)
+		enforce(t, c)
 	}
 }

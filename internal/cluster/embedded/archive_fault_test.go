@@ -348,6 +348,35 @@ func TestADeleteThatFailsDeletesNothing(t *testing.T) {
 	})
 }
 
+// The same for records that the brokers have, where all that is archived is before them.
+func TestADeleteBeyondTheArchiveThatFailsDeletesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &plan{op: "remove", err: syscall.EIO}
+		cfg := small(t.TempDir())
+		cfg.faults = &atomicfile.Faults{Step: p.step}
+		c := virtual(t, cfg)
+		createTopic(t, c.Addrs(), "t", 1, nil)
+		truth := written(t, c.Addrs(), 120, 9, hourAgo())
+		enforce(t, c)
+		cut := archivedTo(t, c) + 5
+		p.on.Store(true)
+		adm := kadm.NewClient(client(t, c.Addrs(), kgo.RequestRetries(1)))
+		answer, err := adm.DeleteRecords(t.Context(), kadm.Offsets{"t": {0: {Topic: "t", At: cut}}})
+		if low, _ := answer.Lookup("t", 0); err == nil && low.Err == nil || p.fired.Load() == 0 {
+			t.Errorf("deleted to %+v after %d faults", low, p.fired.Load())
+		}
+		if s, _ := window(t, c, "t", 0); s != 0 {
+			t.Errorf("the log begins at %d", s)
+		}
+		reads(t, c.Addrs(), "while the disk fails", 0, truth)
+		p.on.Store(false)
+		answer, err = adm.DeleteRecords(t.Context(), kadm.Offsets{"t": {0: {Topic: "t", At: cut}}})
+		if low, _ := answer.Lookup("t", 0); err != nil || low.Err != nil || low.LowWatermark != cut || !c.archive.empty() {
+			t.Errorf("deleted to %+v (%v), want %d", low, err, cut)
+		}
+	})
+}
+
 // The page Topics asks for the first record of every partition all the time: a batch of the archive is
 // unpacked for that once.
 func TestTheFirstRecordIsReadOnce(t *testing.T) {

@@ -356,10 +356,6 @@ func TestADamagedArchive(t *testing.T) {
 	if err != nil || len(files) < 2 {
 		t.Fatal(files, err)
 	}
-	byValue := make(map[int64]told)
-	for _, w := range truth {
-		byValue[w.offset] = w
-	}
 	for round := range 18 {
 		hurt := filepath.Join(t.TempDir(), "hurt")
 		if err := os.CopyFS(hurt, os.DirFS(dir)); err != nil {
@@ -385,27 +381,38 @@ func TestADamagedArchive(t *testing.T) {
 		}
 		cfg.Dir = hurt
 		c := tuned(t, cfg)
-		var got []told
-		start, _ := window(t, c, "t", 0)
-		last := truth[len(truth)-1].offset
-		for next := start; len(got) == 0 || got[len(got)-1].offset < last; {
-			more := readFrom(t, c.Addrs(), next, 1)
-			got = append(got, more...)
-			next = got[len(got)-1].offset + 1
-		}
-		seen := int64(-1)
-		for _, g := range got {
-			if w, ok := byValue[g.offset]; !ok || !g.equal(w) || g.offset <= seen {
-				t.Fatalf("%s: read %+v, want %+v", what, g, w)
-			}
-			seen = g.offset
-		}
-		if len(got) < len(truth) && len(c.Damage()) == 0 {
-			t.Errorf("%s: %d of %d records are there, and nothing is reported", what, len(got), len(truth))
-		}
+		readsWhatIsSound(t, c, what, truth)
 		if err := c.Close(); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// readsWhatIsSound reads all of t/0, of which a part is damaged: nothing that is wrong is returned, and where
+// something is missing it is reported.
+func readsWhatIsSound(t *testing.T, c *Cluster, what string, truth []told) {
+	t.Helper()
+	byOffset := make(map[int64]told)
+	for _, w := range truth {
+		byOffset[w.offset] = w
+	}
+	var got []told
+	start, _ := window(t, c, "t", 0)
+	last := truth[len(truth)-1].offset
+	for next := start; len(got) == 0 || got[len(got)-1].offset < last; {
+		more := readFrom(t, c.Addrs(), next, 1)
+		got = append(got, more...)
+		next = got[len(got)-1].offset + 1
+	}
+	seen := int64(-1)
+	for _, g := range got {
+		if w, ok := byOffset[g.offset]; !ok || !g.equal(w) || g.offset <= seen {
+			t.Fatalf("%s: read %+v, want %+v", what, g, w)
+		}
+		seen = g.offset
+	}
+	if len(got) < len(truth) && len(c.Damage()) == 0 {
+		t.Errorf("%s: %d of %d records are there, and nothing is reported", what, len(got), len(truth))
 	}
 }
 
@@ -442,6 +449,9 @@ func TestRetentionReachesTheArchive(t *testing.T) {
 		t.Fatal(err)
 	}
 	c = tuned(t, cfg)
+	if s, _ := window(t, c, "t", 0); s != cut {
+		t.Errorf("after a restart the log begins at %d, want %d", s, cut)
+	}
 	holds(t, c.Addrs(), from(cut), 2)
 	// retention.bytes: whole files of the archive.
 	setTopic(t, c.Addrs(), "retention.bytes", "30000")
@@ -486,6 +496,9 @@ func TestADeletedTopicLeavesNoArchive(t *testing.T) {
 	}
 	if _, err := kadm.NewClient(client(t, c.Addrs())).DeleteTopics(testCtx(t), "t"); err != nil {
 		t.Fatal(err)
+	}
+	if !c.archive.empty() {
+		t.Error("the topic is deleted, and what was archived of it is not")
 	}
 	createTopic(t, c.Addrs(), "t", 1, nil)
 	if s, e := window(t, c, "t", 0); s != 0 || e != 0 {

@@ -33,6 +33,7 @@ type trimmer struct {
 
 // compacting is how far a compacted partition was read.
 type compacting struct {
+	id     uuid             // of the topic
 	next   int64            // offset to read on from
 	newest map[string]int64 // offset of the newest committed record by key
 	given  bool             // too many keys: given up
@@ -51,8 +52,8 @@ func (t *trimmer) compact(ctx context.Context, c *Cluster, p *retained) error {
 		return nil
 	}
 	s := t.state[p.partition]
-	if s == nil || s.next > p.end { // new, or made anew under the same name
-		s = &compacting{next: p.start, newest: make(map[string]int64)}
+	if s == nil || s.id != p.topicID { // new, or made anew under the same name
+		s = &compacting{id: p.topicID, next: p.start, newest: make(map[string]int64)}
 		t.state[p.partition] = s
 	}
 	if s.given {

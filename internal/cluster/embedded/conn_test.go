@@ -139,8 +139,8 @@ func TestPartitionsHaveALimit(t *testing.T) {
 	c := open(t, Config{})
 	createTopic(t, c.Addrs(), "t", 1, nil)
 	adm := kadm.NewClient(client(t, c.Addrs()))
-	if _, err := adm.CreateTopic(testCtx(t), 1<<30, 1, nil, "huge"); !errors.Is(err, kerr.InvalidPartitions) {
-		t.Errorf("a topic of 2^30 partitions: %v", err)
+	if _, err := adm.CreateTopic(testCtx(t), maxPartitions+1, 1, nil, "huge"); !errors.Is(err, kerr.InvalidPartitions) {
+		t.Errorf("a topic of %d partitions: %v", maxPartitions+1, err)
 	}
 	r, err := adm.UpdatePartitions(testCtx(t), 1<<30, "t")
 	if err != nil || !errors.Is(r["t"].Err, kerr.InvalidPartitions) {

@@ -19,6 +19,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/kversion"
 
 	"github.com/weir-project/weir/internal/crash"
 )
@@ -278,6 +279,28 @@ func shorten(t *testing.T, path string, by int64) {
 	if err := os.Truncate(path, info.Size()-by); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// A commit that has ended is crossed out. Otherwise a death would commit the next transaction of a
+// producer that keeps its epoch, as all did before KIP-890.
+func TestAnEndedCommitIsCrossedOut(t *testing.T) {
+	dir := t.TempDir()
+	p := start(t, dir, nil, "")
+	createTopic(t, p.addrs, "t", 2, nil)
+	cl := client(t, p.addrs, manual(), kgo.TransactionalID("tx"), kgo.MaxVersions(kversion.V3_6_0()))
+	transact(t, cl, "committed")
+	id, epoch, err := cl.ProducerID(testCtx(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	commit(t, cl)
+	transact(t, cl, "open")
+	if now, e, err := cl.ProducerID(testCtx(t)); err != nil || now != id || e != epoch {
+		t.Fatalf("the producer is %d of epoch %d, then %d of epoch %d (%v)", id, epoch, now, e, err)
+	}
+	p.kill()
+	c := open(t, Config{Dir: dir})
+	expect(t, c.Addrs(), "after the death", "committed")
 }
 
 // Positions that a transaction carries are committed with it.

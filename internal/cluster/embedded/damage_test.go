@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -75,6 +76,9 @@ func TestDamageIsReported(t *testing.T) {
 				if got := consume(t, c.Addrs(), "t", 0); len(got) != n || len(tr) != 0 {
 					t.Errorf("%d records are there, of %d; reported: %+v", len(got), n, tr)
 				}
+				if mended, err := os.ReadFile(first); err != nil || !bytes.Equal(mended, raw) {
+					t.Errorf("the file is not what it was (%v)", err)
+				}
 				return
 			}
 			if len(tr) != 1 || tr[0].Topic != "t" || tr[0].To != second || tr[0].From < 1 || tr[0].From >= second || tr[0].Bytes < segs[0].data/3 {
@@ -126,28 +130,30 @@ func TestDamageIsReported(t *testing.T) {
 			t.Errorf("%d of %d records are there", len(got), n)
 		}
 	})
-	t.Run("batch without index entry", func(t *testing.T) {
-		dir := setup(t, false)
-		sizes := scan(t, dir)
-		last := sizes[0].segments[len(sizes[0].segments)-1]
-		idx := strings.TrimSuffix(filepath.Join(dir, segmentPath("t", 0, last.base)), ".dat") + ".idx"
-		before, err := os.ReadFile(idx)
-		if err != nil {
-			t.Fatal(err)
-		}
-		shorten(t, idx, indexEntry+4)
-		c := open(t, Config{Dir: dir})
-		after, err := os.ReadFile(idx)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(after) != len(before) || !slices.Equal(after[len(after)-13:][:4], before[len(before)-13:][:4]) {
-			t.Errorf("the index ends with %x, not with %x", after[max(len(after)-15, 0):], before[len(before)-15:])
-		}
-		if got := consume(t, c.Addrs(), "t", 0); len(got) != n || len(c.mlog.list()) != 0 {
-			t.Errorf("%d of %d records are there, damage %v", len(got), n, c.mlog.list())
-		}
-	})
+	for cut, by := range map[string]int64{"without": indexEntry, "with half an": indexEntry + 4} {
+		t.Run("batch "+cut+" index entry", func(t *testing.T) {
+			dir := setup(t, false)
+			sizes := scan(t, dir)
+			last := sizes[0].segments[len(sizes[0].segments)-1]
+			idx := strings.TrimSuffix(filepath.Join(dir, segmentPath("t", 0, last.base)), ".dat") + ".idx"
+			before, err := os.ReadFile(idx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			shorten(t, idx, by)
+			c := open(t, Config{Dir: dir})
+			after, err := os.ReadFile(idx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(after) != len(before) || !slices.Equal(after[len(after)-13:][:4], before[len(before)-13:][:4]) {
+				t.Errorf("the index ends with %x, not with %x", after[max(len(after)-15, 0):], before[len(before)-15:])
+			}
+			if got := consume(t, c.Addrs(), "t", 0); len(got) != n || len(c.mlog.list()) != 0 {
+				t.Errorf("%d of %d records are there, damage %v", len(got), n, c.mlog.list())
+			}
+		})
+	}
 	t.Run("state file", func(t *testing.T) {
 		dir := setup(t, true)
 		if err := (files{}).appendTo(filepath.Join(dir, logName, "groups.log"), []byte("12345")); err != nil {
@@ -156,6 +162,17 @@ func TestDamageIsReported(t *testing.T) {
 		c := open(t, Config{Dir: dir})
 		if tr := c.mlog.list(); len(tr) != 1 || tr[0].File != "log/groups.log" || tr[0].Bytes != 5 || !strings.Contains(tr[0].String(), "groups.log") {
 			t.Errorf("damage in groups.log: %+v", tr)
+		}
+	})
+	t.Run("middle file cut, and its index", func(t *testing.T) {
+		dir := setup(t, false)
+		segs := scan(t, dir)[0].segments
+		path := strings.TrimSuffix(filepath.Join(dir, segmentPath("t", 0, segs[1].base)), ".dat")
+		shorten(t, path+".dat", 7)
+		shorten(t, path+".idx", indexEntry)
+		c := open(t, Config{Dir: dir})
+		if tr := c.mlog.list(); len(tr) != 1 || tr[0].From != segs[2].base-1 || tr[0].To != segs[2].base {
+			t.Errorf("the last record before %d is gone: %+v", segs[2].base, tr)
 		}
 	})
 }

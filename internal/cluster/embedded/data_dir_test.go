@@ -177,12 +177,14 @@ func TestCreationCanBeInterrupted(t *testing.T) {
 }
 
 func TestIntentsAreReadToTheLastWholeLine(t *testing.T) {
-	got := readIntents([]byte(`{"pid":1,"epoch":2}
+	for _, end := range []string{`{"pid":9,"epoch":9`, `{"pid":9,"epoch":9}`} {
+		got := readIntents([]byte(`{"pid":1,"epoch":2}
 {"pid":3,"epoch":4,"offsets":[{"group":"g","topic":"t","partition":1,"offset":5}]}
 not json
 {"pid":1,"epoch":2,"done":true}
-{"pid":9,"epoch":9`))
-	if len(got) != 1 || len(got[producer{3, 4}].Offsets) != 1 {
-		t.Errorf("%+v", got)
+` + end))
+		if len(got) != 1 || len(got[producer{3, 4}].Offsets) != 1 {
+			t.Errorf("after %s: %+v", end, got)
+		}
 	}
 }

@@ -156,6 +156,9 @@ func TestAFailedWriteIsACrash(t *testing.T) {
 					t.Errorf("the brokers moved to %v from %v", c.Addrs(), addrs)
 				}
 				l.check(t, addrs, "after the fault")
+				if strings.HasPrefix(f.name, "intents") && slices.Contains(consume(t, addrs, "t", 0), "struck") {
+					t.Error("a commit that could not be noted was carried out")
+				}
 				l.run(t, addrs, "later", kgo.TryCommit, nil)
 				l.run(t, addrs, "aborted later", kgo.TryAbort, nil)
 				if n := len(l.committed); l.committed[n-1] != "later" {

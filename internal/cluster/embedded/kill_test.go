@@ -85,7 +85,10 @@ func TestAKilledBrokerIsGone(t *testing.T) {
 	createTopic(t, c.Addrs(), "t", 6, nil)
 	ctx := testCtx(t)
 	for id := range int32(Size) {
-		nc, err := net.Dial("tcp", c.Addrs()[id])
+		nc, err := send1(t, c.Addrs()[id], kmsg.NewPtrApiVersionsRequest())
+		if err == nil {
+			err = response(nc) // it is admitted, and waits for nothing
+		}
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -20,7 +20,8 @@ const (
 	// mergedBytes is how many bytes of records, before compression, a merged batch holds; a
 	// larger record is alone in one.
 	mergedBytes = 1 << 20
-	// maxMerged bounds what one pass reads of a partition, so that the work is spread over time.
+	// maxMerged bounds what one pass reads of a partition, so that the work is spread over time. Aborted
+	// records before the first committed one do not count: a pass that reads them alone makes no progress.
 	maxMerged = 32 << 20
 	// leastHot and mostHot bound how many batches the module keeps of a partition that is archived.
 	leastHot, mostHot = 50, 20_000
@@ -46,7 +47,7 @@ func (c *Cluster) archiveOld(ctx context.Context, p *retained, hot int64) error 
 	}
 	m := merger{compressor: c.archive.compressor, next: p.hot}
 	opts := kgo.ProcessFetchPartitionOpts{IsolationLevel: kgo.ReadCommitted(), Topic: p.topic, Partition: p.id}
-	for read, next := 0, p.hot; next < to && read < maxMerged; {
+	for read, next := 0, p.hot; next < to && (read < maxMerged || m.n == 0 && m.done == nil); {
 		rp, err := fetchOne(ctx, c, p.leader, p.partition, p.topicID, next)
 		if err == nil {
 			err = kerr.ErrorForCode(rp.ErrorCode)

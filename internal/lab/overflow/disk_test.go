@@ -3,9 +3,11 @@ package overflow_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -101,6 +103,46 @@ func TestADiskThatRefusesIsSeen(t *testing.T) {
 	}
 	if got, cursor := drain(q); len(got) != 5 || cursor.Seq != 10 {
 		t.Errorf("%d come out, position %d", len(got), cursor.Seq)
+	}
+}
+
+// What was spilled and cannot be read back is an error, and not an end: upstream has to send it again.
+func TestWhatCannotBeReadBackIsAnError(t *testing.T) {
+	q, dir := spilling(t, 1<<20)
+	q.Close()
+	fds, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Skip("needs /proc")
+	}
+	broken := 0
+	for _, fd := range fds {
+		path := "/proc/self/fd/" + fd.Name()
+		if to, err := os.Readlink(path); err != nil || !strings.HasPrefix(to, dir) {
+			continue
+		}
+		if err := os.Truncate(path, 0); err != nil {
+			t.Fatal(err)
+		}
+		broken++
+	}
+	if broken == 0 {
+		t.Fatal("no file of the spill is open")
+	}
+	var got []int64
+	for {
+		b, err := q.Get(t.Context())
+		if err != nil {
+			if !errors.Is(err, overflow.ErrSpill) {
+				t.Errorf("after %d events: %v", len(got), err)
+			}
+			break
+		}
+		for _, e := range b.Events {
+			got = append(got, e.TimeUS)
+		}
+	}
+	if increasing(t, got); len(got) > 10 {
+		t.Errorf("%d events come out, and 10 were in memory", len(got))
 	}
 }
 
