@@ -192,7 +192,7 @@ func (s *stage) away(all []*process, of func(*process) *link, d time.Duration) f
 	s.wait.Go(func() {
 		time.Sleep(d)
 		for _, p := range all {
-			if !p.killed {
+			if !p.killed.Load() {
 				of(p).set(false)
 			}
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -25,7 +26,7 @@ type process struct {
 	done         chan struct{} // closed after err and point are set
 	err          error
 	point        string // where it died
-	killed       bool
+	killed       atomic.Bool
 	stopping     bool
 	left         bool // its end is noted
 }
@@ -41,7 +42,7 @@ func (p *process) ended() bool {
 
 // kill ends the process as SIGKILL does: nothing of it reaches anybody any more.
 func (p *process) kill() {
-	p.killed = true
+	p.killed.Store(true)
 	p.kafka.set(true)
 	p.other.set(true)
 	p.cancel()
@@ -68,6 +69,7 @@ func (s *stage) ingest() {
 	})
 	s.check(err)
 	s.ingesters = append(s.ingesters, p)
+	s.latest.Store(p)
 	go func() {
 		defer close(p.done)
 		defer func() {
@@ -89,7 +91,7 @@ func (s *stage) supervise() {
 	alive := 0
 	for _, p := range s.ingesters {
 		if !p.ended() {
-			if !p.killed {
+			if !p.killed.Load() {
 				alive++
 			}
 			continue
@@ -103,7 +105,7 @@ func (s *stage) supervise() {
 		case p.point != "":
 			s.cov.points[p.point]++
 			s.happened[pathCrash] = true
-		case p.killed:
+		case p.killed.Load():
 		case errors.As(p.err, &fenced):
 			if len(s.ingesters) == 1 {
 				s.errorf("the only ingester ended with %v", p.err)
@@ -126,7 +128,7 @@ func (s *stage) supervise() {
 		if p.err != nil {
 			s.errorf("a counter ended with %v", p.err)
 		}
-		if !p.killed {
+		if !p.killed.Load() {
 			s.happened[pathLeave] = true
 		}
 	}
@@ -140,7 +142,7 @@ func (s *stage) supervise() {
 // counting are the members that count a topic.
 func (s *stage) counting(topic string) (out []*process) {
 	for _, p := range s.members {
-		if p.topic == topic && !p.killed && !p.stopping && !p.ended() {
+		if p.topic == topic && !p.killed.Load() && !p.stopping && !p.ended() {
 			out = append(out, p)
 		}
 	}
@@ -149,7 +151,7 @@ func (s *stage) counting(topic string) (out []*process) {
 
 func (s *stage) working() (out []*process) {
 	for _, p := range s.ingesters {
-		if !p.killed && !p.stopping && !p.ended() {
+		if !p.killed.Load() && !p.stopping && !p.ended() {
 			out = append(out, p)
 		}
 	}
