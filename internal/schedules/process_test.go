@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/weir-project/weir/internal/count"
 	"github.com/weir-project/weir/internal/ingest"
@@ -22,6 +23,7 @@ import (
 type process struct {
 	kafka, other *link // other: upstream of an ingester, Redis of a counter
 	topic        string
+	counter      atomic.Pointer[count.Counter]
 	cancel       context.CancelFunc
 	done         chan struct{} // closed after err and point are set
 	err          error
@@ -29,6 +31,8 @@ type process struct {
 	killed       atomic.Bool
 	stopping     bool
 	left         bool // its end is noted
+	leftAt       time.Time
+	evicted      bool
 }
 
 func (p *process) ended() bool {
@@ -121,10 +125,14 @@ func (s *stage) supervise() {
 		s.ingest()
 	}
 	for _, p := range s.members {
+		if p.left && !p.evicted && time.Since(p.leftAt) > sessionTimeout {
+			p.evicted = true
+			s.evict(p)
+		}
 		if !p.ended() || p.left {
 			continue
 		}
-		p.left = true
+		p.left, p.leftAt = true, time.Now()
 		if p.err != nil {
 			s.errorf("a counter ended with %v", p.err)
 		}
@@ -136,6 +144,25 @@ func (s *stage) supervise() {
 		if s.redis != nil && !s.over && topic != "" && len(s.counting(topic)) == 0 {
 			s.count(topic)
 		}
+	}
+}
+
+// sessionTimeout is more than that of a counter, after which brokers remove it from its group.
+const sessionTimeout = 8 * time.Second
+
+// evict removes an ended counter from its group. kfake forgets to where the connection of a new
+// member ends while it waits for its first assignment: its session has no end then.
+func (s *stage) evict(p *process) {
+	c := p.counter.Load()
+	if c == nil || c.MemberID() == "" {
+		return
+	}
+	req := kmsg.NewPtrLeaveGroupRequest()
+	req.Group = group(p.topic)
+	req.Members = []kmsg.LeaveGroupRequestMember{{MemberID: c.MemberID()}}
+	for _, addr := range s.brokers { // one of them coordinates the group
+		_, err := s.obs.kafka.ask(addr, req, 3)
+		s.check(err)
 	}
 }
 
@@ -182,6 +209,7 @@ func (s *stage) count(topic string) *process {
 		defer store.Close()
 		c, err := count.New(count.Config{Kafka: s.config(p), Store: store, Topic: topic, Group: group(topic), Classify: s.src.classify, Log: s.log})
 		if err == nil {
+			p.counter.Store(c)
 			err = c.Run(ctx)
 		}
 		p.err = err

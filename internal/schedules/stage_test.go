@@ -181,7 +181,7 @@ func (s *stage) open() {
 		names = names[:2+s.rnd.IntN(2)]
 	}
 	s.src = sourcesByName[names[s.rnd.IntN(len(names))]]
-	s.rate = []float64{10, 20, 50, 250}[s.rnd.IntN(4)]
+	s.rate = []float64{10, 20, 50, 150}[s.rnd.IntN(4)]
 	s.pace = []time.Duration{20 * time.Millisecond, 100 * time.Millisecond, 500 * time.Millisecond}[s.rnd.IntN(3)]
 	plan := s.draw()
 	s.note("seed %d: %s at %v events/s, a transaction every %v at most, upstream: %v", s.seed, s.src.name, s.rate, s.pace, plan)
@@ -335,6 +335,9 @@ func (s *stage) settle() {
 		if s.errors > 0 || time.Since(begin) > 5*time.Minute {
 			s.errorf("not everything is stored and counted %v after the last fault: stored are %v of %d events, counted %v",
 				time.Since(begin), s.obs.after, len(s.obs.items), s.obs.counted)
+			if s.redis != nil {
+				s.t.Logf("the group: %+v", s.cluster.GroupInfo(group(s.src.data)))
+			}
 			return
 		}
 	}
@@ -359,6 +362,9 @@ func (s *stage) conclude() {
 	s.supervise()
 	s.obs.look()
 	s.obs.conclude()
+	if s.redis != nil {
+		s.verify()
+	}
 	s.trace = append(s.trace, s.obs.summary()...)
 }
 
