@@ -251,7 +251,7 @@ func (s *stage) followIngest(ph *phase) {
 		for _, p := range working {
 			p.kill()
 		}
-		s.happened[pathKill] = len(working) > 0
+		ph.happened[pathKill] = len(working) > 0
 		s.ingest()
 	case pathTakeover:
 		s.ingest()
@@ -272,7 +272,7 @@ func (s *stage) followIngest(ph *phase) {
 func (s *stage) followCount(ph *phase) {
 	members := s.counting(s.src.data)
 	if ph.path == pathJoin || len(members) == 0 {
-		s.happened[pathJoin] = len(members) > 0
+		ph.happened[pathJoin] = len(members) > 0
 		s.count(s.src.data)
 		return
 	}
@@ -283,7 +283,7 @@ func (s *stage) followCount(ph *phase) {
 		p.cancel()
 	case pathKill:
 		p.kill()
-		s.happened[pathKill] = true
+		ph.happened[pathKill] = true
 	case pathCrash:
 		t := &trap{match: ofScript, loss: loseRequest}
 		l := p.other
@@ -301,7 +301,7 @@ func (s *stage) followCount(ph *phase) {
 		s.deaths = append(s.deaths, func() {
 			if l.sprung(t) {
 				s.cov.points[ph.point]++
-				s.happened[pathCrash] = true
+				ph.happened[pathCrash] = true
 			}
 		})
 	}

@@ -108,15 +108,15 @@ func (s *stage) supervise() {
 		switch {
 		case p.point != "":
 			s.cov.points[p.point]++
-			s.happened[pathCrash] = true
+			s.went(pathCrash, p.point)
 		case p.killed.Load():
 		case errors.As(p.err, &fenced):
 			if len(s.ingesters) == 1 {
 				s.errorf("the only ingester ended with %v", p.err)
 			}
-			s.happened[pathTakeover] = true
+			s.went(pathTakeover, "")
 		case p.stopping && p.err == nil:
-			s.happened[pathStop] = true
+			s.went(pathStop, "")
 		default:
 			s.errorf("an ingester ended with %v", p.err)
 		}
@@ -137,7 +137,7 @@ func (s *stage) supervise() {
 			s.errorf("a counter ended with %v", p.err)
 		}
 		if !p.killed.Load() {
-			s.happened[pathLeave] = true
+			s.went(pathLeave, "")
 		}
 	}
 	for _, topic := range []string{s.src.data, s.src.account} {

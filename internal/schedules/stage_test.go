@@ -48,9 +48,7 @@ var (
 
 // phase is one fault and what is done about it.
 type phase struct {
-	turn     *turn
-	fault    fault
-	path     string
+	pairing
 	point    string // of pathCrash
 	pass     int
 	at, then time.Duration // from the beginning of the phase; then is the path's
@@ -58,6 +56,8 @@ type phase struct {
 	choice   int
 	fired    func() bool
 	before   int64 // how often a fault of upstream had happened
+	followed bool
+	happened map[string]bool // paths
 }
 
 // stage is the whole pipeline of one seed, in a bubble.
@@ -86,7 +86,6 @@ type stage struct {
 	latest             atomic.Pointer[process] // ingester that was started
 	over               bool
 	rewinds            int // of Redis
-	happened           map[string]bool
 	heal, deaths       []func()
 	wait               sync.WaitGroup
 
@@ -157,7 +156,7 @@ const sidePoint = "ingest: filter half rebuilt"
 func run(t *testing.T, k *kind, seed uint64, cov *coverage) (trace []string) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &stage{t: t, seed: seed, kind: k, cov: cov, rnd: rand.New(rand.NewPCG(seed, 7)), net: new(kfake.VirtualNetwork),
-			log: slog.New(slog.DiscardHandler), begun: time.Now(), happened: map[string]bool{}}
+			log: slog.New(slog.DiscardHandler), begun: time.Now()}
 		if os.Getenv("WEIR_TEST_LOG") != "" {
 			s.log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelInfo}))
 		}
@@ -208,37 +207,78 @@ func (s *stage) open() {
 	s.supervise()
 }
 
-// draw draws the phases, and returns the plan of upstream.
+// pairing is one combination of a kind of schedules.
+type pairing struct {
+	turn  *turn
+	fault fault
+	path  string
+}
+
+func (k *kind) pairings() (all []pairing) {
+	for i := range k.turns {
+		for _, f := range k.turns[i].faults {
+			for _, path := range k.turns[i].paths {
+				all = append(all, pairing{&k.turns[i], f, path})
+			}
+		}
+	}
+	return all
+}
+
+// draw draws the phases, and returns the plan of upstream. Seeds that follow each other have every
+// pair, and every crash point, by turns; the other phases are by chance.
 func (s *stage) draw() (plan simulate.Plan) {
-	r := s.rnd
-	used := map[string]bool{}
-	for n := range 2 + r.IntN(2) {
-		ph := &phase{turn: &s.kind.turns[r.IntN(len(s.kind.turns))], at: 2*time.Second + time.Duration(r.IntN(2000))*time.Millisecond,
+	r, all := s.rnd, s.kind.pairings()
+	turn := all[s.seed%uint64(len(all))]
+	if turn.fault.source != "" {
+		s.src = sourcesByName[turn.fault.source]
+	}
+	phases := 2 + r.IntN(2)
+	at := r.IntN(phases)
+	point := turn.turn.points[(s.seed/uint64(len(all))+s.seed)%uint64(len(turn.turn.points))]
+	switch {
+	case requests[turn.fault.name]:
+		at = 0 // before other requests are made
+	case turn.path == pathCrash && point == sidePoint:
+		at, s.rate = phases-1, 150 // when there are a thousand records
+	}
+	used := map[string]bool{turn.fault.name: true}
+	for n := range phases {
+		ph := &phase{pairing: turn, point: point, at: 2*time.Second + time.Duration(r.IntN(2000))*time.Millisecond, happened: map[string]bool{},
 			duration: 100*time.Millisecond + time.Duration(r.IntN(5000))*time.Millisecond, choice: r.IntN(60), pass: 1 + r.IntN(3)*r.IntN(2)}
-		for {
-			ph.fault = ph.turn.faults[r.IntN(len(ph.turn.faults))]
-			if (ph.fault.source == "" || ph.fault.source == s.src.name) && !(ph.fault.inject == nil && used[ph.fault.name]) {
+		for n != at {
+			ph.pairing = all[r.IntN(len(all))]
+			if f := ph.fault; (f.source == "" || f.source == s.src.name) && !used[f.name] && !requests[f.name] {
+				used[f.name] = f.inject == nil
+				ph.point = ph.turn.points[r.IntN(len(ph.turn.points))]
 				break
 			}
 		}
-		used[ph.fault.name] = true
-		ph.path = ph.turn.paths[r.IntN(len(ph.turn.paths))]
+		if ph.path != pathCrash {
+			ph.point = ""
+		}
 		ph.then = ph.at + time.Duration(r.IntN(2000))*time.Millisecond - 200*time.Millisecond
-		if ph.path == pathCrash {
-			ph.point = ph.turn.points[r.IntN(len(ph.turn.points))]
-		}
-		if ph.fault.inject == nil {
-			f := simulate.Fault{Name: ph.fault.name, Stream: s.src.name, N: index(s.rate, time.Duration(n)*phaseLength+ph.at), Value: ph.fault.value(r, s.rate)}
-			if f.Name == simulate.Fault429 || f.Name == simulate.Fault503 {
-				// Of requests, which are made again after a connection has ended.
-				plan = append(plan, simulate.Fault{Name: simulate.FaultClose, Stream: f.Stream, N: f.N})
-				f.N = int64(2 + n)
-			}
-			plan = append(plan, f)
-		}
+		plan = append(plan, ph.planned(s, time.Duration(n)*phaseLength+ph.at)...)
 		s.phases = append(s.phases, ph)
 	}
 	return plan
+}
+
+// requests are the faults of upstream that requests meet, not events.
+var requests = map[string]bool{simulate.Fault429: true, simulate.Fault503: true}
+
+// planned is what upstream has to know of a phase from the beginning.
+func (ph *phase) planned(s *stage, at time.Duration) simulate.Plan {
+	if ph.fault.inject != nil {
+		return nil
+	}
+	f := simulate.Fault{Name: ph.fault.name, Stream: s.src.name, N: index(s.rate, at), Value: ph.fault.value(s.rnd, s.rate)}
+	if requests[f.Name] { // the second one, which is made when the first connection has ended
+		end := simulate.Fault{Name: simulate.FaultClose, Stream: f.Stream, N: f.N}
+		f.N = 2
+		return simulate.Plan{end, f}
+	}
+	return simulate.Plan{f}
 }
 
 // limit is how many events there are: those of the phases, and as many as it takes to tell a gap.
@@ -259,7 +299,6 @@ func (s *stage) limit(plan simulate.Plan) int64 {
 func (s *stage) play() {
 	for n, ph := range s.phases {
 		begin := time.Duration(n) * phaseLength
-		clear(s.happened)
 		if s.redis != nil {
 			s.redis.keep(s)
 		}
@@ -267,7 +306,7 @@ func (s *stage) play() {
 			ph.before = s.up.fired(ph.fault.name)
 			ph.fired = func() bool { return s.up.fired(ph.fault.name) > ph.before }
 		}
-		injected, followed := false, false
+		injected := false
 		for at := time.Duration(0); at < phaseLength; at += 100 * time.Millisecond {
 			s.until(begin + at)
 			s.supervise()
@@ -278,8 +317,8 @@ func (s *stage) play() {
 					ph.fired = ph.fault.inject(s, ph)
 				}
 			}
-			if !followed && at >= ph.then {
-				followed = true
+			if !ph.followed && at >= ph.then {
+				ph.followed = true
 				s.note("%s", ph.path)
 				ph.turn.follow(s, ph)
 			}
@@ -288,7 +327,6 @@ func (s *stage) play() {
 				s.note("look %d, of %d events that were offered", s.obs.samples, s.up.tip())
 			}
 		}
-		s.cover(ph)
 	}
 	s.note("everything is well again")
 	s.arm("", 0)
@@ -299,25 +337,37 @@ func (s *stage) play() {
 		s.check(s.up.timeline.Change(verdictRate, simulate.AllCollections))
 	}
 	s.settle()
+	s.cover()
 	s.conclude()
 }
 
 // until sleeps until a time after the beginning.
 func (s *stage) until(at time.Duration) { time.Sleep(time.Until(s.begun.Add(at))) }
 
-// cover notes what a phase has reached.
-func (s *stage) cover(ph *phase) {
-	for _, d := range s.deaths {
-		d()
+// cover notes what the phases have reached.
+func (s *stage) cover() {
+	for _, ph := range s.phases {
+		for _, d := range s.deaths {
+			d()
+		}
+		s.deaths = nil
+		ph.happened[pathItself] = true
+		if !ph.fired() {
+			continue
+		}
+		s.cov.faults[ph.fault.name]++
+		if ph.happened[ph.path] {
+			s.cov.pairs[pair(ph.fault.name, ph.path)]++
+		}
 	}
-	s.deaths = nil
-	s.happened[pathItself] = true
-	if !ph.fired() {
-		return
-	}
-	s.cov.faults[ph.fault.name]++
-	if s.happened[ph.path] {
-		s.cov.pairs[pair(ph.fault.name, ph.path)]++
+}
+
+// went notes that a path was gone, which all phases that have begun it share.
+func (s *stage) went(path, point string) {
+	for _, ph := range s.phases {
+		if ph.path == path && ph.point == point && ph.followed {
+			ph.happened[path] = true
+		}
 	}
 }
 
