@@ -284,13 +284,18 @@ func (ph *phase) planned(s *stage, at time.Duration) simulate.Plan {
 // limit is how many events there are: those of the phases, and as many as it takes to tell a gap.
 func (s *stage) limit(plan simulate.Plan) int64 {
 	n := index(s.rate, time.Duration(len(s.phases))*phaseLength)
+	gap, again := false, int64(0)
 	for _, f := range plan {
-		switch {
-		case f.Name == simulate.FaultGap && s.src.name == "bluesky":
-			return n + verdictEvents
-		case f.Name == simulate.FaultGap:
-			return n + int64(s.rate*verdictTime.Seconds())
+		gap = gap || f.Name == simulate.FaultGap
+		if f.Name == simulate.FaultRenumber {
+			again = f.Value // numbers that are handed out once more
 		}
+	}
+	switch {
+	case gap && s.src.name == "bluesky":
+		return n + verdictEvents + again
+	case gap:
+		return n + int64(s.rate*verdictTime.Seconds())
 	}
 	return n
 }
