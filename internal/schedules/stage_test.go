@@ -3,6 +3,7 @@ package schedules
 import (
 	"fmt"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/weir-project/weir/internal/crash"
 	"github.com/weir-project/weir/internal/event"
@@ -188,6 +190,15 @@ func (s *stage) open() {
 	var err error
 	s.cluster, err = kfake.NewCluster(kfake.Ports(9001, 9002, 9003), kfake.ListenFn(s.net.Listen))
 	s.check(err)
+	// Where kfake reaches the limit of a whole response in the middle of a partition, it leaves out the
+	// partition's aborted transactions. The embedded brokers limit partitions alone, too.
+	s.cluster.ControlKey(int16(kmsg.Fetch), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		s.cluster.KeepControl()
+		if f := req.(*kmsg.FetchRequest); f.MaxBytes != observerMaxBytes {
+			f.MaxBytes = math.MaxInt32
+		}
+		return nil, nil, false
+	})
 	s.brokers = []string{"127.0.0.1:9001", "127.0.0.1:9002", "127.0.0.1:9003"}
 	cl, err := kafka.Config{Brokers: s.brokers, Opts: []kgo.Opt{kgo.Dialer(s.net.DialContext)}}.NewClient()
 	s.check(err)
