@@ -163,7 +163,7 @@ func run(t *testing.T, k *kind, seed uint64, cov *coverage) (trace []string) {
 			s.log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelInfo}))
 		}
 		old := crash.SetHook(s.pass)
-		defer crash.SetHook(old)
+		defer func() { crash.SetHook(old) }()
 		s.open()
 		defer s.close()
 		s.play()

@@ -2,7 +2,6 @@ package schedules
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"time"
 
@@ -171,6 +170,3 @@ const quiet = time.Second
 
 // index is the event that is offered at a time after the beginning.
 func index(rate float64, at time.Duration) int64 { return int64(rate * (at - quiet).Seconds()) }
-
-// describe is a planned fault as a plan has it.
-func describe(f simulate.Fault) string { return fmt.Sprintf("%s@%d:%d", f.Name, f.N, f.Value) }
