@@ -61,10 +61,12 @@ var upstreamFaults = []fault{
 var ingestFaults = []fault{
 	{name: "commit refused", inject: func(s *stage, ph *phase) func() bool {
 		return s.refuse(kfake.Fault{Keys: []kmsg.Key{kmsg.EndTxn}, TxnID: kafka.TransactionalID(s.src.name), Count: 2,
-			Err: oneOf(ph, kerr.UnknownServerError, kerr.InvalidTxnState, kerr.InvalidProducerEpoch, kerr.TransactionAbortable, kerr.ConcurrentTransactions)})
+			Err: oneOf(ph, kerr.UnknownServerError, kerr.InvalidTxnState, kerr.InvalidProducerEpoch, kerr.TransactionAbortable,
+				kerr.ConcurrentTransactions)})
 	}},
 	{name: "coordinator moved", inject: func(s *stage, _ *phase) func() bool {
-		return s.refuse(kfake.Fault{Keys: []kmsg.Key{kmsg.EndTxn, kmsg.AddPartitionsToTxn}, TxnID: kafka.TransactionalID(s.src.name), Count: 2, Err: kerr.NotCoordinator})
+		return s.refuse(kfake.Fault{Keys: []kmsg.Key{kmsg.EndTxn, kmsg.AddPartitionsToTxn},
+			TxnID: kafka.TransactionalID(s.src.name), Count: 2, Err: kerr.NotCoordinator})
 	}},
 	{name: "write refused", inject: func(s *stage, ph *phase) func() bool {
 		return s.refuse(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: s.src.data, Count: 1, When: ofIngester,

@@ -2,7 +2,6 @@ package embedded
 
 import (
 	"context"
-	"os"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,9 +14,6 @@ import (
 // TestAMemberThatVanishesWhileItJoins has a new member lose its connection while it waits for the
 // others to join again: its session ends like that of any other.
 func TestAMemberThatVanishesWhileItJoins(t *testing.T) {
-	if os.Getenv("WEIR_TEST_VANISHED") == "" {
-		t.Skip("the module starts no session where it cannot deliver the answer, which is not mended yet: WEIR_TEST_VANISHED=1 runs it")
-	}
 	synctest.Test(t, func(t *testing.T) {
 		c := virtual(t, config{})
 		defer c.Close()
