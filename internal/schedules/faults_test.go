@@ -232,7 +232,8 @@ var (
 )
 
 // startPoints are passed only when an ingester starts, the others in every transaction.
-var startPoints = []string{"ingest: fenced", "ingest: cursor read", "ingest: claimed", "ingest: filter half rebuilt", "ingest: filter rebuilt"}
+var startPoints = []string{"ingest: fenced", "ingest: cursor read", "ingest: claimed",
+	"ingest: filter half rebuilt", "ingest: filter rebuilt"}
 
 var ingestPoints = append([]string{"ingest: gathered", "ingest: begun", "ingest: half produced", "ingest: produced",
 	"ingest: flushed", "ingest: committed", "ingest: accounted"}, startPoints...)
@@ -310,5 +311,6 @@ func (s *stage) followCount(ph *phase) {
 }
 
 func (ph *phase) String() string {
-	return fmt.Sprintf("%s at %v (%v, choice %d), %s at %v %s pass %d", ph.fault.name, ph.at, ph.duration, ph.choice, ph.path, ph.then, ph.point, ph.pass)
+	return fmt.Sprintf("%s at %v (%v, choice %d), %s at %v %s pass %d",
+		ph.fault.name, ph.at, ph.duration, ph.choice, ph.path, ph.then, ph.point, ph.pass)
 }

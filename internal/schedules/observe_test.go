@@ -156,7 +156,8 @@ func (o *observer) judge(r stored) {
 		f.index = index
 		it := o.items[index]
 		if it.Kind != r.kind || it.Key != r.key || s.src.topicOf(it) != r.topic {
-			s.errorf("%v@%d: event %d is stored as %s with key %q, and the World has %s with key %q", r.place, r.offset, index, r.kind, r.key, it.Kind, it.Key)
+			s.errorf("%v@%d: event %d is stored as %s with key %q, and the World has %s with key %q",
+				r.place, r.offset, index, r.kind, r.key, it.Kind, it.Key)
 		}
 		key := r.topic + "|" + r.key
 		if p, ok := o.at[key]; ok && p != r.partition {

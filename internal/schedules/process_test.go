@@ -207,7 +207,8 @@ func (s *stage) count(topic string) *process {
 			}
 		}
 		defer store.Close()
-		c, err := count.New(count.Config{Kafka: s.config(p), Store: store, Topic: topic, Group: group(topic), Classify: s.src.classify, Log: s.log})
+		c, err := count.New(count.Config{Kafka: s.config(p), Store: store, Topic: topic, Group: group(topic),
+			Classify: s.src.classify, Log: s.log})
 		if err == nil {
 			p.counter.Store(c)
 			err = c.Run(ctx)
@@ -290,7 +291,8 @@ func (r *redisProcess) counts(s *stage) map[place]counts {
 
 // foreign writes records in a transaction of another program, which is aborted after a while.
 func (s *stage) foreign(hold time.Duration) {
-	cl, err := kafka.Config{Brokers: s.brokers, Opts: []kgo.Opt{kgo.Dialer(s.net.DialContext)}}.NewClient(kgo.TransactionalID("another program"))
+	cfg := kafka.Config{Brokers: s.brokers, Opts: []kgo.Opt{kgo.Dialer(s.net.DialContext)}}
+	cl, err := cfg.NewClient(kgo.TransactionalID("another program"))
 	s.check(err)
 	s.wait.Go(func() {
 		defer cl.Close()

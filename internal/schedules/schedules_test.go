@@ -143,7 +143,8 @@ func TestTheSameSeedIsTheSameSchedule(t *testing.T) {
 				}
 				for i := range max(len(one), len(two)) {
 					if i >= len(one) || i >= len(two) || one[i] != two[i] {
-						t.Fatalf("the traces differ from line %d on:\n%s\nand\n%s", i+1, strings.Join(one[min(i, len(one)):], "\n"), strings.Join(two[min(i, len(two)):], "\n"))
+						t.Fatalf("the traces differ from line %d on:\n%s\nand\n%s", i+1,
+							strings.Join(one[min(i, len(one)):], "\n"), strings.Join(two[min(i, len(two)):], "\n"))
 					}
 				}
 			})
