@@ -222,4 +222,7 @@ func (m *member) leave() {
 		m.log.Warn("left the group without saying so; others take over after the session timeout", "error", err)
 	}
 	m.cl.CloseAllowingRebalance()
+	// Closing left the group once more, in a goroutine that nobody waits for, and then polled: one that
+	// is late would wait for that poll for ever.
+	m.cl.AllowRebalance()
 }

@@ -71,6 +71,9 @@ type Config struct {
 	// each snapshot, so it can be exceeded by what arrives in between.
 	MaxMemory int64
 
+	// Listen binds Addr; nil means net.Listen.
+	Listen func(network, addr string) (net.Listener, error)
+
 	// conns is how many connections are admitted; 0 is the share of maxClients that
 	// the process's descriptors permit. held bounds the bytes of requests; 0 is maxHeld.
 	conns int
@@ -143,6 +146,9 @@ func Open(cfg Config) (*Server, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
+	if cfg.Listen == nil {
+		cfg.Listen = net.Listen
+	}
 	if cfg.conns == 0 {
 		cfg.conns = intake.Share(maxClients)
 	}
@@ -178,7 +184,7 @@ func (s *Server) open() error {
 			return err
 		}
 	}
-	if s.l, err = net.Listen("tcp", s.cfg.Addr); err != nil {
+	if s.l, err = s.cfg.Listen("tcp", s.cfg.Addr); err != nil {
 		return &ListenError{Addr: s.cfg.Addr, Err: err}
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"regexp"
 	"slices"
 	"strings"
@@ -62,8 +63,8 @@ func (e *PolicyError) Error() string {
 // Open connects and checks: Redis must answer, accept the credentials, allow what
 // counting needs (*PermissionError), be writable, and not evict keys (*PolicyError).
 // The URL has one of the forms of CheckURL. Errors never contain a password.
-// *ConnectError means that Redis could not be reached.
-func Open(ctx context.Context, rawURL string) (*Store, error) {
+// *ConnectError means that Redis could not be reached. dial is for tests: it connects instead.
+func Open(ctx context.Context, rawURL string, dial ...func(ctx context.Context, network, addr string) (net.Conn, error)) (*Store, error) {
 	l, err := parseURL(rawURL)
 	if err != nil {
 		return nil, err
@@ -71,6 +72,9 @@ func Open(ctx context.Context, rawURL string) (*Store, error) {
 	opts, err := l.options()
 	if err != nil {
 		return nil, err
+	}
+	for _, d := range dial {
+		opts.Dialer = d
 	}
 	quiet.Do(func() { redis.SetLogger(silence{}) })
 	s := &Store{addr: strings.Join(opts.Addrs, ","), user: opts.Username, master: opts.MasterName}

@@ -119,6 +119,7 @@ func (c *conn) Read(p []byte) (int, error) {
 	for len(c.held) == 0 {
 		if err := c.next(); err != nil {
 			c.request.Done()
+			c.waitJoined()
 			return 0, err
 		}
 	}
@@ -237,6 +238,16 @@ func (c *conn) waitIdle() bool {
 		c.idle.Wait()
 	}
 	return !c.closed
+}
+
+// waitJoined keeps the connection of a client that has gone until its JoinGroup is answered. The module
+// starts the session of a member with that answer: without it the member would never leave its group.
+func (c *conn) waitJoined() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for len(c.flights) > 0 && !c.closed && kmsg.Key(c.flights[0].key) == kmsg.JoinGroup {
+		c.idle.Wait()
+	}
 }
 
 // Write sends one response of the module.

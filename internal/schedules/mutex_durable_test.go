@@ -1,0 +1,5 @@
+//go:build synctests
+
+package schedules
+
+const durable = true
