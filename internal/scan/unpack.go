@@ -2,6 +2,7 @@ package scan
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -47,15 +48,32 @@ func (b *bounded) Decompress(src []byte, codec kgo.CompressionCodecType) ([]byte
 		}
 		return b.readAll(r)
 	case kgo.CodecSnappy:
-		// The xerial framing says the sizes block by block; snappy's ratio of 21
-		// bounds it well enough.
-		if n, err := s2.DecodedLen(src); err == nil && n > b.max && !bytes.HasPrefix(src, []byte("\x82SNAPPY\x00")) {
+		if announced(src) > b.max {
 			return nil, kgo.ErrMaxDecompress
 		}
 	case kgo.CodecLz4:
 		return b.readAll(lz4.NewReader(bytes.NewReader(src)))
 	}
 	return b.inner.Decompress(src, codec)
+}
+
+// announced is how many bytes a snappy batch says that it becomes, for which memory is taken at once.
+// Java clients put it in blocks behind a header of 16 bytes (xerial), each behind its length. What is
+// broken is refused when it is decompressed.
+func announced(src []byte) (total int) {
+	if len(src) <= 16 || !bytes.HasPrefix(src, []byte("\x82SNAPPY\x00")) {
+		total, _ = s2.DecodedLen(src)
+		return total
+	}
+	for rest := src[16:]; len(rest) > 4; {
+		size := binary.BigEndian.Uint32(rest)
+		if rest = rest[4:]; int64(size) > int64(len(rest)) {
+			return total
+		}
+		n, _ := s2.DecodedLen(rest[:size])
+		total, rest = total+n, rest[size:]
+	}
+	return total
 }
 
 func (b *bounded) readAll(r io.Reader) ([]byte, error) {
