@@ -14,15 +14,10 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// bounded decompresses batches up to a size. The client's own limit cannot be had
-// outside a consumer, and the decompressor that can has none worth the name.
-type bounded struct {
-	max   int
-	inner kgo.Decompressor
-	zstd  *zstd.Decoder
-}
-
-func newBounded(limit int) *bounded {
+// NewDecompressor returns a decompressor of batches up to a size in bytes, beyond which it fails with
+// kgo.ErrMaxDecompress. The client's own limit cannot be had outside a consumer, and the decompressor
+// that can has none worth the name.
+func NewDecompressor(limit int) kgo.Decompressor {
 	// Concurrency 0 lets every caller have a decoder of its own; DecodeAll is safe
 	// for concurrent use and starts no goroutine.
 	z, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxMemory(uint64(limit)))
@@ -30,6 +25,12 @@ func newBounded(limit int) *bounded {
 		panic(err) // the options are constants
 	}
 	return &bounded{max: limit, inner: kgo.DefaultDecompressor(), zstd: z}
+}
+
+type bounded struct {
+	max   int
+	inner kgo.Decompressor
+	zstd  *zstd.Decoder
 }
 
 // Decompress implements kgo.Decompressor.

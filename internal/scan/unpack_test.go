@@ -58,7 +58,7 @@ func TestBounded(t *testing.T) {
 		}},
 	}
 	for name, p := range pack {
-		d := newBounded(limit)
+		d := NewDecompressor(limit)
 		if out, err := d.Decompress(p.pack(make([]byte, limit)), p.codec); err != nil || len(out) != limit {
 			t.Errorf("%s: what fits: %d bytes, %v", name, len(out), err)
 		}
@@ -81,7 +81,7 @@ func TestAnnouncedSizesTakeNoMemory(t *testing.T) {
 	huge := string(binary.AppendUvarint(nil, 1<<30)) + "\x00x"
 	small := string(s2.EncodeSnappy(nil, []byte("fine")))
 	block := func(s string) string { return string(binary.BigEndian.AppendUint32(nil, uint32(len(s)))) + s }
-	d := newBounded(limit)
+	d := NewDecompressor(limit)
 	for name, src := range map[string]string{
 		"one block":                  huge,
 		"a block of a Java client":   javaSnappy + block(huge),

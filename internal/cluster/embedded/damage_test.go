@@ -57,7 +57,7 @@ func TestDamageIsReported(t *testing.T) {
 		}{{"offset", 6}, {"leader epoch", 12}, {"version", 16}, {"records", 100}}[n0/2]
 		t.Run(fmt.Sprintf("%s, closed %v", where.name, clean), func(t *testing.T) {
 			dir := setup(t, clean)
-			sizes := scan(t, dir)
+			sizes := logOf(t, dir)
 			if len(sizes) != 1 || len(sizes[0].segments) < 3 {
 				t.Fatalf("the log has the files %+v", sizes)
 			}
@@ -88,7 +88,7 @@ func TestDamageIsReported(t *testing.T) {
 	}
 	t.Run("length in the last batch", func(t *testing.T) {
 		dir := setup(t, false)
-		sizes := scan(t, dir)
+		sizes := logOf(t, dir)
 		last := sizes[0].segments[len(sizes[0].segments)-1]
 		path := filepath.Join(dir, segmentPath("t", 0, last.base))
 		raw, err := os.ReadFile(path)
@@ -107,7 +107,7 @@ func TestDamageIsReported(t *testing.T) {
 	})
 	t.Run("unfinished write", func(t *testing.T) {
 		dir := setup(t, false)
-		sizes := scan(t, dir)
+		sizes := logOf(t, dir)
 		last := sizes[0].segments[len(sizes[0].segments)-1]
 		path := filepath.Join(dir, segmentPath("t", 0, last.base))
 		raw, err := os.ReadFile(path)
@@ -128,7 +128,7 @@ func TestDamageIsReported(t *testing.T) {
 	})
 	t.Run("batch without index entry", func(t *testing.T) {
 		dir := setup(t, false)
-		sizes := scan(t, dir)
+		sizes := logOf(t, dir)
 		last := sizes[0].segments[len(sizes[0].segments)-1]
 		idx := strings.TrimSuffix(filepath.Join(dir, segmentPath("t", 0, last.base)), ".dat") + ".idx"
 		before, err := os.ReadFile(idx)
