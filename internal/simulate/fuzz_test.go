@@ -12,7 +12,7 @@ func FuzzPlan(f *testing.F) {
 			return
 		}
 		for _, x := range plan {
-			if x.N < 1 || x.Value < 0 || x.Name == FaultOversize && x.Value > 256<<20 {
+			if x.N < 0 || x.Every && x.N < 1 || x.Value < 0 || x.Name == FaultOversize && x.Value > 256<<20 {
 				t.Errorf("%q has %+v", text, x)
 			}
 		}
