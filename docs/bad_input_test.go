@@ -5,6 +5,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -13,6 +14,9 @@ import (
 	"strings"
 	"testing"
 )
+
+// fuzzed is the heading of the table of fuzz targets, which is the last one.
+const fuzzed = "## Any bytes at all"
 
 // badInput is a row of reference/bad-input.md.
 type badInput struct{ input, promise, pkg, test, in string }
@@ -30,6 +34,9 @@ func badInputs(t *testing.T) (rows []badInput) {
 	}
 	for line := range strings.Lines(string(text)) {
 		line = strings.TrimSpace(line)
+		if line == fuzzed {
+			break
+		}
 		if !strings.HasPrefix(line, "|") || strings.HasPrefix(line, "|---") || line == "| input | what weir promises | test |" {
 			continue
 		}
@@ -145,4 +152,37 @@ func (s *testSource) texts(test string) (list []string, ok bool) {
 		}
 	}
 	return list, true
+}
+
+// TestFuzzTargets: the page lists every fuzz target, and no other one.
+func TestFuzzTargets(t *testing.T) {
+	text, err := Files.ReadFile("reference/bad-input.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(text), fuzzed)
+	var listed, exist []string
+	for _, m := range regexp.MustCompile("`([a-z/]+)\\.(Fuzz\\w+)`").FindAllStringSubmatch(table, -1) {
+		listed = append(listed, m[1]+"."+m[2])
+	}
+	root := filepath.Join("..", "internal")
+	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		src, err := os.ReadFile(path)
+		pkg, _ := filepath.Rel(root, filepath.Dir(path))
+		for _, m := range regexp.MustCompile(`(?m)^func (Fuzz\w+)\(`).FindAllStringSubmatch(string(src), -1) {
+			exist = append(exist, filepath.ToSlash(pkg)+"."+m[1])
+		}
+		return err
+	})
+	if err != nil || len(exist) < 20 {
+		t.Fatalf("%d targets, %v", len(exist), err)
+	}
+	slices.Sort(listed)
+	slices.Sort(exist)
+	if !slices.Equal(listed, exist) {
+		t.Errorf("listed are\n%q, there are\n%q", listed, exist)
+	}
 }
