@@ -84,7 +84,7 @@ func FuzzPath(f *testing.F) {
 		if !found {
 			return
 		}
-		is := false
+		var is bool
 		switch v := at.(type) {
 		case string:
 			is = v == value

@@ -56,9 +56,9 @@ func FuzzRequests(f *testing.F) {
 		if held := q.request.Size(); held > int64(len(in)+32*(len(in)/4+1)) {
 			t.Errorf("%d bytes are counted of %d", held, len(in))
 		}
-		var want []string
-		for rest, ok := in, true; strings.HasPrefix(rest, "*"); {
-			if want, rest, ok = plainRequest(rest); !ok {
+		for rest := in; strings.HasPrefix(rest, "*"); {
+			want, left, ok := plainRequest(rest)
+			if rest = left; !ok {
 				if err == nil {
 					t.Errorf("%q is read as %q", in, got)
 				}
