@@ -152,7 +152,7 @@ func (s settings) inTurns(ctx context.Context, values []int, stderr io.Writer, s
 // writeSized writes s.events Wikipedia events of one size. What makes them long is words in
 // an order of their own, so that they compress as texts do.
 func (s settings) writeSized(size int) error {
-	if err := os.MkdirAll(s.dir, 0o755); err != nil {
+	if err := os.MkdirAll(s.dir, 0o750); err != nil {
 		return err
 	}
 	words := strings.Fields("the of and a to in is was he for it with as his on be at by had not are but from or have an they which one you")

@@ -66,7 +66,7 @@ func (s *Server) unsaved() int64 { return s.changes.Load() - s.diskStatus().chan
 // files is damaged the other one is taken, loudly; where none is whole it is an
 // error: going on from nothing is for a person to decide.
 func (s *Server) restore() error {
-	if err := os.MkdirAll(s.cfg.Dir, 0o750); err != nil {
+	if err := os.MkdirAll(s.cfg.Dir, 0o700); err != nil {
 		return fmt.Errorf("make the directory of the Redis snapshots: %w", err)
 	}
 	probe := filepath.Join(s.cfg.Dir, partialName)

@@ -98,7 +98,7 @@ func New(cl *kgo.Client, opts Options) *Reader {
 	if opts.Ahead == 0 {
 		opts.Ahead = 1
 	}
-	return &Reader{cl: cl, opts: opts, unpack: newBounded(maxBatch)}
+	return &Reader{cl: cl, opts: opts, unpack: NewDecompressor(maxBatch)}
 }
 
 // Chunk is what one fetch brought. Its records are in the order of their offsets

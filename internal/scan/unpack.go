@@ -2,6 +2,7 @@ package scan
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -13,15 +14,10 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// bounded decompresses batches up to a size. The client's own limit cannot be had
-// outside a consumer, and the decompressor that can has none worth the name.
-type bounded struct {
-	max   int
-	inner kgo.Decompressor
-	zstd  *zstd.Decoder
-}
-
-func newBounded(limit int) *bounded {
+// NewDecompressor returns a decompressor of batches up to a size in bytes, beyond which it fails with
+// kgo.ErrMaxDecompress. The client's own limit cannot be had outside a consumer, and the decompressor
+// that can has none worth the name.
+func NewDecompressor(limit int) kgo.Decompressor {
 	// Concurrency 0 lets every caller have a decoder of its own; DecodeAll is safe
 	// for concurrent use and starts no goroutine.
 	z, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxMemory(uint64(limit)))
@@ -29,6 +25,12 @@ func newBounded(limit int) *bounded {
 		panic(err) // the options are constants
 	}
 	return &bounded{max: limit, inner: kgo.DefaultDecompressor(), zstd: z}
+}
+
+type bounded struct {
+	max   int
+	inner kgo.Decompressor
+	zstd  *zstd.Decoder
 }
 
 // Decompress implements kgo.Decompressor.
@@ -47,15 +49,32 @@ func (b *bounded) Decompress(src []byte, codec kgo.CompressionCodecType) ([]byte
 		}
 		return b.readAll(r)
 	case kgo.CodecSnappy:
-		// The xerial framing says the sizes block by block; snappy's ratio of 21
-		// bounds it well enough.
-		if n, err := s2.DecodedLen(src); err == nil && n > b.max && !bytes.HasPrefix(src, []byte("\x82SNAPPY\x00")) {
+		if announced(src) > b.max {
 			return nil, kgo.ErrMaxDecompress
 		}
 	case kgo.CodecLz4:
 		return b.readAll(lz4.NewReader(bytes.NewReader(src)))
 	}
 	return b.inner.Decompress(src, codec)
+}
+
+// announced is how many bytes a snappy batch says that it becomes, for which memory is taken at once.
+// Java clients put it in blocks behind a header of 16 bytes (xerial), each behind its length. What is
+// broken is refused when it is decompressed.
+func announced(src []byte) (total int) {
+	if len(src) <= 16 || !bytes.HasPrefix(src, []byte("\x82SNAPPY\x00")) {
+		total, _ = s2.DecodedLen(src)
+		return total
+	}
+	for rest := src[16:]; len(rest) > 4; {
+		size := binary.BigEndian.Uint32(rest)
+		if rest = rest[4:]; int64(size) > int64(len(rest)) {
+			return total
+		}
+		n, _ := s2.DecodedLen(rest[:size])
+		total, rest = total+n, rest[size:]
+	}
+	return total
 }
 
 func (b *bounded) readAll(r io.Reader) ([]byte, error) {

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/url"
 	"slices"
+	"strings"
 )
 
 // ParseURL reads the URL that a user gave for a source, without its fragment. Errors name the
@@ -22,6 +23,9 @@ func ParseURL(source, server, raw, want string, schemes ...string) (*url.URL, er
 		return nil, fmt.Errorf("%s URL: %w: %s", source, err, want)
 	}
 	shown := u.Redacted()
+	if u.User == nil { // a slip before a password hides it from the parser
+		shown = shown[strings.LastIndexByte(shown, '@')+1:]
+	}
 	switch {
 	case !slices.Contains(schemes, u.Scheme):
 		return nil, fmt.Errorf("%s URL %q: %s", source, shown, want)

@@ -15,6 +15,9 @@ import (
 // does not read is let go, and gets a snapshot when it returns.
 const writeTimeout = 10 * time.Second
 
+// answerTime is how long a client may take for any other answer, from its request on.
+const answerTime = 2 * time.Minute
+
 // aliveEvery is how often an idle stream sends a sign of life, so that pages can
 // distinguish a slow cluster from a weir that has ended.
 const aliveEvery = 2 * time.Second

@@ -270,5 +270,6 @@ func (s *Server) download(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		h.Del("Content-Disposition")
 	}
+	_ = rc.SetWriteDeadline(time.Now().Add(writeTimeout)) // a filter may have looked for long behind its last message
 	return err
 }

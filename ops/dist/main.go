@@ -64,7 +64,7 @@ func run(out, version string, wanted []string) error {
 		return err
 	}
 	defer os.RemoveAll(temp)
-	if err := os.MkdirAll(out, 0o755); err != nil {
+	if err := os.MkdirAll(out, 0o750); err != nil {
 		return err
 	}
 	var sums bytes.Buffer

@@ -6,14 +6,17 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/weir-project/weir/internal/scan"
 )
 
 // zstdVersion is the first version of Fetch whose clients know zstd. Kafka refuses the
 // others with the same error.
 const zstdVersion = 10
 
-// decompressor keeps its decoders for the next batch.
-var decompressor = kgo.DefaultDecompressor()
+// decompressor decompresses a batch up to 64 MiB, as weir's consumers do: a few kilobytes of a client
+// can become gigabytes. A larger batch stays with the module, which passes it on as it is.
+var decompressor = scan.NewDecompressor(64 << 20)
 
 // fetched completes the response to a Fetch with what is archived: it puts batches where the
 // module knows nothing of an offset, and says where the log begins.

@@ -78,7 +78,7 @@ func (j *commitJournal) open(unclean bool) (map[producer]intent, error) {
 	if err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(j.path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o644)
+	f, err := os.OpenFile(j.path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, err
 	}

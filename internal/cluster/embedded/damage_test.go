@@ -58,7 +58,7 @@ func TestDamageIsReported(t *testing.T) {
 		}{{"offset", 6}, {"leader epoch", 12}, {"version", 16}, {"records", 100}}[n0/2]
 		t.Run(fmt.Sprintf("%s, closed %v", where.name, clean), func(t *testing.T) {
 			dir := setup(t, clean)
-			sizes := scan(t, dir)
+			sizes := logOf(t, dir)
 			if len(sizes) != 1 || len(sizes[0].segments) < 3 {
 				t.Fatalf("the log has the files %+v", sizes)
 			}
@@ -92,7 +92,7 @@ func TestDamageIsReported(t *testing.T) {
 	}
 	t.Run("length in the last batch", func(t *testing.T) {
 		dir := setup(t, false)
-		sizes := scan(t, dir)
+		sizes := logOf(t, dir)
 		last := sizes[0].segments[len(sizes[0].segments)-1]
 		path := filepath.Join(dir, segmentPath("t", 0, last.base))
 		raw, err := os.ReadFile(path)
@@ -111,7 +111,7 @@ func TestDamageIsReported(t *testing.T) {
 	})
 	t.Run("unfinished write", func(t *testing.T) {
 		dir := setup(t, false)
-		sizes := scan(t, dir)
+		sizes := logOf(t, dir)
 		last := sizes[0].segments[len(sizes[0].segments)-1]
 		path := filepath.Join(dir, segmentPath("t", 0, last.base))
 		raw, err := os.ReadFile(path)
@@ -130,10 +130,10 @@ func TestDamageIsReported(t *testing.T) {
 			t.Errorf("%d of %d records are there", len(got), n)
 		}
 	})
-	for cut, by := range map[string]int64{"without": indexEntry, "with half an": indexEntry + 4} {
-		t.Run("batch "+cut+" index entry", func(t *testing.T) {
+	for name, by := range map[string]int64{"batch without index entry": indexEntry, "batch with half an index entry": indexEntry + 4} {
+		t.Run(name, func(t *testing.T) {
 			dir := setup(t, false)
-			sizes := scan(t, dir)
+			sizes := logOf(t, dir)
 			last := sizes[0].segments[len(sizes[0].segments)-1]
 			idx := strings.TrimSuffix(filepath.Join(dir, segmentPath("t", 0, last.base)), ".dat") + ".idx"
 			before, err := os.ReadFile(idx)
@@ -166,7 +166,7 @@ func TestDamageIsReported(t *testing.T) {
 	})
 	t.Run("middle file cut, and its index", func(t *testing.T) {
 		dir := setup(t, false)
-		segs := scan(t, dir)[0].segments
+		segs := logOf(t, dir)[0].segments
 		path := strings.TrimSuffix(filepath.Join(dir, segmentPath("t", 0, segs[1].base)), ".dat")
 		shorten(t, path+".dat", 7)
 		shorten(t, path+".idx", indexEntry)

@@ -59,10 +59,10 @@ func openDataDir(path string) (*dataDir, error) {
 }
 
 func (d *dataDir) open() (err error) {
-	if err := os.MkdirAll(d.path, 0o755); err != nil {
+	if err := os.MkdirAll(d.path, 0o700); err != nil {
 		return err
 	}
-	d.lock, err = os.OpenFile(d.file(lockName), os.O_RDWR|os.O_CREATE, 0o644)
+	d.lock, err = os.OpenFile(d.file(lockName), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return err
 	}
@@ -90,7 +90,7 @@ func (d *dataDir) open() (err error) {
 		return err
 	}
 	d.unclean = mark != nil
-	return atomicfile.Write(d.file(uncleanName), []byte(pid), 0o644)
+	return atomicfile.Write(d.file(uncleanName), []byte(pid), 0o600)
 }
 
 func (d *dataDir) checkFormat() error {

@@ -17,7 +17,7 @@ type files struct{ faults *atomicfile.Faults }
 func (c *Cluster) files() files { return files{c.cfg.faults} }
 
 func (d files) replace(path string, raw []byte) error {
-	return atomicfile.Writer{Perm: 0o644, Faults: d.faults}.Write(path, raw)
+	return atomicfile.Writer{Perm: 0o600, Faults: d.faults}.Write(path, raw)
 }
 
 func (d files) writeJSON(path string, v any) error {
@@ -45,7 +45,7 @@ func (d files) truncate(path string, size int64) error {
 
 // appendTo writes at the end of a file. It does not sync: the module does not either.
 func (d files) appendTo(path string, data []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o644)
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
 	if err != nil {
 		return err
 	}
@@ -67,7 +67,7 @@ func (d files) writeAt(path string, size int64, parts [][]byte) (err error) {
 	if err := d.faults.Before("open", path); err != nil {
 		return err
 	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o644)
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o600)
 	if err != nil {
 		return err
 	}
@@ -140,7 +140,7 @@ func (d files) makeDir(dir string) error {
 	if err := d.faults.Before("make directory", dir); err != nil {
 		return err
 	}
-	if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
 		return err
 	}
 	return d.syncDir(filepath.Dir(dir))

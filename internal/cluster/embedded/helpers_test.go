@@ -71,8 +71,8 @@ func virtual(t *testing.T, cfg config) *Cluster {
 	return tuned(t, cfg)
 }
 
-// scan lists the log of a data directory.
-func scan(t *testing.T, dir string) []partitionFiles {
+// logOf lists the log of a data directory.
+func logOf(t *testing.T, dir string) []partitionFiles {
 	t.Helper()
 	log, err := scanLog(filepath.Join(dir, logName))
 	if err != nil {

@@ -73,7 +73,7 @@ func TestTheOldestFilesGoFirst(t *testing.T) {
 			}
 		}
 	}
-	for _, s := range scan(t, c.dir.path)[1].segments {
+	for _, s := range logOf(t, c.dir.path)[1].segments {
 		path := filepath.Join(c.dir.path, segmentPath("old", 0, s.base))
 		if err := os.Chtimes(path, time.Time{}, hourAgo()); err != nil {
 			t.Fatal(err)

@@ -155,9 +155,9 @@ func TestTheLogHasACap(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	before := scan(t, c.dir.path)
+	before := logOf(t, c.dir.path)
 	enforce(t, c)
-	after := scan(t, c.dir.path)
+	after := logOf(t, c.dir.path)
 	var was, is int64
 	for i := range before {
 		was, is = was+before[i].bytes(), is+after[i].bytes()
@@ -210,7 +210,7 @@ func TestAPartitionHasACap(t *testing.T) {
 		}
 	}
 	enforce(t, c)
-	sizes := scan(t, c.dir.path)
+	sizes := logOf(t, c.dir.path)
 	if len(sizes) != 1 {
 		t.Fatal(sizes)
 	}
@@ -403,7 +403,7 @@ func TestLogDirsTellTheDisk(t *testing.T) {
 			}
 		}
 	}
-	sizes := scan(t, c.dir.path)
+	sizes := logOf(t, c.dir.path)
 	if len(sizes) != 1 || sizes[0].partition != (partition{"a.b-c_d", 1}) || sizes[0].bytes() != want ||
 		len(sizes[0].segments) != 1 || sizes[0].segments[0].batches != 1 {
 		t.Errorf("sizes %+v, want %d bytes", sizes, want)
