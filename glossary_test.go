@@ -110,7 +110,7 @@ func TestGlossary(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, name := range []string{"README.md", "DESIGN.md", "CHANGELOG.md", "SECURITY.md"} {
+	for _, name := range []string{"README.md", "DESIGN.md", "CHANGELOG.md", "RELIABILITY.md", "SECURITY.md"} {
 		markdownTexts(t, name, check)
 	}
 	if texts < 2000 {
