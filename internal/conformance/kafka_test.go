@@ -172,11 +172,12 @@ func known(t *testing.T, topic string, partitions int) {
 	t.Helper()
 	eventually(t, func() string {
 		ends, err := adm.ListEndOffsets(testCtx(t), topic)
-		if partitions == -1 && len(ends[topic]) > 0 {
-			partitions = len(ends[topic])
+		want := partitions
+		if want == -1 {
+			want = max(1, len(ends[topic])) // of which the brokers may not tell yet
 		}
-		if err = errors.Join(err, ends.Error()); err != nil || len(ends[topic]) != partitions {
-			return fmt.Sprintf("topic %s has %d partitions, want %d (%v)", topic, len(ends[topic]), partitions, err)
+		if err = errors.Join(err, ends.Error()); err != nil || len(ends[topic]) != want {
+			return fmt.Sprintf("topic %s has %d partitions, want %d (%v)", topic, len(ends[topic]), want, err)
 		}
 		for _, b := range plain.DiscoveredBrokers() {
 			req := kmsg.NewPtrMetadataRequest()
@@ -184,7 +185,7 @@ func known(t *testing.T, topic string, partitions int) {
 			rt.Topic = &topic
 			req.Topics = append(req.Topics, rt)
 			resp, err := req.RequestWith(testCtx(t), b)
-			if err != nil || len(resp.Topics) != 1 || len(resp.Topics[0].Partitions) != partitions {
+			if err != nil || len(resp.Topics) != 1 || len(resp.Topics[0].Partitions) != want {
 				return fmt.Sprintf("a broker does not know topic %s (%v)", topic, err)
 			}
 		}
