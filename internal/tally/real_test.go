@@ -401,7 +401,13 @@ func TestRealRedisWithATornLog(t *testing.T) {
 		dir := t.TempDir()
 		run := func(until int64) { // counts up to there, from where Redis is
 			t.Helper()
-			s, err := Open(ctx, startRedis(t, "--appendonly", "yes", "--dir", dir))
+			url := startRedis(t, "--appendonly", "yes", "--dir", dir)
+			s, err := Open(ctx, url)
+			for deadline := time.Now().Add(time.Minute); err != nil && strings.Contains(err.Error(), "LOADING"); s, err = Open(ctx, url) {
+				if time.Now().After(deadline) {
+					t.Fatal(err)
+				}
+			}
 			if err != nil {
 				t.Fatal(err)
 			}
