@@ -43,6 +43,13 @@ func listBounds(ctx context.Context, cl *kgo.Client,
 		return nil, fmt.Errorf("list start offsets: %w", err)
 	}
 	ends, err := list(adm, ctx, topics...)
+	for until := time.Now().Add(electionPatience); err == nil && justElected(ends) && time.Now().Before(until); ends, err = list(adm, ctx, topics...) {
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("list end offsets: %w", ctx.Err())
+		case <-time.After(electionPause):
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("list end offsets: %w", err)
 	}
@@ -60,6 +67,18 @@ func listBounds(ctx context.Context, cl *kgo.Client,
 		}
 	}
 	return out, nil
+}
+
+// A leader that was just elected does not know its high watermark until its followers have
+// fetched from it, and asks clients to try again (KIP-207).
+const (
+	electionPatience = 20 * time.Second
+	electionPause    = 50 * time.Millisecond
+)
+
+func justElected(list kadm.ListedOffsets) (found bool) {
+	list.Each(func(o kadm.ListedOffset) { found = found || errors.Is(o.Err, kerr.OffsetNotAvailable) })
+	return found
 }
 
 // TailBounds is Bounds with, for a start, the first record of a timestamp of at
