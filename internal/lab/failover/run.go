@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"sync"
 	"time"
@@ -302,6 +303,11 @@ func (f *run) recovery(ctx context.Context) error {
 	f.show("waiting for all replicas to be in sync")
 	ok, err := f.inSync(ctx)
 	f.back, f.finished = f.now(), ok
+	if err != nil {
+		return err
+	}
+	f.show("waiting for the consumer to go on") // it may take longer than all the rest
+	_, err = f.until(ctx, func() bool { return between(f.consumed, f.moved, math.Inf(1)) > 0 })
 	return err
 }
 
