@@ -68,32 +68,47 @@ func apacheEnv(t *testing.T, mode string, more ...string) []string {
 	if os.Getenv("WEIR_TEST_KAFKA") != "apache" {
 		t.Skip("starts real brokers (Java 17, and Maven or KAFKA_HOME): WEIR_TEST_KAFKA=apache go test ./cmd/weir -run TestApache")
 	}
+	env := testEnv(t, append(append(javaEnv(t), "WEIR_ENGINE=apache"), more...)...)
+	stopOrphans(t, filepath.Join(dataOf(env), mode))
+	return env
+}
+
+// javaEnv is what finds the programs of Apache Kafka where they are for all tests.
+func javaEnv(t *testing.T) []string {
+	t.Helper()
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		t.Fatal(err)
 	}
-	env := testEnv(t, append([]string{"XDG_CACHE_HOME=" + cache, "KAFKA_HOME=" + os.Getenv("KAFKA_HOME"), "JAVA_HOME=" + os.Getenv("JAVA_HOME"),
-		"WEIR_ENGINE=apache"}, more...)...)
+	return []string{"XDG_CACHE_HOME=" + cache, "KAFKA_HOME=" + os.Getenv("KAFKA_HOME"), "JAVA_HOME=" + os.Getenv("JAVA_HOME")}
+}
+
+// stopOrphans ends at the test's end the brokers that a weir which was killed has left on the data below dir.
+func stopOrphans(t *testing.T, dir string) {
 	t.Cleanup(func() {
-		if err := cluster.StopOrphans(context.Background(), filepath.Join(dataOf(env), mode), nil); err != nil {
+		if err := cluster.StopOrphans(context.Background(), dir, nil); err != nil {
 			t.Error(err)
 		}
 	})
-	return env
 }
 
-// restartBroker is weir brokers restart with the patience that Java needs.
-func restartBroker(t *testing.T, env []string, id string) {
+// succeeds runs a command that has to succeed, with the patience that Java needs.
+func succeeds(t *testing.T, env []string, args ...string) {
 	t.Helper()
-	c := start(t, env, "", "brokers", "restart", id)
+	c := start(t, env, "", args...)
 	select {
 	case <-c.done:
 	case <-time.After(apachePatience):
-		t.Fatalf("restart of broker %s does not end; stderr:\n%s", id, c.stderr)
+		t.Fatalf("weir %v does not end; stderr:\n%s", args, c.stderr)
 	}
 	if c.code != cli.ExitOK {
-		t.Fatalf("restart of broker %s: exit code %d: %s", id, c.code, c.stderr)
+		t.Fatalf("weir %v: exit code %d: %s", args, c.code, c.stderr)
 	}
+}
+
+func restartBroker(t *testing.T, env []string, id string) {
+	t.Helper()
+	succeeds(t, env, "brokers", "restart", id)
 }
 
 // waitMore waits until so many Bluesky events are counted.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -15,7 +14,6 @@ import (
 	"time"
 
 	"github.com/weir-project/weir/internal/cli"
-	"github.com/weir-project/weir/internal/cluster"
 )
 
 // killRow is a row of the table of kills: what is done to which process of a running pipeline.
@@ -80,16 +78,8 @@ func (row *killRow) run(t *testing.T, times int) {
 	k := &killTable{killRun: killRun{t: t, dir: t.TempDir(), ports: freePorts(t, 4)}, engine: row.engine, upstream: url,
 		random: rand.New(rand.NewPCG(seed, 0))}
 	if row.engine == "apache" {
-		cache, err := os.UserCacheDir()
-		if err != nil {
-			t.Fatal(err)
-		}
-		k.more = []string{"XDG_CACHE_HOME=" + cache, "KAFKA_HOME=" + os.Getenv("KAFKA_HOME"), "JAVA_HOME=" + os.Getenv("JAVA_HOME")}
-		t.Cleanup(func() {
-			if err := cluster.StopOrphans(context.Background(), filepath.Join(k.dir, "simulated"), nil); err != nil {
-				t.Error(err)
-			}
-		})
+		k.more = javaEnv(t)
+		stopOrphans(t, filepath.Join(k.dir, "simulated"))
 	}
 	k.addresses = []string{"--kafka", fmt.Sprintf("127.0.0.1:%d,127.0.0.1:%d,127.0.0.1:%d", k.ports[0], k.ports[1], k.ports[2])}
 	k.redis = fmt.Sprintf("redis://127.0.0.1:%d/1", k.ports[3])
@@ -100,7 +90,7 @@ func (row *killRow) run(t *testing.T, times int) {
 		}
 	})
 	row.start(k)
-	k.waitStored()
+	k.waitStored(k.addresses)
 	for range times {
 		row.do(k)
 	}
@@ -163,15 +153,6 @@ func (k *killTable) startRedis() {
 	})
 }
 
-// waitStored waits until the first events are in Kafka.
-func (k *killTable) waitStored() {
-	k.t.Helper()
-	within(k.t, "something is stored", func() bool {
-		stdout, _, code := weir(k.t, k.env(), append([]string{"messages", "bluesky-events", "-n", "1", "-o", "raw"}, k.addresses...)...)
-		return code == cli.ExitOK && stdout != ""
-	})
-}
-
 // pause is a random moment, which is what is tested.
 func (k *killTable) pause(least, most time.Duration) {
 	<-time.After(least + time.Duration(k.random.Int64N(int64(most-least))))
@@ -199,23 +180,9 @@ func (k *killTable) killBroker() {
 	if k.engine == "apache" {
 		id++ // its brokers are 1 to 3
 	}
-	k.weir("brokers", "kill", strconv.Itoa(id), "--hard")
+	succeeds(k.t, k.env(), "brokers", "kill", strconv.Itoa(id), "--hard", "--data", k.dir)
 	k.pause(100*time.Millisecond, time.Second)
-	k.weir("brokers", "restart", strconv.Itoa(id))
-}
-
-// weir runs a command that has to succeed. Java takes its time.
-func (k *killTable) weir(args ...string) {
-	k.t.Helper()
-	c := start(k.t, k.env(), "", append(args, "--data", k.dir)...)
-	select {
-	case <-c.done:
-	case <-time.After(apachePatience):
-		k.t.Fatalf("weir %v does not end: %s", args, c.stderr)
-	}
-	if c.code != cli.ExitOK {
-		k.t.Fatalf("weir %v: exit code %d: %s", args, c.code, c.stderr)
-	}
+	succeeds(k.t, k.env(), "brokers", "restart", strconv.Itoa(id), "--data", k.dir)
 }
 
 // ingest starts an ingester once.

@@ -303,16 +303,22 @@ func (k *killRun) events(addresses []string) map[string]int {
 	return have
 }
 
+// waitStored waits until the first events are in Kafka.
+func (k *killRun) waitStored(addresses []string) {
+	k.t.Helper()
+	eventually(k.t, "something is stored", func() bool {
+		stdout, _, code := weir(k.t, k.env(), append([]string{"messages", "bluesky-events", "-n", "1", "-o", "raw"}, addresses...)...)
+		return code == cli.ExitOK && stdout != ""
+	})
+}
+
 // firstStored is the index of the first event that the producer was there for: a stream
 // without a cursor begins at the live end. It waits until all from there on are stored, or for so long
 // that they are lost. A producer that continues asks for what came before its cursor, too: one
 // that is killed at once can leave older events to its successor.
 func (k *killRun) firstStored(server *simulate.BlueskyServer, limit int64, addresses []string) int64 {
 	k.t.Helper()
-	eventually(k.t, "something is stored", func() bool {
-		stdout, _, code := weir(k.t, k.env(), append([]string{"messages", "bluesky-events", "-n", "1", "-o", "raw"}, addresses...)...)
-		return code == cli.ExitOK && stdout != ""
-	})
+	k.waitStored(addresses)
 	first := limit
 	for deadline := time.Now().Add(2 * startPatience); ; {
 		have, missing := k.events(addresses), 0

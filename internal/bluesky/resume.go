@@ -162,8 +162,8 @@ func (t *track) move(ev *event.Event, index int, pos Pos) {
 
 // near reports whether an event can be the witness of the position: one that a resume brings again.
 func (t *track) near(pos Pos) bool {
-	at := t.seq.At() // which a server that hands out numbers again stays behind for as long as a rewind
-	return pos.Seq <= at && (pos.Seq <= 0 || pos.Seq >= at-rewind) && t.us.Near(pos.TimeUS)
+	// A server that hands out numbers again stays behind the position for as long as a rewind.
+	return t.seq.Behind(pos.Seq, rewind) && t.us.Near(pos.TimeUS)
 }
 
 // far reports whether an event stands so far ahead that others must confirm it.

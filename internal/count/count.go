@@ -36,13 +36,9 @@ import (
 
 // Limits on what a broker can make this process hold, in bytes.
 const (
-	// maxDecompressed bounds what one record batch may decompress to; kgo's own
-	// limit is 1 GiB. A batch over it stops its partition.
-	maxDecompressed = 64 << 20
-	fetchMaxBytes   = 8 << 20
+	fetchMaxBytes = 8 << 20
 	// fetchMaxPartitionBytes is exceeded for a single larger batch (KIP-74).
 	fetchMaxPartitionBytes = 2 << 20
-	brokerMaxReadBytes     = 64 << 20
 )
 
 // Times of the group protocol. The session's is the shortest that brokers allow
@@ -208,8 +204,6 @@ func (m *member) options() []kgo.Opt {
 		kgo.RebalanceTimeout(rebalanceTimeout),
 		kgo.FetchMaxBytes(fetchMaxBytes),
 		kgo.FetchMaxPartitionBytes(fetchMaxPartitionBytes),
-		kgo.BrokerMaxReadBytes(brokerMaxReadBytes),
-		kgo.MaxDecompressBatchBytes(maxDecompressed),
 	}
 }
 

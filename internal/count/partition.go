@@ -8,6 +8,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/weir-project/weir/internal/scan"
 	"github.com/weir-project/weir/internal/tally"
 )
 
@@ -98,7 +99,7 @@ func (m *member) fetchFailed(p *partition, err error) {
 	var big *kgo.ErrDecompressTooLarge
 	if errors.As(err, &big) {
 		m.stop(p, p.stored, fmt.Sprintf("the record batch at offset %d decompresses to more than %d MiB; resetting the group on this partition to offset %d skips it",
-			big.Offset, maxDecompressed>>20, big.NextOffset))
+			big.Offset, scan.MaxBatch>>20, big.NextOffset))
 		return
 	}
 	m.log.Warn("fetch failed", "partition", p.id, "position", p.stored.Next, "error", err)

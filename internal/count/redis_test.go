@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/weir-project/weir/internal/cluster/local"
 )
 
 // realRedis runs redis-server in dir, from where it takes the snapshot that is
@@ -48,12 +50,11 @@ func TestRealRedisKilledAndBackWithAnOldSnapshot(t *testing.T) {
 		t.Skip("starts redis-server: WEIR_TEST_REDIS=local go test -run RealRedis ./internal/count")
 	}
 	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	addrs, err := local.Free("127.0.0.1", 1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr, dir := l.Addr().String(), t.TempDir()
-	_ = l.Close()
+	addr, dir := addrs[0], t.TempDir()
 	r := newRig(t)
 	kill := realRedis(t, addr, dir)
 	r.raw = redis.NewClient(&redis.Options{Addr: addr, DB: 1, Protocol: 2})

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/weir-project/weir/internal/scan"
 )
 
 // Limits and times of every client.
@@ -25,9 +27,6 @@ const (
 	maxResponse = 64 << 20
 	// maxFetch bounds what one fetch asks for in bytes.
 	maxFetch = 16 << 20
-	// maxDecompressed bounds a decompressed batch in bytes: a batch of a few
-	// kilobytes can claim gigabytes. weir's own are at most MaxMessageBytes.
-	maxDecompressed = 64 << 20
 
 	dialTimeout = 5 * time.Second
 	// metadataMinAge bounds how often a client that meets errors asks where the
@@ -87,7 +86,7 @@ func (c Config) NewClient(extra ...kgo.Opt) (*kgo.Client, error) {
 		kgo.DialTimeout(dialTimeout), // with TLS; options has the other dialer
 		kgo.BrokerMaxReadBytes(maxResponse),
 		kgo.FetchMaxBytes(maxFetch),
-		kgo.MaxDecompressBatchBytes(maxDecompressed),
+		kgo.MaxDecompressBatchBytes(scan.MaxBatch),
 		kgo.MetadataMinAge(metadataMinAge),
 		kgo.MetadataMaxAge(metadataMaxAge),
 		kgo.RetryBackoffFn(retryBackoff),

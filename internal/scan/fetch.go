@@ -63,7 +63,7 @@ func (r *Reader) decode(s Range, at int64, part *kmsg.FetchResponseTopicPartitio
 	}
 	if got.Err != nil && next <= at {
 		if errors.Is(got.Err, kgo.ErrMaxDecompress) {
-			return Chunk{}, fmt.Errorf("a batch decompresses to over %d MiB: %w", maxBatch>>20, got.Err)
+			return Chunk{}, fmt.Errorf("a batch decompresses to over %d MiB: %w", MaxBatch>>20, got.Err)
 		}
 		return Chunk{}, fmt.Errorf("%w: %w", errCorrupt, got.Err)
 	}

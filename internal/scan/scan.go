@@ -24,9 +24,9 @@ const (
 	// DefaultFetchBytes is how much of a partition one fetch asks for. A broker
 	// sends one larger batch all the same, or nothing could ever be read.
 	DefaultFetchBytes = 2 << 20
-	// maxBatch bounds the decompressed size of a batch: a topic may hold what
-	// any program wrote.
-	maxBatch = 64 << 20
+	// MaxBatch bounds the decompressed size of a batch for all of weir: a topic may hold what
+	// any program wrote, and a few kilobytes can claim gigabytes. weir's own are far smaller.
+	MaxBatch = 64 << 20
 )
 
 const (
@@ -98,7 +98,7 @@ func New(cl *kgo.Client, opts Options) *Reader {
 	if opts.Ahead == 0 {
 		opts.Ahead = 1
 	}
-	return &Reader{cl: cl, opts: opts, unpack: NewDecompressor(maxBatch)}
+	return &Reader{cl: cl, opts: opts, unpack: NewDecompressor(MaxBatch)}
 }
 
 // Chunk is what one fetch brought. Its records are in the order of their offsets

@@ -138,7 +138,7 @@ func yes() bool { return true }
 
 func oneOf(ph *phase, errs ...*kerr.Error) *kerr.Error { return errs[ph.choice%len(errs)] }
 
-// observerMaxBytes is how the observer's own requests are told from others.
+// observerMaxBytes marks the observer's own requests: no other asks for so many bytes.
 const observerMaxBytes = 64 << 20
 
 func ofCounter(req kmsg.Request) bool {

@@ -21,6 +21,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/weir-project/weir/internal/cluster/local"
 )
 
 func needRedis(t *testing.T) {
@@ -241,7 +243,7 @@ func TestTLSOfARealRedis(t *testing.T) {
 	a.sign("old", &x509.Certificate{IPAddresses: loopback, NotBefore: time.Now().Add(-48 * time.Hour), NotAfter: time.Now().Add(-24 * time.Hour)})
 	a.sign("client", &x509.Certificate{Subject: pkix.Name{CommonName: "weir"}})
 	server := func(cert string, more ...string) string {
-		url := startRedis(t, append([]string{"--appendonly", "yes", "--port", "0", "--tls-port", "free", "--tls-cert-file", a.file(cert + ".pem"), "--tls-key-file", a.file(cert + ".key"), "--tls-ca-cert-file", a.file("ca.pem")}, more...)...)
+		url := startRedis(t, append([]string{"--appendonly", "yes", "--port", "0", "--tls-port", port(t), "--tls-cert-file", a.file(cert + ".pem"), "--tls-key-file", a.file(cert + ".key"), "--tls-ca-cert-file", a.file("ca.pem")}, more...)...)
 		return strings.Replace(url, "redis://", "rediss://", 1)
 	}
 	both, oneSide := server("server"), server("server", "--tls-auth-clients", "no")
@@ -276,15 +278,14 @@ func TestTLSOfARealRedis(t *testing.T) {
 	}
 }
 
-// port is a free one.
+// port is a free one, which no connection of anybody gets meanwhile.
 func port(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	addrs, err := local.Free("127.0.0.1", 1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	_, p, _ := net.SplitHostPort(l.Addr().String())
+	_, p, _ := net.SplitHostPort(addrs[0])
 	return p
 }
 
@@ -293,7 +294,7 @@ func TestRealRedisCluster(t *testing.T) {
 	needRedis(t)
 	var addrs []string
 	for range 3 {
-		url := startRedis(t, "--appendonly", "yes", "--cluster-enabled", "yes", "--cluster-port", "free", "--cluster-node-timeout", "2000")
+		url := startRedis(t, "--appendonly", "yes", "--cluster-enabled", "yes", "--cluster-port", port(t), "--cluster-node-timeout", "2000")
 		addrs = append(addrs, strings.TrimSuffix(strings.TrimPrefix(url, "redis://"), "/1"))
 	}
 	out, err := exec.Command("redis-cli", append(append([]string{"--cluster", "create"}, addrs...), "--cluster-yes")...).CombinedOutput()

@@ -41,7 +41,11 @@ func (s *Steady) Trust(v int64) {
 
 // Near reports whether v is not ahead of the position, and so close behind it that
 // a resume at the position sends it again. A v of 0, "not known", always is.
-func (s *Steady) Near(v int64) bool { return v <= 0 || v <= s.at && v >= s.at-s.step }
+func (s *Steady) Near(v int64) bool { return s.Behind(v, s.step) }
+
+// Behind reports whether v is not ahead of the position, and at most so far behind it. A v of 0,
+// "not known", always is.
+func (s *Steady) Behind(v, most int64) bool { return v <= 0 || v <= s.at && v >= s.at-most }
 
 // Ahead reports whether v would need other events to confirm it.
 func (s *Steady) Ahead(v int64) bool { return v > s.at+s.step }

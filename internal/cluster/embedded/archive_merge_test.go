@@ -75,7 +75,7 @@ func TestMergedRecordsKeepTheirEpochAndTime(t *testing.T) {
 }
 
 // The offsets of markers and of aborted records, which are left out, belong to the batch before them:
-// every offset is in a batch, so that who asks for one finds what follows.
+// every offset is in a batch, so that a request for any of them finds what follows.
 func TestMergedBatchesCoverWhatIsLeftOut(t *testing.T) {
 	m := merging(t, 8) // 8 and 9 are left out, too
 	for _, r := range unpacked(t, 10, wire(10, 1, 0, 1000, 1005), wire(15, 2, 0, 1010)) {

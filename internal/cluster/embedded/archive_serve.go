@@ -14,9 +14,9 @@ import (
 // others with the same error.
 const zstdVersion = 10
 
-// decompressor decompresses a batch up to 64 MiB, as weir's consumers do: a few kilobytes of a client
-// can become gigabytes. A larger batch stays with the module, which passes it on as it is.
-var decompressor = scan.NewDecompressor(64 << 20)
+// decompressor decompresses what weir's consumers do. A larger batch stays with the module, which
+// passes it on as it is.
+var decompressor = scan.NewDecompressor(scan.MaxBatch)
 
 // fetched completes the response to a Fetch with what is archived: it puts batches where the
 // module knows nothing of an offset, and says where the log begins.

@@ -66,7 +66,7 @@ func FuzzArchive(f *testing.F) {
 		for at := begin; ok && at < end; {
 			raw, err := a.read(p, at, 0)
 			if err != nil || len(raw) == 0 {
-				return // not sound, which a client is told
+				return // damaged, and a client gets an error
 			}
 			before := at
 			for len(raw) > 0 {
