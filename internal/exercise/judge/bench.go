@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -105,14 +104,13 @@ func open(ctx context.Context, cfg Config) (_ *Bench, err error) {
 
 // openBrokers starts the brokers, on the default ports where nobody has them.
 func (b *Bench) openBrokers(ctx context.Context) error {
-	addrs := defaultBrokers
-	if b.cfg.FreePorts || slices.ContainsFunc(addrs, taken) {
-		addrs = nil
+	config := cluster.Config{Addrs: defaultBrokers, Log: b.cfg.Log}
+	if b.cfg.FreePorts {
+		config.Addrs = nil
 	}
-	b.defaults = addrs != nil
-	config := cluster.Config{Addrs: addrs, Log: b.cfg.Log}
+	b.defaults = config.Addrs != nil
 	k, err := cluster.Open(ctx, cluster.Embedded, config)
-	if err != nil && addrs != nil { // another program was quicker
+	if err != nil && b.defaults { // another program has one of them
 		config.Addrs, b.defaults = nil, false
 		k, err = cluster.Open(ctx, cluster.Embedded, config)
 	}
@@ -132,16 +130,6 @@ func (b *Bench) openBrokers(ctx context.Context) error {
 	return nil
 }
 
-// taken reports whether a program listens on an address.
-func taken(addr string) bool {
-	l, err := net.Listen("tcp", addr)
-	if err != nil {
-		return true
-	}
-	_ = l.Close()
-	return false
-}
-
 // openRedis starts a Redis, and the proxy that the program sees.
 func (b *Bench) openRedis() (err error) {
 	s, err := redisd.Open(redisd.Config{Addr: "127.0.0.1:0", Log: b.cfg.Log})
@@ -149,11 +137,17 @@ func (b *Bench) openRedis() (err error) {
 		return fmt.Errorf("start the private Redis: %w", err)
 	}
 	b.closing(s.Close)
+	const free = "127.0.0.1:0"
 	addr := defaultRedis
-	if b.cfg.FreePorts || taken(addr) {
-		addr, b.defaults = "127.0.0.1:0", false
+	if b.cfg.FreePorts {
+		addr, b.defaults = free, false
 	}
-	if b.Proxy, err = openProxy(addr, s.Addr()); err != nil {
+	b.Proxy, err = openProxy(addr, s.Addr())
+	if err != nil && addr != free { // another program has the default port
+		b.defaults = false
+		b.Proxy, err = openProxy(free, s.Addr())
+	}
+	if err != nil {
 		return err
 	}
 	b.closing(b.Proxy.Close)
