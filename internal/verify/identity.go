@@ -97,7 +97,7 @@ func (s *identities) compareBucket(ctx context.Context, b *bucket, level int, ta
 		}
 		return rest[h[level]].add(s.file, h, at)
 	})
-	*b = bucket{} // frees its buffer
+	s.file.give(b)
 	for i := 0; i < len(rest) && err == nil; i++ {
 		err = s.compareBucket(ctx, &rest[i], level+1, table)
 	}

@@ -86,6 +86,10 @@ func TestIdentities(t *testing.T) {
 			if err := s.compare(t.Context(), 2); err != nil {
 				t.Fatal(err)
 			}
+			// The buckets of a worker's second level take the blocks that others left.
+			if blocks := len(s.file.free); blocks > fanOut*(1+2) || blocks < min(test.events/fanOut, fanOut) {
+				t.Errorf("%d blocks were in memory", blocks)
+			}
 			for i, l := range s.portions {
 				if l.doubled != want[i] || len(l.copies) != int(min(want[i], maxProblems)) {
 					t.Errorf("partition %d: %d copies, want %d; %d examples", i, l.doubled, want[i], len(l.copies))

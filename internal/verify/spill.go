@@ -29,6 +29,7 @@ type spill struct {
 	f    *os.File
 	name string // to be deleted at the end; empty: it is already
 	end  int64
+	free [][]byte // blocks in memory that no bucket has any more
 }
 
 func newSpill(dir string, block int) *spill {
@@ -93,6 +94,30 @@ func (s *spill) close() error {
 	return err
 }
 
+// take returns a block in memory for a bucket, with room for its head.
+func (s *spill) take() []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n := len(s.free); n > 0 {
+		b := s.free[n-1]
+		s.free = s.free[:n-1]
+		return b
+	}
+	return make([]byte, blockHead, s.block)
+}
+
+// give keeps the block of a bucket, which is empty from now on, for another one: a long log
+// has tens of thousands of buckets.
+func (s *spill) give(b *bucket) {
+	if b.buf == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.free = append(s.free, b.buf[:blockHead])
+	b.buf = nil
+}
+
 // bucket is a list of identities: one block in memory, and the full ones in the
 // file, each of which says where the one before it is.
 type bucket struct {
@@ -118,7 +143,7 @@ func (b *bucket) add(file *spill, h hash, at place) (err error) {
 func (b *bucket) next(file *spill) error {
 	before := int64(noBlock)
 	if b.buf == nil {
-		b.buf = make([]byte, blockHead, file.block)
+		b.buf = file.take()
 	} else {
 		var err error
 		if before, err = file.write(b.buf); err != nil {
