@@ -76,7 +76,7 @@ func (j *jetstream) failover() {
 
 	t.Log("the first server dies")
 	first.stop(t, syscall.SIGKILL)
-	waitFor(t, "the second one's replay", func() bool { return strings.Contains(up.out.tail(1<<20), "upstream sends again what nobody asked for") })
+	waitFor(t, "the second one's replay", func() bool { return strings.Contains(up.out.tail(1<<20), "older than the duplicate filter") })
 	w.grows(500)
 	other.settle(&w)
 	up.stop(t, syscall.SIGINT)

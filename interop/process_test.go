@@ -148,7 +148,7 @@ type weir struct {
 
 func (w *weir) up() *process {
 	w.t.Helper()
-	args := []string{"up", "--data", w.data, "--engine", engine(), "--ports", "0", "--listen", "off",
+	args := []string{"up", "--data", w.data, "--engine", engine(), "--ports", "0", "--listen", "off", "--log-level", "info",
 		"--source", "live", "--wikipedia-url", "http://127.0.0.1:9/none", "--collections", "*"}
 	for url := range strings.SplitSeq(w.url, " ") {
 		args = append(args, "--bluesky-url", url)

@@ -20,8 +20,9 @@ const (
 )
 
 // behind returns the upstream time of an event, in Unix microseconds, where the filter
-// may have forgotten such an event, and otherwise 0. Nothing that was asked for is
-// so old, unless a server's clock is behind: servers send what nobody asked for.
+// may have forgotten such an event, and otherwise 0. What was asked for is so old soon
+// after the first start of all, or where a server's clock is behind. Servers also send what
+// nobody asked for.
 func (s *session) behind(e *event.Event) int64 {
 	at := cmp.Or(e.AtUS, e.TimeUS)
 	if at <= 0 || at >= s.late || e.Route == event.Gap || len(e.ID) == 0 {
@@ -114,7 +115,7 @@ func (s *session) lookBack(ctx context.Context, since int64, ranges []kafka.Rang
 	// more than storing does.
 	f.keep = min(max(f.keep, f.n+max(f.n, s.memory.spare)), f.limit)
 	f.since = since
-	s.cfg.Log.Warn("upstream sends again what nobody asked for: read the topics back", "since", time.UnixMicro(since).UTC(),
+	s.cfg.Log.Info("events came that are older than the duplicate filter: read the topics back", "since", time.UnixMicro(since).UTC(),
 		"records", r.records, "took", time.Since(began).Round(time.Millisecond))
 	return nil
 }
