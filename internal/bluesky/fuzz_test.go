@@ -110,3 +110,27 @@ func FuzzCompressed(f *testing.F) {
 		}
 	})
 }
+
+// TestCompressedFramesThatAnnounceMore: sizes that are only announced take no memory.
+func TestCompressedFramesThatAnnounceMore(t *testing.T) {
+	s, err := New(Config{URLs: []string{"ws://127.0.0.1:1/subscribe"}, Compress: true, Dictionary: dictionary(t, 77)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &conn{zstd: s.zstd, host: &host{addr: "h:1"}}
+	for name, frame := range map[string]string{
+		"2^63 bytes":                  "\x28\xb5\x2f\xfd\xe0\xff\xff\xff\xff\xff\xff\xff\x7f\x01\x00\x00",
+		"4 MiB, and a byte":           "\x28\xb5\x2f\xfd\xa0\x00\x00\x40\x00\x09\x00\x00x",
+		"a skippable frame of 4 GiB":  "\x50\x2a\x4d\x18\xff\xff\xff\xff",
+		"a window of more than a TiB": "\x28\xb5\x2f\xfd\x00\xff\x01\x00\x00",
+	} {
+		before := allocated()
+		got, _, err := received(c, websocket.BinaryMessage, []byte(frame))
+		if took := allocated() - before; took > 6<<20 {
+			t.Errorf("%s: %d bytes were taken", name, took)
+		}
+		if err != nil || len(got) != 1 || got[0].Route != event.Reject || string(got[0].Value) != frame {
+			t.Errorf("%s: %+v, %v", name, got, err)
+		}
+	}
+}

@@ -109,3 +109,33 @@ func FuzzAnswer(f *testing.F) {
 		}
 	})
 }
+
+// TestProgressWithEmptyEntries: entries that are null are as if they were not there.
+func TestProgressWithEmptyEntries(t *testing.T) {
+	for name, station := range map[string]string{
+		"a station that is null":    `"1":null`,
+		"evidence that is null":     `"6":{"evidence":{"c":null}}`,
+		"a group that is null":      `"6":{"evidence":{"c":{"g":null,"h":{"owners":1}}}}`,
+		"a record that was not put": `"8":{"evidence":{"c":{"restarted":true,"groups":{"g":null}}}}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := &progress{memory: []byte(`{"version":1,"stations":{"3":{"done_at":5},` + station + `}}`)}
+			if err := p.change(func(s *saved) { s.station(4).DoneAt = 7 }); err != nil {
+				t.Fatal(err)
+			}
+			kept, err := p.load()
+			if err != nil || kept.station(3).DoneAt != 5 || kept.station(4).DoneAt != 7 || kept.station(1).DoneAt != 0 {
+				t.Errorf("%s, %v", p.memory, err)
+			}
+			c := &Course{cfg: Config{Own: "c"}, progress: p, memory: map[string]any{}}
+			l := &look{station: &groupsStation, c: c, cluster: "c"}
+			if err := observeGroups(t.Context(), l, sample{groups: map[string]groupSample{"g": {owners: 2}}, now: true}); err != nil {
+				t.Error(err)
+			}
+			l.station = &persistenceStation
+			if now, best, err := persistedNow(l); err != nil || best != nil || now.Restarted {
+				t.Errorf("%+v, %+v, %v", now, best, err)
+			}
+		})
+	}
+}

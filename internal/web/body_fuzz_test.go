@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -122,4 +123,26 @@ func FuzzHost(f *testing.F) {
 			t.Errorf("%q with %q: status %d", host, given, w.Code)
 		}
 	})
+}
+
+// TestBodiesThatAreWrong: a body that an operation does not take is status 400, and changes nothing.
+func TestBodiesThatAreWrong(t *testing.T) {
+	srv, cl := newServer(t, nil)
+	for name, body := range map[string]string{
+		"no body at all":               "",
+		"a body that is not JSON":      "{",
+		"a list in place of an object": `[{"name":"new"}]`,
+		"a member of another type":     `{"name":"new","partitions":"one"}`,
+		"a member that is misspelled":  `{"name":"new","partition":1}`,
+		"a number beyond 32 bits":      `{"name":"new","partitions":4294967297}`,
+	} {
+		status, _, answer := request(t, http.MethodPost, srv.URL+"/api/v1/topics", body, nil)
+		if status != http.StatusBadRequest || !strings.Contains(answer, "the request's body is not what is wanted") {
+			t.Errorf("%s: status %d, %s", name, status, answer)
+		}
+	}
+	meta, err := kadm.NewClient(cl).Metadata(t.Context())
+	if err != nil || meta.Topics.Has("new") {
+		t.Errorf("a topic was created: %v, %v", meta.Topics.Names(), err)
+	}
 }

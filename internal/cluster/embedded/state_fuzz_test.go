@@ -137,3 +137,35 @@ func FuzzIntents(f *testing.F) {
 		}
 	})
 }
+
+// TestTheFileBesideAnArchive: a file that is damaged is an error with the way out, and no record is deleted.
+func TestTheFileBesideAnArchive(t *testing.T) {
+	id := strings.Repeat("01", 16)
+	for name, content := range map[string]string{
+		"not JSON":                    `{"topic_id":"` + id + `"`,
+		"no topic ID":                 `{"start":0}`,
+		"a topic ID that is too long": `{"topic_id":"` + id + `00","start":0}`,
+		"a start below 0":             `{"topic_id":"` + id + `","start":-5}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			part := filepath.Join(dir, "t-0")
+			records := filepath.Join(part, "5"+archiveExt)
+			for path, text := range map[string]string{filepath.Join(part, archiveMeta): content, records: "records"} {
+				if err := os.MkdirAll(part, 0o700); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			_, err := openArchive(files{}, dir, 1<<20, slog.New(slog.DiscardHandler), func(truncation) {})
+			if err == nil || !strings.Contains(err.Error(), "t/0") || !strings.Contains(err.Error(), "restore the directory from a copy") {
+				t.Errorf("%v", err)
+			}
+			if kept, err := os.ReadFile(records); err != nil || string(kept) != "records" {
+				t.Errorf("the records are %q, %v", kept, err)
+			}
+		})
+	}
+}
