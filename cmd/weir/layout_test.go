@@ -1,6 +1,7 @@
 package main
 
 import (
+	"math/rand/v2"
 	"strconv"
 	"strings"
 	"testing"
@@ -51,40 +52,51 @@ func plainLayout(format string, m inspect.Message) (line string, ok bool) {
 	return line, true
 }
 
-// FuzzLayout writes messages in layouts of any text, as a plain second writer does. On a terminal, what a
-// message holds steers nothing. Settings of --config come back as they were given.
-func FuzzLayout(f *testing.F) {
-	for _, s := range []string{`%t/%p:%o %k=%v %h %T\n`, `%K %S %% \x1f\0\\`, `%`, `\`, `\x1`, `\xzz`, `%q`, "é%s\xff", `\x+1`} {
-		f.Add(s, []byte("\x1b[31mvalue"))
-	}
-	f.Add("retention.ms=5", []byte(nil))
-	f.Add("a=b=c", []byte("\u202e"))
-	f.Fuzz(func(t *testing.T, format string, value []byte) {
-		m := inspect.Message{Topic: "topic", Partition: 3, Offset: 17, Key: nil, Value: value, Timestamp: time.UnixMilli(1730176462123),
-			Headers: []kgo.RecordHeader{{Key: "n", Value: value}, {Key: "null"}}}
-		if value == nil {
-			m.Headers[0].Value = []byte{}
+// TestLayoutsOfAnyText writes messages in layouts of random pieces, as a plain second writer does. On a terminal,
+// what a message holds steers nothing. Settings of --config come back as they were given. It is no fuzz target,
+// because that would compile all of weir once more.
+func TestLayoutsOfAnyText(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	rnd := rand.New(rand.NewPCG(seed, 7))
+	pieces := []string{"%", `\`, "x", "1f", "t", "p", "o", "k", "v", "s", "K", "S", "T", "h", "n", "0", "=", "é", "\xff", "\x1b[31m", "\u202e", " ", "+1", "q"}
+	some := func() (text string) {
+		for range rnd.IntN(6) {
+			text += pieces[rnd.IntN(len(pieces))]
 		}
+		return text
+	}
+	taken := 0
+	for range 30_000 {
+		format, value := some(), []byte(some())
+		m := inspect.Message{Topic: "topic", Partition: 3, Offset: 17, Value: value, Timestamp: time.UnixMilli(1730176462123),
+			Headers: []kgo.RecordHeader{{Key: "n", Value: value}, {Key: "null"}}}
 		want, ok := plainLayout(format, m)
 		l, err := parseLayout(format, false)
 		if ok != (err == nil) {
 			t.Fatalf("%q: %v", format, err)
 		}
+		if ok {
+			taken++
+		}
 		for range 2 { // the second line takes the memory of the first
 			if err == nil && string(l.line(m)) != want {
-				t.Errorf("%q writes %q, want %q", format, l.line(m), want)
+				t.Fatalf("%q writes %q, want %q", format, l.line(m), want)
 			}
 		}
 		if l, err := parseLayout(`%k|%v|%h`, true); err != nil || strings.ContainsAny(string(l.line(m)), "\x00\x07\x1b\n\r\u202e") {
-			t.Errorf("%q is shown on a terminal as %q, %v", value, l.line(m), err)
+			t.Fatalf("%q is shown on a terminal as %q, %v", value, l.line(m), err)
 		}
 		settings, err := readSettings([]string{format})
 		name, setting, found := strings.Cut(format, "=")
 		if found = found && name != ""; found != (err == nil) || found && (len(settings) != 1 || settings[name] != setting) {
-			t.Errorf("--config %q is %q, %v", format, settings, err)
+			t.Fatalf("--config %q is %q, %v", format, settings, err)
 		}
 		if _, err := readSettings([]string{format, format}); err == nil {
-			t.Errorf("--config %q is taken twice", format)
+			t.Fatalf("--config %q is taken twice", format)
 		}
-	})
+	}
+	if taken < 3000 || taken > 27_000 {
+		t.Errorf("%d of 30,000 layouts were taken", taken)
+	}
 }
