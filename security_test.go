@@ -145,11 +145,12 @@ var bounds = map[string][4][]string{
 	"connections, for strangers": {nil, {"internal/cluster/embedded.maxConns"}, {"internal/redisd.maxClients"}, {"internal/web.maxVisitors"}},
 	"one request": {nil, {"internal/cluster/embedded.maxProduceFrame", "internal/cluster/embedded.maxFrame"}, {"internal/redisd.maxRequest"},
 		{"internal/web.web.go:MaxHeaderBytes", "internal/web.maxBody"}},
-	"all unanswered requests, and 16 KiB each": {{"internal/intake.Free"}, {"internal/cluster/embedded.maxHeld"}, {"internal/redisd.maxHeld"}, {"internal/web.maxBodies"}},
+	"all unanswered requests, and 16 KiB each": {{"internal/intake.Free"}, {"internal/cluster/embedded.maxHeld"}, {"internal/redisd.maxHeld"},
+		{"internal/web.maxBodies"}},
 	"a request that is too slow": {nil, {"internal/intake.Deadline"}, {"internal/intake.Deadline"},
 		{"internal/web.web.go:ReadHeaderTimeout", "internal/web.web.go:ReadTimeout"}},
-	"an answer that is not read": {nil, {"internal/intake.Deadline+internal/cluster/embedded.sendSlack", "internal/cluster/embedded.sendBytes"}, {"internal/redisd.writeTimeout"},
-		{"internal/web.answerTime", "internal/web.writeTimeout"}},
+	"an answer that is not read": {nil, {"internal/intake.Deadline+internal/cluster/embedded.sendSlack", "internal/cluster/embedded.sendBytes"},
+		{"internal/redisd.writeTimeout"}, {"internal/web.answerTime", "internal/web.writeTimeout"}},
 	"a batch that is decompressed": {nil, {"internal/scan.MaxBatch"}, nil, nil},
 	"a script":                     {nil, nil, {"internal/redisd.scriptLimit", "internal/redisd.scriptMemory"}, nil},
 	"what is stored":               {nil, {"internal/cluster/local.DefaultLogSize"}, {"internal/redisd.DefaultMaxMemory"}, nil},
@@ -189,8 +190,9 @@ func TestSecurityBounds(t *testing.T) {
 	}
 	words := strings.Join(strings.Fields(string(text)), " ")
 	for sentence, names := range map[string][]string{
-		`a token of at least ([0-9]+) bytes`:                         {"internal/node.minToken"},
-		`The tests fail beyond ([0-9]+ MiB)\. Run them with .\.ci/r`: {"cmd/weir.maxUnderAttack", "internal/redisd.stall_test.go:Sys", "internal/web.visitors_test.go:Sys", "internal/cluster/embedded.frame_test.go:Sys"},
+		`a token of at least ([0-9]+) bytes`: {"internal/node.minToken"},
+		`The tests fail beyond ([0-9]+ MiB)\. Run them with .\.ci/r`: {
+			"cmd/weir.maxUnderAttack", "internal/redisd.stall_test.go:Sys", "internal/web.visitors_test.go:Sys", "internal/cluster/embedded.frame_test.go:Sys"},
 	} {
 		m := regexp.MustCompile(sentence).FindStringSubmatch(words)
 		if m == nil {
@@ -223,7 +225,8 @@ func TestPermissionsOfFiles(t *testing.T) {
 		t.Fatalf("SECURITY.md names no permissions, %v", err)
 	}
 	directory, file := m[1], m[2]
-	promised := map[string]string{"Mkdir": directory, "MkdirAll": directory, "OpenFile": file, "WriteFile": file, "Chmod": file, "Write": file, "Perm": file}
+	promised := map[string]string{"Mkdir": directory, "MkdirAll": directory,
+		"OpenFile": file, "WriteFile": file, "Chmod": file, "Write": file, "Perm": file}
 	// The directory of a starter program is the learner's, where the learner wants it.
 	theirs := map[string]bool{filepath.Join("cmd", "weir", "exercise.go") + ":0750": true}
 	calls := 0
