@@ -1,6 +1,7 @@
 package docs
 
 import (
+	"errors"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -165,18 +166,19 @@ func TestFuzzTargets(t *testing.T) {
 	for _, m := range regexp.MustCompile("`([a-z/]+)\\.(Fuzz\\w+)`").FindAllStringSubmatch(table, -1) {
 		listed = append(listed, m[1]+"."+m[2])
 	}
-	root := filepath.Join("..", "internal")
-	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || !strings.HasSuffix(path, "_test.go") {
+	for _, root := range []string{filepath.Join("..", "internal"), filepath.Join("..", "cmd")} {
+		err = errors.Join(err, filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+			if err != nil || !strings.HasSuffix(path, "_test.go") {
+				return err
+			}
+			src, err := os.ReadFile(path)
+			pkg, _ := filepath.Rel(root, filepath.Dir(path))
+			for _, m := range regexp.MustCompile(`(?m)^func (Fuzz\w+)\(`).FindAllStringSubmatch(string(src), -1) {
+				exist = append(exist, filepath.ToSlash(pkg)+"."+m[1])
+			}
 			return err
-		}
-		src, err := os.ReadFile(path)
-		pkg, _ := filepath.Rel(root, filepath.Dir(path))
-		for _, m := range regexp.MustCompile(`(?m)^func (Fuzz\w+)\(`).FindAllStringSubmatch(string(src), -1) {
-			exist = append(exist, filepath.ToSlash(pkg)+"."+m[1])
-		}
-		return err
-	})
+		}))
+	}
 	if err != nil || len(exist) < 20 {
 		t.Fatalf("%d targets, %v", len(exist), err)
 	}

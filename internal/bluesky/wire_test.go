@@ -177,7 +177,7 @@ func TestUnexpectedBinary(t *testing.T) {
 }
 
 // dictionary makes a zstd dictionary of posts, as Jetstream has one.
-func dictionary(t *testing.T, id uint32) []byte {
+func dictionary(t testing.TB, id uint32) []byte {
 	t.Helper()
 	var samples [][]byte
 	for i := range 300 {
@@ -191,7 +191,7 @@ func dictionary(t *testing.T, id uint32) []byte {
 	return dict
 }
 
-func compressor(t *testing.T, dict []byte) *zstd.Encoder {
+func compressor(t testing.TB, dict []byte) *zstd.Encoder {
 	t.Helper()
 	z, err := zstd.NewWriter(nil, zstd.WithEncoderDict(dict), zstd.WithEncoderConcurrency(1))
 	if err != nil {

@@ -228,7 +228,7 @@ func (l *look) kept(suffix string, v any) (bool, error) {
 		return false, err
 	}
 	raw, ok := p.station(l.number).Evidence[l.cluster+suffix]
-	return ok && json.Unmarshal(raw, v) == nil, nil
+	return ok && string(raw) != "null" && json.Unmarshal(raw, v) == nil, nil
 }
 
 func (l *look) put(suffix string, v any) error {

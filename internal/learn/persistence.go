@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"strconv"
 	"time"
 
@@ -136,6 +137,8 @@ func persistedOn(l *look) (*persisted, error) {
 	if p.Groups == nil {
 		p.Groups = map[string]*replayTrail{}
 	}
+	maps.DeleteFunc(p.Groups, func(_ string, t *replayTrail) bool { return t == nil }) // of a damaged file
+	p.Restarted = p.Restarted && p.Mark != nil
 	return p, nil
 }
 

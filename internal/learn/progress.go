@@ -87,6 +87,7 @@ func (p *progress) read() (*saved, error) {
 	if err := json.Unmarshal(data, s); err != nil {
 		return nil, fmt.Errorf("read the progress: %s is damaged (%w); start over with: weir learn reset", p.path, err)
 	}
+	maps.DeleteFunc(s.Stations, func(_ int, st *savedStation) bool { return st == nil })
 	if s.Version != savedVersion {
 		return nil, fmt.Errorf("read the progress: %s has version %d, and this weir knows version %d; use the weir that wrote it, "+
 			"or start over with: weir learn reset",

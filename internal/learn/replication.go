@@ -230,7 +230,7 @@ func (t *failoverTrail) follow(ctx context.Context, l *look, topic string, p kad
 		return nil
 	case !t.Shrunk && slices.Contains(p.ISR, t.Was):
 		return nil // the leader moved, and its broker runs: an election, or a shutdown that goes on
-	case !t.Shrunk:
+	case !t.Shrunk || t.Mark == nil:
 		mark, err := l.newestOf(ctx, topic)
 		if err != nil {
 			return err
@@ -294,7 +294,7 @@ func replicationCheck(_ context.Context, l *look) (Check, error) {
 	if t.Written {
 		result.Seen = append(result.Seen, "new records were written to the partition after that")
 	}
-	if t.Back {
+	if t.Back && t.Mark != nil {
 		result.Seen = append(result.Seen, fmt.Sprintf("broker %d is back and in sync, and the record at offset %d is the same as "+
 			"before", t.Was, t.Mark.Offset))
 	}

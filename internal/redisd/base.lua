@@ -3,7 +3,7 @@
 local redis, most_results, most_resumes, longest_source = ...
 local type, select, error, tonumber, tostring, setmetatable = type, select, error, tonumber, tostring, setmetatable
 local sub, find, concat = string.sub, string.find, table.concat
-local create, resume, unbounded_unpack, compile = coroutine.create, coroutine.resume, unpack, loadstring
+local create, resume, unbounded_unpack, compile, plain_tonumber = coroutine.create, coroutine.resume, unpack, loadstring, tonumber
 
 -- reply returns a function that makes a table with one field out of its one argument.
 local function reply(field, change)
@@ -41,6 +41,34 @@ function collectgarbage() return 0 end
 function unpack(list, first, last)
   if (last or #list) - (first or 1) >= most_results then error("too many results to unpack", 2) end
   return unbounded_unpack(list, first, last)
+end
+
+-- gopher-lua reads a text without a point as a whole number of 64 bits: of "1e5", of 30 digits and of a score
+-- "inf" it would make nil, and in a calculation of "010" 8.
+math.huge = 1 / 0 -- gopher-lua's is the largest number
+local words = {inf = math.huge, infinity = math.huge, nan = 0 / 0}
+function tonumber(...)
+  local v, base = ...
+  if type(v) == "string" and (base == nil or base == 10) then
+    local _, _, digits, exponent = find(v, "^%s*([-+]?%d+)([eE]?[-+]?%d*)%s*$")
+    if digits then return plain_tonumber(digits .. "." .. exponent) end
+    local _, _, sign, word = find(v, "^%s*([-+]?)(%a+)%s*$")
+    local n = word and words[string.lower(word)]
+    if n then return sign == "-" and -n or n end
+  end
+  return plain_tonumber(...)
+end
+_G.tonumber = tonumber
+for event, of in pairs({
+  __add = function(a, b) return a + b end, __sub = function(a, b) return a - b end, __mul = function(a, b) return a * b end,
+  __div = function(a, b) return a / b end, __mod = function(a, b) return a % b end, __pow = function(a, b) return a ^ b end,
+  __unm = function(a) return -a end
+}) do
+  getmetatable("")[event] = function(a, b)
+    local x, y = tonumber(a), event == "__unm" and 0 or tonumber(b)
+    if not x or not y then error("attempt to perform arithmetic on a " .. type(x and b or a) .. " value", 2) end
+    return of(x, y)
+  end
 end
 
 -- load takes a text, or a function that returns the pieces of one.

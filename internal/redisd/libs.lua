@@ -24,8 +24,12 @@ local function integer(n, size, big)
   return concat(out)
 end
 
-local function uinteger(s, at, size, big)
+local uinteger
+function uinteger(s, at, size, big)
   if at + size - 1 > #s then error("data string too short", 0) end
+  if size == 8 then -- in two halves, so that it is rounded once
+    return uinteger(s, big and at or at + 4, 4, big) * 4294967296 + uinteger(s, big and at + 4 or at, 4, big)
+  end
   local n = 0
   for i = 0, size - 1 do
     n = n * 256 + byte(s, big and at + i or at + size - 1 - i)
@@ -34,12 +38,11 @@ local function uinteger(s, at, size, big)
 end
 
 local function sinteger(s, at, size, big)
-  local first = byte(s, big and at or at + size - 1)
+  if size > 6 then
+    return sinteger(s, big and at or at + 4, size - 4, big) * 4294967296 + uinteger(s, big and at + size - 4 or at, 4, big)
+  end
   local n = uinteger(s, at, size, big)
-  if first < 128 then return n end
-  if size < 8 then return n - 256 ^ size end
-  local high = uinteger(s, big and at or at + 4, 4, big) - 4294967296
-  return high * 4294967296 + uinteger(s, big and at + 4 or at, 4, big)
+  return byte(s, big and at or at + size - 1) < 128 and n or n - 256 ^ size
 end
 
 -- real writes an IEEE 754 number with so many bits of exponent and fraction.
@@ -142,7 +145,7 @@ library("bit", {
   tohex = function(n, digits)
     digits = digits or 8
     local s = format(digits < 0 and "%08X" or "%08x", tobit(n) % 4294967296)
-    return sub(s, -abs(digits))
+    return digits == 0 and "" or sub(s, -abs(digits))
   end
 })
 
@@ -211,9 +214,10 @@ library("struct", {
   end,
   unpack = function(fmt, s, at)
     local out, n = {}, 0
-    at = at or 1
+    at = floor(at or 1)
     for c, size, big in elements(fmt) do
       local v
+      if at < 1 then error("data string too short", 0) end
       if c == "s" then
         local stop = find(s, "\0", at, true)
         if not stop then error("unfinished string in data", 0) end
@@ -221,9 +225,9 @@ library("struct", {
       else
         if c == "c" and size == 0 then
           if type(out[n]) ~= "number" then error("format `c0' needs a previous size", 0) end
-          size, n = out[n], n - 1
+          size, n = floor(out[n]), n - 1
         end
-        if at + size - 1 > #s then error("data string too short", 0) end
+        if not (size >= 0 and at + size - 1 <= #s) then error("data string too short", 0) end
         if c == "c" then v = sub(s, at, at + size - 1)
         elseif c == "f" then v = unreal(s, at, 8, 23, big)
         elseif c == "d" then v = unreal(s, at, 11, 52, big)

@@ -47,6 +47,8 @@ var scripts = []struct{ script, want string }{
 		`[65000,-5,-128,200,"xy","text",-2.25,0.5,26]`},
 	{`return cjson.encode({struct.unpack('<i8>l<Bc0', struct.pack('<i8>l<Bc0', -2, -3, 3, 'abc'))})`, `[-2,-3,"abc",21]`},
 	{`return cjson.encode({struct.unpack('>I4', 'xx' .. '\0\0\1\0', 3)}) .. struct.size('>ihbdx')`, `[256,7]16`},
+	{`return tostring(pcall(struct.unpack, 'bc0', '\253abc')) .. tostring(pcall(struct.unpack, 'B', 'abc', -2)) .. cjson.encode({struct.unpack('<fc0B', '\0\0\192\63abc')})`, `falsefalse["a",98,7]`},
+	{`return cjson.encode({struct.unpack('<i7>i7', '\254\255\255\255\255\255\255\255\255\255\255\255\255\253')})`, `[-2,-3,15]`},
 	{`return tostring(pcall(struct.unpack, '>I4', 'abc')) .. tostring(pcall(struct.pack, 'q', 1)) .. tostring(pcall(struct.pack, 'I')) .. tostring(pcall(struct.size, 's'))`,
 		`falsefalsefalsefalse`},
 
@@ -100,6 +102,14 @@ return 'a' .. 1 .. two() .. (two()) .. 1.5 .. all('p', 'q') .. ('b' .. 'c') .. #
 return cjson.encode({t .. 'a', 'a' .. t, t .. t, 'x' .. 'y' .. t .. 'z' .. 'w', 1 .. t})`, `["t~a","a~t","t~t","xyt~zw","1~t"]`},
 	{`local s = '' for i = 1, 3 do s = s .. i .. ',' end local t = {k = 'v' .. 1, ['w' .. 2] = 'u'} return s .. t.k .. t.w2 .. ('a' .. 'b'):upper() .. (('a' .. 'b') == 'ab' and 'same' or 'other')`, `1,2,3,v1uABsame`},
 	{`local ok, e = pcall(function() return 'a' .. nil end) return tostring(ok) .. string.match(e, 'attempt to concatenate a nil value')`, `falseattempt to concatenate a nil value`},
+	{`return cjson.encode({tonumber('1e5'), tonumber(' -1E-3 '), tonumber('010'), tonumber('123456789012345678901'), tonumber('0x10'), tonumber('1e5', 16), tonumber('.5'), tonumber(7)})`,
+		`[100000,-0.001,10,1.2345678901235e+20,16,485,0.5,7]`},
+	{`return string.format('%g %g %g ', tonumber('inf'), tonumber('-INF'), math.huge) .. cmsgpack.pack(math.huge) .. struct.pack('>d', -math.huge) .. tostring(tonumber('1-2')) .. tostring(tonumber('1e')) .. tostring(tonumber('')) .. tostring(tonumber('1 2')) .. tostring(tonumber({}))`,
+		"inf -inf inf \xca\x7f\x80\x00\x00\xff\xf0\x00\x00\x00\x00\x00\x00nilnilnilnilnil"},
+	{`return cjson.encode({'010' + 1, '1e2' - 1, 2 * '08', '0x10' / '2', '010' % 7, '010' ^ '2', -'010', cjson.decode('[1e-7,010,12345678901234567890123]')})`,
+		`[11,99,16,8,3,100,-10,[1e-07,10,1.2345678901235e+22]]`},
+	{`return tostring(pcall(function() return 'x' + 1 end)) .. tostring(pcall(function() return 1 - 'x' end)) .. tostring(pcall(function() return -'x' end)) .. tostring(pcall(function() return {} * '1' end))`, `falsefalsefalsefalse`},
+	{`return bit.tohex(-1, 0) .. bit.tohex(255, 1) .. '|' .. cjson.encode({struct.unpack('>L', '\255\255\255\255\255\255\251\255') == 2^64 - 2048})`, `f|[true]`},
 	{`return loadstring('return 7')() .. tostring(loadstring('return +')) .. string.byte('abc', -1) .. select('#', unpack({1, nil, 3}, 1, 3))`, `7nil993`},
 }
 

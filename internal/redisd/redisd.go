@@ -17,7 +17,8 @@
 //   - RDB and AOF files: the snapshot has a format of its own, DUMP and RESTORE
 //     work for strings only;
 //   - in scripts: cjson's settings, struct's alignment (both are errors), negative zero,
-//     and replies in the form of RESP3 (redis.setresp). A script runs for 5 s (30 s
+//     numbers as texts (all digits, not 14; `+Inf`), texts such as `010` as numbers in
+//     arguments, and replies of RESP3 (redis.setresp). A script runs for 5 s (30 s
 //     if it wrote) and holds 256 MB at most, then it is stopped: what it wrote stays;
 //   - eviction: at MaxMemory commands that add data are refused;
 //   - durability of the last second: a kill -9 goes back to the last snapshot, an

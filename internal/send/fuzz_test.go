@@ -3,6 +3,8 @@ package send_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -53,4 +55,64 @@ func FuzzTemplate(f *testing.F) {
 			t.Errorf("%q with doubled braces: %v", text, err)
 		}
 	})
+}
+
+// FuzzLines reads records from lines in any pieces. They are the lines that bytes.Split finds, each whole and
+// with its number, however they are cut.
+func FuzzLines(f *testing.F) {
+	f.Add([]byte("a\r\nb\n\nlast"), uint8(3), uint16(0))
+	f.Add([]byte("\n"), uint8(1), uint16(300))
+	f.Add([]byte("x\r\r\n\r"), uint8(255), uint16(7))
+	f.Add([]byte("skip\na\nskip\nskip\nb"), uint8(2), uint16(1))
+	f.Fuzz(func(t *testing.T, text []byte, piece uint8, repeat uint16) {
+		text = bytes.Repeat(text, 1+int(repeat)%512)
+		var want []string
+		for _, line := range bytes.Split(bytes.TrimSuffix(text, []byte("\n")), []byte("\n")) {
+			want = append(want, string(bytes.TrimSuffix(line, []byte("\r"))))
+		}
+		if len(text) == 0 {
+			want = nil
+		}
+		lines := send.NewLines(&pieces{text, 1 + int(piece)*64}, func(line []byte, r *kgo.Record) (bool, error) {
+			r.Value = line
+			return string(line) == "skip", nil
+		})
+		for at := 0; ; {
+			b, err := lines.Next(t.Context())
+			if err != nil {
+				for ; at < len(want) && want[at] == "skip"; at++ {
+				}
+				if !errors.Is(err, io.EOF) || at != len(want) {
+					t.Errorf("%d of %d lines, then %v", at, len(want), err)
+				}
+				return
+			}
+			for ; at < len(want) && want[at] == "skip"; at++ {
+			}
+			if b.First != int64(at+1) {
+				t.Fatalf("line %d is called %d", at+1, b.First)
+			}
+			for _, r := range b.Records {
+				if at >= len(want) || string(r.Value) != want[at] {
+					t.Fatalf("line %d is %q", at+1, r.Value)
+				}
+				at++
+			}
+		}
+	})
+}
+
+// pieces is a reader of a text in pieces.
+type pieces struct {
+	text []byte
+	size int
+}
+
+func (p *pieces) Read(to []byte) (int, error) {
+	if len(p.text) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(to, p.text[:min(p.size, len(p.text))])
+	p.text = p.text[n:]
+	return n, nil
 }

@@ -81,8 +81,8 @@ func (a *archive) openPartition(p partition) (*archived, error) {
 	if err := json.Unmarshal(raw, &meta); err != nil {
 		return nil, fmt.Errorf("%s is damaged (%w); restore the directory from a copy, or delete %s, with which the older records are lost", archiveMeta, err, dir)
 	}
-	if n, err := hex.Decode(part.id[:], []byte(meta.TopicID)); err != nil || n != len(part.id) {
-		return nil, fmt.Errorf("%s has no topic ID; restore the directory from a copy, or delete %s, with which the older records are lost", archiveMeta, dir)
+	if id, err := hex.DecodeString(meta.TopicID); err != nil || len(id) != copy(part.id[:], id) || len(id) < len(part.id) || meta.Start < 0 {
+		return nil, fmt.Errorf("%s has no topic ID or start; restore the directory from a copy, or delete %s, with which the older records are lost", archiveMeta, dir)
 	}
 	part.start = meta.Start
 	entries, err := os.ReadDir(dir)
