@@ -68,25 +68,30 @@ func (c *coverage) judge(t *testing.T, k *kind, n int) {
 // enough is the number of seeds from which on the coverage has to be complete.
 const enough = 1000
 
-// seeds returns the first seed and how many follow: WEIR_TEST_SEED=N replays one, and
-// WEIR_TEST_SEEDS=N runs so many.
+// seeds returns the first seed and how many follow: WEIR_TEST_SEED=N is the first one, and the only
+// one unless WEIR_TEST_SEEDS says how many.
 func seeds(t *testing.T, usual int) (base uint64, n int) {
 	t.Helper()
 	base, n = rand.Uint64()>>1, usual
 	if testing.Short() {
 		n = usual / 5
 	}
-	for name, set := range map[string]func(uint64){
-		"WEIR_TEST_SEEDS": func(v uint64) { n = int(v) },
-		"WEIR_TEST_SEED":  func(v uint64) { base, n = v, 1 },
-	} {
-		if text := os.Getenv(name); text != "" && (name == "WEIR_TEST_SEED" || os.Getenv("WEIR_TEST_SEED") == "") {
-			v, err := strconv.ParseUint(text, 10, 64)
-			if err != nil {
-				t.Fatalf("%s: %v", name, err)
-			}
-			set(v)
+	number := func(name string) (v uint64, ok bool) {
+		text := os.Getenv(name)
+		if text == "" {
+			return 0, false
 		}
+		v, err := strconv.ParseUint(text, 10, 64)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		return v, true
+	}
+	if v, ok := number("WEIR_TEST_SEED"); ok {
+		base, n = v, 1
+	}
+	if v, ok := number("WEIR_TEST_SEEDS"); ok {
+		n = int(v)
 	}
 	t.Logf("base seed %d, %d seeds", base, n)
 	return base, n
