@@ -79,6 +79,7 @@ type stage struct {
 	src     sourceNames
 	rate    float64
 	pace    time.Duration
+	gather  time.Duration // how long brokers wait for more before they answer a counter; 0 for not
 	phases  []*phase
 	up      *upstream
 	obs     *observer
@@ -184,8 +185,12 @@ func (s *stage) open() {
 	s.src = sourcesByName[names[s.rnd.IntN(len(names))]]
 	s.rate = []float64{10, 20, 50, 150}[s.rnd.IntN(4)]
 	s.pace = []time.Duration{20 * time.Millisecond, 100 * time.Millisecond, 500 * time.Millisecond}[s.rnd.IntN(3)]
+	if s.kind.counts && s.rate/float64(time.Second/s.pace) < 4 && s.rate >= 50 && s.rnd.IntN(4) > 0 {
+		s.gather = 250 * time.Millisecond // otherwise there are more batches to count than anything else to do
+	}
 	plan := s.draw()
-	s.note("seed %d: %s at %v events/s, a transaction every %v at most, upstream: %v", s.seed, s.src.name, s.rate, s.pace, plan)
+	s.note("seed %d: %s at %v events/s, a transaction every %v at most, counted every %v, upstream: %v",
+		s.seed, s.src.name, s.rate, s.pace, max(s.pace, s.gather), plan)
 
 	var err error
 	s.cluster, err = kfake.NewCluster(kfake.Ports(9001, 9002, 9003), kfake.ListenFn(s.net.Listen))
