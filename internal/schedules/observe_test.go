@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/weir-project/weir/internal/event"
 	"github.com/weir-project/weir/internal/kafka"
@@ -35,6 +36,14 @@ type observer struct {
 	rewound int              // the stage's, when counted was last looked at
 	counted map[place]int64
 	sums    map[place]*sum
+	hashes  map[place]counts
+	history []seen // one a look
+}
+
+// seen is what was counted at a look.
+type seen struct {
+	at     time.Time
+	counts map[string]int64
 }
 
 // found is one stored event.
@@ -63,9 +72,9 @@ type cursorRecord struct {
 func (o *observer) look() {
 	o.samples++
 	s := o.s
-	var hashes map[place]counts
 	if s.redis != nil {
-		hashes = s.redis.counts(s)
+		o.hashes = s.redis.counts(s)
+		o.remember()
 	}
 	if o.kafka.leaders == nil {
 		s.check(o.kafka.metadata(kafka.TopicCursors, kafka.TopicDeadLetters, s.src.data, s.src.account))
@@ -97,9 +106,25 @@ func (o *observer) look() {
 		o.judged[at] = len(log.committed)
 	}
 	o.compare(&cursor)
-	for at, c := range hashes {
+	for at, c := range o.hashes {
 		o.recount(at, c)
 	}
+}
+
+// remember keeps the counts of the topic of the events.
+func (o *observer) remember() {
+	all := seen{time.Now(), map[string]int64{}}
+	for at, c := range o.hashes {
+		if at.topic == o.s.src.data {
+			addTo(all.counts, c.kinds)
+		}
+	}
+	o.history = append(o.history, all)
+}
+
+// covers reports whether the observer reads all partitions of a topic.
+func (o *observer) covers(topic string) bool {
+	return topic == o.s.src.data || topic == o.s.src.account
 }
 
 // offered learns the events that the World has offered by now.

@@ -22,8 +22,9 @@ type rawKafka struct {
 	logs  map[place]*logOf
 	order []place
 
-	leaders map[place]string
-	serial  int32
+	leaders     map[place]string
+	coordinator string // of the group
+	serial      int32
 }
 
 // place is a partition.
@@ -163,6 +164,40 @@ func (k *rawKafka) fetch(at place, from int64, isolation int8) (*kmsg.FetchRespo
 }
 
 const notLeader = 6
+
+// offsets asks for the offsets that a group has committed; nil where it has none.
+func (k *rawKafka) offsets(group string, brokers []string) (map[place]int64, error) {
+	req := kmsg.NewPtrOffsetFetchRequest()
+	req.Group = group
+	for n := range brokers {
+		if k.coordinator == "" || n > 0 {
+			k.coordinator = brokers[n]
+		}
+		resp, err := k.ask(k.coordinator, req, 5)
+		if err != nil {
+			return nil, err
+		}
+		r := resp.(*kmsg.OffsetFetchResponse)
+		if r.ErrorCode == notCoordinator {
+			continue
+		}
+		var out map[place]int64
+		for _, t := range r.Topics {
+			for _, p := range t.Partitions {
+				if p.Offset >= 0 {
+					if out == nil {
+						out = map[place]int64{}
+					}
+					out[place{t.Topic, p.Partition}] = p.Offset
+				}
+			}
+		}
+		return out, nil
+	}
+	return nil, fmt.Errorf("no broker coordinates %s", group)
+}
+
+const notCoordinator = 16
 
 // read takes over what a partition has beyond what was read. It reports what cannot be: ends that went back.
 func (k *rawKafka) read(at place) error {

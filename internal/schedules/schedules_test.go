@@ -21,10 +21,13 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // coverage counts what schedules have reached.
-type coverage struct{ points, faults, pairs map[string]int }
+type coverage struct {
+	points, faults, pairs map[string]int
+	answered, refused     int // by the page
+}
 
 func newCoverage() *coverage {
-	return &coverage{map[string]int{}, map[string]int{}, map[string]int{}}
+	return &coverage{points: map[string]int{}, faults: map[string]int{}, pairs: map[string]int{}}
 }
 
 // unreachable are pairs that cannot happen, with the reason.
@@ -62,6 +65,12 @@ func (c *coverage) judge(t *testing.T, k *kind, n int) {
 			}
 		}
 		t.Logf("%s: %d of %d reached, the rarest %d times: %s", x.what, len(x.got), len(x.want), least, rarest)
+	}
+	if k.counts {
+		t.Logf("the page answered %d times, and with %d errors", c.answered, c.refused)
+		if n >= enough && c.refused == 0 {
+			t.Error("no fault has reached the page")
+		}
 	}
 }
 

@@ -84,11 +84,14 @@ type stage struct {
 	up      *upstream
 	obs     *observer
 	redis   *redisProcess
+	page    *page
 
 	ingesters, members []*process
 	latest             atomic.Pointer[process] // ingester that was started
 	over               bool
 	rewinds            int // of Redis
+	rewoundAt          time.Time
+	shakenAt           atomic.Int64 // when a fault last reached the page
 	heal, deaths       []func()
 	wait               sync.WaitGroup
 
@@ -186,7 +189,7 @@ func (s *stage) open() {
 	s.rate = []float64{10, 20, 50, 150}[s.rnd.IntN(4)]
 	s.pace = []time.Duration{20 * time.Millisecond, 100 * time.Millisecond, 500 * time.Millisecond}[s.rnd.IntN(3)]
 	if s.kind.counts && s.rate/float64(time.Second/s.pace) < 4 && s.rate >= 50 && s.rnd.IntN(4) > 0 {
-		s.gather = 250 * time.Millisecond // otherwise there are more batches to count than anything else to do
+		s.gather = 300 * time.Millisecond // otherwise there are more batches to count than anything else to do
 	}
 	plan := s.draw()
 	s.note("seed %d: %s at %v events/s, a transaction every %v at most, counted every %v, upstream: %v",
@@ -219,6 +222,7 @@ func (s *stage) open() {
 		for range 1 + s.rnd.IntN(2) {
 			s.count(s.src.data)
 		}
+		s.openPage()
 	}
 	s.supervise()
 }
@@ -346,6 +350,7 @@ func (s *stage) play() {
 			if at%time.Second == 0 {
 				s.obs.look()
 				s.note("look %d, of %d events that were offered", s.obs.samples, s.up.tip())
+				s.askPage()
 			}
 		}
 	}
@@ -360,6 +365,17 @@ func (s *stage) play() {
 	s.settle()
 	s.cover()
 	s.conclude()
+}
+
+// askPage lets the page answer at some looks.
+func (s *stage) askPage() {
+	if s.page == nil {
+		return
+	}
+	s.page.compare()
+	if s.obs.samples%pageEvery == 0 {
+		s.page.begin(false)
+	}
 }
 
 // until sleeps until a time after the beginning.
@@ -399,6 +415,7 @@ func (s *stage) settle() {
 	for begin := time.Now(); ; time.Sleep(time.Second) {
 		s.supervise()
 		s.obs.look()
+		s.askPage()
 		// One that was taken over learns of it with its next commit, so with its next events.
 		if s.obs.settled() && len(s.working()) == 1 {
 			break
@@ -417,6 +434,9 @@ func (s *stage) settle() {
 	s.obs.look()
 	if n := len(s.working()); n != 1 {
 		s.errorf("%d ingesters are at work at the end, want 1", n)
+	}
+	if s.page != nil {
+		s.page.conclude()
 	}
 }
 
@@ -448,6 +468,9 @@ func (s *stage) close() {
 		<-p.done
 	}
 	s.wait.Wait()
+	if s.page != nil {
+		s.page.close()
+	}
 	if s.obs != nil {
 		s.obs.kafka.close()
 	}
