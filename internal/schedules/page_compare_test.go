@@ -282,13 +282,13 @@ func (p *page) compareGap(at place, x messageSaid) {
 // compareNewest compares the page of the newest messages: as many as were asked for, or all that there are.
 func (p *page) compareNewest(m *messagesSaid, before *bounds) {
 	p.compareMessages(m)
-	there := 0
-	for at, n := range before.records {
+	there := int64(0)
+	for at, stable := range before.stables {
 		if at.topic == p.s.src.data {
-			there += n
+			there += p.s.obs.visible(at, 0, stable)
 		}
 	}
-	if n := len(m.Messages); n > pageMessages || n < min(there, pageMessages) && len(m.Unread) == 0 {
+	if n := int64(len(m.Messages)); n > pageMessages || n < min(there, pageMessages) && len(m.Unread) == 0 {
 		p.s.errorf("the page shows the newest %d messages of %d", n, there)
 	}
 }

@@ -188,8 +188,8 @@ func (s *stage) open() {
 	s.src = sourcesByName[names[s.rnd.IntN(len(names))]]
 	s.rate = []float64{10, 20, 50, 150}[s.rnd.IntN(4)]
 	s.pace = []time.Duration{20 * time.Millisecond, 100 * time.Millisecond, 500 * time.Millisecond}[s.rnd.IntN(3)]
-	if s.kind.counts && s.rate/float64(time.Second/s.pace) < 4 && s.rate >= 50 && s.rnd.IntN(4) > 0 {
-		s.gather = 300 * time.Millisecond // otherwise there are more batches to count than anything else to do
+	if s.kind.counts && s.pace < 300*time.Millisecond && s.rnd.IntN(4) > 0 {
+		s.gather = 300 * time.Millisecond // otherwise most of the work were single events that are counted
 	}
 	plan := s.draw()
 	s.note("seed %d: %s at %v events/s, a transaction every %v at most, counted every %v, upstream: %v",
