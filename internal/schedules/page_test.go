@@ -52,6 +52,8 @@ type page struct {
 // question is what is asked at one instant, and what was answered.
 type question struct {
 	before  bounds
+	at      time.Time
+	shaken  bool // a fault could show when it was asked
 	errors  map[string]string
 	topic   *topicSaid
 	account *topicSaid // at the end
@@ -157,7 +159,7 @@ func (p *page) begin(all bool) {
 		return
 	}
 	s := p.s
-	q := &question{before: s.obs.bounds(), errors: map[string]string{}}
+	q := &question{before: s.obs.bounds(), at: time.Now(), shaken: s.isShaken(), errors: map[string]string{}}
 	p.question, p.asking = q, make(chan struct{})
 	go func() {
 		defer close(p.asking)
@@ -197,6 +199,9 @@ func (p *page) compare() {
 	}
 	s, q := p.s, p.question
 	p.asking = nil
+	if took := time.Since(q.at); took > 2*time.Second && !q.shaken && !s.isShaken() {
+		s.errorf("the page took up to %v to answer while nothing is wrong", took)
+	}
 	s.obs.look()
 	s.obs.samples-- // not one of its own
 	after := s.obs.bounds()
