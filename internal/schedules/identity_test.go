@@ -162,17 +162,19 @@ func (r *reading) string() string {
 // TestIdentity compares the reader with that of the standard library.
 func TestIdentity(t *testing.T) {
 	for value, want := range map[string]string{
-		`{"did":"d","kind":"commit","commit":{"rev":"5","operation":"create","collection":"c","record":{"rkey":"x","a":[1,{"b":"\\\""}]},"rkey":"k"}}`: "d/c/k/create/5",
-		`{"did":"d","kind":"account","account":{"active":true,"seq":77,"status":"s"}}`:                                                                 "d/account/77",
-		`{"did":"d","kind":"identity","identity":{"did":"d","seq":7}}`:                                                                                 "d/identity/7",
-		`{"meta":{"uri":"u","id":"i"},"id":null,"n":-1.5e3,"list":[],"empty":{}}`:                                                                      "i",
-		`{"meta":{"uri":"u","id":"\u0069"}}`:                                                                                                           "i",
+		`{"did":"d","kind":"commit","commit":{"rev":"5","operation":"create","collection":"c",` +
+			`"record":{"rkey":"x","a":[1,{"b":"\\\""}]},"rkey":"k"}}`: "d/c/k/create/5",
+		`{"did":"d","kind":"account","account":{"active":true,"seq":77,"status":"s"}}`: "d/account/77",
+		`{"did":"d","kind":"identity","identity":{"did":"d","seq":7}}`:                 "d/identity/7",
+		`{"meta":{"uri":"u","id":"i"},"id":null,"n":-1.5e3,"list":[],"empty":{}}`:      "i",
+		`{"meta":{"uri":"u","id":"\u0069"}}`:                                           "i",
 	} {
 		if got := identity(value); got != want {
 			t.Errorf("%s is %q, want %q", value, got, want)
 		}
 		for n := range len(value) {
-			for _, broken := range []string{value[:n], value[:n] + value[n+1:], value[:n] + "," + value[n:], value[:n] + "\x01" + value[n:], value[:n] + "\\" + value[n:]} {
+			begin, end := value[:n], value[n:]
+			for _, broken := range []string{begin, begin + end[1:], begin + "," + end, begin + "\x01" + end, begin + "\\" + end} {
 				if !json.Valid([]byte(broken)) && identity(broken) != "" {
 					t.Errorf("%q is not JSON, and is %q", broken, identity(broken))
 				}

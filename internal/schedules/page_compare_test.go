@@ -91,24 +91,16 @@ type (
 // bounds is what the raw observers saw at one look.
 type bounds struct {
 	ends, stables map[place]int64
-	records       map[place]int    // committed ones
-	groups        map[place]int64  // committed offsets; nil where the group has none
-	counts        map[string]int64 // of the topic of the events
+	records       map[place]int   // committed ones
+	groups        map[place]int64 // committed offsets; nil where the group has none
 	members       int
 }
 
 func (o *observer) bounds() bounds {
 	s := o.s
-	b := bounds{ends: map[place]int64{}, stables: map[place]int64{}, records: map[place]int{}, counts: map[string]int64{}, members: len(s.counting(s.src.data))}
+	b := bounds{ends: map[place]int64{}, stables: map[place]int64{}, records: map[place]int{}, members: len(s.counting(s.src.data))}
 	for at, log := range o.kafka.logs {
 		b.ends[at], b.stables[at], b.records[at] = log.end, log.stable, len(log.committed)
-	}
-	for at, c := range o.hashes {
-		if at.topic == s.src.data {
-			for kind, n := range c.kinds {
-				b.counts[kind] += n
-			}
-		}
 	}
 	var err error
 	b.groups, err = o.kafka.offsets(group(s.src.data), s.brokers)
@@ -116,8 +108,8 @@ func (o *observer) bounds() bounds {
 	return b
 }
 
-// within reports whether a figure lies between two others.
-func within64(v, a, b int64) bool { return min(a, b) <= v && v <= max(a, b) }
+// between reports whether a figure lies between two others.
+func between(v, a, b int64) bool { return min(a, b) <= v && v <= max(a, b) }
 
 func (p *page) compareTopic(t *topicSaid, before, after *bounds) {
 	s := p.s
@@ -132,7 +124,8 @@ func (p *page) compareTopic(t *topicSaid, before, after *bounds) {
 			}
 			continue
 		}
-		if part.Low != 0 || !within64(part.High, before.ends[at], after.ends[at]) || !within64(part.Stable, before.stables[at], after.stables[at]) && part.Stable >= 0 {
+		if part.Low != 0 || !between(part.High, before.ends[at], after.ends[at]) ||
+			part.Stable >= 0 && !between(part.Stable, before.stables[at], after.stables[at]) {
 			s.errorf("the page says of %v: %+v, and its end was %d and is %d, its last stable offset %d and %d",
 				at, part, before.ends[at], after.ends[at], before.stables[at], after.stables[at])
 		}
@@ -142,7 +135,8 @@ func (p *page) compareTopic(t *topicSaid, before, after *bounds) {
 		messages += part.High - part.Low
 	}
 	if whole && (t.Messages != messages || t.Partitions != len(t.Parts)) {
-		s.errorf("the page says that %s has %d messages in %d partitions, and lists %d in %d", t.Name, t.Messages, t.Partitions, messages, len(t.Parts))
+		s.errorf("the page says that %s has %d messages in %d partitions, and lists %d in %d",
+			t.Name, t.Messages, t.Partitions, messages, len(t.Parts))
 	}
 	if !whole && !s.isShaken() {
 		s.errorf("the page says of %s: %s", t.Name, t.Error)
@@ -177,10 +171,10 @@ func (p *page) compareGroup(g *groupSaid, before, after *bounds) {
 		switch {
 		case part.Committed < 0 && wasThere && isThere, part.Committed >= 0 && !isThere, at.topic != s.src.data:
 			s.errorf("the page says of the group in %v: %+v, and it had committed %d (%v), and has %d (%v)", at, part, was, wasThere, is, isThere)
-		case part.Committed >= 0 && wasThere && !within64(part.Committed, was, is):
+		case part.Committed >= 0 && wasThere && !between(part.Committed, was, is):
 			s.errorf("the page says that the group has committed %d in %v, and it was %d and is %d", part.Committed, at, was, is)
 		}
-		if part.Low != 0 || !within64(part.End, before.ends[at], after.ends[at]) {
+		if part.Low != 0 || !between(part.End, before.ends[at], after.ends[at]) {
 			s.errorf("the page says of the group in %v: %+v, and the end was %d and is %d", at, part, before.ends[at], after.ends[at])
 		}
 		from := max(part.Committed, 0)
@@ -258,8 +252,12 @@ func (p *page) compareMessages(m *messagesSaid) {
 			if x.Gap != nil {
 				p.compareGap(at, x)
 			}
-			if i > 0 && (x.Offset == list[i-1].Offset || x.Offset > list[i-1].Offset+1 && (x.Gap == nil || x.Gap.First != list[i-1].Offset+1)) {
-				s.errorf("the page shows %v@%d after %d, with the gap %+v", at, x.Offset, list[i-1].Offset, x.Gap)
+			if i == 0 {
+				continue
+			}
+			next := list[i-1].Offset + 1
+			if x.Offset < next || x.Offset > next && (x.Gap == nil || x.Gap.First != next) {
+				s.errorf("the page shows %v@%d after %d, with the gap %+v", at, x.Offset, next-1, x.Gap)
 			}
 		}
 	}
@@ -275,7 +273,8 @@ func (p *page) compareGap(at place, x messageSaid) {
 	}
 	if n := p.s.obs.visible(at, g.First, x.Offset); g.Last != x.Offset-1 || g.First > g.Last || n > 0 ||
 		g.Missing != 0 || g.Aborted != aborted || g.Markers != g.Last-g.First+1-aborted {
-		p.s.errorf("the page says of the offsets before %v@%d: %+v, and there are %d messages and %d aborted records", at, x.Offset, g, n, aborted)
+		p.s.errorf("the page says of the offsets before %v@%d: %+v, and there are %d messages and %d aborted records",
+			at, x.Offset, g, n, aborted)
 	}
 }
 

@@ -367,17 +367,6 @@ func (s *stage) play() {
 	s.conclude()
 }
 
-// askPage lets the page answer at some looks.
-func (s *stage) askPage() {
-	if s.page == nil {
-		return
-	}
-	s.page.compare()
-	if s.obs.samples%pageEvery == 0 {
-		s.page.begin(false)
-	}
-}
-
 // until sleeps until a time after the beginning.
 func (s *stage) until(at time.Duration) { time.Sleep(time.Until(s.begun.Add(at))) }
 
