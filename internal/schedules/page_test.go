@@ -218,8 +218,10 @@ func (p *page) compare() {
 	s.obs.samples-- // not one of its own
 	after := s.obs.bounds()
 	for path, why := range q.errors {
-		p.refused++
-		if !s.isShaken() && (q.before.groups != nil || path != "/groups/"+group(s.src.data)) {
+		switch noGroup := q.before.groups == nil && path == "/groups/"+group(s.src.data); {
+		case s.isShaken():
+			p.refused++
+		case !noGroup:
 			s.errorf("the page answers %s with an error while nothing is wrong: %s", path, why)
 		}
 	}
