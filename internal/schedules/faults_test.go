@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -97,19 +98,20 @@ var countFaults = []fault{
 	{name: "redis restarted", inject: func(s *stage, _ *phase) func() bool {
 		s.redis.close(s)
 		s.startRedis()
+		s.shake()
 		return yes
 	}},
 	{name: "redis rewound", inject: func(s *stage, _ *phase) func() bool {
 		s.redis.close(s)
 		s.redis.putBack(s)
-		s.rewinds++
+		s.rewound()
 		s.startRedis()
 		return yes
 	}},
 	{name: "redis flushed", inject: func(s *stage, _ *phase) func() bool {
 		_, err := s.redis.raw.do("FLUSHALL")
 		s.check(err)
-		s.rewinds++
+		s.rewound()
 		return yes
 	}},
 	{name: "reads refused", inject: func(s *stage, ph *phase) func() bool {
@@ -143,7 +145,17 @@ const observerMaxBytes = 64 << 20
 
 func ofCounter(req kmsg.Request) bool {
 	f, ok := req.(*kmsg.FetchRequest)
-	return ok && f.MaxBytes != observerMaxBytes
+	return ok && f.MaxBytes != observerMaxBytes && f.MaxWaitMillis != scanWait
+}
+
+// scanWait marks the requests of those that read a part of a log, and are members of no group.
+const scanWait = 250
+
+// rewound notes that Redis has lost counts.
+func (s *stage) rewound() {
+	s.rewinds++
+	s.rewoundAt = time.Now()
+	s.shake()
 }
 
 func ofIngester(req kmsg.Request) bool {
@@ -188,9 +200,13 @@ func trapCounter(loss loss) func(*stage, *phase) func() bool {
 
 // away cuts processes off from a server, for a while.
 func (s *stage) away(all []*process, of func(*process) *link, d time.Duration) func() bool {
+	if s.page != nil && len(all) > 0 {
+		all = append(slices.Clone(all), s.page.process)
+	}
 	for _, p := range all {
 		of(p).set(true)
 	}
+	s.shake()
 	s.wait.Go(func() {
 		time.Sleep(d)
 		for _, p := range all {
@@ -198,12 +214,14 @@ func (s *stage) away(all []*process, of func(*process) *link, d time.Duration) f
 				of(p).set(false)
 			}
 		}
+		s.shake()
 	})
 	return func() bool { return len(all) > 0 }
 }
 
 // moveLeaders gives every partition of the events another leader.
 func (s *stage) moveLeaders() func() bool {
+	s.shake()
 	for _, topic := range []string{s.src.data, s.src.account, kafka.TopicCursors} {
 		if topic == "" {
 			continue

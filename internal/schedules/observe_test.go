@@ -5,33 +5,12 @@ import (
 	"maps"
 	"slices"
 	"strconv"
-	"strings"
+	"time"
 
 	"github.com/weir-project/weir/internal/event"
 	"github.com/weir-project/weir/internal/kafka"
 	"github.com/weir-project/weir/internal/simulate"
 )
-
-// identity reads who an event is out of a stored value, with encoding/json alone: as the World has it.
-func identity(value string) string {
-	var m struct {
-		DID, Kind string
-		Commit    struct{ Collection, RKey, Operation, Rev string }
-		Account   struct{ Seq int64 }
-		Identity  struct{ Seq int64 }
-		Meta      struct{ ID string }
-	}
-	if json.Unmarshal([]byte(value), &m) != nil {
-		return ""
-	}
-	switch {
-	case m.Meta.ID != "":
-		return m.Meta.ID
-	case m.Kind == "commit":
-		return strings.Join([]string{m.DID, m.Commit.Collection, m.Commit.RKey, m.Commit.Operation, m.Commit.Rev}, "/")
-	}
-	return m.DID + "/" + m.Kind + "/" + strconv.FormatInt(max(m.Account.Seq, m.Identity.Seq), 10)
-}
 
 // observer compares what is stored with the World. It remembers what it saw, so that what was
 // stored once may not change, vanish or go back.
@@ -56,6 +35,15 @@ type observer struct {
 	letters map[string]int64 // dead letters by reason
 	rewound int              // the stage's, when counted was last looked at
 	counted map[place]int64
+	sums    map[place]*sum
+	hashes  map[place]counts
+	history []seen // one a look
+}
+
+// seen is what was counted at a look.
+type seen struct {
+	at     time.Time
+	counts map[string]int64
 }
 
 // found is one stored event.
@@ -69,7 +57,7 @@ func newObserver(s *stage) *observer {
 	return &observer{s: s, kafka: newRawKafka(s.net.DialContext, s.brokers[0]), byID: map[string]int64{},
 		judged: map[place]int{}, bySeq: map[string]map[int64]found{}, last: map[string]int64{}, at: map[string]int32{},
 		walked: map[string]int64{}, after: map[string]int64{}, kinds: map[string]map[string]int64{},
-		seqs: map[string]int64{}, letters: map[string]int64{}, counted: map[place]int64{}}
+		seqs: map[string]int64{}, letters: map[string]int64{}, counted: map[place]int64{}, sums: map[place]*sum{}}
 }
 
 // cursorRecord is what the observer reads of a cursor.
@@ -84,9 +72,9 @@ type cursorRecord struct {
 func (o *observer) look() {
 	o.samples++
 	s := o.s
-	var hashes map[place]counts
 	if s.redis != nil {
-		hashes = s.redis.counts(s)
+		o.hashes = s.redis.counts(s)
+		o.remember()
 	}
 	if o.kafka.leaders == nil {
 		s.check(o.kafka.metadata(kafka.TopicCursors, kafka.TopicDeadLetters, s.src.data, s.src.account))
@@ -118,9 +106,25 @@ func (o *observer) look() {
 		o.judged[at] = len(log.committed)
 	}
 	o.compare(&cursor)
-	for at, c := range hashes {
+	for at, c := range o.hashes {
 		o.recount(at, c)
 	}
+}
+
+// remember keeps the counts of the topic of the events.
+func (o *observer) remember() {
+	all := seen{time.Now(), map[string]int64{}}
+	for at, c := range o.hashes {
+		if at.topic == o.s.src.data {
+			addTo(all.counts, c.kinds)
+		}
+	}
+	o.history = append(o.history, all)
+}
+
+// covers reports whether the observer reads all partitions of a topic.
+func (o *observer) covers(topic string) bool {
+	return topic == o.s.src.data || topic == o.s.src.account
 }
 
 // offered learns the events that the World has offered by now.
@@ -250,15 +254,31 @@ func (o *observer) recount(at place, c counts) {
 	if c.next > log.stable {
 		s.errorf("%v: counted up to %d, and only offsets below %d are final", at, c.next, log.stable)
 	}
-	want := map[string]int64{}
-	for _, r := range log.committed {
-		if r.offset < c.next {
-			want[r.kind]++
-		}
-	}
-	if !maps.Equal(want, c.kinds) {
+	if want := o.below(at, c.next); !maps.Equal(want, c.kinds) {
 		s.errorf("%v: below offset %d there are %v, and counted are %v", at, c.next, want, c.kinds)
 	}
+}
+
+// sum is how many records of each kind the first committed ones of a partition are.
+type sum struct {
+	records int
+	offset  int64 // below it they are
+	kinds   map[string]int64
+}
+
+// below counts the committed records of a partition below an offset. It goes on from the last time.
+func (o *observer) below(at place, offset int64) map[string]int64 {
+	w := o.sums[at]
+	if w == nil || w.offset > offset {
+		w = &sum{kinds: map[string]int64{}}
+		o.sums[at] = w
+	}
+	log := o.kafka.logs[at]
+	for ; w.records < len(log.committed) && log.committed[w.records].offset < offset; w.records++ {
+		w.kinds[log.committed[w.records].kind]++
+	}
+	w.offset = offset
+	return w.kinds
 }
 
 // settled reports whether everything that the World has is stored and counted.

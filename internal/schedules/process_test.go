@@ -207,7 +207,11 @@ func (s *stage) count(topic string) *process {
 			}
 		}
 		defer store.Close()
-		c, err := count.New(count.Config{Kafka: s.config(p), Store: store, Topic: topic, Group: group(topic),
+		cfg := s.config(p)
+		if s.gather > 0 {
+			cfg.Opts = append(cfg.Opts, kgo.FetchMinBytes(1<<20), kgo.FetchMaxWait(s.gather))
+		}
+		c, err := count.New(count.Config{Kafka: cfg, Store: store, Topic: topic, Group: group(topic),
 			Classify: s.src.classify, Log: s.log})
 		if err == nil {
 			p.counter.Store(c)

@@ -22,8 +22,9 @@ type rawKafka struct {
 	logs  map[place]*logOf
 	order []place
 
-	leaders map[place]string
-	serial  int32
+	leaders     map[place]string
+	coordinator string // of the group
+	serial      int32
 }
 
 // place is a partition.
@@ -164,6 +165,40 @@ func (k *rawKafka) fetch(at place, from int64, isolation int8) (*kmsg.FetchRespo
 
 const notLeader = 6
 
+// offsets asks for the offsets that a group has committed; nil where it has none.
+func (k *rawKafka) offsets(group string, brokers []string) (map[place]int64, error) {
+	req := kmsg.NewPtrOffsetFetchRequest()
+	req.Group = group
+	for n := range brokers {
+		if k.coordinator == "" || n > 0 {
+			k.coordinator = brokers[n]
+		}
+		resp, err := k.ask(k.coordinator, req, 5)
+		if err != nil {
+			return nil, err
+		}
+		r := resp.(*kmsg.OffsetFetchResponse)
+		if r.ErrorCode == notCoordinator {
+			continue
+		}
+		var out map[place]int64
+		for _, t := range r.Topics {
+			for _, p := range t.Partitions {
+				if p.Offset >= 0 {
+					if out == nil {
+						out = map[place]int64{}
+					}
+					out[place{t.Topic, p.Partition}] = p.Offset
+				}
+			}
+		}
+		return out, nil
+	}
+	return nil, fmt.Errorf("no broker coordinates %s", group)
+}
+
+const notCoordinator = 16
+
 // read takes over what a partition has beyond what was read. It reports what cannot be: ends that went back.
 func (k *rawKafka) read(at place) error {
 	l := k.logs[at]
@@ -185,19 +220,25 @@ func (k *rawKafka) read(at place) error {
 			return fmt.Errorf("%v: ends went back: %d to %d, stable %d to %d", at, l.end, p.HighWatermark, l.stable, p.LastStableOffset)
 		}
 		l.end, l.stable = p.HighWatermark, p.LastStableOffset
-		records, err := decode(at, p.RecordBatches)
+		batches, err := split(at, p.RecordBatches)
 		if err != nil {
 			return err
 		}
-		for _, r := range records {
-			if r.offset < l.next {
-				continue
+		for i := range batches {
+			records, err := decode(at, &batches[i])
+			if err != nil {
+				return err
 			}
-			if r.offset != l.next {
-				return fmt.Errorf("%v: offset %d follows %d", at, r.offset, l.next-1)
+			for _, r := range records {
+				if r.offset < l.next {
+					continue
+				}
+				if r.offset != l.next {
+					return fmt.Errorf("%v: offset %d follows %d", at, r.offset, l.next-1)
+				}
+				l.next = r.offset + 1
+				l.take(r)
 			}
-			l.next = r.offset + 1
-			l.take(r)
 		}
 		if l.next >= l.end {
 			return nil
@@ -233,7 +274,8 @@ func (l *logOf) take(r stored) {
 	}
 }
 
-// committed reads what a read_committed consumer gets, and compares it with the markers.
+// compareCommitted reads what a read_committed consumer gets, and compares it with the markers. The
+// records themselves are those that read has taken over.
 func (k *rawKafka) compareCommitted(at place) error {
 	l := k.logs[at]
 	for l.visible < l.stable {
@@ -244,41 +286,60 @@ func (k *rawKafka) compareCommitted(at place) error {
 		if p.ErrorCode != 0 {
 			return fmt.Errorf("%v: fetch as read_committed: error %d", at, p.ErrorCode)
 		}
-		records, err := decode(at, p.RecordBatches)
-		if err != nil || len(records) == 0 {
+		batches, err := split(at, p.RecordBatches)
+		if err != nil || len(batches) == 0 {
 			return fmt.Errorf("%v: nothing at %d below the last stable offset %d: %v", at, l.visible, l.stable, err)
 		}
-		ended := map[int64]int64{} // producer: how far its aborted transactions that were listed have begun
 		slices.SortFunc(p.AbortedTransactions, func(a, b kmsg.FetchResponseTopicPartitionAbortedTransaction) int {
 			return int(a.FirstOffset - b.FirstOffset)
 		})
-		list := p.AbortedTransactions
-		for _, r := range records {
-			if r.offset < l.visible || r.offset >= l.stable {
-				continue
-			}
-			l.visible = r.offset + 1
-			for len(list) > 0 && list[0].FirstOffset <= r.offset {
-				ended[list[0].ProducerID] = list[0].FirstOffset
-				list = list[1:]
-			}
-			_, dropped := ended[r.producer]
-			if r.marks {
-				if !r.commits {
-					delete(ended, r.producer)
-				}
-				continue
-			}
-			if got := r.transactional && dropped; got != l.aborted[r.offset] {
-				return fmt.Errorf("%v@%d: aborted by its marker: %v, by the brokers' list: %v", at, r.offset, l.aborted[r.offset], got)
+		aborts := aborts{list: p.AbortedTransactions, begun: map[int64]bool{}}
+		for i := range batches {
+			if err := l.compareBatch(at, &batches[i], &aborts); err != nil {
+				return err
 			}
 		}
 	}
 	return nil
 }
 
-// decode takes record batches apart.
-func decode(at place, b []byte) (out []stored, err error) {
+// aborts is what the brokers list: transactions that are aborted, and the producers of those that have begun.
+type aborts struct {
+	list  []kmsg.FetchResponseTopicPartitionAbortedTransaction
+	begun map[int64]bool
+}
+
+// compareBatch compares the offsets of a batch, all of which one transaction wrote.
+func (l *logOf) compareBatch(at place, batch *kmsg.RecordBatch, a *aborts) error {
+	transactional, marks := batch.Attributes&16 != 0, batch.Attributes&32 != 0
+	for offset := batch.FirstOffset; offset <= batch.FirstOffset+int64(batch.LastOffsetDelta); offset++ {
+		if offset < l.visible || offset >= l.stable {
+			continue
+		}
+		l.visible = offset + 1
+		for len(a.list) > 0 && a.list[0].FirstOffset <= offset {
+			a.begun[a.list[0].ProducerID] = true
+			a.list = a.list[1:]
+		}
+		if marks {
+			records, err := decode(at, batch)
+			if err != nil {
+				return err
+			}
+			if !records[0].commits {
+				delete(a.begun, batch.ProducerID)
+			}
+			continue
+		}
+		if got := transactional && a.begun[batch.ProducerID]; got != l.aborted[offset] {
+			return fmt.Errorf("%v@%d: aborted by its marker: %v, by the brokers' list: %v", at, offset, l.aborted[offset], got)
+		}
+	}
+	return nil
+}
+
+// split takes a response apart into record batches.
+func split(at place, b []byte) (out []kmsg.RecordBatch, err error) {
 	for len(b) >= 61 {
 		size := 12 + int(binary.BigEndian.Uint32(b[8:]))
 		if size > len(b) {
@@ -289,45 +350,58 @@ func decode(at place, b []byte) (out []stored, err error) {
 			return nil, fmt.Errorf("%v: %w", at, err)
 		}
 		b = b[size:]
-		records := batch.Records
-		switch batch.Attributes & 7 {
-		case 0:
-		case 2:
-			if records, err = s2.Decode(nil, records); err != nil {
-				return nil, fmt.Errorf("%v@%d: %w", at, batch.FirstOffset, err)
-			}
-		default:
-			return nil, fmt.Errorf("%v@%d: codec %d", at, batch.FirstOffset, batch.Attributes&7)
+		out = append(out, batch)
+	}
+	return out, nil
+}
+
+// decode takes the records of a batch apart.
+func decode(at place, batch *kmsg.RecordBatch) (out []stored, err error) {
+	records := batch.Records
+	switch batch.Attributes & 7 {
+	case 0:
+	case 2:
+		if records, err = s2.Decode(nil, records); err != nil {
+			return nil, fmt.Errorf("%v@%d: %w", at, batch.FirstOffset, err)
 		}
-		for i := range batch.NumRecords {
-			r := stored{place: at, producer: batch.ProducerID, transactional: batch.Attributes&16 != 0, marks: batch.Attributes&32 != 0}
-			if records, err = r.decode(records, batch.FirstOffset); err != nil {
-				return nil, fmt.Errorf("%v@%d, record %d: %w", at, batch.FirstOffset, i, err)
-			}
-			out = append(out, r)
+	default:
+		return nil, fmt.Errorf("%v@%d: codec %d", at, batch.FirstOffset, batch.Attributes&7)
+	}
+	rest := string(records) // once: what is stored of the records are parts of it
+	out = make([]stored, 0, batch.NumRecords)
+	for i := range batch.NumRecords {
+		r := stored{place: at, producer: batch.ProducerID, transactional: batch.Attributes&16 != 0, marks: batch.Attributes&32 != 0}
+		if rest, err = r.decode(rest, batch.FirstOffset); err != nil {
+			return nil, fmt.Errorf("%v@%d, record %d: %w", at, batch.FirstOffset, i, err)
 		}
+		out = append(out, r)
 	}
 	return out, nil
 }
 
 // decode takes one record apart and returns what follows it.
-func (r *stored) decode(b []byte, first int64) (rest []byte, err error) {
+func (r *stored) decode(b string, first int64) (rest string, err error) {
 	defer func() {
 		if p := recover(); p != nil { // an index beyond the record
 			err = fmt.Errorf("broken record: %v", p)
 		}
 	}()
 	number := func() int64 {
-		n, size := binary.Varint(b)
-		b = b[size:]
-		return n
+		var u uint64
+		for shift := 0; ; shift += 7 {
+			c := b[0]
+			b = b[1:]
+			if u |= uint64(c&0x7f) << shift; c < 0x80 {
+				return int64(u>>1) ^ -int64(u&1)
+			}
+		}
 	}
 	text := func() string {
 		n := number()
 		if n < 0 {
 			return ""
 		}
-		s := string(b[:n])
+		s := b[:n]
 		b = b[n:]
 		return s
 	}

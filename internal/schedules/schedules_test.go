@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,13 +19,21 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(400) // little is alive at any time
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // coverage counts what schedules have reached.
-type coverage struct{ points, faults, pairs map[string]int }
+type coverage struct {
+	points, faults, pairs map[string]int
+	answered, refused     int // by the page
+}
 
 func newCoverage() *coverage {
-	return &coverage{map[string]int{}, map[string]int{}, map[string]int{}}
+	return &coverage{points: map[string]int{}, faults: map[string]int{}, pairs: map[string]int{}}
 }
 
 // unreachable are pairs that cannot happen, with the reason.
@@ -63,30 +72,41 @@ func (c *coverage) judge(t *testing.T, k *kind, n int) {
 		}
 		t.Logf("%s: %d of %d reached, the rarest %d times: %s", x.what, len(x.got), len(x.want), least, rarest)
 	}
+	if k.counts {
+		t.Logf("the page answered %d times, and with %d errors", c.answered, c.refused)
+		if n >= enough && c.refused == 0 {
+			t.Error("no fault has reached the page")
+		}
+	}
 }
 
 // enough is the number of seeds from which on the coverage has to be complete.
 const enough = 1000
 
-// seeds returns the first seed and how many follow: WEIR_TEST_SEED=N replays one, and
-// WEIR_TEST_SEEDS=N runs so many.
+// seeds returns the first seed and how many follow: WEIR_TEST_SEED=N is the first one, and the only
+// one unless WEIR_TEST_SEEDS says how many.
 func seeds(t *testing.T, usual int) (base uint64, n int) {
 	t.Helper()
 	base, n = rand.Uint64()>>1, usual
 	if testing.Short() {
 		n = usual / 5
 	}
-	for name, set := range map[string]func(uint64){
-		"WEIR_TEST_SEEDS": func(v uint64) { n = int(v) },
-		"WEIR_TEST_SEED":  func(v uint64) { base, n = v, 1 },
-	} {
-		if text := os.Getenv(name); text != "" && (name == "WEIR_TEST_SEED" || os.Getenv("WEIR_TEST_SEED") == "") {
-			v, err := strconv.ParseUint(text, 10, 64)
-			if err != nil {
-				t.Fatalf("%s: %v", name, err)
-			}
-			set(v)
+	number := func(name string) (v uint64, ok bool) {
+		text := os.Getenv(name)
+		if text == "" {
+			return 0, false
 		}
+		v, err := strconv.ParseUint(text, 10, 64)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		return v, true
+	}
+	if v, ok := number("WEIR_TEST_SEED"); ok {
+		base, n = v, 1
+	}
+	if v, ok := number("WEIR_TEST_SEEDS"); ok {
+		n = int(v)
 	}
 	t.Logf("base seed %d, %d seeds", base, n)
 	return base, n

@@ -79,15 +79,19 @@ type stage struct {
 	src     sourceNames
 	rate    float64
 	pace    time.Duration
+	gather  time.Duration // how long brokers wait for more before they answer a counter; 0 for not
 	phases  []*phase
 	up      *upstream
 	obs     *observer
 	redis   *redisProcess
+	page    *page
 
 	ingesters, members []*process
 	latest             atomic.Pointer[process] // ingester that was started
 	over               bool
 	rewinds            int // of Redis
+	rewoundAt          time.Time
+	shakenAt           atomic.Int64 // when a fault last reached the page
 	heal, deaths       []func()
 	wait               sync.WaitGroup
 
@@ -184,8 +188,12 @@ func (s *stage) open() {
 	s.src = sourcesByName[names[s.rnd.IntN(len(names))]]
 	s.rate = []float64{10, 20, 50, 150}[s.rnd.IntN(4)]
 	s.pace = []time.Duration{20 * time.Millisecond, 100 * time.Millisecond, 500 * time.Millisecond}[s.rnd.IntN(3)]
+	if s.kind.counts && s.pace < 300*time.Millisecond && s.rnd.IntN(4) > 0 {
+		s.gather = 300 * time.Millisecond // otherwise most of the work were single events that are counted
+	}
 	plan := s.draw()
-	s.note("seed %d: %s at %v events/s, a transaction every %v at most, upstream: %v", s.seed, s.src.name, s.rate, s.pace, plan)
+	s.note("seed %d: %s at %v events/s, a transaction every %v at most, counted every %v, upstream: %v",
+		s.seed, s.src.name, s.rate, s.pace, max(s.pace, s.gather), plan)
 
 	var err error
 	s.cluster, err = kfake.NewCluster(kfake.Ports(9001, 9002, 9003), kfake.ListenFn(s.net.Listen))
@@ -214,6 +222,7 @@ func (s *stage) open() {
 		for range 1 + s.rnd.IntN(2) {
 			s.count(s.src.data)
 		}
+		s.openPage()
 	}
 	s.supervise()
 }
@@ -341,6 +350,7 @@ func (s *stage) play() {
 			if at%time.Second == 0 {
 				s.obs.look()
 				s.note("look %d, of %d events that were offered", s.obs.samples, s.up.tip())
+				s.askPage()
 			}
 		}
 	}
@@ -394,6 +404,7 @@ func (s *stage) settle() {
 	for begin := time.Now(); ; time.Sleep(time.Second) {
 		s.supervise()
 		s.obs.look()
+		s.askPage()
 		// One that was taken over learns of it with its next commit, so with its next events.
 		if s.obs.settled() && len(s.working()) == 1 {
 			break
@@ -412,6 +423,9 @@ func (s *stage) settle() {
 	s.obs.look()
 	if n := len(s.working()); n != 1 {
 		s.errorf("%d ingesters are at work at the end, want 1", n)
+	}
+	if s.page != nil {
+		s.page.conclude()
 	}
 }
 
@@ -443,6 +457,9 @@ func (s *stage) close() {
 		<-p.done
 	}
 	s.wait.Wait()
+	if s.page != nil {
+		s.page.close()
+	}
 	if s.obs != nil {
 		s.obs.kafka.close()
 	}
