@@ -135,7 +135,7 @@ func schedules(t *testing.T, k kind, usual int) {
 
 // TestIngesterSchedules has upstreams and brokers fail under ingesters that are stopped, killed,
 // taken over, or die at a crash point meanwhile.
-func TestIngesterSchedules(t *testing.T) { schedules(t, kind{turns: []turn{ingestTurn}}, 100) }
+func TestIngesterSchedules(t *testing.T) { schedules(t, kind{turns: []turn{ingestTurn}}, 200) }
 
 // TestCounterSchedules has Redis and brokers fail under counters that join, leave and die meanwhile.
 func TestCounterSchedules(t *testing.T) {

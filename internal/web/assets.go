@@ -15,21 +15,23 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
 // assets serves the static files, and the one page under every other path: the
-// router in the browser shows what the path names. Files are packed once. The page
-// names them under a path with their digest, where browsers keep them for good: a
-// new build is asked for under a new path.
+// router in the browser shows what the path names. A file is packed when it is first
+// asked for. The page names them under a path with their digest, where browsers keep
+// them for good: a new build is asked for under a new path.
 type assets struct {
 	files  map[string]asset // by name; index.html is the page
 	prefix string           // v/DIGEST/
 }
 
 type asset struct {
-	kind, etag    string
-	plain, packed []byte
+	kind, etag string
+	plain      []byte
+	packed     func() []byte
 }
 
 const page = "index.html"
@@ -38,7 +40,7 @@ const page = "index.html"
 // follows can be any name, such as one that looks like a file's.
 var routed = []string{"topics", "groups", "brokers", "produce", "verify", "labs", "docs"}
 
-// newAssets packs the files. The page names where, the flags with which its commands find
+// newAssets reads the files. The page names where, the flags with which its commands find
 // this cluster.
 func newAssets(files fs.FS, where Where) (*assets, error) {
 	a := &assets{files: map[string]asset{}}
@@ -68,7 +70,7 @@ func newAssets(files fs.FS, where Where) (*assets, error) {
 	head := []byte(`<meta name="weir-where" content="` + html.EscapeString(string(flags)) + `">` + "\n</head>")
 	a.files[page] = asset{plain: bytes.Replace(a.name(a.files[page].plain, names), []byte("</head>"), head, 1)}
 	for name, f := range a.files {
-		a.files[name] = pack(name, f.plain)
+		a.files[name] = newAsset(name, f.plain)
 	}
 	return a, nil
 }
@@ -88,17 +90,19 @@ func (a *assets) name(index []byte, names []string) []byte {
 	return []byte(strings.Replace(text, `<script type="module"`, preload.String()+`<script type="module"`, 1))
 }
 
-func pack(name string, plain []byte) asset {
+func newAsset(name string, plain []byte) asset {
 	sum := sha256.Sum256(plain)
 	f := asset{kind: mime.TypeByExtension(path.Ext(name)), etag: `"` + hex.EncodeToString(sum[:8]) + `"`, plain: plain}
 	if path.Ext(name) == ".js" {
 		f.kind = "text/javascript; charset=utf-8" // whatever this machine's tables say
 	}
-	var b bytes.Buffer
-	w, _ := gzip.NewWriterLevel(&b, gzip.BestCompression) // a level that exists
-	_, _ = w.Write(plain)                                 // to memory
-	_ = w.Close()
-	f.packed = b.Bytes()
+	f.packed = sync.OnceValue(func() []byte {
+		var b bytes.Buffer
+		w, _ := gzip.NewWriterLevel(&b, gzip.BestCompression) // a level that exists
+		_, _ = w.Write(plain)                                 // to memory
+		_ = w.Close()
+		return b.Bytes()
+	})
 	return f
 }
 
@@ -128,10 +132,10 @@ func (a *assets) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("ETag", f.etag)
 	h.Set("Vary", "Accept-Encoding")
 	b := f.plain
-	if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") && len(f.packed) < len(f.plain) {
+	if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") && len(f.packed()) < len(f.plain) {
+		b = f.packed()
 		h.Set("Content-Encoding", "gzip")
-		h.Set("Content-Length", strconv.Itoa(len(f.packed)))
-		b = f.packed
+		h.Set("Content-Length", strconv.Itoa(len(b)))
 	}
 	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(b))
 }
