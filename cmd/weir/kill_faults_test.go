@@ -261,10 +261,13 @@ func (k *killTable) takeDescriptors() {
 		succeeds(k.t, k.env(), "brokers", "restart", strconv.Itoa(id), "--data", k.dir)
 	}
 	within(k.t, p.name+" says that it has no descriptors", func() bool { return strings.Count(p.out.String(), says) > before })
-	k.pause(10*time.Millisecond, 2*time.Second)
+	k.pause(10*time.Millisecond, 6*time.Second) // brokers begin new files meanwhile
 	k.limitDescriptors(p, "4096:")
 	k.recovers()
-	k.proofs = append(k.proofs, p.name)
+	text := p.out.String()
+	text = text[:strings.LastIndex(text, says)+len(says)]
+	failed := strings.Count(p.out.String(), "a write to the disk failed")
+	k.proofs = append(k.proofs, fmt.Sprintf("%s, which could not write %d times: %s", p.name, failed, text[strings.LastIndexByte(text, '\n')+1:]))
 	k.neverEnded()
 }
 
