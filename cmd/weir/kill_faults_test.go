@@ -118,7 +118,8 @@ func (k *killTable) fillDisk() {
 
 // startOnSlowDisk uses a file system, in memory, that can be frozen: what writes to it waits. Only root can mount one.
 func (k *killTable) startOnSlowDisk() {
-	k.dir = k.mountDisk("-m", "mount -t tmpfs tmpfs $point; truncate -s 256M $point/image; mkfs.ext4 -q $point/image; mount -o loop $point/image $point")
+	k.dir = k.mountDisk("-m", "mount -t tmpfs tmpfs $point; truncate -s 256M $point/image; "+
+		"mkfs.ext4 -q $point/image; mount -o loop $point/image $point")
 	k.startAll()
 }
 
@@ -279,7 +280,8 @@ func (k *killTable) limitDescriptors(p *process, limit string) {
 	if p.cmd == nil {
 		k.t.Fatalf("%s does not run", p.name)
 	}
-	if out, err := exec.Command("prlimit", "--pid", strconv.Itoa(p.cmd.Process.Pid), "--nofile="+limit).CombinedOutput(); err != nil {
+	cmd := exec.Command("prlimit", "--pid", strconv.Itoa(p.cmd.Process.Pid), "--nofile="+limit)
+	if out, err := cmd.CombinedOutput(); err != nil {
 		k.t.Fatalf("the descriptors of %s cannot be limited: %v: %s", p.name, err, out)
 	}
 }

@@ -59,10 +59,14 @@ var killRows = []killRow{
 		func(k *killTable) { k.startCluster(); k.ingester = k.ingest(); k.startCounters() }, (*killTable).comeBack},
 	{"weir up", "embedded", 20, 3 * time.Second, 200, (*killTable).startUp, (*killTable).killUp},
 	{"the disk of the brokers and Redis is full", "embedded", 20, 4 * time.Second, 200, (*killTable).startOnSmallDisk, (*killTable).fillDisk},
-	{"a disk on which each write waits for up to 0.3 s", "embedded", 20, 4 * time.Second, 200, (*killTable).startOnSlowDisk, (*killTable).slowDisk},
-	{"a process that may open no files and connections", "embedded", 20, 12 * time.Second, 400, (*killTable).startWithSmallSegments, (*killTable).takeDescriptors},
-	{"the clock of weir up between 2 h behind and 2 h ahead", "embedded", 20, 3 * time.Second, 200, (*killTable).startSkewed, (*killTable).stepClock},
-	{"the clock of the brokers up to 31 min further ahead each time", "apache", 20, 4 * time.Second, 100, (*killTable).startWithBrokerClock, (*killTable).stepBrokerClock},
+	{"a disk on which each write waits for up to 0.3 s", "embedded", 20, 4 * time.Second, 200,
+		(*killTable).startOnSlowDisk, (*killTable).slowDisk},
+	{"a process that may open no files and connections", "embedded", 20, 12 * time.Second, 400,
+		(*killTable).startWithSmallSegments, (*killTable).takeDescriptors},
+	{"the clock of weir up between 2 h behind and 2 h ahead", "embedded", 20, 3 * time.Second, 200,
+		(*killTable).startSkewed, (*killTable).stepClock},
+	{"the clock of the brokers up to 31 min further ahead each time", "apache", 20, 4 * time.Second, 100,
+		(*killTable).startWithBrokerClock, (*killTable).stepBrokerClock},
 	{"the disk of a broker is full", "apache", 20, 10 * time.Second, 100, (*killTable).startBrokerOnSmallDisk, (*killTable).fillDisk},
 }
 

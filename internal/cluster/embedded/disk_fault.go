@@ -37,6 +37,8 @@ func (e *DiskError) Error() string {
 		free = fmt.Sprintf(" (%s free)", megabytes(e.Free))
 	}
 	switch {
+	case e.Err != nil && containsAny(e.Err.Error(), syscall.EMFILE.Error()): // whatever weir did with the file
+		return fmt.Sprintf("weir can open no file in %s: raise the limit with ulimit -n 4096 and start it again (%v)", e.Dir, e.Err)
 	case e.Archive != "":
 		advice := "check the disk"
 		if e.Full() {
@@ -45,8 +47,6 @@ func (e *DiskError) Error() string {
 		return fmt.Sprintf("weir cannot %s the archive of older records in %s%s: %s (%v)", e.Archive, e.Dir, free, advice, e.Err)
 	case e.Err == nil:
 		return fmt.Sprintf("the disk of %s is almost full%s: producers have to wait; free some space, enlarge the disk, or lower the retention of topics", e.Dir, free)
-	case containsAny(e.Err.Error(), syscall.EMFILE.Error()):
-		return fmt.Sprintf("weir can open no file in %s: raise the limit with ulimit -n 4096 and start it again (%v)", e.Dir, e.Err)
 	case e.Full():
 		return fmt.Sprintf("the disk of %s is full%s: free some space, or enlarge the disk (%v)", e.Dir, free, e.Err)
 	}
