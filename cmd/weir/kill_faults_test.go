@@ -253,7 +253,10 @@ func (k *killTable) startWithSmallSegments() {
 func (k *killTable) takeDescriptors() {
 	k.t.Helper()
 	k.pause(100*time.Millisecond, time.Second)
-	p := k.processes[k.random.IntN(len(k.processes))]
+	p := k.processes[0] // the brokers
+	if k.random.IntN(2) == 0 {
+		p = k.processes[1+k.random.IntN(len(k.processes)-1)]
+	}
 	const says = "too many open files"
 	before := strings.Count(p.out.String(), says)
 	k.limitDescriptors(p, "3:")
