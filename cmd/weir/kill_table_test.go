@@ -36,13 +36,20 @@ type killTable struct {
 	addresses []string // flags
 	redis     string   // URL
 	upstream  string   // URL
+	listen    string   // address of the web UI
 	ingester  *child   // where it is not started again by itself
+
+	disk    string        // that is filled
+	brokers *unusualRig   // whose clock steps
+	ahead   time.Duration // of it
+	proofs  []string      // that faults fired
 }
 
 var killRows = []killRow{
 	{"the ingester", "embedded", 100, time.Second, 300, (*killTable).startAll, func(k *killTable) { k.killOne("produce") }},
 	{"the ingester", "apache", 50, 2 * time.Second, 200, (*killTable).startAll, func(k *killTable) { k.killOne("produce") }},
 	{"a counter", "embedded", 100, 5 * time.Second, 100, (*killTable).startAll, func(k *killTable) { k.killOne("consume", "consume again") }},
+	{"a counter", "apache", 20, 7 * time.Second, 100, (*killTable).startAll, func(k *killTable) { k.killOne("consume", "consume again") }},
 	{"the brokers and Redis", "embedded", 20, 3 * time.Second, 200, (*killTable).startAll, func(k *killTable) { k.killOne("cluster") }},
 	{"redis-server, which loses its last writes", "embedded", 40, 2 * time.Second, 200,
 		func(k *killTable) { k.startRedis(); k.startAll() }, func(k *killTable) { k.killOne("redis-server") }},
@@ -51,10 +58,20 @@ var killRows = []killRow{
 	{"an ingester that comes back after its successor began", "embedded", 20, 20 * time.Second, 100,
 		func(k *killTable) { k.startCluster(); k.ingester = k.ingest(); k.startCounters() }, (*killTable).comeBack},
 	{"weir up", "embedded", 20, 3 * time.Second, 200, (*killTable).startUp, (*killTable).killUp},
+	{"the disk of the brokers and Redis is full", "embedded", 20, 4 * time.Second, 200, (*killTable).startOnSmallDisk, (*killTable).fillDisk},
+	{"a disk on which each write waits for up to 0.3 s", "embedded", 20, 4 * time.Second, 200,
+		(*killTable).startOnSlowDisk, (*killTable).slowDisk},
+	{"a process that may open no files and connections", "embedded", 20, 12 * time.Second, 400,
+		(*killTable).startWithSmallSegments, (*killTable).takeDescriptors},
+	{"the clock of weir up between 2 h behind and 2 h ahead", "embedded", 20, 3 * time.Second, 200,
+		(*killTable).startSkewed, (*killTable).stepClock},
+	{"the clock of the brokers up to 31 min further ahead each time", "apache", 20, 4 * time.Second, 100,
+		(*killTable).startWithBrokerClock, (*killTable).stepBrokerClock},
+	{"the disk of a broker is full", "apache", 20, 10 * time.Second, 100, (*killTable).startBrokerOnSmallDisk, (*killTable).fillDisk},
 }
 
-// TestKillTable ends processes of the pipeline in every way, many times each, while events come in. Then
-// what is stored and counted is held against the world that was streamed. WEIR_TEST_KILLS is
+// TestKillTable ends processes of the pipeline in every way, or lets the machine fail them, many times each,
+// while events come in. Then what is stored and counted is held against the world that was streamed. WEIR_TEST_KILLS is
 // how many per cent of the times are done; WEIR_TEST_KILLS_TABLE is a file to which each row is added.
 func TestKillTable(t *testing.T) {
 	share, err := strconv.Atoi(os.Getenv("WEIR_TEST_KILLS"))
@@ -75,7 +92,9 @@ func (row *killRow) run(t *testing.T, times int) {
 	t.Logf("seed %d", seed)
 	limit := int64(float64(times) * row.every.Seconds() * row.rate)
 	server, url := blueskyWorld(t, row.rate, limit)
-	k := &killTable{killRun: killRun{t: t, dir: t.TempDir(), ports: freePorts(t, 4)}, engine: row.engine, upstream: url,
+	ports := freePorts(t, 5)
+	k := &killTable{killRun: killRun{t: t, dir: t.TempDir(), ports: ports[:4]}, engine: row.engine, upstream: url,
+		listen: fmt.Sprintf("127.0.0.1:%d", ports[4]),
 		random: rand.New(rand.NewPCG(seed, 0))}
 	if row.engine == "apache" {
 		k.more = javaEnv(t)
@@ -94,6 +113,9 @@ func (row *killRow) run(t *testing.T, times int) {
 	for range times {
 		row.do(k)
 	}
+	if len(k.proofs) > 0 {
+		t.Logf("what showed that it happened: %q", k.proofs)
+	}
 	k.check(server(), limit, k.addresses, k.redis)
 	k.note(row, times, limit)
 }
@@ -105,7 +127,7 @@ func (k *killTable) startAll() {
 }
 
 func (k *killTable) startCluster() {
-	k.keep("cluster", 0, "cluster", "--engine", k.engine, "--source", "simulated", "--ports", portList(k.ports))
+	k.keep("cluster", 0, "cluster", "--engine", k.engine, "--source", "simulated", "--ports", portList(k.ports), "--listen", k.listen)
 	out := k.processes[len(k.processes)-1].out
 	out.waitFor(k.t, "Ctrl-C stops", apachePatience)
 }
@@ -124,7 +146,7 @@ func (k *killTable) produceArgs() []string {
 
 func (k *killTable) startUp() {
 	k.keep("up", 0, "up", "--source", "live", "--bluesky-url", k.upstream, "--collections", "*", "--wikipedia-url", "http://127.0.0.1:1/",
-		"--ports", portList(k.ports), "--listen", "off")
+		"--ports", portList(k.ports), "--listen", k.listen)
 }
 
 // startRedis starts a redis-server that writes its log to disk once a second, on a port of its own. Each time

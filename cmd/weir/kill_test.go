@@ -159,8 +159,17 @@ type killRun struct {
 	more      []string // variables
 	ports     []int
 	processes []*process
+	clock     *skewedClock // of all processes; nil: the machine's
 	ending    atomic.Bool
 	wg        sync.WaitGroup
+}
+
+// begin starts a process.
+func (k *killRun) begin(cmd *exec.Cmd) error {
+	if k.clock != nil {
+		return k.clock.start(cmd)
+	}
+	return cmd.Start()
 }
 
 func (k *killRun) env() []string {
@@ -207,7 +216,7 @@ func (k *killRun) keepCommand(name string, rest time.Duration, command func() *e
 			cmd := command()
 			cmd.Stdout, cmd.Stderr = p.out, p.out
 			p.mu.Lock()
-			err := cmd.Start()
+			err := k.begin(cmd)
 			p.cmd = cmd
 			p.mu.Unlock()
 			if err != nil {

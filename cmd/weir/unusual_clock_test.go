@@ -65,10 +65,7 @@ func (r *unusualRig) clockSteps() {
 		r.t.Errorf("a wrong clock was not tried: %s", r.clock.none)
 		return
 	}
-	stamped := "LogAppendTime"
-	if _, err := r.admin.CreateTopic(r.t.Context(), 1, 3, map[string]*string{"message.timestamp.type": &stamped}, clockTopic); err != nil {
-		r.t.Fatal(err)
-	}
+	r.createClock()
 	r.clock.set("+2h")
 	within(r.t, "the brokers' clock is ahead", func() bool { return r.appended().After(time.Now().Add(time.Hour)) })
 	r.goesOn("bluesky")
@@ -110,6 +107,15 @@ func (r *unusualRig) limitAge(op kadm.IncrementalOp, ms string) {
 		err = rs[0].Err
 	}
 	if err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// createClock creates the topic that appended uses.
+func (r *unusualRig) createClock() {
+	r.t.Helper()
+	stamped := "LogAppendTime"
+	if _, err := r.admin.CreateTopic(r.t.Context(), 1, 3, map[string]*string{"message.timestamp.type": &stamped}, clockTopic); err != nil {
 		r.t.Fatal(err)
 	}
 }

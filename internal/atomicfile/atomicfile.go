@@ -137,6 +137,8 @@ func Explain(dir string, err error) error {
 		return nil
 	case Full(err):
 		return fmt.Errorf("the disk of %s is full: free some space, or enlarge the disk (%w)", dir, err)
+	case errors.Is(err, syscall.EMFILE):
+		return fmt.Errorf("weir can open no file in %s: raise the limit with ulimit -n 4096 and start it again (%w)", dir, err)
 	}
 	return fmt.Errorf("a write to the disk of %s failed: check the disk (%w)", dir, err)
 }

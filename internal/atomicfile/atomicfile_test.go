@@ -53,6 +53,7 @@ func TestExplain(t *testing.T) {
 	for err, want := range map[error]string{
 		syscall.ENOSPC: "the disk of /d is full: free some space, or enlarge the disk (",
 		syscall.EDQUOT: "the disk of /d is full: free some space, or enlarge the disk (",
+		syscall.EMFILE: "weir can open no file in /d: raise the limit with ulimit -n 4096 and start it again (",
 		syscall.EIO:    "a write to the disk of /d failed: check the disk (",
 	} {
 		if got := Explain("/d", err); !errors.Is(got, err) || !strings.HasPrefix(got.Error(), want) {

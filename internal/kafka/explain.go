@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -56,6 +57,10 @@ func Explain(ctx context.Context, c Config, topics ...string) error {
 	// Groups and transactions need Kafka's own topics, which exist once they were used.
 	s.md, err = adm.Metadata(ctx, append(slices.Clone(topics), topicOffsets, topicTransactions)...)
 	if err != nil {
+		if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) { // of this process: it cannot tell how brokers are
+			return &UnavailableError{"weir can open no connection (too many open files)",
+				"it goes on by itself when files are closed; raise the limit (ulimit -n 4096) before you start it again"}
+		}
 		if !errors.Is(err, context.DeadlineExceeded) && !errors.As(err, new(*net.OpError)) {
 			return nil // an answer, such as that this is not allowed
 		}

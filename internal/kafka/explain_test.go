@@ -1,7 +1,11 @@
 package kafka
 
 import (
+	"context"
+	"net"
+	"os"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -71,6 +75,17 @@ func TestExplain(t *testing.T) {
 func TestExplainNobody(t *testing.T) {
 	u, ok := Explain(t.Context(), Config{Brokers: []string{"127.0.0.1:1"}, Opts: []kgo.Opt{kgo.RetryTimeout(1)}}, "t").(*UnavailableError)
 	if !ok || !strings.HasPrefix(u.Cause, "no broker answers") {
+		t.Errorf("said is %v", u)
+	}
+}
+
+// TestExplainDescriptors: brokers are not blamed for what this process may not open.
+func TestExplainDescriptors(t *testing.T) {
+	full := func(context.Context, string, string) (net.Conn, error) {
+		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("socket", syscall.EMFILE)}
+	}
+	u, ok := Explain(t.Context(), Config{Brokers: []string{"127.0.0.1:1"}, Opts: []kgo.Opt{kgo.Dialer(full), kgo.RetryTimeout(1)}}, "t").(*UnavailableError)
+	if !ok || !strings.Contains(u.Cause, "too many open files") || !strings.Contains(u.Out, "ulimit -n") {
 		t.Errorf("said is %v", u)
 	}
 }

@@ -37,6 +37,8 @@ func (e *DiskError) Error() string {
 		free = fmt.Sprintf(" (%s free)", megabytes(e.Free))
 	}
 	switch {
+	case e.Err != nil && containsAny(e.Err.Error(), syscall.EMFILE.Error()): // whatever weir did with the file
+		return fmt.Sprintf("weir can open no file in %s: raise the limit with ulimit -n 4096 and start it again (%v)", e.Dir, e.Err)
 	case e.Archive != "":
 		advice := "check the disk"
 		if e.Full() {
