@@ -2,6 +2,7 @@ package lab
 
 import (
 	"fmt"
+	"math"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
@@ -47,6 +48,10 @@ func chart(c *record.Chart) (*plot.Plot, error) {
 		points.XYs = line.XYs
 		p.Add(line, points)
 		p.Legend.Add(s.Name, line)
+	}
+	if p.Y.Max > 0 && p.Y.Max < 10*p.Y.Min { // a whole decade, so that what hardly changes looks like it
+		p.Y.Min = math.Pow(10, math.Floor(math.Log10(p.Y.Min)))
+		p.Y.Max = max(10*p.Y.Min, math.Pow(10, math.Ceil(math.Log10(p.Y.Max))))
 	}
 	return p, nil
 }

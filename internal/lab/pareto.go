@@ -30,7 +30,7 @@ const (
 	leastLatency = 0.01 // ms: a logarithmic axis has no 0
 )
 
-// decades puts ticks at 1, 2 and 5 of each decade.
+// decades puts ticks at 1, 2 and 5 of each decade, in millions where there are.
 type decades struct{}
 
 // Ticks implements plot.Ticker.
@@ -38,7 +38,11 @@ func (decades) Ticks(from, to float64) (out []plot.Tick) {
 	for p := math.Pow(10, math.Floor(math.Log10(from))); p <= to; p *= 10 {
 		for _, f := range []float64{1, 2, 5} {
 			if v := f * p; v >= from && v <= to {
-				out = append(out, plot.Tick{Value: v, Label: fmt.Sprintf("%.12g", v)})
+				label := fmt.Sprintf("%.12g", v)
+				if v >= 1e6 {
+					label = fmt.Sprintf("%.12gM", v/1e6)
+				}
+				out = append(out, plot.Tick{Value: v, Label: label})
 			}
 		}
 	}

@@ -38,6 +38,22 @@ func TestPlotSaysWhatIsWhat(t *testing.T) {
 	}
 }
 
+// What hardly changes has a whole decade of its axis, and large numbers are short.
+func TestChartOfWhatHardlyChanges(t *testing.T) {
+	t.Parallel()
+	r := &Report{}
+	r.Charts = []record.Chart{{Title: "memory", Series: []record.Series{{Name: "of it", X: []float64{1e6, 5e7}, Y: []float64{102, 140}}}}}
+	svg, err := Plot(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, label := range []string{"100", "200", "500", "1000", "1M", "50M"} {
+		if !strings.Contains(string(svg), ">"+label+"<") {
+			t.Errorf("no axis has %s", label)
+		}
+	}
+}
+
 func TestNamesAreOnTopOfNothing(t *testing.T) {
 	t.Parallel()
 	var l names
