@@ -61,6 +61,7 @@ func FuzzBody(f *testing.F) {
 		}
 		f.Add(uint8(i), empty)
 		f.Add(uint8(i), []byte(`{"confirm":"g","to":"oldest","topic":"events"}`))
+		f.Add(uint8(i), append(empty, `{"confirm":"another"}`...)) // one value too many
 	}
 	for i, body := range []string{"{}", "", "null", "[]", `"x"`, `{"unknown":1}`, `{"confirm":1}`, `{"name":"n"}`, `{"value":"v","key":null,"partition":0}`, `{"value":"v","headers":[[null,null]]}`,
 		`{"value_base64":"?"}`, "{} x", `{"name":"\ud800"}`, "{", "\xff"} {
@@ -88,7 +89,7 @@ func FuzzBody(f *testing.F) {
 		}
 		dec := json.NewDecoder(bytes.NewReader(body))
 		dec.DisallowUnknownFields()
-		broken := dec.Decode(reflect.New(rt.body).Interface()) != nil && (len(body) > 0 || !rt.optional)
+		broken := (dec.Decode(reflect.New(rt.body).Interface()) != nil || !json.Valid(body)) && (len(body) > 0 || !rt.optional)
 		switch {
 		case broken && (w.Code != http.StatusBadRequest || !strings.HasPrefix(e.Error, "the request's body is not what is wanted: ")):
 			t.Errorf("%s %q: status %d, %s", rt.path, body, w.Code, answer)
@@ -135,6 +136,7 @@ func TestBodiesThatAreWrong(t *testing.T) {
 		"a member of another type":     `{"name":"new","partitions":"one"}`,
 		"a member that is misspelled":  `{"name":"new","partition":1}`,
 		"a number beyond 32 bits":      `{"name":"new","partitions":4294967297}`,
+		"two values":                   `{"name":"new"}{"name":"other"}`,
 	} {
 		status, _, answer := request(t, http.MethodPost, srv.URL+"/api/v1/topics", body, nil)
 		if status != http.StatusBadRequest || !strings.Contains(answer, "the request's body is not what is wanted") {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"net/http"
 	"reflect"
@@ -64,7 +65,11 @@ func takes[B, A any](optional bool, handle func(*http.Request, B) (A, error)) en
 		var body B
 		if dec := json.NewDecoder(r.Body); !optional || r.ContentLength != 0 {
 			dec.DisallowUnknownFields()
-			if err := dec.Decode(&body); err != nil {
+			err := dec.Decode(&body)
+			if _, end := dec.Token(); err == nil && end != io.EOF {
+				err = errors.New("more than one value")
+			}
+			if err != nil {
 				var none A
 				return none, badRequest("the request's body is not what is wanted: %v", err)
 			}
