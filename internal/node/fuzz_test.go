@@ -79,16 +79,6 @@ func FuzzBytes(f *testing.F) {
 	})
 }
 
-// memoryDir is a directory in memory where that is possible.
-func memoryDir(f *testing.F) string {
-	dir, err := os.MkdirTemp("/dev/shm", "weir-fuzz-")
-	if err != nil {
-		return f.TempDir()
-	}
-	f.Cleanup(func() { _ = os.RemoveAll(dir) })
-	return dir
-}
-
 // FuzzRuntime reads runtime files of any bytes, as encoding/json does. No address is asked for one whose
 // process cannot live.
 func FuzzRuntime(f *testing.F) {
@@ -98,7 +88,7 @@ func FuzzRuntime(f *testing.F) {
 	f.Add([]byte(`{"pid":99999999999}`))
 	f.Add([]byte(`null`))
 	f.Add([]byte(`{"pid":1`))
-	data := memoryDir(f)
+	data := f.TempDir()
 	dir := filepath.Join(data, Live)
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		f.Fatal(err)
@@ -134,7 +124,7 @@ func FuzzToken(f *testing.F) {
 	f.Add([]byte("0123456789abcdef\nx"), " Host ")
 	f.Add([]byte(strings.Repeat("x", maxToken+1)), "a..b")
 	f.Add([]byte("short"), "[::1]")
-	file := filepath.Join(memoryDir(f), "token")
+	file := filepath.Join(f.TempDir(), "token")
 	f.Fuzz(func(t *testing.T, content []byte, name string) {
 		if err := os.WriteFile(file, content, 0o600); err != nil {
 			t.Fatal(err)

@@ -14,16 +14,6 @@ import (
 	"testing"
 )
 
-// memoryDir is a directory in memory where that is possible.
-func memoryDir(f *testing.F) string {
-	dir, err := os.MkdirTemp("/dev/shm", "weir-fuzz-")
-	if err != nil {
-		return f.TempDir()
-	}
-	f.Cleanup(func() { _ = os.RemoveAll(dir) })
-	return dir
-}
-
 // FuzzStateFiles reads a format, leader epochs and the file beside an archive of any bytes. What is taken is
 // what encoding/json finds; what is refused says what to do, and nothing is deleted then.
 func FuzzStateFiles(f *testing.F) {
@@ -33,7 +23,7 @@ func FuzzStateFiles(f *testing.F) {
 		`{"topic_id":"` + id + `","start":0}`, `{"topic_id":"` + id + `","start":-5}`, `{"topic_id":"` + id + `","start":9223372036854775807}`, `{"topic_id":"01","start":0}`, `{"topic_id":"` + id + `00"}`} {
 		f.Add([]byte(s))
 	}
-	dir := memoryDir(f)
+	dir := f.TempDir()
 	archiveDir := filepath.Join(dir, "archive")
 	part := filepath.Join(archiveDir, "t-0")
 	file := archivedFile(f, 5)
@@ -99,7 +89,7 @@ func FuzzIntents(f *testing.F) {
 	f.Add(int64(7), int16(1), "g", "garbage", `{"pid":7,"epoch":1,"done":true}`)
 	f.Add(int64(math.MaxInt64), int16(-1), "\n", "{", "\x00")
 	f.Add(int64(0), int16(0), "\u2028", "null\n[]\n\n", "{}")
-	path := filepath.Join(memoryDir(f), journalName)
+	path := filepath.Join(f.TempDir(), journalName)
 	f.Fuzz(func(t *testing.T, id int64, epoch int16, group, before, end string) {
 		group = strings.ToValidUTF8(group, "")
 		file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_TRUNC|os.O_APPEND, 0o600)
