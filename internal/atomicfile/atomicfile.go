@@ -138,9 +138,14 @@ func Explain(dir string, err error) error {
 	case Full(err):
 		return fmt.Errorf("the disk of %s is full: free some space, or enlarge the disk (%w)", dir, err)
 	case errors.Is(err, syscall.EMFILE):
-		return fmt.Errorf("weir can open no file in %s: raise the limit with ulimit -n 4096 and start it again (%w)", dir, err)
+		return NoDescriptors(dir, err)
 	}
 	return fmt.Errorf("a write to the disk of %s failed: check the disk (%w)", dir, err)
+}
+
+// NoDescriptors says of an error that weir has as many files open as it may, and what to do.
+func NoDescriptors(dir string, err error) error {
+	return fmt.Errorf("weir can open no file in %s: raise the limit with ulimit -n 4096 and start it again (%w)", dir, err)
 }
 
 // Faults makes the operations of a Writer fail while On is set. A nil one never does.

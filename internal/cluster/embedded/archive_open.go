@@ -81,9 +81,11 @@ func (a *archive) openPartition(p partition) (*archived, error) {
 	if err := json.Unmarshal(raw, &meta); err != nil {
 		return nil, fmt.Errorf("%s is damaged (%w); restore the directory from a copy, or delete %s, with which the older records are lost", archiveMeta, err, dir)
 	}
-	if id, err := hex.DecodeString(meta.TopicID); err != nil || len(id) != copy(part.id[:], id) || len(id) < len(part.id) || meta.Start < 0 {
+	id, err := hex.DecodeString(meta.TopicID)
+	if err != nil || len(id) != len(part.id) || meta.Start < 0 {
 		return nil, fmt.Errorf("%s has no topic ID or start; restore the directory from a copy, or delete %s, with which the older records are lost", archiveMeta, dir)
 	}
+	copy(part.id[:], id)
 	part.start = meta.Start
 	entries, err := os.ReadDir(dir)
 	if err != nil {

@@ -38,7 +38,7 @@ func (e *DiskError) Error() string {
 	}
 	switch {
 	case e.Err != nil && containsAny(e.Err.Error(), syscall.EMFILE.Error()): // whatever weir did with the file
-		return fmt.Sprintf("weir can open no file in %s: raise the limit with ulimit -n 4096 and start it again (%v)", e.Dir, e.Err)
+		return atomicfile.NoDescriptors(e.Dir, e.Err).Error()
 	case e.Archive != "":
 		advice := "check the disk"
 		if e.Full() {
