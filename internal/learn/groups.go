@@ -3,7 +3,6 @@ package learn
 import (
 	"context"
 	"fmt"
-	"maps"
 	"strconv"
 
 	"github.com/weir-project/weir/internal/visible"
@@ -18,7 +17,7 @@ func trails[T any](l *look) (map[string]*T, error) {
 	if _, err := l.evidence(&kept); err != nil {
 		return nil, err
 	}
-	maps.DeleteFunc(kept, func(_ string, t *T) bool { return t == nil }) // of a damaged file
+	dropNull(kept)
 	all := *remembered(l, func() *map[string]*T { return &kept })
 	return all, nil
 }

@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"maps"
 	"strconv"
 	"time"
 
@@ -137,7 +136,7 @@ func persistedOn(l *look) (*persisted, error) {
 	if p.Groups == nil {
 		p.Groups = map[string]*replayTrail{}
 	}
-	maps.DeleteFunc(p.Groups, func(_ string, t *replayTrail) bool { return t == nil }) // of a damaged file
+	dropNull(p.Groups)
 	p.Restarted = p.Restarted && p.Mark != nil
 	return p, nil
 }

@@ -71,6 +71,11 @@ func (p *progress) load() (*saved, error) {
 	return p.read()
 }
 
+// dropNull deletes what is null, which only a damaged file has.
+func dropNull[K comparable, V any](m map[K]*V) {
+	maps.DeleteFunc(m, func(_ K, v *V) bool { return v == nil })
+}
+
 // read reads the file. p.mu is held.
 func (p *progress) read() (*saved, error) {
 	data := p.memory
@@ -87,7 +92,7 @@ func (p *progress) read() (*saved, error) {
 	if err := json.Unmarshal(data, s); err != nil {
 		return nil, fmt.Errorf("read the progress: %s is damaged (%w); start over with: weir learn reset", p.path, err)
 	}
-	maps.DeleteFunc(s.Stations, func(_ int, st *savedStation) bool { return st == nil })
+	dropNull(s.Stations)
 	if s.Version != savedVersion {
 		return nil, fmt.Errorf("read the progress: %s has version %d, and this weir knows version %d; use the weir that wrote it, "+
 			"or start over with: weir learn reset",
