@@ -53,8 +53,8 @@ func plainLayout(format string, m inspect.Message) (line string, ok bool) {
 }
 
 // TestLayoutsOfAnyText writes messages in layouts of random pieces, as a plain second writer does. On a terminal,
-// what a message holds steers nothing. Settings of --config come back as they were given. It is no fuzz target,
-// because that would compile all of weir once more.
+// what a message holds steers nothing. Settings of --config come back as they were given. A fuzz target would
+// compile all of weir once more.
 func TestLayoutsOfAnyText(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)

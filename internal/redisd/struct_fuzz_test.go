@@ -181,7 +181,7 @@ func FuzzStruct(f *testing.F) {
 type plainMsgpack struct {
 	b              []byte
 	depth, deepest int
-	// bad: it is none; odd: a table of it cannot be compared, for a key is no number and no text.
+	// bad: it is not a value; odd: a table of it cannot be compared, for a key is neither a number nor a text.
 	bad, odd bool
 }
 

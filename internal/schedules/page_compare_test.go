@@ -378,7 +378,7 @@ func (o *observer) countsBefore(at time.Time) map[string]int64 {
 	return o.history[i-1].counts
 }
 
-// disagrees says what of an answer is not exactly what is there, when everything is settled.
+// disagrees says where an answer differs from what is there, when everything is settled.
 func (p *page) disagrees(q *question) string {
 	s := p.s
 	if q == nil || len(q.errors) > 0 {
