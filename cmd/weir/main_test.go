@@ -35,7 +35,8 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
-	_ = os.Setenv(asWeir, "1") // what the program starts is this very program
+	_ = os.Setenv(asWeir, "1")         // what the program starts is this very program
+	_ = flag.Set("test.parallel", "4") // they mostly wait; -parallel overrides it
 	goleak.VerifyTestMain(m)
 }
 

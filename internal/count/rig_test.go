@@ -3,6 +3,7 @@ package count
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -26,7 +27,10 @@ import (
 	"github.com/weir-project/weir/internal/tally"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	_ = flag.Set("test.parallel", "8") // they mostly wait; -parallel overrides it
+	goleak.VerifyTestMain(m)
+}
 
 var ctx = context.Background()
 

@@ -70,6 +70,7 @@ func (f *following) end() error {
 
 // Messages in partitions that are added are followed, from the first one on.
 func TestFollowNewPartitions(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	f := b.follow(inspect.Query{})
 	chosen := b.follow(inspect.Query{Partitions: []int32{0}})
@@ -146,6 +147,7 @@ func TestFollowDeletedTopic(t *testing.T) {
 }
 
 func TestFollowRecreatedTopic(t *testing.T) {
+	t.Parallel()
 	for name, records := range map[string]int{"shorter": 1, "as long": 2, "longer": 4} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)

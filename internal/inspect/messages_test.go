@@ -109,6 +109,7 @@ func TestReadErrors(t *testing.T) {
 // and open transactions. Reading ends all the same, and newest finds what lies
 // before them.
 func TestTails(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	b.transaction(true, at(0, 1), at(1, 2))
 	for range 90 { // more than newest steps back at first

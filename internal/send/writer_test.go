@@ -221,19 +221,21 @@ func TestStop(t *testing.T) {
 // TestBrokersThatAreGone: the writing ends, and says what is not known.
 func TestBrokersThatAreGone(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
 	for name, o := range map[string]send.Options{"idempotent": {}, "a transaction": {Transaction: "t"}} {
-		w, _ := b.writer(topic, o)
-		w.Patience = 3 * time.Second
-		var once sync.Once
-		from, to := io.Pipe()
-		w.Progress = func(int64) { once.Do(func() { b.cluster.Close(); _, _ = io.WriteString(to, "b\n"); _ = to.Close() }) }
-		go func() { _, _ = io.WriteString(to, "a\n") }()
-		_, err := w.Write(t.Context(), plainLines(from))
-		if !errors.Is(err, send.ErrUnconfirmed) || !strings.Contains(err.Error(), "line 2 was not written: the brokers did not confirm it in time") {
-			t.Errorf("%s: %v", name, err)
-		}
-		b = newBench(t)
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t)
+			w, _ := b.writer(topic, o)
+			w.Patience = 3 * time.Second
+			var once sync.Once
+			from, to := io.Pipe()
+			w.Progress = func(int64) { once.Do(func() { b.cluster.Close(); _, _ = io.WriteString(to, "b\n"); _ = to.Close() }) }
+			go func() { _, _ = io.WriteString(to, "a\n") }()
+			_, err := w.Write(t.Context(), plainLines(from))
+			if !errors.Is(err, send.ErrUnconfirmed) || !strings.Contains(err.Error(), "line 2 was not written: the brokers did not confirm it in time") {
+				t.Error(err)
+			}
+		})
 	}
 }
 

@@ -1,6 +1,7 @@
 package judge
 
 import (
+	"flag"
 	"os"
 	"testing"
 
@@ -16,5 +17,6 @@ func TestMain(m *testing.M) {
 	if os.Getenv("LEARNER") != "" {
 		os.Exit(learner(os.Getenv("LEARNER")))
 	}
+	_ = flag.Set("test.parallel", "8") // they mostly wait; -parallel overrides it
 	goleak.VerifyTestMain(m)
 }
