@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
@@ -71,6 +72,29 @@ func (b *bench) writer(name string, o send.Options) (*send.Writer, *[]string) {
 		reported = append(reported, fmt.Sprintf("%d %s %d:%d", n, r.Value, r.Partition, r.Offset))
 		return nil
 	}}, &reported
+}
+
+// until waits until a topic has n records, or more.
+func (b *bench) until(name string, n int64) {
+	b.t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for late := time.After(time.Minute); ; {
+		ends, err := kadm.NewClient(b.cl).ListEndOffsets(b.t.Context(), name)
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		has := int64(0)
+		ends.Each(func(o kadm.ListedOffset) { has += o.Offset })
+		if has >= n {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-late:
+			b.t.Fatalf("%s has %d records, want %d", name, has, n)
+		}
+	}
 }
 
 // stored reads a topic to its end, as a consumer of committed records: VALUE PARTITION:OFFSET.

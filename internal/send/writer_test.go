@@ -189,6 +189,7 @@ func TestAcksAndCodecs(t *testing.T) {
 			}
 		}
 	}
+	b.until(topic, int64(want)) // with acks=0, nobody says when a record is stored
 	if stored, _ := b.stored(topic); len(stored) != want {
 		t.Errorf("%d records are stored, want %d", len(stored), want)
 	}
