@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -27,16 +29,25 @@ func build(t *testing.T, dir, out, pkg string) {
 	}
 }
 
-// freePort returns a port that nobody listened on a moment ago. Programs that
-// are restarted on the same address need one that is known beforehand.
+// given are the ports that freePort has returned.
+var given sync.Map
+
+// freePort returns a port that nobody listens on and that it has not returned before. It is below those
+// that Linux gives to outgoing connections: programs bind it later, and are restarted on it.
 func freePort(t *testing.T) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 1000 {
+		port := 12000 + rand.IntN(20000)
+		if _, taken := given.LoadOrStore(port, true); taken {
+			continue
+		}
+		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			_ = l.Close()
+			return port
+		}
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	t.Fatal("no port is free")
+	return 0
 }
 
 // waitFor polls until ok, and fails the test after a long while.

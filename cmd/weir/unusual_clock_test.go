@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -35,9 +36,22 @@ func newBrokerClock(t *testing.T) (*brokerClock, []string) {
 		return c, nil
 	}
 	c.set("+0")
+	t.Cleanup(forgetClocks)
 	return c, []string{"LD_PRELOAD=" + found[0], "FAKETIME_TIMESTAMP_FILE=" + c.file, "FAKETIME_CACHE_DURATION=1",
 		// What processes wait for goes by the monotonic clock, which does not step.
 		"FAKETIME_DONT_FAKE_MONOTONIC=1", "FAKETIME_FORCE_MONOTONIC_FIX=0"}
+}
+
+// forgetClocks removes what the library keeps in memory for processes that were killed: they cannot do
+// it themselves.
+func forgetClocks() {
+	kept, _ := filepath.Glob("/dev/shm/*faketime_*")
+	for _, path := range kept {
+		pid := path[strings.LastIndexByte(path, '_')+1:]
+		if _, err := os.Stat("/proc/" + pid); errors.Is(err, os.ErrNotExist) {
+			_ = os.Remove(path)
+		}
+	}
 }
 
 // set makes the clock step to a distance from the right time, such as -2h.
