@@ -60,15 +60,13 @@ type Bench struct {
 	started  time.Time
 	defaults bool // the default ports are this check's
 	passed   string
-	early    bool // a trial of crashes saw an early commit; see aftermath
 	closers  []func() error
 
-	mu                     sync.Mutex
-	copies                 []*Copy
-	checks                 []exercise.Check
-	marks                  []exercise.Mark
-	series                 []*exercise.Series
-	sampled, sampledStream float64 // when a point was added last
+	mu     sync.Mutex
+	copies []*Copy
+	checks []exercise.Check
+	marks  []exercise.Mark
+	series []*exercise.Series
 
 	watching sync.Mutex // held while a sample is taken; guards the rest
 	last     *Sample
@@ -189,9 +187,11 @@ func (b *Bench) Mark(what, format string, args ...any) {
 	b.cfg.Progress(what + ": " + m.Detail)
 }
 
-// Point adds a point to a series.
+// pointEvery is how many seconds are between two points of a series.
+const pointEvery = 0.2
+
+// Point adds a point to a series. It replaces the last one where that was added a moment ago.
 func (b *Bench) Point(name, unit string, v float64) {
-	t := b.now()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	i := slices.IndexFunc(b.series, func(s *exercise.Series) bool { return s.Name == name })
@@ -199,7 +199,12 @@ func (b *Bench) Point(name, unit string, v float64) {
 		i = len(b.series)
 		b.series = append(b.series, &exercise.Series{Name: name, Unit: unit})
 	}
-	b.series[i].Points = append(b.series[i].Points, [2]float64{t, v})
+	s, point := b.series[i], [2]float64{b.now(), v}
+	if n := len(s.Points); n > 1 && point[0]-s.Points[n-2][0] < pointEvery {
+		s.Points[n-1] = point
+		return
+	}
+	s.Points = append(s.Points, point)
 }
 
 // Check notes whether something holds, and returns that.

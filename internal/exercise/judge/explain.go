@@ -27,14 +27,11 @@ func (b *Bench) explainCounts(ctx context.Context, s *Sample, started time.Time)
 	diff := s.Counts.Minus(want)
 	switch late := b.Truth.Since(started); {
 	case onlyLate(s.Counts, late, want):
-		return &Finding{
-			Headline: fmt.Sprintf("the program counted none of the %d events that were in the topic before it started", want.Sum()-late.Sum()),
-			Evidence: []exercise.Evidence{b.Evidence("the first event that was not counted", b.Truth.Partitions()[0], 0),
-				Observed("start of the program", started)},
-			Why: fmt.Sprintf("A group without a committed offset starts where auto.offset.reset says. Its default is latest: the end of the topic. "+
-				"Redis has %d events, and %d were written after the start.", s.Counts.Sum(), late.Sum()),
-			Hint: "Set auto.offset.reset to earliest (Go: kgo.ConsumeResetOffset(kgo.NewOffset().AtStart())).",
-		}, nil
+		f := beganAtEnd(want.Sum()-late.Sum(), "events")
+		f.Evidence = []exercise.Evidence{b.Evidence("the first event that was not counted", b.Truth.Partitions()[0], 0),
+			Observed("start of the program", started)}
+		f.Why += fmt.Sprintf(" Redis has %d events, and %d were written after the start.", s.Counts.Sum(), late.Sum())
+		return f, nil
 	case diff.Sum() > 0:
 		return &Finding{
 			Headline: fmt.Sprintf("the program counted %d events more than there are: %s; the topic has %s", diff.Sum(), s.Counts, want),

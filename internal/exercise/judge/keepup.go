@@ -44,7 +44,6 @@ func keepUp(ctx context.Context, b *Bench) error {
 	if err != nil {
 		return err
 	}
-	defer results.stop()
 	if err := b.firstResult(ctx, w, results); err != nil {
 		return err
 	}
@@ -104,7 +103,7 @@ func gotOf(f *Finding) string {
 // firstResult writes the first event and waits for its result: a program needs time to start.
 func (b *Bench) firstResult(ctx context.Context, w *worked, results *tail) error {
 	w.sent[0], w.input[0].Timestamp = time.Now(), time.Now()
-	if err := b.put(ctx, w.input[:1], func(int) string { return operationOf(0) }); err != nil {
+	if err := b.put(ctx, w.input[:1]); err != nil {
 		return err
 	}
 	joined := false
@@ -167,11 +166,12 @@ func (b *Bench) load(ctx context.Context, w *worked, results *tail) (busy time.D
 // pourWork writes all events but the first: half of them, a burst, the other half.
 func (b *Bench) pourWork(ctx context.Context, w *worked) error {
 	write := func(from, to int, rate float64) error {
-		return b.pour(ctx, rate, w.input[from:to], func(i int) string { return operationOf(from + i) }, func(f, t int) {
+		return paced(ctx, rate, to-from, func(f, t int) error {
 			now := time.Now()
-			for i := f; i < t; i++ {
-				w.sent[from+i], w.input[from+i].Timestamp = now, now
+			for i := from + f; i < from+t; i++ {
+				w.sent[i], w.input[i].Timestamp = now, now
 			}
+			return b.put(ctx, w.input[from+f:from+t])
 		})
 	}
 	if err := write(1, 1+keepUpHalf, keepUpRate); err != nil {
@@ -249,7 +249,7 @@ func (b *Bench) pourFlood(ctx context.Context) error {
 		for i := n; i < n+piece; i++ {
 			records = append(records, makeEvent(1_000_000+i, 9999, "create", time.Now().UnixMicro(), noise(uint64(i), floodBytes)).record(b.Topic))
 		}
-		if err := b.put(ctx, records, func(int) string { return "create" }); err != nil {
+		if err := b.put(ctx, records); err != nil {
 			return err
 		}
 	}

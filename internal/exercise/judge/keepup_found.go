@@ -193,15 +193,14 @@ func (w *worked) uncommitted() *Finding {
 	if len(w.polls) > 0 {
 		last = w.polls[len(w.polls)-1]
 	}
-	for _, partition := range slices.Sorted(maps.Keys(ends)) {
-		if end := ends[partition]; last.committed[partition] < end {
-			return &Finding{
-				Headline: fmt.Sprintf("the group committed offset %d of partition %d; all events before offset %d were done %.0f s ago or earlier",
-					last.committed[partition], partition, end, keepUpCommits.Seconds()),
-				Why:  "After a restart the program does all of that work again.",
-				Hint: "Commit after each batch, when its results are written.",
-			}
-		}
+	partition, ok := uncommitted(last.committed, ends)
+	if !ok {
+		return nil
 	}
-	return nil
+	return &Finding{
+		Headline: fmt.Sprintf("the group committed offset %d of partition %d; all events before offset %d were done %.0f s ago or earlier",
+			last.committed[partition], partition, ends[partition], keepUpCommits.Seconds()),
+		Why:  "After a restart the program does all of that work again.",
+		Hint: "Commit after each batch, when its results are written.",
+	}
 }

@@ -36,6 +36,16 @@ func (s *Sample) Lag(l *Ledger) (n int64) {
 	return n
 }
 
+// uncommitted finds the first partition whose committed offset is before its end.
+func uncommitted(committed, ends map[int32]int64) (partition int32, ok bool) {
+	for _, p := range slices.Sorted(maps.Keys(ends)) {
+		if committed[p] < ends[p] {
+			return p, true
+		}
+	}
+	return 0, false
+}
+
 // committed is the sum of the committed offsets.
 func (s *Sample) committed() (n int64) {
 	for _, o := range s.Committed {
@@ -66,17 +76,11 @@ func (b *Bench) Look(ctx context.Context) (*Sample, error) {
 			s.Memory += c.Memory()
 		}
 	}
-	due := b.now()-b.sampled > 0.2
-	if due {
-		b.sampled = b.now()
-	}
 	b.mu.Unlock()
-	if due {
-		b.Point("written", "events", float64(b.Truth.Total().Sum()))
-		b.Point("counted", "events", float64(s.Counts.Sum()))
-		b.Point("committed", "events", float64(s.committed()))
-		b.Point("memory", "MiB", float64(s.Memory>>20))
-	}
+	b.Point("written", "events", float64(b.Truth.Total().Sum()))
+	b.Point("counted", "events", float64(s.Counts.Sum()))
+	b.Point("committed", "events", float64(s.committed()))
+	b.Point("memory", "MiB", float64(s.Memory>>20))
 	for p, o := range s.Committed {
 		if b.last == nil || b.last.Committed[p] != o {
 			b.moved[p] = s.At

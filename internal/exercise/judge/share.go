@@ -194,7 +194,7 @@ func (b *Bench) once(ctx context.Context, what string, before, after *Sample) er
 	}
 	f := &Finding{Evidence: b.movedEvidence(before, after)}
 	if diff.Sum() > 0 {
-		f.Headline = fmt.Sprintf("%s counted twice when %s", events(diff.Sum()), what)
+		f.Headline = fmt.Sprintf("%s counted twice when %s", many(diff.Sum(), "event"), what)
 		f.Why = "A partition that moves is read from its committed offset on. Its old owner had counted more events than it had committed, " +
 			"so the new owner counted them again."
 		f.Hint = "Commit what is counted when partitions are revoked, and before the consumer closes. Close the consumer when SIGTERM arrives."
@@ -205,7 +205,7 @@ func (b *Bench) once(ctx context.Context, what string, before, after *Sample) er
 		}
 		return f
 	}
-	f.Headline = fmt.Sprintf("%s lost when %s", events(-diff.Sum()), what)
+	f.Headline = fmt.Sprintf("%s lost when %s", many(-diff.Sum(), "event"), what)
 	f.Why = "A partition that moves is read from its committed offset on. Its old owner had committed events that it had not counted."
 	f.Hint = "Commit an offset only when every event below it is counted."
 	return f

@@ -163,11 +163,7 @@ func (w *windowed) find() *Finding {
 				return f
 			}
 			if w.fromTheEnd(results) {
-				return &Finding{
-					Headline: fmt.Sprintf("the program counted none of the %d events that were in the topic before it started", w.early),
-					Why:      "A program without a committed offset starts where auto.offset.reset says. Its default is latest: the end of the topic.",
-					Hint:     "Set auto.offset.reset to earliest (Go: kgo.ConsumeResetOffset(kgo.NewOffset().AtStart())).",
-				}
+				return beganAtEnd(int64(w.early), "events")
 			}
 			return miscounted(start, got, want, punctual[start], last[start], late[start])
 		}
