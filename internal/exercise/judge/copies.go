@@ -25,20 +25,19 @@ const grace = 10 * time.Second
 type Copy struct {
 	*program.Process
 	b       *Bench
-	number  int // from 1
 	started time.Time
 	// free says that it may end by itself.
 	free atomic.Bool
 }
 
-// Start starts a copy of the program. Line is called with each line that it prints; it may be nil.
-func (b *Bench) Start(line func(time.Time, string)) (*Copy, error) {
-	p, err := program.Start(program.Config{Args: b.cfg.Args, Dir: b.cfg.Dir, Env: b.environ(), Self: b.cfg.Self, Line: line})
+// Start starts a copy of the program.
+func (b *Bench) Start() (*Copy, error) {
+	p, err := program.Start(program.Config{Args: b.cfg.Args, Dir: b.cfg.Dir, Env: b.environ(), Self: b.cfg.Self})
 	if err != nil {
 		return nil, err
 	}
 	b.mu.Lock()
-	c := &Copy{Process: p, b: b, number: len(b.copies) + 1, started: time.Now()}
+	c := &Copy{Process: p, b: b, started: time.Now()}
 	b.copies = append(b.copies, c)
 	b.mu.Unlock()
 	b.Mark("start", "the program starts")
@@ -96,7 +95,7 @@ func (c *Copy) MayEnd(may bool) { c.free.Store(may) }
 
 func (b *Bench) closeCopies() {
 	b.mu.Lock()
-	all := append([]*Copy(nil), b.copies...)
+	all := slices.Clone(b.copies)
 	b.mu.Unlock()
 	for _, c := range all {
 		c.free.Store(true)

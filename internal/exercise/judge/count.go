@@ -32,7 +32,7 @@ func (b *Bench) counting(ctx context.Context) (*Copy, error) {
 	}
 	b.Mark("events", "%d events are in the topic %s before the program starts", backlog, b.Topic)
 	started := time.Now()
-	c, err := b.Start(nil)
+	c, err := b.Start()
 	if err != nil {
 		return nil, err
 	}

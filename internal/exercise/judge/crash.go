@@ -193,7 +193,7 @@ func (b *Bench) revive(ctx context.Context) (*Copy, error) {
 		return nil, err
 	}
 	b.Mark("group", "the group forgets the dead member, as Kafka does when its session timeout is over")
-	return b.Start(nil)
+	return b.Start()
 }
 
 // restartRedis restarts Redis after it has carried out a change whose response is lost.

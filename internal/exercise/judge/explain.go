@@ -1,7 +1,6 @@
 package judge
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -139,16 +138,16 @@ func (b *Bench) nothingSeen(ctx context.Context) error {
 		return err
 	}
 	if s.Group == "" && b.Proxy.Seen() == 0 {
-		return cmp.Or(b.elsewhere(fmt.Sprintf("the program did not connect to the private cluster within %v", startTime)), error(f))
+		return b.unlessElsewhere(fmt.Sprintf("the program did not connect to the private cluster within %v", startTime), f)
 	}
 	return f
 }
 
-// elsewhere is for a program of which the private cluster has no trace. Where the check does not
-// have the default ports, such a program can be a right one that uses them; nil otherwise.
-func (b *Bench) elsewhere(reason string) error {
+// unlessElsewhere is f, for a program of which the private cluster has no trace. Where the check does
+// not have the default ports, such a program can be a right one that uses them.
+func (b *Bench) unlessElsewhere(reason string, f *Finding) error {
 	if b.defaults {
-		return nil
+		return f
 	}
 	return &Unclear{
 		Reason: reason,
@@ -167,7 +166,7 @@ func (b *Bench) nothingWritten(ctx context.Context, f *Finding) error {
 	if s.Group != "" {
 		return f
 	}
-	return cmp.Or(b.elsewhere("nothing of the program was seen in the private cluster"), error(f))
+	return b.unlessElsewhere("nothing of the program was seen in the private cluster", f)
 }
 
 // nothingCounted says why Redis has no counts.

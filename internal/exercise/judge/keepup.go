@@ -36,7 +36,7 @@ func keepUp(ctx context.Context, b *Bench) error {
 		w.input = append(w.input, e.record(b.Topic))
 	}
 	w.sent = make([]time.Time, len(w.input))
-	program, err := b.Start(nil)
+	program, err := b.Start()
 	if err != nil {
 		return err
 	}
@@ -120,11 +120,11 @@ func (b *Bench) firstResult(ctx context.Context, w *worked, results *tail) error
 // noResult explains that the first event has no result. joined says whether the program was in a group.
 func (b *Bench) noResult(joined bool) error {
 	if !joined {
-		return cmp.Or(b.elsewhere(fmt.Sprintf("the program did not join a group of the private cluster within %v", startTime)), error(&Finding{
+		return b.unlessElsewhere(fmt.Sprintf("the program did not join a group of the private cluster within %v", startTime), &Finding{
 			Headline: fmt.Sprintf("the program joined no consumer group within %v", startTime),
 			Why:      "A program without a group has no committed offset, and Kafka gives it no partitions.",
 			Hint:     "Take KAFKA_BROKER, TOPIC and GROUP from the environment, and subscribe to the topic.",
-		}))
+		})
 	}
 	return &Finding{
 		Headline: fmt.Sprintf("the first event had no result after %v", startTime),

@@ -42,7 +42,7 @@ func poison(ctx context.Context, b *Bench) error {
 		return err
 	}
 	b.Mark("write", "%d good events are written", poisonFirst)
-	program, err := b.Start(nil)
+	program, err := b.Start()
 	if err != nil {
 		return err
 	}

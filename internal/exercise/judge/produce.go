@@ -58,7 +58,7 @@ func produce(ctx context.Context, b *Bench) error {
 	if err != nil {
 		return err
 	}
-	c, err := b.Start(nil)
+	c, err := b.Start()
 	if err != nil {
 		return err
 	}

@@ -42,7 +42,7 @@ func resume(ctx context.Context, b *Bench) error {
 		return err
 	}
 	r := &resumed{truth: postsOf(items)}
-	program, err := b.Start(nil)
+	program, err := b.Start()
 	if err != nil {
 		return err
 	}

@@ -46,11 +46,11 @@ func share(ctx context.Context, b *Bench) error {
 func (b *Bench) join(ctx context.Context) (*Copy, error) {
 	stop := b.Feed(ctx, shareRate)
 	defer func() { _ = stop() }() // again, where it was stopped
-	second, err := b.Start(nil)
+	second, err := b.Start()
 	if err != nil {
 		return nil, err
 	}
-	before, after, err := b.moves(ctx, func(s *Sample) bool { return len(s.Members) == 2 && owned(s) && each(s) },
+	before, after, err := b.moves(ctx, func(s *Sample) bool { return divided(s, 2) },
 		func(s *Sample) bool { return len(s.Others) > 0 })
 	if err != nil {
 		return nil, err
@@ -84,7 +84,7 @@ func (b *Bench) leave(ctx context.Context, second *Copy) error {
 		return err
 	}
 	ended := time.Now()
-	before, after, err := b.moves(ctx, func(s *Sample) bool { return len(s.Members) == 1 && owned(s) },
+	before, after, err := b.moves(ctx, func(s *Sample) bool { return divided(s, 1) },
 		func(s *Sample) bool { return len(s.Members) > 1 && s.At.Sub(ended) > leaveTime })
 	if err != nil {
 		return err
@@ -92,8 +92,7 @@ func (b *Bench) leave(ctx context.Context, second *Copy) error {
 	if before == nil {
 		before = both
 	}
-	left := len(after.Members) == 1 && owned(after)
-	if !b.Check(left, "the first copy gets the partitions of the second", "one member with all partitions", memberText(after)) {
+	if !b.Check(divided(after, 1), "the first copy gets the partitions of the second", "one member with all partitions", memberText(after)) {
 		return &Finding{Headline: "the second copy ended, but did not leave its group",
 			Evidence: []exercise.Evidence{Observed("end of the second copy", ended)},
 			Why: "The group gives the partitions of a member that only disappears to others when its session timeout is over, by default 45 " +
@@ -133,23 +132,22 @@ func (b *Bench) moves(ctx context.Context, done, failed func(*Sample) bool) (bef
 
 // owned reports whether every partition has one owner.
 func owned(s *Sample) bool {
-	seen := map[int32]int{}
+	var all []int32
 	for _, parts := range s.Members {
-		for _, p := range parts {
-			seen[p]++
-		}
+		all = append(all, parts...)
 	}
-	return len(seen) == partitions && !slices.ContainsFunc([]int32{0, 1, 2, 3, 4, 5}, func(p int32) bool { return seen[p] != 1 })
+	slices.Sort(all)
+	return slices.Equal(all, []int32{0, 1, 2, 3, 4, 5})
 }
 
-// each reports whether every member has partitions.
-func each(s *Sample) bool {
+// divided reports whether n members own all partitions, and each of them some.
+func divided(s *Sample, n int) bool {
 	for _, parts := range s.Members {
 		if len(parts) == 0 {
 			return false
 		}
 	}
-	return true
+	return len(s.Members) == n && owned(s)
 }
 
 // memberText says which partitions the members have.
@@ -164,7 +162,7 @@ func memberText(s *Sample) string {
 
 // notShared says why two copies do not share the partitions, nil where they do.
 func (b *Bench) notShared(s *Sample) *Finding {
-	if len(s.Members) == 2 && owned(s) && each(s) && len(s.Others) == 0 {
+	if divided(s, 2) && len(s.Others) == 0 {
 		return nil
 	}
 	b.Check(false, "the group divides the partitions between two copies", "each has some", memberText(s))

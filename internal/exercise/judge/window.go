@@ -28,7 +28,7 @@ func window(ctx context.Context, b *Bench) error {
 		return err
 	}
 	b.Mark("write", "%d events are written", windowEarly)
-	program, err := b.Start(nil)
+	program, err := b.Start()
 	if err != nil {
 		return err
 	}
