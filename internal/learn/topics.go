@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,8 +23,8 @@ var topicStation = station{number: 2, name: "topic", minutes: 5, question: topic
 		if len(l.learnersTopics()) > 0 {
 			return l.lanes(ctx, PictureReplicas, l.topic(), "")
 		}
-		stream, _ := l.streamTopic()
-		return l.lanes(ctx, PictureReplicas, stream, "")
+		topic, _ := l.streamTopic()
+		return l.lanes(ctx, PictureReplicas, topic, "")
 	}}
 
 func topicQuestion(_ context.Context, l *look) (question, error) {
@@ -35,14 +36,10 @@ func topicQuestion(_ context.Context, l *look) (question, error) {
 	return question{kind: Number, answer: strconv.Itoa(wantedPartitions * copies),
 		text: fmt.Sprintf("This cluster has %s. You create a topic with %d partitions and replication factor %d. "+
 			"How many replicas do the brokers store for the topic, all partitions together?", plural(brokers, "broker"), wantedPartitions, copies),
-		why: func(wrong string) string {
-			text := fmt.Sprintf("Each of the %d partitions has %s, each on another broker: %d × %d = %d.",
-				wantedPartitions, plural(copies, "replica"), wantedPartitions, copies, wantedPartitions*copies)
-			if wrong == strconv.Itoa(wantedPartitions) && copies > 1 {
-				text += " Partitions divide the records of a topic. Replicas are copies of the same partition."
-			}
-			return text
-		}}, nil
+		why: because(fmt.Sprintf("Each of the %d partitions has %s, each on another broker: %d × %d = %d.",
+			wantedPartitions, plural(copies, "replica"), wantedPartitions, copies, wantedPartitions*copies), mistakes{
+			strconv.Itoa(wantedPartitions): " Partitions divide the records of a topic. Replicas are copies of the same partition.",
+		})}, nil
 }
 
 func topicCheck(_ context.Context, l *look) (Check, error) {
@@ -64,7 +61,7 @@ func topicCheck(_ context.Context, l *look) (Check, error) {
 
 // producingStation: the learner writes records without a key, into two or more partitions.
 var producingStation = station{number: 3, name: "producing", minutes: 5, question: producingQuestion, check: producingCheck,
-	picture: func(ctx context.Context, l *look) (Picture, error) { return l.lanes(ctx, PictureLanes, l.topic(), "") }}
+	picture: ownTopicPicture}
 
 var errNoTopicYet = errors.New("create a topic of your own first: that is station 2")
 
@@ -85,15 +82,10 @@ func producingQuestion(ctx context.Context, l *look) (question, error) {
 	return question{kind: Number, answer: strconv.FormatInt(at.End, 10),
 		text: fmt.Sprintf("The end offsets of `%s` are now %s. The next record goes to partition %d. Which offset does it get?",
 			topic, strings.Join(ends, ", "), at.Partition),
-		why: func(wrong string) string {
-			text := fmt.Sprintf("Offsets begin at 0, and each partition counts alone. The end offset is the offset of the next "+
-				"record: %d in partition %d.",
-				at.End, at.Partition)
-			if wrong == strconv.FormatInt(at.End+1, 10) {
-				text += " With an end offset of 1, for example, the partition has one record, at offset 0."
-			}
-			return text
-		}}, nil
+		why: because(fmt.Sprintf("Offsets begin at 0, and each partition counts alone. The end offset is the offset of the next "+
+			"record: %d in partition %d.", at.End, at.Partition), mistakes{
+			strconv.FormatInt(at.End+1, 10): " With an end offset of 1, for example, the partition has one record, at offset 0.",
+		})}, nil
 }
 
 // pinnedOffsets are the offsets of a topic that a question is about.
@@ -104,19 +96,16 @@ type pinnedOffsets struct {
 
 // asPinned are the partitions of the learner's topic as the question names them. They follow the topic until
 // the question is answered. Then they stay, as the learner goes on to write.
-func (l *look) asPinned(ctx context.Context) (pin pinnedOffsets, err error) {
-	known, err := l.pinned(&pin)
-	if err != nil {
+func (l *look) asPinned(ctx context.Context) (pinnedOffsets, error) {
+	stays := func(pin pinnedOffsets) bool {
+		_, ok := l.meta.Topics[pin.Topic]
+		return ok && l.answers && len(pin.Partitions) > 0
+	}
+	return pinned(l, stays, func() (pin pinnedOffsets, err error) {
+		pin.Topic = l.topic()
+		pin.Partitions, err = l.partitions(ctx, pin.Topic)
 		return pin, err
-	}
-	if _, ok := l.meta.Topics[pin.Topic]; known && ok && l.answers && len(pin.Partitions) > 0 {
-		return pin, nil
-	}
-	pin.Topic = l.topic()
-	if pin.Partitions, err = l.partitions(ctx, pin.Topic); err != nil {
-		return pin, err
-	}
-	return pin, l.pin(pin)
+	})
 }
 
 func producingCheck(ctx context.Context, l *look) (Check, error) {
@@ -157,7 +146,7 @@ func producingCheck(ctx context.Context, l *look) (Check, error) {
 
 // keysStation: the learner writes five records with one key.
 var keysStation = station{number: 4, name: "keys", minutes: 8, question: keysQuestion, check: keysCheck,
-	picture: func(ctx context.Context, l *look) (Picture, error) { return l.lanes(ctx, PictureLanes, l.topic(), "") }}
+	picture: ownTopicPicture}
 
 const (
 	wantedKey     = "anna"
@@ -259,11 +248,4 @@ func someKeys(keys map[string]int) string {
 	return strings.Join(list, ", ")
 }
 
-func sortedPartitions[V any](m map[int32]V) []int32 {
-	list := make([]int32, 0, len(m))
-	for p := range m {
-		list = append(list, p)
-	}
-	slices.Sort(list)
-	return list
-}
+func sortedPartitions[V any](m map[int32]V) []int32 { return slices.Sorted(maps.Keys(m)) }
