@@ -193,9 +193,8 @@ func programQuestion(_ context.Context, l *look) (question, error) {
 func programCheck(_ context.Context, l *look) (Check, error) {
 	result := notYet("no program was checked yet; when yours is ready, run: " + l.run("weir exercise check count --dir count"))
 	var newest time.Time
-	for _, e := range exercise.List() {
-		r := exercise.LastOf(l.c.cfg.Exercises, e.Name)
-		switch {
+	for _, e := range exercise.Listing(l.c.cfg.Exercises) {
+		switch r := e.Last; {
 		case r == nil:
 		case r.Verdict == exercise.Passed:
 			return Check{Done: true, Seen: []string{fmt.Sprintf("your program passed the exercise %s: %s", e.Name, plain(r.Headline))}}, nil

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -108,7 +109,7 @@ func (l *Lines) lines() *Batch {
 		text, l.start, l.line = text[next:], l.start+next, l.line+1
 		line = bytes.TrimSuffix(line, []byte{'\r'})
 		b.Records = b.Records[:len(b.Records)+1]
-		skip, err := l.parse(line[:len(line):len(line)], &b.Records[len(b.Records)-1])
+		skip, err := l.parse(slices.Clip(line), &b.Records[len(b.Records)-1])
 		if err == nil && !skip {
 			continue
 		}

@@ -48,7 +48,7 @@ func (b *Bench) Start() (*Copy, error) {
 func (c *Copy) Kill() {
 	c.free.Store(true)
 	over := c.Over()
-	c.Process.Kill()
+	c.Close()
 	if over {
 		c.b.Mark("kill", "the program had ended by itself, with %s; kill -9 ends its children", c.Exit())
 		return
@@ -202,8 +202,8 @@ var nodeError = regexp.MustCompile(`^\w*Error\b`)
 
 // lastLine is the last line that is not empty.
 func lastLine(lines []string) string {
-	for i := len(lines) - 1; i >= 0; i-- {
-		if l := strings.TrimSpace(lines[i]); l != "" {
+	for _, l := range slices.Backward(lines) {
+		if l = strings.TrimSpace(l); l != "" {
 			return l
 		}
 	}

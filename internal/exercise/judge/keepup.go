@@ -36,11 +36,7 @@ func keepUp(ctx context.Context, b *Bench) error {
 		w.input = append(w.input, e.record(b.Topic))
 	}
 	w.sent = make([]time.Time, len(w.input))
-	program, err := b.Start()
-	if err != nil {
-		return err
-	}
-	results, err := b.follow(ctx, b.Output)
+	program, results, err := b.begin(ctx)
 	if err != nil {
 		return err
 	}

@@ -42,15 +42,11 @@ func poison(ctx context.Context, b *Bench) error {
 		return err
 	}
 	b.Mark("write", "%d good events are written", poisonFirst)
-	program, err := b.Start()
+	program, dead, err := b.begin(ctx)
 	if err != nil {
 		return err
 	}
 	if err := b.firstSign(ctx); err != nil {
-		return err
-	}
-	dead, err := b.follow(ctx, b.Output)
-	if err != nil {
 		return err
 	}
 	b.Mark("write", "%d more good events and %d bad records are written", p.want.Sum()-poisonFirst, len(p.bad))

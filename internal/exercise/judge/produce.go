@@ -50,15 +50,11 @@ func produce(ctx context.Context, b *Bench) error {
 	if err != nil {
 		return err
 	}
-	output, err := b.follow(ctx, b.Output)
-	if err != nil {
-		return err
-	}
 	items, err := up.Items()
 	if err != nil {
 		return err
 	}
-	c, err := b.Start()
+	c, output, err := b.begin(ctx)
 	if err != nil {
 		return err
 	}

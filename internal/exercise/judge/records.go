@@ -96,6 +96,16 @@ func (b *Bench) follow(ctx context.Context, topic string) (*tail, error) {
 	return t, nil
 }
 
+// begin starts a copy of the program, and follows the topic that it writes to.
+func (b *Bench) begin(ctx context.Context) (*Copy, *tail, error) {
+	c, err := b.Start()
+	if err != nil {
+		return nil, nil, err
+	}
+	output, err := b.follow(ctx, b.Output)
+	return c, output, err
+}
+
 // len is how many records have been read.
 func (t *tail) len() int {
 	t.mu.Lock()

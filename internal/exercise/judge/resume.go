@@ -42,11 +42,7 @@ func resume(ctx context.Context, b *Bench) error {
 		return err
 	}
 	r := &resumed{truth: postsOf(items)}
-	program, err := b.Start()
-	if err != nil {
-		return err
-	}
-	output, err := b.follow(ctx, b.Output)
+	program, output, err := b.begin(ctx)
 	if err != nil {
 		return err
 	}

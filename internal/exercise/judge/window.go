@@ -28,11 +28,7 @@ func window(ctx context.Context, b *Bench) error {
 		return err
 	}
 	b.Mark("write", "%d events are written", windowEarly)
-	program, err := b.Start()
-	if err != nil {
-		return err
-	}
-	results, err := b.follow(ctx, b.Output)
+	program, results, err := b.begin(ctx)
 	if err != nil {
 		return err
 	}

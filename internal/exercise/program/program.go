@@ -114,20 +114,14 @@ func (p *Process) Over() bool {
 // whether the program ended in time.
 func (p *Process) Stop(grace time.Duration) bool {
 	p.command(terminateNow)
-	t := time.NewTimer(grace)
-	defer t.Stop()
+	defer p.Close()
 	select {
 	case <-p.ended:
-		p.Close()
 		return true
-	case <-t.C:
-		p.Close()
+	case <-time.After(grace):
 		return false
 	}
 }
-
-// Kill kills the program with all that it has started, and returns when nothing of it runs.
-func (p *Process) Kill() { p.Close() }
 
 // Printed returns how many bytes it has printed, and whether that is more than a program may print.
 func (p *Process) Printed() (bytes int64, tooMuch bool) {
