@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"github.com/weir-project/weir/internal/visible"
+	"github.com/weir-project/weir/internal/watch"
 )
 
 // maxTrails is of how many groups an observer remembers something.
@@ -142,9 +143,9 @@ func groupsQuestion(_ context.Context, l *look) (question, error) {
 	return question{kind: Number, answer: strconv.Itoa(n),
 		text: fmt.Sprintf("Topic `%s` has %s. One consumer group reads it, with %d members. How many of the members get at least "+
 			"one partition?",
-			topic, plural(n, "partition"), n+1),
+			topic, watch.Plural(n, "partition"), n+1),
 		why: because(fmt.Sprintf("Inside a group each partition has exactly one member. %s keep %s busy; member %d waits without a partition.",
-			plural(n, "partition"), plural(n, "member"), n+1), mistakes{
+			watch.Plural(n, "partition"), watch.Plural(n, "member"), n+1), mistakes{
 			strconv.Itoa(n + 1): " Two members of one group never share a partition: the order inside a partition would be lost.",
 		})}, nil
 }
@@ -209,12 +210,12 @@ func groupsCheck(_ context.Context, l *look) (Check, error) {
 		return notYet("weir sees no consumer group with members: start a consumer of a group"), nil
 	}
 	shown := shownName(name)
-	seen := []string{fmt.Sprintf("group %s has %s now, %d with partitions", shown, plural(t.members, "member"), t.Owners)}
+	seen := []string{fmt.Sprintf("group %s has %s now, %d with partitions", shown, watch.Plural(t.members, "member"), t.Owners)}
 	if t.To > 0 {
-		seen = append(seen, fmt.Sprintf("partitions moved: %s had partitions before, %d after", plural(t.From, "member"), t.To))
+		seen = append(seen, fmt.Sprintf("partitions moved: %s had partitions before, %d after", watch.Plural(t.From, "member"), t.To))
 	}
 	if t.Idle > 0 {
-		seen = append(seen, fmt.Sprintf("with %s and %s, one member or more had none", plural(t.Idle, "member"), plural(t.Partitions,
+		seen = append(seen, fmt.Sprintf("with %s and %s, one member or more had none", watch.Plural(t.Idle, "member"), watch.Plural(t.Partitions,
 			"partition")))
 	}
 	switch {
@@ -226,8 +227,8 @@ func groupsCheck(_ context.Context, l *look) (Check, error) {
 	case t.To > 0:
 		return Check{Reason: fmt.Sprintf("partitions of group %s moved to a new member, but each of its %s has at least one: add "+
 			"members until there are more members than the %s",
-			shown, plural(t.members, "member"), plural(t.assigned, "partition")), Seen: seen}, nil
+			shown, watch.Plural(t.members, "member"), watch.Plural(t.assigned, "partition")), Seen: seen}, nil
 	}
-	return Check{Reason: fmt.Sprintf("group %s has %s, and weir has not seen partitions move yet: add a member", shown, plural(t.members,
+	return Check{Reason: fmt.Sprintf("group %s has %s, and weir has not seen partitions move yet: add a member", shown, watch.Plural(t.members,
 		"member")), Seen: seen}, nil
 }

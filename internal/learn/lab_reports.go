@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/weir-project/weir/internal/lab/record"
+	"github.com/weir-project/weir/internal/watch"
 )
 
 // maxReports is how many reports of labs a check reads at most, the newest first.
@@ -187,7 +188,7 @@ func batchingQuestion(_ context.Context, l *look) (question, error) {
 	}
 	waiting := int(rate * linger.Seconds())
 	return question{kind: Number, within: predictWithin, answer: strconv.Itoa((waiting + n/2) / n),
-		text: fmt.Sprintf("The topic is `%s`. It has %s.", topic, plural(n, "partition")),
+		text: fmt.Sprintf("The topic is `%s`. It has %s.", topic, watch.Plural(n, "partition")),
 		why: because(fmt.Sprintf("In 100 ms %d × 0.1 = %d records arrive. Each partition has a batch of its own, so one batch holds %d / "+
 			"%d records, about %d.", rate, waiting, waiting, n, (waiting+n/2)/n), mistakes{
 			strconv.Itoa(waiting): " A batch never has records of two partitions. More partitions mean smaller batches.",

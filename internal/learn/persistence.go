@@ -189,13 +189,13 @@ func (p *persisted) restart(ctx context.Context, l *look) (changed bool, err err
 	if p.Mark.Brokers == brokers {
 		return false, nil
 	}
-	digest, end, err := l.digestAt(ctx, p.Mark)
+	same, _, err := l.unchanged(ctx, p.Mark)
 	switch {
 	case errors.Is(err, inspect.ErrNoTopic):
 		p.problem = fmt.Sprintf("topic %s is gone since the brokers were started again: stop and start them once more", p.Mark.Topic)
 	case err != nil:
 		return false, err
-	case digest != p.Mark.Digest || end < p.Mark.End:
+	case !same:
 		p.problem = fmt.Sprintf("after the start, offset %d of partition %d of topic %s does not hold the record that it held before "+
 			"(retention may have deleted it): stop and start the brokers once more",
 			p.Mark.Offset, p.Mark.Partition, p.Mark.Topic)
@@ -237,24 +237,24 @@ func (l *look) mark(ctx context.Context, q inspect.Query) (*markedRecord, error)
 	return m, err
 }
 
-// digestAt is the digest of the record at a marked place, empty for none, and where the partition ends.
-func (l *look) digestAt(ctx context.Context, m *markedRecord) (digest string, end int64, err error) {
+// unchanged reports whether a marked record is still there, where there was one, and its partition is not shorter.
+// It also returns where the partition ends.
+func (l *look) unchanged(ctx context.Context, m *markedRecord) (same bool, end int64, err error) {
+	found := m.Digest == ""
 	_, err = l.inspector().Read(ctx, inspect.Query{Topic: m.Topic, Partitions: []int32{m.Partition},
-		From: inspect.AtOffset(m.Offset), Until: inspect.AtOffset(m.Offset + 1)}, func(found inspect.Message) error {
-		if found.Offset == m.Offset {
-			digest = digestOf(found)
-		}
+		From: inspect.AtOffset(m.Offset), Until: inspect.AtOffset(m.Offset + 1)}, func(at inspect.Message) error {
+		found = found || at.Offset == m.Offset && digestOf(at) == m.Digest
 		return nil
 	})
 	if err != nil {
-		return "", 0, err
+		return false, 0, err
 	}
 	ends, err := l.offsets(ctx, m.Topic, inspect.LogEnds)
 	if err != nil {
-		return "", 0, err
+		return false, 0, err
 	}
 	end, err = ends(m.Partition)
-	return digest, end, err
+	return found && end >= m.End, end, err
 }
 
 func digestOf(m inspect.Message) string {

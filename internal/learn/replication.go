@@ -222,14 +222,13 @@ func (t *failoverTrail) follow(ctx context.Context, l *look, topic string, p kad
 	if t.Written && t.Back {
 		return nil
 	}
-	digest, end, err := l.digestAt(ctx, t.Mark)
+	same, end, err := l.unchanged(ctx, t.Mark)
 	if err != nil {
 		return err
 	}
 	t.Written = t.Written || end > t.Mark.End
 	if !t.Back && slices.Contains(p.ISR, t.Was) && len(p.ISR) == len(p.Replicas) {
-		same := t.Mark.Digest == "" || digest == t.Mark.Digest // no record was there
-		if t.Back = same && end >= t.Mark.End; !t.Back {
+		if t.Back = same; !t.Back {
 			t.changed = fmt.Sprintf("offset %d of partition 0 of topic %s does not hold the record that it held before the restart",
 				t.Mark.Offset, topic)
 		}

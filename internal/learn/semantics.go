@@ -10,6 +10,7 @@ import (
 
 	"github.com/weir-project/weir/internal/exercise"
 	"github.com/weir-project/weir/internal/learn/crashnote"
+	"github.com/weir-project/weir/internal/watch"
 )
 
 // semanticsStation: the learner kills a counter under at least once, and one under exactly once.
@@ -131,7 +132,7 @@ func semanticsCheck(ctx context.Context, l *look) (Check, error) {
 // said is what weir saw of a counter.
 func (c counterOutcome) said(semantics string) string {
 	text := fmt.Sprintf("%s: %s that did not end cleanly; %d events counted, %d records in the log", semantics,
-		plural(c.note.Crashes, "run"), c.counted, c.records)
+		watch.Plural(c.note.Crashes, "run"), c.counted, c.records)
 	switch more := c.more(); {
 	case more > 0:
 		text += fmt.Sprintf(": %d too many", more)
@@ -185,7 +186,7 @@ func programQuestion(_ context.Context, l *look) (question, error) {
 	}
 	return question{kind: Number, answer: strconv.Itoa(n), text: fmt.Sprintf("The topic is `%s`.", topic),
 		why: because(fmt.Sprintf("Every record is in exactly one of the %s, so the program needs all of them. A program that subscribes "+
-			"gets them from Kafka.", plural(n, "partition")), mistakes{
+			"gets them from Kafka.", watch.Plural(n, "partition")), mistakes{
 			"1": " A program that assigns itself partition 0 misses the rest. That is a frequent mistake.",
 		})}, nil
 }

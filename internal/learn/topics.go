@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 
 	"github.com/weir-project/weir/internal/inspect"
+	"github.com/weir-project/weir/internal/watch"
 )
 
 // wantedPartitions is how many partitions the learner's topic has.
@@ -35,9 +36,9 @@ func topicQuestion(_ context.Context, l *look) (question, error) {
 	copies := min(3, brokers)
 	return question{kind: Number, answer: strconv.Itoa(wantedPartitions * copies),
 		text: fmt.Sprintf("This cluster has %s. You create a topic with %d partitions and replication factor %d. "+
-			"How many replicas do the brokers store for the topic, all partitions together?", plural(brokers, "broker"), wantedPartitions, copies),
+			"How many replicas do the brokers store for the topic, all partitions together?", watch.Plural(brokers, "broker"), wantedPartitions, copies),
 		why: because(fmt.Sprintf("Each of the %d partitions has %s, each on another broker: %d × %d = %d.",
-			wantedPartitions, plural(copies, "replica"), wantedPartitions, copies, wantedPartitions*copies), mistakes{
+			wantedPartitions, watch.Plural(copies, "replica"), wantedPartitions, copies, wantedPartitions*copies), mistakes{
 			strconv.Itoa(wantedPartitions): " Partitions divide the records of a topic. Replicas are copies of the same partition.",
 		})}, nil
 }
@@ -46,16 +47,16 @@ func topicCheck(_ context.Context, l *look) (Check, error) {
 	none := "weir sees no topic of yours yet; create one with three partitions"
 	return l.eachTopic(none, func(d kadm.TopicDetail) (string, int, []string, error) {
 		n := len(d.Partitions)
-		seen := []string{fmt.Sprintf("topic %s has %s", d.Topic, plural(n, "partition"))}
+		seen := []string{fmt.Sprintf("topic %s has %s", d.Topic, watch.Plural(n, "partition"))}
 		switch {
 		case n == wantedPartitions:
 			return "", 0, seen, nil
 		case n < wantedPartitions:
 			return fmt.Sprintf("topic %s has %s; this station needs %d: create another topic, or add partitions to this one",
-				d.Topic, plural(n, "partition"), wantedPartitions), n, seen, nil
+				d.Topic, watch.Plural(n, "partition"), wantedPartitions), n, seen, nil
 		}
 		return fmt.Sprintf("topic %s has %s; this station needs exactly %d, and Kafka cannot remove partitions: create another topic",
-			d.Topic, plural(n, "partition"), wantedPartitions), 0, seen, nil
+			d.Topic, watch.Plural(n, "partition"), wantedPartitions), 0, seen, nil
 	})
 }
 
@@ -127,7 +128,7 @@ func producingCheck(ctx context.Context, l *look) (Check, error) {
 		}
 		seen := []string{}
 		for _, p := range d.Partitions.Sorted() {
-			seen = append(seen, fmt.Sprintf("partition %d of %s: %s without a key", p.Partition, d.Topic, plural(without[p.Partition], "record")))
+			seen = append(seen, fmt.Sprintf("partition %d of %s: %s without a key", p.Partition, d.Topic, watch.Plural(without[p.Partition], "record")))
 		}
 		switch {
 		case len(without) >= 2:
@@ -136,7 +137,7 @@ func producingCheck(ctx context.Context, l *look) (Check, error) {
 			p := sortedPartitions(without)[0]
 			return fmt.Sprintf("topic %s has %s without a key, all in partition %d; this station needs records in two partitions or more. "+
 				"A producer fills one partition for a while before it takes another one: run the command again",
-				d.Topic, plural(without[p], "record"), p), 3, seen, nil
+				d.Topic, watch.Plural(without[p], "record"), p), 3, seen, nil
 		case keyed > 0:
 			return fmt.Sprintf("topic %s has only records with a key (%d); this station needs records without one", d.Topic, keyed), 2, seen, nil
 		}
@@ -164,7 +165,7 @@ func keysQuestion(_ context.Context, l *look) (question, error) {
 	return question{kind: Number, answer: strconv.Itoa(int(answer)),
 		text: fmt.Sprintf("Kafka's hash of the key `%s` is %d. The partition is the remainder of hash ÷ number of partitions, and "+
 			"`%s` has %s. "+
-			"Which partition do the records with this key go to?", wantedKey, hash, topic, plural(n, "partition")),
+			"Which partition do the records with this key go to?", wantedKey, hash, topic, watch.Plural(n, "partition")),
 		why: func(wrong string) string {
 			text := fmt.Sprintf("%d = %d × %d + %d, so the remainder is %d. Each record with the key `%s` goes to partition %d of `%s`.",
 				hash, n, hash/uint32(n), answer, answer, wantedKey, answer, topic)
@@ -202,7 +203,7 @@ func keyed(d kadm.TopicDetail, list []inspect.Message) (reason string, near int,
 		}
 	}
 	for _, p := range sortedPartitions(with) {
-		seen = append(seen, fmt.Sprintf("partition %d of %s: %s with the key %s", p, d.Topic, plural(len(with[p]), "record"), wantedKey))
+		seen = append(seen, fmt.Sprintf("partition %d of %s: %s with the key %s", p, d.Topic, watch.Plural(len(with[p]), "record"), wantedKey))
 	}
 	switch {
 	case all == 0 && len(others) > 0:
@@ -216,7 +217,7 @@ func keyed(d kadm.TopicDetail, list []inspect.Message) (reason string, near int,
 			"five with one tool",
 			wantedKey, len(with), d.Topic), 2 + all, seen
 	case all < wantedRecords:
-		return fmt.Sprintf("topic %s has %s with the key %s; this station needs %d", d.Topic, plural(all, "record"), wantedKey, wantedRecords),
+		return fmt.Sprintf("topic %s has %s with the key %s; this station needs %d", d.Topic, watch.Plural(all, "record"), wantedKey, wantedRecords),
 			2 + all, seen
 	}
 	p := sortedPartitions(with)[0]

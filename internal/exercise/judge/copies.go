@@ -223,49 +223,32 @@ func (b *Bench) ForgetMembers(ctx context.Context) error {
 		return err
 	}
 	for name, kind := range types {
-		forget := b.forgetClassic
-		if kind == consumerGroup {
-			forget = b.forgetConsumers
+		members, err := b.members(ctx, name, kind)
+		for _, m := range members {
+			if err == nil {
+				err = b.forget(ctx, name, kind, m)
+			}
 		}
-		if err := forget(ctx, name); err != nil {
+		if err != nil {
 			return fmt.Errorf("remove the dead members of group %s: %w", name, err)
 		}
 	}
 	return nil
 }
 
-func (b *Bench) forgetClassic(ctx context.Context, group string) error {
-	described, err := b.Admin.DescribeGroups(ctx, group)
-	if err != nil {
-		return err
-	}
-	req := kmsg.NewPtrLeaveGroupRequest()
-	req.Group = group
-	for _, m := range described[group].Members {
-		if m.InstanceID == nil { // a static member comes back under its name
-			x := kmsg.NewLeaveGroupRequestMember()
-			x.MemberID = m.MemberID
-			req.Members = append(req.Members, x)
-		}
-	}
-	if len(req.Members) > 0 {
+// forget makes a member leave its group, in the protocol of the group.
+func (b *Bench) forget(ctx context.Context, group, kind string, m member) (err error) {
+	switch {
+	case kind == consumerGroup:
+		req := kmsg.NewPtrConsumerGroupHeartbeatRequest()
+		req.Group, req.MemberID, req.MemberEpoch = group, m.id, -1
+		_, err = req.RequestWith(ctx, b.Client)
+	case !m.static:
+		req := kmsg.NewPtrLeaveGroupRequest()
+		leaving := kmsg.NewLeaveGroupRequestMember()
+		leaving.MemberID = m.id
+		req.Group, req.Members = group, append(req.Members, leaving)
 		_, err = req.RequestWith(ctx, b.Client)
 	}
 	return err
-}
-
-// forgetConsumers is for a group of the protocol of KIP-848.
-func (b *Bench) forgetConsumers(ctx context.Context, group string) error {
-	described, err := b.Admin.DescribeConsumerGroups(ctx, group)
-	if err != nil {
-		return err
-	}
-	for _, m := range described[group].Members {
-		req := kmsg.NewPtrConsumerGroupHeartbeatRequest()
-		req.Group, req.MemberID, req.MemberEpoch = group, m.MemberID, -1
-		if _, err := req.RequestWith(ctx, b.Client); err != nil {
-			return err
-		}
-	}
-	return nil
 }
