@@ -30,7 +30,7 @@ const (
 
 // keepUp gives a program more work than one worker can do.
 func keepUp(ctx context.Context, b *Bench) error {
-	w := &worked{deadline: keepUpDeadline}
+	w := &worked{}
 	for n := range 1 + 2*keepUpHalf + keepUpBurst {
 		e := makeEvent(n, keepUpAuthor(n), operationOf(n), time.Now().UnixMicro(), noise(uint64(n), 120))
 		w.input = append(w.input, e.record(b.Topic))
