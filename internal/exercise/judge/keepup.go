@@ -162,7 +162,7 @@ func (b *Bench) load(ctx context.Context, w *worked, results *tail) (busy time.D
 // pourWork writes all events but the first: half of them, a burst, the other half.
 func (b *Bench) pourWork(ctx context.Context, w *worked) error {
 	write := func(from, to int, rate float64) error {
-		return paced(ctx, rate, to-from, func(f, t int) error {
+		return paced(ctx, pourTick, rate, to-from, func(f, t int) error {
 			now := time.Now()
 			for i := from + f; i < from+t; i++ {
 				w.sent[i], w.input[i].Timestamp = now, now

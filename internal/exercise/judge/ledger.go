@@ -198,7 +198,7 @@ func (b *Bench) FeedUpTo(ctx context.Context, rate float64, most int) (stop func
 	var err error
 	var ended sync.WaitGroup
 	ended.Go(func() {
-		err = paced(ctx, rate, most, func(from, to int) error {
+		err = paced(ctx, feedTick, rate, most, func(from, to int) error {
 			// What is begun is written to its end: the truth has to know it.
 			return b.Write(context.WithoutCancel(ctx), to-from)
 		})

@@ -32,19 +32,26 @@ func (b *Bench) put(ctx context.Context, records []*kgo.Record) error {
 
 // pour writes records at a rate per second.
 func (b *Bench) pour(ctx context.Context, rate float64, records []*kgo.Record) error {
-	return paced(ctx, rate, len(records), func(from, to int) error { return b.put(ctx, records[from:to]) })
+	return paced(ctx, pourTick, rate, len(records), func(from, to int) error { return b.put(ctx, records[from:to]) })
 }
 
-// paced calls write with those of n items that are due at a rate per second, in batches of 20 ms,
+// pourTick and feedTick are between two batches of events. A program that commits after each batch
+// that it reads keeps up with the events of feedTick on a busy machine, too.
+const (
+	pourTick = 20 * time.Millisecond
+	feedTick = 50 * time.Millisecond
+)
+
+// paced calls write with those of n items that are due at a rate per second, in one batch a tick,
 // until all were written or ctx ends.
-func paced(ctx context.Context, rate float64, n int, write func(from, to int) error) error {
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
+func paced(ctx context.Context, tick time.Duration, rate float64, n int, write func(from, to int) error) error {
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
 	for begun, written := time.Now(), 0; written < n; {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-tick.C:
+		case <-ticker.C:
 		}
 		if due := min(int(time.Since(begun).Seconds()*rate), n); due > written {
 			if err := write(written, due); err != nil {
