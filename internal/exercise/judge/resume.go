@@ -57,7 +57,7 @@ func resume(ctx context.Context, b *Bench) error {
 	if r.output, err = b.readAll(ctx, b.Output); err != nil {
 		return err
 	}
-	r.requests, r.cuts = stream.Requests(), faults.Fired()
+	r.requests, r.cuts = stream.connections(), faults.Fired()
 	if len(r.requests) > 0 {
 		lost, again := r.sums()
 		b.Check(r.ended == "", "The program goes on when its connection ends", "it connects again", cmp.Or(r.ended, "it does"))

@@ -101,8 +101,8 @@ func (u *Upstream) close() (err error) {
 	return err
 }
 
-// Requests are the connections that the program asked for.
-func (u *Upstream) Requests() []streamRequest {
+// connections are the connections that the program asked for.
+func (u *Upstream) connections() []streamRequest {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return slices.Clone(u.requests)
@@ -110,7 +110,7 @@ func (u *Upstream) Requests() []streamRequest {
 
 // Begun reports whether the program has connected, and when it did for the first time.
 func (u *Upstream) Begun() (at time.Time, ok bool) {
-	if all := u.Requests(); len(all) > 0 {
+	if all := u.connections(); len(all) > 0 {
 		return all[0].at, true
 	}
 	return time.Time{}, false
