@@ -282,7 +282,11 @@ func (c *Course) Answer(ctx context.Context, name, answer string) (Answered, err
 	if err != nil {
 		return Answered{}, err
 	}
-	explanation := q.explain(answer, right)
+	wrong := answer
+	if right {
+		wrong = ""
+	}
+	explanation := q.why(wrong)
 	err = c.progress.change(func(p *saved) {
 		p.station(l.number).Answer = &savedAnswer{Given: answer, Right: right, Explanation: explanation, At: time.Now().UnixMilli()}
 	})

@@ -109,13 +109,6 @@ func (q *question) judge(answer string) (bool, error) {
 	return given.String() == q.answer, nil
 }
 
-func (q *question) explain(answer string, right bool) string {
-	if right {
-		answer = ""
-	}
-	return q.why(answer)
-}
-
 // Names are the names of all stations, in their order.
 func Names() []string {
 	names := make([]string, 0, len(stations))

@@ -11,8 +11,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-var errEnd = io.EOF
-
 const (
 	// blockSize is how much is read at once: large blocks make few allocations, and a block
 	// stays in memory until its last record is written.
@@ -80,7 +78,7 @@ func (l *Lines) read() error {
 	}
 	switch {
 	case errors.Is(err, io.EOF):
-		l.end = errEnd
+		l.end = io.EOF
 	case err != nil:
 		l.end = fmt.Errorf("read line %d: %w", l.line+1, err)
 	}
@@ -92,7 +90,7 @@ func (l *Lines) read() error {
 func (l *Lines) lines() *Batch {
 	text := l.block[l.start:l.used]
 	n := bytes.Count(text, []byte{'\n'})
-	last := errors.Is(l.end, errEnd) && len(text) > 0 && text[len(text)-1] != '\n'
+	last := errors.Is(l.end, io.EOF) && len(text) > 0 && text[len(text)-1] != '\n'
 	if last {
 		n++
 	}

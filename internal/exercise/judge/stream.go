@@ -3,6 +3,7 @@ package judge
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"slices"
@@ -45,7 +46,8 @@ func (b *Bench) OpenStream(rate float64, limit int64, faults *simulate.Faults) (
 	b.Stream = "ws://" + ln.Addr().String() + "/subscribe"
 	u := &Upstream{b: b, faults: faults, config: simulate.TimelineConfig{World: fmt.Sprintf("bluesky:%d", seed), Rate: rate,
 		Variant: simulate.MixOf(collections), History: -time.Second, Limit: limit, Log: b.cfg.Log}}
-	server := &http.Server{Handler: u, ReadHeaderTimeout: 10 * time.Second}
+	server := &http.Server{Handler: u, ReadHeaderTimeout: 10 * time.Second,
+		ErrorLog: slog.NewLogLogger(b.cfg.Log.Handler(), slog.LevelDebug)}
 	var ended sync.WaitGroup
 	ended.Go(func() { _ = server.Serve(ln) }) // until it is closed
 	b.closing(func() error {
