@@ -81,20 +81,17 @@ func crashes(ctx context.Context, b *Bench, exact bool) error {
 }
 
 // during does something to the program while events are written, and waits until it counts again.
-func (b *Bench) during(ctx context.Context, x crash, c *Copy, a *aftermath) (_ *Copy, err error) {
-	stop := b.Feed(ctx, crashRate)
-	defer func() {
-		if e := stop(); err == nil {
-			err = e
+func (b *Bench) during(ctx context.Context, x crash, c *Copy, a *aftermath) (after *Copy, err error) {
+	err = b.feeding(ctx, crashRate, always, func() (err error) {
+		if err := b.goesOn(ctx, x.name); err != nil {
+			return err
 		}
-	}()
-	if err := b.goesOn(ctx, x.name); err != nil {
-		return nil, err
-	}
-	if c, err = x.do(ctx, c, a); err != nil {
-		return nil, err
-	}
-	return c, b.goesOn(ctx, x.name)
+		if after, err = x.do(ctx, c, a); err != nil {
+			return err
+		}
+		return b.goesOn(ctx, x.name)
+	})
+	return after, err
 }
 
 // goesOn waits until more events are counted.

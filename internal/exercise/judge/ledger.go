@@ -1,6 +1,7 @@
 package judge
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -187,28 +188,25 @@ func (l *Ledger) take(topic string, n int) (records []*kgo.Record, err error) {
 	return records, nil
 }
 
-// Feed writes events at a rate until stop is called, which returns the first error.
-func (b *Bench) Feed(ctx context.Context, rate float64) (stop func() error) {
-	return b.FeedUpTo(ctx, rate, math.MaxInt)
-}
+// always is more events than any check writes.
+const always = math.MaxInt
 
-// FeedUpTo is Feed that writes at most so many events.
-func (b *Bench) FeedUpTo(ctx context.Context, rate float64, most int) (stop func() error) {
-	ctx, cancel := context.WithCancel(ctx)
-	var err error
+// feeding writes events at a rate, at most so many, while do runs.
+func (b *Bench) feeding(ctx context.Context, rate float64, most int, do func() error) error {
+	writing, stop := context.WithCancel(ctx)
+	var failed error
 	var ended sync.WaitGroup
 	ended.Go(func() {
-		err = paced(ctx, feedTick, rate, most, func(from, to int) error {
+		failed = paced(writing, feedTick, rate, most, func(from, to int) error {
 			// What is begun is written to its end: the truth has to know it.
 			return b.Write(context.WithoutCancel(ctx), to-from)
 		})
-		if errors.Is(err, ctx.Err()) {
-			err = nil // it was stopped
+		if errors.Is(failed, writing.Err()) {
+			failed = nil // it was stopped
 		}
 	})
-	return func() error {
-		cancel()
-		ended.Wait()
-		return err
-	}
+	err := do()
+	stop()
+	ended.Wait()
+	return cmp.Or(failed, err) // where weir could not write, nothing is wrong with the program
 }
