@@ -28,7 +28,7 @@ func (b *Bench) stopWriting(ctx context.Context, up *Upstream, c *Copy, w *writt
 	lift := func() int { return 0 }
 	if held {
 		var err error
-		if lift, err = b.Faults.RejectRecords(b.Output); err != nil {
+		if lift, err = b.Brokers.RejectRecords(b.Output); err != nil {
 			return err
 		}
 		b.Mark("kafka", "the topic accepts no records, as when two of its replicas fail")
