@@ -240,12 +240,7 @@ func (l *look) mark(ctx context.Context, q inspect.Query) (*markedRecord, error)
 // unchanged reports whether a marked record is still there, where there was one, and its partition is not shorter.
 // It also returns where the partition ends.
 func (l *look) unchanged(ctx context.Context, m *markedRecord) (same bool, end int64, err error) {
-	found := m.Digest == ""
-	_, err = l.inspector().Read(ctx, inspect.Query{Topic: m.Topic, Partitions: []int32{m.Partition},
-		From: inspect.AtOffset(m.Offset), Until: inspect.AtOffset(m.Offset + 1)}, func(at inspect.Message) error {
-		found = found || at.Offset == m.Offset && digestOf(at) == m.Digest
-		return nil
-	})
+	found, ok, err := l.record(ctx, m.Topic, m.Partition, m.Offset)
 	if err != nil {
 		return false, 0, err
 	}
@@ -254,7 +249,8 @@ func (l *look) unchanged(ctx context.Context, m *markedRecord) (same bool, end i
 		return false, 0, err
 	}
 	end, err = ends(m.Partition)
-	return found && end >= m.End, end, err
+	same = m.Digest == "" || ok && digestOf(found) == m.Digest
+	return same && end >= m.End, end, err
 }
 
 func digestOf(m inspect.Message) string {
