@@ -44,25 +44,16 @@ func exerciseNames() (names []string) {
 	return names
 }
 
-// exerciseRow is an exercise in a list.
-type exerciseRow struct {
-	exercise.Info
-	Last *exercise.Last `json:"last"`
-}
-
 func (a *app) listExercises() error {
 	dir, err := a.exercisesPath()
 	if err != nil {
 		return err
 	}
-	rows := make([]exerciseRow, 0, len(exercise.List()))
-	for _, e := range exercise.List() {
-		rows = append(rows, exerciseRow{e, exercise.LastOf(dir, e.Name)})
-	}
+	rows := exercise.Listing(dir)
 	all := struct {
-		Exercises []exerciseRow `json:"exercises"`
+		Exercises []exercise.Listed `json:"exercises"`
 	}{rows}
-	return writeRows(a, all, rows, func(x exerciseRow) []any {
+	return writeRows(a, all, rows, func(x exercise.Listed) []any {
 		last := "-"
 		if x.Last != nil {
 			last = string(x.Last.Verdict) + " " + cli.AgoText(x.Last.At, time.Now())

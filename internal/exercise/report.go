@@ -94,6 +94,21 @@ type Last struct {
 	Headline string    `json:"headline"`
 }
 
+// Listed is an exercise in a list.
+type Listed struct {
+	Info
+	Last *Last `json:"last"` // null where it was never checked
+}
+
+// Listing returns all exercises with what the directory of reports has of them.
+func Listing(dir string) []Listed {
+	rows := make([]Listed, 0, len(list))
+	for _, e := range list {
+		rows = append(rows, Listed{e, LastOf(dir, e.Name)})
+	}
+	return rows
+}
+
 // maxReport bounds the size of a report's file in bytes.
 const maxReport = 8 << 20
 

@@ -35,7 +35,7 @@ type pinnedRecord struct {
 // eventsNames are the place of the record that the question is about.
 func eventsNames(l *look) []string {
 	var pin pinnedRecord
-	if known, err := l.pinned(&pin); err != nil || !known {
+	if known, err := l.kept(questionKey, &pin); err != nil || !known {
 		pin.Topic, _ = l.streamTopic()
 	}
 	return []string{"{record.topic}", cmp.Or(pin.Topic, l.topic()), "{record.partition}", strconv.Itoa(int(pin.Partition)),
@@ -100,7 +100,7 @@ func shownKey(m inspect.Message) string {
 
 func eventsQuestion(ctx context.Context, l *look) (question, error) {
 	var pin pinnedRecord
-	known, err := l.pinned(&pin)
+	known, err := l.kept(questionKey, &pin)
 	if err != nil {
 		return question{}, err
 	}
@@ -119,7 +119,7 @@ func eventsQuestion(ctx context.Context, l *look) (question, error) {
 		if m, found, err = l.record(ctx, pin.Topic, pin.Partition, pin.Offset); err != nil || !found {
 			return question{}, errors.Join(err, errors.New("the record was deleted: ask again"))
 		}
-		if err := l.pin(pin); err != nil {
+		if err := l.put(questionKey, pin); err != nil {
 			return question{}, err
 		}
 	}
@@ -154,7 +154,7 @@ func keyWords(m inspect.Message) string {
 // eventsPicture is the newest record: another one than that of the question.
 func eventsPicture(ctx context.Context, l *look) (Picture, error) {
 	var pin pinnedRecord
-	if known, err := l.pinned(&pin); err != nil || !known {
+	if known, err := l.kept(questionKey, &pin); err != nil || !known {
 		return Picture{Kind: PictureNone, Note: "There is nothing to show yet: no topic holds a record. It appears here with the first one."}, err
 	}
 	list, err := l.newest(ctx, pin.Topic, 2)
@@ -174,11 +174,11 @@ func eventsPicture(ctx context.Context, l *look) (Picture, error) {
 }
 
 func eventsCheck(_ context.Context, l *look) (Check, error) {
-	p, err := l.c.progress.load()
+	a, err := l.answer()
 	if err != nil {
 		return Check{}, err
 	}
-	switch a := p.station(l.number).Answer; {
+	switch {
 	case a == nil:
 		return notYet("the question of this station is not answered yet: open the record, then answer it"), nil
 	case !a.Right:

@@ -129,7 +129,7 @@ func TestProgressWithEmptyEntries(t *testing.T) {
 			}
 			c := &Course{cfg: Config{Own: "c"}, progress: p, memory: map[string]any{}}
 			l := &look{station: &groupsStation, c: c, cluster: "c"}
-			if err := observeGroups(t.Context(), l, sample{groups: map[string]groupSample{"g": {owners: 2}}, now: true}); err != nil {
+			if err := l.observe(t.Context(), l, sample{groups: map[string]groupSample{"g": {owners: 2}}, now: true}); err != nil {
 				t.Error(err)
 			}
 			l.station = &persistenceStation

@@ -6,41 +6,87 @@ import (
 	"strconv"
 
 	"github.com/weir-project/weir/internal/visible"
+	"github.com/weir-project/weir/internal/watch"
 )
 
 // maxTrails is of how many groups an observer remembers something.
 const maxTrails = 50
 
-// trails are what an observer knows of the groups, by name: in memory, at first from the evidence.
+// trails are what an observer knows of the groups or topics, by name. See observed for the lock.
 func trails[T any](l *look) (map[string]*T, error) {
-	kept := map[string]*T{}
-	if _, err := l.evidence(&kept); err != nil {
+	all, err := observed[map[string]*T](l)
+	if err != nil {
 		return nil, err
 	}
-	dropNull(kept)
-	all := *remembered(l, func() *map[string]*T { return &kept })
-	return all, nil
+	if *all == nil {
+		*all = map[string]*T{}
+	}
+	dropNull(*all)
+	return *all, nil
 }
 
-// nearest is the group that has come furthest; nil for none.
-func nearest[T any](all map[string]*T, rank func(*T) int64) (name string, best *T) {
-	for _, n := range sortedNames(all) {
-		if t := all[n]; best == nil || rank(t) > rank(best) {
+// trailOf is the trail of a name, begun where there is none yet; nil where there are too many.
+func trailOf[T any](all map[string]*T, name string, begin func() T) *T {
+	if all[name] == nil && len(all) < maxTrails {
+		t := begin()
+		all[name] = &t
+	}
+	return all[name]
+}
+
+// followGroups adds a sample to the trails of some groups. follow reports whether the trail has got something
+// worth keeping.
+func followGroups[T any](l *look, s sample, counts func(string, groupSample) bool, begin func(string, groupSample) T,
+	follow func(*T, string, groupSample) bool) error {
+	all, err := trails[T](l)
+	if err != nil {
+		return err
+	}
+	changed := s.now
+	for _, name := range sortedNames(s.groups) {
+		g := s.groups[name]
+		if !counts(name, g) {
+			continue
+		}
+		if t := trailOf(all, name, func() T { return begin(name, g) }); t != nil && follow(t, name, g) {
+			changed = true
+		}
+	}
+	if changed {
+		return l.keep(all)
+	}
+	return nil
+}
+
+// ranked is a trail that knows how far its group or topic has come.
+type ranked[T any] interface {
+	*T
+	rank() int64
+}
+
+// nearest is the one of some names that has come furthest; nil for none.
+func nearest[T any, R ranked[T]](all map[string]*T, names []string) (name string, best *T) {
+	for _, n := range names {
+		if t := all[n]; t != nil && (best == nil || R(t).rank() > R(best).rank()) {
 			name, best = n, t
 		}
 	}
 	return name, best
 }
 
-// furthest is the group that has come furthest, as the observer knows it now; false for none.
-func furthest[T any](l *look, rank func(*T) int64) (name string, t T, ok bool, err error) {
+// furthest is the group or topic that has come furthest, as the observer knows it now; false for none. It is
+// one of names, or any where names is nil.
+func furthest[T any, R ranked[T]](l *look, names []string) (name string, t T, ok bool, err error) {
 	l.c.observing.Lock()
 	defer l.c.observing.Unlock()
 	all, err := trails[T](l)
 	if err != nil {
 		return "", t, false, err
 	}
-	name, best := nearest(all, rank)
+	if names == nil {
+		names = sortedNames(all)
+	}
+	name, best := nearest[T, R](all, names)
 	if best == nil {
 		return "", t, false, nil
 	}
@@ -49,6 +95,9 @@ func furthest[T any](l *look, rank func(*T) int64) (name string, t T, ok bool, e
 
 // shownName is the name of a group in a text.
 func shownName(name string) string { return visible.Text(name) }
+
+// learners reports whether a group is one of the learner's.
+func (l *look) learners(name string, g groupSample) bool { return !l.ownGroup(name) && l.reads(g) }
 
 // counts reports whether a group counts where weir's own counters do as well.
 func (l *look) counts(name string, g groupSample) bool { return l.ownGroup(name) || l.reads(g) }
@@ -68,43 +117,37 @@ func (l *look) reads(g groupSample) bool {
 }
 
 // groupsStation: the learner adds members to a group until one has no partition.
-var groupsStation = station{number: 6, name: "groups", minutes: 10, question: groupsQuestion, check: groupsCheck, observe: observeGroups,
+var groupsStation = station{number: 6, name: "groups", minutes: 10, question: groupsQuestion, check: groupsCheck,
+	observe: func(_ context.Context, l *look, s sample) error {
+		return followGroups(l, s, l.counts, func(string, groupSample) membersTrail { return membersTrail{} },
+			func(t *membersTrail, _ string, g groupSample) bool { return t.follow(g) })
+	},
 	picture: func(ctx context.Context, l *look) (Picture, error) {
-		topic, group := l.streamTopic()
-		name, t, ok, err := furthest(l, (*membersTrail).rank)
+		topic, group := l.shown()
+		name, t, ok, err := furthest[membersTrail](l, nil)
 		if err != nil {
 			return Picture{}, err
 		}
-		if ok && t.steps() > 1 && t.topic != "" {
+		if ok && t.rank() > 1 && t.topic != "" {
 			topic, group = t.topic, name
-		}
-		if topic == "" {
-			topic = l.topic()
 		}
 		return l.lanes(ctx, PictureMembers, topic, group)
 	}}
 
 func groupsQuestion(_ context.Context, l *look) (question, error) {
-	topic, _ := l.streamTopic()
-	if topic == "" {
-		if len(l.learnersTopics()) == 0 {
-			return question{}, errNoTopicYet
-		}
-		topic = l.topic()
+	topic, _ := l.shown()
+	if stream, _ := l.streamTopic(); stream == "" && len(l.learnersTopics()) == 0 {
+		return question{}, errNoTopicYet
 	}
 	n := len(l.meta.Topics[topic].Partitions)
 	return question{kind: Number, answer: strconv.Itoa(n),
 		text: fmt.Sprintf("Topic `%s` has %s. One consumer group reads it, with %d members. How many of the members get at least "+
 			"one partition?",
-			topic, plural(n, "partition"), n+1),
-		why: func(wrong string) string {
-			text := fmt.Sprintf("Inside a group each partition has exactly one member. %s keep %s busy; member %d waits without a partition.",
-				plural(n, "partition"), plural(n, "member"), n+1)
-			if wrong == strconv.Itoa(n+1) {
-				text += " Two members of one group never share a partition: the order inside a partition would be lost."
-			}
-			return text
-		}}, nil
+			topic, watch.Plural(n, "partition"), n+1),
+		why: because(fmt.Sprintf("Inside a group each partition has exactly one member. %s keep %s busy; member %d waits without a partition.",
+			watch.Plural(n, "partition"), watch.Plural(n, "member"), n+1), mistakes{
+			strconv.Itoa(n + 1): " Two members of one group never share a partition: the order inside a partition would be lost.",
+		})}, nil
 }
 
 // membersTrail is how far a group has come on station 6.
@@ -123,10 +166,7 @@ type membersTrail struct {
 	topic             string
 }
 
-func (t *membersTrail) rank() int64 { return int64(t.steps()) }
-
-func (t *membersTrail) steps() int {
-	steps := 0
+func (t *membersTrail) rank() (steps int64) {
 	if t.members > 0 || t.Owners > 0 {
 		steps++
 	}
@@ -139,35 +179,6 @@ func (t *membersTrail) steps() int {
 	return steps
 }
 
-func observeGroups(_ context.Context, l *look, s sample) error {
-	all, err := trails[membersTrail](l)
-	if err != nil {
-		return err
-	}
-	changed := s.now
-	for _, name := range sortedNames(s.groups) {
-		g := s.groups[name]
-		if !l.counts(name, g) {
-			continue
-		}
-		t := all[name]
-		if t == nil {
-			if len(all) >= maxTrails {
-				continue
-			}
-			t = &membersTrail{}
-			all[name] = t
-		}
-		if t.follow(g) {
-			changed = true
-		}
-	}
-	if changed {
-		return l.keep(all)
-	}
-	return nil
-}
-
 // follow adds a sample of the group, and reports whether it came a step further.
 func (t *membersTrail) follow(g groupSample) bool {
 	t.members, t.assigned = g.members, g.assigned
@@ -177,7 +188,7 @@ func (t *membersTrail) follow(g groupSample) bool {
 	if !g.settled {
 		return false
 	}
-	before := t.steps()
+	before := t.rank()
 	if t.Owners > 0 && g.owners > t.Owners {
 		t.From, t.To = t.Owners, g.owners
 	}
@@ -187,24 +198,24 @@ func (t *membersTrail) follow(g groupSample) bool {
 		t.Idle, t.Partitions = g.members, g.assigned
 	}
 	t.idleBefore = idle
-	return t.steps() != before
+	return t.rank() != before
 }
 
 func groupsCheck(_ context.Context, l *look) (Check, error) {
-	name, t, ok, err := furthest(l, (*membersTrail).rank)
+	name, t, ok, err := furthest[membersTrail](l, nil)
 	if err != nil {
 		return Check{}, err
 	}
-	if !ok || t.steps() == 0 {
+	if !ok || t.rank() == 0 {
 		return notYet("weir sees no consumer group with members: start a consumer of a group"), nil
 	}
 	shown := shownName(name)
-	seen := []string{fmt.Sprintf("group %s has %s now, %d with partitions", shown, plural(t.members, "member"), t.Owners)}
+	seen := []string{fmt.Sprintf("group %s has %s now, %d with partitions", shown, watch.Plural(t.members, "member"), t.Owners)}
 	if t.To > 0 {
-		seen = append(seen, fmt.Sprintf("partitions moved: %s had partitions before, %d after", plural(t.From, "member"), t.To))
+		seen = append(seen, fmt.Sprintf("partitions moved: %s had partitions before, %d after", watch.Plural(t.From, "member"), t.To))
 	}
 	if t.Idle > 0 {
-		seen = append(seen, fmt.Sprintf("with %s and %s, one member or more had none", plural(t.Idle, "member"), plural(t.Partitions,
+		seen = append(seen, fmt.Sprintf("with %s and %s, one member or more had none", watch.Plural(t.Idle, "member"), watch.Plural(t.Partitions,
 			"partition")))
 	}
 	switch {
@@ -216,8 +227,8 @@ func groupsCheck(_ context.Context, l *look) (Check, error) {
 	case t.To > 0:
 		return Check{Reason: fmt.Sprintf("partitions of group %s moved to a new member, but each of its %s has at least one: add "+
 			"members until there are more members than the %s",
-			shown, plural(t.members, "member"), plural(t.assigned, "partition")), Seen: seen}, nil
+			shown, watch.Plural(t.members, "member"), watch.Plural(t.assigned, "partition")), Seen: seen}, nil
 	}
-	return Check{Reason: fmt.Sprintf("group %s has %s, and weir has not seen partitions move yet: add a member", shown, plural(t.members,
+	return Check{Reason: fmt.Sprintf("group %s has %s, and weir has not seen partitions move yet: add a member", shown, watch.Plural(t.members,
 		"member")), Seen: seen}, nil
 }

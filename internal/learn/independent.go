@@ -10,11 +10,8 @@ import (
 var independentStation = station{number: 7, name: "independent", minutes: 8, question: independentQuestion, check: independentCheck,
 	observe: observeIndependent,
 	picture: func(ctx context.Context, l *look) (Picture, error) {
-		topic, group := l.streamTopic()
-		if topic == "" {
-			topic = l.topic()
-		}
-		name, t, ok, err := furthest(l, (*pauseTrail).rank)
+		topic, group := l.shown()
+		name, t, ok, err := furthest[pauseTrail](l, nil)
 		if err != nil {
 			return Picture{}, err
 		}
@@ -30,27 +27,25 @@ type pinnedRate struct {
 	Rate  int64  `json:"rate"`
 }
 
+// rateAfter is the rate of weir's stream, or of a topic of the learner's; 100 a second where it is not known, or
+// was watched for less than a while.
+func (l *look) rateAfter(while time.Duration) pinnedRate {
+	pin := pinnedRate{Rate: 100}
+	pin.Topic, _ = l.shown()
+	if l.c.cfg.State != nil && time.Since(l.c.opened) > while {
+		if t := l.c.cfg.State().Topics[pin.Topic]; t != nil && t.Rate >= 1 {
+			pin.Rate = int64(t.Rate)
+		}
+	}
+	return pin
+}
+
 const pauseSeconds = 10
 
 func independentQuestion(_ context.Context, l *look) (question, error) {
-	var pin pinnedRate
-	known, err := l.pinned(&pin)
+	pin, err := pinned(l, nil, func() (pinnedRate, error) { return l.rateAfter(0), nil })
 	if err != nil {
 		return question{}, err
-	}
-	if !known {
-		pin = pinnedRate{Topic: l.topic(), Rate: 100}
-		if topic, _ := l.streamTopic(); topic != "" {
-			pin.Topic = topic
-		}
-		if l.c.cfg.State != nil {
-			if t := l.c.cfg.State().Topics[pin.Topic]; t != nil && t.Rate >= 1 {
-				pin.Rate = int64(t.Rate)
-			}
-		}
-		if err := l.pin(pin); err != nil {
-			return question{}, err
-		}
 	}
 	all := pin.Rate * pauseSeconds
 	choices := []string{"not at all", fmt.Sprintf("by about %d records", all/2), fmt.Sprintf("by about %d records", all)}
@@ -58,10 +53,8 @@ func independentQuestion(_ context.Context, l *look) (question, error) {
 		text: fmt.Sprintf("Two groups, A and B, read `%s` at %d records per second. You stop all members of A for %d seconds. B "+
 			"goes on. How much does the lag of B grow?",
 			pin.Topic, pin.Rate, pauseSeconds),
-		why: func(string) string {
-			return fmt.Sprintf("Only A falls behind: its lag grows by about %d records. Each group has its own committed offsets, "+
-				"and the records stay in the log for both.", all)
-		}}, nil
+		why: because(fmt.Sprintf("Only A falls behind: its lag grows by about %d records. Each group has its own committed offsets, "+
+			"and the records stay in the log for both.", all), nil)}, nil
 }
 
 // pauseTrail is how far a group has come on station 7.
@@ -130,34 +123,13 @@ const (
 )
 
 func observeIndependent(_ context.Context, l *look, s sample) error {
-	all, err := trails[pauseTrail](l)
-	if err != nil {
-		return err
-	}
-	changed := s.now
-	for _, name := range sortedNames(s.groups) {
-		g := s.groups[name]
-		if len(g.committed) == 0 || g.lag < 0 || !l.counts(name, g) {
-			continue
-		}
-		t, known := all[name]
-		if !known {
-			if len(all) >= maxTrails {
-				continue
-			}
-			t = &pauseTrail{Total: g.sum(), Own: l.ownGroup(name)}
-			all[name] = t
-		}
-		before := t.steps()
+	reads := func(name string, g groupSample) bool { return len(g.committed) > 0 && g.lag >= 0 && l.counts(name, g) }
+	begin := func(name string, g groupSample) pauseTrail { return pauseTrail{Total: g.sum(), Own: l.ownGroup(name)} }
+	return followGroups(l, s, reads, begin, func(t *pauseTrail, name string, g groupSample) bool {
+		before := t.Other
 		t.follow(name, g, s)
-		if t.steps() == 5 && before != 5 {
-			changed = true
-		}
-	}
-	if changed {
-		return l.keep(all)
-	}
-	return nil
+		return t.Other != before
+	})
 }
 
 // follow adds a sample of the group and of those that read the same topics.
@@ -215,7 +187,7 @@ func (t *pauseTrail) follow(name string, g groupSample, s sample) {
 }
 
 func independentCheck(_ context.Context, l *look) (Check, error) {
-	name, t, ok, err := furthest(l, (*pauseTrail).rank)
+	name, t, ok, err := furthest[pauseTrail](l, nil)
 	if err != nil {
 		return Check{}, err
 	}

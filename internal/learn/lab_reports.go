@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/weir-project/weir/internal/lab/record"
+	"github.com/weir-project/weir/internal/watch"
 )
 
 // maxReports is how many reports of labs a check reads at most, the newest first.
@@ -112,11 +113,10 @@ func backpressureQuestion(context.Context, *look) (question, error) {
 }
 
 func backpressureCheck(_ context.Context, l *look) (Check, error) {
-	p, err := l.c.progress.load()
+	given, err := l.answer()
 	if err != nil {
 		return Check{}, err
 	}
-	given := p.station(l.number).Answer
 	if given == nil {
 		return notYet("answer the question first: your answer is the prediction that the lab's measurement is compared with"), nil
 	}
@@ -177,37 +177,22 @@ func compared(r keptReport, predicted float64) Check {
 
 // batchingStation: the learner compares two settings of a producer.
 var batchingStation = station{number: 11, name: "batching", minutes: 10, unavailable: noReports, question: batchingQuestion,
-	check: batchingCheck,
-	picture: func(ctx context.Context, l *look) (Picture, error) {
-		topic, group := l.streamTopic()
-		if topic == "" {
-			topic = l.topic()
-		}
-		return l.lanes(ctx, PictureLanes, topic, group)
-	}}
+	check: batchingCheck, picture: streamPicture}
 
 func batchingQuestion(_ context.Context, l *look) (question, error) {
 	const rate, linger = 600, 100 * time.Millisecond
-	topic, _ := l.streamTopic()
-	if topic == "" {
-		topic = l.topic()
-	}
+	topic, _ := l.shown()
 	n := len(l.meta.Topics[topic].Partitions)
 	if n == 0 {
 		return question{}, errNoTopicYet
 	}
 	waiting := int(rate * linger.Seconds())
 	return question{kind: Number, within: predictWithin, answer: strconv.Itoa((waiting + n/2) / n),
-		text: fmt.Sprintf("The topic is `%s`. It has %s.", topic, plural(n, "partition")),
-		why: func(wrong string) string {
-			text := fmt.Sprintf("In 100 ms %d × 0.1 = %d records arrive. Each partition has a batch of its own, so one batch holds %d / "+
-				"%d records, about %d.",
-				rate, waiting, waiting, n, (waiting+n/2)/n)
-			if wrong == strconv.Itoa(waiting) && n > 1 {
-				text += " A batch never has records of two partitions. More partitions mean smaller batches."
-			}
-			return text
-		}}, nil
+		text: fmt.Sprintf("The topic is `%s`. It has %s.", topic, watch.Plural(n, "partition")),
+		why: because(fmt.Sprintf("In 100 ms %d × 0.1 = %d records arrive. Each partition has a batch of its own, so one batch holds %d / "+
+			"%d records, about %d.", rate, waiting, waiting, n, (waiting+n/2)/n), mistakes{
+			strconv.Itoa(waiting): " A batch never has records of two partitions. More partitions mean smaller batches.",
+		})}, nil
 }
 
 // shownDifferences is how many figures a check lists.

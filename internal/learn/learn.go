@@ -220,17 +220,8 @@ func (c *Course) List(ctx context.Context) (List, error) {
 	if err != nil {
 		return List{}, err
 	}
-	list := List{Stations: make([]Summary, 0, len(stations))}
 	shared := c.look(ctx)
-	for i := range stations {
-		l := shared.at(&stations[i])
-		s := l.summary(ctx, p.station(l.number))
-		if list.Next == 0 && !s.Done && s.Unavailable == "" {
-			list.Next = s.Number
-		}
-		list.Stations = append(list.Stations, s)
-	}
-	return list, nil
+	return listOf(func(st *station) Summary { return shared.at(st).summary(ctx, p.station(st.number)) }), nil
 }
 
 // ListKept returns all stations with the progress in a file, where no cluster answers.
@@ -239,15 +230,19 @@ func ListKept(path string) (List, error) {
 	if err != nil {
 		return List{}, err
 	}
+	return listOf(func(st *station) Summary { return st.listed(p.station(st.number)) }), nil
+}
+
+func listOf(summary func(*station) Summary) List {
 	list := List{Stations: make([]Summary, 0, len(stations))}
 	for i := range stations {
-		s := stations[i].listed(p.station(stations[i].number))
-		if list.Next == 0 && !s.Done {
+		s := summary(&stations[i])
+		if list.Next == 0 && !s.Done && s.Unavailable == "" {
 			list.Next = s.Number
 		}
 		list.Stations = append(list.Stations, s)
 	}
-	return list, nil
+	return list
 }
 
 // Get returns one station, by its number or its name.
@@ -287,7 +282,11 @@ func (c *Course) Answer(ctx context.Context, name, answer string) (Answered, err
 	if err != nil {
 		return Answered{}, err
 	}
-	explanation := q.explain(answer, right)
+	wrong := answer
+	if right {
+		wrong = ""
+	}
+	explanation := q.why(wrong)
 	err = c.progress.change(func(p *saved) {
 		p.station(l.number).Answer = &savedAnswer{Given: answer, Right: right, Explanation: explanation, At: time.Now().UnixMilli()}
 	})

@@ -126,6 +126,26 @@ func (l *look) streamTopic() (topic, group string) {
 	return "", ""
 }
 
+// shown is the topic and the group that pictures and questions are about where the learner chose none:
+// those of weir's first stream, else the learner's topic.
+func (l *look) shown() (topic, group string) {
+	if topic, group = l.streamTopic(); topic == "" {
+		topic = l.topic()
+	}
+	return topic, group
+}
+
+// streamPicture is the picture of that topic.
+func streamPicture(ctx context.Context, l *look) (Picture, error) {
+	topic, group := l.shown()
+	return l.lanes(ctx, PictureLanes, topic, group)
+}
+
+// ownTopicPicture is the picture of the learner's topic.
+func ownTopicPicture(ctx context.Context, l *look) (Picture, error) {
+	return l.lanes(ctx, PictureLanes, l.topic(), "")
+}
+
 // ownGroups are the groups of weir's streams, which no learner made.
 func (l *look) ownGroup(name string) bool {
 	for _, s := range l.c.cfg.Streams {
@@ -209,29 +229,38 @@ func (l *look) checked(ctx context.Context, rec *savedStation) Check {
 	return result
 }
 
-// evidence reads what is kept of the station on this cluster into v, and reports whether there is any.
-func (l *look) evidence(v any) (bool, error) { return l.kept("", v) }
+// Names of what is kept of a station, beside the cluster's name.
+const (
+	evidenceKey = ""
+	questionKey = "/question"
+)
 
 // keep keeps v as the evidence of the station on this cluster.
-func (l *look) keep(v any) error { return l.put("", v) }
+func (l *look) keep(v any) error { return l.put(evidenceKey, v) }
 
-// pinned reads what a question was asked about into v, so that it stays the same question while
-// the cluster goes on.
-func (l *look) pinned(v any) (bool, error) { return l.kept("/question", v) }
+// pinned is what a question is about. It stays the same while the cluster goes on: choose chooses it where nothing is
+// kept, or where good, which may be nil, says that what is kept is of no use any more.
+func pinned[T any](l *look, good func(T) bool, choose func() (T, error)) (pin T, err error) {
+	known, err := l.kept(questionKey, &pin)
+	if err != nil || known && (good == nil || good(pin)) {
+		return pin, err
+	}
+	if pin, err = choose(); err != nil {
+		return pin, err
+	}
+	return pin, l.put(questionKey, pin)
+}
 
-// pin keeps what a question is about.
-func (l *look) pin(v any) error { return l.put("/question", v) }
-
-func (l *look) kept(suffix string, v any) (bool, error) {
+func (l *look) kept(key string, v any) (bool, error) {
 	p, err := l.c.progress.load()
 	if err != nil {
 		return false, err
 	}
-	raw, ok := p.station(l.number).Evidence[l.cluster+suffix]
+	raw, ok := p.station(l.number).Evidence[l.cluster+key]
 	return ok && string(raw) != "null" && json.Unmarshal(raw, v) == nil, nil
 }
 
-func (l *look) put(suffix string, v any) error {
+func (l *look) put(key string, v any) error {
 	raw, err := json.Marshal(v)
 	if err != nil {
 		return fmt.Errorf("keep the evidence of station %d: %w", l.number, err)
@@ -241,22 +270,34 @@ func (l *look) put(suffix string, v any) error {
 		if s.Evidence == nil {
 			s.Evidence = map[string]json.RawMessage{}
 		}
-		s.Evidence[l.cluster+suffix] = raw
+		s.Evidence[l.cluster+key] = raw
 	})
 }
 
-// remembered returns what the observer of a station remembers between two samples, in memory only. make
-// makes it the first time. Samples of one station come one at a time or under the caller's lock.
-func remembered[T any](l *look, make func() *T) *T {
+// answer is the learner's last answer to the question of the station; nil for none.
+func (l *look) answer() (*savedAnswer, error) {
+	p, err := l.c.progress.load()
+	if err != nil {
+		return nil, err
+	}
+	return p.station(l.number).Answer, nil
+}
+
+// observed is what the observer of a station knows: in memory, at first from the evidence. The caller holds the
+// lock observing while it uses it.
+func observed[T any](l *look) (*T, error) {
 	l.c.mu.Lock()
 	defer l.c.mu.Unlock()
 	key := strconv.Itoa(l.number) + "/" + l.cluster
-	v, ok := l.c.memory[key].(*T)
-	if !ok {
-		v = make()
-		l.c.memory[key] = v
+	if v, ok := l.c.memory[key].(*T); ok {
+		return v, nil
 	}
-	return v
+	v := new(T)
+	if _, err := l.kept(evidenceKey, v); err != nil {
+		return nil, err
+	}
+	l.c.memory[key] = v
+	return v, nil
 }
 
 // metadata asks the cluster for its metadata where the look has none yet.
@@ -309,25 +350,47 @@ func (l *look) broker() string {
 	return "127.0.0.1:19092"
 }
 
-// partitions are those of a topic, as a picture shows them.
+// offsets asks for the starts or the ends of a topic's partitions.
+func (l *look) offsets(ctx context.Context, topic string, kind inspect.OffsetKind) (func(partition int32) (int64, error), error) {
+	meta, err := l.metadata(ctx)
+	if err != nil {
+		return nil, err
+	}
+	one := meta
+	one.Topics = kadm.TopicDetails{}
+	if d, ok := meta.Topics[topic]; ok {
+		one.Topics[topic] = d
+	}
+	list := l.inspector().Offsets(ctx, one, kind)
+	return func(partition int32) (int64, error) {
+		if o, ok := list.Lookup(topic, partition); ok && o.Err == nil {
+			return o.Offset, nil
+		}
+		word := map[inspect.OffsetKind]string{inspect.LogStarts: "start", inspect.LogEnds: "end"}[kind]
+		return 0, fmt.Errorf("the %s of partition %d of topic %s is not known now: try again", word, partition, topic)
+	}, nil
+}
+
+// partitions are those of a topic, as a picture shows them. A start or an end that is not known now is 0.
 func (l *look) partitions(ctx context.Context, topic string) ([]PicturePartition, error) {
 	d, ok := l.meta.Topics[topic]
 	if !ok {
 		return nil, fmt.Errorf("topic %s: %w", topic, inspect.ErrNoTopic)
 	}
-	one := kadm.Metadata{Cluster: l.meta.Cluster, Controller: l.meta.Controller, Brokers: l.meta.Brokers,
-		Topics: kadm.TopicDetails{topic: d}}
-	starts, ends := l.inspector().Offsets(ctx, one, inspect.LogStarts), l.inspector().Offsets(ctx, one, inspect.LogEnds)
+	start, err := l.offsets(ctx, topic, inspect.LogStarts)
+	if err != nil {
+		return nil, err
+	}
+	end, err := l.offsets(ctx, topic, inspect.LogEnds)
+	if err != nil {
+		return nil, err
+	}
 	list := make([]PicturePartition, 0, len(d.Partitions))
 	for _, p := range d.Partitions.Sorted() {
 		part := PicturePartition{Partition: p.Partition, Leader: p.Leader, Replicas: append([]int32{}, p.Replicas...), ISR: append([]int32{},
 			p.ISR...)}
-		if o, ok := starts.Lookup(topic, p.Partition); ok && o.Err == nil {
-			part.Start = o.Offset
-		}
-		if o, ok := ends.Lookup(topic, p.Partition); ok && o.Err == nil {
-			part.End = o.Offset
-		}
+		part.Start, _ = start(p.Partition)
+		part.End, _ = end(p.Partition)
 		list = append(list, part)
 	}
 	return list, nil

@@ -10,9 +10,12 @@ import (
 
 // offsetsStation: the learner reads with a group, stops it, writes more and goes on.
 var offsetsStation = station{number: 5, name: "offsets", minutes: 10, question: offsetsQuestion, check: offsetsCheck,
-	observe: observeOffsets,
+	observe: func(_ context.Context, l *look, s sample) error {
+		return followGroups(l, s, l.learners, func(string, groupSample) offsetsTrail { return offsetsTrail{Total: -1, Uncommitted: true} },
+			func(t *offsetsTrail, _ string, g groupSample) bool { return t.follow(g) })
+	},
 	picture: func(ctx context.Context, l *look) (Picture, error) {
-		group, _, _, err := furthest(l, (*offsetsTrail).rank)
+		group, _, _, err := furthest[offsetsTrail](l, nil)
 		if err != nil {
 			return Picture{}, err
 		}
@@ -36,19 +39,13 @@ func offsetsQuestion(ctx context.Context, l *look) (question, error) {
 		text: fmt.Sprintf("The partitions of `%s` hold %d records together. A new group joins, begins with the oldest record of "+
 			"each partition, "+
 			"and has read nothing yet. What is its lag?", topic, records),
-		why: func(wrong string) string {
-			text := fmt.Sprintf("The lag is the number of records between the group's offsets and the end offsets. The new group has "+
-				"all %d records before it.", records)
-			if wrong == "0" && records > 0 {
-				text += " The lag is 0 when the group has read everything."
-			}
-			return text
-		}}, nil
+		why: because(fmt.Sprintf("The lag is the number of records between the group's offsets and the end offsets. The new group has "+
+			"all %d records before it.", records), mistakes{"0": " The lag is 0 when the group has read everything."})}, nil
 }
 
 // offsetsTrail is how far a group of the learner's has come on station 5.
 type offsetsTrail struct {
-	// Total is the sum of the committed offsets, Low the lag when it last changed.
+	// Total is the sum of the committed offsets, -1 before the first sample, Low the lag when it last changed.
 	Total int64 `json:"total"`
 	Low   int64 `json:"low"`
 	// Grew is the lag that it grew to while the group had no member; 0 for not yet.
@@ -62,9 +59,7 @@ type offsetsTrail struct {
 	lag         int64
 }
 
-func (t *offsetsTrail) rank() int64 { return int64(t.steps()) }
-
-func (t *offsetsTrail) steps() int {
+func (t *offsetsTrail) rank() int64 {
 	switch {
 	case t.Done:
 		return 4
@@ -76,38 +71,9 @@ func (t *offsetsTrail) steps() int {
 	return 1
 }
 
-func observeOffsets(_ context.Context, l *look, s sample) error {
-	all, err := trails[offsetsTrail](l)
-	if err != nil {
-		return err
-	}
-	changed := s.now
-	for _, name := range sortedNames(s.groups) {
-		g := s.groups[name]
-		if l.ownGroup(name) || !l.reads(g) {
-			continue
-		}
-		t, known := all[name]
-		if !known {
-			if len(all) >= maxTrails {
-				continue
-			}
-			t = &offsetsTrail{}
-			all[name] = t
-		}
-		if t.follow(g, known) {
-			changed = true
-		}
-	}
-	if changed {
-		return l.keep(all)
-	}
-	return nil
-}
-
 // follow adds a sample of the group, and reports whether it came a step further.
-func (t *offsetsTrail) follow(g groupSample, known bool) bool {
-	before := t.steps()
+func (t *offsetsTrail) follow(g groupSample) bool {
+	before := t.rank()
 	t.lag, t.Busy, t.Uncommitted = g.lag, false, len(g.committed) == 0
 	if t.Uncommitted || g.lag == inspect.Unknown || t.Done {
 		return false
@@ -116,18 +82,18 @@ func (t *offsetsTrail) follow(g groupSample, known bool) bool {
 	switch {
 	case t.Grew > 0:
 		t.Done = g.lag == 0 && total > t.Total
-	case !known || total != t.Total:
+	case total != t.Total:
 		t.Total, t.Low = total, g.lag
 	case g.lag > t.Low && g.members == 0:
 		t.Grew = g.lag
 	case g.lag > t.Low:
 		t.Busy = true
 	}
-	return !known || t.steps() != before
+	return t.rank() != before
 }
 
 func offsetsCheck(_ context.Context, l *look) (Check, error) {
-	name, t, ok, err := furthest(l, (*offsetsTrail).rank)
+	name, t, ok, err := furthest[offsetsTrail](l, nil)
 	if err != nil {
 		return Check{}, err
 	}

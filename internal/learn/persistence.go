@@ -9,8 +9,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
-
 	"github.com/weir-project/weir/internal/inspect"
 )
 
@@ -18,10 +16,7 @@ import (
 var persistenceStation = station{number: 8, name: "persistence", minutes: 10, question: persistenceQuestion,
 	check: persistenceCheck, observe: observePersistence,
 	picture: func(ctx context.Context, l *look) (Picture, error) {
-		topic, group := l.streamTopic()
-		if topic == "" {
-			topic = l.topic()
-		}
+		topic, group := l.shown()
 		if _, t, err := persistedNow(l); err == nil && t != nil {
 			topic, group = t.Topic, t.Group
 		}
@@ -36,40 +31,29 @@ type pinnedStart struct {
 }
 
 func persistenceQuestion(ctx context.Context, l *look) (question, error) {
-	var pin pinnedStart
-	known, err := l.pinned(&pin)
-	if err != nil {
-		return question{}, err
-	}
-	if !known {
-		if pin.Topic, _ = l.streamTopic(); pin.Topic == "" {
-			pin.Topic = l.topic()
-		}
+	pin, err := pinned(l, nil, func() (pin pinnedStart, err error) {
+		pin.Topic, _ = l.shown()
 		parts, err := l.partitions(ctx, pin.Topic)
 		if err != nil {
-			return question{}, err
+			return pin, err
 		}
 		if len(parts) == 0 {
-			return question{}, fmt.Errorf("topic %s: %w", pin.Topic, inspect.ErrNoTopic)
+			return pin, fmt.Errorf("topic %s: %w", pin.Topic, inspect.ErrNoTopic)
 		}
 		pin.Start, pin.End = parts[0].Start, parts[0].End
-		if err := l.pin(pin); err != nil {
-			return question{}, err
-		}
+		return pin, nil
+	})
+	if err != nil {
+		return question{}, err
 	}
 	return question{kind: Number, answer: strconv.FormatInt(pin.Start, 10),
 		text: fmt.Sprintf("The partition is number 0 of `%s`. Its log goes from offset %d to offset %d, and the group has committed %d.",
 			pin.Topic, pin.Start, pin.End, pin.End),
-		why: func(wrong string) string {
-			text := fmt.Sprintf("The consumer begins at offset %d, the start of the log, and reads all records again.", pin.Start)
-			switch {
-			case wrong == strconv.FormatInt(pin.End, 10):
-				text += " It would begin at the committed offset without the reset. The reset changed the committed offset."
-			case wrong == "0":
-				text += " Offset 0 is no longer in the log: retention deleted the records before the start. Offsets are never used again."
-			}
-			return text
-		}}, nil
+		why: because(fmt.Sprintf("The consumer begins at offset %d, the start of the log, and reads all records again.", pin.Start), mistakes{
+			"0": " Offset 0 is no longer in the log: retention deleted the records before the start. Offsets are never used again.",
+			strconv.FormatInt(pin.End, 10): " It would begin at the committed offset without the reset. " +
+				"The reset changed the committed offset.",
+		})}, nil
 }
 
 // persisted is the evidence of station 8.
@@ -126,13 +110,18 @@ func (t *replayTrail) steps() int {
 	return 1
 }
 
-// persistedOn is what the observer knows: in memory, at first from the evidence.
+// rank orders the groups by how far they are, and then by which moved last.
+func (t *replayTrail) rank() int64 {
+	const later = 1e14 // more than any time in Unix milliseconds
+	return int64(t.steps())*later + t.At
+}
+
+// persistedOn is what the observer knows. See observed for the lock.
 func persistedOn(l *look) (*persisted, error) {
-	kept := &persisted{}
-	if _, err := l.evidence(kept); err != nil {
+	p, err := observed[persisted](l)
+	if err != nil {
 		return nil, err
 	}
-	p := remembered(l, func() *persisted { return kept })
 	if p.Groups == nil {
 		p.Groups = map[string]*replayTrail{}
 	}
@@ -151,18 +140,11 @@ func persistedNow(l *look) (persisted, *replayTrail, error) {
 	}
 	now := *p
 	now.Groups = nil
-	var best *replayTrail
-	for _, name := range sortedNames(p.Groups) {
-		t := p.Groups[name]
-		if best == nil || t.steps() > best.steps() || t.steps() == best.steps() && t.At > best.At {
-			best = t
-		}
+	if _, best := nearest(p.Groups, sortedNames(p.Groups)); best != nil {
+		t := *best
+		return now, &t, nil
 	}
-	if best == nil {
-		return now, nil, nil
-	}
-	t := *best
-	return now, &t, nil
+	return now, nil, nil
 }
 
 func observePersistence(ctx context.Context, l *look, s sample) error {
@@ -179,11 +161,12 @@ func observePersistence(ctx context.Context, l *look, s sample) error {
 		changed = changed || moved
 	}
 	for _, name := range sortedNames(s.groups) {
-		if l.ownGroup(name) || !l.reads(s.groups[name]) {
+		g := s.groups[name]
+		if !l.learners(name, g) {
 			continue
 		}
-		for _, topic := range sortedNames(s.groups[name].committed) {
-			moved, err := p.follow(ctx, l, name, topic, s.groups[name].committed[topic])
+		for _, topic := range sortedNames(g.committed) {
+			moved, err := p.follow(ctx, l, name, topic, g.committed[topic])
 			if err != nil {
 				return err
 			}
@@ -200,19 +183,19 @@ func observePersistence(ctx context.Context, l *look, s sample) error {
 func (p *persisted) restart(ctx context.Context, l *look) (changed bool, err error) {
 	brokers := l.c.cfg.BrokersStarted.UnixMilli()
 	if p.Mark == nil {
-		p.Mark, err = l.mark(ctx, brokers)
+		p.Mark, err = l.markShown(ctx, brokers)
 		return p.Mark != nil, err
 	}
 	if p.Mark.Brokers == brokers {
 		return false, nil
 	}
-	digest, end, err := l.digestAt(ctx, p.Mark)
+	same, _, err := l.unchanged(ctx, p.Mark)
 	switch {
 	case errors.Is(err, inspect.ErrNoTopic):
 		p.problem = fmt.Sprintf("topic %s is gone since the brokers were started again: stop and start them once more", p.Mark.Topic)
 	case err != nil:
 		return false, err
-	case digest != p.Mark.Digest || end < p.Mark.End:
+	case !same:
 		p.problem = fmt.Sprintf("after the start, offset %d of partition %d of topic %s does not hold the record that it held before "+
 			"(retention may have deleted it): stop and start the brokers once more",
 			p.Mark.Offset, p.Mark.Partition, p.Mark.Topic)
@@ -220,57 +203,54 @@ func (p *persisted) restart(ctx context.Context, l *look) (changed bool, err err
 		p.Restarted, p.problem = true, ""
 		return true, nil
 	}
-	p.Mark, err = l.mark(ctx, brokers)
+	p.Mark, err = l.markShown(ctx, brokers)
 	return true, err
 }
 
-// mark is the newest record of the stream, or of a topic of the learner's; nil for none.
-func (l *look) mark(ctx context.Context, brokers int64) (*markedRecord, error) {
+// markShown marks the newest record of the stream, or of a topic of the learner's; nil for none.
+func (l *look) markShown(ctx context.Context, brokers int64) (*markedRecord, error) {
 	meta, err := l.metadata(ctx)
 	if err != nil {
 		return nil, err
 	}
-	topic, _ := l.streamTopic()
-	if topic == "" {
-		topic = l.topic()
-	}
+	topic, _ := l.shown()
 	if _, ok := meta.Topics[topic]; !ok {
 		return nil, nil
 	}
-	var m *markedRecord
-	progress, err := l.inspector().Read(ctx, inspect.Query{Topic: topic, From: inspect.Newest(1), Partial: true},
-		func(found inspect.Message) error {
-			m = &markedRecord{Topic: topic, Partition: found.Partition, Offset: found.Offset, Digest: digestOf(found), Brokers: brokers}
-			return nil
-		})
-	if m != nil {
-		m.End = progress.End[m.Partition]
+	m, err := l.mark(ctx, inspect.Query{Topic: topic, Partial: true})
+	if err != nil || m.Digest == "" {
+		return nil, err
 	}
+	m.Brokers = brokers
+	return m, nil
+}
+
+// mark marks the newest record of a query's partitions. Without a record it has no digest.
+func (l *look) mark(ctx context.Context, q inspect.Query) (*markedRecord, error) {
+	q.From = inspect.Newest(1)
+	m := &markedRecord{Topic: q.Topic}
+	progress, err := l.inspector().Read(ctx, q, func(found inspect.Message) error {
+		m.Partition, m.Offset, m.Digest = found.Partition, found.Offset, digestOf(found)
+		return nil
+	})
+	m.End = progress.End[m.Partition]
 	return m, err
 }
 
-// digestAt is the digest of the record at a marked place, empty for none, and where the partition ends.
-func (l *look) digestAt(ctx context.Context, m *markedRecord) (digest string, end int64, err error) {
-	_, err = l.inspector().Read(ctx, inspect.Query{Topic: m.Topic, Partitions: []int32{m.Partition},
-		From: inspect.AtOffset(m.Offset), Until: inspect.AtOffset(m.Offset + 1)}, func(found inspect.Message) error {
-		if found.Offset == m.Offset {
-			digest = digestOf(found)
-		}
-		return nil
-	})
+// unchanged reports whether a marked record is still there, where there was one, and its partition is not shorter.
+// It also returns where the partition ends.
+func (l *look) unchanged(ctx context.Context, m *markedRecord) (same bool, end int64, err error) {
+	found, ok, err := l.record(ctx, m.Topic, m.Partition, m.Offset)
 	if err != nil {
-		return "", 0, err
+		return false, 0, err
 	}
-	meta, err := l.metadata(ctx)
+	ends, err := l.offsets(ctx, m.Topic, inspect.LogEnds)
 	if err != nil {
-		return "", 0, err
+		return false, 0, err
 	}
-	ends := l.inspector().Offsets(ctx, onlyTopic(meta, m.Topic), inspect.LogEnds)
-	o, ok := ends.Lookup(m.Topic, m.Partition)
-	if !ok || o.Err != nil {
-		return "", 0, fmt.Errorf("the end of partition %d of topic %s is not known now: try again", m.Partition, m.Topic)
-	}
-	return digest, o.Offset, nil
+	end, err = ends(m.Partition)
+	same = m.Digest == "" || ok && digestOf(found) == m.Digest
+	return same && end >= m.End, end, err
 }
 
 func digestOf(m inspect.Message) string {
@@ -281,28 +261,16 @@ func digestOf(m inspect.Message) string {
 	return hex.EncodeToString(h.Sum(nil)[:16])
 }
 
-// onlyTopic is the metadata of one topic.
-func onlyTopic(meta kadm.Metadata, topic string) kadm.Metadata {
-	one := meta
-	one.Topics = kadm.TopicDetails{}
-	if d, ok := meta.Topics[topic]; ok {
-		one.Topics[topic] = d
-	}
-	return one
-}
-
 // follow adds a sample of the committed offsets of a group in a topic.
 func (p *persisted) follow(ctx context.Context, l *look, group, topic string, committed map[int32]int64) (changed bool, err error) {
-	key := group + " " + topic
 	var total int64
 	for _, o := range committed {
 		total += o
 	}
-	t := p.Groups[key]
+	t := trailOf(p.Groups, group+" "+topic, func() replayTrail {
+		return replayTrail{Group: group, Topic: topic, Total: total, Most: total, At: time.Now().UnixMilli()}
+	})
 	if t == nil {
-		if len(p.Groups) < maxTrails {
-			p.Groups[key] = &replayTrail{Group: group, Topic: topic, Total: total, Most: total, At: time.Now().UnixMilli()}
-		}
 		return false, nil
 	}
 	before := t.steps()
@@ -328,18 +296,14 @@ func (p *persisted) follow(ctx context.Context, l *look, group, topic string, co
 
 // atStart reports whether offsets are not behind the starts of the logs.
 func (l *look) atStart(ctx context.Context, topic string, committed map[int32]int64) (bool, error) {
-	meta, err := l.metadata(ctx)
+	start, err := l.offsets(ctx, topic, inspect.LogStarts)
 	if err != nil {
 		return false, err
 	}
-	starts := l.inspector().Offsets(ctx, onlyTopic(meta, topic), inspect.LogStarts)
 	for id, at := range committed {
-		o, ok := starts.Lookup(topic, id)
-		if !ok || o.Err != nil {
-			return false, fmt.Errorf("the start of partition %d of topic %s is not known now: try again", id, topic)
-		}
-		if at > o.Offset {
-			return false, nil
+		first, err := start(id)
+		if err != nil || at > first {
+			return false, err
 		}
 	}
 	return true, nil

@@ -61,10 +61,3 @@ func (l *look) eachTopic(none string, look func(kadm.TopicDetail) (reason string
 	}
 	return best, nil
 }
-
-func plural(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
-}

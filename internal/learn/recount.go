@@ -74,13 +74,12 @@ func (l *look) recount(ctx context.Context, group, topic string) (r recounted, e
 // readOn counts the records of a partition from where known ends to an offset, at most so many.
 func (l *look) readOn(ctx context.Context, topic string, partition int32, known *readRange, until, most int64) (
 	n int64, trimmed bool, err error) {
-	meta, err := l.metadata(ctx)
+	start, err := l.offsets(ctx, topic, inspect.LogStarts)
 	if err != nil {
 		return 0, false, err
 	}
-	starts := l.inspector().Offsets(ctx, onlyTopic(meta, topic), inspect.LogStarts)
-	if o, ok := starts.Lookup(topic, partition); ok && o.Err == nil && o.Offset > known.until {
-		known.until = min(o.Offset, until)
+	if first, err := start(partition); err == nil && first > known.until {
+		known.until = min(first, until)
 		trimmed = true
 	}
 	if known.until >= until {

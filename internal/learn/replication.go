@@ -20,7 +20,7 @@ var replicationStation = station{number: 9, name: "replication", minutes: 8, una
 	names:   func(l *look) []string { return []string{"{leader}", l.killed()} },
 	picture: func(ctx context.Context, l *look) (Picture, error) {
 		topic := l.replicatedTopic()
-		if name, t, ok, err := l.failedOver(); err == nil && ok && t.steps() > 1 {
+		if name, t, ok, err := l.failedOver(); err == nil && ok && t.rank() > 1 {
 			topic = name
 		}
 		return l.lanes(ctx, PictureReplicas, topic, "")
@@ -36,7 +36,8 @@ func noReplicas(_ context.Context, l *look) string {
 
 // replicated are the topics whose partition 0 has two or more replicas: weir's stream first, then the
 // learner's, then others.
-func (l *look) replicated() (list []string) {
+func (l *look) replicated() []string {
+	list := []string{}
 	add := func(topic string) {
 		d := l.meta.Topics[topic]
 		p, ok := d.Partitions[0]
@@ -86,34 +87,27 @@ func replicationQuestion(_ context.Context, l *look) (question, error) {
 	if topic == "" {
 		return question{}, errors.New("no topic has a partition with two or more replicas")
 	}
-	var pin kadm.PartitionDetail
-	known, err := l.pinned(&pin)
+	named := func(pin kadm.PartitionDetail) bool { return pin.Topic != "" }
+	pin, err := pinned(l, named, func() (kadm.PartitionDetail, error) {
+		p := l.meta.Topics[topic].Partitions[0]
+		p.Topic, p.Err = topic, nil
+		if p.Leader < 0 || len(p.ISR) == 0 {
+			return p, fmt.Errorf("partition 0 of topic %s has no leader now", topic)
+		}
+		return p, nil
+	})
 	if err != nil {
 		return question{}, err
-	}
-	if !known || pin.Topic == "" {
-		pin = l.meta.Topics[topic].Partitions[0]
-		pin.Topic, pin.Err = topic, nil
-		if pin.Leader < 0 || len(pin.ISR) == 0 {
-			return question{}, fmt.Errorf("partition 0 of topic %s has no leader now", topic)
-		}
-		if err := l.pin(pin); err != nil {
-			return question{}, err
-		}
 	}
 	left := len(pin.ISR) - 1
 	return question{kind: Number, answer: strconv.Itoa(left),
 		text: fmt.Sprintf("The partition is number 0 of `%s`. Its replicas are on the brokers %s, the in-sync replicas are %s, and "+
 			"broker %d leads.",
 			pin.Topic, brokerList(pin.Replicas), brokerList(pin.ISR), pin.Leader),
-		why: func(wrong string) string {
-			text := fmt.Sprintf("The broker that is killed leaves the ISR, so %s left of %d. One of these becomes the leader.",
-				isAre(left), len(pin.ISR))
-			if wrong == strconv.Itoa(len(pin.ISR)) {
-				text += " The list of *replicas* does not change: the killed broker stays in it, and is expected back."
-			}
-			return text
-		}}, nil
+		why: because(fmt.Sprintf("The broker that is killed leaves the ISR, so %s left of %d. One of these becomes the leader.",
+			isAre(left), len(pin.ISR)), mistakes{
+			strconv.Itoa(len(pin.ISR)): " The list of *replicas* does not change: the killed broker stays in it, and is expected back.",
+		})}, nil
 }
 
 func isAre(n int) string {
@@ -151,7 +145,7 @@ type failoverTrail struct {
 	changed  string // what was not the same afterwards
 }
 
-func (t *failoverTrail) steps() int {
+func (t *failoverTrail) rank() int64 {
 	switch {
 	case t.Back && t.Written:
 		return 6
@@ -169,15 +163,7 @@ func (t *failoverTrail) steps() int {
 
 // failedOver is the topic that has come furthest, in the order of replicated; false for none.
 func (l *look) failedOver() (topic string, t failoverTrail, ok bool, err error) {
-	l.c.observing.Lock()
-	defer l.c.observing.Unlock()
-	all, err := trails[failoverTrail](l)
-	for _, name := range l.replicated() {
-		if next := all[name]; next != nil && (!ok || next.steps() > t.steps()) {
-			topic, t, ok = name, *next, true
-		}
-	}
-	return topic, t, ok, err
+	return furthest[failoverTrail](l, l.replicated())
 }
 
 func observeReplication(ctx context.Context, l *look, s sample) error {
@@ -194,19 +180,15 @@ func observeReplication(ctx context.Context, l *look, s sample) error {
 		if p.Leader < 0 || p.Err != nil {
 			continue
 		}
-		t := all[topic]
+		t := trailOf(all, topic, func() failoverTrail { return failoverTrail{Leader: p.Leader, Was: -1, Now: -1, follower: -1} })
 		if t == nil {
-			if len(all) >= maxTrails {
-				continue
-			}
-			t = &failoverTrail{Leader: p.Leader, Was: -1, Now: -1, follower: -1}
-			all[topic] = t
+			continue
 		}
-		before := t.steps()
+		before := t.rank()
 		if err := t.follow(ctx, l, topic, p); err != nil {
 			return err
 		}
-		changed = changed || t.steps() != before
+		changed = changed || t.rank() != before
 	}
 	if changed {
 		return l.keep(all)
@@ -231,7 +213,7 @@ func (t *failoverTrail) follow(ctx context.Context, l *look, topic string, p kad
 	case !t.Shrunk && slices.Contains(p.ISR, t.Was):
 		return nil // the leader moved, and its broker runs: an election, or a shutdown that goes on
 	case !t.Shrunk || t.Mark == nil:
-		mark, err := l.newestOf(ctx, topic)
+		mark, err := l.mark(ctx, inspect.Query{Topic: topic, Partitions: []int32{0}})
 		if err != nil {
 			return err
 		}
@@ -240,31 +222,18 @@ func (t *failoverTrail) follow(ctx context.Context, l *look, topic string, p kad
 	if t.Written && t.Back {
 		return nil
 	}
-	digest, end, err := l.digestAt(ctx, t.Mark)
+	same, end, err := l.unchanged(ctx, t.Mark)
 	if err != nil {
 		return err
 	}
 	t.Written = t.Written || end > t.Mark.End
 	if !t.Back && slices.Contains(p.ISR, t.Was) && len(p.ISR) == len(p.Replicas) {
-		same := t.Mark.Digest == "" || digest == t.Mark.Digest // no record was there
-		if t.Back = same && end >= t.Mark.End; !t.Back {
+		if t.Back = same; !t.Back {
 			t.changed = fmt.Sprintf("offset %d of partition 0 of topic %s does not hold the record that it held before the restart",
 				t.Mark.Offset, topic)
 		}
 	}
 	return nil
-}
-
-// newestOf is the newest record of partition 0; with an empty digest where there is none.
-func (l *look) newestOf(ctx context.Context, topic string) (*markedRecord, error) {
-	m := &markedRecord{Topic: topic}
-	progress, err := l.inspector().Read(ctx, inspect.Query{Topic: topic, Partitions: []int32{0}, From: inspect.Newest(1)},
-		func(found inspect.Message) error {
-			m.Offset, m.Digest = found.Offset, digestOf(found)
-			return nil
-		})
-	m.End = progress.End[0]
-	return m, err
 }
 
 func replicationCheck(_ context.Context, l *look) (Check, error) {

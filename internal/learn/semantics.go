@@ -2,28 +2,22 @@ package learn
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
-	"strings"
 	"time"
 
+	"github.com/weir-project/weir/internal/exercise"
 	"github.com/weir-project/weir/internal/learn/crashnote"
+	"github.com/weir-project/weir/internal/watch"
 )
 
 // semanticsStation: the learner kills a counter under at least once, and one under exactly once.
 var semanticsStation = station{number: 12, name: "semantics", minutes: 10, unavailable: noCounter, question: semanticsQuestion,
 	check: semanticsCheck,
 	picture: func(ctx context.Context, l *look) (Picture, error) {
-		topic, group := l.streamTopic()
-		if topic == "" {
-			topic = l.topic()
-		}
+		topic, group := l.shown()
 		if all, err := l.counters(ctx); err == nil {
 			for _, semantics := range crashnote.Semantics {
 				if c := all[semantics]; c.topic != "" && !c.proves(semantics) {
@@ -46,47 +40,21 @@ func noCounter(_ context.Context, l *look) string {
 }
 
 func semanticsQuestion(_ context.Context, l *look) (question, error) {
-	var pin pinnedRate
-	known, err := l.pinned(&pin)
+	pin, err := pinned(l, nil, func() (pinnedRate, error) { return l.rateAfter(settled), nil })
 	if err != nil {
 		return question{}, err
-	}
-	if !known {
-		pin = l.rateNow()
-		if err := l.pin(pin); err != nil {
-			return question{}, err
-		}
 	}
 	again := pin.Rate * int64(crashnote.CommitEvery.Seconds())
 	return question{kind: Number, within: predictWithin, answer: strconv.FormatInt(again, 10),
 		text: fmt.Sprintf("Suppose that the topic `%s` gets %d events a second.", pin.Topic, pin.Rate),
-		why: func(wrong string) string {
-			text := fmt.Sprintf("All events since the last commit: %d a second × 5 seconds = about %d. The counts of them are in Redis, "+
-				"but the committed offset is before them, so the next run reads them again.", pin.Rate, again)
-			if wrong == "0" {
-				text += " None would be counted twice if offset and counts changed in one step, as under exactly once."
-			}
-			return text + " An answer within 20 % is right."
-		}}, nil
+		why: because(fmt.Sprintf("All events since the last commit: %d a second × 5 seconds = about %d. The counts of them are in Redis, "+
+			"but the committed offset is before them, so the next run reads them again.", pin.Rate, again), mistakes{
+			"0": " None would be counted twice if offset and counts changed in one step, as under exactly once.",
+		}, " An answer within 20 % is right.")}, nil
 }
 
 // settled is how long a rate has to be watched before a question is about it.
 const settled = 15 * time.Second
-
-// rateNow is the rate of weir's stream, or of a topic of the learner's; 100 a second where it is not
-// known yet.
-func (l *look) rateNow() pinnedRate {
-	pin := pinnedRate{Topic: l.topic(), Rate: 100}
-	if topic, _ := l.streamTopic(); topic != "" {
-		pin.Topic = topic
-	}
-	if l.c.cfg.State != nil && time.Since(l.c.opened) > settled {
-		if t := l.c.cfg.State().Topics[pin.Topic]; t != nil && t.Rate >= 1 {
-			pin.Rate = int64(t.Rate)
-		}
-	}
-	return pin
-}
 
 // counterOutcome is what weir sees of one of the two counters.
 type counterOutcome struct {
@@ -164,7 +132,7 @@ func semanticsCheck(ctx context.Context, l *look) (Check, error) {
 // said is what weir saw of a counter.
 func (c counterOutcome) said(semantics string) string {
 	text := fmt.Sprintf("%s: %s that did not end cleanly; %d events counted, %d records in the log", semantics,
-		plural(c.note.Crashes, "run"), c.counted, c.records)
+		watch.Plural(c.note.Crashes, "run"), c.counted, c.records)
 	switch more := c.more(); {
 	case more > 0:
 		text += fmt.Sprintf(": %d too many", more)
@@ -201,14 +169,7 @@ func (c counterOutcome) missing(l *look, semantics string) string {
 
 // programStation: the learner's own program passes an exercise.
 var programStation = station{number: 13, name: "program", minutes: 20, unavailable: noExercises, question: programQuestion,
-	check: programCheck,
-	picture: func(ctx context.Context, l *look) (Picture, error) {
-		topic, group := l.streamTopic()
-		if topic == "" {
-			topic = l.topic()
-		}
-		return l.lanes(ctx, PictureLanes, topic, group)
-	}}
+	check: programCheck, picture: streamPicture}
 
 func noExercises(_ context.Context, l *look) string {
 	if l.c.cfg.Exercises == "" {
@@ -218,77 +179,31 @@ func noExercises(_ context.Context, l *look) string {
 }
 
 func programQuestion(_ context.Context, l *look) (question, error) {
-	topic, _ := l.streamTopic()
-	if topic == "" {
-		topic = l.topic()
-	}
+	topic, _ := l.shown()
 	n := len(l.meta.Topics[topic].Partitions)
 	if n == 0 {
 		return question{}, errNoTopicYet
 	}
 	return question{kind: Number, answer: strconv.Itoa(n), text: fmt.Sprintf("The topic is `%s`.", topic),
-		why: func(wrong string) string {
-			text := fmt.Sprintf("Every record is in exactly one of the %s, so the program needs all of them. A program that subscribes "+
-				"gets them from Kafka.", plural(n, "partition"))
-			if wrong == "1" && n > 1 {
-				text += " A program that assigns itself partition 0 misses the rest. That is a frequent mistake."
-			}
-			return text
-		}}, nil
-}
-
-// exerciseReport is what a check needs of an exercise's report.
-type exerciseReport struct {
-	Exercise string    `json:"exercise"`
-	Verdict  string    `json:"verdict"`
-	Headline string    `json:"headline"`
-	Started  time.Time `json:"started"`
-}
-
-const (
-	exercisePassed = "passed"
-	// maxExercise bounds in bytes a report that is read, maxExercises how many are.
-	maxExercise  = 16 << 20
-	maxExercises = 100
-)
-
-// exerciseReports are the last reports of all exercises, the newest last.
-func (l *look) exerciseReports() (list []exerciseReport, err error) {
-	entries, err := os.ReadDir(l.c.cfg.Exercises)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("list the reports of exercises: %w", err)
-	}
-	for _, e := range entries {
-		info, err := e.Info()
-		if err != nil || !info.Mode().IsRegular() || info.Size() > maxExercise || len(list) == maxExercises {
-			continue
-		}
-		if !strings.HasSuffix(e.Name(), ".json") {
-			continue
-		}
-		data, err := os.ReadFile(filepath.Join(l.c.cfg.Exercises, e.Name()))
-		var r exerciseReport
-		if err == nil && json.Unmarshal(data, &r) == nil && r.Exercise != "" {
-			list = append(list, r)
-		}
-	}
-	slices.SortStableFunc(list, func(a, b exerciseReport) int { return a.Started.Compare(b.Started) })
-	return list, nil
+		why: because(fmt.Sprintf("Every record is in exactly one of the %s, so the program needs all of them. A program that subscribes "+
+			"gets them from Kafka.", watch.Plural(n, "partition")), mistakes{
+			"1": " A program that assigns itself partition 0 misses the rest. That is a frequent mistake.",
+		})}, nil
 }
 
 func programCheck(_ context.Context, l *look) (Check, error) {
-	list, err := l.exerciseReports()
-	if err != nil {
-		return Check{}, err
-	}
 	result := notYet("no program was checked yet; when yours is ready, run: " + l.run("weir exercise check count --dir count"))
-	for _, r := range list {
-		if r.Verdict == exercisePassed {
-			return Check{Done: true, Seen: []string{fmt.Sprintf("your program passed the exercise %s: %s", shownName(r.Exercise),
-				plain(r.Headline))}}, nil
+	var newest time.Time
+	for _, e := range exercise.Listing(l.c.cfg.Exercises) {
+		switch r := e.Last; {
+		case r == nil:
+		case r.Verdict == exercise.Passed:
+			return Check{Done: true, Seen: []string{fmt.Sprintf("your program passed the exercise %s: %s", e.Name, plain(r.Headline))}}, nil
+		case !r.At.Before(newest):
+			newest = r.At
+			result.Reason = fmt.Sprintf("the last check of the exercise %s has the verdict %s (%s): correct the program, and check it "+
+				"again", e.Name, plain(string(r.Verdict)), plain(r.Headline))
 		}
-		result.Reason = fmt.Sprintf("the last check of the exercise %s has the verdict %s (%s): correct the program, and check it "+
-			"again", shownName(r.Exercise), plain(r.Verdict), plain(r.Headline))
 	}
 	return result, nil
 }

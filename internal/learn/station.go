@@ -57,9 +57,17 @@ type question struct {
 	answer  string // the right one
 	// within is the share by which a number may differ from the right one; 0 for none.
 	within float64
-	// explain explains the right answer, in Markdown; wrong is what the learner answered instead, empty
+	// why explains the right answer, in Markdown; wrong is what the learner answered instead, empty
 	// where the answer is right.
 	why func(wrong string) string
+}
+
+// mistakes are what an explanation adds for some wrong answers.
+type mistakes map[string]string
+
+// because explains the right answer with a text, what is added for some wrong answers, and what ends it.
+func because(text string, added mistakes, end ...string) func(wrong string) string {
+	return func(wrong string) string { return text + added[wrong] + strings.Join(end, "") }
 }
 
 // thousands is a whole number as weir's tables write it, such as 20,197.
@@ -99,13 +107,6 @@ func (q *question) judge(answer string) (bool, error) {
 		return math.Abs(n-right) <= q.within*math.Abs(right), nil
 	}
 	return given.String() == q.answer, nil
-}
-
-func (q *question) explain(answer string, right bool) string {
-	if right {
-		answer = ""
-	}
-	return q.why(answer)
 }
 
 // Names are the names of all stations, in their order.

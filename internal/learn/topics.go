@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 
 	"github.com/weir-project/weir/internal/inspect"
+	"github.com/weir-project/weir/internal/watch"
 )
 
 // wantedPartitions is how many partitions the learner's topic has.
@@ -22,8 +24,8 @@ var topicStation = station{number: 2, name: "topic", minutes: 5, question: topic
 		if len(l.learnersTopics()) > 0 {
 			return l.lanes(ctx, PictureReplicas, l.topic(), "")
 		}
-		stream, _ := l.streamTopic()
-		return l.lanes(ctx, PictureReplicas, stream, "")
+		topic, _ := l.streamTopic()
+		return l.lanes(ctx, PictureReplicas, topic, "")
 	}}
 
 func topicQuestion(_ context.Context, l *look) (question, error) {
@@ -34,37 +36,33 @@ func topicQuestion(_ context.Context, l *look) (question, error) {
 	copies := min(3, brokers)
 	return question{kind: Number, answer: strconv.Itoa(wantedPartitions * copies),
 		text: fmt.Sprintf("This cluster has %s. You create a topic with %d partitions and replication factor %d. "+
-			"How many replicas do the brokers store for the topic, all partitions together?", plural(brokers, "broker"), wantedPartitions, copies),
-		why: func(wrong string) string {
-			text := fmt.Sprintf("Each of the %d partitions has %s, each on another broker: %d × %d = %d.",
-				wantedPartitions, plural(copies, "replica"), wantedPartitions, copies, wantedPartitions*copies)
-			if wrong == strconv.Itoa(wantedPartitions) && copies > 1 {
-				text += " Partitions divide the records of a topic. Replicas are copies of the same partition."
-			}
-			return text
-		}}, nil
+			"How many replicas do the brokers store for the topic, all partitions together?", watch.Plural(brokers, "broker"), wantedPartitions, copies),
+		why: because(fmt.Sprintf("Each of the %d partitions has %s, each on another broker: %d × %d = %d.",
+			wantedPartitions, watch.Plural(copies, "replica"), wantedPartitions, copies, wantedPartitions*copies), mistakes{
+			strconv.Itoa(wantedPartitions): " Partitions divide the records of a topic. Replicas are copies of the same partition.",
+		})}, nil
 }
 
 func topicCheck(_ context.Context, l *look) (Check, error) {
 	none := "weir sees no topic of yours yet; create one with three partitions"
 	return l.eachTopic(none, func(d kadm.TopicDetail) (string, int, []string, error) {
 		n := len(d.Partitions)
-		seen := []string{fmt.Sprintf("topic %s has %s", d.Topic, plural(n, "partition"))}
+		seen := []string{fmt.Sprintf("topic %s has %s", d.Topic, watch.Plural(n, "partition"))}
 		switch {
 		case n == wantedPartitions:
 			return "", 0, seen, nil
 		case n < wantedPartitions:
 			return fmt.Sprintf("topic %s has %s; this station needs %d: create another topic, or add partitions to this one",
-				d.Topic, plural(n, "partition"), wantedPartitions), n, seen, nil
+				d.Topic, watch.Plural(n, "partition"), wantedPartitions), n, seen, nil
 		}
 		return fmt.Sprintf("topic %s has %s; this station needs exactly %d, and Kafka cannot remove partitions: create another topic",
-			d.Topic, plural(n, "partition"), wantedPartitions), 0, seen, nil
+			d.Topic, watch.Plural(n, "partition"), wantedPartitions), 0, seen, nil
 	})
 }
 
 // producingStation: the learner writes records without a key, into two or more partitions.
 var producingStation = station{number: 3, name: "producing", minutes: 5, question: producingQuestion, check: producingCheck,
-	picture: func(ctx context.Context, l *look) (Picture, error) { return l.lanes(ctx, PictureLanes, l.topic(), "") }}
+	picture: ownTopicPicture}
 
 var errNoTopicYet = errors.New("create a topic of your own first: that is station 2")
 
@@ -85,15 +83,10 @@ func producingQuestion(ctx context.Context, l *look) (question, error) {
 	return question{kind: Number, answer: strconv.FormatInt(at.End, 10),
 		text: fmt.Sprintf("The end offsets of `%s` are now %s. The next record goes to partition %d. Which offset does it get?",
 			topic, strings.Join(ends, ", "), at.Partition),
-		why: func(wrong string) string {
-			text := fmt.Sprintf("Offsets begin at 0, and each partition counts alone. The end offset is the offset of the next "+
-				"record: %d in partition %d.",
-				at.End, at.Partition)
-			if wrong == strconv.FormatInt(at.End+1, 10) {
-				text += " With an end offset of 1, for example, the partition has one record, at offset 0."
-			}
-			return text
-		}}, nil
+		why: because(fmt.Sprintf("Offsets begin at 0, and each partition counts alone. The end offset is the offset of the next "+
+			"record: %d in partition %d.", at.End, at.Partition), mistakes{
+			strconv.FormatInt(at.End+1, 10): " With an end offset of 1, for example, the partition has one record, at offset 0.",
+		})}, nil
 }
 
 // pinnedOffsets are the offsets of a topic that a question is about.
@@ -104,19 +97,16 @@ type pinnedOffsets struct {
 
 // asPinned are the partitions of the learner's topic as the question names them. They follow the topic until
 // the question is answered. Then they stay, as the learner goes on to write.
-func (l *look) asPinned(ctx context.Context) (pin pinnedOffsets, err error) {
-	known, err := l.pinned(&pin)
-	if err != nil {
+func (l *look) asPinned(ctx context.Context) (pinnedOffsets, error) {
+	stays := func(pin pinnedOffsets) bool {
+		_, ok := l.meta.Topics[pin.Topic]
+		return ok && l.answers && len(pin.Partitions) > 0
+	}
+	return pinned(l, stays, func() (pin pinnedOffsets, err error) {
+		pin.Topic = l.topic()
+		pin.Partitions, err = l.partitions(ctx, pin.Topic)
 		return pin, err
-	}
-	if _, ok := l.meta.Topics[pin.Topic]; known && ok && l.answers && len(pin.Partitions) > 0 {
-		return pin, nil
-	}
-	pin.Topic = l.topic()
-	if pin.Partitions, err = l.partitions(ctx, pin.Topic); err != nil {
-		return pin, err
-	}
-	return pin, l.pin(pin)
+	})
 }
 
 func producingCheck(ctx context.Context, l *look) (Check, error) {
@@ -138,7 +128,7 @@ func producingCheck(ctx context.Context, l *look) (Check, error) {
 		}
 		seen := []string{}
 		for _, p := range d.Partitions.Sorted() {
-			seen = append(seen, fmt.Sprintf("partition %d of %s: %s without a key", p.Partition, d.Topic, plural(without[p.Partition], "record")))
+			seen = append(seen, fmt.Sprintf("partition %d of %s: %s without a key", p.Partition, d.Topic, watch.Plural(without[p.Partition], "record")))
 		}
 		switch {
 		case len(without) >= 2:
@@ -147,7 +137,7 @@ func producingCheck(ctx context.Context, l *look) (Check, error) {
 			p := sortedPartitions(without)[0]
 			return fmt.Sprintf("topic %s has %s without a key, all in partition %d; this station needs records in two partitions or more. "+
 				"A producer fills one partition for a while before it takes another one: run the command again",
-				d.Topic, plural(without[p], "record"), p), 3, seen, nil
+				d.Topic, watch.Plural(without[p], "record"), p), 3, seen, nil
 		case keyed > 0:
 			return fmt.Sprintf("topic %s has only records with a key (%d); this station needs records without one", d.Topic, keyed), 2, seen, nil
 		}
@@ -157,7 +147,7 @@ func producingCheck(ctx context.Context, l *look) (Check, error) {
 
 // keysStation: the learner writes five records with one key.
 var keysStation = station{number: 4, name: "keys", minutes: 8, question: keysQuestion, check: keysCheck,
-	picture: func(ctx context.Context, l *look) (Picture, error) { return l.lanes(ctx, PictureLanes, l.topic(), "") }}
+	picture: ownTopicPicture}
 
 const (
 	wantedKey     = "anna"
@@ -175,7 +165,7 @@ func keysQuestion(_ context.Context, l *look) (question, error) {
 	return question{kind: Number, answer: strconv.Itoa(int(answer)),
 		text: fmt.Sprintf("Kafka's hash of the key `%s` is %d. The partition is the remainder of hash ÷ number of partitions, and "+
 			"`%s` has %s. "+
-			"Which partition do the records with this key go to?", wantedKey, hash, topic, plural(n, "partition")),
+			"Which partition do the records with this key go to?", wantedKey, hash, topic, watch.Plural(n, "partition")),
 		why: func(wrong string) string {
 			text := fmt.Sprintf("%d = %d × %d + %d, so the remainder is %d. Each record with the key `%s` goes to partition %d of `%s`.",
 				hash, n, hash/uint32(n), answer, answer, wantedKey, answer, topic)
@@ -213,7 +203,7 @@ func keyed(d kadm.TopicDetail, list []inspect.Message) (reason string, near int,
 		}
 	}
 	for _, p := range sortedPartitions(with) {
-		seen = append(seen, fmt.Sprintf("partition %d of %s: %s with the key %s", p, d.Topic, plural(len(with[p]), "record"), wantedKey))
+		seen = append(seen, fmt.Sprintf("partition %d of %s: %s with the key %s", p, d.Topic, watch.Plural(len(with[p]), "record"), wantedKey))
 	}
 	switch {
 	case all == 0 && len(others) > 0:
@@ -227,7 +217,7 @@ func keyed(d kadm.TopicDetail, list []inspect.Message) (reason string, near int,
 			"five with one tool",
 			wantedKey, len(with), d.Topic), 2 + all, seen
 	case all < wantedRecords:
-		return fmt.Sprintf("topic %s has %s with the key %s; this station needs %d", d.Topic, plural(all, "record"), wantedKey, wantedRecords),
+		return fmt.Sprintf("topic %s has %s with the key %s; this station needs %d", d.Topic, watch.Plural(all, "record"), wantedKey, wantedRecords),
 			2 + all, seen
 	}
 	p := sortedPartitions(with)[0]
@@ -259,11 +249,4 @@ func someKeys(keys map[string]int) string {
 	return strings.Join(list, ", ")
 }
 
-func sortedPartitions[V any](m map[int32]V) []int32 {
-	list := make([]int32, 0, len(m))
-	for p := range m {
-		list = append(list, p)
-	}
-	slices.Sort(list)
-	return list
-}
+func sortedPartitions[V any](m map[int32]V) []int32 { return slices.Sorted(maps.Keys(m)) }

@@ -2,6 +2,7 @@ package send
 
 import (
 	"context"
+	"io"
 	"sync/atomic"
 	"time"
 
@@ -42,7 +43,7 @@ func (r *Records) Next(context.Context) (*Batch, error) {
 	b := r.next
 	r.next = nil
 	if b == nil || len(b.Records) == 0 {
-		return nil, errEnd
+		return nil, io.EOF
 	}
 	return b, nil
 }

@@ -6,11 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 )
-
-var errEnd = io.EOF
 
 const (
 	// blockSize is how much is read at once: large blocks make few allocations, and a block
@@ -79,7 +78,7 @@ func (l *Lines) read() error {
 	}
 	switch {
 	case errors.Is(err, io.EOF):
-		l.end = errEnd
+		l.end = io.EOF
 	case err != nil:
 		l.end = fmt.Errorf("read line %d: %w", l.line+1, err)
 	}
@@ -91,7 +90,7 @@ func (l *Lines) read() error {
 func (l *Lines) lines() *Batch {
 	text := l.block[l.start:l.used]
 	n := bytes.Count(text, []byte{'\n'})
-	last := errors.Is(l.end, errEnd) && len(text) > 0 && text[len(text)-1] != '\n'
+	last := errors.Is(l.end, io.EOF) && len(text) > 0 && text[len(text)-1] != '\n'
 	if last {
 		n++
 	}
@@ -108,7 +107,7 @@ func (l *Lines) lines() *Batch {
 		text, l.start, l.line = text[next:], l.start+next, l.line+1
 		line = bytes.TrimSuffix(line, []byte{'\r'})
 		b.Records = b.Records[:len(b.Records)+1]
-		skip, err := l.parse(line[:len(line):len(line)], &b.Records[len(b.Records)-1])
+		skip, err := l.parse(slices.Clip(line), &b.Records[len(b.Records)-1])
 		if err == nil && !skip {
 			continue
 		}

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	mathrand "math/rand/v2"
 	"strconv"
 	"strings"
@@ -164,7 +165,7 @@ const together = 256
 func (t *Templates) Next(ctx context.Context) (*Batch, error) {
 	n := int(min(t.last-t.next+1, together))
 	if n <= 0 {
-		return nil, errEnd
+		return nil, io.EOF
 	}
 	if t.pace != nil {
 		var err error

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -38,14 +39,9 @@ func (t *Text) Record(text []byte, r *kgo.Record) error {
 
 // Header reads a header as NAME=VALUE. Without = its value is null.
 func Header(text string) (h kgo.RecordHeader, err error) {
-	for i := range len(text) {
-		if text[i] == '=' {
-			h = kgo.RecordHeader{Key: text[:i], Value: []byte(text[i+1:])}
-			break
-		}
-	}
-	if h.Value == nil {
-		h.Key = text
+	name, value, given := strings.Cut(text, "=")
+	if h.Key = name; given {
+		h.Value = []byte(value)
 	}
 	if h.Key == "" {
 		return h, errors.New("a header needs a name: NAME=VALUE")

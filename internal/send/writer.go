@@ -70,7 +70,9 @@ func (w *Writer) Write(ctx context.Context, in Input) (Result, error) {
 			return Result{}, fmt.Errorf("begin a transaction: %w", err)
 		}
 	}
-	r := &run{Writer: w, unit: in.Unit(), fifo: make(chan *Batch, inFlightBatches), stop: make(chan struct{})}
+	r := &run{Writer: w, unit: in.Unit(), fifo: make(chan *Batch, inFlightBatches)}
+	r.halted, r.halt = context.WithCancel(context.Background())
+	defer r.halt()
 	r.room = sync.NewCond(&r.mu)
 	collected, watching := make(chan struct{}), make(chan struct{})
 	go func() { defer close(collected); r.collect() }()
@@ -111,10 +113,10 @@ func (w *Writer) end(ctx context.Context, result Result, err error) (Result, err
 // run is one Write.
 type run struct {
 	*Writer
-	unit string
-	fifo chan *Batch
-	stop chan struct{} // closed when a record was not written
-	once sync.Once
+	unit   string
+	fifo   chan *Batch
+	halted context.Context // ends when a record was not written
+	halt   context.CancelFunc
 
 	handed   atomic.Int64 // records to the client
 	finished atomic.Int64 // records whose outcome is known
@@ -160,13 +162,13 @@ func (r *run) feed(ctx context.Context, in Input) error {
 		var ok bool
 		select {
 		case b, ok = <-batches:
-		case <-r.stop:
+		case <-r.halted.Done():
 		case <-ctx.Done():
 		}
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if r.stopped() {
+		if r.halted.Err() != nil {
 			return errHalt
 		}
 		if !ok {
@@ -259,17 +261,6 @@ func (r *run) fail(b *Batch, i int, err error) {
 	b.errs[i] = err
 	r.mu.Unlock()
 	r.halt()
-}
-
-func (r *run) halt() { r.once.Do(func() { close(r.stop) }) }
-
-func (r *run) stopped() bool {
-	select {
-	case <-r.stop:
-		return true
-	default:
-		return false
-	}
 }
 
 // take waits until there is room for a batch.

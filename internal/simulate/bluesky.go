@@ -77,7 +77,6 @@ var network = []collection{
 // Bluesky is the Bluesky side of a World for one choice of collections. It
 // holds no state: all methods may be called from many goroutines.
 type Bluesky struct {
-	mix         string
 	key         uint64
 	accountKey  uint64
 	collections []collection
@@ -106,7 +105,7 @@ func MixOf(collections []string) string {
 
 func (w *World) bluesky(mix string) (*Bluesky, error) {
 	root := keyOf(scramble(uint64(w.seed)), "bluesky")
-	b := &Bluesky{mix: mix, key: keyOf(root, mix), accountKey: keyOf(root, "accounts")}
+	b := &Bluesky{key: keyOf(root, mix), accountKey: keyOf(root, "accounts")}
 	for name := range strings.SplitSeq(mix, ",") {
 		found, err := collectionsOf(name)
 		if err != nil {

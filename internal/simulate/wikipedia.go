@@ -54,10 +54,9 @@ func (w *wiki) share() int { return w.Weight }
 // Wikipedia is the Wikipedia side of a World. It holds no state: all methods
 // may be called from many goroutines.
 type Wikipedia struct {
-	key     uint64
-	again   int64
-	dc      string // the data centre in charge
-	variant string
+	key   uint64
+	again int64
+	dc    string // the data centre in charge
 }
 
 // Wikipedia returns the Wikipedia events. Where again is above 0, about one
@@ -86,7 +85,7 @@ func (w *World) wikipedia(variant string) (*Wikipedia, error) {
 		return nil, fmt.Errorf("variant %q: unknown data centre", variant)
 	}
 	wiki := w.Wikipedia(again)
-	wiki.dc, wiki.variant = dc, variant
+	wiki.dc = dc
 	return wiki, nil
 }
 

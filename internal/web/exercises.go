@@ -10,12 +10,8 @@ import (
 )
 
 type (
-	exerciseRow struct {
-		exercise.Info
-		Last *exercise.Last `json:"last"` // null where it was never checked
-	}
 	exercisesAnswer struct {
-		Exercises []exerciseRow `json:"exercises"`
+		Exercises []exercise.Listed `json:"exercises"`
 		how
 	}
 	exerciseAnswer struct {
@@ -27,11 +23,7 @@ type (
 )
 
 func (s *Server) exercises(*http.Request) (exercisesAnswer, error) {
-	a := exercisesAnswer{Exercises: []exerciseRow{}, how: by(weir("exercise list", s.cfg.Where.Data), fromFiles)}
-	for _, e := range exercise.List() {
-		a.Exercises = append(a.Exercises, exerciseRow{e, exercise.LastOf(s.cfg.Exercises, e.Name)})
-	}
-	return a, nil
+	return exercisesAnswer{exercise.Listing(s.cfg.Exercises), by(weir("exercise list", s.cfg.Where.Data), fromFiles)}, nil
 }
 
 func (s *Server) exercise(r *http.Request) (exerciseAnswer, error) {

@@ -19,58 +19,40 @@ type LearnResetRequest struct {
 
 var errNoLearn = conflict("this weir has no stations to learn with: start weir up, weir cluster or weir ui")
 
-// course returns the stations.
-func (s *Server) course() (*learn.Course, error) {
+// onCourse asks the stations.
+func onCourse[T any](s *Server, ask func(*learn.Course) (T, error)) (answer T, err error) {
 	if s.cfg.Learn == nil {
-		return nil, errNoLearn
+		return answer, errNoLearn
 	}
-	return s.cfg.Learn, nil
+	answer, err = ask(s.cfg.Learn)
+	return answer, learnError(err)
 }
 
 func (s *Server) learnList(r *http.Request) (learn.List, error) {
-	c, err := s.course()
-	if err != nil {
-		return learn.List{}, err
-	}
-	return c.List(r.Context())
+	return onCourse(s, func(c *learn.Course) (learn.List, error) { return c.List(r.Context()) })
 }
 
 func (s *Server) learnStation(r *http.Request) (learn.Detail, error) {
-	c, err := s.course()
-	if err != nil {
-		return learn.Detail{}, err
-	}
-	d, err := c.Get(r.Context(), r.PathValue("station"))
-	return d, learnError(err)
+	return onCourse(s, func(c *learn.Course) (learn.Detail, error) { return c.Get(r.Context(), r.PathValue("station")) })
 }
 
 func (s *Server) learnAnswer(r *http.Request, req LearnAnswerRequest) (learn.Answered, error) {
-	c, err := s.course()
-	if err != nil {
-		return learn.Answered{}, err
-	}
-	a, err := c.Answer(r.Context(), r.PathValue("station"), req.Answer)
-	return a, learnError(err)
+	return onCourse(s, func(c *learn.Course) (learn.Answered, error) {
+		return c.Answer(r.Context(), r.PathValue("station"), req.Answer)
+	})
 }
 
 func (s *Server) learnCheck(r *http.Request) (learn.Check, error) {
-	c, err := s.course()
-	if err != nil {
-		return learn.Check{}, err
-	}
-	result, err := c.Check(r.Context(), r.PathValue("station"))
-	return result, learnError(err)
+	return onCourse(s, func(c *learn.Course) (learn.Check, error) { return c.Check(r.Context(), r.PathValue("station")) })
 }
 
 func (s *Server) learnReset(r *http.Request, req LearnResetRequest) (learn.List, error) {
-	c, err := s.course()
-	if err != nil {
-		return learn.List{}, err
-	}
-	if err := c.Reset(req.Station); err != nil {
-		return learn.List{}, learnError(err)
-	}
-	return c.List(r.Context())
+	return onCourse(s, func(c *learn.Course) (learn.List, error) {
+		if err := c.Reset(req.Station); err != nil {
+			return learn.List{}, err
+		}
+		return c.List(r.Context())
+	})
 }
 
 // learnError gives an error of the stations its status.

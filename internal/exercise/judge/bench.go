@@ -13,7 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/weir-project/weir/internal/cluster"
+	"github.com/weir-project/weir/internal/cluster/embedded"
 	"github.com/weir-project/weir/internal/exercise"
 	"github.com/weir-project/weir/internal/kafka"
 	"github.com/weir-project/weir/internal/redisd"
@@ -31,12 +31,6 @@ const OutputTopic = "exercise-output"
 // partitions is how many partitions every topic of a check has.
 const partitions = 6
 
-// Faults are what a check can do to the brokers.
-type Faults interface {
-	// RejectRecords makes them reject the records of a topic until lift is called.
-	RejectRecords(topic string) (lift func() (rejected int), err error)
-}
-
 // Bench is a private cluster and Redis, and what is seen of a program there. It serves one check.
 type Bench struct {
 	// Topic is what the program reads, Group its consumer group, Output the topic that it writes
@@ -45,10 +39,10 @@ type Bench struct {
 	// Stream is the URL of the simulated stream; empty for none.
 	Stream string
 
-	Kafka  kafka.Config
-	Faults Faults
-	Client *kgo.Client
-	Admin  *kadm.Client
+	Brokers *embedded.Cluster
+	Kafka   kafka.Config
+	Client  *kgo.Client
+	Admin   *kadm.Client
 	// Redis is a client of database 0 that the program's faults do not reach.
 	Redis *redis.Client
 	// Proxy is the Redis that the program sees.
@@ -60,15 +54,13 @@ type Bench struct {
 	started  time.Time
 	defaults bool // the default ports are this check's
 	passed   string
-	early    bool // a trial of crashes saw an early commit; see aftermath
 	closers  []func() error
 
-	mu                     sync.Mutex
-	copies                 []*Copy
-	checks                 []exercise.Check
-	marks                  []exercise.Mark
-	series                 []*exercise.Series
-	sampled, sampledStream float64 // when a point was added last
+	mu     sync.Mutex
+	copies []*Copy
+	checks []exercise.Check
+	marks  []exercise.Mark
+	series []*exercise.Series
 
 	watching sync.Mutex // held while a sample is taken; guards the rest
 	last     *Sample
@@ -95,7 +87,8 @@ func open(ctx context.Context, cfg Config) (_ *Bench, err error) {
 	}
 	b.closing(func() error { b.Client.Close(); return nil })
 	b.Admin = kadm.NewClient(b.Client)
-	if err := b.CreateTopics(ctx, b.Topic, b.Output); err != nil {
+	if err := kafka.EnsureTopics(ctx, b.Client, kafka.TopicSpec{Name: b.Topic, Partitions: partitions},
+		kafka.TopicSpec{Name: b.Output, Partitions: partitions}); err != nil {
 		return nil, err
 	}
 	b.started = time.Now()
@@ -104,15 +97,15 @@ func open(ctx context.Context, cfg Config) (_ *Bench, err error) {
 
 // openBrokers starts the brokers, on the default ports where nobody has them.
 func (b *Bench) openBrokers(ctx context.Context) error {
-	config := cluster.Config{Addrs: defaultBrokers, Log: b.cfg.Log}
+	config := embedded.Config{Addrs: defaultBrokers, Log: b.cfg.Log}
 	if b.cfg.FreePorts {
 		config.Addrs = nil
 	}
 	b.defaults = config.Addrs != nil
-	k, err := cluster.Open(ctx, cluster.Embedded, config)
+	k, err := embedded.Open(ctx, config)
 	if err != nil && b.defaults { // another program has one of them
 		config.Addrs, b.defaults = nil, false
-		k, err = cluster.Open(ctx, cluster.Embedded, config)
+		k, err = embedded.Open(ctx, config)
 	}
 	if err != nil {
 		return fmt.Errorf("start the private cluster: %w", err)
@@ -125,7 +118,7 @@ func (b *Bench) openBrokers(ctx context.Context) error {
 		ended.Wait()
 		return k.Close()
 	})
-	b.Faults = k.(Faults) // the embedded brokers have them
+	b.Brokers = k
 	b.Kafka = kafka.Config{Brokers: k.Addrs(), ClientID: "weir-exercise", Log: b.cfg.Log}
 	return nil
 }
@@ -156,15 +149,6 @@ func (b *Bench) openRedis() (err error) {
 	return nil
 }
 
-// CreateTopics creates topics with as many partitions as every topic of a check has.
-func (b *Bench) CreateTopics(ctx context.Context, names ...string) error {
-	specs := make([]kafka.TopicSpec, 0, len(names))
-	for _, name := range names {
-		specs = append(specs, kafka.TopicSpec{Name: name, Partitions: partitions})
-	}
-	return kafka.EnsureTopics(ctx, b.Client, specs...)
-}
-
 // closing adds what close calls, the last one first.
 func (b *Bench) closing(end func() error) { b.closers = append(b.closers, end) }
 
@@ -189,9 +173,11 @@ func (b *Bench) Mark(what, format string, args ...any) {
 	b.cfg.Progress(what + ": " + m.Detail)
 }
 
-// Point adds a point to a series.
+// pointEvery is how many seconds are between two points of a series.
+const pointEvery = 0.2
+
+// Point adds a point to a series. It replaces the last one where that was added a moment ago.
 func (b *Bench) Point(name, unit string, v float64) {
-	t := b.now()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	i := slices.IndexFunc(b.series, func(s *exercise.Series) bool { return s.Name == name })
@@ -199,7 +185,12 @@ func (b *Bench) Point(name, unit string, v float64) {
 		i = len(b.series)
 		b.series = append(b.series, &exercise.Series{Name: name, Unit: unit})
 	}
-	b.series[i].Points = append(b.series[i].Points, [2]float64{t, v})
+	s, point := b.series[i], [2]float64{b.now(), v}
+	if n := len(s.Points); n > 1 && point[0]-s.Points[n-2][0] < pointEvery {
+		s.Points[n-1] = point
+		return
+	}
+	s.Points = append(s.Points, point)
 }
 
 // Check notes whether something holds, and returns that.

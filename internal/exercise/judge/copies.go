@@ -25,20 +25,19 @@ const grace = 10 * time.Second
 type Copy struct {
 	*program.Process
 	b       *Bench
-	number  int // from 1
 	started time.Time
 	// free says that it may end by itself.
 	free atomic.Bool
 }
 
-// Start starts a copy of the program. Line is called with each line that it prints; it may be nil.
-func (b *Bench) Start(line func(time.Time, string)) (*Copy, error) {
-	p, err := program.Start(program.Config{Args: b.cfg.Args, Dir: b.cfg.Dir, Env: b.environ(), Self: b.cfg.Self, Line: line})
+// Start starts a copy of the program.
+func (b *Bench) Start() (*Copy, error) {
+	p, err := program.Start(program.Config{Args: b.cfg.Args, Dir: b.cfg.Dir, Env: b.environ(), Self: b.cfg.Self})
 	if err != nil {
 		return nil, err
 	}
 	b.mu.Lock()
-	c := &Copy{Process: p, b: b, number: len(b.copies) + 1, started: time.Now()}
+	c := &Copy{Process: p, b: b, started: time.Now()}
 	b.copies = append(b.copies, c)
 	b.mu.Unlock()
 	b.Mark("start", "the program starts")
@@ -49,7 +48,7 @@ func (b *Bench) Start(line func(time.Time, string)) (*Copy, error) {
 func (c *Copy) Kill() {
 	c.free.Store(true)
 	over := c.Over()
-	c.Process.Kill()
+	c.Close()
 	if over {
 		c.b.Mark("kill", "the program had ended by itself, with %s; kill -9 ends its children", c.Exit())
 		return
@@ -96,7 +95,7 @@ func (c *Copy) MayEnd(may bool) { c.free.Store(may) }
 
 func (b *Bench) closeCopies() {
 	b.mu.Lock()
-	all := append([]*Copy(nil), b.copies...)
+	all := slices.Clone(b.copies)
 	b.mu.Unlock()
 	for _, c := range all {
 		c.free.Store(true)
@@ -203,8 +202,8 @@ var nodeError = regexp.MustCompile(`^\w*Error\b`)
 
 // lastLine is the last line that is not empty.
 func lastLine(lines []string) string {
-	for i := len(lines) - 1; i >= 0; i-- {
-		if l := strings.TrimSpace(lines[i]); l != "" {
+	for _, l := range slices.Backward(lines) {
+		if l = strings.TrimSpace(l); l != "" {
 			return l
 		}
 	}
@@ -224,49 +223,32 @@ func (b *Bench) ForgetMembers(ctx context.Context) error {
 		return err
 	}
 	for name, kind := range types {
-		forget := b.forgetClassic
-		if kind == consumerGroup {
-			forget = b.forgetConsumers
+		members, err := b.members(ctx, name, kind)
+		for _, m := range members {
+			if err == nil {
+				err = b.forget(ctx, name, kind, m)
+			}
 		}
-		if err := forget(ctx, name); err != nil {
+		if err != nil {
 			return fmt.Errorf("remove the dead members of group %s: %w", name, err)
 		}
 	}
 	return nil
 }
 
-func (b *Bench) forgetClassic(ctx context.Context, group string) error {
-	described, err := b.Admin.DescribeGroups(ctx, group)
-	if err != nil {
-		return err
-	}
-	req := kmsg.NewPtrLeaveGroupRequest()
-	req.Group = group
-	for _, m := range described[group].Members {
-		if m.InstanceID == nil { // a static member comes back under its name
-			x := kmsg.NewLeaveGroupRequestMember()
-			x.MemberID = m.MemberID
-			req.Members = append(req.Members, x)
-		}
-	}
-	if len(req.Members) > 0 {
+// forget makes a member leave its group, in the protocol of the group.
+func (b *Bench) forget(ctx context.Context, group, kind string, m member) (err error) {
+	switch {
+	case kind == consumerGroup:
+		req := kmsg.NewPtrConsumerGroupHeartbeatRequest()
+		req.Group, req.MemberID, req.MemberEpoch = group, m.id, -1
+		_, err = req.RequestWith(ctx, b.Client)
+	case !m.static:
+		req := kmsg.NewPtrLeaveGroupRequest()
+		leaving := kmsg.NewLeaveGroupRequestMember()
+		leaving.MemberID = m.id
+		req.Group, req.Members = group, append(req.Members, leaving)
 		_, err = req.RequestWith(ctx, b.Client)
 	}
 	return err
-}
-
-// forgetConsumers is for a group of the protocol of KIP-848.
-func (b *Bench) forgetConsumers(ctx context.Context, group string) error {
-	described, err := b.Admin.DescribeConsumerGroups(ctx, group)
-	if err != nil {
-		return err
-	}
-	for _, m := range described[group].Members {
-		req := kmsg.NewPtrConsumerGroupHeartbeatRequest()
-		req.Group, req.MemberID, req.MemberEpoch = group, m.MemberID, -1
-		if _, err := req.RequestWith(ctx, b.Client); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -32,7 +32,7 @@ func (b *Bench) counting(ctx context.Context) (*Copy, error) {
 	}
 	b.Mark("events", "%d events are in the topic %s before the program starts", backlog, b.Topic)
 	started := time.Now()
-	c, err := b.Start(nil)
+	c, err := b.Start()
 	if err != nil {
 		return nil, err
 	}
@@ -40,11 +40,10 @@ func (b *Bench) counting(ctx context.Context) (*Copy, error) {
 		return nil, err
 	}
 	b.Mark("events", "%d more events are written, %d per second", live, liveRate)
-	stop := b.FeedUpTo(ctx, liveRate, live)
-	_, err = b.Until(ctx, startTime, func(*Sample) bool { return b.Truth.Total().Sum() == backlog+live })
-	if e := stop(); e != nil {
-		return nil, e
-	}
+	err = b.feeding(ctx, liveRate, live, func() error {
+		_, err := b.Until(ctx, startTime, func(*Sample) bool { return b.Truth.Total().Sum() == backlog+live })
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}

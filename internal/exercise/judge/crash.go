@@ -26,10 +26,11 @@ const (
 
 const redisRestart = "the restart of Redis"
 
-// crash is one thing that is done to a counter.
+// crash is one thing that is done to a counter. do returns the copy that runs afterwards, and notes
+// in the aftermath what was seen at the moment of the crash.
 type crash struct {
 	name string
-	do   func(ctx context.Context, c *Copy) (*Copy, *Sample, error)
+	do   func(ctx context.Context, c *Copy, a *aftermath) (*Copy, error)
 }
 
 // crashes is the trial of survive, and with exact that of once.
@@ -49,23 +50,21 @@ func crashes(ctx context.Context, b *Bench, exact bool) error {
 	off := Counts{} // how many more events are counted than there are
 	for _, x := range all {
 		a, before := &aftermath{name: x.name}, c
-		b.early = false
-		if c, a.at, err = b.during(ctx, x, c); err != nil {
+		if c, err = b.during(ctx, x, c, a); err != nil {
 			return err
 		}
-		a.early, a.on = b.early, c == before
-		s, err := b.Settle(ctx, b.cfg.Limit, func(s *Sample) bool {
+		a.on = c == before
+		a.now, err = b.Settle(ctx, b.cfg.Limit, func(s *Sample) bool {
 			return !s.Counts.Minus(b.Truth.Total()).Minus(off).Some(func(d int64) bool { return d < 0 })
 		})
 		if err != nil {
 			return err
 		}
-		now := s.Counts.Minus(b.Truth.Total())
-		a.now, a.diff = s, now.Minus(off)
+		now := a.now.Counts.Minus(b.Truth.Total())
+		a.diff, off = now.Minus(off), now
 		if err := b.afterCrash(a, exact); err != nil {
 			return err
 		}
-		off = now
 	}
 	if err := b.mustStop(c, "the program"); err != nil {
 		return err
@@ -82,21 +81,17 @@ func crashes(ctx context.Context, b *Bench, exact bool) error {
 }
 
 // during does something to the program while events are written, and waits until it counts again.
-// It returns the sample of the moment at which it was done.
-func (b *Bench) during(ctx context.Context, x crash, c *Copy) (_ *Copy, at *Sample, err error) {
-	stop := b.Feed(ctx, crashRate)
-	defer func() {
-		if e := stop(); err == nil {
-			err = e
+func (b *Bench) during(ctx context.Context, x crash, c *Copy, a *aftermath) (after *Copy, err error) {
+	err = b.feeding(ctx, crashRate, always, func() (err error) {
+		if err := b.goesOn(ctx, x.name); err != nil {
+			return err
 		}
-	}()
-	if err := b.goesOn(ctx, x.name); err != nil {
-		return nil, nil, err
-	}
-	if c, at, err = x.do(ctx, c); err != nil {
-		return nil, nil, err
-	}
-	return c, at, b.goesOn(ctx, x.name)
+		if after, err = x.do(ctx, c, a); err != nil {
+			return err
+		}
+		return b.goesOn(ctx, x.name)
+	})
+	return after, err
 }
 
 // goesOn waits until more events are counted.
@@ -129,42 +124,42 @@ func (b *Bench) lastChange() time.Time {
 }
 
 // killBefore kills the program while a change is on its way to Redis.
-func (b *Bench) killBefore(ctx context.Context, c *Copy) (*Copy, *Sample, error) {
+func (b *Bench) killBefore(ctx context.Context, c *Copy, a *aftermath) (*Copy, error) {
 	c.MayEnd(true) // while Redis does not answer
 	caught, err := b.caught(ctx, b.Proxy.Before())
 	if err == nil && caught {
 		b.Mark("wait", "a change is on its way to Redis, and waits for %v", commitTime)
 		_, err = b.Until(ctx, commitTime, func(s *Sample) bool {
 			ahead := b.Truth.Below(s.Committed).Sum() > s.Counts.Sum()
-			b.early = b.early || ahead && !b.Proxy.Left() // in this order: the client may stop waiting any time
+			a.early = a.early || ahead && !b.Proxy.Left() // in this order: the client may stop waiting any time
 			return false
 		})
 	}
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	return b.killAndStart(ctx, c)
+	return b.killAndStart(ctx, c, a)
 }
 
 // killAfter kills the program when Redis has carried out a change, and the program does not know it.
-func (b *Bench) killAfter(ctx context.Context, c *Copy) (*Copy, *Sample, error) {
+func (b *Bench) killAfter(ctx context.Context, c *Copy, a *aftermath) (*Copy, error) {
 	c.MayEnd(true)
 	caught, err := b.caught(ctx, b.Proxy.After())
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if caught {
 		b.Mark("wait", "Redis has carried out a change; its response is on the way to the program")
 	}
-	return b.killAndStart(ctx, c)
+	return b.killAndStart(ctx, c, a)
 }
 
 // killAnywhere kills the program at some moment.
-func (b *Bench) killAnywhere(ctx context.Context, c *Copy) (*Copy, *Sample, error) {
+func (b *Bench) killAnywhere(ctx context.Context, c *Copy, a *aftermath) (*Copy, error) {
 	if err := b.Pause(ctx, time.Duration(rand.Int64N(int64(400*time.Millisecond)))); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	return b.killAndStart(ctx, c)
+	return b.killAndStart(ctx, c, a)
 }
 
 // caught waits until a change is stopped; false when none comes.
@@ -180,15 +175,13 @@ func (b *Bench) caught(ctx context.Context, stopped <-chan struct{}) (bool, erro
 }
 
 // killAndStart kills the program, lets the group forget it, and starts it again.
-func (b *Bench) killAndStart(ctx context.Context, c *Copy) (*Copy, *Sample, error) {
+func (b *Bench) killAndStart(ctx context.Context, c *Copy, a *aftermath) (_ *Copy, err error) {
 	c.Kill()
 	b.Proxy.Reset()
-	at, err := b.Look(ctx)
-	if err != nil {
-		return nil, nil, err
+	if a.at, err = b.Look(ctx); err != nil {
+		return nil, err
 	}
-	c, err = b.revive(ctx)
-	return c, at, err
+	return b.revive(ctx)
 }
 
 // revive starts the program again after its end.
@@ -197,47 +190,46 @@ func (b *Bench) revive(ctx context.Context) (*Copy, error) {
 		return nil, err
 	}
 	b.Mark("group", "the group forgets the dead member, as Kafka does when its session timeout is over")
-	return b.Start(nil)
+	return b.Start()
 }
 
 // restartRedis restarts Redis after it has carried out a change whose response is lost.
-func (b *Bench) restartRedis(ctx context.Context, c *Copy) (*Copy, *Sample, error) {
+func (b *Bench) restartRedis(ctx context.Context, c *Copy, a *aftermath) (_ *Copy, err error) {
 	c.MayEnd(true)
 	if _, err := b.caught(ctx, b.Proxy.After()); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	b.Proxy.Down()
 	b.Mark("redis", "Redis restarts: it cuts all connections, and accepts none for %v; the data stays", downTime)
-	at, err := b.Look(ctx)
-	if err == nil {
+	if a.at, err = b.Look(ctx); err == nil {
 		err = b.Pause(ctx, downTime)
 	}
 	if err == nil {
 		err = b.Redis.ScriptFlush(ctx).Err()
 	}
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	b.Proxy.Reset()
 	b.Mark("redis", "Redis accepts connections again")
 	for range revivals {
 		s, err := b.Look(ctx)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		from := s.Counts.Sum()
 		if _, err := b.Until(ctx, startTime, func(s *Sample) bool { return c.Over() || s.Counts.Sum() >= from+progress }); err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		if !c.Over() {
 			break
 		}
 		b.Mark("end", "the program ended with %s, and is started again, as a supervisor would", c.Exit())
 		if c, err = b.revive(ctx); err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		c.MayEnd(true)
 	}
 	c.MayEnd(false)
-	return c, at, nil
+	return c, nil
 }

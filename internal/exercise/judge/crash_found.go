@@ -35,7 +35,7 @@ func (b *Bench) afterCrash(a *aftermath, exact bool) error {
 	if exact {
 		ok = b.Check(twice == 0, "no event is counted twice because of "+a.name, "0 counted twice", fmt.Sprintf("%d counted twice", twice)) && ok
 	} else if twice > 0 {
-		b.Mark("twice", "%s counted a second time after %s", events(twice), a.name)
+		b.Mark("twice", "%s counted a second time after %s", many(twice, "event"), a.name)
 	}
 	switch {
 	case ok && !exact && twice > 0 && len(a.at.Committed) == 0:
@@ -48,20 +48,12 @@ func (b *Bench) afterCrash(a *aftermath, exact bool) error {
 	return b.twiceFinding(a, twice)
 }
 
-// events is a number of events in words.
-func events(n int64) string {
-	if n == 1 {
-		return "1 event"
-	}
-	return fmt.Sprintf("%d events", n)
-}
-
 // neverCommitted says that the program begins with the first record at each start.
 func (b *Bench) neverCommitted(a *aftermath, twice int64) *Finding {
 	b.Check(false, "the group has committed offsets", "at least one", "none")
 	return &Finding{
 		Headline: fmt.Sprintf("the program commits nothing: after %s it began with the first record, and counted %s again", a.name,
-			events(twice)),
+			many(twice, "event")),
 		Evidence: []exercise.Evidence{Observed(a.name, a.at.At)},
 		Why: "A program that starts again continues at the committed offsets of its group. This group has none. " +
 			"Nothing is lost, but each start counts the whole topic again.",
@@ -78,7 +70,7 @@ func (b *Bench) lostFinding(a *aftermath, lost int64) *Finding {
 		}
 	}
 	f := &Finding{
-		Headline: fmt.Sprintf("%s lost %s: %s", a.name, events(lost), strings.Join(kinds, ", ")),
+		Headline: fmt.Sprintf("%s lost %s: %s", a.name, many(lost, "event"), strings.Join(kinds, ", ")),
 		Evidence: []exercise.Evidence{Observed(a.name, a.at.At)},
 		Why: "The committed offsets were not ahead of the counts, so the restarted program read these events again, and did not count them. " +
 			"That happens when a program stores the offset of an event in one step and counts it in a later one: it takes the event for a " +
@@ -127,7 +119,7 @@ func (b *Bench) twiceFinding(a *aftermath, twice int64) *Finding {
 		verb = "was"
 	}
 	f := &Finding{
-		Headline: fmt.Sprintf("%s %s counted twice because of %s", events(twice), verb, a.name),
+		Headline: fmt.Sprintf("%s %s counted twice because of %s", many(twice, "event"), verb, a.name),
 		Evidence: []exercise.Evidence{Observed(a.name, a.at.At)},
 		Why: "A count and an offset that are stored one after the other can be torn apart: " +
 			"the count is stored, the offset is not, and the event is counted again.",
@@ -145,11 +137,11 @@ func (b *Bench) twiceFinding(a *aftermath, twice int64) *Finding {
 	case ahead > twice:
 		f.Why = fmt.Sprintf("At that moment Redis had counted %s at or above the committed offsets of the group %s. The program read them "+
 			"again, and counted %d of them again. "+
-			"It stores elsewhere what is counted, but not in the same step as the count, and this moment was between the two.", events(ahead),
+			"It stores elsewhere what is counted, but not in the same step as the count, and this moment was between the two.", many(ahead, "event"),
 			visible.Text(a.at.Group), twice)
 	case ahead > 0:
 		f.Why = fmt.Sprintf("At that moment Redis had counted %s at or above the committed offsets of the group %s. "+
-			"The restarted program starts at the committed offsets and counts them again.", events(ahead), visible.Text(a.at.Group))
+			"The restarted program starts at the committed offsets and counts them again.", many(ahead, "event"), visible.Text(a.at.Group))
 	}
 	return f
 }

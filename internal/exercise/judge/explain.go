@@ -1,7 +1,6 @@
 package judge
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -27,14 +26,11 @@ func (b *Bench) explainCounts(ctx context.Context, s *Sample, started time.Time)
 	diff := s.Counts.Minus(want)
 	switch late := b.Truth.Since(started); {
 	case onlyLate(s.Counts, late, want):
-		return &Finding{
-			Headline: fmt.Sprintf("the program counted none of the %d events that were in the topic before it started", want.Sum()-late.Sum()),
-			Evidence: []exercise.Evidence{b.Evidence("the first event that was not counted", b.Truth.Partitions()[0], 0),
-				Observed("start of the program", started)},
-			Why: fmt.Sprintf("A group without a committed offset starts where auto.offset.reset says. Its default is latest: the end of the topic. "+
-				"Redis has %d events, and %d were written after the start.", s.Counts.Sum(), late.Sum()),
-			Hint: "Set auto.offset.reset to earliest (Go: kgo.ConsumeResetOffset(kgo.NewOffset().AtStart())).",
-		}, nil
+		f := beganAtEnd(want.Sum()-late.Sum(), "events")
+		f.Evidence = []exercise.Evidence{b.Evidence("the first event that was not counted", b.Truth.Partitions()[0], 0),
+			Observed("start of the program", started)}
+		f.Why += fmt.Sprintf(" Redis has %d events, and %d were written after the start.", s.Counts.Sum(), late.Sum())
+		return f, nil
 	case diff.Sum() > 0:
 		return &Finding{
 			Headline: fmt.Sprintf("the program counted %d events more than there are: %s; the topic has %s", diff.Sum(), s.Counts, want),
@@ -142,16 +138,16 @@ func (b *Bench) nothingSeen(ctx context.Context) error {
 		return err
 	}
 	if s.Group == "" && b.Proxy.Seen() == 0 {
-		return cmp.Or(b.elsewhere(fmt.Sprintf("the program did not connect to the private cluster within %v", startTime)), error(f))
+		return b.unlessElsewhere(fmt.Sprintf("the program did not connect to the private cluster within %v", startTime), f)
 	}
 	return f
 }
 
-// elsewhere is for a program of which the private cluster has no trace. Where the check does not
-// have the default ports, such a program can be a right one that uses them; nil otherwise.
-func (b *Bench) elsewhere(reason string) error {
+// unlessElsewhere is f, for a program of which the private cluster has no trace. Where the check does
+// not have the default ports, such a program can be a right one that uses them.
+func (b *Bench) unlessElsewhere(reason string, f *Finding) error {
 	if b.defaults {
-		return nil
+		return f
 	}
 	return &Unclear{
 		Reason: reason,
@@ -170,7 +166,7 @@ func (b *Bench) nothingWritten(ctx context.Context, f *Finding) error {
 	if s.Group != "" {
 		return f
 	}
-	return cmp.Or(b.elsewhere("nothing of the program was seen in the private cluster"), error(f))
+	return b.unlessElsewhere("nothing of the program was seen in the private cluster", f)
 }
 
 // nothingCounted says why Redis has no counts.

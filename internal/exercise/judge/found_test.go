@@ -98,13 +98,13 @@ func TestOnlyLate(t *testing.T) {
 // Only a program that wrote slowly until its end was too slow.
 func TestBehind(t *testing.T) {
 	begun := time.Unix(1_800_000_000, 0)
-	stored := func(n int, last time.Duration) []Stored {
-		all := make([]Stored, n)
-		all[n-1].At = begun.Add(last)
+	stored := func(n int, last time.Duration) []arrived {
+		all := make([]arrived, n)
+		all[n-1].at = begun.Add(last)
 		return all
 	}
 	for _, x := range []struct {
-		all       []Stored
+		all       []arrived
 		end       time.Duration
 		perSecond float64
 		late      bool
@@ -120,12 +120,12 @@ func TestBehind(t *testing.T) {
 	}
 }
 
-func TestShortKey(t *testing.T) {
+func TestShort(t *testing.T) {
 	for key, want := range map[string]string{
 		"did:plc:46lgfyzuokd6qkhjgjaylnjl": "did:plc:46lgfyzuokd6qkhjgjaylnjl",
 		strings.Repeat("é", 100):           strings.Repeat("é", 60) + "…",
 	} {
-		if got := shortKey(key); got != want {
+		if got := short(key); got != want {
 			t.Errorf("%q: %q", key, got)
 		}
 	}

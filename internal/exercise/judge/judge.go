@@ -73,6 +73,25 @@ type Finding struct { //nolint:errname // a result: it is an error so that a tri
 
 func (f *Finding) Error() string { return f.Headline }
 
+// firstOf is the first thing that is wrong with something, nil for nothing.
+func firstOf[T any](seen T, looks ...func(T) *Finding) *Finding {
+	for _, look := range looks {
+		if f := look(seen); f != nil {
+			return f
+		}
+	}
+	return nil
+}
+
+// beganAtEnd is for a program that has none of the events that were in the topic before it started.
+func beganAtEnd(events int64, what string) *Finding {
+	return &Finding{
+		Headline: fmt.Sprintf("the program counted none of the %d %s that were in the topic before it started", events, what),
+		Why:      "A group without a committed offset starts where auto.offset.reset says. Its default is latest: the end of the topic.",
+		Hint:     "Set auto.offset.reset to earliest (Go: kgo.ConsumeResetOffset(kgo.NewOffset().AtStart())).",
+	}
+}
+
 // Unclear says why it cannot be decided whether a program is right.
 type Unclear struct { //nolint:errname // a result, as Finding is
 	Reason, Hint string

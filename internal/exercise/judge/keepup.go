@@ -30,21 +30,16 @@ const (
 
 // keepUp gives a program more work than one worker can do.
 func keepUp(ctx context.Context, b *Bench) error {
-	w := &worked{deadline: keepUpDeadline}
+	w := &worked{}
 	for n := range 1 + 2*keepUpHalf + keepUpBurst {
 		e := makeEvent(n, keepUpAuthor(n), operationOf(n), time.Now().UnixMicro(), noise(uint64(n), 120))
 		w.input = append(w.input, e.record(b.Topic))
 	}
 	w.sent = make([]time.Time, len(w.input))
-	program, err := b.Start(nil)
+	program, results, err := b.begin(ctx)
 	if err != nil {
 		return err
 	}
-	results, err := b.follow(ctx, b.Output)
-	if err != nil {
-		return err
-	}
-	defer results.stop()
 	if err := b.firstResult(ctx, w, results); err != nil {
 		return err
 	}
@@ -104,7 +99,7 @@ func gotOf(f *Finding) string {
 // firstResult writes the first event and waits for its result: a program needs time to start.
 func (b *Bench) firstResult(ctx context.Context, w *worked, results *tail) error {
 	w.sent[0], w.input[0].Timestamp = time.Now(), time.Now()
-	if err := b.put(ctx, w.input[:1], func(int) string { return operationOf(0) }); err != nil {
+	if err := b.put(ctx, w.input[:1]); err != nil {
 		return err
 	}
 	joined := false
@@ -121,11 +116,11 @@ func (b *Bench) firstResult(ctx context.Context, w *worked, results *tail) error
 // noResult explains that the first event has no result. joined says whether the program was in a group.
 func (b *Bench) noResult(joined bool) error {
 	if !joined {
-		return cmp.Or(b.elsewhere(fmt.Sprintf("the program did not join a group of the private cluster within %v", startTime)), error(&Finding{
+		return b.unlessElsewhere(fmt.Sprintf("the program did not join a group of the private cluster within %v", startTime), &Finding{
 			Headline: fmt.Sprintf("the program joined no consumer group within %v", startTime),
 			Why:      "A program without a group has no committed offset, and Kafka gives it no partitions.",
 			Hint:     "Take KAFKA_BROKER, TOPIC and GROUP from the environment, and subscribe to the topic.",
-		}))
+		})
 	}
 	return &Finding{
 		Headline: fmt.Sprintf("the first event had no result after %v", startTime),
@@ -167,11 +162,12 @@ func (b *Bench) load(ctx context.Context, w *worked, results *tail) (busy time.D
 // pourWork writes all events but the first: half of them, a burst, the other half.
 func (b *Bench) pourWork(ctx context.Context, w *worked) error {
 	write := func(from, to int, rate float64) error {
-		return b.pour(ctx, rate, w.input[from:to], func(i int) string { return operationOf(from + i) }, func(f, t int) {
+		return paced(ctx, pourTick, rate, to-from, func(f, t int) error {
 			now := time.Now()
-			for i := f; i < t; i++ {
-				w.sent[from+i], w.input[from+i].Timestamp = now, now
+			for i := from + f; i < from+t; i++ {
+				w.sent[i], w.input[i].Timestamp = now, now
 			}
+			return b.put(ctx, w.input[from+f:from+t])
 		})
 	}
 	if err := write(1, 1+keepUpHalf, keepUpRate); err != nil {
@@ -249,7 +245,7 @@ func (b *Bench) pourFlood(ctx context.Context) error {
 		for i := n; i < n+piece; i++ {
 			records = append(records, makeEvent(1_000_000+i, 9999, "create", time.Now().UnixMicro(), noise(uint64(i), floodBytes)).record(b.Topic))
 		}
-		if err := b.put(ctx, records, func(int) string { return "create" }); err != nil {
+		if err := b.put(ctx, records); err != nil {
 			return err
 		}
 	}

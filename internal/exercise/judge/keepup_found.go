@@ -29,10 +29,8 @@ type worked struct {
 	sent   []time.Time   // when each was written, before the broker had it
 	output []arrived     // in the order of each partition
 	polls  []offsets
-	// late is how many events were not done at the deadline, and deadline how long after the last one.
-	late     int64
-	deadline time.Duration
-	grown    int64 // bytes of resident memory in the flood
+	late   int64 // how many events were not done at the deadline
+	grown  int64 // bytes of resident memory in the flood
 }
 
 // position of an event in a partition.
@@ -57,7 +55,7 @@ func (w *worked) find() *Finding {
 		done := int64(len(w.input)) - w.late
 		return &Finding{
 			Headline: fmt.Sprintf("the program does not keep up: %.0f s after the last event, %s of %d were not done",
-				w.deadline.Seconds(), many(w.late, "event"), len(w.input)),
+				keepUpDeadline.Seconds(), many(w.late, "event"), len(w.input)),
 			Why: fmt.Sprintf("1,000 events arrive each second, and each takes 10 ms: that is 10 seconds of work a second. "+
 				"One event after the other is 100 a second, one for each partition is 600. This program did %d in all, and the lag only grows.", done),
 			Hint: "Work on many events at a time, with 20 workers or more. Give all events of a key to the same worker, so that their order stays.",
@@ -193,15 +191,14 @@ func (w *worked) uncommitted() *Finding {
 	if len(w.polls) > 0 {
 		last = w.polls[len(w.polls)-1]
 	}
-	for _, partition := range slices.Sorted(maps.Keys(ends)) {
-		if end := ends[partition]; last.committed[partition] < end {
-			return &Finding{
-				Headline: fmt.Sprintf("the group committed offset %d of partition %d; all events before offset %d were done %.0f s ago or earlier",
-					last.committed[partition], partition, end, keepUpCommits.Seconds()),
-				Why:  "After a restart the program does all of that work again.",
-				Hint: "Commit after each batch, when its results are written.",
-			}
-		}
+	partition, ok := uncommitted(last.committed, ends)
+	if !ok {
+		return nil
 	}
-	return nil
+	return &Finding{
+		Headline: fmt.Sprintf("the group committed offset %d of partition %d; all events before offset %d were done %.0f s ago or earlier",
+			last.committed[partition], partition, ends[partition], keepUpCommits.Seconds()),
+		Why:  "After a restart the program does all of that work again.",
+		Hint: "Commit after each batch, when its results are written.",
+	}
 }

@@ -9,7 +9,7 @@ import (
 // rightWorked is what a right program leaves: of three events of two authors in partition 0, and two of one
 // author in partition 1. Each result arrives 20 ms after its event.
 func rightWorked() *worked {
-	w := &worked{deadline: 5 * time.Second}
+	w := &worked{}
 	begun := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	for i, e := range []struct {
 		partition int32

@@ -1,7 +1,9 @@
 package judge
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -40,8 +42,6 @@ func Posts() (*simulate.Bluesky, error) {
 // Event is one event that was written to the topic.
 type Event struct {
 	Kind, Key string
-	// ID is equal for two copies of an event and different for two events.
-	ID        string
 	Partition int32
 	Offset    int64
 	At        time.Time
@@ -51,7 +51,8 @@ type Event struct {
 type Ledger struct {
 	mu    sync.Mutex
 	parts map[int32][]Event
-	next  int64 // index of the next simulated event
+	world *simulate.Bluesky // nil until events of it are needed
+	next  int64             // index of its next event
 }
 
 func newLedger() *Ledger { return &Ledger{parts: map[int32][]Event{}} }
@@ -161,66 +162,51 @@ func (b *Bench) Evidence(what string, partition int32, offset int64) exercise.Ev
 
 // Write writes the next n simulated events to the topic.
 func (b *Bench) Write(ctx context.Context, n int) error {
-	world, err := Posts()
+	records, err := b.Truth.take(b.Topic, n)
 	if err != nil {
 		return err
 	}
-	b.Truth.mu.Lock()
-	defer b.Truth.mu.Unlock()
-	var records []*kgo.Record
-	var items []simulate.Item
-	for ; len(records) < n; b.Truth.next++ {
-		it := world.At(b.Truth.next)
-		if it.Route != event.Data || it.Again {
-			continue
+	return b.put(ctx, records)
+}
+
+// take makes records of the next n simulated events.
+func (l *Ledger) take(topic string, n int) (records []*kgo.Record, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.world == nil {
+		if l.world, err = Posts(); err != nil {
+			return nil, err
 		}
-		items = append(items, it)
-		records = append(records, &kgo.Record{Topic: b.Topic, Key: []byte(it.Key), Value: world.AppendFrame(nil, it.Index,
-			time.Now().UnixMicro(), 0),
-			Headers: []kgo.RecordHeader{{Key: kafka.HeaderKind, Value: []byte(it.Kind)}}})
 	}
-	now := time.Now()
-	if err := b.Client.ProduceSync(ctx, records...).FirstErr(); err != nil {
-		return fmt.Errorf("write events: %w", err)
+	for ; len(records) < n; l.next++ {
+		if it := l.world.At(l.next); it.Route == event.Data && !it.Again {
+			records = append(records, &kgo.Record{Topic: topic, Key: []byte(it.Key),
+				Value:   l.world.AppendFrame(nil, it.Index, time.Now().UnixMicro(), 0),
+				Headers: []kgo.RecordHeader{{Key: kafka.HeaderKind, Value: []byte(it.Kind)}}})
+		}
 	}
-	for i, r := range records {
-		b.Truth.parts[r.Partition] = append(b.Truth.parts[r.Partition], Event{items[i].Kind, items[i].Key, items[i].Identity, r.Partition,
-			r.Offset, now})
-	}
-	return nil
+	return records, nil
 }
 
-// Feed writes events at a rate until stop is called, which returns the first error.
-func (b *Bench) Feed(ctx context.Context, rate float64) (stop func() error) {
-	return b.FeedUpTo(ctx, rate, math.MaxInt)
-}
+// always is more events than any check writes.
+const always = math.MaxInt
 
-// FeedUpTo is Feed that writes at most so many events.
-func (b *Bench) FeedUpTo(ctx context.Context, rate float64, most int) (stop func() error) {
-	ctx, cancel := context.WithCancel(ctx)
-	var err error
+// feeding writes events at a rate, at most so many, while do runs.
+func (b *Bench) feeding(ctx context.Context, rate float64, most int, do func() error) error {
+	writing, stop := context.WithCancel(ctx)
+	var failed error
 	var ended sync.WaitGroup
 	ended.Go(func() {
-		tick := time.NewTicker(50 * time.Millisecond)
-		defer tick.Stop()
-		for begun, written := time.Now(), 0; ; {
-			select {
-			case <-ctx.Done():
-				return
-			case <-tick.C:
-			}
-			if due := min(int(time.Since(begun).Seconds()*rate), most); due > written {
-				// What is begun is written to its end: the truth has to know it.
-				if err = b.Write(context.WithoutCancel(ctx), due-written); err != nil {
-					return
-				}
-				written = due
-			}
+		failed = paced(writing, feedTick, rate, most, func(from, to int) error {
+			// What is begun is written to its end: the truth has to know it.
+			return b.Write(context.WithoutCancel(ctx), to-from)
+		})
+		if errors.Is(failed, writing.Err()) {
+			failed = nil // it was stopped
 		}
 	})
-	return func() error {
-		cancel()
-		ended.Wait()
-		return err
-	}
+	err := do()
+	stop()
+	ended.Wait()
+	return cmp.Or(failed, err) // where weir could not write, nothing is wrong with the program
 }

@@ -23,46 +23,34 @@ const (
 func poison(ctx context.Context, b *Bench) error {
 	p := &poisoned{want: Counts{}, early: Counts{}}
 	var records []*kgo.Record
-	var kinds []string
 	for n := range poisonEvents {
 		e := makeEvent(n, n%150, operationOf(n), time.Now().UnixMicro(), noise(uint64(n), 80))
-		kind := e.operation
 		if n%poisonEvery == poisonEvery-1 {
 			bad := badValues[n/poisonEvery%len(badValues)]
 			e.key, e.value = authorName(10_000+n), bad.make(string(e.value))
-			kind = "(bad)"
-			r := e.record(b.Topic)
-			p.bad = append(p.bad, badRecord{r, bad.what})
-			records = append(records, r)
-		} else {
-			p.want[kind]++
-			if n < poisonFirst {
-				p.early[kind]++
-			}
 			records = append(records, e.record(b.Topic))
+			p.bad = append(p.bad, badRecord{records[n], bad.what})
+			continue
 		}
-		kinds = append(kinds, kind)
+		p.want[e.operation]++
+		if n < poisonFirst {
+			p.early[e.operation]++
+		}
+		records = append(records, e.record(b.Topic))
 	}
-	kindOf := func(i int) string { return kinds[i] }
-	if err := b.put(ctx, records[:poisonFirst], kindOf); err != nil {
+	if err := b.put(ctx, records[:poisonFirst]); err != nil {
 		return err
 	}
 	b.Mark("write", "%d good events are written", poisonFirst)
-	program, err := b.Start(nil)
+	program, dead, err := b.begin(ctx)
 	if err != nil {
 		return err
 	}
 	if err := b.firstSign(ctx); err != nil {
 		return err
 	}
-	dead, err := b.follow(ctx, b.Output)
-	if err != nil {
-		return err
-	}
-	defer dead.stop()
 	b.Mark("write", "%d more good events and %d bad records are written", p.want.Sum()-poisonFirst, len(p.bad))
-	rest := func(i int) string { return kindOf(poisonFirst + i) }
-	if err := b.pour(ctx, poisonRate, records[poisonFirst:], rest, nil); err != nil {
+	if err := b.pour(ctx, poisonRate, records[poisonFirst:]); err != nil {
 		return err
 	}
 	done := func(s *Sample) bool {

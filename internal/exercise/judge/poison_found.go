@@ -3,7 +3,6 @@ package judge
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -96,11 +95,7 @@ func (p *poisoned) find() *Finding {
 		return f
 	}
 	if p.fromTheEnd() {
-		return &Finding{
-			Headline: fmt.Sprintf("the program counted none of the %d good events that were in the topic before it started", p.early.Sum()),
-			Why:      "A group without a committed offset starts where auto.offset.reset says. Its default is latest: the end of the topic.",
-			Hint:     "Set auto.offset.reset to earliest (Go: kgo.ConsumeResetOffset(kgo.NewOffset().AtStart())).",
-		}
+		return beganAtEnd(p.early.Sum(), "good events")
 	}
 	if len(missing) > 0 {
 		return p.lacks(missing)
@@ -183,17 +178,16 @@ func (p *poisoned) others() *Finding {
 				Hint:     "Write the value as it was read, without decoding it, and put the reason into a header.",
 			}
 		}
-		where := fmt.Sprintf("offset %d of partition %d", r.Offset, r.Partition)
 		if b, ok := values[string(r.Value)]; ok {
 			return &Finding{
-				Headline: fmt.Sprintf("a record in OUTPUT_TOPIC does not have the key of its bad record: %s", where),
+				Headline: fmt.Sprintf("a record in OUTPUT_TOPIC does not have the key of its bad record: %s", where(r)),
 				Evidence: []exercise.Evidence{evidenceOf("the record in OUTPUT_TOPIC", r), evidenceOf("a bad record with this value", b.Record)},
 				Why:      "The key says whose record it is. Without it, nobody finds the author, and the order of the key is lost.",
 				Hint:     "Write the key of the bad record, too.",
 			}
 		}
 		return &Finding{
-			Headline: fmt.Sprintf("OUTPUT_TOPIC has a record that is not one of the bad records: %s", where),
+			Headline: fmt.Sprintf("OUTPUT_TOPIC has a record that is not one of the bad records: %s", where(r)),
 			Evidence: []exercise.Evidence{evidenceOf("the record in OUTPUT_TOPIC", r)},
 			Why:      "It is a good event, or something that the program made itself.",
 			Hint:     "Write only bad records to OUTPUT_TOPIC, each with its key and its value as they were read.",
@@ -228,22 +222,20 @@ func (p *poisoned) written(byName map[string][]*kgo.Record) *Finding {
 
 // uncommitted finds a partition whose offsets were not committed to the end.
 func (p *poisoned) uncommitted() *Finding {
-	for _, partition := range slices.Sorted(maps.Keys(p.ends)) {
-		committed, end := p.committed[partition], p.ends[partition]
-		if committed >= end {
-			continue
-		}
-		f := &Finding{
-			Headline: fmt.Sprintf("the group committed offset %d of partition %d, which ends at %d", committed, partition, end),
-			Why:      "After a restart the program counts the rest again, and writes its bad records again.",
-			Hint:     "Commit the offset after each record or batch, also when the last record is a bad one.",
-		}
-		for _, b := range p.bad {
-			if b.Partition == partition && b.Offset == committed {
-				f.Evidence = append(f.Evidence, evidenceOf("the record at the committed offset is a bad one", b.Record))
-			}
-		}
-		return f
+	partition, ok := uncommitted(p.committed, p.ends)
+	if !ok {
+		return nil
 	}
-	return nil
+	committed := p.committed[partition]
+	f := &Finding{
+		Headline: fmt.Sprintf("the group committed offset %d of partition %d, which ends at %d", committed, partition, p.ends[partition]),
+		Why:      "After a restart the program counts the rest again, and writes its bad records again.",
+		Hint:     "Commit the offset after each record or batch, also when the last record is a bad one.",
+	}
+	for _, b := range p.bad {
+		if b.Partition == partition && b.Offset == committed {
+			f.Evidence = append(f.Evidence, evidenceOf("the record at the committed offset is a bad one", b.Record))
+		}
+	}
+	return f
 }

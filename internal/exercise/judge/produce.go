@@ -2,14 +2,9 @@ package judge
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
-	"strings"
-	"sync"
 	"time"
-
-	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/weir-project/weir/internal/event"
 	"github.com/weir-project/weir/internal/exercise"
@@ -26,117 +21,65 @@ const (
 	lateTime = 10
 )
 
-// Stored is a record that the program wrote.
-type Stored struct {
-	Partition int32
-	Offset    int64
-	Key       string
-	At        time.Time
-	// ID is that of the event in the value, and Author its DID; empty where the value is not an event.
-	ID, Author string
-}
-
-// store collects what a producer writes.
-type store struct {
-	mu  sync.Mutex
-	all []Stored
+// written is what a producer has written, by the identity of the events. It serves one goroutine.
+type written struct {
+	*tail
 	ids map[string]bool
-}
-
-func (s *store) add(r *kgo.Record) {
-	x := Stored{Partition: r.Partition, Offset: r.Offset, Key: string(r.Key), At: time.Now()}
-	x.ID, x.Author = identity(r.Value)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.all = append(s.all, x)
-	s.ids[x.ID] = true
-}
-
-func (s *store) list() []Stored {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.Clone(s.all)
-}
-
-// count returns how many records there are.
-func (s *store) count() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.all)
+	n   int // how many records ids has
 }
 
 // has reports whether an event is stored.
-func (s *store) has(id string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.ids[id]
+func (w *written) has(it simulate.Item) bool {
+	if w.len() > w.n {
+		all := w.all()
+		for _, r := range all[w.n:] {
+			w.ids[readPost(r.Record).id] = true
+		}
+		w.n = len(all)
+	}
+	return w.ids[it.Identity]
 }
 
-// identity reads an event as it is stored: simulate.Item's Identity, and its author. Both are
-// empty where the value is not an event.
-func identity(value []byte) (id, author string) {
-	var m struct {
-		DID, Kind string
-		Commit    struct{ Collection, RKey, Operation, Rev string }
-	}
-	if json.Unmarshal(value, &m) != nil || m.DID == "" {
-		return "", ""
-	}
-	if m.Kind != "commit" {
-		return m.Kind, m.DID // may be stored, and is not looked at
-	}
-	c := m.Commit
-	return strings.Join([]string{m.DID, c.Collection, c.RKey, c.Operation, c.Rev}, "/"), m.DID
-}
+// lacks reports whether a post is not stored.
+func (w *written) lacks(it simulate.Item) bool { return it.Route == event.Data && !w.has(it) }
 
 // produce is the trial of the same name: account events come between the posts.
 func produce(ctx context.Context, b *Bench) error {
 	b.Output = b.Topic
-	up, err := b.OpenStream(ctx, streamRate, streamLimit+tailLimit, nil)
+	up, err := b.OpenStream(streamRate, streamLimit+tailLimit, nil)
 	if err != nil {
 		return err
 	}
-	written := &store{ids: map[string]bool{}}
-	if err := b.Follow(ctx, b.Output, written.add); err != nil {
-		return err
-	}
-	world, err := Posts()
+	items, err := up.Items()
 	if err != nil {
 		return err
 	}
-	c, err := b.Start(nil)
+	c, output, err := b.begin(ctx)
 	if err != nil {
 		return err
 	}
 	c.MayEnd(true) // what it means depends on the event before
-	items := slices.Collect(world.Items(0, streamLimit+tailLimit))
-	if err := b.streamed(ctx, up, c, written, items[:streamLimit]); err != nil {
+	w := &written{tail: output, ids: map[string]bool{}}
+	if err := b.streamed(ctx, up, c, w, items[:streamLimit]); err != nil {
 		return err
 	}
-	if err := b.judgeStored(ctx, written.list(), items[:streamLimit]); err != nil {
+	if err := b.judgeStored(ctx, w.plain(), items[:streamLimit]); err != nil {
 		return err
 	}
-	if err := b.stopWriting(ctx, up, c, written, items[streamLimit:]); err != nil {
+	if err := b.stopWriting(ctx, up, c, w, items[streamLimit:]); err != nil {
 		return err
 	}
-	posts, others := routes(items)
-	b.Pass("all %d posts are stored, keyed and in order; %d account and identity events did no harm", posts, others)
+	posts := len(postsOf(items))
+	b.Pass("all %d posts are stored, keyed and in order; %d account and identity events did no harm", posts, len(items)-posts)
 	return nil
 }
 
-// routes counts the posts and the other events.
-func routes(items []simulate.Item) (posts, others int) {
-	for _, it := range items {
-		if it.Route == event.Data {
-			posts++
-		}
-	}
-	return posts, len(items) - posts
-}
-
 // streamed waits until the stream has ended and everything is stored, or nothing more is.
-func (b *Bench) streamed(ctx context.Context, up *Upstream, c *Copy, written *store, items []simulate.Item) error {
-	ok, err := b.Until(ctx, startTime, func(*Sample) bool { return up.Begun() || c.Over() || up.Err() != nil })
+func (b *Bench) streamed(ctx context.Context, up *Upstream, c *Copy, w *written, items []simulate.Item) error {
+	ok, err := b.Until(ctx, startTime, func(*Sample) bool {
+		_, begun := up.Begun()
+		return begun || c.Over()
+	})
 	switch {
 	case err != nil:
 		return err
@@ -151,45 +94,37 @@ func (b *Bench) streamed(ctx context.Context, up *Upstream, c *Copy, written *st
 	missing := len(items)
 	changed, stored := time.Now(), 0
 	_, err = b.Until(ctx, b.cfg.Limit, func(s *Sample) bool {
-		if n := written.count(); n != stored {
+		if n := w.len(); n != stored {
 			stored, changed = n, s.At
 		}
 		b.sampleStream(up, stored)
 		if missing == 0 || up.Tip() >= streamLimit {
-			missing = slices.IndexFunc(items, func(it simulate.Item) bool { return it.Route == event.Data && !written.has(it.Identity) }) + 1
+			missing = slices.IndexFunc(items, w.lacks) + 1
 		}
 		quiet := s.At.Sub(changed)
 		return c.Over() || up.Tip() >= streamLimit && (missing == 0 || quiet > quietTime)
 	})
 	if err == nil && c.Over() {
-		return b.endedInStream(up, c, written, items)
+		return b.endedInStream(up, c, w, items)
 	}
 	return err
 }
 
 // sampleStream adds to the timeline what has happened and what is stored.
 func (b *Bench) sampleStream(up *Upstream, stored int) {
-	b.mu.Lock()
-	due := b.now()-b.sampledStream > 0.2
-	if due {
-		b.sampledStream = b.now()
-	}
-	b.mu.Unlock()
-	if due {
-		b.Point("sent", "events", float64(up.Tip()))
-		b.Point("stored", "events", float64(stored))
-	}
+	b.Point("sent", "events", float64(up.Tip()))
+	b.Point("stored", "events", float64(stored))
 }
 
 // endedInStream says why a program ended while it read the stream.
-func (b *Bench) endedInStream(up *Upstream, c *Copy, written *store, items []simulate.Item) *Finding {
+func (b *Bench) endedInStream(up *Upstream, c *Copy, w *written, items []simulate.Item) *Finding {
 	f := c.endedFinding()
 	tip := min(up.Tip(), int64(len(items)))
 	b.Check(false, "the program goes on until the stream ends", fmt.Sprintf("%d events", len(items)), fmt.Sprintf("%d events", tip))
 	first := slices.IndexFunc(items, func(it simulate.Item) bool { return it.Route != event.Data })
-	late := slices.ContainsFunc(items[first+1:], func(it simulate.Item) bool { return it.Route == event.Data && written.has(it.Identity) })
+	late := slices.ContainsFunc(items[first+1:], func(it simulate.Item) bool { return it.Route == event.Data && w.has(it) })
 	passed := tip - int64(first) - int64(streamRate*time.Since(c.Exit().At).Seconds())
-	if b.tooSlow(f, up, c, written) {
+	if b.tooSlow(f, up, c, w) {
 		return f
 	}
 	if first < 0 || tip <= int64(first) || late || passed > crashTime*streamRate {
@@ -207,8 +142,9 @@ func (b *Bench) endedInStream(up *Upstream, c *Copy, written *store, items []sim
 }
 
 // tooSlow reports whether a program that ended was far behind the stream, and says so in the finding.
-func (b *Bench) tooSlow(f *Finding, up *Upstream, c *Copy, written *store) bool {
-	perSecond, late := behind(written.list(), up.BegunAt(), c.Exit().At)
+func (b *Bench) tooSlow(f *Finding, up *Upstream, c *Copy, w *written) bool {
+	begun, _ := up.Begun()
+	perSecond, late := behind(w.all(), begun, c.Exit().At)
 	if !late {
 		return false
 	}
@@ -220,8 +156,8 @@ func (b *Bench) tooSlow(f *Finding, up *Upstream, c *Copy, written *store) bool 
 
 // behind returns how many records a program stored per second, and whether it was far behind the
 // stream and still writing when it ended.
-func behind(all []Stored, begun, end time.Time) (perSecond float64, late bool) {
-	if len(all) == 0 || end.Sub(all[len(all)-1].At) > crashTime*time.Second {
+func behind(all []arrived, begun, end time.Time) (perSecond float64, late bool) {
+	if len(all) == 0 || end.Sub(all[len(all)-1].at) > crashTime*time.Second {
 		return 0, false
 	}
 	ran, stored := end.Sub(begun).Seconds(), float64(len(all))

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/weir-project/weir/internal/event"
 	"github.com/weir-project/weir/internal/exercise"
 	"github.com/weir-project/weir/internal/simulate"
 )
@@ -24,22 +23,20 @@ const (
 )
 
 // stopWriting asks the program to end while Kafka accepts no records, and wants all that it had read.
-func (b *Bench) stopWriting(ctx context.Context, up *Upstream, c *Copy, written *store, tail []simulate.Item) error {
+func (b *Bench) stopWriting(ctx context.Context, up *Upstream, c *Copy, w *written, tail []simulate.Item) error {
 	held := asks && up.Tip()-streamLimit < tailLimit/2 // a program that is late has not read the last events soon enough
 	lift := func() int { return 0 }
 	if held {
 		var err error
-		if lift, err = b.Faults.RejectRecords(b.Output); err != nil {
+		if lift, err = b.Brokers.RejectRecords(b.Output); err != nil {
 			return err
 		}
 		b.Mark("kafka", "the topic accepts no records, as when two of its replicas fail")
 	}
-	missing := func() int {
-		return slices.IndexFunc(tail, func(it simulate.Item) bool { return it.Route == event.Data && !written.has(it.Identity) })
-	}
+	complete := func() bool { return !slices.ContainsFunc(tail, w.lacks) }
 	quiet, stored := time.Now(), 0
 	_, err := b.Until(ctx, b.cfg.Limit, func(s *Sample) bool {
-		if n := written.count(); n != stored {
+		if n := w.len(); n != stored {
 			stored, quiet = n, s.At
 		}
 		b.sampleStream(up, stored)
@@ -52,14 +49,14 @@ func (b *Bench) stopWriting(ctx context.Context, up *Upstream, c *Copy, written 
 		case held:
 			return s.At.Sub(quiet) > readTime
 		}
-		return missing() < 0 || s.At.Sub(quiet) > quietTime
+		return complete() || s.At.Sub(quiet) > quietTime
 	})
 	if err != nil {
 		return err
 	}
 	if c.Over() {
 		f := c.endedFinding()
-		b.tooSlow(f, up, c, written)
+		b.tooSlow(f, up, c, w)
 		return f
 	}
 	lifted := make(chan struct{})
@@ -78,25 +75,23 @@ func (b *Bench) stopWriting(ctx context.Context, up *Upstream, c *Copy, written 
 	if err != nil {
 		return err
 	}
-	if _, err := b.Until(ctx, arriveTime, func(*Sample) bool { return missing() < 0 }); err != nil {
+	if _, err := b.Until(ctx, arriveTime, func(*Sample) bool { return complete() }); err != nil {
 		return err
 	}
-	return b.tailMissing(c, written, tail, held)
+	return b.tailMissing(c, w, tail, held)
 }
 
 // tailMissing wants the last events.
-func (b *Bench) tailMissing(c *Copy, written *store, tail []simulate.Item, held bool) error {
-	posts, _ := routes(tail)
-	lost := slices.DeleteFunc(slices.Clone(tail), func(it simulate.Item) bool { return it.Route != event.Data || written.has(it.Identity) })
+func (b *Bench) tailMissing(c *Copy, w *written, tail []simulate.Item, held bool) error {
+	posts := len(postsOf(tail))
+	lost := slices.DeleteFunc(postsOf(tail), w.has)
 	if b.Check(len(lost) == 0, "the last posts are stored when the program has ended", fmt.Sprint(posts), fmt.Sprint(posts-len(lost))) {
 		return nil
 	}
-	first := lost[0]
 	f := &Finding{Headline: fmt.Sprintf("the program ended too early: %d of the last %d posts are missing in the topic %s", len(lost),
 		posts, b.Output),
 		Evidence: []exercise.Evidence{Observed("end of the program, with "+c.Exit().String(), c.Exit().At),
-			{What: fmt.Sprintf("the first missing one: event %d of the stream, type %s", first.Index, first.Kind), Topic: b.Output, Partition: -1,
-				Offset: -1, Key: first.Key}},
+			b.missingEvidence(lost[0])},
 		Why:  "The program had not written these events when SIGTERM asked it to end, and it wrote them neither then nor afterwards.",
 		Hint: "Handle SIGTERM: leave the loop, call flush, and wait until it returns. flush with a time returns how many records are left."}
 	if held {

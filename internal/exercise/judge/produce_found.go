@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/twmb/franz-go/pkg/kgo"
+
 	"github.com/weir-project/weir/internal/event"
 	"github.com/weir-project/weir/internal/exercise"
 	"github.com/weir-project/weir/internal/simulate"
@@ -15,42 +17,20 @@ import (
 )
 
 // judgeStored looks for the first thing that is wrong with what is stored.
-func (b *Bench) judgeStored(ctx context.Context, all []Stored, items []simulate.Item) error {
-	if len(all) == 0 {
+func (b *Bench) judgeStored(ctx context.Context, output []*kgo.Record, items []simulate.Item) error {
+	if len(output) == 0 {
 		return b.nothingStored(ctx)
 	}
-	index := map[string]int64{}
-	for _, it := range items {
-		if it.Route == event.Data {
-			index[it.Identity] = it.Index
-		}
-	}
-	slices.SortFunc(all, func(x, y Stored) int {
+	slices.SortFunc(output, func(x, y *kgo.Record) int {
 		return cmp.Or(cmp.Compare(x.Partition, y.Partition), cmp.Compare(x.Offset, y.Offset))
 	})
-	for _, judge := range []func([]Stored, []simulate.Item, map[string]int64) *Finding{b.values, b.missing, b.keys, b.order, b.doubled} {
-		if f := judge(all, items, index); f != nil {
-			return f
-		}
+	s := compare(postsOf(items), output)
+	missing := func(s *comparison) *Finding { return b.missing(s, items) }
+	if f := firstOf(s, b.values, missing, b.keys, b.order, b.duplicated); f != nil {
+		return f
 	}
 	return nil
 }
-
-// Evidence is a stored record as evidence.
-func (s *Stored) Evidence(what, topic string) exercise.Evidence {
-	return exercise.Evidence{What: what, Topic: topic, Partition: s.Partition, Offset: s.Offset, Key: shortKey(s.Key), At: Moment(s.At)}
-}
-
-// shortKey is a key as a report shows it: some programs take the whole event for the key.
-func shortKey(key string) string {
-	if runes := []rune(visible.Text(key)); len(runes) > maxKey {
-		return string(runes[:maxKey]) + "…"
-	}
-	return visible.Text(key)
-}
-
-// maxKey bounds what is shown of a key.
-const maxKey = 60
 
 // nothingStored says that the program wrote no record, or wrote elsewhere.
 func (b *Bench) nothingStored(ctx context.Context) error {
@@ -79,150 +59,114 @@ func (b *Bench) nothingStored(ctx context.Context) error {
 }
 
 // values checks that every value is an event.
-func (b *Bench) values(all []Stored, _ []simulate.Item, _ map[string]int64) *Finding {
-	i := slices.IndexFunc(all, func(s Stored) bool { return s.ID == "" })
+func (b *Bench) values(s *comparison) *Finding {
+	i := slices.IndexFunc(s.posts, func(p post) bool { return p.author == "" || p.kind == "" })
 	got := "all"
 	if i >= 0 {
-		got = fmt.Sprintf("not partition %d, offset %d", all[i].Partition, all[i].Offset)
+		got = fmt.Sprintf("not partition %d, offset %d", s.posts[i].Partition, s.posts[i].Offset)
 	}
 	if b.Check(i < 0, "every value is an event of the stream", "all", got) {
 		return nil
 	}
-	return &Finding{Headline: "a value is not the JSON of an event", Evidence: []exercise.Evidence{all[i].Evidence("the first such record",
-		b.Output)},
-		Why: "Readers of the topic expect what the stream has sent.", Hint: "Write the message of the WebSocket as it is, as the value."}
+	return &Finding{Headline: "a value is not the JSON of an event",
+		Evidence: []exercise.Evidence{evidenceOf("the first such record", s.posts[i].Record)},
+		Why:      "Readers of the topic expect what the stream has sent.", Hint: "Write the message of the WebSocket as it is, as the value."}
+}
+
+// missingEvidence is a post that is not stored, as evidence.
+func (b *Bench) missingEvidence(it simulate.Item) exercise.Evidence {
+	return exercise.Evidence{What: fmt.Sprintf("the first missing one: event %d of the stream, type %s", it.Index, it.Kind),
+		Topic: b.Output, Partition: -1, Offset: -1, Key: it.Key}
 }
 
 // missing checks that every post is stored.
-func (b *Bench) missing(all []Stored, items []simulate.Item, index map[string]int64) *Finding {
-	stored := map[string]bool{}
-	for _, s := range all {
-		stored[s.ID] = true
-	}
-	var lost []simulate.Item
-	for _, it := range items {
-		if it.Route == event.Data && !stored[it.Identity] {
-			lost = append(lost, it)
-		}
-	}
-	if b.Check(len(lost) == 0, "every post is stored", fmt.Sprint(len(index)), fmt.Sprint(len(index)-len(lost))) {
+func (b *Bench) missing(s *comparison, items []simulate.Item) *Finding {
+	lost := s.lost()
+	if b.Check(len(lost) == 0, "every post is stored", fmt.Sprint(len(s.truth)), fmt.Sprint(len(s.truth)-len(lost))) {
 		return nil
 	}
 	first := lost[0]
-	kinds := kindsOf(items, func(it simulate.Item) bool { return stored[it.Identity] })
-	f := &Finding{Headline: fmt.Sprintf("%d of %d posts are missing in the topic %s", len(lost), len(index), b.Output),
-		Evidence: []exercise.Evidence{{What: fmt.Sprintf("the first missing one: event %d of the stream, type %s", first.Index, first.Kind),
-			Topic: b.Output, Partition: -1, Offset: -1, Key: first.Key}},
+	kinds := Counts{} // of what is stored
+	for _, it := range s.truth {
+		if s.first[it.Identity] != nil {
+			kinds[it.Kind]++
+		}
+	}
+	f := &Finding{Headline: fmt.Sprintf("%d of %d posts are missing in the topic %s", len(lost), len(s.truth), b.Output),
+		Evidence: []exercise.Evidence{b.missingEvidence(first)},
 		Why: "The stream sent these events, and they are not in the topic: the program dropped them, or it ended its connection, or it " +
 			"did not flush.",
 		Hint: "Store every event whose `kind` is commit, also updates and deletes. Look at the errors that the producer reports for " +
 			"each record. Flush before the end."}
 	if none := slices.DeleteFunc(slices.Clone(Kinds), func(k string) bool { return kinds[k] > 0 }); len(none) > 0 && len(none) < len(Kinds) {
-		f.Headline = fmt.Sprintf("no event of type %s is stored: %d of %d posts are missing", strings.Join(none, " or "), len(lost), len(index))
+		f.Headline = fmt.Sprintf("no event of type %s is stored: %d of %d posts are missing", strings.Join(none, " or "), len(lost), len(s.truth))
 		f.Why = "The program writes only some types of events. The field commit.operation has the type."
 		f.Hint = "Write every event whose `kind` is commit, whatever its operation is."
 	}
 	if n := int(first.Index); n > 0 && items[n-1].Route != event.Data && len(lost) > len(items)/10 {
-		f.Headline = fmt.Sprintf("nothing is stored after an %s event: %d of %d posts are missing", items[n-1].Kind, len(lost), len(index))
+		f.Headline = fmt.Sprintf("nothing is stored after an %s event: %d of %d posts are missing", items[n-1].Kind, len(lost), len(s.truth))
 		f.Why = "The program failed at an event that has no field commit. The stream sends account and identity events to every subscriber."
 		f.Hint = "Look at the field `kind` first, and write only the events whose `kind` is commit."
 	}
 	return f
 }
 
-// kindsOf counts the posts that some function accepts, by type.
-func kindsOf(items []simulate.Item, ok func(simulate.Item) bool) Counts {
-	out := Counts{}
-	for _, it := range items {
-		if it.Route == event.Data && ok(it) {
-			out[it.Kind]++
-		}
-	}
-	return out
-}
-
 // keys checks that the key of every record is the author.
-func (b *Bench) keys(all []Stored, _ []simulate.Item, index map[string]int64) *Finding {
-	i := slices.IndexFunc(all, func(s Stored) bool {
-		_, post := index[s.ID]
-		return post && s.Key != s.Author
-	})
+func (b *Bench) keys(s *comparison) *Finding {
+	i := slices.IndexFunc(s.posts, func(p post) bool { return s.expected(&p) && string(p.Key) != p.author })
 	got := "all"
 	if i >= 0 {
-		got = fmt.Sprintf("%q", shortKey(all[i].Key))
+		got = fmt.Sprintf("%q", short(string(s.posts[i].Key)))
 	}
 	if b.Check(i < 0, "the key of every record is the DID of its author", "all", got) {
 		return nil
 	}
 	f := &Finding{Headline: fmt.Sprintf("a record has the key %s, not its author's DID", got),
-		Evidence: []exercise.Evidence{all[i].Evidence("the first such record, by "+all[i].Author, b.Output)},
+		Evidence: []exercise.Evidence{evidenceOf("the first such record, by "+s.posts[i].author, s.posts[i].Record)},
 		Why: "The key chooses the partition, and Kafka keeps the order only within a partition. With another key, the posts of one author " +
 			"are in several partitions, and nobody can read them in order.",
 		Hint: "Use the field did of the event as the key."}
-	if all[i].Key == "" {
+	if len(s.posts[i].Key) == 0 {
 		f.Headline = "a record has no key"
 	}
 	return f
 }
 
 // order checks that the posts of each author are in the order of the stream.
-func (b *Bench) order(all []Stored, _ []simulate.Item, index map[string]int64) *Finding {
-	type place struct {
-		index int64
-		at    Stored
-	}
-	last := map[string]place{}
-	for _, s := range all {
-		i, ok := index[s.ID]
-		if !ok {
-			continue
-		}
-		before, seen := last[s.Author]
-		switch {
-		case seen && before.at.Partition != s.Partition:
-			b.Check(false, "the posts of an author are in one partition", "one", fmt.Sprintf("%d and %d", before.at.Partition, s.Partition))
-			return &Finding{Headline: fmt.Sprintf("the posts of one author are in partition %d and in partition %d", before.at.Partition,
-				s.Partition),
-				Evidence: []exercise.Evidence{before.at.Evidence("a post of the author", b.Output), s.Evidence("another post of the author", b.Output)},
-				Why:      "Kafka keeps the order only within a partition.", Hint: "Let the key choose the partition; do not set the partition " +
-					"yourself."}
-		case seen && before.index > i:
-			b.Check(false, "the posts of an author are in the order of the stream", "in order", fmt.Sprintf("event %d after event %d", i,
-				before.index))
-			return &Finding{Headline: fmt.Sprintf("two posts of one author are in the wrong order: event %d stands after event %d", i, before.index),
-				Evidence: []exercise.Evidence{before.at.Evidence(fmt.Sprintf("event %d of the stream", before.index), b.Output),
-					s.Evidence(fmt.Sprintf("event %d of the stream", i), b.Output)},
-				Why:  "Records that are written by several threads, or again after an error, can overtake each other.",
-				Hint: "Write from one thread, and switch enable.idempotence on."}
-		}
-		last[s.Author] = place{max(i, before.index), s}
-	}
-	b.Check(true, "the posts of an author are in one partition, in the order of the stream", "in order", "in order")
-	return nil
-}
-
-// doubled checks that no post is duplicated.
-func (b *Bench) doubled(all []Stored, _ []simulate.Item, index map[string]int64) *Finding {
-	seen := map[string]Stored{}
-	twice := 0
-	var first [2]Stored
-	for _, s := range all {
-		if _, ok := index[s.ID]; !ok {
-			continue
-		}
-		if before, ok := seen[s.ID]; ok {
-			if twice == 0 {
-				first = [2]Stored{before, s}
-			}
-			twice++
-		}
-		seen[s.ID] = s
-	}
-	if b.Check(twice == 0, "no post is duplicated", "0", fmt.Sprint(twice)) {
+func (b *Bench) order(s *comparison) *Finding {
+	before, after := s.disordered()
+	if before == nil {
+		b.Check(true, "the posts of an author are in one partition, in the order of the stream", "in order", "in order")
 		return nil
 	}
-	return &Finding{Headline: fmt.Sprintf("%d posts are duplicated", twice),
-		Evidence: []exercise.Evidence{first[0].Evidence("a post", b.Output), first[1].Evidence("the same post again", b.Output)},
+	if before.Partition != after.Partition {
+		b.Check(false, "the posts of an author are in one partition", "one", fmt.Sprintf("%d and %d", before.Partition, after.Partition))
+		return &Finding{
+			Headline: fmt.Sprintf("the posts of one author are in partition %d and in partition %d", before.Partition, after.Partition),
+			Evidence: []exercise.Evidence{evidenceOf("a post of the author", before.Record), evidenceOf("another post of the author", after.Record)},
+			Why:      "Kafka keeps the order only within a partition.",
+			Hint:     "Let the key choose the partition; do not set the partition yourself.",
+		}
+	}
+	later, earlier := s.index[before.id], s.index[after.id]
+	b.Check(false, "the posts of an author are in the order of the stream", "in order", fmt.Sprintf("event %d after event %d", earlier, later))
+	return &Finding{
+		Headline: fmt.Sprintf("two posts of one author are in the wrong order: event %d stands after event %d", earlier, later),
+		Evidence: []exercise.Evidence{evidenceOf(fmt.Sprintf("event %d of the stream", later), before.Record),
+			evidenceOf(fmt.Sprintf("event %d of the stream", earlier), after.Record)},
+		Why:  "Records that are written by several threads, or again after an error, can overtake each other.",
+		Hint: "Write from one thread, and switch enable.idempotence on.",
+	}
+}
+
+// duplicated checks that no post is duplicated.
+func (b *Bench) duplicated(s *comparison) *Finding {
+	again := s.again(func(int64) bool { return false })
+	if b.Check(len(again) == 0, "no post is duplicated", "0", fmt.Sprint(len(again))) {
+		return nil
+	}
+	return &Finding{Headline: fmt.Sprintf("%d posts are duplicated", len(again)),
+		Evidence: []exercise.Evidence{evidenceOf("a post", s.first[again[0].id].Record), evidenceOf("the same post again", again[0].Record)},
 		Why:      "The stream sent every event once. A producer that repeats a request whose response was lost writes it twice.",
 		Hint:     "Call produce once for each event, and switch enable.idempotence on."}
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -25,22 +24,6 @@ type resumed struct {
 	ended    string           // how the program ended before it was asked to, empty for not
 }
 
-// postID is the identity of a commit as a value has it, and its author; empty for another event.
-func postID(value []byte) (id, did, kind string) {
-	var m struct {
-		DID    string `json:"did"`
-		Kind   string `json:"kind"`
-		Commit struct{ Collection, RKey, Operation, Rev string }
-	}
-	if json.Unmarshal(value, &m) != nil {
-		return "", "", ""
-	}
-	if m.Kind != "commit" {
-		return "", m.DID, m.Kind
-	}
-	return strings.Join([]string{m.DID, m.Commit.Collection, m.Commit.RKey, m.Commit.Operation, m.Commit.Rev}, "/"), m.DID, m.Kind
-}
-
 // tolerated reports whether the stream repeats an event after a cut, for a program that asks for
 // everything since the last event.
 func tolerated(index int64) bool {
@@ -54,20 +37,8 @@ func tolerated(index int64) bool {
 
 // sums counts the lost events, and those that are duplicated without need.
 func (r *resumed) sums() (lost, again int64) {
-	stored := map[string]int64{}
-	for _, record := range r.output {
-		id, _, _ := postID(record.Value)
-		stored[id]++
-	}
-	for _, it := range r.truth {
-		switch n := stored[it.Identity]; {
-		case n == 0:
-			lost++
-		case n > 1 && !tolerated(it.Index):
-			again += n - 1
-		}
-	}
-	return lost, again
+	s := compare(r.truth, r.output)
+	return int64(len(s.lost())), int64(len(s.again(tolerated)))
 }
 
 // find returns the first thing that is wrong, nil for nothing.
@@ -79,16 +50,7 @@ func (r *resumed) find() *Finding {
 	if r.ended != "" {
 		return r.halted()
 	}
-	if f := r.wrongRecord(); f != nil {
-		return f
-	}
-	if f := r.lost(); f != nil {
-		return f
-	}
-	if f := r.again(); f != nil {
-		return f
-	}
-	return r.disordered()
+	return firstOf(compare(r.truth, r.output), wrongPost, r.lost, again, disordered)
 }
 
 // halted explains a program that ended.
@@ -103,25 +65,21 @@ func (r *resumed) halted() *Finding {
 	return f
 }
 
-// wrongRecord finds a record that is not a post of the stream, or has another key.
-func (r *resumed) wrongRecord() *Finding {
-	known := make(map[string]bool, len(r.truth))
-	for _, it := range r.truth {
-		known[it.Identity] = true
-	}
-	for _, record := range r.output {
-		id, did, kind := postID(record.Value)
-		evidence := []exercise.Evidence{evidenceOf("the record", record)}
+// wrongPost finds a record that is not a post of the stream, or has another key.
+func wrongPost(s *comparison) *Finding {
+	for i := range s.posts {
+		p := &s.posts[i]
+		evidence := []exercise.Evidence{evidenceOf("the record", p.Record)}
 		switch {
-		case kind != "" && kind != "commit":
-			return &Finding{Headline: fmt.Sprintf("the topic has an event that is not a commit (%s): %s", short(kind), where(record)),
+		case p.kind != "" && p.kind != "commit":
+			return &Finding{Headline: fmt.Sprintf("the topic has an event that is not a commit (%s): %s", short(p.kind), where(p.Record)),
 				Evidence: evidence, Why: "The topic is for commits. Other events have no commit, and programs that read the topic fail at them.",
 				Hint: "Write an event only when its field `kind` is commit."}
-		case !known[id]:
-			return &Finding{Headline: "the topic has a value that the stream did not send: " + where(record),
+		case !s.expected(p):
+			return &Finding{Headline: "the topic has a value that the stream did not send: " + where(p.Record),
 				Evidence: evidence, Why: "The value has to be the JSON of the event.", Hint: "Write what the stream sent, unchanged."}
-		case string(record.Key) != did:
-			return &Finding{Headline: fmt.Sprintf("a record has the key %q; its author is %s", short(string(record.Key)), short(did)),
+		case string(p.Key) != p.author:
+			return &Finding{Headline: fmt.Sprintf("a record has the key %q; its author is %s", short(string(p.Key)), short(p.author)),
 				Evidence: evidence, Why: "The order of an author's events is kept only when they have the same key.",
 				Hint: "Use the did of the event as the key."}
 		}
@@ -129,36 +87,19 @@ func (r *resumed) wrongRecord() *Finding {
 	return nil
 }
 
-// where is the place of a record in a sentence.
-func where(r *kgo.Record) string {
-	return fmt.Sprintf("offset %d of partition %d", r.Offset, r.Partition)
-}
-
 // lost finds events that are not stored.
-func (r *resumed) lost() *Finding {
-	stored := map[string]*kgo.Record{}
-	for _, record := range r.output {
-		if id, _, _ := postID(record.Value); stored[id] == nil {
-			stored[id] = record
-		}
-	}
-	var first *simulate.Item
-	var before *kgo.Record
-	lost := int64(0)
-	for i := range r.truth {
-		it := &r.truth[i]
-		if record := stored[it.Identity]; record != nil {
-			if first == nil {
-				before = record
-			}
-			continue
-		}
-		if lost++; first == nil {
-			first = it
-		}
-	}
-	if first == nil {
+func (r *resumed) lost(s *comparison) *Finding {
+	all := s.lost()
+	if len(all) == 0 {
 		return nil
+	}
+	first, lost := all[0], int64(len(all))
+	var before *post // the last one that is stored before it
+	for _, it := range s.truth {
+		if it.Identity == first.Identity {
+			break
+		}
+		before = s.first[it.Identity]
 	}
 	f := &Finding{
 		Headline: fmt.Sprintf("%s of %d are lost; the first is event %d of the stream, of %s",
@@ -168,7 +109,7 @@ func (r *resumed) lost() *Finding {
 			"an event can have the time_us of the one before, or an earlier one. Flush the producer before the program ends.",
 	}
 	if before != nil {
-		f.Evidence = append(f.Evidence, evidenceOf("the last event that is stored before it", before))
+		f.Evidence = append(f.Evidence, evidenceOf("the last event that is stored before it", before.Record))
 	}
 	i := slices.IndexFunc(resumeCuts, func(cut int64) bool { return cut-resumeOverlap <= first.Index && first.Index <= cut+resumeOverlap })
 	if i < 0 {
@@ -180,7 +121,7 @@ func (r *resumed) lost() *Finding {
 	f.Hint = "Keep the largest time_us, and connect again with ?cursor= and that number minus 2,000,000. " +
 		"Recognize the events that come again, and do not write them twice."
 	if before != nil {
-		r.askedFor(f, before)
+		r.askedFor(f, before.Record)
 	}
 	return f
 }
@@ -211,65 +152,33 @@ func (r *resumed) askedFor(f *Finding, before *kgo.Record) {
 }
 
 // again finds events that are duplicated although the stream did not repeat them after a cut.
-func (r *resumed) again() *Finding {
-	index := map[string]int64{}
-	for _, it := range r.truth {
-		index[it.Identity] = it.Index
+func again(s *comparison) *Finding {
+	all := s.again(tolerated)
+	if len(all) == 0 {
+		return nil
 	}
-	first := map[string]*kgo.Record{}
-	_, again := r.sums()
-	for _, record := range r.output {
-		id, _, _ := postID(record.Value)
-		if first[id] == nil {
-			first[id] = record
-			continue
-		}
-		if tolerated(index[id]) {
-			continue
-		}
-		return &Finding{
-			Headline: fmt.Sprintf("%s duplicated; the first is event %d of the stream", were(again), index[id]),
-			Evidence: []exercise.Evidence{evidenceOf("the first copy", first[id]), evidenceOf("the second copy", record)},
-			Why: "Streams repeat events: this one sends some of them again on the same connection, and everything since the cursor " +
-				"after a cut. Every program that counts the topic now counts them twice.",
-			Hint: "Remember the events of the last minutes by did, collection, rkey, operation and rev, and write an event only if it is new.",
-		}
+	second, verb := all[0], "are"
+	if len(all) == 1 {
+		verb = "is"
 	}
-	return nil
-}
-
-func were(n int64) string {
-	if n == 1 {
-		return "1 event is"
+	return &Finding{
+		Headline: fmt.Sprintf("%s %s duplicated; the first is event %d of the stream", many(int64(len(all)), "event"), verb, s.index[second.id]),
+		Evidence: []exercise.Evidence{evidenceOf("the first copy", s.first[second.id].Record), evidenceOf("the second copy", second.Record)},
+		Why: "Streams repeat events: this one sends some of them again on the same connection, and everything since the cursor " +
+			"after a cut. Every program that counts the topic now counts them twice.",
+		Hint: "Remember the events of the last minutes by did, collection, rkey, operation and rev, and write an event only if it is new.",
 	}
-	return fmt.Sprintf("%d events are", n)
 }
 
 // disordered finds two events of an author in the wrong order.
-func (r *resumed) disordered() *Finding {
-	index := map[string]int64{}
-	for _, it := range r.truth {
-		index[it.Identity] = it.Index
+func disordered(s *comparison) *Finding {
+	before, after := s.disordered()
+	if before == nil {
+		return nil
 	}
-	seen := map[string]bool{}
-	last := map[string]*kgo.Record{} // by author
-	for _, record := range r.output {
-		id, did, _ := postID(record.Value)
-		if seen[id] {
-			continue
-		}
-		seen[id] = true
-		if before := last[did]; before != nil {
-			other, _, _ := postID(before.Value)
-			if before.Partition != record.Partition || index[other] > index[id] {
-				return &Finding{Headline: "the order of " + did + " is lost",
-					Evidence: []exercise.Evidence{evidenceOf("this event is stored first", before),
-						evidenceOf("this one is stored after it, or in another partition", record)},
-					Why:  "Kafka keeps the order in which records are written to a partition.",
-					Hint: "Write events in the order of the stream, from one producer, and let the client choose the partition by the key."}
-			}
-		}
-		last[did] = record
-	}
-	return nil
+	return &Finding{Headline: "the order of " + after.author + " is lost",
+		Evidence: []exercise.Evidence{evidenceOf("this event is stored first", before.Record),
+			evidenceOf("this one is stored after it, or in another partition", after.Record)},
+		Why:  "Kafka keeps the order in which records are written to a partition.",
+		Hint: "Write events in the order of the stream, from one producer, and let the client choose the partition by the key."}
 }

@@ -36,6 +36,16 @@ func (s *Sample) Lag(l *Ledger) (n int64) {
 	return n
 }
 
+// uncommitted finds the first partition whose committed offset is before its end.
+func uncommitted(committed, ends map[int32]int64) (partition int32, ok bool) {
+	for _, p := range slices.Sorted(maps.Keys(ends)) {
+		if committed[p] < ends[p] {
+			return p, true
+		}
+	}
+	return 0, false
+}
+
 // committed is the sum of the committed offsets.
 func (s *Sample) committed() (n int64) {
 	for _, o := range s.Committed {
@@ -66,17 +76,11 @@ func (b *Bench) Look(ctx context.Context) (*Sample, error) {
 			s.Memory += c.Memory()
 		}
 	}
-	due := b.now()-b.sampled > 0.2
-	if due {
-		b.sampled = b.now()
-	}
 	b.mu.Unlock()
-	if due {
-		b.Point("written", "events", float64(b.Truth.Total().Sum()))
-		b.Point("counted", "events", float64(s.Counts.Sum()))
-		b.Point("committed", "events", float64(s.committed()))
-		b.Point("memory", "MiB", float64(s.Memory>>20))
-	}
+	b.Point("written", "events", float64(b.Truth.Total().Sum()))
+	b.Point("counted", "events", float64(s.Counts.Sum()))
+	b.Point("committed", "events", float64(s.committed()))
+	b.Point("memory", "MiB", float64(s.Memory>>20))
 	for p, o := range s.Committed {
 		if b.last == nil || b.last.Committed[p] != o {
 			b.moved[p] = s.At
@@ -107,15 +111,9 @@ func (b *Bench) readGroup(ctx context.Context, s *Sample) error {
 		return err
 	}
 	names := slices.Sorted(maps.Keys(types))
-	slices.SortStableFunc(names, func(x, y string) int { // that of the environment first
-		switch b.Group {
-		case x:
-			return -1
-		case y:
-			return 1
-		}
-		return 0
-	})
+	if i := slices.Index(names, b.Group); i > 0 { // that of the environment first
+		names = append([]string{b.Group}, slices.Delete(names, i, i+1)...)
+	}
 	for _, name := range names {
 		members, err := b.members(ctx, name, types[name])
 		if err != nil {
@@ -134,7 +132,10 @@ func (b *Bench) readGroup(ctx context.Context, s *Sample) error {
 		switch {
 		case len(members) == 0 && len(committed) == 0:
 		case s.Group == "":
-			s.Group, s.Members, s.Committed = name, members, committed
+			s.Group, s.Committed = name, committed
+			for _, m := range members {
+				s.Members[m.id] = m.parts
+			}
 		default:
 			s.Others = append(s.Others, name)
 		}
@@ -163,20 +164,22 @@ func (b *Bench) groups(ctx context.Context) (map[string]string, error) {
 	return out, nil
 }
 
-// members returns the members of a group with their partitions of the topic.
-func (b *Bench) members(ctx context.Context, group, kind string) (map[string][]int32, error) {
-	out := map[string][]int32{}
+// member is a member of a consumer group.
+type member struct {
+	id     string
+	static bool    // it comes back under the name of its instance
+	parts  []int32 // its partitions of the topic
+}
+
+// members returns the members of a group.
+func (b *Bench) members(ctx context.Context, group, kind string) (out []member, err error) {
 	if kind == consumerGroup {
 		described, err := b.Admin.DescribeConsumerGroups(ctx, group)
 		if err != nil {
 			return nil, fmt.Errorf("describe group %s: %w", group, err)
 		}
 		for _, m := range described[group].Members {
-			var parts []int32
-			for p := range m.Assignment[b.Topic] {
-				parts = append(parts, p)
-			}
-			out[m.MemberID] = slices.Sorted(slices.Values(parts))
+			out = append(out, member{m.MemberID, m.InstanceID != nil, slices.Sorted(maps.Keys(m.Assignment[b.Topic]))})
 		}
 		return out, nil
 	}
@@ -193,7 +196,8 @@ func (b *Bench) members(ctx context.Context, group, kind string) (map[string][]i
 				}
 			}
 		}
-		out[m.MemberID] = slices.Sorted(slices.Values(parts))
+		slices.Sort(parts)
+		out = append(out, member{m.MemberID, m.InstanceID != nil, parts})
 	}
 	return out, nil
 }

@@ -1,6 +1,7 @@
 package judge
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -43,27 +44,24 @@ func share(ctx context.Context, b *Bench) error {
 }
 
 // join starts a second copy while events are written.
-func (b *Bench) join(ctx context.Context) (*Copy, error) {
-	stop := b.Feed(ctx, shareRate)
-	defer func() { _ = stop() }() // again, where it was stopped
-	second, err := b.Start(nil)
+func (b *Bench) join(ctx context.Context) (second *Copy, err error) {
+	var before, after *Sample
+	err = b.feeding(ctx, shareRate, always, func() (err error) {
+		if second, err = b.Start(); err != nil {
+			return err
+		}
+		before, after, err = b.moves(ctx, func(s *Sample) bool { return divided(s, 2) }, func(s *Sample) bool { return len(s.Others) > 0 })
+		if err != nil {
+			return err
+		}
+		if f := b.notShared(after); f != nil {
+			return f
+		}
+		b.Check(true, "the group divides the partitions between two copies", "each has some", memberText(after))
+		b.Mark("rebalance", "the second copy has partitions: %s", memberText(after))
+		return b.Pause(ctx, 3*time.Second)
+	})
 	if err != nil {
-		return nil, err
-	}
-	before, after, err := b.moves(ctx, func(s *Sample) bool { return len(s.Members) == 2 && owned(s) && each(s) },
-		func(s *Sample) bool { return len(s.Others) > 0 })
-	if err != nil {
-		return nil, err
-	}
-	if f := b.notShared(after); f != nil {
-		return nil, f
-	}
-	b.Check(true, "the group divides the partitions between two copies", "each has some", memberText(after))
-	b.Mark("rebalance", "the second copy has partitions: %s", memberText(after))
-	if err := b.Pause(ctx, 3*time.Second); err != nil {
-		return nil, err
-	}
-	if err := stop(); err != nil {
 		return nil, err
 	}
 	return second, b.once(ctx, "the second copy joined", before, after)
@@ -71,40 +69,12 @@ func (b *Bench) join(ctx context.Context) (*Copy, error) {
 
 // leave stops the second copy while events are written.
 func (b *Bench) leave(ctx context.Context, second *Copy) error {
-	stop := b.Feed(ctx, shareRate)
-	defer func() { _ = stop() }()
-	if err := b.Pause(ctx, time.Second); err != nil {
+	var before, after *Sample
+	err := b.feeding(ctx, shareRate, always, func() (err error) {
+		before, after, err = b.left(ctx, second)
 		return err
-	}
-	both, err := b.Look(ctx)
+	})
 	if err != nil {
-		return err
-	}
-	if err := b.mustStop(second, "the second copy"); err != nil {
-		return err
-	}
-	ended := time.Now()
-	before, after, err := b.moves(ctx, func(s *Sample) bool { return len(s.Members) == 1 && owned(s) },
-		func(s *Sample) bool { return len(s.Members) > 1 && s.At.Sub(ended) > leaveTime })
-	if err != nil {
-		return err
-	}
-	if before == nil {
-		before = both
-	}
-	left := len(after.Members) == 1 && owned(after)
-	if !b.Check(left, "the first copy gets the partitions of the second", "one member with all partitions", memberText(after)) {
-		return &Finding{Headline: "the second copy ended, but did not leave its group",
-			Evidence: []exercise.Evidence{Observed("end of the second copy", ended)},
-			Why: "The group gives the partitions of a member that only disappears to others when its session timeout is over, by default 45 " +
-				"s. Until then nobody reads them.",
-			Hint: "Handle SIGTERM, and close the consumer before the program ends: closing sends LeaveGroup."}
-	}
-	b.Mark("rebalance", "the first copy has all partitions again")
-	if err := b.Pause(ctx, 2*time.Second); err != nil {
-		return err
-	}
-	if err := stop(); err != nil {
 		return err
 	}
 	if err := b.once(ctx, "the second copy left", before, after); err != nil {
@@ -112,6 +82,35 @@ func (b *Bench) leave(ctx context.Context, second *Copy) error {
 	}
 	b.Pass("all %d events are counted once, by one copy or the other", b.Truth.Total().Sum())
 	return nil
+}
+
+// left stops the second copy, and wants its partitions to move to the first one.
+func (b *Bench) left(ctx context.Context, second *Copy) (before, after *Sample, err error) {
+	if err := b.Pause(ctx, time.Second); err != nil {
+		return nil, nil, err
+	}
+	both, err := b.Look(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := b.mustStop(second, "the second copy"); err != nil {
+		return nil, nil, err
+	}
+	ended := time.Now()
+	before, after, err = b.moves(ctx, func(s *Sample) bool { return divided(s, 1) },
+		func(s *Sample) bool { return len(s.Members) > 1 && s.At.Sub(ended) > leaveTime })
+	if err != nil {
+		return nil, nil, err
+	}
+	if !b.Check(divided(after, 1), "the first copy gets the partitions of the second", "one member with all partitions", memberText(after)) {
+		return nil, nil, &Finding{Headline: "the second copy ended, but did not leave its group",
+			Evidence: []exercise.Evidence{Observed("end of the second copy", ended)},
+			Why: "The group gives the partitions of a member that only disappears to others when its session timeout is over, by default 45 " +
+				"s. Until then nobody reads them.",
+			Hint: "Handle SIGTERM, and close the consumer before the program ends: closing sends LeaveGroup."}
+	}
+	b.Mark("rebalance", "the first copy has all partitions again")
+	return cmp.Or(before, both), after, b.Pause(ctx, 2*time.Second)
 }
 
 // moves waits until the members of the group are as done says, or until failed says that they will
@@ -133,23 +132,22 @@ func (b *Bench) moves(ctx context.Context, done, failed func(*Sample) bool) (bef
 
 // owned reports whether every partition has one owner.
 func owned(s *Sample) bool {
-	seen := map[int32]int{}
+	var all []int32
 	for _, parts := range s.Members {
-		for _, p := range parts {
-			seen[p]++
-		}
+		all = append(all, parts...)
 	}
-	return len(seen) == partitions && !slices.ContainsFunc([]int32{0, 1, 2, 3, 4, 5}, func(p int32) bool { return seen[p] != 1 })
+	slices.Sort(all)
+	return slices.Equal(all, []int32{0, 1, 2, 3, 4, 5})
 }
 
-// each reports whether every member has partitions.
-func each(s *Sample) bool {
+// divided reports whether n members own all partitions, and each of them some.
+func divided(s *Sample, n int) bool {
 	for _, parts := range s.Members {
 		if len(parts) == 0 {
 			return false
 		}
 	}
-	return true
+	return len(s.Members) == n && owned(s)
 }
 
 // memberText says which partitions the members have.
@@ -164,7 +162,7 @@ func memberText(s *Sample) string {
 
 // notShared says why two copies do not share the partitions, nil where they do.
 func (b *Bench) notShared(s *Sample) *Finding {
-	if len(s.Members) == 2 && owned(s) && each(s) && len(s.Others) == 0 {
+	if divided(s, 2) && len(s.Others) == 0 {
 		return nil
 	}
 	b.Check(false, "the group divides the partitions between two copies", "each has some", memberText(s))
@@ -194,7 +192,7 @@ func (b *Bench) once(ctx context.Context, what string, before, after *Sample) er
 	}
 	f := &Finding{Evidence: b.movedEvidence(before, after)}
 	if diff.Sum() > 0 {
-		f.Headline = fmt.Sprintf("%s counted twice when %s", events(diff.Sum()), what)
+		f.Headline = fmt.Sprintf("%s counted twice when %s", many(diff.Sum(), "event"), what)
 		f.Why = "A partition that moves is read from its committed offset on. Its old owner had counted more events than it had committed, " +
 			"so the new owner counted them again."
 		f.Hint = "Commit what is counted when partitions are revoked, and before the consumer closes. Close the consumer when SIGTERM arrives."
@@ -205,7 +203,7 @@ func (b *Bench) once(ctx context.Context, what string, before, after *Sample) er
 		}
 		return f
 	}
-	f.Headline = fmt.Sprintf("%s lost when %s", events(-diff.Sum()), what)
+	f.Headline = fmt.Sprintf("%s lost when %s", many(-diff.Sum(), "event"), what)
 	f.Why = "A partition that moves is read from its committed offset on. Its old owner had committed events that it had not counted."
 	f.Hint = "Commit an offset only when every event below it is counted."
 	return f

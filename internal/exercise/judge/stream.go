@@ -1,107 +1,131 @@
 package judge
 
 import (
-	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
+	"net/http"
+	"slices"
 	"sync"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kgo"
-
+	"github.com/weir-project/weir/internal/event"
 	"github.com/weir-project/weir/internal/simulate"
 )
 
 // Upstream is a simulated Jetstream. Its time begins when the program connects for the first time.
 type Upstream struct {
-	ln    net.Listener
-	limit int64
-	begun chan struct{}
+	b      *Bench
+	config simulate.TimelineConfig
+	faults *simulate.Faults
 
-	mu     sync.Mutex
-	server *simulate.BlueskyServer
-	err    error
-	at     time.Time // of the first connection
+	mu       sync.Mutex
+	server   *simulate.BlueskyServer // nil until the first request, as timeline is
+	timeline *simulate.Timeline
+	requests []streamRequest
+	err      error
 }
+
+// streamRequest is a connection that the program asked for.
+type streamRequest struct {
+	at     time.Time
+	cursor string
+}
+
+// maxRequests bounds how many requests are kept.
+const maxRequests = 1000
 
 // OpenStream serves the first limit events of the simulated Bluesky at a rate, with faults, which
 // may be nil, and sets the URL that the program gets.
-func (b *Bench) OpenStream(ctx context.Context, rate float64, limit int64, faults *simulate.Faults) (*Upstream, error) {
+func (b *Bench) OpenStream(rate float64, limit int64, faults *simulate.Faults) (*Upstream, error) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, fmt.Errorf("listen for the stream: %w", err)
 	}
 	b.Stream = "ws://" + ln.Addr().String() + "/subscribe"
-	u := &Upstream{ln: ln, limit: limit, begun: make(chan struct{})}
-	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
+	u := &Upstream{b: b, faults: faults, config: simulate.TimelineConfig{World: fmt.Sprintf("bluesky:%d", seed), Rate: rate,
+		Variant: simulate.MixOf(collections), History: -time.Second, Limit: limit, Log: b.cfg.Log}}
+	server := &http.Server{Handler: u, ReadHeaderTimeout: 10 * time.Second,
+		ErrorLog: slog.NewLogLogger(b.cfg.Log.Handler(), slog.LevelDebug)}
 	var ended sync.WaitGroup
-	ended.Go(func() {
-		err := u.serve(serving, b, rate, faults)
-		u.mu.Lock()
-		u.err = err
-		u.mu.Unlock()
-	})
+	ended.Go(func() { _ = server.Serve(ln) }) // until it is closed
 	b.closing(func() error {
-		stop()
-		_ = ln.Close() // the server may have closed it
+		err := server.Close()
 		ended.Wait()
-		return nil
+		return errors.Join(err, u.close())
 	})
 	return u, nil
 }
 
-func (u *Upstream) serve(ctx context.Context, b *Bench, rate float64, faults *simulate.Faults) error {
-	first, err := u.ln.Accept()
+// ServeHTTP serves a connection.
+func (u *Upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	server, err := u.asked(r.URL.Query().Get("cursor"))
 	if err != nil {
-		return err
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
 	}
-	timeline, err := simulate.OpenTimeline(simulate.TimelineConfig{World: fmt.Sprintf("bluesky:%d", seed), Rate: rate,
-		Variant: simulate.MixOf(collections),
-		History: -time.Second, Limit: u.limit, Log: b.cfg.Log})
-	if err != nil {
-		return errors.Join(err, first.Close())
-	}
-	defer timeline.Close()
-	server, err := simulate.NewBluesky(simulate.ServerConfig{World: simulate.NewWorld(seed), Timeline: timeline, Faults: faults,
-		Log: b.cfg.Log})
-	if err != nil {
-		return errors.Join(err, first.Close())
-	}
-	defer server.Close()
-	u.mu.Lock()
-	u.server, u.at = server, time.Now()
-	u.mu.Unlock()
-	b.Mark("stream", "the program connects to the stream, which begins")
-	close(u.begun)
-	return server.Serve(ctx, &begunListener{Listener: u.ln, first: first})
+	server.ServeHTTP(w, r)
 }
 
-// Begun reports whether the program has connected.
-func (u *Upstream) Begun() bool {
-	select {
-	case <-u.begun:
-		return true
-	default:
-		return false
-	}
-}
-
-// BegunAt is when the program connected for the first time.
-func (u *Upstream) BegunAt() time.Time {
+// asked notes a request. The first one begins the stream's time.
+func (u *Upstream) asked(cursor string) (*simulate.BlueskyServer, error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return u.at
+	if u.server == nil && u.err == nil {
+		u.err = u.begin()
+	}
+	if len(u.requests) < maxRequests {
+		u.requests = append(u.requests, streamRequest{time.Now(), cursor})
+	}
+	return u.server, u.err
 }
 
-// Tip is how many events have happened, and Err why the stream failed.
+func (u *Upstream) begin() (err error) {
+	if u.timeline, err = simulate.OpenTimeline(u.config); err != nil {
+		return err
+	}
+	u.b.Mark("stream", "the program connects to the stream, which begins")
+	u.server, err = simulate.NewBluesky(simulate.ServerConfig{World: simulate.NewWorld(seed), Timeline: u.timeline, Faults: u.faults,
+		Log: u.b.cfg.Log})
+	return err
+}
+
+func (u *Upstream) close() (err error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.server != nil {
+		err = u.server.Close()
+	}
+	if u.timeline != nil {
+		err = errors.Join(err, u.timeline.Close())
+	}
+	return err
+}
+
+// connections are the connections that the program asked for.
+func (u *Upstream) connections() []streamRequest {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return slices.Clone(u.requests)
+}
+
+// Begun reports whether the program has connected, and when it did for the first time.
+func (u *Upstream) Begun() (at time.Time, ok bool) {
+	if all := u.connections(); len(all) > 0 {
+		return all[0].at, true
+	}
+	return time.Time{}, false
+}
+
+// Tip is how many events have happened.
 func (u *Upstream) Tip() int64 {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.server == nil {
 		return 0
 	}
-	return min(u.server.Tip(), u.limit)
+	return min(u.server.Tip(), u.config.Limit)
 }
 
 // Err returns why the stream could not be served, nil while it is.
@@ -111,42 +135,21 @@ func (u *Upstream) Err() error {
 	return u.err
 }
 
-// begunListener is a listener whose first connection was accepted already.
-type begunListener struct {
-	net.Listener
-	once  sync.Once
-	first net.Conn
-}
-
-// Accept implements net.Listener.
-func (l *begunListener) Accept() (c net.Conn, err error) {
-	l.once.Do(func() { c = l.first })
-	if c != nil {
-		return c, nil
-	}
-	return l.Listener.Accept()
-}
-
-// Follow calls fn from one goroutine with every committed record of a topic, from the first on,
-// until the check ends.
-func (b *Bench) Follow(ctx context.Context, topic string, fn func(*kgo.Record)) error {
-	cl, err := b.Kafka.NewClient(kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
-		kgo.FetchIsolationLevel(kgo.ReadCommitted()))
+// Items are all events of the stream.
+func (u *Upstream) Items() ([]simulate.Item, error) {
+	world, err := Posts()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	following, stop := context.WithCancel(context.WithoutCancel(ctx))
-	var ended sync.WaitGroup
-	ended.Go(func() {
-		for following.Err() == nil {
-			cl.PollFetches(following).EachRecord(fn)
+	return slices.Collect(world.Items(0, u.config.Limit)), nil
+}
+
+// postsOf are the events that a program has to store: all but those of accounts and identities.
+func postsOf(items []simulate.Item) (posts []simulate.Item) {
+	for _, it := range items {
+		if it.Route == event.Data {
+			posts = append(posts, it)
 		}
-	})
-	b.closing(func() error {
-		stop()
-		ended.Wait()
-		cl.Close()
-		return nil
-	})
-	return nil
+	}
+	return posts
 }

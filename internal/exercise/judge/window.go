@@ -24,23 +24,16 @@ func window(ctx context.Context, b *Bench) error {
 	for _, e := range w.events {
 		w.input = append(w.input, e.record(b.Topic))
 	}
-	kind := func(i int) string { return w.events[i].operation }
-	if err := b.put(ctx, w.input[:windowEarly], kind); err != nil {
+	if err := b.put(ctx, w.input[:windowEarly]); err != nil {
 		return err
 	}
 	b.Mark("write", "%d events are written", windowEarly)
-	program, err := b.Start(nil)
+	program, results, err := b.begin(ctx)
 	if err != nil {
 		return err
 	}
-	results, err := b.follow(ctx, b.Output)
-	if err != nil {
-		return err
-	}
-	defer results.stop()
 	b.Mark("write", "%d more events are written, in the order of their arrival: all are of two minutes", windowEvents-windowEarly)
-	rest := func(i int) string { return kind(windowEarly + i) }
-	if err := b.pour(ctx, windowRate, w.input[windowEarly:], rest, nil); err != nil {
+	if err := b.pour(ctx, windowRate, w.input[windowEarly:]); err != nil {
 		return err
 	}
 	b.Mark("written", "the last event is written; the latest ones happened a minute before")

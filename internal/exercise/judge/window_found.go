@@ -25,8 +25,8 @@ const (
 
 // windowResult is the value of a record of the output.
 type windowResult struct {
-	Start  int64            `json:"start"`
-	Counts map[string]int64 `json:"counts"`
+	Start  int64  `json:"start"`
+	Counts Counts `json:"counts"` // by operation, which a wrong program chooses itself
 }
 
 // windowed is what was seen of a program that counts windows.
@@ -46,14 +46,14 @@ func utc(start int64) string { return time.Unix(start, 0).UTC().Format(time.Time
 
 // truth is what the windows must have, and what they have without the events that arrived
 // after an event of a later window in the same partition.
-func (w *windowed) truth() (all, punctual map[int64]map[string]int64, late map[int64]*kgo.Record) {
-	all, punctual, late = map[int64]map[string]int64{}, map[int64]map[string]int64{}, map[int64]*kgo.Record{}
+func (w *windowed) truth() (all, punctual map[int64]Counts, late map[int64]*kgo.Record) {
+	all, punctual, late = map[int64]Counts{}, map[int64]Counts{}, map[int64]*kgo.Record{}
 	newest := int64(0)
 	for i, e := range w.events {
 		start := startOf(e.timeUS)
-		for _, m := range []map[int64]map[string]int64{all, punctual} {
+		for _, m := range []map[int64]Counts{all, punctual} {
 			if m[start] == nil {
-				m[start] = map[string]int64{}
+				m[start] = Counts{}
 			}
 		}
 		all[start][e.operation]++
@@ -117,8 +117,8 @@ func (w *windowed) right() (right, of int) {
 }
 
 // sameCounts compares counts; an operation that is absent is 0.
-func sameCounts(a, b map[string]int64) bool {
-	for _, m := range []map[string]int64{a, b} {
+func sameCounts(a, b Counts) bool {
+	for _, m := range []Counts{a, b} {
 		for operation := range m {
 			if a[operation] != b[operation] {
 				return false
@@ -126,14 +126,6 @@ func sameCounts(a, b map[string]int64) bool {
 		}
 	}
 	return true
-}
-
-// total sums counts.
-func total(m map[string]int64) (n int64) {
-	for v := range maps.Values(m) {
-		n += v
-	}
-	return n
 }
 
 // find returns the first thing that is wrong, nil for nothing.
@@ -153,7 +145,7 @@ func (w *windowed) find() *Finding {
 	}
 	all, punctual, late := w.truth()
 	for _, start := range slices.Sorted(maps.Keys(results)) {
-		if all[start] == nil && total(results[start].Counts) > 0 {
+		if all[start] == nil && results[start].Counts.Sum() > 0 {
 			return w.strange(start, last[start])
 		}
 	}
@@ -163,11 +155,7 @@ func (w *windowed) find() *Finding {
 				return f
 			}
 			if w.fromTheEnd(results) {
-				return &Finding{
-					Headline: fmt.Sprintf("the program counted none of the %d events that were in the topic before it started", w.early),
-					Why:      "A program without a committed offset starts where auto.offset.reset says. Its default is latest: the end of the topic.",
-					Hint:     "Set auto.offset.reset to earliest (Go: kgo.ConsumeResetOffset(kgo.NewOffset().AtStart())).",
-				}
+				return beganAtEnd(int64(w.early), "events")
 			}
 			return miscounted(start, got, want, punctual[start], last[start], late[start])
 		}
@@ -184,7 +172,7 @@ func (w *windowed) fromTheEnd(results map[int64]windowResult) bool {
 	most, _, _ := (&windowed{events: w.events[w.early:], input: w.input[w.early:]}).truth()
 	half := len(w.events) / 2
 	least, _, _ := (&windowed{events: w.events[half:], input: w.input[half:]}).truth()
-	covers := func(more, less map[string]int64) bool {
+	covers := func(more, less Counts) bool {
 		for operation, n := range less {
 			if more[operation] < n {
 				return false
@@ -206,8 +194,8 @@ func (w *windowed) fromTheEnd(results map[int64]windowResult) bool {
 }
 
 // parts explains a window whose records are right only together; nil where they are not.
-func (w *windowed) parts(start int64, want map[string]int64, last *kgo.Record) *Finding {
-	sum, records := map[string]int64{}, 0
+func (w *windowed) parts(start int64, want Counts, last *kgo.Record) *Finding {
+	sum, records := Counts{}, 0
 	for _, r := range w.output {
 		if result := resultOf(r); string(r.Key) == strconv.FormatInt(start, 10) {
 			records++
@@ -232,7 +220,7 @@ func (w *windowed) parts(start int64, want map[string]int64, last *kgo.Record) *
 func (w *windowed) strange(start int64, r *kgo.Record) *Finding {
 	f := &Finding{
 		Headline: fmt.Sprintf("the window with the key %d (%s) has %s, but nothing happened then",
-			start, time.Unix(start, 0).UTC().Format(time.DateTime), many(total(resultOf(r).Counts), "event")),
+			start, time.Unix(start, 0).UTC().Format(time.DateTime), many(resultOf(r).Counts.Sum(), "event")),
 		Evidence: []exercise.Evidence{evidenceOf("the result", r)},
 		Hint:     "Take time_us of the value, which is in microseconds: floor(time_us / 1,000,000 / 10) * 10.",
 	}
@@ -254,18 +242,18 @@ func resultOf(r *kgo.Record) (result windowResult) {
 }
 
 // miscounted explains a window whose counts are wrong.
-func miscounted(start int64, got, want, punctual map[string]int64, r, late *kgo.Record) *Finding {
-	f := &Finding{Headline: fmt.Sprintf("the window %s has %s; %d happened in it", utc(start), many(total(got), "event"), total(want))}
+func miscounted(start int64, got, want, punctual Counts, r, late *kgo.Record) *Finding {
+	f := &Finding{Headline: fmt.Sprintf("the window %s has %s; %d happened in it", utc(start), many(got.Sum(), "event"), want.Sum())}
 	if r == nil {
-		f.Headline = fmt.Sprintf("OUTPUT_TOPIC has no result for the window %s, in which %s happened", utc(start), many(total(want), "event"))
+		f.Headline = fmt.Sprintf("OUTPUT_TOPIC has no result for the window %s, in which %s happened", utc(start), many(want.Sum(), "event"))
 	} else {
 		f.Evidence = append(f.Evidence, evidenceOf("the last result of the window", r))
 	}
 	switch {
-	case total(got) > total(want):
+	case got.Sum() > want.Sum():
 		f.Why = "Events are counted more than once, or in the wrong window."
 		f.Hint = "Count each event once, in the window of its time_us."
-	case total(got) == total(want):
+	case got.Sum() == want.Sum():
 		f.Headline = fmt.Sprintf("the window %s has the right number of events, but the wrong types", utc(start))
 		f.Why, f.Hint = "The counts go by commit.operation: create, update and delete.", "Use the operation of the commit as the name."
 	case late != nil && r != nil:

@@ -38,8 +38,6 @@ type Config struct {
 	Env []string
 	// Self is the path of this binary, which is also the guard.
 	Self string
-	// Line is called with each line of output, from one goroutine; may be nil.
-	Line func(at time.Time, line string)
 }
 
 // NotFoundError says that the command does not exist.
@@ -114,20 +112,14 @@ func (p *Process) Over() bool {
 // whether the program ended in time.
 func (p *Process) Stop(grace time.Duration) bool {
 	p.command(terminateNow)
-	t := time.NewTimer(grace)
-	defer t.Stop()
+	defer p.Close()
 	select {
 	case <-p.ended:
-		p.Close()
 		return true
-	case <-t.C:
-		p.Close()
+	case <-time.After(grace):
 		return false
 	}
 }
-
-// Kill kills the program with all that it has started, and returns when nothing of it runs.
-func (p *Process) Kill() { p.Close() }
 
 // Printed returns how many bytes it has printed, and whether that is more than a program may print.
 func (p *Process) Printed() (bytes int64, tooMuch bool) {
@@ -144,12 +136,11 @@ func (p *Process) Output() []string {
 }
 
 // read keeps the last lines of the output.
-func (p *Process) read(r io.Reader, each func(time.Time, string)) {
+func (p *Process) read(r io.Reader) {
 	in := bufio.NewReaderSize(r, 64<<10)
 	var line strings.Builder
 	for {
 		part, err := in.ReadSlice('\n')
-		now := time.Now()
 		p.mu.Lock()
 		p.printed += int64(len(part))
 		p.mu.Unlock()
@@ -161,9 +152,6 @@ func (p *Process) read(r io.Reader, each func(time.Time, string)) {
 		}
 		if text := strings.TrimRight(line.String(), "\r\n"); text != "" {
 			p.keep(text)
-			if each != nil {
-				each(now, text)
-			}
 		}
 		line.Reset()
 		if err != nil {

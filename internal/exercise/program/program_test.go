@@ -46,11 +46,12 @@ func TestMain(m *testing.M) {
 		fmt.Println("bye")
 		os.Exit(7)
 	case "checker": // it starts a family, says who it is, and is killed
-		p, err := Start(Config{Args: []string{os.Args[0]}, Env: environ("family"), Self: os.Args[0], Line: func(_ time.Time, l string) { fmt.Println(l) }})
+		p, err := Start(Config{Args: []string{os.Args[0]}, Env: environ("family"), Self: os.Args[0]})
 		if err != nil {
 			fmt.Println("error", err)
 			os.Exit(1)
 		}
+		fmt.Println(firstLine(p))
 		<-p.Ended()
 	case "loud":
 		for range 100 {
@@ -86,19 +87,26 @@ func family() {
 // launch starts a role and returns the first line that it prints.
 func launch(t *testing.T, name string) (*Process, string) {
 	t.Helper()
-	lines := make(chan string, 1000)
-	p, err := Start(Config{Args: []string{os.Args[0]}, Env: environ(name), Self: os.Args[0], Line: func(_ time.Time, l string) { lines <- l }})
+	p, err := Start(Config{Args: []string{os.Args[0]}, Env: environ(name), Self: os.Args[0]})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(p.Close)
-	select {
-	case l := <-lines:
-		return p, l
-	case <-time.After(patience):
+	line := firstLine(p)
+	if line == "" {
 		t.Fatal("the program printed nothing")
-		return nil, ""
 	}
+	return p, line
+}
+
+// firstLine waits until a program has printed a line; empty where it prints none.
+func firstLine(p *Process) string {
+	for end := time.Now().Add(patience); time.Now().Before(end); <-time.After(10 * time.Millisecond) {
+		if lines := p.Output(); len(lines) > 0 {
+			return lines[0]
+		}
+	}
+	return ""
 }
 
 // pids reads the process IDs that a family prints.

@@ -58,7 +58,7 @@ func Start(cfg Config) (_ *Process, err error) {
 		p.command(beginNow)
 	}
 	lines := bufio.NewReader(reports[0])
-	p.out.Go(func() { p.read(output[0], cfg.Line); _ = output[0].Close() })
+	p.out.Go(func() { p.read(output[0]); _ = output[0].Close() })
 	if first := p.first(lines, err); first != nil {
 		p.end()
 		p.out.Wait()

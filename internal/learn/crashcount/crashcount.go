@@ -17,9 +17,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/weir-project/weir/internal/kafka"
 	"github.com/weir-project/weir/internal/learn/crashnote"
@@ -69,9 +67,10 @@ type run struct {
 	cfg     Config
 	cl      *kgo.Client
 	topicID string
-	// next is by partition the offset that is stored with the counts, commits what is not committed yet.
+	// next is by partition the offset that is stored with the counts, counted the last record that is counted and
+	// not committed yet.
 	next    map[int32]int64
-	commits map[int32]kgo.EpochOffset
+	counted map[int32]*kgo.Record
 	at      Progress
 }
 
@@ -86,7 +85,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if cfg.Progress == nil {
 		cfg.Progress = func(Progress) {}
 	}
-	r := &run{cfg: cfg, next: map[int32]int64{}, commits: map[int32]kgo.EpochOffset{}}
+	r := &run{cfg: cfg, next: map[int32]int64{}, counted: map[int32]*kgo.Record{}}
 	if r.cl, err = cfg.Kafka.NewClient(r.options()...); err != nil {
 		return err
 	}
@@ -220,7 +219,7 @@ func (r *run) count(ctx context.Context, fetches kgo.Fetches) error {
 			b.Counts[scan.Kind(record, r.cfg.Classify)]++
 		}
 		batches = append(batches, b)
-		r.commits[p.Partition] = kgo.EpochOffset{Epoch: last.LeaderEpoch, Offset: last.Offset + 1}
+		r.counted[p.Partition] = last
 		r.at.Counted += int64(len(p.Records))
 		r.at.Uncommitted += int64(len(p.Records))
 	})
@@ -260,35 +259,17 @@ func (r *run) finish(ctx context.Context) error {
 }
 
 // commit commits the offsets of what is counted.
-func (r *run) commit(ctx context.Context) (err error) {
-	if len(r.commits) == 0 {
+func (r *run) commit(ctx context.Context) error {
+	if len(r.counted) == 0 {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()
-	r.cl.CommitOffsetsSync(ctx, map[string]map[int32]kgo.EpochOffset{r.cfg.Topic: r.commits},
-		func(_ *kgo.Client, _ *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse, failed error) {
-			err = committed(resp, failed)
-		})
-	if err != nil {
+	if err := r.cl.CommitRecords(ctx, slices.Collect(maps.Values(r.counted))...); err != nil {
 		return fmt.Errorf("commit offsets: %w", err)
 	}
-	r.commits, r.at.Uncommitted, r.at.Committed = map[int32]kgo.EpochOffset{}, 0, time.Now()
+	clear(r.counted)
+	r.at.Uncommitted, r.at.Committed = 0, time.Now()
 	r.cfg.Progress(r.at)
-	return nil
-}
-
-// committed is the first error of a response to a commit.
-func committed(resp *kmsg.OffsetCommitResponse, err error) error {
-	if err != nil {
-		return err
-	}
-	for _, t := range resp.Topics {
-		for _, p := range t.Partitions {
-			if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
-				return err
-			}
-		}
-	}
 	return nil
 }
