@@ -446,6 +446,9 @@ test('a server that is gone greys everything out with the time, and its return i
     const port = new URL(weir.base).port;
     await weir.stop(true); // gone: the connection ends
     await t.page.waitForSelector('body.stale', { timeout: 15_000 });
+    await t.page.evaluate(axe);
+    const faint = await t.page.evaluate(() => /** @type {any} */ (globalThis).axe.run(document, { runOnly: ['color-contrast'] }));
+    assert.deepEqual(faint.violations, [], 'what is old can be read');
     if (shots) await t.page.screenshot({ path: `${shots}/overview-stale.png` });
     weir = await startWeir({ listen: '127.0.0.1:' + port, data: weir.data });
     await t.page.waitForSelector('body:not(.stale)', { timeout: 30_000 });
