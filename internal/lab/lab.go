@@ -47,36 +47,51 @@ type Report struct {
 	live *Live // nil outside Perform
 }
 
+// Of returns what adds to the report what was found out about one case.
+func (r *Report) Of(name string) Case { return Case{r, name} }
+
+// Case is a part of an experiment, such as one policy, in a report.
+type Case struct {
+	*Report
+	Name string
+}
+
 // Measure adds a figure.
-func (r *Report) Measure(of, name string, value float64, unit string) {
-	m := record.Measure{Case: of, Name: name, Value: value, Unit: unit}
-	r.Measures = append(r.Measures, m)
-	r.live.report(record.Update{Measure: &m})
+func (c Case) Measure(name string, value float64, unit string) {
+	m := record.Measure{Case: c.Name, Name: name, Value: value, Unit: unit}
+	c.Measures = append(c.Measures, m)
+	c.live.report(record.Update{Measure: &m})
 }
 
 // Check adds a part of the claim that holds or does not.
-func (r *Report) Check(of, claim, want, got string, ok bool) {
-	v := record.DoesNotHold
+func (c Case) Check(claim, want, got string, ok bool) {
+	verdict := record.DoesNotHold
 	if ok {
-		v = record.Holds
+		verdict = record.Holds
 	}
-	r.add(record.Check{Case: of, Claim: claim, Want: want, Got: got, Verdict: v})
+	c.add(claim, want, got, verdict)
 }
 
-// Same is Check that what was measured is exactly what is expected.
-func (r *Report) Same(of, claim string, want, got any) {
-	w, g := fmt.Sprint(want), fmt.Sprint(got)
-	r.Check(of, claim, w, g, w == g)
+// Same adds a part of the claim that holds where the text of what was measured, which is
+// formatted, is exactly the expected one.
+func (c Case) Same(claim, want, format string, args ...any) {
+	got := fmt.Sprintf(format, args...)
+	c.Check(claim, want, got, got == want)
 }
 
-// Unknown adds a condition without which a case proves nothing.
-func (r *Report) Unknown(of, condition, want, got string) {
-	r.add(record.Check{Case: of, Claim: condition, Want: want, Got: got, Verdict: record.Inconclusive})
+// Needs returns whether a condition is met without which the case proves nothing. One that is not
+// met is in the report, and makes it inconclusive.
+func (c Case) Needs(met bool, condition, want, format string, args ...any) bool {
+	if !met {
+		c.add(condition, want, fmt.Sprintf(format, args...), record.Inconclusive)
+	}
+	return met
 }
 
-func (r *Report) add(c record.Check) {
-	r.Checks = append(r.Checks, c)
-	r.live.report(record.Update{Check: &c})
+func (c Case) add(claim, want, got string, verdict record.Verdict) {
+	x := record.Check{Case: c.Name, Claim: claim, Want: want, Got: got, Verdict: verdict}
+	c.Checks = append(c.Checks, x)
+	c.live.report(record.Update{Check: &x})
 }
 
 // Conclude makes the verdict of the checks: one that does not hold decides, then one

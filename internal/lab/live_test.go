@@ -38,8 +38,8 @@ func TestWhatIsToldIsHeardAndKept(t *testing.T) {
 		b.Point("c", "exact", 1)
 		b.Mark("a", "a broker died")
 		b.Tanks([]record.Tank{{Name: "queue", Level: 1, Capacity: 2, Unit: "events"}})
-		r.Measure("a", "size", 5, "bytes")
-		r.Check("a", "one is one", "1", "1", true)
+		r.Of("a").Measure("size", 5, "bytes")
+		r.Of("a").Check("one is one", "1", "1", true)
 		r.Lines = append(r.Lines, record.Line{Case: "c", Panel: "exact", X: []float64{1, 2}, Y: []float64{3, 4}})
 		return nil
 	}}))

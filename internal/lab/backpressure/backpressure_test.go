@@ -178,9 +178,9 @@ func TestJudgement(t *testing.T) {
 			o.change("policy", "drop-newest")
 			o.stored, o.counted, o.finalQueue.Dropped[overflow.Sample] = 3900, 3900, 100
 		}},
-		"doubled":            {overflow.Block, record.DoesNotHold, func(_ *Settings, o *observation) { o.stored++; o.twice++; o.counted++ }},
-		"made up":            {overflow.Block, record.DoesNotHold, func(_ *Settings, o *observation) { o.stored++; o.foreign++; o.counted++ }},
-		"out of order":       {overflow.Block, record.DoesNotHold, func(_ *Settings, o *observation) { o.late++ }},
+		"doubled":            {overflow.Block, record.DoesNotHold, func(_ *Settings, o *observation) { o.stored++; o.Twice++; o.counted++ }},
+		"made up":            {overflow.Block, record.DoesNotHold, func(_ *Settings, o *observation) { o.stored++; o.Foreign++; o.counted++ }},
+		"out of order":       {overflow.Block, record.DoesNotHold, func(_ *Settings, o *observation) { o.Late++ }},
 		"miscounted":         {overflow.Sample, record.DoesNotHold, func(_ *Settings, o *observation) { o.counted++ }},
 		"the socket goes on": {overflow.Block, record.DoesNotHold, func(_ *Settings, o *observation) { o.socketBlocked = 0 }},
 		"the reader goes on": {overflow.Block, record.DoesNotHold, func(_ *Settings, o *observation) { o.finalQueue.Blocked = 0 }},

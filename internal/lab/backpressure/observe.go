@@ -61,17 +61,9 @@ type observation struct {
 	slowed                       int64 // bytes, records or requests that a slow stage other than work let wait
 	byHand
 
-	contents
+	kit.Contents
+	stored  int64 // records in the topics
 	counted int64 // by Redis
-}
-
-// contents is what the topics hold, compared with the truth by identity.
-type contents struct {
-	stored  int64 // records
-	twice   int64 // records whose event is there already
-	foreign int64 // records that are no event of this world
-	late    int64 // records after a later one of the same key
-	hole    int64 // the most consecutive events that are missing
 }
 
 // observe runs the pipeline under one policy from the first event until everything
@@ -127,7 +119,8 @@ func (s *Settings) observe(ctx context.Context, b *lab.Bench, p overflow.Policy,
 
 // watch notes the state until nothing moves any more.
 func (o *observation) watch(ctx context.Context, s *Settings, b *lab.Bench, g *kit.Stack, w, control *kit.Workers, show func(string)) error {
-	moved, shown, reported := time.Now(), time.Time{}, time.Time{}
+	moved := time.Now()
+	var shown, reported kit.Throttle
 	var last sample
 	for {
 		if err := kit.Wait(ctx, kit.SampleEvery); err != nil {
@@ -148,13 +141,11 @@ func (o *observation) watch(ctx context.Context, s *Settings, b *lab.Bench, g *k
 			moved = now
 		}
 		last = x
-		if now.Sub(reported) >= kit.TellEvery {
-			reported = now
+		if reported.Due(kit.TellEvery) {
 			o.rename(b)
 			o.report(b, s, w, &x)
 		}
-		if now.Sub(shown) > 200*time.Millisecond {
-			shown = now
+		if shown.Due(200 * time.Millisecond) {
 			show(fmt.Sprintf("%4.0f s  offered %d  upstream %d  queue %d/%d  stored %d  dropped %d", x.at, x.offered, x.upstream,
 				x.queue.Events, x.queue.MaxEvents, x.stored, x.queue.Dropped.Total()))
 		}
@@ -227,31 +218,14 @@ func (o *observation) offered() int64 { return o.truth.Events - o.truth.Skipped 
 // read compares what the topics hold with the truth.
 func (o *observation) read(ctx context.Context, g *kit.Stack) (err error) {
 	index, keys := g.Offered(o.events)
-	there := make([]bool, o.events)
-	newest := make(map[string]int64) // by topic and key
+	o.Contents = kit.Expect(o.events)
 	o.counted, err = g.ReadBack(ctx, func(topic string, value []byte) {
 		o.stored++
-		i, ok := index[kit.Parse(value).ID]
-		switch {
-		case !ok:
-			o.foreign++
-			return
-		case there[i]:
-			o.twice++
+		if i, ok := index[kit.Parse(value).ID]; ok {
+			o.Find(i, topic+" "+keys[i])
+		} else {
+			o.Foreign++
 		}
-		there[i] = true
-		k := topic + " " + keys[i]
-		if n, ok := newest[k]; ok && n > i {
-			o.late++
-		}
-		newest[k] = i
 	})
-	run := int64(0)
-	for _, ok := range there {
-		if run++; ok {
-			run = 0
-		}
-		o.hole = max(o.hole, run)
-	}
 	return err
 }

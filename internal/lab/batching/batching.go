@@ -111,11 +111,10 @@ func (s *Settings) run(ctx context.Context, b *lab.Bench, r *lab.Report, ways []
 		return err
 	}
 	defer func() { err = errors.Join(err, e.Close()) }()
-	run, err := s.open(ctx, b, e, own)
+	run, err := s.open(b, e, own)
 	if err != nil {
 		return err
 	}
-	defer run.cl.Close()
 	seen, err := run.producers(ctx)
 	if err != nil {
 		return err

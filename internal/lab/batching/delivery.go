@@ -39,7 +39,7 @@ type deliverySeen struct {
 	of                delivery
 	written, refused  int64
 	swallowed, voided int64 // requests that did not arrive, and responses that did not come back
-	stock
+	kit.Contents
 }
 
 // deliver writes through a network that swallows requests and loses responses.
@@ -71,7 +71,7 @@ func (x *run) deliver(ctx context.Context, d delivery) (*deliverySeen, error) {
 	if err := x.replicated(ctx, w.topic); err != nil {
 		return nil, err
 	}
-	o.stock, err = x.readBack(ctx, w.topic, o.written)
+	o.Contents, err = x.readBack(ctx, w.topic, o.written)
 	return o, err
 }
 
@@ -80,7 +80,7 @@ func (x *run) deliver(ctx context.Context, d delivery) (*deliverySeen, error) {
 // followers is not lost. A record in each partition that all have acknowledged comes after
 // whatever was there.
 func (x *run) replicated(ctx context.Context, topic string) error {
-	cl, err := x.kafka.NewClient(kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	cl, err := x.e.Kafka.NewClient(kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	if err != nil {
 		return err
 	}

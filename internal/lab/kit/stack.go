@@ -1,7 +1,6 @@
 package kit
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -55,8 +54,9 @@ type StackConfig struct {
 	Delay     time.Duration
 	// Stall, where it is not nil, is Delay where that changes.
 	Stall func() time.Duration
-	// Wrap, where it is not nil, is put around the source.
-	Wrap func(ingest.Source) ingest.Source
+	// Tap, where it is not nil, gets each batch of the source before it waits in any queue, and may
+	// change it.
+	Tap func(context.Context, *event.Batch)
 	// Pace is the ingester's; 0 for the usual one.
 	Pace time.Duration
 	// Producing and Counting are for the Kafka clients of the ingester and of the counters.
@@ -68,11 +68,10 @@ type StackConfig struct {
 // Stack is a whole pipeline in its own directory: a simulated upstream behind a real
 // socket, source, queue, ingester, brokers, counters, Redis.
 type Stack struct {
-	Kafka    kafka.Config
+	*Engine
 	Store    *tally.Store
 	Server   *simulate.BlueskyServer
 	Timeline *simulate.Timeline // of Server
-	Brokers  *Engine
 	Sockets  *sockets
 	Source   *bluesky.Source
 	Noted    *Noted           // with a live upstream, instead of Server
@@ -121,23 +120,19 @@ func OpenStack(ctx context.Context, b *lab.Bench, cfg StackConfig) (_ *Stack, er
 	if cfg.Live == nil {
 		return g, g.upstream(ctx, b, cfg)
 	}
-	if ok, err := happens(ctx, g.Noted.begun); err != nil {
-		return nil, err
-	} else if !ok {
+	select {
+	case <-g.Noted.begun:
+		g.Start = g.Noted.first
+		return g, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-time.After(Patience):
 		return nil, g.Noted.silent()
 	}
-	g.Start = g.Noted.first
-	return g, nil
 }
 
 // closing adds what Close calls, the last one first.
 func (g *Stack) closing(end func() error) { g.closers = append(g.closers, end) }
-
-// background runs fn until Close.
-func (g *Stack) background(ctx context.Context, fn func(context.Context)) {
-	stop := Background(ctx, fn)
-	g.closing(func() error { stop(); return nil })
-}
 
 // engine opens brokers and Redis.
 func (g *Stack) engine(ctx context.Context, b *lab.Bench) error {
@@ -147,27 +142,26 @@ func (g *Stack) engine(ctx context.Context, b *lab.Bench) error {
 	if err != nil {
 		return err
 	}
-	g.Brokers = brokers
+	g.Engine = brokers
 	g.closing(brokers.Close)
 	redis, err := OpenRedis(ctx, g.dir, b.Log)
 	if err != nil {
 		return err
 	}
 	g.closing(redis.Close)
-	g.Store, g.redis, g.Kafka = redis.Store, redis.URL, Kafka(b, brokers)
-	cl, err := g.Kafka.NewClient()
-	if err != nil {
-		return err
-	}
-	defer cl.Close()
-	return kafka.EnsureTopics(ctx, cl, kafka.Topics()...)
+	g.Store, g.redis = redis.Store, redis.URL
+	return kafka.EnsureTopics(ctx, g.Client, kafka.Topics()...)
 }
 
 // upstream opens the simulated Jetstream once the source has dialled, however long
 // brokers take until then: its time begins shortly after.
 func (g *Stack) upstream(ctx context.Context, b *lab.Bench, cfg StackConfig) error {
-	if ok, err := happens(ctx, g.Sockets.dialled); err != nil || !ok {
-		return fmt.Errorf("wait for the source: %w", cmp.Or(err, context.DeadlineExceeded))
+	waiting, cancel := context.WithTimeout(ctx, Patience)
+	defer cancel()
+	select {
+	case <-g.Sockets.dialled:
+	case <-waiting.Done():
+		return fmt.Errorf("wait for the source: %w", waiting.Err())
 	}
 	timeline, err := simulate.OpenTimeline(simulate.TimelineConfig{World: fmt.Sprintf("bluesky:%d", cfg.Seed), Rate: cfg.Rate,
 		Variant: simulate.MixOf(Collections), History: -lead, Limit: cfg.Events, Log: b.Log})
@@ -181,7 +175,8 @@ func (g *Stack) upstream(ctx context.Context, b *lab.Bench, cfg StackConfig) err
 		return fmt.Errorf("open upstream: %w", err)
 	}
 	g.closing(g.Server.Close)
-	g.background(context.WithoutCancel(ctx), func(ctx context.Context) { _ = g.Server.Serve(ctx, g.Sockets) }) // ends with its context
+	stop := Background(context.WithoutCancel(ctx), func(ctx context.Context) { _ = g.Server.Serve(ctx, g.Sockets) }) // ends with its context
+	g.closing(func() error { stop(); return nil })
 	return nil
 }
 
@@ -200,12 +195,7 @@ func (g *Stack) count(ctx context.Context, b *lab.Bench, cfg StackConfig) (err e
 		if delay == nil {
 			delay = func() time.Duration { return cfg.Delay }
 		}
-		p, url, err := openProxy(g.redis, delay, &g.Slowed)
-		if err != nil {
-			return err
-		}
-		g.closing(p.Close)
-		if store, err = tally.Open(ctx, url); err != nil {
+		if store, err = tally.Open(ctx, g.redis, stalled(delay, &g.Slowed)); err != nil {
 			return err
 		}
 		g.closing(store.Close)
@@ -215,18 +205,26 @@ func (g *Stack) count(ctx context.Context, b *lab.Bench, cfg StackConfig) (err e
 		if topic == kafka.TopicBluesky {
 			own.Counted = cfg.Counted
 		}
-		c, err := count.New(own)
+		c, stop, err := StartCounter(ctx, b, own)
 		if err != nil {
 			return err
 		}
 		g.counters = append(g.counters, c)
-		g.background(ctx, func(ctx context.Context) {
-			if err := c.Run(ctx); err != nil {
-				b.Log.Error("counter ended", "topic", topic, "error", err)
-			}
-		})
+		g.closing(func() error { stop(); return nil })
 	}
 	return nil
+}
+
+// StartCounter counts until stop is called or ctx ends.
+func StartCounter(ctx context.Context, b *lab.Bench, cfg count.Config) (c *count.Counter, stop func(), err error) {
+	if c, err = count.New(cfg); err != nil {
+		return nil, nil, err
+	}
+	return c, Background(ctx, func(ctx context.Context) {
+		if err := c.Run(ctx); err != nil {
+			b.Log.Error("counter ended", "topic", cfg.Topic, "group", cfg.Group, "error", err)
+		}
+	}), nil
 }
 
 const (
@@ -253,8 +251,8 @@ func (g *Stack) ingest(ctx context.Context, b *lab.Bench, cfg StackConfig) (err 
 		g.Noted = newNoted(src, cfg.Offer)
 		src = g.Noted
 	}
-	if cfg.Wrap != nil {
-		src = cfg.Wrap(src)
+	if cfg.Tap != nil {
+		src = &tapped{src, cfg.Tap}
 	}
 	if cfg.Overflow != nil {
 		over := *cfg.Overflow
@@ -283,6 +281,20 @@ func (g *Stack) ingest(ctx context.Context, b *lab.Bench, cfg StackConfig) (err 
 	return nil
 }
 
+// tapped is a source whose batches are looked at on their way.
+type tapped struct {
+	ingest.Source
+	tap func(context.Context, *event.Batch)
+}
+
+// Stream implements ingest.Source.
+func (t *tapped) Stream(ctx context.Context, from event.Cursor, emit func(*event.Batch) error) error {
+	return t.Source.Stream(ctx, from, func(b *event.Batch) error {
+		t.tap(ctx, b)
+		return emit(b)
+	})
+}
+
 // Close stops and removes everything, the ingester first.
 func (g *Stack) Close() error {
 	errs := []error{g.StopIngest()}
@@ -303,16 +315,16 @@ func (g *Stack) Tip(of int64) (events int64, over bool) {
 
 // ReadBack reads every event that is in the topics, and the counts that Redis has.
 func (g *Stack) ReadBack(ctx context.Context, fn func(topic string, value []byte)) (n int64, err error) {
-	cl, err := g.Kafka.NewClient()
-	if err != nil {
+	if err := ReadBack(ctx, g.Kafka, g.Client, func(r *kgo.Record) { fn(r.Topic, r.Value) }, slices.Collect(maps.Keys(counted))...); err != nil {
 		return 0, err
 	}
-	defer cl.Close()
-	if err := ReadBack(ctx, g.Kafka, cl, func(r *kgo.Record) { fn(r.Topic, r.Value) }, slices.Collect(maps.Keys(counted))...); err != nil {
-		return 0, err
-	}
-	for topic, group := range counted {
-		kinds, err := g.Store.Totals(ctx, group, topic)
+	return Total(ctx, g.Store, counted)
+}
+
+// Total is the number of events that are counted in topics, by the group that counts each.
+func Total(ctx context.Context, store *tally.Store, groups map[string]string) (n int64, err error) {
+	for topic, group := range groups {
+		kinds, err := store.Totals(ctx, group, topic)
 		if err != nil {
 			return 0, err
 		}

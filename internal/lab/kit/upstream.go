@@ -52,6 +52,14 @@ func (f *FromLive) Source() string {
 	return lab.SourceLive
 }
 
+// Payloads are n events to write: of the live stream, recorded for a while, or simulated ones.
+func (f *FromLive) Payloads(ctx context.Context, b *lab.Bench, seed int64, n int, during time.Duration) ([]Payload, error) {
+	if f.Live != nil {
+		return f.Live.Record(ctx, b, n, during)
+	}
+	return Payloads(seed, n)
+}
+
 // Check rejects a URL that is not a Jetstream's.
 func (f *FromLive) Check() error {
 	if f.Live == nil {

@@ -11,7 +11,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/weir-project/weir/internal/event"
-	"github.com/weir-project/weir/internal/ingest"
 	"github.com/weir-project/weir/internal/kafka"
 	"github.com/weir-project/weir/internal/lab/kit"
 )
@@ -214,22 +213,14 @@ func (p *probe) all(below int64) bool {
 // free is for how long a source that stalls goes on in between.
 const free = 50 * time.Millisecond
 
-// tapped is a source whose events are noted. Before that it can stall.
-type tapped struct {
-	ingest.Source
-	*probe
-	stall func() time.Duration
-	went  time.Time // when it went on after a stall
-}
-
-// Stream implements ingest.Source.
-func (t *tapped) Stream(ctx context.Context, from event.Cursor, emit func(*event.Batch) error) error {
-	return t.Source.Stream(ctx, from, func(b *event.Batch) error {
-		if d := t.stall(); d > 0 && time.Since(t.went) > free {
+// tap notes the events of a source. Before that the source can stall.
+func (p *probe) tap(stall func() time.Duration) func(context.Context, *event.Batch) {
+	var went time.Time // when it went on after a stall
+	return func(ctx context.Context, b *event.Batch) {
+		if d := stall(); d > 0 && time.Since(went) > free {
 			_ = kit.Wait(ctx, d) // what comes after it looks at ctx
-			t.went = time.Now()
+			went = time.Now()
 		}
-		t.received(b)
-		return emit(b)
-	})
+		p.received(b)
+	}
 }

@@ -1,6 +1,7 @@
 package latency
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -102,9 +103,7 @@ func (s *Settings) observe(ctx context.Context, b *lab.Bench, pace time.Duration
 	x := &rig{observation: &observation{pace: pace}, s: s, b: b, probe: p}
 	cfg := kit.StackConfig{Seed: s.Seed, Rate: idleRate, Queue: ingest.DefaultQueueEvents, Pace: pace, Counted: p.count,
 		Producing: []kgo.Opt{kgo.WithHooks(producing{p})}, Counting: []kgo.Opt{kgo.WithHooks(fetching{p})},
-		Wrap: func(src ingest.Source) ingest.Source {
-			return &tapped{Source: src, probe: p, stall: x.stall.of(socket)}
-		}}
+		Tap: p.tap(x.stall.of(socket))}
 	if s.Break == breakQueue {
 		cfg.Pace += 2 * stalled
 	}
@@ -126,10 +125,8 @@ func (s *Settings) observe(ctx context.Context, b *lab.Bench, pace time.Duration
 // steps offers one load after the other.
 func (x *rig) steps(ctx context.Context) error {
 	b := x.b
-	if ok, err := kit.Until(ctx, func() bool { return x.probe.all(1) }); err != nil {
-		return err
-	} else if !ok {
-		return fmt.Errorf("the first event is not counted within %v", kit.Patience)
+	if ok, err := kit.Until(ctx, func() bool { return x.probe.all(1) }); err != nil || !ok {
+		return cmp.Or(err, fmt.Errorf("the first event is not counted within %v", kit.Patience))
 	}
 	b.Begin(caseOf(x.pace), time.Now())
 	for range maxWarmUps {
@@ -196,11 +193,11 @@ func (x *rig) step(ctx context.Context, rate float64, during time.Duration, name
 		}
 	})
 	defer x.probe.watch(nil)
-	cpu, began := x.Brokers.CPU(), time.Now()
+	cpu, began := x.CPU(), time.Now()
 	if err := x.show(ctx, seen, began.Add(during)); err != nil {
 		return nil, err
 	}
-	st.cpu = float64(x.Brokers.CPU()-cpu) / float64(time.Since(began))
+	st.cpu = float64(x.CPU()-cpu) / float64(time.Since(began))
 	stopControl()
 	if err := x.Timeline.Change(idleRate, ""); err != nil {
 		return nil, fmt.Errorf("set the load: %w", err)

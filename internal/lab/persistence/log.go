@@ -20,18 +20,6 @@ var countedBy = map[string]string{
 	kafka.TopicWikipedia:       kafka.GroupWikipedia,
 }
 
-// total is the number of events counted in all topics.
-func total(ctx context.Context, store *tally.Store) (n int64, err error) {
-	for topic, group := range countedBy {
-		kinds, err := store.Totals(ctx, group, topic)
-		if err != nil {
-			return 0, err
-		}
-		n += kit.Sum(kinds)
-	}
-	return n, nil
-}
-
 // place is where a record lies.
 type place struct {
 	kafka.TopicPartition
