@@ -126,31 +126,24 @@ func (m *wireSeen) sofar() (requests, records int64) {
 	return m.requests, m.records
 }
 
-// Brokers that have just been started are slow, Java's most of all: they are warm when
-// 99 % is acknowledged within warmLatency, in ms, or after maxWarmUps.
-const (
-	warmLatency = 150
-	maxWarmUps  = 5
-)
-
 // producers measures every setting in turns.
 func (x *run) producers(ctx context.Context) ([]*producerSeen, error) {
 	x.b.Progress("warming up")
-	for range maxWarmUps {
+	err := kit.WarmUp(func() ([]float64, error) {
 		warm := &producerSeen{of: BaseSetting()}
-		if err := x.producer(ctx, warm); err != nil {
-			return nil, err
-		}
-		if slices.Sort(warm.latency); kit.Quantile(warm.latency, 0.99) < warmLatency {
-			break
-		}
+		err := x.producer(ctx, warm)
+		slices.Sort(warm.latency)
+		return warm.latency, err
+	})
+	if err != nil {
+		return nil, err
 	}
 	x.warm = true
 	seen := make([]*producerSeen, len(x.s.Producers))
 	for i, p := range x.s.Producers {
 		seen[i] = &producerSeen{of: p, real: x.e.Real()}
 	}
-	err := turns(x.s.Rounds, seen, func(round, i int, o *producerSeen) error {
+	err = turns(x.s.Rounds, seen, func(round, i int, o *producerSeen) error {
 		x.b.Begin(o.String(), time.Now())
 		x.b.Progress(fmt.Sprintf("round %d of %d, setting %d of %d: %s", round+1, x.s.Rounds, i+1, len(seen), o))
 		return x.producer(ctx, o)

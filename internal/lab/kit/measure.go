@@ -47,6 +47,24 @@ func Quantile(sorted []float64, q float64) float64 {
 	return sorted[min(max(i, 0), len(sorted)-1)]
 }
 
+// Brokers that have just been started are slow, Java's most of all: they are warm when 99 % is
+// acknowledged within warmLatency, in ms, or after maxWarmUps.
+const (
+	warmLatency = 150
+	maxWarmUps  = 5
+)
+
+// WarmUp uses brokers until they are warm. use returns sorted latencies in ms.
+func WarmUp(use func() ([]float64, error)) error {
+	for range maxWarmUps {
+		latency, err := use()
+		if err != nil || Quantile(latency, 0.99) < warmLatency {
+			return err
+		}
+	}
+	return nil
+}
+
 // ResidentBytes is how much memory of this process is in RAM. Where the system does not
 // report it, it is the memory that the Go runtime holds.
 func ResidentBytes() int64 {

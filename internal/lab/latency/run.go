@@ -23,13 +23,9 @@ import (
 const (
 	// idleRate is the upstream's between two steps: an event now, and the next one long after.
 	idleRate = simulate.MinRate
-	// warmRate and warmTime are of the events that go through before anything is measured. Brokers
-	// that have just been started are slow, Java's most of all: they are warm when 99 % of the events
-	// are committed within warmCommit, in ms, or after maxWarmUps.
-	warmRate   = 500
-	warmTime   = 1500 * time.Millisecond
-	warmCommit = 150
-	maxWarmUps = 5
+	// warmRate and warmTime are of the events that go through before anything is measured.
+	warmRate = 500
+	warmTime = 1500 * time.Millisecond
 	// After the last rate the load rises by floodFactor, for floodTime each, until the last event is
 	// counted later than 99 % at the lowest rate, by behind or more.
 	floodTime   = time.Second
@@ -129,14 +125,14 @@ func (x *rig) steps(ctx context.Context) error {
 		return cmp.Or(err, fmt.Errorf("the first event is not counted within %v", kit.Patience))
 	}
 	b.Begin(caseOf(x.pace), time.Now())
-	for range maxWarmUps {
-		var err error
-		if x.warm, err = x.step(ctx, warmRate, warmTime, "warming up"); err != nil {
-			return err
+	err := kit.WarmUp(func() (committed []float64, err error) {
+		if x.warm, err = x.step(ctx, warmRate, warmTime, "warming up"); err == nil {
+			committed = x.warm.parts[transaction]
 		}
-		if kit.Quantile(x.warm.parts[transaction], 0.99) < warmCommit {
-			break
-		}
+		return committed, err
+	})
+	if err != nil {
+		return err
 	}
 	x.stall.set(x.s.Break)
 	rate := 0.0
@@ -186,15 +182,10 @@ func (x *rig) step(ctx context.Context, rate float64, during time.Duration, name
 	}
 	segments := x.Timeline.Now().Segments
 	from := segments[len(segments)-1].Index
-	seen := &lately{}
-	x.probe.watch(func(seq int, now int64) { // under the probe's lock
-		if n := x.probe.numbers[seq]; n >= from {
-			seen.add(float64(now-segments.Time(n)) / 1000)
-		}
-	})
-	defer x.probe.watch(nil)
+	x.probe.watch(from, segments.Time)
+	defer x.probe.watch(0, nil)
 	cpu, began := x.CPU(), time.Now()
-	if err := x.show(ctx, seen, began.Add(during)); err != nil {
+	if err := x.show(ctx, began.Add(during)); err != nil {
 		return nil, err
 	}
 	st.cpu = float64(x.CPU()-cpu) / float64(time.Since(began))
@@ -213,29 +204,13 @@ func (x *rig) step(ctx context.Context, rate float64, during time.Duration, name
 	return st, nil
 }
 
-// lately are the latest latencies, in ms.
-type lately struct {
-	mu sync.Mutex
-	ms []float64
-}
-
-func (l *lately) add(ms float64) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.ms = append(l.ms, ms)
-}
-
 // show draws the latest figures until a time.
-func (x *rig) show(ctx context.Context, seen *lately, until time.Time) error {
+func (x *rig) show(ctx context.Context, until time.Time) error {
 	for time.Now().Before(until) {
 		if err := kit.Wait(ctx, min(shownOver, time.Until(until))); err != nil {
 			return err
 		}
-		seen.mu.Lock()
-		ms := seen.ms
-		seen.ms = nil
-		seen.mu.Unlock()
-		slices.Sort(ms)
+		ms := x.probe.latest()
 		x.b.Points(caseOf(x.pace), // NaN, where there are none, is left out
 			record.Point{Panel: "latency p50 (ms), of half a second", Y: kit.Quantile(ms, 0.5)},
 			record.Point{Panel: "latency p99 (ms), of half a second", Y: kit.Quantile(ms, 0.99)})
