@@ -179,6 +179,57 @@ func (o *observation) report(b *lab.Bench, s *Settings, w *kit.Workers, x *sampl
 		record.Point{Panel: "memory of the process (MiB)", Y: float64(x.rss) / (1 << 20)})
 }
 
+// rateOver is how far back in seconds a tank's rates look.
+const rateOver = 1.0
+
+// tanks are the stages as they are at a sample, which is the last one.
+func (o *observation) tanks(s *Settings, w *kit.Workers, x *sample) []record.Tank {
+	past := x
+	for i := len(o.samples) - 1; i >= 0 && x.at-o.samples[i].at <= rateOver; i-- {
+		past = &o.samples[i]
+	}
+	rate := func(of func(*sample) int64) float64 {
+		if x.at <= past.at {
+			return 0
+		}
+		return float64(of(x)-of(past)) / (x.at - past.at)
+	}
+	offered, received := rate(func(x *sample) int64 { return x.offered }), rate(func(x *sample) int64 { return x.received })
+	stored, counted := rate(func(x *sample) int64 { return x.stored }), rate(func(x *sample) int64 { return x.counted })
+	worked, fetched := stored, rate(func(x *sample) int64 { return x.fetched })
+	if s.Slow == kit.SlowWork {
+		worked = rate(func(x *sample) int64 { return x.worked })
+	}
+	q := x.queue
+	held := max(0, x.received-int64(q.Events)-int64(q.Spilled.Events)-x.stored-q.Dropped.Total()) // read, and neither in the queue nor stored nor dropped
+	socket := record.Tank{Name: "socket", Level: float64(x.kernel.Sending + x.kernel.Receiving), Capacity: 4 * kit.SocketBuffer, Unit: "bytes", In: offered, Out: received}
+	if x.kernel.Stopped > 100*time.Millisecond {
+		socket.Note = fmt.Sprintf("upstream has been trying to write for %.1f s", x.kernel.Stopped.Seconds())
+	}
+	queue := record.Tank{Name: "queue", Bytes: float64(q.Bytes), MaxBytes: float64(q.MaxBytes), Level: float64(q.Events), Capacity: float64(q.MaxEvents),
+		Unit: "events", In: received, Out: worked, Lost: q.Dropped.Total(), Note: q.Policy.String()}
+	producer := record.Tank{Name: "producer", Level: float64(held), Unit: "events", In: worked, Out: stored}
+	if s.Slow == kit.SlowWork {
+		producer.Note = fmt.Sprintf("%d workers × %.3g ms", w.Number.Load(), kit.Milliseconds(time.Duration(w.Work.Load())))
+		if w.Paused.Load() {
+			producer.Note = "paused"
+		}
+	}
+	out := []record.Tank{{Name: "upstream", Level: float64(x.upstream), Unit: "events", In: offered, Out: received}, socket, queue}
+	if s.Live != nil { // what waits there is not known here
+		out = out[1:]
+		out[0].Capacity /= 2
+	}
+	if q.Policy == overflow.Spill || q.Spilled.Total > 0 {
+		out = append(out, record.Tank{Name: "disk", Level: float64(q.Spilled.Bytes), Capacity: float64(q.Spilled.MaxBytes), Unit: "bytes",
+			Note: fmt.Sprintf("%d events", q.Spilled.Events)})
+	}
+	return append(out, producer,
+		record.Tank{Name: "kafka", Level: float64(x.stored - x.fetched), Unit: "events", In: stored, Out: fetched, Note: fmt.Sprintf("%d stored", x.stored)},
+		record.Tank{Name: "consumer", Level: float64(max(0, x.fetched-x.counted)), Unit: "events", In: fetched, Out: counted, Note: "fetched, not yet counted"},
+		record.Tank{Name: "redis", Level: float64(x.counted), Unit: "events", In: counted, Note: "counted"})
+}
+
 // sample reads the state.
 func (o *observation) sample(s *Settings, g *kit.Stack, w *kit.Workers, now time.Time) sample {
 	is := g.Ingest.Stats()
