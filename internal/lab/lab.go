@@ -118,20 +118,11 @@ func (r *Report) Conclude() {
 	r.Verdict, r.Reason = record.Holds, fmt.Sprintf("all %d checks agree with what was measured", len(r.Checks))
 }
 
-// Bench is what an experiment works with. While the experiment runs, it reports its progress
+// Bench is what an experiment works with: a Config without anything that is nil, whose Dir is empty,
+// the experiment's own, and gone afterwards. While the experiment runs, it reports its progress
 // through Begin, Point, Mark and Tanks; the lines and marks become part of its report. With
 // Offer it offers settings that a user can change. The web UI draws and changes them live.
-type Bench struct {
-	// Dir is empty, the experiment's own, and gone afterwards.
-	Dir string
-	Log *slog.Logger
-	// Progress shows one line of what is going on.
-	Progress func(line string)
-	// Engine, KafkaCache and KafkaHome are Config's.
-	Engine, KafkaCache, KafkaHome string
-
-	live *Live
-}
+type Bench struct{ Config }
 
 // What a report says of where its events came from.
 const (
@@ -145,7 +136,7 @@ type Config struct {
 	// time works in it.
 	Dir     string
 	Version string
-	// Log and Progress may be nil.
+	// Log and Progress may be nil. Progress shows one line of what is going on.
 	Log      *slog.Logger
 	Progress func(line string)
 	// Engine is one of cluster.Engines, empty means embedded: the brokers of the experiments
@@ -202,7 +193,8 @@ func Perform(ctx context.Context, cfg Config, e *Experiment) (r *Report, dir str
 		r.Source = x.Source()
 	}
 	live.report(record.Update{Source: r.Source})
-	b := &Bench{Dir: work, Log: cfg.Log, Engine: cfg.Engine, KafkaCache: cfg.KafkaCache, KafkaHome: cfg.KafkaHome, live: live}
+	b := &Bench{cfg}
+	b.Dir = work
 	b.Progress = func(line string) {
 		if cfg.Progress != nil {
 			cfg.Progress(line)

@@ -13,7 +13,7 @@ func TestALiveStreamThatIsSilent(t *testing.T) {
 	u := &Upstream{URLs: []string{"ws://127.0.0.1:1/subscribe"}, Collections: Collections}
 	ctx, stop := context.WithTimeout(t.Context(), time.Second)
 	defer stop()
-	if _, err := u.Record(ctx, &lab.Bench{Progress: func(string) {}}, 10, time.Second); err == nil {
+	if _, err := u.Record(ctx, &lab.Bench{Config: lab.Config{Progress: func(string) {}}}, 10, time.Second); err == nil {
 		t.Error("there are records of nobody")
 	}
 }
