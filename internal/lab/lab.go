@@ -16,7 +16,8 @@
 //     sections Claim, Settings and Examples. Define says how.
 //  3. Embed the text and register: var Lab = lab.Define[Settings]("name", help).
 //  4. Give the settings a method Run, which takes a Bench and fills in a Report. Package kit
-//     has brokers, Redis, upstream, clients and faults.
+//     has brokers, Redis, upstream, clients, faults, and the comparison of what topics hold with
+//     what was written. What is opened with a Bench ends with it.
 //  5. Add the methods that it needs, and no others: Check for what bounds cannot say, Derived
 //     for figures that follow from the settings, SetTopic and SetProgram for what cmd/weir
 //     passes in.
@@ -34,6 +35,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/weir-project/weir/internal/cluster"
@@ -122,7 +124,35 @@ func (r *Report) Conclude() {
 // the experiment's own, and gone afterwards. While the experiment runs, it reports its progress
 // through Begin, Point, Mark and Tanks; the lines and marks become part of its report. With
 // Offer it offers settings that a user can change. The web UI draws and changes them live.
-type Bench struct{ Config }
+type Bench struct {
+	Config
+	ends []func() error
+}
+
+// Cleanup adds what is called when the experiment is over, or the part of it that the bench is for:
+// the last one first, whatever the experiment returned. Its error is the experiment's.
+func (b *Bench) Cleanup(end func() error) { b.ends = append(b.ends, end) }
+
+// close calls what Cleanup was given.
+func (b *Bench) close() (err error) {
+	for _, end := range slices.Backward(b.ends) {
+		err = errors.Join(err, end())
+	}
+	return err
+}
+
+// Part carries out a part of an experiment, such as a case with brokers of its own, with a bench for
+// it alone: its directory is removed and what it has given to Cleanup is called before Part returns.
+func Part[T any](b *Bench, do func(b *Bench) (T, error)) (out T, err error) {
+	own := &Bench{Config: b.Config}
+	if own.Dir, err = os.MkdirTemp(b.Dir, "part-"); err != nil {
+		return out, fmt.Errorf("make directory: %w", err)
+	}
+	out, err = do(own)
+	err = errors.Join(err, own.close())
+	_ = os.RemoveAll(own.Dir) // the experiment's end removes what stays
+	return out, err
+}
 
 // What a report says of where its events came from.
 const (
@@ -193,7 +223,7 @@ func Perform(ctx context.Context, cfg Config, e *Experiment) (r *Report, dir str
 		r.Source = x.Source()
 	}
 	live.report(record.Update{Source: r.Source})
-	b := &Bench{cfg}
+	b := &Bench{Config: cfg}
 	b.Dir = work
 	b.Progress = func(line string) {
 		if cfg.Progress != nil {
@@ -201,7 +231,8 @@ func Perform(ctx context.Context, cfg Config, e *Experiment) (r *Report, dir str
 		}
 		live.report(record.Update{Progress: line})
 	}
-	if err := cmp.Or(e.settings.Run(ctx, b, r), ctx.Err()); err != nil {
+	err = errors.Join(e.settings.Run(ctx, b, r), b.close())
+	if err := cmp.Or(err, ctx.Err()); err != nil {
 		return nil, "", err
 	}
 	r.Seconds = time.Since(r.Started).Seconds()

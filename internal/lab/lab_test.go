@@ -169,3 +169,31 @@ func TestJudge(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatWasOpenedEnds whatever an experiment returns: the last first, and that of a part with the part.
+func TestWhatWasOpenedEnds(t *testing.T) {
+	broken := errors.New("broken")
+	var ended []string
+	end := func(b *Bench, name string) {
+		b.Cleanup(func() error { ended = append(ended, name); return nil })
+	}
+	_, _, err := Perform(t.Context(), Config{Dir: t.TempDir()}, stubs.With(&stub{run: func(_ context.Context, b *Bench, _ *Report) error {
+		end(b, "first")
+		end(b, "second")
+		var dir string
+		n, err := Part(b, func(b *Bench) (int, error) {
+			dir = b.Dir
+			end(b, "of the part")
+			return 7, os.WriteFile(filepath.Join(dir, "x"), nil, 0o600)
+		})
+		if _, gone := os.Stat(dir); n != 7 || err != nil || dir == b.Dir || !errors.Is(gone, os.ErrNotExist) {
+			t.Errorf("a part returns %d, %v; its directory %s: %v", n, err, dir, gone)
+		}
+		ended = append(ended, "the end")
+		b.Cleanup(func() error { return broken })
+		return nil
+	}}))
+	if want := "of the part, the end, second, first"; strings.Join(ended, ", ") != want || !errors.Is(err, broken) {
+		t.Errorf("ended are %q, want %s; err = %v", ended, want, err)
+	}
+}

@@ -102,7 +102,7 @@ func (s *Settings) Run(ctx context.Context, b *lab.Bench, r *lab.Report) error {
 		show := func(text string) {
 			b.Progress(fmt.Sprintf("%d of %d  %-11s  %s", i+1, len(s.Policies), p, text))
 		}
-		o, err := s.observe(ctx, b, p, show)
+		o, err := lab.Part(b, func(b *lab.Bench) (*observation, error) { return s.observe(ctx, b, p, show) })
 		if err != nil {
 			return fmt.Errorf("%s: %w", p, err)
 		}

@@ -3,7 +3,6 @@ package backpressure
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"runtime"
 	"slices"
@@ -79,7 +78,6 @@ func (s *Settings) observe(ctx context.Context, b *lab.Bench, p overflow.Policy,
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, g.Close()) }()
 	f.queue.Store(g.Overflow)
 	if g.Noted == nil {
 		o.truth = simulate.Count(g.Server.Items(0, o.events))

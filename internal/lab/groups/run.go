@@ -41,20 +41,14 @@ type run struct {
 	stopProducer func() error
 	counters     map[string][]counter // by group
 	groups       []*group
-	closers      []func()
 }
 
 func (g *run) now() float64 { return time.Since(g.begin).Seconds() }
 
 // observe carries it out.
-func (s *Settings) observe(ctx context.Context, b *lab.Bench, e *kit.Engine) (_ *seen, err error) {
+func (s *Settings) observe(ctx context.Context, b *lab.Bench, e *kit.Engine) (*seen, error) {
 	g := &run{s: s, b: b, begin: time.Now(), counters: map[string][]counter{}, e: e,
 		seen: &seen{rate: s.Rate, hold: s.Hold.Seconds(), ends: map[int32]int64{}, truth: map[string]int64{}}}
-	defer func() {
-		for _, c := range slices.Backward(g.closers) {
-			c()
-		}
-	}()
 	b.Begin(steadyGroup, g.begin)
 	b.Begin(slowGroup, g.begin)
 	if err := g.open(ctx); err != nil {
@@ -82,12 +76,10 @@ func (g *run) open(ctx context.Context) error {
 	if err := kafka.EnsureTopics(ctx, g.e.Client, kafka.TopicSpec{Name: topic, Partitions: partitions}); err != nil {
 		return err
 	}
-	redis, err := kit.OpenRedis(ctx, g.b.Dir, g.b.Log)
-	if err != nil {
+	var err error
+	if g.store, _, err = kit.OpenRedis(ctx, g.b); err != nil {
 		return err
 	}
-	g.closers = append(g.closers, func() { _ = redis.Close() }) // its data is of no more use
-	g.store = redis.Store
 	return g.produce(ctx)
 }
 
@@ -128,7 +120,7 @@ func (g *run) produce(ctx context.Context) error {
 		}
 		return nil
 	}
-	g.closers = append(g.closers, func() { _ = g.stopProducer() })
+	g.b.Cleanup(func() error { _ = g.stopProducer(); return nil }) // its error is known where it matters
 	return nil
 }
 
@@ -150,7 +142,7 @@ func (g *run) count(group string) error {
 		return err
 	}
 	g.counters[group] = append(g.counters[group], counter{net, cancel, stop})
-	g.closers = append(g.closers, stop)
+	g.b.Cleanup(func() error { stop(); return nil })
 	return nil
 }
 
@@ -278,7 +270,7 @@ func (g *run) membership(ctx context.Context) error {
 			x.used = Eager
 		}
 		g.groups = append(g.groups, x)
-		g.closers = append(g.closers, x.close)
+		g.b.Cleanup(func() error { x.close(); return nil })
 		g.b.Begin(string(p), g.begin)
 	}
 	size := func(n int) func(*group) error { return func(x *group) error { return x.resize(ctx, n) } }

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"log/slog"
 	"net"
 	"path/filepath"
 	"slices"
@@ -91,8 +90,8 @@ type Engine struct {
 	stop   func()
 }
 
-// OpenEngine starts the brokers that the bench asks for, with their data in the
-// experiment's directory, on free ports. Properties are for Apache Kafka alone.
+// OpenEngine starts the brokers that the bench asks for, with their data in the bench's directory,
+// on free ports. Properties are for Apache Kafka alone.
 func OpenEngine(ctx context.Context, b *lab.Bench, properties map[string]string) (*Engine, error) {
 	c, err := cluster.Open(ctx, b.Engine, cluster.Config{Dir: b.Dir, Log: b.Log, CheckEvery: time.Second,
 		Cache: b.KafkaCache, Home: b.KafkaHome, Bound: true, Properties: properties, Progress: b.Progress})
@@ -101,9 +100,10 @@ func OpenEngine(ctx context.Context, b *lab.Bench, properties map[string]string)
 	}
 	e := &Engine{Engine: c, Kafka: kafka.Config{Brokers: c.Addrs(), ClientID: "weir-lab", Log: b.Log}}
 	e.stop = Background(context.WithoutCancel(ctx), func(ctx context.Context) { _ = c.Run(ctx) }) // it logs its errors
+	b.Cleanup(e.Close)
 	// Leaders and in-sync replicas are asked for again and again: the answer must not be an old one.
 	if e.Client, err = e.Kafka.NewClient(kgo.MetadataMinAge(50 * time.Millisecond)); err != nil {
-		return nil, errors.Join(err, e.Close())
+		return nil, err
 	}
 	e.Admin = kadm.NewClient(e.Client)
 	return e, nil
@@ -118,7 +118,7 @@ func (e *Engine) Alive(ctx context.Context, id int32) bool {
 // Real reports whether brokers are processes, each with a disk of its own.
 func (e *Engine) Real() bool { return e.Name() == cluster.Apache }
 
-// Close stops them.
+// Close stops them, which the bench does, too.
 func (e *Engine) Close() error {
 	if e.Client != nil {
 		e.Client.Close()
@@ -258,31 +258,16 @@ func ReadBack(ctx context.Context, cfg kafka.Config, cl *kgo.Client, fn func(*kg
 	return nil
 }
 
-// Redis is an embedded Redis and a client of it.
-type Redis struct {
-	Store *tally.Store
-	URL   string
-	// Close ends both.
-	Close func() error
-}
-
-// OpenRedis starts a Redis with its data in a directory.
-func OpenRedis(ctx context.Context, dir string, log *slog.Logger) (*Redis, error) {
-	s, err := redisd.Open(redisd.Config{Addr: "127.0.0.1:0", Dir: filepath.Join(dir, "redis"), Log: log})
+// OpenRedis starts an embedded Redis in the bench's directory, and returns its counts and its URL.
+func OpenRedis(ctx context.Context, b *lab.Bench) (store *tally.Store, url string, err error) {
+	s, err := redisd.Open(redisd.Config{Addr: "127.0.0.1:0", Dir: filepath.Join(b.Dir, "redis"), Log: b.Log})
 	if err != nil {
-		return nil, fmt.Errorf("open Redis: %w", err)
+		return nil, "", fmt.Errorf("open Redis: %w", err)
 	}
 	stop := Background(context.WithoutCancel(ctx), func(ctx context.Context) { _ = s.Run(ctx) }) // it logs its errors
-	r := &Redis{URL: s.URL()}
-	r.Close = func() (err error) {
-		if r.Store != nil {
-			err = r.Store.Close()
-		}
-		stop()
-		return errors.Join(err, s.Close())
+	b.Cleanup(func() error { stop(); return s.Close() })
+	if store, err = tally.Open(ctx, s.URL()); err == nil {
+		b.Cleanup(store.Close)
 	}
-	if r.Store, err = tally.Open(ctx, r.URL); err != nil {
-		return nil, errors.Join(err, r.Close())
-	}
-	return r, nil
+	return store, s.URL(), err
 }

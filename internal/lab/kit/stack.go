@@ -2,11 +2,9 @@ package kit
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"net"
-	"os"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -82,33 +80,28 @@ type Stack struct {
 	Slowed atomic.Int64
 
 	StopIngest func() error // stops it and returns why it ended; may be called twice
-	dir        string
-	redis      string // URL
+	redis      string       // URL
 	consumers  consumers
 	counters   []*count.Counter
-	closers    []func() error
 }
 
-// OpenStack opens and starts everything. Close must be called unless there is an error.
+// OpenStack opens and starts everything. It ends with the bench.
 func OpenStack(ctx context.Context, b *lab.Bench, cfg StackConfig) (_ *Stack, err error) {
-	g := &Stack{Sockets: &sockets{dialled: make(chan struct{})}, StopIngest: func() error { return nil }}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, g.Close())
-		}
-	}()
-	if g.dir, err = os.MkdirTemp(b.Dir, "case-"); err != nil {
-		return nil, fmt.Errorf("make directory: %w", err)
+	g := &Stack{Sockets: &sockets{dialled: make(chan struct{})}}
+	if g.Engine, err = OpenEngine(ctx, b, nil); err != nil {
+		return nil, err
 	}
-	g.closing(func() error { _ = os.RemoveAll(g.dir); return nil }) // the lab's end removes what stays
-	if err := g.engine(ctx, b); err != nil {
+	if g.Store, g.redis, err = OpenRedis(ctx, b); err != nil {
+		return nil, err
+	}
+	if err := kafka.EnsureTopics(ctx, g.Client, kafka.Topics()...); err != nil {
 		return nil, err
 	}
 	if cfg.Live == nil {
 		if g.Sockets.Listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
 			return nil, fmt.Errorf("listen: %w", err)
 		}
-		g.closing(func() error { _ = g.Sockets.Close(); return nil }) // again, where it was served
+		b.Cleanup(func() error { _ = g.Sockets.Close(); return nil }) // again, where it was served
 	}
 	side := context.WithoutCancel(ctx)
 	if err := g.count(side, b, cfg); err != nil {
@@ -131,28 +124,6 @@ func OpenStack(ctx context.Context, b *lab.Bench, cfg StackConfig) (_ *Stack, er
 	}
 }
 
-// closing adds what Close calls, the last one first.
-func (g *Stack) closing(end func() error) { g.closers = append(g.closers, end) }
-
-// engine opens brokers and Redis.
-func (g *Stack) engine(ctx context.Context, b *lab.Bench) error {
-	own := *b
-	own.Dir = g.dir
-	brokers, err := OpenEngine(ctx, &own, nil)
-	if err != nil {
-		return err
-	}
-	g.Engine = brokers
-	g.closing(brokers.Close)
-	redis, err := OpenRedis(ctx, g.dir, b.Log)
-	if err != nil {
-		return err
-	}
-	g.closing(redis.Close)
-	g.Store, g.redis = redis.Store, redis.URL
-	return kafka.EnsureTopics(ctx, g.Client, kafka.Topics()...)
-}
-
 // upstream opens the simulated Jetstream once the source has dialled, however long
 // brokers take until then: its time begins shortly after.
 func (g *Stack) upstream(ctx context.Context, b *lab.Bench, cfg StackConfig) error {
@@ -169,14 +140,14 @@ func (g *Stack) upstream(ctx context.Context, b *lab.Bench, cfg StackConfig) err
 		return fmt.Errorf("open timeline: %w", err)
 	}
 	g.Timeline = timeline
-	g.closing(timeline.Close)
+	b.Cleanup(timeline.Close)
 	g.Start = time.UnixMicro(timeline.Now().Segments.Time(0))
 	if g.Server, err = simulate.NewBluesky(simulate.ServerConfig{World: simulate.NewWorld(cfg.Seed), Timeline: timeline, Log: b.Log}); err != nil {
 		return fmt.Errorf("open upstream: %w", err)
 	}
-	g.closing(g.Server.Close)
+	b.Cleanup(g.Server.Close)
 	stop := Background(context.WithoutCancel(ctx), func(ctx context.Context) { _ = g.Server.Serve(ctx, g.Sockets) }) // ends with its context
-	g.closing(func() error { stop(); return nil })
+	b.Cleanup(func() error { stop(); return nil })
 	return nil
 }
 
@@ -198,7 +169,7 @@ func (g *Stack) count(ctx context.Context, b *lab.Bench, cfg StackConfig) (err e
 		if store, err = tally.Open(ctx, g.redis, stalled(delay, &g.Slowed)); err != nil {
 			return err
 		}
-		g.closing(store.Close)
+		b.Cleanup(store.Close)
 	}
 	for topic, group := range counted {
 		own := count.Config{Kafka: counting, Store: store, Topic: topic, Group: group, Classify: bluesky.Classify, Log: b.Log}
@@ -210,7 +181,7 @@ func (g *Stack) count(ctx context.Context, b *lab.Bench, cfg StackConfig) (err e
 			return err
 		}
 		g.counters = append(g.counters, c)
-		g.closing(func() error { stop(); return nil })
+		b.Cleanup(func() error { stop(); return nil })
 	}
 	return nil
 }
@@ -256,7 +227,7 @@ func (g *Stack) ingest(ctx context.Context, b *lab.Bench, cfg StackConfig) (err 
 	}
 	if cfg.Overflow != nil {
 		over := *cfg.Overflow
-		over.Dir = g.dir
+		over.Dir = b.Dir
 		g.Overflow = overflow.NewSource(src, over)
 		src, cfg.Queue = g.Overflow, workedEvents
 	}
@@ -278,6 +249,7 @@ func (g *Stack) ingest(ctx context.Context, b *lab.Bench, cfg StackConfig) (err 
 		stop()
 		return ended
 	}
+	b.Cleanup(g.StopIngest)
 	return nil
 }
 
@@ -293,15 +265,6 @@ func (t *tapped) Stream(ctx context.Context, from event.Cursor, emit func(*event
 		t.tap(ctx, b)
 		return emit(b)
 	})
-}
-
-// Close stops and removes everything, the ingester first.
-func (g *Stack) Close() error {
-	errs := []error{g.StopIngest()}
-	for _, end := range slices.Backward(g.closers) {
-		errs = append(errs, end())
-	}
-	return errors.Join(errs...)
 }
 
 // Tip is how many events upstream has offered, and whether that was all.

@@ -3,7 +3,6 @@ package latency
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -111,7 +110,6 @@ func (s *Settings) observe(ctx context.Context, b *lab.Bench, pace time.Duration
 	if x.Stack, err = kit.OpenStack(ctx, b, cfg); err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, x.Close()) }()
 	if err := x.steps(ctx); err != nil {
 		return nil, err
 	}

@@ -5,7 +5,6 @@ package parallel
 import (
 	"context"
 	_ "embed"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -98,7 +97,6 @@ func (s *Settings) Run(ctx context.Context, b *lab.Bench, r *lab.Report) (err er
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, g.Close()) }()
 	p := &run{Settings: s, b: b, g: g}
 	if p.log, err = p.fill(ctx); err != nil {
 		return err

@@ -3,7 +3,6 @@ package persistence
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -38,13 +37,12 @@ type retentionSeen struct {
 
 // observeRetention writes more to a topic than it may hold, and waits until it does
 // not.
-func observeRetention(ctx context.Context, b *lab.Bench) (_ *retentionSeen, err error) {
+func observeRetention(ctx context.Context, b *lab.Bench) (*retentionSeen, error) {
 	b.Progress("retention  starting brokers")
 	e, err := kit.OpenEngine(ctx, b, map[string]string{"log.retention.check.interval.ms": "1000"})
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, e.Close()) }()
 	cl, err := e.Kafka.NewClient(kgo.DefaultProduceTopic(topic), kgo.ProducerBatchCompression(kgo.NoCompression()), kgo.MaxBufferedRecords(64))
 	if err != nil {
 		return nil, err

@@ -74,13 +74,12 @@ type seen struct {
 }
 
 // Run implements lab.Settings.
-func (s *Settings) Run(ctx context.Context, b *lab.Bench, r *lab.Report) (err error) {
+func (s *Settings) Run(ctx context.Context, b *lab.Bench, r *lab.Report) error {
 	b.Progress("opening brokers, Redis and upstream")
 	g, err := kit.OpenStack(ctx, b, kit.StackConfig{Live: s.Live, Offer: s.Offer, Seed: s.Seed, Rate: s.Rate, Events: s.events(), Queue: 10_000})
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, g.Close()) }()
 	w := &watch{g: g, b: b}
 	if err := s.observe(ctx, w); err != nil && !errors.Is(err, errStill) {
 		return err
