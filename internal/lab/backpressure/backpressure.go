@@ -139,9 +139,9 @@ func (s *Settings) rig(p overflow.Policy, w *kit.Workers) kit.StackConfig {
 	case kit.SlowBroker:
 		c.PerSecond = int64(s.capacity() * bytesPerEvent)
 	case kit.SlowConsumer:
-		c.Delay = s.Work / time.Duration(s.Workers)
+		c.Delay = func() time.Duration { return s.Work / time.Duration(s.Workers) }
 	case kit.SlowRedis:
-		c.Delay = s.Work
+		c.Delay = func() time.Duration { return s.Work }
 	default:
 		c.Overflow.Work = w.Do
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync/atomic"
+	"time"
 
 	"github.com/weir-project/weir/internal/event"
 	"github.com/weir-project/weir/internal/kafka"
@@ -53,7 +54,7 @@ func (s *Settings) sabotage(p overflow.Policy, w *kit.Workers, cfg *kit.StackCon
 		w.Work.Store(int64(s.Work * 3 / 2))
 	case kit.BreakIdle:
 		w.Work.Store(0)
-		cfg.PerSecond, cfg.Delay = 1<<30, 0
+		cfg.PerSecond, cfg.Delay = 1<<30, func() time.Duration { return 0 }
 	case BreakForget:
 		if work := cfg.Overflow.Work; p == overflow.Spill {
 			cfg.Overflow.Work = func(ctx context.Context, events []event.Event) {

@@ -142,7 +142,6 @@ func (g *run) count(group string) error {
 		return err
 	}
 	g.counters[group] = append(g.counters[group], counter{net, cancel, stop})
-	g.b.Cleanup(func() error { stop(); return nil })
 	return nil
 }
 

@@ -49,9 +49,7 @@ type StackConfig struct {
 	// and brokers, or by Delay for each record that is consumed or each request to Redis.
 	Slow      Stage
 	PerSecond int64
-	Delay     time.Duration
-	// Stall, where it is not nil, is Delay where that changes.
-	Stall func() time.Duration
+	Delay     func() time.Duration
 	// Tap, where it is not nil, gets each batch of the source before it waits in any queue, and may
 	// change it.
 	Tap func(context.Context, *event.Batch)
@@ -162,11 +160,7 @@ func (g *Stack) count(ctx context.Context, b *lab.Bench, cfg StackConfig) (err e
 	case SlowConsumer:
 		g.consumers.work, g.consumers.done = cfg.Delay, &g.Slowed
 	case SlowRedis:
-		delay := cfg.Stall
-		if delay == nil {
-			delay = func() time.Duration { return cfg.Delay }
-		}
-		if store, err = tally.Open(ctx, g.redis, stalled(delay, &g.Slowed)); err != nil {
+		if store, err = tally.Open(ctx, g.redis, stalled(cfg.Delay, &g.Slowed)); err != nil {
 			return err
 		}
 		b.Cleanup(store.Close)
@@ -176,26 +170,27 @@ func (g *Stack) count(ctx context.Context, b *lab.Bench, cfg StackConfig) (err e
 		if topic == kafka.TopicBluesky {
 			own.Counted = cfg.Counted
 		}
-		c, stop, err := StartCounter(ctx, b, own)
+		c, _, err := StartCounter(ctx, b, own)
 		if err != nil {
 			return err
 		}
 		g.counters = append(g.counters, c)
-		b.Cleanup(func() error { stop(); return nil })
 	}
 	return nil
 }
 
-// StartCounter counts until stop is called or ctx ends.
+// StartCounter counts until stop is called, or ctx or the bench ends.
 func StartCounter(ctx context.Context, b *lab.Bench, cfg count.Config) (c *count.Counter, stop func(), err error) {
 	if c, err = count.New(cfg); err != nil {
 		return nil, nil, err
 	}
-	return c, Background(ctx, func(ctx context.Context) {
+	stop = Background(ctx, func(ctx context.Context) {
 		if err := c.Run(ctx); err != nil {
 			b.Log.Error("counter ended", "topic", cfg.Topic, "group", cfg.Group, "error", err)
 		}
-	}), nil
+	})
+	b.Cleanup(func() error { stop(); return nil })
+	return c, stop, nil
 }
 
 const (
@@ -234,7 +229,7 @@ func (g *Stack) ingest(ctx context.Context, b *lab.Bench, cfg StackConfig) (err 
 	producing, small := g.Kafka, 0
 	producing.Opts = slices.Concat(producing.Opts, cfg.Producing)
 	if cfg.Slow == SlowBroker {
-		producing.Opts = append(slices.Clone(producing.Opts), throttled(cfg.PerSecond, &g.Slowed))
+		producing.Opts = append(producing.Opts, throttled(cfg.PerSecond, &g.Slowed))
 		small = throttledEvents
 	}
 	g.Ingest, err = ingest.New(ingest.Config{Kafka: producing, Source: src, MaxEvents: small, Origin: origin,

@@ -88,7 +88,7 @@ func stalled(delay func() time.Duration, passed *atomic.Int64) dialer {
 // and is busy with each record that they poll.
 type consumers struct {
 	fetched atomic.Int64
-	work    time.Duration // 0 where the consumer is not slow
+	work    func() time.Duration // for each record, where done is not nil
 	done    *atomic.Int64
 	mu      sync.Mutex    // both topics have one consumer, in the end
 	debt    time.Duration // what is to be slept
@@ -106,7 +106,7 @@ func (c *consumers) OnFetchRecordUnbuffered(_ *kgo.Record, polled bool) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.done.Add(1)
-		if c.debt += c.work; c.debt > 2*time.Millisecond { // a shorter sleep takes longer than asked
+		if c.debt += c.work(); c.debt > 2*time.Millisecond { // a shorter sleep takes longer than asked
 			start := time.Now()
 			_ = Wait(context.Background(), c.debt) // milliseconds
 			c.debt -= time.Since(start)

@@ -105,7 +105,7 @@ func (s *Settings) observe(ctx context.Context, b *lab.Bench, pace time.Duration
 	if s.Break != "" || s.Play > 0 { // without that nothing is between the clients and their servers
 		cfg.Producing = append(cfg.Producing, kit.Stalled(x.stall.of(transaction)))
 		cfg.Counting = append(cfg.Counting, kit.Stalled(x.stall.of(fetch)))
-		cfg.Slow, cfg.Stall = kit.SlowRedis, x.stall.of(redis)
+		cfg.Slow, cfg.Delay = kit.SlowRedis, x.stall.of(redis)
 	}
 	if x.Stack, err = kit.OpenStack(ctx, b, cfg); err != nil {
 		return nil, err

@@ -130,10 +130,9 @@ func (s *Settings) observe(ctx context.Context, w *watch) error {
 	}
 	b.Mark(caseAgain, "it is rewound to offset 0")
 	from, began := w.nLive, time.Now() // what there was when it began
-	if stop, err = w.startAgain(ctx); err != nil {
+	if _, err = w.startAgain(ctx); err != nil {
 		return err
 	}
-	defer stop()
 	if err := w.until(ctx, func() bool { return w.nAgain >= from }); err != nil {
 		return err
 	}
