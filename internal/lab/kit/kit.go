@@ -231,9 +231,6 @@ func wrapped(wrap func(net.Conn) (net.Conn, error)) dialer {
 	}
 }
 
-// Dialed makes a client of Kafka use connections as wrap returns them.
-func Dialed(wrap func(net.Conn) (net.Conn, error)) kgo.Opt { return kgo.Dialer(wrapped(wrap)) }
-
 // ReadBack reads all committed records below the high watermark of topics. Transactions
 // that are open there are waited for: Apache Kafka answers a commit before it has written
 // the markers into the partitions, and one that was left open ends when its time is up.

@@ -51,7 +51,7 @@ func (c *slowConn) Write(p []byte) (done int, err error) {
 func throttled(perSecond int64, passed *atomic.Int64) kgo.Opt {
 	var mu sync.Mutex
 	var free time.Time // when all that was let pass has passed
-	return Dialed(func(c net.Conn) (net.Conn, error) {
+	return kgo.Dialer(wrapped(func(c net.Conn) (net.Conn, error) {
 		return &slowConn{c, 4 << 10, func(n int) {
 			mu.Lock()
 			if now := time.Now(); free.Before(now) {
@@ -63,7 +63,7 @@ func throttled(perSecond int64, passed *atomic.Int64) kgo.Opt {
 			_ = Wait(context.Background(), time.Until(until)) // a connection that was closed meanwhile refuses the write
 			passed.Add(int64(n))
 		}}, nil
-	})
+	}))
 }
 
 // Stalled connects a client of Kafka so that each piece of a request waits for a time.
