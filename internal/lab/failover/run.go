@@ -101,22 +101,14 @@ func (f *run) partition(ctx context.Context) (kadm.PartitionDetail, error) {
 	return p, p.Err
 }
 
-// clients opens the producer and the consumer of the case.
-func (f *run) clients() (producer, consumer *kgo.Client, err error) {
+// producer opens the producer of the case.
+func (f *run) producer() (*kgo.Client, error) {
 	opts := []kgo.Opt{kgo.DefaultProduceTopic(f.topic), kgo.ProducerLinger(0), kgo.MaxBufferedRecords(1 << 20),
 		kgo.MetadataMinAge(100 * time.Millisecond), kgo.ProduceRequestTimeout(5 * time.Second), kgo.RequiredAcks(details[f.of].acks)}
 	if f.of == AcksNone || f.of == AcksLeader {
 		opts = append(opts, kgo.DisableIdempotentWrite())
 	}
-	if producer, err = f.e.Kafka.NewClient(opts...); err != nil {
-		return nil, nil, err
-	}
-	consumer, err = f.e.Kafka.NewClient(kgo.MetadataMinAge(100*time.Millisecond), kgo.FetchMaxWait(100*time.Millisecond),
-		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{f.topic: {0: kgo.NewOffset().AtStart()}}))
-	if err != nil {
-		producer.Close()
-	}
-	return producer, consumer, err
+	return f.e.Kafka.NewClient(opts...)
 }
 
 // load writes at the case's rate and reads, and meanwhile kills the leader and waits for
@@ -124,7 +116,14 @@ func (f *run) clients() (producer, consumer *kgo.Client, err error) {
 // then every in-sync replica has it.
 func (f *run) load(ctx context.Context) (err error) {
 	f.show("writing and reading")
-	producer, consumer, err := f.clients()
+	consumer := f.e.Kafka
+	consumer.Opts = []kgo.Opt{kgo.MetadataMinAge(100 * time.Millisecond), kgo.FetchMaxWait(100 * time.Millisecond)}
+	stopConsumer, err := kit.Tail(ctx, consumer, f.received, f.topic)
+	if err != nil {
+		return err
+	}
+	defer stopConsumer()
+	producer, err := f.producer()
 	if err != nil {
 		return err
 	}
@@ -140,7 +139,6 @@ func (f *run) load(ctx context.Context) (err error) {
 			Record: func(n int64) *kgo.Record { return &kgo.Record{Value: strconv.AppendInt(nil, n, 10)} }}
 		_ = load.Run(going) // what is not acknowledged by then never is
 	})
-	wg.Go(func() { f.consume(going, consumer) })
 	wg.Go(func() { f.report(going) })
 	if _, err := f.until(ctx, func() bool { return len(f.consumed) >= int(f.s.Rate*f.s.Before.Seconds()) }); err != nil {
 		return err
@@ -166,20 +164,13 @@ func (f *run) settled(n int64, _ *kgo.Record, err error) {
 	}
 }
 
-// consume notes when each record was first received.
-func (f *run) consume(ctx context.Context, cl *kgo.Client) {
-	defer cl.Close()
-	for ctx.Err() == nil {
-		fetches := cl.PollFetches(ctx)
-		at := f.now()
-		f.mu.Lock()
-		fetches.EachRecord(func(r *kgo.Record) {
-			n := number(r.Value)
-			if _, again := f.consumed[n]; n >= 0 && !again {
-				f.consumed[n] = at
-			}
-		})
-		f.mu.Unlock()
+// received notes when each record was first received.
+func (f *run) received(now time.Time, r *kgo.Record) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n := number(r.Value)
+	if _, again := f.consumed[n]; n >= 0 && !again {
+		f.consumed[n] = now.Sub(f.begin).Seconds()
 	}
 }
 
