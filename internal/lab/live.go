@@ -190,23 +190,22 @@ func (b *Bench) Became(name, value string) {
 	}
 }
 
-// Offer lets a setting be changed from now until withdraw is called. set is called with
+// Offer lets a setting be changed from now until Withdraw. set is called with
 // allowed values only, one at a time, from any goroutine; it must be quick, and must
 // not use the Bench. A setting that was changed by hand is a mark on the chart; what an
 // experiment claims must then be about what was really set.
-func (b *Bench) Offer(c record.Control, set func(value string) error) (withdraw func()) {
+func (b *Bench) Offer(c record.Control, set func(value string) error) {
 	l := b.Live
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.offered = append(slices.DeleteFunc(l.offered, func(o offer) bool { return o.Name == c.Name }), offer{c, set})
 	l.add(record.Update{Controls: l.controls()})
-	return func() {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		n := len(l.offered)
-		l.offered = slices.DeleteFunc(l.offered, func(o offer) bool { return o.Name == c.Name })
-		if len(l.offered) < n {
-			l.add(record.Update{Controls: l.controls()})
-		}
-	}
+}
+
+// Withdraw ends all offers.
+func (b *Bench) Withdraw() {
+	b.Live.mu.Lock()
+	defer b.Live.mu.Unlock()
+	b.Live.offered = nil
+	b.Live.add(record.Update{Controls: b.Live.controls()})
 }

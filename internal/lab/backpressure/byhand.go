@@ -24,18 +24,17 @@ type byHand struct {
 }
 
 // offer lets policy, workers and the time of the work be changed while a case runs.
-func (o *observation) offer(b *lab.Bench, s *Settings, g *kit.Stack, w *kit.Workers) (withdraw func()) {
+func (o *observation) offer(b *lab.Bench, s *Settings, g *kit.Stack, w *kit.Workers) {
 	var names []string
 	for _, p := range overflow.Policies() {
 		names = append(names, p.String())
 	}
-	var all []func()
 	add := func(c record.Control, set func(string)) {
-		all = append(all, b.Offer(c, func(value string) error {
+		b.Offer(c, func(value string) error {
 			o.change(c.Name, value)
 			set(value)
 			return nil
-		}))
+		})
 	}
 	number := func(v string) float64 {
 		x, _ := strconv.ParseFloat(v, 64) // within the bounds
@@ -52,11 +51,6 @@ func (o *observation) offer(b *lab.Bench, s *Settings, g *kit.Stack, w *kit.Work
 			Value: strconv.FormatFloat(kit.Milliseconds(s.Work), 'f', -1, 64)}, func(v string) { w.Work.Store(int64(number(v) * float64(time.Millisecond))) })
 		add(record.Control{Name: "pause", Label: "workers are", Values: []string{"working", "paused"}, Value: "working"},
 			func(v string) { w.Paused.Store(v == "paused") })
-	}
-	return func() {
-		for _, f := range all {
-			f()
-		}
 	}
 }
 

@@ -94,9 +94,9 @@ func (s *Settings) observe(ctx context.Context, b *lab.Bench, p overflow.Policy,
 	control, stopControl := kit.StartControl(ctx, s.Work)
 	o.shown = p.String()
 	b.Begin(o.shown, g.Start)
-	withdraw := o.offer(b, s, g, w)
+	o.offer(b, s, g, w)
 	err = o.watch(ctx, s, b, g, w, control, show)
-	withdraw()
+	b.Withdraw()
 	o.rename(b)
 	stopControl()
 	stopTail()
@@ -258,7 +258,8 @@ func (o *observation) ending(g *kit.Stack) {
 		o.events, _ = g.Noted.Tip()
 		o.truth, o.origin = simulate.Truth{Events: o.events}, is.Source.Origin
 	}
-	o.socketBlocked, o.socketLongest = g.Sockets.Times()
+	k := g.Sockets.Kernel()
+	o.socketBlocked, o.socketLongest = k.Blocked, k.Longest
 }
 
 // offered is how many events a correct reader that drops nothing stores.

@@ -273,19 +273,20 @@ func (x *rig) play(ctx context.Context, rate float64) error {
 	if x.s.Play <= 0 {
 		return nil
 	}
-	defer x.b.Offer(record.Control{Name: "rate", Label: "load", Min: 10, Max: 20_000, Unit: "events/s", Value: strconv.FormatFloat(rate, 'f', 0, 64)},
+	x.b.Offer(record.Control{Name: "rate", Label: "load", Min: 10, Max: 20_000, Unit: "events/s", Value: strconv.FormatFloat(rate, 'f', 0, 64)},
 		func(v string) error {
 			n, err := strconv.ParseFloat(v, 64)
 			if err != nil {
 				return err
 			}
 			return x.Timeline.Change(n, "")
-		})()
-	defer x.b.Offer(record.Control{Name: "stall", Label: "stage that stalls", Values: []string{"none", "socket", "transaction", "fetch", "redis"}, Value: "none"},
+		})
+	x.b.Offer(record.Control{Name: "stall", Label: "stage that stalls", Values: []string{"none", "socket", "transaction", "fetch", "redis"}, Value: "none"},
 		func(v string) error {
 			x.stall.set(v)
 			return nil
-		})()
+		})
+	defer x.b.Withdraw()
 	_, err := x.step(ctx, rate, x.s.Play, "change the load and the stages by hand")
 	x.stall.set(x.s.Break)
 	return err
