@@ -212,7 +212,7 @@ func (g *Stack) ingest(ctx context.Context, b *lab.Bench, cfg StackConfig) (err 
 	if g.Source, err = from.Source(bluesky.Config{Dial: g.Sockets.dial, Log: b.Log}); err != nil {
 		return err
 	}
-	var src ingest.Source = g.Source
+	var src overflow.Upstream = g.Source // as which it knows how many events it can deliver again
 	if cfg.Live != nil {
 		g.Noted = newNoted(src, cfg.Offer)
 		src = g.Noted
@@ -250,13 +250,13 @@ func (g *Stack) ingest(ctx context.Context, b *lab.Bench, cfg StackConfig) (err 
 
 // tapped is a source whose batches are looked at on their way.
 type tapped struct {
-	ingest.Source
+	overflow.Upstream
 	tap func(context.Context, *event.Batch)
 }
 
 // Stream implements ingest.Source.
 func (t *tapped) Stream(ctx context.Context, from event.Cursor, emit func(*event.Batch) error) error {
-	return t.Source.Stream(ctx, from, func(b *event.Batch) error {
+	return t.Upstream.Stream(ctx, from, func(b *event.Batch) error {
 		t.tap(ctx, b)
 		return emit(b)
 	})
