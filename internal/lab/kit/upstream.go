@@ -138,7 +138,7 @@ type Noted struct {
 
 func newNoted(src overflow.Upstream, offer time.Duration) *Noted {
 	n := &Noted{Upstream: src, offer: offer, begun: make(chan struct{}), Index: map[string]int64{}, data: map[string]int64{}}
-	n.ended, n.end = context.WithCancel(context.Background()) //nolint:gosec // by Stream, when the offer is over
+	n.ended, n.end = context.WithCancel(context.Background()) // ended by Stream, when the offer is over
 	return n
 }
 
