@@ -352,11 +352,9 @@ func (x *run) readBack(ctx context.Context, topic string, written int64) (kit.Co
 		if len(r.Headers) == 0 { // it shows that all replicas have what lies before
 			return
 		}
-		n := int64(-1)
-		for _, h := range r.Headers {
-			if h.Key == numberHeader {
-				n, _ = binary.Varint(h.Value)
-			}
+		n, read := binary.Varint(kit.Header(r, numberHeader))
+		if read <= 0 {
+			n = -1
 		}
 		key := string(r.Key)
 		if key == "" { // without a key there is no order to keep

@@ -231,6 +231,15 @@ func wrapped(wrap func(net.Conn) (net.Conn, error)) dialer {
 	}
 }
 
+// Header returns the value of a record's header, nil where it has none.
+func Header(r *kgo.Record, key string) []byte {
+	i := slices.IndexFunc(r.Headers, func(h kgo.RecordHeader) bool { return h.Key == key })
+	if i < 0 {
+		return nil
+	}
+	return r.Headers[i].Value
+}
+
 // ReadBack reads all committed records below the high watermark of topics. Transactions
 // that are open there are waited for: Apache Kafka answers a commit before it has written
 // the markers into the partitions, and one that was left open ends when its time is up.

@@ -98,15 +98,11 @@ func (p *probe) received(b *event.Batch) {
 
 // seqOf is the seq of a record of the data topic that stands for an event; else -1.
 func (p *probe) seqOf(r *kgo.Record) int {
-	for i := range r.Headers {
-		if r.Headers[i].Key == kafka.HeaderSeq {
-			seq, err := strconv.Atoi(string(r.Headers[i].Value))
-			if err == nil && seq >= 0 && seq < len(p.passed) {
-				return seq
-			}
-		}
+	seq, err := strconv.Atoi(string(kit.Header(r, kafka.HeaderSeq)))
+	if err != nil || seq < 0 || seq >= len(p.passed) {
+		return -1
 	}
-	return -1
+	return seq
 }
 
 // producing is a hook of the ingester's client.

@@ -57,12 +57,7 @@ func (w *whole) read(ctx context.Context) (*state, error) {
 		})
 	}
 	return st, kit.ReadBack(ctx, w.kafka, cl, func(r *kgo.Record) {
-		x := stored{digest: digest(r), event: sha256.Sum256(r.Value)}
-		for _, h := range r.Headers {
-			if h.Key == kafka.HeaderKind {
-				x.kind = string(h.Value)
-			}
-		}
+		x := stored{digest: digest(r), event: sha256.Sum256(r.Value), kind: string(kit.Header(r, kafka.HeaderKind))}
 		st.records[place{kafka.TopicPartition{Topic: r.Topic, Partition: r.Partition}, r.Offset}] = x
 	}, topics...)
 }
