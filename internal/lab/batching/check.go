@@ -48,7 +48,8 @@ func (s *Settings) judgeProducers(r *lab.Report, all []*producerSeen) {
 
 // judgeProducer adds the checks of one setting.
 func (s *Settings) judgeProducer(c lab.Case, o *producerSeen) {
-	if !c.Needs(!o.short && o.paced > 0, "events are offered at the rate", fmt.Sprintf("%.0f/s", s.Rate), "%.0f/s", float64(o.paced)/max(o.seconds, 1e-9)) {
+	if !c.Needs(!o.short && o.paced > 0, "events are offered at the rate",
+		fmt.Sprintf("%.0f/s", s.Rate), "%.0f/s", float64(o.paced)/max(o.seconds, 1e-9)) {
 		return
 	}
 	if o.of.safe() {
@@ -106,7 +107,8 @@ func judgeLingers(r *lab.Report, all []*producerSeen) {
 			// Then records wait for the brokers anyway, and requests are as rare as responses: a
 			// linger that is shorter than that changes nothing, in either direction.
 			hidden = append(hidden, fmt.Sprintf("%v (p50 of %s: %.0f ms)", b.of.Linger, a, p50))
-			c.Needs(len(hidden) < len(same)-1, "brokers respond sooner than the longest linger", fmt.Sprintf("p50 of %s under %v", a, b.of.Linger), "%.0f ms", p50)
+			c.Needs(len(hidden) < len(same)-1, "brokers respond sooner than the longest linger",
+				fmt.Sprintf("p50 of %s under %v", a, b.of.Linger), "%.0f ms", p50)
 			continue
 		}
 		c.Check("a longer linger never makes more requests of the same records",
