@@ -44,8 +44,10 @@ type NetworkState struct {
 func NewNetwork() *Network { return &Network{conns: map[net.Conn]struct{}{}} }
 
 // Option makes a client use this network.
-func (m *Network) Option() kgo.Opt {
-	return kgo.Dialer(wrapped(func(c net.Conn) (net.Conn, error) {
+func (m *Network) Option() kgo.Opt { return kgo.Dialer(m.dial()) }
+
+func (m *Network) dial() dialer {
+	return wrapped(func(c net.Conn) (net.Conn, error) {
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		if m.now.Cut {
@@ -54,7 +56,7 @@ func (m *Network) Option() kgo.Opt {
 		}
 		m.conns[c] = struct{}{}
 		return &networkConn{Conn: c, m: m}, nil
-	}))
+	})
 }
 
 // Cut cuts every connection, and lets no new one be made.
