@@ -168,6 +168,12 @@ func TestJudgement(t *testing.T) {
 		"far too much dropped": {overflow.DropNewest, record.DoesNotHold, func(_ *Settings, o *observation) {
 			o.stored, o.counted, o.finalQueue.Dropped[overflow.DropNewest] = 1000, 1000, 3000
 		}},
+		"far too much dropped, on a busy machine": {overflow.DropNewest, record.Inconclusive, func(_ *Settings, o *observation) {
+			o.stored, o.counted, o.finalQueue.Dropped[overflow.DropNewest] = 1000, 1000, 3000
+			for i := range o.samples {
+				o.samples[i].control = o.samples[i].control * 9 / 10
+			}
+		}},
 		"spill loses one":          {overflow.Spill, record.DoesNotHold, func(_ *Settings, o *observation) { o.stored--; o.counted-- }},
 		"spill makes it wait":      {overflow.Spill, record.DoesNotHold, func(_ *Settings, o *observation) { o.finalQueue.Blocked = time.Second }},
 		"spill leaves some":        {overflow.Spill, record.DoesNotHold, func(_ *Settings, o *observation) { o.finalQueue.Spilled.Events = 1 }},
