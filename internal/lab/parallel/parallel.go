@@ -90,7 +90,7 @@ func (s *Settings) Check() error {
 const offerRate = 2000
 
 // Run implements lab.Settings.
-func (s *Settings) Run(ctx context.Context, b *lab.Bench, r *lab.Report) (err error) {
+func (s *Settings) Run(ctx context.Context, b *lab.Bench, r *lab.Report) error {
 	b.Progress("opening brokers, Redis and upstream")
 	g, err := kit.OpenStack(ctx, b, kit.StackConfig{Seed: s.Seed, Rate: offerRate, Events: s.Events, Queue: 10_000,
 		Tap: func(_ context.Context, b *event.Batch) { fold(b, s.Keys) }})
