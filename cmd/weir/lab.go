@@ -81,12 +81,17 @@ func (a *app) labsPath() (string, error) {
 	return filepath.Join(data, labsDir), err
 }
 
-func (a *app) listLabs() error {
+// keptReports lists the saved reports.
+func (a *app) keptReports() ([]record.Kept, error) {
 	dir, err := a.labsPath()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	kept, err := record.List(dir)
+	return record.List(dir)
+}
+
+func (a *app) listLabs() error {
+	kept, err := a.keptReports()
 	if err != nil {
 		return err
 	}
@@ -263,9 +268,9 @@ func figuresOf(all []record.Measure) (out []*figures) {
 
 // table has a column for each case, or for each figure where there are more cases.
 func (f *figures) table() *cli.Table {
-	columns, rows, key := f.cases, f.names, [2]int{1, 0} // where row and column are in a key
+	columns, rows, text := f.cases, f.names, func(row, column string) string { return f.text[[2]string{column, row}] }
 	if len(f.cases) > len(f.names) {
-		columns, rows, key = f.names, f.cases, [2]int{0, 1}
+		columns, rows, text = f.names, f.cases, func(row, column string) string { return f.text[[2]string{row, column}] }
 	}
 	head := []string{"MEASURED"}
 	for _, c := range columns {
@@ -274,9 +279,7 @@ func (f *figures) table() *cli.Table {
 	return cli.TableOf(rows, func(r string) []any {
 		row := []any{r}
 		for _, c := range columns {
-			var at [2]string
-			at[key[0]], at[key[1]] = r, c
-			row = append(row, cmp.Or(f.text[at], "-"))
+			row = append(row, cmp.Or(text(r, c), "-"))
 		}
 		return row
 	}, head...)
@@ -362,11 +365,7 @@ func (a *app) compareLabs(nameA, nameB string) error {
 }
 
 func (a *app) completeReports() ([]cobra.Completion, cobra.ShellCompDirective) {
-	dir, err := a.labsPath()
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveError
-	}
-	kept, err := record.List(dir)
+	kept, err := a.keptReports()
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
 	}

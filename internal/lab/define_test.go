@@ -51,7 +51,7 @@ func (s *tub) Check() error {
 }
 
 func (s *tub) Run(_ context.Context, _ *Bench, r *Report) error {
-	r.Check("tub", "it is full", "full", "full", true)
+	r.Of("tub").Check("it is full", "full", "full", true)
 	return nil
 }
 

@@ -16,7 +16,8 @@
 //     sections Claim, Settings and Examples. Define says how.
 //  3. Embed the text and register: var Lab = lab.Define[Settings]("name", help).
 //  4. Give the settings a method Run, which takes a Bench and fills in a Report. Package kit
-//     has brokers, Redis, upstream, clients and faults.
+//     has brokers, Redis, upstream, clients, faults, and the comparison of what topics hold with
+//     what was written. What is opened with a Bench ends with it.
 //  5. Add the methods that it needs, and no others: Check for what bounds cannot say, Derived
 //     for figures that follow from the settings, SetTopic and SetProgram for what cmd/weir
 //     passes in.
@@ -34,6 +35,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/weir-project/weir/internal/cluster"
@@ -47,36 +49,51 @@ type Report struct {
 	live *Live // nil outside Perform
 }
 
+// Of returns what adds to the report what was found out about one case.
+func (r *Report) Of(name string) Case { return Case{r, name} }
+
+// Case is a part of an experiment, such as one policy, in a report.
+type Case struct {
+	*Report
+	Name string
+}
+
 // Measure adds a figure.
-func (r *Report) Measure(of, name string, value float64, unit string) {
-	m := record.Measure{Case: of, Name: name, Value: value, Unit: unit}
-	r.Measures = append(r.Measures, m)
-	r.live.report(record.Update{Measure: &m})
+func (c Case) Measure(name string, value float64, unit string) {
+	m := record.Measure{Case: c.Name, Name: name, Value: value, Unit: unit}
+	c.Measures = append(c.Measures, m)
+	c.live.report(record.Update{Measure: &m})
 }
 
 // Check adds a part of the claim that holds or does not.
-func (r *Report) Check(of, claim, want, got string, ok bool) {
-	v := record.DoesNotHold
+func (c Case) Check(claim, want, got string, ok bool) {
+	verdict := record.DoesNotHold
 	if ok {
-		v = record.Holds
+		verdict = record.Holds
 	}
-	r.add(record.Check{Case: of, Claim: claim, Want: want, Got: got, Verdict: v})
+	c.add(claim, want, got, verdict)
 }
 
-// Same is Check that what was measured is exactly what is expected.
-func (r *Report) Same(of, claim string, want, got any) {
-	w, g := fmt.Sprint(want), fmt.Sprint(got)
-	r.Check(of, claim, w, g, w == g)
+// Same adds a part of the claim that holds where the text of what was measured, which is
+// formatted, is exactly the expected one.
+func (c Case) Same(claim, want, format string, args ...any) {
+	got := fmt.Sprintf(format, args...)
+	c.Check(claim, want, got, got == want)
 }
 
-// Unknown adds a condition without which a case proves nothing.
-func (r *Report) Unknown(of, condition, want, got string) {
-	r.add(record.Check{Case: of, Claim: condition, Want: want, Got: got, Verdict: record.Inconclusive})
+// Needs returns whether a condition is met without which the case proves nothing. One that is not
+// met is in the report, and makes it inconclusive.
+func (c Case) Needs(met bool, condition, want, format string, args ...any) bool {
+	if !met {
+		c.add(condition, want, fmt.Sprintf(format, args...), record.Inconclusive)
+	}
+	return met
 }
 
-func (r *Report) add(c record.Check) {
-	r.Checks = append(r.Checks, c)
-	r.live.report(record.Update{Check: &c})
+func (c Case) add(claim, want, got string, verdict record.Verdict) {
+	x := record.Check{Case: c.Name, Claim: claim, Want: want, Got: got, Verdict: verdict}
+	c.Checks = append(c.Checks, x)
+	c.live.report(record.Update{Check: &x})
 }
 
 // Conclude makes the verdict of the checks: one that does not hold decides, then one
@@ -103,19 +120,38 @@ func (r *Report) Conclude() {
 	r.Verdict, r.Reason = record.Holds, fmt.Sprintf("all %d checks agree with what was measured", len(r.Checks))
 }
 
-// Bench is what an experiment works with. While the experiment runs, it reports its progress
+// Bench is what an experiment works with: a Config without anything that is nil, whose Dir is empty,
+// the experiment's own, and gone afterwards. While the experiment runs, it reports its progress
 // through Begin, Point, Mark and Tanks; the lines and marks become part of its report. With
 // Offer it offers settings that a user can change. The web UI draws and changes them live.
 type Bench struct {
-	// Dir is empty, the experiment's own, and gone afterwards.
-	Dir string
-	Log *slog.Logger
-	// Progress shows one line of what is going on.
-	Progress func(line string)
-	// Engine, KafkaCache and KafkaHome are Config's.
-	Engine, KafkaCache, KafkaHome string
+	Config
+	ends []func() error
+}
 
-	live *Live
+// Cleanup adds what is called when the experiment is over, or the part of it that the bench is for:
+// the last one first, whatever the experiment returned. Its error is the experiment's.
+func (b *Bench) Cleanup(end func() error) { b.ends = append(b.ends, end) }
+
+// close calls what Cleanup was given.
+func (b *Bench) close() (err error) {
+	for _, end := range slices.Backward(b.ends) {
+		err = errors.Join(err, end())
+	}
+	return err
+}
+
+// Part carries out a part of an experiment, such as a case with brokers of its own, with a bench for
+// it alone: its directory is removed and what it has given to Cleanup is called before Part returns.
+func Part[T any](b *Bench, do func(b *Bench) (T, error)) (out T, err error) {
+	own := &Bench{Config: b.Config}
+	if own.Dir, err = os.MkdirTemp(b.Dir, "part-"); err != nil {
+		return out, fmt.Errorf("make directory: %w", err)
+	}
+	out, err = do(own)
+	err = errors.Join(err, own.close())
+	_ = os.RemoveAll(own.Dir) // the experiment's end removes what stays
+	return out, err
 }
 
 // What a report says of where its events came from.
@@ -130,7 +166,7 @@ type Config struct {
 	// time works in it.
 	Dir     string
 	Version string
-	// Log and Progress may be nil.
+	// Log and Progress may be nil. Progress shows one line of what is going on.
 	Log      *slog.Logger
 	Progress func(line string)
 	// Engine is one of cluster.Engines, empty means embedded: the brokers of the experiments
@@ -187,14 +223,16 @@ func Perform(ctx context.Context, cfg Config, e *Experiment) (r *Report, dir str
 		r.Source = x.Source()
 	}
 	live.report(record.Update{Source: r.Source})
-	b := &Bench{Dir: work, Log: cfg.Log, Engine: cfg.Engine, KafkaCache: cfg.KafkaCache, KafkaHome: cfg.KafkaHome, live: live}
+	b := &Bench{Config: cfg}
+	b.Dir = work
 	b.Progress = func(line string) {
 		if cfg.Progress != nil {
 			cfg.Progress(line)
 		}
 		live.report(record.Update{Progress: line})
 	}
-	if err := cmp.Or(e.settings.Run(ctx, b, r), ctx.Err()); err != nil {
+	err = errors.Join(e.settings.Run(ctx, b, r), b.close())
+	if err := cmp.Or(err, ctx.Err()); err != nil {
 		return nil, "", err
 	}
 	r.Seconds = time.Since(r.Started).Seconds()

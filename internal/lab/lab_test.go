@@ -53,8 +53,8 @@ func TestAReportIsKeptAndReadBack(t *testing.T) {
 		if got := left(t, b.Dir); len(got) != 0 {
 			t.Errorf("the experiment's directory holds %v", got)
 		}
-		r.Check("a", "one is one", "1", "1", true)
-		r.Measure("a", "size", 5, "bytes")
+		r.Of("a").Check("one is one", "1", "1", true)
+		r.Of("a").Measure("size", 5, "bytes")
 		r.Lines = []record.Line{{Case: "a", Panel: "size", X: []float64{0, 1, 2}, Y: []float64{1, 5, 2}}, {Case: "b<&>", Panel: "size", X: []float64{0, 1}, Y: []float64{0, 1}}}
 		return os.WriteFile(filepath.Join(b.Dir, "x"), []byte("x"), 0o600)
 	}}))
@@ -101,7 +101,7 @@ func TestNothingIsLeftOfWhatHasNoVerdict(t *testing.T) {
 	for name, run := range map[string]func(context.Context, *Bench, *Report) error{
 		"an error": func(context.Context, *Bench, *Report) error { return broken },
 		"stopped": func(_ context.Context, _ *Bench, r *Report) error {
-			r.Check("a", "one is one", "1", "1", true)
+			r.Of("a").Check("one is one", "1", "1", true)
 			cancel()
 			return nil
 		},
@@ -159,13 +159,41 @@ func TestJudge(t *testing.T) {
 		var r Report
 		for _, k := range c.checks {
 			if k == 'i' {
-				r.Unknown("case", "claim", "x", "y")
+				r.Of("case").Needs(false, "claim", "x", "y")
 			} else {
-				r.Check("case", "claim", "x", "y", k == 'h')
+				r.Of("case").Check("claim", "x", "y", k == 'h')
 			}
 		}
 		if r.Conclude(); r.Verdict != c.want || r.Reason == "" {
 			t.Errorf("%q: %s (%s), want %s", c.checks, r.Verdict, r.Reason, c.want)
 		}
+	}
+}
+
+// TestWhatWasOpenedEnds whatever an experiment returns: the last first, and that of a part with the part.
+func TestWhatWasOpenedEnds(t *testing.T) {
+	broken := errors.New("broken")
+	var ended []string
+	end := func(b *Bench, name string) {
+		b.Cleanup(func() error { ended = append(ended, name); return nil })
+	}
+	_, _, err := Perform(t.Context(), Config{Dir: t.TempDir()}, stubs.With(&stub{run: func(_ context.Context, b *Bench, _ *Report) error {
+		end(b, "first")
+		end(b, "second")
+		var dir string
+		n, err := Part(b, func(b *Bench) (int, error) {
+			dir = b.Dir
+			end(b, "of the part")
+			return 7, os.WriteFile(filepath.Join(dir, "x"), nil, 0o600)
+		})
+		if _, gone := os.Stat(dir); n != 7 || err != nil || dir == b.Dir || !errors.Is(gone, os.ErrNotExist) {
+			t.Errorf("a part returns %d, %v; its directory %s: %v", n, err, dir, gone)
+		}
+		ended = append(ended, "the end")
+		b.Cleanup(func() error { return broken })
+		return nil
+	}}))
+	if want := "of the part, the end, second, first"; strings.Join(ended, ", ") != want || !errors.Is(err, broken) {
+		t.Errorf("ended are %q, want %s; err = %v", ended, want, err)
 	}
 }

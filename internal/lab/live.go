@@ -131,18 +131,18 @@ func (l *Live) finish(r *Report, dir string, err error) {
 // Begin reports that a case of the experiment begins. The times of its points and marks are
 // seconds since at. at may be in the future: points before it are left out.
 func (b *Bench) Begin(of string, at time.Time) {
-	b.live.mu.Lock()
-	defer b.live.mu.Unlock()
-	b.live.begun[of] = at
-	b.live.add(record.Update{Begin: of})
+	b.Live.mu.Lock()
+	defer b.Live.mu.Unlock()
+	b.Live.begun[of] = at
+	b.Live.add(record.Update{Begin: of})
 }
 
 // Rename gives a case that has begun another name, which says what was really set.
 func (b *Bench) Rename(from, to string) {
-	b.live.mu.Lock()
-	defer b.live.mu.Unlock()
-	b.live.begun[to] = b.live.begun[from]
-	b.live.add(record.Update{Rename: &record.Rename{From: from, To: to}})
+	b.Live.mu.Lock()
+	defer b.Live.mu.Unlock()
+	b.Live.begun[to] = b.Live.begun[from]
+	b.Live.add(record.Update{Rename: &record.Rename{From: from, To: to}})
 }
 
 // Point adds a figure of a case, as it is now, to a line of a panel: to what is shown
@@ -159,27 +159,27 @@ func (b *Bench) Points(of string, points ...record.Point) {
 	for i := range points {
 		points[i].Case = of
 	}
-	b.live.report(record.Update{Points: points})
+	b.Live.report(record.Update{Points: points})
 }
 
 // Tradeoff reports where a setting lies between two costs so far. It does not change the
 // trade-offs of the report, which the experiment sets itself.
-func (b *Bench) Tradeoff(t record.Tradeoff) { b.live.report(record.Update{Tradeoff: &t}) }
+func (b *Bench) Tradeoff(t record.Tradeoff) { b.Live.report(record.Update{Tradeoff: &t}) }
 
 // Mark reports an event of a case, such as "broker 2 killed". It is drawn as a line across
 // the charts and plots of the case.
 func (b *Bench) Mark(of, text string) {
-	b.live.report(record.Update{Mark: &record.Mark{Case: of, Text: text}})
+	b.Live.report(record.Update{Mark: &record.Mark{Case: of, Text: text}})
 }
 
 // Tanks shows all stages of a pipeline as they are now. It is not part of the report.
-func (b *Bench) Tanks(tanks []record.Tank) { b.live.report(record.Update{Tanks: tanks}) }
+func (b *Bench) Tanks(tanks []record.Tank) { b.Live.report(record.Update{Tanks: tanks}) }
 
 // Became reports that an offered setting has a new value that nobody set: an action has
 // finished, or the experiment changed the value itself. It ignores a setting that is not
 // offered.
 func (b *Bench) Became(name, value string) {
-	l := b.live
+	l := b.Live
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for i := range l.offered {
@@ -190,23 +190,22 @@ func (b *Bench) Became(name, value string) {
 	}
 }
 
-// Offer lets a setting be changed from now until withdraw is called. set is called with
+// Offer lets a setting be changed from now until Withdraw. set is called with
 // allowed values only, one at a time, from any goroutine; it must be quick, and must
 // not use the Bench. A setting that was changed by hand is a mark on the chart; what an
 // experiment claims must then be about what was really set.
-func (b *Bench) Offer(c record.Control, set func(value string) error) (withdraw func()) {
-	l := b.live
+func (b *Bench) Offer(c record.Control, set func(value string) error) {
+	l := b.Live
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.offered = append(slices.DeleteFunc(l.offered, func(o offer) bool { return o.Name == c.Name }), offer{c, set})
 	l.add(record.Update{Controls: l.controls()})
-	return func() {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		n := len(l.offered)
-		l.offered = slices.DeleteFunc(l.offered, func(o offer) bool { return o.Name == c.Name })
-		if len(l.offered) < n {
-			l.add(record.Update{Controls: l.controls()})
-		}
-	}
+}
+
+// Withdraw ends all offers.
+func (b *Bench) Withdraw() {
+	b.Live.mu.Lock()
+	defer b.Live.mu.Unlock()
+	b.Live.offered = nil
+	b.Live.add(record.Update{Controls: b.Live.controls()})
 }

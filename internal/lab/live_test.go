@@ -38,8 +38,8 @@ func TestWhatIsToldIsHeardAndKept(t *testing.T) {
 		b.Point("c", "exact", 1)
 		b.Mark("a", "a broker died")
 		b.Tanks([]record.Tank{{Name: "queue", Level: 1, Capacity: 2, Unit: "events"}})
-		r.Measure("a", "size", 5, "bytes")
-		r.Check("a", "one is one", "1", "1", true)
+		r.Of("a").Measure("size", 5, "bytes")
+		r.Of("a").Check("one is one", "1", "1", true)
 		r.Lines = append(r.Lines, record.Line{Case: "c", Panel: "exact", X: []float64{1, 2}, Y: []float64{3, 4}})
 		return nil
 	}}))
@@ -89,9 +89,9 @@ func TestASettingIsChangedWhileItRuns(t *testing.T) {
 	r, _, err := Perform(t.Context(), Config{Dir: t.TempDir(), Live: live}, stubs.With(&stub{run: func(_ context.Context, b *Bench, r *Report) error {
 		var policy, work string
 		b.Begin("first", time.Now())
-		withdraw := b.Offer(record.Control{Name: "policy", Label: "policy", Values: []string{"a", "b"}, Value: "a"}, func(v string) error { policy = v; return nil })
-		defer b.Offer(record.Control{Name: "work", Label: "work", Min: 1, Max: 20, Unit: "ms", Value: "10"}, func(v string) error { work = v; return nil })()
-		defer b.Offer(record.Control{Name: "kill", Label: "who dies", Values: []string{"", "a"}}, func(string) error { return errors.New("it is the last") })()
+		b.Offer(record.Control{Name: "policy", Label: "policy", Values: []string{"a", "b"}, Value: "a"}, func(v string) error { policy = v; return nil })
+		b.Offer(record.Control{Name: "work", Label: "work", Min: 1, Max: 20, Unit: "ms", Value: "10"}, func(v string) error { work = v; return nil })
+		b.Offer(record.Control{Name: "kill", Label: "who dies", Values: []string{"", "a"}}, func(string) error { return errors.New("it is the last") })
 		for _, c := range []struct{ name, value, wrong string }{
 			{"kill", "a", "it is the last"}, {"policy", "c", "choose one of a, b"}, {"work", "21", "from 1 to 20 ms"}, {"work", "NaN", "from 1 to 20 ms"}, {"other", "1", "does not offer"},
 			{"policy", "a", ""}, {"policy", "b", ""}, {"work", "2.5", ""},
@@ -111,7 +111,7 @@ func TestASettingIsChangedWhileItRuns(t *testing.T) {
 		if err := live.Set("policy", "b"); err != nil {
 			t.Error(err)
 		}
-		withdraw()
+		b.Withdraw()
 		if err := live.Set("policy", "a"); !errors.Is(err, ErrNoControl) {
 			t.Errorf("after it was withdrawn: %v", err)
 		}

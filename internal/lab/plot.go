@@ -100,6 +100,15 @@ func Plot(r *Report) ([]byte, error) {
 
 func dashes(on, off float64) []vg.Length { return []vg.Length{vg.Points(on), vg.Points(off)} }
 
+// curve is a line in the colour with a number, through as many points as have both figures.
+func curve(x, y []float64, n int) *plotter.Line {
+	line := &plotter.Line{LineStyle: draw.LineStyle{Color: palette[n%len(palette)], Width: vg.Points(lineWidth)}}
+	for i := range min(len(x), len(y)) {
+		line.XYs = append(line.XYs, plotter.XY{X: x[i], Y: y[i]})
+	}
+	return line
+}
+
 // panels makes a plot of each panel, in the order of their first points, and the key, which
 // says which line is which case. It is drawn above all panels, where it covers none.
 func panels(r *Report) (out []*plot.Plot, key plot.Legend) {
@@ -109,8 +118,12 @@ func panels(r *Report) (out []*plot.Plot, key plot.Legend) {
 	happened := &marks{}
 	longest := 0.0
 	for _, l := range r.Lines {
-		points := min(len(l.X), len(l.Y))
-		if points == 0 {
+		n, known := cases[l.Case]
+		if !known {
+			n = len(cases)
+		}
+		line := curve(l.X, l.Y, n)
+		if len(line.XYs) == 0 {
 			continue
 		}
 		p := byName[l.Panel]
@@ -122,23 +135,15 @@ func panels(r *Report) (out []*plot.Plot, key plot.Legend) {
 			byName[l.Panel] = p
 			out = append(out, p)
 		}
-		n, known := cases[l.Case]
-		if !known {
-			n = len(cases)
-			cases[l.Case] = n
-		}
-		style := draw.LineStyle{Color: palette[n%len(palette)], Width: vg.Points(lineWidth)}
 		if n > 0 {
-			style.Dashes = dashes(float64(2+3*n), 2)
+			line.Dashes = dashes(float64(2+3*n), 2)
 		}
-		line := &plotter.Line{LineStyle: style}
 		if !known {
+			cases[l.Case] = n
 			key.Add(l.Case, line)
 		}
-		for i, x := range l.X[:points] {
-			line.XYs = append(line.XYs, plotter.XY{X: x, Y: l.Y[i]})
-			longest = max(longest, x)
-		}
+		_, last, _, _ := line.DataRange()
+		longest = max(longest, last)
 		p.Add(line)
 	}
 	for _, m := range r.Marks {

@@ -17,15 +17,6 @@ import (
 	"github.com/weir-project/weir/internal/lab/overflow"
 )
 
-// Limits of settings that more than one place needs.
-const (
-	// MinQueue is two batches of the source, so that a queue that reaches its bound holds
-	// more than one batch.
-	MinQueue = 512
-	// MinQueueBytes is a few batches, for the same reason.
-	MinQueueBytes = 1 << 20
-)
-
 //go:embed help.md
 var help string
 
@@ -41,7 +32,8 @@ type Settings struct {
 	Preset   string            `flag:"preset" default:"threaded" choices:"io,live,play,short,threaded"`
 	Policies []overflow.Policy `flag:"policies" json:"policies" default:"block,drop-newest,drop-oldest,sample,spill" presets:"play=block;live=block,drop-newest,spill" choices:"block,drop-newest,drop-oldest,sample,spill"`
 	// Queue and QueueBytes bound the queue between socket and workers: whichever is reached
-	// first. By default the bytes are far above what its events take.
+	// first. By default the bytes are far above what its events take. Their lower bounds are a few
+	// batches of the source, so that a queue that reaches its bound holds more than one.
 	Queue      int   `flag:"queue" json:"queue" default:"10000" short:"1000" presets:"play=2000;live=512" min:"512" max:"200000"`
 	QueueBytes int64 `flag:"queue-bytes" json:"queue_bytes" default:"1073741824" min:"1048576" max:"1073741824"`
 	Workers    int   `flag:"workers" json:"workers" default:"4" presets:"io=1;live=1" min:"1" max:"64"`
@@ -110,7 +102,7 @@ func (s *Settings) Run(ctx context.Context, b *lab.Bench, r *lab.Report) error {
 		show := func(text string) {
 			b.Progress(fmt.Sprintf("%d of %d  %-11s  %s", i+1, len(s.Policies), p, text))
 		}
-		o, err := s.observe(ctx, b, p, show)
+		o, err := lab.Part(b, func(b *lab.Bench) (*observation, error) { return s.observe(ctx, b, p, show) })
 		if err != nil {
 			return fmt.Errorf("%s: %w", p, err)
 		}
@@ -147,9 +139,9 @@ func (s *Settings) rig(p overflow.Policy, w *kit.Workers) kit.StackConfig {
 	case kit.SlowBroker:
 		c.PerSecond = int64(s.capacity() * bytesPerEvent)
 	case kit.SlowConsumer:
-		c.Delay = s.Work / time.Duration(s.Workers)
+		c.Delay = func() time.Duration { return s.Work / time.Duration(s.Workers) }
 	case kit.SlowRedis:
-		c.Delay = s.Work
+		c.Delay = func() time.Duration { return s.Work }
 	default:
 		c.Overflow.Work = w.Do
 	}

@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"sync/atomic"
+	"time"
 
 	"github.com/weir-project/weir/internal/event"
-	"github.com/weir-project/weir/internal/ingest"
 	"github.com/weir-project/weir/internal/kafka"
 	"github.com/weir-project/weir/internal/lab/kit"
 	"github.com/weir-project/weir/internal/lab/overflow"
@@ -29,9 +29,8 @@ const (
 
 // fault makes events vanish.
 type fault struct {
-	ingest.Source                                 // with BreakLose
-	queue         atomic.Pointer[overflow.Source] // with BreakForget, once it is open
-	seen, lost    atomic.Int64
+	queue      atomic.Pointer[overflow.Source] // with BreakForget, once it is open
+	seen, lost atomic.Int64
 }
 
 // lose makes one data event in a hundred vanish: it is not stored, and nothing counts it as
@@ -45,28 +44,17 @@ func (f *fault) lose(events []event.Event) {
 	}
 }
 
-// Stream implements ingest.Source.
-func (f *fault) Stream(ctx context.Context, from event.Cursor, emit func(*event.Batch) error) error {
-	return f.Source.Stream(ctx, from, func(b *event.Batch) error {
-		f.lose(b.Events)
-		return emit(b)
-	})
-}
-
 // sabotage breaks what runs under a policy.
 func (s *Settings) sabotage(p overflow.Policy, w *kit.Workers, cfg *kit.StackConfig) *fault {
 	f := &fault{}
 	switch s.Break {
 	case BreakLose:
-		cfg.Wrap = func(src ingest.Source) ingest.Source {
-			f.Source = src
-			return f
-		}
+		cfg.Tap = func(_ context.Context, b *event.Batch) { f.lose(b.Events) }
 	case BreakSlow:
 		w.Work.Store(int64(s.Work * 3 / 2))
 	case kit.BreakIdle:
 		w.Work.Store(0)
-		cfg.PerSecond, cfg.Delay = 1<<30, 0
+		cfg.PerSecond, cfg.Delay = 1<<30, func() time.Duration { return 0 }
 	case BreakForget:
 		if work := cfg.Overflow.Work; p == overflow.Spill {
 			cfg.Overflow.Work = func(ctx context.Context, events []event.Event) {

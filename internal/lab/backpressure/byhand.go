@@ -3,11 +3,15 @@ package backpressure
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/weir-project/weir/internal/lab"
+	"github.com/weir-project/weir/internal/lab/kit"
 	"github.com/weir-project/weir/internal/lab/overflow"
+	"github.com/weir-project/weir/internal/lab/record"
 )
 
 // byHand is what a user has changed while a case ran. A case is named after it: a
@@ -17,6 +21,37 @@ type byHand struct {
 	set    []overflow.Policy // after the first one, in their order
 	others []string          // names of other settings that were changed
 	shown  string            // the name that points have now; of the goroutine that watches
+}
+
+// offer lets policy, workers and the time of the work be changed while a case runs.
+func (o *observation) offer(b *lab.Bench, s *Settings, g *kit.Stack, w *kit.Workers) {
+	var names []string
+	for _, p := range overflow.Policies() {
+		names = append(names, p.String())
+	}
+	add := func(c record.Control, set func(string)) {
+		b.Offer(c, func(value string) error {
+			o.change(c.Name, value)
+			set(value)
+			return nil
+		})
+	}
+	number := func(v string) float64 {
+		x, _ := strconv.ParseFloat(v, 64) // within the bounds
+		return x
+	}
+	add(record.Control{Name: "policy", Label: "policy", Values: names, Value: o.policy.String()}, func(v string) {
+		p, _ := overflow.ParsePolicy(v) // one of the names
+		g.Overflow.SetPolicy(p)
+	})
+	if s.Slow == kit.SlowWork {
+		add(record.Control{Name: "workers", Label: "workers", Min: 1, Max: kit.MaxWorkers, Value: strconv.Itoa(s.Workers)},
+			func(v string) { w.Number.Store(int64(number(v))) })
+		add(record.Control{Name: "work", Label: "work per event", Min: 1, Max: 100, Unit: "ms",
+			Value: strconv.FormatFloat(kit.Milliseconds(s.Work), 'f', -1, 64)}, func(v string) { w.Work.Store(int64(number(v) * float64(time.Millisecond))) })
+		add(record.Control{Name: "pause", Label: "workers are", Values: []string{"working", "paused"}, Value: "working"},
+			func(v string) { w.Paused.Store(v == "paused") })
+	}
 }
 
 // change notes a setting that is changed.

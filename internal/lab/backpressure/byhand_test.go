@@ -52,7 +52,7 @@ func TestThePolicyIsChangedByHand(t *testing.T) {
 	seen := false
 	live := lab.NewLive(func(u record.Update) {
 		for _, tank := range u.Tanks {
-			if tank.Name == "queue" && tank.Level >= MinQueue-batchEvents && !seen {
+			if tank.Name == "queue" && tank.Level >= minQueue-batchEvents && !seen {
 				seen = true
 				close(full)
 			}

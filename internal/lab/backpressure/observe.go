@@ -3,7 +3,6 @@ package backpressure
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"runtime"
 	"slices"
@@ -61,17 +60,9 @@ type observation struct {
 	slowed                       int64 // bytes, records or requests that a slow stage other than work let wait
 	byHand
 
-	contents
+	kit.Contents
+	stored  int64 // records in the topics
 	counted int64 // by Redis
-}
-
-// contents is what the topics hold, compared with the truth by identity.
-type contents struct {
-	stored  int64 // records
-	twice   int64 // records whose event is there already
-	foreign int64 // records that are no event of this world
-	late    int64 // records after a later one of the same key
-	hole    int64 // the most consecutive events that are missing
 }
 
 // observe runs the pipeline under one policy from the first event until everything
@@ -87,7 +78,6 @@ func (s *Settings) observe(ctx context.Context, b *lab.Bench, p overflow.Policy,
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, g.Close()) }()
 	f.queue.Store(g.Overflow)
 	if g.Noted == nil {
 		o.truth = simulate.Count(g.Server.Items(0, o.events))
@@ -104,9 +94,9 @@ func (s *Settings) observe(ctx context.Context, b *lab.Bench, p overflow.Policy,
 	control, stopControl := kit.StartControl(ctx, s.Work)
 	o.shown = p.String()
 	b.Begin(o.shown, g.Start)
-	withdraw := o.offer(b, s, g, w)
+	o.offer(b, s, g, w)
 	err = o.watch(ctx, s, b, g, w, control, show)
-	withdraw()
+	b.Withdraw()
 	o.rename(b)
 	stopControl()
 	stopTail()
@@ -127,7 +117,8 @@ func (s *Settings) observe(ctx context.Context, b *lab.Bench, p overflow.Policy,
 
 // watch notes the state until nothing moves any more.
 func (o *observation) watch(ctx context.Context, s *Settings, b *lab.Bench, g *kit.Stack, w, control *kit.Workers, show func(string)) error {
-	moved, shown, reported := time.Now(), time.Time{}, time.Time{}
+	moved := time.Now()
+	var shown, reported kit.Throttle
 	var last sample
 	for {
 		if err := kit.Wait(ctx, kit.SampleEvery); err != nil {
@@ -148,13 +139,11 @@ func (o *observation) watch(ctx context.Context, s *Settings, b *lab.Bench, g *k
 			moved = now
 		}
 		last = x
-		if now.Sub(reported) >= kit.TellEvery {
-			reported = now
+		if reported.Due(kit.TellEvery) {
 			o.rename(b)
 			o.report(b, s, w, &x)
 		}
-		if now.Sub(shown) > 200*time.Millisecond {
-			shown = now
+		if shown.Due(200 * time.Millisecond) {
 			show(fmt.Sprintf("%4.0f s  offered %d  upstream %d  queue %d/%d  stored %d  dropped %d", x.at, x.offered, x.upstream,
 				x.queue.Events, x.queue.MaxEvents, x.stored, x.queue.Dropped.Total()))
 		}
@@ -188,6 +177,57 @@ func (o *observation) report(b *lab.Bench, s *Settings, w *kit.Workers, x *sampl
 		record.Point{Panel: "memory of the process (MiB)", Y: float64(x.rss) / (1 << 20)})
 }
 
+// rateOver is how far back in seconds a tank's rates look.
+const rateOver = 1.0
+
+// tanks are the stages as they are at a sample, which is the last one.
+func (o *observation) tanks(s *Settings, w *kit.Workers, x *sample) []record.Tank {
+	past := x
+	for i := len(o.samples) - 1; i >= 0 && x.at-o.samples[i].at <= rateOver; i-- {
+		past = &o.samples[i]
+	}
+	rate := func(of func(*sample) int64) float64 {
+		if x.at <= past.at {
+			return 0
+		}
+		return float64(of(x)-of(past)) / (x.at - past.at)
+	}
+	offered, received := rate(func(x *sample) int64 { return x.offered }), rate(func(x *sample) int64 { return x.received })
+	stored, counted := rate(func(x *sample) int64 { return x.stored }), rate(func(x *sample) int64 { return x.counted })
+	worked, fetched := stored, rate(func(x *sample) int64 { return x.fetched })
+	if s.Slow == kit.SlowWork {
+		worked = rate(func(x *sample) int64 { return x.worked })
+	}
+	q := x.queue
+	held := max(0, x.received-int64(q.Events)-int64(q.Spilled.Events)-x.stored-q.Dropped.Total()) // read, and neither in the queue nor stored nor dropped
+	socket := record.Tank{Name: "socket", Level: float64(x.kernel.Sending + x.kernel.Receiving), Capacity: 4 * kit.SocketBuffer, Unit: "bytes", In: offered, Out: received}
+	if x.kernel.Stopped > 100*time.Millisecond {
+		socket.Note = fmt.Sprintf("upstream has been trying to write for %.1f s", x.kernel.Stopped.Seconds())
+	}
+	queue := record.Tank{Name: "queue", Bytes: float64(q.Bytes), MaxBytes: float64(q.MaxBytes), Level: float64(q.Events), Capacity: float64(q.MaxEvents),
+		Unit: "events", In: received, Out: worked, Lost: q.Dropped.Total(), Note: q.Policy.String()}
+	producer := record.Tank{Name: "producer", Level: float64(held), Unit: "events", In: worked, Out: stored}
+	if s.Slow == kit.SlowWork {
+		producer.Note = fmt.Sprintf("%d workers × %.3g ms", w.Number.Load(), kit.Milliseconds(time.Duration(w.Work.Load())))
+		if w.Paused.Load() {
+			producer.Note = "paused"
+		}
+	}
+	out := []record.Tank{{Name: "upstream", Level: float64(x.upstream), Unit: "events", In: offered, Out: received}, socket, queue}
+	if s.Live != nil { // what waits there is not known here
+		out = out[1:]
+		out[0].Capacity /= 2
+	}
+	if q.Policy == overflow.Spill || q.Spilled.Total > 0 {
+		out = append(out, record.Tank{Name: "disk", Level: float64(q.Spilled.Bytes), Capacity: float64(q.Spilled.MaxBytes), Unit: "bytes",
+			Note: fmt.Sprintf("%d events", q.Spilled.Events)})
+	}
+	return append(out, producer,
+		record.Tank{Name: "kafka", Level: float64(x.stored - x.fetched), Unit: "events", In: stored, Out: fetched, Note: fmt.Sprintf("%d stored", x.stored)},
+		record.Tank{Name: "consumer", Level: float64(max(0, x.fetched-x.counted)), Unit: "events", In: fetched, Out: counted, Note: "fetched, not yet counted"},
+		record.Tank{Name: "redis", Level: float64(x.counted), Unit: "events", In: counted, Note: "counted"})
+}
+
 // sample reads the state.
 func (o *observation) sample(s *Settings, g *kit.Stack, w *kit.Workers, now time.Time) sample {
 	is := g.Ingest.Stats()
@@ -218,7 +258,8 @@ func (o *observation) ending(g *kit.Stack) {
 		o.events, _ = g.Noted.Tip()
 		o.truth, o.origin = simulate.Truth{Events: o.events}, is.Source.Origin
 	}
-	o.socketBlocked, o.socketLongest = g.Sockets.Times()
+	k := g.Sockets.Kernel()
+	o.socketBlocked, o.socketLongest = k.Blocked, k.Longest
 }
 
 // offered is how many events a correct reader that drops nothing stores.
@@ -227,31 +268,14 @@ func (o *observation) offered() int64 { return o.truth.Events - o.truth.Skipped 
 // read compares what the topics hold with the truth.
 func (o *observation) read(ctx context.Context, g *kit.Stack) (err error) {
 	index, keys := g.Offered(o.events)
-	there := make([]bool, o.events)
-	newest := make(map[string]int64) // by topic and key
+	o.Contents = kit.Expect(o.events)
 	o.counted, err = g.ReadBack(ctx, func(topic string, value []byte) {
 		o.stored++
-		i, ok := index[kit.Parse(value).ID]
-		switch {
-		case !ok:
-			o.foreign++
-			return
-		case there[i]:
-			o.twice++
+		if i, ok := index[kit.Parse(value).ID]; ok {
+			o.Find(i, topic+" "+keys[i])
+		} else {
+			o.Foreign++
 		}
-		there[i] = true
-		k := topic + " " + keys[i]
-		if n, ok := newest[k]; ok && n > i {
-			o.late++
-		}
-		newest[k] = i
 	})
-	run := int64(0)
-	for _, ok := range there {
-		if run++; ok {
-			run = 0
-		}
-		o.hole = max(o.hole, run)
-	}
 	return err
 }

@@ -100,7 +100,7 @@ func (s *Settings) Run(ctx context.Context, b *lab.Bench, r *lab.Report) error {
 }
 
 // run carries it out, with some ways of committing.
-func (s *Settings) run(ctx context.Context, b *lab.Bench, r *lab.Report, ways []committing) (err error) {
+func (s *Settings) run(ctx context.Context, b *lab.Bench, r *lab.Report, ways []committing) error {
 	own, err := s.own(ctx, b) // where there are none, nothing has to be started
 	if err != nil {
 		return err
@@ -110,12 +110,10 @@ func (s *Settings) run(ctx context.Context, b *lab.Bench, r *lab.Report, ways []
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, e.Close()) }()
-	run, err := s.open(ctx, b, e, own)
+	run, err := s.open(b, e, own)
 	if err != nil {
 		return err
 	}
-	defer run.cl.Close()
 	seen, err := run.producers(ctx)
 	if err != nil {
 		return err

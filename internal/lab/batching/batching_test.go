@@ -92,9 +92,9 @@ func TestBatchingJudge(t *testing.T) {
 		want     record.Verdict
 		says     string
 	}{
-		{"one is lost", "base", func(o *producerSeen) { o.lost = 1 }, record.DoesNotHold, "1 lost"},
-		{"one is doubled", "base", func(o *producerSeen) { o.doubled = 1 }, record.DoesNotHold, "1 duplicated"},
-		{"one is late", "base", func(o *producerSeen) { o.late = 1 }, record.DoesNotHold, "1 late"},
+		{"one is lost", "base", func(o *producerSeen) { o.Lost = 1 }, record.DoesNotHold, "1 lost"},
+		{"one is doubled", "base", func(o *producerSeen) { o.Twice = 1 }, record.DoesNotHold, "1 duplicated"},
+		{"one is late", "base", func(o *producerSeen) { o.Late = 1 }, record.DoesNotHold, "1 late"},
 		{"one is refused", "base", func(o *producerSeen) { o.refused = 1 }, record.DoesNotHold, "1 refused"},
 		{"a byte is missing", "base", func(o *producerSeen) { o.disk-- }, record.DoesNotHold, "size on disk"},
 		{"another engine's disk", "base", func(o *producerSeen) { o.real = false }, record.DoesNotHold, "76 bytes for each batch"},
@@ -122,17 +122,17 @@ func TestDeliveryJudge(t *testing.T) {
 		want record.Verdict
 	}{
 		{deliverySeen{of: deliverSafe, written: 100, swallowed: 2, voided: 2}, record.Holds},
-		{deliverySeen{of: deliverSafe, written: 100, swallowed: 2, voided: 2, stock: stock{doubled: 1}}, record.DoesNotHold},
-		{deliverySeen{of: deliverSafe, written: 100, swallowed: 2, voided: 2, stock: stock{lost: 1}}, record.DoesNotHold},
-		{deliverySeen{of: deliverSafe, written: 100, swallowed: 2, voided: 2, stock: stock{late: 1}}, record.DoesNotHold},
+		{deliverySeen{of: deliverSafe, written: 100, swallowed: 2, voided: 2, Contents: kit.Contents{Twice: 1}}, record.DoesNotHold},
+		{deliverySeen{of: deliverSafe, written: 100, swallowed: 2, voided: 2, Contents: kit.Contents{Lost: 1}}, record.DoesNotHold},
+		{deliverySeen{of: deliverSafe, written: 100, swallowed: 2, voided: 2, Contents: kit.Contents{Late: 1}}, record.DoesNotHold},
 		{deliverySeen{of: deliverSafe, written: 100, swallowed: 2}, record.Inconclusive},
 		{deliverySeen{of: deliverSafe, written: 100, voided: 2}, record.Inconclusive},
-		{deliverySeen{of: deliverOnce, written: 100, swallowed: 2, voided: 2, stock: stock{doubled: 5}}, record.Holds},
+		{deliverySeen{of: deliverOnce, written: 100, swallowed: 2, voided: 2, Contents: kit.Contents{Twice: 5}}, record.Holds},
 		{deliverySeen{of: deliverOnce, written: 100, swallowed: 2, voided: 2}, record.DoesNotHold},
-		{deliverySeen{of: deliverOnce, written: 100, swallowed: 2, voided: 2, stock: stock{doubled: 5, lost: 1}}, record.DoesNotHold},
-		{deliverySeen{of: deliverNever, written: 100, swallowed: 2, stock: stock{lost: 5}}, record.Holds},
+		{deliverySeen{of: deliverOnce, written: 100, swallowed: 2, voided: 2, Contents: kit.Contents{Twice: 5, Lost: 1}}, record.DoesNotHold},
+		{deliverySeen{of: deliverNever, written: 100, swallowed: 2, Contents: kit.Contents{Lost: 5}}, record.Holds},
 		{deliverySeen{of: deliverNever, written: 100, swallowed: 2}, record.DoesNotHold},
-		{deliverySeen{of: deliverNever, written: 100, swallowed: 2, refused: 5, stock: stock{lost: 5}}, record.DoesNotHold},
+		{deliverySeen{of: deliverNever, written: 100, swallowed: 2, refused: 5, Contents: kit.Contents{Lost: 5}}, record.DoesNotHold},
 		{deliverySeen{of: deliverNever, written: 100}, record.Inconclusive},
 	} {
 		r := &lab.Report{}

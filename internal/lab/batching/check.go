@@ -24,61 +24,56 @@ const brokersOfLab = 3
 // judgeProducers adds figures and checks of the settings.
 func (s *Settings) judgeProducers(r *lab.Report, all []*producerSeen) {
 	for _, o := range all {
-		of := o.String()
-		r.Measure(of, "latency p50", kit.Quantile(o.latency, 0.5), "ms")
-		r.Measure(of, "latency p99", kit.Quantile(o.latency, 0.99), "ms")
-		r.Measure(of, "CPU per event", o.cpuPerEvent(), "µs")
-		r.Measure(of, "throughput", float64(o.flood)/max(o.floodSeconds, 1e-9), "events/s")
-		r.Measure(of, "events per request", float64(o.paced)/float64(max(1, o.requests)), "events")
-		r.Measure(of, "bytes per event", float64(o.wire.packed+batchHead*o.wire.batches)/float64(max(1, o.written)), "bytes")
+		c := r.Of(o.String())
+		c.Measure("latency p50", kit.Quantile(o.latency, 0.5), "ms")
+		c.Measure("latency p99", kit.Quantile(o.latency, 0.99), "ms")
+		c.Measure("CPU per event", o.cpuPerEvent(), "µs")
+		c.Measure("throughput", float64(o.flood)/max(o.floodSeconds, 1e-9), "events/s")
+		c.Measure("events per request", float64(o.paced)/float64(max(1, o.requests)), "events")
+		c.Measure("bytes per event", float64(o.wire.packed+batchHead*o.wire.batches)/float64(max(1, o.written)), "bytes")
 	}
 	for _, o := range all {
-		s.judgeProducer(r, o)
+		s.judgeProducer(r.Of(o.String()), o)
 	}
 	judgeLingers(r, all)
 	for _, o := range all { // bytes before and after compression
-		if o.of.Compression == "none" {
-			r.Same(o.String(), "nothing is compressed", o.wire.plain, o.wire.packed)
+		if c := r.Of(o.String()); o.of.Compression == "none" {
+			c.Same("nothing is compressed", fmt.Sprint(o.wire.plain), "%d", o.wire.packed)
 		} else {
-			r.Check(o.String(), o.of.Compression+" makes these events smaller", fmt.Sprintf("less than %d", o.wire.plain),
+			c.Check(o.of.Compression+" makes these events smaller", fmt.Sprintf("less than %d", o.wire.plain),
 				fmt.Sprint(o.wire.packed), o.wire.packed < o.wire.plain)
 		}
 	}
 }
 
-// String lists what must not be there.
-func (k stock) String() string {
-	return fmt.Sprintf("%d lost, %d duplicated, %d late", k.lost, k.doubled, k.late)
-}
-
 // judgeProducer adds the checks of one setting.
-func (s *Settings) judgeProducer(r *lab.Report, o *producerSeen) {
-	of := o.String()
-	if o.short || o.paced == 0 {
-		r.Unknown(of, "events are offered at the rate", fmt.Sprintf("%.0f/s", s.Rate), fmt.Sprintf("%.0f/s", float64(o.paced)/max(o.seconds, 1e-9)))
+func (s *Settings) judgeProducer(c lab.Case, o *producerSeen) {
+	if !c.Needs(!o.short && o.paced > 0, "events are offered at the rate",
+		fmt.Sprintf("%.0f/s", s.Rate), "%.0f/s", float64(o.paced)/max(o.seconds, 1e-9)) {
 		return
 	}
 	if o.of.safe() {
-		r.Same(of, "every record is stored once, and in its key's order", stock{}.String()+", 0 refused", fmt.Sprintf("%v, %d refused", o.stock, o.refused))
+		c.Same("every record is stored once, and in its key's order", new(kit.Contents).String()+", 0 refused", "%v, %d refused", &o.Contents, o.refused)
 		head := int64(batchHead)
 		if !o.real {
 			head += embeddedFrame
 		}
-		r.Same(of, fmt.Sprintf("the size on disk is the size sent: %d bytes for each batch, and its records", head), o.wire.packed+head*o.wire.batches, o.disk)
+		c.Same(fmt.Sprintf("the size on disk is the size sent: %d bytes for each batch, and its records", head),
+			fmt.Sprint(o.wire.packed+head*o.wire.batches), "%d", o.disk)
 	}
 	least := (o.wire.plain + int64(o.of.Batch) - 1) / int64(o.of.Batch)
-	r.Check(of, "no batch exceeds the batch size, so there are enough batches",
+	c.Check("no batch exceeds the batch size, so there are enough batches",
 		fmt.Sprintf("at most %d bytes, at least %d batches", o.of.Batch, least), fmt.Sprintf("%d bytes, %d batches", o.wire.largest, o.wire.batches),
 		o.wire.largest <= int64(o.of.Batch) && o.wire.batches >= least)
 	if o.of.Linger < 5*time.Millisecond {
 		return
 	}
 	most := o.mostRequests()
-	r.Check(of, "a broker gets at most one request per linger, and one when a batch is full",
+	c.Check("a broker gets at most one request per linger, and one when a batch is full",
 		fmt.Sprintf("at most %d requests", most), fmt.Sprint(o.requests), o.requests <= most)
 	if o.of.Linger >= 20*time.Millisecond && o.of.Acks != "0" && o.of.Batch >= BaseSetting().Batch {
 		quarter, p50 := kit.Milliseconds(o.of.Linger)/4, kit.Quantile(o.latency, 0.5)
-		r.Check(of, "records wait for their batch: half of them for more than a quarter of the linger",
+		c.Check("records wait for their batch: half of them for more than a quarter of the linger",
 			fmt.Sprintf("p50 over %.0f ms", quarter), fmt.Sprintf("%.0f ms", p50), p50 > quarter)
 	}
 }
@@ -107,16 +102,16 @@ func judgeLingers(r *lab.Report, all []*producerSeen) {
 	var hidden []string
 	for i := 1; i < len(same); i++ {
 		a, b := same[i-1], same[i]
+		c := r.Of(b.String())
 		if p50 := kit.Quantile(a.latency, 0.5); p50 > kit.Milliseconds(b.of.Linger) {
 			// Then records wait for the brokers anyway, and requests are as rare as responses: a
 			// linger that is shorter than that changes nothing, in either direction.
 			hidden = append(hidden, fmt.Sprintf("%v (p50 of %s: %.0f ms)", b.of.Linger, a, p50))
-			if len(hidden) == len(same)-1 {
-				r.Unknown(b.String(), "brokers respond sooner than the longest linger", fmt.Sprintf("p50 of %s under %v", a, b.of.Linger), fmt.Sprintf("%.0f ms", p50))
-			}
+			c.Needs(len(hidden) < len(same)-1, "brokers respond sooner than the longest linger",
+				fmt.Sprintf("p50 of %s under %v", a, b.of.Linger), "%.0f ms", p50)
 			continue
 		}
-		r.Check(b.String(), "a longer linger never makes more requests of the same records",
+		c.Check("a longer linger never makes more requests of the same records",
 			fmt.Sprintf("at most %d (of %s), give or take a tenth", a.requests, a), fmt.Sprint(b.requests), float64(b.requests) <= 1.1*float64(a.requests))
 	}
 	if len(hidden) > 0 {
@@ -126,62 +121,59 @@ func judgeLingers(r *lab.Report, all []*producerSeen) {
 
 // judge adds figures and checks of a network that cuts connections.
 func (o *deliverySeen) judge(r *lab.Report) {
-	of := string(o.of)
-	r.Measure(of, "written", float64(o.written), "events")
-	r.Measure(of, "lost", float64(o.lost), "events")
-	r.Measure(of, "duplicated", float64(o.doubled), "events")
-	responses := o.of != deliverNever // no client waits for one there
-	if o.swallowed == 0 || responses && o.voided == 0 {
-		r.Unknown(of, "requests are swallowed and responses lost", "at least 1 each", fmt.Sprintf("%d, %d", o.swallowed, o.voided))
+	c := r.Of(string(o.of))
+	c.Measure("written", float64(o.written), "events")
+	c.Measure("lost", float64(o.Lost), "events")
+	c.Measure("duplicated", float64(o.Twice), "events")
+	fired := o.swallowed > 0 && (o.voided > 0 || o.of == deliverNever) // no client waits for a response there
+	if !c.Needs(fired, "requests are swallowed and responses lost", "at least 1 each", "%d, %d", o.swallowed, o.voided) {
 		return
 	}
 	switch o.of {
 	case deliverSafe:
-		r.Same(of, "every record is stored once, and in its key's order", stock{}, o.stock)
+		c.Same("every record is stored once, and in its key's order", new(kit.Contents).String(), "%v", &o.Contents)
 	case deliverOnce:
-		r.Same(of, "nothing is lost", 0, o.lost)
-		r.Check(of, "a record whose response was lost is written again", "at least 1 duplicated", fmt.Sprint(o.doubled), o.doubled > 0)
+		c.Same("nothing is lost", "0", "%d", o.Lost)
+		c.Check("a record whose response was lost is written again", "at least 1 duplicated", fmt.Sprint(o.Twice), o.Twice > 0)
 	case deliverNever:
-		r.Check(of, "a record in a swallowed request is lost, and reported as written", "at least 1 lost, 0 refused",
-			fmt.Sprintf("%d lost, %d refused", o.lost, o.refused), o.lost > 0 && o.refused == 0)
+		c.Check("a record in a swallowed request is lost, and reported as written", "at least 1 lost, 0 refused",
+			fmt.Sprintf("%d lost, %d refused", o.Lost, o.refused), o.Lost > 0 && o.refused == 0)
 	}
 }
 
 // judgeCommits adds figures and checks of commits.
 func judgeCommits(r *lab.Report, all []*commitSeen) {
 	for _, o := range all {
-		load := " at " + o.load()
-		r.Measure(o.String(), "latency p50"+load, kit.Quantile(o.latency, 0.5), "ms")
-		r.Measure(o.String(), "commits"+load, float64(o.commits), "commits")
+		c, load := r.Of(o.String()), " at "+o.load()
+		c.Measure("latency p50"+load, kit.Quantile(o.latency, 0.5), "ms")
+		c.Measure("commits"+load, float64(o.commits), "commits")
 		if o.rate == commitHighRate {
-			r.Measure(o.String(), "CPU per event"+load, o.cpuPerEvent(), "µs")
+			c.Measure("CPU per event"+load, o.cpuPerEvent(), "µs")
 		}
 	}
-	conditions := len(r.Checks)
+	inTime := true
 	for _, o := range all {
-		if !o.finished || o.restarts > 0 {
-			r.Unknown(o.String(), "every event is committed in time, at "+o.load(),
-				fmt.Sprintf("%d, 0 restarts", o.events), fmt.Sprintf("%d, %d restarts", o.stored, o.restarts))
-		}
+		inTime = r.Of(o.String()).Needs(o.finished && o.restarts == 0, "every event is committed in time, at "+o.load(),
+			fmt.Sprintf("%d, 0 restarts", o.events), "%d, %d restarts", o.stored, o.restarts) && inTime
 	}
-	if len(r.Checks) > conditions {
+	if !inTime {
 		return
 	}
 	for _, o := range all {
-		r.Same(o.String(), "every event can be read once, at "+o.load(), fmt.Sprintf("%d, 0 twice", o.events), fmt.Sprintf("%d, %d twice", o.stored, o.foreign))
+		r.Of(o.String()).Same("every event can be read once, at "+o.load(), fmt.Sprintf("%d, 0 twice", o.events), "%d, %d twice", o.stored, o.foreign)
 	}
 	find := func(c committing, rate float64) *commitSeen {
 		return all[slices.IndexFunc(all, func(o *commitSeen) bool { return o.of == c && o.rate == rate })]
 	}
-	of := string(commitAdaptive)
+	c := r.Of(string(commitAdaptive))
 	a, b := kit.Quantile(find(commitAdaptive, commitLowRate).latency, 0.5), kit.Quantile(find(commitRarely, commitLowRate).latency, 0.5)
-	r.Check(of, "at a low load, half of the events can be read sooner than with long commits",
+	c.Check("at a low load, half of the events can be read sooner than with long commits",
 		fmt.Sprintf("less than %.0f ms", b), fmt.Sprintf("%.0f ms", a), a < b)
 	adaptive, often := find(commitAdaptive, commitHighRate), find(commitOften, commitHighRate)
 	most := adaptive.mostCommits()
-	r.Check(of, "at a high load, there is at most one commit per interval or full commit",
+	c.Check("at a high load, there is at most one commit per interval or full commit",
 		fmt.Sprintf("at most %d commits", most), fmt.Sprint(adaptive.commits), adaptive.commits <= most)
-	r.Check(of, "at a high load, an event costs no more CPU than with short commits",
+	c.Check("at a high load, an event costs no more CPU than with short commits",
 		fmt.Sprintf("at most %.1f µs, and a tenth", often.cpuPerEvent()), fmt.Sprintf("%.1f µs", adaptive.cpuPerEvent()),
 		adaptive.cpuPerEvent() <= 1.1*often.cpuPerEvent())
 }

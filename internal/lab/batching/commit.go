@@ -63,9 +63,7 @@ func (o *commitSeen) String() string { return string(o.of) }
 // load names the load.
 func (o *commitSeen) load() string { return fmt.Sprintf("%.0f/s", o.rate) }
 
-func (o *commitSeen) cpuPerEvent() float64 {
-	return float64(o.cpu.Microseconds()) / float64(max(1, o.events))
-}
+func (o *commitSeen) cpuPerEvent() float64 { return perEvent(o.cpu, o.events) }
 
 // mostCommits bounds the commits of the adaptive way: they are a pace apart, unless
 // enough events wait. Nothing says how long a busy machine takes for all, so that
@@ -107,11 +105,11 @@ func (x *run) commit(ctx context.Context, o *commitSeen, show bool) (err error) 
 	if err != nil {
 		return err
 	}
-	if err := kafka.EnsureTopics(ctx, x.cl, kafka.Topics()...); err != nil { // for the cursor
+	if err := kafka.EnsureTopics(ctx, x.e.Client, kafka.Topics()...); err != nil { // for the cursor
 		return err
 	}
 	src := &pacedSource{events: x.made[:int(o.rate*commitTime.Seconds())], rate: o.rate, every: commitEvery[o.of], lead: time.Second, cpu: x.e.CPU}
-	cfg := ingest.Config{Kafka: x.kafka, Source: src, Topics: ingest.Topics{Data: topic, DeadLetter: letters}, Pace: commitPace, Log: x.b.Log}
+	cfg := ingest.Config{Kafka: x.e.Kafka, Source: src, Topics: ingest.Topics{Data: topic, DeadLetter: letters}, Pace: commitPace, Log: x.b.Log}
 	if src.every > 0 { // what is handed over is committed at once: the source keeps the time
 		cfg.Pace, cfg.EagerEvents = time.Microsecond, 1
 	}
@@ -125,20 +123,18 @@ func (x *run) commit(ctx context.Context, o *commitSeen, show bool) (err error) 
 		panel := fmt.Sprintf("oldest event when it can be read (ms), at %s", o.load())
 		t.show = func(ms float64) { x.b.Point(o.String(), panel, ms) }
 	}
-	stopTail, err := kit.Tail(ctx, x.kafka, t.add, topic)
+	stopTail, err := kit.Tail(ctx, x.e.Kafka, t.add, topic)
 	if err != nil {
 		return err
 	}
 	var ended error
 	stopIngest := kit.Background(ctx, func(ctx context.Context) { ended = ing.Run(ctx) })
 	total := int64(len(src.events))
-	for end := time.Now().Add(kit.Patience); time.Now().Before(end) && err == nil && t.stored.Load() < total; {
-		err = kit.Wait(ctx, 2*time.Millisecond)
-	}
+	all, err := kit.Poll(ctx, kit.Patience, 2*time.Millisecond, func() (bool, error) { return t.stored.Load() >= total, nil })
 	if first := src.first.Load(); first != nil {
 		o.cpu, o.running = o.cpu+x.e.CPU()-first.cpu, o.running+time.Since(first.at)
 	}
-	o.finished = o.finished && t.stored.Load() >= total
+	o.finished = o.finished && all
 	stopIngest()
 	stopTail()
 	if err := cmp.Or(err, ended); err != nil {
@@ -165,7 +161,7 @@ type committed struct {
 	// last.
 	show   func(oldest float64)
 	oldest float64
-	shown  time.Time
+	shown  kit.Throttle
 }
 
 func (t *committed) add(now time.Time, r *kgo.Record) {
@@ -176,9 +172,9 @@ func (t *committed) add(now time.Time, r *kgo.Record) {
 	}
 	t.seen[string(r.Value)] = true
 	t.stored.Add(1)
-	if t.show != nil && t.oldest > 0 && now.Sub(t.shown) >= kit.TellEvery {
+	if t.show != nil && t.oldest > 0 && t.shown.Due(kit.TellEvery) {
 		t.show(t.oldest)
-		t.oldest, t.shown = 0, now
+		t.oldest = 0
 	}
 }
 

@@ -3,20 +3,13 @@ package batching
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"net"
-	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/weir-project/weir/internal/lab/kit"
 )
-
-// errCut is what a client sees of a connection that was cut.
-var errCut = errors.New("the lab has cut this connection")
 
 // delivery is a way to write through a network that cuts connections.
 type delivery string
@@ -39,18 +32,18 @@ type deliverySeen struct {
 	of                delivery
 	written, refused  int64
 	swallowed, voided int64 // requests that did not arrive, and responses that did not come back
-	stock
+	kit.Contents
 }
 
 // deliver writes through a network that swallows requests and loses responses.
 func (x *run) deliver(ctx context.Context, d delivery) (*deliverySeen, error) {
 	x.b.Begin(string(d), time.Now())
 	x.b.Progress(string(d) + ": writing through connections that are cut")
-	n := &cutter{every: 6}
-	if x.s.Break == kit.BreakIdle {
-		n.every = 0
+	net := kit.NewNetwork()
+	if x.s.Break != kit.BreakIdle {
+		net.CutEvery = 6
 	}
-	w, err := x.numbered(ctx, append(d.setting().options(), kit.Dialed(n.dialed))...)
+	w, err := x.numbered(ctx, append(d.setting().options(), net.Option())...)
 	if err != nil {
 		return nil, err
 	}
@@ -59,10 +52,8 @@ func (x *run) deliver(ctx context.Context, d delivery) (*deliverySeen, error) {
 		return nil, err
 	}
 	_, refused := w.results()
-	o := &deliverySeen{of: d, written: w.next, refused: refused}
-	n.mu.Lock()
-	o.swallowed, o.voided = n.swallowed, n.voided
-	n.mu.Unlock()
+	seen := net.State()
+	o := &deliverySeen{of: d, written: w.next, refused: refused, swallowed: seen.Swallowed, voided: seen.Voided}
 	if x.s.Break == BreakTwice && d == deliverSafe {
 		if err := w.again(ctx); err != nil {
 			return nil, err
@@ -71,7 +62,7 @@ func (x *run) deliver(ctx context.Context, d delivery) (*deliverySeen, error) {
 	if err := x.replicated(ctx, w.topic); err != nil {
 		return nil, err
 	}
-	o.stock, err = x.readBack(ctx, w.topic, o.written)
+	o.Contents, err = x.readBack(ctx, w.topic, o.written)
 	return o, err
 }
 
@@ -80,7 +71,7 @@ func (x *run) deliver(ctx context.Context, d delivery) (*deliverySeen, error) {
 // followers is not lost. A record in each partition that all have acknowledged comes after
 // whatever was there.
 func (x *run) replicated(ctx context.Context, topic string) error {
-	cl, err := x.kafka.NewClient(kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	cl, err := x.e.Kafka.NewClient(kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	if err != nil {
 		return err
 	}
@@ -93,58 +84,4 @@ func (x *run) replicated(ctx context.Context, topic string) error {
 		return fmt.Errorf("wait for the replicas of %s: %w", topic, err)
 	}
 	return nil
-}
-
-// cutter is a network that cuts a connection at every so many Produce requests: in turns
-// it swallows the request, and loses the response.
-type cutter struct {
-	every int // 0: never
-
-	mu                sync.Mutex
-	requests          int
-	swallow           bool // the last one was swallowed
-	swallowed, voided int64
-}
-
-func (n *cutter) dialed(c net.Conn) (net.Conn, error) { return &cutConn{Conn: c, n: n}, nil }
-
-type cutConn struct {
-	net.Conn
-	n    *cutter
-	mute bool // the next response does not arrive; n.mu guards it
-}
-
-// Write implements net.Conn. A client writes each request in one call.
-func (c *cutConn) Write(p []byte) (int, error) {
-	if kit.APIKey(p) != kmsg.Produce {
-		return c.Conn.Write(p)
-	}
-	c.n.mu.Lock()
-	c.n.requests++
-	cut := c.n.every > 0 && c.n.requests%c.n.every == 0
-	if cut {
-		c.n.swallow = !c.n.swallow
-		if c.n.swallow {
-			c.n.swallowed++
-			c.n.mu.Unlock()
-			_ = c.Close() // as if the cable had been pulled: the client believes it was sent
-			return len(p), nil
-		}
-		c.mute = true
-	}
-	c.n.mu.Unlock()
-	return c.Conn.Write(p)
-}
-
-// Read implements net.Conn.
-func (c *cutConn) Read(p []byte) (int, error) {
-	k, err := c.Conn.Read(p)
-	c.n.mu.Lock()
-	defer c.n.mu.Unlock()
-	if c.mute && k > 0 {
-		c.n.voided++
-		_ = c.Close() // the response is there, and no client may see it
-		return 0, errCut
-	}
-	return k, err
 }

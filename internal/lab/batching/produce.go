@@ -3,7 +3,6 @@ package batching
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -23,26 +22,19 @@ type run struct {
 	s      *Settings
 	b      *lab.Bench
 	e      *kit.Engine
-	kafka  kafka.Config
-	cl     *kgo.Client
 	events []kit.Payload // that producers write
 	made   []kit.Payload // simulated ones, different from each other, that weir ingests
 	topics int           // made so far
 	warm   bool          // brokers are: what is measured counts
 }
 
-// open connects, and makes the events before anything is measured.
-func (s *Settings) open(ctx context.Context, b *lab.Bench, e *kit.Engine, own []kit.Payload) (*run, error) {
-	x := &run{s: s, b: b, e: e, events: own, kafka: kit.Kafka(b, e)}
-	var err error
-	x.made, err = kit.Payloads(s.Seed, max(s.Flood, int(s.Rate*s.Offer.Seconds()), commitHighRate*int(commitTime/time.Second)+1))
-	if err != nil {
-		return nil, err
-	}
+// open makes the events before anything is measured.
+func (s *Settings) open(b *lab.Bench, e *kit.Engine, own []kit.Payload) (*run, error) {
+	made, err := kit.Payloads(s.Seed, max(s.Flood, int(s.Rate*s.Offer.Seconds()), commitHighRate*int(commitTime/time.Second)+1))
+	x := &run{s: s, b: b, e: e, events: own, made: made}
 	if own == nil {
-		x.events = x.made
+		x.events = made
 	}
-	x.cl, err = x.kafka.Connect(ctx)
 	return x, err
 }
 
@@ -50,7 +42,7 @@ func (s *Settings) open(ctx context.Context, b *lab.Bench, e *kit.Engine, own []
 func (x *run) topic(ctx context.Context) (string, error) {
 	name := fmt.Sprintf("lab-batching-%d", x.topics)
 	x.topics++
-	return name, kafka.EnsureTopics(ctx, x.cl, kafka.TopicSpec{Name: name, Partitions: topicPartitions})
+	return name, kafka.EnsureTopics(ctx, x.e.Client, kafka.TopicSpec{Name: name, Partitions: topicPartitions})
 }
 
 // turns does something with all in turn, some rounds long: in every second round backwards, so
@@ -87,7 +79,7 @@ type producerSeen struct {
 	written int64
 	wire    wireSeen
 	disk    int64
-	stock
+	kit.Contents
 }
 
 // String names the setting.
@@ -134,31 +126,24 @@ func (m *wireSeen) sofar() (requests, records int64) {
 	return m.requests, m.records
 }
 
-// Brokers that have just been started are slow, Java's most of all: they are warm when
-// 99 % is acknowledged within warmLatency, in ms, or after maxWarmUps.
-const (
-	warmLatency = 150
-	maxWarmUps  = 5
-)
-
 // producers measures every setting in turns.
 func (x *run) producers(ctx context.Context) ([]*producerSeen, error) {
 	x.b.Progress("warming up")
-	for range maxWarmUps {
+	err := kit.WarmUp(func() ([]float64, error) {
 		warm := &producerSeen{of: BaseSetting()}
-		if err := x.producer(ctx, warm); err != nil {
-			return nil, err
-		}
-		if slices.Sort(warm.latency); kit.Quantile(warm.latency, 0.99) < warmLatency {
-			break
-		}
+		err := x.producer(ctx, warm)
+		slices.Sort(warm.latency)
+		return warm.latency, err
+	})
+	if err != nil {
+		return nil, err
 	}
 	x.warm = true
 	seen := make([]*producerSeen, len(x.s.Producers))
 	for i, p := range x.s.Producers {
 		seen[i] = &producerSeen{of: p, real: x.e.Real()}
 	}
-	err := turns(x.s.Rounds, seen, func(round, i int, o *producerSeen) error {
+	err = turns(x.s.Rounds, seen, func(round, i int, o *producerSeen) error {
 		x.b.Begin(o.String(), time.Now())
 		x.b.Progress(fmt.Sprintf("round %d of %d, setting %d of %d: %s", round+1, x.s.Rounds, i+1, len(seen), o))
 		return x.producer(ctx, o)
@@ -169,9 +154,12 @@ func (x *run) producers(ctx context.Context) ([]*producerSeen, error) {
 	return seen, err
 }
 
-func (o *producerSeen) cpuPerEvent() float64 {
-	return float64(o.cpu.Microseconds()) / float64(max(1, o.paced))
+// perEvent is a share of CPU time, in microseconds.
+func perEvent(cpu time.Duration, events int64) float64 {
+	return float64(cpu.Microseconds()) / float64(max(1, events))
 }
+
+func (o *producerSeen) cpuPerEvent() float64 { return perEvent(o.cpu, o.paced) }
 
 // producer measures a setting once, on a new topic.
 func (x *run) producer(ctx context.Context, o *producerSeen) error {
@@ -244,12 +232,12 @@ func (x *run) takeStock(ctx context.Context, topic string, written int64, o *pro
 	if err != nil {
 		return err
 	}
-	o.lost, o.doubled, o.late = o.lost+got.lost, o.doubled+got.doubled, o.late+got.late
+	o.Lost, o.Twice, o.Late = o.Lost+got.Lost, o.Twice+got.Twice, o.Late+got.Late
 	all := kadm.TopicsSet{}
 	for p := range int32(topicPartitions) {
 		all.Add(topic, p)
 	}
-	dirs, err := kadm.NewClient(x.cl).DescribeAllLogDirs(ctx, all)
+	dirs, err := x.e.Admin.DescribeAllLogDirs(ctx, all)
 	if err != nil {
 		return fmt.Errorf("ask for the size of %s: %w", topic, err)
 	}
@@ -289,7 +277,7 @@ func (x *run) numbered(ctx context.Context, opts ...kgo.Opt) (*numbered, error) 
 	if err != nil {
 		return nil, err
 	}
-	cl, err := x.kafka.NewClient(append(opts, kgo.DefaultProduceTopic(topic))...)
+	cl, err := x.e.Kafka.NewClient(append(opts, kgo.DefaultProduceTopic(topic))...)
 	return &numbered{cl: cl, topic: topic, events: x.events}, err
 }
 
@@ -342,10 +330,9 @@ const paceReportEvery = 500 * time.Millisecond
 // pace writes at a rate for a time.
 func (w *numbered) pace(ctx context.Context, rate float64, d time.Duration) error {
 	start, total := time.Now(), int64(rate*d.Seconds())
-	reported := start
+	var reported kit.Throttle
 	for due := range kit.Due(ctx, time.Millisecond, start, rate) {
-		if w.report != nil && time.Since(reported) >= paceReportEvery {
-			reported = time.Now()
+		if w.report != nil && reported.Due(paceReportEvery) {
 			w.report()
 		}
 		for due = min(total, due); w.next < due; {
@@ -358,39 +345,25 @@ func (w *numbered) pace(ctx context.Context, rate float64, d time.Duration) erro
 	return ctx.Err()
 }
 
-// stock is what a topic holds, compared with what was written.
-type stock struct{ lost, doubled, late int64 }
-
 // readBack compares a topic with the numbers from 0 to written.
-func (x *run) readBack(ctx context.Context, topic string, written int64) (got stock, err error) {
-	var unknown error
-	seen := make([]bool, written)
-	newest := map[string]int64{}
-	got.lost = written
-	err = kit.ReadBack(ctx, x.kafka, x.cl, func(r *kgo.Record) {
+func (x *run) readBack(ctx context.Context, topic string, written int64) (kit.Contents, error) {
+	got := kit.Expect(written)
+	err := kit.ReadBack(ctx, x.e.Kafka, x.e.Client, func(r *kgo.Record) {
 		if len(r.Headers) == 0 { // it shows that all replicas have what lies before
 			return
 		}
-		n := int64(-1)
-		for _, h := range r.Headers {
-			if h.Key == numberHeader {
-				n, _ = binary.Varint(h.Value)
-			}
+		n, read := binary.Varint(kit.Header(r, numberHeader))
+		if read <= 0 {
+			n = -1
 		}
-		switch {
-		case n < 0 || n >= written:
-			unknown = fmt.Errorf("a record of %s has the unknown number %d", topic, n)
-			return
-		case seen[n]:
-			got.doubled++
-			return
+		key := string(r.Key)
+		if key == "" { // without a key there is no order to keep
+			key = fmt.Sprint(n)
 		}
-		seen[n] = true
-		got.lost--
-		if len(r.Key) > 0 && n < newest[string(r.Key)] { // without a key there is no order to keep
-			got.late++
-		}
-		newest[string(r.Key)] = n
+		got.Find(n, key)
 	}, topic)
-	return got, errors.Join(err, unknown)
+	if err == nil && got.Foreign > 0 {
+		err = fmt.Errorf("%d records of %s have numbers that were not written", got.Foreign, topic)
+	}
+	return got, err
 }

@@ -39,7 +39,7 @@ func TestOwnRecords(t *testing.T) {
 	if os.Getenv("WEIR_TEST_LAB") == "" {
 		t.Skip("measures for some seconds: WEIR_TEST_LAB=1 go test -run OwnRecords ./internal/lab")
 	}
-	b := &lab.Bench{Dir: t.TempDir(), Log: slog.New(slog.DiscardHandler), Progress: func(string) {}}
+	b := &lab.Bench{Config: lab.Config{Dir: t.TempDir(), Log: slog.New(slog.DiscardHandler), Progress: func(string) {}}}
 	e, err := kit.OpenEngine(t.Context(), b, nil)
 	if err != nil {
 		t.Fatal(err)

@@ -36,39 +36,20 @@ type seen struct {
 	probe                string // the answer to a producer that does not wait, meanwhile
 }
 
-// loss is what follows from what was seen.
-type loss struct {
-	lost    []int64 // acknowledged and not stored, ascending
-	doubled int64   // stored more than once
-	foreign int64   // stored and never sent
-	late    int64   // stored after a later one
-}
-
-func (o *seen) loss() loss {
-	var l loss
-	there := make(map[int64]bool, len(o.stored))
-	newest := int64(-1)
+// loss is what follows from what was seen: what the topic holds, and which acknowledged records it
+// does not, in ascending order.
+func (o *seen) loss() (all kit.Contents, lost []int64) {
+	all = kit.Expect(o.sent)
 	for _, n := range o.stored {
-		switch {
-		case n < 0 || n >= o.sent:
-			l.foreign++
-			continue
-		case there[n]:
-			l.doubled++
-			continue // a copy is always late
-		case n < newest:
-			l.late++
-		}
-		there[n] = true
-		newest = max(newest, n)
+		all.Find(n, "")
 	}
 	for n := range o.acked {
-		if !there[n] {
-			l.lost = append(l.lost, n)
+		if !all.Has(n) {
+			lost = append(lost, n)
 		}
 	}
-	slices.Sort(l.lost)
-	return l
+	slices.Sort(lost)
+	return all, lost
 }
 
 // pause is the longest time between two of the times that ends after the fault.
@@ -98,12 +79,13 @@ func between(of map[int64]float64, from, to float64) (n int) {
 
 // measure adds a case's figures and lines.
 func (s *Settings) measure(r *lab.Report, o *seen) {
-	l, c := o.loss(), kit.Case{Report: r, Name: o.of.title()}
+	c := r.Of(o.of.title())
+	all, lost := o.loss()
 	c.Measure("sent", float64(o.sent), "events")
 	c.Measure("acknowledged", float64(len(o.acked)), "events")
 	c.Measure("stored", float64(len(o.stored)), "events")
-	c.Measure("acknowledged and lost", float64(len(l.lost)), "events")
-	c.Measure("stored twice", float64(l.doubled), "events")
+	c.Measure("acknowledged and lost", float64(len(lost)), "events")
+	c.Measure("stored twice", float64(all.Twice), "events")
 	c.Measure("producer's pause", 1000*pause(times(o.acked), o.killed), "ms")
 	c.Measure("consumer's pause", 1000*pause(times(o.consumed), o.killed), "ms")
 	c.Measure("new leader after", 1000*(o.moved-o.killed), "ms")
@@ -137,35 +119,29 @@ func perSecond(of, panel string, times []float64) record.Line {
 
 // judge adds the checks of a case.
 func (s *Settings) judge(r *lab.Report, o *seen) {
-	c, conditions := kit.Case{Report: r, Name: o.of.title()}, len(r.Checks)
-	if n, least := between(o.acked, 0, o.killed), int(s.Rate*s.Before.Seconds()/10); n < least {
-		c.Unknown("records are written before the fault", fmt.Sprintf("at least %d acknowledged", least), "%d", n)
-	}
-	if !o.dead || o.successor == o.leader {
-		c.Unknown("the leader is killed and another broker leads", fmt.Sprintf("broker %d gone, another leads", o.leader),
-			"gone: %v, broker %d leads", o.dead, o.successor)
-	}
-	if !o.finished {
-		c.Unknown("the cluster recovers", "acknowledged and in sync again", "not in time")
-	}
-	if len(r.Checks) > conditions {
+	c, n, least := r.Of(o.of.title()), between(o.acked, 0, o.killed), int(s.Rate*s.Before.Seconds()/10)
+	written := c.Needs(n >= least, "records are written before the fault", fmt.Sprintf("at least %d acknowledged", least), "%d", n)
+	killed := c.Needs(o.dead && o.successor != o.leader, "the leader is killed and another broker leads",
+		fmt.Sprintf("broker %d gone, another leads", o.leader), "gone: %v, broker %d leads", o.dead, o.successor)
+	recovered := c.Needs(o.finished, "the cluster recovers", "acknowledged and in sync again", "not in time")
+	if !written || !killed || !recovered {
 		return
 	}
-	l := o.loss()
+	all, lost := o.loss()
 	acked, consumed := between(o.acked, o.moved, 1e9), between(o.consumed, o.moved, 1e9)
 	c.Check("producers and consumers go on by themselves", "records after the new leader",
 		fmt.Sprintf("%d acknowledged, %d consumed", acked, consumed), acked > 0 && consumed > 0)
 	switch {
 	case o.of == AcksAll || o.of == AcksEvery:
-		c.Check("no acknowledged record is lost", fmt.Sprintf("all %d stored", len(o.acked)), fmt.Sprintf("%d lost", len(l.lost)), len(l.lost) == 0)
-		c.Same("no record is duplicated, foreign or out of order", "0, 0, 0", "%d, %d, %d", l.doubled, l.foreign, l.late)
-	case o.real && !o.judgeWeak(c, l):
+		c.Check("no acknowledged record is lost", fmt.Sprintf("all %d stored", len(o.acked)), fmt.Sprintf("%d lost", len(lost)), len(lost) == 0)
+		c.Same("no record is duplicated, foreign or out of order", "0, 0, 0", "%d, %d, %d", all.Twice, all.Foreign, all.Late)
+	case o.real && !o.judgeWeak(c, lost):
 		return
 	default:
 		if o.of == AcksLeader && !o.real { // one copy, which survives
-			c.Same("with one copy that survives its broker no acknowledged record is lost", "0 lost", "%d lost", len(l.lost))
+			c.Same("with one copy that survives its broker no acknowledged record is lost", "0 lost", "%d lost", len(lost))
 		}
-		c.Same("no record is foreign", "0", "%d", l.foreign)
+		c.Same("no record is foreign", "0", "%d", all.Foreign)
 	}
 	if o.of == AcksEvery && o.real { // the embedded engine has no replicas to miss
 		o.judgeEvery(c)
@@ -174,14 +150,14 @@ func (s *Settings) judge(r *lab.Report, o *seen) {
 
 // judgeWeak adds what holds where only the leader, or no broker, acknowledges; false where
 // nothing can be said.
-func (o *seen) judgeWeak(c kit.Case, l loss) bool {
-	if between(o.acked, o.held+holdBlur.Seconds(), o.killed) == 0 {
-		c.Unknown("the leader acknowledges while its followers do not fetch", "at least once", "never")
+func (o *seen) judgeWeak(c lab.Case, lost []int64) bool {
+	alone := between(o.acked, o.held+holdBlur.Seconds(), o.killed)
+	if !c.Needs(alone > 0, "the leader acknowledges while its followers do not fetch", "at least once", "never") {
 		return false
 	}
-	c.Check("records that only the killed leader had are lost, although it acknowledged them", "at least 1", fmt.Sprint(len(l.lost)), len(l.lost) > 0)
+	c.Check("records that only the killed leader had are lost, although it acknowledged them", "at least 1", fmt.Sprint(len(lost)), len(lost) > 0)
 	read := 0
-	for _, n := range l.lost {
+	for _, n := range lost {
 		if at, ok := o.consumed[n]; ok && at < o.killed {
 			read++
 		}
@@ -195,9 +171,8 @@ func (o *seen) judgeWeak(c kit.Case, l loss) bool {
 const holdBlur = 500 * time.Millisecond
 
 // judgeEvery adds what requiring every replica costs.
-func (o *seen) judgeEvery(c kit.Case) {
-	if o.degraded == 0 {
-		c.Unknown("the killed replica leaves the in-sync replicas", "fewer than 3 in sync", "still 3")
+func (o *seen) judgeEvery(c lab.Case) {
+	if !c.Needs(o.degraded > 0, "the killed replica leaves the in-sync replicas", "fewer than 3 in sync", "still 3") {
 		return
 	}
 	n := between(o.acked, o.degraded, o.restarting)

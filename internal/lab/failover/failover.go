@@ -6,7 +6,6 @@ package failover
 import (
 	"context"
 	_ "embed"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -93,13 +92,12 @@ const embeddedClaim = "When the broker that leads a partition is killed, another
 	"or that min.insync.replicas=3 stops writing: weir lab failover --engine apache shows both."
 
 // Run implements lab.Settings.
-func (s *Settings) Run(ctx context.Context, b *lab.Bench, r *lab.Report) (err error) {
+func (s *Settings) Run(ctx context.Context, b *lab.Bench, r *lab.Report) error {
 	b.Progress("starting three brokers")
 	e, err := kit.OpenEngine(ctx, b, nil)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, e.Close()) }()
 	simulated := ""
 	if r.Notes = notes(e.Real()); !e.Real() {
 		r.Claim = embeddedClaim

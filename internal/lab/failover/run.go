@@ -13,7 +13,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/weir-project/weir/internal/kafka"
 	"github.com/weir-project/weir/internal/lab"
 	"github.com/weir-project/weir/internal/lab/kit"
 	"github.com/weir-project/weir/internal/lab/record"
@@ -35,9 +34,6 @@ type run struct {
 	e     *kit.Engine
 	b     *lab.Bench
 	topic string
-	kafka kafka.Config
-	cl    *kgo.Client
-	admin *kadm.Client
 	begin time.Time
 	show  func(string)
 	down  bool // the leader is killed and not yet started again
@@ -46,14 +42,9 @@ type run struct {
 }
 
 // observe runs one case.
-func (s *Settings) observe(ctx context.Context, b *lab.Bench, e *kit.Engine, c Case, index int, show func(string)) (_ *seen, err error) {
-	f := &run{s: s, e: e, b: b, topic: fmt.Sprintf("lab-failover-%d", index), begin: time.Now(), show: show, kafka: kit.Kafka(b, e),
+func (s *Settings) observe(ctx context.Context, b *lab.Bench, e *kit.Engine, c Case, index int, show func(string)) (*seen, error) {
+	f := &run{s: s, e: e, b: b, topic: fmt.Sprintf("lab-failover-%d", index), begin: time.Now(), show: show,
 		seen: &seen{of: c, real: e.Real(), acked: make(map[int64]float64), consumed: make(map[int64]float64)}}
-	if f.cl, err = f.kafka.NewClient(kgo.MetadataMinAge(50 * time.Millisecond)); err != nil {
-		return nil, err
-	}
-	defer f.cl.Close()
-	f.admin = kadm.NewClient(f.cl)
 	b.Begin(c.title(), f.begin)
 	for _, step := range []func(context.Context) error{f.open, f.load, f.sabotage, f.readBack} {
 		if err := step(ctx); err != nil {
@@ -74,7 +65,7 @@ func (f *run) mark(format string, args ...any) {
 func (f *run) open(ctx context.Context) error {
 	f.show("creating a topic")
 	least := details[f.of].least
-	if _, err := f.admin.CreateTopic(ctx, 1, 3, map[string]*string{"min.insync.replicas": &least}, f.topic); err != nil {
+	if _, err := f.e.Admin.CreateTopic(ctx, 1, 3, map[string]*string{"min.insync.replicas": &least}, f.topic); err != nil {
 		return fmt.Errorf("create topic: %w", err)
 	}
 	ok, err := f.inSync(ctx)
@@ -99,7 +90,7 @@ func (f *run) poll(ctx context.Context, ok func(leader int32, isr int) bool) (bo
 }
 
 func (f *run) partition(ctx context.Context) (kadm.PartitionDetail, error) {
-	topics, err := f.admin.ListTopics(ctx, f.topic)
+	topics, err := f.e.Admin.ListTopics(ctx, f.topic)
 	if err != nil {
 		return kadm.PartitionDetail{}, err
 	}
@@ -110,22 +101,14 @@ func (f *run) partition(ctx context.Context) (kadm.PartitionDetail, error) {
 	return p, p.Err
 }
 
-// clients opens the producer and the consumer of the case.
-func (f *run) clients() (producer, consumer *kgo.Client, err error) {
+// producer opens the producer of the case.
+func (f *run) producer() (*kgo.Client, error) {
 	opts := []kgo.Opt{kgo.DefaultProduceTopic(f.topic), kgo.ProducerLinger(0), kgo.MaxBufferedRecords(1 << 20),
 		kgo.MetadataMinAge(100 * time.Millisecond), kgo.ProduceRequestTimeout(5 * time.Second), kgo.RequiredAcks(details[f.of].acks)}
 	if f.of == AcksNone || f.of == AcksLeader {
 		opts = append(opts, kgo.DisableIdempotentWrite())
 	}
-	if producer, err = f.kafka.NewClient(opts...); err != nil {
-		return nil, nil, err
-	}
-	consumer, err = f.kafka.NewClient(kgo.MetadataMinAge(100*time.Millisecond), kgo.FetchMaxWait(100*time.Millisecond),
-		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{f.topic: {0: kgo.NewOffset().AtStart()}}))
-	if err != nil {
-		producer.Close()
-	}
-	return producer, consumer, err
+	return f.e.Kafka.NewClient(opts...)
 }
 
 // load writes at the case's rate and reads, and meanwhile kills the leader and waits for
@@ -133,7 +116,14 @@ func (f *run) clients() (producer, consumer *kgo.Client, err error) {
 // then every in-sync replica has it.
 func (f *run) load(ctx context.Context) (err error) {
 	f.show("writing and reading")
-	producer, consumer, err := f.clients()
+	consumer := f.e.Kafka
+	consumer.Opts = []kgo.Opt{kgo.MetadataMinAge(100 * time.Millisecond), kgo.FetchMaxWait(100 * time.Millisecond)}
+	stopConsumer, err := kit.Tail(ctx, consumer, f.received, f.topic)
+	if err != nil {
+		return err
+	}
+	defer stopConsumer()
+	producer, err := f.producer()
 	if err != nil {
 		return err
 	}
@@ -149,7 +139,6 @@ func (f *run) load(ctx context.Context) (err error) {
 			Record: func(n int64) *kgo.Record { return &kgo.Record{Value: strconv.AppendInt(nil, n, 10)} }}
 		_ = load.Run(going) // what is not acknowledged by then never is
 	})
-	wg.Go(func() { f.consume(going, consumer) })
 	wg.Go(func() { f.report(going) })
 	if _, err := f.until(ctx, func() bool { return len(f.consumed) >= int(f.s.Rate*f.s.Before.Seconds()) }); err != nil {
 		return err
@@ -175,20 +164,13 @@ func (f *run) settled(n int64, _ *kgo.Record, err error) {
 	}
 }
 
-// consume notes when each record was first received.
-func (f *run) consume(ctx context.Context, cl *kgo.Client) {
-	defer cl.Close()
-	for ctx.Err() == nil {
-		fetches := cl.PollFetches(ctx)
-		at := f.now()
-		f.mu.Lock()
-		fetches.EachRecord(func(r *kgo.Record) {
-			n := number(r.Value)
-			if _, again := f.consumed[n]; n >= 0 && !again {
-				f.consumed[n] = at
-			}
-		})
-		f.mu.Unlock()
+// received notes when each record was first received.
+func (f *run) received(now time.Time, r *kgo.Record) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n := number(r.Value)
+	if _, again := f.consumed[n]; n >= 0 && !again {
+		f.consumed[n] = now.Sub(f.begin).Seconds()
 	}
 }
 
@@ -342,7 +324,7 @@ func (f *run) degradedTime(ctx context.Context) error {
 
 // ask writes one record without trying again, and returns the answer's name.
 func (f *run) ask(ctx context.Context) string {
-	cl, err := f.kafka.NewClient(kgo.DisableIdempotentWrite(), kgo.RecordRetries(0), kgo.ProducerLinger(0))
+	cl, err := f.e.Kafka.NewClient(kgo.DisableIdempotentWrite(), kgo.RecordRetries(0), kgo.ProducerLinger(0))
 	if err != nil {
 		return err.Error()
 	}
@@ -361,10 +343,10 @@ func (f *run) sabotage(ctx context.Context) (err error) {
 	case breakTrim:
 		offsets := kadm.Offsets{}
 		offsets.AddOffset(f.topic, 0, 10, -1)
-		_, err = f.admin.DeleteRecords(ctx, offsets)
+		_, err = f.e.Admin.DeleteRecords(ctx, offsets)
 	case breakTwice:
 		for n := range int64(3) {
-			err = errors.Join(err, f.cl.ProduceSync(ctx, &kgo.Record{Topic: f.topic, Value: strconv.AppendInt(nil, n, 10)}).FirstErr())
+			err = errors.Join(err, f.e.Client.ProduceSync(ctx, &kgo.Record{Topic: f.topic, Value: strconv.AppendInt(nil, n, 10)}).FirstErr())
 		}
 	}
 	if err != nil {
@@ -376,7 +358,7 @@ func (f *run) sabotage(ctx context.Context) (err error) {
 // readBack reads the whole topic.
 func (f *run) readBack(ctx context.Context) error {
 	f.show("reading the topic back")
-	return kit.ReadBack(ctx, f.kafka, f.cl, func(r *kgo.Record) {
+	return kit.ReadBack(ctx, f.e.Kafka, f.e.Client, func(r *kgo.Record) {
 		if string(r.Value) != probeValue {
 			f.stored = append(f.stored, number(r.Value))
 		}

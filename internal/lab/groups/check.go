@@ -1,6 +1,7 @@
 package groups
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -87,37 +88,26 @@ type deathSeen struct {
 	parts  map[int32]part // those of its partitions that it had read
 }
 
-// tallyOf is how often each record was read.
-type tallyOf struct {
-	lost, late, foreign int64
-	doubled             map[[2]int64]bool // partition and offset
-}
-
-// count compares what was read with what there is.
-func (p *protocolSeen) count(ends map[int32]int64) tallyOf {
-	t := tallyOf{doubled: map[[2]int64]bool{}}
-	times, newest := map[int32][]int{}, map[int32]int64{}
+// count compares what was read with what there is: the contents of all partitions together, and
+// which records, by partition and offset, were read twice.
+func (p *protocolSeen) count(ends map[int32]int64) (all kit.Contents, twice map[[2]int64]bool) {
+	parts := map[int32]*kit.Contents{}
 	for id, end := range ends {
-		times[id] = make([]int, end)
-		t.lost += end
+		x := kit.Expect(end)
+		parts[id] = &x
 	}
+	twice = map[[2]int64]bool{}
 	for _, r := range p.reads {
-		seen := times[r.partition]
-		if r.offset >= int64(len(seen)) {
-			t.foreign++
-			continue
+		x := cmp.Or(parts[r.partition], &all) // which nothing is expected in
+		before := x.Twice
+		if x.Find(r.offset, ""); x.Twice > before {
+			twice[[2]int64{int64(r.partition), r.offset}] = true
 		}
-		if seen[r.offset]++; seen[r.offset] > 1 {
-			t.doubled[[2]int64{int64(r.partition), r.offset}] = true
-			continue
-		}
-		t.lost--
-		if r.offset+1 < newest[r.partition] {
-			t.late++
-		}
-		newest[r.partition] = max(newest[r.partition], r.offset+1)
 	}
-	return t
+	for _, x := range parts {
+		all.Lost, all.Foreign, all.Late = all.Lost+x.Lost, all.Foreign+x.Foreign, all.Late+x.Late
+	}
+	return all, twice
 }
 
 // redone is how many records at least and at most killed members had read and not committed:
@@ -184,18 +174,20 @@ func (o *seen) step(p Protocol, kind string) *stepSeen {
 
 // measure adds figures.
 func (o *seen) measure(r *lab.Report) {
-	r.Measure(steadyGroup, "counted", float64(kit.Sum(o.steady)), "events")
-	r.Measure(slowGroup, "counted", float64(kit.Sum(o.slow)), "events")
-	r.Measure(steadyGroup, "largest lag in the pause", float64(o.steadyPeak), "events")
-	r.Measure(slowGroup, "largest lag in the pause", float64(o.slowPeak), "events")
+	steady, slow := r.Of(steadyGroup), r.Of(slowGroup)
+	steady.Measure("counted", float64(kit.Sum(o.steady)), "events")
+	slow.Measure("counted", float64(kit.Sum(o.slow)), "events")
+	steady.Measure("largest lag in the pause", float64(o.steadyPeak), "events")
+	slow.Measure("largest lag in the pause", float64(o.slowPeak), "events")
 	if o.drainedAt > o.resumedAt {
-		r.Measure(slowGroup, "paused for", o.resumedAt-o.pausedAt, "s")
-		r.Measure(slowGroup, "caught up in", o.drainedAt-o.resumedAt, "s")
+		slow.Measure("paused for", o.resumedAt-o.pausedAt, "s")
+		slow.Measure("caught up in", o.drainedAt-o.resumedAt, "s")
 	}
 	for _, p := range o.protocols {
-		c := kit.Case{Report: r, Name: string(p.protocol)}
+		c := r.Of(string(p.protocol))
+		_, twice := p.count(o.ends)
 		c.Measure("read", float64(len(p.reads)), "events")
-		c.Measure("read twice", float64(len(p.count(o.ends).doubled)), "events")
+		c.Measure("read twice", float64(len(twice)), "events")
 		for _, kind := range []string{stepJoin, stepLeave, stepDie} {
 			st := o.step(p.protocol, kind)
 			if st == nil {
@@ -216,28 +208,24 @@ func (o *seen) measure(r *lab.Report) {
 
 // judge adds the checks.
 func (o *seen) judge(r *lab.Report) {
-	if o.stuck != "" {
-		r.Unknown(slowGroup, "everything happens in time: "+o.stuck, "within a minute or so", "not yet")
+	if !r.Of(slowGroup).Needs(o.stuck == "", "everything happens in time: "+o.stuck, "within a minute or so", "not yet") {
 		return
 	}
-	o.judgeIndependence(kit.Case{Report: r, Name: steadyGroup}, kit.Case{Report: r, Name: slowGroup})
+	o.judgeIndependence(r.Of(steadyGroup), r.Of(slowGroup))
 	for i := range o.protocols {
 		p := &o.protocols[i]
-		c := kit.Case{Report: r, Name: string(p.protocol)}
-		if p.void != "" {
-			c.Unknown("no member is disturbed", "only the lab's own changes", "%s", p.void)
-			continue
+		c := r.Of(string(p.protocol))
+		if c.Needs(p.void == "", "no member is disturbed", "only the lab's own changes", "%s", p.void) {
+			o.judgeReads(c, p)
+			o.judgeMoves(c, p)
+			o.judgeDeath(c, p)
 		}
-		o.judgeReads(c, p)
-		o.judgeMoves(c, p)
-		o.judgeDeath(c, p)
 	}
 }
 
 // judgeIndependence adds what is claimed of the two groups that count.
-func (o *seen) judgeIndependence(steady, slow kit.Case) {
-	if least := int64(o.rate * o.hold); o.slowPeak < least {
-		slow.Unknown("it falls behind", fmt.Sprintf("a lag of %d", least), "%d", o.slowPeak)
+func (o *seen) judgeIndependence(steady, slow lab.Case) {
+	if least := int64(o.rate * o.hold); !slow.Needs(o.slowPeak >= least, "it falls behind", fmt.Sprintf("a lag of %d", least), "%d", o.slowPeak) {
 		return
 	}
 	from, to := o.atPause, o.atResume
@@ -246,9 +234,8 @@ func (o *seen) judgeIndependence(steady, slow kit.Case) {
 	bound := int64(o.rate * o.hold / 2)
 	steady.Check("the other group does not fall behind meanwhile",
 		fmt.Sprintf("at most %d", bound), fmt.Sprint(o.steadyPeak), o.steadyPeak <= bound)
-	if !o.counterDied || o.counterLeaves > 0 {
-		steady.Unknown("one of its members is killed", "cut off, without a request to leave", "%v, %d requests to leave", o.counterDied, o.counterLeaves)
-	}
+	steady.Needs(o.counterDied && o.counterLeaves == 0, "one of its members is killed", "cut off, without a request to leave",
+		"%v, %d requests to leave", o.counterDied, o.counterLeaves)
 	const claim = "it has counted every event exactly once, by event type"
 	truth := fmt.Sprint(kit.Sorted(o.truth))
 	steady.Same(claim+", although one of its members was killed", truth, "%v", kit.Sorted(o.steady))
@@ -256,27 +243,25 @@ func (o *seen) judgeIndependence(steady, slow kit.Case) {
 }
 
 // judgeReads adds what is claimed of the records that a group has read.
-func (o *seen) judgeReads(c kit.Case, p *protocolSeen) {
-	t := p.count(o.ends)
-	c.Same("every record is read, and in its partition's order when it is read first", "0 lost, 0 late", "%d lost, %d late", t.lost, t.late)
-	c.Same("no record is foreign", "0", "%d", t.foreign)
+func (o *seen) judgeReads(c lab.Case, p *protocolSeen) {
+	t, twice := p.count(o.ends)
+	c.Same("every record is read, and in its partition's order when it is read first", "0 lost, 0 late", "%d lost, %d late", t.Lost, t.Late)
+	c.Same("no record is foreign", "0", "%d", t.Foreign)
 	c.Check("at the end everything is committed", ordered(o.ends), ordered(p.committed), maps.Equal(o.ends, p.committed))
-	least, most, outside := p.redone(t.doubled)
+	least, most, outside := p.redone(twice)
 	c.Check("only records that a killed member had not committed are read twice", fmt.Sprintf("%d to %d, 0 others", least, most),
-		fmt.Sprintf("%d, %d others", len(t.doubled), outside), outside == 0 && int64(len(t.doubled)) >= least && int64(len(t.doubled)) <= most)
+		fmt.Sprintf("%d, %d others", len(twice), outside), outside == 0 && int64(len(twice)) >= least && int64(len(twice)) <= most)
 }
 
 // judgeMoves adds what is claimed of the partitions when members join and leave.
-func (o *seen) judgeMoves(c kit.Case, p *protocolSeen) {
+func (o *seen) judgeMoves(c lab.Case, p *protocolSeen) {
 	for _, kind := range []string{stepJoin, stepLeave} {
 		st := o.step(p.protocol, kind)
-		if st == nil || len(st.before) < partitions {
-			c.Unknown("a member joins and one leaves", "all six partitions owned before", "%v", st)
+		if !c.Needs(st != nil && len(st.before) == partitions, "a member joins and one leaves", "all six partitions owned before", "%v", st) {
 			continue
 		}
 		switch e := p.effect(st); {
-		case len(e.moved) == 0:
-			c.Unknown(kind+": partitions move", "at least 1", "0")
+		case !c.Needs(len(e.moved) > 0, kind+": partitions move", "at least 1", "0"):
 		case p.protocol == Eager:
 			c.Check(kind+": every partition is revoked, whether it moves or not", "6 of 6",
 				fmt.Sprintf("%d of 6, %d moved", len(e.revoked), len(e.moved)), len(e.revoked) == partitions)
@@ -295,20 +280,16 @@ func (o *seen) judgeMoves(c kit.Case, p *protocolSeen) {
 }
 
 // judgeDeath adds what is claimed of the member that is killed, beside the one that leaves.
-func (o *seen) judgeDeath(c kit.Case, p *protocolSeen) {
+func (o *seen) judgeDeath(c lab.Case, p *protocolSeen) {
 	leave := o.step(p.protocol, stepLeave)
-	switch {
-	case o.step(p.protocol, stepDie) == nil || leave == nil || len(p.deaths) == 0:
-		c.Unknown("a member is killed", "1", "0")
-		return
-	case p.deaths[0].leaves > 0:
-		c.Unknown("a member is killed without a request to leave", "0 requests to leave", "%d", p.deaths[0].leaves)
-		return
-	case p.left == 0:
-		c.Unknown("a member that leaves sends a request to leave", "a request to leave", "none")
+	if !c.Needs(o.step(p.protocol, stepDie) != nil && leave != nil && len(p.deaths) > 0, "a member is killed", "1", "0") {
 		return
 	}
 	d := &p.deaths[0]
+	if !c.Needs(d.leaves == 0, "a member is killed without a request to leave", "0 requests to leave", "%d", d.leaves) ||
+		!c.Needs(p.left > 0, "a member that leaves sends a request to leave", "a request to leave", "none") {
+		return
+	}
 	taken, least := p.taken(d), 0.9*session.Seconds()
 	c.Check("the group notices a killed member when its session has expired, not before", fmt.Sprintf("after at least %.1f s", least),
 		fmt.Sprintf("after %.1f s", taken-d.beat), taken-d.beat >= least)

@@ -118,13 +118,12 @@ func quicken(ctx context.Context, admin *kadm.Client) error {
 }
 
 // Run implements lab.Settings.
-func (s *Settings) Run(ctx context.Context, b *lab.Bench, r *lab.Report) (err error) {
+func (s *Settings) Run(ctx context.Context, b *lab.Bench, r *lab.Report) error {
 	b.Progress("starting three brokers")
 	e, err := kit.OpenEngine(ctx, b, properties)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, e.Close()) }()
 	o, err := s.observe(ctx, b, e)
 	if err != nil {
 		return err

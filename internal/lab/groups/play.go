@@ -25,9 +25,8 @@ func (g *run) play(ctx context.Context) error {
 		return nil
 	}
 	changes := make(chan func() error, 64)
-	for _, withdraw := range g.offer(ctx, changes) {
-		defer withdraw()
-	}
+	g.offer(ctx, changes)
+	defer g.b.Withdraw()
 	end := g.now() + g.s.Play.Seconds()
 	var failed error
 	err := g.until(ctx, "change the groups by hand", func(int64, int64) bool {
@@ -48,7 +47,7 @@ func (g *run) play(ctx context.Context) error {
 }
 
 // offer offers the controls, which send changes to be made between two looks at the groups.
-func (g *run) offer(ctx context.Context, changes chan<- func() error) (withdraw []func()) {
+func (g *run) offer(ctx context.Context, changes chan<- func() error) {
 	ask := func(change func() error) error {
 		select {
 		case changes <- change:
@@ -58,38 +57,36 @@ func (g *run) offer(ctx context.Context, changes chan<- func() error) (withdraw 
 		}
 	}
 	slow := record.Control{Name: "slow", Label: "the slow group", Values: []string{goesOn, paused}, Value: goesOn}
-	withdraw = append(withdraw, g.b.Offer(slow, func(v string) error { return ask(func() error { return g.pauseSlow(v == paused) }) }))
+	g.b.Offer(slow, func(v string) error { return ask(func() error { return g.pauseSlow(v == paused) }) })
 	for _, x := range g.groups {
 		name := string(x.protocol)
 		members, kill := "members-"+name, "kill-"+name
-		withdraw = append(withdraw,
-			g.b.Offer(record.Control{Name: members, Label: "members of " + name, Min: 1, Max: maxMembers, Unit: "members", Value: strconv.Itoa(len(x.alive()))},
-				func(v string) error {
-					n, err := strconv.Atoi(v)
-					if err != nil {
-						return err
+		g.b.Offer(record.Control{Name: members, Label: "members of " + name, Min: 1, Max: maxMembers, Unit: "members", Value: strconv.Itoa(len(x.alive()))},
+			func(v string) error {
+				n, err := strconv.Atoi(v)
+				if err != nil {
+					return err
+				}
+				return ask(func() error { return x.resize(ctx, n) })
+			})
+		g.b.Offer(record.Control{Name: kill, Label: "killed in " + name, Values: []string{nobody, "a member"}, Value: nobody},
+			func(v string) error {
+				switch {
+				case v == nobody:
+					return nil
+				case len(x.alive()) < 2:
+					return errors.New("the last member stays: no other member could take its partitions over")
+				}
+				return ask(func() (err error) {
+					if len(x.alive()) > 1 { // the last one is not taken
+						err = g.killOne(ctx, x)
 					}
-					return ask(func() error { return x.resize(ctx, n) })
-				}),
-			g.b.Offer(record.Control{Name: kill, Label: "killed in " + name, Values: []string{nobody, "a member"}, Value: nobody},
-				func(v string) error {
-					switch {
-					case v == nobody:
-						return nil
-					case len(x.alive()) < 2:
-						return errors.New("the last member stays: no other member could take its partitions over")
-					}
-					return ask(func() (err error) {
-						if len(x.alive()) > 1 { // the last one is not taken
-							err = g.killOne(ctx, x)
-						}
-						g.b.Became(kill, nobody)
-						g.b.Became(members, strconv.Itoa(len(x.alive())))
-						return err
-					})
-				}))
+					g.b.Became(kill, nobody)
+					g.b.Became(members, strconv.Itoa(len(x.alive())))
+					return err
+				})
+			})
 	}
-	return withdraw
 }
 
 // pauseSlow stops the members of the slow group, or starts one where there is none.

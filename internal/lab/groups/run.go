@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"golang.org/x/sync/errgroup"
 
@@ -34,8 +33,7 @@ type run struct {
 	s     *Settings
 	b     *lab.Bench
 	begin time.Time
-	kafka kafka.Config
-	admin *kadm.Client
+	e     *kit.Engine
 	store *tally.Store
 
 	mu           sync.Mutex // guards what the producer notes: ends, sent and truth of seen, and failed
@@ -43,23 +41,17 @@ type run struct {
 	stopProducer func() error
 	counters     map[string][]counter // by group
 	groups       []*group
-	closers      []func()
 }
 
 func (g *run) now() float64 { return time.Since(g.begin).Seconds() }
 
 // observe carries it out.
-func (s *Settings) observe(ctx context.Context, b *lab.Bench, e *kit.Engine) (_ *seen, err error) {
-	g := &run{s: s, b: b, begin: time.Now(), counters: map[string][]counter{}, kafka: kit.Kafka(b, e),
+func (s *Settings) observe(ctx context.Context, b *lab.Bench, e *kit.Engine) (*seen, error) {
+	g := &run{s: s, b: b, begin: time.Now(), counters: map[string][]counter{}, e: e,
 		seen: &seen{rate: s.Rate, hold: s.Hold.Seconds(), ends: map[int32]int64{}, truth: map[string]int64{}}}
-	defer func() {
-		for _, c := range slices.Backward(g.closers) {
-			c()
-		}
-	}()
 	b.Begin(steadyGroup, g.begin)
 	b.Begin(slowGroup, g.begin)
-	if err := g.open(ctx, e); err != nil {
+	if err := g.open(ctx); err != nil {
 		return nil, err
 	}
 	for _, step := range []func(context.Context) error{g.independence, g.membership, g.play, g.ending} {
@@ -75,27 +67,19 @@ func (s *Settings) observe(ctx context.Context, b *lab.Bench, e *kit.Engine) (_ 
 }
 
 // open makes the topic, Redis and the producer.
-func (g *run) open(ctx context.Context, e *kit.Engine) error {
-	cl, err := g.kafka.NewClient()
-	if err != nil {
-		return err
-	}
-	g.closers = append(g.closers, cl.Close)
-	g.admin = kadm.NewClient(cl)
-	if !e.Real() {
-		if err := quicken(ctx, g.admin); err != nil {
+func (g *run) open(ctx context.Context) error {
+	if !g.e.Real() {
+		if err := quicken(ctx, g.e.Admin); err != nil {
 			return err
 		}
 	}
-	if err := kafka.EnsureTopics(ctx, cl, kafka.TopicSpec{Name: topic, Partitions: partitions}); err != nil {
+	if err := kafka.EnsureTopics(ctx, g.e.Client, kafka.TopicSpec{Name: topic, Partitions: partitions}); err != nil {
 		return err
 	}
-	redis, err := kit.OpenRedis(ctx, g.b.Dir, g.b.Log)
-	if err != nil {
+	var err error
+	if g.store, _, err = kit.OpenRedis(ctx, g.b); err != nil {
 		return err
 	}
-	g.closers = append(g.closers, func() { _ = redis.Close() }) // its data is of no more use
-	g.store = redis.Store
 	return g.produce(ctx)
 }
 
@@ -107,11 +91,11 @@ const (
 
 // produce writes events until stopProducer is called. Acknowledged records are the truth.
 func (g *run) produce(ctx context.Context) error {
-	events, err := g.events(ctx)
+	events, err := g.s.Payloads(ctx, g.b, g.s.Seed, eventsWritten, recordTime)
 	if err != nil {
 		return err
 	}
-	cl, err := g.kafka.NewClient(kgo.DefaultProduceTopic(topic), kgo.ProducerLinger(5*time.Millisecond), kgo.MaxBufferedRecords(1<<20))
+	cl, err := g.e.Kafka.NewClient(kgo.DefaultProduceTopic(topic), kgo.ProducerLinger(5*time.Millisecond), kgo.MaxBufferedRecords(1<<20))
 	if err != nil {
 		return err
 	}
@@ -136,15 +120,8 @@ func (g *run) produce(ctx context.Context) error {
 		}
 		return nil
 	}
-	g.closers = append(g.closers, func() { _ = g.stopProducer() })
+	g.b.Cleanup(func() error { _ = g.stopProducer(); return nil }) // its error is known where it matters
 	return nil
-}
-
-func (g *run) events(ctx context.Context) ([]kit.Payload, error) {
-	if g.s.Live != nil {
-		return g.s.Live.Record(ctx, g.b, eventsWritten, recordTime)
-	}
-	return kit.Payloads(g.s.Seed, eventsWritten)
 }
 
 // counter is one member of a group that counts. It ends with cancel; stop waits for that.
@@ -155,21 +132,16 @@ type counter struct {
 
 // count adds a member to a counting group.
 func (g *run) count(group string) error {
-	cfg, net := g.kafka, kit.NewNetwork()
+	cfg, net := g.e.Kafka, kit.NewNetwork()
 	cfg.Opts = []kgo.Opt{net.Option()}
+	ctx, cancel := context.WithCancel(context.Background())
 	// It has no log: one is cut off on purpose.
-	c, err := count.New(count.Config{Kafka: cfg, Store: g.store, Topic: topic, Group: group, Classify: bluesky.Classify})
+	_, stop, err := kit.StartCounter(ctx, g.b, count.Config{Kafka: cfg, Store: g.store, Topic: topic, Group: group, Classify: bluesky.Classify})
 	if err != nil {
+		cancel()
 		return err
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	stop := kit.Background(ctx, func(ctx context.Context) {
-		if err := c.Run(ctx); err != nil {
-			g.b.Log.Error("counter ended", "group", group, "error", err)
-		}
-	})
 	g.counters[group] = append(g.counters[group], counter{net, cancel, stop})
-	g.closers = append(g.closers, stop)
 	return nil
 }
 
@@ -201,32 +173,26 @@ var errStuck = errors.New("something did not happen in time")
 // until waits until ok returns true, and shows the lags meanwhile. Where that does not happen
 // in time it keeps the reason and returns errStuck.
 func (g *run) until(ctx context.Context, what string, ok func(steady, slow int64) bool) error {
-	end, shown := time.Now().Add(kit.Patience+g.s.Hold+g.s.Play), time.Time{}
-	for {
+	var shown kit.Throttle
+	done, err := kit.Poll(ctx, kit.Patience+g.s.Hold+g.s.Play, kit.SampleEvery, func() (bool, error) {
 		steady, err := g.standing(ctx, steadyGroup)
 		if err != nil {
-			return err
+			return false, err
 		}
 		slow, err := g.standing(ctx, slowGroup)
 		if err != nil {
-			return err
+			return false, err
 		}
 		done := ok(steady.lag, slow.lag)
-		if done || time.Since(shown) >= kit.TellEvery {
-			shown = time.Now()
+		if shown.Due(kit.TellEvery) || done {
 			g.show(what, max(0, steady.lag), max(0, slow.lag)) // below 0 is what was counted before its acknowledgement
 		}
-		switch {
-		case done:
-			return nil
-		case time.Now().After(end):
-			g.stuck = what
-			return errStuck
-		}
-		if err := kit.Wait(ctx, kit.SampleEvery); err != nil {
-			return err
-		}
+		return done, nil
+	})
+	if err == nil && !done {
+		g.stuck, err = what, errStuck
 	}
+	return err
 }
 
 // show shows the lags. Those of the protocols' groups are shown once they were small for the
@@ -297,13 +263,13 @@ func (g *run) independence(ctx context.Context) error {
 // time, and one of the steady group's counters, too.
 func (g *run) membership(ctx context.Context) error {
 	for _, p := range g.s.Protocols {
-		x := &group{used: p, name: "lab-" + string(p), kafka: g.kafka, now: g.now, broken: g.s.Break,
+		x := &group{used: p, name: "lab-" + string(p), kafka: g.e.Kafka, now: g.now, broken: g.s.Break,
 			protocolSeen: protocolSeen{protocol: p}, newest: map[int32]int64{}}
 		if g.s.Break == BreakEager {
 			x.used = Eager
 		}
 		g.groups = append(g.groups, x)
-		g.closers = append(g.closers, x.close)
+		g.b.Cleanup(func() error { x.close(); return nil })
 		g.b.Begin(string(p), g.begin)
 	}
 	size := func(n int) func(*group) error { return func(x *group) error { return x.resize(ctx, n) } }
@@ -364,16 +330,14 @@ func (g *run) step(ctx context.Context, kind, says string, do func(*group) error
 // killOne kills the member of a group that has the most uncommitted records. Where none has
 // any it kills none, which the checks find.
 func (g *run) killOne(ctx context.Context, x *group) error {
-	for end := time.Now().Add(kit.Patience); time.Now().Before(end); {
-		if m := x.uncommitted(); m != nil {
+	_, err := kit.Poll(ctx, kit.Patience, time.Millisecond, func() (bool, error) {
+		m := x.uncommitted()
+		if m != nil {
 			x.kill(m)
-			return nil
 		}
-		if err := kit.Wait(ctx, time.Millisecond); err != nil {
-			return err
-		}
-	}
-	return nil
+		return m != nil, nil
+	})
+	return err
 }
 
 // killCounter cuts off the first counter of the steady group; the second one goes on.
@@ -405,7 +369,7 @@ func (g *run) ending(ctx context.Context) error {
 	g.b.Progress("reading what groups have committed and counted")
 	for _, x := range g.groups {
 		x.close()
-		committed, err := g.admin.FetchOffsets(ctx, x.name)
+		committed, err := g.e.Admin.FetchOffsets(ctx, x.name)
 		if err != nil {
 			return fmt.Errorf("read what %s has committed: %w", x.name, err)
 		}

@@ -2,6 +2,7 @@ package kit
 
 import (
 	"encoding/binary"
+	"errors"
 	"net"
 	"sync"
 	"time"
@@ -10,13 +11,22 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
+// errCut is what a client sees of a connection that was cut.
+var errCut = errors.New("the lab has cut this connection")
+
 // Network is the network of one client, which can be cut for good without warning: to
-// the brokers that is what the death of its process or its machine looks like. It
-// reads the requests that pass, so that a test need not trust the client.
+// the brokers that is what the death of its process or its machine looks like. It can also cut
+// single connections, which the client then opens again. It reads the requests that pass, so that
+// a test need not trust the client.
 type Network struct {
-	mu    sync.Mutex
-	conns map[net.Conn]struct{}
-	now   NetworkState
+	// CutEvery, where it is not 0, cuts a connection at every so many Produce requests: in turns the
+	// network swallows the request, and loses the response.
+	CutEvery int
+
+	mu       sync.Mutex
+	produced int // Produce requests
+	conns    map[net.Conn]struct{}
+	now      NetworkState
 }
 
 // NetworkState is what has become of a network.
@@ -26,14 +36,18 @@ type NetworkState struct {
 	// Leaves how many requests to leave a group.
 	Beat, Commit time.Time
 	Leaves       int
+	// Swallowed are requests that did not arrive, Voided responses that did not come back.
+	Swallowed, Voided int64
 }
 
 // NewNetwork returns a network without connections.
 func NewNetwork() *Network { return &Network{conns: map[net.Conn]struct{}{}} }
 
 // Option makes a client use this network.
-func (m *Network) Option() kgo.Opt {
-	return Dialed(func(c net.Conn) (net.Conn, error) {
+func (m *Network) Option() kgo.Opt { return kgo.Dialer(m.dial()) }
+
+func (m *Network) dial() dialer {
+	return wrapped(func(c net.Conn) (net.Conn, error) {
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		if m.now.Cut {
@@ -65,32 +79,71 @@ func (m *Network) State() NetworkState {
 
 type networkConn struct {
 	net.Conn
-	m *Network
+	m    *Network
+	mute bool // the next response does not arrive; m.mu guards it
 }
 
 // Write implements net.Conn. A client writes each request in one call.
 func (c *networkConn) Write(p []byte) (int, error) {
 	c.m.mu.Lock()
-	if c.m.now.Cut {
-		c.m.mu.Unlock()
+	cut := c.m.now.Cut
+	swallow := !cut && c.sees(p)
+	c.m.mu.Unlock()
+	switch {
+	case cut:
 		return 0, net.ErrClosed
+	case swallow:
+		_ = c.Close() // as if the cable had been pulled: the client believes it was sent
+		return len(p), nil
 	}
-	switch APIKey(p) {
+	return c.Conn.Write(p)
+}
+
+// sees notes a request, under the lock, and reports whether it is to be swallowed.
+func (c *networkConn) sees(p []byte) (swallow bool) {
+	now := &c.m.now
+	switch apiKey(p) {
 	case kmsg.LeaveGroup:
-		c.m.now.Leaves++
+		now.Leaves++
 	case kmsg.OffsetCommit:
-		c.m.now.Commit = time.Now()
+		now.Commit = time.Now()
 	case kmsg.Heartbeat:
-		c.m.now.Beat = time.Now()
+		now.Beat = time.Now()
 	case kmsg.ConsumerGroupHeartbeat:
 		if leavesNextGen(p) {
-			c.m.now.Leaves++
+			now.Leaves++
 		} else {
-			c.m.now.Beat = time.Now()
+			now.Beat = time.Now()
 		}
+	case kmsg.Produce:
+		c.m.produced++
+		if c.m.CutEvery == 0 || c.m.produced%c.m.CutEvery != 0 {
+			return false
+		}
+		if c.m.produced/c.m.CutEvery%2 == 0 {
+			c.mute = true
+			return false
+		}
+		now.Swallowed++
+		return true
+	}
+	return false
+}
+
+// Read implements net.Conn.
+func (c *networkConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	c.m.mu.Lock()
+	void := c.mute && n > 0
+	if void {
+		c.m.now.Voided++
 	}
 	c.m.mu.Unlock()
-	return c.Conn.Write(p)
+	if void {
+		_ = c.Close() // the response is there, and no client may see it
+		return 0, errCut
+	}
+	return n, err
 }
 
 // Close implements net.Conn.
@@ -101,9 +154,9 @@ func (c *networkConn) Close() error {
 	return c.Conn.Close()
 }
 
-// APIKey returns the API key of a request, which follows its length, or -1 when b is not a
+// apiKey returns the API key of a request, which follows its length, or -1 when b is not a
 // request.
-func APIKey(frame []byte) kmsg.Key {
+func apiKey(frame []byte) kmsg.Key {
 	if len(frame) < 8 {
 		return -1
 	}

@@ -3,17 +3,18 @@
 package kit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"iter"
-	"log/slog"
 	"net"
 	"path/filepath"
 	"slices"
 	"sync"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -51,47 +52,61 @@ func Wait(ctx context.Context, d time.Duration) error {
 
 // Until waits until ok returns true; false when Patience is over first.
 func Until(ctx context.Context, ok func() bool) (bool, error) {
-	for end := time.Now().Add(Patience); ; {
-		if ok() {
-			return true, ctx.Err()
+	return Poll(ctx, Patience, SampleEvery, func() (bool, error) { return ok(), nil })
+}
+
+// Poll calls ok now and then every so often, until it returns true or an error; false when a time
+// is over first.
+func Poll(ctx context.Context, within, every time.Duration, ok func() (bool, error)) (bool, error) {
+	for end := time.Now().Add(within); ; {
+		done, err := ok()
+		if done || err != nil || time.Now().After(end) {
+			return done, cmp.Or(err, ctx.Err())
 		}
-		if time.Now().After(end) {
-			return false, ctx.Err()
-		}
-		if err := Wait(ctx, SampleEvery); err != nil {
+		if err := Wait(ctx, every); err != nil {
 			return false, err
 		}
 	}
 }
 
-// happens waits until something is closed; false when Patience is over first.
-func happens(ctx context.Context, closed <-chan struct{}) (bool, error) {
-	select {
-	case <-closed:
-		return true, nil
-	case <-ctx.Done():
-		return false, ctx.Err()
-	case <-time.After(Patience):
-		return false, nil
+// Throttle lets something be shown only so often.
+type Throttle struct{ last time.Time }
+
+// Due reports whether a time has passed since it was last true.
+func (t *Throttle) Due(every time.Duration) bool {
+	if time.Since(t.last) < every {
+		return false
 	}
+	t.last = time.Now()
+	return true
 }
 
 // Engine is three brokers that belong to one experiment, with their background work.
 type Engine struct {
 	cluster.Engine
-	stop func()
+	Kafka  kafka.Config // how clients reach them
+	Client *kgo.Client  // for requests, and for what is not measured
+	Admin  *kadm.Client // the same
+	stop   func()
 }
 
-// OpenEngine starts the brokers that the bench asks for, with their data in the
-// experiment's directory, on free ports. Properties are for Apache Kafka alone.
+// OpenEngine starts the brokers that the bench asks for, with their data in the bench's directory,
+// on free ports. Properties are for Apache Kafka alone.
 func OpenEngine(ctx context.Context, b *lab.Bench, properties map[string]string) (*Engine, error) {
 	c, err := cluster.Open(ctx, b.Engine, cluster.Config{Dir: b.Dir, Log: b.Log, CheckEvery: time.Second,
 		Cache: b.KafkaCache, Home: b.KafkaHome, Bound: true, Properties: properties, Progress: b.Progress})
 	if err != nil {
 		return nil, err
 	}
-	// It logs its errors.
-	return &Engine{c, Background(context.WithoutCancel(ctx), func(ctx context.Context) { _ = c.Run(ctx) })}, nil
+	e := &Engine{Engine: c, Kafka: kafka.Config{Brokers: c.Addrs(), ClientID: "weir-lab", Log: b.Log}}
+	e.stop = Background(context.WithoutCancel(ctx), func(ctx context.Context) { _ = c.Run(ctx) }) // it logs its errors
+	b.Cleanup(e.Close)
+	// Leaders and in-sync replicas are asked for again and again: the answer must not be an old one.
+	if e.Client, err = e.Kafka.NewClient(kgo.MetadataMinAge(50 * time.Millisecond)); err != nil {
+		return nil, err
+	}
+	e.Admin = kadm.NewClient(e.Client)
+	return e, nil
 }
 
 // Alive reports whether a broker runs.
@@ -103,15 +118,13 @@ func (e *Engine) Alive(ctx context.Context, id int32) bool {
 // Real reports whether brokers are processes, each with a disk of its own.
 func (e *Engine) Real() bool { return e.Name() == cluster.Apache }
 
-// Close stops them.
+// Close stops them, which the bench does, too.
 func (e *Engine) Close() error {
+	if e.Client != nil {
+		e.Client.Close()
+	}
 	e.stop()
 	return e.Engine.Close()
-}
-
-// Kafka is how a lab's clients reach its brokers.
-func Kafka(b *lab.Bench, e *Engine) kafka.Config {
-	return kafka.Config{Brokers: e.Addrs(), ClientID: "weir-lab", Log: b.Log}
 }
 
 // ErrorName is the name of a broker's error, such as NOT_ENOUGH_REPLICAS, or an error's text.
@@ -204,15 +217,27 @@ func Tail(ctx context.Context, cfg kafka.Config, fn func(now time.Time, r *kgo.R
 	}), nil
 }
 
-// Dialed makes a client use connections as wrap returns them.
-func Dialed(wrap func(net.Conn) (net.Conn, error)) kgo.Opt {
-	return kgo.Dialer(func(ctx context.Context, network, addr string) (net.Conn, error) {
+// dialer connects.
+type dialer = func(ctx context.Context, network, addr string) (net.Conn, error)
+
+// wrapped connects, and returns connections as wrap returns them.
+func wrapped(wrap func(net.Conn) (net.Conn, error)) dialer {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		c, err := new(net.Dialer).DialContext(ctx, network, addr)
 		if err != nil {
 			return nil, err
 		}
 		return wrap(c)
-	})
+	}
+}
+
+// Header returns the value of a record's header, nil where it has none.
+func Header(r *kgo.Record, key string) []byte {
+	i := slices.IndexFunc(r.Headers, func(h kgo.RecordHeader) bool { return h.Key == key })
+	if i < 0 {
+		return nil
+	}
+	return r.Headers[i].Value
 }
 
 // ReadBack reads all committed records below the high watermark of topics. Transactions
@@ -239,31 +264,16 @@ func ReadBack(ctx context.Context, cfg kafka.Config, cl *kgo.Client, fn func(*kg
 	return nil
 }
 
-// Redis is an embedded Redis and a client of it.
-type Redis struct {
-	Store *tally.Store
-	URL   string
-	// Close ends both.
-	Close func() error
-}
-
-// OpenRedis starts a Redis with its data in a directory.
-func OpenRedis(ctx context.Context, dir string, log *slog.Logger) (*Redis, error) {
-	s, err := redisd.Open(redisd.Config{Addr: "127.0.0.1:0", Dir: filepath.Join(dir, "redis"), Log: log})
+// OpenRedis starts an embedded Redis in the bench's directory, and returns its counts and its URL.
+func OpenRedis(ctx context.Context, b *lab.Bench) (store *tally.Store, url string, err error) {
+	s, err := redisd.Open(redisd.Config{Addr: "127.0.0.1:0", Dir: filepath.Join(b.Dir, "redis"), Log: b.Log})
 	if err != nil {
-		return nil, fmt.Errorf("open Redis: %w", err)
+		return nil, "", fmt.Errorf("open Redis: %w", err)
 	}
 	stop := Background(context.WithoutCancel(ctx), func(ctx context.Context) { _ = s.Run(ctx) }) // it logs its errors
-	r := &Redis{URL: s.URL()}
-	r.Close = func() (err error) {
-		if r.Store != nil {
-			err = r.Store.Close()
-		}
-		stop()
-		return errors.Join(err, s.Close())
+	b.Cleanup(func() error { stop(); return s.Close() })
+	if store, err = tally.Open(ctx, s.URL()); err == nil {
+		b.Cleanup(store.Close)
 	}
-	if r.Store, err = tally.Open(ctx, r.URL); err != nil {
-		return nil, errors.Join(err, r.Close())
-	}
-	return r, nil
+	return store, s.URL(), err
 }

@@ -62,13 +62,6 @@ func (t *timed) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// Times returns how long the server waited in writes, all together and at most.
-func (s *sockets) Times() (blocked, longest time.Duration) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.blocked, s.longest
-}
-
 // Kernel is what waits in the kernel between upstream and the reader.
 type Kernel struct {
 	// Sending and Receiving are the bytes that wait in the buffers of the writing and of
@@ -76,14 +69,15 @@ type Kernel struct {
 	Sending, Receiving int64
 	// Stopped is how long the write in progress has lasted.
 	Stopped time.Duration
+	// Blocked and Longest are how long the server has waited in writes, all together and at most.
+	Blocked, Longest time.Duration
 }
 
 // Kernel returns what waits there now.
 func (s *sockets) Kernel() Kernel {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var k Kernel
-	k.Sending, k.Receiving = unsent(s.server), unread(s.client)
+	k := Kernel{Sending: unsent(s.server), Receiving: unread(s.client), Blocked: s.blocked, Longest: s.longest}
 	if !s.writing.IsZero() {
 		k.Stopped = time.Since(s.writing)
 	}

@@ -1,13 +1,10 @@
 package kit
 
 import (
-	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"net"
-	"os"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -52,11 +49,10 @@ type StackConfig struct {
 	// and brokers, or by Delay for each record that is consumed or each request to Redis.
 	Slow      Stage
 	PerSecond int64
-	Delay     time.Duration
-	// Stall, where it is not nil, is Delay where that changes.
-	Stall func() time.Duration
-	// Wrap, where it is not nil, is put around the source.
-	Wrap func(ingest.Source) ingest.Source
+	Delay     func() time.Duration
+	// Tap, where it is not nil, gets each batch of the source before it waits in any queue, and may
+	// change it.
+	Tap func(context.Context, *event.Batch)
 	// Pace is the ingester's; 0 for the usual one.
 	Pace time.Duration
 	// Producing and Counting are for the Kafka clients of the ingester and of the counters.
@@ -68,11 +64,10 @@ type StackConfig struct {
 // Stack is a whole pipeline in its own directory: a simulated upstream behind a real
 // socket, source, queue, ingester, brokers, counters, Redis.
 type Stack struct {
-	Kafka    kafka.Config
+	*Engine
 	Store    *tally.Store
 	Server   *simulate.BlueskyServer
 	Timeline *simulate.Timeline // of Server
-	Brokers  *Engine
 	Sockets  *sockets
 	Source   *bluesky.Source
 	Noted    *Noted           // with a live upstream, instead of Server
@@ -83,33 +78,28 @@ type Stack struct {
 	Slowed atomic.Int64
 
 	StopIngest func() error // stops it and returns why it ended; may be called twice
-	dir        string
-	redis      string // URL
+	redis      string       // URL
 	consumers  consumers
 	counters   []*count.Counter
-	closers    []func() error
 }
 
-// OpenStack opens and starts everything. Close must be called unless there is an error.
+// OpenStack opens and starts everything. It ends with the bench.
 func OpenStack(ctx context.Context, b *lab.Bench, cfg StackConfig) (_ *Stack, err error) {
-	g := &Stack{Sockets: &sockets{dialled: make(chan struct{})}, StopIngest: func() error { return nil }}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, g.Close())
-		}
-	}()
-	if g.dir, err = os.MkdirTemp(b.Dir, "case-"); err != nil {
-		return nil, fmt.Errorf("make directory: %w", err)
+	g := &Stack{Sockets: &sockets{dialled: make(chan struct{})}}
+	if g.Engine, err = OpenEngine(ctx, b, nil); err != nil {
+		return nil, err
 	}
-	g.closing(func() error { _ = os.RemoveAll(g.dir); return nil }) // the lab's end removes what stays
-	if err := g.engine(ctx, b); err != nil {
+	if g.Store, g.redis, err = OpenRedis(ctx, b); err != nil {
+		return nil, err
+	}
+	if err := kafka.EnsureTopics(ctx, g.Client, kafka.Topics()...); err != nil {
 		return nil, err
 	}
 	if cfg.Live == nil {
 		if g.Sockets.Listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
 			return nil, fmt.Errorf("listen: %w", err)
 		}
-		g.closing(func() error { _ = g.Sockets.Close(); return nil }) // again, where it was served
+		b.Cleanup(func() error { _ = g.Sockets.Close(); return nil }) // again, where it was served
 	}
 	side := context.WithoutCancel(ctx)
 	if err := g.count(side, b, cfg); err != nil {
@@ -121,53 +111,26 @@ func OpenStack(ctx context.Context, b *lab.Bench, cfg StackConfig) (_ *Stack, er
 	if cfg.Live == nil {
 		return g, g.upstream(ctx, b, cfg)
 	}
-	if ok, err := happens(ctx, g.Noted.begun); err != nil {
-		return nil, err
-	} else if !ok {
+	select {
+	case <-g.Noted.begun:
+		g.Start = g.Noted.first
+		return g, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-time.After(Patience):
 		return nil, g.Noted.silent()
 	}
-	g.Start = g.Noted.first
-	return g, nil
-}
-
-// closing adds what Close calls, the last one first.
-func (g *Stack) closing(end func() error) { g.closers = append(g.closers, end) }
-
-// background runs fn until Close.
-func (g *Stack) background(ctx context.Context, fn func(context.Context)) {
-	stop := Background(ctx, fn)
-	g.closing(func() error { stop(); return nil })
-}
-
-// engine opens brokers and Redis.
-func (g *Stack) engine(ctx context.Context, b *lab.Bench) error {
-	own := *b
-	own.Dir = g.dir
-	brokers, err := OpenEngine(ctx, &own, nil)
-	if err != nil {
-		return err
-	}
-	g.Brokers = brokers
-	g.closing(brokers.Close)
-	redis, err := OpenRedis(ctx, g.dir, b.Log)
-	if err != nil {
-		return err
-	}
-	g.closing(redis.Close)
-	g.Store, g.redis, g.Kafka = redis.Store, redis.URL, Kafka(b, brokers)
-	cl, err := g.Kafka.NewClient()
-	if err != nil {
-		return err
-	}
-	defer cl.Close()
-	return kafka.EnsureTopics(ctx, cl, kafka.Topics()...)
 }
 
 // upstream opens the simulated Jetstream once the source has dialled, however long
 // brokers take until then: its time begins shortly after.
 func (g *Stack) upstream(ctx context.Context, b *lab.Bench, cfg StackConfig) error {
-	if ok, err := happens(ctx, g.Sockets.dialled); err != nil || !ok {
-		return fmt.Errorf("wait for the source: %w", cmp.Or(err, context.DeadlineExceeded))
+	waiting, cancel := context.WithTimeout(ctx, Patience)
+	defer cancel()
+	select {
+	case <-g.Sockets.dialled:
+	case <-waiting.Done():
+		return fmt.Errorf("wait for the source: %w", waiting.Err())
 	}
 	timeline, err := simulate.OpenTimeline(simulate.TimelineConfig{World: fmt.Sprintf("bluesky:%d", cfg.Seed), Rate: cfg.Rate,
 		Variant: simulate.MixOf(Collections), History: -lead, Limit: cfg.Events, Log: b.Log})
@@ -175,13 +138,14 @@ func (g *Stack) upstream(ctx context.Context, b *lab.Bench, cfg StackConfig) err
 		return fmt.Errorf("open timeline: %w", err)
 	}
 	g.Timeline = timeline
-	g.closing(timeline.Close)
+	b.Cleanup(timeline.Close)
 	g.Start = time.UnixMicro(timeline.Now().Segments.Time(0))
 	if g.Server, err = simulate.NewBluesky(simulate.ServerConfig{World: simulate.NewWorld(cfg.Seed), Timeline: timeline, Log: b.Log}); err != nil {
 		return fmt.Errorf("open upstream: %w", err)
 	}
-	g.closing(g.Server.Close)
-	g.background(context.WithoutCancel(ctx), func(ctx context.Context) { _ = g.Server.Serve(ctx, g.Sockets) }) // ends with its context
+	b.Cleanup(g.Server.Close)
+	stop := Background(context.WithoutCancel(ctx), func(ctx context.Context) { _ = g.Server.Serve(ctx, g.Sockets) }) // ends with its context
+	b.Cleanup(func() error { stop(); return nil })
 	return nil
 }
 
@@ -196,37 +160,37 @@ func (g *Stack) count(ctx context.Context, b *lab.Bench, cfg StackConfig) (err e
 	case SlowConsumer:
 		g.consumers.work, g.consumers.done = cfg.Delay, &g.Slowed
 	case SlowRedis:
-		delay := cfg.Stall
-		if delay == nil {
-			delay = func() time.Duration { return cfg.Delay }
-		}
-		p, url, err := openProxy(g.redis, delay, &g.Slowed)
-		if err != nil {
+		if store, err = tally.Open(ctx, g.redis, stalled(cfg.Delay, &g.Slowed)); err != nil {
 			return err
 		}
-		g.closing(p.Close)
-		if store, err = tally.Open(ctx, url); err != nil {
-			return err
-		}
-		g.closing(store.Close)
+		b.Cleanup(store.Close)
 	}
 	for topic, group := range counted {
 		own := count.Config{Kafka: counting, Store: store, Topic: topic, Group: group, Classify: bluesky.Classify, Log: b.Log}
 		if topic == kafka.TopicBluesky {
 			own.Counted = cfg.Counted
 		}
-		c, err := count.New(own)
+		c, _, err := StartCounter(ctx, b, own)
 		if err != nil {
 			return err
 		}
 		g.counters = append(g.counters, c)
-		g.background(ctx, func(ctx context.Context) {
-			if err := c.Run(ctx); err != nil {
-				b.Log.Error("counter ended", "topic", topic, "error", err)
-			}
-		})
 	}
 	return nil
+}
+
+// StartCounter counts until stop is called, or ctx or the bench ends.
+func StartCounter(ctx context.Context, b *lab.Bench, cfg count.Config) (c *count.Counter, stop func(), err error) {
+	if c, err = count.New(cfg); err != nil {
+		return nil, nil, err
+	}
+	stop = Background(ctx, func(ctx context.Context) {
+		if err := c.Run(ctx); err != nil {
+			b.Log.Error("counter ended", "topic", cfg.Topic, "group", cfg.Group, "error", err)
+		}
+	})
+	b.Cleanup(func() error { stop(); return nil })
+	return c, stop, nil
 }
 
 const (
@@ -248,24 +212,24 @@ func (g *Stack) ingest(ctx context.Context, b *lab.Bench, cfg StackConfig) (err 
 	if g.Source, err = from.Source(bluesky.Config{Dial: g.Sockets.dial, Log: b.Log}); err != nil {
 		return err
 	}
-	var src ingest.Source = g.Source
+	var src overflow.Upstream = g.Source // as which it knows how many events it can deliver again
 	if cfg.Live != nil {
 		g.Noted = newNoted(src, cfg.Offer)
 		src = g.Noted
 	}
-	if cfg.Wrap != nil {
-		src = cfg.Wrap(src)
+	if cfg.Tap != nil {
+		src = &tapped{src, cfg.Tap}
 	}
 	if cfg.Overflow != nil {
 		over := *cfg.Overflow
-		over.Dir = g.dir
+		over.Dir = b.Dir
 		g.Overflow = overflow.NewSource(src, over)
 		src, cfg.Queue = g.Overflow, workedEvents
 	}
 	producing, small := g.Kafka, 0
 	producing.Opts = slices.Concat(producing.Opts, cfg.Producing)
 	if cfg.Slow == SlowBroker {
-		producing.Opts = append(slices.Clone(producing.Opts), throttled(cfg.PerSecond, &g.Slowed))
+		producing.Opts = append(producing.Opts, throttled(cfg.PerSecond, &g.Slowed))
 		small = throttledEvents
 	}
 	g.Ingest, err = ingest.New(ingest.Config{Kafka: producing, Source: src, MaxEvents: small, Origin: origin,
@@ -280,16 +244,22 @@ func (g *Stack) ingest(ctx context.Context, b *lab.Bench, cfg StackConfig) (err 
 		stop()
 		return ended
 	}
+	b.Cleanup(g.StopIngest)
 	return nil
 }
 
-// Close stops and removes everything, the ingester first.
-func (g *Stack) Close() error {
-	errs := []error{g.StopIngest()}
-	for _, end := range slices.Backward(g.closers) {
-		errs = append(errs, end())
-	}
-	return errors.Join(errs...)
+// tapped is a source whose batches are looked at on their way.
+type tapped struct {
+	overflow.Upstream
+	tap func(context.Context, *event.Batch)
+}
+
+// Stream implements ingest.Source.
+func (t *tapped) Stream(ctx context.Context, from event.Cursor, emit func(*event.Batch) error) error {
+	return t.Upstream.Stream(ctx, from, func(b *event.Batch) error {
+		t.tap(ctx, b)
+		return emit(b)
+	})
 }
 
 // Tip is how many events upstream has offered, and whether that was all.
@@ -303,16 +273,16 @@ func (g *Stack) Tip(of int64) (events int64, over bool) {
 
 // ReadBack reads every event that is in the topics, and the counts that Redis has.
 func (g *Stack) ReadBack(ctx context.Context, fn func(topic string, value []byte)) (n int64, err error) {
-	cl, err := g.Kafka.NewClient()
-	if err != nil {
+	if err := ReadBack(ctx, g.Kafka, g.Client, func(r *kgo.Record) { fn(r.Topic, r.Value) }, slices.Collect(maps.Keys(counted))...); err != nil {
 		return 0, err
 	}
-	defer cl.Close()
-	if err := ReadBack(ctx, g.Kafka, cl, func(r *kgo.Record) { fn(r.Topic, r.Value) }, slices.Collect(maps.Keys(counted))...); err != nil {
-		return 0, err
-	}
-	for topic, group := range counted {
-		kinds, err := g.Store.Totals(ctx, group, topic)
+	return Total(ctx, g.Store, counted)
+}
+
+// Total is the number of events that are counted in topics, by the group that counts each.
+func Total(ctx context.Context, store *tally.Store, groups map[string]string) (n int64, err error) {
+	for topic, group := range groups {
+		kinds, err := store.Totals(ctx, group, topic)
 		if err != nil {
 			return 0, err
 		}

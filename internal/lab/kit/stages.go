@@ -2,10 +2,7 @@ package kit
 
 import (
 	"context"
-	"fmt"
-	"io"
 	"net"
-	"net/url"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -54,7 +51,7 @@ func (c *slowConn) Write(p []byte) (done int, err error) {
 func throttled(perSecond int64, passed *atomic.Int64) kgo.Opt {
 	var mu sync.Mutex
 	var free time.Time // when all that was let pass has passed
-	return Dialed(func(c net.Conn) (net.Conn, error) {
+	return kgo.Dialer(wrapped(func(c net.Conn) (net.Conn, error) {
 		return &slowConn{c, 4 << 10, func(n int) {
 			mu.Lock()
 			if now := time.Now(); free.Before(now) {
@@ -66,13 +63,24 @@ func throttled(perSecond int64, passed *atomic.Int64) kgo.Opt {
 			_ = Wait(context.Background(), time.Until(until)) // a connection that was closed meanwhile refuses the write
 			passed.Add(int64(n))
 		}}, nil
-	})
+	}))
 }
 
 // Stalled connects a client of Kafka so that each piece of a request waits for a time.
 func Stalled(delay func() time.Duration) kgo.Opt {
-	return Dialed(func(c net.Conn) (net.Conn, error) {
-		return &slowConn{c, 1 << 20, func(int) { _ = Wait(context.Background(), delay()) }}, nil // as with throttled
+	return kgo.Dialer(stalled(delay, new(atomic.Int64)))
+}
+
+// stalled connects so that each piece of a request waits for a time. passed counts those that had
+// to wait.
+func stalled(delay func() time.Duration, passed *atomic.Int64) dialer {
+	return wrapped(func(c net.Conn) (net.Conn, error) {
+		return &slowConn{c, 1 << 20, func(int) {
+			if d := delay(); d > 0 {
+				_ = Wait(context.Background(), d) // at most a second
+				passed.Add(1)
+			}
+		}}, nil
 	})
 }
 
@@ -80,7 +88,7 @@ func Stalled(delay func() time.Duration) kgo.Opt {
 // and is busy with each record that they poll.
 type consumers struct {
 	fetched atomic.Int64
-	work    time.Duration // 0 where the consumer is not slow
+	work    func() time.Duration // for each record, where done is not nil
 	done    *atomic.Int64
 	mu      sync.Mutex    // both topics have one consumer, in the end
 	debt    time.Duration // what is to be slept
@@ -98,85 +106,10 @@ func (c *consumers) OnFetchRecordUnbuffered(_ *kgo.Record, polled bool) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.done.Add(1)
-		if c.debt += c.work; c.debt > 2*time.Millisecond { // a shorter sleep takes longer than asked
+		if c.debt += c.work(); c.debt > 2*time.Millisecond { // a shorter sleep takes longer than asked
 			start := time.Now()
 			_ = Wait(context.Background(), c.debt) // milliseconds
 			c.debt -= time.Since(start)
 		}
 	}
-}
-
-// proxy stands before a server and lets every request wait.
-type proxy struct {
-	net.Listener
-	open atomic.Int64 // connections of clients
-	wg   sync.WaitGroup
-	stop context.CancelFunc
-}
-
-// openProxy returns a proxy of the server of a URL, and its own URL. passed counts pieces of
-// requests.
-func openProxy(server string, delay func() time.Duration, passed *atomic.Int64) (*proxy, string, error) {
-	u, err := url.Parse(server)
-	if err != nil {
-		return nil, "", fmt.Errorf("open proxy: %w", err)
-	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, "", fmt.Errorf("open proxy: %w", err)
-	}
-	p, to := &proxy{Listener: ln}, u.Host
-	u.Host = ln.Addr().String()
-	var ctx context.Context
-	ctx, p.stop = context.WithCancel(context.Background())
-	wait := func(int) {
-		if d := delay(); d > 0 {
-			_ = Wait(context.Background(), d) // at most a second
-			passed.Add(1)
-		}
-	}
-	p.wg.Go(func() {
-		for {
-			c, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			p.open.Add(1)
-			p.wg.Go(func() {
-				defer p.open.Add(-1)
-				p.serve(ctx, c, to, wait)
-			})
-		}
-	})
-	return p, u.String(), nil
-}
-
-// serve passes on what client and server send until either of them ends.
-func (p *proxy) serve(ctx context.Context, c net.Conn, to string, wait func(int)) {
-	defer c.Close()
-	s, err := new(net.Dialer).DialContext(ctx, "tcp", to)
-	if err != nil {
-		return // the client sees it
-	}
-	both := func() {
-		_ = c.Close() // ends the copies
-		_ = s.Close()
-	}
-	defer context.AfterFunc(ctx, both)()
-	var responses sync.WaitGroup
-	responses.Go(func() {
-		defer both()
-		_, _ = io.Copy(c, s)
-	})
-	_, _ = io.Copy(&slowConn{s, 64 << 10, wait}, c)
-	both()
-	responses.Wait()
-}
-
-// Close ends it with all its connections.
-func (p *proxy) Close() error {
-	err := p.Listener.Close()
-	p.stop()
-	p.wg.Wait()
-	return err
 }

@@ -13,8 +13,8 @@ import (
 
 	"github.com/weir-project/weir/internal/bluesky"
 	"github.com/weir-project/weir/internal/event"
-	"github.com/weir-project/weir/internal/ingest"
 	"github.com/weir-project/weir/internal/lab"
+	"github.com/weir-project/weir/internal/lab/overflow"
 	"github.com/weir-project/weir/internal/simulate"
 )
 
@@ -50,6 +50,14 @@ func (f *FromLive) Source() string {
 		return lab.SourceSimulated
 	}
 	return lab.SourceLive
+}
+
+// Payloads are n events to write: of the live stream, recorded for a while, or simulated ones.
+func (f *FromLive) Payloads(ctx context.Context, b *lab.Bench, seed int64, n int, during time.Duration) ([]Payload, error) {
+	if f.Live != nil {
+		return f.Live.Record(ctx, b, n, during)
+	}
+	return Payloads(seed, n)
 }
 
 // Check rejects a URL that is not a Jetstream's.
@@ -114,7 +122,7 @@ func Parse(value []byte) Event {
 // Noted is a live source whose events are noted before they enter the queue. The events of
 // the given time are those that must be stored; after that the lab stops reading.
 type Noted struct {
-	ingest.Source
+	overflow.Upstream
 	offer time.Duration
 	begun chan struct{}   // closed at the first event
 	ended context.Context // ends when offer is over
@@ -128,9 +136,9 @@ type Noted struct {
 	over  bool             // nothing comes any more
 }
 
-func newNoted(src ingest.Source, offer time.Duration) *Noted {
-	n := &Noted{Source: src, offer: offer, begun: make(chan struct{}), Index: map[string]int64{}, data: map[string]int64{}}
-	n.ended, n.end = context.WithCancel(context.Background()) //nolint:gosec // by Stream, when the offer is over
+func newNoted(src overflow.Upstream, offer time.Duration) *Noted {
+	n := &Noted{Upstream: src, offer: offer, begun: make(chan struct{}), Index: map[string]int64{}, data: map[string]int64{}}
+	n.ended, n.end = context.WithCancel(context.Background()) // ended by Stream, when the offer is over
 	return n
 }
 
@@ -139,7 +147,7 @@ func (n *Noted) Stream(ctx context.Context, from event.Cursor, emit func(*event.
 	reading, stop := context.WithCancel(ctx)
 	defer stop()
 	defer context.AfterFunc(n.ended, stop)()
-	err := n.Source.Stream(reading, from, func(b *event.Batch) error {
+	err := n.Upstream.Stream(reading, from, func(b *event.Batch) error {
 		n.note(b)
 		return emit(b)
 	})
@@ -229,7 +237,7 @@ func (u *Upstream) Record(ctx context.Context, b *lab.Bench, n int, during time.
 	defer stop()
 	defer context.AfterFunc(rec.ended, stop)()
 	for cursor := (event.Cursor{}); reading.Err() == nil && !full(); _ = Wait(reading, time.Second) { // it ends with the time
-		_ = rec.Source.Stream(reading, cursor, func(batch *event.Batch) error {
+		_ = rec.Upstream.Stream(reading, cursor, func(batch *event.Batch) error {
 			defer batch.Release()
 			for _, x := range rec.note(batch) {
 				if x.ID != "" && !full() {

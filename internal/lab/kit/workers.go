@@ -89,12 +89,7 @@ func (w *Workers) One(ctx context.Context, n int) {
 		start = w.free[n]
 	}
 	w.free[n] = start.Add(work)
-	t := time.NewTimer(time.Until(w.free[n]))
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
+	_ = Wait(ctx, time.Until(w.free[n])) // the caller looks at ctx
 	w.fired[n] = time.Now()
 }
 

@@ -46,7 +46,7 @@ func (o *observation) ordinary() (steps []*step, flood *step) {
 // measure adds the figures.
 func (o *observation) measure(r *lab.Report) {
 	for _, st := range o.steps {
-		c := kit.Case{Report: r, Name: caseOf(o.pace) + ", " + st.load()}
+		c := r.Of(caseOf(o.pace) + ", " + st.load())
 		if st.saturated {
 			c.Measure("load", st.rate, "events/s")
 			c.Measure("behind after the last event", st.drained, "s")
@@ -65,7 +65,7 @@ func (o *observation) measure(r *lab.Report) {
 // judge adds the checks.
 func (s *Settings) judge(r *lab.Report, all []*observation) {
 	for _, o := range all {
-		c := kit.Case{Report: r, Name: caseOf(o.pace)}
+		c := r.Of(caseOf(o.pace))
 		if o.conditions(c) {
 			o.exact(c)
 			o.waits(c)
@@ -76,7 +76,7 @@ func (s *Settings) judge(r *lab.Report, all []*observation) {
 	}
 	a, b := all[0], all[len(all)-1]
 	quick, slow := a.steps[0], b.steps[0]
-	c := kit.Case{Report: r, Name: caseOf(a.pace)}
+	c := r.Of(caseOf(a.pace))
 	if quick.quiet() && slow.quiet() && a.commits() < kit.Milliseconds(b.pace)/2 { // else events wait for the brokers with both
 		x, y := kit.Quantile(quick.whole, 0.5), kit.Quantile(slow.whole, 0.5)
 		c.Check(fmt.Sprintf("at %s, half of the events are counted sooner than with %s", quick.load(), caseOf(b.pace)),
@@ -85,25 +85,18 @@ func (s *Settings) judge(r *lab.Report, all []*observation) {
 }
 
 // conditions reports whether the observation shows something, and adds what is missing for that.
-func (o *observation) conditions(c kit.Case) bool {
+func (o *observation) conditions(c lab.Case) bool {
 	ok := true
 	for _, st := range o.steps {
-		if !st.finished || st.events == 0 {
-			c.Unknown("every event is counted in time", "at "+st.load(), "not within %v", kit.Patience)
-			ok = false
-		}
+		ok = c.Needs(st.finished && st.events > 0, "every event is counted in time", "at "+st.load(), "not within %v", kit.Patience) && ok
 	}
-	if o.restarts > 0 {
-		c.Unknown("the ingester runs without a restart", "0 restarts", "%d restarts", o.restarts)
-		ok = false
+	ok = c.Needs(o.restarts == 0, "the ingester runs without a restart", "0 restarts", "%d restarts", o.restarts) && ok
+	_, flood := o.ordinary()
+	got := "no such load was offered"
+	if flood != nil {
+		got = fmt.Sprintf("%.0f events/s were not enough", flood.rate)
 	}
-	if _, flood := o.ordinary(); flood == nil || !o.tooMuch(flood) {
-		got := "no such load was offered"
-		if flood != nil {
-			got = fmt.Sprintf("%.0f events/s were not enough", flood.rate)
-		}
-		c.Unknown("the load rises until the pipeline falls behind", fmt.Sprintf("%.1f s behind what is usual", behind.Seconds()), "%s", got)
-	}
+	c.Needs(flood != nil && o.tooMuch(flood), "the load rises until the pipeline falls behind", fmt.Sprintf("%.1f s behind what is usual", behind.Seconds()), "%s", got)
 	return ok
 }
 
@@ -120,7 +113,7 @@ func (st *step) quiet() bool { return st.late <= busyMachine }
 func (o *observation) commits() float64 { return o.warm.parts[transaction].mean() }
 
 // exact adds what holds on every machine.
-func (o *observation) exact(c kit.Case) {
+func (o *observation) exact(c lab.Case) {
 	c.Same("every event is counted once, by type", fmt.Sprintf("%v, 0 missing, 0 unknown", kit.Sorted(o.truth)),
 		"%v, %d missing, %d unknown", kit.Sorted(o.counts), o.missing, o.unknown)
 	worst, at := 0.0, ""
@@ -147,10 +140,9 @@ func (o *observation) exact(c kit.Case) {
 
 // waits adds where events wait: at the lowest load for the next commit, at the highest for the
 // slowest stage.
-func (o *observation) waits(c kit.Case) {
+func (o *observation) waits(c lab.Case) {
 	low := o.steps[0]
-	if !low.quiet() {
-		c.Unknown("the machine has time for the pipeline", fmt.Sprintf("an idle goroutine is woken up within %d ms", busyMachine), "%.0f ms", low.late)
+	if !c.Needs(low.quiet(), "the machine has time for the pipeline", fmt.Sprintf("an idle goroutine is woken up within %d ms", busyMachine), "%.0f ms", low.late) {
 		return
 	}
 	wait, pace := low.parts[queue].mean(), kit.Milliseconds(o.pace)

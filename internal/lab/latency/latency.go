@@ -52,7 +52,7 @@ func (s *Settings) Check() error {
 func (s *Settings) Run(ctx context.Context, b *lab.Bench, r *lab.Report) error {
 	var all []*observation
 	for _, pace := range s.Paces {
-		o, err := s.observe(ctx, b, pace)
+		o, err := lab.Part(b, func(b *lab.Bench) (*observation, error) { return s.observe(ctx, b, pace) })
 		if err != nil {
 			return fmt.Errorf("%s: %w", caseOf(pace), err)
 		}

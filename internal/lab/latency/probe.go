@@ -11,7 +11,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/weir-project/weir/internal/event"
-	"github.com/weir-project/weir/internal/ingest"
 	"github.com/weir-project/weir/internal/kafka"
 	"github.com/weir-project/weir/internal/lab/kit"
 )
@@ -34,14 +33,6 @@ func (s stage) String() string {
 	return [...]string{"socket", "queue", "transaction", "fetch", "Redis"}[s]
 }
 
-// stageNames lists the names of all.
-func stageNames() (names []string) {
-	for s := range stages {
-		names = append(names, s.String())
-	}
-	return names
-}
-
 // moments are when an event had passed each stage, in microseconds since 1970; 0 where it has
 // not.
 type moments [stages]int64
@@ -51,18 +42,22 @@ type moments [stages]int64
 type probe struct {
 	start time.Time // wall clock and monotonic clock at one moment
 
-	mu       sync.Mutex
-	base     int64     // the server's number of event 0; 0 before any has come
-	next     int64     // the number of the event after the last one that has come
-	numbers  []int64   // of the events of the data topic, by their seq
-	passed   []moments // by seq
-	open     []int64   // seqs of the transaction in progress
-	ended    bool      // it is committed
-	fetched  map[int32][]held
-	counted  int64
-	unknown  int64 // records that stand for no event
-	again    int64 // records that were fetched once more
-	observed func(seq int, now int64)
+	mu      sync.Mutex
+	base    int64     // the server's number of event 0; 0 before any has come
+	next    int64     // the number of the event after the last one that has come
+	numbers []int64   // of the events of the data topic, by their seq
+	passed  []moments // by seq
+	open    []int64   // seqs of the transaction in progress
+	ended   bool      // it is committed
+	fetched map[int32][]held
+	counted int64
+	unknown int64 // records that stand for no event
+	again   int64 // records that were fetched once more
+	// Of the step that is measured: when an event was due, by its number, the first number, and the
+	// latencies in ms since they were last asked for.
+	due    func(number int64) int64
+	from   int64
+	lately []float64
 }
 
 // held is a record that a counter has, and has not counted yet.
@@ -103,15 +98,11 @@ func (p *probe) received(b *event.Batch) {
 
 // seqOf is the seq of a record of the data topic that stands for an event; else -1.
 func (p *probe) seqOf(r *kgo.Record) int {
-	for i := range r.Headers {
-		if r.Headers[i].Key == kafka.HeaderSeq {
-			seq, err := strconv.Atoi(string(r.Headers[i].Value))
-			if err == nil && seq >= 0 && seq < len(p.passed) {
-				return seq
-			}
-		}
+	seq, err := strconv.Atoi(string(kit.Header(r, kafka.HeaderSeq)))
+	if err != nil || seq < 0 || seq >= len(p.passed) {
+		return -1
 	}
-	return -1
+	return seq
 }
 
 // producing is a hook of the ingester's client.
@@ -190,18 +181,28 @@ func (p *probe) count(partition int32, next int64) {
 	for ; n < len(all) && all[n].offset < next; n++ {
 		p.passed[all[n].seq][redis] = now
 		p.counted++
-		if p.observed != nil {
-			p.observed(all[n].seq, now)
+		if number := p.numbers[all[n].seq]; p.due != nil && number >= p.from {
+			p.lately = append(p.lately, float64(now-p.due(number))/1000)
 		}
 	}
 	p.fetched[partition] = slices.Delete(all, 0, n)
 }
 
-// watch sets what is called, under the lock, with every event that is counted from now on.
-func (p *probe) watch(f func(seq int, now int64)) {
+// watch notes the latency of each event from a number on that is counted from now on.
+func (p *probe) watch(from int64, due func(number int64) int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.observed = f
+	p.from, p.due, p.lately = from, due, nil
+}
+
+// latest returns the latencies, sorted, that were noted since it was called last.
+func (p *probe) latest() []float64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	ms := p.lately
+	p.lately = nil
+	slices.Sort(ms)
+	return ms
 }
 
 // all reports whether the events below a number have come, and all that have come are counted.
@@ -214,22 +215,14 @@ func (p *probe) all(below int64) bool {
 // free is for how long a source that stalls goes on in between.
 const free = 50 * time.Millisecond
 
-// tapped is a source whose events are noted. Before that it can stall.
-type tapped struct {
-	ingest.Source
-	*probe
-	stall func() time.Duration
-	went  time.Time // when it went on after a stall
-}
-
-// Stream implements ingest.Source.
-func (t *tapped) Stream(ctx context.Context, from event.Cursor, emit func(*event.Batch) error) error {
-	return t.Source.Stream(ctx, from, func(b *event.Batch) error {
-		if d := t.stall(); d > 0 && time.Since(t.went) > free {
+// tap notes the events of a source. Before that the source can stall.
+func (p *probe) tap(stall func() time.Duration) func(context.Context, *event.Batch) {
+	var went time.Time // when it went on after a stall
+	return func(ctx context.Context, b *event.Batch) {
+		if d := stall(); d > 0 && time.Since(went) > free {
 			_ = kit.Wait(ctx, d) // what comes after it looks at ctx
-			t.went = time.Now()
+			went = time.Now()
 		}
-		t.received(b)
-		return emit(b)
-	})
+		p.received(b)
+	}
 }

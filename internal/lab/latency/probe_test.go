@@ -13,6 +13,14 @@ import (
 	"github.com/weir-project/weir/internal/kafka"
 )
 
+// stageNames lists the names of all.
+func stageNames() (names []string) {
+	for s := range stages {
+		names = append(names, s.String())
+	}
+	return names
+}
+
 // batch is events as a source hands them over, the last with a number of the server.
 func batch(last int64, routes ...event.Route) *event.Batch {
 	b := event.NewBatch()

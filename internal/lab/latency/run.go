@@ -1,8 +1,8 @@
 package latency
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -22,13 +22,9 @@ import (
 const (
 	// idleRate is the upstream's between two steps: an event now, and the next one long after.
 	idleRate = simulate.MinRate
-	// warmRate and warmTime are of the events that go through before anything is measured. Brokers
-	// that have just been started are slow, Java's most of all: they are warm when 99 % of the events
-	// are committed within warmCommit, in ms, or after maxWarmUps.
-	warmRate   = 500
-	warmTime   = 1500 * time.Millisecond
-	warmCommit = 150
-	maxWarmUps = 5
+	// warmRate and warmTime are of the events that go through before anything is measured.
+	warmRate = 500
+	warmTime = 1500 * time.Millisecond
 	// After the last rate the load rises by floodFactor, for floodTime each, until the last event is
 	// counted later than 99 % at the lowest rate, by behind or more.
 	floodTime   = time.Second
@@ -102,21 +98,18 @@ func (s *Settings) observe(ctx context.Context, b *lab.Bench, pace time.Duration
 	x := &rig{observation: &observation{pace: pace}, s: s, b: b, probe: p}
 	cfg := kit.StackConfig{Seed: s.Seed, Rate: idleRate, Queue: ingest.DefaultQueueEvents, Pace: pace, Counted: p.count,
 		Producing: []kgo.Opt{kgo.WithHooks(producing{p})}, Counting: []kgo.Opt{kgo.WithHooks(fetching{p})},
-		Wrap: func(src ingest.Source) ingest.Source {
-			return &tapped{Source: src, probe: p, stall: x.stall.of(socket)}
-		}}
+		Tap: p.tap(x.stall.of(socket))}
 	if s.Break == breakQueue {
 		cfg.Pace += 2 * stalled
 	}
 	if s.Break != "" || s.Play > 0 { // without that nothing is between the clients and their servers
 		cfg.Producing = append(cfg.Producing, kit.Stalled(x.stall.of(transaction)))
 		cfg.Counting = append(cfg.Counting, kit.Stalled(x.stall.of(fetch)))
-		cfg.Slow, cfg.Stall = kit.SlowRedis, x.stall.of(redis)
+		cfg.Slow, cfg.Delay = kit.SlowRedis, x.stall.of(redis)
 	}
 	if x.Stack, err = kit.OpenStack(ctx, b, cfg); err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, x.Close()) }()
 	if err := x.steps(ctx); err != nil {
 		return nil, err
 	}
@@ -126,20 +119,18 @@ func (s *Settings) observe(ctx context.Context, b *lab.Bench, pace time.Duration
 // steps offers one load after the other.
 func (x *rig) steps(ctx context.Context) error {
 	b := x.b
-	if ok, err := kit.Until(ctx, func() bool { return x.probe.all(1) }); err != nil {
-		return err
-	} else if !ok {
-		return fmt.Errorf("the first event is not counted within %v", kit.Patience)
+	if ok, err := kit.Until(ctx, func() bool { return x.probe.all(1) }); err != nil || !ok {
+		return cmp.Or(err, fmt.Errorf("the first event is not counted within %v", kit.Patience))
 	}
 	b.Begin(caseOf(x.pace), time.Now())
-	for range maxWarmUps {
-		var err error
-		if x.warm, err = x.step(ctx, warmRate, warmTime, "warming up"); err != nil {
-			return err
+	err := kit.WarmUp(func() (committed []float64, err error) {
+		if x.warm, err = x.step(ctx, warmRate, warmTime, "warming up"); err == nil {
+			committed = x.warm.parts[transaction]
 		}
-		if kit.Quantile(x.warm.parts[transaction], 0.99) < warmCommit {
-			break
-		}
+		return committed, err
+	})
+	if err != nil {
+		return err
 	}
 	x.stall.set(x.s.Break)
 	rate := 0.0
@@ -189,18 +180,13 @@ func (x *rig) step(ctx context.Context, rate float64, during time.Duration, name
 	}
 	segments := x.Timeline.Now().Segments
 	from := segments[len(segments)-1].Index
-	seen := &lately{}
-	x.probe.watch(func(seq int, now int64) { // under the probe's lock
-		if n := x.probe.numbers[seq]; n >= from {
-			seen.add(float64(now-segments.Time(n)) / 1000)
-		}
-	})
-	defer x.probe.watch(nil)
-	cpu, began := x.Brokers.CPU(), time.Now()
-	if err := x.show(ctx, seen, began.Add(during)); err != nil {
+	x.probe.watch(from, segments.Time)
+	defer x.probe.watch(0, nil)
+	cpu, began := x.CPU(), time.Now()
+	if err := x.show(ctx, began.Add(during)); err != nil {
 		return nil, err
 	}
-	st.cpu = float64(x.Brokers.CPU()-cpu) / float64(time.Since(began))
+	st.cpu = float64(x.CPU()-cpu) / float64(time.Since(began))
 	stopControl()
 	if err := x.Timeline.Change(idleRate, ""); err != nil {
 		return nil, fmt.Errorf("set the load: %w", err)
@@ -216,29 +202,13 @@ func (x *rig) step(ctx context.Context, rate float64, during time.Duration, name
 	return st, nil
 }
 
-// lately are the latest latencies, in ms.
-type lately struct {
-	mu sync.Mutex
-	ms []float64
-}
-
-func (l *lately) add(ms float64) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.ms = append(l.ms, ms)
-}
-
 // show draws the latest figures until a time.
-func (x *rig) show(ctx context.Context, seen *lately, until time.Time) error {
+func (x *rig) show(ctx context.Context, until time.Time) error {
 	for time.Now().Before(until) {
 		if err := kit.Wait(ctx, min(shownOver, time.Until(until))); err != nil {
 			return err
 		}
-		seen.mu.Lock()
-		ms := seen.ms
-		seen.ms = nil
-		seen.mu.Unlock()
-		slices.Sort(ms)
+		ms := x.probe.latest()
 		x.b.Points(caseOf(x.pace), // NaN, where there are none, is left out
 			record.Point{Panel: "latency p50 (ms), of half a second", Y: kit.Quantile(ms, 0.5)},
 			record.Point{Panel: "latency p99 (ms), of half a second", Y: kit.Quantile(ms, 0.99)})
@@ -303,19 +273,20 @@ func (x *rig) play(ctx context.Context, rate float64) error {
 	if x.s.Play <= 0 {
 		return nil
 	}
-	defer x.b.Offer(record.Control{Name: "rate", Label: "load", Min: 10, Max: 20_000, Unit: "events/s", Value: strconv.FormatFloat(rate, 'f', 0, 64)},
+	x.b.Offer(record.Control{Name: "rate", Label: "load", Min: 10, Max: 20_000, Unit: "events/s", Value: strconv.FormatFloat(rate, 'f', 0, 64)},
 		func(v string) error {
 			n, err := strconv.ParseFloat(v, 64)
 			if err != nil {
 				return err
 			}
 			return x.Timeline.Change(n, "")
-		})()
-	defer x.b.Offer(record.Control{Name: "stall", Label: "stage that stalls", Values: []string{"none", "socket", "transaction", "fetch", "redis"}, Value: "none"},
+		})
+	x.b.Offer(record.Control{Name: "stall", Label: "stage that stalls", Values: []string{"none", "socket", "transaction", "fetch", "redis"}, Value: "none"},
 		func(v string) error {
 			x.stall.set(v)
 			return nil
-		})()
+		})
+	defer x.b.Withdraw()
 	_, err := x.step(ctx, rate, x.s.Play, "change the load and the stages by hand")
 	x.stall.set(x.s.Break)
 	return err

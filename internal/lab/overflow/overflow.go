@@ -92,25 +92,23 @@ type Config struct {
 	Work func(ctx context.Context, events []event.Event)
 }
 
+// Upstream is a source that events come from.
+type Upstream interface {
+	ingest.Source
+	ingest.Repeater
+}
+
 // Source is an ingest.Source whose events wait in a queue and pass through a slow stage.
 // Waiting events are not committed: when a stream ends early, upstream sends them again.
 type Source struct {
-	ingest.Source
+	Upstream
 	*Queue
 	work func(context.Context, []event.Event)
 }
 
 // NewSource puts a queue behind a source.
-func NewSource(src ingest.Source, cfg Config) *Source {
-	return &Source{Source: src, Queue: New(cfg), work: cfg.Work}
-}
-
-// Repeats implements ingest.Repeater.
-func (s *Source) Repeats() int {
-	if r, ok := s.Source.(ingest.Repeater); ok {
-		return r.Repeats()
-	}
-	return 0
+func NewSource(src Upstream, cfg Config) *Source {
+	return &Source{Upstream: src, Queue: New(cfg), work: cfg.Work}
 }
 
 // Stream implements ingest.Source. When the connection ends, it first emits the
@@ -123,7 +121,7 @@ func (s *Source) Stream(ctx context.Context, from event.Cursor, emit func(*event
 	var ended error
 	wg.Go(func() {
 		defer s.Close()
-		ended = s.Source.Stream(ctx, from, func(b *event.Batch) error { return s.Put(ctx, b) })
+		ended = s.Upstream.Stream(ctx, from, func(b *event.Batch) error { return s.Put(ctx, b) })
 	})
 	err := s.handOver(ctx, emit)
 	cancel()

@@ -1,6 +1,7 @@
 package parallel
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"hash/fnv"
@@ -9,7 +10,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/weir-project/weir/internal/event"
-	"github.com/weir-project/weir/internal/ingest"
 	"github.com/weir-project/weir/internal/kafka"
 	"github.com/weir-project/weir/internal/lab"
 	"github.com/weir-project/weir/internal/lab/kit"
@@ -49,7 +49,7 @@ func (l *backlog) judge(r *lab.Report) bool {
 		}
 		home[x.key] = x.partition
 	}
-	c := kit.Case{Report: r, Name: "backlog"}
+	c := r.Of("backlog")
 	ok := len(stored) == len(l.want) && foreign == 0 && len(l.want) > 0
 	c.Check("the topic holds every post that happened, exactly once", fmt.Sprint(len(l.want)), fmt.Sprintf("%d, %d of them duplicated or foreign", len(l.records), foreign), ok)
 	c.Check("all records of a key lie in one partition", "0 keys in two", fmt.Sprintf("%d of %d", len(split), len(home)), len(split) == 0)
@@ -69,41 +69,31 @@ func (p *run) fill(ctx context.Context) (*backlog, error) {
 			l.want[it.Identity] = true
 		}
 	}
-	for end := time.Now().Add(kit.Patience + 2*time.Duration(p.Events/offerRate)*time.Second); n < all; {
-		if time.Now().After(end) {
-			return nil, fmt.Errorf("only %d of %d events were stored in time", n, all)
-		}
-		if err := kit.Wait(ctx, kit.SampleEvery); err != nil {
-			return nil, err
-		}
+	patience := kit.Patience + 2*time.Duration(p.Events/offerRate)*time.Second
+	ok, err := kit.Poll(ctx, patience, kit.SampleEvery, func() (bool, error) {
 		n = p.g.Ingest.Stats().Events
 		p.b.Progress(fmt.Sprintf("filling the topic: %d of %d events", n, all))
+		return n >= all, nil
+	})
+	if err == nil && !ok {
+		err = fmt.Errorf("only %d of %d events were stored in time", n, all)
 	}
-	if err := p.g.StopIngest(); err != nil {
+	if err = cmp.Or(err, p.g.StopIngest()); err != nil {
 		return nil, err
 	}
-	return l, kit.ReadBack(ctx, p.g.Kafka, p.cl, func(r *kgo.Record) {
+	return l, kit.ReadBack(ctx, p.g.Kafka, p.g.Client, func(r *kgo.Record) {
 		l.records = append(l.records, logged{slot{r.Partition, r.Offset}, string(r.Key), kit.Parse(r.Value).ID})
 		l.partitions[r.Partition]++
 		l.ends[r.Partition] = r.Offset + 1
 	}, kafka.TopicBluesky)
 }
 
-// folded is a source whose events come from a few accounts only: it maps many accounts to a
-// few keys. Upstream's bytes stay as they are.
-type folded struct {
-	ingest.Source
-	keys int
-}
-
-// Stream implements ingest.Source.
-func (f *folded) Stream(ctx context.Context, from event.Cursor, emit func(*event.Batch) error) error {
-	return f.Source.Stream(ctx, from, func(b *event.Batch) error {
-		for i := range b.Events {
-			b.Events[i].Key = fmt.Appendf(nil, "account-%04d", hash(b.Events[i].Key)%uint32(f.keys))
-		}
-		return emit(b)
-	})
+// fold lets events come from a few accounts only: it maps many accounts to a few keys. Upstream's
+// bytes stay as they are.
+func fold(b *event.Batch, keys int) {
+	for i := range b.Events {
+		b.Events[i].Key = fmt.Appendf(nil, "account-%04d", hash(b.Events[i].Key)%uint32(keys))
+	}
 }
 
 // hash spreads keys over workers; the partitioner of Kafka's clients uses another.

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/weir-project/weir/internal/lab"
-	"github.com/weir-project/weir/internal/lab/kit"
 )
 
 const (
@@ -113,7 +112,7 @@ func (o *seen) idle() (n int) {
 
 // measure adds a case's figures.
 func (o *seen) measure(r *lab.Report, base *seen) {
-	c, worked, took := kit.Case{Report: r, Name: o.name}, float64(len(o.accepted())), o.elapsed()
+	c, worked, took := r.Of(o.name), float64(len(o.accepted())), o.elapsed()
 	c.Measure("worked", worked, "events")
 	c.Measure("time", took, "s")
 	c.Measure("throughput", worked/max(took, 1e-3), "events/s")
@@ -145,13 +144,10 @@ func (o *seen) deliveries(of slot) (counts []int32) {
 
 // judge adds the checks of a case.
 func (o *seen) judge(r *lab.Report, base *seen, work time.Duration) {
-	c, t := kit.Case{Report: r, Name: o.name}, o.tally()
-	if len(o.attempts) == 0 {
-		c.Unknown("records are worked", "at least 1", "0")
-		return
-	}
-	if !slices.Equal(sortedInts(o.described), sortedInts(o.after)) {
-		c.Unknown("the group does not rebalance meanwhile", fmt.Sprint(o.described), "%v", o.after)
+	c, t := r.Of(o.name), o.tally()
+	stable := slices.Equal(sortedInts(o.described), sortedInts(o.after))
+	if !c.Needs(len(o.attempts) > 0, "records are worked", "at least 1", "0") ||
+		!c.Needs(stable, "the group does not rebalance meanwhile", fmt.Sprint(o.described), "%v", o.after) {
 		return
 	}
 	if o.promise == sharesOut {
@@ -166,10 +162,8 @@ func (o *seen) judge(r *lab.Report, base *seen, work time.Duration) {
 	switch {
 	case o.promise == keepsOrder:
 		c.Check("records of a key are worked one after the other, in the log's order", "0 overtaken", got, t.overtaken == 0)
-	case t.overtaken > 0:
+	case c.Needs(t.overtaken > 0, "records of a key are in progress together, so that their order can be lost", "more than 0 overtaken", "%s", got):
 		c.Check("no rule keeps the order of a key", "more than 0 overtaken", got, true)
-	default:
-		c.Unknown("records of a key are in progress together, so that their order can be lost", "more than 0 overtaken", "%s", got)
 	}
 	if o.described != nil {
 		o.judgeMembers(c)
@@ -180,9 +174,8 @@ func (o *seen) judge(r *lab.Report, base *seen, work time.Duration) {
 func sortedInts(all []int) []int { return slices.Sorted(slices.Values(all)) }
 
 // judgeMembers adds which members of a consumer group have nothing to do.
-func (o *seen) judgeMembers(c kit.Case) {
-	if len(o.described) != o.workers {
-		c.Unknown("all members join", fmt.Sprint(o.workers), "%d", len(o.described))
+func (o *seen) judgeMembers(c lab.Case) {
+	if !c.Needs(len(o.described) == o.workers, "all members join", fmt.Sprint(o.workers), "%d", len(o.described)) {
 		return
 	}
 	without := 0
@@ -199,7 +192,7 @@ func (o *seen) judgeMembers(c kit.Case) {
 // judgeTime adds what theory says of the speed, on a machine on which a worker without
 // a pipeline does all that it should. On a busy one everything takes longer by as much as
 // that worker does.
-func (o *seen) judgeTime(c kit.Case, base *seen, work time.Duration) {
+func (o *seen) judgeTime(c lab.Case, base *seen, work time.Duration) {
 	const claim = "it takes as long as the busiest worker needs"
 	busiest, took, pace := o.busiest(work), o.elapsed(), min(1, max(0.01, o.control))
 	least, most := busiest*(1-busyBelow), (busiest*(1+busyAbove)+busyStart.Seconds())/pace
@@ -207,8 +200,8 @@ func (o *seen) judgeTime(c kit.Case, base *seen, work time.Duration) {
 		most = base.elapsed()
 	}
 	want := fmt.Sprintf("%.2f to %.2f s", least, most)
-	if took > most && pace < paceLeast {
-		c.Unknown(claim+", on a machine that keeps time", want, "%.2f s, while a worker without a pipeline reached %.0f%%", took, 100*o.control)
+	if !c.Needs(took <= most || pace >= paceLeast, claim+", on a machine that keeps time", want,
+		"%.2f s, while a worker without a pipeline reached %.0f%%", took, 100*o.control) {
 		return
 	}
 	c.Check(claim, want, fmt.Sprintf("%.2f s", took), took >= least && took <= most)
@@ -222,10 +215,9 @@ func (o *seen) judgeTime(c kit.Case, base *seen, work time.Duration) {
 }
 
 // judgeShare adds what a share group promises.
-func (o *seen) judgeShare(c kit.Case, t workTally) {
-	if o.refused > 0 { // such a record comes again, and nobody can tell which it was
-		c.Unknown("brokers accept every acknowledgement", "0 refused", "%d", o.refused)
-		return
+func (o *seen) judgeShare(c lab.Case, t workTally) {
+	if !c.Needs(o.refused == 0, "brokers accept every acknowledgement", "0 refused", "%d", o.refused) {
+		return // such a record comes again, and nobody can tell which it was
 	}
 	const once = "%d; %d missing, %d twice, %d foreign"
 	n := len(o.log.records) - 1

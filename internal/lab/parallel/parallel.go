@@ -5,16 +5,13 @@ package parallel
 import (
 	"context"
 	_ "embed"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
-
 	"github.com/weir-project/weir/internal/cluster"
-	"github.com/weir-project/weir/internal/ingest"
+	"github.com/weir-project/weir/internal/event"
 	"github.com/weir-project/weir/internal/lab"
 	"github.com/weir-project/weir/internal/lab/kit"
 )
@@ -93,20 +90,14 @@ func (s *Settings) Check() error {
 const offerRate = 2000
 
 // Run implements lab.Settings.
-func (s *Settings) Run(ctx context.Context, b *lab.Bench, r *lab.Report) (err error) {
+func (s *Settings) Run(ctx context.Context, b *lab.Bench, r *lab.Report) error {
 	b.Progress("opening brokers, Redis and upstream")
 	g, err := kit.OpenStack(ctx, b, kit.StackConfig{Seed: s.Seed, Rate: offerRate, Events: s.Events, Queue: 10_000,
-		Wrap: func(src ingest.Source) ingest.Source { return &folded{src, s.Keys} }})
+		Tap: func(_ context.Context, b *event.Batch) { fold(b, s.Keys) }})
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, g.Close()) }()
-	cl, err := g.Kafka.NewClient()
-	if err != nil {
-		return err
-	}
-	defer cl.Close()
-	p := &run{Settings: s, b: b, g: g, cl: cl, admin: kadm.NewClient(cl)}
+	p := &run{Settings: s, b: b, g: g}
 	if p.log, err = p.fill(ctx); err != nil {
 		return err
 	}

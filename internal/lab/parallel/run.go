@@ -6,7 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/weir-project/weir/internal/kafka"
@@ -49,12 +48,10 @@ type seen struct {
 // run is the experiment while it runs.
 type run struct {
 	*Settings
-	b     *lab.Bench
-	g     *kit.Stack
-	admin *kadm.Client
-	cl    *kgo.Client
-	log   *backlog
-	show  func(string)
+	b    *lab.Bench
+	g    *kit.Stack
+	log  *backlog
+	show func(string)
 
 	group   string        // of the case; no case before has used it
 	clients []*kgo.Client // of the case, its members
@@ -123,17 +120,15 @@ func (p *run) carry(ctx context.Context, c way, want int, start func(context.Con
 // drained waits until want different records are accepted; false when no worker has finished
 // a record for as long as the lab has patience.
 func (j *job) drained(ctx context.Context, want int) (bool, error) {
-	var shown, told time.Time
+	var shown, told kit.Throttle
 	for {
 		j.mu.Lock()
 		n, last := len(j.accepted), j.last
 		j.mu.Unlock()
-		if time.Since(told) >= kit.TellEvery/2 || n >= want { // a case may last less than a second
-			told = time.Now()
+		if told.Due(kit.TellEvery/2) || n >= want { // a case may last less than a second
 			j.b.Point(j.name, "worked (records)", float64(n))
 		}
-		if time.Since(shown) > 200*time.Millisecond {
-			shown = time.Now()
+		if shown.Due(200 * time.Millisecond) {
 			j.show(fmt.Sprintf("worked %d of %d", n, len(j.run.log.records)))
 		}
 		if n >= want || time.Since(last) > kit.Patience {
@@ -275,7 +270,7 @@ func (p *run) commit(ctx context.Context, o *seen) error {
 			return err
 		}
 	}
-	at, err := p.admin.FetchOffsets(ctx, p.group)
+	at, err := p.g.Admin.FetchOffsets(ctx, p.group)
 	if err != nil {
 		return fmt.Errorf("read the group's offsets: %w", err)
 	}
@@ -325,7 +320,7 @@ func (p *run) members(ctx context.Context, c way) (*seen, error) {
 // described returns how many partitions each member of the group has according to Kafka, and
 // whether the group is stable.
 func (p *run) described(ctx context.Context) (parts []int, stable bool, err error) {
-	all, err := p.admin.DescribeGroups(ctx, p.group)
+	all, err := p.g.Admin.DescribeGroups(ctx, p.group)
 	if err != nil {
 		return nil, false, fmt.Errorf("describe the group: %w", err)
 	}

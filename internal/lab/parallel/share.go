@@ -75,7 +75,7 @@ func (p *run) configureShare(ctx context.Context) error {
 	}
 	req := kmsg.NewPtrIncrementalAlterConfigsRequest()
 	req.Resources = append(req.Resources, resource)
-	resp, err := req.RequestWith(ctx, p.cl)
+	resp, err := req.RequestWith(ctx, p.g.Client)
 	if err == nil {
 		for _, r := range resp.Resources {
 			if err = kerr.ErrorForCode(r.ErrorCode); err != nil {
@@ -91,7 +91,7 @@ func (p *run) configureShare(ctx context.Context) error {
 
 // deliveryLimit is how often brokers deliver a record, according to their settings.
 func (p *run) deliveryLimit(ctx context.Context) int {
-	all, _ := p.admin.DescribeBrokerConfigs(ctx, 1) // without an answer the default holds
+	all, _ := p.g.Admin.DescribeBrokerConfigs(ctx, 1) // without an answer the default holds
 	for _, r := range all {
 		for _, c := range r.Configs {
 			if n, err := strconv.Atoi(c.MaybeValue()); err == nil && c.Key == "group.share.delivery.count.limit" {
@@ -120,7 +120,7 @@ func (p *run) choose() (poison slot, release map[slot]bool) {
 // joined. Members learn of them with their heartbeats, every 5 s.
 func (p *run) sharing(ctx context.Context, members int) error {
 	return inTime(ctx, members, func() bool {
-		all, err := p.admin.DescribeShareGroups(ctx, p.group)
+		all, err := p.g.Admin.DescribeShareGroups(ctx, p.group)
 		ready := 0
 		if err == nil {
 			for _, m := range all[p.group].Members {
@@ -167,7 +167,7 @@ func (j *job) sharer(ctx context.Context, cl *kgo.Client, n int) {
 func (p *run) settled(ctx context.Context, o *seen) (bool, error) {
 	p.show("waiting until the group has nothing left")
 	return kit.Until(ctx, func() bool {
-		all, err := p.admin.DescribeShareGroupOffsets(ctx, p.group)
+		all, err := p.g.Admin.DescribeShareGroupOffsets(ctx, p.group)
 		if err != nil {
 			return false
 		}

@@ -20,18 +20,6 @@ var countedBy = map[string]string{
 	kafka.TopicWikipedia:       kafka.GroupWikipedia,
 }
 
-// total is the number of events counted in all topics.
-func total(ctx context.Context, store *tally.Store) (n int64, err error) {
-	for topic, group := range countedBy {
-		kinds, err := store.Totals(ctx, group, topic)
-		if err != nil {
-			return 0, err
-		}
-		n += kit.Sum(kinds)
-	}
-	return n, nil
-}
-
 // place is where a record lies.
 type place struct {
 	kafka.TopicPartition
@@ -69,12 +57,7 @@ func (w *whole) read(ctx context.Context) (*state, error) {
 		})
 	}
 	return st, kit.ReadBack(ctx, w.kafka, cl, func(r *kgo.Record) {
-		x := stored{digest: digest(r), event: sha256.Sum256(r.Value)}
-		for _, h := range r.Headers {
-			if h.Key == kafka.HeaderKind {
-				x.kind = string(h.Value)
-			}
-		}
+		x := stored{digest: digest(r), event: sha256.Sum256(r.Value), kind: string(kit.Header(r, kafka.HeaderKind))}
 		st.records[place{kafka.TopicPartition{Topic: r.Topic, Partition: r.Partition}, r.Offset}] = x
 	}, topics...)
 }

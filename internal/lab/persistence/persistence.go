@@ -126,30 +126,25 @@ func (o *seen) measure(r *lab.Report) {
 		slowest = max(slowest, x.first)
 		l.X, l.Y = append(l.X, float64(i+1)), append(l.Y, x.first)
 	}
-	r.Measure(caseKill, "killed", float64(len(o.rounds)), "times")
-	r.Measure(caseKill, "records kept", float64(o.records), "events")
-	r.Measure(caseKill, "counted", float64(o.counted), "events")
-	r.Measure(caseKill, "slowest first count", 1000*slowest, "ms")
+	c := r.Of(caseKill)
+	c.Measure("killed", float64(len(o.rounds)), "times")
+	c.Measure("records kept", float64(o.records), "events")
+	c.Measure("counted", float64(o.counted), "events")
+	c.Measure("slowest first count", 1000*slowest, "ms")
 	r.Lines = append(r.Lines, l)
 }
 
 // judge adds the checks.
 func (o *seen) judge(r *lab.Report, kills int) {
-	c, conditions := kit.Case{Report: r, Name: caseKill}, len(r.Checks)
+	c, conditions := r.Of(caseKill), len(r.Checks)
 	var gone, changed, back int64
 	for i, x := range o.rounds {
 		kill := fmt.Sprintf("kill %d of %d", i+1, kills)
-		if !x.killed {
-			c.Unknown(kill, "ended by SIGKILL, nothing answers", "something went on")
-		}
-		if x.records == 0 {
-			c.Unknown(kill+" has something to destroy", "at least 1 record", "0")
-		}
+		c.Needs(x.killed, kill, "ended by SIGKILL, nothing answers", "something went on")
+		c.Needs(x.records > 0, kill+" has something to destroy", "at least 1 record", "0")
 		gone, changed, back = gone+x.gone, changed+x.changed, back+x.back
 	}
-	if !o.finished || len(o.rounds) < kills {
-		c.Unknown("it starts again and counts", fmt.Sprintf("%d times, each within a minute", kills), "%d times", len(o.rounds))
-	}
+	c.Needs(o.finished && len(o.rounds) == kills, "it starts again and counts", fmt.Sprintf("%d times, each within a minute", kills), "%d times", len(o.rounds))
 	// What is gone is gone, whether or not it went on afterwards.
 	if gone+changed == 0 && len(r.Checks) > conditions {
 		return

@@ -3,12 +3,10 @@ package persistence
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/weir-project/weir/internal/kafka"
@@ -39,22 +37,19 @@ type retentionSeen struct {
 
 // observeRetention writes more to a topic than it may hold, and waits until it does
 // not.
-func observeRetention(ctx context.Context, b *lab.Bench) (_ *retentionSeen, err error) {
+func observeRetention(ctx context.Context, b *lab.Bench) (*retentionSeen, error) {
 	b.Progress("retention  starting brokers")
 	e, err := kit.OpenEngine(ctx, b, map[string]string{"log.retention.check.interval.ms": "1000"})
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, e.Close()) }()
-	cfg := kit.Kafka(b, e)
-	cl, err := cfg.NewClient(kgo.DefaultProduceTopic(topic), kgo.ProducerBatchCompression(kgo.NoCompression()), kgo.MaxBufferedRecords(64))
+	cl, err := e.Kafka.NewClient(kgo.DefaultProduceTopic(topic), kgo.ProducerBatchCompression(kgo.NoCompression()), kgo.MaxBufferedRecords(64))
 	if err != nil {
 		return nil, err
 	}
 	defer cl.Close()
-	admin := kadm.NewClient(cl)
 	segment, most := fmt.Sprint(retentionSegment), fmt.Sprint(retentionBytes)
-	if _, err := admin.CreateTopic(ctx, 1, 3, map[string]*string{"segment.bytes": &segment, "retention.bytes": &most}, topic); err != nil {
+	if _, err := e.Admin.CreateTopic(ctx, 1, 3, map[string]*string{"segment.bytes": &segment, "retention.bytes": &most}, topic); err != nil {
 		return nil, fmt.Errorf("create topic: %w", err)
 	}
 	o := &retentionSeen{}
@@ -70,20 +65,19 @@ func observeRetention(ctx context.Context, b *lab.Bench) (_ *retentionSeen, err 
 		}
 	}
 	b.Progress("retention  waiting for retention to remove the oldest segments")
-	if err := o.settle(ctx, b, cl); err != nil {
+	if err := o.settle(ctx, b, e); err != nil {
 		return nil, err
 	}
-	return o, o.read(ctx, cfg, cl)
+	return o, o.read(ctx, e)
 }
 
 // settle waits until the low watermark has moved and then stayed for a while.
-func (o *retentionSeen) settle(ctx context.Context, b *lab.Bench, cl *kgo.Client) error {
+func (o *retentionSeen) settle(ctx context.Context, b *lab.Bench, e *kit.Engine) (err error) {
 	quiet := time.Now()
-	var failed error
-	ok, err := kit.Until(ctx, func() bool {
-		bounds, err := kafka.Bounds(ctx, cl, topic)
-		if failed = err; err != nil {
-			return true
+	o.trimmed, err = kit.Poll(ctx, kit.Patience, kit.SampleEvery, func() (bool, error) {
+		bounds, err := kafka.Bounds(ctx, e.Client, topic)
+		if err != nil {
+			return false, err
 		}
 		at := bounds[kafka.TopicPartition{Topic: topic}]
 		if at.Start != o.low {
@@ -91,15 +85,14 @@ func (o *retentionSeen) settle(ctx context.Context, b *lab.Bench, cl *kgo.Client
 		}
 		o.low, o.high = at.Start, at.End
 		b.Points(caseRetention, record.Point{Panel: "low watermark (offset)", Y: float64(o.low)}, record.Point{Panel: "high watermark (offset)", Y: float64(o.high)})
-		return o.low > 0 && time.Since(quiet) > 3*time.Second
+		return o.low > 0 && time.Since(quiet) > 3*time.Second, nil
 	})
-	o.trimmed = ok && failed == nil
-	return errors.Join(err, failed)
+	return err
 }
 
 // read reads what is kept, and asks for what is not.
-func (o *retentionSeen) read(ctx context.Context, cfg kafka.Config, cl *kgo.Client) error {
-	err := kit.ReadBack(ctx, cfg, cl, func(r *kgo.Record) {
+func (o *retentionSeen) read(ctx context.Context, e *kit.Engine) error {
+	err := kit.ReadBack(ctx, e.Kafka, e.Client, func(r *kgo.Record) {
 		n := int64(-1)
 		if len(r.Value) >= 8 && binary.BigEndian.Uint64(r.Value) == uint64(r.Offset) {
 			n = r.Offset
@@ -109,7 +102,7 @@ func (o *retentionSeen) read(ctx context.Context, cfg kafka.Config, cl *kgo.Clie
 	if err != nil {
 		return err
 	}
-	late, err := cfg.NewClient(kgo.ConsumeResetOffset(kgo.NoResetOffset()),
+	late, err := e.Kafka.NewClient(kgo.ConsumeResetOffset(kgo.NoResetOffset()),
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {0: kgo.NewOffset().At(0)}}))
 	if err != nil {
 		return err
@@ -127,17 +120,17 @@ func (o *retentionSeen) read(ctx context.Context, cfg kafka.Config, cl *kgo.Clie
 
 // measure adds figures.
 func (o *retentionSeen) measure(r *lab.Report) {
-	r.Measure(caseRetention, "records written", float64(o.written), "events")
-	r.Measure(caseRetention, "records kept", float64(len(o.kept)), "events")
-	r.Measure(caseRetention, "bytes kept", float64(o.bytes), "bytes")
-	r.Measure(caseRetention, "low watermark", float64(o.low), "events")
+	c := r.Of(caseRetention)
+	c.Measure("records written", float64(o.written), "events")
+	c.Measure("records kept", float64(len(o.kept)), "events")
+	c.Measure("bytes kept", float64(o.bytes), "bytes")
+	c.Measure("low watermark", float64(o.low), "events")
 }
 
 // judge adds the checks.
 func (o *retentionSeen) judge(r *lab.Report) {
-	c := kit.Case{Report: r, Name: caseRetention}
-	if !o.trimmed {
-		c.Unknown("retention removes something", "a low watermark above 0 that stays", "%d after a minute", o.low)
+	c := r.Of(caseRetention)
+	if !c.Needs(o.trimmed, "retention removes something", "a low watermark above 0 that stays", "%d after a minute", o.low) {
 		return
 	}
 	c.Same("records keep their offsets: the high watermark is the number of records written", fmt.Sprint(o.written), "%d", o.high)

@@ -25,7 +25,7 @@ import (
 type whole struct {
 	s     *Settings
 	b     *lab.Bench
-	shown time.Time
+	shown kit.Throttle
 	dir   string
 	addrs []string // three brokers and Redis
 	kafka kafka.Config
@@ -117,7 +117,7 @@ func (w *whole) answers() bool {
 
 // counts waits until more than n events are counted and returns how many are;
 // false when that takes too long. It is an error when the process has ended.
-func (w *whole) counts(ctx context.Context, n int64, show func(string)) (_ int64, ok bool, err error) {
+func (w *whole) counts(ctx context.Context, n int64, show func(string)) (sum int64, ok bool, err error) {
 	var store *tally.Store
 	defer func() {
 		if store != nil {
@@ -128,32 +128,29 @@ func (w *whole) counts(ctx context.Context, n int64, show func(string)) (_ int64
 	if w.b.Engine == cluster.Apache {
 		long *= 2 // three Java processes start first
 	}
-	for end := time.Now().Add(long); time.Now().Before(end); {
+	ok, err = kit.Poll(ctx, long, kit.SampleEvery, func() (bool, error) {
 		select {
 		case how := <-w.ended:
 			w.ended <- how // for the next caller
-			return 0, false, fmt.Errorf("weir ended by itself (%w): %s", how, lastLine(w.log.String()))
+			return false, fmt.Errorf("weir ended by itself (%w): %s", how, lastLine(w.log.String()))
 		default:
 		}
 		if store == nil {
-			store, _ = tally.Open(ctx, w.redis()) // not yet: try again
-		}
-		if store != nil {
-			sum, err := total(ctx, store)
-			if err == nil && time.Since(w.shown) >= kit.TellEvery {
-				w.shown = time.Now()
-				w.b.Point(caseKill, "counted (events)", float64(sum))
+			if store, _ = tally.Open(ctx, w.redis()); store == nil { // not yet: try again
+				return false, nil
 			}
-			if err == nil && sum > n {
-				return sum, true, nil
-			}
-			show(fmt.Sprintf("%d events counted", sum))
 		}
-		if err := kit.Wait(ctx, kit.SampleEvery); err != nil {
-			return 0, false, err
+		var err error
+		if sum, err = kit.Total(ctx, store, countedBy); err != nil {
+			return false, nil //nolint:nilerr // Redis is not ready yet, or not any more
 		}
-	}
-	return 0, false, nil
+		if w.shown.Due(kit.TellEvery) {
+			w.b.Point(caseKill, "counted (events)", float64(sum))
+		}
+		show(fmt.Sprintf("%d events counted", sum))
+		return sum > n, nil
+	})
+	return sum, ok, err
 }
 
 func lastLine(s string) string {

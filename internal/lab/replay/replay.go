@@ -74,13 +74,12 @@ type seen struct {
 }
 
 // Run implements lab.Settings.
-func (s *Settings) Run(ctx context.Context, b *lab.Bench, r *lab.Report) (err error) {
+func (s *Settings) Run(ctx context.Context, b *lab.Bench, r *lab.Report) error {
 	b.Progress("opening brokers, Redis and upstream")
 	g, err := kit.OpenStack(ctx, b, kit.StackConfig{Live: s.Live, Offer: s.Offer, Seed: s.Seed, Rate: s.Rate, Events: s.events(), Queue: 10_000})
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, g.Close()) }()
 	w := &watch{g: g, b: b}
 	if err := s.observe(ctx, w); err != nil && !errors.Is(err, errStill) {
 		return err
@@ -91,15 +90,9 @@ func (s *Settings) Run(ctx context.Context, b *lab.Bench, r *lab.Report) (err er
 
 // startAgain starts the group that counts a second time.
 func (w *watch) startAgain(ctx context.Context) (stop func(), err error) {
-	c, err := count.New(count.Config{Kafka: w.g.Kafka, Store: w.g.Store, Topic: kafka.TopicBluesky, Group: replayGroup, Classify: bluesky.Classify, Log: w.b.Log})
-	if err != nil {
-		return nil, err
-	}
-	return kit.Background(ctx, func(ctx context.Context) {
-		if err := c.Run(ctx); err != nil {
-			w.b.Log.Error("counter ended", "group", replayGroup, "error", err)
-		}
-	}), nil
+	_, stop, err = kit.StartCounter(ctx, w.b, count.Config{Kafka: w.g.Kafka, Store: w.g.Store, Topic: kafka.TopicBluesky, Group: replayGroup,
+		Classify: bluesky.Classify, Log: w.b.Log})
+	return stop, err
 }
 
 // observe lets the second group begin when half of the events have come, rewinds it
@@ -137,10 +130,9 @@ func (s *Settings) observe(ctx context.Context, w *watch) error {
 	}
 	b.Mark(caseAgain, "it is rewound to offset 0")
 	from, began := w.nLive, time.Now() // what there was when it began
-	if stop, err = w.startAgain(ctx); err != nil {
+	if _, err = w.startAgain(ctx); err != nil {
 		return err
 	}
-	defer stop()
 	if err := w.until(ctx, func() bool { return w.nAgain >= from }); err != nil {
 		return err
 	}
@@ -181,13 +173,8 @@ func (s *Settings) rewind(ctx context.Context, w *watch) error {
 // ending reads what the topic holds, and what both groups have counted once they
 // are past its last records.
 func (w *watch) ending(ctx context.Context) error {
-	cl, err := w.g.Kafka.NewClient()
-	if err != nil {
-		return err
-	}
-	defer cl.Close()
 	last := map[int32]int64{} // offset of each partition
-	err = kit.ReadBack(ctx, w.g.Kafka, cl, func(r *kgo.Record) {
+	err := kit.ReadBack(ctx, w.g.Kafka, w.g.Client, func(r *kgo.Record) {
 		w.records++
 		last[r.Partition] = r.Offset
 	}, kafka.TopicBluesky)
@@ -227,7 +214,7 @@ type watch struct {
 	g               *kit.Stack
 	b               *lab.Bench
 	nLive, nAgain   int64 // counted so far
-	shown, reported time.Time
+	shown, reported kit.Throttle
 }
 
 // all reports whether upstream has offered everything; what a live one did is the truth.
@@ -260,13 +247,11 @@ func (w *watch) until(ctx context.Context, ok func() bool) error {
 			moved = time.Now()
 		}
 		w.nLive, w.nAgain = l, a
-		if time.Since(w.reported) >= kit.TellEvery {
-			w.reported = time.Now()
+		if w.reported.Due(kit.TellEvery) {
 			w.b.Point(caseLive, "counted (events)", float64(l))
 			w.b.Point(caseAgain, "counted (events)", float64(a))
 		}
-		if time.Since(w.shown) > 200*time.Millisecond {
-			w.shown = time.Now()
+		if w.shown.Due(200 * time.Millisecond) {
 			of := ""
 			if w.g.Noted == nil {
 				of = fmt.Sprintf(", of %d", kit.Sum(w.truth))
@@ -292,32 +277,26 @@ const (
 
 // judge adds figures and checks.
 func (s *Settings) judge(r *lab.Report, o *seen) {
-	r.Measure(caseLive, "counted", float64(kit.Sum(o.live)), "events")
-	r.Measure(caseAgain, "counted", float64(kit.Sum(o.again)), "events")
-	r.Measure(caseAgain, "counted before the rewind", float64(o.before), "events")
-	r.Measure(caseAgain, "refilled", float64(o.refilled), "events")
+	live, again := r.Of(caseLive), r.Of(caseAgain)
+	live.Measure("counted", float64(kit.Sum(o.live)), "events")
+	again.Measure("counted", float64(kit.Sum(o.again)), "events")
+	again.Measure("counted before the rewind", float64(o.before), "events")
+	again.Measure("refilled", float64(o.refilled), "events")
 	if o.refill > 0 {
-		r.Measure(caseAgain, "refilled in", o.refill, "s")
-		r.Measure(caseAgain, "speed", float64(o.refilled)/o.refill, "events/s")
-		r.Measure(caseLive, "counted after the rewind", float64(o.during), "events")
+		again.Measure("refilled in", o.refill, "s")
+		again.Measure("speed", float64(o.refilled)/o.refill, "events/s")
+		live.Measure("counted after the rewind", float64(o.during), "events")
 	}
 	truth := kit.Sum(o.truth)
-	conditions := len(r.Checks)
-	if !o.finished {
-		r.Unknown(caseLive, "every event is counted in time", fmt.Sprintf("%d, twice", truth), "no more came for half a minute")
-	}
-	if o.before == 0 || o.after > 0 {
-		r.Unknown(caseAgain, "the group is rewound", "some counted before, 0 thereafter", fmt.Sprintf("%d, %d", o.before, o.after))
-	}
-	if o.during == 0 {
-		r.Unknown(caseLive, "events keep coming in after the other group was rewound", "at least 1 counted", "0")
-	}
-	if len(r.Checks) > conditions {
+	counted := live.Needs(o.finished, "every event is counted in time", fmt.Sprintf("%d, twice", truth), "no more came for half a minute")
+	rewound := again.Needs(o.before > 0 && o.after == 0, "the group is rewound", "some counted before, 0 thereafter", "%d, %d", o.before, o.after)
+	goesOn := live.Needs(o.during > 0, "events keep coming in after the other group was rewound", "at least 1 counted", "0")
+	if !counted || !rewound || !goesOn {
 		return
 	}
-	once := "%v, once less: %v"
-	r.Same(caseLive, "the live group is unaffected: its counts never fall, and end at the expected counts",
-		fmt.Sprintf(once, kit.Sorted(o.truth), false), fmt.Sprintf(once, kit.Sorted(o.live), o.shrunk))
-	r.Same(caseAgain, "the rewound group has the same counts of every event type", kit.Sorted(o.live), kit.Sorted(o.again))
-	r.Same(caseAgain, "reading adds and removes no records", fmt.Sprintf("%d records", truth), fmt.Sprintf("%d records", o.records))
+	const once = "%v, once less: %v"
+	live.Same("the live group is unaffected: its counts never fall, and end at the expected counts",
+		fmt.Sprintf(once, kit.Sorted(o.truth), false), once, kit.Sorted(o.live), o.shrunk)
+	again.Same("the rewound group has the same counts of every event type", fmt.Sprint(kit.Sorted(o.live)), "%v", kit.Sorted(o.again))
+	again.Same("reading adds and removes no records", fmt.Sprintf("%d records", truth), "%d records", o.records)
 }
