@@ -79,25 +79,16 @@ func (a *app) send(ctx context.Context, f *sendFlags, topic string, records []st
 	if err != nil {
 		return err
 	}
-	admin, err := t.OpenKafka(ctx)
-	if err != nil {
-		return err
-	}
-	found, err := send.LookUp(ctx, admin, topic)
-	admin.Close()
-	if err != nil {
-		return err
-	}
 	if f.transactional {
 		f.opts.Transaction = "weir-send-" + send.UUID()
 	}
 	f.opts.Placed = f.keepPartitions || f.text.Partition >= 0
-	cl, err := t.OpenKafka(ctx, f.opts.Client(found)...)
+	w, err := t.OpenWriter(ctx, topic, f.opts)
 	if err != nil {
 		return err
 	}
-	defer cl.Close()
-	return a.printSent(ctx, f, &send.Writer{Client: cl, Topic: found, Options: f.opts}, in)
+	defer w.Client.Close()
+	return a.printSent(ctx, f, w, in)
 }
 
 // checkSend rejects flags that contradict each other, and reads those that are text.

@@ -69,6 +69,11 @@ func (s *Source) Topics() []string {
 	return []string{s.Topic, s.Account}
 }
 
+// ingested are the topics that an ingester of the source writes to.
+func (s *Source) ingested() ingest.Topics {
+	return ingest.Topics{Data: s.Topic, Account: s.Account, DeadLetter: kafka.TopicDeadLetters}
+}
+
 // Purpose is what ingesters and counters of sources do with a cluster. group counts;
 // empty for the groups of the sources themselves.
 func Purpose(ingest, count []Source, group string) (p kafka.Purpose) {
