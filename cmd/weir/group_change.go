@@ -28,7 +28,7 @@ func newGroupReset(a *app) *cobra.Command {
 
 func (a *app) resetGroup(ctx context.Context, name string, body web.ResetRequest) error {
 	if body.To == "" {
-		return cli.UsageError("add --to oldest, latest, an offset, +N, -N or a time", "where to is missing")
+		return cli.UsageError("add --to oldest, latest, an offset, +N, -N or a time", "--to is missing")
 	}
 	to, err := inspect.ParseTarget(body.To, time.Now())
 	if err != nil {
@@ -205,7 +205,7 @@ func (a *app) printReplay(plan inspect.ReplayPlan, c inspect.Comparison) error {
 		a.stderr.Linef("%s offsets that were counted are no longer in the log", cli.Thousands(c.Trimmed))
 	}
 	if !c.Equal {
-		return &cli.Error{Code: cli.ExitFailed, Err: fmt.Errorf("the counts of %s and %s differ", plan.Group, plan.Into), Hint: "weir verify says what is wrong"}
+		return &cli.Error{Code: cli.ExitFailed, Err: fmt.Errorf("the counts of %s and %s differ", plan.Group, plan.Into), Hint: "weir verify shows what is wrong"}
 	}
 	a.stderr.Linef("equal")
 	return nil

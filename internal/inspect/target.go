@@ -135,7 +135,7 @@ func ParseTarget(s string, now time.Time) (Target, error) {
 	}
 	at, err := ParseTime(s, now)
 	if err != nil {
-		return Target{}, fmt.Errorf("%q is not a target: give oldest, end, an offset, +N, -N, or a time such as 2h (ago) or 2006-01-02T15:04:05Z", s)
+		return Target{}, fmt.Errorf("%q is not a target: give oldest, latest, an offset, +N, -N, or a time such as 2h (ago) or 2006-01-02T15:04:05Z", s)
 	}
 	return AtTime(at), nil
 }

@@ -43,7 +43,7 @@ var (
 	ErrNoTopic = errors.New("no such topic or partition")
 	// ErrStalled is in the chain where a partition offered nothing for Options.Patience
 	// although records had been promised.
-	ErrStalled = errors.New("nothing came; a transaction may be open, or a broker away")
+	ErrStalled = errors.New("no record came: a transaction may be open, or a broker may be down")
 	// ErrTruncated is in the chain where the log ends before the range does: the
 	// broker lost records, or the topic was created again.
 	ErrTruncated = errors.New("the log is shorter than it was")

@@ -56,7 +56,7 @@ func (w *Watcher) applyGroups(at time.Time, list []inspect.GroupDetail, warnings
 	for name, was := range w.next.Groups {
 		if groups[name] == nil && len(warnings) > 0 { // its coordinator may be the broker that did not answer
 			c := *was
-			c.Error = "as of before: " + warnings[0]
+			c.Error = "last known state: " + warnings[0]
 			groups[name] = &c
 		}
 	}

@@ -31,7 +31,7 @@ type pastPartition struct {
 
 // noTopics notes that the cluster did not answer.
 func (w *Watcher) noTopics(err error) {
-	w.failed[aboutTopics] = "the cluster cannot be asked: " + err.Error()
+	w.failed[aboutTopics] = "the topics cannot be listed: " + err.Error()
 	w.changeTopics(func(_ string, t *Topic) { t.Rate = 0 })
 }
 
