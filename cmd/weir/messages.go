@@ -50,13 +50,10 @@ func newMessages(a *app) *cobra.Command {
 			return err
 		}
 		defer cl.Close()
-		switch {
-		case f.group != "":
+		if f.group != "" {
 			return p.asMember(ctx, i, f.membership(t, topics, q))
-		case len(topics) > 1:
-			return p.several(ctx, i, q)
 		}
-		return p.one(ctx, i, q)
+		return p.read(ctx, i, q)
 	}))
 }
 

@@ -272,7 +272,8 @@ func (c *comparing) add(ctx context.Context, a, b tally.Tally, low int64) error 
 // recount adds the records between two offsets to the replay's counts, or subtracts them.
 func (c *comparing) recount(ctx context.Context, partition int32, from, to, sign int64) error {
 	reader := scan.New(c.p.i.cfg.Client, scan.Options{})
-	return reader.Read(ctx, offsets(c.p.Topic, partition, from, to), func(chunk scan.Chunk) error {
+	tp := scan.TopicPartition{Topic: c.p.Topic, Partition: partition}
+	return reader.Read(ctx, scan.Range{TopicPartition: tp, From: from, To: to}, func(chunk scan.Chunk) error {
 		for _, r := range chunk.Records {
 			c.row(scan.Kind(r, c.classify)).Replay += sign
 		}

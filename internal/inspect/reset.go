@@ -155,7 +155,7 @@ func countedTopics(ctx context.Context, store Tallies, group string) (map[string
 // add plans one topic, and names the partitions that stay as they are.
 func (p *ResetPlan) add(ctx context.Context, q ResetQuery, d kadm.TopicDetail, at bounds,
 	committed map[scan.TopicPartition]int64, counted map[int32]tally.Tally) error {
-	parts, err := choose(d, Query{Topic: d.Topic, Partitions: q.Partitions})
+	parts, err := choose(d, q.Partitions)
 	if err != nil {
 		return err
 	}

@@ -106,7 +106,7 @@ func (i *Inspector) PlanTruncate(ctx context.Context, q TruncateQuery) (plan Tru
 		return plan, notAsAsked("its cleanup.policy is %s, and Kafka deletes messages only where it has delete; "+
 			"set it to %s,delete first", policy, policy)
 	}
-	parts, err := choose(d, Query{Topic: q.Topic, Partitions: q.Partitions})
+	parts, err := choose(d, q.Partitions)
 	if err != nil {
 		return plan, err
 	}
