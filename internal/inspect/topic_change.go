@@ -200,7 +200,7 @@ func alterations(before map[string]Setting, set map[string]string, unset []strin
 }
 
 func (i *Inspector) settingsByName(ctx context.Context, topic string) (map[string]Setting, error) {
-	all, err := i.topicConfig(ctx, topic)
+	all, err := i.TopicSettings(ctx, topic)
 	out := make(map[string]Setting, len(all))
 	for _, s := range all {
 		out[s.Name] = s

@@ -161,7 +161,7 @@ func (i *Inspector) topic(ctx context.Context, name string, groups bool) (TopicD
 	}
 	all.Go(func() { at = i.bounds(ctx, meta, LogStarts, LogEnds, LastStable) })
 	all.Go(func() { over, sizes, warnings[0] = i.overlayAndSizes(ctx, meta) })
-	ask(1, func() (err error) { detail.Config, err = i.topicConfig(ctx, name); return err })
+	ask(1, func() (err error) { detail.Config, err = i.TopicSettings(ctx, name); return err })
 	ask(2, func() (err error) { detail.LastRecord, err = i.lastRecord(ctx, name); return err })
 	all.Go(func() { detail.FirstRecord = i.firstRecord(ctx, meta) })
 	if groups {
@@ -237,11 +237,7 @@ func partition(p kadm.PartitionDetail, at bounds) Partition {
 }
 
 // TopicSettings returns the settings of a topic, ordered by name.
-func (i *Inspector) TopicSettings(ctx context.Context, name string) ([]Setting, error) {
-	return i.topicConfig(ctx, name)
-}
-
-func (i *Inspector) topicConfig(ctx context.Context, name string) (_ []Setting, err error) {
+func (i *Inspector) TopicSettings(ctx context.Context, name string) (_ []Setting, err error) {
 	defer wrap(&err, "describe configuration")
 	ctx, cancel := context.WithTimeout(ctx, i.cfg.Timeout)
 	defer cancel()
