@@ -359,8 +359,8 @@ func (r *reading) follow(ctx context.Context) error {
 				}
 			case !ok || end.Err != nil:
 			case end.Offset < at:
-				return fmt.Errorf("follow %s partition %d: the log ends at offset %d, below %d, where it was read: the broker lost records, or the topic was created again",
-					p.Topic, p.Partition, end.Offset, at)
+				return fmt.Errorf("follow %s: the log ends at offset %d, below %d, where it was read: the broker lost records, or the topic was created again",
+					p, end.Offset, at)
 			default:
 				r.to[p] = end.Offset
 			}
