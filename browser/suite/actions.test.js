@@ -48,14 +48,14 @@ test('members join and leave from the page: lanes recolour, the stop is measured
   });
 });
 
-test('the seventh member of six partitions stands by, grey', { timeout: 300_000 }, async () => {
+test('the seventh member of six partitions is idle, grey', { timeout: 300_000 }, async () => {
   for (let n = 2; n <= 7; n++) {
     const r = await fetch(`${weir.base}/api/v1/groups/${group}/members/add`, { method: 'POST' });
     assert.equal(r.status, 200, await r.text());
   }
   await tab('/groups/' + group, async (page) => {
     await until('seven members', async () => await page.locator('[aria-label=members] tbody tr').count() === 7);
-    await page.waitForSelector('tr.idle >> text=none: it stands by');
+    await page.waitForSelector('tr.idle >> text=none: it is idle');
     await until('six colours', async () => new Set(await colours(page)).size === 6);
     assert.equal(await page.locator('tr.idle').count(), 1);
   });
