@@ -114,9 +114,7 @@ func (i *Inspector) CreateTopic(ctx context.Context, t NewTopic) (c CreatedTopic
 		return c, err
 	}
 	c = CreatedTopic{Name: t.Name, Partitions: len(d.Partitions), ID: tally.TopicUUID(d.ID)}
-	for _, p := range d.Partitions {
-		c.Replicas = max(c.Replicas, len(p.Replicas))
-	}
+	c.Replicas, _, _ = Replication(d)
 	return c, nil
 }
 

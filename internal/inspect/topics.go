@@ -107,14 +107,8 @@ func topic(d kadm.TopicDetail, at bounds, sizes logBytes) Topic {
 	if d.Err != nil {
 		t.Error = d.Err.Error()
 	}
+	t.Replicas, t.UnderReplicated, t.Offline = Replication(d)
 	for _, p := range d.Partitions {
-		t.Replicas = max(t.Replicas, len(p.Replicas))
-		if len(p.ISR) < len(p.Replicas) {
-			t.UnderReplicated++
-		}
-		if p.Leader < 0 {
-			t.Offline++
-		}
 		lo, hi, err := at.of(d.Topic, p.Partition)
 		if err != nil {
 			t.Error = err.Error()
@@ -125,6 +119,21 @@ func topic(d kadm.TopicDetail, at bounds, sizes logBytes) Topic {
 		t.Bytes = n
 	}
 	return t
+}
+
+// Replication returns how many replicas the partitions of a topic have, and how many partitions
+// lack an in-sync replica or a leader.
+func Replication(d kadm.TopicDetail) (replicas, under, offline int) {
+	for _, p := range d.Partitions {
+		replicas = max(replicas, len(p.Replicas))
+		if len(p.ISR) < len(p.Replicas) {
+			under++
+		}
+		if p.Leader < 0 {
+			offline++
+		}
+	}
+	return replicas, under, offline
 }
 
 // Topic describes one topic and the groups that consume it. An unknown name is ErrNoTopic.

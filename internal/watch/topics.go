@@ -92,14 +92,11 @@ func (w *Watcher) topic(now time.Time, m kadm.TopicDetail, past *pastTopic, b lo
 		past.keeps = k
 	}
 	maps.DeleteFunc(past.partitions, func(id int32, _ *pastPartition) bool { _, ok := m.Partitions[id]; return !ok })
+	t.Replicas, t.UnderReplicated, _ = inspect.Replication(m)
 	var end int64
 	silent, known, deleted := 0, 0, false
 	for id, p := range m.Partitions {
 		leads[p.Leader]++
-		t.Replicas = max(t.Replicas, len(p.Replicas))
-		if len(p.ISR) < len(p.Replicas) {
-			t.UnderReplicated++
-		}
 		part := past.partitions[id]
 		if part == nil {
 			part = &pastPartition{Lane: Lane{Partition: id, Leader: p.Leader}}
