@@ -124,7 +124,7 @@ func (i *Inspector) Activity(ctx context.Context, name string, now time.Time) (a
 // and two of them would count what came between as older than the first hour.
 func (i *Inspector) hours(ctx context.Context, a *Activity, d kadm.TopicDetail, now time.Time) (first kadm.ListedOffsets, err error) {
 	ends := i.Offsets(ctx, kadm.Metadata{Topics: kadm.TopicDetails{a.Topic: d}}, LogEnds)
-	if first, err = i.offsetsAt(ctx, a.Topic, time.UnixMilli(0)); err != nil {
+	if first, err = i.offsetsAt(ctx, time.UnixMilli(0), a.Topic); err != nil {
 		return nil, err
 	}
 	end := now.UTC().Truncate(time.Hour).Add(time.Hour)
@@ -145,7 +145,7 @@ func (i *Inspector) hours(ctx context.Context, a *Activity, d kadm.TopicDetail, 
 	group.SetLimit(offsetsAtOnce)
 	for n := range borders {
 		group.Go(func() (err error) {
-			borders[n], err = i.offsetsAt(ctx, a.Topic, from.Add(time.Duration(n)*time.Hour))
+			borders[n], err = i.offsetsAt(ctx, from.Add(time.Duration(n)*time.Hour), a.Topic)
 			return err
 		})
 	}
@@ -168,17 +168,6 @@ func (i *Inspector) hours(ctx context.Context, a *Activity, d kadm.TopicDetail, 
 		a.Hours = append(a.Hours, Hour{From: from.Add(time.Duration(n) * time.Hour), Offsets: between(borders[n], borders[n+1])})
 	}
 	return first, nil
-}
-
-// offsetsAt lists by partition the first message that is not older than t, or the end.
-func (i *Inspector) offsetsAt(ctx context.Context, topic string, t time.Time) (kadm.ListedOffsets, error) {
-	ctx, cancel := context.WithTimeout(ctx, i.cfg.Timeout)
-	defer cancel()
-	list, err := i.admin.ListOffsetsAfterMilli(ctx, t.UnixMilli(), topic)
-	if err != nil {
-		return nil, fmt.Errorf("list offsets by time: %w", err)
-	}
-	return list, nil
 }
 
 // producers fills in the producers and the open transactions.

@@ -29,7 +29,7 @@ func (w *Watcher) applyGroups(at time.Time, list []inspect.GroupDetail, warnings
 		return
 	}
 	w.failed[aboutGroups], w.known[aboutGroups] = strings.Join(warnings[:min(2, len(warnings))], "; "), true
-	w.next.Cluster.GroupsTime = millis(at)
+	w.next.Cluster.GroupsTime = Millis(at)
 	groups := make(map[string]*Group, len(list))
 	room := maxPositions
 	for k := range list {

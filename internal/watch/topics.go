@@ -45,7 +45,7 @@ type logBounds struct {
 func (w *Watcher) applyTopics(at time.Time, meta kadm.Metadata, b logBounds) {
 	w.failed[aboutTopics], w.known[aboutTopics] = silent(meta, b.ends), true
 	w.next.Cluster.ID, w.next.Cluster.Controller = meta.Cluster, meta.Controller
-	w.next.Cluster.TopicsTime = millis(at)
+	w.next.Cluster.TopicsTime = Millis(at)
 	leads := map[int32]int{}
 	topics := make(map[string]*Topic, len(meta.Topics))
 	for name, m := range meta.Topics {
@@ -141,7 +141,7 @@ func (w *Watcher) topic(now time.Time, m kadm.TopicDetail, past *pastTopic, b lo
 	if past.rate.begun() && past.rate.value != end {
 		past.moved = now
 	}
-	t.Rate, t.Last = past.rate.add(now, end), millis(past.moved)
+	t.Rate, t.Last = past.rate.add(now, end), Millis(past.moved)
 	past.ends.add(now, end)
 	return t
 }
