@@ -198,7 +198,7 @@ func (a *app) explainSend(f *sendFlags, err error) error {
 	case stopped != nil && f.typed && errors.Is(err, errStopped): // Ctrl-C ends what is typed, too
 		return nil
 	case failed != nil && !failed.Ended && failed.Unit == "line":
-		return cli.RuntimeError(fmt.Sprintf("mend the lines that failed; "+rest, failed.Sent+1), "%w", err)
+		return cli.RuntimeError(fmt.Sprintf("correct the lines that failed; "+rest, failed.Sent+1), "%w", err)
 	case stopped != nil && stopped.Unit == "line":
 		return cli.RuntimeError(fmt.Sprintf(rest, stopped.Sent+1), "%w", err)
 	}

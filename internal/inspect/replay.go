@@ -231,7 +231,7 @@ func (c *comparing) row(kind string) *KindRow {
 	return c.rows[kind]
 }
 
-var errReplayGone = errors.New("what the replay alone counted is no longer in the log")
+var errReplayGone = errors.New("what only the replay counted is no longer in the log")
 
 // add brings the replay's counts b to the offset range of the original's counts a.
 func (c *comparing) add(ctx context.Context, a, b tally.Tally, low int64) error {
