@@ -33,7 +33,8 @@ func (p *messagePrinter) read(ctx context.Context, i *inspect.Inspector, q inspe
 	}
 	// Readers compare offsets within one partition. JSON has what the API answers. A program
 	// that reads lines gets messages only.
-	q.Gaps = len(p.topics) == 1 && (p.w.format == cli.FormatJSON || p.w.format == cli.FormatTable && p.w.screen.Live() && len(q.Partitions) == 1)
+	table := p.w.format == cli.FormatTable && p.w.screen.Live() && len(q.Partitions) == 1
+	q.Gaps = len(p.topics) == 1 && (table || p.w.format == cli.FormatJSON)
 	a, prog := p.a, cli.NewProgress(p.a.stderr)
 	q.OnProgress = func(done inspect.Progress) {
 		_ = p.out.Flush() // the next write meets the same error

@@ -163,7 +163,7 @@ func (i *Inspector) logBytes(ctx context.Context, meta kadm.Metadata, topics []k
 		req.Topics = topics
 		return req
 	}
-	return sizes, eachBroker(ctx, i, meta.Brokers, "describe log directories", request, func(id int32, resp *kmsg.DescribeLogDirsResponse) error {
+	take := func(id int32, resp *kmsg.DescribeLogDirsResponse) error {
 		if err := kerr.ErrorForCode(resp.ErrorCode); err != nil {
 			return err
 		}
@@ -181,5 +181,6 @@ func (i *Inspector) logBytes(ctx context.Context, meta kadm.Metadata, topics []k
 			}
 		}
 		return nil
-	})
+	}
+	return sizes, eachBroker(ctx, i, meta.Brokers, "describe log directories", request, take)
 }

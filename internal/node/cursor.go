@@ -7,8 +7,8 @@ import (
 	"github.com/weir-project/weir/internal/kafka"
 )
 
-// Ping returns why the cluster does not answer, in a user's words. Operations that open clients of
-// their own, with other errors, call it first.
+// Ping returns why the cluster does not answer, in a user's words. An operation that opens clients
+// of its own, with other errors, calls it first.
 func (t *Target) Ping(ctx context.Context) error {
 	cl, err := t.OpenKafka(ctx)
 	if err == nil {
@@ -32,5 +32,6 @@ func (t *Target) PlanCursor(ctx context.Context, s Source, begin func()) (*inges
 		return nil, err
 	}
 	begin()
-	return ingest.PlanCursor(ctx, ingest.PlanConfig{Kafka: t.KafkaConfig("weir-cursor"), Source: s.Name, Locate: s.Locate, Topics: s.ingested()})
+	cfg := ingest.PlanConfig{Kafka: t.KafkaConfig("weir-cursor"), Source: s.Name, Locate: s.Locate, Topics: s.ingested()}
+	return ingest.PlanCursor(ctx, cfg)
 }

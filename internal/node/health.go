@@ -43,7 +43,8 @@ func Health(ctx context.Context, addr string) error {
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, 64))
 	if err != nil || resp.StatusCode != http.StatusOK || string(body) != "ok\n" {
-		return cli.ConnectError("something else listens there: give --listen where weir is", "the server at %s answers with status %d and is not a weir", addr, resp.StatusCode)
+		return cli.ConnectError("something else listens there: give --listen where weir is",
+			"the server at %s answers with status %d and is not a weir", addr, resp.StatusCode)
 	}
 	return nil
 }

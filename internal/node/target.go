@@ -117,7 +117,8 @@ func (t *Target) OpenWriter(ctx context.Context, topic string, opts send.Options
 }
 
 // openWriter looks up a topic with a client, and opens another one that suits it.
-func openWriter(ctx context.Context, cl *kgo.Client, topic string, opts send.Options, open func(...kgo.Opt) (*kgo.Client, error)) (*send.Writer, error) {
+func openWriter(ctx context.Context, cl *kgo.Client, topic string, opts send.Options,
+	open func(...kgo.Opt) (*kgo.Client, error)) (*send.Writer, error) {
 	found, err := send.LookUp(ctx, cl, topic)
 	if err != nil {
 		return nil, err
