@@ -31,7 +31,7 @@ test('members join and leave from the page: lanes recolour, the stop is measured
     await until('one colour', async () => { const c = new Set(await colours(page)); return c.size === 1 && !c.has(undefined); });
     assert.match(await page.locator('.command code').filter({ hasText: 'weir groups join' }).innerText(), /weir groups join weir-bluesky-counter/);
     await page.click('button:has-text("Add a member")');
-    await page.waitForSelector('text=/3 of 6 partitions changed hands and stood still for \\d+ ms at most; every one is counted again after \\d+ ms/');
+    await page.waitForSelector('text=/3 of 6 partitions moved and stood still for \\d+ ms at most; every one is counted again after \\d+ ms/');
     await until('two colours, three lanes each', async () => {
       const c = await colours(page);
       return new Set(c).size === 2 && c.filter((x) => x === c[0]).length === 3;
@@ -48,14 +48,14 @@ test('members join and leave from the page: lanes recolour, the stop is measured
   });
 });
 
-test('the seventh member of six partitions stands by, grey', { timeout: 300_000 }, async () => {
+test('the seventh member of six partitions is idle, grey', { timeout: 300_000 }, async () => {
   for (let n = 2; n <= 7; n++) {
     const r = await fetch(`${weir.base}/api/v1/groups/${group}/members/add`, { method: 'POST' });
     assert.equal(r.status, 200, await r.text());
   }
   await tab('/groups/' + group, async (page) => {
     await until('seven members', async () => await page.locator('[aria-label=members] tbody tr').count() === 7);
-    await page.waitForSelector('tr.idle >> text=none: it stands by');
+    await page.waitForSelector('tr.idle >> text=none: it is idle');
     await until('six colours', async () => new Set(await colours(page)).size === 6);
     assert.equal(await page.locator('tr.idle').count(), 1);
   });
@@ -193,7 +193,7 @@ test('a group of weir itself is reset from the page: members out, reset, back in
   await tab('/groups/' + accounts, async (page) => {
     await page.waitForSelector('button:has-text("Remove a member"):not([disabled])');
     await page.click('button:has-text("Remove a member")');
-    await page.waitForSelector('text=/0 members now: nobody counts/');
+    await page.waitForSelector('text=/0 members now: no counter is left/');
     await page.click('button:has-text("Preview"):not(:has-text("replay"))');
     await page.locator('button:has-text("Reset 3 partitions")').waitFor();
     await until('no member is known any more', async () => await page.locator('button:has-text("Reset 3 partitions")').isEnabled());

@@ -97,7 +97,7 @@ test('settings: only those that changed are sent, one returns to its default, an
     assert.equal(await setting('settings', 'retention.ms'), '3600000 topic');
     assert.ok(!(await setting('settings', 'segment.bytes')).endsWith(' topic'));
     await page.click('button:has-text("Undo")');
-    await page.waitForSelector('text=Taken back.');
+    await page.waitForSelector('text=Undone.');
     assert.equal(await setting('settings', 'retention.ms'), '7200000 topic');
     assert.equal(await setting('settings', 'segment.bytes'), '2097152 topic');
     // A value that Kafka does not allow: the reason is shown, and the form stays.
@@ -262,7 +262,7 @@ test('a group: one partition is reset, offsets and the group are deleted, and ea
   await tab(weir.base, '/groups/' + encodeURIComponent(g), async (page) => {
     await page.waitForSelector('text=Empty');
     const card = (title) => page.locator('section.card').filter({ has: page.locator('h2').filter({ hasText: new RegExp(`^${title}$`) }) }); // a term in it is an element of its own
-    const undo = async (part) => { await part.locator('button:text-is("Undo")').click(); await part.locator('text=Taken back.').waitFor(); };
+    const undo = async (part) => { await part.locator('button:text-is("Undo")').click(); await part.locator('text=Undone.').waitFor(); };
     await page.selectOption('[aria-label="topic of the reset"]', 'read');
     await page.fill('[aria-label="partitions of the reset"]', '1');
     await page.fill('input[list=targets]', '4');

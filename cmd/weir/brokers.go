@@ -116,6 +116,6 @@ func (a *app) showLeaders(ctx context.Context) {
 		return nil
 	})
 	if err != nil {
-		a.stderr.Linef("the brokers did not say in time who leads what now; ask again with: weir brokers%s", a.sameData())
+		a.stderr.Linef("the brokers did not report the new leaders in time; list them with: weir brokers%s", a.sameData())
 	}
 }

@@ -42,20 +42,26 @@ func (a *app) runningActions() (*actions, error) {
 	return nil, cli.ConnectError("start one with weir up or weir cluster, or name its directory with --data", "no weir runs on %s", dir)
 }
 
-// groupActions returns the operations that change groups of a target: of the weir that
+// groupActions returns the operations that change groups, which can have counts in Redis.
+func (a *app) groupActions(ctx context.Context) (*actions, error) { return a.targetActions(ctx, true) }
+
+// topicActions returns the operations that change topics.
+func (a *app) topicActions(ctx context.Context) (*actions, error) { return a.targetActions(ctx, false) }
+
+// targetActions returns the operations on the cluster that the flags name: of the weir that
 // runs on it, which logs them and shows them on its page, or of this process.
-func (a *app) groupActions(ctx context.Context) (*actions, error) {
+func (a *app) targetActions(ctx context.Context, counts bool) (*actions, error) {
 	t, err := a.find()
 	if err != nil {
 		return nil, err
 	}
-	if r := t.Running; r != nil && t.Redis == r.Redis {
+	if r := t.Running; r != nil && (!counts || t.Redis == r.Redis) {
 		return actionsOf(r), nil
 	}
 	if t.Running == nil && a.given["redis"] == "" {
 		t.WithoutCounts = func(err error) { a.stderr.Linef("without counts: %s", cli.OneLine(err.Error())) }
 	}
-	client, closeAll, err := t.Actions(ctx, a.where())
+	client, closeAll, err := t.Actions(ctx, a.where(), counts)
 	if err != nil {
 		return nil, err
 	}

@@ -11,7 +11,6 @@ import (
 	"github.com/weir-project/weir/internal/cli"
 	"github.com/weir-project/weir/internal/event"
 	"github.com/weir-project/weir/internal/ingest"
-	"github.com/weir-project/weir/internal/kafka"
 	"github.com/weir-project/weir/internal/node"
 	"github.com/weir-project/weir/internal/visible"
 )
@@ -24,26 +23,12 @@ func newCursor(a *app) *cobra.Command {
 	return cmd
 }
 
-// cursorConfig returns how to read and write cursors, once the cluster has answered.
-func (a *app) cursorConfig(ctx context.Context) (kafka.Config, error) {
-	t, err := a.find()
-	if err != nil {
-		return kafka.Config{}, err
-	}
-	cl, err := t.OpenKafka(ctx)
-	if err != nil {
-		return kafka.Config{}, err
-	}
-	cl.Close()
-	return t.KafkaConfig("weir-cursor"), nil
-}
-
 func (a *app) showCursor(ctx context.Context, s node.Source) error {
-	cfg, err := a.cursorConfig(ctx)
+	t, err := a.find()
 	if err != nil {
 		return err
 	}
-	rec, found, err := kafka.PeekCursor(ctx, cfg, s.Name)
+	rec, found, err := t.Cursor(ctx, s)
 	if err != nil {
 		return err
 	}
@@ -56,13 +41,11 @@ func (a *app) showCursor(ctx context.Context, s node.Source) error {
 }
 
 func (a *app) rebuildCursor(ctx context.Context, s node.Source) error {
-	cfg, err := a.cursorConfig(ctx)
+	t, err := a.find()
 	if err != nil {
 		return err
 	}
-	a.stderr.Linef("reading the topics of %s", s.Name)
-	plan, err := ingest.PlanCursor(ctx, ingest.PlanConfig{Kafka: cfg, Source: s.Name, Locate: s.Locate,
-		Topics: ingest.Topics{Data: s.Topic, Account: s.Account, DeadLetter: kafka.TopicDeadLetters}})
+	plan, err := t.PlanCursor(ctx, s, func() { a.stderr.Linef("reading the topics of %s", s.Name) })
 	if err != nil {
 		return err
 	}

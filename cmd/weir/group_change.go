@@ -28,7 +28,7 @@ func newGroupReset(a *app) *cobra.Command {
 
 func (a *app) resetGroup(ctx context.Context, name string, body web.ResetRequest) error {
 	if body.To == "" {
-		return cli.UsageError("add --to oldest, latest, an offset, +N, -N or a time", "where to is missing")
+		return cli.UsageError("add --to oldest, latest, an offset, +N, -N or a time", "--to is missing")
 	}
 	to, err := inspect.ParseTarget(body.To, time.Now())
 	if err != nil {
@@ -57,6 +57,59 @@ func changeGroup[A any](ctx context.Context, a *app, name, operation string, bod
 		return err
 	}
 	return after(c, done)
+}
+
+// groupsAction is a change of several groups, such as their deletion.
+type groupsAction[A any] struct {
+	operation  string
+	verb, done string                         // what it does to a group, in the question and afterwards
+	body       func(name, confirm string) any // makes the request, which is a plan without a confirmation
+	show       func(plans []A) error
+	active     func(plan A) []inspect.Member
+}
+
+// run plans the change of every group before it asks for the first one: a group that cannot be
+// changed ends the command before anything is changed.
+func (g groupsAction[A]) run(ctx context.Context, a *app, names []string) error {
+	c, err := a.groupActions(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	plans := make([]A, len(names))
+	for i, name := range names {
+		if err := c.post(ctx, groupPath(name, g.operation), g.body(name, ""), &plans[i]); err != nil {
+			return err
+		}
+	}
+	if err := g.show(plans); err != nil {
+		return err
+	}
+	for i, p := range plans {
+		if len(g.active(p)) > 0 {
+			return fmt.Errorf("%q: %w", names[i], inspect.ErrGroupActive)
+		}
+	}
+	answers := []any{}
+	for _, name := range names {
+		var answer A
+		err := a.confirm(name, nil, fmt.Sprintf("Type the group's name to %s (%s): ", g.verb, visible.Text(name)), name)
+		if err == nil {
+			err = c.post(ctx, groupPath(name, g.operation), g.body(name, name), &answer)
+		}
+		if err != nil {
+			if len(answers) > 0 {
+				a.stderr.Linef("the groups above are changed already; those that follow are as they were")
+			}
+			return err
+		}
+		answers = append(answers, answer)
+		a.stderr.Linef("%s %s", g.done, visible.Text(name))
+	}
+	if a.output == cli.FormatTable {
+		return nil
+	}
+	return a.write(answers, answers, nil)
 }
 
 // done reports a change: with -o json the answer of the weir that made it, otherwise a line.
@@ -152,7 +205,7 @@ func (a *app) printReplay(plan inspect.ReplayPlan, c inspect.Comparison) error {
 		a.stderr.Linef("%s offsets that were counted are no longer in the log", cli.Thousands(c.Trimmed))
 	}
 	if !c.Equal {
-		return &cli.Error{Code: cli.ExitFailed, Err: fmt.Errorf("the counts of %s and %s differ", plan.Group, plan.Into), Hint: "weir verify says what is wrong"}
+		return &cli.Error{Code: cli.ExitFailed, Err: fmt.Errorf("the counts of %s and %s differ", plan.Group, plan.Into), Hint: "weir verify shows what is wrong"}
 	}
 	a.stderr.Linef("equal")
 	return nil

@@ -14,69 +14,18 @@ import (
 )
 
 func newGroupDelete(a *app) *cobra.Command {
-	return a.command("groups delete", useCluster|useRedis|useYes|useOutput, nil, a.deleteGroups)
-}
-
-// deleteGroups plans all deletions before it asks for the first one, so that a group that
-// cannot be deleted ends the command before anything is changed.
-func (a *app) deleteGroups(ctx context.Context, names []string) error {
-	names = once(names)
-	c, err := a.groupActions(ctx)
-	if err != nil {
-		return err
-	}
-	defer c.close()
-	plans := make([]inspect.DeleteGroupPlan, len(names))
-	for i, name := range names {
-		var answer web.DeleteGroupAnswer
-		if err := c.post(ctx, groupPath(name, "delete"), web.DeleteGroupRequest{}, &answer); err != nil {
-			return err
-		}
-		plans[i] = answer.Plan
-	}
-	err = cli.TableOf(plans, func(p inspect.DeleteGroupPlan) []any {
-		return []any{p.Group, p.Type, p.State, len(p.Active), p.Offsets}
-	}, "GROUP", "TYPE", "STATE", ">MEMBERS", ">COMMITTED OFFSETS").Write(a.stderr)
-	if err != nil {
-		return err
-	}
-	if err := idle(plans, func(p inspect.DeleteGroupPlan) (string, []inspect.Member) { return p.Group, p.Active }); err != nil {
-		return err
-	}
-	answers := []any{}
-	for _, name := range names {
-		if err := a.confirm(name, nil, fmt.Sprintf("Type the group's name to delete it (%s): ", visible.Text(name)), name); err != nil {
-			return a.stopped(len(answers), err)
-		}
-		var answer web.DeleteGroupAnswer
-		if err := c.post(ctx, groupPath(name, "delete"), web.DeleteGroupRequest{Confirm: name}, &answer); err != nil {
-			return a.stopped(len(answers), err)
-		}
-		answers = append(answers, answer)
-		a.stderr.Linef("deleted %s", visible.Text(name))
-	}
-	if a.output == cli.FormatTable {
-		return nil
-	}
-	return a.write(answers, answers, nil)
-}
-
-// idle returns an error for the first plan of a group that has members.
-func idle[P any](plans []P, of func(P) (group string, active []inspect.Member)) error {
-	for _, p := range plans {
-		if group, active := of(p); len(active) > 0 {
-			return fmt.Errorf("%q: %w", group, inspect.ErrGroupActive)
-		}
-	}
-	return nil
-}
-
-// stopped says before an error that some groups are changed already.
-func (a *app) stopped(changed int, err error) error {
-	if changed > 0 {
-		a.stderr.Linef("the groups above are changed already; those that follow are as they were")
-	}
-	return err
+	return a.command("groups delete", useCluster|useRedis|useYes|useOutput, nil, func(ctx context.Context, names []string) error {
+		return groupsAction[web.DeleteGroupAnswer]{
+			operation: "delete", verb: "delete it", done: "deleted",
+			body: func(_, confirm string) any { return web.DeleteGroupRequest{Confirm: confirm} },
+			show: func(plans []web.DeleteGroupAnswer) error {
+				return cli.TableOf(plans, func(p web.DeleteGroupAnswer) []any {
+					return []any{p.Plan.Group, p.Plan.Type, p.Plan.State, len(p.Plan.Active), p.Plan.Offsets}
+				}, "GROUP", "TYPE", "STATE", ">MEMBERS", ">COMMITTED OFFSETS").Write(a.stderr)
+			},
+			active: func(p web.DeleteGroupAnswer) []inspect.Member { return p.Plan.Active },
+		}.run(ctx, a, once(names))
+	})
 }
 
 // once returns names without repetitions, in their order.

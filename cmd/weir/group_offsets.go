@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"os"
 
@@ -100,47 +99,24 @@ func offsetsByGroup(list []inspect.GroupOffset, only string) (groups []string, o
 	return groups, offsets, nil
 }
 
-// importOffsets plans all changes before it asks for the first one.
 func (a *app) importOffsets(ctx context.Context, groups []string, offsets map[string][]web.ImportedOffset) error {
-	c, err := a.groupActions(ctx)
-	if err != nil {
-		return err
-	}
-	defer c.close()
-	plans := make([]inspect.ResetPlan, len(groups))
-	for i, name := range groups {
-		var answer web.ResetAnswer
-		if err := c.post(ctx, groupPath(name, "import"), web.ImportRequest{Offsets: offsets[name]}, &answer); err != nil {
-			return err
-		}
-		plans[i] = answer.Plan
-		a.stderr.Linef("%s:", visible.Text(name))
-		if err := a.showReset(answer.Plan); err != nil {
-			return err
-		}
-		if n := outside(answer.Plan, offsets[name]); n > 0 {
-			a.stderr.Linef("%s of the file's offsets are outside of what the log retains: the nearest retained offset is used", cli.Thousands(n))
-		}
-	}
-	if err := idle(plans, func(p inspect.ResetPlan) (string, []inspect.Member) { return p.Group, p.Active }); err != nil {
-		return err
-	}
-	answers := []any{}
-	for _, name := range groups {
-		if err := a.confirm(name, nil, fmt.Sprintf("Type the group's name to change its offsets (%s): ", visible.Text(name)), name); err != nil {
-			return a.stopped(len(answers), err)
-		}
-		var answer web.ResetAnswer
-		if err := c.post(ctx, groupPath(name, "import"), web.ImportRequest{Offsets: offsets[name], Confirm: name}, &answer); err != nil {
-			return a.stopped(len(answers), err)
-		}
-		answers = append(answers, answer)
-		a.stderr.Linef("imported %s", visible.Text(name))
-	}
-	if a.output == cli.FormatTable {
-		return nil
-	}
-	return a.write(answers, answers, nil)
+	return groupsAction[web.ResetAnswer]{
+		operation: "import", verb: "change its offsets", done: "imported",
+		body: func(name, confirm string) any { return web.ImportRequest{Offsets: offsets[name], Confirm: confirm} },
+		show: func(plans []web.ResetAnswer) error {
+			for _, p := range plans {
+				a.stderr.Linef("%s:", visible.Text(p.Plan.Group))
+				if err := a.showReset(p.Plan); err != nil {
+					return err
+				}
+				if n := outside(p.Plan, offsets[p.Plan.Group]); n > 0 {
+					a.stderr.Linef("%s of the file's offsets are outside of what the log retains: the nearest retained offset is used", cli.Thousands(n))
+				}
+			}
+			return nil
+		},
+		active: func(p web.ResetAnswer) []inspect.Member { return p.Plan.Active },
+	}.run(ctx, a, groups)
 }
 
 // outside is how many offsets a plan moved to the border of what is retained.

@@ -59,7 +59,7 @@ func (a *app) printGroup(d inspect.GroupDetail) error {
 			behind = cli.DurationText(p.LagTime)
 		}
 		return []any{p.Topic, p.Partition, cli.NumberOrUnknown(p.Committed), cli.NumberOrUnknown(p.End), cli.NumberOrUnknown(p.Lag), behind, p.Member, p.Error}
-	}, "TOPIC", ">PARTITION", ">POSITION", ">END", ">LAG", "BEHIND", "MEMBER", "")
+	}, "TOPIC", ">PARTITION", ">COMMITTED", ">END", ">LAG", "BEHIND", "MEMBER", "")
 	topology, tasks := streamsTables(d)
 	return a.writeOne(d, func() string {
 		return fmt.Sprintf("%s: %s, %s, %s, lag %s", visible.Text(d.Name), d.Type, d.State, watch.Plural(d.MemberCount, "member"), cli.NumberOrUnknown(d.Lag))

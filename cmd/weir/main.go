@@ -1,10 +1,9 @@
 // Command weir puts the public streams of Bluesky and Wikipedia through Kafka
-// and counts them exactly once. This package is the command line and the only
-// place that wires the parts together: one file per subcommand, each going from
-// flags to a config to constructors to Run. It owns what a user of a terminal
-// meets: flags and environment, help, exit codes, the status lines, the runtime
-// file and the control socket by which commands find a running weir. It holds no
-// logic of the pipeline.
+// and counts them exactly once. This package is the command line: one file for each
+// subcommand, which goes from flags to a call of another package and prints the
+// result. It owns flags and environment variables, help, and the texts and tables of a
+// terminal. It opens no client of Kafka or Redis by itself, and runs nothing:
+// internal/node does.
 package main
 
 import (

@@ -24,33 +24,17 @@ type messagePrinter struct {
 	w      *messageWriter
 }
 
-// one prints the messages of a single topic.
-func (p *messagePrinter) one(ctx context.Context, i *inspect.Inspector, q inspect.Query) error {
-	// Readers compare offsets within one partition. JSON has what the API answers. A program
-	// that reads lines gets messages only.
-	q.Gaps = p.w.format == cli.FormatJSON || p.w.format == cli.FormatTable && p.w.screen.Live() && len(q.Partitions) == 1
-	return p.read(q, func(q inspect.Query, each func(inspect.Message) error) (map[string]inspect.Progress, error) {
-		done, err := i.Read(ctx, q, each)
-		return map[string]inspect.Progress{q.Topic: done}, err
-	})
-}
-
-// several prints the messages of several topics, merged by time.
-func (p *messagePrinter) several(ctx context.Context, i *inspect.Inspector, q inspect.Query) error {
+// read prints the messages of a query, those of several topics merged by time. With a filter it
+// says how many were looked at, because an empty answer alone does not distinguish a wrong filter from a
+// short topic.
+func (p *messagePrinter) read(ctx context.Context, i *inspect.Inspector, q inspect.Query) error {
 	if len(p.topics) > inspect.MaxTopics {
 		return cli.UsageError("read them in turns", "%d topics, and at most %d can be read at once", len(p.topics), inspect.MaxTopics)
 	}
-	return p.read(q, func(q inspect.Query, each func(inspect.Message) error) (map[string]inspect.Progress, error) {
-		return i.ReadTopics(ctx, p.topics, q, each)
-	})
-}
-
-// readTopics calls each with the messages of a query and returns the progress by topic.
-type readTopics func(q inspect.Query, each func(inspect.Message) error) (map[string]inspect.Progress, error)
-
-// read reads and prints. With a filter it says how many were looked at, because an empty
-// answer alone does not tell a wrong filter from a short topic.
-func (p *messagePrinter) read(q inspect.Query, do readTopics) error {
+	// Readers compare offsets within one partition. JSON has what the API answers. A program
+	// that reads lines gets messages only.
+	table := p.w.format == cli.FormatTable && p.w.screen.Live() && len(q.Partitions) == 1
+	q.Gaps = len(p.topics) == 1 && (table || p.w.format == cli.FormatJSON)
 	a, prog := p.a, cli.NewProgress(p.a.stderr)
 	q.OnProgress = func(done inspect.Progress) {
 		_ = p.out.Flush() // the next write meets the same error
@@ -58,7 +42,7 @@ func (p *messagePrinter) read(q inspect.Query, do readTopics) error {
 			prog.Show(scannedText(done))
 		}
 	}
-	all, err := do(q, func(m inspect.Message) error {
+	all, err := i.ReadTopics(ctx, p.topics, q, func(m inspect.Message) error {
 		if err := p.w.write(m); err != nil {
 			return err
 		}

@@ -50,13 +50,10 @@ func newMessages(a *app) *cobra.Command {
 			return err
 		}
 		defer cl.Close()
-		switch {
-		case f.group != "":
+		if f.group != "" {
 			return p.asMember(ctx, i, f.membership(t, topics, q))
-		case len(topics) > 1:
-			return p.several(ctx, i, q)
 		}
-		return p.one(ctx, i, q)
+		return p.read(ctx, i, q)
 	}))
 }
 
@@ -137,7 +134,7 @@ type messageWriter struct {
 	screen *cli.Screen
 	layout *messageLayout // of --format; nil without
 	names  int            // columns for the names of several topics
-	n      int
+	array  cli.Array      // of -o json
 }
 
 // messageWriter makes the writer that the flags ask for.
@@ -168,7 +165,6 @@ func (a *app) messageWriter(f *messageFlags, topics []string, out io.Writer) (*m
 const maxTopicColumns = 24
 
 func (w *messageWriter) write(m inspect.Message) (err error) {
-	w.n++
 	if w.layout != nil {
 		_, err = w.out.Write(w.layout.line(m))
 		return err
@@ -181,11 +177,7 @@ func (w *messageWriter) write(m inspect.Message) (err error) {
 		_, err = w.out.Write(append(m.Value[:len(m.Value):len(m.Value)], '\n'))
 		return err
 	case cli.FormatJSON:
-		open := ","
-		if w.n == 1 {
-			open = "["
-		}
-		if _, err := io.WriteString(w.out, open); err != nil {
+		if err := w.array.Begin(w.out); err != nil {
 			return err
 		}
 		return writeMessageJSON(w.out, m)
@@ -222,13 +214,9 @@ func (w *messageWriter) clip(s string) string {
 	return s
 }
 
-func (w *messageWriter) end() (err error) {
-	switch {
-	case w.format != cli.FormatJSON:
-	case w.n == 0:
-		_, err = io.WriteString(w.out, "[]\n")
-	default:
-		_, err = io.WriteString(w.out, "]\n")
+func (w *messageWriter) end() error {
+	if w.format != cli.FormatJSON {
+		return nil
 	}
-	return err
+	return w.array.End(w.out)
 }

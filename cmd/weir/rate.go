@@ -5,13 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/weir-project/weir/internal/cli"
-	"github.com/weir-project/weir/internal/event"
 	"github.com/weir-project/weir/internal/node"
 	"github.com/weir-project/weir/internal/visible"
 )
@@ -66,47 +64,15 @@ func (a *app) runRate(ctx context.Context, s node.Source, f *streamFlags, limit 
 		ctx, cancel = context.WithTimeout(ctx, limit)
 		defer cancel()
 	}
-	m := &receiver{source: src}
+	m := &node.Receiver{Upstream: src}
 	ended := make(chan error, 1)
 	var wg sync.WaitGroup
-	wg.Go(func() { ended <- m.run(ctx) })
+	wg.Go(func() { ended <- m.Run(ctx) })
 	defer wg.Wait()
 	return a.printRates(ctx, s.Name, m, ended)
 }
 
-// receiver streams a source and counts what arrives.
-type receiver struct {
-	source node.Upstream
-	events atomic.Int64
-}
-
-// run connects again whenever a connection ends, until ctx ends or that is
-// pointless. It begins at the live end each time: what was missed is not its business.
-func (m *receiver) run(ctx context.Context) error {
-	var backoff event.Backoff
-	for {
-		before := m.events.Load()
-		err := m.source.Stream(ctx, event.Cursor{}, func(b *event.Batch) error {
-			m.events.Add(int64(len(b.Events)))
-			b.Release()
-			return nil
-		})
-		if ctx.Err() != nil {
-			return nil //nolint:nilerr // the stream's error only echoes that it was stopped
-		}
-		wait, permanent := backoff.Next(err, m.events.Load() > before)
-		if permanent {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(wait):
-		}
-	}
-}
-
-func (a *app) printRates(ctx context.Context, name string, m *receiver, ended <-chan error) error {
+func (a *app) printRates(ctx context.Context, name string, m *node.Receiver, ended <-chan error) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	type mark struct {
@@ -115,8 +81,8 @@ func (a *app) printRates(ctx context.Context, name string, m *receiver, ended <-
 	}
 	start := mark{at: time.Now()}
 	since := func(from mark) (rateSample, mark) {
-		st := m.source.Status()
-		now := mark{time.Now(), m.events.Load(), st.Bytes}
+		st := m.Upstream.Status()
+		now := mark{time.Now(), m.Events(), st.Bytes}
 		d, n := now.at.Sub(from.at).Seconds(), now.events-from.events
 		return rateSample{Source: name, Seconds: d, Events: n, PerSecond: float64(n) / max(d, 1e-9), Bytes: now.bytes - from.bytes,
 			Host: st.Host, Connected: st.Connected, Error: st.LastError}, now

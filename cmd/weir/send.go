@@ -79,25 +79,16 @@ func (a *app) send(ctx context.Context, f *sendFlags, topic string, records []st
 	if err != nil {
 		return err
 	}
-	admin, err := t.OpenKafka(ctx)
-	if err != nil {
-		return err
-	}
-	found, err := send.LookUp(ctx, admin, topic)
-	admin.Close()
-	if err != nil {
-		return err
-	}
 	if f.transactional {
 		f.opts.Transaction = "weir-send-" + send.UUID()
 	}
 	f.opts.Placed = f.keepPartitions || f.text.Partition >= 0
-	cl, err := t.OpenKafka(ctx, f.opts.Client(found)...)
+	w, err := t.OpenWriter(ctx, topic, f.opts)
 	if err != nil {
 		return err
 	}
-	defer cl.Close()
-	return a.printSent(ctx, f, &send.Writer{Client: cl, Topic: found, Options: f.opts}, in)
+	defer w.Client.Close()
+	return a.printSent(ctx, f, w, in)
 }
 
 // checkSend rejects flags that contradict each other, and reads those that are text.
@@ -207,7 +198,7 @@ func (a *app) explainSend(f *sendFlags, err error) error {
 	case stopped != nil && f.typed && errors.Is(err, errStopped): // Ctrl-C ends what is typed, too
 		return nil
 	case failed != nil && !failed.Ended && failed.Unit == "line":
-		return cli.RuntimeError(fmt.Sprintf("mend the lines that failed; "+rest, failed.Sent+1), "%w", err)
+		return cli.RuntimeError(fmt.Sprintf("correct the lines that failed; "+rest, failed.Sent+1), "%w", err)
 	case stopped != nil && stopped.Unit == "line":
 		return cli.RuntimeError(fmt.Sprintf(rest, stopped.Sent+1), "%w", err)
 	}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -27,7 +26,7 @@ type sentRecord struct {
 // printSent writes the input, and prints where each record was written.
 func (a *app) printSent(ctx context.Context, f *sendFlags, w *send.Writer, in send.Input) error {
 	out := bufio.NewWriterSize(a.stdout, 64<<10)
-	prog, start, open := cli.NewProgress(a.stderr), time.Now(), "["
+	prog, start, array := cli.NewProgress(a.stderr), time.Now(), cli.Array{}
 	// Lines of records on a terminal show the progress by themselves. Quiet in a script means no output.
 	shows := !f.quiet && !cli.NewScreen(a.stdout, true, a.env["TERM"]).Live() || f.quiet && a.stderr.Live()
 	if !f.quiet {
@@ -40,10 +39,9 @@ func (a *app) printSent(ctx context.Context, f *sendFlags, w *send.Writer, in se
 				rec.Offset = &r.Offset
 			}
 			if a.output == cli.FormatJSON {
-				if _, err := io.WriteString(out, open); err != nil {
+				if err := array.Begin(out); err != nil {
 					return err
 				}
-				open = ","
 			}
 			return cli.WriteJSONL(out, rec)
 		}
@@ -57,10 +55,7 @@ func (a *app) printSent(ctx context.Context, f *sendFlags, w *send.Writer, in se
 	result, err := w.Write(ctx, in)
 	prog.Done()
 	if a.output == cli.FormatJSON && !f.quiet {
-		if open == "[" {
-			_, _ = io.WriteString(out, "[")
-		}
-		_, _ = io.WriteString(out, "]\n")
+		_ = array.End(out) // Flush returns the error
 	}
 	if err := a.explainSend(f, err); err != nil {
 		return errors.Join(err, out.Flush())

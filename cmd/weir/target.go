@@ -90,8 +90,8 @@ func (a *app) runningWeir(dir string) *node.Runtime {
 	return found[0]
 }
 
-// inspecting runs do on the cluster that the flags name.
-func (a *app) inspecting(ctx context.Context, do func(*inspect.Inspector) error) error {
+// show reads something of the cluster that the flags name, and prints it.
+func show[T any](ctx context.Context, a *app, read func(*inspect.Inspector, context.Context) (T, error), printed func(T) error) error {
 	t, err := a.find()
 	if err != nil {
 		return err
@@ -101,18 +101,11 @@ func (a *app) inspecting(ctx context.Context, do func(*inspect.Inspector) error)
 		return err
 	}
 	defer cl.Close()
-	return do(i)
-}
-
-// show reads something of the cluster that the flags name, and prints it.
-func show[T any](ctx context.Context, a *app, read func(*inspect.Inspector, context.Context) (T, error), printed func(T) error) error {
-	return a.inspecting(ctx, func(i *inspect.Inspector) error {
-		v, err := read(i, ctx)
-		if err != nil {
-			return err
-		}
-		return printed(v)
-	})
+	v, err := read(i, ctx)
+	if err != nil {
+		return err
+	}
+	return printed(v)
 }
 
 // notes prints the remarks of an answer, and what could not be found out.

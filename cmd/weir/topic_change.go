@@ -19,23 +19,6 @@ import (
 	"github.com/weir-project/weir/internal/web"
 )
 
-// topicActions returns the operations that change topics of a target: of the weir that runs on
-// it, which logs them, or of this process.
-func (a *app) topicActions(ctx context.Context) (*actions, error) {
-	t, err := a.find()
-	if err != nil {
-		return nil, err
-	}
-	if t.Running != nil {
-		return actionsOf(t.Running), nil
-	}
-	client, closeAll, err := t.TopicActions(ctx, a.where())
-	if err != nil {
-		return nil, err
-	}
-	return &actions{client: client, close: closeAll}, nil
-}
-
 // onTopics makes the run of a command that changes topics. names are those of its arguments.
 func (a *app) onTopics(names func([]string) []string, run func(context.Context, *actions, []string) error,
 ) func(context.Context, []string) error {

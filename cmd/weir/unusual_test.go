@@ -238,7 +238,7 @@ func (r *unusualRig) trimmed() {
 	}); err != nil {
 		r.t.Fatal(err)
 	}
-	r.says(fmt.Sprintf("partition 0 of %s is not counted: offsets %d to %d were deleted from the log before they were counted (by retention, or on request); `weir groups leave`, `reset` and `join`, in this order, set a new position", unusualTopic, next, next+9))
+	r.says(fmt.Sprintf("partition 0 of %s is not counted: offsets %d to %d were deleted from the log before they were counted (by retention, or on request); `weir groups leave`, `reset` and `join`, in this order, set a new offset", unusualTopic, next, next+9))
 	other := r.tally(unusualGroup, unusualTopic, 1)["next"]
 	within(r.t, "the other partitions are counted", func() bool { return r.tally(unusualGroup, unusualTopic, 1)["next"] != other })
 	r.must("groups", "leave", unusualGroup)

@@ -19,11 +19,9 @@ func newVerify(a *app) *cobra.Command {
 }
 
 func (a *app) runVerify(ctx context.Context, t *node.Target, _ []string) error {
-	cl, err := t.OpenKafka(ctx)
-	if err != nil {
+	if err := t.Ping(ctx); err != nil {
 		return err
 	}
-	cl.Close() // verify has a client of its own; this one showed that there is a cluster
 	store, err := t.OpenStore(ctx)
 	if err != nil {
 		return err

@@ -157,6 +157,31 @@ func WriteJSON(out io.Writer, v any) error { return encode(out, v, "  ") }
 // WriteJSONL writes v as one line of JSON.
 func WriteJSONL(out io.Writer, v any) error { return encode(out, v, "") }
 
+// Array writes a JSON array whose elements come one by one. Begin goes before each element, End
+// after the last one.
+type Array struct{ begun bool }
+
+// Begin writes what stands before an element.
+func (a *Array) Begin(out io.Writer) error {
+	open := "["
+	if a.begun {
+		open = ","
+	}
+	a.begun = true
+	_, err := io.WriteString(out, open)
+	return err
+}
+
+// End writes the end of the array, which can be empty.
+func (a *Array) End(out io.Writer) error {
+	text := "]\n"
+	if !a.begun {
+		text = "[]\n"
+	}
+	_, err := io.WriteString(out, text)
+	return err
+}
+
 func encode(out io.Writer, v any, indent string) error {
 	enc := json.NewEncoder(out)
 	enc.SetEscapeHTML(false)

@@ -203,7 +203,7 @@ func (m *member) forget(ids []int32) {
 				paused = append(paused, id)
 			}
 			delete(m.parts, id)
-			m.log.Info("gave up partition", "partition", id, "position", p.stored.Next)
+			m.log.Info("partition revoked", "partition", id, "position", p.stored.Next)
 		}
 	}
 	m.mu.Unlock()

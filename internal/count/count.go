@@ -213,7 +213,7 @@ func (m *member) leave() {
 	ctx, cancel := context.WithTimeout(context.Background(), m.c.pace.answer)
 	defer cancel()
 	if err := m.cl.LeaveGroupContext(ctx); err != nil && !errors.Is(err, kgo.ErrClientClosed) {
-		m.log.Warn("left the group without saying so; others take over after the session timeout", "error", err)
+		m.log.Warn("left the group without LeaveGroup; other members take over after the session timeout", "error", err)
 	}
 	m.cl.CloseAllowingRebalance()
 	// Closing left the group once more, in a goroutine that nobody waits for, and then polled: one that

@@ -114,7 +114,7 @@ func (m *member) stop(p *partition, stored tally.Position, why string) {
 	m.log.Error("partition stopped", "partition", p.id, "position", stored.Next, "reason", why)
 }
 
-const resetHint = "; `weir groups leave`, `reset` and `join`, in this order, set a new position"
+const resetHint = "; `weir groups leave`, `reset` and `join`, in this order, set a new offset"
 
 func recreated(counted, now string) string {
 	return fmt.Sprintf("the topic was deleted and created again (counted was id %s, now it is %s)%s", counted, now, resetHint)
@@ -126,7 +126,7 @@ func outOfLog(next, start, end int64) string {
 	case start > next:
 		return fmt.Sprintf("offsets %d to %d were deleted from the log before they were counted (by retention, or on request)%s", next, start-1, resetHint)
 	case end < next:
-		return fmt.Sprintf("the log ends at offset %d, below the position %d: it was truncated, or the topic created again%s", end, next, resetHint)
+		return fmt.Sprintf("the log ends at offset %d, below the stored offset %d: it was truncated, or the topic created again%s", end, next, resetHint)
 	}
 	return ""
 }

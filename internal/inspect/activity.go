@@ -12,6 +12,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/weir-project/weir/internal/scan"
 )
 
 // Activity is what happens in a topic: how its messages are spread over time and
@@ -92,9 +94,11 @@ func (i *Inspector) Activity(ctx context.Context, name string, now time.Time) (a
 	var (
 		all      sync.WaitGroup
 		warnings [3][]string
-		sizes    map[int32]int64
+		sizes    logBytes
 	)
-	all.Go(func() { sizes, warnings[0] = i.partitionSizes(ctx, meta, d) })
+	all.Go(func() {
+		sizes, warnings[0] = i.logBytes(ctx, meta, []kmsg.DescribeLogDirsRequestTopic{{Topic: name, Partitions: d.Partitions.Numbers()}})
+	})
 	all.Go(func() { warnings[1] = i.producers(ctx, &a, d) })
 	at, err := i.hours(ctx, &a, d, now)
 	if err != nil {
@@ -103,7 +107,7 @@ func (i *Inspector) Activity(ctx context.Context, name string, now time.Time) (a
 	all.Wait()
 	for _, p := range d.Partitions.Sorted() {
 		l := PartitionLog{ID: p.Partition, Bytes: Unknown}
-		if n, ok := sizes[p.Partition]; ok {
+		if n, ok := sizes.partition[scan.TopicPartition{Topic: name, Partition: p.Partition}]; ok {
 			l.Bytes = n
 		}
 		if o, ok := at.Lookup(name, p.Partition); ok && o.Err == nil && o.Timestamp >= 0 {
@@ -120,7 +124,7 @@ func (i *Inspector) Activity(ctx context.Context, name string, now time.Time) (a
 // and two of them would count what came between as older than the first hour.
 func (i *Inspector) hours(ctx context.Context, a *Activity, d kadm.TopicDetail, now time.Time) (first kadm.ListedOffsets, err error) {
 	ends := i.Offsets(ctx, kadm.Metadata{Topics: kadm.TopicDetails{a.Topic: d}}, LogEnds)
-	if first, err = i.offsetsAt(ctx, a.Topic, time.UnixMilli(0)); err != nil {
+	if first, err = i.offsetsAt(ctx, time.UnixMilli(0), a.Topic); err != nil {
 		return nil, err
 	}
 	end := now.UTC().Truncate(time.Hour).Add(time.Hour)
@@ -141,7 +145,7 @@ func (i *Inspector) hours(ctx context.Context, a *Activity, d kadm.TopicDetail, 
 	group.SetLimit(offsetsAtOnce)
 	for n := range borders {
 		group.Go(func() (err error) {
-			borders[n], err = i.offsetsAt(ctx, a.Topic, from.Add(time.Duration(n)*time.Hour))
+			borders[n], err = i.offsetsAt(ctx, from.Add(time.Duration(n)*time.Hour), a.Topic)
 			return err
 		})
 	}
@@ -164,39 +168,6 @@ func (i *Inspector) hours(ctx context.Context, a *Activity, d kadm.TopicDetail, 
 		a.Hours = append(a.Hours, Hour{From: from.Add(time.Duration(n) * time.Hour), Offsets: between(borders[n], borders[n+1])})
 	}
 	return first, nil
-}
-
-// offsetsAt lists by partition the first message that is not older than t, or the end.
-func (i *Inspector) offsetsAt(ctx context.Context, topic string, t time.Time) (kadm.ListedOffsets, error) {
-	ctx, cancel := context.WithTimeout(ctx, i.cfg.Timeout)
-	defer cancel()
-	list, err := i.admin.ListOffsetsAfterMilli(ctx, t.UnixMilli(), topic)
-	if err != nil {
-		return nil, fmt.Errorf("list offsets by time: %w", err)
-	}
-	return list, nil
-}
-
-// partitionSizes returns the size of the leader's log of each partition.
-func (i *Inspector) partitionSizes(ctx context.Context, meta kadm.Metadata, d kadm.TopicDetail) (map[int32]int64, []string) {
-	sizes := map[int32]int64{}
-	request := func() kmsg.Request {
-		req := kmsg.NewPtrDescribeLogDirsRequest()
-		req.Topics = []kmsg.DescribeLogDirsRequestTopic{{Topic: d.Topic, Partitions: d.Partitions.Numbers()}}
-		return req
-	}
-	return sizes, eachBroker(ctx, i, meta.Brokers, "describe log directories", request, func(id int32, resp *kmsg.DescribeLogDirsResponse) error {
-		for _, dir := range resp.Dirs {
-			for _, t := range dir.Topics {
-				for _, p := range t.Partitions {
-					if t.Topic == d.Topic && !p.IsFuture && d.Partitions[p.Partition].Leader == id {
-						sizes[p.Partition] = p.Size
-					}
-				}
-			}
-		}
-		return nil
-	})
 }
 
 // producers fills in the producers and the open transactions.

@@ -11,6 +11,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/weir-project/weir/internal/scan"
 )
 
 // Broker is one broker of the cluster.
@@ -139,18 +141,29 @@ var sources = map[kmsg.ConfigSource]string{
 }
 
 // logBytes are the sizes that brokers reported, in bytes: all that a broker holds, and of
-// each topic one copy (the leaders').
+// each topic and partition one copy (the leaders').
 type logBytes struct {
-	broker map[int32]int64
-	topic  map[string]int64
+	broker    map[int32]int64
+	topic     map[string]int64
+	partition map[scan.TopicPartition]int64
 }
 
 // overlayAndSizes returns the overlay and asks every broker for the sizes of its logs.
 func (i *Inspector) overlayAndSizes(ctx context.Context, meta kadm.Metadata) (Overlay, logBytes, []string) {
 	over, warnings := i.overlay(ctx)
-	sizes := logBytes{broker: map[int32]int64{}, topic: map[string]int64{}}
-	request := func() kmsg.Request { return kmsg.NewPtrDescribeLogDirsRequest() }
-	more := eachBroker(ctx, i, meta.Brokers, "describe log directories", request, func(id int32, resp *kmsg.DescribeLogDirsResponse) error {
+	sizes, more := i.logBytes(ctx, meta, nil)
+	return over, sizes, append(warnings, more...)
+}
+
+// logBytes asks every broker for the sizes of its logs; topics restricts to these, nil means all.
+func (i *Inspector) logBytes(ctx context.Context, meta kadm.Metadata, topics []kmsg.DescribeLogDirsRequestTopic) (logBytes, []string) {
+	sizes := logBytes{broker: map[int32]int64{}, topic: map[string]int64{}, partition: map[scan.TopicPartition]int64{}}
+	request := func() kmsg.Request {
+		req := kmsg.NewPtrDescribeLogDirsRequest()
+		req.Topics = topics
+		return req
+	}
+	take := func(id int32, resp *kmsg.DescribeLogDirsResponse) error {
 		if err := kerr.ErrorForCode(resp.ErrorCode); err != nil {
 			return err
 		}
@@ -162,11 +175,12 @@ func (i *Inspector) overlayAndSizes(ctx context.Context, meta kadm.Metadata) (Ov
 					sizes.broker[id] += p.Size
 					if !p.IsFuture && detail.Partitions[p.Partition].Leader == id {
 						sizes.topic[t.Topic] += p.Size
+						sizes.partition[scan.TopicPartition{Topic: t.Topic, Partition: p.Partition}] = p.Size
 					}
 				}
 			}
 		}
 		return nil
-	})
-	return over, sizes, append(warnings, more...)
+	}
+	return sizes, eachBroker(ctx, i, meta.Brokers, "describe log directories", request, take)
 }

@@ -208,7 +208,7 @@ func (i *Inspector) look(ctx context.Context, p *GroupPartition, stable kadm.Lis
 		found int64
 		first time.Time
 	)
-	err := i.reader.Read(ctx, offsets(p.Topic, p.Partition, max(p.Committed, p.Low), s.Offset), func(c scan.Chunk) error {
+	err := i.reader.Read(ctx, scan.Range{TopicPartition: p.key(), From: max(p.Committed, p.Low), To: s.Offset}, func(c scan.Chunk) error {
 		if len(c.Records) > 0 && found == 0 {
 			first = c.Records[0].Timestamp
 		}

@@ -40,11 +40,6 @@ func (r *reading) readerFor(n int) *scan.Reader {
 // gaps reports whether the offsets that hold no message are explained.
 func (r *reading) gaps() bool { return r.q.Gaps && r.q.Filter == nil }
 
-// offsets is a range of offsets of a partition.
-func offsets(topic string, partition int32, from, to int64) scan.Range {
-	return scan.Range{TopicPartition: scan.TopicPartition{Topic: topic, Partition: partition}, From: from, To: to}
-}
-
 // key orders messages for the merge: by time, the newest first where reading goes backward.
 func (r *reading) key(ms int64) int64 {
 	if r.backward {
@@ -61,10 +56,10 @@ type chunk struct {
 }
 
 // chunks reads a range of offsets.
-func (r *reading) chunks(ctx context.Context, reader *scan.Reader, p int32, from, to int64, each func(chunk) error) error {
+func (r *reading) chunks(ctx context.Context, reader *scan.Reader, tp scan.TopicPartition, from, to int64, each func(chunk) error) error {
 	var open *Gap // before the next message
 	passed := int64(math.MinInt64)
-	return reader.Read(ctx, offsets(r.q.Topic, p, from, to), func(c scan.Chunk) error {
+	return reader.Read(ctx, scan.Range{TopicPartition: tp, From: from, To: to}, func(c scan.Chunk) error {
 		if c.Trimmed > 0 {
 			open = nil
 		}
@@ -91,7 +86,7 @@ func (r *reading) chunks(ctx context.Context, reader *scan.Reader, p int32, from
 
 // lane is one partition on its way to the merge.
 type lane struct {
-	partition int32
+	scan.TopicPartition
 	// read takes the next messages of the partition, of which there may be none.
 	read   func(ctx context.Context) error
 	found  []Message // not delivered yet
@@ -102,8 +97,8 @@ type lane struct {
 	done   bool      // nothing is left to read
 }
 
-func newLane(partition int32, next, left int64) *lane {
-	return &lane{partition: partition, key: math.MinInt64, passed: math.MinInt64, next: next, left: left}
+func newLane(tp scan.TopicPartition, next, left int64) *lane {
+	return &lane{TopicPartition: tp, key: math.MinInt64, passed: math.MinInt64, next: next, left: left}
 }
 
 // merge delivers the messages of the lanes by their keys: the next one is that with the
@@ -206,7 +201,7 @@ func (r *reading) forward(ctx context.Context) error {
 	return r.merge(ctx, lanes, func(l *lane, m Message) error {
 		err := r.deliver(m)
 		if err == nil && len(l.found) == 0 {
-			r.progress.Next[l.partition] = l.next
+			r.progress[l.Topic].Next[l.Partition] = l.next
 		}
 		return err
 	})
@@ -246,12 +241,13 @@ func (r *reading) newest(ctx context.Context) error {
 	}
 	var chosen []Message // the newest first
 	var size int64
+	incomplete := false
 	limited := r.merge(ctx, lanes, func(_ *lane, m Message) error {
 		chosen = append(chosen, m)
 		if size += m.size(); int64(len(chosen)) >= r.q.From.n {
 			return ErrStop
 		}
-		if r.progress.Incomplete = size >= newestBudget; r.progress.Incomplete {
+		if incomplete = size >= newestBudget; incomplete {
 			return errLimit
 		}
 		return nil
@@ -259,17 +255,21 @@ func (r *reading) newest(ctx context.Context) error {
 	if limited != nil && !errors.Is(limited, ErrStop) && !errors.Is(limited, errLimit) {
 		return limited
 	}
-	before, more := make(map[int32]int64, len(lanes)), false
-	for _, l := range lanes {
-		p := l.partition
-		if before[p] = l.next; len(l.found) > 0 {
-			before[p] = l.found[0].Offset + 1
+	for topic, p := range r.progress {
+		before, more := map[int32]int64{}, false
+		for _, l := range lanes {
+			if l.Topic != topic {
+				continue
+			}
+			if before[l.Partition] = l.next; len(l.found) > 0 {
+				before[l.Partition] = l.found[0].Offset + 1
+			}
+			more = more || before[l.Partition] > r.low[l.TopicPartition]
+			p.Next[l.Partition] = r.to[l.TopicPartition]
 		}
-		more = more || before[p] > r.low[p]
-		r.progress.Next[p] = r.to[p]
-	}
-	if more {
-		r.progress.Before = before
+		if p.Incomplete = incomplete; more {
+			p.Before = before
+		}
 	}
 	for _, m := range slices.Backward(chosen) {
 		if err := r.deliver(m); err != nil { // also that these are as many as may be delivered
@@ -288,7 +288,7 @@ func (r *reading) newest(ctx context.Context) error {
 func (r *reading) back(ctx context.Context, reader *scan.Reader, l *lane, step int64) error {
 	var found []Message // oldest first
 	var size int64
-	low := r.low[l.partition]
+	low := r.low[l.TopicPartition]
 	from := max(low, l.next-min(step, l.next, l.left))
 	passed, next := l.passed, from
 	drop := func() {
@@ -297,7 +297,7 @@ func (r *reading) back(ctx context.Context, reader *scan.Reader, l *lane, step i
 		found[0] = Message{} // may be large
 		found = found[1:]
 	}
-	err := r.chunks(ctx, reader, l.partition, from, l.next, func(c chunk) error {
+	err := r.chunks(ctx, reader, l.TopicPartition, from, l.next, func(c chunk) error {
 		passed = max(passed, c.passed)
 		for _, m := range c.found {
 			found = append(found, m.clone())
@@ -305,7 +305,7 @@ func (r *reading) back(ctx context.Context, reader *scan.Reader, l *lane, step i
 				drop()
 			}
 		}
-		if err := r.scanned(l.partition, c); !errors.Is(err, errLimit) {
+		if err := r.scanned(l.TopicPartition, c); !errors.Is(err, errLimit) {
 			return err
 		}
 		return nil
@@ -349,17 +349,18 @@ func (r *reading) follow(ctx context.Context) error {
 		}
 		ends := r.i.Offsets(ctx, r.meta, r.end)
 		for _, p := range r.parts {
-			end, ok := ends.Lookup(r.q.Topic, p)
-			at := r.progress.Next[p]
+			end, ok := ends.Lookup(p.Topic, p.Partition)
+			at := r.progress[p.Topic].Next[p.Partition]
 			r.from[p], r.to[p] = at, at
 			switch {
 			case errors.Is(end.Err, kerr.UnknownTopicOrPartition):
-				if err := r.i.Exists(ctx, r.q.Topic); errors.Is(err, ErrNoTopic) {
+				if err := r.i.Exists(ctx, p.Topic); errors.Is(err, ErrNoTopic) {
 					return err
 				}
 			case !ok || end.Err != nil:
 			case end.Offset < at:
-				return fmt.Errorf("follow partition %d: the log ends at offset %d, below %d, where it was read: the broker lost records, or the topic was created again", p, end.Offset, at)
+				return fmt.Errorf("follow %s: the log ends at offset %d, below %d, where it was read: the broker lost records, or the topic was created again",
+					p, end.Offset, at)
 			default:
 				r.to[p] = end.Offset
 			}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -76,11 +77,11 @@ type Query struct {
 	Filter *Filter
 	// MaxMessages and MaxBytes (of keys, values and headers) end reading once that
 	// much was returned, MaxScanned once that much was looked at (with Newest, in
-	// equal shares of the partitions). 0 means no limit; MaxBytes lets one larger
-	// message through.
+	// equal shares of the partitions), of all topics together. 0 means no limit;
+	// MaxBytes lets one larger message through.
 	MaxMessages, MaxBytes, MaxScanned int64
-	// OnProgress, if set, is called after every chunk, one call at a time. It must
-	// not keep the maps.
+	// OnProgress, if set, is called after every chunk, one call at a time, with what was scanned
+	// and matched so far.
 	OnProgress func(Progress)
 }
 
@@ -129,9 +130,20 @@ var errLimit = errors.New("limit reached")
 // partition, which is kept, allows. When ctx ends, Read
 // returns no failure: Progress.Stopped is StoppedCancelled. An unknown topic or partition is ErrNoTopic.
 func (i *Inspector) Read(ctx context.Context, q Query, each func(Message) error) (Progress, error) {
-	r, err := i.begin(ctx, q, each)
+	all, err := i.ReadTopics(ctx, []string{q.Topic}, q, each)
+	return all[q.Topic], err
+}
+
+// MaxTopics is how many topics a command may read at once.
+const MaxTopics = 16
+
+// ReadTopics is Read for several topics, whichever one the query names. Their messages are merged
+// by time, Newest means the newest of all topics, and limits are for all together. It returns the
+// progress by topic.
+func (i *Inspector) ReadTopics(ctx context.Context, topics []string, q Query, each func(Message) error) (map[string]Progress, error) {
+	r, err := i.begin(ctx, topics, q, each)
 	if err != nil {
-		return Progress{}, fmt.Errorf("read messages: %w", err)
+		return nil, fmt.Errorf("read messages: %w", err)
 	}
 	switch {
 	case q.From.mode == targetNewest:
@@ -142,43 +154,50 @@ func (i *Inspector) Read(ctx context.Context, q Query, each func(Message) error)
 	if err == nil && q.Follow {
 		err = r.follow(ctx)
 	}
-	r.progress.Stopped = StoppedEnd
+	stopped := StoppedEnd
 	switch {
 	case err == nil:
 	case errors.Is(err, ErrStop):
-		r.progress.Stopped, err = StoppedCaller, nil
+		stopped, err = StoppedCaller, nil
 	case errors.Is(err, errLimit):
-		r.progress.Stopped, err = StoppedLimit, nil
+		stopped, err = StoppedLimit, nil
 	case r.callback != nil:
 		err = r.callback // the caller's own, as it is
 	case ctx.Err() != nil:
-		r.progress.Stopped, err = StoppedCancelled, nil
+		stopped, err = StoppedCancelled, nil
 	default:
 		err = fmt.Errorf("read messages: %w", err)
 	}
-	return r.progress, err
+	all := make(map[string]Progress, len(topics))
+	for topic, p := range r.progress {
+		p.Stopped = stopped
+		all[topic] = *p
+	}
+	return all, err
 }
 
-// reading is the state of one Read.
+// reading is the state of one ReadTopics.
 type reading struct {
 	i             *Inspector
+	topics        []string
 	q             Query
 	each          func(Message) error
 	match         func(*kgo.Record) bool
 	meta          kadm.Metadata
 	end           OffsetKind
-	low, from, to map[int32]int64
-	parts         []int32
+	low, from, to places
+	parts         []scan.TopicPartition
 	backward      bool       // from the newest message
-	mu            sync.Mutex // guards progress while partitions are read concurrently
-	progress      Progress
+	mu            sync.Mutex // guards the progress while partitions are read concurrently
+	progress      map[string]*Progress
+	all           Progress // what was scanned and matched in all topics
 	callback      error
 }
 
 // begin checks a query and looks up where it begins and ends.
-func (i *Inspector) begin(ctx context.Context, q Query, each func(Message) error) (*reading, error) {
-	r := &reading{i: i, q: q, each: each, end: LastStable, from: map[int32]int64{}, to: map[int32]int64{}, low: map[int32]int64{},
-		progress: Progress{Next: map[int32]int64{}, End: map[int32]int64{}}}
+func (i *Inspector) begin(ctx context.Context, topics []string, q Query, each func(Message) error) (*reading, error) {
+	r := &reading{i: i, topics: topics, q: q, each: each, end: LastStable, from: places{}, to: places{}, low: places{},
+		progress: map[string]*Progress{}}
 	switch {
 	case q.Follow && q.Until.mode != targetNone:
 		return nil, errors.New("following has no end: leave out either")
@@ -191,31 +210,39 @@ func (i *Inspector) begin(ctx context.Context, q Query, each func(Message) error
 	if r.match, err = q.Filter.compile(); err != nil {
 		return nil, err
 	}
-	var d kadm.TopicDetail
-	if r.meta, d, err = i.lookUp(ctx, q.Topic); err != nil {
+	if r.meta, err = i.Metadata(ctx, topics...); err != nil {
 		return nil, err
 	}
-	if r.parts, err = choose(d, q); err != nil {
-		return nil, err
+	want := q.Partitions
+	if q.From.mode == targetEach && len(want) == 0 {
+		want = slices.Collect(maps.Keys(q.From.each))
+	}
+	for _, topic := range topics {
+		d, err := found(r.meta, topic)
+		if err != nil {
+			return nil, err
+		}
+		chosen, err := choose(d, want)
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range chosen {
+			r.parts = append(r.parts, scan.TopicPartition{Topic: topic, Partition: p})
+		}
+		r.progress[topic] = &Progress{Next: map[int32]int64{}, End: map[int32]int64{}}
 	}
 	return r, r.bounds(ctx)
 }
 
-// choose returns the partitions that a query reads, in order.
-func choose(d kadm.TopicDetail, q Query) ([]int32, error) {
-	want := q.Partitions
-	if q.From.mode == targetEach && len(want) == 0 {
-		for p := range q.From.each {
-			want = append(want, p)
-		}
-	}
+// choose returns those of the wanted partitions that a topic has, in order; all where none is named.
+func choose(d kadm.TopicDetail, want []int32) ([]int32, error) {
 	if len(want) == 0 {
 		want = d.Partitions.Numbers()
 	}
 	want = slices.Compact(slices.Sorted(slices.Values(want)))
 	for _, p := range want {
 		if _, ok := d.Partitions[p]; !ok {
-			return nil, fmt.Errorf("%q has no partition %d, but 0 to %d: %w", q.Topic, p, len(d.Partitions)-1, ErrNoTopic)
+			return nil, fmt.Errorf("%q has no partition %d, but 0 to %d: %w", d.Topic, p, len(d.Partitions)-1, ErrNoTopic)
 		}
 	}
 	return want, nil
@@ -225,35 +252,37 @@ func choose(d kadm.TopicDetail, q Query) ([]int32, error) {
 // leaves out the partitions whose leaders do not answer, unless those are all.
 func (r *reading) bounds(ctx context.Context) error {
 	at := r.i.bounds(ctx, r.meta, LogStarts, r.end)
-	after, err := r.q.From.after(ctx, r.i, r.q.Topic)
+	after, err := r.q.From.after(ctx, r.i, r.topics...)
 	if err != nil {
 		return err
 	}
-	until, err := r.q.Until.after(ctx, r.i, r.q.Topic)
+	until, err := r.q.Until.after(ctx, r.i, r.topics...)
 	if err != nil {
 		return err
 	}
-	var kept []int32
+	var kept []scan.TopicPartition
 	var silent error
-	for _, p := range r.parts {
-		lo, hi, err := at.of(r.q.Topic, p)
+	for _, tp := range r.parts {
+		topic, p := tp.Topic, tp.Partition
+		progress := r.progress[topic]
+		lo, hi, err := at.of(topic, p)
 		switch {
 		case err != nil && r.q.Partial:
-			silent, r.progress.Unread = cmp.Or(silent, err), append(r.progress.Unread, err.Error())
+			silent, progress.Unread = cmp.Or(silent, err), append(progress.Unread, err.Error())
 			continue
 		case err != nil:
 			return err
 		}
 		if r.q.Until.mode != targetNone {
-			hi = r.q.Until.in(r.q.Topic, p, lo, hi, Unknown, until)
+			hi = r.q.Until.in(topic, p, lo, hi, Unknown, until)
 		}
 		if r.q.From.mode == targetNewest && r.q.From.each != nil {
 			hi = max(lo, min(hi, r.q.From.each[p]))
 		}
-		from := r.q.From.in(r.q.Topic, p, lo, hi, Unknown, after)
-		r.low[p], r.from[p], r.to[p] = lo, from, hi
-		r.progress.Next[p], r.progress.End[p] = from, hi
-		kept = append(kept, p)
+		from := r.q.From.in(topic, p, lo, hi, Unknown, after)
+		r.low[tp], r.from[tp], r.to[tp] = lo, from, hi
+		progress.Next[p], progress.End[p] = from, hi
+		kept = append(kept, tp)
 	}
 	if r.parts = kept; len(kept) == 0 {
 		return silent
@@ -264,7 +293,7 @@ func (r *reading) bounds(ctx context.Context) error {
 // deliver hands a message over and checks the limits.
 func (r *reading) deliver(m Message) error {
 	size := m.size()
-	if r.q.MaxBytes > 0 && r.progress.Matched > 0 && r.progress.Bytes+size > r.q.MaxBytes {
+	if r.q.MaxBytes > 0 && r.all.Matched > 0 && r.all.Bytes+size > r.q.MaxBytes {
 		return errLimit
 	}
 	err := r.each(m)
@@ -272,30 +301,36 @@ func (r *reading) deliver(m Message) error {
 		r.callback = err
 		return err
 	}
-	r.progress.Matched++
-	r.progress.Bytes += size
-	r.progress.Next[m.Partition] = m.Offset + 1
-	if err == nil && r.q.MaxMessages > 0 && r.progress.Matched >= r.q.MaxMessages {
+	p := r.progress[m.Topic]
+	for _, count := range []*Progress{p, &r.all} {
+		count.Matched++
+		count.Bytes += size
+	}
+	p.Next[m.Partition] = m.Offset + 1
+	if err == nil && r.q.MaxMessages > 0 && r.all.Matched >= r.q.MaxMessages {
 		return errLimit
 	}
 	return err
 }
 
 // scanned accounts for messages of a partition that were looked at.
-func (r *reading) scanned(p int32, c chunk) error {
+func (r *reading) scanned(tp scan.TopicPartition, c chunk) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	p := r.progress[tp.Topic]
 	if !r.backward {
-		if r.progress.Next[p] = c.Next; len(c.found) > 0 {
-			r.progress.Next[p] = c.found[0].Offset
+		if p.Next[tp.Partition] = c.Next; len(c.found) > 0 {
+			p.Next[tp.Partition] = c.found[0].Offset
 		}
 	}
-	r.progress.Scanned += int64(len(c.Records))
-	r.progress.Trimmed += c.Trimmed
-	if r.q.OnProgress != nil {
-		r.q.OnProgress(r.progress)
+	for _, count := range []*Progress{p, &r.all} {
+		count.Scanned += int64(len(c.Records))
+		count.Trimmed += c.Trimmed
 	}
-	if r.q.MaxScanned > 0 && r.progress.Scanned >= r.q.MaxScanned {
+	if r.q.OnProgress != nil {
+		r.q.OnProgress(r.all)
+	}
+	if r.q.MaxScanned > 0 && r.all.Scanned >= r.q.MaxScanned {
 		return errLimit
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -118,13 +119,21 @@ func (b bounds) of(topic string, p int32) (low, end int64, err error) {
 }
 
 // after lists by partition the first offset whose message is not older than the target's
-// time; none for other targets. ListOffsets gives negative times a meaning of their own (-1
-// is the end of the log), so a time before 1970 is asked for as 1970: no message is older.
+// time; none for other targets.
 func (t Target) after(ctx context.Context, i *Inspector, topics ...string) (kadm.ListedOffsets, error) {
 	if t.mode != targetTime {
 		return nil, nil
 	}
-	list, err := i.admin.ListOffsetsAfterMilli(ctx, max(0, t.at.UnixMilli()), topics...)
+	return i.offsetsAt(ctx, t.at, topics...)
+}
+
+// offsetsAt lists by partition the first message that is not older than t, or the end. ListOffsets
+// gives negative times a meaning of their own (-1 is the end of the log), so a time before 1970 is
+// asked for as 1970: no message is older.
+func (i *Inspector) offsetsAt(ctx context.Context, t time.Time, topics ...string) (kadm.ListedOffsets, error) {
+	ctx, cancel := context.WithTimeout(ctx, i.cfg.Timeout)
+	defer cancel()
+	list, err := i.admin.ListOffsetsAfterMilli(ctx, max(0, t.UnixMilli()), topics...)
 	if err != nil {
 		return nil, fmt.Errorf("list offsets by time: %w", err)
 	}

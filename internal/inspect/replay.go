@@ -231,7 +231,7 @@ func (c *comparing) row(kind string) *KindRow {
 	return c.rows[kind]
 }
 
-var errReplayGone = errors.New("what the replay alone counted is no longer in the log")
+var errReplayGone = errors.New("what only the replay counted is no longer in the log")
 
 // add brings the replay's counts b to the offset range of the original's counts a.
 func (c *comparing) add(ctx context.Context, a, b tally.Tally, low int64) error {
@@ -272,7 +272,8 @@ func (c *comparing) add(ctx context.Context, a, b tally.Tally, low int64) error 
 // recount adds the records between two offsets to the replay's counts, or subtracts them.
 func (c *comparing) recount(ctx context.Context, partition int32, from, to, sign int64) error {
 	reader := scan.New(c.p.i.cfg.Client, scan.Options{})
-	return reader.Read(ctx, offsets(c.p.Topic, partition, from, to), func(chunk scan.Chunk) error {
+	tp := scan.TopicPartition{Topic: c.p.Topic, Partition: partition}
+	return reader.Read(ctx, scan.Range{TopicPartition: tp, From: from, To: to}, func(chunk scan.Chunk) error {
 		for _, r := range chunk.Records {
 			c.row(scan.Kind(r, c.classify)).Replay += sign
 		}

@@ -85,14 +85,14 @@ func (i *Inspector) PlanReset(ctx context.Context, q ResetQuery) (plan ResetPlan
 	defer wrap(&err, "plan reset of group %q", q.Group)
 	plan = ResetPlan{Group: q.Group, i: i, tallies: q.Tallies}
 	if q.To.mode == targetNone && len(q.Offsets) == 0 {
-		return plan, notAsAsked("say where to: earliest, latest, a time, an offset or a number of offsets")
+		return plan, notAsAsked("say where to: oldest, latest, a time, an offset or a number of offsets")
 	}
 	detail, err := i.Group(ctx, q.Group)
 	if err != nil && !errors.Is(err, ErrNoGroup) {
 		return plan, err
 	}
 	if detail.Type == TypeShare {
-		return plan, notAsAsked("a share group has no single position to reset")
+		return plan, notAsAsked("a share group has no committed offset to reset")
 	}
 	plan.Active, plan.Type = detail.Members, detail.Type
 	counted, err := countedTopics(ctx, q.Tallies, q.Group)
@@ -104,7 +104,7 @@ func (i *Inspector) PlanReset(ctx context.Context, q ResetQuery) (plan ResetPlan
 		topics = slices.AppendSeq(detail.inputs(), maps.Keys(counted))
 	}
 	if topics = slices.Compact(slices.Sorted(slices.Values(topics))); len(topics) == 0 {
-		return plan, fmt.Errorf("%w, or it has no position in any topic: name the topics", ErrNoGroup)
+		return plan, fmt.Errorf("%w, or it has committed no offset: name the topics", ErrNoGroup)
 	}
 	committed := map[scan.TopicPartition]int64{}
 	for _, p := range detail.Partitions {
@@ -128,7 +128,7 @@ func (i *Inspector) PlanReset(ctx context.Context, q ResetQuery) (plan ResetPlan
 		}
 	}
 	if len(plan.Changes) == 0 && len(plan.Skipped) > 0 {
-		return plan, notAsAsked("the group has no committed offset to count from: give earliest, latest, a time or an offset")
+		return plan, notAsAsked("the group has no committed offset to count from: give oldest, latest, a time or an offset")
 	}
 	return plan, nil
 }
@@ -155,7 +155,7 @@ func countedTopics(ctx context.Context, store Tallies, group string) (map[string
 // add plans one topic, and names the partitions that stay as they are.
 func (p *ResetPlan) add(ctx context.Context, q ResetQuery, d kadm.TopicDetail, at bounds,
 	committed map[scan.TopicPartition]int64, counted map[int32]tally.Tally) error {
-	parts, err := choose(d, Query{Topic: d.Topic, Partitions: q.Partitions})
+	parts, err := choose(d, q.Partitions)
 	if err != nil {
 		return err
 	}

@@ -110,34 +110,47 @@ func ParseStart(s string) (Target, error) {
 	return AtOffset(n), nil
 }
 
-// ParseUntil reads where reading ends: end, an offset, of which a negative one counts from
-// the end, or a time as ParseTime reads it. What lies there is not read.
-func ParseUntil(s string, now time.Time) (Target, error) {
-	if t, err := ParseStart(s); err == nil && t.mode != targetOldest {
-		return t, nil
+// timeInWords names a time in an error.
+const timeInWords = "a time such as 2h (ago) or 2006-01-02T15:04:05Z"
+
+// place reads what ParseStart reads, or a time as ParseTime reads it.
+func place(s string, now time.Time) (t Target, ok bool) {
+	if t, err := ParseStart(s); err == nil {
+		return t, true
 	}
 	at, err := ParseTime(s, now)
-	if err != nil {
-		return Target{}, fmt.Errorf("%q is not a place to end: give end, an offset, -N (from the end), or a time such as 2h (ago) or 2006-01-02T15:04:05Z", s)
-	}
-	return AtTime(at), nil
+	return AtTime(at), err == nil
 }
 
-// ParseTarget reads where a reset moves a group: oldest, end, an offset, +N or -N from
-// where the group stands, or a time as ParseTime reads it.
-func ParseTarget(s string, now time.Time) (Target, error) {
-	t, err := ParseStart(s)
-	if err == nil {
-		if t.mode == targetOffset && strings.ContainsAny(s[:1], "+-") {
-			t.mode = targetBy
-		}
+// ParseUntil reads where reading ends: end, an offset, of which a negative one counts from
+// the end, or a time. What lies there is not read.
+func ParseUntil(s string, now time.Time) (Target, error) {
+	if t, ok := place(s, now); ok && t.mode != targetOldest {
 		return t, nil
 	}
-	at, err := ParseTime(s, now)
-	if err != nil {
-		return Target{}, fmt.Errorf("%q is not a target: give oldest, end, an offset, +N, -N, or a time such as 2h (ago) or 2006-01-02T15:04:05Z", s)
+	return Target{}, fmt.Errorf("%q is not a place to end: give end, an offset, -N (from the end), or %s", s, timeInWords)
+}
+
+// ParseBefore reads before what a truncation deletes: end, an offset, of which a negative one
+// counts from the end, or a time.
+func ParseBefore(s string, now time.Time) (Target, error) {
+	if t, ok := place(s, now); ok {
+		return t, nil
 	}
-	return AtTime(at), nil
+	return Target{}, fmt.Errorf("%q is neither an offset nor a time: give end, an offset, or %s", s, timeInWords)
+}
+
+// ParseTarget reads where a reset moves a group: oldest, latest, an offset, +N or -N from
+// where the group stands, or a time.
+func ParseTarget(s string, now time.Time) (Target, error) {
+	t, ok := place(s, now)
+	switch {
+	case !ok:
+		return t, fmt.Errorf("%q is not a target: give oldest, latest, an offset, +N, -N, or %s", s, timeInWords)
+	case t.mode == targetOffset && strings.ContainsAny(s[:1], "+-"):
+		return By(t.n), nil
+	}
+	return t, nil
 }
 
 // String returns a target of a reset as ParseTarget reads it. A time that was relative is fixed.

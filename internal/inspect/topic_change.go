@@ -114,9 +114,7 @@ func (i *Inspector) CreateTopic(ctx context.Context, t NewTopic) (c CreatedTopic
 		return c, err
 	}
 	c = CreatedTopic{Name: t.Name, Partitions: len(d.Partitions), ID: tally.TopicUUID(d.ID)}
-	for _, p := range d.Partitions {
-		c.Replicas = max(c.Replicas, len(p.Replicas))
-	}
+	c.Replicas, _, _ = Replication(d)
 	return c, nil
 }
 
@@ -200,7 +198,7 @@ func alterations(before map[string]Setting, set map[string]string, unset []strin
 }
 
 func (i *Inspector) settingsByName(ctx context.Context, topic string) (map[string]Setting, error) {
-	all, err := i.topicConfig(ctx, topic)
+	all, err := i.TopicSettings(ctx, topic)
 	out := make(map[string]Setting, len(all))
 	for _, s := range all {
 		out[s.Name] = s

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -59,20 +58,6 @@ type TruncateQuery struct {
 	Partitions []int32
 }
 
-// ParseBefore reads before what a truncation deletes: end, an offset, of which a negative one
-// counts from the end, or a time as ParseTime reads it.
-func ParseBefore(s string, now time.Time) (Target, error) {
-	if t, err := ParseStart(s); err == nil {
-		return t, nil
-	}
-	at, err := ParseTime(s, now)
-	if err != nil {
-		return Target{}, fmt.Errorf("%q is neither an offset nor a time: give end, an offset, "+
-			"or a time such as 2h (ago) or 2006-01-02T15:04:05Z", s)
-	}
-	return AtTime(at), nil
-}
-
 // TruncatePlan is what deleting the oldest messages of a topic would do. Apply does it.
 type TruncatePlan struct {
 	Topic      string              `json:"topic"`
@@ -106,7 +91,7 @@ func (i *Inspector) PlanTruncate(ctx context.Context, q TruncateQuery) (plan Tru
 		return plan, notAsAsked("its cleanup.policy is %s, and Kafka deletes messages only where it has delete; "+
 			"set it to %s,delete first", policy, policy)
 	}
-	parts, err := choose(d, Query{Topic: q.Topic, Partitions: q.Partitions})
+	parts, err := choose(d, q.Partitions)
 	if err != nil {
 		return plan, err
 	}

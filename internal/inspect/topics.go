@@ -107,14 +107,8 @@ func topic(d kadm.TopicDetail, at bounds, sizes logBytes) Topic {
 	if d.Err != nil {
 		t.Error = d.Err.Error()
 	}
+	t.Replicas, t.UnderReplicated, t.Offline = Replication(d)
 	for _, p := range d.Partitions {
-		t.Replicas = max(t.Replicas, len(p.Replicas))
-		if len(p.ISR) < len(p.Replicas) {
-			t.UnderReplicated++
-		}
-		if p.Leader < 0 {
-			t.Offline++
-		}
 		lo, hi, err := at.of(d.Topic, p.Partition)
 		if err != nil {
 			t.Error = err.Error()
@@ -125,6 +119,21 @@ func topic(d kadm.TopicDetail, at bounds, sizes logBytes) Topic {
 		t.Bytes = n
 	}
 	return t
+}
+
+// Replication returns how many replicas the partitions of a topic have, and how many partitions
+// lack an in-sync replica or a leader.
+func Replication(d kadm.TopicDetail) (replicas, under, offline int) {
+	for _, p := range d.Partitions {
+		replicas = max(replicas, len(p.Replicas))
+		if len(p.ISR) < len(p.Replicas) {
+			under++
+		}
+		if p.Leader < 0 {
+			offline++
+		}
+	}
+	return replicas, under, offline
 }
 
 // Topic describes one topic and the groups that consume it. An unknown name is ErrNoTopic.
@@ -161,7 +170,7 @@ func (i *Inspector) topic(ctx context.Context, name string, groups bool) (TopicD
 	}
 	all.Go(func() { at = i.bounds(ctx, meta, LogStarts, LogEnds, LastStable) })
 	all.Go(func() { over, sizes, warnings[0] = i.overlayAndSizes(ctx, meta) })
-	ask(1, func() (err error) { detail.Config, err = i.topicConfig(ctx, name); return err })
+	ask(1, func() (err error) { detail.Config, err = i.TopicSettings(ctx, name); return err })
 	ask(2, func() (err error) { detail.LastRecord, err = i.lastRecord(ctx, name); return err })
 	all.Go(func() { detail.FirstRecord = i.firstRecord(ctx, meta) })
 	if groups {
@@ -237,11 +246,7 @@ func partition(p kadm.PartitionDetail, at bounds) Partition {
 }
 
 // TopicSettings returns the settings of a topic, ordered by name.
-func (i *Inspector) TopicSettings(ctx context.Context, name string) ([]Setting, error) {
-	return i.topicConfig(ctx, name)
-}
-
-func (i *Inspector) topicConfig(ctx context.Context, name string) (_ []Setting, err error) {
+func (i *Inspector) TopicSettings(ctx context.Context, name string) (_ []Setting, err error) {
 	defer wrap(&err, "describe configuration")
 	ctx, cancel := context.WithTimeout(ctx, i.cfg.Timeout)
 	defer cancel()

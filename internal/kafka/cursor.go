@@ -177,7 +177,7 @@ func (c Config) withCursors(ctx context.Context, source string, list listBoundsF
 func decodeCursor(source string, r *kgo.Record) (CursorRecord, error) {
 	var rec CursorRecord
 	fail := func(out, format string, args ...any) (CursorRecord, error) {
-		at := fmt.Sprintf("record %d of %s/%d ", r.Offset, r.Topic, r.Partition)
+		at := fmt.Sprintf("record %d of %s partition %d ", r.Offset, r.Topic, r.Partition)
 		return CursorRecord{}, &CursorError{Source: source, Cause: at + fmt.Sprintf(format, args...), Out: out}
 	}
 	foreign := "something else writes to that topic: stop it, and then run: weir cursor rebuild " + source

@@ -51,7 +51,7 @@ func CheckCursor(ctx context.Context, c Config, rec CursorRecord, parts map[Topi
 		}
 		return &CursorError{
 			Source: rec.Source,
-			Cause: fmt.Sprintf("record %d of %s/%d has sequence number %d, but %s, and going on would store events twice",
+			Cause: fmt.Sprintf("record %d of %s partition %d has sequence number %d, but %s, and going on would store events twice",
 				n.rec.Offset, topic, n.rec.Partition, n.seq, why),
 			Out: "rebuild it from the topics with: weir cursor rebuild " + rec.Source +
 				" (weir cluster starts the embedded brokers for that); or use another --data directory or cluster",

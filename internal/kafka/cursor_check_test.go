@@ -53,7 +53,7 @@ func TestCheckCursor(t *testing.T) {
 	}{
 		{"cursor fits", func(writer) {}, 10, ""},
 		{"cursor is newer", func(writer) {}, 12, ""},
-		{"one record more", func(writer) {}, 9, "/2 has sequence number 9, but the cursor says that the next one is 9"},
+		{"one record more", func(writer) {}, 9, " partition 2 has sequence number 9, but the cursor says that the next one is 9"},
 		{"aborted records have higher numbers", func(w writer) { aborted(w, 3) }, 10, ""},
 		{"behind more aborted records than the first look covers", func(w writer) { aborted(w, 200) }, 9, "sequence number 9"},
 		{"behind many empty transactions", func(w writer) {

@@ -203,7 +203,7 @@ func TestBadCursorStopsLoudly(t *testing.T) {
 				if !errors.As(err, &ce) || found {
 					t.Fatalf("found %v, %v, want a CursorError", found, err)
 				}
-				for _, want := range []string{tt.want, "weir.cursors/0", ce.Out} {
+				for _, want := range []string{tt.want, "weir.cursors partition 0", ce.Out} {
 					if !strings.Contains(err.Error(), want) || want == "" {
 						t.Errorf("error %q lacks %q", err, want)
 					}

@@ -90,7 +90,7 @@ func (c Config) refusal(err error) (cause, out string) {
 	case errors.Is(err, kerr.UnsupportedSaslMechanism):
 		return fmt.Sprintf("it does not take logins by %s", c.Security.mechanism.Name()), "set sasl.mechanism to one that this listener has enabled (sasl.enabled.mechanisms of the brokers)"
 	case errors.Is(err, kerr.IllegalSaslState):
-		return "it asks nobody to log in at this port", "set security.protocol to PLAINTEXT or SSL and leave the sasl settings out, or name the port that asks"
+		return "it asks for no login at this port", "set security.protocol to PLAINTEXT or SSL and leave the sasl settings out, or name the port that asks"
 	}
 	return "", ""
 }

@@ -158,10 +158,10 @@ func (s *state) worst() *UnavailableError {
 			"all brokers answer, and it goes on by itself when those that lag have caught up"}
 	case led != nil && len(down) > 0:
 		return &UnavailableError{
-			fmt.Sprintf("%s not answer, and nobody leads its partitions instead yet", doNot(down)),
+			fmt.Sprintf("%s not answer, and its partitions have no new leader yet", doNot(down)),
 			"it goes on by itself when Kafka has moved them, which takes some seconds"}
 	case led != nil:
-		return &UnavailableError{fmt.Sprintf("nobody leads partition %d of %s", led.Partition, led.Topic),
+		return &UnavailableError{fmt.Sprintf("partition %d of %s has no leader", led.Partition, led.Topic),
 			"it goes on by itself when a replica of it is back: see what its brokers print"}
 	}
 	return nil

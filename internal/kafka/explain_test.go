@@ -33,7 +33,7 @@ func TestExplain(t *testing.T) {
 		{name: "all is well", topics: []kadm.TopicDetail{place("t", 1, 1, 2, 3)}, alive: all},
 		{name: "a follower died", topics: []kadm.TopicDetail{place("t", 1, 1, 2, 3)}, alive: two},
 		{"the leader died", []kadm.TopicDetail{place("t", 2, 1, 2, 3)}, two,
-			"broker 2 does not answer, and nobody leads its partitions instead yet; it goes on by itself when Kafka has moved them, which takes some seconds"},
+			"broker 2 does not answer, and its partitions have no new leader yet; it goes on by itself when Kafka has moved them, which takes some seconds"},
 		// The controllers died with the brokers: nobody takes them out of the ISR any more.
 		{"two died at once", []kadm.TopicDetail{place("t", 1, 1, 2, 3)}, one,
 			"not enough in-sync replicas: 2 must have a record (min.insync.replicas) and 1 can, because brokers 2 and 3 do not answer; start one again (weir brokers restart 2, where weir runs them), and it goes on by itself"},
@@ -44,7 +44,7 @@ func TestExplain(t *testing.T) {
 		{"Kafka's own topic", []kadm.TopicDetail{place("t", 1, 1, 2, 3), place("__transaction_state", -1)}, all,
 			"not enough in-sync replicas: 2 must have a record (min.insync.replicas) and 0 of 3 can at partition 0 of __transaction_state; all brokers answer, and it goes on by itself when those that lag have caught up"},
 		{"nobody leads", []kadm.TopicDetail{place("t", -1, 1, 2)}, all,
-			"nobody leads partition 0 of t; it goes on by itself when a replica of it is back: see what its brokers print"},
+			"partition 0 of t has no leader; it goes on by itself when a replica of it is back: see what its brokers print"},
 		{"deleted", []kadm.TopicDetail{{Topic: "t", Err: kerr.UnknownTopicOrPartition}}, all,
 			"the topic t does not exist, so it was deleted; the next weir up or weir cluster creates it, and what is then in it is counted after weir groups leave, reset and join"},
 		{"the cursors are deleted", []kadm.TopicDetail{place("t", 1, 1, 2, 3), {Topic: "weir.cursors", Err: kerr.UnknownTopicOrPartition}}, all,

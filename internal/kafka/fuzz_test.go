@@ -99,7 +99,7 @@ func FuzzCursor(f *testing.F) {
 		rec, err := decodeCursor("bluesky", &kgo.Record{Topic: TopicCursors, Key: []byte("bluesky"), Value: value})
 		if err != nil {
 			var ce *CursorError
-			if !errors.As(err, &ce) || ce.Out == "" || !strings.Contains(ce.Cause, "record 0 of "+TopicCursors+"/0") {
+			if !errors.As(err, &ce) || ce.Out == "" || !strings.Contains(ce.Cause, "record 0 of "+TopicCursors+" partition 0") {
 				t.Errorf("%q: %v", value, err)
 			}
 			return

@@ -144,7 +144,7 @@ func (c Config) topicAccess(have map[string]topicAccess, p Purpose) []Finding {
 	if len(unmade) > 0 {
 		f := c.allow([]string{"Create"}, each("--topic", unmade)...)
 		f.Severity, f.Cause = Different, fmt.Sprintf("%s may not see whether topic %s exists", c.principal(), strings.Join(unmade, ", "))
-		f.Out = "those that do not exist have to be made, or weir be allowed to, which is only needed then"
+		f.Out = "create those that do not exist, or allow weir to create them; where all exist, nothing is needed"
 		out = append(out, f)
 	}
 	if len(unseen) > 0 {

@@ -56,14 +56,15 @@ func listBounds(ctx context.Context, cl *kgo.Client,
 	out := map[TopicPartition]Bound{}
 	for _, ps := range ends {
 		for _, end := range ps {
+			tp := TopicPartition{Topic: end.Topic, Partition: end.Partition}
 			start, _ := starts.Lookup(end.Topic, end.Partition)
 			if err := errors.Join(start.Err, end.Err); err != nil {
 				if errors.Is(err, kerr.UnknownTopicOrPartition) && end.Partition < 0 { // the topic is not there
 					continue
 				}
-				return nil, fmt.Errorf("list offsets of %s/%d: %w", end.Topic, end.Partition, err)
+				return nil, fmt.Errorf("list offsets of %s: %w", tp, err)
 			}
-			out[TopicPartition{Topic: end.Topic, Partition: end.Partition}] = Bound{start.Offset, end.Offset}
+			out[tp] = Bound{start.Offset, end.Offset}
 		}
 	}
 	return out, nil
@@ -99,7 +100,7 @@ func TailBounds(ctx context.Context, cl *kgo.Client, milli, least int64, topics 
 			l.Err = errors.New("the partition is missing in the answer")
 		}
 		if l.Err != nil {
-			return nil, fmt.Errorf("list offsets of %s/%d by time: %w", tp.Topic, tp.Partition, l.Err)
+			return nil, fmt.Errorf("list offsets of %s by time: %w", tp, l.Err)
 		}
 		out[tp] = Bound{max(b.Start, min(l.Offset, b.End-least)), b.End}
 	}

@@ -42,7 +42,7 @@ func tlsOf(p map[string]string, dir string) (*tls.Config, error) {
 		return cfg, nil
 	}
 	if encrypted(key) || p["ssl.key.password"] != "" {
-		return nil, fmt.Errorf("%s is encrypted with a password, or ssl.key.password is set, which weir does not read: decrypt the key for weir alone with "+
+		return nil, fmt.Errorf("%s is encrypted with a password, or ssl.key.password is set, which weir does not read: decrypt a copy of the key for weir with "+
 			"`(umask 077; openssl pkey -in KEY -out key.pem)`, name that file, and leave ssl.key.password out", keyName)
 	}
 	pair, err := tls.X509KeyPair(cert, key)
@@ -62,7 +62,7 @@ func onlyPEM(p map[string]string) error {
 	} {
 		kind := p[store.prefix+"type"]
 		if (kind != "" || p[store.prefix+"location"] != "") && !strings.EqualFold(kind, "PEM") {
-			return fmt.Errorf("%slocation is a key store of type %s, and weir reads PEM alone: %s", store.prefix, cmp.Or(kind, "JKS"), store.out)
+			return fmt.Errorf("%slocation is a key store of type %s, and weir reads only PEM: %s", store.prefix, cmp.Or(kind, "JKS"), store.out)
 		}
 		if p[store.prefix+"password"] != "" {
 			return fmt.Errorf("%spassword is set, and PEM files have none: leave it out", store.prefix)

@@ -18,7 +18,6 @@ import (
 
 	"github.com/weir-project/weir/internal/cluster"
 	"github.com/weir-project/weir/internal/ingest"
-	"github.com/weir-project/weir/internal/kafka"
 	"github.com/weir-project/weir/internal/latency"
 	"github.com/weir-project/weir/internal/redisd"
 	"github.com/weir-project/weir/internal/tally"
@@ -208,7 +207,7 @@ func (n *Node) produce(s Source) error {
 	}
 	i, err := ingest.New(ingest.Config{
 		Kafka: n.measured("weir-produce-" + s.Name), Source: src, Origin: n.cfg.Streams.origin(), Pace: n.cfg.Pace, Log: n.Log,
-		Topics: ingest.Topics{Data: s.Topic, Account: s.Account, DeadLetter: kafka.TopicDeadLetters},
+		Topics: s.ingested(),
 	})
 	if err != nil {
 		return err

@@ -31,18 +31,14 @@ func (p *producer) Produce(ctx context.Context, topic string, in send.Input, pla
 	if err := kafka.Writable(topic); err != nil {
 		return send.Result{}, &inspect.PlanError{Reason: err.Error()}
 	}
-	found, err := send.LookUp(ctx, p.client, topic)
+	w, err := openWriter(ctx, p.client, topic, send.Options{Placed: placed}, func(opts ...kgo.Opt) (*kgo.Client, error) {
+		return p.cfg.NewClient(append(impatient(), opts...)...)
+	})
 	if err != nil {
 		return send.Result{}, err
 	}
-	opts := send.Options{Placed: placed}
-	cl, err := p.cfg.NewClient(append(impatient(), opts.Client(found)...)...)
-	if err != nil {
-		return send.Result{}, err
-	}
-	defer cl.Close()
-	w := send.Writer{Client: cl, Topic: found, Options: opts, Patience: producePatience,
-		Written: func(_ int64, r *kgo.Record) error { written(r); return nil }}
+	defer w.Client.Close()
+	w.Patience, w.Written = producePatience, func(_ int64, r *kgo.Record) error { written(r); return nil }
 	return w.Write(ctx, in)
 }
 

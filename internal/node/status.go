@@ -154,7 +154,7 @@ func (l *line) local() watch.Local {
 		Queue:    &watch.Queue{Events: s.Queue.Events, MaxEvents: s.Queue.MaxEvents, Bytes: s.Queue.Bytes, MaxBytes: s.Queue.MaxBytes, BlockedMS: s.Queue.Blocked.Milliseconds()},
 		Measured: watch.Measured{Commit: &s.Latency},
 	}
-	w.Since, w.LastEvent = milli(s.Source.Since), milli(s.Source.LastEvent)
+	w.Since, w.LastEvent = watch.Millis(s.Source.Since), watch.Millis(s.Source.LastEvent)
 	switch {
 	case l.task.failure() != nil:
 		w.State, w.LastError = "failed", l.task.failure().Error()
@@ -162,7 +162,7 @@ func (l *line) local() watch.Local {
 		w.State = "connected"
 	}
 	text, since := l.trouble()
-	w.Trouble, w.TroubleSince = text, milli(since)
+	w.Trouble, w.TroubleSince = text, watch.Millis(since)
 	if len(counters) > 0 {
 		w.Measured.EndToEnd, w.Measured.Sink = &latency.Histogram{}, &latency.Histogram{}
 	}
@@ -171,14 +171,6 @@ func (l *line) local() watch.Local {
 		w.Measured.Sink.Merge(&counters[i].Sink)
 	}
 	return w
-}
-
-// milli is a time in Unix milliseconds; 0 for the zero time.
-func milli(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return t.UnixMilli()
 }
 
 // totalsEvery is how old totals may become; a little less than a second, so that a

@@ -24,16 +24,18 @@ type Source struct {
 	Name, Topic, Account, Group string // Account, the topic of account events, may be empty
 
 	Classify func([]byte) string
-	Locate   func(value []byte, host string) (at event.Cursor, ok bool)
+	// Text says what happened in a stored event, and names its type.
+	Text   func(value []byte) (kind, text string)
+	Locate func(value []byte, host string) (at event.Cursor, ok bool)
 	// NewExamine makes what reads stored values, for one goroutine.
 	NewExamine func() verify.Examine
 }
 
 // Sources are all upstreams.
 var Sources = []Source{
-	{bluesky.Name, kafka.TopicBluesky, kafka.TopicBlueskyAccounts, kafka.GroupBluesky, bluesky.Classify, bluesky.Locate,
+	{bluesky.Name, kafka.TopicBluesky, kafka.TopicBlueskyAccounts, kafka.GroupBluesky, bluesky.Classify, bluesky.Text, bluesky.Locate,
 		func() verify.Examine { return bluesky.NewDecoder().Examine }},
-	{wikipedia.Name, kafka.TopicWikipedia, "", kafka.GroupWikipedia, wikipedia.Classify, wikipedia.Locate,
+	{wikipedia.Name, kafka.TopicWikipedia, "", kafka.GroupWikipedia, wikipedia.Classify, wikipedia.Text, wikipedia.Locate,
 		func() verify.Examine { return wikipedia.NewDecoder().Examine }},
 }
 
@@ -67,6 +69,11 @@ func (s *Source) Topics() []string {
 		return []string{s.Topic}
 	}
 	return []string{s.Topic, s.Account}
+}
+
+// ingested are the topics that an ingester of the source writes to.
+func (s *Source) ingested() ingest.Topics {
+	return ingest.Topics{Data: s.Topic, Account: s.Account, DeadLetter: kafka.TopicDeadLetters}
 }
 
 // Purpose is what ingesters and counters of sources do with a cluster. group counts;

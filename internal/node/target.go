@@ -14,6 +14,7 @@ import (
 	"github.com/weir-project/weir/internal/inspect"
 	"github.com/weir-project/weir/internal/kafka"
 	"github.com/weir-project/weir/internal/metrics"
+	"github.com/weir-project/weir/internal/send"
 	"github.com/weir-project/weir/internal/tally"
 	"github.com/weir-project/weir/internal/watch"
 	"github.com/weir-project/weir/internal/web"
@@ -105,6 +106,30 @@ func (t *Target) OpenStore(ctx context.Context) (*tally.Store, error) {
 	return s, err
 }
 
+// OpenWriter returns what writes records to a topic. Its client is the caller's to close.
+func (t *Target) OpenWriter(ctx context.Context, topic string, opts send.Options) (*send.Writer, error) {
+	cl, err := t.OpenKafka(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer cl.Close()
+	return openWriter(ctx, cl, topic, opts, func(extra ...kgo.Opt) (*kgo.Client, error) { return t.OpenKafka(ctx, extra...) })
+}
+
+// openWriter looks up a topic with a client, and opens another one that suits it.
+func openWriter(ctx context.Context, cl *kgo.Client, topic string, opts send.Options,
+	open func(...kgo.Opt) (*kgo.Client, error)) (*send.Writer, error) {
+	found, err := send.LookUp(ctx, cl, topic)
+	if err != nil {
+		return nil, err
+	}
+	writes, err := open(opts.Client(found)...)
+	if err != nil {
+		return nil, err
+	}
+	return &send.Writer{Client: writes, Topic: found, Options: opts}, nil
+}
+
 // OpenInspector returns an inspector of the cluster, which also knows what the weir
 // that runs the brokers reports about them. The client is the caller's to close.
 func (t *Target) OpenInspector(ctx context.Context, extra ...kgo.Opt) (*inspect.Inspector, *kgo.Client, error) {
@@ -131,17 +156,9 @@ func (t *Target) OpenInspector(ctx context.Context, extra ...kgo.Opt) (*inspect.
 }
 
 // Actions serves the operations of the web UI to this process alone, for a target that no
-// running weir serves. The function closes what it opened.
-func (t *Target) Actions(ctx context.Context, where web.Where) (*web.Client, func(), error) {
-	return t.serve(ctx, where, true)
-}
-
-// TopicActions is Actions without Redis, for changes of topics.
-func (t *Target) TopicActions(ctx context.Context, where web.Where) (*web.Client, func(), error) {
-	return t.serve(ctx, where, false)
-}
-
-func (t *Target) serve(ctx context.Context, where web.Where, counts bool) (_ *web.Client, _ func(), err error) {
+// running weir serves. Those that change topics need no counts in Redis. The function closes
+// what it opened.
+func (t *Target) Actions(ctx context.Context, where web.Where, counts bool) (_ *web.Client, _ func(), err error) {
 	var opened closers
 	closeAll := func() { _ = opened.Close() }
 	defer func() {

@@ -186,7 +186,7 @@ func (s *Server) save(always bool) error {
 }
 
 // errUnsteady says that commands that block kept changing data.
-var errUnsteady = errors.New("the data did not hold still")
+var errUnsteady = errors.New("the data kept changing while they were read")
 
 // capture returns the data as they were at one moment. Commands that can block
 // wait outside the gate: where some do, each may act once while the data are

@@ -19,7 +19,7 @@ type decoder struct {
 	err error
 }
 
-var errShort = errors.New("the data end early")
+var errShort = errors.New("the data end too early")
 
 // take returns the next n bytes, or nil after an error.
 func (d *decoder) take(n int, ok bool) []byte {

@@ -43,7 +43,7 @@ var (
 	ErrNoTopic = errors.New("no such topic or partition")
 	// ErrStalled is in the chain where a partition offered nothing for Options.Patience
 	// although records had been promised.
-	ErrStalled = errors.New("nothing came; a transaction may be open, or a broker away")
+	ErrStalled = errors.New("no record came: a transaction may be open, or a broker may be down")
 	// ErrTruncated is in the chain where the log ends before the range does: the
 	// broker lost records, or the topic was created again.
 	ErrTruncated = errors.New("the log is shorter than it was")
@@ -72,6 +72,11 @@ type Options struct {
 type TopicPartition struct {
 	Topic     string
 	Partition int32
+}
+
+// String names it in errors and logs.
+func (tp TopicPartition) String() string {
+	return fmt.Sprintf("%s partition %d", tp.Topic, tp.Partition)
 }
 
 // Range names the offsets From (included) to To (not included) of a partition.
@@ -165,7 +170,7 @@ func (r *Reader) ReadAll(ctx context.Context, ranges []Range, fn func(*kgo.Recor
 				mu.Lock()
 				defer mu.Unlock()
 				if c.Trimmed > 0 {
-					return fmt.Errorf("read %s partition %d: the log no longer holds %d offsets before %d", of.Topic, of.Partition, c.Trimmed, c.Next)
+					return fmt.Errorf("read %s: the log no longer holds %d offsets before %d", of.TopicPartition, c.Trimmed, c.Next)
 				}
 				for _, rec := range c.Records {
 					if err := fn(rec); err != nil {
@@ -206,20 +211,20 @@ func (r *Reader) fetchAll(ctx context.Context, s Range, each func(Chunk) error) 
 			at, backoff, progress, reported = c.Next, firstBackoff, time.Now(), false
 			continue
 		case ctx.Err() != nil:
-			return fmt.Errorf("read %s partition %d: %w", s.Topic, s.Partition, ctx.Err())
+			return fmt.Errorf("read %s: %w", s.TopicPartition, ctx.Err())
 		case err != nil && !temporary(err):
-			return fmt.Errorf("read %s partition %d at offset %d: %w", s.Topic, s.Partition, at, err)
+			return fmt.Errorf("read %s at offset %d: %w", s.TopicPartition, at, err)
 		case stands > r.opts.Patience && err == nil:
-			return fmt.Errorf("read %s partition %d: between its offsets %d and %d, %w", s.Topic, s.Partition, at, s.To, ErrStalled)
+			return fmt.Errorf("read %s: between its offsets %d and %d, %w", s.TopicPartition, at, s.To, ErrStalled)
 		case stands > r.opts.Patience:
-			return fmt.Errorf("read %s partition %d: %w", s.Topic, s.Partition, err)
+			return fmt.Errorf("read %s: %w", s.TopicPartition, err)
 		case stands > quiet && !reported && r.opts.Waiting != nil:
 			reported = true
 			r.opts.Waiting(s)
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("read %s partition %d: %w", s.Topic, s.Partition, ctx.Err())
+			return fmt.Errorf("read %s: %w", s.TopicPartition, ctx.Err())
 		case <-time.After(backoff):
 		}
 		backoff, err = min(2*backoff, lastBackoff), nil

@@ -247,7 +247,7 @@ func (s *Store) checkSettings(ctx context.Context, p primary) error {
 	case saveKnown && save != "" && info["weir_embedded"] == "1": // every second
 	case saveKnown && save != "":
 		s.find(false, keep+" to count nothing again",
-			"Redis at %s keeps snapshots alone (appendonly is no, save is %q): after its crash what it counted since the last one is counted again, and nothing is lost that Kafka still keeps", at, save)
+			"Redis at %s keeps only snapshots (appendonly is no, save is %q): after its crash what it counted since the last one is counted again, and nothing is lost that Kafka still keeps", at, save)
 	case saveKnown && aofKnown:
 		s.find(true, keep,
 			"Redis at %s keeps nothing on disk (appendonly is no, save is empty): after its restart everything is counted again from what Kafka keeps, and what retention has deleted by then is gone from the counts", at)

@@ -43,7 +43,7 @@ func TestSettingsOfARealRedis(t *testing.T) {
 	}{
 		{name: "nothing on disk", finding: "keeps nothing on disk", breaks: true},
 		{name: "append only", args: []string{"--appendonly", "yes"}},
-		{name: "snapshots", args: []string{"--save", "60 1"}, finding: "keeps snapshots alone"},
+		{name: "snapshots", args: []string{"--save", "60 1"}, finding: "keeps only snapshots"},
 		{name: "evicts", args: []string{"--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"}, fails: "allkeys-lru"},
 		{name: "password missing", args: []string{"--requirepass", "hunter2"}, fails: "credentials"},
 		{name: "password wrong", args: []string{"--requirepass", "hunter2"}, cred: ":hunter3@", fails: "credentials"},

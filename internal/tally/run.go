@@ -60,7 +60,7 @@ func (s *Store) run(ctx context.Context, script *redis.Script, calls []call) ([]
 			return slices.Concat(replies...), nil
 		}
 		if attempt == 2 {
-			return nil, errors.New("the server forgets scripts as fast as they are loaded (SCRIPT FLUSH in a loop?)")
+			return nil, errors.New("the server drops scripts as fast as weir loads them (SCRIPT FLUSH in a loop?)")
 		}
 		if err := script.Load(ctx, s.client).Err(); err != nil {
 			return nil, s.explain(err)

@@ -216,7 +216,7 @@ func (s *Store) Load(ctx context.Context, group, topic string, partitions []int3
 		hashes[i] = pipe.HMGet(ctx, k, fieldNext, fieldStart, fieldTopicID)
 	}
 	if _, err := pipe.Exec(ctx); err != nil && !isReply(err) {
-		return nil, fmt.Errorf("load positions: %w", s.explain(err))
+		return nil, fmt.Errorf("load stored offsets: %w", s.explain(err))
 	}
 	out := make(map[int32]Position, len(partitions))
 	for i, p := range partitions {
@@ -227,7 +227,7 @@ func (s *Store) Load(ctx context.Context, group, topic string, partitions []int3
 		k := key(group, topic, p)
 		switch {
 		case err != nil:
-			return nil, fmt.Errorf("load positions: %w", s.explain(err))
+			return nil, fmt.Errorf("load stored offsets: %w", s.explain(err))
 		case t == "none":
 			out[p] = Position{}
 		case t == "hash":

@@ -179,7 +179,7 @@ func (l *location) add(u *url.URL, port string) error {
 			return fmt.Errorf("the Redis URL has database %q%s", db, urlHint)
 		}
 		if n != 0 && l.kind == ofCluster {
-			return fmt.Errorf("the Redis URL has database %d, and a Redis Cluster has 0 alone", n)
+			return fmt.Errorf("the Redis URL has database %d, and a Redis Cluster has only 0", n)
 		}
 		l.db = n
 	}

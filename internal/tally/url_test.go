@@ -52,7 +52,7 @@ func TestURLs(t *testing.T) {
 		"redis://u:hunter2@h/x": "redis://", "redis://u:hunter2@h/-1": "redis://", "redis://u:hunter2@h/1?password=hunter2": "password_file",
 		"redis://u:hunter2@h:1/1#x": "redis://", "redis://u:hunter2%zz@h/1": "redis://", "redis://u:hunter2\x7f@h": "redis://",
 		"redis://u:hunter2@a,b/1":                                  "several hosts",
-		"redis-cluster://u:hunter2@a/1":                            "0 alone",
+		"redis-cluster://u:hunter2@a/1":                            "has only 0",
 		"redis://u:hunter2@h/1?master=m":                           "redis-sentinel://",
 		"redis://u:hunter2@h/1?ssl_ca_certs=/ca.pem":               "rediss",
 		"rediss://u:hunter2@h/1?ssl_ca_certs=ca.pem":               "absolute path",

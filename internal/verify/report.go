@@ -106,7 +106,7 @@ func (s *source) collect(st *stream) {
 		}
 	}
 	if foreign > 0 {
-		s.note("%s: %d records were written by other programs: they are recounted, but nobody numbered them, so verify cannot say whether one is lost or duplicated", st.topic.Name, foreign)
+		s.note("%s: %d records were written by other programs: they are recounted, but they have no sequence numbers, so verify cannot say whether one is lost or duplicated", st.topic.Name, foreign)
 	}
 	if odd > 0 {
 		s.note("%s: %d of these have a %q header that is not a number", st.topic.Name, odd, kafka.HeaderSeq)

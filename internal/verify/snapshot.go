@@ -230,7 +230,7 @@ func (v *verifier) ends(ctx context.Context) error {
 		b := bounds[tp]
 		s, ok := stable[tp]
 		if !ok {
-			return fmt.Errorf("list offsets of %s partition %d: no last stable offset", tp.Topic, tp.Partition)
+			return fmt.Errorf("list offsets of %s: no last stable offset", tp)
 		}
 		p := &partition{topic: tp.Topic, id: tp.Partition, low: b.Start, high: b.End, end: min(b.End, s.End)}
 		v.parts = append(v.parts, p)

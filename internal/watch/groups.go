@@ -29,7 +29,7 @@ func (w *Watcher) applyGroups(at time.Time, list []inspect.GroupDetail, warnings
 		return
 	}
 	w.failed[aboutGroups], w.known[aboutGroups] = strings.Join(warnings[:min(2, len(warnings))], "; "), true
-	w.next.Cluster.GroupsTime = millis(at)
+	w.next.Cluster.GroupsTime = Millis(at)
 	groups := make(map[string]*Group, len(list))
 	room := maxPositions
 	for k := range list {
@@ -56,7 +56,7 @@ func (w *Watcher) applyGroups(at time.Time, list []inspect.GroupDetail, warnings
 	for name, was := range w.next.Groups {
 		if groups[name] == nil && len(warnings) > 0 { // its coordinator may be the broker that did not answer
 			c := *was
-			c.Error = "as of before: " + warnings[0]
+			c.Error = "last known state: " + warnings[0]
 			groups[name] = &c
 		}
 	}

@@ -148,7 +148,7 @@ func TestABrokerThatDoesNotAnswerHoldsUpNothing(t *testing.T) {
 	}
 	before := 0
 	for _, g := range s.Groups {
-		if strings.Contains(g.Error, "as of before") {
+		if strings.Contains(g.Error, "last known state") {
 			before++
 		}
 	}

@@ -204,7 +204,8 @@ type Entry struct {
 	Broker string `json:"broker,omitempty"`
 }
 
-func millis(t time.Time) int64 {
+// Millis is a time in Unix milliseconds; 0 for the zero time.
+func Millis(t time.Time) int64 {
 	if t.IsZero() {
 		return 0
 	}

@@ -31,7 +31,7 @@ type pastPartition struct {
 
 // noTopics notes that the cluster did not answer.
 func (w *Watcher) noTopics(err error) {
-	w.failed[aboutTopics] = "the cluster cannot be asked: " + err.Error()
+	w.failed[aboutTopics] = "the topics cannot be listed: " + err.Error()
 	w.changeTopics(func(_ string, t *Topic) { t.Rate = 0 })
 }
 
@@ -45,7 +45,7 @@ type logBounds struct {
 func (w *Watcher) applyTopics(at time.Time, meta kadm.Metadata, b logBounds) {
 	w.failed[aboutTopics], w.known[aboutTopics] = silent(meta, b.ends), true
 	w.next.Cluster.ID, w.next.Cluster.Controller = meta.Cluster, meta.Controller
-	w.next.Cluster.TopicsTime = millis(at)
+	w.next.Cluster.TopicsTime = Millis(at)
 	leads := map[int32]int{}
 	topics := make(map[string]*Topic, len(meta.Topics))
 	for name, m := range meta.Topics {
@@ -92,14 +92,11 @@ func (w *Watcher) topic(now time.Time, m kadm.TopicDetail, past *pastTopic, b lo
 		past.keeps = k
 	}
 	maps.DeleteFunc(past.partitions, func(id int32, _ *pastPartition) bool { _, ok := m.Partitions[id]; return !ok })
+	t.Replicas, t.UnderReplicated, _ = inspect.Replication(m)
 	var end int64
 	silent, known, deleted := 0, 0, false
 	for id, p := range m.Partitions {
 		leads[p.Leader]++
-		t.Replicas = max(t.Replicas, len(p.Replicas))
-		if len(p.ISR) < len(p.Replicas) {
-			t.UnderReplicated++
-		}
 		part := past.partitions[id]
 		if part == nil {
 			part = &pastPartition{Lane: Lane{Partition: id, Leader: p.Leader}}
@@ -144,7 +141,7 @@ func (w *Watcher) topic(now time.Time, m kadm.TopicDetail, past *pastTopic, b lo
 	if past.rate.begun() && past.rate.value != end {
 		past.moved = now
 	}
-	t.Rate, t.Last = past.rate.add(now, end), millis(past.moved)
+	t.Rate, t.Last = past.rate.add(now, end), Millis(past.moved)
 	past.ends.add(now, end)
 	return t
 }

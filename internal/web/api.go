@@ -188,7 +188,7 @@ func (s *Server) broker(r *http.Request) (brokerAnswer, error) {
 
 // ResetRequest is the body of a reset.
 type ResetRequest struct {
-	To         string   `json:"to"` // earliest, latest, an offset, +N, -N, or a time
+	To         string   `json:"to"` // oldest, latest, an offset, +N, -N, or a time
 	Topics     []string `json:"topics"`
 	Partitions []int32  `json:"partitions"`
 	Confirm    string   `json:"confirm"`
@@ -213,8 +213,9 @@ func (s *Server) reset(r *http.Request, req ResetRequest) (a ResetAnswer, err er
 	if err != nil {
 		return a, err
 	}
-	a.Applied, err = s.applied(r, req.Confirm, a.Plan.Apply, watch.LogRebalance, "group "+group+" was reset to "+req.To)
-	c := command{words: "groups reset", args: []string{group}, flags: []string{"--to", strings.Replace(req.To, "earliest", "oldest", 1)}}
+	where := strings.Replace(req.To, "earliest", "oldest", 1) // Kafka's tools and weir's have a word each
+	a.Applied, err = s.applied(r, req.Confirm, a.Plan.Apply, watch.LogRebalance, "group "+group+" was reset to "+where)
+	c := command{words: "groups reset", args: []string{group}, flags: []string{"--to", where}}
 	c.flags = append(c.flags, partitionFlags(req.Topics, req.Partitions)...)
 	a.how = s.resetOthers(by(c.shown(s.cfg.Where.Redis), "Metadata", "ListOffsets", "OffsetFetch", "OffsetCommit"), a.Plan, to, len(req.Partitions) > 0)
 	return a, err

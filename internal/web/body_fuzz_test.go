@@ -91,7 +91,7 @@ func FuzzBody(f *testing.F) {
 		dec.DisallowUnknownFields()
 		broken := (dec.Decode(reflect.New(rt.body).Interface()) != nil || !json.Valid(body)) && (len(body) > 0 || !rt.optional)
 		switch {
-		case broken && (w.Code != http.StatusBadRequest || !strings.HasPrefix(e.Error, "the request's body is not what is wanted: ")):
+		case broken && (w.Code != http.StatusBadRequest || !strings.HasPrefix(e.Error, "the body of the request is not valid: ")):
 			t.Errorf("%s %q: status %d, %s", rt.path, body, w.Code, answer)
 		case w.Code >= 500 && w.Code != http.StatusBadGateway:
 			t.Errorf("%s %q: status %d, %s", rt.path, body, w.Code, answer)
@@ -139,7 +139,7 @@ func TestBodiesThatAreWrong(t *testing.T) {
 		"two values":                   `{"name":"new"}{"name":"other"}`,
 	} {
 		status, _, answer := request(t, http.MethodPost, srv.URL+"/api/v1/topics", body, nil)
-		if status != http.StatusBadRequest || !strings.Contains(answer, "the request's body is not what is wanted") {
+		if status != http.StatusBadRequest || !strings.Contains(answer, "the body of the request is not valid") {
 			t.Errorf("%s: status %d, %s", name, status, answer)
 		}
 	}

@@ -43,7 +43,7 @@ type Rebalance struct {
 	Members    int `json:"members"`
 	Own        int `json:"own"`
 	Partitions int `json:"partitions"`
-	// Moved is how many partitions changed hands, StoppedMS how long the one that
+	// Moved is how many partitions moved to another member, StoppedMS how long the one that
 	// stood still longest was not counted.
 	Moved int `json:"moved"`
 	// MovedPartitions are those, in order.
@@ -60,13 +60,13 @@ func (r Rebalance) Text() string {
 	s := fmt.Sprintf("a member was %s from %s, %s now: ", r.Change, r.From, watch.Plural(r.Members, "member"))
 	switch {
 	case r.Members == 0:
-		return s + "nobody counts"
+		return s + "no counter is left"
 	case !r.Settled:
 		return s + fmt.Sprintf("not every partition is counted again after %d ms", r.SettledMS)
 	case r.Moved == 0:
-		return s + fmt.Sprintf("no partition changed hands, settled after %d ms", r.SettledMS)
+		return s + fmt.Sprintf("no partition moved, settled after %d ms", r.SettledMS)
 	}
-	return s + fmt.Sprintf("%d of %s changed hands and stood still for %d ms at most; every one is counted again after %d ms", r.Moved, watch.Plural(r.Partitions, "partition"), r.StoppedMS, r.SettledMS)
+	return s + fmt.Sprintf("%d of %s moved and stood still for %d ms at most; every one is counted again after %d ms", r.Moved, watch.Plural(r.Partitions, "partition"), r.StoppedMS, r.SettledMS)
 }
 
 // RebalanceAnswer is what a change of members has stopped.
@@ -88,7 +88,7 @@ func (s *Server) changeMembers(r *http.Request, verb string, do func(Members, co
 	requests ...string) (a RebalanceAnswer, err error) {
 	group := groupName(r)
 	if s.cfg.Members == nil || s.cfg.Members.Own(group) == nil {
-		return a, conflict("the members of %q are no counters of this weir: start or stop them where they run", group)
+		return a, conflict("the members of %q are not counters of this weir: start or stop them where they run", group)
 	}
 	// The change is measured to its end, also when its client no longer waits.
 	if a.Rebalance, err = do(s.cfg.Members, s.work.ctx, group); err != nil {

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/weir-project/weir/internal/visible"
 )
 
 // command is a command of weir, to be shown: its words, its positional arguments
@@ -27,7 +29,7 @@ func (c command) shown(where []string) string {
 		words = slices.Concat(c.args, words)
 	}
 	for _, w := range words {
-		out = append(out, ShellWord(w))
+		out = append(out, visible.ShellWord(w))
 	}
 	return strings.Join(out, " ")
 }
@@ -43,7 +45,7 @@ func (s *Server) brokerAddress(id int32) string {
 	brokers := s.cfg.Watch.State().Cluster.Brokers
 	for _, name := range append([]string{strconv.Itoa(int(id))}, slices.Sorted(maps.Keys(brokers))...) {
 		if b := brokers[name]; b != nil && b.Alive {
-			return ShellWord(b.Address)
+			return visible.ShellWord(b.Address)
 		}
 	}
 	return "BROKER" // none is known yet

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/weir-project/weir/internal/lab/record"
+	"github.com/weir-project/weir/internal/visible"
 )
 
 // Labs says which experiments there are and how one is run: as a process of its own,
@@ -163,7 +164,7 @@ func (s *Server) labStop(*http.Request) (labStarted, error) {
 func (s *Server) labSet(_ *http.Request, req labSet) (labStarted, error) {
 	name, err := s.lab.set(req.Name, req.Value)
 	// A terminal changes a setting of a lab that it starts itself.
-	shell := "echo " + ShellWord(setLine(req.Name, req.Value)) + "   # as a line of standard input of: weir lab " + name + " --control"
+	shell := "echo " + visible.ShellWord(setLine(req.Name, req.Value)) + "   # as a line of standard input of: weir lab " + name + " --control"
 	return labStarted{Lab: name, how: by(shell, ownProcess)}, err
 }
 

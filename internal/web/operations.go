@@ -55,7 +55,7 @@ func (s *Server) operations() []route {
 		{"GET", "/topic-settings", "The settings that topics often have, in words", answers(s.topicSettings),
 			[]param{{"all", "true for all settings", false}}},
 		{"GET", "/groups", "All consumer groups with their lag", answers(s.groups), nil},
-		{"GET", "/groups/{group}", "One group: members, positions", answers(s.group), groupQuery},
+		{"GET", "/groups/{group}", "One group: members, committed offsets", answers(s.group), groupQuery},
 		{"POST", "/groups/{group}/reset", "Plan a reset; carry it out when confirm is the group's name", takes(false, s.reset), groupQuery},
 		{"POST", "/groups/{group}/import", "Plan an import of offsets; carry it out when confirm is the group's name", takes(false, s.importOffsets), groupQuery},
 		{"POST", "/groups/{group}/delete", "Plan the deletion of a group; delete it when confirm is its name", takes(false, s.deleteGroup), groupQuery},

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/weir-project/weir/internal/inspect"
+	"github.com/weir-project/weir/internal/visible"
 )
 
 // Other is a command of another program that does the same.
@@ -21,7 +22,7 @@ type Other struct {
 func (h how) also(words ...string) how {
 	quoted := make([]string, len(words))
 	for i, w := range words {
-		quoted[i] = ShellWord(w)
+		quoted[i] = visible.ShellWord(w)
 	}
 	h.Others = append(h.Others, Other{words[0], strings.Join(quoted, " ")})
 	return h
@@ -31,7 +32,7 @@ func (h how) also(words ...string) how {
 func (h how) piped(text string, words ...string) how {
 	h = h.also(words...)
 	last := &h.Others[len(h.Others)-1]
-	last.Command = "printf %s " + ShellWord(text) + " | " + last.Command
+	last.Command = "printf %s " + visible.ShellWord(text) + " | " + last.Command
 	return h
 }
 

@@ -60,7 +60,7 @@ type ProduceAnswer struct {
 	how
 }
 
-var errReadOnly = conflict("nothing can be written from here: this weir only looks")
+var errReadOnly = conflict("this weir writes no records: start weir up, weir cluster or weir ui")
 
 func (s *Server) produce(r *http.Request, req ProduceRequest) (a ProduceAnswer, err error) {
 	if s.cfg.Producer == nil {

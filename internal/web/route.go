@@ -71,7 +71,7 @@ func takes[B, A any](optional bool, handle func(*http.Request, B) (A, error)) en
 			}
 			if err != nil {
 				var none A
-				return none, badRequest("the request's body is not what is wanted: %v", err)
+				return none, badRequest("the body of the request is not valid: %v", err)
 			}
 		}
 		return handle(r, body)

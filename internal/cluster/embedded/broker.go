@@ -177,11 +177,11 @@ func (b *broker) alive() bool {
 }
 
 // errNoBroker is returned for an id outside 0 to Size-1.
-var errNoBroker = errors.New("no such broker")
+var errNoBroker = errors.New("does not exist")
 
 // errDead and errAlive are returned by Kill and Restart when there is nothing to do.
 var (
-	errDead  = errors.New("the broker is already dead")
+	errDead  = errors.New("the broker is already down")
 	errAlive = errors.New("the broker is already running")
 )
 
@@ -285,7 +285,7 @@ func (c *Cluster) moveLocked(ctx context.Context) error {
 
 func (c *Cluster) broker(id int32) (*broker, error) {
 	if id < 0 || int(id) >= len(c.brokers) {
-		return nil, fmt.Errorf("broker %d: %w (there are 0 to %d)", id, errNoBroker, Size-1)
+		return nil, fmt.Errorf("broker %d %w: the brokers are 0 to %d", id, errNoBroker, Size-1)
 	}
 	return c.brokers[id], nil
 }

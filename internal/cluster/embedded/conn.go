@@ -255,7 +255,7 @@ func (c *conn) Write(p []byte) (int, error) {
 	c.mu.Lock()
 	if len(c.flights) == 0 || len(p) < 8 {
 		c.mu.Unlock()
-		return 0, fmt.Errorf("a response nobody asked for (%d bytes)", len(p))
+		return 0, fmt.Errorf("a response without a request (%d bytes)", len(p))
 	}
 	f := c.flights[0]
 	c.flights[0].done()

@@ -39,7 +39,7 @@ export function undoButton(app, title, path, body, done) {
   const said = el('span', { role: 'status' });
   const b = /** @type {HTMLButtonElement} */ (el('button', { type: 'button', title, onclick: async () => {
     b.disabled = true;
-    try { const a = await app.api(path, body); b.remove(); put(said, 'Taken back.'); done(a); } catch (e) { b.disabled = false; toast(/** @type {Error} */ (e).message, true); }
+    try { const a = await app.api(path, body); b.remove(); put(said, 'Undone.'); done(a); } catch (e) { b.disabled = false; toast(/** @type {Error} */ (e).message, true); }
   } }, 'Undo'));
   return el('span.change', null, b, said);
 }

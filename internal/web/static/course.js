@@ -163,7 +163,7 @@ export class Tradeoffs {
     this.ticks = el('div.dots-ticks', { 'aria-hidden': 'true' });
     this.table = el('table');
     this.root = el('figure.chart.course.tradeoffs', { hidden: true }, el('figcaption', null, 'CPU per event (upwards) by latency p99 (to the right): less of both is better'),
-      el('div.course-box', null, this.svg, this.names, this.max), this.ticks, el('p.dim.dots-key', null, el('i.front'), 'nobody is better at both', el('i.behind-front'), 'beaten by another one', el('i.chosen'), 'chosen'),
+      el('div.course-box', null, this.svg, this.names, this.max), this.ticks, el('p.dim.dots-key', null, el('i.front'), 'no setting is better at both', el('i.behind-front'), 'beaten by another one', el('i.chosen'), 'chosen'),
       el('details.behind', null, el('summary', null, 'Table'), this.table));
   }
 

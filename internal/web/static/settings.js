@@ -124,7 +124,7 @@ export function settingsCard(path, app, changed) {
       const own = a.changes.filter((/** @type {any} */ c) => c.before_source === 'topic');
       const back = { set: Object.fromEntries(own.map((/** @type {any} */ c) => [c.name, c.before])), unset: a.changes.filter((/** @type {any} */ c) => c.before_source !== 'topic').map((/** @type {any} */ c) => c.name) };
       result.replaceChildren(
-        el('p.actions', { role: 'status' }, badge('ok', a.changes.map((/** @type {any} */ c) => `${c.name} was ${c.before || 'empty'} and is ${c.after || 'empty'}`).join('; ') || 'Nothing was to change'), a.changes.length ? undoButton(app, 'Return these settings to what they were', path + '/alter', back, changed) : null),
+        el('p.actions', { role: 'status' }, badge('ok', a.changes.map((/** @type {any} */ c) => `${c.name} was ${c.before || 'empty'} and is ${c.after || 'empty'}`).join('; ') || 'Nothing to change'), a.changes.length ? undoButton(app, 'Return these settings to what they were', path + '/alter', back, changed) : null),
         a.note ? el('p.dim', null, a.note) : '', commandBar(a.command, a.requests, a.others, true).root);
       stop();
       changed();

@@ -21,7 +21,7 @@ export function ownMembers(name, app, changed) {
   const other = el('p.dim');
   const past = el('tbody');
   const table = el('div.scroll', { tabindex: '0', role: 'region', 'aria-label': 'rebalances', hidden: true },
-    el('table.rows', null, head(['Rebalance', 'A member was', 'From', ['Members'], ['Changed hands'], ['Stood still'], ['All counted again after']]), past));
+    el('table.rows', null, head(['Rebalance', 'A member was', 'From', ['Members'], ['Moved'], ['Stood still'], ['All counted again after']]), past));
   const root = el('div', { hidden: true }, other, el('p.actions.change', null, add, remove), said, table, command.root);
   let busy = false;
   let own = 0;
@@ -47,7 +47,7 @@ export function ownMembers(name, app, changed) {
       put(other, `${many(own, 'member')} of this group ${own === 1 ? 'runs' : 'run'} here. A terminal can run one more: weir consume ${o.source}`);
       table.hidden = !o.rebalances.length;
       past.replaceChildren(...o.rebalances.map((/** @type {any} */ r) => el('tr', null, el('td.nowrap', null, clock(r.time)), el('td', null, r.change), el('td', null, r.from), el('td.num', null, r.members),
-        el('td.num', null, `${r.moved} of ${r.partitions || r.moved}`), el('td.num', null, r.moved ? ms(r.stopped_ms) : '–'), el('td.num', null, r.members ? (r.settled ? '' : 'not after ') + ms(r.settled_ms) : 'nobody counts'))));
+        el('td.num', null, `${r.moved} of ${r.partitions || r.moved}`), el('td.num', null, r.moved ? ms(r.stopped_ms) : '–'), el('td.num', null, r.members ? (r.settled ? '' : 'not after ') + ms(r.settled_ms) : 'no counter is left'))));
     } };
 }
 
@@ -59,7 +59,7 @@ function undoOffsets(app, name, offsets, changed) {
 /** A reset: preview, typed confirmation. @param {string} name @param {App} app @param {() => void} changed */
 export function resetCard(name, app, changed) {
   const path = groupPath(name, '/reset');
-  const to = /** @type {HTMLInputElement} */ (el('input', { list: 'targets', value: 'earliest', 'aria-label': 'where to', size: 24, title: `earliest, latest, an offset, +N or -N, or a time in ${zone()} such as 2026-01-31 12:00:00, 15:04 or 2h (ago)`, autocomplete: 'off' }));
+  const to = /** @type {HTMLInputElement} */ (el('input', { list: 'targets', value: 'oldest', 'aria-label': 'where to', size: 24, title: `oldest, latest, an offset, +N or -N, or a time in ${zone()} such as 2026-01-31 12:00:00, 15:04 or 2h (ago)`, autocomplete: 'off' }));
   const topic = /** @type {HTMLSelectElement} */ (el('select', { 'aria-label': 'topic of the reset' }));
   const only = /** @type {HTMLInputElement} */ (el('input', { size: 9, placeholder: 'all', 'aria-label': 'partitions of the reset', autocomplete: 'off' }));
   const plan = el('div');
@@ -107,7 +107,7 @@ export function resetCard(name, app, changed) {
     } catch (e) { toast(/** @type {Error} */ (e).message, true); }
   };
   const root = el('section.card.change', null, el('h2', null, 'Reset'), el('p.dim', null, 'A group can be reset while it has no members. First you see a preview. Nothing changes until you type the group\'s name.'),
-    el('div.bar-row', null, el('label', null, 'Move to ', to), el('datalist', { id: 'targets' }, ['earliest', 'latest', '-1000'].map((v) => el('option', { value: v }))), el('label', null, 'in ', topic), el('label', null, 'partitions ', only), el('button', { type: 'button', onclick: preview }, 'Preview')), plan);
+    el('div.bar-row', null, el('label', null, 'Move to ', to), el('datalist', { id: 'targets' }, ['oldest', 'latest', '-1000'].map((v) => el('option', { value: v }))), el('label', null, 'in ', topic), el('label', null, 'partitions ', only), el('button', { type: 'button', onclick: preview }, 'Preview')), plan);
   return { root, allow, set(/** @type {string[]} */ topics) { options(topic, topics, 'all topics'); } };
 }
 
@@ -202,7 +202,7 @@ export function replayCard(name, app) {
     const verdict = a.error ? el('p.alert', { role: 'alert' }, a.error)
       : a.running ? el('p', { role: 'status' }, `counting again: ${count(a.left)} of ${count(a.total)} offsets to go`)
       : r && r.equal ? el('p', { role: 'status' }, badge('ok', 'Equal: both counts are the same over the same offset range'), ` in ${duration((a.ended - a.started) / 1000)}` + (r.trimmed ? `; ${count(r.trimmed)} counted offsets are no longer in the log` : ''))
-      : el('p', { role: 'status' }, badge('bad', 'The counts differ'), ': weir verify says what is wrong');
+      : el('p', { role: 'status' }, badge('bad', 'The counts differ'), ': weir verify shows what is wrong');
     const rows = r && !a.running ? r.kinds.map((/** @type {any} */ k) => [k.kind, k.original, k.replay, k.difference]) : a.kinds.map((/** @type {any} */ k) => [k.kind, k.counted, k.again, null]);
     box.replaceChildren(verdict, el('div.scroll', { tabindex: '0', role: 'region', 'aria-label': 'replay' }, el('table.rows.replay', null, head(['Type', [a.running ? 'Counted, live' : 'Counted'], ['Counted again'], [''], ['Difference']]),
       el('tbody', null, rows.map((/** @type {any[]} */ [kind, x, y, d]) => el('tr', null, el('th', { scope: 'row', 'data-plain': true }, visible(kind)), el('td.num', null, count(x)), el('td.num', null, count(y)),

@@ -68,7 +68,7 @@ export default {
             attr(/** @type {Element} */ (tr.children[0].firstElementChild), 'class', text ? m.hue : 'idle');
             attr(tr, 'class', text ? null : 'idle');
             put(tr.children[2], m.host + (m.here ? ', this weir' : ''));
-            put(tr.children[3], text || 'none: it stands by');
+            put(tr.children[3], text || 'none: it is idle');
           });
         parts.set(d.partitions || []);
         command.set(d.command, d.requests, d.others);

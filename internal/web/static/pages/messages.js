@@ -124,7 +124,7 @@ export default {
         cursor = a.cursor;
         const added = list(a.messages);
         rows.append(...added.flatMap((r, i) => withGap(r.row, a.messages[i])));
-        put(progress, `scanned ${count(scanned)}, matched ${count(matched)}` + (a.done ? '' : cursor ? ', and there is more' : ': the search was ended there, narrow it or read from a time'));
+        put(progress, `scanned ${count(scanned)}, matched ${count(matched)}` + (a.done ? '' : cursor ? ', and there is more' : ': the search ended there; narrow it, or read from a time'));
         put(more, f.from.value === 'newest' ? 'Older' : 'More');
         more.hidden = !cursor || a.done;
         command.set(a.command, a.requests, a.others);
@@ -169,7 +169,7 @@ export default {
       held = [];
       came = 0;
       while (rows.childElementCount > maxRows) rows.lastElementChild?.remove();
-      put(progress, `live · ${count(matched)} shown` + (skipped ? ` · a sample: ${count(skipped)} more went by` : ''));
+      put(progress, `live · ${count(matched)} shown` + (skipped ? ` · a sample: ${count(skipped)} more are not shown` : ''));
     }
 
     /** The rows of messages, in their order. @param {any[]} messages */

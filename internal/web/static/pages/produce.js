@@ -70,7 +70,7 @@ export default {
       if (!n) { pick.replaceChildren(); chips = []; return; }
       const template = Number(amount.value) > 0 && key.value.includes('{');
       let chosen = partition.value ? Number(partition.value) : -1;
-      let why = partition.value ? 'chosen by hand' : template ? 'each record has a key of its own' : key.value.length > longKey ? 'the key is long: where it leads is shown when it is written' : 'no key: any partition, batch by batch';
+      let why = partition.value ? 'chosen by hand' : template ? 'each record has a key of its own' : key.value.length > longKey ? 'the key is long: its partition is shown when the record is written' : 'no key: any partition, batch by batch';
       if (!partition.value && key.value && key.value.length <= longKey && !template) {
         try {
           const a = await app.api(`/topics/${encodeURIComponent(topic.value)}/partition?key=${encodeURIComponent(key.value)}`);
