@@ -32,7 +32,7 @@ func TestSlowWorkBlocksOrDrops(t *testing.T) {
 					case <-ctx.Done():
 					}
 				}
-				src := overflow.NewSource(script, overflow.Config{Events: 200, Bytes: 1 << 20, Policy: p, Dir: t.TempDir(), DiskBytes: 10_000, Work: work})
+				src := overflow.NewSource(repeater{script}, overflow.Config{Events: 200, Bytes: 1 << 20, Policy: p, Dir: t.TempDir(), DiskBytes: 10_000, Work: work})
 				i, err := ingest.New(w.config(src))
 				if err != nil {
 					t.Fatal(err)
@@ -65,7 +65,7 @@ func TestAPolicyIsChosenWhileItRuns(t *testing.T) {
 			}
 		}
 		script := &script{n: 100_000, size: 10, pause: time.Millisecond}
-		src := overflow.NewSource(script, overflow.Config{Events: 200, Bytes: 1 << 20, Work: work})
+		src := overflow.NewSource(repeater{script}, overflow.Config{Events: 200, Bytes: 1 << 20, Work: work})
 		i, err := ingest.New(w.config(src))
 		if err != nil {
 			t.Fatal(err)
@@ -97,7 +97,7 @@ func TestDeathWithASpill(t *testing.T) {
 				src := &script{n: n, size: 10, margin: 50}
 				var behind atomic.Pointer[overflow.Source]
 				start := func() running {
-					behind.Store(overflow.NewSource(src, overflow.Config{Events: 100, Bytes: 1 << 20, Policy: overflow.Spill, Dir: dir, DiskBytes: 1 << 30}))
+					behind.Store(overflow.NewSource(repeater{src}, overflow.Config{Events: 100, Bytes: 1 << 20, Policy: overflow.Spill, Dir: dir, DiskBytes: 1 << 30}))
 					cfg := w.config(behind.Load())
 					cfg.QueueEvents, cfg.MaxEvents = 100, 100
 					i, err := ingest.New(cfg)
