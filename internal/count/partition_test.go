@@ -308,6 +308,7 @@ func TestAssignmentStops(t *testing.T) {
 	store := r.store()
 	m := alone()
 	m.c = &Counter{cfg: Config{Topic: topic, Group: group, Store: store}, pace: quick, log: m.log}
+	m.c.pace.answer = patience // it asks once
 	m.cl = cl
 	var o kadm.Offsets
 	o.AddOffset(topic, 3, 8, -1)

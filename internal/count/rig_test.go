@@ -231,7 +231,7 @@ func (r *rig) stored() map[string]int64 {
 // quick is the pace of tests.
 var quick = pace{check: 150 * time.Millisecond, commit: 50 * time.Millisecond, answer: time.Second}
 
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // eventually waits until a condition holds.
 func (r *rig) eventually(what string, ok func() bool) {
