@@ -76,8 +76,12 @@ func learn(ctx context.Context, words []string) error {
 		return err
 	}
 	defer cl.CloseAllowingRebalance()
+	batch := 20
+	if wrong("impatient") {
+		batch = 4 // it commits after 4 s of waiting for Redis: before it is killed
+	}
 	for ctx.Err() == nil {
-		got := cl.PollRecords(ctx, 20)
+		got := cl.PollRecords(ctx, batch)
 		records := got.Records()
 		if wrong("commit-first") && len(records) > 0 {
 			if err := cl.CommitRecords(context.WithoutCancel(ctx), records...); err != nil {
