@@ -334,7 +334,7 @@ func (c *secureCluster) refused(t *testing.T) {
 		{"another mechanism", "OPEN", "security.protocol=SASL_PLAINTEXT\nsasl.mechanism=PLAIN\nsasl.username=weir256\nsasl.password=hidden-wrong\n", "does not take logins by PLAIN", "sasl.mechanism"},
 		{"no login", "OPEN", "security.protocol=PLAINTEXT\n", "who has not logged in", "security.protocol=SASL_PLAINTEXT"},
 		{"no login, with TLS", "LOGIN", "security.protocol=SSL\n" + ca, "who has not logged in", "security.protocol=SASL_SSL"},
-		{"a login where none is asked for", "TLS", "security.protocol=SASL_SSL\n" + ca + scram + "hidden-wrong\n", "asks nobody to log in", "leave the sasl settings out"},
+		{"a login where none is asked for", "TLS", "security.protocol=SASL_SSL\n" + ca + scram + "hidden-wrong\n", "asks for no login", "leave the sasl settings out"},
 		{"an authority that is not known", "TLS", "security.protocol=SSL\nssl.ca.location=stranger.pem\n", `signed by "CN=the authority ca"`, "ssl.ca.location"},
 		{"the system's authorities", "TLS", "security.protocol=SSL\n", `signed by "CN=the authority ca"`, "ssl.ca.location"},
 		{"a certificate that is over", "OLD", "security.protocol=SSL\n" + ca, "certificate is valid from", "renew"},

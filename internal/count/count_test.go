@@ -63,6 +63,7 @@ func TestCountsByHeaderAndByValue(t *testing.T) {
 	r.write(true, slices.Concat(arrived(hour, 7), arrived("never", 1), arrived(hour, 2), arrived("-5", 1), arrived(fmt.Sprint(time.Now().UnixMicro()), 3))...)
 	r.want["late"] = 14
 	r.counted("what says when it arrived is counted")
+	r.eventually("and the counter knows it", func() bool { return m.Stats().Events == 40+8+9+14 })
 	late := m.Stats().EndToEnd
 	if late.Count != 12 || late.Seconds < 9*3600 || late.Seconds > 9*3600+12*patience.Seconds() {
 		t.Errorf("end to end: %d that waited %v s in all, want 12 and about %d", late.Count, late.Seconds, 9*3600)
