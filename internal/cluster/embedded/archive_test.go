@@ -21,7 +21,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/weir-project/weir/internal/crash"
 )
 
 // small makes a cluster that archives nearly everything.
@@ -330,6 +332,42 @@ func TestAGroupReadsWhileRecordsAreArchived(t *testing.T) {
 	t.Logf("archived up to %d of %d; %d records were read from there", end, n, archivedRead)
 	if end < n/2 || archivedRead < n/3 {
 		t.Errorf("only %d of %d records were archived, or not read from there", end, n)
+	}
+}
+
+// A pass that is stopped, as weir is, before it has archived everything, deletes nothing instead.
+func TestAStoppedPassDeletesNothing(t *testing.T) {
+	c := tuned(t, small(t.TempDir()))
+	createTopic(t, c.Addrs(), "t", 2, nil)
+	const n = 200
+	cl := client(t, c.Addrs(), manual())
+	for i := range n {
+		for p := range int32(2) {
+			if err := cl.ProduceSync(testCtx(t), &kgo.Record{Topic: "t", Partition: p, Value: fmt.Append(nil, i)}).FirstErr(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	ctx, cancel := context.WithCancel(testCtx(t))
+	defer cancel()
+	old := crash.SetHook(func(point string) {
+		if point == "archive: merged" { // of the first partition
+			cancel()
+		}
+	})
+	err := c.Enforce(ctx)
+	crash.SetHook(old)
+	if !errors.Is(err, context.Canceled) {
+		t.Fatalf("the pass was not stopped in between: %v", err)
+	}
+	starts, err := kadm.NewClient(cl).ListStartOffsets(testCtx(t), "t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for p := range int32(2) {
+		if s, ok := starts.Lookup("t", p); !ok || s.Err != nil || s.Offset != 0 {
+			t.Errorf("partition %d begins at %+v, want 0", p, s)
+		}
 	}
 }
 

@@ -58,6 +58,7 @@ func (c *Cluster) Enforce(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("apply retention: %w", err)
 	}
+	maxBatches := c.cfg.maxBatches
 	var errs []error
 	for i := range parts {
 		p := &parts[i]
@@ -70,8 +71,11 @@ func (c *Cluster) Enforce(ctx context.Context) error {
 		if p.policy.compact {
 			err = errors.Join(err, c.trim.compact(ctx, c, p))
 		}
-		// A leader that moved meanwhile is met again in the next pass.
-		if err != nil && !kerr.IsRetriable(err) {
+		switch {
+		case err == nil:
+		case kerr.IsRetriable(err): // a leader moved meanwhile: the next pass archives what would be deleted now
+			maxBatches = math.MaxInt64
+		default:
 			errs = append(errs, fmt.Errorf("apply retention to %s/%d: %w", p.topic, p.id, err))
 		}
 		if p.policy.delete {
@@ -79,7 +83,10 @@ func (c *Cluster) Enforce(ctx context.Context) error {
 		}
 	}
 	c.trim.forget(parts)
-	fit(parts, c.cfg.LogSize, c.cfg.maxBatches)
+	if ctx.Err() != nil { // nothing is deleted because there was no time to archive it
+		return errors.Join(errs...)
+	}
+	fit(parts, c.cfg.LogSize, maxBatches)
 	for i := range parts {
 		errs = append(errs, c.deleteTo(&parts[i]))
 	}
