@@ -21,8 +21,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
-
 	"github.com/twmb/franz-go/pkg/kmsg"
+
 	"github.com/weir-project/weir/internal/crash"
 )
 
