@@ -134,13 +134,16 @@ func (i *Inspector) Read(ctx context.Context, q Query, each func(Message) error)
 	return all[q.Topic], err
 }
 
-// MaxTopics is how many topics a command may read at once.
+// MaxTopics bounds the topics of one ReadTopics.
 const MaxTopics = 16
 
 // ReadTopics is Read for several topics, whichever one the query names. Their messages are merged
 // by time, Newest means the newest of all topics, and limits are for all together. It returns the
 // progress by topic.
 func (i *Inspector) ReadTopics(ctx context.Context, topics []string, q Query, each func(Message) error) (map[string]Progress, error) {
+	if len(topics) > MaxTopics {
+		return nil, fmt.Errorf("read messages: %d topics at once, at most %d: read them in turns", len(topics), MaxTopics)
+	}
 	r, err := i.begin(ctx, topics, q, each)
 	if err != nil {
 		return nil, fmt.Errorf("read messages: %w", err)

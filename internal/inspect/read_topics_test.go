@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -229,5 +230,15 @@ func TestMemberFollows(t *testing.T) {
 	}
 	if want := "[tape/0=1 tape/1=1 tape/2=1]"; b.committed() != want {
 		t.Errorf("committed %s, want %s", b.committed(), want)
+	}
+}
+
+// More topics than one command may read are refused before anything is asked.
+func TestTooManyTopics(t *testing.T) {
+	b := newBench(t)
+	names := make([]string, inspect.MaxTopics+1)
+	_, err := b.Inspector.ReadTopics(t.Context(), names, inspect.Query{}, func(inspect.Message) error { return nil })
+	if err == nil || !strings.Contains(err.Error(), "17 topics at once, at most 16") {
+		t.Errorf("%v", err)
 	}
 }
