@@ -83,12 +83,11 @@ func (c *Cluster) Enforce(ctx context.Context) error {
 		}
 	}
 	c.trim.forget(parts)
-	if ctx.Err() != nil { // nothing is deleted because there was no time to archive it
-		return errors.Join(errs...)
-	}
-	fit(parts, c.cfg.LogSize, maxBatches)
-	for i := range parts {
-		errs = append(errs, c.deleteTo(&parts[i]))
+	if ctx.Err() == nil { // nothing is deleted because there was no time to archive it
+		fit(parts, c.cfg.LogSize, maxBatches)
+		for i := range parts {
+			errs = append(errs, c.deleteTo(&parts[i]))
+		}
 	}
 	c.archivePassed()
 	return errors.Join(errs...)
