@@ -73,16 +73,20 @@ func TestSignals(t *testing.T) {
 	produce.out.waitFor(t, "Ctrl-C stops", startPatience)
 	waitTopic(t, env, "bluesky-events")
 
-	// Without its cluster, draining takes as long as it may.
-	cluster.signal(t, syscall.SIGKILL)
-	cluster.exit(t)
-	produce.out.waitFor(t, "waiting for Kafka", startPatience) // with events that it cannot commit
+	// Without an answer of its cluster, draining takes as long as it may.
+	cluster.signal(t, sigStop)
+	told := len(produce.out.String())
+	eventually(t, "produce waits with events that it cannot commit", func() bool {
+		return strings.Contains(produce.out.String()[told:], "waiting for Kafka")
+	})
 	produce.signal(t, syscall.SIGTERM)
 	produce.out.waitFor(t, "stopping", startPatience)
 	produce.signal(t, os.Interrupt)
 	if code := produce.exit(t); code != cli.ExitAborted {
 		t.Errorf("a second signal: exit code %d, want %d:\n%s", code, cli.ExitAborted, produce.out)
 	}
+	cluster.signal(t, syscall.SIGKILL)
+	cluster.exit(t)
 
 	up := spawn(t, env, "up")
 	up.out.waitFor(t, "Ctrl-C stops", startPatience)

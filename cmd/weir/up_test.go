@@ -52,7 +52,8 @@ func verified(t *testing.T, env []string) map[string]any {
 		t.Fatalf("weir verify printed %q: %v\n%s", stdout, err, stderr)
 	}
 	if code != cli.ExitOK || report["ok"] != true {
-		t.Errorf("weir verify: exit code %d:\n%s%s", code, stdout, stderr)
+		line, _ := json.Marshal(report) // on one line: what is shown of a long output may be its first lines
+		t.Errorf("weir verify: exit code %d: %s\n%s", code, line, stderr)
 	}
 	return report
 }

@@ -359,7 +359,8 @@ func (s *stage) play() {
 	for _, h := range s.heal {
 		h()
 	}
-	if _, made := s.up.ofGap(); made && s.src.name == "bluesky" {
+	// Also where it is still to come: a stall can take longer than the phases.
+	if f, _ := s.up.ofGap(); f.Name != "" && s.src.name == "bluesky" {
 		s.check(s.up.timeline.Change(verdictRate, simulate.AllCollections))
 	}
 	s.settle()
