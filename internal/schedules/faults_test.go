@@ -174,11 +174,10 @@ func (s *stage) refuse(f kfake.Fault) func() bool {
 func trapIngester(key kmsg.Key, loss loss) func(*stage, *phase) func() bool {
 	return func(s *stage, _ *phase) func() bool {
 		t := &trap{match: kafkaRequest(int16(key)), loss: loss}
-		working := s.working()
-		for _, p := range working {
+		for _, p := range s.working() {
 			p.kafka.arm(t)
 		}
-		return func() bool { return len(working) > 0 && working[0].kafka.sprung(t) }
+		return t.fired.Load
 	}
 }
 
@@ -194,7 +193,7 @@ func trapCounter(loss loss) func(*stage, *phase) func() bool {
 			return func() bool { return false }
 		}
 		p[0].other.arm(t)
-		return func() bool { return p[0].other.sprung(t) }
+		return t.fired.Load
 	}
 }
 
@@ -320,7 +319,7 @@ func (s *stage) followCount(ph *phase) {
 		}
 		l.arm(t)
 		s.deaths = append(s.deaths, func() {
-			if l.sprung(t) {
+			if t.fired.Load() {
 				s.cov.points[ph.point]++
 				ph.happened[pathCrash] = true
 			}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"sync/atomic"
 )
 
 type dialer = func(ctx context.Context, network, addr string) (net.Conn, error)
@@ -26,12 +27,12 @@ type link struct {
 	trap *trap
 }
 
-// trap is what happens to the first request that matches.
+// trap is what happens to the first request that matches, of all links where it is armed.
 type trap struct {
 	match func(request []byte) bool
 	loss  loss
 	death func() // what dies with it; nil for the connection alone
-	fired bool
+	fired atomic.Bool
 }
 
 // loss says what is lost.
@@ -86,21 +87,14 @@ func (l *link) arm(t *trap) {
 	l.trap = t
 }
 
-func (l *link) sprung(t *trap) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return t.fired
-}
-
 // spring returns the trap where the request is the one that it waits for.
 func (l *link) spring(request []byte) *trap {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	t := l.trap
-	if t == nil || t.fired || !t.match(request) {
+	if t == nil || !t.match(request) || !t.fired.CompareAndSwap(false, true) {
 		return nil
 	}
-	t.fired = true
 	return t
 }
 
